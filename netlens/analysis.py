@@ -514,17 +514,18 @@ def _notes(side: Side, connections: Table) -> list[str]:
     capture, there = side.capture, side.seen
     if there.lost_bytes:
         notes.append(
-            f"capture loss: {there.lost_bytes:,} bytes that were acknowledged are not in the capture ({there.lost_share:.1%} of the payload); "
+            f"capture loss: {plural(there.lost_bytes, 'byte that was acknowledged is', 'bytes that were acknowledged are')} not in the capture "
+            f"({there.lost_share:.1%} of the payload); "
             "counts may be low"
         )
     elif there.one_way:
         notes.append("the capture has only one direction of the traffic")
     reasons = dict(zip(capture.table("quality")["reason"].tolist(), capture.table("quality")["frames"].tolist(), strict=True))
     if reasons.get("cut_payload"):
-        notes.append(f"the snaplen truncated {reasons['cut_payload']:,} frames; server names and lookups in them may be missing")
+        notes.append(f"the snaplen truncated {plural(reasons['cut_payload'], 'frame')}; server names and lookups in them may be missing")
     notes += capture.part.unread()
     if reasons.get("quic_initial"):
-        notes.append(f"{reasons['quic_initial']:,} QUIC Initial packets: requests over QUIC are not seen")
+        notes.append(f"{plural(reasons['quic_initial'], 'QUIC Initial packet')}: requests over QUIC are not seen")
     before = int(connections["started_before_capture"].sum())
     if before:
         notes.append(f"{before:,} of the connections {'was' if before == 1 else 'were'} open before the capture began")
@@ -532,5 +533,5 @@ def _notes(side: Side, connections: Table) -> list[str]:
     of = [[side.http2[k] for k in ids if k in side.http2 and k not in counted] for ids in connections["session_ids"].tolist()]
     for n, how in ((sum(True in told for told in of), "is spoken"), (sum(None in told and True not in told for told in of), "was offered")):
         if n:
-            notes.append(f"HTTP/2 {how} on {plural(n, 'connection')}: requests cannot be told by turn-taking there")
+            notes.append(f"HTTP/2 {how} on {plural(n, 'connection')}: requests cannot be told apart by turn-taking there")
     return notes

@@ -65,7 +65,7 @@ class _File(io.FileIO):
     def readinto(self, buffer: Buffer, /) -> int:
         count: int | None = super().readinto(buffer)
         if count is None:
-            raise BlockingIOError(errno.EAGAIN, "it has to be waited for, so it is no file")
+            raise BlockingIOError(errno.EAGAIN, "it has to be waited for, so it is not a file")
         return count
 
 
@@ -102,7 +102,7 @@ def refuse_special(path: str) -> None:
         except BlockingIOError as error:
             raise CaptureError(f"{printable(path)}: cannot be read ({error.strerror})") from None
         if some and not os.fstat(file.fileno()).st_size:  # the kernel's own: /proc/kmsg is waited for once its messages are read
-            raise CaptureError(f"{printable(path)}: has content though its size is 0, so it is no file on a disk")
+            raise CaptureError(f"{printable(path)}: has content though its size is 0, so it is not a file on a disk")
 
 
 def whole(path: str | os.PathLike[str], limit: int, what: str = "") -> bytes:

@@ -82,7 +82,7 @@ def test_a_file_that_would_have_to_be_waited_for(name: str, tmp_path: Path, monk
     try:
         if name == "keys.txt":
             monkeypatch.setattr(os.path, "isfile", lambda _: True)
-        with pytest.raises(NetlensError, match="it has to be waited for, so it is no file"):
+        with pytest.raises(NetlensError, match="it has to be waited for, so it is not a file"):
             READERS[name](tmp_path / name)
     finally:
         os.close(keep_open)
@@ -92,7 +92,7 @@ def test_a_file_that_would_have_to_be_waited_for(name: str, tmp_path: Path, monk
 def test_a_capture_that_is_a_file_of_the_kernel(tmp_path: Path) -> None:
     """/proc/kmsg has something to read now and then; a recording that linked to it passed the check then, and was waited for after that."""
     (tmp_path / "vm.pcap").symlink_to("/proc/self/status")
-    with pytest.raises(NetlensError, match="has content though its size is 0, so it is no file on a disk"):
+    with pytest.raises(NetlensError, match="has content though its size is 0, so it is not a file on a disk"):
         from_folder(str(tmp_path))
 
 

@@ -168,7 +168,7 @@ def limiters() -> str:
         "# Limiters over time\n\n",
         MADE,
         "What a provider may do that counts what was sent before, one file each under `netlens/lenses/refused/limiters/`. Limits on what is open are\n",
-        "told in [the counting-rule model](../explanation/counting.md).\n",
+        "described in [the counting-rule model](../explanation/counting.md).\n",
     ]
     for limiter in registry.all_limiters():
         title = (limiter.__doc__ or "").partition("\n")[0]
@@ -184,7 +184,7 @@ def findings() -> str:
         "# Findings\n\n",
         MADE,
         "What `netlens analyze` looks for in any capture. Every question is one file under `netlens/lenses/`. A finding is a *problem* if something\n",
-        "failed or somebody waited, a *warning* if it may come to that, else a *note*; a healthy capture has no problem. Problems are told in order of\n",
+        "failed or somebody waited, a *warning* if it may come to that, else a *note*; a healthy capture has no problem. Problems are listed in order of\n",
         "consequence: what failed altogether, what took long, its causes on the way. [Findings in captures by others](../findings.md) measures them.\n",
     ]
     for group in get_args(lenses.Group):

@@ -54,7 +54,7 @@ def _read(path: str, shown: str) -> bytes:
         text = file.read(256).decode("ascii", "replace")
     found = _LINE.fullmatch(text)
     if found is None:
-        raise NetlensError(f"{shown}: is no key file of netlens; name one that does not exist yet, and it is made")
+        raise NetlensError(f"{shown}: is not a key file of netlens; name one that does not exist yet, and it is made")
     if mode & 0o077:
         raise NetlensError(f"{shown}: others may read this key; if nobody has: chmod 600 {printable(shlex.quote(path))}")
     return bytes.fromhex(found[1])

@@ -121,7 +121,7 @@ class RemoteHost:
         if self.own is None:
             ended = self._process.poll() is not None or not self._threads[0].is_alive()
             self.close()
-            why = self.last_words or ("it ended without a word" if ended else f"no answer within {timeout:.0f} s")
+            why = self.last_words or ("it ended without a message" if ended else f"no answer within {timeout:.0f} s")
             raise CaptureError(f"ssh to {self.target} failed: {why}; try: {' '.join(self.ssh)} {self.target} true")
         self._stream = create(Path(self._folder, STREAM))
         fcntl.flock(self._stream, fcntl.LOCK_EX)
@@ -135,7 +135,7 @@ class RemoteHost:
             if line.startswith("netlens: "):  # a login shell may greet first
                 self.own = command.parse_ssh_connection(line.removeprefix("netlens: "))
                 if self.own is None:
-                    self._said.append("the VM does not say what connection this is (SSH_CONNECTION); its capture would capture itself")
+                    self._said.append("the VM does not say what connection this is (SSH_CONNECTION); its capture would record itself")
                 self._greeted.set()
         self._greeted.set()
 

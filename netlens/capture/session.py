@@ -376,7 +376,7 @@ class Session:
 def check(options: Options) -> None:
     """Refuse what cannot be recorded, before anything starts."""
     if options.side not in (*SIDES, "both"):
-        raise CaptureError(f"{options.side!r} is no side; there are vm, host and both")
+        raise CaptureError(f"{options.side!r} is not a side; choose vm, host or both")
     if options.side == "both" and options.vm is None and not options.prefixes.get("vm"):
         raise CaptureError("--side both needs the VM: --vm USER@HOST, --vm tart:NAME, or an alias of your ssh configuration")
     if options.filter is not None and options.everything:

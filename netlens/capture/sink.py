@@ -120,7 +120,7 @@ class Sink:
         """Recognise the format; returns the length of the file header, 0 if more bytes are needed."""
         if len(buffer) < 24:
             if buffer[:4] not in _PCAP and buffer[:4] != _SHB[: len(buffer)] and len(buffer) >= 4:
-                raise CaptureError(f"tcpdump sent something that is no capture (it begins with {buffer[:16]!r})")
+                raise CaptureError(f"tcpdump sent something that is not a capture (it begins with {buffer[:16]!r})")
             return 0
         if buffer[:4] in _PCAP:
             self._format = "pcap"
@@ -138,7 +138,7 @@ class Sink:
                 return 0
             self._prologue = buffer[:block]
             return block
-        raise CaptureError(f"tcpdump sent something that is no capture (it begins with {buffer[:16]!r})")
+        raise CaptureError(f"tcpdump sent something that is not a capture (it begins with {buffer[:16]!r})")
 
     def _walk(self, buffer: bytes, start: int, limit: int | None = None, learn: bool = True) -> Walk:
         end = len(buffer) if limit is None else limit

@@ -584,10 +584,12 @@ def _note(found: Fit, offset: float, low: float, high: float, drift: float | Non
     else:
         least, most = longest.used.slopes
         error = f"{(most - least) / 2 * 1e6:.2f} ppm"
+        agree = low <= 0 <= high
+        whose = "the VM's " if agree else ""
         if least <= 0 <= most:
-            text += f", and drift by less than {max(most, -least) * 1e6:.2f} ppm"
+            text += f", and {'drift' if agree else 'drifts'} by less than {max(most, -least) * 1e6:.2f} ppm"
         else:
-            text += f", and the VM's {'gains' if drift > 0 else 'loses'} {abs(drift):.2f} ppm, to within {error}"
+            text += f", and {whose}{'gains' if drift > 0 else 'loses'} {abs(drift):.2f} ppm, to within {error}"
         if abs(longest.slope) > STEEP:
             text += ". No clock drifts like that by itself: it was being adjusted"
     if found.steps:

@@ -62,7 +62,7 @@ def cautions(before: Recorded, after: Recorded) -> list[str]:
     starts = [begin, next_begin]
     if all(starts) and max(starts) < min(end, next_end):
         both = duration((min(end, next_end) - max(starts)) / 1e9)
-        out.append(f"both were recorded at the same time for {both}, so neither is before or after anything")
+        out.append(f"both were recorded at the same time for {both}, so neither comes before the other")
     elif all(starts) and starts[1] < starts[0]:
         earlier = duration((starts[0] - starts[1]) / 1e9)
         out.append(f"the recording given as after began {earlier} earlier than the one given as before: are they the wrong way round?")

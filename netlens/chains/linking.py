@@ -165,7 +165,7 @@ def link(
             UNKNOWN
         )
         notes.append(
-            "a service on the host is asked by other machines and may be a relay to the target, so whose the host's connections are is unknown"
+            "a service on the host is asked by other machines and may be a relay to the target, so it is unknown whose connections the host's are"
         )
     elif upstream.name == "host":
         whose = _by_interface(upstream)
@@ -271,7 +271,7 @@ def _claimed(
             if here[row] not in own or (mate[row] >= 0 and there[mate[row]] != here[row])
         ]
         if not theirs:
-            notes.append(f"no connection of the capture of {printable(name)} is in the host's")
+            notes.append(f"no connection in the capture of {printable(name)} is in the host's")
         out |= dict.fromkeys(theirs, name)
     return out, told
 
@@ -291,7 +291,7 @@ def _one_vm(upstream: Side, origin: Codes, served: Mapping[int, tuple[int, ...]]
         vm, *others = sorted(tally, key=lambda ip: (-tally[ip], ip))
         for ip in others:
             origin[list(rows[ip])] = HOST
-        notes.append(f"{len(tally)} machines behind the host use the target; {vm}, which has most requests, is called the VM")
+        notes.append(f"{len(tally)} machines behind the host use the target; {vm}, which has the most requests, is called the VM")
 
 
 def _origin(upstream: Side, pairs: pairing.Pairing | None) -> Codes:

@@ -77,7 +77,7 @@ def origins(found: Found, companion_of: Ints, addresses: set[str]) -> tuple[Code
         elif h.randoms[j] and not h.randoms[j] & sent and not h.censored[j]:
             server = int(h.server[j])
             if not _covered(h, j, *window, server in older):
-                why[j] = "its ClientHello is of a time that the VM's capture does not surely cover"
+                why[j] = "its ClientHello is from a time that the VM's capture may not cover"
             elif lacking.may_be(j):
                 why[j] = "its ClientHello is not among the VM's, of which some are missing"
             else:

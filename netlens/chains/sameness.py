@@ -79,7 +79,7 @@ ANEW = "over a relay that asks in connections of its own"
 BEGUN = "open before the capture"
 UNSURE = "not certainly the same connection"
 EMPTY = "without payload in both captures"
-REWRITTEN = "in clear through a proxy, which may rewrite HTTP"
+REWRITTEN = "in the clear through a proxy, which may rewrite HTTP"
 UNPAIRED = "in the VM's capture only"
 
 

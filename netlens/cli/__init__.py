@@ -18,7 +18,7 @@ COMMANDS = {
     "dns": "List DNS lookups.",
     "doctor": "Check what a recording needs, and print what fixes it.",
     "exchanges": "List requests with their responses.",
-    "extract": "Copy the frames of one connection to a capture of its own.",
+    "extract": "Copy frames of connections, lookups or findings to a file.",
     "lab": "Rebuild VM, host and provider on one machine, and record them.",
     "sessions": "List TCP sessions as they are on the wire.",
     "watch": "Record, and show every second how many connections and requests are open.",

@@ -100,7 +100,7 @@ def command(
     Give both sides: a RECORDING, or --vm and --host. A recording is a folder with vm.pcap and host.pcap (also .pcapng, .gz), and perhaps
     captures NAME.pcap of other machines, vm-errors.log, host-errors.log and manifest.toml (what `netlens capture` noted: the API, the machines, the tunnel).
     With a single CAPTURE, you get what it shows, and which other capture would show what it cannot. Several recordings of the same situation are
-    weighed together: refusals that are too few in each for a verdict can be enough in all of them.
+    weighed together: refusals too few for a verdict in each can be enough together.
     """
     if len(captures) > 1:
         if host_file or vm_file or further or vm_errors or host_errors or logs or keylogs or output or bundle:
@@ -240,7 +240,7 @@ def _named(further: tuple[str, ...]) -> dict[str | None, tuple[str, ...]]:
     for text in further:
         name, equals, file = text.partition("=")
         if not equals or not file or vantage(name) is None:
-            raise click.UsageError(f"--capture {printable(text)}: give NAME=FILE; a name is of letters, digits, dots, - and _")
+            raise click.UsageError(f"--capture {printable(text)}: give NAME=FILE; a name consists of letters, digits, dots, - and _")
         if name in out:
             raise click.UsageError(f"--capture {name}: given twice")
         out[name] = (file,)

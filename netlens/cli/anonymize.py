@@ -28,7 +28,7 @@ from netlens.text import plural
 @click.option(
     "--key-file",
     metavar="FILE",
-    help="Key for the replacement; created if missing. Runs with the same key replace the same way. Default: a random key that is not kept.",
+    help="Key for the replacement; created if missing. Runs with the same key make the same replacements. Default: a random key that is not kept.",
 )
 @click.option(
     "--keep-name",
@@ -42,8 +42,8 @@ def command(source: str, output: str, key_file: str | None, keep: tuple[str, ...
     """Copy a capture or recording with addresses and names replaced and payload removed. Its analysis gives the same verdict.
 
     Addresses that share a prefix still do (Crypto-PAn), and keep their kind: private, loopback, VM network. Names keep their length and suffix.
-    Times, lengths, ports, flags and TCP's numbers stay; payload becomes zeros, but for headers of known protocols (TLS records, DNS, the method and
-    status of HTTP), whose names are replaced. In a recording, error logs are reduced to times and codes, and
+    Times, lengths, ports, flags and TCP's sequence numbers stay; payload becomes zeros, except for headers of known protocols (TLS records, DNS, the
+    method and status of HTTP), in which names are replaced. In a recording, error logs are reduced to times and codes, and
     key logs and journals are left out. docs/explanation/anonymising.md says what can still be learned from the copy.
     """
     from netlens.anonymize import recordings, secret

@@ -59,8 +59,8 @@ def command(side: str, vms: tuple[str, ...], snaplen: int, headers_only: bool, e
     """Record the host, the VM, or both at once.
 
     A recording is a folder that only you can read: a capture of each side, sockets.jsonl (which program had which connection open, every second),
-    reduced error logs, and manifest.toml. Its name is printed when it is complete. A recording that ends early is kept, says why, and exits
-    with status 1.
+    reduced error logs, and manifest.toml. Its name is printed when it is complete. If a recording ends early, it is kept and says why, and the
+    exit status is 1.
     """
     from netlens.capture.command import HEADERS_ONLY_WARNING, SNAPLEN_HEADERS
     from netlens.capture.session import Options, Session, check

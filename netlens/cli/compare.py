@@ -41,7 +41,7 @@ def command(baseline: str, candidate: str, apis: tuple[str, ...], keylogs: tuple
     """Compare two recordings, made before and after a change: did it help?
 
     BEFORE and AFTER are recordings (folders), or one capture each. The first line of the result is the verdict: better, worse, or cannot tell and
-    how long the recordings would have to be. Below it stands what else differs (the tunnel's options, programs, how connections went). Then, of each recording:
+    how long the recordings would have to be. Below it is what else differs (the tunnel's options, programs, how connections went). Then, of each recording:
 
     \b
     - requests that were refused at least once, with a 95% confidence interval

@@ -59,7 +59,7 @@ def command(vm: str | None, apis: tuple[str, ...], directory: str, form: str, re
     the addresses of the API, here and (with --vm) on the VM. Changes nothing, and contacts only the VM and the system's resolver.
     """
     if report and form != "table":
-        raise click.UsageError("--report is a text; it has no --format")
+        raise click.UsageError("--format does not go with --report, which is text")
     if output is not None and not report:
         raise click.UsageError("-o is for --report")
     with look_at(vm, apis or usual_apis(), bool(apis), directory) as scene:

@@ -89,11 +89,16 @@ def _told(error: BaseException) -> int:
     if isinstance(error, (KeyboardInterrupt, click.exceptions.Abort)):
         say("interrupted")
         return 130
+    if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):  # of click 8.2 and later: its message is the help
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.write(f"{error}\n")
+        return 2
     if isinstance(error, click.UsageError):
         if (context := error.ctx) is not None:  # where help is, and in the last line what is wrong in the usage
             with contextlib.suppress(OSError, ValueError):
                 sys.stderr.write(f"{context.get_usage()}\nTry '{context.command_path} --help' for help.\n\n")
-        say(error.format_message())
+        told = error.format_message()
+        say(" ".join(told.split()) if isinstance(error, click.MissingParameter) else told)  # a list of choices has a line for each
         return 2
     if isinstance(error, click.ClickException):
         say(error.format_message())

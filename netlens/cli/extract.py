@@ -35,7 +35,7 @@ def _ranges(_context: click.Context, _option: click.Parameter, text: str | None)
         found = re.fullmatch(r"([1-9]\d{0,15})(?:-([1-9]\d{0,15}))?", part)
         first, last = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
         if last < first or last - first >= MOST_FRAMES:
-            raise click.BadParameter(f"{part!r} is no frame number and no range; write 1,20-23")
+            raise click.BadParameter(f"{part!r} is neither a frame number nor a range; write 1,20-23")
         out.append(range(first, last + 1))
     return out
 
@@ -61,7 +61,7 @@ def _ranges(_context: click.Context, _option: click.Parameter, text: str | None)
     multiple=True,
     type=click.IntRange(min=0),
     metavar="N",
-    help="First query and answer of a lookup_id from `netlens dns`; repeatable.",
+    help="First query and answer of a lookup, by its lookup_id from `netlens dns`; repeatable.",
 )
 @click.option(
     "--finding",
@@ -77,13 +77,13 @@ def _ranges(_context: click.Context, _option: click.Parameter, text: str | None)
     "output",
     required=True,
     metavar="FILE",
-    help="Write to FILE (pcapng if its name ends so); a file that exists is overwritten, as by tcpdump and editcap. - is standard output.",
+    help="Write to FILE (pcapng if its name ends in .pcapng), overwriting it if it exists, as tcpdump and editcap do. - is standard output.",
 )
 @click.option(
     "--comments",
     is_flag=True,
     help="Write what netlens found as packet comments, which Wireshark shows: where connections, lookups, requests and answers begin and end, how long each "
-    "phase took, and findings. The result is a pcapng, of all frames unless some are chosen.",
+    "phase took, and findings. The result is a pcapng of all frames, unless some are chosen.",
 )
 def command(
     captures: tuple[str, ...],

@@ -83,13 +83,13 @@ def run(scenario: str, output: Path | None, seconds: float | None, seed: int | N
     "folder",
     required=True,
     type=click.Path(path_type=Path),
-    help="Folder of the recordings; what is in it is not run again.",
+    help="Folder of the recordings; those that are already in it are not made again.",
 )
 @click.option("--fix", "only", multiple=True, metavar="ID", help="Only this fix; repeatable.  [default: all that can be done here]")
 @click.option("--seconds", type=Real(min=1), metavar="N", help="How long the programs run.  [default: the scenario's]")
 @click.option("--seed", type=int, metavar="N", help="Seed of all random choices.  [default: the scenario's]")
 def prove(scenarios: tuple[str, ...], folder: Path, only: tuple[str, ...], seconds: float | None, seed: int | None) -> None:
-    """Do each fix that the analysis of a scenario offers, by the command that it shows, and compare with what it predicts.
+    """Apply each fix that the analysis of a scenario offers, by the command that it shows, and compare the result with its prediction.
 
     Prints a table of refusals, predicted and measured. Needs root on Linux."""
     from netlens.lab import prove as lab_prove
@@ -115,7 +115,7 @@ def proven(folders: tuple[Path, ...]) -> None:
 def install(program: str) -> None:
     """Install a real program for the scenarios that use one.
 
-    opencode: its npm package, of one version, by npm into a folder of the laboratory's own (200 MB). Its scenarios reach no other host than the stand-in."""
+    opencode: a fixed version of its npm package, installed by npm into a folder of the lab (200 MB). Its scenarios reach no host but the stand-in."""
     from netlens.lab.programs import opencode
 
     if (found := opencode.binary()) is None:

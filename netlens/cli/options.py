@@ -55,7 +55,7 @@ class Folder(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if os.path.exists(value) and not os.path.isdir(value):
-            self.fail(f"{os.fsdecode(value)} is a file, and a folder is needed here (it is made if it is not there)", param, ctx)
+            self.fail(f"{os.fsdecode(value)} is a file, but a folder is needed here (it is made if it does not exist)", param, ctx)
         return super().convert(value, param, ctx)
 
 
@@ -99,8 +99,8 @@ def live_options(folder: str) -> Callable[[F], F]:
             multiple=True,
             metavar="[vm:|host:]PATH|PROGRAM",
             help="Error log to follow: a file, a folder of *.log files, or the name of a program whose log is then found (opencode, codex, "
-            "claude-code); repeatable. On the VM or the host by the prefix; without one, on the side that is captured, and of both on the VM. Only times, "
-            "error codes and starts of requests are kept, never prompts or keys.",
+            "claude-code); repeatable. The prefix says which machine it is on; without one, it is the side that is captured, or the VM if both are. Only "
+            "times, error codes and starts of requests are kept, never prompts or keys.",
         ),
         click.option("--filter", metavar="BPF", help="tcpdump filter to use instead of the default one."),
         click.option("--everything", is_flag=True, help="Capture without a filter."),
@@ -178,7 +178,7 @@ def columns_of(table: str) -> tuple[list[str], list[str]]:
 
 def _columns(table: str) -> str:
     names, made = columns_of(table)
-    return ", ".join(names) + (f"; of --format table also {', '.join(made)}, which it makes of others" if made else "")
+    return ", ".join(names) + (f"; --format table also has {', '.join(made)}, made from others" if made else "")
 
 
 community_id_option = click.option(

@@ -124,7 +124,7 @@ def _told() -> Iterator[None]:
     except KilledWorker as error:
         raise NetlensError(
             f"workers died repeatedly on the same file, the last of them {error.last_worker.address}; out of memory? "
-            "(their logs say; smaller files or fewer workers a machine need less)"
+            "(their logs say; smaller files or fewer workers per machine need less)"
         ) from None
     except (FutureCancelledError, TimeoutError, OSError) as error:
         raise NetlensError(f"the connection to the Dask scheduler was lost ({first_line(error)})") from None

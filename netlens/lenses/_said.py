@@ -47,7 +47,7 @@ def fate(found: Iterable[Error]) -> str:
     words = {e.what for e in found}
     if words == {EXPIRED}:
         return "did not arrive, as the TTL ran out on the way (a routing loop, or traceroute)"
-    return "arrived in part, as fragments were lost on the way" if words == {REASSEMBLY} else "found nobody"
+    return "arrived in part, as fragments were lost on the way" if words == {REASSEMBLY} else "reached nobody"
 
 
 def said(found: Iterable[Error]) -> str:

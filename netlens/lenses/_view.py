@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import bisect
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sized
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
@@ -308,6 +308,11 @@ def seconds(ns: float) -> str:
     if abs(s) < 1:
         return f"{s * 1000:.0f} ms"
     return f"{s:.1f} s" if abs(s) < 120 else f"{s / 60:.0f} min" if abs(s) < 7200 else f"{s / 3600:.0f} h"
+
+
+def up_to(shown: Sized) -> str:
+    """What stands before the longest time: "up to " if it is of several."""
+    return "up to " if len(shown) > 1 else ""
 
 
 def grouped(items: Iterable[T], key: Callable[[T], Any]) -> dict[Any, list[T]]:

@@ -52,9 +52,12 @@ def look(view: View) -> list[Finding]:
         return []
     times = sum(map(len, found.values()))
     hardware = most(claim.hardware for groups in found.values() for group in groups for claim in group)
-    text = f"{most(found)} {'was' if len(found) == 1 else 'were'} answered for by different hardware addresses {plural(times, 'time')} ({hardware})."
+    text = f"{most(found)} {'was' if len(found) == 1 else 'were'} claimed by different hardware addresses {plural(times, 'time')} ({hardware})."
     values = {"addresses": sorted(found), "times": times}
     grave = max(map(len, found.values())) >= TIMES
-    advice = "Find both by their hardware addresses (the switch's table) and change the address of one. If both are cards of one host, set arp_ignore=1 there."
+    advice = (
+        "Find both by their hardware addresses (the switch's MAC table) and change the address of one. "
+        "If both are cards of one host, set arp_ignore=1 there."
+    )
     frames = [claim.frame for groups in found.values() for group in groups for claim in group]
     return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice if grave else "")]

@@ -1,7 +1,7 @@
 """Which servers showed a certificate that was out of date?
 
 Asks: whether the server's own certificate had expired, or was not valid yet, by the capture's clock, although the client went on.
-Applies: to TLS 1.2 and older, where certificates are in clear. Where a client ended the handshake because of it, the finding is tls-failed.
+Applies: to TLS 1.2 and older, where certificates are in the clear. Where a client ended the handshake because of it, the finding is tls-failed.
 Cannot see: certificates of TLS 1.3 and of resumed connections; whether the issuer is trusted, the name fits, or the certificate was revoked.
 Normal: RFC 5280 4.1.2.5: valid from notBefore to notAfter, both included. A certificate that seems to come into force more than a year after the capture
     shows that the recorder's clock was wrong.

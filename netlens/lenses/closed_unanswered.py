@@ -1,10 +1,10 @@
 """Which requests did a server close on, without a byte?
 
 Asks: whether a server acknowledged what a client had asked, and then closed the connection without having sent anything.
-Applies: to connections captured in both directions from their beginning. HTTP is told by http-errors, TLS by tls-failed.
+Applies: to connections captured in both directions from their beginning. HTTP is covered by http-errors, TLS by tls-failed.
 Cannot see: what was asked, where the port does not say which protocol it is; then it is a warning.
 Normal: what only takes in (syslog, printers, metrics) answers nothing, and closes when it is idle or the client has closed. Peers of BitTorrent (BEP 3)
-    close on who asks for what they do not have; of two routers that both open a connection, one closes (RFC 4271 6.8).
+    close on whoever asks for what they do not have; of two routers that both open a connection, one closes (RFC 4271 6.8).
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ def look(view: View) -> list[Finding]:
     names = sorted({NAMES[view.ends(k)[3]] for k, *_ in known})
     whom = most(view.server(k) for k, *_ in shown)
     what = f"{whom} ({', '.join(names)})" if names else whom
-    text = f"{n:,} of {plural(of, 'connection')} got no answer: {what} took the request and closed without a byte."
+    text = f"{n:,} of {plural(of, 'connection')} got no answer: {what} took the request and closed without sending a byte."
     values = {"connections": of, "unanswered": n, "protocols": names}
     severity: Severity = "problem" if known else "warning"
-    advice = "The server does not want this client (an address list, a limit), expects another protocol (TLS), or ended: look at its log of that moment."
+    advice = "The server does not want this client (an address list, a limit), expects another protocol (TLS), or ended: look at its log for that moment."
     return [finding(view, ID, severity, text, [f for _, *both in shown for f in both], values, advice if known else "")]
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from netlens.lenses import Finding, Severity
 from netlens.lenses._connects import HALF_OPEN, NOT_HEARD, OPEN, UNANSWERED, Attempt, attempts, reached_after, scanning
 from netlens.lenses._said import said
-from netlens.lenses._view import S, View, finding, grouped, most, seconds
+from netlens.lenses._view import S, View, finding, grouped, most, seconds, up_to
 from netlens.parsers.icmp import EXPIRED
 from netlens.text import endpoint, plural
 
@@ -76,8 +76,8 @@ def _not_heard(view: View, deaf: list[Attempt]) -> list[Finding]:
     n, all_ = len(deaf), len(view.once(attempts))
     clients, servers = most(a.client for a in deaf), most(endpoint(a.server, a.port) for a in deaf)
     text = (
-        f"{n:,} of {plural(all_, 'connection')} never opened: {servers} answered, but {clients} did not receive it "
-        f"(up to {max(a.synacks for a in deaf)} SYN+ACKs)."
+        f"{n:,} of {plural(all_, 'connection')} never opened: {servers} answered, but {clients} did not receive the answer "
+        f"({up_to(deaf)}{plural(max(a.synacks for a in deaf), 'SYN+ACK')})."
     )
     values = {"unanswered": n, "connections": all_, "synacks": sum(a.synacks for a in deaf)}
     advice = (
@@ -95,13 +95,13 @@ def _half_open(view: View, stuck: list[Attempt]) -> list[Finding]:
     clients, servers = most(a.client for a in stuck), most(endpoint(a.server, a.port) for a in stuck)
     tries = sum(len(a.syn_ns) for a in stuck)
     text = (
-        f"{n:,} of {plural(all_, 'connection')} never opened: {servers} answered by an ACK of an older connection, which {clients} reset "
+        f"{n:,} of {plural(all_, 'connection')} never opened: {servers} answered with an ACK of an older connection, which {clients} reset "
         f"({plural(tries, 'try', 'tries')})."
     )
     values = {"unanswered": n, "connections": all_, "tries": tries}
     grave = any(len(group) > 1 or len(group[0].syn_ns) > 1 for group in grouped(stuck, lambda a: a.service).values())
     advice = (
-        "The server, or a firewall or load balancer before it, still holds a connection of these ports, and the resets do not reach it: look there "
+        "The server, or a firewall or load balancer before it, still holds a connection on these ports, and the resets do not reach it: look there "
         "(ss -tan, connection tracking), and do not use the same client port again so soon."
     )
     frames = [f for a in stuck for f in (*a.syn_frames, a.answer_frame)]
@@ -115,17 +115,18 @@ def _some(view: View, shown: list[list[Attempt]], severity: Severity) -> list[Fi
     failed = [a for g in shown for a in g]
     syns = max(len(a.syn_ns) for a in failed)
     took = max(a.span_ns for a in failed)
-    how = f"{'up to ' if len(failed) > 1 else ''}{plural(syns, 'SYN')} over {seconds(took)}" if syns > 1 else "one SYN each"
+    one = "one SYN each" if len(failed) > 1 else "one SYN"
+    how = f"{up_to(failed)}{plural(syns, 'SYN')} over {seconds(took)}" if syns > 1 else one
     whom = most(endpoint(a.server, a.port) for a in failed)
     heard = [e for a in failed for e in a.said]
     text = f"{len(failed):,} of {plural(tried, 'connection')} to {whom} never got an answer ({how}), though others did{f'; {said(heard)}' if heard else ''}."
     values = {"unanswered": len(failed), "connections": tried, "services": len(services), "syns": sum(len(a.syn_ns) for a in failed)}
     advice = (
-        "The server takes no more connections (ss -ltn there: Recv-Q at Send-Q is a full accept queue, its program does not accept), "
+        "The server takes no more connections (ss -ltn there: Recv-Q at Send-Q means a full accept queue, as its program does not accept), "
         "or something on the way drops some of them."
     )
     if heard:
-        advice = f"For a while {most(e.reporter for e in heard)} had no way to it: look at the routes, links and neighbours there (ip route, ip neigh)."
+        advice = f"For a while {most(e.reporter for e in heard)} could not reach it: look at the routes, links and neighbours there (ip route, ip neigh)."
     frames = [f for a in failed for f in (*a.syn_frames, *(e.frame for e in a.said))]
     return [finding(view, ID, severity, text, frames, values, advice)]
 
@@ -145,7 +146,7 @@ def _never(view: View, shown: list[list[Attempt]], severity: Severity) -> list[F
     text = f"{n:,} of {plural(all_, 'server')} never answered a connection: {whom} ({how}){why}."
     values = {"unanswered": n, "services": all_, "syns": len(syns), "longest_s": took / 1e9, "icmp_errors": len(heard)}
     advice = (
-        "The host is off, the port is filtered, or the way back is missing: test with nc -vz HOST PORT, and capture at the server's side."
+        "The host is off, the port is filtered, or there is no route back: test with nc -vz HOST PORT, and capture at the server's side."
     )
     ports: dict[str, set[int]] = {}
     for a in view.once(attempts):
@@ -163,7 +164,7 @@ def _never(view: View, shown: list[list[Attempt]], severity: Severity) -> list[F
     if any(e.what == EXPIRED for e in heard):
         advice = f"Packets go in circles: look at the routes of {most(e.reporter for e in heard)} and of the routers beside it (ip route)."
     elif heard:
-        advice = f"The host is off, or {most(e.reporter for e in heard)} has no way to it: look at the routes and neighbours there (ip route, ip neigh)."
+        advice = f"The host is off, or {most(e.reporter for e in heard)} has no route to it: look at the routes and neighbours there (ip route, ip neigh)."
     frames = [f for g in shown for a in g for f in (*a.syn_frames, *(e.frame for e in a.said))]
     return [finding(view, ID, severity, text, frames, values, advice)]
 

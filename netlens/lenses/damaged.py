@@ -78,7 +78,7 @@ def _what(vm: Side, d: Difference) -> str:
 def _same(found: Sameness, rest: str, values: dict[str, Any]) -> Finding:
     """That what was compared is the same; what was not, and why."""
     if found.connections:
-        text = f"What the VM's and the host's capture both hold is the same: {plural(found.connections, 'connection')}, {size(found.bytes)} compared"
+        text = f"What is in both the VM's and the host's capture is identical: {plural(found.connections, 'connection')}, {size(found.bytes)} compared"
         text += f"; not compared: {rest}." if rest else "."
     else:
         text = f"Whether the same bytes came out as went in cannot be said: {rest}."

@@ -1,7 +1,7 @@
 """Do several DHCP servers offer addresses?
 
 Asks: whether more than one server made an offer to one DISCOVER.
-Applies: where the offers are in the capture; many are sent to the client alone, which a switch shows to no third.
+Applies: where the offers are in the capture; many are sent to the client alone, which a switch shows to nobody else.
 Cannot see: which of the servers is meant to be there.
 Normal: a client may get several offers and takes one (RFC 2131 3.1), as from a pair of servers that stand in for each other. A router that somebody plugged in
     is seen in the same way, and gives addresses that lead nowhere.

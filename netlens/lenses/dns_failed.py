@@ -64,7 +64,7 @@ def _no_such_names(view: View) -> list[Finding]:
     grave = len(all_) >= NO_NAME_LEAST and len(names) >= max(NO_NAME_SHARE * len(all_), NO_NAME_LEAST - 1)
     severity: Severity = "problem" if grave else "warning" if names == all_ else "note"
     frames = [f for q in missing for f in q.frames + q.answer_frames]
-    return [finding(view, ID, severity, text, frames, values, "Check the names for typing errors.")]
+    return [finding(view, ID, severity, text, frames, values, "Check the names for typos.")]
 
 
 def _shorter(name: str) -> list[str]:

@@ -50,7 +50,8 @@ def look(view: View) -> list[Finding]:
         return [finding(view, ID, "warning", text, [q.frames[0] for _, q in timed], values)]
     over = seconds(SLOW_NS if grave else LATE_NS)
     whom = most(r for q in shown for r in q.resolvers)
-    text = f"{len(shown):,} of {plural(len(timed), 'DNS question')} took more than {over}, the longest {seconds(longest)} ({whom})."
+    took = f"more than {over}, the longest {seconds(longest)}" if len(shown) > 1 else seconds(longest)
+    text = f"{len(shown):,} of {plural(len(timed), 'DNS question')} took {took} ({whom})."
     advice = "Time the resolver (dig @RESOLVER NAME); a first query that is lost costs the client's time-out, usually 5 s." if grave else ""
     frames = [f for q in shown for f in q.frames + q.answer_frames]
     return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice)]

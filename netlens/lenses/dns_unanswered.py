@@ -181,7 +181,7 @@ def _never(view: View) -> list[Finding]:
         "questions": len(waited),
         "longest_s": longest / 1e9,
     }
-    advice = f"Take {whom} out of resolv.conf (or out of the options of DHCP), or make it answer: {_dig(waited[0][1], silent[0].address)}."
+    advice = f"Take {whom} out of resolv.conf (or out of the DHCP options), or make it answer: {_dig(waited[0][1], silent[0].address)}."
     return [finding(view, ID, "problem", text, frames, values, advice)]
 
 

@@ -43,7 +43,9 @@ def look(view: View) -> list[Finding]:
     grave = len(found) >= MANY
     text = f"{plural(len(found), 'connection')} stayed half-closed for up to {seconds(longest)}: the peer had closed and {who} did not."
     values = {"connections": len(found), "longest_s": longest / 1e9}
-    advice = "The program does not close its side when it reads the end (CLOSE_WAIT in ss -t): its sockets leak." if grave else ""
+    advice = (
+        "The program does not close its side when it reads the end of the stream (CLOSE_WAIT in ss -t): its sockets leak." if grave else ""
+    )
     return [finding(view, ID, "problem" if grave else "warning", text, [int(last_frame[k]) for k, _, _ in found], values, advice)]
 
 

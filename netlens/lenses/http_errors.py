@@ -1,7 +1,7 @@
 """Which HTTP requests were answered with an error?
 
-Asks: how many final answers of HTTP/1.1 in clear (or read with keys) have a status of 4xx or 5xx; of requests in clear, how many the server closed on without
-    an answer; and how many answers ended before their Content-Length.
+Asks: how many final answers of HTTP/1.1 in the clear (or read with keys) have a status of 4xx or 5xx; of requests in the clear, how many the
+    server closed on without an answer; and how many answers ended before their Content-Length.
 Applies: where statuses could be read.
 Cannot see: HTTP inside TLS without keys, HTTP/2 and QUIC; whether the client expected the error.
 Normal: 401 and 407 that the client answers with credentials (RFC 9110 11.6), 304, 412, 416, a 404 to HEAD, to favicon.ico or among many, redirections. 5xx
@@ -40,10 +40,10 @@ _ADVICE = {
     403: "The server knows the request and forbids it: look at the permissions of these credentials, or at a filter in front.",
     404: "The server has nothing at that path: check the path and the host name.",
     407: "The proxy wants credentials (Proxy-Authorization).",
-    413: "The server takes no body of that size: raise its limit (client_max_body_size in nginx), or send less.",
+    413: "The server does not accept a body of that size: raise its limit (client_max_body_size in nginx), or send less.",
     429: "The server limits requests: send fewer, and wait as long as Retry-After says.",
     502: "A proxy had no usable answer from the server behind it: look at that server, and at the proxy's log.",
-    503: "The server, or what a proxy has behind it, is overloaded or down for now: look there.",
+    503: "The server, or one behind the proxy, is overloaded or down for now: look there.",
     504: "A proxy waited in vain for the server behind it: look at that server, and at the proxy's time-out.",
 }
 HARMLESS = (412, 416)  #: what the client asked for itself (RFC 9110 13), or has already
@@ -110,7 +110,7 @@ def _of(view: View) -> list[Finding]:
     grave |= len(errors) == n and errors[0]["status"] != 404
     some = bool(theirs) or len(ours) >= SOME_SHARE * n
     codes = Counter(r["status"] for r in errors)
-    told = ", ".join(f"{count:,} times {status}" for status, count in codes.most_common(4)) if len(errors) > 1 else f"{errors[0]['status']}"
+    told = ", ".join(f"{count:,} × {status}" for status, count in codes.most_common(4)) if len(errors) > 1 else f"{errors[0]['status']}"
     whom = most(view.server(r["session_id"]) for r in errors)
     text = f"{len(errors):,} of {plural(n, 'HTTP response')} {'is an error' if len(errors) == 1 else 'are errors'} ({told}), from {whom}."
     values = {"responses": n, "errors": len(errors), "statuses": {str(status): count for status, count in sorted(codes.items())}}
@@ -145,11 +145,11 @@ def _empty(view: View) -> list[Finding]:
         return []
     n = len(lost)
     whom = most(view.server(k) for k, _, _ in lost)
-    end = f"; {len(again):,} {'was' if len(again) == 1 else 'were'} asked again on a new connection and served" if again else ""
+    end = f"; {len(again):,} {'was' if len(again) == 1 else 'were'} sent again on a new connection and answered" if again else ""
     text = f"{n:,} of {plural(len(rows), 'HTTP request')} got no answer: {whom} closed the connection instead{end}."
     grave = len(found) >= SERVER_TIMES or len(found) >= max(SERVER_SHARE * len(rows), 1)
     advice = (
-        "Look at the server's log of that moment: its program ended, or gave the request up, or it closes idle connections sooner than the client "
+        "Look at the server's log for that moment: its program ended, or gave the request up, or it closes idle connections sooner than the client "
         "does (its keep-alive time-out)."
     )
     values = {"requests": len(rows), "unanswered": n, "asked_again": len(again)}
@@ -240,9 +240,7 @@ def _cut_off(view: View) -> list[Finding]:
         f"{' (in the worst case)' if n > 1 else ''}."
     )
     values = {"answers": all_, "cut_off": n, "longest_missing_bytes": worst.length - got}
-    advice = (
-        "The server's program ended or gave up, or a proxy between has a time-out or a limit of size: look at their logs of that moment."
-    )
+    advice = "The server's program ended or gave up, or a proxy between has a time-out or a size limit: look at their logs for that moment."
     return [finding(view, ID, "problem", text, [body.frame for body, _ in found], values, advice)]
 
 

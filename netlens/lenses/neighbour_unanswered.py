@@ -1,12 +1,12 @@
-"""Which addresses of the own network did not answer?
+"""Which addresses of the local network did not answer?
 
 Asks: whether ARP or neighbour discovery asked for an address again and again, and nobody claimed it.
-Applies: where requests are in the capture, and so is something that came back to who asked (in a switched network others hear the requests alone). Who
-    asks five times, a second apart, shows by itself that nobody answers (RFC 1122 2.3.2.1), which is a warning.
+Applies: where requests are in the capture, and so is something that came back to the host that asked (in a switched network others hear the requests
+    alone). A host that asks five times, a second apart, shows by itself that nobody answers (RFC 1122 2.3.2.1), which is a warning.
 Cannot see: whether the host is off, in another network, or does not want to be found.
-Normal: RFC 4861 10 asks three times, 1 s apart, and Linux does so for ARP; then the program is told that there is no route to the host. Who asks for
-    many addresses looks around (a scanner, a router that is scanned), and a DHCP server asks whether an address is free. Linux' bonding asks for its
-    neighbours once a second, answered or not (arp_interval).
+Normal: RFC 4861 10 asks three times, 1 s apart, and Linux does so for ARP; then the program is told that there is no route to the host. A host that asks
+    for many addresses is looking around (a scanner, a router that is scanned), and a DHCP server asks whether an address is free. Linux' bonding asks for
+    its neighbours once a second, answered or not (arp_interval).
 """
 
 from __future__ import annotations

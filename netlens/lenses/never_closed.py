@@ -2,7 +2,7 @@
 
 Asks: whether connections to one service stay open and idle for long, and become more.
 Applies: to captures of at least five minutes.
-Cannot see: what happens after the end of the capture; an open connection there is the rule.
+Cannot see: what happens after the end of the capture; an open connection there is normal.
 Normal: RFC 9293 3.8.4: TCP itself never ends an idle connection, and keep-alive probes come after two hours at the earliest. Pools keep a few.
 """
 

@@ -4,7 +4,7 @@ Asks: how many segments with data really had to be sent again, and how long the 
 Applies: to connections captured in both directions.
 Cannot see: where on the way they were lost, unless two captures show the connection; losses that SACK and a short round trip repair at once look the
     same as none to a program.
-Normal: copies of packets, spurious retransmissions, reordering, repeated SYNs and FINs, probes and what comes after the close are no loss. A loss of 1 %
+Normal: copies of packets, spurious retransmissions, reordering, repeated SYNs and FINs, probes and what comes after the close are not loss. A loss of 1 %
     repaired within a round trip (RFC 5681 3.2, fast retransmit) is everyday; only time lost makes it a problem.
 """
 

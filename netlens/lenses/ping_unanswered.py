@@ -1,7 +1,7 @@
 """Which echo requests (ping) got no reply?
 
 Asks: how many ICMP echo requests to one address stayed without a reply.
-Applies: where requests are in the capture. If nothing at all came back to who sent them, it is a warning: the capture may hold the requests alone.
+Applies: where requests are in the capture. If nothing at all came back to their sender, it is a warning: the capture may hold the requests alone.
 Cannot see: whether the request or the reply was lost; whether a host that ignores ping is up.
 Normal: RFC 1122 3.2.2.6 has every host answer, yet firewalls drop echoes, and routers answer few of them: no reply at all from a host that speaks
     otherwise says nothing. One or two of many may be lost anywhere. What was asked in the last second, or twice the
@@ -78,7 +78,7 @@ def look(view: View) -> list[Finding]:
     advice = (
         "Packets are lost on the way there or back: mtr HOST shows where it begins."
         if lossy
-        else "The host is off, the way there or back is missing, or a firewall drops ping: try a TCP port that it serves."
+        else "The host is off, there is no route there or back, or a firewall drops ping: try a TCP port that it serves."
     )
     if circling:
         advice = (

@@ -25,8 +25,8 @@ def look(view: View) -> list[Finding]:
     if not found:
         return []
     text = (
-        f"{most(e.reporter for e in found)} told {most(e.told for e in found)} {plural(len(found), 'time')} of a better way to "
-        f"{most(e.destination[0] for e in found)}: {most(e.gateway for e in found)}."
+        f"{most(e.reporter for e in found)} told {most(e.told for e in found)} of a better route to "
+        f"{most(e.destination[0] for e in found)}: {most(e.gateway for e in found)} ({plural(len(found), 'time')})."
     )
     values = {
         "redirects": len(found),

@@ -152,7 +152,7 @@ def look(view: View) -> list[Finding]:
         text = f"{n:,} of {plural(of, 'connection')} {'was' if n == 1 else 'were'} reset {by} {what}."
     else:
         by = "the client" if all(b.by_client for b in shown) else "the server" if not any(b.by_client for b in shown) else "either side"
-        text = f"{n:,} of {plural(of, 'connection')}, with {whom}, ended by a reset of {by} instead of a close."
+        text = f"{n:,} of {plural(of, 'connection')}, with {whom}, ended with a reset from {by} instead of a close."
     values = {"connections": of, "reset": n, "while_asked": len(grave), "by_client": sum(b.by_client for b in shown)}
     advice = ""
     if grave and between:
@@ -163,7 +163,7 @@ def look(view: View) -> list[Finding]:
             "send keep-alives more often, or connect again after a pause."
         )
     elif grave:
-        advice = "Look at the server's log of that moment; a proxy or firewall on the way can send the reset in its name (compare TTLs)."
+        advice = "Look at the server's log for that moment; a proxy or firewall on the way can send the reset in its name (compare TTLs)."
     active = sum(not b.idle for b in shown)  # the end of an idle time is the ordinary end of many programs
     severity = "problem" if grave else "warning" if any(b.asked for b in shown) or active >= 3 else "note"
     return [finding(view, ID, severity, text, [f for b in shown for f in b.frames], values, advice)]  # type: ignore[arg-type]

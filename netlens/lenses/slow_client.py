@@ -15,7 +15,7 @@ import numpy as np
 from netlens.chains.copies import COPY_NS
 from netlens.lenses import Finding
 from netlens.lenses._repeats import deliveries
-from netlens.lenses._view import FIN, RST, S, View, finding, most, seconds
+from netlens.lenses._view import FIN, RST, S, View, finding, most, seconds, up_to
 from netlens.lenses.tls_failed import HANDSHAKE, SERVER_HELLO
 from netlens.text import plural
 
@@ -92,7 +92,7 @@ def look(view: View) -> list[Finding]:
     longest = max(p[1] for p in shown)
     clients = most(view.ends(p[0])[0] for p in shown)
     n = sum(view.column("protocol")[k] == "tls" for k in view.whole)
-    text = f"{len(shown):,} of {plural(n, 'TLS handshake')} waited up to {seconds(longest)} for the client ({clients})."
+    text = f"{len(shown):,} of {plural(n, 'TLS handshake')} waited {up_to(shown)}{seconds(longest)} for the client ({clients})."
     values = {"handshakes": n, "slow": len(shown), "longest_s": longest / 1e9}
-    advice = "The client checks certificates online, is busy, or asked somebody." if long else ""
+    advice = "The client checks certificates online, is busy, or waited for its user." if long else ""
     return [finding(view, ID, "problem" if long else "warning", text, [f for p in shown for f in p[2]], values, advice)]

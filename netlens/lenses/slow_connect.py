@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from netlens.lenses import Finding
 from netlens.lenses._connects import OPEN, attempts
-from netlens.lenses._view import S, View, finding, most, seconds
+from netlens.lenses._view import S, View, finding, most, seconds, up_to
 from netlens.text import plural
 
 ID = "slow-connect"
@@ -40,8 +40,9 @@ def look(view: View) -> list[Finding]:
     longest = max(took for took, _ in opened)
     syns, synacks = max(a.syns for a in shown), max(a.synacks for a in shown)
     repeated = " and ".join(f"{n} {what}" for n, what in ((syns, "SYNs"), (synacks, "SYN+ACKs")) if n > 1)
-    repeated = f"{'up to ' if len(shown) > 1 else ''}{repeated}" if repeated else "one SYN"
-    text = f"{len(shown):,} of {plural(all_, 'connection')} took up to {seconds(longest)} to open ({repeated}): {most(view.server(a.session) for a in shown)}."
+    repeated = f"{up_to(shown)}{repeated}" if repeated else "one SYN"
+    whom = most(view.server(a.session) for a in shown)
+    text = f"{len(shown):,} of {plural(all_, 'connection')} took {up_to(shown)}{seconds(longest)} to open ({repeated}): {whom}."
     values = {"connections": all_, "slow": len(shown), "longest_s": longest / 1e9, "syns": syns}
     advice = "SYNs or their answers are lost, or the server's queue of new connections is full (nstat TcpExtListenOverflows on the server)."
     frames = [f for a in shown for f in (a.syn_frames[0], a.answer_frame, a.usable_frame)]

@@ -1,8 +1,8 @@
 """Which requests did a server answer late?
 
 Asks: how long it took from the last byte of a request to the first of its answer, while the client did nothing and nothing was lost.
-Applies: to HTTP/1.1 in clear, to the hello of a TLS server, and to greetings (SSH, SMTP, FTP, POP3, IMAP, VNC); inside TLS to turns, which is told more
-    carefully: a wait there may be a push channel or a long poll.
+Applies: to HTTP/1.1 in the clear, to the hello of a TLS server, and to greetings (SSH, SMTP, FTP, POP3, IMAP, VNC); inside TLS to turns, which are judged
+    more carefully: a wait there may be a push channel or a long poll.
 Cannot see: what the server did meanwhile, or asked others; of one capture, the share of the way. With a capture on both sides of a tunnel or relay its share
     is measured, and where it is most of the wait, the server is not blamed.
 Normal: people notice 1 s and leave after 10 s (Nielsen); a model or a report may need longer. Protocols that wait for events (push, chat, subscriptions)
@@ -21,7 +21,7 @@ from netlens.lenses import Finding
 from netlens.lenses._repeats import deliveries, stalled
 from netlens.lenses._requests import NOTICED_NS, Asked, asked, budget_of, relayed
 from netlens.lenses._services import silences
-from netlens.lenses._view import S, View, finding, most, seconds, views
+from netlens.lenses._view import S, View, finding, most, seconds, up_to, views
 from netlens.lenses.reset import greets
 from netlens.text import plural
 
@@ -33,8 +33,8 @@ LATE_NS = 3 * S  #: twice, or a tenth of all
 TIMES, SHARE = 2, 0.1
 TOLD_SHARE, MOST_SHARE = 0.1, 0.5  #: of the longest wait, from which on a relay's share is told, and is the reason
 LOOK = (
-    "The requests were acknowledged at once, so the time was spent at the server or behind it: look at its log. Something between that acknowledges for the "
-    "server (a proxy, a tunnel) looks the same, and so does an answer that was lost on the way here: then capture behind it as well."
+    "The requests were acknowledged at once, so the time was spent at the server or behind it: look at its log. A proxy or tunnel that acknowledges for "
+    "the server looks the same, and so does an answer that was lost on the way here: if so, capture behind it as well."
 )
 ALIKE = 0.02  #: of each other: waits that a timer ends
 POLLS = 3
@@ -80,7 +80,9 @@ def _of(view: View) -> list[Finding]:
     end = f"; {silent:,} got none{' before the client gave up' if left == silent else ''}" if silent else ""
     whom = most(view.server(a.session) for a in shown)
     kind = "HTTP request" if in_clear else "request"
-    text = f"{len(shown):,} of {plural(of, kind)}, to {whom}, waited up to {seconds(longest)} for the answer's first byte{share}{end}."
+    text = (
+        f"{len(shown):,} of {plural(of, kind)}, to {whom}, waited {up_to(shown)}{seconds(longest)} for the answer's first byte{share}{end}."
+    )
     values: dict[str, Any] = {"requests": of, "slow": len(shown), "unanswered": silent, "longest_s": longest / 1e9}
     if share:
         values |= {"relay": relay, "in_relay_s": in_relay / 1e9}
@@ -134,7 +136,7 @@ def _first_words(view: View) -> list[Finding]:
         if of == "greeting":
             grave = longest >= GREETING_NS
         whom = most(view.server(k) for k, _ in late)
-        text = f"{len(late):,} of {plural(len(all_), what)} waited up to {seconds(longest)} for the server's {of} ({whom})."
+        text = f"{len(late):,} of {plural(len(all_), what)} waited {up_to(late)}{seconds(longest)} for the server's {of} ({whom})."
         advice = (
             "The server is busy, waits for something itself (a lookup, a backend), or pauses on purpose (mail servers do): look at its log."
         )

@@ -1,6 +1,6 @@
 """Which downloads were slow?
 
-Asks: at which rate the bodies of HTTP answers in clear came.
+Asks: how fast the bodies of HTTP answers in the clear came.
 Applies: to answers of 100 kB and more.
 Cannot see: whether the sender had more to send: a stream is as slow as what it shows. So this is never more than a warning; the cause, where one is
     known, is another finding (packet-loss, zero-window, stalled).

@@ -3,7 +3,7 @@
 Asks: whether data that had been sent stayed without acknowledgment for seconds and had to be sent again, once or many times; whether a peer stopped
     answering keep-alives.
 Applies: to connections captured in both directions.
-Cannot see: without an ICMP error, on which part of the way the data was lost; what programs wait for each other (see slow-server, slow-client).
+Cannot see: without an ICMP error, on which part of the way the data was lost; whether programs wait for each other (see slow-server, slow-client).
 Normal: RFC 6298 2.1 sets the first time-out to 1 s at least and doubles it (5.5), stacks begin at 200 ms; RFC 9293 3.8.3 has TCP doubt the way after
     three retransmissions. Silence while nothing is outstanding is idleness, and after the close nobody waits.
 """
@@ -28,7 +28,7 @@ LARGE = 500  #: bytes; every IPv4 link takes packets of 576 (RFC 1122 3.3.2)
 PROBES, PROBED_NS = 3, 2 * S  #: unanswered, in so long: a lost one or two say nothing
 _LOST = "Something on the way drops packets, or the peer is gone: compare with a capture nearer to the peer; if only large packets are lost, look at the MTU."
 _MTU = (
-    "A link on the way takes no packets that large, and the sender does not learn it: let ICMP (fragmentation needed, packet too big) through to the sender, "
+    "A link on the way does not carry packets that large, and the sender is not told: let ICMP (fragmentation needed, packet too big) through to the sender, "
     "lower its MTU (ip link set dev DEV mtu 1400), or clamp the MSS on the router."
 )
 
@@ -52,7 +52,7 @@ def _of(view: View) -> list[Finding]:
     way = "to" if all(r.orig for r in waits) else "from" if not any(r.orig for r in waits) else "to or from"
     text = (
         f"{plural(n, 'connection')} stood still for {lasted} because data {way} {most(view.server(k) for k in by_session)} "
-        f"was not acknowledged and was sent again {plural(times, 'time')}{end}"
+        f"was not acknowledged and was sent again {'once' if times == 1 else f'{times:,} times'}{end}"
     )
     large = view.once(too_large)
     heard = [e for each in large for e in each.told] + [e for r in waits for e in _undelivered(view, r)]

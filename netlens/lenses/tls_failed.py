@@ -1,6 +1,6 @@
 """Which TLS handshakes failed?
 
-Asks: whether a fatal alert in clear, an answer that is no TLS, a client that left upon an expired certificate, or a connection that ended before the
+Asks: whether a fatal alert in the clear, an answer that is not TLS, a client that left upon an expired certificate, or a connection that ended before the
     server's hello broke a handshake off.
 Applies: where a ClientHello or a TLS alert is in the capture.
 Cannot see: alerts and certificates of TLS 1.3, which are encrypted; why a certificate was not liked, unless the alert or its dates say so.
@@ -28,7 +28,7 @@ TWICE = 2  #: handshakes that merely end early, at one server: once may be a per
 _OUT_OF_DATE = "Renew the server's certificate; if it should be valid, set the clocks."
 _ANOTHER = "The server's own certificate is valid by the capture's clock: renew the intermediate one that it sends with it, or set the client's clock."
 _ADVICE = {
-    "no certificate of the client": "The server asks for a client's certificate, and the client has none to give: configure one (curl --cert).",
+    "no certificate of the client": "The server asks for a client certificate, and the client has none to give: configure one (curl --cert).",
     "protocol_version": "Client and server share no TLS version: update the older one.",
     "unknown_ca": "The client does not trust the server's issuer: install the issuer's certificate, or have the server send its intermediates.",
     "certificate_expired": "Renew the certificate (or set the clock).",

@@ -1,13 +1,13 @@
-"""Which datagrams found nobody?
+"""Which datagrams reached nobody?
 
 Asks: whether an ICMP error says of UDP datagrams, or of pings, that their port, host or network is unreachable, prohibited, or too many hops away, or that
     fragments of them are missing, and nobody ever answered; and of which packets that are not in the capture errors say so.
 Applies: where the errors are in the capture.
 Cannot see: datagrams that are dropped in silence; what the program made of it.
 Normal: a client that has closed its socket says so of answers that come late (RFC 1122 4.1.3.1), those to multicast among them; a service that answered
-    before and stops; traceroute, which wants such errors; a stray error about what was sent before the capture began. Three pings and more are told by
-    ping-unanswered, TCP by connect-refused and connect-unanswered, DNS by dns-unanswered. Nobody waits for an answer to syslog or voice; who asks (QUIC,
-    NTP, RADIUS, ...) does, unless it has the same over TCP or from another server. What
+    before and stops; traceroute, which wants such errors; a stray error about what was sent before the capture began. Three pings and more are covered
+    by ping-unanswered, TCP by connect-refused and connect-unanswered, DNS by dns-unanswered. Nobody waits for an answer to syslog or voice; whoever asks
+    (QUIC, NTP, RADIUS, ...) does, unless it has the same over TCP or from another server. What
     traceroute sends has few hops to make; what had 32 and more, and ran out of them, went in circles (RFC 1122 3.2.1.7: 64 are usual).
 """
 
@@ -94,7 +94,7 @@ def _of_pings(view: View) -> list[Finding]:
     sent = sum(n for (_, whom), n in asked.items() if whom in hosts)
     text = f"{plural(sent, 'ping')} to {most(whom for whom, _ in found)} {fate(e for _, e in found)}; {said(e for _, e in found)}."
     values = {"pings": sent, "icmp_errors": len(found), "destinations": hosts}
-    advice = "Who says so has no way to that address, or a rule against it: look there."
+    advice = "Whoever says so has no route to that address, or a rule against it: look there."
     return [finding(view, ID, "warning", text, [e.frame for _, e in found], values, advice)]
 
 

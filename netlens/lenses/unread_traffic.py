@@ -4,7 +4,7 @@ Asks: how many frames hold what netlens does not decode: link types, tunnels it 
     damaged, or ends in the middle of a packet.
 Applies: to every capture.
 Cannot see: what is in them.
-Normal: routing protocols, ARP and discovery are part of every network. Encrypted payloads of protocols that it does read are not meant.
+Normal: routing protocols, ARP and discovery are part of every network. Encrypted payloads of protocols that it does read do not count.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from netlens.lenses import Finding
 from netlens.lenses._view import View, finding
 from netlens.parsers.trail import MAX_SEGMENTS
-from netlens.text import printable
+from netlens.text import plural, printable
 
 ID = "unread-traffic"
 GROUP = "sight"
@@ -58,7 +58,7 @@ def _damaged(view: View) -> list[Finding]:
     damaged = [i for i in view.side.capture.part.inputs if i.damage]
     if not damaged:
         return []
-    others = f" (and {len(damaged) - 1:,} more files)" if len(damaged) > 1 else ""
+    others = f" (and {plural(len(damaged) - 1, 'more file')})" if len(damaged) > 1 else ""
     text = f"{printable(Path(damaged[0].path).name)}{others}: {damaged[0].damage}."
     return [finding(view, ID, "warning", text, [], {"damaged": len(damaged), "files": len(view.side.capture.part.inputs)})]
 
@@ -68,5 +68,5 @@ def _not_looked_at(view: View) -> list[Finding]:
     if view.trail is None or not view.trail.left_out:
         return []
     n = view.trail.left_out
-    text = f"{n:,} TCP segments after the first {MAX_SEGMENTS:,} were counted, but not looked at one by one: losses, resets and refusals in them are not told."
+    text = f"{n:,} TCP segments after the first {MAX_SEGMENTS:,} were counted but not looked at one by one: their losses, resets and refusals are not reported."
     return [finding(view, ID, "warning", text, [], {"not_looked_at": n})]

@@ -39,6 +39,7 @@ from netlens.parsers.tcp_states import ESTABLISHED, INACTIVE, RESET, SYN_SENT, c
 from netlens.parsers.tunnels import SSH_PORT
 from netlens.schema import Table
 from netlens.tables import CONNECTIONS, LOOKUPS, TUNNELS
+from netlens.text import plural
 from netlens.wire.addresses import ip_halves
 
 COPY_WINDOW_NS = 1_000_000_000  #: two copies of one SYN are microseconds apart; a queue in between makes milliseconds
@@ -405,10 +406,12 @@ def _tunnels(sessions: Table, rows: dict[str, Array], vantage: str | None) -> Ta
     told: list[tuple[str | None, str | None, str]] = []  # side, what it carries, evidence
     for k in ssh:
         if k in near:
-            up = f"{counts[k]} connections of {s['orig_ip'][k]} were redirected to local port {', '.join(map(str, ports))} while it was up"
+            were = "was" if counts[k] == 1 else "were"
+            to = f"redirected to local port {', '.join(map(str, ports))} while it was up"
+            up = f"{plural(counts[k], 'connection')} of {s['orig_ip'][k]} {were} {to}"
             told.append(("vm", "sshuttle", up))
         elif counts.get(k):
-            after = f"{counts[k]} sessions were opened and sent data within 50 ms after at least as much payload had gone to sshd"
+            after = f"{plural(counts[k], 'session was', 'sessions were')} opened and sent data within 50 ms after at least as much payload had gone to sshd"
             told.append(("host", "sshuttle", after))
         else:
             told.append((vantage if vantage == "host" else None, None, "nothing forwarded was seen in time with it"))

@@ -42,7 +42,13 @@ Bools = np.ndarray[Any, np.dtype[np.bool_]]
 # ---- columns of the digests, int64[n, DIGEST_WIDTH], in capture order ----
 TIME, FRAME = 0, 1  #: ns since 1970 UTC; frame number from 1, going on over several files
 FLOW, DIRECTION = 2, 3  #: row of ``flows``; 0 sent by its first end, 1 by its second
-SEQ, ACK, STAMP, LENGTH, FLAGS = 4, 5, 6, 7, 8  #: as in wire.columns; STAMP: see stamp(); of the flags only SYN, FIN, RST (offload moves PSH)
+SEQ, ACK, STAMP, LENGTH, FLAGS = (
+    4,
+    5,
+    6,
+    7,
+    8,
+)  #: as in wire.columns; STAMP: see stamp(); of the flags only SYN, FIN, RST (offload moves PSH)
 WINDOW = 9  #: unscaled; tells a window update from the acknowledgment just before it
 IFACE = 10  #: as in wire.columns
 KEY = 11  #: hash of DIRECTION and SEQ to WINDOW: equal for one packet at all capture points

@@ -81,8 +81,9 @@ def unread(frames: int, counts: Array, link_types: Iterable[int], asked: bool = 
     if not hidden:
         return []
     first = min(counts[d.R[name], 1] for name in hidden)
-    amount = f"{sum(hidden.values()):,} of {plural(frames, 'frame')} not read"
-    return [f"{amount}, so sessions in them are missing: {_listed(hidden, link_types)}; first frame {first:,}"]
+    n = sum(hidden.values())
+    amount = f"{n:,} of {plural(frames, 'frame')} not read"
+    return [f"{amount}, so sessions in {'it' if n == 1 else 'them'} are missing: {_listed(hidden, link_types)}; first frame {first:,}"]
 
 
 def named(paths: Sequence[str], lines: Iterable[str]) -> list[str]:

@@ -80,7 +80,7 @@ def supported(a: Analysis) -> list[Verdict]:
 
 
 def why_best(a: Analysis) -> str:
-    """Why the best fix is the best, where others leave as few refusals: `` (of 5 fixes that leave none, it costs least waiting and effort)``."""
+    """Why the best fix is the best, where others leave as few refusals: `` (of 5 fixes that leave none, it costs the least waiting and effort)``."""
     best = a.best_fix
     if best is None:
         return ""
@@ -88,7 +88,7 @@ def why_best(a: Analysis) -> str:
     if len(as_good) < 2:
         return ""
     left = "none" if not any(f.rejections_after for f in as_good) else "almost none" if fixes.next_to_none(best) else best.left
-    return f" (of {len(as_good)} fixes that leave {left}, it costs least waiting and effort)"
+    return f" (of {len(as_good)} fixes that leave {left}, it costs the least waiting and effort)"
 
 
 def next_fixes(a: Analysis) -> list[Prediction]:
@@ -229,7 +229,7 @@ def effect(fix: Prediction) -> str:
     if fix.rejections_after is None:
         return "not predicted"
     wait = f", {fix.added_wait_s:.1f} s of waiting added" if fix.added_wait_s else ""
-    return f"{plural(fix.rejections_before, 'refusal')} become {fix.left}{wait}"
+    return f"{plural(fix.rejections_before, 'refusal becomes', 'refusals become')} {fix.left}{wait}"
 
 
 def _needed(a: Analysis, what: str = "out") -> list[Part]:
@@ -239,7 +239,7 @@ def _needed(a: Analysis, what: str = "out") -> list[Part]:
 
 def how_sure(a: Analysis) -> list[Fact]:
     """What speaks for the answer and against it."""
-    found = [Fact("odds", f"{v.id} {v.probability:.0%} likely, of so few refusals") for v in supported(a) if v.probability]
+    found = [Fact("odds", f"{v.id} {v.probability:.0%} likely, with so few refusals") for v in supported(a) if v.probability]
     found += fit_facts(a)
     r = a.weighed.weighing.situation.requests
     if others := r.refusal_class[r.rejected == ELSEWISE].tolist():

@@ -33,13 +33,13 @@ from netlens.report import letter
 from netlens.text import printable
 
 ABOUT = """\
-What this is: a recording of network traffic, made anonymous by netlens {version}, and what it is analysed to.
+What this is: a recording of network traffic, made anonymous by netlens {version}, and its analysis.
 
 {files}
-Addresses, names and hardware addresses are others, but for the names of the API: {kept}.
+Addresses, names and hardware addresses are replaced, except the names of the API: {kept}.
 The same thing is called the same everywhere in this bundle, and nowhere else. Payload is zeros; of the error logs only times, levels and error codes are
-left. Times (UTC), lengths, ports, flags and sequence numbers are the real ones. Private addresses are still private, common prefixes still common.
-The address that the requests came from is not told here.
+left. Times (UTC), lengths, ports, flags and sequence numbers are the real ones. Private addresses are still private, and shared prefixes still shared.
+The address that the requests came from is not given here.
 
 To see for yourself: netlens analyze {target}
 """

@@ -105,7 +105,7 @@ def text(facts: SupportFacts) -> str:
         "",
         "Hello,",
         "",
-        f"some of our requests to {where} are refused{why}{said}.",
+        f"Some of our requests to {where} are refused{why}{said}.",
         "We recorded the traffic with a packet capture.",
         "",
         "Account, model, and the key's id (never the key): [fill in]",
@@ -172,7 +172,7 @@ def _rule(f: SupportFacts) -> list[str]:
     whose = {"side": "of one client (one key)", "egress": "from one source address"}.get(f.scope or "", "")
     low, high = f.limit_low, f.limit_high
     also = f" (anything from {low} to {high} fits as well)" if low is not None and high is not None and low != high else ""
-    chance = "" if f.p is None else f" A fit this good by chance alone has p {f'= {f.p:.2g}' if f.p >= 0.001 else 'below 0.001'}."
+    chance = "" if f.p is None else f" By chance alone, a fit this good has p {f'= {f.p:.2g}' if f.p >= 0.001 else 'below 0.001'}."
     return [f"A request is refused when there are already {f.limit} or more other {what} {whose}{also}.{chance}"]
 
 

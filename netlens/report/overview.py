@@ -176,7 +176,9 @@ def _tcp(capture: Capture) -> str:
     s, c = capture.table("sessions"), capture.table("connections")
     served = _services(s)
     protocols = Counter(_protocols(capture))
-    about = ", ".join(f"{n:,} {name}" for name, n in protocols.most_common(NAMES)) + (", ..." if len(protocols) > NAMES else "")
+    about = ", ".join(f"{n:,} {'on ' * name.startswith('port ')}{name}" for name, n in protocols.most_common(NAMES)) + (
+        ", ..." if len(protocols) > NAMES else ""
+    )
     servers = {ip for _, ip, _ in served} if s.rows == c.rows else set(c["resp_ip"].tolist())
     trips = [v for v in s["synack_ms"].tolist() if v == v]
     middle = statistics.median(trips) if trips else 0.0  # a clock that ticks so slowly that it is 0 does not tell it

@@ -301,6 +301,8 @@ def summary(snapshot: Snapshot) -> list[str]:
 
 def _peaks(connections: int, requests: int, http2: bool, refused: bool) -> str:
     requests_in_words = (
-        "HTTP/2: requests not counted" if http2 else f"{plural(requests, 'request')} in flight{' with refused ones' if refused else ''}"
+        "HTTP/2: requests not counted"
+        if http2
+        else f"{plural(requests, 'request')} in flight{' (refused ones included)' if refused else ''}"
     )
     return f"peak {plural(connections, 'connection')}, {requests_in_words}"

@@ -38,7 +38,7 @@ def warn_of_overlap(before: Input, info: Input) -> None:
     if info.first_ns and info.first_ns < before.last_ns:
         said = (
             f"{info.path}: begins {(before.last_ns - info.first_ns) / 1e9:.3f} s before {before.path} ends; several files are read as one stream "
-            "in the order given, which suits the files of one rotated capture only"
+            "in the order given, which suits only the files of one rotated capture"
         )
         if said not in info.warnings:
             info.warnings.append(said)

@@ -180,7 +180,7 @@ def test_other_files_are_no_key_files(text: str, tmp_path: Path) -> None:
     path = tmp_path / "key"
     path.write_text(text)
     path.chmod(0o600)
-    with pytest.raises(NetlensError, match="no key file"):
+    with pytest.raises(NetlensError, match="not a key file"):
         secret.from_file(str(path))
     assert path.read_text() == text
 

@@ -30,7 +30,7 @@ def test_both_sides_carry_the_same_bytes(path: str, tmp_path: Path) -> None:
     generate(tmp_path, connections=30, limit=2, path=path)
     (damaged,) = [f for f in netlens.analyze(tmp_path).findings if f.lens == "damaged"]
     assert damaged.severity == "note"
-    assert damaged.text.startswith("What the VM's and the host's capture both hold is the same")
+    assert damaged.text.startswith("What is in both the VM's and the host's capture is identical")
 
 
 @pytest.mark.tshark

@@ -280,7 +280,7 @@ def test_routes() -> None:
     none = Told("here", {"ip route": "", "ip -6 route": ""})
     assert _check("routes", none).status == WARNING
     plain = Told("here", {"ip route": "default via 192.168.64.1 dev eth0\n", "ip -6 route": ""})
-    assert _check("routes", plain).text == "default by 192.168.64.1 (eth0)"
+    assert _check("routes", plain).text == "default via 192.168.64.1 (eth0)"
     vpn = Told(
         "here",
         {"netstat -rn": "Destination Gateway Flags Netif Expire\ndefault 192.168.101.1 UGSc en0\n0/1 10.8.0.1 UGSc utun4\n"},

@@ -33,7 +33,7 @@ from tests.capture.conftest import Namespace, Pair, await_packets, comm, numbers
         ({"side": "vm", "keep": 2}, "--rotate-mb"),
         ({"side": "vm", "errors": (("host", "x"),)}, "not recorded"),
         ({"side": "vm", "errors": (("vm", ""),)}, "names no file"),
-        ({"side": "neither"}, "no side"),
+        ({"side": "neither"}, "not a side"),
         ({"side": "vm", "vm": "-oProxyCommand=id"}, "refused"),
         ({"side": "vm", "vm": "tart:-x"}, "tart VM"),
         ({"side": "vm", "apis": ("-x",)}, "neither a name"),

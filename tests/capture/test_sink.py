@@ -117,7 +117,7 @@ def test_rotation_of_pcapng_repeats_the_descriptions(tmp_path: Path) -> None:
 
 
 def test_what_is_no_capture_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CaptureError, match="no capture"):
+    with pytest.raises(CaptureError, match="not a capture"):
         Sink(tmp_path, "vm").feed(b"Last login: Tue Nov 24 on ttys000")
 
 

@@ -232,7 +232,7 @@ def test_requests_of_a_capture_are_counted_and_refusals_found(tmp_path: Path) ->
     assert int((r.rejected == ACCEPTED).sum()) >= requests - len(refusals) - 2  # the log covers no more
     assert found.counts["rejections"] == len(refusals)
     assert sum("counted by the sizes of TLS records" in note for note in found.quality["notes"]) == 1
-    assert not any("cannot be told by turn-taking" in note for note in found.quality["notes"])
+    assert not any("cannot be told apart by turn-taking" in note for note in found.quality["notes"])
 
 
 def test_one_connection_that_cannot_be_counted_leaves_all_as_it_was(tmp_path: Path) -> None:

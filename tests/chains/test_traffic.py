@@ -317,7 +317,7 @@ def test_a_log_of_another_day_says_nothing(pair: Path, tmp_path: Path) -> None:
     log.write_text((pair / "vm-errors.log").read_text().replace("2026-01-25", "2026-01-12"))
     found = analyzed(pair, vm_errors=str(log), host_errors=None)
     assert set(found.assembled.situation.requests.source.tolist()) <= {"inferred", ""}
-    assert any("no rejection of the error log falls on the end of an answer" in note for note in found.quality["notes"])
+    assert any("no refusal in the error log falls on the end of an answer" in note for note in found.quality["notes"])
 
 
 def test_logs_that_were_exchanged_are_noticed_and_left_out(pair: Path) -> None:

@@ -249,7 +249,7 @@ def test_a_folder_that_is_no_recording_says_what_it_holds(tmp_path: Path) -> Non
         (["capture", "--side", "host", "--snaplen", "2"], "2 is not a whole number from 64 to 262144"),
         (["sessions", "c.pcap", "--columns", "foo"], "; all: session_id, orig_ip, "),
         (["sessions", "c.pcap", "--format", "parquet"], "add -o FILE.parquet"),
-        (["analyze", "c.pcap", "-o", sys.executable], "is a file, and a folder is needed here"),
+        (["analyze", "c.pcap", "-o", sys.executable], "is a file, but a folder is needed here"),
         (["analyze", "a", "b"], "each must be a recording (a folder), and a is not"),
     ],
 )

@@ -63,6 +63,21 @@ def test_help_lists_all_commands() -> None:
         assert re.search(rf"^  {command} ", done.stdout, re.M)
 
 
+@pytest.mark.parametrize("group", [(), ("lab",)])
+def test_without_a_command_the_help_is_shown_as_lines(group: tuple[str, ...]) -> None:
+    done = run(*group)
+    told = done.stdout + done.stderr  # click before 8.2 prints it as what was asked for
+    assert told.startswith("Usage: netlens")
+    assert "\nCommands:\n" in told
+    assert "\\x0a" not in told
+
+
+def test_choices_that_are_missing_are_named_in_one_line() -> None:
+    done = run("capture")
+    assert done.returncode == 2
+    assert done.stderr.endswith("netlens: Missing option '--side'. Choose from: vm, host, both\n")
+
+
 def test_a_misspelt_command_is_wrong_usage_and_names_the_near_one() -> None:
     done = run("session", "x.pcap")
     assert done.returncode == 2
@@ -205,7 +220,7 @@ def test_a_terminal_gets_a_table_and_a_broken_pipe_is_no_error(capture: Path) ->
     os.close(parent)
     assert done.returncode == 0
     assert "orig_bytes" in shown  # in 80 columns the name has to go
-    assert "left out for want of width: " in done.stderr.decode()
+    assert "left out for lack of width: " in done.stderr.decode()
     assert "sni" in done.stderr.decode()
     script = shlex.join([sys.executable, "-m", "netlens", "sessions", str(capture), "--format", "csv"]) + " | head -1"
     piped = subprocess.run(["bash", "-o", "pipefail", "-c", script], capture_output=True, text=True, timeout=300, check=False)

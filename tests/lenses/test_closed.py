@@ -34,7 +34,7 @@ def test_a_service_that_closes_without_an_answer(tmp_path: Path, port: int, requ
     this = found(tmp_path, closed(port, request_), healthy())
     assert problems(this) == {"closed-unanswered"}
     assert this["closed-unanswered"].text == (
-        f"1 of 2 connections got no answer: {SERVER}:{port} ({name}) took the request and closed without a byte."
+        f"1 of 2 connections got no answer: {SERVER}:{port} ({name}) took the request and closed without sending a byte."
     )
     assert len(this["closed-unanswered"].frames) == 2
 
@@ -116,7 +116,7 @@ def half_open(tries: int, port: int = 42_000, at: int = 0, acked: int = 500_000)
 def test_a_server_that_still_holds_an_old_connection(tmp_path: Path) -> None:
     this = found(tmp_path, half_open(4).packets, healthy(), ping(30 * S))
     assert problems(this) == {"connect-unanswered"}
-    assert " never opened: 198.51.100.20:3306 answered by an ACK of an older connection, which 192.0.2.10 reset (4 tries)." in (
+    assert " never opened: 198.51.100.20:3306 answered with an ACK of an older connection, which 192.0.2.10 reset (4 tries)." in (
         this["connect-unanswered"].text
     )
     assert found(tmp_path, half_open(1).packets, healthy(), ping(30 * S))["connect-unanswered"].severity == "warning"

@@ -273,7 +273,7 @@ def test_a_client_that_does_not_hear_the_server(tmp_path: Path) -> None:
     this = found(tmp_path, made.packets, healthy(), ping(60 * S))
     assert problems(this) == {"connect-unanswered"}
     assert this["connect-unanswered"].text == (
-        "1 of 2 connections never opened: 198.51.100.20:80 answered, but 192.0.2.10 did not receive it (up to 3 SYN+ACKs)."
+        "1 of 2 connections never opened: 198.51.100.20:80 answered, but 192.0.2.10 did not receive the answer (3 SYN+ACKs)."
     )
 
 

@@ -44,7 +44,7 @@ def test_a_connection_to_nobody(tmp_path: Path, what: tuple[int, int], words: st
     this = found(tmp_path, syn(0), syn(S), error(3 * S, what, SYN), healthy(), ping(30 * S))
     assert problems(this) == {"connect-unanswered"}
     assert this["connect-unanswered"].text.endswith(f"198.51.100.20:8009 (2 tries over 1.0 s); 203.0.113.1 said: {words}.")
-    assert ("in circles" if what == EXPIRED else "203.0.113.1 has no way to it") in this["connect-unanswered"].advice
+    assert ("in circles" if what == EXPIRED else "203.0.113.1 has no route to it") in this["connect-unanswered"].advice
 
 
 def test_an_error_about_other_packets_is_no_evidence(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_datagrams_that_find_nobody(tmp_path: Path) -> None:
     said = [p for k in range(3) for p in error(k * S + MS, PORT, datagram((CLIENT, 6_000), SYSLOG, b"hello"), SERVER)]
     this = found(tmp_path, sent(3), said, healthy(), ping(30 * S))
     assert this["unreachable"].severity == "warning"
-    assert this["unreachable"].text == "3 datagrams to 198.51.100.20:514 found nobody; 198.51.100.20 said: port unreachable."
+    assert this["unreachable"].text == "3 datagrams to 198.51.100.20:514 reached nobody; 198.51.100.20 said: port unreachable."
     assert this["unreachable"].values["icmp_errors"] == 3
 
 
@@ -147,7 +147,7 @@ def test_traceroute_wants_errors(tmp_path: Path) -> None:
 def test_redirects(tmp_path: Path) -> None:
     told = [p for k in range(3) for p in error(k * S, (5, 1), SYN, rest=ip_address("203.0.113.9").packed)]
     this = found(tmp_path, told, healthy(), ping(30 * S))["redirected"]
-    assert (this.severity, this.text) == ("note", "203.0.113.1 told 192.0.2.10 3 times of a better way to 198.51.100.20: 203.0.113.9.")
+    assert (this.severity, this.text) == ("note", "203.0.113.1 told 192.0.2.10 of a better route to 198.51.100.20: 203.0.113.9 (3 times).")
 
 
 # -- the path MTU --
@@ -231,7 +231,7 @@ def test_a_ping_that_a_router_answers(tmp_path: Path) -> None:
     this = found(tmp_path, asked, error(MS, PROHIBITED, asked[0].data))["unreachable"]
     assert (this.severity, this.text) == (
         "warning",
-        "1 ping to 198.51.100.20 found nobody; 203.0.113.1 said: administratively prohibited.",
+        "1 ping to 198.51.100.20 reached nobody; 203.0.113.1 said: administratively prohibited.",
     )
 
 
@@ -260,7 +260,7 @@ def test_an_error_about_what_is_not_in_the_capture(tmp_path: Path, quoted: bytes
     this = found(tmp_path, error(0, HOST, quoted))["unreachable"]
     assert (this.severity, this.text) == (
         "warning",
-        f"1 packet{whom} that is not in the capture found nobody; 203.0.113.1 said: host unreachable.",
+        f"1 packet{whom} that is not in the capture reached nobody; 203.0.113.1 said: host unreachable.",
     )
 
 

@@ -121,7 +121,7 @@ def test_an_address_that_two_hosts_have(tmp_path: Path) -> None:
         packets += [who_has(NOBODY, 10.0 * k), is_at(NOBODY, OTHER, 10.0 * k + 0.001), is_at(NOBODY, THIRD, 10.0 * k + 0.0011)]
     this = found(tmp_path, packets)
     assert this["address-conflict"].severity == "problem"
-    assert this["address-conflict"].text == (f"192.0.2.50 was answered for by different hardware addresses 3 times ({OTHER} and {THIRD}).")
+    assert this["address-conflict"].text == (f"192.0.2.50 was claimed by different hardware addresses 3 times ({OTHER} and {THIRD}).")
 
 
 def test_an_address_that_moves(tmp_path: Path) -> None:

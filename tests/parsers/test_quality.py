@@ -36,10 +36,10 @@ def warnings(folder: Path, packets: Sequence[bytes], link: int = RAW, **options:
             [SEGMENT, ESP, GRE, ESP, IGMP],
             "3 of 5 frames not read, so sessions in them are missing: 2 ESP (encrypted), 1 in GRE tunnels, not IP or too deep (not read); first frame 2",
         ),
-        ([SEGMENT, SCTP], "1 of 2 frames not read, so sessions in them are missing: 1 SCTP, DCCP or UDP-Lite; first frame 2"),
+        ([SEGMENT, SCTP], "1 of 2 frames not read, so sessions in it are missing: 1 SCTP, DCCP or UDP-Lite; first frame 2"),
         (
             [SEGMENT, ip4(udp(b"\0\0\0\x09" + bytes(60), dport=4500), 17)],
-            "1 of 2 frames not read, so sessions in them are missing: 1 ESP in UDP (encrypted); first frame 2",
+            "1 of 2 frames not read, so sessions in it are missing: 1 ESP in UDP (encrypted); first frame 2",
         ),
     ],
 )
@@ -59,7 +59,7 @@ ARP = MACS + b"\x08\x06" + bytes(28)
         ([IGMP], ["no TCP or UDP was read in 1 frame: 1 of other IP protocols"], "1 frame: 1 of other IP protocols"),
         (
             [ESP, PING],
-            ["1 of 2 frames not read, so sessions in them are missing: 1 ESP (encrypted); first frame 1"],
+            ["1 of 2 frames not read, so sessions in it are missing: 1 ESP (encrypted); first frame 1"],
             "2 frames: 1 ICMP, 1 ESP (encrypted)",
         ),
     ],
@@ -91,7 +91,7 @@ def test_said_of_the_link_layer(tmp_path: Path) -> None:
     assert warnings(tmp_path, [ethernet(SEGMENT), lldp], ETHERNET) == []
     assert warnings(tmp_path, [lldp], ETHERNET) == ["no TCP or UDP was read in 1 frame: 1 of other network protocols"]
     assert warnings(tmp_path, [ethernet(SEGMENT), tagged], ETHERNET) == [
-        "1 of 2 frames not read, so sessions in them are missing: 1 of other EtherTypes; first frame 2"
+        "1 of 2 frames not read, so sessions in it are missing: 1 of other EtherTypes; first frame 2"
     ]
     assert warnings(tmp_path, [SEGMENT], 127) == [
         "no TCP or UDP was read in 1 frame: 1 of a link type that netlens does not read (IEEE 802.11 with radiotap header)"

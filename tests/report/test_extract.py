@@ -398,7 +398,7 @@ def test_lookups_findings_and_frames_by_number(tmp_path: Path) -> None:
     session = a.capture.table("sessions")
     assert numbers(path, out) == sorted({1, *extract.select([str(path)], session, [0]).frames.tolist()})
     refused(run(str(path), "--frames", "1-9999", "-w", str(out)), "no frame 9999 is in the capture; it has ")
-    refused(run(str(path), "--frames", "6-4", "-w", str(out)), "'6-4' is no frame number and no range", 2)
+    refused(run(str(path), "--frames", "6-4", "-w", str(out)), "'6-4' is neither a frame number nor a range", 2)
     refused(run(str(path), "--finding", "stalled", "-w", str(out)), "stalled was not found in the capture; found was: dns-unanswered")
     refused(run(str(path), "--lookup", "30", "-w", str(out)), "no lookup 30 is in the capture; they go from 0 to ")
 

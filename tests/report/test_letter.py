@@ -69,7 +69,7 @@ def test_it_says_how_requests_were_refused_as_the_provider_put_it():
     assert "for high concurrency" not in text(FACTS)
     told = text(replace(FACTS, why="by a rate limit"))
     assert "Subject: requests to api.z.ai refused by a rate limit" in told
-    assert "some of our requests to api.z.ai are refused by a rate limit with code 1302" in told
+    assert "Some of our requests to api.z.ai are refused by a rate limit with code 1302" in told
 
 
 def test_a_limit_over_time_is_told():

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from netlens.lenses.refused import comparison as compared
 from netlens.report import comparison, html, letter, page_data, scene, text, time_budget
+from netlens.text import plural
 from tests.recordings import NAMES
 
 
@@ -106,7 +107,7 @@ def in_text(a: Any, brief: str, whole: str, true: Truth) -> None:
     elif true.refused:
         assert numbers(r"^([\d,]+) of ([\d,]+) requests", first) == [(true.refused, true.requests)]
         assert f"known for {true.known} of {true.requests} requests" in brief
-        assert all(before == (true.refused,) for before in numbers(r"([\d,]+) refusals become", brief))
+        assert all(before == (true.refused,) for before in numbers(r"([\d,]+) refusals? becomes?", brief))
         assert all(before == (true.refused,) for before in numbers(r"([\d,]+) -> [\d,]+ refused", whole))
     else:
         assert numbers(r"in ([\d,]+) requests", first) == [(true.requests,)]
@@ -151,7 +152,7 @@ def in_page(a: Any, true: Truth) -> None:
         assert ("how many, and of how many, cannot" if uncountable else f"{true.refused:,} of {true.requests:,} requests to") in said
     for connections, most in true.sides(a).values():
         assert f"connections {connections:,} to it" in said
-        assert f"most open at once {most:,} connections" in said
+        assert f"most open at once {plural(most, 'connection')}" in said
 
 
 def in_letter_and_compare(a: Any, true: Truth) -> None:

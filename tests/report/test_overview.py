@@ -21,7 +21,7 @@ def test_protocols_are_those_of_the_table(tmp_path: Path) -> None:
     other = close(exchange(talk(40_600, server=("198.51.100.22", 5222)), b"hello", b"there")).packets
     capture = netlens.analyze(str(write(tmp_path / "made.pcap", mixed(healthy(), silent, other)))).capture
     assert Counter(capture.table("sessions")["protocol"].tolist()) == {"http": 1, None: 2}
-    assert "(1 http, 1 port 443 (tls), 1 port 5222)" in dict(overview.lines(capture))["tcp"]
+    assert "(1 http, 1 on port 443 (tls), 1 on port 5222)" in dict(overview.lines(capture))["tcp"]
 
 
 def test_mysql_is_told_by_its_greeting(tmp_path: Path) -> None:
@@ -32,7 +32,7 @@ def test_mysql_is_told_by_its_greeting(tmp_path: Path) -> None:
     other.down("PA", b"N")
     capture = netlens.analyze(str(write(tmp_path / "made.pcap", mixed(close(made).packets, close(other).packets)))).capture
     told = dict(overview.lines(capture))
-    assert "(1 port 5432 (mysql), 1 port 5432 (postgresql))" in told["tcp"]
+    assert "(1 on port 5432 (mysql), 1 on port 5432 (postgresql))" in told["tcp"]
     assert "198.51.100.21 (port 5432 (mysql)" in told["traffic"]
 
 
@@ -102,7 +102,7 @@ def test_a_pair_is_named_once_and_who_is_connected_to_is_the_server(tmp_path: Pa
     joined = exchange(talk(40_001, server=("198.51.100.20", 17_501), at=S), b"q", b"a").packets[5:]
     told = overview_of(tmp_path, opened, joined)
     assert told["traffic"].count("192.0.2.10 and") == 1
-    assert told["tcp"].startswith("2 connections (2 port 17501) to 1 server")
+    assert told["tcp"].startswith("2 connections (2 on port 17501) to 1 server")
 
 
 QUIC = b"\xc3\x00\x00\x00\x01\x08" + bytes(1194)

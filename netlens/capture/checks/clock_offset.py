@@ -33,7 +33,7 @@ def look(machine: Machine, scene: Scene) -> Result:
     if low > 1 or high < -1:
         return Result(
             WARNING,
-            f"{text}; recordings are aligned by their packets, but who compares logs of both sides by eye is misled",
+            f"{text}; recordings are aligned by their packets, but anyone who compares logs of both sides by eye is misled",
             _set_clock(machine),
         )
     return Result(OK, text)

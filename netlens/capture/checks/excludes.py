@@ -50,14 +50,16 @@ def look(machine: Machine, scene: Scene) -> Result:
         moved = few(sorted({address for name, address in tunnelled if name in dead}), 3)
         return Result(WARNING, f"dead: {few(dead, 3)} is now {moved}, which goes through the tunnel", restart)
     if direct and tunnelled:
-        text = f"{few(_distinct(direct), 3)} goes out directly, {few(_distinct(tunnelled), 3)} through the tunnel"
+        text = f"{_go(_distinct(direct))} out directly, {few(_distinct(tunnelled), 3)} through the tunnel"
         half = sorted({n for n, _ in direct} & {n for n, _ in tunnelled})
         if half:
-            return Result(WARNING, f"{few(half, 3)} goes both ways: {text}", restart)
+            return Result(WARNING, f"{_go(half)} both ways: {text}", restart)
         return Result(OK, text)
     if tunnelled:
-        return Result(OK, f"{few(_distinct(tunnelled), 3)} goes through the tunnel; no exclude names it")
-    return Result(OK, f"effective: {few(_distinct(direct), 3)} goes out directly")
+        return Result(
+            OK, f"{_go(_distinct(tunnelled))} through the tunnel; no exclude names {'it' if len(_distinct(tunnelled)) == 1 else 'them'}"
+        )
+    return Result(OK, f"effective: {_go(_distinct(direct))} out directly")
 
 
 def _excludes_unread(process: SshuttleProcess, excludes: list[Subnet], wanted: list[tuple[str, str]], pf: bool, restart: str) -> Result:
@@ -74,9 +76,15 @@ def _excludes_unread(process: SshuttleProcess, excludes: list[Subnet], wanted: l
             WARNING, f"{few(named, 3)}: resolved when sshuttle started; only root can see whether its addresses still hold", restart
         )
     if covered:
-        return Result(OK, f"{few(sorted(set(covered)), 3)} is excluded by address")
+        return Result(OK, f"{few(sorted(set(covered)), 3)} {'is' if len(set(covered)) == 1 else 'are'} excluded by address")
     more = "; a file with more of them was given (-X or @), which is not read" if process.excludes_elsewhere else ""
-    return Result(OK, f"{few(_distinct(wanted), 3)} is not excluded: it goes through the tunnel{more}")
+    names = _distinct(wanted)
+    told = "is not excluded: it goes" if len(names) == 1 else "are not excluded: they go"
+    return Result(OK, f"{few(names, 3)} {told} through the tunnel{more}")
+
+
+def _go(names: list[str]) -> str:
+    return f"{few(names, 3)} {'goes' if len(names) == 1 else 'go'}"
 
 
 def _distinct(pairs: list[tuple[str, str]]) -> list[str]:

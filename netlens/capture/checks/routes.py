@@ -20,7 +20,7 @@ def look(machine: Machine, scene: Scene) -> Result:
     if not defaults:
         return Result(WARNING, "no default route: only neighbours can be reached" if machine.facts.routes else "could not be listed")
     shown = few(
-        [f"{'default' if '/' not in r.destination else r.destination} by {r.gateway or r.interface} ({r.interface})" for r in defaults], 2
+        [f"{'default' if '/' not in r.destination else r.destination} via {r.gateway or r.interface} ({r.interface})" for r in defaults], 2
     )
     if machine.tunnels and any(p.method == "tproxy" for p in machine.tunnels):
         if 1 not in parse_fwmark_rules(machine.said.get("ip rule", "")):
@@ -29,5 +29,8 @@ def look(machine: Machine, scene: Scene) -> Result:
         return Result(OK, f"{shown}; marked packets have sshuttle's table")
     tunnels = [r.interface for r in defaults if r.interface and re.match(r"(utun|tun|tap|wg|ppp|ipsec)\d*", r.interface)]
     if tunnels:
-        return Result(WARNING, f"{shown}: {few(tunnels, 3)} looks like a VPN; the provider then sees its address, not this network's")
+        return Result(
+            WARNING,
+            f"{shown}: {few(tunnels, 3)} {'looks' if len(tunnels) == 1 else 'look'} like a VPN; the provider then sees its address, not this network's",
+        )
     return Result(OK, f"{shown}; sshuttle makes no routes, see its redirect rules" if machine.tunnels else shown)

@@ -120,7 +120,7 @@ def _queued(traffic: Traffic) -> list[Finding]:
         return []
     n, all_ = int(found.waited.sum()), len(traffic.situation.requests)
     text = (
-        f"{n:,} of {plural(all_, 'request')} waited for another to end, {found.median_ns / 1e9:,.1f} s as a rule. "
+        f"{n:,} of {plural(all_, 'request')} waited for another to end, typically {found.median_ns / 1e9:,.1f} s. "
         f"The provider serves {found.value} at once and refuses none."
     )
     values = {"requests": all_, "waited": n, "served_at_once": found.value, "median_wait_s": found.median_ns / 1e9}

@@ -161,8 +161,8 @@ def not_chance_evidence(weighing: Weighing) -> Evidence:
     fit = weighing.rules[0]
     refused, accepted = int(weighing.refused.sum()), int((weighing.situation.requests.rejected == 0).sum())
     text = (
-        f"refusals follow local traffic: {fit.hits:,} of {refused:,} came when the limit was reached, "
-        f"and {fit.false_alarms:,} of {plural(accepted, 'accepted request')}"
+        f"refusals follow local traffic: {fit.hits:,} of {refused:,} came when the limit was reached; "
+        f"{fit.false_alarms:,} of {plural(accepted, 'accepted request')} did"
     )
     return Evidence(text, weighing.frames(weighing.met(fit)), statistics(fit))
 
@@ -180,7 +180,7 @@ def not_time_evidence(weighing: Weighing) -> Evidence:
     odd, own = fit.misses + fit.false_alarms, best.misses + best.false_alarms
     text = f"a limit on what is {what} leaves {plural(own, 'exception')}; of all limits over time the best ({fit.name}) leaves {odd:,}"
     if odd <= own:
-        text += ", and it takes a window chosen to fit"
+        text += ", and it needs a window chosen to fit"
     return Evidence(text, frames, f"log likelihood {fit.log_likelihood:.1f}, on what is {what} {best.log_likelihood:.1f}")
 
 
@@ -209,7 +209,8 @@ def needs(weighing: Weighing) -> str:
     if s.uncountable:
         return s.uncountable
     whose_unknown = len(s.requests) > 0 and float((s.requests.side == UNKNOWN).mean()) > MANY_UNKNOWN
-    off = f"error logs on the same clocks as the captures: {plural(weighing.unmatched, 'refusal')} in these match no request"
+    match = "matches" if weighing.unmatched == 1 else "match"
+    off = f"error logs on the same clocks as the captures: {plural(weighing.unmatched, 'refusal')} in these {match} no request"
     if s.facts.get("vm_blind") and i.refused < ENOUGH <= i.refused + weighing.unmatched:
         return BLIND
     if whose_unknown and s.facts.get("hellos_cut") and i.refused + weighing.unmatched:
@@ -229,7 +230,7 @@ def needs(weighing: Weighing) -> str:
     if not s.egress_seen:
         return s.other_capture
     if others := s.facts.get("same_provider"):
-        return f"to have all that this provider may count analyzed together (--api once for each of {', '.join(map(printable, others))} and the target)"
+        return f"to have all that this provider may count analysed together (--api once for each of {', '.join(map(printable, others))} and the target)"
     if weighing.unmatched:
         return off
     if whose_unknown:

@@ -42,12 +42,12 @@ class Program:
     anthropic: bool = False
     cap: str | None = None
     cap_caveat: str = (
-        "by hand: use a setting of its own; in a program of yours, a semaphore of {k} that each request holds while it is in progress"
+        "by hand: use the program's own setting; in a program of yours, a semaphore of {k} that each request holds while it is in progress"
     )
     models: str | None = None
     models_caveat: str = ""
     login: str | None = None
-    login_caveat: str = "by hand: the key is changed where the program gets it now: its settings or its environment"
+    login_caveat: str = "by hand: change the key where the program gets it now: its settings or its environment"
 
 
 _BY_NAME = {
@@ -68,7 +68,7 @@ _BY_NAME = {
         anthropic=True,
         cap_caveat="by hand: have fewer windows and subagents at work at once",
         models_caveat="by hand: `/model` chooses another",
-        login_caveat="by hand: `/login` takes another account",
+        login_caveat="by hand: `/login` switches to another account",
     ),
     "Codex": Program("codex", "-c openai_base_url=", models_caveat="by hand: `/model` chooses another"),
     "aider": Program("aider", "OPENAI_API_BASE", models="aider --list-models openai/"),

@@ -447,14 +447,14 @@ class Weighing:
     def separation(self, fit: RuleFit) -> Evidence:
         """One sentence on how a rule separates."""
         r = self.situation.requests
-        others = "requests were in flight" if fit.rule.unit == "requests" else "connections were open"
+        others, were = ("requests", "were in flight") if fit.rule.unit == "requests" else ("connections", "were open")
         whose = "from the same egress address" if fit.rule.scope == "egress" else "of the same side"
         if (found := fit.condition) is not None:
             low = f"fewer than {found.value}" if found.value > 1 else "no"
             told = (
-                f"{found.misses:,} of {plural(found.below, 'request')} that came while {low} other {others} {whose} were refused",
-                f"{found.hits:,} of {found.above:,} that came while {found.value} or more were",
-                "which of these, something decides that is not seen (limits of single models, another program, more than one reason)",
+                f"while {low} other {others} {whose} {were}, {found.misses:,} of {plural(found.below, 'request')} were refused",
+                f"while {found.value} or more were, {found.hits:,} of {found.above:,}",
+                "which of these are refused depends on something that is not seen (limits of single models, another program, more than one reason)",
             )
             return Evidence("; ".join(told), self.frames(self.met(fit)), f"p {fit.p:.2g}")
         many = str(fit.value)
@@ -463,15 +463,15 @@ class Weighing:
             many = f"as many as the limit ({', then '.join(values)})"
         if fit.rule.models:
             large, small = (fit.value - lower for lower in fit.rule.models)
-            many, others = f"{large} (or, of small requests, {small})", f"{others} for the same model, by their size,"
+            many, were = f"{large} (or, of small requests, {small})", f"{were} for the same model, by their size"
         if fit.rule.held_s:
-            others += f", or had been until {fit.rule.held_s:g} s before,"
+            were += f", or had been until {fit.rule.held_s:g} s before"
         if fit.rule.broken_s:
-            others += f", or had been broken off less than {fit.rule.broken_s:g} s before,"
+            were += f", or had been broken off less than {fit.rule.broken_s:g} s before"
         if fit.rule.by_writes:
-            others += ", or had been broken off and the server had not written since,"
+            were += ", or had been broken off and the server had not written since"
         text = (
-            f"{fit.hits:,} of {int(self.refused.sum()):,} refused requests came while {many} or more other {others} {whose}; "
+            f"{fit.hits:,} of {int(self.refused.sum()):,} refused requests came while {many} or more other {others} {whose} {were}; "
             f"{fit.false_alarms:,} of {int((r.rejected == 0).sum()):,} accepted ones did"
         )
         return Evidence(text, self.frames(self.met(fit)), statistics(fit))

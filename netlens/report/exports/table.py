@@ -10,7 +10,7 @@ from netlens.report.exports import Rows
 from netlens.schema import Table
 from netlens.text import endpoint, printable, shortened
 
-MEANING = "the most used columns, for reading; names of more than 48 characters are cut unless --columns names theirs"
+MEANING = "the most used columns, for reading; names longer than 48 characters are cut unless --columns lists their column"
 
 #: Columns that the text table shows, where the full schema is too wide to read.
 NARROW: dict[str, tuple[str, ...]] = {
@@ -124,7 +124,7 @@ def write(rows: Rows, file: IO[str]) -> None:
         Console(file=file, highlight=False, width=wide, height=len(cells[0]) + 1, soft_wrap=True).print(shown)
         if len(kept) < len(headers):
             hidden = ", ".join(h for i, h in enumerate(headers) if i not in kept)
-            sys.stderr.write(f"netlens: left out for want of width: {hidden} (--columns chooses, --format csv has all)\n")
+            sys.stderr.write(f"netlens: left out for lack of width: {hidden} (--columns chooses, --format csv has all)\n")
         return
     for row in [tuple(headers), *zip(*cells, strict=True)]:
         line = "  ".join(cell.rjust(w) if number else cell.ljust(w) for cell, w, number in zip(row, widths, numbers, strict=True))

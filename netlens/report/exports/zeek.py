@@ -32,7 +32,7 @@ from typing import IO, Any
 from netlens.report.exports import Rows
 from netlens.schema import Table
 
-MEANING = "a log as Zeek writes it (of sessions conn.log, of lookups dns.log), for zeek-cut, zat and whatever reads Zeek"
+MEANING = "a log as Zeek writes it (conn.log for sessions, dns.log for lookups), for zeek-cut, zat and other readers of Zeek logs"
 TABLES = ("sessions", "lookups")
 FIXED = True
 

@@ -90,7 +90,7 @@ def test_what_refusals_need_tells_the_cause_without_a_limit() -> None:
     own = next(v for v in weighed.verdicts if v.id == "own-concurrency")
     assert own.evidence[0].text == "in 20 of 20 refusals with 1 or more others (100%) the side's own requests alone were as many"
     assert own.evidence[1].text.startswith(
-        "0 of 50 requests that came while no other requests were in flight of the same side were refused; 20 of 40 that came while 1 or more were; "
+        "while no other requests of the same side were in flight, 0 of 50 requests were refused; while 1 or more were, 20 of 40; "
     )
     assert own.attributable_fraction == weighed.weighing.conditions[0].explains < 1.0
 
@@ -121,5 +121,5 @@ def test_the_answer_says_what_is_known_and_no_limit() -> None:
     weighed = weigh(rounds(*HALF_OF_THEM))
     facts = {fact.name: fact for fact in answer.fit_facts(SimpleNamespace(limit=None, weighed=weighed))}  # type: ignore[arg-type]
     assert facts["chance"].good
-    assert facts["condition"].text.startswith("0 of 50 requests")
+    assert facts["condition"].text.startswith("while no other requests")
     assert answer.limiter(SimpleNamespace(limit=None, weighed=weighed)) is None  # type: ignore[arg-type]

@@ -447,7 +447,7 @@ def test_an_error_line_in_unknown_words_is_no_acceptance() -> None:
     assert set(from_log(answers, read).rejected) == {ACCEPTED}
     labels = from_log(answers, replace(read, unclear_ns=(T0 + 10_002 * MS,)))
     assert labels.rejected.tolist() == [ACCEPTED, UNLABELLED, ACCEPTED, ACCEPTED]
-    assert "words that are not known" in labels.note
+    assert "lines with unknown wording" in labels.note
     assert labels.unclear == 1
 
 

@@ -54,4 +54,4 @@ def test_a_narrow_terminal_keeps_time_path_state_and_bytes(columns: int, command
     assert max(map(len, table)) <= columns
     assert bool(told) == (columns == 80)
     if told:
-        assert "left out for want of width: " in told[0]
+        assert "left out for lack of width: " in told[0]

@@ -1,4 +1,4 @@
-"""DNS lookups cause connections to the provider that count.
+"""Connections for DNS lookups count against the provider's limit.
 
 Claim: without the connections of DNS over TCP (or TLS), at least half of the refusals would have met less than the limit.
 Refuted: no lookup travelled over a connection; UDP holds nothing open.
@@ -17,7 +17,7 @@ from netlens.text import plural
 
 ID = "dns"
 LETTER = "C"
-CLAIM = "DNS lookups cause connections to the provider that count."
+CLAIM = "Connections for DNS lookups count against the provider's limit."
 RANK = 3
 WITHOUT = Adjustment(lookups=True)
 
@@ -30,7 +30,7 @@ def judge(weighing: Weighing) -> Verdict:
         missing = f"{s.other_capture}: the VM opened connections for lookups, but this capture does not show them leave"
     elif not theirs.any():
         udp = int(s.facts.get("lookups", 0))
-        told = f"all {plural(udp, 'lookup')} used UDP, which holds no connection open"
+        told = f"{'the only lookup' if udp == 1 else f'all {udp:,} lookups'} used UDP, which holds no connection open"
         frames = s.facts.get("lookup_frames") or weighing.session_frames(s.sessions.kind != LOOKUPS)
         structure = Evidence(told if udp else "no lookup used a connection", frames)
     return limit_verdict(
@@ -38,5 +38,5 @@ def judge(weighing: Weighing) -> Verdict:
         WITHOUT,
         structure=structure,
         missing=missing,
-        told=f"without the {int(theirs.sum()):,} connections of lookups",
+        told=f"without the {plural(int(theirs.sum()), 'connection')} of lookups",
     )

@@ -2,7 +2,7 @@
 
 Claim: with one upstream session for each connection of the program, at least half of the refusals would have met less than the limit.
 Refuted: each connection of the program has exactly one upstream session.
-Undecided: the host was not captured, so that upstream sessions are not seen; or it is not known whose some of them are.
+Undecided: the host was not captured, so that upstream sessions are not seen; or for some of them it is not known whose they are.
 Source: cause B of the investigation (docs/glossary.md); sshuttle itself opens exactly one (its ssnet.py).
 """
 
@@ -16,6 +16,7 @@ from netlens.lenses.refused.counting import Adjustment
 from netlens.lenses.refused.judging import limit_verdict, unknown_sides
 from netlens.lenses.refused.verdict import Evidence, Verdict
 from netlens.lenses.refused.weighing import Weighing
+from netlens.text import plural
 
 ID = "multiplexing"
 LETTER = "B"
@@ -34,8 +35,9 @@ def judge(weighing: Weighing) -> Verdict:
         missing = unknown_sides(s)
     elif not companions.any():
         pairs = int(s.facts.get("pairs", 0))
+        one = "the only connection" if pairs == 1 else f"each of the {pairs:,} connections"
         structure = Evidence(
-            f"each of the {pairs:,} connections of the VM left the host as exactly one"
+            f"{one} of the VM left the host as exactly one"
             if pairs
             else "no connection reached the provider besides those of the programs",
             weighing.session_frames(np.asarray(s.sessions.vm_frame > 0)),
@@ -45,7 +47,7 @@ def judge(weighing: Weighing) -> Verdict:
         WITHOUT,
         structure=structure,
         missing=missing,
-        told=f"without the {int(companions.sum()):,} connections that the tunnel added",
+        told=f"without the {plural(int(companions.sum()), 'connection')} that the tunnel added",
     )
 
 

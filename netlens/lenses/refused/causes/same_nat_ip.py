@@ -1,7 +1,7 @@
 """The provider counts host and VM together, as they share an address or a key, and together they exceed the limit.
 
 Claim: without the other side's traffic, at least half of the refusals would have met less than the limit. Seen from either side.
-Refuted: the other side had nothing with the provider while requests were refused, or its traffic changes next to nothing under the rule that fits; its
+Refuted: the other side had nothing open with the provider while requests were refused, or its traffic changes next to nothing under the rule that fits; its
     requests were accepted while the quota was used up.
 Undecided: only one side was captured, or what the host sends cannot be told from what it forwards; a quota is used up, and both sides sent requests.
 Source: cause A of the investigation (docs/glossary.md). That both sides use one key looks the same from outside: the rule is then per key.

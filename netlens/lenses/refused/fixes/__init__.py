@@ -348,15 +348,17 @@ def _predict(case: Case, v: Variant) -> Prediction:
     by_side = {SIDES[s]: (recorded.get(s, 0), recorded.get(s, 0) if same else outcome.rejections.get(s, 0)) for s in sides}
     far = abs(base.total - before) > max(2.0, FAR_OFF * before)
     if far:
-        notes.append(f"replayed without a change, there are {base.total} refusals instead of the {before} recorded: the numbers are rough")
+        notes.append(
+            f"a replay without a change gives {plural(base.total, 'refusal')} instead of the {before} recorded: the numbers are rough"
+        )
     if others := int((case.situation.requests.rejected == ELSEWISE).sum()):
         notes.append(f"{plural(others, 'refusal')} of another kind {'is' if others == 1 else 'are'} neither counted nor changed")
     if outcome.given_up:
-        notes.append(f"{outcome.given_up} requests would never be accepted")
+        notes.append(f"{plural(outcome.given_up, 'request')} would never be accepted")
     if setting.situation.uncountable and setting.rule.unit == "requests":
         notes.append(f"requests could not be counted: {setting.situation.uncountable}")
     if unknown := int((case.situation.requests.rejected == UNLABELLED).sum()):
-        notes.append(f"{unknown} requests of unknown outcome are taken as accepted")
+        notes.append(f"{plural(unknown, 'request')} of unknown outcome {'is' if unknown == 1 else 'are'} taken as accepted")
     waited = (found.accepted_ns - found.start_ns).sum() / S
     return Prediction(
         id=v.id,

@@ -19,7 +19,7 @@ TAIL_NS = 300_000_000  #: an orderly end takes a round trip or two, and one piec
 CAVEATS = (
     (
         "sshuttle 1.x keeps reading an answer that the program aborted; 2.0.0 ends it when something else goes through the tunnel, and where that is the "
-        "program's next request, it comes too early (measured on Linux: 15 of 16 were refused)"
+        "program's next request, that request comes too early (measured on Linux: 15 of 16 were refused)"
     ),
     "on macOS, sshuttle 2.x appears to disable excludes (-x)",
 )

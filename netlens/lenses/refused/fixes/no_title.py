@@ -22,7 +22,7 @@ AGAINST = (OPEN, *RATES)
 COMMAND = """OPENCODE_CONFIG_CONTENT='{"agent": {"title": {"disable": true}}}' opencode"""
 CAVEATS = (
     "title requests are recognised by their size or time alone",
-    "sessions are then named by their date; a small_model of another provider for titles helps as well, and an unknown model is ignored without a word",
+    "sessions are then named by their date; a small_model of another provider for titles helps as well, and an unknown model is silently ignored",
 )
 
 

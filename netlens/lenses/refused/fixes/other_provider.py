@@ -1,4 +1,4 @@
-"""Another provider or model, whose limit is another. Always applies; nothing can be predicted of it."""
+"""Another provider or model, with another limit. Always applies; nothing can be predicted about it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""VM and host take turns: one queue for both, of as many places as the limit allows.
+"""VM and host take turns: one queue for both, with as many places as the limit allows.
 
 Applies where both sides had requests and the egress address is counted (or nobody knows what is).
 """
@@ -16,7 +16,7 @@ RANK = 6
 AGAINST = (OPEN,)
 
 CAVEATS = (
-    "needs HAProxy on the host (apt-get install haproxy, brew install haproxy), and every program led to it",
+    "needs HAProxy on the host (apt-get install haproxy, brew install haproxy), and every program pointed at it",
     "by hand: start work on one side only when the other has finished",
 )
 

@@ -9,7 +9,7 @@ ID = "wait-for-reset"
 TITLE = "Wait until the quota is reset"
 RANK = 1
 AGAINST = (A_QUOTA,)
-CAVEATS = ("when it is reset stands in the provider's answer, or on its page of usage",)
+CAVEATS = ("the provider's answer, or its usage page, says when it is reset",)
 
 
 def variants(case: Case) -> list[Variant]:

@@ -122,7 +122,8 @@ def _told(found: Labels, row: Ints, side: Side, log: ErrorLog, name: str, whose:
     told.unclear = found.unclear
     told.unmatched_within = sum(begin <= e.time_ns <= end for e in found.unmatched) + (0 if found.source.any() else len(log.untimed))
     if found.unmatched:
-        told.notes.append(f"{plural(len(found.unmatched), 'refusal')} in the error log of {whose} match no request in the capture")
+        match = "matches" if len(found.unmatched) == 1 else "match"
+        told.notes.append(f"{plural(len(found.unmatched), 'refusal')} in the error log of {whose} {match} no request in the capture")
     if found.note:
         told.notes.append(f"error log of {whose}: {found.note}")
     return told
@@ -336,7 +337,7 @@ def _doubted(answers: Answers, events: Sequence[ErrorEvent], match: Match, cover
     hits = sum(i in found for i in inside)
     if len(inside) >= MIN_LEARNED and hits < BELIEVED * len(inside):
         return (
-            f"only {hits} of {plural(len(inside), 'rejection')} that the error log has of this time fall on the end of an answer: "
+            f"only {hits} of {plural(len(inside), 'refusal')} in the error log for this time fall on the end of an answer: "
             "is it the log of this side, and are its times UTC?"
         )
     return ""
@@ -354,19 +355,19 @@ def _note(
 ) -> str:
     parts = []
     if not match.pairs and unmatched and len(answers):
-        parts.append("no rejection of the error log falls on the end of an answer")
+        parts.append("no refusal in the error log falls on the end of an answer")
     if zone:
         parts.append(f"its times are read as UTC{zone} h, as its refusals fall on the ends of answers then, and on none as UTC")
     if shift:
         way = "later" if shift > 0 else "earlier"
         parts.append(f"its times are read {abs(shift) / S:.1f} s {way}, as its refusals fall on answers that look refused then")
     if unclear:
-        parts.append(f"error lines in words that are not known may mean {plural(unclear, 'answer')}, which stay unknown")
+        parts.append(f"error lines with unknown wording may mean {plural(unclear, 'answer')}, which stay unknown")
     if unsure:
         parts.append(f"{plural(len(unsure), 'answer')} may or may not be meant by a line of the error log, and stay unknown")
     open_rows = int((~covered).sum())
     if open_rows:
-        parts.append(f"{plural(open_rows, 'exchange')} outside the time of the error log")
+        parts.append(f"{plural(open_rows, 'exchange is', 'exchanges are')} outside the time that it covers")
     return "; ".join(parts)
 
 

@@ -15,7 +15,7 @@ def test_together_they_exceed_what_neither_does_alone() -> None:
     assert verdict.p <= 0.05
     texts = {e.text.partition(" (")[0] for e in verdict.evidence}
     assert (
-        "10 of 10 refused requests came while 2 or more other requests were in flight from the same egress address; 0 of 40 accepted ones did"
+        "10 of 10 refused requests came while 2 or more other requests from the same egress address were in flight; 0 of 40 accepted ones did"
         in texts
     )
     assert "10 of 10 refusals at the limit" in texts
