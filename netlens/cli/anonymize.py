@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 
 import click
@@ -53,7 +54,7 @@ def command(source: str, output: str, key_file: str | None, keep: tuple[str, ...
 
     refuse_existing(output.rstrip("/") or output)
     for name in keep:
-        if not name.strip(". "):
+        if not name.strip(".") or re.search(r"[\s/:@]", name):
             raise click.BadParameter(f"{name!r} is not a name", param_hint="--keep-name")
     is_folder = source != "-" and os.path.isdir(source)
     if keylogs and not is_folder:

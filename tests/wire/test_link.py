@@ -134,6 +134,7 @@ FORMS: dict[str, tuple[int, Callable[[bytes, int], bytes], bool]] = {
     "ppp with address and control": (links.PPP, lambda p, k: b"\xff\x03" + ether(ppp_protocol(k)) + p, True),
     "ppp, short protocol": (links.PPP, lambda p, k: bytes([ppp_protocol(k)]) + p, True),
     "ppp with address, short protocol": (links.PPP, lambda p, k: b"\xff\x03" + bytes([ppp_protocol(k)]) + p, True),
+    "mpls in ppp": (links.PPP, lambda p, k: b"\xff\x03" + ether(0x0281) + b"\x00\x01\x01\x40" + p, True),
     "ppp in hdlc": (links.PPP_HDLC, lambda p, k: b"\xff\x03" + ether(ppp_protocol(k)) + p, True),
     "pppoe link": (links.PPPOE, pppoe, True),
     "pppoe link, short protocol": (links.PPPOE, lambda p, k: pppoe(p, k, short=True), True),

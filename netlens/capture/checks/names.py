@@ -34,4 +34,5 @@ def look(machine: Machine, scene: Scene) -> Result:
 
 
 def _look_up(machine: Machine, name: str) -> str:
-    return f"dscacheutil -q host -a name {name}" if "dscacheutil" in machine.programs else f"getent ahosts {name}"
+    command = f"dscacheutil -q host -a name {name}" if "dscacheutil" in machine.programs else f"getent ahosts {name}"
+    return f"correct the name or the name server, until this prints an address: {command}"

@@ -38,7 +38,7 @@ def limit_verdict(weighing: Weighing, adjustment: Adjustment, *, structure: Evid
     ----------
     structure : a fact of the captures that refutes it whatever was refused ("no lookup travelled over TCP"), or None.
     missing : the capture that could show it and is not there, or None.
-    told : "without it", for the sentence on the share.
+    told : "without it", for the sentence on the share; empty where nothing was seen that could be left out.
     """
     if structure is not None:
         return refuted(structure, share=0.0 if weighing.grounds else None)
@@ -50,7 +50,8 @@ def limit_verdict(weighing: Weighing, adjustment: Adjustment, *, structure: Evid
     share = float(gone.sum() / max(at.sum(), 1))
     met, succeeded = ("at the limit", "succeeded") if best.condition is None else (f"with {best.value} or more others", "met fewer")
     text = f"{int(gone.sum()):,} of {plural(int(at.sum()), 'refusal')} {met} ({share:.0%}) would have {succeeded} {told}"
-    evidence = [Evidence(text, weighing.frames(gone if gone.any() else at)), weighing.separation(best)]
+    evidence = [Evidence(text, weighing.frames(gone if gone.any() else at))] if told else []
+    evidence.append(weighing.separation(best))
     share *= best.explains
     low, high = min(s.low for s in shares), max(s.high for s in shares)
     if missing is not None:

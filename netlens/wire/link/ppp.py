@@ -8,13 +8,14 @@ from netlens.wire.loads import be16, byte
 
 KINDS = {LINK | 9: "PPP", LINK | 50: "PPP in HDLC", PPP_OTHER: "PPP"}
 CONTROL = 0x8000  #: from here on a protocol controls the link or the network layer, and carries nothing (RFC 1661 2)
+_MPLS = 0x8847  #: its EtherType; PPP has a number for unicast and one for multicast (RFC 3032 4.3)
 _DISCOVERY = 0x8863  #: of PPPoE: no sessions in it either
 content = all_kept
 
 
 @lean
 def named(buf, o, at, cap):
-    """``header`` of a header that ends with the PPP protocol number at ``o + at`` (RFC 1332, RFC 5072).
+    """``header`` of a header that ends with the PPP protocol number at ``o + at`` (RFC 1332, 5072, 3032).
 
     The number is odd, and its first byte is even unless it is compressed to one byte (RFC 1661 6.5), which some do in PPPoE too.
     """
@@ -26,7 +27,13 @@ def named(buf, o, at, cap):
         number, size = be16(buf, o + at), at + 2
     if number >= CONTROL:
         return size, np.int64(END | _DISCOVERY), np.int64(0)
-    following = np.int64(IPV4) if number == 0x0021 else np.int64(IPV6) if number == 0x0057 else np.int64(END | PPP_OTHER)
+    following = np.int64(END | PPP_OTHER)
+    if number == 0x0021:
+        following = np.int64(IPV4)
+    elif number == 0x0057:
+        following = np.int64(IPV6)
+    elif number == 0x0281 or number == 0x0283:
+        following = np.int64(_MPLS)
     return size, following, np.int64(0)
 
 

@@ -38,5 +38,5 @@ def judge(weighing: Weighing) -> Verdict:
         WITHOUT,
         structure=structure,
         missing=missing,
-        told=f"without the {plural(int(theirs.sum()), 'connection')} of lookups",
+        told=f"without the {plural(int(theirs.sum()), 'connection')} of lookups" if theirs.any() else "",
     )

@@ -47,7 +47,7 @@ def judge(weighing: Weighing) -> Verdict:
         WITHOUT,
         structure=structure,
         missing=missing,
-        told=f"without the {plural(int(companions.sum()), 'connection')} that the tunnel added",
+        told=f"without the {plural(int(companions.sum()), 'connection')} that the tunnel added" if companions.any() else "",
     )
 
 
