@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -100,6 +100,8 @@ def find(sides: Mapping[str | None, Side], upstream: Side, apis: tuple[str, ...]
             goal = chosen
     if goal is None:  # named, and not even in the second capture
         raise NetlensError(f"{_named_by(apis, manifest)}: no connection of these captures goes there")
+    if goal.names and reached and not any(map(is_public, goal.addresses)):  # those that the program's capture shows are a relay's
+        goal = replace(goal, addresses=sorted(reached))
     return goal
 
 
