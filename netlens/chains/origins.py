@@ -26,7 +26,8 @@ MANY_REQUESTS = 5  #: from so many on, a few at the time of somebody else's are 
 FROM_GUESTS = ("sshuttle", "nat")  #: paths of connections that the host carries for another machine
 
 
-def origins(found: Found, companion_of: Ints, addresses: set[str]) -> tuple[Codes, Objects]:
+def origins(found: Found, companion_of: Ints, addresses: set[str], shared: Collection[str] = ()) -> tuple[Codes, Objects]:
+    """addresses : of the VM.  shared : those of them that the host has as well, which tell nothing."""
     v, h = found.v, found.h
     origin = np.full(h.n, UNKNOWN, np.int8)
     why = np.full(h.n, "not paired", dtype=object)
@@ -61,7 +62,7 @@ def origins(found: Found, companion_of: Ints, addresses: set[str]) -> tuple[Code
                 origin[j], why[j] = HOST, "opened from the host to the VM"
             else:
                 why[j] = "opened to the VM from elsewhere"
-        elif h.orig_ip[j] in addresses:
+        elif h.orig_ip[j] in addresses and h.orig_ip[j] not in shared:
             origin[j], why[j] = VM, "from the VM's address"
         elif found.processes.own[j]:
             origin[j], why[j] = HOST, f"socket of {sorted(name for name, _ in found.processes.owners[j])[0]}"

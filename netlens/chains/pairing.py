@@ -37,7 +37,7 @@ class Pairing:
     exact methods, NaN where there is none.
     vm_of, companion_of, origin, origin_why : per connection of the host: the VM's (-1: none); the VM's that it was opened beside (-1: none);
     VM, HOST or UNKNOWN, and why.  beside : the host's that a relay opened it beside (-1: none).
-    lookup_pairs : int64[k, 2], rows of ``lookups`` of VM and host.
+    lookup_pairs : int64[k, 2], rows of ``lookups`` of VM and host.  shared : addresses that both machines have.
     """
 
     host_of: Ints
@@ -49,6 +49,7 @@ class Pairing:
     origin_why: Objects
     lookup_pairs: Ints
     beside: Ints
+    shared: frozenset[str] = frozenset()
 
 
 def pair(
@@ -84,9 +85,30 @@ def pair(
         if not link.EXACT:
             link.join(found)
     companion_of = companions(found)
-    origin, why = origins(found, companion_of, addresses(v, vm_addresses))
+    shared = _shared(found)
+    origin, why = origins(found, companion_of, addresses(v, vm_addresses), shared)
     return Pairing(
-        found.host_of, found.method, found.confidence, found.vm_of, companion_of, origin, why, _lookups(found), np.full(h.n, -1, np.int64)
+        found.host_of,
+        found.method,
+        found.confidence,
+        found.vm_of,
+        companion_of,
+        origin,
+        why,
+        _lookups(found),
+        np.full(h.n, -1, np.int64),
+        shared,
+    )
+
+
+def _shared(found: Found) -> frozenset[str]:
+    """Addresses that the VM has and the host, too: a program that translates (pasta, as rootless podman uses it) may give its guest the host's own, and opens
+    connections of its own for the guest's. They leave from the same address, with other ports and numbers."""
+    v, h = found.v, found.h
+    return frozenset(
+        v.orig_ip[i]
+        for j, i in enumerate(found.vm_of.tolist())
+        if i >= 0 and h.orig_ip[j] == v.orig_ip[i] and h.orig_port[j] != v.orig_port[i] and v.isn[i] != h.isn[j]
     )
 
 

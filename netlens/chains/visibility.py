@@ -110,6 +110,7 @@ def missing_egress(linked: Linked) -> str:
     if linked.vm is not None:
         v = linked.vm.connections
         inner = {ip for name in ("orig_ip", "nat_ip") for ip in v[name].tolist() if ip is not None}
+        inner -= linked.pairing.shared if linked.pairing is not None else frozenset()
     else:
         inner = {ip for ip in set(c["orig_ip"].tolist()) if connections.is_of_guest(ip)}
     inner |= _passed_in(up)

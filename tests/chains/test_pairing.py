@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -575,6 +576,21 @@ def test_a_hello_that_is_missing_at_another_time_is_no_doubt():
     vm[0].random, vm[0].up = None, 99
     assert abs(vm[0].start - own_hello().start) > MAX_DELAY_NS
     assert origin_of([*vm, watching()], [own_hello(), *host, watching()]) == (HOST, "its ClientHello is not among the VM's")
+
+
+def test_an_address_that_the_host_has_as_well_tells_nothing():
+    """pasta gives its guest the host's own, and opens connections of its own for the guest's."""
+    theirs = {"ip": HOST_IP, "server": (API, 443)}
+    vm = [Conn(k * S, k * S + 3 * S, random=f"{k:02x}" * 32, port=4000 + k, isn=10**6 + k, **theirs) for k in range(1, 6)]
+    host = [Conn(c.start, c.end, random=c.random, port=5000 + k, isn=10**7 + k, **theirs) for k, c in enumerate(vm)]
+    result = pairing.pair(capture([*vm, watching()], vm=True), capture([own_hello(ip=HOST_IP), *host, watching()]), Exact(), ())
+    assert result.shared == {HOST_IP}
+    assert result.origin[:6].tolist() == [HOST, VM, VM, VM, VM, VM]
+    # of one that only was passed on, it is the VM's own
+    bridged = [replace(c, port=v.port, isn=v.isn) for c, v in zip(host, vm, strict=True)]
+    result = pairing.pair(capture([*vm, watching()], vm=True), capture([own_hello(ip=HOST_IP), *bridged, watching()]), Exact(), ())
+    assert not result.shared
+    assert result.origin_why[0] == "from the VM's address"
 
 
 def test_without_a_clock_no_hello_is_the_hosts_own():
