@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import os
 import struct
+import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +16,7 @@ import pytest
 
 import netlens
 from netlens.api import Capture
-from netlens.chains.clock import Clock, estimate, identity
+from netlens.chains.clock import Clock, ahead, estimate, identity
 from tests.parsers.build import INCOMING, MS, OUTGOING, T0, US, Packet, S, Talk, datagram, mixed, rewritten, write
 from tests.wire.links import RAW, SLL2
 
@@ -439,6 +441,28 @@ def test_more_segments_than_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyP
     captures = [Capture([p], trail=True) for p in paths]
     assert all(c.trail is not None and c.trail.left_out for c in captures)
     assert estimate(*captures).to_dict() == expected.to_dict()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no process is forked elsewhere")
+@pytest.mark.parametrize("dies", [False, True])
+def test_large_captures_are_compared_by_another_process(dies: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And by this one, should it end without a word."""
+    captures = [Capture([p], trail=True) for p in files(tmp_path, *seen(chat().packets, from_vm))]
+    expected = estimate(*captures)
+    here, asked = os.getpid(), []
+
+    def counted(*both: Capture) -> Clock:
+        if os.getpid() != here and dies:
+            os._exit(9)
+        asked.append(os.getpid())
+        return estimate(*both)
+
+    monkeypatch.setattr("netlens.chains.clock.MANY", 0)
+    monkeypatch.setattr("netlens.chains.clock.estimate", counted)
+    monkeypatch.setattr("netlens.threads.cores", lambda: 2)
+    told = ahead(*captures)
+    assert told().to_dict() == expected.to_dict()
+    assert asked == ([here] if dies else [])
 
 
 def test_bounds_that_describe_no_clock(tmp_path: Path) -> None:
