@@ -352,3 +352,17 @@ def test_names_that_cannot_be_shown(encoding: dict[str, str], name: str, tmp_pat
         assert (done.returncode, done.stderr.count("\n"), done.stdout) == (1, 1, ""), (args, done.stderr)
     for args in (["sessions", capture, "--columns", name], [name], ["sessions", capture, "--format", name]):
         assert netlens(args, env=env).returncode == 2
+
+
+@pytest.mark.parametrize(("argv", "status"), [(["--version"], 0), (["sessions"], 2), (["sessions", "/nowhere.pcap"], 1)])
+def test_it_leaves_at_once_but_not_before_those_who_wait_for_the_end(argv: list[str], status: int) -> None:
+    script = "import atexit\natexit.register(print, 'the end')\nfrom netlens.__main__ import run\nrun()"
+    done = subprocess.run([sys.executable, "-c", script, *argv], capture_output=True, text=True, timeout=300, check=False)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (status, "the end")
+
+
+def test_it_waits_for_threads_that_are_not_done() -> None:
+    wait = "import threading, time\nthreading.Thread(target=lambda: (time.sleep(0.5), print('done'))).start()"
+    script = f"{wait}\nfrom netlens.__main__ import run\nrun()"
+    done = subprocess.run([sys.executable, "-c", script, "--version"], capture_output=True, text=True, timeout=300, check=False)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "done")
