@@ -29,13 +29,12 @@ OFTEN = 0.75  #: share of the titles that are; the first turn of a program that 
 
 def _bursts(found: Intents, situation: Situation) -> list[tuple[int, int]]:
     """Pairs of intents of one side on different sessions that begin together, at a distance that is the same each time."""
-    session, pairs, previous = situation.requests.session, [], dict[int, int]()
-    starts = found.start_ns.tolist()
-    for j, side in enumerate(found.side.tolist()):
-        i = previous.get(side, -1)
-        if i >= 0 and starts[j] - starts[i] <= BURST_NS and session[found.attempts[i][0]] != session[found.attempts[j][0]]:
-            pairs.append((i, j))
-        previous[side] = j
+    pairs: list[tuple[int, int]] = []
+    starts, session = found.start_ns, situation.requests.session[[rows[0] for rows in found.attempts]]
+    for side in np.unique(found.side).tolist():
+        rows = np.flatnonzero(found.side == side)
+        near = (np.diff(starts[rows]) <= BURST_NS) & (np.diff(session[rows]) != 0)
+        pairs += zip(rows[:-1][near].tolist(), rows[1:][near].tolist(), strict=True)
     out = []
     for side in {int(found.side[i]) for i, _ in pairs}:
         mine = [(i, j) for i, j in pairs if found.side[i] == side]
