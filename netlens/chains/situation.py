@@ -149,6 +149,7 @@ class Situation:
     uncountable : why requests cannot be counted, or None (HTTP/2 without a key log, packets cut too short).
     facts : what causes may cite besides: plain numbers and frame lists by name.
     underway : what was asked before the capture began, and answered in it.
+    midway_ns : when the capture of what leaves began, if connections to the provider were open then: what was sent before is not known. Else None.
     """
 
     requests: Requests
@@ -162,6 +163,7 @@ class Situation:
     facts: dict[str, Any] = field(default_factory=dict)
     egress_missing: str = ""
     underway: Underway = field(default_factory=Underway.none)
+    midway_ns: int | None = None
 
     @property
     def other_capture(self) -> str:

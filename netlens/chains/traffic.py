@@ -94,12 +94,18 @@ def rebuild(linked: Linked, beside: Beside) -> Traffic:
     facts = _facts(linked, egress_seen=not egress) | {"vm_blind": blind}
     situation = Situation(
         made, upstream, vm_seen, host_seen, host_seen and not missing, common, _uncertain_ns(linked), uncountable,
-        facts, missing, underway(linked, row_of),
+        facts, missing, underway(linked, row_of), _midway_ns(linked.upstream),
     )  # fmt: skip
     told = {f.name: getattr(linked, f.name) for f in fields(Linked)} | {"notes": notes}
     traffic = Traffic(**told, beside=beside, situation=situation, rows=rows)
     facts["others"] = others(traffic)
     return traffic
+
+
+def _midway_ns(upstream: Side) -> int | None:
+    """See :class:`netlens.chains.situation.Situation`."""
+    older, bounds = upstream.connections["started_before_capture"].astype(bool) & upstream.target, upstream.capture.part.bounds_ns
+    return bounds[0] if bounds is not None and older.any() else None
 
 
 def _vm_is_blind(linked: Linked, notes: list[str]) -> bool:

@@ -302,15 +302,17 @@ def _fit(
     else:
         price = min(price, search.tried(reading, parameter_s) - search.mean)
     counts, used, rejected = search.counts(reading, parameter_s), search.used, search.rejected
-    price += _best_limit(counts, rejected, used)[0] - search.tried(reading, parameter_s) + float(np.log(tries))
-    ll, (low, high, value) = _best_limit(counts, rejected, used)
+    unseen = search.unseen_of_all(parameter_s)
+    ll, (low, high, value) = _best_limit(counts, rejected, used, unseen)
+    price += ll - search.tried(reading, parameter_s) + float(np.log(tries))
     if not np.isfinite(ll):
         return None  # no refusal came when anything had been used
     if limiter.WINDOW == "bucket" and value * parameter_s < min(USUAL_S):
         return None  # requests that near to each other are in progress together
     # requests of an unknown side are as likely under this as under chance
-    rest = labelled & ~used
+    rest = labelled & ~search.used
     ll += limit.one_rate(rejected[rest])
+    used = used & ~unseen
     alone = _best_limit(counts, rejected, used & first)[0] - price
     chance = limit.by_chance(rejected[used & first])
     full = Counts(counts, counts, counts, np.zeros(len(r), np.int64))
@@ -337,13 +339,21 @@ class _Outcomes:
         self._below = np.zeros((4, kernels.BUCKETS + 1), np.int64)
         self._rest = np.zeros((2, len(rejected)), np.int64)
         self._best = np.zeros(1)
+        refused = int((self.label == kernels.REFUSED).sum())
+        self._rate = float(np.log(refused / used.sum())) if refused else 0.0
         self.found = np.zeros(3, np.int64)
 
-    def better(self, counts: Ints, than: float) -> float:
-        """The log likelihood at the best limit, if it is higher than ``than``; else that. ``found`` is of the last that was higher."""
-        self._best[0] = than
-        kernels.best_limit(counts, self.label, self._tables, self._below, self._rest, self.found, self._best)
-        return float(self._best[0])
+    def better(self, counts: Ints, than: float, unseen: Bools | None = None) -> float:
+        """The log likelihood at the best limit, if it is higher than ``than``; else that. ``found`` is of the last that was higher.
+
+        unseen : see :meth:`_Search.unseen`.
+        """
+        label, by_chance = self.label, 0.0
+        if unseen is not None:
+            label, by_chance = np.where(unseen, np.int8(kernels.UNUSED), label), int(unseen.sum()) * self._rate
+        self._best[0] = than - by_chance
+        kernels.best_limit(counts, label, self._tables, self._below, self._rest, self.found, self._best)
+        return float(self._best[0]) + by_chance
 
 
 class _Search:
@@ -393,6 +403,23 @@ class _Search:
         each = zip(self._starts, self._parts, strict=True)
         return tuple(sorted({p for starts, part in each for p in self.limiter.parameters(starts, taken[part])}))
 
+    def unseen(self, parameter_s: float) -> Bools | None:
+        """bool per request of all groups: refusals for which requests may be to blame that were sent before the capture began, which is as long as the window
+        reaches back to before; None if there are none. Chance is as likely to have refused them."""
+        midway_ns = self.situation.midway_ns
+        if midway_ns is None or self.limiter.WINDOW == "bucket":
+            return None
+        starts, refused = self.situation.requests.start_ns[self._rows], self._outcomes.label == kernels.REFUSED
+        found: Bools = refused & (starts - midway_ns < parameter_s * 1e9)
+        return found if found.any() else None
+
+    def unseen_of_all(self, parameter_s: float) -> Bools:
+        """The same, per request of the situation."""
+        out, unseen = np.zeros(len(self.used), np.bool_), self.unseen(parameter_s)
+        if unseen is not None:
+            out[self._rows[unseen]] = True
+        return out
+
     def _variants(self, reading: Reading, parameter_s: float) -> list[list[Floats]]:
         """What had been used up, by group; several where something besides the parameter is unknown.
 
@@ -417,10 +444,10 @@ class _Search:
         known = self.found.setdefault(reading, {})
         if parameter_s not in known:
             variants = self._variants(reading, parameter_s)
-            most = max(map(len, variants))
+            most, unseen = max(map(len, variants)), self.unseen(parameter_s)
             best, self._best_of[reading, parameter_s] = -np.inf, -1
             for k in range(most):
-                found = self._outcomes.better(self._count(reading, variants, k), best)
+                found = self._outcomes.better(self._count(reading, variants, k), best, unseen)
                 if found > best:
                     best, self._best_of[reading, parameter_s] = found, k
             known[parameter_s] = best - float(np.log(most))
@@ -513,14 +540,15 @@ def _middle(found: dict[float, float], best: float) -> float:
     return order[(low + high) // 2]
 
 
-def _best_limit(counts: Ints, rejected: Bools, used: Bools) -> tuple[float, tuple[int, int, int]]:
+def _best_limit(counts: Ints, rejected: Bools, used: Bools, unseen: Bools | None = None) -> tuple[float, tuple[int, int, int]]:
     """(log likelihood, (lowest, highest, named) limit) at the best limit for these counts."""
     outcomes = _Outcomes(rejected, used)
-    ll = outcomes.better(counts, -np.inf)
+    ll = outcomes.better(counts, -np.inf, unseen)
     if not np.isfinite(ll):
         return ll, (0, 0, 0)
     value = int(outcomes.found[kernels.VALUE])
-    low = int(counts[used & (counts < value)].max(initial=0)) + 1
+    known = used if unseen is None else used & ~unseen
+    low = int(counts[known & (counts < value)].max(initial=0)) + 1
     return ll, (low, value, _roundest(low, value))
 
 

@@ -98,6 +98,23 @@ def judged(made: Situation) -> tuple[set[str], dict[str, object]]:
     return {v.id for v in weighed.verdicts if v.verdict == "supported"}, weighed.limiter or {}
 
 
+@pytest.mark.parametrize(
+    ("decide", "cause", "value"),
+    [(lambda: sliding(14, 15.0), "own-rate", 14), (lambda: sliding(20, 15.0, together=True), "same-nat-ip", 20)],
+    ids=["each side", "together"],
+)
+def test_a_window_that_was_partly_used_up_when_the_capture_began(decide: Callable[[], Decide], cause: str, value: int) -> None:
+    """What was sent before is to blame for the first refusals, and they say nothing; before, all of them spoke for the provider."""
+    whole = played(decide(), seed=4, seconds=100.0, rates={"vm": 2.2, "host": 0.4})
+    begins = int(whole.requests.start_ns.min()) + 50_000_000_000
+    made = replace(whole, requests=whole.requests.take(np.flatnonzero(whole.requests.start_ns >= begins)), midway_ns=begins)
+    first = made.requests.rejected[made.requests.start_ns < begins + 15_000_000_000]
+    assert (first == REJECTED).sum() > 3
+    supported, limiter = judged(made)
+    assert supported == {cause}
+    assert (limiter["kind"], limiter["value"], limiter["window_s"]) == ("rate", value, 15.0)
+
+
 def sized(decide: Callable[[float, int, float, list[float]], bool], *, seed: int, hold_s: float = 0.0) -> Situation:
     """Requests of one program with sizes, each tried again once; ``decide(now, bytes, open now, ends)``."""
     rng = np.random.default_rng(seed)
