@@ -30,6 +30,7 @@ ALLOWED = {
     "_all_fields": "pyshark: the fields of a layer that occur several times",
     "_last_error_line": "pyshark: what tshark said before it ended",
     "_exit": "os._exit: ends a process without clean-up, which is its point",
+    "_run_exitfuncs": "atexit's: what the interpreter calls at its end; it has no public name",
     "_getframe": "sys._getframe: what a handler of signals is given",
 }
 
