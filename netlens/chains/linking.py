@@ -208,7 +208,7 @@ def _looked_at(
     notes = [exchanged] if exchanged else []
     goal = target.find_or_guess(sides, sides.get("host") or next(iter(sides.values())), apis, manifest, notes)
     served = {name: relays.serving(side) for name, side in sides.items()}
-    passed_on = {name: relays.carried(side) for name, side in sides.items()}
+    passed_on = {name: relays.carried(side, served[name]) for name, side in sides.items()}
     if {"vm", "host"} <= sides.keys():  # what the VM's program asks the host's relay is what it asks the server
         relayed = [end in passed_on["host"].relays for end in sides["vm"].connections.tuples("resp_ip", "resp_port")]
         sides["vm"].target |= np.array(relayed, bool)

@@ -35,7 +35,7 @@ from netlens.chains.matching import nearest_first
 from netlens.chains.pairing import Pairing
 from netlens.chains.side import Side
 from netlens.columns import MISSING, NEVER, Bools, Ints, by_value
-from netlens.parsers.connections import is_private, is_public, sent_from
+from netlens.parsers.connections import came_in_here, is_private, is_public, sent_from
 from netlens.schema import Table
 
 LATEST_NS = 1_000_000_000  #: from the last byte of the request to the relay to that of its own; a new connection takes two round trips
@@ -50,6 +50,7 @@ BROKEN_NS = 2_000_000_000  #: from the last piece of an answer that a program br
 ENOUGH = 5  #: exchanges with a relay, at least
 NEARLY_ALL = 0.8  #: share of them that must have a partner
 BY_CHANCE = 0.5  #: of that, what may have one by chance
+TUNNEL = 2  #: times the bytes of what it carries, at most; OpenVPN adds some 70 bytes a packet
 MOST_PAIRS = 1_000_000  #: looked at together, 50 MB
 SHIFTS_S = (3.1, -4.3, 7.7, -11.3, 17.9)  #: no multiples of each other, nor of usual back-offs
 
@@ -78,24 +79,30 @@ def serving(side: Side) -> dict[int, tuple[int, ...]]:
         nameless += [row for rows in _services(c, side.target).values() for row in rows.tolist() if c["sni"][row] is None]
     for rows in (*carrying.values(), *_alike(side, sorted(nameless))):
         *hops, last = sorted(rows, key=lambda row: int(c["start_ns"][row])) if isinstance(rows, set) else rows
-        if hops and all(_goes_on(c, a, b) for a, b in pairwise((*hops, last))):
+        # what goes on to a server elsewhere, encrypted anew, shows nothing of the target any more
+        if hops and (side.target[last] or not side.target[hops].any()) and all(_goes_on(c, a, b) for a, b in pairwise((*hops, last))):
             out[last] = tuple(hops)
             side.target[hops] = False
     _leave_to_relays(side, c, out)
     if side.name == "host":
         redirected = side.target & np.array([port is not None for port in c["redirect_port"].tolist()], bool)
-        if (side.target & ~redirected).any():
+        came_in = came_in_here(side.capture.part.state())
+        leaves = [not came_in[ids].all() for ids in side.session_ids]
+        if (side.target & ~redirected & np.array(leaves, bool)).any():
             side.target[redirected] = False
     return out
 
 
 def _leave_to_relays(side: Side, c: Table, served: Mapping[int, tuple[int, ...]]) -> None:
     """Connections to where a relay was found to listen are no more to the target than those that it serves, also if they are older than the capture."""
+    if listening := _listening(c, served):
+        side.target &= np.array([end not in listening for end in c.tuples("resp_ip", "resp_port")], bool)
+
+
+def _listening(c: Table, served: Mapping[int, tuple[int, ...]]) -> set[tuple[str, int]]:
+    """Where relays listen that pass bytes on; one that takes packets on their way listens nowhere."""
     ends = list(c.tuples("resp_ip", "resp_port"))
-    reached = {ends[up] for up in served}
-    listening = {ends[k] for hops in served.values() for k in hops} - reached
-    if listening:
-        side.target &= np.array([end not in listening for end in ends], bool)
+    return {ends[k] for hops in served.values() for k in hops} - {ends[up] for up in served}
 
 
 def _alike(side: Side, rows: list[int]) -> list[list[int]]:
@@ -185,11 +192,12 @@ def through(found: Pairing, served: Mapping[int, tuple[int, ...]]) -> Pairing:
     if not served:
         return found
     host_of, vm_of, origin, why = found.host_of.copy(), found.vm_of.copy(), found.origin.copy(), found.origin_why.copy()
-    for up, (down, *_) in served.items():
+    for up, (down, *between) in served.items():
         mate = int(vm_of[down])
         if mate >= 0 and vm_of[up] < 0:
             host_of[mate], vm_of[up], vm_of[down] = up, mate, -1
-        origin[up], why[up] = origin[down], f"opened by a relay for one that was {why[down]}"
+        for hop in (*between, up):
+            origin[hop], why[hop] = origin[down], f"opened by a relay for one that was {why[down]}"
     return replace(found, host_of=host_of, vm_of=vm_of, origin=origin, origin_why=why)
 
 
@@ -234,19 +242,21 @@ def beside(found: Pairing, side: Side, served: Mapping[int, tuple[int, ...]]) ->
 
 @dataclass(frozen=True)
 class Carried:
-    """``of``: exchange upstream -> exchange with a relay (rows of the capture's table).  ``relays``: where these listen.  ``itself``: of those that answer by
-    themselves (they refuse, or give up waiting), how many answers went no further."""
+    """``of``: exchange upstream -> exchange with a relay (rows of the capture's table).  ``relays``: where these listen, and those that pass bytes on.
+    ``itself``: of those that answer by themselves (they refuse, or give up waiting), how many answers went no further."""
 
     of: dict[int, int]
     relays: frozenset[tuple[str, int]]
     itself: dict[tuple[str, int], int]
 
 
-def carried(side: Side) -> Carried:
+def carried(side: Side, served: Mapping[int, tuple[int, ...]] | None = None) -> Carried:
     """Exchanges with relays on the machine of the capture that end the program's connections and ask the target in their own.
 
     A relay that goes by the target's name (``/etc/hosts`` leads there) is found likewise; connections to it are no longer of the target.
+    served : what :func:`serving` found: what is passed on byte by byte is not asked anew.
     """
+    served = served or {}
     c, exchanges = side.connections, side.capture.table("exchanges")
     owner = overlap.owner_rows(exchanges, c)
     counts = np.bincount(owner[owner >= 0], minlength=c.rows)
@@ -257,15 +267,17 @@ def carried(side: Side) -> Carried:
     else:  # all that is known as the target is near: that may be a relay, but nothing is beyond it
         sure, named = side.target, np.zeros(c.rows, bool)
     upstream, elsewhere = (np.flatnonzero((owner >= 0) & rows[owner]) for rows in (sure, public & ~side.target))
+    upstream = upstream[~np.isin(owner[upstream], list(served))]
+    passed_on = [hop for hops in served.values() for hop in hops]
     of: dict[int, int] = {}
-    ends = set()
+    ends = _listening(c, served)
     itself: dict[tuple[str, int], int] = {}
     answered = exchanges.ints("response_ns", NEVER) != NEVER
     until = _until(side, exchanges)
     for end, rows in (_services(c, side.target) | _grouped(c, np.flatnonzero(named))).items():
         if len(upstream) and not is_public(end[0]) and counts[rows].sum() >= ENOUGH:
             free = upstream[~np.isin(upstream, list(of))]
-            asked = np.flatnonzero(np.isin(owner, rows))
+            asked = np.flatnonzero(np.isin(owner, np.setdiff1d(rows, passed_on)))
             found = followed(exchanges, asked, free, until)
             if found:
                 alone = (
@@ -384,15 +396,21 @@ def _pairs(a: _Times, b: _Times, usual: int, shift_ns: int, latest_ns: int) -> l
 
 def may_be_relayed(side: Side, known: frozenset[tuple[str, int]]) -> bool:
     """Whether a service of the machine itself, other than the ``known`` relays, may be one: other machines ask it, and mostly soon after that something
-    is asked upstream. Then what the machine opens may be for them."""
+    is asked upstream. Then what the machine opens may be for them. A service with as many bytes as the connections that the machine translates is the tunnel
+    from which these come (OpenVPN over TCP).
+    """
     c, x = side.connections, side.capture.table("exchanges")
     own = set(c["orig_ip"][side.target].tolist())
     owner = overlap.owner_rows(x, c)
     upstream = np.sort(x["request_end_ns"][(owner >= 0) & side.target[owner]].astype(np.int64))
+    sizes = c["orig_bytes"].astype(np.int64) + c["resp_bytes"].astype(np.int64)
+    translated = int(sizes[side.target & np.array([ip is not None for ip in c["nat_ip"].tolist()], bool)].sum())
     for end, rows in _services(c, side.target).items():
         theirs = [row for row in rows.tolist() if c["orig_ip"][row] not in own]
         asked = x["request_end_ns"][np.isin(owner, theirs)].astype(np.int64)
         if end in known or len(asked) < ENOUGH or not is_private(end[0]):
+            continue
+        if translated <= int(sizes[theirs].sum()) <= TUNNEL * translated:
             continue
         followed = np.searchsorted(upstream, asked + LATEST_NS, "right") > np.searchsorted(upstream, asked - TOLERANCE_NS)
         if followed.mean() >= BY_CHANCE:

@@ -56,7 +56,8 @@ _PRIVATE = [
 ]
 #: What hypervisors give their guests unless told otherwise: Apple vmnet (Tart, UTM), libvirt, QEMU and VirtualBox user NAT, Parallels.
 _VM_NETWORKS = [ipaddress.ip_network(n) for n in ("192.168.64.0/24", "192.168.122.0/24", "10.0.2.0/24", "10.211.55.0/24")]
-SLL_OUTGOING = 4  #: packet type of LINUX_SLL and SLL2 for what this machine sent
+SLL_HOST = 0  #: packet type of LINUX_SLL and SLL2 for what was addressed to this machine
+SLL_OUTGOING = 4  #: for what this machine sent
 SLL_OTHER_HOST = 3  #: for what was addressed to another machine: only a bridge's port (or an interface in promiscuous mode) takes that
 
 
@@ -223,6 +224,11 @@ def _vantage(state: Array, sessions: Table, near: bool, nat: dict[int, list[int]
 def opened_here(state: Array) -> Array:
     """Which sessions the machine of the capture opened, as far as a Linux cooked capture tells: it sent the originator's first frame itself."""
     return _came_by(state) == SLL_OUTGOING
+
+
+def came_in_here(state: Array) -> Array:
+    """Which sessions another machine opened to this one, or through it, as far as a Linux cooked capture tells."""
+    return _came_by(state) == SLL_HOST
 
 
 def bridged(state: Array) -> Array:
