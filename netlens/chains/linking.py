@@ -208,6 +208,11 @@ def _looked_at(
     notes = [exchanged] if exchanged else []
     goal = target.find_or_guess(sides, sides.get("host") or next(iter(sides.values())), apis, manifest, notes)
     served = {name: relays.serving(side) for name, side in sides.items()}
+    if {"vm", "host"} <= sides.keys():
+        # what a relay encrypts anew for the VM's own is told by the hello that comes out, which is the program's
+        known = set[str]().union(*sides["vm"].randoms.values())
+        told = sides["host"].randoms
+        served["host"] = {up: hops for up, hops in served["host"].items() if told.keys() & set(hops) or known.isdisjoint(told.get(up, ()))}
     passed_on = {name: relays.carried(side, served[name]) for name, side in sides.items()}
     if {"vm", "host"} <= sides.keys():  # what the VM's program asks the host's relay is what it asks the server
         relayed = [end in passed_on["host"].relays for end in sides["vm"].connections.tuples("resp_ip", "resp_port")]

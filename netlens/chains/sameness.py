@@ -39,7 +39,6 @@ from netlens.parsers.stream_digests import Digests, Streams
 from netlens.threads import in_parallel
 
 EXACT = ("isn", "address")  #: pairs whose packets are the same
-PASSED_ON = "passed on"  #: by a relay on the host, whose first connection was paired
 HANDSHAKE = 0x16  #: kind of the record that TLS begins with
 MOST_READ = 64 << 20  #: bytes read again of each capture; a block is 1 kB in the first 2 MB of a stream
 ALIKE = 64  #: bytes that two streams begin with by chance as well as never
@@ -118,8 +117,11 @@ def compare(linked: Linked) -> Sameness | None:
         if _may_rewrite(linked, row, mate):
             found.skipped[REWRITTEN] += 1
             continue
-        method = str(pairs.method[row]) if mate not in linked.served else PASSED_ON
-        rows.append((row, mate, method in EXACT, method != "assignment"))
+        if mate in linked.served:  # without a hello that both carry, what goes on may be encrypted anew: then the bytes must tell
+            rows.append((row, mate, False, not vm.randoms.get(row, set()).isdisjoint(host.randoms.get(mate, ()))))
+        else:
+            method = str(pairs.method[row])
+            rows.append((row, mate, method in EXACT, method != "assignment"))
     chosen, left = _directions(sides, rows)
     found.skipped.update(left)
     of_captures = ((vm.capture, chosen.vm), (host.capture, chosen.host))

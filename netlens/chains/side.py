@@ -303,6 +303,15 @@ class Side:
         share = lost / max(int(s["orig_bytes"].sum() + s["resp_bytes"].sum()) + lost, 1)
         return Seen(lost, share, bool(missing) and not halves and not bool(two_way.any()))
 
+    @cached_property
+    def randoms(self) -> dict[int, set[str]]:
+        """Connection -> the randoms of its ClientHellos; those that have one."""
+        out: dict[int, set[str]] = {}
+        for session, random in self.capture.table("hellos").tuples("session_id", "random"):
+            if random is not None and session in self.connection_of:
+                out.setdefault(self.connection_of[session], set()).add(random)
+        return out
+
     def of_log(self) -> str:
         """The side whose programs' log tells of this capture's requests: where nobody told, the VM's."""
         return self.name or "vm"
