@@ -250,11 +250,12 @@ class Carried:
     itself: dict[tuple[str, int], int]
 
 
-def carried(side: Side, served: Mapping[int, tuple[int, ...]] | None = None) -> Carried:
+def carried(side: Side, served: Mapping[int, tuple[int, ...]] | None = None, known: Iterable[int] = ()) -> Carried:
     """Exchanges with relays on the machine of the capture that end the program's connections and ask the target in their own.
 
     A relay that goes by the target's name (``/etc/hosts`` leads there) is found likewise; connections to it are no longer of the target.
-    served : what :func:`serving` found: what is passed on byte by byte is not asked anew.
+    served : what :func:`serving` found: what is passed on byte by byte is not asked anew.  known : connections upstream with a hello of the VM's
+    capture, which is no relay's.
     """
     served = served or {}
     c, exchanges = side.connections, side.capture.table("exchanges")
@@ -267,7 +268,7 @@ def carried(side: Side, served: Mapping[int, tuple[int, ...]] | None = None) -> 
     else:  # all that is known as the target is near: that may be a relay, but nothing is beyond it
         sure, named = side.target, np.zeros(c.rows, bool)
     upstream, elsewhere = (np.flatnonzero((owner >= 0) & rows[owner]) for rows in (sure, public & ~side.target))
-    upstream = upstream[~np.isin(owner[upstream], list(served))]
+    upstream = upstream[~np.isin(owner[upstream], [*served, *known])]
     passed_on = [hop for hops in served.values() for hop in hops]
     of: dict[int, int] = {}
     ends = _listening(c, served)
@@ -394,23 +395,23 @@ def _pairs(a: _Times, b: _Times, usual: int, shift_ns: int, latest_ns: int) -> l
     return [(i, j) for i, j in nearest_first(options) if b.size[j] - a.size[i] == usual or shift_ns == 0]
 
 
-def may_be_relayed(side: Side, known: frozenset[tuple[str, int]]) -> bool:
+def may_be_relayed(side: Side, known: frozenset[tuple[str, int]], paired: Bools) -> bool:
     """Whether a service of the machine itself, other than the ``known`` relays, may be one: other machines ask it, and mostly soon after that something
-    is asked upstream. Then what the machine opens may be for them. A service with as many bytes as the connections that the machine translates is the tunnel
-    from which these come (OpenVPN over TCP).
+    is asked upstream. Then what the machine opens may be for them. A service with as many bytes as the connections that were
+    ``paired`` with the VM's is what these come out of: a tunnel (OpenVPN over TCP), a proxy that encrypts anew (Shadowsocks).
     """
     c, x = side.connections, side.capture.table("exchanges")
     own = set(c["orig_ip"][side.target].tolist())
     owner = overlap.owner_rows(x, c)
     upstream = np.sort(x["request_end_ns"][(owner >= 0) & side.target[owner]].astype(np.int64))
     sizes = c["orig_bytes"].astype(np.int64) + c["resp_bytes"].astype(np.int64)
-    translated = int(sizes[side.target & np.array([ip is not None for ip in c["nat_ip"].tolist()], bool)].sum())
+    come_out = int(sizes[side.target & paired].sum())
     for end, rows in _services(c, side.target).items():
         theirs = [row for row in rows.tolist() if c["orig_ip"][row] not in own]
         asked = x["request_end_ns"][np.isin(owner, theirs)].astype(np.int64)
         if end in known or len(asked) < ENOUGH or not is_private(end[0]):
             continue
-        if translated <= int(sizes[theirs].sum()) <= TUNNEL * translated:
+        if come_out <= int(sizes[theirs].sum()) <= TUNNEL * come_out:
             continue
         followed = np.searchsorted(upstream, asked + LATEST_NS, "right") > np.searchsorted(upstream, asked - TOLERANCE_NS)
         if followed.mean() >= BY_CHANCE:
