@@ -50,7 +50,7 @@ BROKEN_NS = 2_000_000_000  #: from the last piece of an answer that a program br
 ENOUGH = 5  #: exchanges with a relay, at least
 NEARLY_ALL = 0.8  #: share of them that must have a partner
 BY_CHANCE = 0.5  #: of that, what may have one by chance
-TUNNEL = 2  #: times the bytes of what it carries, at most; OpenVPN adds some 70 bytes a packet
+TUNNEL = 2  #: times the bytes of what it carries, at most; OpenVPN adds some 70 bytes a packet, and one capture may lack what the other has
 MOST_PAIRS = 1_000_000  #: looked at together, 50 MB
 SHIFTS_S = (3.1, -4.3, 7.7, -11.3, 17.9)  #: no multiples of each other, nor of usual back-offs
 
@@ -411,7 +411,8 @@ def may_be_relayed(side: Side, known: frozenset[tuple[str, int]], paired: Bools)
         asked = x["request_end_ns"][np.isin(owner, theirs)].astype(np.int64)
         if end in known or len(asked) < ENOUGH or not is_private(end[0]):
             continue
-        if come_out <= int(sizes[theirs].sum()) <= TUNNEL * come_out:
+        went_in = int(sizes[theirs].sum())
+        if 0 < went_in <= TUNNEL * come_out and come_out <= TUNNEL * went_in:
             continue
         followed = np.searchsorted(upstream, asked + LATEST_NS, "right") > np.searchsorted(upstream, asked - TOLERANCE_NS)
         if followed.mean() >= BY_CHANCE:

@@ -532,3 +532,53 @@ def test_a_second_address_in_the_vm_is_another_program(addresses: int, tmp_path:
     vm.write(tmp_path / "vm.pcap")
     found = netlens.analyze(vm=tmp_path / "vm.pcap", apis="api.example.test")
     assert fixes.context(found.assembled, None, False).at_once == addresses
+
+
+def test_what_is_redirected_to_a_program_that_asks_a_proxy_here(tmp_path: Path) -> None:
+    """redsocks and a SOCKS server, on the host: the VM's connection comes in, and only the second of its successors leaves."""
+    vm, host = Machine(), Machine()
+    theirs, own = hellos(2)
+    sizes = tuple(400 + 37 * k for k in range(8))
+    talk = Talk((VM, 40001), API, 1, theirs, 1 << 20, sizes, every=0.9)
+    vm.see(talk, *VM_SIDE)
+    host.see(talk, *THROUGH_NAT, late=50e-6)
+    socks = b"\x05\x01\x00", b"\x05\x00"
+    host.see(
+        replace(talk, client=("127.0.0.1", 41001), server=("127.0.0.1", 1080), isn=2 << 20, negotiation=socks),
+        (1, True),
+        late=80e-6,
+        kind=HERE,
+    )
+    host.see(replace(talk, client=(EGRESS, 50001), isn=3 << 20), *LEAVES, late=110e-6)
+    host.see(Talk((EGRESS, 50002), API, 1.4, own, 4 << 20, (650, 750)), *LEAVES)
+    found = analysed(tmp_path, vm=vm, host=host)
+    assert requests(found) == {"VM": 8, "host": 2}
+    assert found["counts"]["exchanges"] == 10
+
+
+@pytest.mark.parametrize("through_the_host", [True, False], ids=["to a server on the host", "to a server elsewhere"])
+def test_a_proxy_that_encrypts_anew(through_the_host: bool, tmp_path: Path) -> None:
+    """Shadowsocks: the program's hello comes out of the server on the host, or does not come out where anybody looks."""
+    vm, host = Machine(), Machine()
+    theirs, own = hellos(2)
+    sizes = tuple(400 + 37 * k for k in range(8))
+    talk = Talk((VM, 40001), API, 1, theirs, 1 << 20, sizes, every=0.9)
+    vm.see(
+        replace(talk, client=("127.0.0.1", 41001), server=("127.0.0.1", 1080), negotiation=(b"\x05\x01\x00", b"\x05\x00")),
+        (1, True),
+        kind=HERE,
+    )
+    node = (BRIDGE, 8388) if through_the_host else ("198.51.100.70", 8388)
+    sealed = replace(talk, server=node, isn=2 << 20, hello=bytes(range(7, 7 + 200)) + bytes(300))
+    vm.see(sealed, *VM_SIDE, late=30e-6)
+    host.see(sealed, *THROUGH_NAT, late=60e-6)
+    if through_the_host:
+        host.see(replace(talk, client=(EGRESS, 50001), isn=3 << 20), *LEAVES, late=110e-6)
+    else:
+        host.see(replace(sealed, client=(EGRESS, 50001)), *LEAVES, late=70e-6)
+    host.see(Talk((EGRESS, 50002), API, 1.4, own, 4 << 20, (650, 750)), *LEAVES)
+    found = analysed(tmp_path, vm=vm, host=host)
+    assert found["counts"]["exchanges"] == 10
+    assert not [each for each in found["findings"] if each["severity"] == "problem"]
+    if through_the_host:
+        assert requests(found) == {"VM": 8, "host": 2}
