@@ -250,7 +250,7 @@ class Carried:
     itself: dict[tuple[str, int], int]
 
 
-def carried(side: Side, served: Mapping[int, tuple[int, ...]] | None = None, known: Iterable[int] = ()) -> Carried:
+def carried(side: Side, served: Mapping[int, tuple[int, ...]] | None = None, known: Sequence[int] = ()) -> Carried:
     """Exchanges with relays on the machine of the capture that end the program's connections and ask the target in their own.
 
     A relay that goes by the target's name (``/etc/hosts`` leads there) is found likewise; connections to it are no longer of the target.
@@ -276,6 +276,8 @@ def carried(side: Side, served: Mapping[int, tuple[int, ...]] | None = None, kno
     answered = exchanges.ints("response_ns", NEVER) != NEVER
     until = _until(side, exchanges)
     for end, rows in (_services(c, side.target) | _grouped(c, np.flatnonzero(named))).items():
+        if _come_out(c, rows, known):
+            continue
         if len(upstream) and not is_public(end[0]) and counts[rows].sum() >= ENOUGH:
             free = upstream[~np.isin(upstream, list(of))]
             asked = np.flatnonzero(np.isin(owner, np.setdiff1d(rows, passed_on)))
@@ -404,20 +406,25 @@ def may_be_relayed(side: Side, known: frozenset[tuple[str, int]], paired: Bools)
     own = set(c["orig_ip"][side.target].tolist())
     owner = overlap.owner_rows(x, c)
     upstream = np.sort(x["request_end_ns"][(owner >= 0) & side.target[owner]].astype(np.int64))
-    sizes = c["orig_bytes"].astype(np.int64) + c["resp_bytes"].astype(np.int64)
-    come_out = int(sizes[side.target & paired].sum())
+    of_vm = np.flatnonzero(side.target & paired)
     for end, rows in _services(c, side.target).items():
         theirs = [row for row in rows.tolist() if c["orig_ip"][row] not in own]
         asked = x["request_end_ns"][np.isin(owner, theirs)].astype(np.int64)
         if end in known or len(asked) < ENOUGH or not is_private(end[0]):
             continue
-        went_in = int(sizes[theirs].sum())
-        if 0 < went_in <= TUNNEL * come_out and come_out <= TUNNEL * went_in:
+        if _come_out(c, theirs, of_vm):
             continue
         followed = np.searchsorted(upstream, asked + LATEST_NS, "right") > np.searchsorted(upstream, asked - TOLERANCE_NS)
         if followed.mean() >= BY_CHANCE:
             return True
     return False
+
+
+def _come_out(connections: Table, through: Sequence[int] | Ints, those: Sequence[int] | Ints) -> bool:
+    """Whether connections with a service hold about as many bytes as ``those``, which therefore come out of it."""
+    sizes = connections["orig_bytes"].astype(np.int64) + connections["resp_bytes"].astype(np.int64)
+    went_in, came_out = (int(sizes[np.asarray(rows, np.int64)].sum()) for rows in (through, those))
+    return 0 < went_in <= TUNNEL * came_out and came_out <= TUNNEL * went_in
 
 
 def _services(connections: Table, target: Bools) -> dict[tuple[str, int], Ints]:
