@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 #: A program that is done this much before its answer is over is done with it then: times of two captures say no more, and the next request would meet it.
 TOGETHER_NS = 1_000_000
 FAREWELL_BYTES = 64  #: a close_notify takes 24 to 47 bytes (RFC 8446 6.1, with padding of none), a session ticket comes at the beginning
+#: The first five bytes of records that hold five: of TLS 1.3, and of TLS 1.2 with GCM and with ChaCha20 (RFC 8446 5.2, 5288, 7905).
+LAST_CHUNKS = tuple(0x17 << 32 | 0x0303 << 16 | 5 + more for more in (17, 24, 16))
 SOON_NS = 1_000_000_000  #: from the last of an answer that was broken off to the reset: a pause of a stream, and round trips
 UPSTREAM, VM_ROW, STREAM = range(3)  #: columns of ``rows``
 
@@ -136,10 +138,27 @@ def _broken_off(up: Side) -> Bools:
         closed = min((fins[k] for k in ids), default=NEVER)
         more = max((later[k] for k in ids), default=0) > FAREWELL_BYTES
         by_reset = begun[last] <= reset <= max(over[last], begun[last]) + SOON_NS and reset < min(ended[k] for k in ids)
+        # a client that has closed behind the answer resets what the server says farewell with; others reset behind the last chunk
+        by_reset = by_reset and not (answered[last] <= over[last] <= closed <= reset and not more) and not _whole(up, ids, reset)
         # a program that says that it has no more to send before the answer begins may wait for it
         unanswered = answered[last] == NEVER and closed < NEVER and not up.left_by_server[last]
         out[last] = by_reset or unanswered or (more and closed >= answered[last])
     return out
+
+
+def _whole(up: Side, ids: list[int], reset: int) -> bool:
+    """Whether the server's last segment before a reset is the last chunk of HTTP/1.1 (RFC 9112 7.1) in a TLS record of its own."""
+    trail = up.capture.trail
+    if trail is None:
+        return False
+    t, whole = trail.segments(), False
+    for k in ids:
+        at = trail.of(k)
+        theirs = (t["way"][at] != up.originator[k]) & (t["fresh"][at] > 0) & (t["ts"][at] <= reset)
+        if theirs.any():
+            last = at.start + int(np.flatnonzero(theirs)[-1])
+            whole = int(t["head"][last]) >> 24 in LAST_CHUNKS and int(t["length"][last]) == (int(t["head"][last]) >> 24 & 0xFFFF) + 5
+    return whole
 
 
 def _over_in_vm(linked: Linked, vm: Side) -> tuple[Ints, Bools]:

@@ -76,6 +76,25 @@ def test_a_reset_behind_the_servers_close_breaks_nothing_off(tmp_path: Path, ser
     assert found.broken_off.tolist() == [not server_closed]
 
 
+@pytest.mark.parametrize(
+    ("end", "broken_off"),
+    [("closes", False), ("closes early", True), ("resets behind the last chunk", False), ("resets", True)],
+)
+def test_who_has_the_whole_answer_breaks_nothing_off(tmp_path: Path, end: str, broken_off: bool) -> None:
+    """curl closes behind the answer, and resets what the server says farewell with; SDKs reset behind the last chunk, of 5 bytes."""
+    made = opened()
+    made.down("PA", record(500))
+    made.down("PA", record(22 if "chunk" in end else 300))
+    made.up("A")
+    if "closes" in end:
+        made.up("PA", SHORT)
+        made.up("FA")
+        made.down("PA", record(400) if "early" in end else SHORT)
+    made.up("R")
+    found = traffic(capture=str(write(tmp_path / "a.pcap", made.packets))).situation.requests
+    assert found.broken_off.tolist() == [broken_off]
+
+
 def test_idle_sessions_are_told_by_when_they_began() -> None:
     begun = np.array([[t * S, t * S + MS] for t in range(10, 100, 10)])
     beside, at_random = begun[:, 1] + MS, np.arange(13, 100, 10) * S

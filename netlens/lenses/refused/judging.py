@@ -240,17 +240,19 @@ def needs(weighing: Weighing) -> str:
         return f"a recording with at least {ENOUGH} accepted requests; this one has {i.accepted}"
     if weighing.many_broken_off:
         return (
-            f"a recording in which programs break off no answer: they left {int(s.requests.broken_off.sum()):,} here, and for how long the provider goes "
+            f"a recording in which programs break off no answer: they left {weighing.many_broken_off:,} here, and for how long the provider goes "
             "on counting these is not seen; if nothing is refused then, that was it"
         )
-    if weighing.reached_for_good or weighing.from_a_moment_on:
+    if weighing.from_a_moment_on:
         r = s.requests
-        went_on = bool((r.start_ns[r.rejected == ACCEPTED] > r.start_ns[weighing.refused].min()).sum() >= ENOUGH)
+        went_on = bool((r.start_ns[r.rejected == ACCEPTED] > r.start_ns[weighing.refused].min()).any())
         whose, outage = ("all of one side", "") if went_on else ("all", " an outage,")
         return (
             f"a recording with a pause: stop every program for some minutes, then start one. From a moment on {whose} was refused here, as under{outage} "
             "a quota, or a limit that counts refused attempts"
         )
+    if weighing.reached_for_good:
+        return "a longer recording, in which the limit is reached again: refusals in one stretch alone fit several limits over time equally well"
     if (partly := weighing.partly) is not None:
         return (
             f"a recording of one program with one model and one key: {partly.rule.name} explain the refusals in part "

@@ -292,10 +292,12 @@ class Weighing:
         return self.inference.enough and not any((r.start_ns[mine & (r.rejected == ACCEPTED)] > first).any() for first, mine in of_side)
 
     @property
-    def many_broken_off(self) -> bool:
-        """Whether programs broke off so many answers that these may be why: for how long the provider goes on counting them is not seen."""
-        broken = int(self.situation.requests.broken_off.sum())
-        return broken >= max(FEW_BROKEN, self.inference.refused * BROKEN_SHARE)
+    def many_broken_off(self) -> int:
+        """How many answers programs broke off before the last refusal, if so many that these may be why: for how long the provider goes on counting them is
+        not seen. Else 0."""
+        r = self.situation.requests
+        broken = int((r.broken_off & (r.start_ns < r.start_ns[self.refused].max(initial=0))).sum())
+        return broken if broken >= max(FEW_BROKEN, self.inference.refused * BROKEN_SHARE) else 0
 
     @cached_property
     def unmatched(self) -> int:
