@@ -36,6 +36,7 @@ from netlens.lenses.refused.limiters import USUAL_S, Limiter, Meter, all_limiter
 from netlens.lenses.refused.limiters._windows import span_s
 from netlens.threads import free_cores, in_parallel
 
+SAME = 0.1  #: log units between limiters that fit equally well
 MOST = 20_000  #: requests that are searched; 200 windows take a second with them
 MANY = 5_000  #: requests from which on limiters are fitted side by side; so many are searched at least
 REACHED = 500  #: runs of refusals, with something accepted in between, after which more of them tell the search nothing new
@@ -183,7 +184,10 @@ def fits(situation: Situation, first: Bools, unusual: bool = False) -> list[Fit]
         *(lambda n=n: [_fit(situation, *rule, labelled, first, sides, len(rules), unusual) for rule in rules[n::k]] for n in range(k))
     )
     out = [shares[n % k][n // k] for n in range(len(rules))]
-    return sorted((f for f in out if f is not None), key=lambda f: -f.log_likelihood)
+    found = [f for f in out if f is not None]
+    best = max((f.log_likelihood for f in found), default=0.0)
+    # requests of one size fill a limit on bytes and one on requests alike: the plain one is named
+    return sorted(found, key=lambda f: (-min(f.log_likelihood, best - SAME), f.limiter.RANK if f.log_likelihood >= best - SAME else 0))
 
 
 def without_others(situation: Situation, fit: Fit) -> tuple[Bools, Bools, Bools]:
