@@ -258,6 +258,19 @@ def test_a_host_that_is_captured_later_shows_whose_older_connections_are(pair: P
     assert "requests" in made.pairing.method.tolist()
 
 
+def test_the_vms_log_tells_of_requests_that_the_hosts_capture_alone_has(pair_nat: Path, tmp_path: Path) -> None:
+    """The VM's capture ended earlier, its log and the host's capture went on."""
+    whole = analyzed(pair_nat).assembled.situation.requests
+    for name in ("host.pcap", "vm-errors.log", "host-errors.log"):
+        shutil.copy(pair_nat / name, tmp_path / name)
+    header, frames = records(pair_nat / "vm.pcap")
+    (tmp_path / "vm.pcap").write_bytes(header + b"".join(frames[: len(frames) // 2]))
+    found = netlens.analyze(tmp_path).assembled.situation.requests
+    refused, told = ((r.side == VM) & (r.rejected == REJECTED) & (r.source == "error log") for r in (whole, found))
+    assert told.sum() >= 0.9 * refused.sum() > 0
+    assert set(found.host_frame[told].tolist()) <= set(whole.host_frame[refused].tolist())
+
+
 def test_answers_that_were_under_way_when_the_capture_began_hold_places(pair: Path, tmp_path: Path) -> None:
     later = begun_later(pair, 0.3, tmp_path)
     situation, whole = later.assembled.situation, analyzed(pair).assembled.situation.requests

@@ -83,6 +83,11 @@ def tell(traffic: Traffic) -> Iterator[Told]:
         place[rows] = np.arange(len(rows))
         where = traffic.rows[:, UPSTREAM if side is traffic.upstream else VM_ROW]
         row = np.where(where >= 0, place[where], -1) if len(place) else np.full(len(where), -1, np.int64)
+        if (later := _when_upstream_alone_ran(traffic, side)).any():
+            # what the log says of the time that only the host's capture has is looked for there
+            left = replace(log, events=[each for each in found.unmatched if not _within(side, each)])
+            found = replace(found, unmatched=[each for each in found.unmatched if _within(side, each)])
+            yield _as_upstream_has_them(traffic, name, WORDS[name], traffic.clock, taught or found.sizes, left, later)
         yield _told(found, row, side, log, name, f"the {WORDS[name]}")
     for side, _ in of_sides:
         if _is_blind(traffic, side):
@@ -92,17 +97,36 @@ def tell(traffic: Traffic) -> Iterator[Told]:
             yield _as_upstream_has_them(traffic, name, name, clock, taught)
 
 
+def _when_upstream_alone_ran(traffic: Traffic, side: Side) -> Bools:
+    """bool per request: those of the VM that only the host's capture has, as the VM's began later or ended earlier."""
+    if side is traffic.upstream or side is not traffic.vm or not traffic.clock.pieces:
+        return np.zeros(len(traffic.rows), np.bool_)
+    begin, end = traffic.clock.to_host(np.array(side.bounds_ns, np.int64)).tolist()
+    start = traffic.situation.requests.start_ns
+    alone: Bools = (traffic.rows[:, VM_ROW] < 0) & (traffic.rows[:, UPSTREAM] >= 0) & ((start < begin) | (start > end))
+    return alone & (traffic.situation.requests.side == VM)
+
+
+def _within(side: Side, event: ErrorEvent) -> bool:
+    begin, end = side.bounds_ns
+    return begin <= event.time_ns <= end
+
+
 def _is_blind(traffic: Traffic, side: Side) -> bool:
     """Whether a capture shows no request, though the upstream's has requests of its side: of an uplink beside sshuttle, which shows the tunnel alone."""
     of_side = traffic.situation.requests.side == CODES.get(side.name or "", VM)
     return side is traffic.vm and not len(side.exchange_rows) and bool(of_side.any()) and bool(traffic.clock.pieces)
 
 
-def _as_upstream_has_them(traffic: Traffic, name: str, party: str, clock: Clock, taught: tuple[int, ...]) -> Told:
-    """What the log of a machine says of its requests as the upstream's capture has them, on whose clock its times are taken to."""
-    side, log = traffic.upstream, traffic.beside.logs[name]
+def _as_upstream_has_them(
+    traffic: Traffic, name: str, party: str, clock: Clock, taught: tuple[int, ...], log: ErrorLog | None = None, those: Bools | None = None
+) -> Told:
+    """What the log of a machine says of its requests (of ``those``) as the upstream's capture has them, on whose clock its times are taken to."""
+    side, log = traffic.upstream, log or traffic.beside.logs[name]
     everybody, of = traffic.once(of_requests)
-    place = np.flatnonzero(np.array([each.name == party for each in everybody], bool)[of] & (traffic.rows[:, UPSTREAM] >= 0))
+    if those is None:
+        those = np.array([each.name == party for each in everybody], bool)[of] & (traffic.rows[:, UPSTREAM] >= 0)
+    place = np.flatnonzero(those)
     exchanges = side.exchanges.take(traffic.rows[place, UPSTREAM])
     covers = name in traffic.beside.covering and not log.cut
     found = from_log(
