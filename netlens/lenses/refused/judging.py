@@ -258,4 +258,6 @@ def needs(weighing: Weighing) -> str:
             f"a recording of one program with one model and one key: {partly.rule.name} explain the refusals in part "
             f"({plural(partly.misses + partly.false_alarms, 'exception')}); something else refuses or counts, too, or a clock was set meanwhile"
         )
+    if (best := next((f for f in i.fits if f.hits and not f.misses + f.false_alarms), None)) is not None:
+        return f"a longer recording: {best.rule.name} separate refused from accepted requests, but of so few they may do so by chance"
     return "a longer recording: no count separates refused from accepted requests clearly, but chance alone does not explain them either"
