@@ -316,9 +316,9 @@ def _fit(
     # requests of an unknown side are as likely under this as under chance
     rest = labelled & ~search.used
     ll += limit.one_rate(rejected[rest])
-    used = used & ~unseen
-    alone = _best_limit(counts, rejected, used & first)[0] - price
+    alone = _best_limit(counts, rejected, used & first, unseen)[0] - price
     chance = limit.by_chance(rejected[used & first])
+    used = used & ~unseen
     full = Counts(counts, counts, counts, np.zeros(len(r), np.int64))
     return Fit(
         limiter, scope, parameter_s, value, low, high, ll - price,
@@ -343,8 +343,10 @@ class _Outcomes:
         self._below = np.zeros((4, kernels.BUCKETS + 1), np.int64)
         self._rest = np.zeros((2, len(rejected)), np.int64)
         self._best = np.zeros(1)
-        refused = int((self.label == kernels.REFUSED).sum())
-        self._rate = float(np.log(refused / used.sum())) if refused else 0.0
+        self._by_chance = np.zeros(3)  # by label, the log likelihood of one
+        for label in (kernels.ACCEPTED, kernels.REFUSED):
+            if count := int((self.label == label).sum()):
+                self._by_chance[label] = np.log(count / used.sum())
         self.found = np.zeros(3, np.int64)
 
     def better(self, counts: Ints, than: float, unseen: Bools | None = None) -> float:
@@ -354,7 +356,8 @@ class _Outcomes:
         """
         label, by_chance = self.label, 0.0
         if unseen is not None:
-            label, by_chance = np.where(unseen, np.int8(kernels.UNUSED), label), int(unseen.sum()) * self._rate
+            those = np.bincount(label[unseen], minlength=len(self._by_chance))
+            label, by_chance = np.where(unseen, np.int8(kernels.UNUSED), label), float(those @ self._by_chance)
         self._best[0] = than - by_chance
         kernels.best_limit(counts, label, self._tables, self._below, self._rest, self.found, self._best)
         return float(self._best[0]) + by_chance
@@ -408,13 +411,13 @@ class _Search:
         return tuple(sorted({p for starts, part in each for p in self.limiter.parameters(starts, taken[part])}))
 
     def unseen(self, parameter_s: float) -> Bools | None:
-        """bool per request of all groups: refusals for which requests may be to blame that were sent before the capture began, which is as long as the window
-        reaches back to before; None if there are none. Chance is as likely to have refused them."""
+        """bool per request of all groups: those whose outcome requests may have decided that were sent before the capture began, which is as long as the window
+        reaches back to before; None if there are none. Chance is as likely to have decided so."""
         midway_ns = self.situation.midway_ns
         if midway_ns is None or self.limiter.WINDOW == "bucket":
             return None
-        starts, refused = self.situation.requests.start_ns[self._rows], self._outcomes.label == kernels.REFUSED
-        found: Bools = refused & (starts - midway_ns < parameter_s * 1e9)
+        starts, used = self.situation.requests.start_ns[self._rows], self._outcomes.label != kernels.UNUSED
+        found: Bools = used & (starts - midway_ns < parameter_s * 1e9)
         return found if found.any() else None
 
     def unseen_of_all(self, parameter_s: float) -> Bools:
