@@ -3,13 +3,17 @@
 Claim: the provider says that it is overloaded; or, given enough refusals, one rate for all requests explains them better than any count of what is
 open or of what was sent in a window of time.
 Refuted: a rule separates refused from accepted requests beyond chance.
-Undecided: too few refusals, or something that could count was not captured; or beside those that another cause explains some say that it is overloaded.
+Undecided: too few refusals, or something that could count was not captured; or beside those that another cause explains some say that it is overloaded; or
+one side alone is refused, which one rate for all does not explain.
 Source: cause F of the investigation (docs/glossary.md); codes 1305 and 1312 mean an overloaded provider. Others with the same key elsewhere look the same.
 """
 
 from __future__ import annotations
 
-from netlens.chains.situation import ELSEWISE
+from math import prod
+
+from netlens.chains.side import WORDS
+from netlens.chains.situation import ELSEWISE, HOST, SIDES, VM
 from netlens.lenses.refused.judging import chance_evidence, named_evidence, needs, not_chance_evidence, time_evidence
 from netlens.lenses.refused.verdict import Verdict, refuted, supported, undecided
 from netlens.lenses.refused.weighing import Weighing
@@ -20,6 +24,9 @@ ID = "provider"
 LETTER = "F"
 CLAIM = "Refusals depend on nothing local: neither on what is open nor on what was sent over time."
 RANK = 7
+
+
+ONE_SIDED = 0.01  #: how often, under one rate for all, every refusal falls on one side's requests
 
 
 def judge(weighing: Weighing) -> Verdict:
@@ -36,6 +43,25 @@ def judge(weighing: Weighing) -> Verdict:
     if weighing.by_time:
         fit = weighing.by_time[0]
         return refuted(time_evidence(weighing, fit), p=fit.p)
+    if weighing.chance and (only := _of_one_side(weighing)):
+        return undecided(only)
     if weighing.chance:
         return supported(1.0, min(f.p for f in weighing.inference.fits), [chance_evidence(weighing)])
     return undecided(needs(weighing))
+
+
+def _of_one_side(weighing: Weighing) -> str:
+    """What would decide where all refusals are of one side, by more than chance: it leaves by another way, or has another key, than the other; "" else."""
+    r = weighing.situation.requests
+    for side, other in ((VM, HOST), (HOST, VM)):
+        mine, theirs = (int(((r.side == each) & (r.rejected >= 0)).sum()) for each in (side, other))
+        refused = int(weighing.refused.sum())
+        if theirs and refused and not (weighing.refused & (r.side != side)).any():
+            chance = prod((mine - k) / (mine + theirs - k) for k in range(refused))
+            if chance < ONE_SIDED:
+                names = WORDS[SIDES[side]], WORDS[SIDES[other]]
+                return (
+                    f"a recording in which VM and host use one key and one way out: of the {names[0]}'s {plural(mine, 'request')} {refused:,} were refused, of "
+                    f"the {names[1]}'s {theirs:,} none, which one rate for all does not explain"
+                )
+    return ""
