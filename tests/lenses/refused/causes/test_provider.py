@@ -64,3 +64,13 @@ def test_most_requests_must_have_a_label_for_chance() -> None:
     labels = scene.requests.rejected.copy()
     labels[np.arange(len(labels)) % 5 > 1] = UNLABELLED
     assert judged(provider, replace(scene, requests=replace(scene.requests, rejected=labels))).verdict == "undecided"
+
+
+def test_refusals_of_one_side_alone_are_not_one_rate_for_all() -> None:
+    """Its requests may leave by another way, beside those of others whom nobody captured."""
+    rng = random.Random(4)
+    asked = [(rng.choice(["v", "vv", "h", "vh", "", "vvh"]), rng.choice("vh")) for _ in range(60)]
+    verdict = judged(provider, rounds(*[held + ("!" if who == "v" and rng.random() < 0.4 else ".") + who for held, who in asked]))
+    assert verdict.verdict == "undecided"
+    assert verdict.needs is not None
+    assert "one key and one way out" in verdict.needs
