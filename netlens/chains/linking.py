@@ -208,14 +208,13 @@ def _looked_at(
     notes = [exchanged] if exchanged else []
     goal = target.find_or_guess(sides, sides.get("host") or next(iter(sides.values())), apis, manifest, notes)
     served = {name: relays.serving(side) for name, side in sides.items()}
-    of_vm: list[int] = []
+    of_vm: set[int] = set()
     if {"vm", "host"} <= sides.keys():
         # what a relay encrypts anew for the VM's own is told by the hello that comes out, which is the program's
-        known = set[str]().union(*sides["vm"].randoms.values())
-        told = sides["host"].randoms
-        served["host"] = {up: hops for up, hops in served["host"].items() if told.keys() & set(hops) or known.isdisjoint(told.get(up, ()))}
-        of_vm = [row for row, randoms in told.items() if not known.isdisjoint(randoms)]
-    passed_on = {name: relays.carried(side, served[name], of_vm if name == "host" else ()) for name, side in sides.items()}
+        randoms, known = sides["host"].randoms, set[str]().union(*sides["vm"].randoms.values())
+        of_vm = {row for row, those in randoms.items() if not known.isdisjoint(those)}
+        served["host"] = {up: hops for up, hops in served["host"].items() if up not in of_vm or not randoms.keys().isdisjoint(hops)}
+    passed_on = {name: relays.carried(side, served[name], of_vm if name == "host" else set()) for name, side in sides.items()}
     if {"vm", "host"} <= sides.keys():  # what the VM's program asks the host's relay is what it asks the server
         relayed = [end in passed_on["host"].relays for end in sides["vm"].connections.tuples("resp_ip", "resp_port")]
         sides["vm"].target |= np.array(relayed, bool)

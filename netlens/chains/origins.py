@@ -26,7 +26,7 @@ MANY_REQUESTS = 5  #: from so many on, a few at the time of somebody else's are 
 FROM_GUESTS = ("sshuttle", "nat")  #: paths of connections that the host carries for another machine
 
 
-def origins(found: Found, companion_of: Ints, addresses: set[str], shared: Collection[str] = ()) -> tuple[Codes, Objects]:
+def origins(found: Found, companion_of: Ints, addresses: set[str], shared: Collection[str]) -> tuple[Codes, Objects]:
     """addresses : of the VM.  shared : those of them that the host has as well, which tell nothing."""
     v, h = found.v, found.h
     origin = np.full(h.n, UNKNOWN, np.int8)

@@ -22,7 +22,7 @@ Limits: a relay that asks twice (a retry) leaves exchanges without a partner; a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -66,12 +66,11 @@ def serving(side: Side) -> dict[int, tuple[int, ...]]:
     open. What the host redirects to a proxy of its own is a hop, whether or not its hello was captured whole, if the capture shows anything else that
     goes to the target.
     """
-    c, hellos = side.connections, side.capture.table("hellos")
-    owner = side.connection_of
+    c = side.connections
     carrying: dict[str, set[int]] = {}
-    for session, random in hellos.tuples("session_id", "random"):
-        if random is not None and session in owner and side.target[owner[session]]:
-            carrying.setdefault(random, set()).add(owner[session])
+    for row, randoms in side.randoms.items():
+        for random in randoms if side.target[row] else ():
+            carrying.setdefault(random, set()).add(row)
     out: dict[int, tuple[int, ...]] = {}
     linked = {row for rows in carrying.values() if len(rows) > 1 for row in rows}
     nameless = [row for row in np.flatnonzero(side.target).tolist() if row not in linked]
@@ -86,10 +85,11 @@ def serving(side: Side) -> dict[int, tuple[int, ...]]:
     _leave_to_relays(side, c, out)
     if side.name == "host":
         redirected = side.target & np.array([port is not None for port in c["redirect_port"].tolist()], bool)
-        came_in = came_in_here(side.capture.part.state())
-        leaves = [not came_in[ids].all() for ids in side.session_ids]
-        if (side.target & ~redirected & np.array(leaves, bool)).any():
-            side.target[redirected] = False
+        if redirected.any():
+            came_in = came_in_here(side.capture.part.state())
+            others = np.flatnonzero(side.target & ~redirected).tolist()
+            if not all(came_in[side.session_ids[row]].all() for row in others):  # some of them leave
+                side.target[redirected] = False
     return out
 
 
@@ -118,8 +118,7 @@ def _alike(side: Side, rows: list[int]) -> list[list[int]]:
     of = np.array([k for each in ids for k in each], np.int64)
     lasts = np.stack([np.maximum.reduceat(s.ints(f"{end}_last_payload_ns", MISSING)[of], begins) for end in ("orig", "resp")], axis=1)
     sizes = np.stack([_sent(side, rows, of, begins, end) for end in ("orig", "resp")], axis=1)
-    randoms = {k for k, random in side.capture.table("hellos").tuples("session_id", "random") if random}
-    hello = np.array([not randoms.isdisjoint(each) for each in ids], np.bool_)
+    hello = np.array([row in side.randoms for row in rows], np.bool_)
     chosen = np.flatnonzero((lasts != MISSING).all(axis=1) & (sizes > MIN_BYTES).all(axis=1))
     i, j = _near(np.hstack([lasts, sizes])[chosen], (PASSED_ON_NS, PASSED_ON_NS, NEGOTIATION_BYTES, NEGOTIATION_BYTES))
     i, j = chosen[i], chosen[j]
@@ -250,14 +249,13 @@ class Carried:
     itself: dict[tuple[str, int], int]
 
 
-def carried(side: Side, served: Mapping[int, tuple[int, ...]] | None = None, known: Sequence[int] = ()) -> Carried:
+def carried(side: Side, served: Mapping[int, tuple[int, ...]], known: Collection[int]) -> Carried:
     """Exchanges with relays on the machine of the capture that end the program's connections and ask the target in their own.
 
     A relay that goes by the target's name (``/etc/hosts`` leads there) is found likewise; connections to it are no longer of the target.
     served : what :func:`serving` found: what is passed on byte by byte is not asked anew.  known : connections upstream with a hello of the VM's
     capture, which is no relay's.
     """
-    served = served or {}
     c, exchanges = side.connections, side.capture.table("exchanges")
     owner = overlap.owner_rows(exchanges, c)
     counts = np.bincount(owner[owner >= 0], minlength=c.rows)
@@ -274,9 +272,9 @@ def carried(side: Side, served: Mapping[int, tuple[int, ...]] | None = None, kno
     ends = _listening(c, served)
     itself: dict[tuple[str, int], int] = {}
     answered = exchanges.ints("response_ns", NEVER) != NEVER
-    until = _until(side, exchanges)
+    until, came_out = _until(side, exchanges), _bytes(c, list(known))
     for end, rows in (_services(c, side.target) | _grouped(c, np.flatnonzero(named))).items():
-        if _come_out(c, rows, known):
+        if _come_out(_bytes(c, rows), came_out):
             continue
         if len(upstream) and not is_public(end[0]) and counts[rows].sum() >= ENOUGH:
             free = upstream[~np.isin(upstream, list(of))]
@@ -406,13 +404,13 @@ def may_be_relayed(side: Side, known: frozenset[tuple[str, int]], paired: Bools)
     own = set(c["orig_ip"][side.target].tolist())
     owner = overlap.owner_rows(x, c)
     upstream = np.sort(x["request_end_ns"][(owner >= 0) & side.target[owner]].astype(np.int64))
-    of_vm = np.flatnonzero(side.target & paired)
+    came_out = _bytes(c, np.flatnonzero(side.target & paired))
     for end, rows in _services(c, side.target).items():
         theirs = [row for row in rows.tolist() if c["orig_ip"][row] not in own]
         asked = x["request_end_ns"][np.isin(owner, theirs)].astype(np.int64)
         if end in known or len(asked) < ENOUGH or not is_private(end[0]):
             continue
-        if _come_out(c, theirs, of_vm):
+        if _come_out(_bytes(c, theirs), came_out):
             continue
         followed = np.searchsorted(upstream, asked + LATEST_NS, "right") > np.searchsorted(upstream, asked - TOLERANCE_NS)
         if followed.mean() >= BY_CHANCE:
@@ -420,10 +418,14 @@ def may_be_relayed(side: Side, known: frozenset[tuple[str, int]], paired: Bools)
     return False
 
 
-def _come_out(connections: Table, through: Sequence[int] | Ints, those: Sequence[int] | Ints) -> bool:
-    """Whether connections with a service hold about as many bytes as ``those``, which therefore come out of it."""
-    sizes = connections["orig_bytes"].astype(np.int64) + connections["resp_bytes"].astype(np.int64)
-    went_in, came_out = (int(sizes[np.asarray(rows, np.int64)].sum()) for rows in (through, those))
+def _bytes(connections: Table, rows: Sequence[int] | Ints) -> int:
+    """Payload of connections, both ways."""
+    at = np.asarray(rows, np.int64)
+    return int(connections["orig_bytes"][at].sum() + connections["resp_bytes"][at].sum())
+
+
+def _come_out(went_in: int, came_out: int) -> bool:
+    """Whether about as many bytes come out upstream as went into a service, which therefore is where they come from."""
     return 0 < went_in <= TUNNEL * came_out and came_out <= TUNNEL * went_in
 
 

@@ -314,7 +314,7 @@ def _fit(
     if limiter.WINDOW == "bucket" and value * parameter_s < min(USUAL_S):
         return None  # requests that near to each other are in progress together
     # requests of an unknown side are as likely under this as under chance
-    rest = labelled & ~search.used
+    rest = labelled & ~used
     ll += limit.one_rate(rejected[rest])
     alone = _best_limit(counts, rejected, used & first, unseen)[0] - price
     chance = limit.by_chance(rejected[used & first])

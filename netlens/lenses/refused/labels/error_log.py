@@ -108,6 +108,7 @@ def _when_upstream_alone_ran(traffic: Traffic, side: Side) -> Bools:
 
 
 def _within(side: Side, event: ErrorEvent) -> bool:
+    """Whether a line of a log is of the time of a capture."""
     begin, end = side.bounds_ns
     return begin <= event.time_ns <= end
 
@@ -142,9 +143,8 @@ def _told(found: Labels, row: Ints, side: Side, log: ErrorLog, name: str, whose:
     """Labels of exchanges of a capture, with what a person should know of the log.  row : per request its exchange.  whose : as texts call it."""
     told = Told.of(found, row)
     told.unmatched = [{"side": name, "time_ns": e.time_ns, "line": e.line} for e in found.unmatched[:MAX_UNMATCHED]]
-    begin, end = side.bounds_ns
     told.unclear = found.unclear
-    told.unmatched_within = sum(begin <= e.time_ns <= end for e in found.unmatched) + (0 if found.source.any() else len(log.untimed))
+    told.unmatched_within = sum(_within(side, e) for e in found.unmatched) + (0 if found.source.any() else len(log.untimed))
     if found.unmatched:
         match = "matches" if len(found.unmatched) == 1 else "match"
         told.notes.append(f"{plural(len(found.unmatched), 'refusal')} in the error log of {whose} {match} no request in the capture")
