@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from netlens import logs
-from netlens.chains.situation import ACCEPTED, UNKNOWN, UNLABELLED, Situation
+from netlens.chains.side import WORDS
+from netlens.chains.situation import ACCEPTED, HOST, SIDES, UNKNOWN, UNLABELLED, VM, Situation
 from netlens.lenses.refused.limit import ENOUGH, TIE
 from netlens.lenses.refused.over_time import Fit, without_others
 from netlens.lenses.refused.verdict import Evidence, Verdict, refuted, statistics, supported, undecided
@@ -253,6 +254,13 @@ def needs(weighing: Weighing) -> str:
         )
     if weighing.reached_for_good:
         return "a longer recording, in which the limit is reached again: refusals in one stretch alone fit several limits over time equally well"
+    if weighing.of_one_side is not None:
+        side, mine, theirs = weighing.of_one_side
+        whose, other = (WORDS[SIDES[each]] for each in (side, HOST if side == VM else VM))
+        return (
+            f"a recording in which VM and host use one key and one way out: of the {whose}'s {plural(mine, 'request')} {i.refused:,} were refused, of the "
+            f"{other}'s {theirs:,} none, which one rate for all does not explain"
+        )
     if (partly := weighing.partly) is not None:
         return (
             f"a recording of one program with one model and one key: {partly.rule.name} explain the refusals in part "

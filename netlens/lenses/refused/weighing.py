@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from netlens import logs
-from netlens.chains.situation import ACCEPTED, ELSEWISE, REJECTED, UNKNOWN, UNLABELLED, Requests, Sessions, Situation
+from netlens.chains.situation import ACCEPTED, ELSEWISE, HOST, REJECTED, UNKNOWN, UNLABELLED, VM, Requests, Sessions, Situation
 from netlens.columns import Bools
 from netlens.lenses.refused import causes, condition, odds, over_time, queue
 from netlens.lenses.refused.counting import Adjustment, models, others
@@ -49,6 +50,7 @@ FAR = 5.0  #: log units by which one kind of limit is far better than another
 MARGIN = 1.0  #: log units by which a rule must beat the chance model, and by which what is open may where chance is told
 HINT = 0.3  #: separation that is a hint of a rule which is not modelled here, if it is beyond chance
 #: Log units by which limits over time may beat the chance model where chance is told: many are tried, and bursts fit some of them.
+ONE_SIDED = 0.01  #: how often, under one rate for all, every refusal falls on one side's requests
 NO_BETTER = 4.0
 SOME = 0.05  #: share of the requests that must have been accepted, likewise: where nearly all are refused, nothing tells which are not
 LABELLED = 0.8  #: share of the requests that must have a label for chance to be told
@@ -312,6 +314,18 @@ class Weighing:
         return max(self.inference.chance_log_likelihood, by_chance_of(labels[labels >= 0] == REJECTED))
 
     @cached_property
+    def of_one_side(self) -> tuple[int, int, int] | None:
+        """(side, its requests, the other side's) where all refusals are of one side, which one rate for all does not explain: it leaves by another way, or has
+        another key. None else."""
+        r, refused = self.situation.requests, int(self.refused.sum())
+        for side, other in ((VM, HOST), (HOST, VM)):
+            mine, theirs = (int(((r.side == each) & (r.rejected >= 0)).sum()) for each in (side, other))
+            alone = refused and theirs and not (self.refused & (r.side != side)).any()
+            if alone and prod((mine - k) / (mine + theirs - k) for k in range(refused)) < ONE_SIDED:
+                return side, mine, theirs
+        return None
+
+    @cached_property
     def chance(self) -> bool:
         """Whether refusals follow no count at all: everything that could count was seen, and neither what is open nor what was sent over time tells refused
         from accepted better than bursts do."""
@@ -322,7 +336,7 @@ class Weighing:
         with_labels = np.isin(r.side, np.unique(r.side[r.rejected >= 0]))
         if labelled < LABELLED * int(with_labels.sum()) or i.accepted < SOME * labelled:
             return False
-        if self.open_evidence > MARGIN or self.time_evidence > NO_BETTER or self.from_a_moment_on:
+        if self.open_evidence > MARGIN or self.time_evidence > NO_BETTER or self.from_a_moment_on or self.of_one_side is not None:
             return False
         return not over_time.follows_windows(self.situation, i.first)
 

@@ -10,10 +10,7 @@ Source: cause F of the investigation (docs/glossary.md); codes 1305 and 1312 mea
 
 from __future__ import annotations
 
-from math import prod
-
-from netlens.chains.side import WORDS
-from netlens.chains.situation import ELSEWISE, HOST, SIDES, VM
+from netlens.chains.situation import ELSEWISE
 from netlens.lenses.refused.judging import chance_evidence, named_evidence, needs, not_chance_evidence, time_evidence
 from netlens.lenses.refused.verdict import Verdict, refuted, supported, undecided
 from netlens.lenses.refused.weighing import Weighing
@@ -24,9 +21,6 @@ ID = "provider"
 LETTER = "F"
 CLAIM = "Refusals depend on nothing local: neither on what is open nor on what was sent over time."
 RANK = 7
-
-
-ONE_SIDED = 0.01  #: how often, under one rate for all, every refusal falls on one side's requests
 
 
 def judge(weighing: Weighing) -> Verdict:
@@ -43,25 +37,6 @@ def judge(weighing: Weighing) -> Verdict:
     if weighing.by_time:
         fit = weighing.by_time[0]
         return refuted(time_evidence(weighing, fit), p=fit.p)
-    if weighing.chance and (only := _of_one_side(weighing)):
-        return undecided(only)
     if weighing.chance:
         return supported(1.0, min(f.p for f in weighing.inference.fits), [chance_evidence(weighing)])
     return undecided(needs(weighing))
-
-
-def _of_one_side(weighing: Weighing) -> str:
-    """What would decide where all refusals are of one side, by more than chance: it leaves by another way, or has another key, than the other; "" else."""
-    r = weighing.situation.requests
-    for side, other in ((VM, HOST), (HOST, VM)):
-        mine, theirs = (int(((r.side == each) & (r.rejected >= 0)).sum()) for each in (side, other))
-        refused = int(weighing.refused.sum())
-        if theirs and refused and not (weighing.refused & (r.side != side)).any():
-            chance = prod((mine - k) / (mine + theirs - k) for k in range(refused))
-            if chance < ONE_SIDED:
-                names = WORDS[SIDES[side]], WORDS[SIDES[other]]
-                return (
-                    f"a recording in which VM and host use one key and one way out: of the {names[0]}'s {plural(mine, 'request')} {refused:,} were refused, of "
-                    f"the {names[1]}'s {theirs:,} none, which one rate for all does not explain"
-                )
-    return ""
