@@ -38,7 +38,9 @@ def executed(path: Path) -> Any:
     """
     notebook = nbformat.read(path, as_version=4)
     with tempfile.TemporaryDirectory(prefix="netlens-") as folder:
-        client = NotebookClient(notebook, timeout=TIMEOUT_S, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}})
+        where = {"metadata": {"path": str(path.parent)}}
+        # the kernel sends what was printed so far whenever its timer says so, even in the middle of a line: pieces are put together again
+        client = NotebookClient(notebook, timeout=TIMEOUT_S, kernel_name="python3", coalesce_streams=True, resources=where)
         client.create_kernel_manager()
         # the kernel is this interpreter, reached by sockets of this folder, and knows no profile of the user's
         client.km.kernel_spec.argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
