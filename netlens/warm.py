@@ -97,6 +97,16 @@ def _join_lookups() -> None:
     lookup_columns.grown(np.zeros(8, np.uint8), np.zeros(2, np.int64), 0, np.int64(1))
 
 
+def _in_spans(path: Path) -> None:
+    """A capture as large ones are, by several cores."""
+    from netlens.parsers import spans
+    from netlens.wire.spans import borders
+
+    first = struct.unpack("<I", path.read_bytes()[32:36])[0]
+    spans.read(str(path), [40 + first])  # its connection goes on behind its SYN
+    borders(str(path), 2)
+
+
 def _tables(path: Path, tables: Iterable[str]) -> Capture:
     """A capture whose tables were made."""
     from netlens.api import Capture
@@ -115,6 +125,7 @@ def _read(folder: Path, clients: int) -> None:
     path.write_bytes(tiny_capture(clients))
     for tables in (("sessions",), TABLES):
         _tables(path, tables)
+    _in_spans(path)
     _join_lookups()
 
 

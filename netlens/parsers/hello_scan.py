@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from netlens.columns import Array
+from netlens.parsers.session_runs import RUN, SEGMENTS, SHOWS, SHOWS_HELLO
 from netlens.wire import tls
 from netlens.wire.columns import DIRECTION, FRAME, FRESH, HINT, KIND, LENGTH, OFFSET, PAY_CAP, PAY_OFF, SESSION, TCP, TS
 from netlens.wire.compiled import inlined, lean
@@ -115,7 +116,7 @@ class Arrays(NamedTuple):
 @lean
 def _count(counts, which, frame):
     counts[which, 0] += 1
-    if counts[which, 1] < 0:
+    if counts[which, 1] < 0 or frame < counts[which, 1]:  # hellos are given up in an order that is not that of their frames
         counts[which, 1] = frame
 
 
@@ -359,6 +360,16 @@ def _judge(k, packet, full, arrays):
             looks[owner] = left
 
 
+@inlined
+def _pass_over(run, owner, left, looks, expected):
+    """Segments in order of which none is known to begin a hello; SEGMENTS is -1 where one of them may matter."""
+    if left < 0 or run[OFFSET] > expected[owner] or run[SHOWS] & SHOWS_HELLO:
+        run[SEGMENTS] = -1
+        return
+    looks[owner] = max(left - run[SEGMENTS], np.int64(0))
+    expected[owner] = _clip(max(np.int64(expected[owner]), run[OFFSET] + run[LENGTH]))
+
+
 @lean
 def scan(buf, packets, start, full, arrays):
     """Fold packet rows from ``start`` on into the state.
@@ -379,6 +390,8 @@ def scan(buf, packets, start, full, arrays):
         owner = 2 * session + (packets[i, DIRECTION] & 1)
         left = np.int64(looks[owner])
         if left == 0 or packets[i, KIND] != TCP:
+            if left != 0 and packets[i, KIND] == RUN:
+                _pass_over(packets[i], owner, left, looks, expected)
             continue
         # At most two hellos come out of one packet: its own and the oldest, given up for it.
         if out.used[FOUND] + 2 > out.facts.shape[0] or out.used[TEXT_BYTES] + 2 * ROOM > out.arena.shape[0]:
@@ -414,3 +427,28 @@ def peek(k, full, arrays):
         _partial(k, N_INCOMPLETE, full, arrays)
         k = arrays.slots.meta[k, S_NEXT]
     return np.int64(-1)
+
+
+@lean
+def ask_for_payload(packets, looks, expected, asked):
+    """Write into ``asked``, bool[n], which packet rows ``scan`` needs the payload of; ``expected`` is used up.
+
+    These are all of a direction that is looked at and collects bytes, has bytes behind a hole, or a segment that may begin a hello. All others only count.
+    """
+    wanted = np.int64(1) << 40
+    for turn in range(2):
+        for i in range(packets.shape[0]):
+            session = packets[i, SESSION]
+            if packets[i, FRESH] <= 0 or session < 0:
+                continue
+            owner = 2 * session + (packets[i, DIRECTION] & 1)
+            if turn == 1:
+                asked[i] = expected[owner] == wanted and packets[i, KIND] == TCP
+            elif packets[i, KIND] != TCP:
+                expected[owner] = max(expected[owner], packets[i, OFFSET] + packets[i, LENGTH])
+            elif looks[owner] != 0 and expected[owner] != wanted:
+                offset = packets[i, OFFSET]
+                if looks[owner] < 0 or not packets[i, HINT] & NO_HELLO or offset > expected[owner]:
+                    expected[owner] = wanted
+                else:
+                    expected[owner] = max(expected[owner], offset + packets[i, LENGTH])

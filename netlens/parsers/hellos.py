@@ -42,13 +42,14 @@ from netlens.columns import Array, objects
 from netlens.parsers.hello_scan import (
     Arrays, FACT_WIDTH, FREE, F_DIRECTION, F_FRAME, F_KEY_LEN, F_LENGTH, F_SEGMENTS, F_SESSION, F_SNI, F_SNI_LEN, F_TS, LOOKS, LOOKS_AFTER, MAX_SEGMENTS,
     N_EVICTED, N_INCOMPLETE, OLDEST, Output, SLOTS, SLOT_BYTES, SLOT_WIDTH, S_BASE, S_FRAME, S_HIGH, S_NEXT, S_OWNER, S_PREV, S_STARTS, Slots, Work,
-    close_slot, drop_slot, open_slot, peek, scan,
+    ask_for_payload, close_slot, drop_slot, open_slot, peek, scan,
 )  # fmt: skip
 
 # isort: on
 from netlens.parsers.lifecycle import LEAST_ROWS, Kept
 from netlens.schema import Table
 from netlens.tables import HELLOS
+from netlens.wire import columns as c
 from netlens.wire import tls
 
 ROW_BYTES = 400  #: what a found hello takes, about
@@ -291,8 +292,8 @@ class HelloBuilder:
         counts = self._arrays.counts
         for i, (count, first) in enumerate(other._arrays.counts.tolist()):
             counts[i, 0] += count
-            if first >= 0 and counts[i, 1] < 0:
-                counts[i, 1] = first + frame_offset
+            if first >= 0:
+                counts[i, 1] = first + frame_offset if counts[i, 1] < 0 else min(counts[i, 1], first + frame_offset)
         n = min(len(place), len(other._arrays.looks) // 2)
         if n == 0:
             return
@@ -369,6 +370,25 @@ class HelloBuilder:
         at = 2 * sessions + directions
         known = at < len(self._arrays.looks)
         return ~known | (self._arrays.looks[np.where(known, at, 0)] != 0)
+
+    def asks_for(self, packets: Array) -> Array:
+        """bool[n]: of which rows the payload must be there when they are fed, as far as can be told before."""
+        asked = np.zeros(len(packets), np.bool_)
+        if len(packets):
+            self._reserve(int(packets[:, c.SESSION].max()) + 1)
+            ask_for_payload(packets, self._arrays.looks, self._arrays.expected.astype(np.int64), asked)
+        return asked
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether a hello was given up for others that were incomplete at the same time."""
+        return bool(self._arrays.counts[N_EVICTED, 0])
+
+    @property
+    def collected(self) -> tuple[int, int]:
+        """Hellos that are put together at this moment, and how many were at the same time at most."""
+        meta = self._arrays.slots.meta
+        return int((meta[:, S_OWNER] >= 0).sum()), int((meta[:, S_HIGH] >= 0).sum())
 
     @property
     def nbytes(self) -> int:

@@ -50,6 +50,7 @@ DIGESTS = "digests"  #: and what connections carried, as hashes, to be compared 
 
 #: products whose parsers take as long as reading does, so that decoding is divided best if it goes with them; all others take longer
 LIGHT = ("sessions",)
+LARGE = 64 << 20  #: bytes from which on a capture may be divided among the cores (:mod:`netlens.parsers.spans`)
 AHEAD = 1  #: finished lots of batches that may wait for the parsers
 KEPT_FRAMES = 128  #: frames of a session that goes on from the part before, whose payload is kept: a ClientHello ends within 32 segments
 FLOOD = f"5-tuples of one TCP frame, or of unanswered SYNs, beyond {MAX_SLIGHT:,} at a time (a flood, a scan): no session"
@@ -214,7 +215,7 @@ class Part:
         """Earliest and latest time, which are not those of the first and last frame where the clock was set back; None where no frame has a time."""
         return None if self.first_ns is None or self.last_ns is None else (self.first_ns, self.last_ns)
 
-    def _widen(self, first_ns: int, last_ns: int) -> None:
+    def widen(self, first_ns: int, last_ns: int) -> None:
         """Let the bounds hold these times, too."""
         self.first_ns = min(first_ns, first_ns if self.first_ns is None else self.first_ns)
         self.last_ns = max(last_ns, last_ns if self.last_ns is None else self.last_ns)
@@ -229,7 +230,7 @@ class Part:
             self._parse(buf, packets)
         self.frames = unit.last_frame
         if unit.first_ns:
-            self._widen(unit.first_ns, unit.last_ns)
+            self.widen(unit.first_ns, unit.last_ns)
 
     def _parse(self, buf: Array, packets: Array) -> None:
         if not len(packets):
@@ -292,7 +293,7 @@ class Part:
         self.bytes += later.bytes
         self.inputs += later.inputs
         if later.bounds_ns is not None:
-            self._widen(*later.bounds_ns)
+            self.widen(*later.bounds_ns)
 
     def _merge_payload(self, later: Part, names: Array, ways: Array, begins: Array, replay: Array, offset: int) -> None:
         """What is read from payload: kept as found in ``later`` where the session began there, read again where it goes on from here."""
@@ -411,6 +412,13 @@ def run(
     light = part.products == LIGHT
     chosen = pace(alone, light)
     reader = reader_of(paths, chosen, progress)
+    if light and chosen.together and (reader.total_bytes() or 0) >= LARGE:
+        from netlens.parsers import spans
+
+        cuts = spans.cuts(reader.paths)
+        whole = spans.read(reader.paths[0], cuts, progress, spill_to) if cuts else None
+        if whole is not None:
+            return whole
     if light and chosen.together:
         for batch in ahead(reader.batches(), AHEAD, reader.cancel, chosen.together):
             part.feed(batch)

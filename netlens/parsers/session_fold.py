@@ -12,12 +12,13 @@ from netlens.columns import Array
 from netlens.parsers import session_history as history
 from netlens.parsers.session_holes import HOLES_A_SEGMENT, add_hole, add_lowest_hole, fill
 from netlens.parsers.session_lookup import CONTROL, begin, find, key_hash, wait
+from netlens.parsers.session_runs import RUN, SECOND, add_run
 
 # isort: off
 from netlens.parsers.session_state import (
     ACKED, ADVANCED, AFTER_FIN, BASE, BASE_ACKED, BASE_FIRST, BASE_KIND, BASE_SYN, BYTES, CLOSED_TS, COPIES, FIN_END, FIN_TS, FIRST_PAYLOAD, FRAMES,
     FSM, HANDSHAKE, HISTORY_SEEN, HOLES, HOLES_USED, HOLE_END, IFACE, KEEPALIVES, LAST_FRAME, LAST_PAYLOAD, LAST_TS, LOWEST, MAX_SLIGHT, NEXT,
-    NO_BASE, ORIGINATOR_SHIFT, OUT_OF_ORDER, PROTOCOL, RETRANSMITS, RST_TS, SAW_FIN, SAW_RST, SAW_SYN, SAW_SYNACK, SEEN_SHIFT, SESSIONS, SIDE,
+    NO_BASE, ORIGINATOR_SHIFT, OUT_OF_ORDER, PROTOCOL, PROTOCOL_WITHIN, RETRANSMITS, RST_TS, SAW_FIN, SAW_RST, SAW_SYN, SAW_SYNACK, SEEN_SHIFT, SESSIONS, SIDE,
     SIDE_WIDTH, SLIGHT, SLIGHT_SESSIONS, STEADY_ACK, STEADY_DATA, STEADY_MASK, STEADY_SHIFT, SYNACK_RTT, SYNACK_TS, SYN_TS, UNSET, WENT_BACK,
     ZERO_WINDOWS,
 )  # fmt: skip
@@ -32,7 +33,6 @@ from netlens.wire.loads import prefetch
 LOOK_AHEAD = 6  #: rows whose session is asked from memory in advance; their slots in the table twice as many
 #: the largest window there is (RFC 7323 2.3): what lies further off is no hole and no repetition, but damage or a pause of the capture
 MAX_JUMP = 1 << 30
-PROTOCOL_WITHIN = 65536  #: bytes in which a stream joined mid-way may show its protocol; later a match would be chance
 REORDER_NS = 3_000_000  #: without a handshake to measure; Wireshark uses the same 3 ms
 
 
@@ -460,7 +460,7 @@ def fold(packets, start, arrays, seed):
     Returns
     -------
     (next row, place): the next row is below their number if a matrix or the table must grow first, or, where ``place`` is not -1, if the row that
-    waits there must be folded first.
+    waits there must be folded first. Runs (:mod:`netlens.parsers.session_runs`) are added to the session that they name.
     """
     sessions, holes, counts, table, keys = arrays.sessions, arrays.holes, arrays.counts, arrays.table, arrays.keys
     n = packets.shape[0]
@@ -480,6 +480,8 @@ def fold(packets, start, arrays, seed):
             prefetch(sessions[ahead], SIDE + SIDE_WIDTH + FRAMES)
         row = packets[i]
         if row[c.KIND] != c.TCP:
+            if row[c.KIND] == RUN and not row[SECOND]:
+                add_run(sessions, packets, i)
             continue
         if counts[SESSIONS] >= most or counts[HOLES_USED] + HOLES_A_SEGMENT >= holes.rows.shape[0]:
             return i, np.int64(-1)

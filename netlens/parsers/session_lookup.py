@@ -119,7 +119,7 @@ def _new_session(s, row):
 
 
 @lean
-def _client_hash(s, seed):
+def client_hash(s, seed):
     if (s[FSM] >> ORIGINATOR_SHIFT) & 1:
         return _mix(_mix(_mix(s[B_HI] ^ seed) + s[B_LO]) + (s[PORTS] & 0xFFFF))
     return _mix(_mix(_mix(s[A_HI] ^ seed) + s[A_LO]) + ((s[PORTS] >> 16) & 0xFFFF))
@@ -137,54 +137,56 @@ def _same_client(s, o):
     return o[A_HI] == hi and o[A_LO] == lo and (o[PORTS] >> 16) & 0xFFFF == port and o[PORTS] >> 32 == s[PORTS] >> 32
 
 
-@lean
-def _newest_of_client(sessions, k, ends, seed):
-    """Enter session ``k`` as the newest of its client end point; returns the one that was, or -1."""
-    s = sessions[k]
+@inlined
+def find_client(sessions, s, key, ends):
+    """(slot, session) of the client end point of ``s``: its newest session, or the free slot and -1."""
     mask = ends.shape[0] - 1
-    key = _client_hash(s, seed)
     tag = (key >> 33) & TAG_MASK
     slot = key & mask
     while ends[slot] != 0 and not (ends[slot] >> 32 == tag and _same_client(s, sessions[(ends[slot] & 0xFFFFFFFF) - 1])):
         slot = (slot + 1) & mask
-    before = (ends[slot] & 0xFFFFFFFF) - 1
+    return slot, (ends[slot] & 0xFFFFFFFF) - 1
+
+
+@lean
+def newest_of_client(sessions, k, ends, seed):
+    """Enter session ``k`` as the newest of its client end point; returns the one that was, or -1."""
+    key = client_hash(sessions[k], seed)
+    slot, before = find_client(sessions, sessions[k], key, ends)
     enter(ends, slot, key, k)
     return before
+
+
+@lean
+def are_halves(s, o, flags, seq, ack):
+    """Is a session that begins now, with a segment of these flags and numbers, the other half of ``o``, of the same client end point?"""
+    # The packet in hand comes from the client (s is the sending half, o must have only received) or from the server.
+    mine = (s[FSM] >> ORIGINATOR_SHIFT) & 1  # 0: this session starts with a packet of the client
+    o_orig = (o[FSM] >> ORIGINATOR_SHIFT) & 1
+    o_client = SIDE + o_orig * SIDE_WIDTH
+    o_server = SIDE + (1 - o_orig) * SIDE_WIDTH
+    if mine == 1:
+        if o[o_server + FRAMES] != 0 or o[o_client + FRAMES] == 0 or not flags & c.ACK_FLAG:
+            return False
+        expected = (o[o_client + BASE] + 1 + (o[o_client + NEXT] if not flags & c.SYN else 0)) & 0xFFFFFFFF
+        distance = np.int64(np.int32((ack - expected) & 0xFFFFFFFF))
+    else:
+        if o[o_client + FRAMES] != 0 or o[o_server + FRAMES] == 0:
+            return False
+        expected = (o[o_client + BASE] + 1 + o[o_client + NEXT]) & 0xFFFFFFFF
+        distance = np.int64(np.int32(((seq + 1 if flags & c.SYN else seq) - expected) & 0xFFFFFFFF))
+    return distance == 0 if flags & c.SYN else abs(distance) <= MATE_WINDOW
 
 
 @lean
 def _find_mate(sessions, k, row, ends, seed):
     """Redirect halves: `client > proxy` holds only what the client sends, `server > client` only what it receives. Both have the same
     client address and port, and the SYN+ACK of the one acknowledges the SYN of the other."""
-    s = sessions[k]
-    j = _newest_of_client(sessions, k, ends, seed)
-    if j < 0 or sessions[j, MATE] >= 0:
+    j = newest_of_client(sessions, k, ends, seed)
+    if j < 0 or sessions[j, MATE] >= 0 or not are_halves(sessions[k], sessions[j], row[c.FLAGS], row[c.SEQ], row[c.ACK]):
         return
-    o = sessions[j]
-    # The packet in hand comes from the client (s is the sending half, o must have only received) or from the server.
-    mine = (s[FSM] >> ORIGINATOR_SHIFT) & 1  # 0: this session starts with a packet of the client
-    o_orig = (o[FSM] >> ORIGINATOR_SHIFT) & 1
-    o_client = SIDE + o_orig * SIDE_WIDTH
-    o_server = SIDE + (1 - o_orig) * SIDE_WIDTH
-    flags = row[c.FLAGS]
-    if mine == 1:
-        if o[o_server + FRAMES] != 0 or o[o_client + FRAMES] == 0 or not flags & c.ACK_FLAG:
-            return
-        expected = (o[o_client + BASE] + 1 + (o[o_client + NEXT] if not flags & c.SYN else 0)) & 0xFFFFFFFF
-        distance = np.int64(np.int32((row[c.ACK] - expected) & 0xFFFFFFFF))
-    else:
-        if o[o_client + FRAMES] != 0 or o[o_server + FRAMES] == 0:
-            return
-        expected = (o[o_client + BASE] + 1 + o[o_client + NEXT]) & 0xFFFFFFFF
-        seq = row[c.SEQ] + 1 if flags & c.SYN else row[c.SEQ]
-        distance = np.int64(np.int32((seq - expected) & 0xFFFFFFFF))
-    if flags & c.SYN:
-        if distance != 0:
-            return
-    elif abs(distance) > MATE_WINDOW:
-        return
-    s[MATE] = j
-    o[MATE] = k
+    sessions[k, MATE] = j
+    sessions[j, MATE] = k
 
 
 @inlined
@@ -265,4 +267,4 @@ def rehash(arrays, first, last, seed, row):
         key = key_hash(row, seed)
         slot, _, _ = find(sessions, arrays.table, row, key)
         enter(arrays.table, slot, key, k)
-        _newest_of_client(sessions, k, arrays.ends, seed)
+        newest_of_client(sessions, k, arrays.ends, seed)

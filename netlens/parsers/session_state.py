@@ -55,6 +55,7 @@ S_WIDTH = SIDE + 2 * SIDE_WIDTH + 16
 
 #: Slight sessions held: 70 MB of state, 300 MB with all tables. A scan of all ports of one host is half of it.
 MAX_SLIGHT = 1 << 17
+PROTOCOL_WITHIN = 65536  #: bytes in which a stream joined mid-way may show its protocol; later a match would be chance
 UNSET = -(1 << 62)  #: a time or number that is not known
 NO_BASE, BASE_ACKED, BASE_FIRST, BASE_SYN = 0, 1, 2, 3
 

@@ -39,24 +39,26 @@ Two sessions of one 5-tuple interleaved on different interfaces (VLANs, namespac
 is taken for a keep-alive probe, as in Wireshark. Copies of bare acknowledgments cannot be told from new ones.
 """
 
+import contextlib
 import os
 from collections.abc import Iterator
 
 import numpy as np
 
 from netlens.columns import Array
-from netlens.parsers import spill
-from netlens.parsers.lifecycle import LEAST_ROWS, Kept
+from netlens.parsers import session_join, spill
+from netlens.parsers.lifecycle import LEAST_ROWS, Kept, grown
 from netlens.parsers.session_fold import LOOK_AHEAD, fold
 from netlens.parsers.session_holes import HOLES_A_SEGMENT, missing_bytes
 from netlens.parsers.session_lookup import WAITING, rehash
 from netlens.parsers.session_rows import session_rows
+from netlens.parsers.session_runs import RUN, SEGMENTS
 from netlens.schema import Table
 
 # isort: off
 from netlens.parsers.session_state import (
-    Arrays, EVER_WAITED, FIRST_GIVEN_UP, FREE_HOLE, GIVEN_UP, HOLES, HOLES_USED, HOLE_NEXT, HOLE_WIDTH, Holes, MATE, N_COUNTS, SESSIONS, SIDE,
-    SIDE_WIDTH, SLIGHT_SESSIONS, S_WIDTH,
+    Arrays, EVER_WAITED, FIRST_GIVEN_UP, FREE_HOLE, GIVEN_UP, HOLES, HOLES_USED, HOLE_NEXT, HOLE_WIDTH, Holes, MATE, MAX_SLIGHT, N_COUNTS, SESSIONS,
+    SIDE, SIDE_WIDTH, SLIGHT_SESSIONS, S_WIDTH,
 )  # fmt: skip
 
 # isort: on
@@ -100,6 +102,7 @@ class SessionFold:
             waiting=np.zeros((0 if deferred else WAITING, c.WIDTH), np.int64),
         )
         self._log: list[Array] = []
+        self._entered: int | None = None  #: sessions that the tables have, where later ones were appended; None: all
 
     def feed(self, packets: Array) -> None:
         """Fold packet rows; writes SESSION, DIRECTION, OFFSET and FRESH into them."""
@@ -110,6 +113,7 @@ class SessionFold:
 
     def _fold(self, packets: Array, waits: bool = True) -> None:
         at, n = 0, len(packets)
+        self._enter_all()
         if len(self.arrays.keys) < n + 2 * LOOK_AHEAD:
             self.arrays = self.arrays._replace(keys=np.zeros(n + 2 * LOOK_AHEAD, np.int64))
         while True:
@@ -176,6 +180,15 @@ class SessionFold:
         larger[:rows] = self.sessions
         self._file, self.arrays = None, self.arrays._replace(sessions=larger)
 
+    def reserve(self, rows: int) -> None:
+        """Make room for so many sessions at once. What is never used takes no memory, and what is moved later is touched twice."""
+        rows = min(rows, spill.SPILL_AT)
+        if len(self.sessions) < rows:
+            with contextlib.suppress(MemoryError):
+                room = _aligned(rows)
+                room[: self.n] = self.state()
+                self.arrays = self.arrays._replace(sessions=room)
+
     def _give_back(self) -> None:
         if self._file is not None and self.n >= self._given_back + spill.KEPT + spill.STEP:
             self._given_back = self.n - spill.KEPT
@@ -199,6 +212,86 @@ class SessionFold:
         replay[:, c.FRAME] += frame_offset
         self.feed(replay)
         return replay
+
+    def join(self, later: "SessionFold", rows: Array, most_slight: int, frame_offset: int) -> Array | None:
+        """Append the span that follows, which was folded by itself (see :mod:`netlens.parsers.session_join`).
+
+        Parameters
+        ----------
+        rows : int64[k, WIDTH], packet rows and runs of sessions that ``later`` joined mid-way; they get the frames, sessions, offsets and fresh bytes of here.
+        most_slight : slight sessions that ``later`` had at a time, at most.
+        frame_offset : frames in this part; ``later`` counted its own from 1.
+
+        Returns
+        -------
+        int64[n]
+            the session here of each session of ``later``, -1 of those whose rows were folded here; or None, with nothing changed, where it cannot be told
+            whether the whole would have the same sessions
+
+        Raises
+        ------
+        NotKnown
+            the same, and this part is of no use any more.
+        """
+        self._enter_all()
+        spilt = self._spill is not None and self.n + later.n >= spill.SPILL_AT
+        waited = self.arrays.counts[EVER_WAITED] + later.arrays.counts[EVER_WAITED]
+        if spilt or waited or self.arrays.counts[SLIGHT_SESSIONS] + most_slight >= MAX_SLIGHT:
+            return None
+        kinds = session_join.relate(self.arrays, self.seed, later.arrays, rows)
+        if kinds is None:
+            return None
+        goes_on, before = kinds.kind == session_join.GOES_ON, self.n
+        rows[:, c.FRAME] += frame_offset
+        again = goes_on[rows[:, c.SESSION]]
+        replay = rows[again]
+        runs = replay[:, c.KIND] == RUN
+        here = kinds.before[replay[runs, c.SESSION]]
+        replay[runs, c.SESSION] = here >> 1
+        replay[runs, c.DIRECTION] ^= here & 1
+        changed, (holes, counts) = kinds.before[goes_on] >> 1, self.arrays.holes
+        saved = self.sessions[changed], holes[: int(counts[HOLES_USED])].copy(), counts.copy()
+        self.feed(replay)
+        if self.n != before or not session_join.follow(self.sessions, later.sessions, later.n, kinds):
+            raise session_join.NotKnown
+        if (replay[runs, SEGMENTS] < 0).any():
+            rows[:, c.FRAME] -= frame_offset
+            self.sessions[changed], self.arrays.holes.rows[: len(saved[1])], counts[:] = saved
+            return None
+        place = np.where(goes_on, -1, before - 1 + np.cumsum(~goes_on))
+        rows[:, c.SESSION] = place[rows[:, c.SESSION]]
+        rows[again] = replay
+        self._append(later, place, frame_offset)
+        return place
+
+    def _append(self, later: "SessionFold", place: Array, frame_offset: int) -> None:
+        n = self.n + int((place >= 0).sum())
+        while len(self.sessions) < n:
+            self._more_sessions()
+        (holes, counts), theirs = self.arrays.holes, later.arrays.holes
+        used, more = int(counts[HOLES_USED]), int(theirs.counts[HOLES_USED])
+        if used + more > len(holes):
+            holes = grown(holes, used + more)
+            self.arrays = self.arrays._replace(holes=Holes(holes, counts))
+        holes[used : used + more] = theirs.rows[:more]
+        holes[used : used + more, HOLE_NEXT] += np.where(theirs.rows[:more, HOLE_NEXT] >= 0, used, 0)
+        session_join.append(self.sessions, later.sessions, later.n, place, used, frame_offset)
+        self._entered = self.n if self._entered is None else self._entered
+        counts[HOLES_USED] += more
+        counts[SESSIONS] = n
+
+    def _enter_all(self) -> None:
+        """Sessions that were appended: into the tables, too."""
+        if self._entered is None:
+            return
+        first, self._entered = self._entered, None
+        size = len(self.arrays.table)
+        while self.n >= size // 2:
+            size *= 4
+        if size > len(self.arrays.table):
+            self._rehash(size)
+        else:
+            rehash(self.arrays, first, self.n, self.seed, np.zeros(c.WIDTH, np.int64))
 
     def packets(self) -> Array:
         """int64[m, WIDTH]: a copy of the kept packet rows of a deferred part."""

@@ -21,16 +21,11 @@ import numpy as np
 
 from netlens.columns import Array
 from netlens.errors import CaptureError
-from netlens.text import plural
 from netlens.wire import compiled
 from netlens.wire.columns import BATCH
-from netlens.wire.framing import DAMAGED, F_TS, FRAME_WIDTH, FULL, MAX_INTERFACES, Input, Pcap, Pcapng, open_container
+from netlens.wire.framing import DAMAGED, F_TS, FRAME_WIDTH, FULL, MAX_INTERFACES, Input, Pcap, Pcapng, behind_the_head, open_container
 from netlens.wire.gunzip import NO_GZIP
-from netlens.wire.streams import Stream, check, open_at_once, standard_input, why
-
-
-def _before(info: Input) -> str:
-    return f"{plural(info.frames, 'frame')} before it {'was' if info.frames == 1 else 'were'} read"
+from netlens.wire.streams import Span, Stream, check, open_at_once, standard_input, why
 
 
 def warn_of_overlap(before: Input, info: Input) -> None:
@@ -53,6 +48,7 @@ class Batch:
     n: int
     links: Array  # int64, link type by number of interface
     frame0: int  # number of the frame before the first
+    offset: int = 0  # of the buffer's first byte in the (uncompressed) stream
 
 
 class Reader:
@@ -64,6 +60,7 @@ class Reader:
     progress : called with (bytes read so far of all inputs, frames) after each chunk.
     batch : frames of a batch, at most.  chunk : bytes of a buffer (by default :data:`netlens.wire.streams.CHUNK`), which bounds a batch as well.
     hold : how many further buffers, and batches, are read before one is used again; 0: a batch is valid until the next one is asked for.
+    span : a stretch of the only path, a plain pcap, that begins with a record.  frames : that come before it.
 
     Raises
     ------
@@ -80,6 +77,8 @@ class Reader:
         batch: int = BATCH,
         hold: int = 0,
         chunk: int | None = None,
+        span: Span | None = None,
+        frames: int = 0,
     ):
         self.paths = [os.fspath(p) for p in paths]
         if not self.paths:
@@ -92,7 +91,9 @@ class Reader:
         self._cancelled = False
         self.interfaces: list[tuple[int, int, bytes]] = []  # position, link type and name of each, by its number
         self._numbers: dict[tuple[int, int, bytes], int] = {}
-        self.frame = 0
+        self.frame = frames
+        self.span = span
+        self.reached = 0 if span is None else span.begin  #: byte offset of the first record of the input that was not read
         self._areas = [np.zeros((batch, FRAME_WIDTH), np.int64) for _ in range(hold + 1)]  # for the frames of a batch each, in turn
         self.frames = self._areas[0]
         self._done_bytes = 0
@@ -116,7 +117,7 @@ class Reader:
     def open(self, path: str) -> Stream:
         if path == "-":
             return Stream("standard input", standard_input(), self.hold, keep=True, chunk=self.chunk)
-        return Stream(path, open(path, "rb", buffering=0, opener=open_at_once), self.hold, chunk=self.chunk)
+        return Stream(path, open(path, "rb", buffering=0, opener=open_at_once), self.hold, chunk=self.chunk, span=self.span)
 
     def why(self, path: str, error: OSError) -> str:
         """Why an input cannot be read, in a few words."""
@@ -139,7 +140,8 @@ class Reader:
             finally:
                 self._stream = None
                 stream.close()
-                info.bytes = stream.raw_bytes
+                span = self.span
+                info.bytes = stream.raw_bytes if span is None or span.end is None else self.reached - span.begin
                 self._done_bytes += stream.raw_bytes
             if self._cancelled:
                 return
@@ -160,8 +162,9 @@ class Reader:
             info.last_ns = max(info.last_ns or last_ns, last_ns)  # times before 1970 are negative
 
     def _one(self, stream: Stream, info: Input) -> Iterator[Batch]:
-        walk: Pcap | Pcapng | None = None
-        offset = 0  # of the first byte of ``left``, which is what has not been walked yet, in the (uncompressed) stream
+        walk: Pcap | Pcapng | None = None if self.span is None else behind_the_head(info, self.span.begin)
+        #: of the first byte of ``left``, which is what has not been walked yet, in the (uncompressed) stream
+        offset = 0 if self.span is None else self.span.begin
         left = np.empty(0, np.uint8)
         for lent, start, end in stream.buffers():
             buffer = lent
@@ -182,7 +185,7 @@ class Reader:
                 if n:
                     self._note_times(info, int(self.frames[0, F_TS]), int(self.frames[n - 1, F_TS]))
                     compiled.have_read(n)
-                    yield Batch(buffer, self.frames, n, self.links, self.frame)
+                    yield Batch(buffer, self.frames, n, self.links, self.frame, offset - pos)
                     self._areas.append(self._areas.pop(0))
                     self.frames = self._areas[0]
                     self.frame += n
@@ -190,13 +193,14 @@ class Reader:
                 offset += new - pos
                 pos = new
             left = buffer[pos:end].copy()
+            self.reached = offset
             stream.give_back(lent)
             if self.progress:
                 self.progress(self._done_bytes + stream.raw_bytes, self.frame)
             if status == DAMAGED:
-                info.end_early(f"damaged at byte offset {offset}: {walk.damage(left)}; {_before(info)}, the rest was not")
+                info.end_early(f"damaged at byte offset {offset}: {walk.damage(left)}", ", the rest was not")
                 return
-        if self._cancelled:
+        if self._cancelled or (self.span is not None and self.span.end is not None):
             return
         if walk is None:  # fewer bytes than a header and a record: an empty capture, or none
             try:
@@ -208,11 +212,9 @@ class Reader:
             _, offset, _ = walk.step(self, left, 0, len(left))
             left = left[offset:]
         if stream.cut:
-            info.end_early(f"{stream.cut} after {offset + len(left)} bytes; {_before(info)}")
+            info.end_early(f"{stream.cut} after {offset + len(left)} bytes")
         elif len(left):
-            info.end_early(
-                f"cut short in the middle of a record at byte offset {offset} ({len(left)} bytes of it are there); {_before(info)}"
-            )
+            info.end_early(f"cut short in the middle of a record at byte offset {offset} ({len(left)} bytes of it are there)")
         if self.progress:
             self.progress(self._done_bytes + stream.raw_bytes, self.frame)
 

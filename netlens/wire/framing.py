@@ -14,6 +14,7 @@ import numpy as np
 
 from netlens.columns import Array
 from netlens.errors import CaptureError, WireError
+from netlens.text import plural
 from netlens.wire.compiled import lean
 from netlens.wire.loads import be32, le32
 
@@ -40,6 +41,7 @@ NUMBERED_BLOCKS = (0x00000009, 0x00000204, 0x00000216, 0x00000221, 0x00000BAD, 0
 I_NUMBER, I_KIND, I_VALUE, I_OFFSET, I_SNAPLEN = 0, 1, 2, 3, 4
 INTERFACE_WIDTH = 5
 
+HEAD = 24  #: bytes of a pcap before its records
 #: First four bytes of a pcap: byte order, nanoseconds per unit of its time stamps' fractions
 PCAP_MAGICS = {
     b"\xd4\xc3\xb2\xa1": ("<", 1000),
@@ -191,11 +193,22 @@ class Input:
     link_types: list[int] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     damage: str = ""  # what ended it before its time: it is damaged, or cut short; also among the warnings
+    ending: tuple[str, str] | None = None  # the same, without the number of frames
 
-    def end_early(self, what: str) -> None:
-        """Nothing is read behind ``what``."""
-        self.damage = what
-        self.warnings.append(f"{self.path}: {what}")
+    def end_early(self, what: str, rest: str = "") -> None:
+        """Nothing is read behind ``what``; ``rest`` says more of it."""
+        self.ending = what, rest
+        self.damage = f"{what}; {plural(self.frames, 'frame')} before it {'was' if self.frames == 1 else 'were'} read{rest}"
+        self.warnings.append(f"{self.path}: {self.damage}")
+
+    def append(self, later: Input) -> None:
+        """Take in what was learned of the span that follows."""
+        self.frames += later.frames
+        self.bytes += later.bytes
+        self.first_ns = self.first_ns or later.first_ns
+        self.last_ns = max(self.last_ns or later.last_ns, later.last_ns or self.last_ns)
+        if later.ending is not None:
+            self.end_early(*later.ending)
 
 
 class Pcap:
@@ -211,7 +224,7 @@ class Pcap:
         info.link_types.append(self.link)
         # libpcap takes records up to its own maximum whatever the header says; a header that says more is believed up to our limit
         self.max_record = max(262144, snaplen if snaplen <= MAX_RECORD else 0)
-        self.head = 24
+        self.head = HEAD
 
     def step(self, reader: Reader, buffer: Array, pos: int, end: int) -> tuple[int, int, int]:
         head, self.head = self.head, 0
@@ -323,6 +336,16 @@ class Pcapng:
         order = ">" if self.big else "<"
         kind, size = struct.unpack(order + "II", left[:8].tobytes())
         return f"a block of type {kind:#x} and {size} bytes that contradicts itself (its two lengths, its packet) or names an interface that was not described"
+
+
+def behind_the_head(info: Input, begin: int) -> Pcap | None:
+    """What walks the records of a pcap from byte offset ``begin`` on; None at the beginning of the file, which has a head to read."""
+    if not begin:
+        return None
+    with open(info.path, "rb") as file:
+        walk = Pcap(info, file.read(HEAD))
+    walk.head = 0
+    return walk
 
 
 def options(body: bytes, at: int, order: str) -> Iterator[tuple[int, bytes]]:

@@ -9,6 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import BinaryIO
 
 import numpy as np
@@ -23,17 +24,26 @@ BUFFERS = 3
 LINGER_S = 0.05  #: a pipe gives 64 KiB at a time: how long to wait for more before these are handed on. Live captures lag by this much
 
 
+@dataclass(frozen=True)
+class Span:
+    """A stretch of a plain file that is read by itself, from one byte offset to another; None: to the end."""
+
+    begin: int
+    end: int | None
+
+
 class Stream:
-    """Bytes of one input; gzip is undone on the way.
+    """Bytes of one input, or of a ``span`` of it; gzip is undone on the way.
 
     A plain file is read by whoever asks for its buffers: what was just copied lies in the cache of the core that walks it next. Gzip, and what may
     block, is read by a thread, which owns ``file`` and closes it (unless ``keep``). It never blocks in a read of a pipe: it waits until there is
     something to read or ``close`` was called, so that a caller who stops early does not hang on a writer that is silent.
     """
 
-    def __init__(self, name: str, file: BinaryIO, hold: int = 0, keep: bool = False, chunk: int | None = None):
+    def __init__(self, name: str, file: BinaryIO, hold: int = 0, keep: bool = False, chunk: int | None = None, span: Span | None = None):
         self.name = name
         self.file = file
+        self.span = span
         self.keep = keep
         self.hold = hold
         self.held: deque[Array] = deque()
@@ -55,7 +65,9 @@ class Stream:
             self.poll.register(fd, select.POLLIN)
             self.poll.register(self.woken, select.POLLIN)
         self.thread: threading.Thread | None = None
-        if not regular or _starts_like_gzip(fd):
+        if span is not None:
+            file.seek(span.begin)
+        elif not regular or _starts_like_gzip(fd):
             self.thread = threading.Thread(target=self._run, name="netlens-reader", daemon=True)
         for _ in range((1 if self.thread is None else BUFFERS) + hold):
             self.empty.put(np.empty(HEADROOM + (chunk or CHUNK), np.uint8))
@@ -88,7 +100,9 @@ class Stream:
 
     def read(self, room: memoryview) -> int:
         """At least one byte into ``room``, or 0 at the end."""
-        while not self.ended and self._ready(None):
+        if self.span is not None and self.span.end is not None:
+            room = room[: self.span.end - self.span.begin - self.raw_bytes]
+        while len(room) and not self.ended and self._ready(None):
             size: int | None = self.file.readinto(room)  # type: ignore[attr-defined]
             if size is None:  # somebody set the pipe to non-blocking, and another reader was quicker
                 continue
@@ -102,6 +116,8 @@ class Stream:
 
     def _begin(self) -> Callable[[memoryview], int]:
         """The function that fills a buffer: straight from the file, or inflated if the file starts like gzip."""
+        if self.span is not None:
+            return self.read
         first = bytearray(4)
         have = 0
         while have < 4 and (size := self.read(memoryview(first)[have:])):

@@ -92,3 +92,17 @@ class Times:
         track, spans = self._track.copy(), self._spans.copy()
         _end_span(track, spans)
         return spans[: int(track[_COUNT])]
+
+    def append(self, later: "Times", earliest: int) -> bool:
+        """Go on as if the frames that ``later`` was fed had been fed here; False, and nothing done, where only feeding them tells what comes of it.
+
+        earliest : of their times.
+        """
+        mine, its = self._track, later._track
+        if len(self.set_back()) or len(later.set_back()) or earliest < mine[_HIGH] - SET_BACK_NS:
+            return False
+        if its[_HIGH] >= mine[_HIGH]:
+            mine[:] = its
+        else:
+            mine[_LOW] = min(mine[_LOW], earliest)
+        return True

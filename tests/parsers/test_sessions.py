@@ -888,7 +888,7 @@ def test_colliding_by_design_takes_the_seed(what: str) -> None:
     clients = set()
     state = SessionFold(seed=99)
     state.feed(matrix)
-    clients = {int(session_lookup._client_hash(s, 99)) for s in state.state()}
+    clients = {int(session_lookup.client_hash(s, 99)) for s in state.state()}
     assert len(clients) == (1 if what == "address and port" else n)
     assert state.n == n
 
@@ -905,11 +905,11 @@ def test_equal_hashes_do_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
         (session_fold, "begin"),
         (session_fold, "_segment"),
         (session_lookup, "_find_mate"),
-        (session_lookup, "_newest_of_client"),
+        (session_lookup, "newest_of_client"),
     ]
     for room, name in uncompiled:  # so that the hashes can be replaced
         monkeypatch.setattr(room, name, getattr(room, name).py_func)
-    for room, name in ((session_fold, "key_hash"), (session_lookup, "key_hash"), (session_lookup, "_client_hash")):
+    for room, name in ((session_fold, "key_hash"), (session_lookup, "key_hash"), (session_lookup, "client_hash")):
         monkeypatch.setattr(room, name, lambda row, seed: np.int64(7))
     with np.errstate(over="ignore"):
         slow = SessionFold()

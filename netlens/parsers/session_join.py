@@ -1,0 +1,196 @@
+"""Sessions of a span of a capture behind those of what comes before it, as if both had been folded as one.
+
+Theory of operation
+-------------------
+A span is folded by itself, from nothing. What it makes of a session whose SYN it saw is what it is, if the fold of the whole would have begun a session
+there too. Of sessions that it joins mid-way (*going on*) it keeps the packet rows (:mod:`netlens.parsers.session_runs`): those of 5-tuples that the part
+before knows are folded once more, on the state there. So what has to be shown is that the two agree on where sessions begin:
+
+1. The first session of a 5-tuple that the part before knows, and one that follows a session going on, must begin by what the state there says: another
+   sequence number, or an end that was seen. A SYN that is repeated across the border does not. Later ones follow sessions of the span itself.
+2. Folding the rows that were kept must begin no session.
+3. Two sessions of one client end point may be halves of a redirected one. Whether a session finds its other half depends on the newest of its client end
+   point, which a session of the part before, or one going on, may be.
+4. Each run must be one on the state there, too.
+5. No flood: while there are too many sessions of one frame, first frames wait, and the two would not agree on which.
+
+Where any of this cannot be shown, the span is read again, behind the part before.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from netlens.columns import Array
+from netlens.parsers.session_lookup import are_halves, client_hash, find, find_client, key_hash, newest_of_client
+
+# isort: off
+from netlens.parsers.session_state import (
+    A_HI, A_LO, Arrays, B_HI, B_LO, BASE, BASE_KIND, FIRST_FRAME, FRAMES, FSM, HOLES, LAST_FRAME, MATE, MIDSTREAM, NO_BASE, PORTS, SAW_FIN, SAW_RST,
+    SEEN_SHIFT, SESSIONS, SIDE, SIDE_WIDTH, S_WIDTH,
+)  # fmt: skip
+
+# isort: on
+from netlens.wire import columns as c
+from netlens.wire.compiled import lean
+
+#: What a session of the span is: one of its own; the first of its 5-tuple behind one of the part before; that one going on; the next behind one going on.
+OWN, FIRST, GOES_ON, NEXT_ONE = range(4)
+IS_GOING_ON, IS_FOLLOWED = np.int8(1), np.int8(2)  #: bits of what the span has of a session of the part before
+CLIENTS = 1 << 20  #: places for client end points that are noted; two in one cost a look at the sessions of the other
+
+
+class Kinds(NamedTuple):
+    """By session of the span, int64[n]: its kind; and 2 * the session of the part before of its 5-tuple + the side there that sent its first frame, or -1."""
+
+    kind: Array
+    before: Array
+
+
+@lean
+def _begins(session, direction, number):
+    """Would a SYN of this sequence number, sent by that side, begin a new session behind ``session``?"""
+    at = SIDE + direction * SIDE_WIDTH
+    if session[at + BASE_KIND] == NO_BASE:
+        return False
+    return number != session[at + BASE] or session[FSM] >> SEEN_SHIFT & (SAW_FIN | SAW_RST) != 0
+
+
+@lean
+def _relate(arrays, theirs, n, seed, row, state, kinds):
+    """Fill ``kinds``; False if a session of the span would not have begun. ``state``: int8, zeros by session here, gets IN_SPAN.  row : int64[WIDTH], room."""
+    for k in range(n):
+        s = theirs[k]
+        row[c.SRC_HI], row[c.SRC_LO], row[c.DST_HI], row[c.DST_LO], row[c.PORTS] = s[A_HI], s[A_LO], s[B_HI], s[B_LO], s[PORTS]
+        _, p, direction = find(arrays.sessions, arrays.table, row, key_hash(row, seed))
+        kinds.kind[k] = OWN
+        kinds.before[k] = -1
+        if p < 0 or state[p] & IS_FOLLOWED:
+            continue
+        kinds.before[k] = 2 * p + direction
+        if state[p] & IS_GOING_ON:
+            kinds.kind[k] = NEXT_ONE
+            state[p] |= IS_FOLLOWED
+        elif s[FSM] & MIDSTREAM:
+            kinds.kind[k] = GOES_ON
+            state[p] = IS_GOING_ON
+        else:
+            if not _begins(arrays.sessions[p], direction, s[SIDE + BASE]):
+                return False
+            kinds.kind[k] = FIRST
+            state[p] = IS_FOLLOWED
+    return True
+
+
+@lean
+def follow(sessions, theirs, n, kinds):
+    """Do the sessions that follow one going on begin by what the state here says, now that that one's rows have been folded?"""
+    for k in range(n):
+        at = kinds.before[k]
+        if kinds.kind[k] == NEXT_ONE and not _begins(sessions[at >> 1], at & 1, theirs[k, SIDE + BASE]):
+            return False
+    return True
+
+
+@lean
+def _is_half(s):
+    """Has only one side of it been seen, and no other session that is the other?"""
+    return s[MATE] < 0 and (s[SIDE + FRAMES] == 0 or s[SIDE + SIDE_WIDTH + FRAMES] == 0)
+
+
+@lean
+def _note_clients(arrays, n, theirs, m, seed, kinds, noted):
+    """Mark in ``noted``, bool[power of 2], the client end points whose sessions may find another half than the span thought."""
+    mask = noted.shape[0] - 1
+    for k in range(n):
+        if _is_half(arrays.sessions[k]):
+            noted[client_hash(arrays.sessions[k], seed) & mask] = True
+    for k in range(m):
+        if kinds.kind[k] == GOES_ON:
+            noted[client_hash(theirs[k], seed) & mask] = True
+
+
+@lean
+def _same_halves(arrays, theirs, n, seed, kinds, state, noted, rows, first_row, ends, own_ends):
+    """Does each session of the span find the other half that it found there? False where that cannot be told.
+
+    rows, first_row : the kept packet rows, and the place of the first of a session, or -1.  ends, own_ends : zeros as a table of client end points, for all
+    sessions of the span, and for those that begin in it.
+    """
+    mask = noted.shape[0] - 1
+    for k in range(n):
+        s = theirs[k]
+        key = client_hash(s, seed)
+        if not noted[key & mask]:
+            continue
+        thought = newest_of_client(theirs, k, ends, seed)
+        mate = s[MATE]
+        if kinds.kind[k] == GOES_ON:
+            if mate >= 0:
+                return False
+            continue
+        if mate >= 0 and kinds.kind[mate] == GOES_ON:
+            return False
+        newest = newest_of_client(theirs, k, own_ends, seed)
+        if newest >= 0:
+            if newest != thought:
+                return False
+            continue
+        _, j = find_client(arrays.sessions, s, key, arrays.ends)
+        if j < 0 or not _is_half(arrays.sessions[j]):
+            continue
+        if state[j] & IS_GOING_ON:
+            return False
+        flags, number, acknowledged = np.int64(c.SYN), s[SIDE + BASE], np.int64(0)
+        if first_row[k] >= 0:
+            row = rows[first_row[k]]
+            flags, number, acknowledged = row[c.FLAGS], row[c.SEQ], row[c.ACK]
+        if are_halves(s, arrays.sessions[j], flags, number, acknowledged):
+            return False
+    return True
+
+
+@lean
+def _first_rows(rows, first_row):
+    for i in range(rows.shape[0] - 1, -1, -1):
+        first_row[rows[i, c.SESSION]] = i
+
+
+@lean
+def append(sessions, theirs, n, place, holes_before, frames):
+    """Copy the first ``n`` sessions of a span to their places, those that have one."""
+    for k in range(n):
+        if place[k] < 0:
+            continue
+        s = sessions[place[k]]
+        for j in range(S_WIDTH):
+            s[j] = theirs[k, j]
+        s[FIRST_FRAME] += frames
+        s[LAST_FRAME] += frames
+        if s[MATE] >= 0:
+            s[MATE] = place[s[MATE]]
+        for at in (SIDE + HOLES, SIDE + SIDE_WIDTH + HOLES):
+            if s[at] >= 0:
+                s[at] += holes_before
+
+
+class NotKnown(Exception):
+    """What the two make together cannot be told from what each has made; the part before has been changed meanwhile."""
+
+
+def relate(arrays: Arrays, seed: int, theirs: Arrays, rows: Array) -> Kinds | None:
+    """What each session of the span is; None if the part before would not have begun the same sessions. Nothing is changed.
+
+    rows : int64[k, WIDTH], the packet rows of sessions that the span joined mid-way.
+    """
+    n, m = int(arrays.counts[SESSIONS]), int(theirs.counts[SESSIONS])
+    kinds, state = Kinds(np.zeros(m, np.int64), np.zeros(m, np.int64)), np.zeros(n, np.int8)
+    if not _relate(arrays, theirs.sessions, m, seed, np.zeros(c.WIDTH, np.int64), state, kinds):
+        return None
+    noted, first_row = np.zeros(CLIENTS, np.bool_), np.full(m, -1, np.int64)
+    _note_clients(arrays, n, theirs.sessions, m, seed, kinds, noted)
+    _first_rows(rows, first_row)
+    ends, own_ends = np.zeros_like(theirs.ends), np.zeros_like(theirs.ends)
+    if not _same_halves(arrays, theirs.sessions, m, seed, kinds, state, noted, rows, first_row, ends, own_ends):
+        return None
+    return kinds

@@ -1,0 +1,76 @@
+"""Where a plain capture can be divided: offsets at which a record begins, so that spans of the file are read side by side.
+
+Theory of operation
+-------------------
+A pcap has no index, and any bytes may stand in a packet. So a record header is looked for from a given offset on: times that are one, lengths that
+contradict neither each other nor what a record can hold, and the same of every record behind it up to the end of a window. That is a guess, and is
+treated as one: a span that was read from its beginning ends where the next one begins, or what was read behind that is thrown away
+(:mod:`netlens.parsers.spans`).
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+import numpy as np
+
+from netlens.wire.compiled import lean
+from netlens.wire.framing import HEAD, PCAP_MAGICS, Input, Pcap
+from netlens.wire.loads import be32, le32
+
+WINDOW = 1 << 20  #: bytes in which a record is looked for; records of merged segments have 64 KB
+ENOUGH = 64  #: records in a row that leave no doubt
+LEAST = 4  #: the same where a window ends before that: four headers by chance are one in 2 ** 100
+DAY_S = 86_400  #: from one record to the next, at most; a longer silence makes another place be looked for
+
+
+@lean
+def first_record(buf, big, units, max_record):
+    """Offset in ``buf`` of the first record that others follow to its end, or -1. ``units`` : of a time stamp in a second."""
+    end = buf.shape[0]
+    for start in range(end):
+        pos = np.int64(start)
+        n = 0
+        last = np.int64(-1)
+        while pos + 16 <= end and n < ENOUGH:
+            if big:
+                seconds, part, cap, wire = be32(buf, pos), be32(buf, pos + 4), be32(buf, pos + 8), be32(buf, pos + 12)
+            else:
+                seconds, part, cap, wire = le32(buf, pos), le32(buf, pos + 4), le32(buf, pos + 8), le32(buf, pos + 12)
+            if part >= units or cap == 0 or cap > wire or cap > max_record or wire > max_record or (n and abs(seconds - last) > DAY_S):
+                n = -1
+                break
+            last = seconds
+            n += 1
+            pos += 16 + cap
+        if n >= LEAST and (n >= ENOUGH or pos + 16 > end):
+            return np.int64(start)
+    return np.int64(-1)
+
+
+def borders(path: str, parts: int) -> list[int]:
+    """Byte offsets, rising, that divide a plain pcap in at most so many spans of about the same size; none where it is something else.
+
+    Raises
+    ------
+    OSError
+        the file cannot be read.
+    CaptureError, WireError
+        it begins like a pcap that netlens refuses.
+    """
+    found: list[int] = []
+    with open(path, "rb", buffering=0) as file:
+        status = os.fstat(file.fileno())
+        head = file.read(HEAD) if stat.S_ISREG(status.st_mode) else b""
+        if len(head) < HEAD or head[:4] not in PCAP_MAGICS:
+            return []
+        walk = Pcap(Input(path), head)
+        for k in range(1, parts):
+            at = max(status.st_size * k // parts, HEAD)
+            file.seek(at)
+            window = np.frombuffer(file.read(WINDOW), np.uint8)
+            place = int(first_record(window, walk.big, 1_000_000_000 // walk.unit_ns, walk.max_record))
+            if place >= 0 and at + place > (found[-1] if found else HEAD):
+                found.append(at + place)
+    return found
