@@ -38,7 +38,7 @@ from netlens.lenses.refused.judging import HALF
 from netlens.lenses.refused.over_time import without_others
 
 if TYPE_CHECKING:
-    from netlens.columns import Bools
+    from netlens.columns import Bools, Ints
     from netlens.lenses.refused.limit import RuleFit
     from netlens.lenses.refused.weighing import Weighing
 
@@ -51,6 +51,7 @@ USUAL = {"open": 0.0, "partly": -4.25, "rate": -5.25, "volume": -7.0, "chance": 
 HIDDEN, FEW = 2.0, 10
 EGRESS = 0.5  #: log units by which a rule per egress address is more usual where one per side fits as well: then the other side held something each time
 EVIDENCE = 0.9  #: what a log unit of likelihood counts: models are never quite right
+BURSTS_S = (2.0, 5.0, 10.0, 20.0, 40.0)  #: for how long an overload may last that one refusal shows
 LIMITS = 6  #: that a rule on what is open is taken to have tried
 #: Causes and kinds where it is none of these: as often as they are.
 ELSE = {"own-concurrency": 0.4, "own-rate": 0.2, "same-nat-ip": 0.2, "keep-alive": 0.2, "concurrency": 0.8, "rate": 0.2}
@@ -58,7 +59,7 @@ KINDS = ("concurrency", "rate", "volume", "overload")  #: of limiters, whose pro
 LIKELY = 0.7  #: probability below which no cause is supported
 POSSIBLE = 0.1  #: probability from which on none is refuted, all that may refuse taken to be as usual: that something is rare is no evidence against it
 SURE = 0.95  #: from which on one is supported though no rule passes its test, by either reading
-SURE_OF_MANY = 0.85  #: the same with more than so few refusals
+SURE_OF_MANY = 0.93  #: the same with more than so few refusals
 CHAINS = 4  #: refusals that are no retries of each other, which it takes for chance
 AGAIN = 3  #: the same for what is next to certain, where no limit was reached twice
 ACCEPTED = 2  #: accepted requests, which that takes too
@@ -196,8 +197,9 @@ def _over_time(weighing: Weighing) -> list[Weight]:
 def _chance(weighing: Weighing) -> list[Weight]:
     """Of chance, of a limit that was used up before, and of one that nobody thought of, which looks like chance."""
     r = weighing.situation.requests
-    labels = [weighing.refused[rows] for rows in (weighing.inference.first, r.rejected >= 0)]
-    chance, before = (EVIDENCE * float(np.mean([of(each) for each in labels])) for of in (_by_chance, _at_first))
+    rows = (weighing.inference.first, r.rejected >= 0)
+    chance = EVIDENCE * float(np.mean([_by_chance(weighing.refused[each], r.start_ns[each]) for each in rows]))
+    before = EVIDENCE * float(np.mean([_at_first(weighing.refused[each]) for each in rows]))
     both = bool((r.side == VM).any() and (r.side == HOST).any())
     return [
         (USUAL["chance"] - HIDDEN * (weighing.inference.accepted < FEW), chance, {"provider": 1.0, "overload": 1.0}),
@@ -206,9 +208,9 @@ def _chance(weighing: Weighing) -> list[Weight]:
     ]
 
 
-def _by_chance(rejected: Bools) -> float:
-    """Log probability of these refusals, given how many there are, at one rate or in bursts."""
-    return max(_steady(rejected), _bursts(rejected)) if len(rejected) > 1 else _steady(rejected)
+def _by_chance(rejected: Bools, start_ns: Ints) -> float:
+    """Log probability of these refusals, given how many there are, at one rate or in bursts: of requests that follow each other, or of so many seconds."""
+    return max(_steady(rejected), _bursts(rejected), _for_seconds(rejected, start_ns)) if len(rejected) > 1 else _steady(rejected)
 
 
 def _steady(rejected: Bools) -> float:
@@ -220,6 +222,14 @@ def _bursts(rejected: Bools) -> float:
     """The same where one refusal makes the next more likely."""
     after, calm = rejected[1:][rejected[:-1]], rejected[1:][~rejected[:-1]]
     return limit.one_rate(after) + _steady(calm) + log(0.5)
+
+
+def _for_seconds(rejected: Bools, start_ns: Ints) -> float:
+    """The same where one refusal makes those more likely that come within some seconds of it."""
+    latest = np.maximum.accumulate(np.where(rejected, start_ns, start_ns[0] - 2 * int(max(BURSTS_S) * 1e9)))
+    since_s = (start_ns[1:] - latest[:-1]) / 1e9
+    soon = [np.append(False, since_s <= most) for most in BURSTS_S]
+    return max(limit.one_rate(rejected[each]) + _steady(rejected[~each]) for each in soon) + log(0.5) - log(len(BURSTS_S))
 
 
 def _at_first(rejected: Bools) -> float:

@@ -362,12 +362,12 @@ class Weighing:
 
     @cached_property
     def told_by_odds(self) -> bool:
-        """Whether a cause that is next to certain may be supported for that: everything was seen, no two kinds of limits fit equally well, and it is not one
-        bad minute alone, nor all refused from a moment on, of which nobody knows whether it would have ended."""
+        """Whether a cause that is next to certain may be supported for that: everything was seen, no limit over time fits as well or stands behind places held
+        for long, and it is not one bad minute alone, nor all refused from a moment on, of which nobody knows whether it would have ended."""
         s, i = self.situation, self.inference
         if not i.enough or i.accepted < odds.ACCEPTED or not self.seen_whole or not s.vm_seen or s.facts.get("clock_unknown"):
             return False
-        if self.undecided_kind:
+        if self.undecided_kind or any(map(self._long_held, i.fits)):
             return False
         covered = (s.requests.start_ns >= s.capture_ns[0]) & (s.requests.start_ns <= s.capture_ns[1])
         again = i.chains >= odds.AGAIN or any(f.runs >= RUNS[1] and f.hits >= HALF * i.refused for f in i.fits)
