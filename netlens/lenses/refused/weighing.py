@@ -637,9 +637,10 @@ def _with_odds(weighing: Weighing, verdicts: list[Verdict], plain: list[Possibil
 
 def _next_to_certain(weighing: Weighing, cause: str, likely: float, plain: list[Possibility]) -> bool:
     """Whether a cause so likely is supported though no rule says so."""
-    if likely < (odds.SURE if weighing.inference.refused <= odds.MOST else odds.SURE_OF_MANY) or odds.over_time(plain, cause):
+    chance, few = cause == "provider", weighing.inference.refused <= odds.MOST
+    if likely < (odds.SURE if few else odds.SURE_OF_CHANCE if chance else odds.SURE_OF_MANY) or odds.over_time(plain, cause):
         return False
-    return weighing.told_by_odds and (cause != "provider" or (weighing.may_be_chance and not weighing.may_be_counted))
+    return weighing.told_by_odds and not (chance and (weighing.may_be_counted or not weighing.may_be_chance))
 
 
 def of_one_class(situation: Situation) -> tuple[Situation, str]:
