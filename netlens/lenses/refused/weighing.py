@@ -365,7 +365,9 @@ class Weighing:
         """Whether a cause that is next to certain may be supported for that: everything was seen, no limit over time fits as well or stands behind places held
         for long, and it is not one bad minute alone, nor all refused from a moment on, of which nobody knows whether it would have ended."""
         s, i = self.situation, self.inference
-        if not i.enough or i.accepted < odds.ACCEPTED or not self.seen_whole or not s.vm_seen or s.facts.get("clock_unknown"):
+        if not (i.enough and s.vm_seen and s.egress_seen) or i.accepted < odds.ACCEPTED or self.unmatched:
+            return False
+        if s.facts.get("clock_unknown") or s.facts.get("same_provider"):
             return False
         if self.undecided_kind or any(map(self._long_held, i.fits)):
             return False
