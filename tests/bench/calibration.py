@@ -71,6 +71,7 @@ class Outcome:
     true_limiter: str = ""
     limiter_id: str = ""
     likely: tuple[tuple[str, float], ...] = ()
+    locked_out: bool = False  # nothing was accepted any more once a request was refused
 
     @property
     def kind(self) -> str | None:
@@ -141,6 +142,7 @@ def outcome(drawn: Drawn, weighed: Weighed) -> Outcome:
         drawn.truth.limiter,
         named(weighed),
         tuple(weighed.likely.items()),
+        weighed.weighing.from_a_moment_on,
     )
 
 
@@ -342,6 +344,22 @@ def power(outcomes: Sequence[Outcome], seen_whole: Callable[[Outcome], bool] = l
     return table(("cause", *(f"{low} to {high}" if high < 2_000 else f"{low} or more" for low, high in REFUSALS)), rows)
 
 
+#: Families in which part of the captures is missing.
+PARTLY_SEEN = ("vm-capture-only", "host-capture-only", "unpaired")
+#: Families of which no capture can tell the cause: what is counted always goes with something else, or is seen by nobody.
+UNTELLABLE = ("fan-out-constant", "models-alike", "elsewhere")
+
+
+def both_sides(outcome: Outcome) -> bool:
+    """Whether both sides were captured and every session upstream was matched."""
+    return outcome.family not in PARTLY_SEEN
+
+
+def tellable(outcome: Outcome) -> bool:
+    """Whether the captures hold besides what a limit shows itself by: requests enough that it accepted, some of them after it had refused."""
+    return both_sides(outcome) and outcome.family not in UNTELLABLE and outcome.accepted >= ENOUGH_ACCEPTED and not outcome.locked_out
+
+
 def limits(outcomes: Sequence[Outcome]) -> str:
     """How often the limit is found where there is one."""
     there = [o for o in outcomes if o.true_limit is not None and o.refusals]
@@ -475,6 +493,7 @@ def page(outcomes: Sequence[Outcome], which: str, family: str | None = None) -> 
     only = f" --family {family}" if family else ""
     command = f"python -m tests.bench.calibration --seeds {which} --count {len(outcomes)}{only}"
     low, high = BORDERLINE
+    untellable = ", ".join(f"`{name}`" for name in UNTELLABLE)
     return f"""# Calibration of the verdict
 
 Written by `{command}`; do not edit. {len(outcomes):,} situations, seeds {first:,} to {first + len(outcomes) - 1:,}; {CHOSEN[which]}.
@@ -522,7 +541,12 @@ True causes that are supported, by the number of refusals in the recording.
 
 The same where both sides were captured and every session upstream was matched:
 
-{power(outcomes, lambda o: o.family not in ("vm-capture-only", "host-capture-only", "unpaired"))}
+{power(outcomes, both_sides)}
+
+The same where such captures can tell the cause at all. Left out besides are recordings with fewer than {ENOUGH_ACCEPTED} accepted requests, those in which
+nothing is accepted any more once something was refused (an outage or a quota looks the same), and the families {untellable}:
+
+{power(outcomes, tellable)}
 
 ## The limit
 

@@ -1,17 +1,20 @@
-"""With few refusals: how likely each cause is.
+"""How likely each cause is: told with few refusals; up to fifty, what is next to certain is supported, and what is not likely is not.
 
 Theory of operation
 -------------------
 1. What may refuse (:class:`Possibility`): each rule on what is open; a limit that refuses only some of what reaches it, as it is of a single model; each limit
    over time; chance; a limit over time that had been used up before the recording began; or something that is none of these. How well each explains which
    requests were refused is its likelihood, the price of its search taken off; times how usual it is (:data:`USUAL`), these add up to 1.
-2. Under each, a cause is one if at least half of the refusals at the limit go with it; under chance, the cause is the provider. Where several together are one,
-   or it is unknown whose requests are, no cause gets the share of that rule.
+2. Under each, a cause is one if at least half of the refusals at the limit go with it (the mean over all limits that fit as well); under chance, the cause is
+   the provider. Where several together are one, or it is unknown whose requests are, no cause gets the share of that rule.
 3. Retries of one refusal are hardly independent evidence: likelihoods are the mean of those of all labels and of first refusals only.
 4. That there are few refusals is given, and no evidence for any rate at which chance refuses: it is asked which requests these are, of as many.
-5. Kinds of limiters are judged by the same sum, of the cause that is named where one is, so that they never contradict it.
+5. What is uncertain in counts is read in two ways (:func:`possibilities`). Verdicts must hold by both: connections may count that began or ended a moment
+   before the request, though the coin tossed for each makes their rule look bad.
+6. Limits over time are searched for, so what they alone make likely is supported by a rule of their own or not at all.
+7. Kinds of limiters are judged by the same sum, of the cause that is named where one is, so that they never contradict it.
 
-:data:`USUAL`, :data:`HIDDEN`, :data:`EGRESS` and :data:`EVIDENCE` were fitted on simulated situations with 1 to 9 refusals; docs/calibration.md has what
+:data:`USUAL`, :data:`HIDDEN`, :data:`EGRESS` and :data:`EVIDENCE` were fitted on 2,037 simulated situations with 1 to 49 refusals; docs/calibration.md has what
 comes of them on others.
 
 Limits: it is a probability among situations like those that are simulated. Several causes may be true at once, so their sum may be more than 1.
@@ -35,27 +38,32 @@ from netlens.lenses.refused.judging import HALF
 from netlens.lenses.refused.over_time import without_others
 
 if TYPE_CHECKING:
-    from netlens.columns import Bools
+    from netlens.columns import Bools, Ints
     from netlens.lenses.refused.limit import RuleFit
     from netlens.lenses.refused.weighing import Weighing
 
-FEWEST, MOST = 1, 9  #: refusals; with more, verdicts tell
+FEWEST, MOST = 1, 9  #: refusals of which probabilities are told; with more, verdicts tell
+WEIGHED = 49  #: refusals up to which what is next to certain is supported: with more, what models lack weighs more than what they have
 #: How usual each is, in log units: a rule on what is open (all of them together), one that refuses only some of what reaches it, each limit on requests or
 #: bytes over time, chance, a limit over time that was used up before, and anything else.
-USUAL = {"open": 0.0, "partly": -4.5, "rate": -4.25, "volume": -4.75, "chance": -2.75, "before": -5.5, "else": -5.25}
+USUAL = {"open": 0.0, "partly": -4.25, "rate": -5.25, "volume": -7.0, "chance": -2.75, "before": -6.5, "else": -7.0}
 #: log units by which chance is less usual where fewer than so many were accepted: a limit has little to show itself by there
-HIDDEN, FEW = 0.75, 10
-EGRESS = 1.0  #: log units by which a rule per egress address is more usual where one per side fits as well: then the other side held something each time
+HIDDEN, FEW = 2.0, 10
+EGRESS = 0.5  #: log units by which a rule per egress address is more usual where one per side fits as well: then the other side held something each time
 EVIDENCE = 0.9  #: what a log unit of likelihood counts: models are never quite right
+BURSTS_S = (2.0, 5.0, 10.0, 20.0, 40.0)  #: for how long an overload may last that one refusal shows
 LIMITS = 6  #: that a rule on what is open is taken to have tried
 #: Causes and kinds where it is none of these: as often as they are.
 ELSE = {"own-concurrency": 0.4, "own-rate": 0.2, "same-nat-ip": 0.2, "keep-alive": 0.2, "concurrency": 0.8, "rate": 0.2}
 KINDS = ("concurrency", "rate", "volume", "overload")  #: of limiters, whose probabilities are told as well
 LIKELY = 0.7  #: probability below which no cause is supported
 POSSIBLE = 0.1  #: probability from which on none is refuted, all that may refuse taken to be as usual: that something is rare is no evidence against it
-SURE = 0.95  #: from which on one is supported though no rule passes its test (7 of 7 right in simulations; with 3 chains 6 of 8)
-CHAINS = 4  #: refusals that are no retries of each other, which it takes for that, and for chance
-ACCEPTED = 2  #: accepted requests, likewise
+SURE = 0.95  #: from which on one is supported though no rule passes its test, by either reading
+SURE_OF_MANY = 0.93  #: the same with more than so few refusals
+SURE_OF_CHANCE = 0.85  #: the same of chance, which has tests of its own to pass besides
+CHAINS = 4  #: refusals that are no retries of each other, which it takes for chance
+AGAIN = 3  #: the same for what is next to certain, where no limit was reached twice
+ACCEPTED = 2  #: accepted requests, which that takes too
 SUREST = 0.98  #: with so few refusals nothing is surer
 
 
@@ -84,47 +92,61 @@ def probability(possibilities: Sequence[Possibility], name: str, given: str | No
     return round(min(max(sum(each.weight * each.holds.get(name, 0.0) for each in possibilities) / total, 1 - SUREST), SUREST), 3)
 
 
+def over_time(possibilities: Sequence[Possibility], cause: str) -> bool:
+    """Whether it is rather by limits over time that it is a cause: these are searched for, and believed only by a rule of their own."""
+    return sum(probability(possibilities, kind, cause) or 0.0 for kind in ("rate", "volume")) >= HALF
+
+
 def possible(possibilities: Sequence[Possibility], cause: str) -> bool:
     """Whether the evidence leaves a cause possible, however unusual it is."""
     return sum(each.evidence * each.holds.get(cause, 0.0) for each in possibilities) >= POSSIBLE
 
 
-def possibilities(weighing: Weighing) -> list[Possibility]:
-    """All that may refuse; empty where there are no refusals, or enough, or nothing can be compared.
+def possibilities(weighing: Weighing) -> tuple[list[Possibility], list[Possibility]]:
+    """All that may refuse, by two readings: what is uncertain in counts is a toss of a coin, or fits every rule on what is open. Empty where there are no
+    refusals, or nothing can be compared.
 
     Also empty where what leaves was not captured: whoever else counts cannot be weighed then.
     """
     i = weighing.inference
-    if not weighing.situation.egress_seen:
-        return []
-    if not FEWEST <= i.refused <= MOST or not i.fits or weighing.refusal_class in (logs.QUOTA, logs.OVERLOAD):
-        return []
-    found = [*_open(weighing), *_partly(weighing), *_over_time(weighing), *_chance(weighing)]
+    if not weighing.situation.egress_seen or not FEWEST <= i.refused <= WEIGHED or not i.fits:
+        return [], []
+    if weighing.refusal_class in (logs.QUOTA, logs.OVERLOAD):
+        return [], []
+    plain, kindly = _open(weighing)
+    others = [*_partly(weighing), *_over_time(weighing), *_chance(weighing)]
+    return _weighed([*plain, *others]), _weighed([*kindly, *others])
+
+
+def _weighed(found: list[Weight]) -> list[Possibility]:
     usual, evidence = (np.array([each[k] for each in found]) for k in (0, 1))
     weights, alike = (each / each.sum() for each in (np.exp(x - x.max()) for x in (usual + evidence, evidence)))
     return [Possibility(w, e, holds) for w, e, (_, _, holds) in zip(weights.tolist(), alike.tolist(), found, strict=True)]
 
 
-def _open(weighing: Weighing) -> list[Weight]:
-    """Of each rule on what is open."""
-    out: list[Weight] = []
+def _open(weighing: Weighing) -> tuple[list[Weight], list[Weight]]:
+    """Of each rule on what is open, by both readings."""
+    out: tuple[list[Weight], list[Weight]] = [], []
     fits = weighing.inference.fits
     for fit in fits:
         if fit.hits < HALF * weighing.inference.refused:
             continue  # a limit that is hardly reached is chance in other words
-        likelihood = (fit.log_likelihood + _of_first(weighing, fit) - fit.price) / 2
         usual = USUAL["open"] + EGRESS * (fit.rule.scope == "egress")
-        out.append((usual, EVIDENCE * likelihood - log(LIMITS * len(fits)), _holds(weighing, fit) | {"concurrency": 1.0}))
+        holds = _holds(weighing, fit) | {"concurrency": 1.0}
+        of_all = (fit.log_likelihood, fit.possible_log_likelihood)
+        for readings, every, first in zip(out, of_all, _of_first(weighing, fit), strict=True):
+            readings.append((usual, EVIDENCE * (every + first - fit.price) / 2 - log(LIMITS * len(fits)), holds))
     return out
 
 
 def _holds(weighing: Weighing, fit: RuleFit) -> dict[str, float]:
-    """The causes that a rule on what is open means."""
-    found = {cause: weighing.without(fit, away) for cause, away in causes.taken_away().items()}
-    alone = weighing.without(fit, ALONE)
-    return {cause: _at_least_half(away.gone, away.at) for cause, away in found.items()} | {
-        "own-concurrency": _at_least_half(alone.kept, alone.at)
-    }
+    """The causes that a rule on what is open means: the mean over all limits that fit as well."""
+    limits = sorted({*range(max(fit.low, 1), min(fit.high, fit.low + LIMITS) + 1), fit.value})
+    found: dict[str, float] = {}
+    for cause, away in (*causes.taken_away().items(), ("own-concurrency", ALONE)):
+        each = [weighing.without(fit, away, value) for value in limits]
+        found[cause] = float(np.mean([_at_least_half(w.kept if away == ALONE else w.gone, w.at) for w in each]))
+    return found
 
 
 def _partly(weighing: Weighing) -> list[Weight]:
@@ -152,13 +174,14 @@ def _some_refused(rejected: Bools, at: Bools) -> float:
     return _steady(rejected[at]) + limit.log_noise(float(below.sum()), float((~below).sum()))
 
 
-def _of_first(weighing: Weighing, fit: RuleFit) -> float:
-    """The log likelihood of first refusals."""
+def _of_first(weighing: Weighing, fit: RuleFit) -> tuple[float, float]:
+    """The log likelihood of first refusals, by both readings."""
     r, used, left_out = weighing.situation.requests, weighing.inference.first, 0.0
     if fit.other_account is not None:
         theirs = used & (r.side == fit.other_account)
         used, left_out = used & ~theirs, limit.log_noise(0, int(theirs.sum())) - limit.OTHER_ACCOUNT
-    return left_out + float(limit.likelihoods(fit.counts, weighing.refused, used, np.arange(max(fit.low, 1), fit.high + 1))[0].max())
+    plain, kindly = limit.likelihoods(fit.counts, weighing.refused, used, np.arange(max(fit.low, 1), fit.high + 1))
+    return left_out + float(plain.max()), left_out + float(kindly.max())
 
 
 def _over_time(weighing: Weighing) -> list[Weight]:
@@ -175,8 +198,9 @@ def _over_time(weighing: Weighing) -> list[Weight]:
 def _chance(weighing: Weighing) -> list[Weight]:
     """Of chance, of a limit that was used up before, and of one that nobody thought of, which looks like chance."""
     r = weighing.situation.requests
-    labels = [weighing.refused[rows] for rows in (weighing.inference.first, r.rejected >= 0)]
-    chance, before = (EVIDENCE * float(np.mean([of(each) for each in labels])) for of in (_by_chance, _at_first))
+    rows = (weighing.inference.first, r.rejected >= 0)
+    chance = EVIDENCE * float(np.mean([_by_chance(weighing.refused[each], r.start_ns[each]) for each in rows]))
+    before = EVIDENCE * float(np.mean([_at_first(weighing.refused[each]) for each in rows]))
     both = bool((r.side == VM).any() and (r.side == HOST).any())
     return [
         (USUAL["chance"] - HIDDEN * (weighing.inference.accepted < FEW), chance, {"provider": 1.0, "overload": 1.0}),
@@ -185,9 +209,9 @@ def _chance(weighing: Weighing) -> list[Weight]:
     ]
 
 
-def _by_chance(rejected: Bools) -> float:
-    """Log probability of these refusals, given how many there are, at one rate or in bursts."""
-    return max(_steady(rejected), _bursts(rejected)) if len(rejected) > 1 else _steady(rejected)
+def _by_chance(rejected: Bools, start_ns: Ints) -> float:
+    """Log probability of these refusals, given how many there are, at one rate or in bursts: of requests that follow each other, or of so many seconds."""
+    return max(_steady(rejected), _bursts(rejected), _for_seconds(rejected, start_ns)) if len(rejected) > 1 else _steady(rejected)
 
 
 def _steady(rejected: Bools) -> float:
@@ -199,6 +223,14 @@ def _bursts(rejected: Bools) -> float:
     """The same where one refusal makes the next more likely."""
     after, calm = rejected[1:][rejected[:-1]], rejected[1:][~rejected[:-1]]
     return limit.one_rate(after) + _steady(calm) + log(0.5)
+
+
+def _for_seconds(rejected: Bools, start_ns: Ints) -> float:
+    """The same where one refusal makes those more likely that come within some seconds of it."""
+    latest = np.maximum.accumulate(np.where(rejected, start_ns, start_ns[0] - 2 * int(max(BURSTS_S) * 1e9)))
+    since_s = (start_ns[1:] - latest[:-1]) / 1e9
+    soon = [np.append(False, since_s <= most) for most in BURSTS_S]
+    return max(limit.one_rate(rejected[each]) + _steady(rejected[~each]) for each in soon) + log(0.5) - log(len(BURSTS_S))
 
 
 def _at_first(rejected: Bools) -> float:

@@ -18,7 +18,7 @@ from netlens import logs
 from netlens.chains.situation import ACCEPTED, ELSEWISE, HOST, REJECTED, UNKNOWN, UNLABELLED, VM, Requests, Sessions, Situation
 from netlens.columns import Bools
 from netlens.lenses.refused import causes, condition, odds, over_time, queue
-from netlens.lenses.refused.counting import Adjustment, models, others
+from netlens.lenses.refused.counting import Adjustment, Counts, Rule, models, others
 from netlens.lenses.refused.judging import HALF, LITTLE
 from netlens.lenses.refused.limit import ENOUGH, PERMUTATIONS, TIE, Inference, Limit, RuleFit, infer, likelihoods, one_rate
 from netlens.lenses.refused.limit import by_chance as by_chance_of
@@ -329,6 +329,13 @@ class Weighing:
     def chance(self) -> bool:
         """Whether refusals follow no count at all: everything that could count was seen, and neither what is open nor what was sent over time tells refused
         from accepted better than bursts do."""
+        if not self.inference.fits or self.open_evidence > MARGIN or self.time_evidence > NO_BETTER:
+            return False
+        return self.may_be_chance
+
+    @cached_property
+    def may_be_chance(self) -> bool:
+        """Whether chance may be told at all: enough was seen of it, and nothing that one rate for all does not explain."""
         i, r = self.inference, self.situation.requests
         if not (i.enough and self.seen_whole) or i.chains < odds.CHAINS or i.accepted < ENOUGH:
             return False
@@ -336,7 +343,7 @@ class Weighing:
         with_labels = np.isin(r.side, np.unique(r.side[r.rejected >= 0]))
         if labelled < LABELLED * int(with_labels.sum()) or i.accepted < SOME * labelled:
             return False
-        if self.open_evidence > MARGIN or self.time_evidence > NO_BETTER or self.from_a_moment_on or self.of_one_side is not None:
+        if self.from_a_moment_on or self.of_one_side is not None:
             return False
         return not over_time.follows_windows(self.situation, i.first)
 
@@ -352,6 +359,21 @@ class Weighing:
             return False  # a limit for each side could not be told
         # a log that is off mislabels a few, which hides any rule
         return not self.unmatched and int(s.facts.get("unmatched", 0)) <= ASTRAY * refused
+
+    @cached_property
+    def told_by_odds(self) -> bool:
+        """Whether a cause that is next to certain may be supported for that: everything was seen, no limit over time fits as well or stands behind places held
+        for long, and it is not one bad minute alone, nor all refused from a moment on, of which nobody knows whether it would have ended."""
+        s, i = self.situation, self.inference
+        if not (i.enough and s.vm_seen and s.egress_seen) or i.accepted < odds.ACCEPTED or self.unmatched:
+            return False
+        if s.facts.get("clock_unknown") or s.facts.get("same_provider"):
+            return False
+        if self.undecided_kind or any(map(self._long_held, i.fits)):
+            return False
+        covered = (s.requests.start_ns >= s.capture_ns[0]) & (s.requests.start_ns <= s.capture_ns[1])
+        again = i.chains >= odds.AGAIN or any(f.runs >= RUNS[1] and f.hits >= HALF * i.refused for f in i.fits)
+        return again and not (s.sessions.side == UNKNOWN).any() and float(covered.mean()) >= COVERED and not self.from_a_moment_on
 
     @cached_property
     def open_evidence(self) -> float:
@@ -405,8 +427,9 @@ class Weighing:
 
     @property
     def may_be_counted(self) -> bool:
-        """Whether a limit on what is open explains the refusals better than chance if all that is uncertain in the counts fits it."""
-        return any(f.possible_log_likelihood > self.by_chance + MARGIN for f in self.inference.fits)
+        """Whether a limit on what is open explains the refusals better than chance if, and only if, all that is uncertain in the counts fits it."""
+        least = self.by_chance + MARGIN
+        return any(f.possible_log_likelihood > least >= f.log_likelihood for f in self.inference.fits)
 
     @property
     def partly(self) -> RuleFit | None:
@@ -434,9 +457,19 @@ class Weighing:
             at &= self.situation.requests.side != fit.other_account
         if not at.any():
             return Without(0.0, 0.0, at, at, at)
-        fewer = others(self.situation, fit.rule, adjustment)
+        fewer = self._others(fit.rule, adjustment)
         low, high = (float((at & (count < limit)).sum() / at.sum()) for count in (fewer.high, np.minimum(fewer.low, fewer.count)))
         return Without(low, high, at, at & (fewer.count + fewer.unknown < limit), at & (fewer.count >= limit))
+
+    def _others(self, rule: Rule, adjustment: Adjustment) -> Counts:
+        """:func:`netlens.lenses.refused.counting.others`, counted once."""
+        if (rule, adjustment) not in self._counted:
+            self._counted[rule, adjustment] = others(self.situation, rule, adjustment)
+        return self._counted[rule, adjustment]
+
+    @cached_property
+    def _counted(self) -> dict[tuple[Rule, Adjustment], Counts]:
+        return {}
 
     def met(self, fit: RuleFit | Fit) -> Bools:
         """Refused requests that came when the limit was reached."""
@@ -576,41 +609,40 @@ def weigh(situation: Situation, permutations: int = PERMUTATIONS) -> Weighed:
         if found := [fit for fit in over_time.fits(situation, inference.first, unusual=True) if weighing.separates(fit)]:
             weighing = replace(weighing, time_fits=sorted([*weighing.time_fits, *found], key=lambda fit: -fit.log_likelihood))
     verdicts = _beside_others(weighing, _never_all_refuted(weighing, causes.judge_all(weighing)))
-    possibilities = odds.possibilities(weighing)
-    verdicts = [_with_odds(weighing, v, possibilities) for v in verdicts]
-    return Weighed(weighing, verdicts, possibilities)
+    readings = odds.possibilities(weighing)
+    return Weighed(weighing, _with_odds(weighing, verdicts, *readings), readings[0] if inference.refused <= odds.MOST else [])
 
 
-def _with_odds(weighing: Weighing, verdict: Verdict, possibilities: list[Possibility]) -> Verdict:
-    """The verdict with its probability; of few refusals one that is not likely is not supported, one that is possible is not refuted, and one that is next
-    to certain is supported, if all was captured."""
-    s, probability = weighing.situation, odds.probability(possibilities, verdict.id)
-    covered = (s.requests.start_ns >= s.capture_ns[0]) & (s.requests.start_ns <= s.capture_ns[1])
-    seen = (
-        s.egress_seen
-        and s.vm_seen
-        and not s.facts.get("clock_unknown")
-        and not (s.sessions.side == UNKNOWN).any()
-        and not weighing.unmatched
-        and len(covered) > 0
-        and covered.mean() >= COVERED
-    )
-    i = weighing.inference
-    enough = i.enough and i.accepted >= odds.ACCEPTED and i.chains >= odds.CHAINS and seen
-    enough &= verdict.id != "provider" or not weighing.may_be_counted
-    if verdict.verdict == "undecided" and probability is not None and probability >= odds.SURE and enough:
-        told = f"with {plural(weighing.inference.refused, 'refusal')}, this is the cause in {probability:.0%} of such situations"
-        return replace(
-            verdict, verdict="supported", needs=None, probability=probability,
-            evidence=[*verdict.evidence, Evidence(told, weighing.frames(weighing.refused))],
-        )  # fmt: skip
-    if verdict.verdict == "supported" and probability is not None and probability < odds.LIKELY:
-        needed = "a longer recording: with so few refusals other explanations are nearly as likely"
-        return replace(verdict, verdict="undecided", needs=needed, probability=probability)
-    if verdict.verdict == "refuted" and probability is not None and odds.possible(possibilities, verdict.id):
-        needed = f"a longer recording: with so few refusals it is still possible ({probability:.0%})"
-        return replace(verdict, verdict="undecided", needs=needed, probability=probability)
-    return replace(verdict, probability=probability)
+def _with_odds(weighing: Weighing, verdicts: list[Verdict], plain: list[Possibility], kindly: list[Possibility]) -> list[Verdict]:
+    """The verdicts, of few refusals with their probabilities. What is not likely is not supported, and what is next to certain is, if all was captured: by
+    either reading of what is uncertain. What is possible is not refuted where refusals are few, or a cause that a rule supports is not likely."""
+    refused = weighing.inference.refused
+    few = refused <= odds.MOST
+    found = {v.id: odds.probability(plain, v.id) for v in verdicts}
+    likely = {name: min(p, odds.probability(kindly, name) or 0.0) for name, p in found.items() if p is not None}
+    doubted = [v.id for v in verdicts if v.verdict == "supported" and likely.get(v.id, 1.0) < odds.LIKELY]
+    out = []
+    for v in (replace(v, probability=found[v.id] if few else None) for v in verdicts):
+        if v.verdict == "undecided" and _next_to_certain(weighing, v.id, likely.get(v.id, 0.0), plain):
+            told = f"with {plural(refused, 'refusal')}, this is the cause in {likely[v.id]:.0%} of such situations"
+            evidence = [*v.evidence, Evidence(told, weighing.frames(weighing.refused))]
+            v = replace(v, verdict="supported", needs=None, evidence=evidence)
+        elif v.id in doubted:
+            needed = f"a longer recording: {'with so few refusals ' if few else ''}other explanations are nearly as likely"
+            v = replace(v, verdict="undecided", needs=needed)
+        elif v.verdict == "refuted" and (few or doubted) and odds.possible(plain, v.id):
+            needed = f"a longer recording: {'with so few refusals ' if few else ''}it is still possible ({found[v.id]:.0%})"
+            v = replace(v, verdict="undecided", needs=needed)
+        out.append(v)
+    return out
+
+
+def _next_to_certain(weighing: Weighing, cause: str, likely: float, plain: list[Possibility]) -> bool:
+    """Whether a cause so likely is supported though no rule says so."""
+    chance, few = cause == "provider", weighing.inference.refused <= odds.MOST
+    if likely < (odds.SURE if few else odds.SURE_OF_CHANCE if chance else odds.SURE_OF_MANY) or odds.over_time(plain, cause):
+        return False
+    return weighing.told_by_odds and not (chance and (weighing.may_be_counted or not weighing.may_be_chance))
 
 
 def of_one_class(situation: Situation) -> tuple[Situation, str]:

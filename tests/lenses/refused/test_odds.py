@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from netlens.lenses.refused import odds
+from netlens.lenses.refused.causes import taken_away
 from netlens.lenses.refused.weighing import Weighed, weigh
+from tests.bench.situations import draw
 from tests.lenses.refused.made import situation
 from tests.lenses.refused.scenes import rounds, weighed, without_captures
 
@@ -25,7 +27,8 @@ def probabilities(found: Weighed) -> dict[str, float]:
 
 def test_the_possibilities_add_up_to_one() -> None:
     for scene in (ALONE, TIED, AT_RANDOM):
-        assert sum(each.weight for each in odds.possibilities(weighed(scene))) == pytest.approx(1.0)
+        for reading in odds.possibilities(weighed(scene)):
+            assert sum(each.weight for each in reading) == pytest.approx(1.0)
 
 
 def test_kinds_of_limiters_go_with_the_cause_that_is_named() -> None:
@@ -89,3 +92,57 @@ def test_two_refusals_and_their_retries_are_not_enough_to_be_sure() -> None:
     assert found.weighing.inference.chains == 2
     assert probabilities(found)["own-concurrency"] >= odds.SURE
     assert found.cause is None
+
+
+def test_what_is_uncertain_in_counts_may_be_evidence_against_what_is_told_without_it() -> None:
+    """By one reading of two all connections were open that may have been: then they explain as much as requests do, and mean another cause."""
+    found = weighed(draw(13113).situation)
+    plain, kindly = odds.possibilities(found)
+    assert (odds.probability(plain, "own-concurrency") or 0.0) >= odds.SURE > (odds.probability(kindly, "own-concurrency") or 1.0)
+    assert weigh(found.situation).cause is None
+
+
+def test_a_cause_is_as_likely_as_it_is_under_all_limits_that_fit_as_well() -> None:
+    """Refusals met four others, two of them the tunnel's, accepted requests one at most: the limit is 2 to 4; 3 and 4 need the tunnel's."""
+    best = weighed(rounds(*["v.v", "vvcc!v"] * 6, gap_s=20.0)).inference.fits
+    found = weighed(rounds(*["v.v", "vvcc!v"] * 6, gap_s=20.0))
+    fit = next(each for each in best if each.rule.unit == "connections")
+    assert (fit.low, fit.high) == (2, 4)
+    alone = [odds._at_least_half(w.gone, w.at) for w in (found.without(fit, taken_away()["multiplexing"], limit) for limit in (2, 3, 4))]
+    assert alone[0] == 0.0
+    assert min(alone[1:]) > 0.95
+    assert odds._holds(found, fit)["multiplexing"] == pytest.approx(sum(alone) / 3)
+
+
+@pytest.mark.parametrize(("seed", "cause"), [(14724, "own-concurrency"), (10254, "provider"), (15407, "keep-alive")])
+def test_with_more_refusals_what_is_next_to_certain_is_named(seed: int, cause: str) -> None:
+    """No rule explains these: a limit beside others, an overload, idle connections that filled the limit in one stretch of which nobody sees the end."""
+    drawn = draw(seed)
+    found = weigh(drawn.situation)
+    assert odds.MOST < found.weighing.inference.refused <= odds.WEIGHED
+    assert not found.weighing.kind
+    assert cause in drawn.truth.causes
+    assert found.cause == cause
+    assert all(v.probability is None for v in found.verdicts)
+
+
+@pytest.mark.parametrize("seed", [11491, 15280, 15752])
+def test_with_more_refusals_what_a_rule_says_is_not_named_if_it_is_not_likely(seed: int) -> None:
+    """Bursts of an overload that some window fits, and models that count by themselves."""
+    found = weigh(draw(seed).situation)
+    assert found.cause is None
+    assert any(v.needs == "a longer recording: other explanations are nearly as likely" for v in found.verdicts)
+
+
+def test_that_all_is_refused_from_a_moment_on_has_no_cause_however_likely() -> None:
+    found = weigh(draw(34306).situation)
+    assert found.weighing.from_a_moment_on
+    assert all((odds.probability(reading, "keep-alive") or 0.0) >= odds.SURE for reading in odds.possibilities(found.weighing))
+    assert found.cause is None
+
+
+def test_limits_over_time_are_believed_only_by_a_rule() -> None:
+    window = odds.Possibility(0.9, 0.9, {"same-nat-ip": 1.0, "rate": 1.0})
+    places = odds.Possibility(0.1, 0.1, {"same-nat-ip": 1.0, "concurrency": 1.0})
+    assert odds.over_time([window, places], "same-nat-ip")
+    assert not odds.over_time([window._replace(weight=0.1), places._replace(weight=0.9)], "same-nat-ip")
