@@ -18,11 +18,13 @@ from netlens.addresses import is_loopback
 from netlens.api import Capture
 from netlens.chains import clock as clocks
 from netlens.chains import pairing, parties, relays, streams, target, visibility
+from netlens.chains.asked import Stream
 from netlens.chains.side import Side
 from netlens.chains.situation import HOST, UNKNOWN, VM
 from netlens.columns import Codes
 from netlens.errors import NetlensError
 from netlens.parsers import connections
+from netlens.parsers.records import Records
 from netlens.parsers.tunnels import SSH_PORT
 from netlens.text import printable
 
@@ -229,20 +231,25 @@ def _count_streams(sides: Iterable[Side]) -> None:
     """Take requests of HTTP/2 by the sizes of TLS records, if those of every connection of the target can be counted, in each capture: what is found in one
     is looked for in the other by its place on the connection."""
     offers = [(side, row, records) for side in sides for row, records in side.offering.items()]
-    found = [(side, row, records, int(side.end_ns[row])) for side, row, records in offers if records is not None]
-    if not found or len(found) < len(offers):
+    if not offers or any(records is None for *_, records in offers):
         return
-    known = streams.shapes([streams.counted(records, end)[0] for *_, records, end in found])
-    counted: dict[Side, dict[int, list[streams.Stream]]] = defaultdict(dict)
-    for side, row, records, end in found:
-        those, fits = streams.counted(records, end, known)
-        if not fits:
-            return
-        counted[side][row] = those
+    found: dict[Side, dict[int, tuple[Records, int, bool]]] = defaultdict(dict)
+    for side, row, records in offers:
+        if records is not None:
+            found[side][row] = records, int(side.end_ns[row]), bool(side.connections["open_at_end"][row])
+    shapes = streams.shapes([streams.counted(records, end)[0] for of in found.values() for records, end, _ in of.values()])
+    counted: dict[Side, dict[int, list[Stream]]] = defaultdict(dict)
+    for side, of in found.items():
+        known = streams.learned(list(of.values()), shapes)
+        for row, (records, end, cut) in of.items():
+            those, fits = streams.counted(records, end, known, cut=cut)
+            if not fits:
+                return
+            counted[side][row] = those
     every = [each for of in counted.values() for those in of.values() for each in those]
     if sum(each.unsure for each in every) <= MOST_UNSURE * len(every):
-        for side, of in counted.items():
-            side.take_streams(of)
+        for side, theirs in counted.items():
+            side.take_streams(theirs)
 
 
 def _alone(every: dict[str | None, Side]) -> dict[str | None, Side]:

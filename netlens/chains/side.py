@@ -10,7 +10,7 @@ import numpy as np
 
 from netlens.api import Capture
 from netlens.chains import overlap
-from netlens.chains.streams import Stream
+from netlens.chains.asked import Stream
 from netlens.columnar import Nullable
 from netlens.columns import NEVER, Bools, Ints, ints
 from netlens.parsers import connections, http2

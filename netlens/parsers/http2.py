@@ -30,6 +30,7 @@ from netlens.parsers.records import APPLICATION, Records
 TLS_1_3 = 0x13  #: of its cipher suites, the first byte (RFC 8446 B.4)
 FINISHED = (36, 52)  #: handshake header 4, hash 32 or 48 (RFC 8446 4.4.4)
 ALERT_BYTES = 2
+PREFACE = 24  #: of a client (RFC 9113 3.4)
 ACKNOWLEDGMENT = 9  #: of SETTINGS: a frame's header (RFC 9113 4.1, 6.5)
 WINDOW_UPDATE = 13  #: RFC 9113 6.9
 SETTING, MOST_SETTINGS = 6, 9  #: RFC 9113 and 8441 define 7, and servers send one or two of their own
@@ -52,6 +53,8 @@ ALIKE = 16  #: bytes by which tickets of one server differ; OpenSSL's of the fir
 #: Odds for HTTP/2 that a sight is worth, to the power of ten.
 SETTINGS_FIRST, OTHER_FIRST = 1.0, -1.0
 CLIENT_ACKNOWLEDGES = 2.0  #: no HTTP/1.1 client met sends so little; a WebSocket's may, and chunks of a body
+#: The client's first record is as long as the preface with SETTINGS and perhaps a WINDOW_UPDATE or two, and it says more before the server does (Go).
+PREFACE_FIRST = 0.5
 SERVER_ACKNOWLEDGES, SERVER_IS_SHORT = 1.0, 0.5  #: the latter might be a head of 39 bytes and a body of 13
 NEVER_SHORT = -1.5  #: neither side
 #: The client said nothing behind the server's first record; of curl, Node and httpx over HTTP/2 each did (measured: 24 of 24).
@@ -118,6 +121,12 @@ def is_opening(size: int) -> bool:
     return False
 
 
+def is_preface(size: int) -> bool:
+    """Whether a client's first record holds the preface and SETTINGS, perhaps with WINDOW_UPDATE, and no request."""
+    rest = size - PREFACE - ACKNOWLEDGMENT
+    return any(0 <= rest - WINDOW_UPDATE * n <= SETTING * MOST_SETTINGS and not (rest - WINDOW_UPDATE * n) % SETTING for n in range(3))
+
+
 def _is_acknowledgment(size: int) -> bool:
     """Alone, or with a WINDOW_UPDATE or some."""
     more, rest = divmod(size - ACKNOWLEDGMENT, WINDOW_UPDATE)
@@ -157,6 +166,8 @@ def odds(said: Dialog) -> float:
         total += NEVER_SHORT * min(len(client) - 1, OFTEN - 1)
     if not begins and len(server) > 1 and not (said.way[np.flatnonzero(said.way == 1)[first] :] == 0).any():
         total += NOTHING_SINCE  # a record alone may be a ticket
+    if is_preface(client[0]) and (said.way[: np.flatnonzero(said.way == 1)[first]] == 0).sum() > 1:
+        total += PREFACE_FIRST
     if server[first] in USUAL_OPENINGS:
         if ACKNOWLEDGMENT in server[first + 1 : first + 1 + SOON]:
             total += SERVER_ACKNOWLEDGES

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netlens.addresses import is_address
-from netlens.chains.streams import STREAM_BYTES, STREAM_NS
+from netlens.chains.endings import STREAM_BYTES, STREAM_NS
 from netlens.columns import NEVER, Bools, Ints
 from netlens.parsers import exchanges as x_
 from netlens.parsers import session_state as s_

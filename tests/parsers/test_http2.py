@@ -138,6 +138,8 @@ def dialog(*said: int) -> http2.Dialog:
         ((154, -265, -265, -208, 160, -208), None),
         ((149, -249, -249, -107, 9, -69), True),  # nginx, curl, one request
         ((2000, -80, -137, -137, -5), None),
+        ((70, 87, 3558, 4744, -33, -22, 2161), True),  # Go, two requests at once, granian
+        ((2000, 3558, 4744, -33, -22, 2161), None),
     ],
 )
 def test_openings(said: tuple[int, ...], expected: bool | None) -> None:

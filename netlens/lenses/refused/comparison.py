@@ -23,8 +23,8 @@ from typing import Any
 
 import numpy as np
 
+from netlens.chains.endings import SHORT_NS, STREAM_NS
 from netlens.chains.situation import ACCEPTED, REJECTED, UNLABELLED, Situation
-from netlens.chains.streams import SHORT_NS, STREAM_NS
 from netlens.lenses.refused.counting import peaks
 from netlens.lenses.refused.intents import S, intents
 from netlens.text import plural

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from netlens import logs
+from netlens.chains.endings import SHORT_NS, STREAM_BYTES, STREAM_NS
 from netlens.chains.situation import REJECTED, UNLABELLED
-from netlens.chains.streams import SHORT_NS, STREAM_BYTES, STREAM_NS
 from netlens.columns import MISSING, NEVER, Bools, Codes, Ints, Objects
 from netlens.schema import ints_of
 

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from netlens.chains.streams import SHORT_NS
+from netlens.chains.endings import SHORT_NS
 from netlens.columns import Bools, Floats, Ints, distinct_rows
 from netlens.lenses.refused.labels import TAUGHT
 from netlens.lenses.refused.labels._labels import ALIKE_BYTES, MS, Answers, S, alike, chains

@@ -1,0 +1,336 @@
+"""What both sides of an HTTP/2 connection said behind its opening, as sizes and times of records, and the ways to read the client's as requests.
+
+See :mod:`netlens.chains.streams` for what these sizes are.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise, zip_longest
+from typing import NamedTuple
+
+from netlens.columns import NEVER
+from netlens.parsers import http2
+from netlens.parsers.http2 import ACKNOWLEDGMENT, SETTING, WINDOW_UPDATE
+from netlens.parsers.records import HEADER, Records
+
+EMPTY = ACKNOWLEDGMENT  #: DATA without a byte: a frame's header (RFC 9113 4.1), as long as an acknowledgment of SETTINGS
+PING = 17  #: RFC 9113 6.7; GOAWAY without words (6.8) is as long
+MOST_WITH = 2  #: WINDOW_UPDATEs beside the server's SETTINGS
+BODY = 200  #: the least that a request has, body and all
+FULL = 16_384  #: bytes of a record, at most (RFC 8446 5.1)
+LEAST_FULL = FULL - 100  #: what is left of a full frame behind a record that is nearly full
+MOST_CONTROL = 8 * WINDOW_UPDATE
+#: Sizes of an acknowledgment of SETTINGS, WINDOW_UPDATE or RST_STREAM, PING, or one of these with several WINDOW_UPDATEs.
+CONTROL = frozenset(
+    first + WINDOW_UPDATE * more
+    for first in (WINDOW_UPDATE, ACKNOWLEDGMENT, PING)
+    for more in range(8)
+    if first + WINDOW_UPDATE * more <= MOST_CONTROL
+)
+#: Sizes of an acknowledgment, alone or with several WINDOW_UPDATEs.
+ACKNOWLEDGMENTS = frozenset(range(ACKNOWLEDGMENT, MOST_CONTROL + 1, WINDOW_UPDATE))
+#: Sizes of the server's records beside answers: SETTINGS are acknowledged, or PING, with WINDOW_UPDATEs or without.
+ASIDE = frozenset(first + WINDOW_UPDATE * more for first in (ACKNOWLEDGMENT, PING) for more in range(3)) - {EMPTY}
+FEW = 3 * WINDOW_UPDATE  #: less than any answer
+UPDATE_NS = 300_000_000  #: from a body to the server's WINDOW_UPDATE, at most
+MOST_READINGS = 4  #: records of which each may be the acknowledgment of SETTINGS; the first is it as a rule
+AT_ONCE_NS = 5_000_000  #: between records of what is sent as a whole
+BODY_NS = 50_000_000  #: from fields to the body
+ALLOWED_NS = 15_000_000  #: from WINDOW_UPDATE to what it allows
+WAIT_NS = 200_000_000  #: for WINDOW_UPDATE, at most
+CLIENT, SERVER = 0, 1
+FIELDS = 18, 150  #: of a request, in a record of their own: Go's take 22 bytes once all of them are indexed
+FIELDS_DIFFER = range(-5, 5)  #: bytes, on one connection
+OPENING = 10  #: records of the client behind the server's SETTINGS, by which they are acknowledged
+MOST_TOGETHER = 4  #: requests whose fields stand in one record
+MOST_FIELDS = 0.6  #: share of bursts that begin with them, behind the first
+
+
+@dataclass(slots=True)
+class Stream:
+    """One request: times in ns, and frames; -1 where there is none.
+
+    up, down : payload in bytes, with what TLS adds; ``down`` is the most that it may be.  sizes : of the records of its answer, as plaintext.
+    mixed : others were in progress at the time.  unsure : another one may have ended instead.  quick : it ended soon after the latest request was begun.
+    """
+
+    begin_ns: int
+    sent_ns: int
+    frame: int
+    up: int
+    answer_ns: int = -1
+    answer_frame: int = -1
+    end_ns: int = -1
+    end_frame: int = -1
+    down: int = 0
+    sizes: list[int] = field(default_factory=list)
+    mixed: bool = False
+    unsure: bool = False
+    quick: bool = False
+    last: int = 0  # size of the record before its end
+
+
+class Record(NamedTuple):
+    way: int
+    size: int  # of its plaintext
+    ts: int
+    frame: int
+    payload: int  # with what TLS adds
+
+
+class Reading(NamedTuple):
+    """One way to read the client's records as requests, in order of start.
+
+    apart : each surely ends with an empty frame.  together : several may have been sent in one burst and be taken for one.
+    likely : nothing of the client speaks against it: the acknowledgment of SETTINGS is where it is looked for, each request has a body.
+    """
+
+    streams: list[Stream]
+    apart: bool
+    together: bool
+    likely: bool = True
+
+
+class Said(NamedTuple):
+    """Records behind the opening of each side, without what is left of full frames, and of the server's those of answers alone; ``readings`` are empty where
+    the client asked nothing."""
+
+    mine: list[Record]
+    answers: list[Record]
+    readings: list[Reading]
+
+
+def is_data(r: Record) -> bool:
+    """Whether a record of the client is of a request, or one of the server's in between may be of an answer."""
+    return r.size not in CONTROL
+
+
+def said(seen: Records) -> Said | None:
+    """What both sides of a connection that speaks HTTP/2 said; None where that cannot be told."""
+    dialog = http2.dialog(seen)
+    if dialog is None or not len(dialog.at):
+        return None
+    at = dialog.at
+    columns = dialog.way.tolist(), dialog.size.tolist(), seen.ts[at].tolist(), seen.frame[at].tolist(), (seen.size[at] + HEADER).tolist()
+    records = [Record(*row) for row in zip(*columns, strict=True)]
+    begun = _opened(records)
+    if begun is None:
+        return None
+    settings_ns, records = records[begun[0]].ts, begun[1]
+    mine = [r for r in records if r.way == CLIENT]
+    if mine and http2.is_preface(mine[0].size):
+        records.remove(mine.pop(0))
+    readings = list(_readings(records, mine, settings_ns)) if any(map(is_data, mine)) else []
+    return Said(mine, _joined(_answers(records)), readings)
+
+
+def _answers(records: list[Record]) -> list[Record]:
+    """The server's records without acknowledgments, PING, and what may be WINDOW_UPDATEs behind a body."""
+    out = []
+    sent_ns = -NEVER
+    for r in records:
+        if r.way == CLIENT:
+            sent_ns = r.ts if is_data(r) else sent_ns
+        elif r.size not in ASIDE and (r.size % WINDOW_UPDATE or r.size > MOST_CONTROL or (r.size > FEW and r.ts - sent_ns > UPDATE_NS)):
+            out.append(r)
+    return out
+
+
+def _readings(records: list[Record], mine: list[Record], settings_ns: int) -> Iterator[Reading]:
+    """Ways to read the client's records as requests: the acknowledgment of SETTINGS, which is as long as an empty frame, may stand by itself or with something
+    else."""
+    kept = _joined(mine)
+    acknowledged = [k for k, r in enumerate(kept) if r.size in ACKNOWLEDGMENTS and r.ts >= settings_ns][:MOST_READINGS]
+    # last one that rather ends a body
+    acknowledged.sort(key=lambda k: k > 0 and kept[k - 1].size not in CONTROL and kept[k].ts - kept[k - 1].ts < AT_ONCE_NS)
+    joined = _with_fields(kept, settings_ns)
+    begun, bodies = _by_fields(kept)
+    bodies = bodies and _all_with_bodies(kept)
+    if streams := next((each for k in acknowledged if (each := _ended(kept[:k] + kept[k + 1 :]))), []):
+        yield Reading(streams, True, False, bodies and (len(begun) == len(streams) or (not joined and len(begun) < len(streams))))
+    if sum(r.size == EMPTY for r in kept) <= 1:
+        streams, fields = _by_bursts(records, within_turns=False)
+        others = [] if fields else _by_bursts(records, within_turns=True)[0]
+        more = len(others) > len(streams)
+        whole = fields or _in_one_piece(records)
+        if streams:
+            yield Reading(streams, False, not fields, whole and not more and (fields or _all_with_bodies(kept)))
+        if more:
+            yield Reading(others, False, True, whole and _all_with_bodies(kept))
+    if all_of_them := _ended(kept):
+        elsewhere = joined or not acknowledged
+        yield Reading(
+            all_of_them, False, False, bodies and (len(begun) == len(all_of_them) or (elsewhere and len(begun) < len(all_of_them)))
+        )
+        if len(begun) > len(all_of_them) - (not joined):
+            yield Reading(begun, False, False, bodies)
+
+
+def _with_fields(mine: list[Record], settings_ns: int) -> bool:
+    """Whether the acknowledgment of SETTINGS stands in one record with the fields of a request."""
+    sizes = [r.size for r in mine if FIELDS[0] <= r.size <= FIELDS[1] and is_data(r)][1:]  # those of the first are longer
+    most = max(set(sizes), key=sizes.count, default=0)
+    near = [r.size for before, r in pairwise(filter(is_data, mine)) if r.ts >= settings_ns and not _is_left(r, before)][:OPENING]
+    return most > 0 and any(_times(size - ACKNOWLEDGMENT, most, with_acknowledgment=False) for size in near)
+
+
+def _times(size: int, most: int, *, with_acknowledgment: bool = True) -> int:
+    """How many times fields of ``most`` bytes, or about as many, are in a record; 0 if it is no such number."""
+    for n in range(1, MOST_TOGETHER + 1):
+        if abs(size - most * n) <= n or (with_acknowledgment and abs(size - ACKNOWLEDGMENT - most * n) <= n):
+            return n
+    return 0
+
+
+def _all_with_bodies(mine: list[Record]) -> bool:
+    """Whether no fields of a request stand alone, as far as these have a record of their own."""
+    data = [r for r in mine if is_data(r)]
+    return all(
+        after is not None and after.ts - r.ts <= BODY_NS
+        for before, r, after in zip([None, *data], data, [*data[1:], None], strict=False)
+        if FIELDS[0] <= r.size <= FIELDS[1] and not _is_left(r, before)
+    )
+
+
+def _by_fields(mine: list[Record]) -> tuple[list[Stream], bool]:
+    """Requests by the fields before their bodies, of a client that ends each with an empty frame: where several are begun at once, fields stand in one record,
+    and so may ends, or what is left of a full frame and an end. And whether all of these fields are alike: others are of requests without a body."""
+    data = [r for r in mine if is_data(r)]
+    heads = [
+        r
+        for before, r in zip([None, *data], data, strict=False)
+        if FIELDS[0] <= r.size <= MOST_TOGETHER * FIELDS[1] and not _is_left(r, before)
+    ]
+    sizes = [r.size for r in heads[1:] if r.size <= FIELDS[1]]  # those of the first are longer
+    most = max(set(sizes), key=sizes.count, default=0)
+    if not heads or sizes.count(most) < 2:
+        return [], True
+    ends = [r.ts for r in mine if r.size == EMPTY]
+    out = []
+    alike = True
+    for k, r in enumerate(heads):
+        many = 1 if k == 0 or r.size - most in FIELDS_DIFFER else _times(r.size, most)
+        alike = alike and (many > 0 or r.size > FIELDS[1])
+        at = bisect_left(ends, r.ts)
+        sent_ns = ends[at] if at < len(ends) and ends[at] - r.ts <= WAIT_NS else r.ts
+        out += [Stream(r.ts, sent_ns, r.frame, r.payload) for _ in range(many)]
+    return out, alike
+
+
+def _in_one_piece(records: list[Record]) -> bool:
+    """Whether no body seems to be followed by another one at once: the last record of one is not full, unless it waits for WINDOW_UPDATE."""
+    before: Record | None = None
+    update_ns = -NEVER
+    for r in records:
+        if r.way == SERVER:
+            update_ns = update_ns if is_data(r) else r.ts
+        elif is_data(r) and r.size >= BODY:
+            at_once = before is not None and before.size < LEAST_FULL and r.ts - before.ts < AT_ONCE_NS
+            if at_once and r.ts - update_ns > ALLOWED_NS:
+                return False
+            before = r
+    return True
+
+
+def _is_left(r: Record, before: Record | None) -> bool:
+    """Whether a record may be what is left of a full frame."""
+    return before is not None and before.size > LEAST_FULL and r.ts - before.ts < WAIT_NS
+
+
+def _joined(records: list[Record]) -> list[Record]:
+    """Records of one side without those of 9 bytes behind a full one: a frame of 16,384 bytes takes so many more than a record holds."""
+    return [r for k, r in enumerate(records) if not (k and r.size == EMPTY and records[k - 1].size == FULL)]
+
+
+def _opened(records: list[Record]) -> tuple[int, list[Record]] | None:
+    """Place of the server's SETTINGS, and the records without these, tickets and the server's acknowledgment; None where they are not found."""
+    theirs = [k for k, r in enumerate(records) if r.way == SERVER]
+    if not theirs:
+        return None
+    first = http2.behind_tickets([records[k].size for k in theirs])
+    opening = records[theirs[first]].size
+    if not http2.is_opening(opening):
+        return None
+    dropped = set(theirs[: first + 1])
+    # of 9 + 6 n + 13 m bytes with m up to 2, what 6 leaves tells whether another 9 are in it
+    if opening % SETTING > MOST_WITH:
+        for k in theirs[first + 1 :]:
+            size = records[k].size
+            if size in ACKNOWLEDGMENTS:
+                dropped.add(k)
+                break
+            if size not in CONTROL:
+                break  # it came with the first answer
+    return theirs[first], [r for k, r in enumerate(records) if k not in dropped]
+
+
+def _ended(mine: list[Record]) -> list[Stream] | None:
+    """Requests by empty frames, none of which is an acknowledgment; None where one has no body, or something is left."""
+    out: list[Stream] = []
+    pieces: list[Record] = []
+    spare = 0  # bytes of bodies
+    for r in mine:
+        if r.size == EMPTY:
+            spare += sum(piece.size for piece in pieces) - BODY
+            if spare < 0:
+                return None
+            first = pieces[0] if pieces else r
+            out.append(Stream(first.ts, r.ts, first.frame, sum(piece.payload for piece in pieces) + r.payload))
+            pieces = []
+        elif r.size not in CONTROL:
+            pieces.append(r)
+    return None if out and pieces else out
+
+
+def _by_bursts(records: list[Record], *, within_turns: bool) -> tuple[list[Stream], bool]:
+    """Requests of a client that ends each with its last piece, and whether fields show where each begins. ``within_turns``: none is sent
+    while the server says something else."""
+    bursts = _bursts(records, set(), within_turns)
+    leads = [lead for _, lead in bursts[1:]]
+    most = max(set(leads), key=leads.count, default=0)
+    fields = {most + more for more in FIELDS_DIFFER if most + more >= FIELDS[0]}
+    known = len(leads) > 1 and most >= FIELDS[0] and sum(lead in fields for lead in leads) >= MOST_FIELDS * len(leads)
+    streams = [stream for stream, _ in (_bursts(records, fields, within_turns) if known else bursts)]
+    for each, after in zip_longest(streams, streams[1:]):
+        if each.up < BODY:
+            # its body may come behind the fields of the next
+            if after is None or after.begin_ns - each.begin_ns >= AT_ONCE_NS or after.up < 2 * BODY:
+                return [], known
+            each.sent_ns = max(each.sent_ns, after.begin_ns)
+    return streams, known
+
+
+def _bursts(records: list[Record], fields: set[int], within_turns: bool) -> list[tuple[Stream, int]]:
+    """Requests, and what stood right before the body of each, in bytes: 0 for what is too long or too short for its fields alone. What begins with ``fields``
+    is a new request, however soon it comes."""
+    out: list[tuple[Stream, int]] = []
+    before: Record | None = None  # of a body
+    lead: Record | None = None  # the client's latest
+    waited = False  # for WINDOW_UPDATE
+    begun = False  # by its fields
+    mine = [r for r in records if r.way == CLIENT]
+    bodies = {r for r, after in pairwise(mine) if after.size >= BODY and after.ts - r.ts < AT_ONCE_NS}
+    for r in records:
+        if r.way == SERVER:
+            waited = r.size <= MOST_CONTROL and not r.size % WINDOW_UPDATE
+            if within_turns and is_data(r) and r.size % WINDOW_UPDATE:
+                before = None
+            continue
+        if r.size in fields and not _is_left(r, lead) and (r.size % WINDOW_UPDATE or r in bodies):
+            out.append((Stream(r.ts, r.ts, r.frame, r.payload), r.size))
+            begun = True
+        elif is_data(r) and r.size >= BODY:
+            gap = r.ts - before.ts if before is not None else NEVER
+            goes_on = gap < AT_ONCE_NS or (gap < WAIT_NS and before is not None and (waited or before.size == FULL))
+            if out and (begun or goes_on or (fields and gap < WAIT_NS)):
+                stream = out[-1][0]
+                stream.sent_ns, stream.up = r.ts, stream.up + r.payload
+            else:
+                near = lead is not None and r.ts - lead.ts < AT_ONCE_NS and FIELDS[0] <= lead.size <= FIELDS[1]
+                out.append((Stream(r.ts, r.ts, r.frame, r.payload), lead.size if near and lead is not None else 0))
+            before, waited, begun = r, False, False
+        lead = r
+    return out
