@@ -227,12 +227,13 @@ class Part:
     def take(self, unit: Unit) -> None:
         """Take in decoded packets."""
         for buf, packets in unit.pieces:
-            self._parse(buf, packets)
+            self.parse(buf, packets)
         self.frames = unit.last_frame
         if unit.first_ns:
             self.widen(unit.first_ns, unit.last_ns)
 
-    def _parse(self, buf: Array, packets: Array) -> None:
+    def parse(self, buf: Array, packets: Array) -> None:
+        """Take in the packet rows of one buffer."""
         if not len(packets):
             return
         if self.lookups is not None:

@@ -85,7 +85,7 @@ class _Later(Part):
     def _progress(self, done: int, _frames: int) -> None:
         self.done = done
 
-    def _parse(self, buf: Array, packets: Array) -> None:
+    def parse(self, buf: Array, packets: Array) -> None:
         before = self.fold.n
         self.fold.feed(packets)
         self.most_slight = max(self.most_slight, int(self.fold.arrays.counts[SLIGHT_SESSIONS]) + self.fold.n - before)

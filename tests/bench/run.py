@@ -104,6 +104,13 @@ def _netlens(command: str) -> Callable[[Path, Path, Path], list[str]]:
 
 CAPINFOS = Contestant("capinfos -c", lambda capture, _, __: ["capinfos", "-c", str(capture)], "capinfos")
 NETLENS = Contestant("netlens, in process", _inprocess("netlens-sessions"), module="netlens", ours=True)
+ONE_CORE = Contestant(
+    "netlens, in process, one core",
+    lambda *arguments: ["taskset", "-c", str(min(os.sched_getaffinity(0))), *NETLENS.command(*arguments)],
+    "taskset",
+    module="netlens",
+    ours=True,
+)
 NETLENS_COMMAND = Contestant("netlens sessions --format parquet", _netlens("sessions"), ours=True)
 NETLENS_DNS = Contestant("netlens lookups, in process", _inprocess("netlens-lookups"), module="netlens", table="lookups", ours=True)
 NETLENS_DNS_COMMAND = Contestant("netlens dns --format parquet", _netlens("dns"), table="lookups", ours=True)
@@ -123,7 +130,7 @@ LIBRARIES = (
     Contestant("scapy PcapReader loop", _own("scapy"), module="scapy", slow=True),
     Contestant("pyshark loop", _own("pyshark"), program="tshark", module="pyshark", slow=True),
 )
-SESSIONS = (CAPINFOS, NETLENS, NETLENS_COMMAND, TCPTRACE, ARGUS, TSHARK, *LIBRARIES)
+SESSIONS = (CAPINFOS, NETLENS, ONE_CORE, NETLENS_COMMAND, TCPTRACE, ARGUS, TSHARK, *LIBRARIES)
 LOOKUPS = (CAPINFOS, NETLENS_DNS, NETLENS_DNS_COMMAND, TSHARK_DNS)
 GROWTH = (CAPINFOS, NETLENS, NETLENS_COMMAND)
 GROWTH_LOOKUPS = (CAPINFOS, NETLENS_DNS, NETLENS_DNS_COMMAND)
@@ -417,6 +424,8 @@ def targets(data: dict[str, Any]) -> list[tuple[str, str, str, bool | None]]:
             ratios.append(ours.median_s / counted.median_s)
             if name != "full":
                 at_most(f"{name}: sessions in process / capinfos -c", 1.2, ours, counted)
+            if WORKLOADS[name].suffix == ".pcap":
+                at_most(f"{name}: sessions in process, all cores / one", 1 / 1.5, ours, by_name(results, ONE_CORE))
     if ratios:
         mean = math.prod(ratios) ** (1 / len(ratios))
         claim = f"sessions in process / capinfos -c, geometric mean of {len(ratios)} workloads"
@@ -437,7 +446,7 @@ def targets(data: dict[str, Any]) -> list[tuple[str, str, str, bool | None]]:
         if name == "dns":
             at_most("dns: whole command / tshark -q -z dns,tree", 0.1, command, by_name(results, TSHARK_DNS))
             continue
-        peers = [r for r in results if r.seconds and r.contestant not in (CAPINFOS.name, NETLENS.name, NETLENS_COMMAND.name)]
+        peers = [r for r in results if r.seconds and r.contestant not in (CAPINFOS.name, NETLENS.name, ONE_CORE.name, NETLENS_COMMAND.name)]
         fastest = min(peers, key=lambda r: r.median_s / r.packets, default=None)
         at_most(f"{name}: whole command / the fastest peer ({fastest.contestant if fastest else 'none'})", 1.0, command, fastest)
         at_most(f"{name}: whole command / tshark -q -z conv,tcp", 0.125, command, by_name(results, TSHARK))
