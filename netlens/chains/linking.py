@@ -19,6 +19,7 @@ from netlens.api import Capture
 from netlens.chains import clock as clocks
 from netlens.chains import pairing, parties, relays, streams, target, visibility
 from netlens.chains.asked import Stream
+from netlens.chains.endings import Shapes
 from netlens.chains.side import Side
 from netlens.chains.situation import HOST, UNKNOWN, VM
 from netlens.columns import Codes
@@ -33,6 +34,8 @@ USUAL = ("vm", "host", None)  #: names of sides; all others are further vantages
 MOST_UNSURE = 0.2  #: share of requests of HTTP/2 of which it is not known which answer is theirs, at most, to take them as such
 #: How far times of the VM may be off for it to be told what went on upstream after the program was done: broken-off streams go on for seconds.
 UNSURE_NS = 1_000_000_000
+#: of each capture connections that may speak HTTP/2: records, when the connection or the capture ended, and whether it was the capture
+_Offering = dict[Side, dict[int, tuple[Records, int, bool]]]
 ONE_SIDE = "only one side was captured; its clock is used"
 
 
@@ -233,23 +236,32 @@ def _count_streams(sides: Iterable[Side]) -> None:
     offers = [(side, row, records) for side in sides for row, records in side.offering.items()]
     if not offers or any(records is None for *_, records in offers):
         return
-    found: dict[Side, dict[int, tuple[Records, int, bool]]] = defaultdict(dict)
+    found: _Offering = defaultdict(dict)
     for side, row, records in offers:
         if records is not None:
             found[side][row] = records, int(side.end_ns[row]), bool(side.connections["open_at_end"][row])
     shapes = streams.shapes([streams.counted(records, end)[0] for of in found.values() for records, end, _ in of.values()])
-    counted: dict[Side, dict[int, list[Stream]]] = defaultdict(dict)
-    for side, of in found.items():
-        known = streams.learned(list(of.values()), shapes)
-        for row, (records, end, cut) in of.items():
-            those, fits = streams.counted(records, end, known, cut=cut)
-            if not fits:
-                return
-            counted[side][row] = those
+    counted = _all_counted(found, dict.fromkeys(found, shapes))
+    if counted is None:  # what shows no ends may have some that can be learned
+        counted = _all_counted(found, {side: streams.learned(list(of.values()), shapes) for side, of in found.items()})
+    if counted is None:
+        return
     every = [each for of in counted.values() for those in of.values() for each in those]
     if sum(each.unsure for each in every) <= MOST_UNSURE * len(every):
         for side, theirs in counted.items():
             side.take_streams(theirs)
+
+
+def _all_counted(found: _Offering, known: Mapping[Side, Shapes]) -> dict[Side, dict[int, list[Stream]]] | None:
+    """Requests of all connections that may speak HTTP/2; None if one of them cannot be counted."""
+    counted: dict[Side, dict[int, list[Stream]]] = defaultdict(dict)
+    for side, of in found.items():
+        for row, (records, end, cut) in of.items():
+            those, fits = streams.counted(records, end, known[side], cut=cut)
+            if not fits:
+                return None
+            counted[side][row] = those
+    return counted
 
 
 def _alone(every: dict[str | None, Side]) -> dict[str | None, Side]:
