@@ -176,6 +176,11 @@ class HelloBuilder:
             rows.described += [self._described(data[a:b]) for a, b in spans[:, 2:].tolist()]
             rows.randoms.append(out.randoms[:n].copy())
 
+    def rest(self) -> None:
+        """Let go of the room to work in."""
+        self._flush()
+        self._arrays = self._arrays._replace(out=Output.empty(), work=Work.room())
+
     def drain(self) -> Found:
         """Take out what was found since the last time. Hellos that are still incomplete stay."""
         self._flush()

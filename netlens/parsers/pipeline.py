@@ -121,6 +121,10 @@ class Decoder:
         units = self.units(reader, pace.rooms)
         return ahead(units, AHEAD, reader.cancel, pace.together) if pace.together else units
 
+    def rest(self) -> None:
+        """Let go of the room to work in."""
+        self._room, self._fragment_rows = self._room[:0].copy(), self._fragment_rows[:0].copy()
+
     def unit(self, batch: Batch, room: Array | None = None) -> Unit:
         """Decode ``batch`` into ``room`` (one of its own if None)."""
         if room is None or len(room) < batch.n:
@@ -322,6 +326,11 @@ class Part:
                 self.streams.feed(area, going_on, self.fold.state())
         self.payload.update({frame + offset: data for frame, data in later.payload.items()} if self.deferred else {})
 
+    def rest(self) -> None:
+        """Let go of the room to work in, when nothing more is to be read for now."""
+        self.decoder.rest()
+        self.hellos.rest()
+
     def keep_payload(self, buf: Array, packets: Array) -> None:
         """In a part that is not the first: remember the first payloads of sessions that go on from before it."""
         tcp = packets[(packets[:, c.KIND] == c.TCP) & (packets[:, c.PAY_CAP] > 0) & (packets[:, c.ORDINAL] <= KEPT_FRAMES)]
@@ -429,4 +438,5 @@ def run(
     part.inputs = reader.inputs
     part.frames = reader.frame
     part.bytes = sum(i.bytes for i in reader.inputs)
+    part.rest()
     return part

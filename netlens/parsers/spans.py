@@ -107,15 +107,27 @@ def _reader(path: str, span: Span, frames: int, progress: Callable[[int, int], N
     return Reader([path], progress, PACE.frames, 0, PACE.bytes, span, frames)
 
 
-def _go_on(part: Part, path: str, span: Span, progress: Callable[[int, int], None]) -> int:
-    """Read a span behind what ``part`` has; returns where the first record begins that was not read."""
+def _go_on(part: Part, path: str, span: Span, progress: Callable[[int, int], None]) -> Reader:
+    """Read a span behind what ``part`` has."""
     before = part.bytes
     reader = _reader(path, span, part.frames, lambda done, frames: progress(before + done, frames))
     for batch in reader.batches():
         part.feed(batch)
     part.frames = reader.frame
     _note(part, reader.inputs)
-    return reader.reached
+    return reader
+
+
+def _behind(before: Reader, reader: Reader) -> None:
+    """Make sure that a span was read with all sections and interfaces described that come before it.
+
+    Raises
+    ------
+    NotKnown
+        others were, in the midst of the file.
+    """
+    if reader.described[0] != before.described[1]:
+        raise NotKnown
 
 
 def _note(part: Part, inputs: list[Input]) -> None:
@@ -175,7 +187,7 @@ def _look_for_hellos(part: Part, path: str, rows: Array) -> None:
 
 
 def cuts(paths: Sequence[str | os.PathLike[str]]) -> list[int]:
-    """Byte offsets at which a capture is divided among the cores; none where it is not one plain pcap, is small, or there is one core."""
+    """Byte offsets at which a capture is divided among the cores; none where it is not one plain file, is small, or there is one core."""
     parts = cores()
     if parts < 2 or len(paths) != 1:
         return []
@@ -196,7 +208,7 @@ def _stop(later: list[_Later]) -> None:
 
 
 def read(path: str, cuts: Sequence[int], progress: Callable[[int, int], None] | None = None, spill_to: str | None = None) -> Part | None:
-    """The sessions of a plain pcap of which spans are read side by side, divided at these byte offsets; None if it must be read as one.
+    """The sessions of a plain capture of which spans are read side by side, divided at these byte offsets; None if it must be read as one.
 
     Raises
     ------
@@ -218,17 +230,18 @@ def read(path: str, cuts: Sequence[int], progress: Callable[[int, int], None] | 
     try:
         for each in later:
             each.thread.start()
-        reached = _go_on(part, path, Span(0, cuts[0]), told)
+        before = _go_on(part, path, Span(0, cuts[0]), told)
         while later and not part.inputs[0].damage:
-            if reached != later[0].span.begin:  # no record begins there
+            if before.reached != later[0].span.begin:  # no record begins there
                 _stop(later)
-                _go_on(part, path, Span(reached, None), told)
+                _behind(before, _go_on(part, path, Span(before.reached, None), told))
                 break
             each = later.pop(0)
             each.thread.join()
-            reached = each.reader.reached
-            if not each.read or not _take_over(part, each):
-                reached = _go_on(part, path, each.span, told)
+            taken = each.read and _take_over(part, each)
+            reader = each.reader if taken else _go_on(part, path, each.span, told)
+            _behind(before, reader)
+            before = reader
     except NotKnown:
         return None
     finally:

@@ -60,7 +60,7 @@ class Reader:
     progress : called with (bytes read so far of all inputs, frames) after each chunk.
     batch : frames of a batch, at most.  chunk : bytes of a buffer (by default :data:`netlens.wire.streams.CHUNK`), which bounds a batch as well.
     hold : how many further buffers, and batches, are read before one is used again; 0: a batch is valid until the next one is asked for.
-    span : a stretch of the only path, a plain pcap, that begins with a record.  frames : that come before it.
+    span : a stretch of the only path, a plain file, that begins with a record.  frames : that come before it.
 
     Raises
     ------
@@ -93,6 +93,7 @@ class Reader:
         self._numbers: dict[tuple[int, int, bytes], int] = {}
         self.frame = frames
         self.span = span
+        self.described = (0, 0)  #: sections and interfaces that were described before the span, and up to its end
         self.reached = 0 if span is None else span.begin  #: byte offset of the first record of the input that was not read
         self._areas = [np.zeros((batch, FRAME_WIDTH), np.int64) for _ in range(hold + 1)]  # for the frames of a batch each, in turn
         self.frames = self._areas[0]
@@ -162,7 +163,8 @@ class Reader:
             info.last_ns = max(info.last_ns or last_ns, last_ns)  # times before 1970 are negative
 
     def _one(self, stream: Stream, info: Input) -> Iterator[Batch]:
-        walk: Pcap | Pcapng | None = None if self.span is None else behind_the_head(info, self.span.begin)
+        walk: Pcap | Pcapng | None = None if self.span is None else behind_the_head(self, info, self.span.begin)
+        described = 0 if walk is None else walk.descriptions
         #: of the first byte of ``left``, which is what has not been walked yet, in the (uncompressed) stream
         offset = 0 if self.span is None else self.span.begin
         left = np.empty(0, np.uint8)
@@ -193,7 +195,7 @@ class Reader:
                 offset += new - pos
                 pos = new
             left = buffer[pos:end].copy()
-            self.reached = offset
+            self.reached, self.described = offset, (described, walk.descriptions)
             stream.give_back(lent)
             if self.progress:
                 self.progress(self._done_bytes + stream.raw_bytes, self.frame)

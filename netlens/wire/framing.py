@@ -42,6 +42,7 @@ I_NUMBER, I_KIND, I_VALUE, I_OFFSET, I_SNAPLEN = 0, 1, 2, 3, 4
 INTERFACE_WIDTH = 5
 
 HEAD = 24  #: bytes of a pcap before its records
+HEAD_BYTES = 1 << 20  #: in which a pcapng describes its interfaces, before any packet
 #: First four bytes of a pcap: byte order, nanoseconds per unit of its time stamps' fractions
 PCAP_MAGICS = {
     b"\xd4\xc3\xb2\xa1": ("<", 1000),
@@ -207,11 +208,17 @@ class Input:
         self.bytes += later.bytes
         self.first_ns = self.first_ns or later.first_ns
         self.last_ns = max(self.last_ns or later.last_ns, later.last_ns or self.last_ns)
+        self.snaplen = max(self.snaplen, later.snaplen)
+        self.link_types += [kind for kind in later.link_types if kind not in self.link_types]
+        said = later.warnings[:-1] if later.ending is not None else later.warnings
+        self.warnings += [each for each in said if each not in self.warnings]
         if later.ending is not None:
             self.end_early(*later.ending)
 
 
 class Pcap:
+    descriptions = 0
+
     def __init__(self, info: Input, head: bytes):
         byte_order, self.unit_ns = PCAP_MAGICS[head[:4]]
         self.big = byte_order == ">"
@@ -225,6 +232,10 @@ class Pcap:
         # libpcap takes records up to its own maximum whatever the header says; a header that says more is believed up to our limit
         self.max_record = max(262144, snaplen if snaplen <= MAX_RECORD else 0)
         self.head = HEAD
+
+    def pass_head(self, _reader: Reader, _head: Array) -> None:
+        """What follows is records."""
+        self.head = 0
 
     def step(self, reader: Reader, buffer: Array, pos: int, end: int) -> tuple[int, int, int]:
         head, self.head = self.head, 0
@@ -249,6 +260,18 @@ class Pcapng:
         self.links = set[int]()
         self.odd_offsets = 0
         self.descriptions = 0
+
+    def pass_head(self, reader: Reader, head: Array) -> None:
+        """Take in the descriptions before the first packet."""
+        at, status = 0, FULL
+        while at + 12 <= len(head) and status == FULL:
+            kind, size = struct.unpack((">" if self.big else "<") + "II", head[at : at + 8].tobytes())
+            if kind in (SHB, IDB):
+                at, status = self._block(reader, head, at, len(head))
+            elif kind in (EPB, PB, SPB) or size < 12:
+                return
+            else:
+                at += (size + 3) & ~3
 
     def step(self, reader: Reader, buffer: Array, pos: int, end: int) -> tuple[int, int, int]:
         n, new, status = frame_pcapng(buffer, pos, end, self.big, self.interfaces, self.count, MAX_RECORD, reader.frames)
@@ -338,13 +361,14 @@ class Pcapng:
         return f"a block of type {kind:#x} and {size} bytes that contradicts itself (its two lengths, its packet) or names an interface that was not described"
 
 
-def behind_the_head(info: Input, begin: int) -> Pcap | None:
-    """What walks the records of a pcap from byte offset ``begin`` on; None at the beginning of the file, which has a head to read."""
+def behind_the_head(reader: Reader, info: Input, begin: int) -> Pcap | Pcapng | None:
+    """What walks the records of a file from byte offset ``begin`` on, by what stands at its beginning; None there, where it is read on the way."""
     if not begin:
         return None
     with open(info.path, "rb") as file:
-        walk = Pcap(info, file.read(HEAD))
-    walk.head = 0
+        head = np.frombuffer(file.read(HEAD_BYTES), np.uint8)
+    walk = open_container(info, head)
+    walk.pass_head(reader, head)
     return walk
 
 

@@ -2,10 +2,10 @@
 
 Theory of operation
 -------------------
-A pcap has no index, and any bytes may stand in a packet. So a record header is looked for from a given offset on: times that are one, lengths that
-contradict neither each other nor what a record can hold, and the same of every record behind it up to the end of a window. That is a guess, and is
-treated as one: a span that was read from its beginning ends where the next one begins, or what was read behind that is thrown away
-(:mod:`netlens.parsers.spans`).
+A capture has no index, and any bytes may stand in a packet. So a record header is looked for from a given offset on: of a pcap, times that are one, lengths
+that contradict neither each other nor what a record can hold; of a pcapng, blocks of which both lengths are the same; and the same of every record behind it
+up to the end of a window. That is a guess, and is treated as one: a span that was read from its beginning ends where the next one begins, or what was read
+behind that is thrown away (:mod:`netlens.parsers.spans`).
 """
 
 from __future__ import annotations
@@ -16,9 +16,14 @@ import stat
 import numpy as np
 
 from netlens.wire.compiled import lean
-from netlens.wire.framing import HEAD, PCAP_MAGICS, Input, Pcap
+from netlens.wire.framing import HEAD, MAX_RECORD, PCAP_MAGICS, Input, Pcap, open_container
 from netlens.wire.loads import be32, le32
 
+LEAST_HEAD = 28  #: bytes of the beginning, of either kind
+SECTION, BIG_SECTION = (
+    b"\n\r\r\n",
+    b"\x1a\x2b\x3c\x4d",
+)  #: how a pcapng begins, and its third word where the most significant byte comes first
 WINDOW = 1 << 20  #: bytes in which a record is looked for; records of merged segments have 64 KB
 ENOUGH = 64  #: records in a row that leave no doubt
 LEAST = 4  #: the same where a window ends before that: four headers by chance are one in 2 ** 100
@@ -49,28 +54,55 @@ def first_record(buf, big, units, max_record):
     return np.int64(-1)
 
 
+@lean
+def first_block(buf, big, max_record):
+    """The same of a pcapng; blocks begin at multiples of four."""
+    end = buf.shape[0]
+    for start in range(0, end, 4):
+        pos = np.int64(start)
+        n = 0
+        while pos + 12 <= end and n < ENOUGH:
+            size = be32(buf, pos + 4) if big else le32(buf, pos + 4)
+            if size < 12 or size & 3 != 0 or size > max_record:
+                n = -1
+                break
+            if pos + size > end:
+                break
+            if (be32(buf, pos + size - 4) if big else le32(buf, pos + size - 4)) != size:
+                n = -1
+                break
+            n += 1
+            pos += size
+        if n >= LEAST:
+            return np.int64(start)
+    return np.int64(-1)
+
+
 def borders(path: str, parts: int) -> list[int]:
-    """Byte offsets, rising, that divide a plain pcap in at most so many spans of about the same size; none where it is something else.
+    """Byte offsets, rising, that divide a plain capture in at most so many spans of about the same size; none where it is something else.
 
     Raises
     ------
     OSError
         the file cannot be read.
     CaptureError, WireError
-        it begins like a pcap that netlens refuses.
+        it begins like a capture that netlens refuses.
     """
     found: list[int] = []
     with open(path, "rb", buffering=0) as file:
         status = os.fstat(file.fileno())
-        head = file.read(HEAD) if stat.S_ISREG(status.st_mode) else b""
-        if len(head) < HEAD or head[:4] not in PCAP_MAGICS:
+        head = file.read(LEAST_HEAD) if stat.S_ISREG(status.st_mode) else b""
+        if len(head) < LEAST_HEAD or head[:4] not in (*PCAP_MAGICS, SECTION):
             return []
-        walk = Pcap(Input(path), head)
+        walk = open_container(Input(path), np.frombuffer(head, np.uint8))
         for k in range(1, parts):
-            at = max(status.st_size * k // parts, HEAD)
+            at = max(status.st_size * k // parts & ~3, HEAD)
             file.seek(at)
             window = np.frombuffer(file.read(WINDOW), np.uint8)
-            place = int(first_record(window, walk.big, 1_000_000_000 // walk.unit_ns, walk.max_record))
+            if isinstance(walk, Pcap):
+                place = int(first_record(window, walk.big, 1_000_000_000 // walk.unit_ns, walk.max_record))
+            else:
+                place = int(first_block(window, head[8:12] == BIG_SECTION, MAX_RECORD))
             if place >= 0 and at + place > (found[-1] if found else HEAD):
                 found.append(at + place)
     return found

@@ -16,6 +16,7 @@ from netlens.errors import CaptureError
 from netlens.parsers import pipeline, session_join, spans
 from netlens.parsers.pipeline import LIGHT, Part
 from netlens.wire import columns as c
+from netlens.wire import writing
 from netlens.wire.containers import Reader
 from netlens.wire.spans import LEAST, borders
 from tests.parsers import build
@@ -60,6 +61,22 @@ def taken_over(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
 
     monkeypatch.setattr(spans, "_take_over", listening)
     return told
+
+
+def ordinary() -> list[Packet]:
+    """Connections of which some are open at any time."""
+    talks = []
+    for k in range(40):
+        t = Talk(("10.0.0.2", 30000 + k), ("203.0.113.10", 443), 1000 * k, 77 * k, k * MS, step=US).open()
+        t.up("PA", HELLO)
+        for turn in range(30):
+            t.up("PA", APP)
+            for _ in range(5):
+                t.down("PA", APP)
+            t.up("A")
+            t.wait(50 * MS * (turn % 3))
+        talks.append(t.close().packets)
+    return mixed(*talks)
 
 
 def transfers(rng: random.Random, n: int) -> list[Packet]:
@@ -130,18 +147,7 @@ def test_spans_make_the_whole(seed: int, tmp_path_factory: pytest.TempPathFactor
 def test_spans_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of ordinary connections, whichever are open where the capture is divided, none makes a span be read again."""
     told = taken_over(monkeypatch)
-    talks = []
-    for k in range(40):
-        t = Talk(("10.0.0.2", 30000 + k), ("203.0.113.10", 443), 1000 * k, 77 * k, k * MS, step=US).open()
-        t.up("PA", HELLO)
-        for turn in range(30):
-            t.up("PA", APP)
-            for _ in range(5):
-                t.down("PA", APP)
-            t.up("A")
-            t.wait(50 * MS * (turn % 3))
-        talks.append(t.close().packets)
-    path = build.write(tmp_path / "c.pcap", mixed(*talks), RAW)
+    path = build.write(tmp_path / "c.pcap", ordinary(), RAW)
     whole, offsets = rows(as_one(path)), records(path.read_bytes())
     for cuts in ([offsets[len(offsets) // 2]], [offsets[len(offsets) * k // 4] for k in (1, 2, 3)], [offsets[1]], [offsets[-1]]):
         part = spans.read(str(path), cuts)
@@ -246,6 +252,28 @@ def test_records_are_found_from_anywhere(tmp_path: Path) -> None:
     assert borders(str(other), 4) == borders(str(path), 4)
     (tmp_path / "text").write_text("no capture at all, but longer than a head")
     assert borders(str(tmp_path / "text"), 4) == []
+
+
+@pytest.mark.parametrize("more", ["", "interface", "section"])
+def test_spans_of_a_pcapng(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: str) -> None:
+    """Interfaces are described at its beginning; where one is in the midst of it, too, it is read as one."""
+    told = taken_over(monkeypatch)
+    packets = ordinary()
+    blocks = [writing.packet(k % 2, p.data, build.T0 + p.at, len(p.data)) for k, p in enumerate(packets)]
+    head = writing.SECTION + 2 * writing.interface(101)
+    if more:
+        blocks.insert(len(blocks) // 2 - 40, head if more == "section" else writing.interface(101))
+    path = tmp_path / "c.pcapng"
+    path.write_bytes(head + b"".join(blocks))
+    ends = list(itertools.accumulate(map(len, blocks), initial=len(head)))
+    whole = rows(as_one(path))
+    assert borders(str(path), 2)[0] in ends
+    assert set(borders(str(path), 5)) < set(ends)
+    for cuts in ([ends[len(ends) // 2]], [ends[len(ends) // 4], ends[len(ends) // 2]], [ends[len(ends) // 2] + 4], [ends[4], ends[-4]]):
+        part = spans.read(str(path), cuts)
+        assert part is None or rows(part) == whole, cuts
+        assert (part is None) <= bool(more)
+    assert any(told) or more
 
 
 def test_large_captures_are_divided_among_the_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
