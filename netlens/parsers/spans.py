@@ -45,9 +45,7 @@ if TYPE_CHECKING:
 LEAST_BYTES = LARGE // 2  #: of a span: it is read in 10 ms, and what is put together takes a few
 MOST_ROWS = 1 << 18  #: rows that a span keeps: 50 MB
 MOST_SESSIONS = 1 << 16  #: sessions of which it keeps any
-BYTES_A_SESSION = (
-    1024  #: of a capture of very short ones; a span has room at once for as many sessions as may be in it, which takes memory when used
-)
+BYTES_A_SESSION = 1024  #: of very short ones: a span has room at once for all that it may hold, which takes no memory until it is used
 PACE = Pace(4 * c.BATCH, 4 * CHUNK, 0)
 
 
@@ -152,12 +150,14 @@ def _take_over(part: Part, later: _Later) -> bool:
     mine, its = part.hellos.collected[0], later.hellos.collected[1]
     if part.hellos.is_crowded or later.hellos.is_crowded or mine + its > SLOTS or part.decoder.fragments.open:
         return False
-    if not part.decoder.times.append(later.decoder.times, later.bounds_ns[0]):
+    times, earliest = later.decoder.times, later.bounds_ns[0]
+    if not part.decoder.times.may_append(times, earliest):
         return False
     rows = later.kept.all_rows
     place = part.fold.join(later.fold, rows, later.most_slight, part.frames)
     if place is None:
         return False
+    part.decoder.times.append(times, earliest)
     _look_for_hellos(part, later.reader.paths[0], rows)
     part.hellos.merge(later.hellos, place, part.frames)
     part.counts[:] = quality.total([(part.frames, part.counts), (later.frames, later.counts)])
@@ -248,4 +248,5 @@ def read(path: str, cuts: Sequence[int], progress: Callable[[int, int], None] | 
         _stop(later)
     if progress is not None:
         progress(part.bytes, part.frames)
+    part.rest()
     return part

@@ -93,16 +93,13 @@ class Times:
         _end_span(track, spans)
         return spans[: int(track[_COUNT])]
 
-    def append(self, later: "Times", earliest: int) -> bool:
-        """Go on as if the frames that ``later`` was fed had been fed here; False, and nothing done, where only feeding them tells what comes of it.
+    def may_append(self, later: "Times", earliest: int) -> bool:
+        """Whether :meth:`append` makes what feeding the frames of ``later`` here would have made; ``earliest``: of their times."""
+        return not len(self.set_back()) and not len(later.set_back()) and earliest >= self._track[_HIGH] - SET_BACK_NS
 
-        earliest : of their times.
-        """
-        mine, its = self._track, later._track
-        if len(self.set_back()) or len(later.set_back()) or earliest < mine[_HIGH] - SET_BACK_NS:
-            return False
-        if its[_HIGH] >= mine[_HIGH]:
-            mine[:] = its
+    def append(self, later: "Times", earliest: int) -> None:
+        """Go on as if the frames that ``later`` was fed had been fed here."""
+        if later._track[_HIGH] >= self._track[_HIGH]:
+            self._track[:] = later._track
         else:
-            mine[_LOW] = min(mine[_LOW], earliest)
-        return True
+            self._track[_LOW] = min(self._track[_LOW], earliest)
