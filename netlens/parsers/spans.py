@@ -46,7 +46,7 @@ LEAST_BYTES = LARGE // 2  #: of a span: it is read in 10 ms, and what is put tog
 MOST_ROWS = 1 << 18  #: rows that a span keeps: 50 MB
 MOST_SESSIONS = 1 << 16  #: sessions of which it keeps any
 BYTES_A_SESSION = 1024  #: of very short ones: a span has room at once for all that it may hold, which takes no memory until it is used
-PACE = Pace(4 * c.BATCH, 4 * CHUNK, 0)
+PACE = Pace(2 * c.BATCH, 2 * CHUNK, 0)
 
 
 class _GivesUp(Exception):
