@@ -56,14 +56,14 @@ class _GivesUp(Exception):
 class _Later(Part):
     """A span that does not begin at the start of the capture.
 
-    done : bytes that were read.  read : whether all of it was.
+    done : bytes that were read, the only item.  read : whether all of it was.
     """
 
     def __init__(self, path: str, span: Span):
         super().__init__(LIGHT)
         self.span = span
-        self.done = 0
-        self.reader = _reader(path, span, 0, self._progress)
+        done = self.done = [0]  # whoever reads knows no more of the span, so that it is gone when it is not needed any more
+        self.reader = _reader(path, span, 0, lambda size, _: done.__setitem__(0, size))
         self.kept = Kept.room(MOST_ROWS, MOST_SESSIONS)
         self.most_slight = 0
         self.offset = 0
@@ -79,9 +79,6 @@ class _Later(Part):
         except Exception:  # noqa: BLE001 -- whatever it is, whoever reads the span behind the part before it meets it, and says so
             return
         self.read = True
-
-    def _progress(self, done: int, _frames: int) -> None:
-        self.done = done
 
     def parse(self, buf: Array, packets: Array) -> None:
         before = self.fold.n
@@ -135,6 +132,12 @@ def _note(part: Part, inputs: list[Input]) -> None:
         part.inputs[0].append(inputs[0])
     else:
         part.inputs = inputs
+
+
+def _taken_over(part: Part, later: _Later) -> Reader | None:
+    """Who read a span, when it has been put behind what ``part`` has; None where it must be read again."""
+    later.thread.join()
+    return later.reader if later.read and _take_over(part, later) else None
 
 
 def _take_over(part: Part, later: _Later) -> bool:
@@ -225,21 +228,20 @@ def read(path: str, cuts: Sequence[int], progress: Callable[[int, int], None] | 
 
     def told(done: int, frames: int) -> None:
         if progress is not None:
-            progress(done + sum(each.done for each in later), frames + sum(each.reader.frame for each in later))
+            progress(done + sum(each.done[0] for each in later), frames + sum(each.reader.frame for each in later))
 
     try:
         for each in later:
             each.thread.start()
+        del each
         before = _go_on(part, path, Span(0, cuts[0]), told)
         while later and not part.inputs[0].damage:
             if before.reached != later[0].span.begin:  # no record begins there
                 _stop(later)
                 _behind(before, _go_on(part, path, Span(before.reached, None), told))
                 break
-            each = later.pop(0)
-            each.thread.join()
-            taken = each.read and _take_over(part, each)
-            reader = each.reader if taken else _go_on(part, path, each.span, told)
+            span = later[0].span
+            reader = _taken_over(part, later.pop(0)) or _go_on(part, path, span, told)
             _behind(before, reader)
             before = reader
     except NotKnown:
