@@ -11,7 +11,7 @@ import numpy as np
 from netlens.columns import Array
 from netlens.parsers import session_history as history
 from netlens.parsers.session_holes import HOLES_A_SEGMENT, add_hole, add_lowest_hole, fill
-from netlens.parsers.session_lookup import CONTROL, begin, find, key_hash, wait
+from netlens.parsers.session_lookup import CONTROL, begin, find, key_hash, opens_anew, wait
 from netlens.parsers.session_runs import RUN, SECOND, add_run
 
 # isort: off
@@ -144,13 +144,6 @@ def _short_way(s, row, session, direction):
     row[c.HINT] = (hint & ~np.int64(h.PROTOCOL_MASK)) | (fsm & h.PROTOCOL_MASK)
     row[c.ORDINAL] = frames + s[peer_at + FRAMES]
     return True
-
-
-@inlined
-def _is_reused(s, row, direction):
-    """Does a SYN or SYN+ACK open a new session of the same 5-tuple?"""
-    side = s[SIDE + direction * SIDE_WIDTH : SIDE + (direction + 1) * SIDE_WIDTH]
-    return side[BASE_KIND] != NO_BASE and (row[c.SEQ] != side[BASE] or s[FSM] >> SEEN_SHIFT & (SAW_FIN | SAW_RST) != 0)
 
 
 @inlined
@@ -489,7 +482,7 @@ def fold(packets, start, arrays, seed):
         slot, session, direction = find(sessions, table, row, keys[i])
         if session >= 0 and flags & CONTROL == c.ACK_FLAG and _short_way(sessions[session], row, session, direction):
             continue
-        if session >= 0 and flags & c.SYN and _is_reused(sessions[session], row, direction):
+        if session >= 0 and flags & c.SYN and opens_anew(sessions[session], direction, row[c.SEQ]):
             session = np.int64(-1)
         if session < 0:
             if counts[SLIGHT_SESSIONS] >= MAX_SLIGHT and arrays.waiting.shape[0] > 0:

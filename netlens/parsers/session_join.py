@@ -22,20 +22,19 @@ from typing import NamedTuple
 import numpy as np
 
 from netlens.columns import Array
-from netlens.parsers.session_lookup import are_halves, client_hash, find, find_client, key_hash, newest_of_client
+from netlens.parsers.session_lookup import are_halves, client_hash, find_again, find_client, newest_of_client, opens_anew
 
 # isort: off
 from netlens.parsers.session_state import (
-    A_HI, A_LO, Arrays, B_HI, B_LO, BASE, BASE_KIND, FIRST_FRAME, FRAMES, FSM, HOLES, LAST_FRAME, MATE, MIDSTREAM, NO_BASE, PORTS, SAW_FIN, SAW_RST,
-    SEEN_SHIFT, SESSIONS, SIDE, SIDE_WIDTH, S_WIDTH,
+    Arrays, BASE, FIRST_FRAME, FRAMES, FSM, HOLES, LAST_FRAME, MATE, MIDSTREAM, SESSIONS, SIDE, SIDE_WIDTH, S_WIDTH,
 )  # fmt: skip
 
 # isort: on
 from netlens.wire import columns as c
 from netlens.wire.compiled import lean
 
-#: What a session of the span is: one of its own; the first of its 5-tuple behind one of the part before; that one going on; the next behind one going on.
-OWN, FIRST, GOES_ON, NEXT_ONE = range(4)
+#: What a session of the span is: one of its own; one of the part before that goes on; the next behind one going on.
+OWN, GOES_ON, NEXT_ONE = range(3)
 IS_GOING_ON, IS_FOLLOWED = np.int8(1), np.int8(2)  #: bits of what the span has of a session of the part before
 CLIENTS = 1 << 20  #: places for client end points that are noted; two in one cost a look at the sessions of the other
 
@@ -48,21 +47,14 @@ class Kinds(NamedTuple):
 
 
 @lean
-def _begins(session, direction, number):
-    """Would a SYN of this sequence number, sent by that side, begin a new session behind ``session``?"""
-    at = SIDE + direction * SIDE_WIDTH
-    if session[at + BASE_KIND] == NO_BASE:
-        return False
-    return number != session[at + BASE] or session[FSM] >> SEEN_SHIFT & (SAW_FIN | SAW_RST) != 0
-
-
-@lean
 def _relate(arrays, theirs, n, seed, row, state, kinds):
-    """Fill ``kinds``; False if a session of the span would not have begun. ``state``: int8, zeros by session here, gets IN_SPAN.  row : int64[WIDTH], room."""
+    """Fill ``kinds``; False if a session of the span would not have begun.
+
+    state : int8 by session here, zeros; gets IS_GOING_ON and IS_FOLLOWED.  row : int64[WIDTH], room to work in.
+    """
     for k in range(n):
         s = theirs[k]
-        row[c.SRC_HI], row[c.SRC_LO], row[c.DST_HI], row[c.DST_LO], row[c.PORTS] = s[A_HI], s[A_LO], s[B_HI], s[B_LO], s[PORTS]
-        _, p, direction = find(arrays.sessions, arrays.table, row, key_hash(row, seed))
+        _, _, p, direction = find_again(arrays.sessions, arrays.table, s, row, seed)
         kinds.kind[k] = OWN
         kinds.before[k] = -1
         if p < 0 or state[p] & IS_FOLLOWED:
@@ -75,9 +67,8 @@ def _relate(arrays, theirs, n, seed, row, state, kinds):
             kinds.kind[k] = GOES_ON
             state[p] = IS_GOING_ON
         else:
-            if not _begins(arrays.sessions[p], direction, s[SIDE + BASE]):
+            if not opens_anew(arrays.sessions[p], direction, s[SIDE + BASE]):
                 return False
-            kinds.kind[k] = FIRST
             state[p] = IS_FOLLOWED
     return True
 
@@ -87,7 +78,7 @@ def follow(sessions, theirs, n, kinds):
     """Do the sessions that follow one going on begin by what the state here says, now that that one's rows have been folded?"""
     for k in range(n):
         at = kinds.before[k]
-        if kinds.kind[k] == NEXT_ONE and not _begins(sessions[at >> 1], at & 1, theirs[k, SIDE + BASE]):
+        if kinds.kind[k] == NEXT_ONE and not opens_anew(sessions[at >> 1], at & 1, theirs[k, SIDE + BASE]):
             return False
     return True
 

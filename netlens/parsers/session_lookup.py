@@ -7,9 +7,9 @@ import numpy as np
 
 # isort: off
 from netlens.parsers.session_state import (
-    ADVANCED, BASE, CLOSED_TS, EVER_WAITED, FIN_END, FIN_TS, FIRST_FRAME, FIRST_GIVEN_UP, FIRST_PAYLOAD, FIRST_TS, FLIPPED, FRAMES, FSM, GIVEN_UP,
-    HANDSHAKE, HOLES, IFACE, A_HI, A_LO, B_HI, B_LO, PORTS, LAST_PAYLOAD, LAST_TS, MATE, MIDSTREAM, NEXT, ORIGINATOR_SHIFT, RST_TS, SESSIONS, SIDE, SIDE_WIDTH,
-    SLIGHT, SLIGHT_SESSIONS, SYNACK_RTT, SYNACK_TS, SYN_TS, S_WIDTH, UNSET,
+    ADVANCED, BASE, BASE_KIND, CLOSED_TS, EVER_WAITED, FIN_END, FIN_TS, FIRST_FRAME, FIRST_GIVEN_UP, FIRST_PAYLOAD, FIRST_TS, FLIPPED, FRAMES, FSM, GIVEN_UP,
+    HANDSHAKE, HOLES, IFACE, A_HI, A_LO, B_HI, B_LO, PORTS, LAST_PAYLOAD, LAST_TS, MATE, MIDSTREAM, NEXT, NO_BASE, ORIGINATOR_SHIFT, RST_TS, SAW_FIN,
+    SAW_RST, SEEN_SHIFT, SESSIONS, SIDE, SIDE_WIDTH, SLIGHT, SLIGHT_SESSIONS, SYNACK_RTT, SYNACK_TS, SYN_TS, S_WIDTH, UNSET,
 )  # fmt: skip
 
 # isort: on
@@ -215,6 +215,22 @@ def find(sessions, table, row, key):
     return slot, np.int64(-1), np.int64(0)
 
 
+@inlined
+def opens_anew(s, direction, number):
+    """Does a SYN or SYN+ACK of this sequence number, sent by that side, open a new session of the 5-tuple of ``s``?"""
+    at = SIDE + direction * SIDE_WIDTH
+    return s[at + BASE_KIND] != NO_BASE and (number != s[at + BASE] or s[FSM] >> SEEN_SHIFT & (SAW_FIN | SAW_RST) != 0)
+
+
+@inlined
+def find_again(sessions, table, s, row, seed):
+    """(key, slot, session, direction) of the 5-tuple of session ``s``, as :func:`find` of its first frame.  row : int64[WIDTH], room to work in."""
+    row[c.SRC_HI], row[c.SRC_LO], row[c.DST_HI], row[c.DST_LO], row[c.PORTS] = s[A_HI], s[A_LO], s[B_HI], s[B_LO], s[PORTS]
+    key = key_hash(row, seed)
+    slot, session, direction = find(sessions, table, row, key)
+    return key, slot, session, direction
+
+
 @lean
 def wait(row, key, waiting, counts):
     """Let the first frame of a 5-tuple wait in a flood. Returns the place of the frame that must be folded before it, or -1: it waits, or goes on waiting."""
@@ -263,8 +279,6 @@ def rehash(arrays, first, last, seed, row):
         s = sessions[k]
         if s[FSM] & SLIGHT:
             arrays.counts[SLIGHT_SESSIONS] += 1
-        row[c.SRC_HI], row[c.SRC_LO], row[c.DST_HI], row[c.DST_LO], row[c.PORTS] = s[A_HI], s[A_LO], s[B_HI], s[B_LO], s[PORTS]
-        key = key_hash(row, seed)
-        slot, _, _ = find(sessions, arrays.table, row, key)
+        key, slot, _, _ = find_again(sessions, arrays.table, s, row, seed)
         enter(arrays.table, slot, key, k)
         newest_of_client(sessions, k, arrays.ends, seed)

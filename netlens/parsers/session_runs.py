@@ -2,9 +2,8 @@
 
 Who reads a span of a capture does not know the sessions that go on from before it (:mod:`netlens.parsers.session_join`). Most of their segments say what can
 be said of any state that stands where they begin: so many frames and bytes, in order, that acknowledge nothing unseen. Those become runs. All others are
-kept one by one: the first few of a session, the first with payload and the first
-without of each direction, those with another flag than ACK, out of order, with a window of zero, the first that may show a protocol, and
-where a ClientHello may begin or go on. So what is kept of a long transfer is a handful of rows.
+kept one by one: the first few of a session, the first with payload and the first without of each direction, those with another flag than ACK, out of order
+or with a window of zero, the first that may show a protocol, and where a ClientHello may begin or go on. So a long transfer keeps a handful of rows.
 
 :func:`add_run` adds a run to a session whose state allows it, exactly as the fold would have added its segments, and says so where it does not.
 """
@@ -48,7 +47,7 @@ SHOWS_PROTOCOL, SHOWS_HELLO = 1, 2
 _ACKS, _SEGMENTS, _BYTES, _SEQ, _ACK, _GAINED, _BEFORE, _LAST_DATA, _SHOWS, _OFFSET, _NUMBER, _QUIET, _SEEN, _ANSWERED = range(14)
 _DIRECTION_WIDTH = 14
 _FRAME, _TS, _KNOWN, _FRAMES, _SESSION = range(2 * _DIRECTION_WIDTH, 2 * _DIRECTION_WIDTH + 5)
-_WIDTH = 2 * _DIRECTION_WIDTH + 6
+_WIDTH = 2 * _DIRECTION_WIDTH + 5
 
 
 class Kept(NamedTuple):
@@ -63,9 +62,8 @@ class Kept(NamedTuple):
     used: Array
     place: Array
 
-    @property
-    def all_rows(self) -> Array:
-        """int64[n, WIDTH]: what was kept, with the runs in the making."""
+    def finished(self) -> Array:
+        """int64[n, WIDTH]: all that was kept, when no more comes: runs in the making end."""
         _end_all(self)
         self.used[1] = 0
         return self.rows[: int(self.used[0])]

@@ -46,7 +46,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from netlens.columns import Array
-from netlens.parsers import session_join, spill
+from netlens.parsers import spill
 from netlens.parsers.lifecycle import LEAST_ROWS, Kept, grown
 from netlens.parsers.session_fold import LOOK_AHEAD, fold
 from netlens.parsers.session_holes import HOLES_A_SEGMENT, missing_bytes
@@ -233,6 +233,8 @@ class SessionFold:
         NotKnown
             the same, and this part is of no use any more.
         """
+        from netlens.parsers import session_join  # only large captures are read in spans
+
         self._enter_all()
         spilt = self._spill is not None and self.n + later.n >= spill.SPILL_AT
         waited = self.arrays.counts[EVER_WAITED] + later.arrays.counts[EVER_WAITED]
@@ -265,6 +267,8 @@ class SessionFold:
         return place
 
     def _append(self, later: "SessionFold", place: Array, frame_offset: int) -> None:
+        from netlens.parsers.session_join import append
+
         n = self.n + int((place >= 0).sum())
         while len(self.sessions) < n:
             self._more_sessions()
@@ -275,7 +279,7 @@ class SessionFold:
             self.arrays = self.arrays._replace(holes=Holes(holes, counts))
         holes[used : used + more] = theirs.rows[:more]
         holes[used : used + more, HOLE_NEXT] += np.where(theirs.rows[:more, HOLE_NEXT] >= 0, used, 0)
-        session_join.append(self.sessions, later.sessions, later.n, place, used, frame_offset)
+        append(self.sessions, later.sessions, later.n, place, used, frame_offset)
         self._entered = self.n if self._entered is None else self._entered
         counts[HOLES_USED] += more
         counts[SESSIONS] = n

@@ -156,7 +156,7 @@ def _take_over(part: Part, later: _Later) -> bool:
     times, earliest = later.decoder.times, later.bounds_ns[0]
     if not part.decoder.times.may_append(times, earliest):
         return False
-    rows = later.kept.all_rows
+    rows = later.kept.finished()
     place = part.fold.join(later.fold, rows, later.most_slight, part.frames)
     if place is None:
         return False

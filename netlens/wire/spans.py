@@ -20,10 +20,8 @@ from netlens.wire.framing import HEAD, MAX_RECORD, PCAP_MAGICS, Input, Pcap, ope
 from netlens.wire.loads import be32, le32
 
 LEAST_HEAD = 28  #: bytes of the beginning, of either kind
-SECTION, BIG_SECTION = (
-    b"\n\r\r\n",
-    b"\x1a\x2b\x3c\x4d",
-)  #: how a pcapng begins, and its third word where the most significant byte comes first
+SECTION = b"\n\r\r\n"  #: how a pcapng begins
+BIG_SECTION = b"\x1a\x2b\x3c\x4d"  #: its third word where the most significant byte comes first
 WINDOW = 1 << 20  #: bytes in which a record is looked for; records of merged segments have 64 KB
 ENOUGH = 64  #: records in a row that leave no doubt
 LEAST = 4  #: the same where a window ends before that: four headers by chance are one in 2 ** 100

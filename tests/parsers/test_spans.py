@@ -161,7 +161,7 @@ def test_spans_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_a_long_transfer_is_kept_in_a_few_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept: list[Any] = []
     join = spans._take_over
-    monkeypatch.setattr(spans, "_take_over", lambda part, later: (kept.append(later.kept.all_rows), join(part, later))[1])
+    monkeypatch.setattr(spans, "_take_over", lambda part, later: (kept.append(later.kept.finished()), join(part, later))[1])
     t = Talk(("10.0.0.2", 30000), ("203.0.113.10", 443), step=US).open()
     t.up("PA", HELLO)
     for _ in range(3000):
