@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from netlens import lenses
 from netlens.api import Capture, read_side_by_side
 from netlens.arrays import give_back, no_cycles
 from netlens.chains import overlap, target
-from netlens.chains.clock import FOR_CLOCKS, Clock, ahead
+from netlens.chains.clock import FOR_CLOCKS, Clock, ahead, beside
 from netlens.chains.divided import Division, document, table
 from netlens.chains.inputs import Inputs, read_beside, read_logs, read_sockets
 from netlens.chains.linking import CODES, link
@@ -37,11 +37,13 @@ from netlens.threads import in_parallel
 if TYPE_CHECKING:
     import pandas as pd
 
+    from netlens.aside import Aside
     from netlens.chains.side import Side
     from netlens.lenses.refused.fixes import Prediction
     from netlens.lenses.refused.limit import Limit
     from netlens.lenses.refused.verdict import Verdict
     from netlens.lenses.refused.weighing import Weighed
+    from netlens.parsers.errorlog import ErrorLog
     from netlens.schema import Table
 
 EXPLAINS = 0.9  #: AUC from which a limit explains which requests were refused; true ones have 0.97 and more
@@ -234,15 +236,24 @@ def rebuilt(captures: Mapping[str | None, Capture], given: Inputs, clock: Clock 
     read_side_by_side(captures.values())
     trails = [trail for capture in captures.values() if (trail := capture.part.trail) is not None]
     in_parallel(*(trail.segments for trail in trails))  # put in order before there are two processes
-    told = (lambda: clock) if clock else ahead(captures["vm"], captures["host"]) if {"vm", "host"} <= captures.keys() else None
-    logs = read_logs(given)
+
+    def logs(_: object = None) -> dict[str, ErrorLog]:
+        return read_logs(given)
+
+    told: Callable[[], Clock] | None = (lambda: clock) if clock else None
+    other: Aside | None = None
+    if clock is None and {"vm", "host"} <= captures.keys():
+        vm, host = captures["vm"], captures["host"]
+        other = beside(vm, host, logs)
+        told = ahead(vm, host, other)
     samples = read_sockets(given.sockets) if given.sockets is not None else ()
     keys = bool(given.keylogs or given.requests)
     linked = link(captures, given.apis, samples, manifest=given.apis_from == "the manifest", keys=keys, clock=told)
     for trail in trails:
         trail.forget(*FOR_CLOCKS)
-    beside = read_beside(given, linked.upstream.capture, [*(side.of_log() for side in linked.sides.values()), *linked.clocks], logs)
-    traffic = rebuild(linked, beside)
+    read = other.results().get(logs) if other else None
+    names = [*(side.of_log() for side in linked.sides.values()), *linked.clocks]
+    traffic = rebuild(linked, read_beside(given, linked.upstream.capture, names, logs() if read is None else read))
     give_back()  # two processes have all of it from here on
     return labelled(traffic.knowing(aside=lenses.ahead(traffic)) if len(traffic.rows) >= MANY else traffic)
 

@@ -15,7 +15,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 from netlens import threads
 
@@ -30,16 +30,19 @@ class Aside:
 
     def __init__(self, functions: Sequence[Callable[[Any], Any]], argument: Any, run: Callable[..., Any] | None = None) -> None:
         self.functions = tuple(functions)
-        self._results: dict[Callable[[Any], Any], Any] | None = None
-        self._child = self._file = -1
+        self._results: dict[Callable[[Any], Any], Any] = {}
+        self._child = -1
+        self._done: IO[bytes] | None = None  # a byte for each function that has ended
+        self._files: list[IO[bytes]] = []  # what they returned: files in memory, as a pipe would hold up whoever writes until it is read
         if not functions or sys.platform != "linux" or threads.free_cores() < 2 or threading.active_count() > 1:
-            self._results = {}
             return
         try:
-            self._file, write = os.pipe()
+            self._files = [open(os.memfd_create("netlens"), "w+b") for _ in functions]
+            read, write = os.pipe()
         except OSError:  # no more files
-            self._results = {}
+            self.stop()
             return
+        self._done = open(read, "rb", buffering=0)
         with warnings.catch_warnings():
             # Python counts threads of the system, such as those of pyarrow, which knows of forks (its pool is made anew in the child)
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -50,37 +53,40 @@ class Aside:
                 self.stop()
                 return
         if self._child == 0:
-            os.close(self._file)
-            _work(self.functions, run or (lambda function: function(argument)), write)
+            self._done.close()
+            _work(self.functions, run or (lambda function: function(argument)), self._files, write)
         os.close(write)
         threads.children += 1
 
-    def results(self) -> dict[Callable[[Any], Any], Any]:
-        """By function; empty where they must be worked out here. Waits for them."""
-        if self._results is None:
-            self._results = {}
-            try:
-                told: list[Any] = []
-                with open(self._file, "rb") as file, contextlib.suppress(EOFError, pickle.UnpicklingError):  # it died, or failed
-                    self._file = -1
-                    told = pickle.load(file)
-                if self._ended() == 0:
-                    self._results = dict(zip(self.functions, told, strict=True))
-            except BaseException:
-                self.stop()
-                raise
+    def results(self, *wanted: Callable[[Any], Any]) -> dict[Callable[[Any], Any], Any]:
+        """By function; those must be worked out here that are not in it. Waits for those that are ``wanted``, or for all."""
+        try:
+            while self._done is not None and not self._results.keys() >= set(wanted or self.functions):
+                if not self._done.read(1):  # it died, or failed
+                    self.stop()
+                    break
+                with self._files.pop(0) as file:
+                    file.seek(0)
+                    self._results[self.functions[len(self._results)]] = pickle.load(file)
+                if not self._files:
+                    self.stop()
+        except BaseException:
+            self.stop()
+            raise
         return self._results
 
     def stop(self) -> None:
         """Nobody will ask any more."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
+        for file in (*self._files, *((self._done,) if self._done else ())):
+            file.close()
+        self._files, self._done = [], None
         if self._child > 0:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._child, signal.SIGKILL)
-            self._ended()
-        self._results = self._results or {}
+            child, self._child = self._child, -1
+            threads.children -= 1
+            with contextlib.suppress(ChildProcessError):  # somebody else has waited for it, or children are not waited for
+                os.waitpid(child, 0)
 
     def __enter__(self) -> Aside:
         return self
@@ -90,14 +96,6 @@ class Aside:
 
     def __del__(self) -> None:
         self.stop()
-
-    def _ended(self) -> int:
-        child, self._child = self._child, -1
-        threads.children -= 1
-        try:
-            return os.waitpid(child, 0)[1]
-        except ChildProcessError:  # somebody else has waited for it, or children are not waited for
-            return 1
 
 
 def each(tasks: Sequence[Callable[[], T]]) -> list[T]:
@@ -124,13 +122,14 @@ def each(tasks: Sequence[Callable[[], T]]) -> list[T]:
     return [done[k] if k in done else task() for k, task in enumerate(tasks)]
 
 
-def _work(functions: Sequence[Callable[[Any], Any]], run: Callable[..., Any], write: int) -> None:
+def _work(functions: Sequence[Callable[[Any], Any]], run: Callable[..., Any], files: Sequence[IO[bytes]], done: int) -> None:
     """In the child: never returns."""
     status = 1
     try:
-        told = [run(function) for function in functions]
-        with open(write, "wb") as file:
-            pickle.dump(told, file, pickle.HIGHEST_PROTOCOL)
+        for function, file in zip(functions, files, strict=True):
+            pickle.dump(run(function), file, pickle.HIGHEST_PROTOCOL)
+            file.flush()
+            os.write(done, b"\0")
         status = 0
     finally:
         os._exit(status)  # nothing of the parent's is to be tidied up here

@@ -130,13 +130,15 @@ def _read(folder: Path, clients: int) -> None:
 
 
 def _analyze(folder: Path, _clients: int) -> None:
-    """Two sides."""
+    """Two sides, and what the program wrote down."""
     from netlens import analyze
 
+    log = folder / "errors.log"
+    log.write_text("".join(f"1970-01-01T00:00:{1 + k // 2:02}.{500 * (k % 2) + 25:03}Z ERROR status=429\n" for k in range(24) if k % 3))
     vm, host = folder / "vm.pcap", folder / "host.pcap"
     for path in (vm, host):
         path.write_bytes(refused_requests(path is host))
-    analyze(vm=vm, host=host, apis="2.2.2.2").to_dict()
+    analyze(vm=vm, host=host, apis="2.2.2.2", vm_errors=str(log)).to_dict()
 
 
 def _read_others(folder: Path, _clients: int) -> None:

@@ -155,10 +155,15 @@ def estimate(vm: Capture, host: Capture) -> Clock:
 MANY = 100_000  #: frames of both captures from which on another process is worth its 20 ms
 
 
-def ahead(vm: Capture, host: Capture) -> Callable[[], Clock]:
-    """Begin to estimate the VM's clock, in another process where the captures are large; what is returned waits for it. Errors: see :func:`estimate`."""
-    other = Aside((_of_both,) if vm.part.frames + host.part.frames >= MANY else (), (vm, host))
-    return lambda: other.results().get(_of_both) or estimate(vm, host)
+def beside(vm: Capture, host: Capture, *more: Callable[[Any], Any]) -> Aside:
+    """Another process for :func:`ahead` where the captures are large, and for ``more`` behind that, functions that are handed the captures."""
+    return Aside((_of_both, *more) if vm.part.frames + host.part.frames >= MANY else (), (vm, host))
+
+
+def ahead(vm: Capture, host: Capture, other: Aside | None = None) -> Callable[[], Clock]:
+    """Begin to estimate the VM's clock, in ``other``; what is returned waits for it. Errors: see :func:`estimate`."""
+    process = other or beside(vm, host)
+    return lambda: process.results(_of_both).get(_of_both) or estimate(vm, host)
 
 
 def _of_both(captures: tuple[Capture, Capture]) -> Clock:

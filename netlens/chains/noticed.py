@@ -128,4 +128,4 @@ def _writes(up: Side, trail: Trail, k: int, end: int) -> _Writes:
 def _by_reset(side: Side) -> Bools:
     """Per connection, whether its program ended it with a reset and no FIN before it."""
     fins, resets = side.sessions.ints("orig_fin_ns", NEVER), side.sessions.ints("rst_ns", NEVER)
-    return np.array([min(resets[ids]) < min(fins[ids]) if len(ids) else False for ids in side.session_ids], np.bool_)
+    return side.least(resets) < side.least(fins)

@@ -125,24 +125,21 @@ def _broken_off(up: Side) -> Bools:
     it was under way or within :data:`SOON_NS`, the server not having closed, or was closed before the answer began, or while more of it than a farewell was
     still to come."""
     x, s = up.exchanges, up.sessions
-    resets, fins, later, ended = (
-        column.tolist()
-        for column in (s.ints("rst_ns", -1), s.ints("orig_fin_ns", NEVER), s["resp_bytes_after_fin"], s.ints("resp_fin_ns", NEVER))
-    )
     begun, over, answered = x["start_ns"].astype(np.int64), x.ints("end_ns", -1), x.ints("response_ns", NEVER)
+    order = np.lexsort((-np.arange(x.rows), begun, up.owner))
+    last = order[np.diff(up.owner[order], append=-1) != 0]
+    rows, begun, over, answered = up.owner[last], begun[last], over[last], answered[last]
+    reset, closed = up.most(s.ints("rst_ns", -1))[rows], up.least(s.ints("orig_fin_ns", NEVER))[rows]
+    more = up.most(s["resp_bytes_after_fin"].astype(np.int64))[rows] > FAREWELL_BYTES
+    by_reset = (begun <= reset) & (reset <= np.maximum(over, begun) + SOON_NS) & (reset < up.least(s.ints("resp_fin_ns", NEVER))[rows])
+    # a client that has closed behind the answer resets what the server says farewell with; others reset behind the last chunk
+    by_reset &= ~((answered <= over) & (over <= closed) & (closed <= reset) & ~more)
+    for k in np.flatnonzero(by_reset).tolist():
+        by_reset[k] = not _whole(up, up.session_ids[rows[k]], int(reset[k]))
+    # a program that says that it has no more to send before the answer begins may wait for it
+    unanswered = (answered == NEVER) & (closed < NEVER) & ~up.left_by_server[last]
     out = np.zeros(x.rows, np.bool_)
-    for row, places in _by(up.owner).items():
-        ids = up.session_ids[row]
-        last = places[int(begun[places].argmax())]
-        reset = max((resets[k] for k in ids), default=-1)
-        closed = min((fins[k] for k in ids), default=NEVER)
-        more = max((later[k] for k in ids), default=0) > FAREWELL_BYTES
-        by_reset = begun[last] <= reset <= max(over[last], begun[last]) + SOON_NS and reset < min(ended[k] for k in ids)
-        # a client that has closed behind the answer resets what the server says farewell with; others reset behind the last chunk
-        by_reset = by_reset and not (answered[last] <= over[last] <= closed <= reset and not more) and not _whole(up, ids, reset)
-        # a program that says that it has no more to send before the answer begins may wait for it
-        unanswered = answered[last] == NEVER and closed < NEVER and not up.left_by_server[last]
-        out[last] = by_reset or unanswered or (more and closed >= answered[last])
+    out[last] = by_reset | unanswered | (more & (closed >= answered))
     return out
 
 
@@ -200,15 +197,25 @@ def _mates(linked: Linked, vm: Side, start: Ints) -> Ints:
     """Per exchange of the upstream, the row of the VM's exchanges that is the same request; -1 without."""
     assert linked.pairing is not None
     out = np.full(len(start), -1, np.int64)
-    ours, theirs = _by(linked.upstream.owner), _by(vm.owner)
-    vm_of, clock = linked.pairing.vm_of, linked.clock
+    owner, vm_of, clock = linked.upstream.owner, linked.pairing.vm_of, linked.clock
     vm_start = clock.to_host(vm.exchanges["start_ns"].astype(np.int64))
-    for row, mine in ours.items():
-        mate = int(vm_of[row])
-        there = theirs.get(mate, []) if mate >= 0 else []
-        if len(there) == len(mine):
-            out[mine] = there
-        elif there:  # something was not captured: each takes the last one that began before it, each once
+    in_order = np.argsort(vm.owner, kind="stable")
+    count = np.bincount(vm.owner, minlength=vm.connections.rows + 1)  # one more, of none
+    begin = np.cumsum(count) - count
+
+    def requests_of(row: int) -> Ints:
+        """Rows of the VM's exchanges, of the connection that is the upstream's ``row``."""
+        k = int(vm_of[row])
+        return in_order[begin[k] : begin[k] + count[k]] if k >= 0 else in_order[:0]
+
+    mate = vm_of[owner]
+    theirs = count[mate]
+    alike = np.flatnonzero(theirs == np.bincount(owner, minlength=len(vm_of))[owner])
+    out[alike] = in_order[begin[mate[alike]] + _place_of(owner)[alike]]
+    # something was not captured: each takes the last one that began before it, each once
+    for row, mine in _by(np.where((theirs > 0) & (out < 0), owner, -1)).items():
+        if row >= 0:
+            there = requests_of(row)
             at = np.searchsorted(vm_start[there], start[mine] + clock.uncertain_ns, "right") - 1
             taken: set[int] = set()
             for i, j in zip(mine, at.tolist(), strict=True):
@@ -218,7 +225,7 @@ def _mates(linked: Linked, vm: Side, start: Ints) -> Ints:
     every = linked.upstream.capture.table("exchanges")
     for i, asked in linked.asked_of_relay.items():
         row = linked.upstream.connection_of[int(every["session_id"][asked])]
-        there = theirs.get(int(vm_of[row]), [])
+        there = requests_of(row)
         at_ns = clock.to_host(vm.exchanges["request_end_ns"].astype(np.int64)[there])
         before = np.flatnonzero(at_ns <= int(every["request_end_ns"][asked]) + clock.uncertain_ns + TOLERANCE_NS)
         if len(before):
@@ -281,9 +288,10 @@ def _with_streams(
 
 def _place_of(owner: Ints) -> Ints:
     """Per exchange, its place on its connection."""
-    out = np.zeros(len(owner), np.int64)
-    for places in _by(owner).values():
-        out[places] = np.arange(len(places))
+    order = np.argsort(owner, kind="stable")
+    begins = np.flatnonzero(np.diff(owner[order], prepend=-1))
+    out = np.empty(len(owner), np.int64)
+    out[order] = np.arange(len(owner)) - np.repeat(begins, np.diff(begins, append=len(owner)))
     return out
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -75,6 +76,27 @@ class Side:
         """Sessions of each connection."""
         ids: list[list[int]] = self.connections["session_ids"].tolist()
         return ids
+
+    @cached_property
+    def _members(self) -> tuple[Ints, Ints, Bools]:
+        """Sessions of all connections, one connection after the other; where each that has any begins; which have any."""
+        counts = np.array([len(ids) for ids in self.session_ids], np.int64)
+        flat = np.fromiter(itertools.chain.from_iterable(self.session_ids), np.int64, int(counts.sum()))
+        return flat, (np.cumsum(counts) - counts)[counts > 0], counts > 0
+
+    def least(self, of: Ints) -> Ints:
+        """Per connection, the least of what its sessions have; :data:`NEVER` without any."""
+        flat, begins, some = self._members
+        out = np.full(len(some), NEVER, np.int64)
+        out[some] = np.minimum.reduceat(of[flat], begins) if len(begins) else 0
+        return out
+
+    def most(self, of: Ints) -> Ints:
+        """The same, the most; -1 without any."""
+        flat, begins, some = self._members
+        out = np.full(len(some), -1, np.int64)
+        out[some] = np.maximum.reduceat(of[flat], begins) if len(begins) else 0
+        return out
 
     @cached_property
     def connection_of(self) -> dict[int, int]:
@@ -248,8 +270,7 @@ class Side:
     def done_ns(self) -> Ints:
         """Per connection, the program's own farewell in TLS, FIN or RST, in this capture's time; :data:`NEVER` where there is none."""
         fins, resets = self.sessions.ints("orig_fin_ns", NEVER), self.sessions.ints("rst_ns", NEVER)
-        ends = np.minimum(np.minimum(fins, resets), self._farewell_ns)
-        return np.array([min((int(ends[k]) for k in ids), default=NEVER) for ids in self.session_ids], np.int64)
+        return self.least(np.minimum(np.minimum(fins, resets), self._farewell_ns))
 
     @cached_property
     def _farewell_ns(self) -> Ints:
@@ -278,12 +299,9 @@ class Side:
 
     def one_sided(self, rows: Ints) -> int:
         """How many of these connections have payload of one end, and not one frame of the other."""
-        frames = [self.sessions[f"{end}_frames"] for end in ("orig", "resp")]
-        payload = [self.connections[f"{end}_bytes"] for end in ("orig", "resp")]
-        return sum(
-            any(payload[end][row] > 0 and not any(frames[1 - end][k] for k in self.session_ids[row]) for end in (0, 1))
-            for row in rows.tolist()
-        )
+        silent = [self.most(self.sessions[f"{end}_frames"].astype(np.int64))[rows] <= 0 for end in ("resp", "orig")]
+        payload = [self.connections[f"{end}_bytes"][rows] > 0 for end in ("orig", "resp")]
+        return int((payload[0] & silent[0] | payload[1] & silent[1]).sum())
 
     @cached_property
     def for_lookups(self) -> Bools:

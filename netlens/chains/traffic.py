@@ -61,7 +61,7 @@ class Traffic(Linked):
     def once(self, function: Callable[[Traffic], T]) -> T:
         """The result of a function of this traffic, worked out once: several lenses may ask for it, and the report."""
         if function not in self._worked_out:
-            ahead = self.aside.results() if self.aside is not None and function in self.aside.functions else {}
+            ahead = self.aside.results(function) if self.aside is not None and function in self.aside.functions else {}
             self._worked_out[function] = ahead[function] if function in ahead else function(self)
         found: T = self._worked_out[function]
         return found

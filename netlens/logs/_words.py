@@ -225,7 +225,7 @@ _BARE = (re.compile(_NUMBER.format("429")), re.compile(_NUMBER.format("529")))
 
 def retry_after_s(rest: str) -> float | None:
     """How long the program waits before it tries again, or is told to, in seconds."""
-    if (found := _RETRY_AFTER.search(rest)) is None:
+    if "try" not in rest.lower() or (found := _RETRY_AFTER.search(rest)) is None:
         return None
     if found["again"]:
         return float(found["again"]) * _SECONDS.get(found["of"].lower(), 1.0)

@@ -28,7 +28,8 @@ from itertools import product
 import numpy as np
 
 from netlens.chains.situation import COMPANION, HOST, LOOKUPS, RECORDED, REQUESTS, UNKNOWN, VM, Requests, Situation
-from netlens.columns import Bools, Codes, Ints, Rows
+from netlens.columns import NEVER, Bools, Codes, Ints, Rows
+from netlens.lenses.refused import kernels
 
 UNITS = ("requests", "connections")
 #: pieces of an answer come several a second; through sshuttle refusals came up to 43 ms after the reset (measured)
@@ -244,7 +245,23 @@ def _count(situation: Situation, rule: Rule, held: _Held, asked: Ints, adjustmen
 
 def open_at(start: Ints, end: Ints, at: Ints) -> Ints:
     """How many of [start, end) hold each time; starts at the very time count, ends do not."""
-    return np.searchsorted(np.sort(start), at, "right") - np.searchsorted(np.sort(end), at, "right")
+    order = None if (at[1:] >= at[:-1]).all() else np.argsort(at)
+    found = np.empty(len(at), np.int64)
+    kernels.open_at(np.sort(start), np.sort(end), at if order is None else at[order], found)
+    if order is None:
+        return found
+    out = np.empty_like(found)
+    out[order] = found
+    return out
+
+
+def _in_order(most: int, *times: Ints) -> list[Ints]:
+    """Times as numbers in the same order, so small that ``most`` times as many fit into int64: from the first on, or places among all."""
+    first, last = min(int(each.min(initial=NEVER)) for each in times), max(int(each.max(initial=-NEVER)) for each in times)
+    if last - first < NEVER // most:
+        return [each - first for each in times]
+    every = np.unique(np.concatenate(times))
+    return [np.searchsorted(every, each) for each in times]
 
 
 def _own(situation: Situation, rule: Rule, held: _Held, asked: Ints) -> list[tuple[Ints, Bools]]:
@@ -258,10 +275,10 @@ def _own(situation: Situation, rule: Rule, held: _Held, asked: Ints) -> list[tup
     requests = situation.requests
     session, at = requests.session[asked], requests.start_ns[asked]
     # last place of the own session that began by then; places of a session are in order of start
-    times = np.unique(np.concatenate([held.start, at]))
-    base = len(times) + 1
-    key = held.session * base + np.searchsorted(times, held.start)
-    last = np.searchsorted(key, session * base + np.searchsorted(times, at), "right") - 1
+    sessions = max(int(held.session.max()), int(session.max(initial=0))) + 2
+    begins, asks = _in_order(2 * sessions, held.start, at)
+    base = max(int(begins.max()), int(asks.max(initial=0))) + 1
+    last = np.searchsorted(held.session * base + begins, session * base + asks, "right") - 1
     found = []
     for k in (last, last - 1):
         known = k >= 0

@@ -1,4 +1,4 @@
-"""The compiled loops over requests: of the search for limits, once for each value that is tried, and of replays of requests in flight.
+"""The compiled loops over requests: of the search for limits, once for each value that is tried, of replays of requests in flight, and of lines of logs.
 
 They read and write arrays that their callers made and checked; ``score`` and the like are float64, ``label`` is int8 (:data:`REFUSED` and so on).
 """
@@ -42,6 +42,18 @@ def edge_sums(starts, before, edge, width, out):
             end = edge + ((starts[i] - edge) // width + 1) * width
             since = before[i]
         out[i] = before[i] - since
+
+
+@lean
+def open_at(starts, ends, times, out):
+    """How many of [start, end) hold each time; all in order, int64."""
+    begun = ended = 0
+    for k in range(len(times)):
+        while begun < len(starts) and starts[begun] <= times[k]:
+            begun += 1
+        while ended < len(ends) and ends[ended] <= times[k]:
+            ended += 1
+        out[k] = begun - ended
 
 
 @lean
@@ -353,3 +365,83 @@ def replay(intents, settings, sides, limits, changes, delays, state, totals, hea
                 delay = max(delays[state[k, REFUSALS] - 1], refusal_ns + 1)
                 n = _push(heap, n, now + delay, _TRY + 4 * k)
         lines[HELD, place] = held
+
+
+# --- which answer each line of a log means: see netlens.lenses.refused.labels, whose tables these fill
+
+
+@lean
+def pair_costs(low, high, end, look, first, stop, settings, out):
+    """What each line costs with each answer; inf for those that it cannot mean.
+
+    Parameters
+    ----------
+    low, high : int64[n], when each line was written, ns.  first, stop : int64[n], which answers it may mean, as places in ``end``.
+    end, look : int64[m], float64[m] when answers ended, in order, and what their looks cost.
+    settings : float64[5]: how late lines are as a rule (ns), what that costs, how much later costs 1 more (ns); what a line before its answer costs, and how
+        much earlier costs 1 more (ns).
+    out : float64[n, m], filled in.
+    """
+    usual, usually, unit, early, lead = settings[0], settings[1], settings[2], settings[3], settings[4]
+    for k in range(len(low)):
+        for j in range(len(end)):
+            if j < first[k] or j >= stop[k]:
+                out[k, j] = np.inf
+                continue
+            lag = float(min(max(0, low[k] - end[j]), high[k] - end[j]))
+            if lag < 0:
+                out[k, j] = early - lag / lead + look[j]
+            else:
+                out[k, j] = min(lag, usual) / usual * usually + max(lag - usual, 0.0) / unit + look[j]
+
+
+@lean
+def assign(costs, alone, best, origin, chosen):
+    """The answer of each line, -1 for none: cheapest in total, answers rising.
+
+    Parameters
+    ----------
+    costs : float64[n, m], inf where impossible.  alone : float64[n], what a line without an answer costs.
+    best : zeros float64[m + 1].  origin : int32[n, m + 1]. Both are for use here.  chosen : int64[n], filled in.
+    """
+    n, m = costs.shape
+    for k in range(n):
+        at = np.int64(0)
+        lowest = np.inf
+        before = np.inf  # the best of one answer fewer, without this line
+        for j in range(m + 1):
+            without = best[j] + alone[k]
+            with_it = before + costs[k, j - 1] if j else np.inf
+            before = best[j]
+            now = min(with_it, without)
+            if j == 0 or now < lowest:  # where fewer answers are as good, go there
+                lowest = now
+                at = 2 * j + (with_it < without)
+            best[j] = lowest
+            origin[k, j] = at
+    j = m
+    for k in range(n - 1, -1, -1):
+        j = origin[k, j] >> 1
+        chosen[k] = -1
+        if origin[k, j] & 1:
+            j -= 1
+            chosen[k] = j
+
+
+@lean
+def ties(costs, chosen, short, margins, tied):
+    """Answers of which it is not clear which are meant: a free one costs a line about as little as its own.
+
+    Parameters
+    ----------
+    costs, chosen : see :func:`assign`.  short : bool[m].  margins : float64[2], of costs; the second is that from others towards short ones.
+    tied : int8[m], of chosen ones 1, else 0; of those that are not clear filled in with 2 and 3.
+    """
+    for k in range(len(chosen)):
+        own = chosen[k]
+        if own < 0:
+            continue
+        for j in range(costs.shape[1]):
+            if not tied[j] & 1 and costs[k, j] <= costs[k, own] + margins[int(short[j] and not short[own])]:
+                tied[j] = 2
+                tied[own] = 3

@@ -29,6 +29,7 @@ import numpy as np
 
 from netlens.chains.endings import SHORT_NS
 from netlens.columns import Bools, Floats, Ints, distinct_rows
+from netlens.lenses.refused import kernels
 from netlens.lenses.refused.labels import TAUGHT
 from netlens.lenses.refused.labels._labels import ALIKE_BYTES, MS, Answers, S, alike, chains
 from netlens.lenses.refused.labels.answers import refusal_sizes
@@ -116,13 +117,17 @@ def match(
     alone = np.where(_while_answering(end, low, high, usual), ALONE, OUTSIDE)
     title = np.array([-1 if events[i].small is None else int(bool(events[i].small)) for i in main], np.int8)
 
-    def costs_of(group: list[int], a: int, b: int) -> Floats:
+    looked = look[rows]
+    unit = min(max(2 * usual, 20 * MS), LAG_UNIT_NS)  # where lines follow at once, one that comes late is the stranger
+    settings = np.array([usual, MARGIN / 2, unit, TOO_EARLY, LAG_UNIT_NS / 4])
+
+    def costs_of(group: Ints, a: int, b: int) -> Floats:
         """Of each event with each of the rows a to b; inf where it cannot be meant."""
-        mine, columns = np.array(group), np.arange(a, b)
-        found = _lag_cost(low[mine, None] - end[a:b], high[mine, None] - end[a:b], usual) + look[rows[a:b]]
+        found = np.empty((len(group), b - a))
+        spans = (low[group], high[group], end[a:b], looked[a:b], first[group] - a, stop[group] - a)
+        kernels.pair_costs(*spans, settings, found)
         if small is not None:
-            found += np.where((title[mine, None] >= 0) & (title[mine, None] != small[rows[a:b]]), UNLIKE, 0.0)
-        found[(columns < first[mine, None]) | (columns >= stop[mine, None])] = np.inf
+            found += np.where((title[group, None] >= 0) & (title[group, None] != small[rows[a:b]]), UNLIKE, 0.0)
         return found
 
     pairs: list[tuple[int, int]] = []
@@ -130,9 +135,9 @@ def match(
     floor = 0
     for group in _groups(first, stop):
         a, b = max(int(first[group[0]]), floor), int(max(stop[group[0] : group[-1] + 1]))
-        costs = costs_of(group, a, max(b, a))
+        costs = costs_of(np.array(group), a, max(b, a))
         chosen = _assign(costs, alone[group])
-        found = [(k, a + j) for k, j in enumerate(chosen) if j >= 0]
+        found = [(k, a + j) for k, j in enumerate(chosen.tolist()) if j >= 0]
         pairs += [(main[group[k]], int(rows[j])) for k, j in found]
         doubtful |= {int(rows[a + j]) for j in _ties(costs, chosen, answers.short[rows[a:b]] if sizes is None else None)}
         if sizes is not None:  # a stream, where refusals are short
@@ -226,16 +231,6 @@ def _echoes(events: Sequence[ErrorEvent]) -> set[int]:
         else:
             open_now.append((event, set()))
     return out
-
-
-def _lag_cost(low: Ints, high: Ints, usual: int) -> Floats:
-    """Cost of a lag known to lie in low..high: nothing at once, little within the usual, then by the time; too early costs more."""
-    lag = np.clip(0, low, high).astype(np.float64)
-    unit = min(max(2 * usual, 20 * MS), LAG_UNIT_NS)  # where lines follow at once, one that comes late is the stranger
-    late = np.maximum(lag, 0)
-    return np.where(
-        lag < 0, TOO_EARLY - lag / (LAG_UNIT_NS / 4), np.minimum(late, usual) / usual * (MARGIN / 2) + np.maximum(late - usual, 0) / unit
-    )
 
 
 def _sure(end: Ints, low: Ints, high: Ints, first: Ints, stop: Ints) -> dict[int, int]:
@@ -374,42 +369,21 @@ def _while_answering(end: Ints, low: Ints, high: Ints, late_ns: int) -> Bools:
     return (high >= end[0]) & (low <= end[-1] + late_ns) if len(end) else np.zeros(len(low), bool)
 
 
-def _assign(costs: Floats, alone: Floats) -> list[int]:
+def _assign(costs: Floats, alone: Floats) -> Ints:
     """Column for each row, -1 for none: cheapest in total, columns rising. costs : float64[rows, columns], inf where impossible.  alone : of none."""
     n, m = costs.shape
-    best = np.zeros(m + 1)
-    taken = np.zeros((n, m + 1), bool)  # row k takes column j - 1, if the first j columns are free for rows 0..k
-    origin = np.zeros((n, m + 1), np.int32)
-    for k in range(n):
-        with_it = np.concatenate([[np.inf], best[:-1] + costs[k]])
-        without = best + alone[k]
-        now = np.minimum(with_it, without)
-        lowest = np.minimum.accumulate(now)
-        # where the minimum over fewer columns is as good, go there
-        change = np.concatenate([[True], now[1:] < lowest[:-1]])
-        origin[k] = np.maximum.accumulate(np.where(change, np.arange(m + 1), 0))
-        taken[k] = with_it < without
-        best = lowest
-    out, j = [-1] * n, m
-    for k in range(n - 1, -1, -1):
-        j = int(origin[k, j])
-        if taken[k, j]:
-            j -= 1
-            out[k] = j
-    return out
+    chosen = np.empty(n, np.int64)
+    kernels.assign(costs, alone, np.zeros(m + 1), np.empty((n, m + 1), np.int32), chosen)
+    return chosen
 
 
-def _ties(costs: Floats, chosen: list[int], short: Bools | None) -> set[int]:
+def _ties(costs: Floats, chosen: Ints, short: Bools | None) -> list[int]:
     """Columns of which it is not clear which are meant: a free one costs an event about as little as the chosen one.
 
     short : where it is not known how refusals look, the short answers; beside one of these, a long one is not chosen for a little less lag.
     """
-    rows = np.array([k for k, j in enumerate(chosen) if j >= 0], np.int64)
-    columns = np.array([j for j in chosen if j >= 0], np.int64)
-    free = np.ones(costs.shape[1], bool)
-    free[columns] = False
-    if not len(rows) or not free.any():
-        return set()
-    margins = MARGIN if short is None else np.where(short[None, :] & ~short[columns, None], SHORT_MARGIN, MARGIN)
-    tied = free & (costs[rows] <= costs[rows, columns][:, None] + margins)
-    return {*columns[tied.any(axis=1)].tolist(), *np.flatnonzero(tied.any(axis=0)).tolist()}
+    tied = np.zeros(costs.shape[1], np.int8)
+    tied[chosen[chosen >= 0]] = 1
+    kernels.ties(costs, chosen, np.zeros(len(tied), np.bool_) if short is None else short, np.array([MARGIN, SHORT_MARGIN]), tied)
+    found: list[int] = np.flatnonzero(tied > 1).tolist()
+    return found
