@@ -60,6 +60,16 @@ def kinds(values: list[Any]) -> set[type]:
     return set(map(type, values))
 
 
+def in_order(most: int, *times: Ints) -> list[Ints]:
+    """Columns of times as numbers in the same order from 0 on, so small that ``most`` times as many fit into int64: what passed since the first time, or, where
+    that is too long, places among all."""
+    first, last = min(int(each.min(initial=NEVER)) for each in times), max(int(each.max(initial=MISSING)) for each in times)
+    if last - first < NEVER // most:
+        return [each - first for each in times]
+    every = np.unique(np.concatenate(times))
+    return [np.searchsorted(every, each) for each in times]
+
+
 def distinct_rows(*columns: Ints) -> tuple[Ints, Ints, Ints]:
     """The different rows of columns of one length, in order (int64[rows, columns]); which of them each row is; how many are the same.
 

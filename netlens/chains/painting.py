@@ -15,7 +15,7 @@ import numpy as np
 
 from netlens.chains.divided import CLIENT, CONNECT, LOOKUP, PHASES, RELAY, SERVER, STALL, STREAM, TLS, UNANSWERED, WIRE, Ragged
 from netlens.chains.openings import SOON_NS, Opening
-from netlens.columns import NEVER, Bools, Ints
+from netlens.columns import NEVER, Bools, Ints, in_order
 
 CODE = {phase: k for k, phase in enumerate(PHASES)}
 #: of an opening, in this order
@@ -203,12 +203,14 @@ class _Layers:
 
 def _distinct(requests: Ints, times: Ints) -> tuple[Ints, Ints]:
     """The different (request, time) in order, and the place of each among them."""
-    order = np.lexsort((times, requests))
-    pairs = np.column_stack([requests, times])[order]
-    new = np.append(True, (pairs[1:] != pairs[:-1]).any(axis=1))
+    numbers = in_order(int(requests.max()) + 2, times)[0]
+    keys = requests * (int(numbers.max()) + 1) + numbers
+    order = np.argsort(keys)
+    ordered = keys[order]
+    new = np.append(True, ordered[1:] != ordered[:-1])
     places = np.empty(len(order), np.int64)
     places[order] = np.cumsum(new) - 1
-    return pairs[new], places
+    return np.column_stack([requests, times])[order[new]], places
 
 
 def _divide(h: Hops, trips: Ints, ahead: Ahead) -> Ragged:

@@ -153,8 +153,10 @@ def command(
 def _analyzed(given: Inputs) -> Analysis:
     """What the captures say. What judges them is imported while they are read, which takes a third of a second."""
     from netlens.api import TABLES
+    from netlens.arrays import one_heap
     from netlens.threads import in_parallel
 
+    one_heap()
     captures, analyze = in_parallel(lambda: read_captures(given.captures, TABLES, trail=True), _import)
     found: Analysis = analyze(captures, given)
     gc.freeze()  # a search for cycles in millions of small objects takes a fifth of a second, and finds none
@@ -162,6 +164,7 @@ def _analyzed(given: Inputs) -> Analysis:
 
 
 def _import() -> Callable[..., Analysis]:
+    import numpy.ma  # noqa: F401 -- numpy imports it when it is first asked for different values
     from netlens import lenses
     from netlens.analysis import analyze
 

@@ -142,19 +142,17 @@ class Trail:
         np.maximum.at(last, which, rows[:, c.TS])
         hops = np.full(len(first), _MOST_HOPS)
         np.minimum.at(hops, which, rows[:, c.WINDOW])
-        for i, at in enumerate(first.tolist()):
-            row = rows[at]
-            known = self._sums.get(int(key[at]))
+        told = rows[first][:, (c.SRC_HI, c.SRC_LO, c.DST_HI, c.DST_LO, c.PORTS, c.TS, c.FRAME, c.HINT)].tolist()
+        each = zip(key[first].tolist(), told, count.tolist(), size.tolist(), last.tolist(), hops.tolist(), strict=True)
+        for number, (*ends, begin, frame, hint), datagrams, length, end, left in each:
+            known = self._sums.get(number)
             if known is None and len(self._sums) < MAX_CONVERSATIONS:
-                known = self._sums[int(key[at])] = [
-                    *(int(row[k]) for k in (c.SRC_HI, c.SRC_LO, c.DST_HI, c.DST_LO, c.PORTS)),
-                    0, 0, int(row[c.TS]), int(row[c.TS]), int(row[c.FRAME]), int(row[c.HINT]) & 0xFFFFFFFFFFFFFFFF, _MOST_HOPS,
-                ]  # fmt: skip
+                known = self._sums[number] = [*ends, 0, 0, begin, begin, frame, hint & 0xFFFFFFFFFFFFFFFF, _MOST_HOPS]
             if known is not None:
-                known[5] += int(count[i])
-                known[6] += int(size[i])
-                known[8] = max(known[8], int(last[i]))
-                known[11] = min(known[11], int(hops[i]))
+                known[5] += datagrams
+                known[6] += length
+                known[8] = max(known[8], end)
+                known[11] = min(known[11], left)
 
     def conversations(self) -> list[Conversation]:
         """Of UDP, one row a direction, in the order of their first datagrams."""

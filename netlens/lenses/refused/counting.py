@@ -28,7 +28,7 @@ from itertools import product
 import numpy as np
 
 from netlens.chains.situation import COMPANION, HOST, LOOKUPS, RECORDED, REQUESTS, UNKNOWN, VM, Requests, Situation
-from netlens.columns import NEVER, Bools, Codes, Ints, Rows
+from netlens.columns import Bools, Codes, Ints, Rows, in_order
 from netlens.lenses.refused import kernels
 
 UNITS = ("requests", "connections")
@@ -255,15 +255,6 @@ def open_at(start: Ints, end: Ints, at: Ints) -> Ints:
     return out
 
 
-def _in_order(most: int, *times: Ints) -> list[Ints]:
-    """Times as numbers in the same order, so small that ``most`` times as many fit into int64: from the first on, or places among all."""
-    first, last = min(int(each.min(initial=NEVER)) for each in times), max(int(each.max(initial=-NEVER)) for each in times)
-    if last - first < NEVER // most:
-        return [each - first for each in times]
-    every = np.unique(np.concatenate(times))
-    return [np.searchsorted(every, each) for each in times]
-
-
 def _own(situation: Situation, rule: Rule, held: _Held, asked: Ints) -> list[tuple[Ints, Bools]]:
     """Up to two (place, whether there is one) per request: what is its own and so not others'.
 
@@ -276,7 +267,7 @@ def _own(situation: Situation, rule: Rule, held: _Held, asked: Ints) -> list[tup
     session, at = requests.session[asked], requests.start_ns[asked]
     # last place of the own session that began by then; places of a session are in order of start
     sessions = max(int(held.session.max()), int(session.max(initial=0))) + 2
-    begins, asks = _in_order(2 * sessions, held.start, at)
+    begins, asks = in_order(2 * sessions, held.start, at)
     base = max(int(begins.max()), int(asks.max(initial=0))) + 1
     last = np.searchsorted(held.session * base + begins, session * base + asks, "right") - 1
     found = []

@@ -367,6 +367,56 @@ def replay(intents, settings, sides, limits, changes, delays, state, totals, hea
         lines[HELD, place] = held
 
 
+# --- which request of a program follows which: see netlens.lenses.refused.turns, whose rule this is
+
+MOST_DONE, DEPENDENT_NS, CLOSED_NS = range(3)  #: of the settings
+
+
+@lean
+def follow(events, settings, starts, ends, side, first, last, closed, on, distance, heights, done):
+    """The intent that each one follows: of those of its side that are done and that nothing else has followed, by their sessions.
+
+    Parameters
+    ----------
+    events : int64[2 n], in order of time: intents that end, and those that start plus n.  settings : see :data:`MOST_DONE`.
+    starts, ends : int64[n], ns.  side, first, last : int64[n]: its side, the sessions of its first and of its last attempt, -1 without.
+    closed : int64[sessions], when programs were done with them, ns.
+    on, distance : int64[n], -1 and any; filled in where something is followed and nothing was told before (-1).
+    heights, done : zeros int64[sides], int64[sides, n]; for use here.
+    """
+    n = len(starts)
+    for event in events:
+        k = event
+        if event < n:
+            done[side[k], heights[side[k]]] = k
+            heights[side[k]] += 1
+            continue
+        k -= n
+        if on[k] >= 0:
+            continue
+        stack, height = done[side[k]], heights[side[k]]
+        latest = gone = own = np.int64(-1)
+        for place in range(height - 1, max(height - 1 - settings[MOST_DONE], -1), -1):
+            i = stack[place]
+            if starts[k] - ends[i] > settings[DEPENDENT_NS]:
+                break  # they stand in order of their ends
+            if last[i] == first[k] and first[k] >= 0:
+                own = place
+                break
+            if gone < 0 and 0 <= last[i] < len(closed) and closed[last[i]] <= ends[i] + settings[CLOSED_NS]:
+                gone = place
+            if latest < 0:
+                latest = place
+        if own < 0:
+            own = gone if first[k] >= 0 and gone >= 0 else latest
+        if own >= 0:
+            on[k] = stack[own]
+            distance[k] = starts[k] - ends[stack[own]]
+            for place in range(own, height - 1):
+                stack[place] = stack[place + 1]
+            heights[side[k]] -= 1
+
+
 # --- which answer each line of a log means: see netlens.lenses.refused.labels, whose tables these fill
 
 

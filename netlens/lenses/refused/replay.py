@@ -34,7 +34,7 @@ from typing import Protocol
 import numpy as np
 
 from netlens.chains.situation import BY_SSHUTTLE, COMPANION, DIRECTLY, LOOKUPS, RECORDED, REJECTED, UNKNOWN, Sessions, Situation
-from netlens.columns import Ints
+from netlens.columns import Bools, Ints
 from netlens.lenses.refused import kernels
 from netlens.lenses.refused.counting import models, most_at_once, open_at, peaks
 from netlens.lenses.refused.intents import MS, Intents, S, intents
@@ -169,7 +169,7 @@ class Setting:
         return frozenset(s for s in never if _would_be_refused(self.situation, self.rule, s)) | {UNKNOWN}
 
     @cached_property
-    def after(self) -> tuple[list[int], list[int], list[bool]]:
+    def after(self) -> tuple[Ints, Ints, Bools]:
         """Per intent: the one it depends on (-1: none), its distance in ns, and whether that is from the other's start."""
         return dependencies(self.intents, self.situation)
 
@@ -341,6 +341,31 @@ def bare(setting: Setting, change: Change) -> Change:
     )
 
 
+def _told(change: Change) -> int:
+    """By whom the provider learns of what is broken off: a column of ``noticed_ns``."""
+    return BY_SSHUTTLE if change.by_sshuttle else DIRECTLY
+
+
+def _hold(setting: Setting, change: Change, at_once: bool) -> Ints:
+    """How long each intent holds its place."""
+    found, rule = setting.intents, setting.rule
+    told = getattr(rule, "broken_s", 0.0) > 0 or getattr(rule, "by_writes", False)  # the recording shows that it is not at once
+    recorded = found.hold_ns if at_once and not told else found.noticed_ns[:, RECORDED]
+    held = recorded
+    if change.cut:
+        cut = found.busy_ns if at_once else np.minimum(found.noticed_ns[:, _told(change)], recorded)
+        held = np.where(np.isin(found.side, list(change.cut)), cut, recorded)
+    return held + round(getattr(rule, "held_s", 0.0) * S)
+
+
+def notice_matters(setting: Setting, change: Change) -> bool:
+    """Whether it changes anything when the provider learns of what is broken off."""
+    if isinstance(setting.rule, TimeRule) or setting.rule.unit == "connections":
+        return True
+    change = bare(setting, change)
+    return not np.array_equal(_hold(setting, change, True), _hold(setting, change, False))
+
+
 class _Replay:
     """What all replays share; what is counted, its subclasses decide."""
 
@@ -356,27 +381,18 @@ class _Replay:
         self.next_ns: dict[int, int] = {}
         self.peak = 0
         found = setting.intents
-        self.told = BY_SSHUTTLE if change.by_sshuttle else DIRECTLY
-        self.hold_ns = self._hold()
+        self.hold_ns = _hold(setting, change, at_once)
         self.left_out = np.isin(found.side, list(change.without_sides)) | np.isin(np.arange(len(found)), list(change.without))
         self.most = max(MAX_ATTEMPTS, int(found.refusals.max(initial=0)) + 1)
         self.delays = [found.delay_ns(k) for k in range(1, self.most + 1)]
         self.refusal_ns = max(found.refusal_ns, 1)
-
-    def _hold(self) -> Ints:
-        """How long each intent holds its place."""
-        found, rule = self.setting.intents, self.setting.rule
-        told = getattr(rule, "broken_s", 0.0) > 0 or getattr(rule, "by_writes", False)  # the recording shows that it is not at once
-        recorded = found.hold_ns if self.at_once and not told else found.noticed_ns[:, RECORDED]
-        cut = found.busy_ns if self.at_once else np.minimum(found.noticed_ns[:, self.told], recorded)
-        return np.where(np.isin(found.side, list(self.change.cut)), cut, recorded) + round(getattr(rule, "held_s", 0.0) * S)
 
     def run(self) -> Outcome:
         found, change = self.setting.intents, self.change
         n = len(found)
         sides, busy, left_out = found.side.tolist(), found.busy_ns.tolist(), self.left_out.tolist()
         starts, ends = found.start_ns.tolist(), found.finished_ns.tolist()
-        on, distance, from_start = self.setting.after
+        on, distance, from_start = (column.tolist() for column in self.setting.after)
         followers: list[list[int]] = [[] for _ in range(n)]
         companions: list[list[int]] = [[] for _ in range(n)]
         for k, i in enumerate(on):
@@ -583,7 +599,7 @@ class _Connected(_Replay):
             self.idle[side].remove(connection)
         end = now + self.known.tail_ns[session]
         if side in self.change.cut:
-            end = now if self.at_once else min(end, now + self.known.unnoticed_ns[self.told].get(session, 0))
+            end = now if self.at_once else min(end, now + self.known.unnoticed_ns[_told(self.change)].get(session, 0))
         group = self.group[side]
         heapq.heappush(self.events, (end, _CLOSE, group, 0))
         if side not in self.change.without_companions:

@@ -12,10 +12,12 @@ from math import exp, lgamma, log
 import numpy as np
 
 from netlens.chains.situation import Situation
-from netlens.columns import Ints
+from netlens.columns import Bools, Ints
+from netlens.lenses.refused import kernels
 from netlens.lenses.refused.intents import MS, Intents, S
 
 MOST_DONE = 32  #: of those that are done; more agents at once were not seen
+CLOSED_NS = 10 * MS  #: a connection that is closed within so long after an answer is closed with it
 DEPENDENT_NS = 30 * S  #: a longer pause is a person's, not the program's
 BURST_NS = 200 * MS  #: requests that begin together; opencode's title and first turn were 55 ms apart in a published log
 BURST_SPREAD_NS = 25 * MS  #: within this of their median, starts that follow a fixed code path; a quarter of the window by chance
@@ -95,42 +97,19 @@ def _small(found: Intents, situation: Situation) -> frozenset[int]:
     return frozenset(out)
 
 
-def dependencies(found: Intents, situation: Situation) -> tuple[list[int], list[int], list[bool]]:
+def dependencies(found: Intents, situation: Situation) -> tuple[Ints, Ints, Bools]:
     """Per intent: the one it depends on (-1: none), its distance in ns, and whether that is from the other's start."""
     n = len(found)
-    on, distance, from_start = [-1] * n, [0] * n, [False] * n
-    starts, ends = found.start_ns.tolist(), found.finished_ns.tolist()
+    on, distance, from_start = np.full(n, -1, np.int64), np.zeros(n, np.int64), np.zeros(n, np.bool_)
+    starts, ends = found.start_ns, found.finished_ns
     for i, j in _bursts(found, situation):
         on[j], distance[j], from_start[j] = i, starts[j] - starts[i], True
-    bound = [k >= 0 for k in on]
-    free: dict[int, list[tuple[int, int]]] = {}
-    events = sorted([(ends[k], 0, k) for k in range(n)] + [(starts[k], 1, k) for k in range(n)])
-    sides = found.side.tolist()
-    session = situation.requests.session.tolist()
-    first, last = ([session[rows[end]] for rows in found.attempts] for end in (0, -1))
-    closed_ns = situation.sessions.done_ns.tolist()
-    for time, starting, k in events:
-        stack = free.setdefault(sides[k], [])
-        if not starting:
-            stack.append((time, k))
-        elif not bound[k] and (place := _before(time, first[k], stack, last, closed_ns)) is not None:
-            end, i = stack.pop(place)
-            on[k], distance[k] = i, time - end
+    session = situation.requests.session
+    first, last = (session[[rows[end] for rows in found.attempts]] for end in (0, -1))
+    events = np.argsort(np.concatenate([ends, starts]), kind="stable")  # of one time, ends come before starts
+    settings = np.array([MOST_DONE, DEPENDENT_NS, CLOSED_NS], np.int64)
+    heights = np.zeros(int(found.side.max(initial=0)) + 1, np.int64)
+    rooms = heights, np.empty((len(heights), n), np.int64)
+    side, closed = found.side.astype(np.int64), situation.sessions.done_ns
+    kernels.follow(events, settings, starts, ends, side, first, last, closed, on, distance, *rooms)
     return on, distance, from_start
-
-
-def _before(at: int, session: int, stack: list[tuple[int, int]], last: list[int], closed_ns: list[int]) -> int | None:
-    """Where in the stack of those that are done the one stands that a request which begins on ``session`` follows; None if none."""
-    latest = closed = None
-    for place in range(len(stack) - 1, max(len(stack) - 1 - MOST_DONE, -1), -1):
-        end, i = stack[place]
-        if at - end > DEPENDENT_NS:
-            break  # they stand in order of their ends
-        own = last[i]
-        if own == session >= 0:
-            return place
-        if closed is None and 0 <= own < len(closed_ns) and closed_ns[own] <= end + 10 * MS:
-            closed = place
-        if latest is None:
-            latest = place
-    return closed if session >= 0 and closed is not None else latest

@@ -211,6 +211,7 @@ class Case:
         """The outcome under a change; None where no count decides. ``at_once``: the provider knows at once of what is broken off."""
         if self.setting is None:
             return None
+        at_once = at_once and replay.notice_matters(self.setting, change)
         if (change, at_once) not in self._outcomes:
             self._outcomes[change, at_once] = replay.replay(self.setting, change, at_once=at_once)
         return self._outcomes[change, at_once]
