@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from netlens.chains.side import Side
+from netlens.columns import NEVER
 from netlens.wire import columns as c
 
 SOON_NS = 1_000_000_000  #: from a lookup's answer to the first SYN: a program that needs longer looked the name up for another reason, or beforehand
@@ -62,15 +63,10 @@ def openings(side: Side, first_frames: dict[int, int]) -> dict[int, Opening]:
     ----------
     first_frames : frame of the first byte of the first request, by row of connections; what comes behind it is no opening.
     """
-    made = {row: Opening() for row in first_frames}
-    sessions, begun = side.sessions, side.sessions["start_ns"].tolist()
-    saw_syn = sessions["saw_syn"].tolist()
-    older = set()
-    for row, opening in made.items():
-        opening.syn_ns = min((begun[k] for k in side.session_ids[row] if saw_syn[k]), default=None)
-        if opening.syn_ns is None:
-            older.add(row)  # than the capture
-    seen = ((row, frame) for row, frame in first_frames.items() if row not in older)
+    sessions = side.sessions
+    syn = side.least(np.where(sessions["saw_syn"].astype(bool), sessions["start_ns"].astype(np.int64), NEVER)).tolist()
+    made = {row: Opening(None if syn[row] == NEVER else syn[row]) for row in first_frames}
+    seen = ((row, frame) for row, frame in first_frames.items() if syn[row] != NEVER)  # others are older than the capture
     while some := dict(islice(seen, AT_A_TIME)):
         for row, segments in _segments(side, some):
             _handshakes(made[row], segments, first_frames[row])
@@ -87,12 +83,11 @@ def _segments(side: Side, first_frames: dict[int, int]) -> Iterator[tuple[int, l
     if trail is None:
         return
     columns = trail.segments()
-    ids = [k for row in first_frames for k in side.session_ids[row]]
-    counts = [len(side.session_ids[row]) for row in first_frames]
+    ids = np.array([k for row in first_frames for k in side.session_ids[row]], np.int64)
+    counts = np.array([len(side.session_ids[row]) for row in first_frames], np.int64)
     upto = np.repeat(np.fromiter(first_frames.values(), np.int64, len(first_frames)), counts)
-    parts = [trail.of(k) for k in ids]
-    starts = np.array([part.start for part in parts], np.int64)
-    sizes = np.minimum([part.stop - part.start for part in parts], SEGMENTS)
+    starts, stops = trail.of_each(ids)
+    sizes = np.minimum(stops - starts, SEGMENTS)
     at = np.repeat(starts - (np.cumsum(sizes) - sizes), sizes) + np.arange(sizes.sum())
     of = np.repeat(np.arange(len(ids)), sizes)
     before = columns["frame"][at - 1] < upto[of]  # whether the one before it is no later than the opening
@@ -101,8 +96,8 @@ def _segments(side: Side, first_frames: dict[int, int]) -> Iterator[tuple[int, l
     frame, ts, flags, fresh = (columns[name][at].tolist() for name in ("frame", "ts", "flags", "fresh"))
     mine, head = (columns["way"][at] == side.originator[ids][of]).tolist(), (columns["head"][at] >> np.uint64(56)).tolist()
     rows = list(zip(frame, ts, mine, flags, fresh, head, strict=True))
-    ends = np.searchsorted(of, np.cumsum([0, *counts])).tolist()
-    for row, count, (begin, end) in zip(first_frames, counts, pairwise(ends), strict=True):
+    ends = np.searchsorted(of, np.append(0, np.cumsum(counts))).tolist()
+    for row, count, (begin, end) in zip(first_frames, counts.tolist(), pairwise(ends), strict=True):
         yield row, sorted(rows[begin:end]) if count > 1 else rows[begin:end]
 
 

@@ -157,8 +157,9 @@ class _Ends:
 
     def sessions(self, rows: Ints, orig: bool) -> Ints:
         """Of connections, the sessions that carry a direction, of copies the last."""
-        sent, of = self.bytes[orig], [self.side.session_ids[row] for row in rows.tolist()]
-        return np.array([ids[0] if len(ids) == 1 else max(ids, key=lambda k: (sent[k] > 0, k)) for ids in of], np.int64)
+        last = self.side.most(np.arange(len(self.saw_syn)))[rows]
+        sent = self.side.most(np.where(self.bytes[orig] > 0, np.arange(len(self.saw_syn)), -1))[rows]
+        return np.where(sent >= 0, sent, last)
 
     def ways(self, sessions: Ints, orig: bool) -> Ints:
         """The direction of sessions, as packet rows have it."""

@@ -154,6 +154,7 @@ def _analyzed(given: Inputs) -> Analysis:
     """What the captures say. What judges them is imported while they are read, which takes a third of a second."""
     from netlens.api import TABLES
     from netlens.arrays import one_heap
+    from netlens.parsers import closely, packet_digests, pipeline  # noqa: F401 -- or reading would take turns with the other imports, for these
     from netlens.threads import in_parallel
 
     one_heap()
@@ -165,6 +166,7 @@ def _analyzed(given: Inputs) -> Analysis:
 
 def _import() -> Callable[..., Analysis]:
     import numpy.ma  # noqa: F401 -- numpy imports it when it is first asked for different values
+
     from netlens import lenses
     from netlens.analysis import analyze
 

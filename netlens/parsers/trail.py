@@ -195,12 +195,22 @@ class Trail:
 
     def of(self, session: int) -> slice:
         """Where the segments of a session stand in :meth:`segments`."""
+        bounds = self._begins
+        last = len(bounds) - 2
+        return slice(int(bounds[min(session, last)]), int(bounds[min(session, last) + 1]))
+
+    def of_each(self, sessions: Array) -> tuple[Array, Array]:
+        """The same of many: begins and ends, int64[n]."""
+        places = np.minimum(sessions, len(self._begins) - 2)
+        return self._begins[places], self._begins[places + 1]
+
+    @property
+    def _begins(self) -> Array:
+        """Of each session, and one more behind the last, for sessions that have no segment."""
         if self._bounds is None:
             sessions = self.segments()["session"]
-            # one more behind the last, for sessions that have no segment
             self._bounds = np.searchsorted(sessions, np.arange(int(sessions[-1]) + 3 if len(sessions) else 2, dtype=sessions.dtype))
-        last = len(self._bounds) - 2
-        return slice(int(self._bounds[min(session, last)]), int(self._bounds[min(session, last) + 1]))
+        return self._bounds
 
 
 def _in_order(sessions: Array) -> Array:
