@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from netlens.columns import Array
+from netlens.columns import Array, members
 from netlens.wire import columns as c
 from netlens.wire.addresses import ip_text
 
 MAX_PACKETS = 100_000
-PORTS = (3784, 4784, 6784)
+PORTS = members(3784, 4784, 6784)
 ADMIN_DOWN, DOWN, INIT, UP = range(4)  # RFC 5880 4.1
 _SHORTEST = 24  #: bytes of a control packet
 
@@ -29,15 +29,15 @@ class Change(NamedTuple):
 
 
 class BfdBuilder:
-    """Fed with decoded packets.  sessions : by sender, receiver and the sender's discriminator, its states in order."""
+    """Fed with decoded datagrams.  sessions : by sender, receiver and the sender's discriminator, its states in order."""
 
     def __init__(self) -> None:
         self.sessions: dict[tuple[str, str, int], list[Change]] = {}
         self._read = 0
 
     def feed(self, buf: Array, packets: Array) -> None:
-        fits = (packets[:, c.KIND] == c.UDP) & (packets[:, c.PAY_CAP] >= _SHORTEST)
-        chosen = np.flatnonzero(fits & np.isin(packets[:, c.PORTS] & 0xFFFF, PORTS))[: MAX_PACKETS - self._read]
+        fits = packets[:, c.PAY_CAP] >= _SHORTEST
+        chosen = np.flatnonzero(fits & PORTS[packets[:, c.PORTS] & 0xFFFF])[: MAX_PACKETS - self._read]
         self._read += len(chosen)
         for row in packets[chosen].tolist():
             at = row[c.PAY_OFF]

@@ -13,6 +13,7 @@ from netlens.parsers.leases import LeaseBuilder
 from netlens.parsers.records import RecordBuilder
 from netlens.parsers.trail import Trail
 from netlens.parsers.udp_requests import RequestBuilder
+from netlens.wire import columns as c
 
 
 class Closely:
@@ -32,9 +33,12 @@ class Closely:
 
     def feed(self, buf: Array, packets: Array, sessions: Array) -> None:
         """Take in a batch of packet rows (int64[n, WIDTH]) behind the session fold, with the state of the sessions."""
-        self.trail.feed(buf, packets, sessions)
-        for each in (self.leases, self.requests, self.bfd, self.denials):
-            each.feed(buf, packets)
+        datagrams = packets[packets[:, c.KIND] == c.UDP]
+        if len(datagrams):
+            for each in (self.leases, self.requests, self.bfd):
+                each.feed(buf, datagrams)
+        self.denials.feed(buf, packets, datagrams)
+        self.trail.feed(buf, packets, datagrams, sessions)
 
     def feed_tcp(self, buf: Array, packets: Array, sessions: Array, hellos: HelloBuilder) -> None:
         """The same of a batch that holds TCP, behind the hellos."""

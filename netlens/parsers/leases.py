@@ -35,7 +35,7 @@ class Message(NamedTuple):
 
 
 class LeaseBuilder:
-    """Fed with decoded packets.  messages : by the client's hardware address as text, to and from it."""
+    """Fed with decoded datagrams.  messages : by the client's hardware address as text, to and from it."""
 
     def __init__(self) -> None:
         self.messages: dict[str, list[Message]] = {}
@@ -43,7 +43,7 @@ class LeaseBuilder:
 
     def feed(self, buf: Array, packets: Array) -> None:
         ports = packets[:, c.PORTS]
-        chosen = np.flatnonzero((packets[:, c.KIND] == c.UDP) & ((ports & 0xFFFF == SERVER) | (ports >> 16 & 0xFFFF == SERVER)))
+        chosen = np.flatnonzero((ports & 0xFFFF == SERVER) | (ports >> 16 & 0xFFFF == SERVER))
         chosen = chosen[: MAX_MESSAGES - self._read]
         self._read += len(chosen)
         for row in packets[chosen].tolist():

@@ -16,6 +16,7 @@ from netlens.parsers.lifecycle import Kept
 from netlens.parsers.lookups import LookupBuilder
 from netlens.parsers.session_state import FIRST_FRAME, MATE, PORTS
 from netlens.wire import columns as c
+from netlens.wire.compiled import inlined, lean
 
 MAX_BYTES = 1 << 17  #: two messages of the largest size
 MAX_STREAMS = 4096
@@ -27,6 +28,31 @@ PIECE = 128  #: what a piece that waits costs besides its bytes: an attacker's a
 def at_53(ports: Array) -> Array:
     """Whether one of the ports (as the column PORTS has them) is that of DNS."""
     return (((ports >> 16) & 0xFFFF) == 53) | ((ports & 0xFFFF) == 53)
+
+
+_at_53 = inlined(at_53)
+
+
+@lean
+def _wanted(rows, sessions, found):
+    """Write to ``found`` which segments may carry lookups; returns how many.
+
+    A query that is redirected to a proxy's port is known by the half that answers it, once that has begun: what stands further on in the batch must
+    not count, or the size of a batch would.
+    """
+    n = 0
+    for i in range(rows.shape[0]):
+        if rows[i, c.KIND] != c.TCP or rows[i, c.FRESH] <= 0:
+            continue
+        wanted = _at_53(rows[i, c.PORTS])
+        session = rows[i, c.SESSION]
+        if not wanted and session >= 0:
+            mate = sessions[session, MATE]
+            wanted = mate >= 0 and sessions[mate, FIRST_FRAME] <= rows[i, c.FRAME] and _at_53(sessions[mate, PORTS])
+        if wanted:
+            found[n] = i
+            n += 1
+    return n
 
 
 class DnsStreams:
@@ -54,17 +80,11 @@ class DnsStreams:
 
     def feed(self, buf: Array, rows: Array, sessions: Array, skip: Array | None = None) -> None:
         """Take in a batch; ``skip``: bool[n], rows that another part will read."""
-        wanted = at_53(rows[:, c.PORTS])
-        # a query that is redirected to a proxy's port is known by the half that answers it, once that has begun: what stands further on in the batch
-        # must not count, or the size of a batch would
-        mates = np.where(rows[:, c.SESSION] >= 0, sessions[rows[:, c.SESSION], MATE], -1)
-        if (mates >= 0).any():
-            wanted |= (mates >= 0) & (sessions[mates, FIRST_FRAME] <= rows[:, c.FRAME]) & at_53(sessions[mates, PORTS])
-        wanted &= (rows[:, c.KIND] == c.TCP) & (rows[:, c.FRESH] > 0)
+        wanted = np.empty(len(rows), np.int64)
+        wanted = wanted[: _wanted(rows, sessions, wanted)]
         if skip is not None:
-            wanted &= ~skip
-        chosen = np.flatnonzero(wanted)
-        for i in chosen.tolist():
+            wanted = wanted[~skip[wanted]]
+        for i in wanted.tolist():
             row = rows[i]
             key = (int(row[c.SESSION]), int(row[c.DIRECTION]))
             stream = self.open.get(key)

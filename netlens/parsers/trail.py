@@ -87,22 +87,22 @@ class Trail:
         self.excerpts: list[list[int]] = []
         self._last_ns: int | None = None
 
-    def feed(self, buf: Array, rows: Array, sessions: Array) -> None:
-        """Take in a batch (int64[n, WIDTH]) with the state of the sessions."""
+    def feed(self, buf: Array, rows: Array, datagrams: Array, sessions: Array) -> None:
+        """Take in a batch (int64[n, WIDTH]) with the state of the sessions.  datagrams : those of its rows, which are kept and changed."""
         if not len(rows):
             return
         self._note_time(rows)
-        udp = rows[:, c.KIND] == c.UDP
-        if udp.any():
-            mine = rows[udp]
-            mine[:, c.HINT] = _heads(buf, mine)  # nobody needs the hint of a datagram, and the buffer is gone when they are summed
-            mine[:, c.WINDOW] = _hops(buf, mine)  # nor has it a window
-            self._udp.append(mine)
-            self._udp_rows += int(udp.sum())
+        if len(datagrams):
+            datagrams[:, c.HINT] = _heads(
+                buf, datagrams
+            )  # nobody needs the hint of a datagram, and the buffer is gone when they are summed
+            datagrams[:, c.WINDOW] = _hops(buf, datagrams)  # nor has it a window
+            self._udp.append(datagrams)
+            self._udp_rows += len(datagrams)
             if self._udp_rows >= _LATER:
                 self._sum()
         if self._rows >= MAX_SEGMENTS:
-            self.left_out += int((~udp & (rows[:, c.SESSION] >= 0)).sum())
+            self.left_out += int(((rows[:, c.KIND] != c.UDP) & (rows[:, c.SESSION] >= 0)).sum())
             return
         for name, column in self._columns.items():
             if column.array.dtype != SEGMENT[name]:  # made narrow when it was asked for

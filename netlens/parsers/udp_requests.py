@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from netlens.columns import Array
+from netlens.columns import Array, members
 from netlens.parsers.ber import ber, ber_int
 from netlens.wire import columns as c
 from netlens.wire.addresses import ip_text
@@ -27,7 +27,7 @@ LOOKED_AT = 1500  #: bytes of a message
 AGAIN_NS = 400_000_000  #: what comes again sooner was recorded twice; SIP, the most impatient of these, waits 500 ms
 ATTEMPT_NS = 60 * 10**9  #: after this, the same is asked anew
 ANYTHING = b"*"  #: whatever comes back to the port that asked is an answer
-_HELLOS = (0x16FE, 0x1601)  #: how a handshake of DTLS begins
+_HELLOS = members(0x16FE, 0x1601)  #: how a handshake of DTLS begins
 _VERSIONS = (b"\xfe\xff", b"\xfe\xfd", b"\xfe\xfc", b"\x01\x00")  # of DTLS; the last is that of OpenSSL before 0.9.8f
 
 
@@ -168,7 +168,7 @@ _BY_PORT: dict[int, tuple[str, Callable[[bytes, int], Mark | None], bool, bool]]
 }
 _ANY_PORT = ("DTLS", _dtls, False, False)
 _NAT = 4500
-_ANSWERED_ANYHOW = (69, 1701)  #: TFTP, L2TP
+_ANSWERED_ANYHOW = members(69, 1701)  #: TFTP, L2TP
 
 
 class RequestBuilder:
@@ -185,21 +185,20 @@ class RequestBuilder:
         self._asking: Array = np.zeros(1 << 16, bool)
 
     def feed(self, buf: Array, packets: Array) -> None:
-        udp = np.flatnonzero(packets[:, c.KIND] == c.UDP)
-        if not len(udp) or self._read >= MAX_MESSAGES:
+        if self._read >= MAX_MESSAGES:
             return
-        ports = packets[udp, c.PORTS]
+        ports = packets[:, c.PORTS]
         source, destination = ports >> 16 & 0xFFFF, ports & 0xFFFF
-        at = np.minimum(packets[udp, c.PAY_OFF], len(buf) - 2)
-        first, captured = buf[at].astype(np.int64) << 8 | buf[at + 1], packets[udp, c.PAY_CAP]
-        kind = buf[np.minimum(packets[udp, c.PAY_OFF] + 13, len(buf) - 1)]
-        hello = np.isin(first, _HELLOS) & (captured > 59) & (kind == 1)  # the client's: those of the server ask nothing
+        at = np.minimum(packets[:, c.PAY_OFF], len(buf) - 2)
+        first, captured = buf[at].astype(np.int64) << 8 | buf[at + 1], packets[:, c.PAY_CAP]
+        kind = buf[np.minimum(packets[:, c.PAY_OFF] + 13, len(buf) - 1)]
+        hello = _HELLOS[first] & (captured > 59) & (kind == 1)  # the client's: those of the server ask nothing
         of_interest = (self._ports[source] | self._ports[destination]) & (captured > 3) | hello
         of_interest &= (first == 0) | ((source != _NAT) & (destination != _NAT))  # else what IPsec carries
-        self._asking[source[hello | (of_interest & np.isin(destination, _ANSWERED_ANYHOW))]] = True
-        chosen = udp[of_interest | self._asking[destination]][: MAX_MESSAGES - self._read]
+        self._asking[source[hello | (of_interest & _ANSWERED_ANYHOW[destination])]] = True
+        chosen = packets[of_interest | self._asking[destination]][: MAX_MESSAGES - self._read]
         self._read += len(chosen)
-        for row in packets[chosen].tolist():
+        for row in chosen.tolist():
             self._take(buf, row)
 
     def _take(self, buf: Array, row: list[int]) -> None:

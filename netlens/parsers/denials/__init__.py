@@ -18,6 +18,7 @@ from netlens.parsers.denials._kinds import FOUND, NOTHING, Denying
 from netlens.registry import members
 from netlens.wire import columns as c
 from netlens.wire.addresses import ip_text
+from netlens.wire.compiled import lean
 
 __all__ = ["BY_NAME", "FOUND", "NOTHING", "PROTOCOLS", "Answer", "DenialBuilder"]
 
@@ -42,7 +43,9 @@ def _by_port(either: bool) -> Array:
 _FROM, _TO = _by_port(False), _by_port(True)
 _WITHIN = np.array([(0, 0, 0, 0), *((*member.AT.within, *member.AT.or_within) for member in PROTOCOLS)], np.int64)
 _BEGINS = {member.AT.begins: k + 1 for k, member in enumerate(PROTOCOLS) if member.AT.begins[0]}
-_CALLED = {port: k + 1 for k, member in enumerate(PROTOCOLS) if member.AT.other_port for port in member.AT.udp}
+_CALLED = np.zeros(1 << 16, np.uint8)  #: by port of servers that answer from another, number of the protocol + 1
+for _k, _member in enumerate(PROTOCOLS):
+    _CALLED[list(_member.AT.udp if _member.AT.other_port else ())] = _k + 1
 
 
 class Answer(NamedTuple):
@@ -56,39 +59,51 @@ class Answer(NamedTuple):
     no: str
 
 
+@lean
+def _messages(packets, of_sender, of_receiver, callers, within, found, numbers):
+    """Write to ``found`` which packets hold messages that are to be read, and to ``numbers`` of which protocol; returns how many.
+
+    Segments are read where they are new and their stream's part is the protocol's.  of_sender, of_receiver : uint8[2, 65536], see :func:`_by_port`.
+    callers : uint8[65536], of ports of clients that are answered from any.  within : see :data:`_WITHIN`.
+    """
+    n = 0
+    for i in range(packets.shape[0]):
+        ports, udp = packets[i, c.PORTS], packets[i, c.KIND] == c.UDP
+        transport = 1 if udp else 0
+        number = max(of_sender[transport, ports >> 16 & 0xFFFF], of_receiver[transport, ports & 0xFFFF])
+        if udp and number == 0:
+            number = callers[ports & 0xFFFF]
+        if number == 0:
+            continue
+        offset = packets[i, c.OFFSET]
+        there = within[number, 0] <= offset < within[number, 1] or within[number, 2] <= offset < within[number, 3]
+        if udp or (there and packets[i, c.FRESH] > 0):
+            found[n], numbers[n] = i, number
+            n += 1
+    return n
+
+
 class DenialBuilder:
     """Fed with decoded packets whose sessions are known."""
 
     def __init__(self) -> None:
         self.answers: list[Answer] = []
         self._read = 0
-        #: bool[65536]: ports of packets that may be of interest
-        self._sources: Array = _FROM.max(axis=0) > 0
-        self._destinations: Array = _TO.max(axis=0) > 0
-        self._destinations[list(_CALLED)] = True
-        self._callers: dict[int, int] = {}  # port of a client of a server that answers from another port -> number of the protocol + 1
+        self._callers: Array = np.zeros(
+            1 << 16, np.uint8
+        )  # by port of a client of a server that answers from another port, number of the protocol + 1
 
-    def feed(self, buf: Array, packets: Array) -> None:
-        ports = packets[:, c.PORTS].astype(np.uint32)  # of most captures no port is of interest, and that must cost nothing
-        source, destination = ports >> 16, ports & 0xFFFF
-        self._by_beginning(buf, packets)
-        rows = self._of_interest(source, destination)
-        if not len(rows) or self._read >= MAX_MESSAGES:
+    def feed(self, buf: Array, packets: Array, datagrams: Array) -> None:
+        """``datagrams``: those of the packets."""
+        self._by_beginning(buf, datagrams)
+        if self._read >= MAX_MESSAGES:
             return
-        udp = packets[rows, c.KIND] == c.UDP
-        if udp.any() and self._called(ports[rows[udp]].tolist()):
-            rows = self._of_interest(source, destination)
-            udp = packets[rows, c.KIND] == c.UDP
-        source, destination = source[rows], destination[rows]
-        of = np.maximum(_FROM[udp.astype(np.int8), source], _TO[udp.astype(np.int8), destination])
-        if self._callers:
-            for i in np.flatnonzero(udp & (of == 0)).tolist():
-                of[i] = self._callers.get(int(destination[i]), 0)
-        offset, (begin, end, or_begin, or_end) = packets[rows, c.OFFSET], _WITHIN[of].T
-        there = ((begin <= offset) & (offset < end)) | ((or_begin <= offset) & (offset < or_end))
-        new = (packets[rows, c.FRESH] > 0) & there  # no repeat
-        chosen = np.flatnonzero((of > 0) & (udp | new))[: MAX_MESSAGES - self._read]
-        self._take(buf, packets[rows[chosen]], of[chosen].tolist())
+        called = np.flatnonzero(_CALLED.take(datagrams[:, c.PORTS] & 0xFFFF))
+        for ports in datagrams[called, c.PORTS].tolist():
+            self._callers[ports >> 16 & 0xFFFF] = _CALLED[ports & 0xFFFF]
+        found, numbers = np.empty((2, len(packets)), np.int64)
+        n = min(_messages(packets, _FROM, _TO, self._callers, _WITHIN, found, numbers), MAX_MESSAGES - self._read)
+        self._take(buf, packets[found[:n]], numbers[:n].tolist())
 
     def _take(self, buf: Array, rows: Array, numbers: list[int]) -> None:
         """Read messages of the protocols with these numbers."""
@@ -98,26 +113,13 @@ class DenialBuilder:
             if answer is not None:
                 self.answers.append(answer)
 
-    def _by_beginning(self, buf: Array, packets: Array) -> None:
+    def _by_beginning(self, buf: Array, datagrams: Array) -> None:
         """Read what is told by its length and first bytes, at whatever port."""
         for (length, first), number in _BEGINS.items():
-            whole = np.flatnonzero((packets[:, c.PAY_CAP] == length) & (packets[:, c.LENGTH] == length) & (packets[:, c.KIND] == c.UDP))
-            chosen = [row for row in whole.tolist() if buf[packets[row, c.PAY_OFF] :][:2].tobytes() == first]
+            whole = np.flatnonzero((datagrams[:, c.PAY_CAP] == length) & (datagrams[:, c.LENGTH] == length))
+            chosen = [row for row in whole.tolist() if buf[datagrams[row, c.PAY_OFF] :][:2].tobytes() == first]
             chosen = chosen[: max(MAX_MESSAGES - self._read, 0)]
-            self._take(buf, packets[chosen], [number] * len(chosen))
-
-    def _of_interest(self, source: Array, destination: Array) -> Array:
-        """Which packets may hold a message, by their ports."""
-        return np.flatnonzero(self._sources.take(source) | self._destinations.take(destination))
-
-    def _called(self, ports: list[int]) -> bool:
-        """Whether among datagrams with these ports (source << 16 | destination) is one of a new client of servers that answer from another port."""
-        before = len(self._callers)
-        for source, destination in (divmod(each, 1 << 16) for each in ports):
-            if destination in _CALLED:
-                self._callers[source] = _CALLED[destination]
-                self._destinations[source] = True
-        return len(self._callers) > before
+            self._take(buf, datagrams[chosen], [number] * len(chosen))
 
     @staticmethod
     def _answer(buf: Array, row: list[int], member: Denying) -> Answer | None:
