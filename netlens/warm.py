@@ -129,9 +129,12 @@ def _read(folder: Path, clients: int) -> None:
     _join_lookups()
 
 
-def _analyze(folder: Path, _clients: int) -> None:
-    """Two sides, and what the program wrote down."""
+def _analyze(folder: Path, clients: int) -> None:
+    """Two sides, and what the program wrote down; one capture."""
+    import numpy as np
+
     from netlens import analyze
+    from netlens.parsers.stream_digests import Streams, read_blocks
 
     log = folder / "errors.log"
     log.write_text("".join(f"1970-01-01T00:00:{1 + k // 2:02}.{500 * (k % 2) + 25:03}Z ERROR status=429\n" for k in range(24) if k % 3))
@@ -139,6 +142,11 @@ def _analyze(folder: Path, _clients: int) -> None:
     for path in (vm, host):
         path.write_bytes(refused_requests(path is host))
     analyze(vm=vm, host=host, apis="2.2.2.2", vm_errors=str(log)).to_dict()
+    numbers = np.zeros(1, np.int64)
+    read_blocks([str(vm)], Streams(numbers, numbers, numbers, numbers + 9), {0: [(0, 9)]})  # as where the two differ
+    path = folder / "tiny.pcap"
+    path.write_bytes(tiny_capture(clients))
+    analyze(str(path))
 
 
 def _read_others(folder: Path, _clients: int) -> None:
@@ -217,7 +225,9 @@ def main(orders: tuple[int, int] = (1, -1)) -> None:
     if store is not None and not store.complete and not machinecode.settings() and many > 1:
         with store.alone(shown.waiting):
             if store.writable:
-                background.divide([f"work({orders[k % 2]})" for k in range(many)], lambda: shown.compiling(store.count(), compiled.known))
+                background.divide(
+                    [f"work({orders[k % 2]})" for k in range(many)], lambda: shown.compiling(len(store.names()), compiled.known)
+                )
                 shown.ended()
     _run(STEPS, CLIENTS)
     jit.say_complete()

@@ -9,6 +9,8 @@ Limits: of the first :data:`MAX_BODIES`; only of heads that are in one segment, 
 import re
 from typing import NamedTuple
 
+import numpy as np
+
 from netlens.columns import Array
 from netlens.wire import columns as c
 from netlens.wire import hints as h
@@ -43,13 +45,14 @@ class BodyBuilder:
         self.polls: set[int] = set()  # frames
 
     def feed(self, buf: Array, packets: Array) -> None:
-        asking = (packets[:, c.HINT] & h.CLASS_MASK == h.HTTP_REQUEST) & (packets[:, c.FRESH] > 0)
+        rows = np.empty(len(packets), np.int64)
+        packets = packets[rows[: h.with_hints(packets, h.CLASS_MASK, h.HTTP_REQUEST, h.HTTP_RESPONSE, rows)]]
+        asking = packets[:, c.HINT] & h.CLASS_MASK == h.HTTP_REQUEST
         for row in packets[asking].tolist() if len(self.polls) < MAX_BODIES else ():
             at = row[c.PAY_OFF]
             if _WAITS.match(buf[at : at + min(row[c.PAY_CAP], MAX_LINE)].tobytes()):
                 self.polls.add(row[c.FRAME])
-        heads = (packets[:, c.HINT] & h.CLASS_MASK == h.HTTP_RESPONSE) & (packets[:, c.FRESH] > 0) & (packets[:, c.SESSION] >= 0)
-        for row in packets[heads][: MAX_BODIES - len(self.bodies)].tolist():
+        for row in packets[~asking & (packets[:, c.SESSION] >= 0)][: MAX_BODIES - len(self.bodies)].tolist():
             at, offset, status = row[c.PAY_OFF], row[c.OFFSET], row[c.HINT] >> h.STATUS_SHIFT & 0x3FF
             head = buf[at : at + min(row[c.PAY_CAP], MAX_HEAD)].tobytes()
             end = head.find(b"\r\n\r\n")

@@ -128,10 +128,13 @@ class CertificateBuilder:
         self._leaf = lru_cache(MAX_KNOWN)(leaf)
 
     def feed(self, buf: Array, rows: Array) -> None:
-        begins = (rows[:, c.HINT] & _MASK == _HELLO) & (rows[:, c.FRESH] > 0) & (rows[:, c.SESSION] >= 0)
-        if not self._streams and not begins.any():
+        hellos = np.empty(len(rows), np.int64)
+        hellos = hellos[: h.with_hints(rows, _MASK, _HELLO, _HELLO, hellos)]
+        if not self._streams and not len(hellos):
             return
         number = rows[:, c.SESSION]
+        begins = np.zeros(len(rows), np.bool_)
+        begins[hellos] = number[hellos] >= 0
         room = len(self._followed)
         if (most := int(number.max())) >= room:
             self._followed = np.concatenate([self._followed, np.zeros(max(most + 1 - room, room), bool)])

@@ -19,7 +19,7 @@ from netlens.parsers.packet_digests import stamp
 from netlens.parsers.session_state import BASE, NEXT, SIDE, SIDE_WIDTH
 from netlens.wire import columns as c
 from netlens.wire.addresses import ip_text
-from netlens.wire.compiled import lean
+from netlens.wire.compiled import inlined, lean
 
 MAX_SEGMENTS = 3_000_000
 MAX_CONVERSATIONS = 100_000  #: of UDP; a scan of one port of a /16 is less
@@ -93,10 +93,9 @@ class Trail:
             return
         self._note_time(rows)
         if len(datagrams):
-            datagrams[:, c.HINT] = _heads(
+            _describe(
                 buf, datagrams
-            )  # nobody needs the hint of a datagram, and the buffer is gone when they are summed
-            datagrams[:, c.WINDOW] = _hops(buf, datagrams)  # nor has it a window
+            )  # nobody needs the hint of a datagram, nor has it a window, and the buffer is gone when they are summed
             self._udp.append(datagrams)
             self._udp_rows += len(datagrams)
             if self._udp_rows >= _LATER:
@@ -223,24 +222,32 @@ def _in_order(sessions: Array) -> Array:
     )
 
 
-def _heads(buf: Array, rows: Array) -> Array:
-    """int64: the first :data:`HEAD` bytes of each payload as far as they were captured, big endian, the rest 0."""
-    out = np.zeros(len(rows), np.int64)
+@lean
+def _describe(buf, rows):
+    """Write into datagrams what is kept of their bytes: as HINT the first :data:`HEAD` of the payload as far as they were captured, big endian, the rest 0; as
+    WINDOW the hops that they may still make, 0 where no plain IP header stands right before UDP's."""
+    for i in range(rows.shape[0]):
+        payload = rows[i, c.PAY_OFF]
+        rows[i, c.HINT] = _head(buf, payload, rows[i, c.PAY_CAP])
+        six = rows[i, c.PORTS] >> 32 == 6
+        ip = payload - 8 - (40 if six else _IPV4)
+        rows[i, c.WINDOW] = 0
+        if 0 <= ip <= len(buf) - 9:
+            if six and buf[ip] >> 4 == 6 and buf[ip + 6] == c.UDP:
+                rows[i, c.WINDOW] = buf[ip + 7]
+            elif not six and buf[ip] == 0x45:
+                rows[i, c.WINDOW] = buf[ip + 8]
+
+
+@inlined
+def _head(buf, at, captured):
+    """The first :data:`HEAD` bytes of a payload, big endian; 0 where they were not captured."""
+    head = np.int64(0)
     for k in range(HEAD):
-        at = rows[:, c.PAY_OFF] + k
-        held = (k < rows[:, c.PAY_CAP]) & (at < len(buf))
-        out <<= 8
-        out[held] |= buf[at[held]]
-    return out
-
-
-def _hops(buf: Array, rows: Array) -> Array:
-    """int64: hops that the packets of datagrams may still make; 0 where no plain IP header stands right before UDP's."""
-    six = rows[:, c.PORTS] >> 32 == 6
-    ip = rows[:, c.PAY_OFF] - 8 - np.where(six, 40, _IPV4)
-    at = np.clip(ip, 0, len(buf) - 9)
-    plain = (ip == at) & (buf[at] >> 4 == np.where(six, 6, 4)) & (buf[at + np.where(six, 6, 0)] == np.where(six, c.UDP, 0x45))
-    return np.where(plain, buf[at + np.where(six, 7, 8)], 0).astype(np.int64)
+        head <<= 8
+        if k < captured and at + k < buf.shape[0]:
+            head |= np.int64(buf[at + k])
+    return head
 
 
 @lean
@@ -254,13 +261,6 @@ def _take(buf, rows, sessions, at, segments):
         peer = SIDE + (1 - row[c.DIRECTION]) * SIDE_WIDTH
         its_next = sessions[session, peer + NEXT]
         ahead = (row[c.ACK] - sessions[session, peer + BASE] - 1 - its_next) & 0xFFFFFFFF
-        head = np.int64(0)
-        if row[c.PAY_CAP] > 0:
-            for k in range(HEAD):
-                byte = row[c.PAY_OFF] + k
-                head <<= 8
-                if k < row[c.PAY_CAP] and byte < buf.shape[0]:
-                    head |= np.int64(buf[byte])
         segments.session[at] = session
         segments.frame[at] = row[c.FRAME]
         segments.ts[at] = row[c.TS]
@@ -276,7 +276,7 @@ def _take(buf, rows, sessions, at, segments):
         segments.seq[at] = row[c.SEQ]
         segments.ack[at] = row[c.ACK]
         segments.iface[at] = row[c.IFACE]
-        segments.head[at] = head
+        segments.head[at] = _head(buf, row[c.PAY_OFF], row[c.PAY_CAP]) if row[c.PAY_CAP] > 0 else 0
         at += 1
     return at
 

@@ -300,7 +300,7 @@ def _waited_for(name: str, entries: int) -> bool:
             if threading.get_ident() in unwanted:
                 raise SystemExit
             if shown is not None:
-                shown.compiling(store.count(), known)
+                shown.compiling(len(store.names()), known)
             time.sleep(machinecode.LOOK_AGAIN_S)
     finally:
         if shown is not None:

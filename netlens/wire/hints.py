@@ -17,6 +17,7 @@ count, so that the size of a batch changes nothing).
 
 import numpy as np
 
+from netlens.wire import columns as c
 from netlens.wire.compiled import lean
 from netlens.wire.loads import be16, be32, byte
 from netlens.wire.tls import front
@@ -42,6 +43,21 @@ PROTOCOL_MASK = 15 << PROTOCOL_SHIFT
 MAX_METHOD = 20  #: letters; the longest registered is UPDATEREDIRECTREF
 MAX_LINE = 2048  #: of a request with a method that is not known by name
 _HTTP = 0x48545450
+
+
+@lean
+def with_hints(packets, mask, one, other, found):
+    """Write to ``found`` which packets have payload that is new, and one of two hints under ``mask``; returns how many.
+
+    packets : int64[n, WIDTH], behind the session fold.  found : int64[n].
+    """
+    n = 0
+    for i in range(packets.shape[0]):
+        hint = packets[i, c.HINT] & mask
+        if (hint == one or hint == other) and packets[i, c.FRESH] > 0:
+            found[n] = i
+            n += 1
+    return n
 
 
 @lean

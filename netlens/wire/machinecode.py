@@ -239,9 +239,9 @@ class Store:
         for known in ("_readable", "_libraries", "complete"):
             vars(self).pop(known, None)
 
-    def count(self) -> int:
-        """How many kernels are compiled."""
-        return len({os.path.basename(path).rsplit(".", 2)[0] for path in self._files(CODE)})
+    def names(self) -> set[str]:
+        """Of the kernels that are compiled."""
+        return {os.path.basename(path).rsplit(".", 2)[0] for path in self._files(CODE)}
 
     def entries(self, kernel: str) -> list[str]:
         """The shared libraries that were made of ``kernel``, whole and undamaged, one for each of its signatures."""

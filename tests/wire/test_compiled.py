@@ -406,3 +406,21 @@ def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "[" + "#" * 12 + " " * 12 + "]  50%" in half
     assert cleared == "\x1b[K"
     assert "\n" not in terminal.text
+
+
+def test_no_kernel_is_left_to_be_compiled() -> None:
+    """After installation, that is: ``netlens.warm`` has gone through all."""
+    store = machinecode.store()
+    if store is None or not store.complete:
+        pytest.skip("the kernels were not compiled in advance")
+    names = """
+import gc
+import netlens.analysis, netlens.anonymize.recordings, netlens.cluster.job
+from netlens import lenses
+from netlens.wire import compiled
+lenses.all_lenses()
+print(*{each.name for each in gc.get_objects() if isinstance(each, compiled.Kernel)}, sep="\\n")
+"""
+    told = subprocess.run([sys.executable, "-c", names], capture_output=True, text=True, check=True).stdout.split()
+    assert len(told) > 300
+    assert set(told) - store.names() == set()
