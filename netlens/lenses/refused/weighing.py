@@ -232,6 +232,10 @@ class Weighing:
         above, chance, ll = fit.hits + fit.false_alarms, self.by_chance, fit.log_likelihood
         if isinstance(fit, RuleFit):  # what is uncertain is a toss of a coin for the rule, and explains nothing for chance either
             chance, ll = chance + fit.possible_log_likelihood - ll, fit.possible_log_likelihood
+        elif fit.unseen is not None and fit.unseen.any():  # nor does a limit explain what was decided before the capture
+            labels = self.situation.requests.rejected
+            seen = (labels >= 0) & ~fit.unseen
+            chance, ll = by_chance_of(labels[seen] == REJECTED), ll - fit.unseen_log_likelihood
         if isinstance(fit, Fit) and not (self._clear_of_bytes(fit) and self._clear_enough(fit)):
             return False
         if fit.runs < (RUNS[self.inference.refused >= MANY] if isinstance(fit, Fit) else RUNS[1]):
