@@ -154,6 +154,7 @@ class _Observer:
                 2 * self.half + ANALYSTS_MARGIN_NS + self.view.clock_half_ns + (0 if self.view.host_seen else 2 * self.delay),
                 None,
                 self.facts(f for _, f in flows),
+                midway_ns=EPOCH_NS + self.begin if any(f.opened_ns < self.begin for _, f in flows) else None,
             ),
             requests,
             [f for _, f in flows],
