@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from netlens import logs
 from netlens.chains.side import WORDS
 from netlens.chains.situation import ACCEPTED, HOST, SIDES, UNKNOWN, UNLABELLED, VM, Situation
@@ -191,6 +193,35 @@ def named_evidence(weighing: Weighing) -> Evidence:
     what = {logs.QUOTA: "a quota is used up until it resets", logs.OVERLOAD: "the provider, or the model, is overloaded"}[weighing.named]
     n = int(weighing.refused.sum())
     return Evidence(f"{plural(n, 'refusal')} {'says' if n == 1 else 'say'} why: {what}", weighing.frames(weighing.refused))
+
+
+def shut_out_evidence(weighing: Weighing) -> Evidence | None:
+    """That a side was shut out, which no outage does; None if none was."""
+    if (found := weighing.shut_out) is None:
+        return None
+    side, went_on = found
+    mine = weighing.refused & (weighing.situation.requests.side == side)
+    whose, other = (WORDS[SIDES[each]] for each in (side, HOST if side == VM else VM))
+    text = (
+        f"from a moment on all {plural(int(mine.sum()), 'request')} of the {whose} were refused, while {went_on:,} of the {other}'s were accepted: no outage, "
+        "but a limit of its own that was used up (a quota, a window, or one that counts refused attempts: which of these is not seen)"
+    )
+    return Evidence(text, weighing.frames(mine))
+
+
+def rate_evidence(weighing: Weighing) -> Evidence | None:
+    """That the provider says that too much was sent over time, and one side alone may have done so; None if it does not say so, or both may have."""
+    i, r = weighing.inference, weighing.situation.requests
+    if not (weighing.says_rate and i.enough and weighing.seen_whole) or weighing.kind or weighing.chance:
+        return None
+    sides = [side for side in np.unique(r.side).tolist() if side != UNKNOWN]
+    alone = len(sides) == 1 and not (r.side == UNKNOWN).any()
+    if not alone and weighing.of_one_side is None:
+        return None
+    also = "nobody else sent anything" if alone else "nothing of the other side was refused"
+    n = int(weighing.refused.sum())
+    text = f"{plural(n, 'refusal')} of one side say that too much was sent over time, and {also}; what is counted, and by which limit, is not seen"
+    return Evidence(text, weighing.frames(weighing.refused))
 
 
 def chance_evidence(weighing: Weighing) -> Evidence:
