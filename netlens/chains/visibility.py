@@ -87,6 +87,12 @@ def _sent_by_vm(vm: Side, host: Side) -> int:
     return sum(here[key] - there[key] for key in here.keys() & there.keys() if here[key] != there[key])
 
 
+def host_silent(linked: Linked) -> bool:
+    """Whether the host's capture, of all its interfaces, shows nothing of the target, so that the VM's own is upstream: then no program of the host asks it,
+    and what the VM asks leaves inside something else."""
+    return linked.upstream.name == "vm" and "host" in linked.sides and not linked.exchanged and of_all_interfaces(linked.sides["host"])
+
+
 def missing_egress(linked: Linked) -> str:
     """What to capture to see what leaves the host; "" if its capture shows that: some connection to the target, as it leaves.
 
@@ -114,7 +120,7 @@ def missing_egress(linked: Linked) -> str:
     else:
         inner = {ip for ip in set(c["orig_ip"].tolist()) if connections.is_of_guest(ip)}
     inner |= _passed_in(up)
-    everywhere = _everywhere(up)
+    everywhere = of_all_interfaces(up)
     if everywhere and connections.crossed(up.capture.part.state())[[k for row in rows.tolist() for k in up.session_ids[row]]].any():
         return ""  # what comes from beyond comes in where the others leave
     for orig_ip, nat_ip, resp_ip in set(zip(*(c[name][rows].tolist() for name in ("orig_ip", "nat_ip", "resp_ip")), strict=True)):
@@ -144,7 +150,7 @@ def _link_types(side: Side) -> set[int]:
     return {kind for given in side.capture.part.inputs for kind in given.link_types}
 
 
-def _everywhere(side: Side) -> bool:
+def of_all_interfaces(side: Side) -> bool:
     """Whether all interfaces were captured: by the link type, unless all packets are of one of those that it numbers."""
     kinds, first = _link_types(side), connections.first_seen(side.capture.part.state())
     return bool(kinds & COOKED) and (not kinds <= NUMBERED or len(np.unique(first[first >= 0] >> 8)) > 1)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from netlens import logs
-from netlens.chains.situation import ACCEPTED, ELSEWISE, HOST, REJECTED, UNKNOWN, UNLABELLED, VM, Requests, Sessions, Situation
+from netlens.chains.situation import ACCEPTED, APART, ELSEWISE, HOST, REJECTED, UNKNOWN, UNLABELLED, VM, Requests, Sessions, Situation
 from netlens.columns import NEVER, Bools
 from netlens.lenses.refused import causes, condition, odds, over_time, queue
 from netlens.lenses.refused.counting import Adjustment, Counts, Rule, models, others
@@ -61,9 +61,7 @@ UNMATCHED = 0.25  #: share of the refusals; silent retries leave none, and the e
 SCOPE_WORDS = {"side": "party", "egress": "egress"}  #: scopes of rules in the words of the JSON
 FRAMES = 5  #: frames cited for a statement
 OWN = Rule("requests", "side")
-#: Of a limit that the own requests explain, where it is not seen who else counts: refusals at it, acceptances just below it, and times that it was reached. In
-#: 400 simulated captures of the VM alone, all 41 that had as many were of the VM's own limit; of 9 with fewer, 4 were not.
-EDGE, STRETCHES = 10, 5
+EDGE = 5  #: refusals at a limit, and acceptances just below it, where not all that counts was seen as it leaves
 
 
 class Without(NamedTuple):
@@ -414,21 +412,27 @@ class Weighing:
             return False
         if self.undecided_kind or any(map(self._long_held, i.fits)):
             return False
-        covered = (s.requests.start_ns >= s.capture_ns[0]) & (s.requests.start_ns <= s.capture_ns[1])
         if not i.enough and (i.accepted < ENOUGH or i.chains < odds.AGAIN):
             return False
         again = i.chains >= odds.AGAIN or any(f.runs >= RUNS[1] and f.hits >= HALF * i.refused for f in i.fits)
-        return again and not (s.sessions.side == UNKNOWN).any() and float(covered.mean()) >= COVERED and not self._for_good
+        return again and not (s.sessions.side == UNKNOWN).any() and self._covered >= COVERED and not self._for_good
 
-    @cached_property
-    def own_for_sure(self) -> bool:
-        """Whether the own requests of a side part refused from accepted so sharply that, had others counted, they would have held equally many at each of these
-        moments: :data:`EDGE` refusals and as many acceptances, one request apart, in :data:`STRETCHES` stretches, and no exception."""
-        if len(self.rules) != 1 or self.rules[0].rule != OWN or self.rules[0].misses + self.rules[0].false_alarms:
+    @property
+    def nobody_else_here(self) -> bool:
+        """Whether all that leaves is the side's own, though it is not seen as it leaves: the host was captured on all its interfaces meanwhile and asks nothing of
+        the target, and the side's own requests leave nothing to others: :data:`EDGE` refusals at their limit and as many acceptances just below it. Who else uses
+        the way out beyond the host is never seen."""
+        if not self.situation.facts.get("host_silent") or self._covered < COVERED or len(self.rules) != 1 or self.rules[0].rule != OWN:
             return False
         best, labels = self.rules[0], self.situation.requests.rejected
         edges = ((labels == REJECTED) & (best.counts.count == best.value), (labels == ACCEPTED) & (best.counts.count == best.value - 1))
-        return best.runs >= STRETCHES and all(edge.sum() >= EDGE for edge in edges)
+        return not best.misses and all(edge.sum() >= EDGE for edge in edges)
+
+    @property
+    def _covered(self) -> float:
+        """Share of the requests that were sent while all captures were made."""
+        (first, last), start = self.situation.capture_ns, self.situation.requests.start_ns
+        return float(((start >= first) & (start <= last)).mean()) if len(start) else 0.0
 
     @cached_property
     def open_evidence(self) -> float:
@@ -657,7 +661,7 @@ class Weighed:
 
 def weigh(situation: Situation, permutations: int = PERMUTATIONS) -> Weighed:
     """Weigh every cause against what was captured."""
-    situation, refusal_class = of_one_class(situation)
+    situation, refusal_class = of_one_class(seen_upstream(situation))
     inference = infer(situation, permutations)
     weighing = Weighing(situation, inference, over_time.fits(situation, inference.first), refusal_class)
     if not weighing.kind and not weighing.named and inference.refused >= MANY:  # of all lengths with all edges, one fits any few refusals
@@ -701,6 +705,12 @@ def _next_to_certain(weighing: Weighing, cause: str, likely: float, plain: list[
     if likely < sure or odds.over_time(plain, cause):
         return False
     return weighing.told_by_odds and not (chance and (weighing.may_be_counted or not weighing.may_be_chance))
+
+
+def seen_upstream(situation: Situation) -> Situation:
+    """The situation without the labels of requests that were sent while what leaves was not captured."""
+    r = situation.requests
+    return replace(situation, requests=replace(r, rejected=np.where(r.outside, np.int8(APART), r.rejected))) if r.outside.any() else situation
 
 
 def of_one_class(situation: Situation) -> tuple[Situation, str]:

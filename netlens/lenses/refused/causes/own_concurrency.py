@@ -2,8 +2,8 @@
 
 Claim: requests of the side alone reach the limit in at least half of the refusals, with every other cause taken away.
 Refuted: with the other causes taken away, the side alone stays below the limit.
-Undecided: what leaves by the egress address was not captured: the side's own count is part of every wider one, and fits as well while it is short; unless
-refused and accepted requests lie one request apart, many times over.
+Undecided: what leaves by the egress address was not captured: the side's own count is part of every wider one, and fits as well while it is short; unless the
+host is known to ask nothing itself, as where the VM leaves inside an encrypted relay.
 Source: cause E of the investigation (docs/glossary.md); a limit per account is documented by the provider.
 """
 
@@ -23,7 +23,7 @@ RANK = 5
 
 def judge(weighing: Weighing) -> Verdict:
     s, rules = weighing.situation, weighing.grounds
-    needed = None if s.egress_seen or weighing.own_for_sure else f"{s.other_capture}, which shows what else counts"
+    needed = None if s.egress_seen or weighing.nobody_else_here else f"{s.other_capture}, which shows what else counts"
     if not rules:
         return without_rules(weighing, needed)
     found = [weighing.shares(fit, ALONE) for fit in rules]
