@@ -14,6 +14,7 @@ import numpy as np
 from netlens.addresses import is_loopback
 from netlens.chains.origins import FROM_GUESTS
 from netlens.chains.side import WORDS, Side
+from netlens.chains.situation import VM
 from netlens.errors import NetlensError
 from netlens.parsers import connections
 from netlens.text import plural, printable
@@ -88,9 +89,13 @@ def _sent_by_vm(vm: Side, host: Side) -> int:
 
 
 def host_silent(linked: Linked) -> bool:
-    """Whether the host's capture, of all its interfaces, shows nothing of the target, so that the VM's own is upstream: then no program of the host asks it,
-    and what the VM asks leaves inside something else."""
-    return linked.upstream.name == "vm" and "host" in linked.sides and not linked.exchanged and of_all_interfaces(linked.sides["host"])
+    """Whether the host's capture, of all its interfaces, shows no program of the host asking the target, though what the VM asks is not seen as it leaves: it
+    leaves inside something else."""
+    host, up = linked.sides.get("host"), linked.upstream
+    if host is None or "vm" not in linked.sides or linked.exchanged or not (up.name == "vm" or missing_egress(linked)):
+        return False
+    nothing = not host.sessions.rows and bool(LINUX_COOKED & _link_types(host))  # all goes by, in datagrams
+    return (nothing or of_all_interfaces(host)) and not (up is host and (linked.origin[up.target] != VM).any())
 
 
 def missing_egress(linked: Linked) -> str:
