@@ -216,6 +216,7 @@ def _facts(linked: Linked, *, egress_seen: bool) -> dict[str, Any]:
         "protocol_unknown": linked.protocol_unknown,
         "other_names": bool(target.at_same_address(linked.upstream)),
         "same_provider": target.of_same_provider(linked.upstream),
+        "leaves_elsewhere": visibility.leaves_elsewhere(linked),
         "host_silent": visibility.host_silent(linked),
         "apart": egress_seen and _leave_apart(linked),
         "lookups": lookups.rows,

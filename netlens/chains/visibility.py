@@ -26,7 +26,8 @@ LOSSY = 0.05  #: share of the payload; with half of that every verdict of the re
 
 COOKED = {113, 276, 149, 258}  #: link types of captures of all interfaces: Linux cooked, and Apple's PKTAP
 LINUX_COOKED = {113, 276}
-NUMBERED = {276, 149, 258}  #: those that tell interfaces apart
+SLL2 = 276
+NUMBERED = {SLL2, 149, 258}  #: those that tell interfaces apart
 #: Connections to the target, at least, and share of them, of which one direction is missing: at the edge of a capture one may lack an end by chance.
 ONE_SIDED, ONE_SIDED_SHARE = 2, 0.05
 
@@ -96,6 +97,22 @@ def host_silent(linked: Linked) -> bool:
         return False
     nothing = not host.sessions.rows and bool(LINUX_COOKED & _link_types(host))  # all goes by, in datagrams
     return (nothing or of_all_interfaces(host)) and not (up is host and (linked.origin[up.target] != VM).any())
+
+
+def leaves_elsewhere(linked: Linked) -> bool:
+    """Whether some connection to the target ends in a relay on the host and nothing of it is seen to leave: it was redirected there, or what a VM sent was answered
+    by the host itself. Its way out is somewhere else, and who else uses that is not seen."""
+    up = linked.upstream
+    if up.name != "host" or not of_all_interfaces(up):
+        return False
+    rows = np.flatnonzero(up.target)
+    if any(port is not None for port in up.connections["redirect_port"][rows].tolist()):
+        return True
+    if _link_types(up) != {SLL2}:
+        return False
+    state = up.capture.part.state()
+    answered_here = connections.came_in_here(state) & (connections.first_seen(state) & 0xFF == connections.SLL_OUTGOING).any(axis=1)
+    return any(answered_here[up.session_ids[row]].all() for row in rows[linked.origin[rows] == VM].tolist())
 
 
 def missing_egress(linked: Linked) -> str:

@@ -30,6 +30,10 @@ WHOLE_PACKETS = "captures of whole packets (tcpdump -s 0), to tell whose the con
 EARLIER = "captures of both sides that begin before the connections do, or sockets.jsonl, to tell whose they are"
 MANY_UNKNOWN = 0.2  #: share of the requests, from which on it matters more than more requests would
 BLIND = "a capture of the VM with -i any over the same time: this one shows none of its programs' traffic, so its error log matches nothing"
+BEYOND = (
+    "a capture where the connections leave for the provider, or a run without the relay: they go into one on the host and leave elsewhere, where others, "
+    "who are not seen, may use the same address"
+)
 UNSURE_ORDER = "a recording with fewer requests at the same moment: which of them came first cannot be told, and the answer depends on it"
 ABOUT_HALF = "a longer recording, because this cause explains only about half of the refusals"
 
@@ -266,6 +270,8 @@ def needs(weighing: Weighing) -> str:
         return f"to have all that this provider may count analysed together (--api once for each of {', '.join(map(printable, others))} and the target)"
     if weighing.unmatched:
         return off
+    if s.facts.get("leaves_elsewhere"):
+        return BEYOND
     if whose_unknown:
         return EARLIER if s.vm_seen and s.host_seen else UNKNOWN_SIDES
     if i.accepted < ENOUGH:

@@ -384,7 +384,7 @@ class Weighing:
         with_labels = np.isin(r.side, np.unique(r.side[r.rejected >= 0]))
         if labelled < LABELLED * int(with_labels.sum()) or i.accepted < SOME * labelled:
             return False
-        if self.from_a_moment_on or self.of_one_side is not None:
+        if self.from_a_moment_on or self.of_one_side is not None or self.situation.facts.get("leaves_elsewhere"):
             return False
         return not over_time.follows_windows(self.situation, i.first)
 
