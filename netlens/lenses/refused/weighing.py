@@ -38,6 +38,8 @@ PRECISION = 0.75  #: share of the requests at or above the limit that must be re
 HELD = 3.0  #: times as long as most answers
 LATE_S = 10.0  #: longer than any provider is known to need until it gives a place back
 UNLABELLED_SHARE = 0.5  #: of the requests; what a limit over time counts is then mostly guessed
+#: p and times reached, from which on a limit over time without exception is believed all the same: what is guessed wrongly makes exceptions
+CERTAINLY, TURNS = 1e-6, 5
 #: Share of the requests that a limit over time may leave unexplained where the provider says that it counts what is in progress. True ones leave none of
 #: 46 to 115; what looks like one, as a provider counts broken-off answers on for a while, left 5 to 9 %.
 AGAINST_ITS_WORD = 0.02
@@ -269,7 +271,8 @@ class Weighing:
         """Whether so many outcomes are known that something may be said of what was sent, and against the provider's word that it counts what is in
         progress, hardly any contradicts."""
         i, labels = self.inference, self.situation.requests.rejected
-        if (labels == UNLABELLED).mean() > UNLABELLED_SHARE:
+        flawless = not fit.misses + fit.false_alarms and fit.p <= CERTAINLY and fit.runs >= TURNS
+        if (labels == UNLABELLED).mean() > UNLABELLED_SHARE and not flawless:
             return False
         exact = fit.misses + fit.false_alarms <= AGAINST_ITS_WORD * (i.refused + i.accepted)
         window, usual = fit.described()["window"], fit.parameter_s in USUAL_S
