@@ -618,7 +618,19 @@ class Weighed:
         """The limit on what is open; None where none tells refused from accepted."""
         w = self.weighing
         small = models(w.situation.requests)[w.refused] == 1
-        return Limit.of(w.rules, bool(2 * small.sum() > small.size)) if w.rules else None
+        return Limit.of(self.rules, bool(2 * small.sum() > small.size)) if self.rules else None
+
+    @cached_property
+    def rules(self) -> list[RuleFit]:
+        """The rules that tell refused from accepted; where none passes its test and a cause is next to certain all the same, those that leave no exception, and
+        one value."""
+        w = self.weighing
+        if w.rules or w.kind or w.named or self.cause in (None, "own-rate", "provider") or self.likely.get("concurrency", 0.0) < odds.LIKELY:
+            return w.rules
+        scopes = ("egress",) if self.cause == "same-nat-ip" else ("side", "egress")
+        fits = [w.inference.best, *w.inference.tied] if w.inference.best is not None else []
+        left = [f for f in fits if f.rule.scope in scopes and f.rule == f.rule.plain and not f.misses + f.false_alarms and f.low == f.high]
+        return left if left and left[0].hits == w.inference.refused else []
 
     @cached_property
     def queue(self) -> queue.Queue | None:
@@ -634,8 +646,8 @@ class Weighed:
             "window_s": None, "window": None, "burst": None, "refill_s": None, "held_s": None, "changes": [], "models": [],
             "classes": sorted(set(w.situation.requests.refusal_class[w.refused].tolist())), "auc": None, "p": None, "tied": [],
         }  # fmt: skip
-        if w.rules:
-            best, limit = w.rules[0], self.limit
+        if self.rules:
+            best, limit = self.rules[0], self.limit
             assert limit is not None
             return told | {
                 "kind": "concurrency", "unit": best.rule.unit, "scope": SCOPE_WORDS[best.rule.scope], "per_address": best.rule.per_address,
