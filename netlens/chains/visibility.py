@@ -100,8 +100,8 @@ def host_silent(linked: Linked) -> bool:
 
 
 def leaves_elsewhere(linked: Linked) -> bool:
-    """Whether some connection to the target ends in a relay on the host and nothing of it is seen to leave: it was redirected there, or what a VM sent was answered
-    by the host itself. Its way out is somewhere else, and who else uses that is not seen."""
+    """Whether some connection to the target ends in a relay on the host and nothing of it is seen to leave: it was redirected there, or what a VM sent was
+    answered by the host itself. Its way out is somewhere else, and who else uses that is not seen."""
     up = linked.upstream
     if up.name != "host" or not of_all_interfaces(up):
         return False

@@ -40,7 +40,7 @@ from netlens.chains.situation import (
     Situation,
 )
 from netlens.lab.provider.limiters.overload import Settings as Overload
-from netlens.lenses.refused.weighing import of_one_class
+from netlens.lenses.refused.classes import of_one_class
 from tests.bench.world import ELSEWHERE, Flow, Held, History, OverTime, Path, Program, Provider, Request, Retry, S, Setup, ns, simulate
 
 #: that situations have; of others no truth is known

@@ -61,7 +61,10 @@ LIKELY = 0.7  #: probability below which no cause is supported
 POSSIBLE = 0.1  #: probability from which on none is refuted, all that may refuse taken to be as usual: that something is rare is no evidence against it
 SURE = 0.95  #: from which on one is supported though no rule passes its test, by either reading
 SURE_OF_MANY = 0.93  #: the same with more than so few refusals
-SURE_OF_FEWEST, FEWEST_TOLD = 0.93, 3  #: the same with fewer than a rule is believed by, but so many: no limit that explains three is more likely than that
+SURE_OF_FEWEST, FEWEST_TOLD = (
+    0.93,
+    3,
+)  #: the same with fewer than a rule is believed by, but so many: no limit that explains three is more likely than that
 SURE_OF_CHANCE = 0.85  #: the same of chance, which has tests of its own to pass besides
 CHAINS = 4  #: refusals that are no retries of each other, which it takes for chance
 AGAIN = 3  #: the same for what is next to certain, where no limit was reached twice
@@ -206,15 +209,21 @@ def _over_time(weighing: Weighing) -> list[Weight]:
 
 
 def _chance(weighing: Weighing) -> list[Weight]:
-    """Of chance, of a limit that was used up before, or in the midst of it by one side, and of one that nobody thought of, which looks like chance."""
+    """Of chance, of a limit over time that one side reached by what is not seen, of one that was used up before, and of one that nobody thought of."""
     r = weighing.situation.requests
     rows = (weighing.inference.first, r.rejected >= 0)
     chance = EVIDENCE * float(np.mean([_by_chance(weighing.refused[each], r.start_ns[each]) for each in rows]))
     before = EVIDENCE * float(np.mean([_at_first(weighing.refused[each]) for each in rows]))
     both = bool((r.side == VM).any() and (r.side == HOST).any())
-    shut_out = weighing.inference.enough and weighing.shut_out
+    own: list[Weight] = []
+    if shut_out := weighing.shut_out:
+        own.append((USUAL["before"], -EVIDENCE * log(1 + (r.side == shut_out[0]).sum()), {"own-rate": 1.0, "rate": 1.0}))
+    if weighing.says_rate and (one := weighing.of_one_side) is not None:  # what it counts is not seen: tokens of answers, or one model
+        theirs = [each & (r.side == one[0]) for each in rows]
+        unseen = EVIDENCE * float(np.mean([_by_chance(weighing.refused[each], r.start_ns[each]) for each in theirs]))
+        own.append((USUAL["rate"], unseen, {"own-rate": 1.0, "rate": 1.0}))
     return [
-        *([(USUAL["before"], -EVIDENCE * log(1 + (r.side == shut_out[0]).sum()), {"own-rate": 1.0, "rate": 1.0})] if shut_out else ()),
+        *own,
         (USUAL["chance"] - HIDDEN * (weighing.inference.accepted < FEW), chance, {"provider": 1.0, "overload": 1.0}),
         (USUAL["before"], before, {"own-rate": 1.0, "rate": 1.0}),
         (USUAL["else"], chance, {name: share for name, share in ELSE.items() if both or name != "same-nat-ip"}),

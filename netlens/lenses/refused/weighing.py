@@ -6,18 +6,17 @@ How they judge is in :mod:`netlens.lenses.refused.judging`.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from math import comb, prod
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from netlens import logs
-from netlens.chains.situation import ACCEPTED, APART, ELSEWISE, HOST, REJECTED, UNKNOWN, UNLABELLED, VM, Requests, Sessions, Situation
-from netlens.columns import NEVER, Bools
-from netlens.lenses.refused import causes, condition, odds, over_time, queue
+from netlens.chains.situation import ACCEPTED, REJECTED, UNKNOWN, UNLABELLED, Requests, Sessions, Situation
+from netlens.columns import Bools
+from netlens.lenses.refused import causes, condition, odds, over_time, queue, sides
+from netlens.lenses.refused.classes import beside_others, never_all_refuted, of_one_class, seen_upstream
 from netlens.lenses.refused.counting import Adjustment, Counts, Rule, models, others
 from netlens.lenses.refused.judging import HALF, LITTLE
 from netlens.lenses.refused.limit import ENOUGH, PERMUTATIONS, TIE, Inference, Limit, RuleFit, infer, likelihoods, one_rate
@@ -49,10 +48,9 @@ EXPLAINED = 0.3  #: share of the chance model's log likelihood that a rule must 
 EXPLAINED_BY_BYTES = 0.5
 FEW_BROKEN, BROKEN_SHARE = 3, 0.2  #: broken-off answers, and their share of the refusals, from which on they may be why
 FAR = 5.0  #: log units by which one kind of limit is far better than another
-MARGIN = 1.0  #: log units by which a rule must beat the chance model, and by which what is open may where chance is told
+MARGIN = 1.0  #: log units by which a rule must beat the chance model
 HINT = 0.3  #: separation that is a hint of a rule which is not modelled here, if it is beyond chance
 #: Log units by which limits over time may beat the chance model where chance is told: many are tried, and bursts fit some of them.
-ONE_SIDED = 0.01  #: how often, under one rate for all, every refusal falls on one side's requests
 NO_BETTER = 4.0
 SOME = 0.05  #: share of the requests that must have been accepted, likewise: where nearly all are refused, nothing tells which are not
 LABELLED = 0.8  #: share of the requests that must have a label for chance to be told
@@ -62,8 +60,6 @@ ASTRAY = 0.05  #: share of the refusals that may match no request where chance i
 UNMATCHED = 0.25  #: share of the refusals; silent retries leave none, and the edges of a recording a few
 SCOPE_WORDS = {"side": "party", "egress": "egress"}  #: scopes of rules in the words of the JSON
 FRAMES = 5  #: frames cited for a statement
-OWN = Rule("requests", "side")
-EDGE = 5  #: refusals at a limit, and acceptances just below it, where not all that counts was seen as it leaves
 
 
 class Without(NamedTuple):
@@ -112,7 +108,7 @@ class Weighing:
         best, timely = self.inference.best, [f for f in self.time_fits if self.separates(f)]
         # one beyond chance that may fit as well, if what is uncertain fits, needs not tell by itself beside one that does
         by_open = best is not None and (self.separates(best) or (best.p <= ALPHA and any(map(self.separates, self.inference.tied))))
-        far = by_open and best is not None and self._long_held(best)
+        far = by_open and best is not None and self.long_held(best)
         if best is None or not timely:
             return "either" if far else "concurrency" if by_open and not self._outdone else ""
         # what leaves fewer exceptions is not outdone by the price of its search
@@ -162,7 +158,7 @@ class Weighing:
             possible + float(of_known[1][0] - of_all[1][0]),
         )
 
-    def _long_held(self, fit: RuleFit) -> bool:
+    def long_held(self, fit: RuleFit) -> bool:
         """Whether places would stay taken so long after the answers that the limit is one over time, which may not fit only because requests of unknown
         sides, or lost packets, hide what was sent."""
         return fit.rule.held_s > max(HELD * self._usual_s, LATE_S)
@@ -319,23 +315,13 @@ class Weighing:
 
     @cached_property
     def shut_out(self) -> tuple[int, int] | None:
-        """(side, requests of the other side) where nothing of a side was accepted any more from a moment on, and these requests of the other were, and none was
-        refused before it was shut out in turn: that is no outage. A limit of the side's own was used up, for good or until it sends nothing for a while.
-        None else, and where what is open explains it as well."""
-        i, r = self.inference, self.situation.requests
-        if not (self.from_a_moment_on and self.seen_whole):
-            return None
-        timely = max((f.log_likelihood for f in self.reached_for_good if f.scope == "side"), default=-np.inf)
-        if any(f.possible_log_likelihood > timely - TIE for f in i.fits if not self._long_held(f)):
-            return None
-        for side, other in ((VM, HOST), (HOST, VM)):
-            mine, theirs = self.refused & (r.side == side), r.side == other
-            since = theirs & (r.start_ns > r.start_ns[mine].min(initial=NEVER))
-            went_on = since & (r.rejected == ACCEPTED) & (r.start_ns < r.start_ns[since & self.refused].min(initial=NEVER))
-            n, k = int(mine.sum()), int(went_on.sum())
-            if n and k and comb(n + k, k) * ONE_SIDED >= 1.0:
-                return side, k
-        return None
+        """See :func:`netlens.lenses.refused.sides.shut_out`."""
+        return sides.shut_out(self)
+
+    @cached_property
+    def of_one_side(self) -> tuple[int, int, int] | None:
+        """See :func:`netlens.lenses.refused.sides.of_one_side`."""
+        return sides.of_one_side(self)
 
     @property
     def many_broken_off(self) -> int:
@@ -358,22 +344,10 @@ class Weighing:
         return max(self.inference.chance_log_likelihood, by_chance_of(labels[labels >= 0] == REJECTED))
 
     @cached_property
-    def of_one_side(self) -> tuple[int, int, int] | None:
-        """(side, its requests, the other side's) where all refusals are of one side, which one rate for all does not explain: it leaves by another way, or has
-        another key. None else."""
-        r, refused = self.situation.requests, int(self.refused.sum())
-        for side, other in ((VM, HOST), (HOST, VM)):
-            mine, theirs = (int(((r.side == each) & (r.rejected >= 0)).sum()) for each in (side, other))
-            alone = refused and theirs and not (self.refused & (r.side != side)).any()
-            if alone and prod((mine - k) / (mine + theirs - k) for k in range(refused)) < ONE_SIDED:
-                return side, mine, theirs
-        return None
-
-    @cached_property
     def chance(self) -> bool:
         """Whether refusals follow no count at all: everything that could count was seen, and neither what is open nor what was sent over time tells refused
         from accepted better than bursts do."""
-        if not self.inference.fits or self.open_evidence > MARGIN or self.time_evidence > NO_BETTER:
+        if not self.inference.fits or self.open_evidence > TIE or self.time_evidence > NO_BETTER:
             return False
         return self.may_be_chance
 
@@ -413,26 +387,15 @@ class Weighing:
             return False
         if s.facts.get("clock_unknown") or s.facts.get("same_provider"):
             return False
-        if self.undecided_kind or any(map(self._long_held, i.fits)):
+        if self.undecided_kind or any(map(self.long_held, i.fits)):
             return False
         if not i.enough and (i.accepted < ENOUGH or i.chains < odds.AGAIN):
             return False
         again = i.chains >= odds.AGAIN or any(f.runs >= RUNS[1] and f.hits >= HALF * i.refused for f in i.fits)
-        return again and not (s.sessions.side == UNKNOWN).any() and self._covered >= COVERED and not self._for_good
+        return again and not (s.sessions.side == UNKNOWN).any() and self.covered >= COVERED and not self._for_good
 
     @property
-    def nobody_else_here(self) -> bool:
-        """Whether all that leaves is the side's own, though it is not seen as it leaves: the host was captured on all its interfaces meanwhile and asks nothing of
-        the target, and the side's own requests leave nothing to others: :data:`EDGE` refusals at their limit and as many acceptances just below it. Who else uses
-        the way out beyond the host is never seen."""
-        if not self.situation.facts.get("host_silent") or self._covered < COVERED or len(self.rules) != 1 or self.rules[0].rule != OWN:
-            return False
-        best, labels = self.rules[0], self.situation.requests.rejected
-        edges = ((labels == REJECTED) & (best.counts.count == best.value), (labels == ACCEPTED) & (best.counts.count == best.value - 1))
-        return not best.misses and all(edge.sum() >= EDGE for edge in edges)
-
-    @property
-    def _covered(self) -> float:
+    def covered(self) -> float:
         """Share of the requests that were sent while all captures were made."""
         (first, last), start = self.situation.capture_ns, self.situation.requests.start_ns
         return float(((start >= first) & (start <= last)).mean()) if len(start) else 0.0
@@ -625,7 +588,13 @@ class Weighed:
         """The rules that tell refused from accepted; where none passes its test and a cause is next to certain all the same, those that leave no exception, and
         one value."""
         w = self.weighing
-        if w.rules or w.kind or w.named or self.cause in (None, "own-rate", "provider") or self.likely.get("concurrency", 0.0) < odds.LIKELY:
+        if (
+            w.rules
+            or w.kind
+            or w.named
+            or self.cause in (None, "own-rate", "provider")
+            or self.likely.get("concurrency", 0.0) < odds.LIKELY
+        ):
             return w.rules
         scopes = ("egress",) if self.cause == "same-nat-ip" else ("side", "egress")
         fits = [w.inference.best, *w.inference.tied] if w.inference.best is not None else []
@@ -682,7 +651,7 @@ def weigh(situation: Situation, permutations: int = PERMUTATIONS) -> Weighed:
     if not weighing.kind and not weighing.named and inference.refused >= MANY:  # of all lengths with all edges, one fits any few refusals
         if found := [fit for fit in over_time.fits(situation, inference.first, unusual=True) if weighing.separates(fit)]:
             weighing = replace(weighing, time_fits=sorted([*weighing.time_fits, *found], key=lambda fit: -fit.log_likelihood))
-    verdicts = _beside_others(weighing, _never_all_refuted(weighing, causes.judge_all(weighing)))
+    verdicts = beside_others(weighing, never_all_refuted(weighing, causes.judge_all(weighing)))
     readings = odds.possibilities(weighing)
     return Weighed(weighing, _with_odds(weighing, verdicts, *readings), readings[0] if inference.refused <= odds.MOST else [])
 
@@ -720,60 +689,3 @@ def _next_to_certain(weighing: Weighing, cause: str, likely: float, plain: list[
     if likely < sure or odds.over_time(plain, cause):
         return False
     return weighing.told_by_odds and not (chance and (weighing.may_be_counted or not weighing.may_be_chance))
-
-
-def seen_upstream(situation: Situation) -> Situation:
-    """The situation without the labels of requests that were sent while what leaves was not captured."""
-    r = situation.requests
-    return replace(situation, requests=replace(r, rejected=np.where(r.outside, np.int8(APART), r.rejected))) if r.outside.any() else situation
-
-
-def of_one_class(situation: Situation) -> tuple[Situation, str]:
-    """The situation with the refusals of one class only, and that class: refusals by different limits are never fitted together.
-
-    Concurrency and rate go first, because a change here can help against them; else the class with most refusals is taken. Refusals of unknown class
-    may be of any, so they go with concurrency or rate, or by themselves. Refusals of other classes are no evidence and hold no place.
-    """
-    r = situation.requests
-    refused = r.rejected == REJECTED
-    many = Counter(r.refusal_class[refused].tolist())
-    limits = {k: n for k, n in many.items() if k in (logs.CONCURRENCY, logs.RATE) and n >= ENOUGH}
-    named = limits or {k: n for k, n in many.items() if k != logs.UNKNOWN}
-    main = max(sorted(named), key=named.__getitem__) if named else logs.UNKNOWN
-    if not limits and many[logs.UNKNOWN] > many[main]:
-        main = logs.UNKNOWN
-    with_it = {main, logs.UNKNOWN} if main in (logs.CONCURRENCY, logs.RATE) else {main}
-    others = refused & ~np.isin(r.refusal_class.astype(str), sorted(with_it))
-    if not others.any():
-        return situation, main
-    return replace(situation, requests=replace(r, rejected=np.where(others, np.int8(ELSEWISE), r.rejected))), main
-
-
-def _beside_others(weighing: Weighing, verdicts: list[Verdict]) -> list[Verdict]:
-    """The verdicts; what refusals of another class speak of, which are not weighed here, is not refuted by those that are: too much in progress by a limit over
-    time, too much over time by one on what is open."""
-    r = weighing.situation.requests
-    said = Counter(r.refusal_class[r.rejected == ELSEWISE].tolist())
-    open_, timely = said[logs.CONCURRENCY], said[logs.RATE] + said[logs.QUOTA]
-    beside = {}
-    if weighing.by_time and open_ >= ENOUGH:
-        beside["own-concurrency"] = (
-            f"a slower recording, in which the limit over time is not reached: {open_:,} refusals say concurrency, and are not weighed beside the others"
-        )
-    if weighing.rules and timely >= ENOUGH:
-        beside["own-rate"] = (
-            f"a recording in which less is in progress: {timely:,} refusals say that too much was sent over time, and are not weighed beside the others"
-        )
-    return [replace(v, verdict="undecided", needs=beside[v.id]) if v.id in beside and v.verdict == "refuted" else v for v in verdicts]
-
-
-def _never_all_refuted(weighing: Weighing, verdicts: list[Verdict]) -> list[Verdict]:
-    """The verdicts, but never all of them refuted: something did refuse the requests.
-
-    Then the fitted rule is not, or not alone, what the provider does, so causes that it refuted are undecided. Those that a fact of the captures
-    refuted stay refuted.
-    """
-    if not weighing.refused.any() or any(v.verdict != "refuted" for v in verdicts):
-        return verdicts
-    needed = "a longer recording: no cause alone explains enough of the refusals, so there are several, or one that was not captured"
-    return [replace(v, verdict="undecided", needs=needed) if v.attributable_fraction or v.id == "provider" else v for v in verdicts]

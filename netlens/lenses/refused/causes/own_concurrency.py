@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from netlens.lenses.refused.counting import ALONE
 from netlens.lenses.refused.judging import LITTLE, doubt, fit_equally, without_rules
+from netlens.lenses.refused.sides import nobody_else_here
 from netlens.lenses.refused.verdict import Evidence, Verdict, refuted, supported, undecided
 from netlens.lenses.refused.weighing import Weighing
 from netlens.text import plural
@@ -23,7 +24,7 @@ RANK = 5
 
 def judge(weighing: Weighing) -> Verdict:
     s, rules = weighing.situation, weighing.grounds
-    needed = None if s.egress_seen or weighing.nobody_else_here else f"{s.other_capture}, which shows what else counts"
+    needed = None if s.egress_seen or nobody_else_here(weighing) else f"{s.other_capture}, which shows what else counts"
     if not rules:
         return without_rules(weighing, needed)
     found = [weighing.shares(fit, ALONE) for fit in rules]

@@ -44,9 +44,10 @@ def parameters(starts: Ints, taken: Floats) -> list[float]:
 
 
 def _apart(at_s: Floats, before: Floats, refused: Bools, near: float) -> float:
-    """The refill at which refused and accepted requests lie furthest apart, by how many tokens were missing, had the bucket never been full meanwhile. That many
-    are ``before`` less those that came back, a line in one over the refill for each request; so the gap between the lowest of the refused and the highest of
-    the accepted ones is concave in it, and the best is found by halving its slope's interval.
+    """The refill at which refused and accepted requests lie furthest apart, by how many tokens were missing, had the bucket never been full meanwhile.
+
+    That many are ``before`` less those that came back, a line in one over the refill for each request; so the gap between the lowest of the refused and the
+    highest of the accepted ones is concave in it, and the best is found by halving.
 
     Parameters
     ----------
