@@ -156,7 +156,7 @@ def test_sessions_that_are_open_at_the_end_are_held_until_then(pair: Path, tmp_p
     assert (s.end_ns <= max(end, int(s.start_ns.max()) + 1)).all()
     still = s.end_ns == end
     assert still.sum() >= 2
-    assert (r.end_ns <= end).all()
+    assert (r.end_ns <= end)[~r.outside].all()
     assert found.situation.capture_ns[1] <= end
 
 
@@ -256,6 +256,28 @@ def test_a_host_that_is_captured_later_shows_whose_older_connections_are(pair: P
     assert [int(made.origin[row]) for row in told] == [whose[ends(made.upstream)[row]] for row in told]
     assert len(told) > len(old) / 2
     assert "requests" in made.pairing.method.tolist()
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6])
+def test_what_the_vms_capture_alone_has_is_counted_but_no_evidence(pair: Path, share: float, tmp_path: Path) -> None:
+    """The host's capture began later: of the requests before nobody knows what others had open."""
+    whole, found = analyzed(pair).assembled.situation.requests, begun_later(pair, share, tmp_path)
+    r, weighed = found.assembled.situation.requests, found.weighed.weighing.situation.requests
+    assert found.assembled.vm is not None
+    assert r.outside.any()
+    assert set(r.side[r.outside].tolist()) == {VM}
+    assert not r.host_frame[r.outside].any()
+    assert set(r.vm_frame[r.outside].tolist()) <= set(whole.vm_frame.tolist())
+    assert not (weighed.rejected[r.outside] >= 0).any()
+    before, after = ((each.side == VM).sum() for each in (whole, r))
+    assert abs(int(before) - int(after)) <= 1  # one that was under way
+    known = {frame: label for frame, label in zip(whole.vm_frame.tolist(), whole.rejected.tolist(), strict=True) if frame}
+    told = r.outside & (r.rejected != UNLABELLED)
+    assert told.sum() > 0.9 * r.outside.sum()
+    assert [known[frame] for frame in r.vm_frame[told].tolist()] == r.rejected[told].tolist()
+    counts = found.to_dict()["counts"]
+    assert (counts["exchanges"], counts["rejections"]) == (len(r), int((r.rejected == REJECTED).sum()))
+    assert any("are counted, but no evidence" in note for note in found.quality["notes"])
 
 
 def test_the_vms_log_tells_of_requests_that_the_hosts_capture_alone_has(pair_nat: Path, tmp_path: Path) -> None:
