@@ -601,6 +601,11 @@ class Weighed:
         left = [f for f in fits if f.rule.scope in scopes and f.rule == f.rule.plain and not f.misses + f.false_alarms and f.low == f.high]
         return left if left and left[0].hits == w.inference.refused else []
 
+    @property
+    def by_time(self) -> list[Fit]:
+        """The limits over time that may be told: none where all is refused from a moment on, as it shows no window and no refill."""
+        return [] if self.weighing.from_a_moment_on else self.weighing.by_time
+
     @cached_property
     def queue(self) -> queue.Queue | None:
         """The queue that requests stood in, where nothing was refused."""
@@ -625,14 +630,14 @@ class Weighed:
                 "models": list(limit.models),
                 "tied": limit.tied,
             }  # fmt: skip
-        if w.by_time:
-            fit = w.by_time[0]
+        if self.by_time:
+            fit = self.by_time[0]
             own = fit.described()
             low, high = (own["value"], own["value"]) if own["window"] == "bucket" else (fit.low, fit.high)
             return told | own | {
                 "kind": fit.limiter.KIND, "unit": "bytes" if fit.limiter.COUNTS == "bytes" else "requests", "scope": SCOPE_WORDS[fit.scope],
                 "low": low, "high": high, "auc": fit.auc, "p": fit.p,
-                "tied": [f.name for f in w.by_time[1:] if f.log_likelihood >= fit.log_likelihood - TIE],
+                "tied": [f.name for f in self.by_time[1:] if f.log_likelihood >= fit.log_likelihood - TIE],
             }  # fmt: skip
         if (waits := self.queue) is not None:
             return told | {
