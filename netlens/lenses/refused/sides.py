@@ -35,7 +35,7 @@ def of_one_side(weighing: Weighing) -> tuple[int, int, int] | None:
 
 def shut_out(weighing: Weighing) -> tuple[int, int] | None:
     """(side, requests of the other side) where nothing of a side was accepted any more from a moment on, and these requests of the other were, and none was
-    refused before it was shut out in turn: that is no outage. A limit of the side's own was used up, for good or until it sends nothing for a while.
+    refused before it was shut out in turn: that is no outage, unless both might have fallen so by chance as it began. A limit of the side's own was used up, for good or until it sends nothing for a while.
     None else, and where what is open explains it about as well."""
     i, r, refused = weighing.inference, weighing.situation.requests, weighing.refused
     if not (weighing.from_a_moment_on and weighing.seen_whole):
@@ -47,7 +47,8 @@ def shut_out(weighing: Weighing) -> tuple[int, int] | None:
         mine = refused & (r.side == side)
         since = (r.side == other) & (r.start_ns > r.start_ns[mine].min(initial=NEVER))
         went_on = since & (r.rejected == ACCEPTED) & (r.start_ns < r.start_ns[since & refused].min(initial=NEVER))
-        n, k = int(mine.sum()), int(went_on.sum())
+        meanwhile = mine & (r.start_ns < r.start_ns[went_on].max(initial=-1))
+        n, k = int(meanwhile.sum()), int(went_on.sum())
         if n and k and comb(n + k, k) * ONE_SIDED >= 1.0:
             return side, k
     return None

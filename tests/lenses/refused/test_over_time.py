@@ -403,7 +403,7 @@ def test_a_quota_that_each_side_used_up_once_is_no_limit_over_time() -> None:
 
 
 def test_where_all_is_refused_from_a_moment_on_neither_chance_nor_a_window_is_claimed() -> None:
-    """Of each side: an outage, a quota, or what counts attempts; nothing that was captured tells them apart."""
+    """An outage, a quota, or what counts attempts: nothing that was captured tells them apart, unless one side goes on for a while."""
     for used in ({"vm": 25}, {"vm": 12, "host": 14}):
         left = dict(used)
 
@@ -414,8 +414,11 @@ def test_where_all_is_refused_from_a_moment_on_neither_chance_nor_a_window_is_cl
         made = played(decide, seed=3, seconds=120, rates=dict.fromkeys(used, 2.0))
         weighed = weighing.weigh(made)
         assert weighed.weighing.from_a_moment_on
-        assert not [v for v in weighed.verdicts if v.verdict == "supported"]
-        assert [v.verdict for v in weighed.verdicts if v.id in ("own-rate", "provider")] == ["undecided"] * 2
+        assert weighed.limiter is None
+        shut_out = weighed.weighing.shut_out is not None
+        assert shut_out == (len(used) == 2)
+        assert [v.id for v in weighed.verdicts if v.verdict == "supported"] == ["own-rate"] * shut_out
+        assert [v.verdict for v in weighed.verdicts if v.id == "provider"] == ["undecided"]
         named = replace(made, requests=replace(made.requests, refusal_class=np.where(made.requests.rejected == REJECTED, logs.QUOTA, "")))
         assert {v.id for v in weighing.weigh(named).verdicts if v.verdict == "supported"} == {"own-rate"}
 
