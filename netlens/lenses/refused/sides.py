@@ -35,8 +35,8 @@ def of_one_side(weighing: Weighing) -> tuple[int, int, int] | None:
 
 def shut_out(weighing: Weighing) -> tuple[int, int] | None:
     """(side, requests of the other side) where nothing of a side was accepted any more from a moment on, and these requests of the other were, and none was
-    refused before it was shut out in turn: that is no outage, unless both might have fallen so by chance as it began. A limit of the side's own was used up, for good or until it sends nothing for a while.
-    None else, and where what is open explains it about as well."""
+    refused before it was shut out in turn: that is no outage, unless both might have fallen so by chance as it began. A limit of the side's own was used up,
+    for good or until it sends nothing for a while. None else, and where what is open explains it about as well."""
     i, r, refused = weighing.inference, weighing.situation.requests, weighing.refused
     if not (weighing.from_a_moment_on and weighing.seen_whole):
         return None

@@ -43,8 +43,8 @@ def judge(weighing: Weighing) -> Verdict:
             return undecided(f"{s.other_capture}, which shows what else was sent")
         return refuted(not_time_evidence(weighing), p=weighing.rules[0].p)
     if not weighing.by_time:
-        if (told := shut_out_evidence(weighing) or rate_evidence(weighing)) is not None:
-            return supported(1.0, None, [told])
+        if (of_its_own := shut_out_evidence(weighing) or rate_evidence(weighing)) is not None:
+            return supported(1.0, None, [of_its_own])
         return refuted(chance_evidence(weighing)) if weighing.chance else undecided(needs(weighing))
     fit = weighing.by_time[0]
     at, _, gone = without_others(s, fit)
