@@ -34,6 +34,7 @@ BEYOND = (
     "a capture where the connections leave for the provider, or a run without the relay: they go into one on the host and leave elsewhere, where others, "
     "who are not seen, may use the same address"
 )
+BEGINNINGS = "captures that begin before the connections do: only there it shows whether they speak HTTP/2, where requests that share a connection cannot be told apart"
 UNSURE_ORDER = "a recording with fewer requests at the same moment: which of them came first cannot be told, and the answer depends on it"
 ABOUT_HALF = "a longer recording, because this cause explains only about half of the refusals"
 
@@ -276,6 +277,8 @@ def needs(weighing: Weighing) -> str:
         return EARLIER if s.vm_seen and s.host_seen else UNKNOWN_SIDES
     if i.accepted < ENOUGH:
         return f"a recording with at least {ENOUGH} accepted requests; this one has {i.accepted}"
+    if s.facts.get("protocol_unknown"):
+        return BEGINNINGS
     if weighing.many_broken_off:
         return (
             f"a recording in which programs break off no answer: they left {weighing.many_broken_off:,} here, and for how long the provider goes "

@@ -9,7 +9,7 @@ import pytest
 
 from netlens import logs
 from netlens.chains.situation import REJECTED, Situation
-from netlens.lenses.refused.judging import BEYOND
+from netlens.lenses.refused.judging import BEGINNINGS, BEYOND
 from netlens.lenses.refused.limiters import token_bucket
 from netlens.lenses.refused.weighing import Weighed, weigh
 from tests.bench.situations import draw
@@ -124,12 +124,13 @@ def test_what_was_sent_while_the_way_out_was_not_captured_is_no_evidence() -> No
     assert weigh(odd).weighing.inference.refused == weigh(outside).weighing.inference.refused + 5
 
 
-def test_chance_is_not_told_of_what_leaves_elsewhere() -> None:
+@pytest.mark.parametrize(("fact", "needed"), [("leaves_elsewhere", BEYOND), ("protocol_unknown", BEGINNINGS)])
+def test_chance_is_not_told_of_what_leaves_elsewhere_or_may_be_no_request(fact: str, needed: str) -> None:
     drawn = draw(7, "overload-steady").situation
     assert weigh(drawn).cause == "provider"
-    elsewhere = weigh(replace(drawn, facts={**drawn.facts, "leaves_elsewhere": True}))
-    assert not supported(elsewhere)
-    assert {v.needs for v in elsewhere.verdicts if v.id == "provider"} == {BEYOND}
+    hidden = weigh(replace(drawn, facts={**drawn.facts, fact: True}))
+    assert not supported(hidden)
+    assert {v.needs for v in hidden.verdicts if v.id == "provider"} == {needed}
 
 
 def test_the_own_requests_are_judged_where_the_host_asks_nothing_though_its_way_out_is_not_seen() -> None:
