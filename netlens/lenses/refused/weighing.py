@@ -165,8 +165,9 @@ class Weighing:
 
     @property
     def supporting_share(self) -> float:
-        """Share of the refusals that must go with a cause for it to be supported: with few, one more or less must not turn it."""
-        return HALF if self.inference.refused >= MANY else 1.0 - LITTLE
+        """Share of the refusals that must go with a cause for it to be supported: with few, one more or less must not turn it, nor may it where only what refusals
+        need is known, and not what refuses."""
+        return HALF if self.inference.refused >= MANY and (self.rules or self.by_time) else 1.0 - LITTLE
 
     @property
     def _usual_s(self) -> float:
