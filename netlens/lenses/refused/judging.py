@@ -31,10 +31,13 @@ EARLIER = "captures of both sides that begin before the connections do, or socke
 MANY_UNKNOWN = 0.2  #: share of the requests, from which on it matters more than more requests would
 BLIND = "a capture of the VM with -i any over the same time: this one shows none of its programs' traffic, so its error log matches nothing"
 BEYOND = (
-    "a capture where the connections leave for the provider, or a run without the relay: they go into one on the host and leave elsewhere, where others, "
-    "who are not seen, may use the same address"
+    "a capture where the connections leave for the provider, or a run without the relay: they go into one on the host and leave elsewhere, where "
+    "others, who are not seen, may use the same address"
 )
-BEGINNINGS = "captures that begin before the connections do: only there it shows whether they speak HTTP/2, where requests that share a connection cannot be told apart"
+BEGINNINGS = (
+    "captures that begin before the connections do: only there it shows whether they speak HTTP/2, where requests that share a connection "
+    "cannot be told apart"
+)
 UNSURE_ORDER = "a recording with fewer requests at the same moment: which of them came first cannot be told, and the answer depends on it"
 ABOUT_HALF = "a longer recording, because this cause explains only about half of the refusals"
 

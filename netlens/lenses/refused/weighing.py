@@ -165,8 +165,8 @@ class Weighing:
 
     @property
     def supporting_share(self) -> float:
-        """Share of the refusals that must go with a cause for it to be supported: with few, one more or less must not turn it, nor may it where only what refusals
-        need is known, and not what refuses."""
+        """Share of the refusals that must go with a cause for it to be supported: with few, or where only what refusals need is known, one more or less must not
+        turn it."""
         return HALF if self.inference.refused >= MANY and (self.rules or self.by_time) else 1.0 - LITTLE
 
     @property
@@ -276,6 +276,8 @@ class Weighing:
         lasted = self.situation.requests.end_ns - self.situation.requests.start_ns
         if i.refused < MANY and fit.span_s * 1e9 < np.median(lasted[labels == ACCEPTED]):
             return False  # what comes as near to each other as that is in progress together, and few refusals tell no difference
+        if i.refused < MANY and not usual and window != "bucket" and fit.misses + fit.false_alarms:
+            return False  # of all lengths, one comes near to a few bursts
         if self.refusal_class != logs.CONCURRENCY:
             return exact or usual or window != "fixed"  # of all lengths with all edges, one comes near to every burst
         # answers that were broken off and are counted on for a while look like a window, but hardly of a length that providers use
