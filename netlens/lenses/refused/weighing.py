@@ -165,7 +165,7 @@ class Weighing:
 
     @property
     def supporting_share(self) -> float:
-        """Share of the refusals that must go with a cause for it to be supported: with few, or where only what refusals need is known, one more or less must not
+        """Share of the refusals that must go with a cause for it to be supported: with few, or if only what refusals need is known, one more or less must not
         turn it."""
         return HALF if self.inference.refused >= MANY and (self.rules or self.by_time) else 1.0 - LITTLE
 
