@@ -157,6 +157,11 @@ def test_the_refill_of_a_bucket_that_never_fills_up_is_found_exactly(seed: int) 
     assert min(abs(p / refill - 1.0) for p in token_bucket.parameters(starts, taken)) < 2e-5
 
 
+def test_a_bucket_of_which_all_was_sent_at_one_time_has_no_refill() -> None:
+    taken = np.array([1.0, 0.0, 1.0, 1.0, 0.0])
+    assert token_bucket.parameters(np.full(5, 7), taken) == token_bucket.parameters(np.full(5, 7), np.ones(5))
+
+
 @pytest.mark.parametrize("seed", [430, 14])
 def test_a_bucket_is_told_from_the_window_that_comes_near_to_it(seed: int) -> None:
     drawn = draw(seed)

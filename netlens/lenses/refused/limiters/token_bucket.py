@@ -38,8 +38,9 @@ def parameters(starts: Ints, taken: Floats) -> list[float]:
         for edge in np.array_split(refused, parts):
             if len(edge) > 1 and before[edge[-1]] > before[edge[0]]:
                 there = slice(edge[0], edge[-1] + 1)
-                refill = span_s(starts[edge[[0, -1]]]) / (before[edge[-1]] - before[edge[0]])
-                found |= {float(refill), _apart((starts[there] - starts[edge[0]]) / 1e9, before[there], taken[there] == 0, float(refill))}
+                refill = float(span_s(starts[edge[[0, -1]]]) / (before[edge[-1]] - before[edge[0]]))
+                if refill > 0.0:  # all may have been sent at one time, as far as the capture tells
+                    found |= {refill, _apart((starts[there] - starts[edge[0]]) / 1e9, before[there], taken[there] == 0, refill)}
     return sorted(p for p in found if 0 < p <= longest)
 
 
