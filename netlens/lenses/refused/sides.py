@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import comb, log, prod
+from math import lgamma, log, prod
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -49,7 +49,7 @@ def shut_out(weighing: Weighing) -> tuple[int, int] | None:
         went_on = since & (r.rejected == ACCEPTED) & (r.start_ns < r.start_ns[since & refused].min(initial=NEVER))
         meanwhile = mine & (r.start_ns < r.start_ns[went_on].max(initial=-1))
         n, k = int(meanwhile.sum()), int(went_on.sum())
-        if n and k and comb(n + k, k) * ONE_SIDED >= 1.0:
+        if n and k and lgamma(n + k + 1) - lgamma(n + 1) - lgamma(k + 1) >= -log(ONE_SIDED):  # of so many ways to mix them, this one
             return side, k
     return None
 

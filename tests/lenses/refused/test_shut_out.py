@@ -51,6 +51,15 @@ def test_a_side_that_is_shut_out_while_the_other_goes_on_has_used_up_a_limit_of_
     assert "no outage" in next(v for v in found.verdicts if v.id == "own-rate").evidence[0].text
 
 
+def test_a_side_may_be_shut_out_for_thousands_of_requests() -> None:
+    """In so many ways may these be mixed that no float holds the number."""
+    rows = (
+        one_after_the_other("vm", 1.0, "." * 20 + "!" * 1_500, every=0.5),
+        one_after_the_other("host", 1.2, "." * 1_500, every=0.5, session=1),
+    )
+    assert weigh(both(*rows)).weighing.shut_out == (0, 1_480)
+
+
 @pytest.mark.parametrize("beside", [[], BESIDE[:14]], ids=["alone", "the other is silent, too"])
 def test_where_nothing_is_accepted_any_more_it_may_be_an_outage(beside: list[Row]) -> None:
     found = weigh(both(SHUT_OUT, beside))
