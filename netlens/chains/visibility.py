@@ -91,12 +91,15 @@ def _sent_by_vm(vm: Side, host: Side) -> int:
 
 def host_silent(linked: Linked) -> bool:
     """Whether the host's capture, of all its interfaces, shows no program of the host asking the target, though what the VM asks is not seen as it leaves: it
-    leaves inside something else."""
-    host, up = linked.sides.get("host"), linked.upstream
-    if host is None or "vm" not in linked.sides or linked.exchanged or not (up.name == "vm" or missing_egress(linked)):
+    leaves inside something else, which is there, with as many bytes at least. (A capture that was filtered shows nothing by showing nothing.)"""
+    host, vm, up = linked.sides.get("host"), linked.sides.get("vm"), linked.upstream
+    if host is None or vm is None or linked.exchanged or not (up.name == "vm" or missing_egress(linked)) or not of_all_interfaces(host):
         return False
-    nothing = not host.sessions.rows and bool(LINUX_COOKED & _link_types(host))  # all goes by, in datagrams
-    return (nothing or of_all_interfaces(host)) and not (up is host and (linked.origin[up.target] != VM).any())
+    ids = [k for row in np.flatnonzero(vm.target).tolist() for k in vm.session_ids[row]]
+    asked, carried = (
+        sum(int(each.sessions[f"{end}_bytes"][rows].sum()) for end in ("orig", "resp")) for each, rows in ((vm, ids), (host, slice(None)))
+    )
+    return carried >= asked > 0 and not (up is host and (linked.origin[up.target] != VM).any())
 
 
 def leaves_elsewhere(linked: Linked) -> bool:
