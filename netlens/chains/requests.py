@@ -84,6 +84,9 @@ def requests(linked: Linked, sessions: Sessions, row_of: dict[int, int], alone: 
     if len(alone) and vm is not None:
         more, theirs = _of_vm(linked, vm, alone, len(sessions) - len(alone))
         table, rows = table.joined(more), np.concatenate([rows, theirs])
+    if vm is not None and len(left := _outside(linked, vm, rows[:, VM_ROW])):
+        more, theirs = _as_vm_has_them(linked, vm, left, np.full(len(left), -1, np.int64), NEVER)
+        table, rows = table.joined(replace(more, outside=np.ones(len(left), np.bool_))), np.concatenate([rows, theirs])
     order = np.lexsort((table.host_frame, table.start_ns))
     return table.take(order), rows[order]
 
@@ -184,10 +187,25 @@ def _of_vm(linked: Linked, vm: Side, alone: Ints, first_session: int) -> tuple[R
     last = linked.upstream.bounds_ns[1]
     rows = np.flatnonzero(np.isin(vm.owner, alone))
     rows = rows[linked.clock.to_host(vm.exchanges["request_end_ns"].astype(np.int64))[rows] <= last]
+    return _as_vm_has_them(linked, vm, rows, np.array([at[row] for row in vm.owner[rows].tolist()], np.int64), last)
+
+
+def _outside(linked: Linked, vm: Side, known: Ints) -> Ints:
+    """Rows of the VM's exchanges that were sent before the host's capture began, or after it ended, and so are not among those that are ``known``."""
+    if linked.pairing is None or not linked.clock.pieces or not (linked.pairing.host_of >= 0).any():
+        return np.zeros(0, np.int64)
+    begin, end = linked.upstream.bounds_ns
+    sent = linked.clock.to_host(vm.exchanges["request_end_ns"].astype(np.int64))
+    out = (sent < begin) | (sent > end)
+    out[known[known >= 0]] = False
+    return np.flatnonzero(out)
+
+
+def _as_vm_has_them(linked: Linked, vm: Side, rows: Ints, session: Ints, last: int) -> tuple[Requests, Ints]:
+    """Exchanges of the VM that no exchange upstream is; ``last``: when what is known of them ends."""
     x, n = vm.exchanges.take(rows), len(rows)
     start = linked.clock.to_host(x["request_end_ns"].astype(np.int64))
     end = np.maximum(np.minimum(linked.clock.to_host(vm.answered_ns[0][rows]), last), start)
-    session = np.array([at[row] for row in vm.owner[rows].tolist()], np.int64)
     frame = x["start_frame"].astype(np.int64)
     table = _unlabelled(np.full(n, VM, np.int8), session, start, end, end, np.zeros(n, np.int64), frame, x["up_bytes"].astype(np.int64))
     return table, np.stack([np.full(n, -1), rows, np.full(n, -1)], axis=1)

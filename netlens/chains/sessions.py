@@ -32,7 +32,7 @@ def vm_alone(linked: Linked, notes: list[str]) -> Ints:
     if outside := int(((sent + slack < up.bounds_ns[0]) | (sent > up.bounds_ns[1])).sum()):
         notes.append(
             f"{plural(outside, 'request')} of the VM {'was' if outside == 1 else 'were'} sent outside the time of the host's capture, and "
-            f"{'is' if outside == 1 else 'are'} left out"
+            f"{'is' if outside == 1 else 'are'} counted, but no evidence"
         )
     rows, begun = rows[within], begun[within]
     after = np.sort(h["start_ns"][open_to_all])

@@ -79,6 +79,7 @@ class Requests(Rows):
     broken_off : a reset ended its connection, before the end of its answer or right behind it.
     noticed_ns : when the provider knew at the latest that it was over, int64[n, 3]: see :data:`RECORDED`, :mod:`netlens.chains.noticed`. ``end_ns`` and
         ``done_ns`` unless told.
+    outside : sent while what leaves was not captured, by a side that was: it is counted and labelled, and no evidence, as nobody knows what others had open.
     """
 
     side: Codes
@@ -96,8 +97,11 @@ class Requests(Rows):
     answer_ns: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
     broken_off: Bools = field(default_factory=lambda: np.zeros(0, np.bool_))
     noticed_ns: Ints = field(default_factory=lambda: np.zeros((0, 3), np.int64))
+    outside: Bools = field(default_factory=lambda: np.zeros(0, np.bool_))
 
     def __post_init__(self) -> None:
+        if len(self.outside) != len(self):
+            object.__setattr__(self, "outside", np.zeros(len(self), np.bool_))
         if len(self.refusal_class) != len(self):
             object.__setattr__(self, "refusal_class", np.where(self.rejected == REJECTED, logs.UNKNOWN, "").astype(object))
         if len(self.sent_bytes) != len(self):

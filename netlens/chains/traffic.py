@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 SLACK_NS = 2_000_000  #: what a request waits in kernels and at the provider before it is counted: 0.3 ms in the laboratory, more under load
 FRAMES = 5  #: frames cited for a fact
+LEAST_BYTES = 100  #: of a request of HTTP/1.1 with a key in TLS; what else clients of HTTP/2 send (windows, pings) is shorter
+SEVERAL = 3  #: requests of a side that began while another was in progress on another connection
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +94,7 @@ def rebuild(linked: Linked, beside: Beside) -> Traffic:
         egress = egress or missing
     common = _common_ns(linked, notes)
     facts = _facts(linked, egress_seen=not egress) | {"vm_blind": blind}
+    facts["protocol_unknown"] = linked.protocol_unknown and not _side_by_side(made)
     situation = Situation(
         made, upstream, vm_seen, host_seen, host_seen and not missing, common, _uncertain_ns(linked), uncountable,
         facts, missing, underway(linked, row_of), _midway_ns(linked.upstream),
@@ -124,6 +127,20 @@ def _of_others(linked: Linked, made: Requests, hidden: list[int], row_of: dict[i
     """Which requests are of the connections ``hidden`` of the upstream, if none of these is the VM's; None if one may be, or the VM has no others."""
     apart = np.isin(made.session, [row_of.get(row, -1) for row in hidden])
     return apart if linked.vm is not None and set(linked.origin[hidden].tolist()) == {HOST} and (made.side[~apart] == VM).any() else None
+
+
+def _side_by_side(made: Requests) -> bool:
+    """Whether each side had requests in progress on several connections at once, time and again, and sent nothing short: a client that speaks HTTP/2 sends
+    all on one (RFC 9113 9.1), so turns are requests, though the beginning of no connection, which would tell, was captured."""
+    sides = np.unique(made.side).tolist()
+    for side in sides:
+        rows = np.flatnonzero((made.side == side) & (made.session >= 0))
+        until = np.maximum.accumulate(made.end_ns[rows])
+        whose = made.session[rows][np.searchsorted(until, until)]  # of the request that lasts longest so far; times are in order of start
+        beside = (made.start_ns[rows][1:] < until[:-1]) & (made.session[rows][1:] != whose[:-1])
+        if beside.sum() < SEVERAL or made.sent_bytes[rows].min() < LEAST_BYTES:
+            return False
+    return bool(sides)
 
 
 def _uncountable(linked: Linked, beside: Beside, made: Requests) -> tuple[str | None, list[int]]:
@@ -213,9 +230,10 @@ def _facts(linked: Linked, *, egress_seen: bool) -> dict[str, Any]:
         "clock_unknown": vm is not None and not linked.clock_told,
         "lost_share": max(side.seen.lost_share for side in linked.sides.values()),
         "hellos_cut": sum(_hellos_cut(side) for side in linked.sides.values()),
-        "protocol_unknown": linked.protocol_unknown,
         "other_names": bool(target.at_same_address(linked.upstream)),
         "same_provider": target.of_same_provider(linked.upstream),
+        "leaves_elsewhere": visibility.leaves_elsewhere(linked),
+        "host_silent": visibility.host_silent(linked),
         "apart": egress_seen and _leave_apart(linked),
         "lookups": lookups.rows,
         "lookups_unseen": not egress_seen and any(side.for_lookups.any() for side in linked.sides.values()),

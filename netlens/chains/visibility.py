@@ -14,6 +14,7 @@ import numpy as np
 from netlens.addresses import is_loopback
 from netlens.chains.origins import FROM_GUESTS
 from netlens.chains.side import WORDS, Side
+from netlens.chains.situation import VM
 from netlens.errors import NetlensError
 from netlens.parsers import connections
 from netlens.text import plural, printable
@@ -25,7 +26,8 @@ LOSSY = 0.05  #: share of the payload; with half of that every verdict of the re
 
 COOKED = {113, 276, 149, 258}  #: link types of captures of all interfaces: Linux cooked, and Apple's PKTAP
 LINUX_COOKED = {113, 276}
-NUMBERED = {276, 149, 258}  #: those that tell interfaces apart
+SLL2 = 276
+NUMBERED = {SLL2, 149, 258}  #: those that tell interfaces apart
 #: Connections to the target, at least, and share of them, of which one direction is missing: at the edge of a capture one may lack an end by chance.
 ONE_SIDED, ONE_SIDED_SHARE = 2, 0.05
 
@@ -87,6 +89,35 @@ def _sent_by_vm(vm: Side, host: Side) -> int:
     return sum(here[key] - there[key] for key in here.keys() & there.keys() if here[key] != there[key])
 
 
+def host_silent(linked: Linked) -> bool:
+    """Whether the host's capture, of all its interfaces, shows no program of the host asking the target, though what the VM asks is not seen as it leaves: it
+    leaves inside something else, which is there, with as many bytes at least. (A capture that was filtered shows nothing by showing nothing.)"""
+    host, vm, up = linked.sides.get("host"), linked.sides.get("vm"), linked.upstream
+    if host is None or vm is None or linked.exchanged or not (up.name == "vm" or missing_egress(linked)) or not of_all_interfaces(host):
+        return False
+    ids = [k for row in np.flatnonzero(vm.target).tolist() for k in vm.session_ids[row]]
+    asked, carried = (
+        sum(int(each.sessions[f"{end}_bytes"][rows].sum()) for end in ("orig", "resp")) for each, rows in ((vm, ids), (host, slice(None)))
+    )
+    return carried >= asked > 0 and not (up is host and (linked.origin[up.target] != VM).any())
+
+
+def leaves_elsewhere(linked: Linked) -> bool:
+    """Whether some connection to the target ends in a relay on the host and nothing of it is seen to leave: it was redirected there, or what a VM sent was
+    answered by the host itself. Its way out is somewhere else, and who else uses that is not seen."""
+    up = linked.upstream
+    if up.name != "host" or not of_all_interfaces(up):
+        return False
+    rows = np.flatnonzero(up.target)
+    if any(port is not None for port in up.connections["redirect_port"][rows].tolist()):
+        return True
+    if _link_types(up) != {SLL2}:
+        return False
+    state = up.capture.part.state()
+    answered_here = connections.came_in_here(state) & (connections.first_seen(state) & 0xFF == connections.SLL_OUTGOING).any(axis=1)
+    return any(answered_here[up.session_ids[row]].all() for row in rows[linked.origin[rows] == VM].tolist())
+
+
 def missing_egress(linked: Linked) -> str:
     """What to capture to see what leaves the host; "" if its capture shows that: some connection to the target, as it leaves.
 
@@ -114,7 +145,7 @@ def missing_egress(linked: Linked) -> str:
     else:
         inner = {ip for ip in set(c["orig_ip"].tolist()) if connections.is_of_guest(ip)}
     inner |= _passed_in(up)
-    everywhere = _everywhere(up)
+    everywhere = of_all_interfaces(up)
     if everywhere and connections.crossed(up.capture.part.state())[[k for row in rows.tolist() for k in up.session_ids[row]]].any():
         return ""  # what comes from beyond comes in where the others leave
     for orig_ip, nat_ip, resp_ip in set(zip(*(c[name][rows].tolist() for name in ("orig_ip", "nat_ip", "resp_ip")), strict=True)):
@@ -144,7 +175,7 @@ def _link_types(side: Side) -> set[int]:
     return {kind for given in side.capture.part.inputs for kind in given.link_types}
 
 
-def _everywhere(side: Side) -> bool:
+def of_all_interfaces(side: Side) -> bool:
     """Whether all interfaces were captured: by the link type, unless all packets are of one of those that it numbers."""
     kinds, first = _link_types(side), connections.first_seen(side.capture.part.state())
     return bool(kinds & COOKED) and (not kinds <= NUMBERED or len(np.unique(first[first >= 0] >> 8)) > 1)

@@ -40,7 +40,7 @@ from netlens.chains.situation import (
     Situation,
 )
 from netlens.lab.provider.limiters.overload import Settings as Overload
-from netlens.lenses.refused.weighing import of_one_class
+from netlens.lenses.refused.classes import of_one_class
 from tests.bench.world import ELSEWHERE, Flow, Held, History, OverTime, Path, Program, Provider, Request, Retry, S, Setup, ns, simulate
 
 #: that situations have; of others no truth is known
@@ -154,6 +154,7 @@ class _Observer:
                 2 * self.half + ANALYSTS_MARGIN_NS + self.view.clock_half_ns + (0 if self.view.host_seen else 2 * self.delay),
                 None,
                 self.facts(f for _, f in flows),
+                midway_ns=EPOCH_NS + self.begin if any(f.opened_ns < self.begin for _, f in flows) else None,
             ),
             requests,
             [f for _, f in flows],

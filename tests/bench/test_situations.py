@@ -10,7 +10,7 @@ import pytest
 
 from netlens.chains.situation import COMPANION, HOST, LOOKUPS, REJECTED, REQUESTS, UNKNOWN, UNLABELLED, VM, Situation
 from netlens.lab.provider.limiters.overload import Settings as Overload
-from netlens.lenses.refused.weighing import of_one_class
+from netlens.lenses.refused.classes import of_one_class
 from tests.bench.situations import (
     CORES,
     FAMILIES,

@@ -21,7 +21,7 @@ from netlens.chains.linking import link
 from netlens.chains.parties import parties
 from netlens.chains.requests import UPSTREAM
 from netlens.chains.situation import HOST, LOOKUPS, REJECTED, REQUESTS, UNKNOWN, UNLABELLED, VM, Underway
-from netlens.chains.traffic import rebuild
+from netlens.chains.traffic import _side_by_side, rebuild
 from netlens.errors import NetlensError
 from netlens.lenses.refused.counting import Rule, others
 from netlens.lenses.refused.labels import labelled
@@ -29,6 +29,7 @@ from netlens.lenses.refused.labels.error_log import MAX_UNMATCHED
 from netlens.parsers import errorlog
 from netlens.report import answer
 from tests.bench.two_sides import generate
+from tests.lenses.refused.made import situation
 from tests.parsers.test_pipeline import ACK, FIN, PSH, SYN, pcap, segment
 from tests.recordings import FOLDER, copy, expected, with_keys
 
@@ -156,8 +157,26 @@ def test_sessions_that_are_open_at_the_end_are_held_until_then(pair: Path, tmp_p
     assert (s.end_ns <= max(end, int(s.start_ns.max()) + 1)).all()
     still = s.end_ns == end
     assert still.sum() >= 2
-    assert (r.end_ns <= end).all()
+    assert (r.end_ns <= end)[~r.outside].all()
     assert found.situation.capture_ns[1] <= end
+
+
+@pytest.mark.parametrize(
+    ("apart_s", "session", "sent", "told"), [(1.0, 1, 500, True), (1.0, 0, 500, False), (3.0, 1, 500, False), (1.0, 1, 40, False)]
+)
+def test_requests_side_by_side_on_several_connections_are_turns_of_http1(apart_s: float, session: int, sent: int, told: bool) -> None:
+    rows = [("vm", k % 2 * session, apart_s * k, apart_s * k + 2.0, 0) for k in range(8)]
+    made = situation(rows).requests
+    assert _side_by_side(replace(made, sent_bytes=np.full(len(made), sent))) is told
+
+
+def test_a_side_of_which_nothing_was_side_by_side_leaves_the_protocol_open() -> None:
+    rows = [("vm", k % 2, 1.0 * k, 1.0 * k + 2.0, 0) for k in range(8)] + [("host", 2, 20.0 + 3 * k, 21.0 + 3 * k, 0) for k in range(8)]
+    made = situation(rows).requests
+    sized = replace(made, sent_bytes=np.full(len(made), 500))
+    assert not _side_by_side(sized)
+    assert _side_by_side(sized.take(sized.side == VM))
+    assert not _side_by_side(sized.take(slice(0)))
 
 
 def test_lookups_over_tcp_to_the_apis_own_address_are_no_requests(tmp_path: Path) -> None:
@@ -256,6 +275,28 @@ def test_a_host_that_is_captured_later_shows_whose_older_connections_are(pair: P
     assert [int(made.origin[row]) for row in told] == [whose[ends(made.upstream)[row]] for row in told]
     assert len(told) > len(old) / 2
     assert "requests" in made.pairing.method.tolist()
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6])
+def test_what_the_vms_capture_alone_has_is_counted_but_no_evidence(pair: Path, share: float, tmp_path: Path) -> None:
+    """The host's capture began later: of the requests before nobody knows what others had open."""
+    whole, found = analyzed(pair).assembled.situation.requests, begun_later(pair, share, tmp_path)
+    r, weighed = found.assembled.situation.requests, found.weighed.weighing.situation.requests
+    assert found.assembled.vm is not None
+    assert r.outside.any()
+    assert set(r.side[r.outside].tolist()) == {VM}
+    assert not r.host_frame[r.outside].any()
+    assert set(r.vm_frame[r.outside].tolist()) <= set(whole.vm_frame.tolist())
+    assert not (weighed.rejected[r.outside] >= 0).any()
+    before, after = ((each.side == VM).sum() for each in (whole, r))
+    assert abs(int(before) - int(after)) <= 1  # one that was under way
+    known = {frame: label for frame, label in zip(whole.vm_frame.tolist(), whole.rejected.tolist(), strict=True) if frame}
+    told = r.outside & (r.rejected != UNLABELLED)
+    assert told.sum() > 0.9 * r.outside.sum()
+    assert [known[frame] for frame in r.vm_frame[told].tolist()] == r.rejected[told].tolist()
+    counts = found.to_dict()["counts"]
+    assert (counts["exchanges"], counts["rejections"]) == (len(r), int((r.rejected == REJECTED).sum()))
+    assert any("are counted, but no evidence" in note for note in found.quality["notes"])
 
 
 def test_the_vms_log_tells_of_requests_that_the_hosts_capture_alone_has(pair_nat: Path, tmp_path: Path) -> None:

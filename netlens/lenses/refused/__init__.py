@@ -72,9 +72,10 @@ def judge(traffic: Traffic) -> Judged:
     from netlens.lenses.refused.weighing import weigh
 
     weighed = _of_some_parties(traffic, weigh(traffic.situation))
-    timely = weighed.weighing.by_time
+    timely = weighed.by_time
     rule = rule_of(traffic.situation, timely[0]) if timely else weighed.limit
-    where = context(traffic, weighed.cause, bool(timely), weighed.weighing.named == "quota")
+    over_time = bool(weighed.weighing.by_time) or weighed.cause == "own-rate"
+    where = context(traffic, weighed.cause, over_time, weighed.weighing.named == "quota")
     return Judged(weighed, predict(weighed.weighing.situation, rule, where))
 
 

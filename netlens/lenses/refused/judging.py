@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from netlens import logs
 from netlens.chains.side import WORDS
 from netlens.chains.situation import ACCEPTED, HOST, SIDES, UNKNOWN, UNLABELLED, VM, Situation
@@ -28,6 +30,14 @@ WHOLE_PACKETS = "captures of whole packets (tcpdump -s 0), to tell whose the con
 EARLIER = "captures of both sides that begin before the connections do, or sockets.jsonl, to tell whose they are"
 MANY_UNKNOWN = 0.2  #: share of the requests, from which on it matters more than more requests would
 BLIND = "a capture of the VM with -i any over the same time: this one shows none of its programs' traffic, so its error log matches nothing"
+BEYOND = (
+    "a capture where the connections leave for the provider, or a run without the relay: they go into one on the host and leave elsewhere, where "
+    "others, who are not seen, may use the same address"
+)
+BEGINNINGS = (
+    "captures that begin before the connections do: only there it shows whether they speak HTTP/2, where requests that share a connection "
+    "cannot be told apart"
+)
 UNSURE_ORDER = "a recording with fewer requests at the same moment: which of them came first cannot be told, and the answer depends on it"
 ABOUT_HALF = "a longer recording, because this cause explains only about half of the refusals"
 
@@ -193,6 +203,35 @@ def named_evidence(weighing: Weighing) -> Evidence:
     return Evidence(f"{plural(n, 'refusal')} {'says' if n == 1 else 'say'} why: {what}", weighing.frames(weighing.refused))
 
 
+def shut_out_evidence(weighing: Weighing) -> Evidence | None:
+    """That a side was shut out, which no outage does; None if none was."""
+    if (found := weighing.shut_out) is None:
+        return None
+    side, went_on = found
+    mine = weighing.refused & (weighing.situation.requests.side == side)
+    whose, other = (WORDS[SIDES[each]] for each in (side, HOST if side == VM else VM))
+    text = (
+        f"from a moment on all {plural(int(mine.sum()), 'request')} of the {whose} were refused, while {went_on:,} of the {other}'s were accepted: no outage, "
+        "but a limit of its own that was used up (a quota, a window, or one that counts refused attempts: which of these is not seen)"
+    )
+    return Evidence(text, weighing.frames(mine))
+
+
+def rate_evidence(weighing: Weighing) -> Evidence | None:
+    """That the provider says that too much was sent over time, and one side alone may have done so; None if it does not say so, or both may have."""
+    i, r = weighing.inference, weighing.situation.requests
+    if not (weighing.says_rate and i.enough and weighing.seen_whole) or weighing.kind or weighing.chance:
+        return None
+    sides = [side for side in np.unique(r.side).tolist() if side != UNKNOWN]
+    alone = len(sides) == 1 and not (r.side == UNKNOWN).any()
+    if not alone and weighing.of_one_side is None:
+        return None
+    also = "nobody else sent anything" if alone else "nothing of the other side was refused"
+    n = int(weighing.refused.sum())
+    text = f"{plural(n, 'refusal')} of one side say that too much was sent over time, and {also}; what is counted, and by which limit, is not seen"
+    return Evidence(text, weighing.frames(weighing.refused))
+
+
 def chance_evidence(weighing: Weighing) -> Evidence:
     i = weighing.inference
     best = max(i.fits, key=lambda f: f.youden)
@@ -235,10 +274,14 @@ def needs(weighing: Weighing) -> str:
         return f"to have all that this provider may count analysed together (--api once for each of {', '.join(map(printable, others))} and the target)"
     if weighing.unmatched:
         return off
+    if s.facts.get("leaves_elsewhere"):
+        return BEYOND
     if whose_unknown:
         return EARLIER if s.vm_seen and s.host_seen else UNKNOWN_SIDES
     if i.accepted < ENOUGH:
         return f"a recording with at least {ENOUGH} accepted requests; this one has {i.accepted}"
+    if s.facts.get("protocol_unknown"):
+        return BEGINNINGS
     if weighing.many_broken_off:
         return (
             f"a recording in which programs break off no answer: they left {weighing.many_broken_off:,} here, and for how long the provider goes "

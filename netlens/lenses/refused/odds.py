@@ -50,6 +50,7 @@ USUAL = {"open": 0.0, "partly": -4.25, "rate": -5.25, "volume": -7.0, "chance": 
 #: log units by which chance is less usual where fewer than so many were accepted: a limit has little to show itself by there
 HIDDEN, FEW = 2.0, 10
 EGRESS = 0.5  #: log units by which a rule per egress address is more usual where one per side fits as well: then the other side held something each time
+SAID = 4.0  #: log units by which all but limits over time are less usual where the provider says that too much was sent over time
 EVIDENCE = 0.9  #: what a log unit of likelihood counts: models are never quite right
 BURSTS_S = (2.0, 5.0, 10.0, 20.0, 40.0)  #: for how long an overload may last that one refusal shows
 LIMITS = 6  #: that a rule on what is open is taken to have tried
@@ -60,6 +61,10 @@ LIKELY = 0.7  #: probability below which no cause is supported
 POSSIBLE = 0.1  #: probability from which on none is refuted, all that may refuse taken to be as usual: that something is rare is no evidence against it
 SURE = 0.95  #: from which on one is supported though no rule passes its test, by either reading
 SURE_OF_MANY = 0.93  #: the same with more than so few refusals
+SURE_OF_FEWEST, FEWEST_TOLD = (
+    0.93,
+    3,
+)  #: the same with fewer than a rule is believed by, but so many: no limit that explains three is more likely than that
 SURE_OF_CHANCE = 0.85  #: the same of chance, which has tests of its own to pass besides
 CHAINS = 4  #: refusals that are no retries of each other, which it takes for chance
 AGAIN = 3  #: the same for what is next to certain, where no limit was reached twice
@@ -115,7 +120,15 @@ def possibilities(weighing: Weighing) -> tuple[list[Possibility], list[Possibili
         return [], []
     plain, kindly = _open(weighing)
     others = [*_partly(weighing), *_over_time(weighing), *_chance(weighing)]
-    return _weighed([*plain, *others]), _weighed([*kindly, *others])
+    plain, kindly = (_as_said(weighing, [*each, *others]) for each in (plain, kindly))
+    return _weighed(plain), _weighed(kindly)
+
+
+def _as_said(weighing: Weighing, found: list[Weight]) -> list[Weight]:
+    """Where the provider says that it counts over time, what does not is less usual."""
+    if not weighing.says_rate:
+        return found
+    return [(usual - SAID * holds.keys().isdisjoint(("rate", "volume")), evidence, holds) for usual, evidence, holds in found]
 
 
 def _weighed(found: list[Weight]) -> list[Possibility]:
@@ -196,13 +209,21 @@ def _over_time(weighing: Weighing) -> list[Weight]:
 
 
 def _chance(weighing: Weighing) -> list[Weight]:
-    """Of chance, of a limit that was used up before, and of one that nobody thought of, which looks like chance."""
+    """Of chance, of a limit over time that one side reached by what is not seen, of one that was used up before, and of one that nobody thought of."""
     r = weighing.situation.requests
     rows = (weighing.inference.first, r.rejected >= 0)
     chance = EVIDENCE * float(np.mean([_by_chance(weighing.refused[each], r.start_ns[each]) for each in rows]))
     before = EVIDENCE * float(np.mean([_at_first(weighing.refused[each]) for each in rows]))
     both = bool((r.side == VM).any() and (r.side == HOST).any())
+    own: list[Weight] = []
+    if shut_out := weighing.shut_out:
+        own.append((USUAL["before"], -EVIDENCE * log(1 + (r.side == shut_out[0]).sum()), {"own-rate": 1.0, "rate": 1.0}))
+    if weighing.says_rate and (one := weighing.of_one_side) is not None:  # what it counts is not seen: tokens of answers, or one model
+        theirs = [each & (r.side == one[0]) for each in rows]
+        unseen = EVIDENCE * float(np.mean([_by_chance(weighing.refused[each], r.start_ns[each]) for each in theirs]))
+        own.append((USUAL["rate"], unseen, {"own-rate": 1.0, "rate": 1.0}))
     return [
+        *own,
         (USUAL["chance"] - HIDDEN * (weighing.inference.accepted < FEW), chance, {"provider": 1.0, "overload": 1.0}),
         (USUAL["before"], before, {"own-rate": 1.0, "rate": 1.0}),
         (USUAL["else"], chance, {name: share for name, share in ELSE.items() if both or name != "same-nat-ip"}),

@@ -97,6 +97,8 @@ class Fit:
     counts: Counts = field(repr=False)
     reading: Reading = Reading()
     first_log_likelihood: float = -np.inf  # of first refusals only, the price taken off too
+    unseen: Bools | None = field(default=None, repr=False)  # requests whose outcome may rest on what was sent before the capture
+    unseen_log_likelihood: float = 0.0  # of these, by chance; part of the whole
 
     @property
     def span_s(self) -> float:
@@ -331,6 +333,8 @@ def _fit(
         full,
         reading,
         alone,
+        unseen,
+        search.unseen_by_chance(parameter_s),
     )  # fmt: skip
 
 
@@ -349,6 +353,10 @@ class _Outcomes:
                 self._by_chance[label] = np.log(count / used.sum())
         self.found = np.zeros(3, np.int64)
 
+    def by_chance(self, some: Bools) -> float:
+        """The log likelihood of some labels by chance."""
+        return float(np.bincount(self.label[some], minlength=len(self._by_chance)) @ self._by_chance)
+
     def better(self, counts: Ints, than: float, unseen: Bools | None = None) -> float:
         """The log likelihood at the best limit, if it is higher than ``than``; else that. ``found`` is of the last that was higher.
 
@@ -356,8 +364,7 @@ class _Outcomes:
         """
         label, by_chance = self.label, 0.0
         if unseen is not None:
-            those = np.bincount(label[unseen], minlength=len(self._by_chance))
-            label, by_chance = np.where(unseen, np.int8(kernels.UNUSED), label), float(those @ self._by_chance)
+            label, by_chance = np.where(unseen, np.int8(kernels.UNUSED), label), self.by_chance(unseen)
         self._best[0] = than - by_chance
         kernels.best_limit(counts, label, self._tables, self._below, self._rest, self.found, self._best)
         return float(self._best[0]) + by_chance
@@ -426,6 +433,11 @@ class _Search:
         if unseen is not None:
             out[self._rows[unseen]] = True
         return out
+
+    def unseen_by_chance(self, parameter_s: float) -> float:
+        """The log likelihood of their labels, which is part of what is found."""
+        unseen = self.unseen(parameter_s)
+        return 0.0 if unseen is None else self._outcomes.by_chance(unseen)
 
     def _variants(self, reading: Reading, parameter_s: float) -> list[list[Floats]]:
         """What had been used up, by group; several where something besides the parameter is unknown.

@@ -6,18 +6,17 @@ How they judge is in :mod:`netlens.lenses.refused.judging`.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from netlens import logs
-from netlens.chains.situation import ACCEPTED, ELSEWISE, HOST, REJECTED, UNKNOWN, UNLABELLED, VM, Requests, Sessions, Situation
+from netlens.chains.situation import ACCEPTED, REJECTED, UNKNOWN, UNLABELLED, Requests, Sessions, Situation
 from netlens.columns import Bools
-from netlens.lenses.refused import causes, condition, odds, over_time, queue
+from netlens.lenses.refused import causes, condition, odds, over_time, queue, sides
+from netlens.lenses.refused.classes import beside_others, never_all_refuted, of_one_class, seen_upstream
 from netlens.lenses.refused.counting import Adjustment, Counts, Rule, models, others
 from netlens.lenses.refused.judging import HALF, LITTLE
 from netlens.lenses.refused.limit import ENOUGH, PERMUTATIONS, TIE, Inference, Limit, RuleFit, infer, likelihoods, one_rate
@@ -38,6 +37,8 @@ PRECISION = 0.75  #: share of the requests at or above the limit that must be re
 HELD = 3.0  #: times as long as most answers
 LATE_S = 10.0  #: longer than any provider is known to need until it gives a place back
 UNLABELLED_SHARE = 0.5  #: of the requests; what a limit over time counts is then mostly guessed
+#: p and times reached, from which on a limit over time without exception is believed all the same: what is guessed wrongly makes exceptions
+CERTAINLY, TURNS = 1e-6, 5
 #: Share of the requests that a limit over time may leave unexplained where the provider says that it counts what is in progress. True ones leave none of
 #: 46 to 115; what looks like one, as a provider counts broken-off answers on for a while, left 5 to 9 %.
 AGAINST_ITS_WORD = 0.02
@@ -47,10 +48,9 @@ EXPLAINED = 0.3  #: share of the chance model's log likelihood that a rule must 
 EXPLAINED_BY_BYTES = 0.5
 FEW_BROKEN, BROKEN_SHARE = 3, 0.2  #: broken-off answers, and their share of the refusals, from which on they may be why
 FAR = 5.0  #: log units by which one kind of limit is far better than another
-MARGIN = 1.0  #: log units by which a rule must beat the chance model, and by which what is open may where chance is told
+MARGIN = 1.0  #: log units by which a rule must beat the chance model
 HINT = 0.3  #: separation that is a hint of a rule which is not modelled here, if it is beyond chance
 #: Log units by which limits over time may beat the chance model where chance is told: many are tried, and bursts fit some of them.
-ONE_SIDED = 0.01  #: how often, under one rate for all, every refusal falls on one side's requests
 NO_BETTER = 4.0
 SOME = 0.05  #: share of the requests that must have been accepted, likewise: where nearly all are refused, nothing tells which are not
 LABELLED = 0.8  #: share of the requests that must have a label for chance to be told
@@ -108,7 +108,7 @@ class Weighing:
         best, timely = self.inference.best, [f for f in self.time_fits if self.separates(f)]
         # one beyond chance that may fit as well, if what is uncertain fits, needs not tell by itself beside one that does
         by_open = best is not None and (self.separates(best) or (best.p <= ALPHA and any(map(self.separates, self.inference.tied))))
-        far = by_open and best is not None and self._long_held(best)
+        far = by_open and best is not None and self.long_held(best)
         if best is None or not timely:
             return "either" if far else "concurrency" if by_open and not self._outdone else ""
         # what leaves fewer exceptions is not outdone by the price of its search
@@ -158,15 +158,16 @@ class Weighing:
             possible + float(of_known[1][0] - of_all[1][0]),
         )
 
-    def _long_held(self, fit: RuleFit) -> bool:
+    def long_held(self, fit: RuleFit) -> bool:
         """Whether places would stay taken so long after the answers that the limit is one over time, which may not fit only because requests of unknown
         sides, or lost packets, hide what was sent."""
         return fit.rule.held_s > max(HELD * self._usual_s, LATE_S)
 
     @property
     def supporting_share(self) -> float:
-        """Share of the refusals that must go with a cause for it to be supported: with few, one more or less must not turn it."""
-        return HALF if self.inference.refused >= MANY else 1.0 - LITTLE
+        """Share of the refusals that must go with a cause for it to be supported: with few, or if only what refusals need is known, one more or less must not
+        turn it."""
+        return HALF if self.inference.refused >= MANY and (self.rules or self.by_time) else 1.0 - LITTLE
 
     @property
     def _usual_s(self) -> float:
@@ -232,11 +233,19 @@ class Weighing:
         above, chance, ll = fit.hits + fit.false_alarms, self.by_chance, fit.log_likelihood
         if isinstance(fit, RuleFit):  # what is uncertain is a toss of a coin for the rule, and explains nothing for chance either
             chance, ll = chance + fit.possible_log_likelihood - ll, fit.possible_log_likelihood
+        elif fit.unseen is not None and fit.unseen.any():  # nor does a limit explain what was decided before the capture
+            labels = self.situation.requests.rejected
+            seen = (labels >= 0) & ~fit.unseen
+            chance, ll = by_chance_of(labels[seen] == REJECTED), ll - fit.unseen_log_likelihood
         if isinstance(fit, Fit) and not (self._clear_of_bytes(fit) and self._clear_enough(fit)):
             return False
-        if fit.runs < (RUNS[self.inference.refused >= MANY] if isinstance(fit, Fit) else RUNS[1]):
+        # where the provider says that it counts over time, a limit that leaves no exception was no overload, and no outage
+        told = isinstance(fit, Fit) and self.says_rate and not fit.misses + fit.false_alarms
+        if not told and fit.runs < (RUNS[self.inference.refused >= MANY] if isinstance(fit, Fit) else RUNS[1]):
             return False  # one bad minute has a beginning and an end, and some window or count fits these
-        if any(f.log_likelihood > ll + TIE for f in self.reached_for_good) or (isinstance(fit, Fit) and self.from_a_moment_on):
+        if not told and (
+            any(f.log_likelihood > ll + TIE for f in self.reached_for_good) or (isinstance(fit, Fit) and self.from_a_moment_on)
+        ):
             return False
         return (
             self.inference.enough
@@ -259,13 +268,16 @@ class Weighing:
         """Whether so many outcomes are known that something may be said of what was sent, and against the provider's word that it counts what is in
         progress, hardly any contradicts."""
         i, labels = self.inference, self.situation.requests.rejected
-        if (labels == UNLABELLED).mean() > UNLABELLED_SHARE:
+        flawless = not fit.misses + fit.false_alarms and fit.p <= CERTAINLY and fit.runs >= TURNS
+        if (labels == UNLABELLED).mean() > UNLABELLED_SHARE and not flawless:
             return False
         exact = fit.misses + fit.false_alarms <= AGAINST_ITS_WORD * (i.refused + i.accepted)
         window, usual = fit.described()["window"], fit.parameter_s in USUAL_S
         lasted = self.situation.requests.end_ns - self.situation.requests.start_ns
         if i.refused < MANY and fit.span_s * 1e9 < np.median(lasted[labels == ACCEPTED]):
             return False  # what comes as near to each other as that is in progress together, and few refusals tell no difference
+        if i.refused < MANY and not usual and window != "bucket" and fit.misses + fit.false_alarms:
+            return False  # of all lengths, one comes near to a few bursts
         if self.refusal_class != logs.CONCURRENCY:
             return exact or usual or window != "fixed"  # of all lengths with all edges, one comes near to every burst
         # answers that were broken off and are counted on for a while look like a window, but hardly of a length that providers use
@@ -289,9 +301,30 @@ class Weighing:
     @cached_property
     def from_a_moment_on(self) -> bool:
         """Whether nothing was accepted any more once a request of a side was refused: it may be an outage, or a quota, which nothing tells apart."""
+        return self.inference.enough and self._for_good
+
+    @cached_property
+    def _for_good(self) -> bool:
+        """The same, however few refusals there are."""
         r = self.situation.requests
         of_side = [(r.start_ns[mine & self.refused].min(), mine) for side in np.unique(r.side[self.refused]) for mine in [r.side == side]]
-        return self.inference.enough and not any((r.start_ns[mine & (r.rejected == ACCEPTED)] > first).any() for first, mine in of_side)
+        return not any((r.start_ns[mine & (r.rejected == ACCEPTED)] > first).any() for first, mine in of_side)
+
+    @cached_property
+    def says_rate(self) -> bool:
+        """Whether most refusals say that too much was sent over time."""
+        said = self.situation.requests.refusal_class[self.refused] == logs.RATE
+        return self.refusal_class == logs.RATE and bool(2 * said.sum() > said.size)
+
+    @cached_property
+    def shut_out(self) -> tuple[int, int] | None:
+        """See :func:`netlens.lenses.refused.sides.shut_out`."""
+        return sides.shut_out(self)
+
+    @cached_property
+    def of_one_side(self) -> tuple[int, int, int] | None:
+        """See :func:`netlens.lenses.refused.sides.of_one_side`."""
+        return sides.of_one_side(self)
 
     @property
     def many_broken_off(self) -> int:
@@ -314,22 +347,10 @@ class Weighing:
         return max(self.inference.chance_log_likelihood, by_chance_of(labels[labels >= 0] == REJECTED))
 
     @cached_property
-    def of_one_side(self) -> tuple[int, int, int] | None:
-        """(side, its requests, the other side's) where all refusals are of one side, which one rate for all does not explain: it leaves by another way, or has
-        another key. None else."""
-        r, refused = self.situation.requests, int(self.refused.sum())
-        for side, other in ((VM, HOST), (HOST, VM)):
-            mine, theirs = (int(((r.side == each) & (r.rejected >= 0)).sum()) for each in (side, other))
-            alone = refused and theirs and not (self.refused & (r.side != side)).any()
-            if alone and prod((mine - k) / (mine + theirs - k) for k in range(refused)) < ONE_SIDED:
-                return side, mine, theirs
-        return None
-
-    @cached_property
     def chance(self) -> bool:
         """Whether refusals follow no count at all: everything that could count was seen, and neither what is open nor what was sent over time tells refused
         from accepted better than bursts do."""
-        if not self.inference.fits or self.open_evidence > MARGIN or self.time_evidence > NO_BETTER:
+        if not self.inference.fits or self.open_evidence > TIE or self.time_evidence > NO_BETTER:
             return False
         return self.may_be_chance
 
@@ -343,7 +364,7 @@ class Weighing:
         with_labels = np.isin(r.side, np.unique(r.side[r.rejected >= 0]))
         if labelled < LABELLED * int(with_labels.sum()) or i.accepted < SOME * labelled:
             return False
-        if self.from_a_moment_on or self.of_one_side is not None:
+        if self.from_a_moment_on or self.of_one_side is not None or self.situation.facts.get("leaves_elsewhere"):
             return False
         return not over_time.follows_windows(self.situation, i.first)
 
@@ -365,15 +386,22 @@ class Weighing:
         """Whether a cause that is next to certain may be supported for that: everything was seen, no limit over time fits as well or stands behind places held
         for long, and it is not one bad minute alone, nor all refused from a moment on, of which nobody knows whether it would have ended."""
         s, i = self.situation, self.inference
-        if not (i.enough and s.vm_seen and s.egress_seen) or i.accepted < odds.ACCEPTED or self.unmatched:
+        if not (s.vm_seen and s.egress_seen) or i.refused < odds.FEWEST_TOLD or i.accepted < odds.ACCEPTED or self.unmatched:
             return False
         if s.facts.get("clock_unknown") or s.facts.get("same_provider"):
             return False
-        if self.undecided_kind or any(map(self._long_held, i.fits)):
+        if self.undecided_kind or any(map(self.long_held, i.fits)):
             return False
-        covered = (s.requests.start_ns >= s.capture_ns[0]) & (s.requests.start_ns <= s.capture_ns[1])
+        if not i.enough and (i.accepted < ENOUGH or i.chains < odds.AGAIN):
+            return False
         again = i.chains >= odds.AGAIN or any(f.runs >= RUNS[1] and f.hits >= HALF * i.refused for f in i.fits)
-        return again and not (s.sessions.side == UNKNOWN).any() and float(covered.mean()) >= COVERED and not self.from_a_moment_on
+        return again and not (s.sessions.side == UNKNOWN).any() and self.covered >= COVERED and not self._for_good
+
+    @property
+    def covered(self) -> float:
+        """Share of the requests that were sent while all captures were made."""
+        (first, last), start = self.situation.capture_ns, self.situation.requests.start_ns
+        return float(((start >= first) & (start <= last)).mean()) if len(start) else 0.0
 
     @cached_property
     def open_evidence(self) -> float:
@@ -556,7 +584,30 @@ class Weighed:
         """The limit on what is open; None where none tells refused from accepted."""
         w = self.weighing
         small = models(w.situation.requests)[w.refused] == 1
-        return Limit.of(w.rules, bool(2 * small.sum() > small.size)) if w.rules else None
+        return Limit.of(self.rules, bool(2 * small.sum() > small.size)) if self.rules else None
+
+    @cached_property
+    def rules(self) -> list[RuleFit]:
+        """The rules that tell refused from accepted; where none passes its test and a cause is next to certain all the same, those that leave no exception, and
+        one value."""
+        w = self.weighing
+        if (
+            w.rules
+            or w.kind
+            or w.named
+            or self.cause in (None, "own-rate", "provider")
+            or self.likely.get("concurrency", 0.0) < odds.LIKELY
+        ):
+            return w.rules
+        scopes = ("egress",) if self.cause == "same-nat-ip" else ("side", "egress")
+        fits = [w.inference.best, *w.inference.tied] if w.inference.best is not None else []
+        left = [f for f in fits if f.rule.scope in scopes and f.rule == f.rule.plain and not f.misses + f.false_alarms and f.low == f.high]
+        return left if left and left[0].hits == w.inference.refused else []
+
+    @property
+    def by_time(self) -> list[Fit]:
+        """The limits over time that may be told: none where all is refused from a moment on, as it shows no window and no refill."""
+        return [] if self.weighing.from_a_moment_on else self.weighing.by_time
 
     @cached_property
     def queue(self) -> queue.Queue | None:
@@ -572,8 +623,8 @@ class Weighed:
             "window_s": None, "window": None, "burst": None, "refill_s": None, "held_s": None, "changes": [], "models": [],
             "classes": sorted(set(w.situation.requests.refusal_class[w.refused].tolist())), "auc": None, "p": None, "tied": [],
         }  # fmt: skip
-        if w.rules:
-            best, limit = w.rules[0], self.limit
+        if self.rules:
+            best, limit = self.rules[0], self.limit
             assert limit is not None
             return told | {
                 "kind": "concurrency", "unit": best.rule.unit, "scope": SCOPE_WORDS[best.rule.scope], "per_address": best.rule.per_address,
@@ -582,14 +633,14 @@ class Weighed:
                 "models": list(limit.models),
                 "tied": limit.tied,
             }  # fmt: skip
-        if w.by_time:
-            fit = w.by_time[0]
+        if self.by_time:
+            fit = self.by_time[0]
             own = fit.described()
             low, high = (own["value"], own["value"]) if own["window"] == "bucket" else (fit.low, fit.high)
             return told | own | {
                 "kind": fit.limiter.KIND, "unit": "bytes" if fit.limiter.COUNTS == "bytes" else "requests", "scope": SCOPE_WORDS[fit.scope],
                 "low": low, "high": high, "auc": fit.auc, "p": fit.p,
-                "tied": [f.name for f in w.by_time[1:] if f.log_likelihood >= fit.log_likelihood - TIE],
+                "tied": [f.name for f in self.by_time[1:] if f.log_likelihood >= fit.log_likelihood - TIE],
             }  # fmt: skip
         if (waits := self.queue) is not None:
             return told | {
@@ -602,13 +653,13 @@ class Weighed:
 
 def weigh(situation: Situation, permutations: int = PERMUTATIONS) -> Weighed:
     """Weigh every cause against what was captured."""
-    situation, refusal_class = of_one_class(situation)
+    situation, refusal_class = of_one_class(seen_upstream(situation))
     inference = infer(situation, permutations)
     weighing = Weighing(situation, inference, over_time.fits(situation, inference.first), refusal_class)
     if not weighing.kind and not weighing.named and inference.refused >= MANY:  # of all lengths with all edges, one fits any few refusals
         if found := [fit for fit in over_time.fits(situation, inference.first, unusual=True) if weighing.separates(fit)]:
             weighing = replace(weighing, time_fits=sorted([*weighing.time_fits, *found], key=lambda fit: -fit.log_likelihood))
-    verdicts = _beside_others(weighing, _never_all_refuted(weighing, causes.judge_all(weighing)))
+    verdicts = beside_others(weighing, never_all_refuted(weighing, causes.judge_all(weighing)))
     readings = odds.possibilities(weighing)
     return Weighed(weighing, _with_odds(weighing, verdicts, *readings), readings[0] if inference.refused <= odds.MOST else [])
 
@@ -640,57 +691,9 @@ def _with_odds(weighing: Weighing, verdicts: list[Verdict], plain: list[Possibil
 def _next_to_certain(weighing: Weighing, cause: str, likely: float, plain: list[Possibility]) -> bool:
     """Whether a cause so likely is supported though no rule says so."""
     chance, few = cause == "provider", weighing.inference.refused <= odds.MOST
-    if likely < (odds.SURE if few else odds.SURE_OF_CHANCE if chance else odds.SURE_OF_MANY) or odds.over_time(plain, cause):
+    sure = odds.SURE_OF_CHANCE if chance else odds.SURE_OF_MANY
+    if few:
+        sure = odds.SURE if weighing.inference.enough else odds.SURE_OF_FEWEST
+    if likely < sure or odds.over_time(plain, cause):
         return False
     return weighing.told_by_odds and not (chance and (weighing.may_be_counted or not weighing.may_be_chance))
-
-
-def of_one_class(situation: Situation) -> tuple[Situation, str]:
-    """The situation with the refusals of one class only, and that class: refusals by different limits are never fitted together.
-
-    Concurrency and rate go first, because a change here can help against them; else the class with most refusals is taken. Refusals of unknown class
-    may be of any, so they go with concurrency or rate, or by themselves. Refusals of other classes are no evidence and hold no place.
-    """
-    r = situation.requests
-    refused = r.rejected == REJECTED
-    many = Counter(r.refusal_class[refused].tolist())
-    limits = {k: n for k, n in many.items() if k in (logs.CONCURRENCY, logs.RATE) and n >= ENOUGH}
-    named = limits or {k: n for k, n in many.items() if k != logs.UNKNOWN}
-    main = max(sorted(named), key=named.__getitem__) if named else logs.UNKNOWN
-    if not limits and many[logs.UNKNOWN] > many[main]:
-        main = logs.UNKNOWN
-    with_it = {main, logs.UNKNOWN} if main in (logs.CONCURRENCY, logs.RATE) else {main}
-    others = refused & ~np.isin(r.refusal_class.astype(str), sorted(with_it))
-    if not others.any():
-        return situation, main
-    return replace(situation, requests=replace(r, rejected=np.where(others, np.int8(ELSEWISE), r.rejected))), main
-
-
-def _beside_others(weighing: Weighing, verdicts: list[Verdict]) -> list[Verdict]:
-    """The verdicts; what refusals of another class speak of, which are not weighed here, is not refuted by those that are: too much in progress by a limit over
-    time, too much over time by one on what is open."""
-    r = weighing.situation.requests
-    said = Counter(r.refusal_class[r.rejected == ELSEWISE].tolist())
-    open_, timely = said[logs.CONCURRENCY], said[logs.RATE] + said[logs.QUOTA]
-    beside = {}
-    if weighing.by_time and open_ >= ENOUGH:
-        beside["own-concurrency"] = (
-            f"a slower recording, in which the limit over time is not reached: {open_:,} refusals say concurrency, and are not weighed beside the others"
-        )
-    if weighing.rules and timely >= ENOUGH:
-        beside["own-rate"] = (
-            f"a recording in which less is in progress: {timely:,} refusals say that too much was sent over time, and are not weighed beside the others"
-        )
-    return [replace(v, verdict="undecided", needs=beside[v.id]) if v.id in beside and v.verdict == "refuted" else v for v in verdicts]
-
-
-def _never_all_refuted(weighing: Weighing, verdicts: list[Verdict]) -> list[Verdict]:
-    """The verdicts, but never all of them refuted: something did refuse the requests.
-
-    Then the fitted rule is not, or not alone, what the provider does, so causes that it refuted are undecided. Those that a fact of the captures
-    refuted stay refuted.
-    """
-    if not weighing.refused.any() or any(v.verdict != "refuted" for v in verdicts):
-        return verdicts
-    needed = "a longer recording: no cause alone explains enough of the refusals, so there are several, or one that was not captured"
-    return [replace(v, verdict="undecided", needs=needed) if v.attributable_fraction or v.id == "provider" else v for v in verdicts]

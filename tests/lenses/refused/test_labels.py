@@ -186,6 +186,14 @@ def test_the_answer_right_before_the_line() -> None:
     assert labels.source[1] == "error log"
 
 
+@pytest.mark.parametrize(("sent_ms", "label"), [(5000, UNLABELLED), (3000, ACCEPTED)])
+def test_what_was_sent_just_before_the_end_may_still_be_refused(sent_ms: int, label: int) -> None:
+    made = table((1000, 700, 900), (2000, 259, 0), (4000, 700, 900), (sent_ms, 0, 0))
+    made["response_ns"][3] = made["end_ns"][3] = None
+    made["complete"][3] = False
+    assert from_log(made, log((2000.5,))).rejected.tolist() == [ACCEPTED, REJECTED, ACCEPTED, label]
+
+
 def test_several_refused_at_once() -> None:
     answers = table(*((1000 + i, REFUSAL, 0) for i in range(5)), (5000, 700, 900))
     assert from_log(answers, log(*((1006 + i,) for i in range(5)))).rejected.tolist() == [REJECTED] * 5 + [ACCEPTED]

@@ -260,7 +260,8 @@ def test_a_limit_over_time_needs_known_outcomes_and_against_the_providers_word_l
     assert timely(logs.UNKNOWN, few)
     assert timely(logs.CONCURRENCY, 0)
     assert not timely(logs.CONCURRENCY, few)
-    assert not timely(logs.UNKNOWN, 0, unlabelled=0.6)
+    assert timely(logs.UNKNOWN, 0, unlabelled=0.6)  # what is guessed wrongly would make exceptions
+    assert not timely(logs.UNKNOWN, 1, unlabelled=0.6)
     assert not timely(logs.CONCURRENCY, 0, broken_off=True, parameter_s=4.43)
     assert timely(logs.CONCURRENCY, 0, broken_off=True, parameter_s=10.0)
 

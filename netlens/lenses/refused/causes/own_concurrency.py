@@ -2,7 +2,8 @@
 
 Claim: requests of the side alone reach the limit in at least half of the refusals, with every other cause taken away.
 Refuted: with the other causes taken away, the side alone stays below the limit.
-Undecided: what leaves by the egress address was not captured: the side's own count is part of every wider one, and fits as well while it is short.
+Undecided: what leaves by the egress address was not captured: the side's own count is part of every wider one, and fits as well while it is short; unless the
+host is known to ask nothing itself, as where the VM leaves inside an encrypted relay.
 Source: cause E of the investigation (docs/glossary.md); a limit per account is documented by the provider.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 from netlens.lenses.refused.counting import ALONE
 from netlens.lenses.refused.judging import LITTLE, doubt, fit_equally, without_rules
+from netlens.lenses.refused.sides import nobody_else_here
 from netlens.lenses.refused.verdict import Evidence, Verdict, refuted, supported, undecided
 from netlens.lenses.refused.weighing import Weighing
 from netlens.text import plural
@@ -22,7 +24,7 @@ RANK = 5
 
 def judge(weighing: Weighing) -> Verdict:
     s, rules = weighing.situation, weighing.grounds
-    needed = None if s.egress_seen else f"{s.other_capture}, which shows what else counts"
+    needed = None if s.egress_seen or nobody_else_here(weighing) else f"{s.other_capture}, which shows what else counts"
     if not rules:
         return without_rules(weighing, needed)
     found = [weighing.shares(fit, ALONE) for fit in rules]

@@ -1,7 +1,8 @@
 """The program's own requests over time exceed a limit, whatever is open.
 
 Claim: the provider says that a quota is used up; or there is a limit over time (so many in a window, a bucket of tokens), and the side's own requests
-reach it in at least half of the refusals.
+reach it in at least half of the refusals. Or a side is shut out from a moment on while the other's requests are accepted; or the provider says that too
+much was sent, and nobody but the side sent anything, or was refused.
 Refuted: what is open at once tells refused from accepted clearly better than what was sent before; or the refusals follow no window of time at all.
 Undecided: what leaves by the egress address was not captured, or a limit on what is open fits as well.
 Source: cause G of the investigation (docs/glossary.md); rate limits as providers document them (requests a minute, token buckets).
@@ -14,7 +15,9 @@ from netlens.lenses.refused.judging import (
     named_evidence,
     needs,
     not_time_evidence,
+    rate_evidence,
     share_verdict,
+    shut_out_evidence,
     time_evidence,
     without_others_tied,
 )
@@ -40,6 +43,8 @@ def judge(weighing: Weighing) -> Verdict:
             return undecided(f"{s.other_capture}, which shows what else was sent")
         return refuted(not_time_evidence(weighing), p=weighing.rules[0].p)
     if not weighing.by_time:
+        if (of_its_own := shut_out_evidence(weighing) or rate_evidence(weighing)) is not None:
+            return supported(1.0, None, [of_its_own])
         return refuted(chance_evidence(weighing)) if weighing.chance else undecided(needs(weighing))
     fit = weighing.by_time[0]
     at, _, gone = without_others(s, fit)

@@ -268,7 +268,7 @@ def from_log(
         else:
             set_labels(labels, found.looks_refused, UNLABELLED)
             set_labels(labels, _taught(answers, found, covered), REJECTED, LOOK_ALIKE, like)
-    silent = _silently_refused(answers) & (labels.rejected == ACCEPTED)
+    silent = (_silently_refused(answers) | _just_begun(answers, found)) & (labels.rejected == ACCEPTED)
     set_labels(labels, silent, UNLABELLED)
     failed = answers.short & alike(answers.down, _failed_otherwise(answers, log, found)) & (labels.rejected == UNLABELLED)
     set_labels(labels, failed & covered, ACCEPTED, ERROR_LOG)
@@ -332,6 +332,13 @@ def _taught(answers: Answers, found: Match, covered: Bools) -> Bools:
     if len(sure) < TAUGHT or (looks & covered).sum() > max(1, MISTAKEN * len(sure)):
         return np.zeros(len(answers), bool)
     return np.asarray(looks & ~covered)
+
+
+def _just_begun(answers: Answers, found: Match) -> Bools:
+    """Requests without an answer that were sent so shortly before the end of the capture that a refusal might still have come."""
+    waits = answers.waits[[row for _, row in found.pairs if row not in found.doubtful and answers.short[row]]]
+    last = max(int(answers.start.max(initial=0)), int(answers.end[answers.answered].max(initial=0)))
+    return np.asarray(~answers.answered & (answers.start > last - SLOWER * int(waits.max(initial=0))))
 
 
 def _lag_ns(answers: Answers, events: Sequence[ErrorEvent], pairs: Sequence[tuple[int, int]]) -> int | None:

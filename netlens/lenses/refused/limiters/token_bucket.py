@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from netlens.columns import Floats, Ints
+from netlens.columns import Bools, Floats, Ints
 from netlens.lenses.refused.limiters._windows import between, span_s
 
 ID = "token-bucket"
@@ -23,6 +23,7 @@ KIND = "rate"
 WINDOW = "bucket"
 COUNTS = "accepted"
 RANK = 3
+NEAR, HALVINGS = 1.25, 40  #: factor within which a refill is looked for, and to what part of that: 1e-12
 STRETCHES = 4  #: refills are taken from the whole recording, its halves, thirds and quarters
 
 
@@ -36,9 +37,31 @@ def parameters(starts: Ints, taken: Floats) -> list[float]:
     for parts in range(1, STRETCHES + 1):
         for edge in np.array_split(refused, parts):
             if len(edge) > 1 and before[edge[-1]] > before[edge[0]]:
-                refill = span_s(starts[edge[[0, -1]]]) / (before[edge[-1]] - before[edge[0]])
-                found.add(float(refill))
+                there = slice(edge[0], edge[-1] + 1)
+                refill = float(span_s(starts[edge[[0, -1]]]) / (before[edge[-1]] - before[edge[0]]))
+                if refill > 0.0:  # all may have been sent at one time, as far as the capture tells
+                    found |= {refill, _apart((starts[there] - starts[edge[0]]) / 1e9, before[there], taken[there] == 0, refill)}
     return sorted(p for p in found if 0 < p <= longest)
+
+
+def _apart(at_s: Floats, before: Floats, refused: Bools, near: float) -> float:
+    """The refill at which refused and accepted requests lie furthest apart, by how many tokens were missing, had the bucket never been full meanwhile.
+
+    That many are ``before`` less those that came back, a line in one over the refill for each request; so the gap between the lowest of the refused and the
+    highest of the accepted ones is concave in it, and the best is found by halving.
+
+    Parameters
+    ----------
+    at_s : when each was sent.  before : how many had been accepted by then.  near : what it is to within :data:`NEAR`.
+    """
+    accepted = ~refused
+    low, high = 1.0 / (near * NEAR), NEAR / near
+    for _ in range(HALVINGS):
+        rate = (low + high) / 2
+        missing = before - at_s * rate
+        first, last = np.where(refused, missing, np.inf).argmin(), np.where(accepted, missing, -np.inf).argmax()
+        low, high = (rate, high) if at_s[last] > at_s[first] else (low, rate)
+    return 2.0 / (low + high)
 
 
 def scores(starts: Ints, taken: Floats, parameter_s: float) -> Iterator[Floats]:
