@@ -55,6 +55,7 @@ class Stream:
 
     up, down : payload in bytes, with what TLS adds; ``down`` is the most that it may be.  sizes : of the records of its answer, as plaintext.
     mixed : others were in progress at the time.  unsure : another one may have ended instead.  quick : it ended soon after the latest request was begun.
+    doubt_ns : by how much it may have begun earlier and later, and ended earlier and later.
     """
 
     begin_ns: int
@@ -71,6 +72,7 @@ class Stream:
     unsure: bool = False
     quick: bool = False
     last: int = 0  # size of the record before its end
+    doubt_ns: tuple[int, int, int, int] = (0, 0, 0, 0)
 
 
 class Record(NamedTuple):
