@@ -40,22 +40,24 @@ AT_ONCE = 2
 EXACT = 512  #: bytes; longer records are alike if they differ by less than a ninth
 MOST_WAITING, MOST_EXTRA, LEAST_EXTRA = 12, 8, -3
 NEGLIGIBLE = 1e-8
-SMOOTHING = 4.0  #: records that look like any, beside those seen of a kind
-SURE_OF_KIND = 0.8  #: for a record to be learned from
+SMOOTHING = 1.0  #: records that look like any, beside those seen of a kind
+SURE_OF_KIND = 0.3, 0.3, 0.5, 0.8  #: for a record to be learned from, each time
 #: How likely what looks like a request is none, one, two, three or four.
-ONE, ONE_EARLY, IN_BURST, FIRST_BURST = (
+ONE, ONE_EARLY, IN_BURST, FIRST_BURST, IN_PARTS = (
     (0.0003, 0.999, 0.0006, 0.0001), (0.001, 0.98, 0.015, 0.004), (0.02, 0.86, 0.08, 0.03, 0.01), (0.001, 0.7, 0.16, 0.08, 0.06),
+    (0.01, 0.4, 0.4, 0.13, 0.06),
 )  # fmt: skip
 EARLY_NS = 300 * MS  #: of a connection: its SETTINGS are acknowledged somewhere, and programs begin with several requests at once
 UNLIKELY = 0.5  #: a way to read the client against which something speaks
 MERGED = 0.05  #: records that hold two
-NOISE, UPDATE = 1e-7, 0.3  #: a record that belongs to no request; WINDOW_UPDATEs behind a body
-LEFT = 1e-4  #: a request in progress when its connection is closed
+NOISE, UPDATE = 1e-7, 3.0  #: a record that belongs to no request; WINDOW_UPDATEs behind a body
+LEFT = 1e-6  #: a request in progress when its connection is closed
 ENDS_ELSE = 1e-3  #: an answer without an empty frame of a server that ends answers with one
 TAIL = 0.9  #: an empty frame is the tail of an answer, where ends do not show
 LOG_LIKELY = 1e-12
-SURE = 0.95  #: of the number of requests
-OUTSIDE = 0.03  #: probability that a time is before its interval, or behind it
+SURE = 0.97  #: of the number of requests
+KNOWN = 0.6  #: share of the time that requests are in progress in which it is known how many, as far as can be expected
+OUTSIDE = 0.01  #: probability that a time is before its interval, or behind it
 SURE_OF_LABEL = 0.9
 APART_NS = 100 * MS  #: a request that may have begun so much earlier or later has no label
 LEARN_FROM = 6_000  #: records of the server
@@ -208,7 +210,8 @@ def learn(talks: Sequence[Talk], shown: bool, sure: Sequence[bool]) -> Model:
         if sum(len(each.said.answers) for each in chosen) < LEARN_FROM:
             chosen.append(talk)
     model = _by_ends(chosen, shown)
-    for _ in range(2):
+    model.kinds[Kind.DONE] = max(model.kinds[Kind.DONE], model.kinds[Kind.HEAD])  # each stream ends somewhere
+    for sure_of in SURE_OF_KIND:
         after = Model(shown)
         for talk in chosen:
             read = talk.best
@@ -218,7 +221,7 @@ def learn(talks: Sequence[Talk], shown: bool, sure: Sequence[bool]) -> Model:
             found = explain(talk, read, model)
             for event, kinds in zip(found.events, found.kinds, strict=True) if found else ():
                 for kind, p in kinds.items():
-                    if p > SURE_OF_KIND:
+                    if p > sure_of:
                         after.add(looks[event.at], kind, p)
         model = after
     return model
@@ -289,7 +292,7 @@ def _many(read: Reading, k: int) -> Sequence[float]:
     """How likely what looks like a request is none, one, or several."""
     each = read.streams[k]
     if read.together and each.up >= 2 * BODY:
-        return IN_BURST if k else FIRST_BURST
+        return IN_PARTS if each.parts > 1 else IN_BURST if k else FIRST_BURST
     return ONE_EARLY if not read.together and each.begin_ns - read.streams[0].begin_ns <= EARLY_NS else ONE
 
 
@@ -347,6 +350,8 @@ def _backward(
 
 def requests(talk: Talk, model: Model, known: Shapes) -> list[Stream] | None:
     """Requests of a connection; None where their number is not next to certain."""
+    if not talk.said.bodies:
+        return None
     found = [(read, each) for read in talk.said.readings if read.streams and (each := explain(talk, read, model)) is not None]
     if not found:
         return None
@@ -361,7 +366,20 @@ def requests(talk: Talk, model: Model, known: Shapes) -> list[Stream] | None:
         return None
     read = found[max(weights[number], key=lambda k: weights[number][k])][0]
     one = explain(talk, read, model, number)
-    return _streams(talk, read, one, number, known) if one is not None else None
+    return _streams(talk, read, one, number, known) if one is not None and _known(one) >= KNOWN else None
+
+
+def _known(found: Found) -> float:
+    """Share of the busy time in which the likeliest number of requests in progress is right, as far as can be expected."""
+    right = busy = 0.0
+    for event, after, states in zip(found.events, found.events[1:], found.behind, strict=False):
+        tally: dict[int, float] = defaultdict(float)
+        for (_, waiting, answered), p in states.items():
+            tally[waiting + answered] += p
+        some = 1 - tally[0]
+        busy += some * (after.ns - event.ns)
+        right += max(some - (1 - max(tally.values())), 0.0) * (after.ns - event.ns)
+    return right / busy if busy else 1.0
 
 
 def _streams(talk: Talk, read: Reading, found: Found, number: int, known: Shapes) -> list[Stream] | None:
