@@ -332,7 +332,7 @@ def _bursts(records: list[Record], fields: set[int], within_turns: bool) -> list
             goes_on = gap < AT_ONCE_NS or (gap < WAIT_NS and before is not None and (waited or before.size == FULL))
             if out and (begun or goes_on or (fields and gap < WAIT_NS)):
                 stream = out[-1][0]
-                stream.parts += before is not None and not begun and gap < AT_ONCE_NS and before.size < LEAST_FULL
+                stream.parts += before is not None and not begun and not waited and gap < AT_ONCE_NS and before.size < LEAST_FULL
                 stream.sent_ns, stream.up = r.ts, stream.up + r.payload
             else:
                 near = lead is not None and r.ts - lead.ts < AT_ONCE_NS and FIELDS[0] <= lead.size <= FIELDS[1]

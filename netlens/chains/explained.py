@@ -37,21 +37,22 @@ SINCE_NS = tuple(ms * MS for ms in (20, 60, 150, 500))  #: from the latest reque
 SOON = 1  #: places of these
 GAP_NS = tuple(ms * MS for ms in (1, 5, 30, 120, 300, 1000))  #: from a record to the next one of the server
 AT_ONCE = 2
-EXACT = 512  #: bytes; longer records are alike if they differ by less than a ninth
+EXACT = 512  #: bytes; longer records are alike if they differ by less than a half
 MOST_WAITING, MOST_EXTRA, LEAST_EXTRA = 12, 8, -3
 NEGLIGIBLE = 1e-8
 SMOOTHING = 1.0  #: records that look like any, beside those seen of a kind
+AT_FIRST = 4.0  #: the same, while little has been learned
 SURE_OF_KIND = 0.3, 0.3, 0.5, 0.8  #: for a record to be learned from, each time
 #: How likely what looks like a request is none, one, two, three or four.
 ONE, ONE_EARLY, IN_BURST, FIRST_BURST, IN_PARTS = (
     (0.0003, 0.999, 0.0006, 0.0001), (0.001, 0.98, 0.015, 0.004), (0.02, 0.86, 0.08, 0.03, 0.01), (0.001, 0.7, 0.16, 0.08, 0.06),
-    (0.01, 0.4, 0.4, 0.13, 0.06),
+    (0.01, 0.55, 0.3, 0.1, 0.04),
 )  # fmt: skip
 EARLY_NS = 300 * MS  #: of a connection: its SETTINGS are acknowledged somewhere, and programs begin with several requests at once
 UNLIKELY = 0.5  #: a way to read the client against which something speaks
 MERGED = 0.05  #: records that hold two
 NOISE, UPDATE = 1e-7, 3.0  #: a record that belongs to no request; WINDOW_UPDATEs behind a body
-LEFT = 1e-6  #: a request in progress when its connection is closed
+LEFT = 1e-9  #: a request in progress when its connection is closed
 ENDS_ELSE = 1e-3  #: an answer without an empty frame of a server that ends answers with one
 TAIL = 0.9  #: an empty frame is the tail of an answer, where ends do not show
 LOG_LIKELY = 1e-12
@@ -77,6 +78,8 @@ class Kind(IntEnum):
 
 CHANGES = {Kind.PIECE: (0, 0), Kind.DONE: (0, -1), Kind.HEAD: (-1, 1), Kind.SHORT: (-1, 0), Kind.LEAD: (0, 0)}
 LEARNED = tuple(CHANGES)
+#: What the time since a request may tell, at least and at most: requests come beside streams, too, and may come in a rush.
+BESIDE = {kind: (0.7, 1.4) if kind in (Kind.PIECE, Kind.DONE) else (0.01, 3.0) for kind in LEARNED}
 ENDING = {Kind.DONE: (End.STREAM,), Kind.SHORT: (End.SHORT,), Kind.TWO: (End.SHORT, End.SHORT)}
 State = tuple[int, int, int]  #: requests beyond one of each start, those that wait, those answered in part
 Moves = list[tuple[State, float, Kind | None]]
@@ -110,7 +113,7 @@ class Talk(NamedTuple):
         for k, r in enumerate(answers):
             at = bisect_right(starts, r.ts)
             gap_ns = (answers[k + 1].ts if k + 1 < len(answers) else max(self.over_ns, r.ts)) - r.ts
-            size = r.size if r.size < EXACT else EXACT + int(8 * log2(r.size / EXACT))
+            size = r.size if r.size < EXACT else EXACT + int(2 * log2(r.size / EXACT))
             since = bisect_left(SINCE_NS, r.ts - starts[at - 1] if at else NEVER)
             out.append(Look(size, since, bisect_left(GAP_NS, gap_ns), r.size == EMPTY))
         return out
@@ -121,6 +124,7 @@ class Model:
     """What the records of each kind look like. ``shown``: answers end with empty frames."""
 
     shown: bool
+    smoothing: float = AT_FIRST
     kinds: dict[Kind, float] = field(default_factory=lambda: dict.fromkeys(LEARNED, 1.0))
     values: tuple[dict[Kind, Counter[int]], ...] = field(default_factory=lambda: tuple({k: Counter() for k in LEARNED} for _ in range(3)))
     usual: tuple[Counter[int], ...] = field(default_factory=lambda: (Counter(), Counter(), Counter()))
@@ -143,7 +147,10 @@ class Model:
         return self.known[look]
 
     def _odds(self, look: Look) -> dict[Kind, float]:
-        times = {kind: self._of(1, look.since, kind) * self._of(2, look.gap, kind) for kind in LEARNED}
+        times = {
+            kind: min(max(self._of(1, look.since, kind), BESIDE[kind][0]), BESIDE[kind][1]) * self._of(2, look.gap, kind)
+            for kind in LEARNED
+        }
         sizes = {kind: self._of(0, look.size, kind) for kind in LEARNED}
         two = 0.2
         if look.size < EXACT:
@@ -165,7 +172,7 @@ class Model:
 
     def _of(self, at: int, value: int, kind: Kind) -> float:
         usual = self._usual(at, value)
-        return (self.values[at][kind][value] + SMOOTHING * usual) / (self.kinds[kind] + SMOOTHING) / usual
+        return (self.values[at][kind][value] + self.smoothing * usual) / (self.kinds[kind] + self.smoothing) / usual
 
     @cached_property
     def _merged(self) -> dict[Kind, Counter[int]]:
@@ -224,6 +231,7 @@ def learn(talks: Sequence[Talk], shown: bool, sure: Sequence[bool]) -> Model:
                     if p > sure_of:
                         after.add(looks[event.at], kind, p)
         model = after
+    model.smoothing = SMOOTHING
     return model
 
 
@@ -384,6 +392,8 @@ def _known(found: Found) -> float:
 
 def _streams(talk: Talk, read: Reading, found: Found, number: int, known: Shapes) -> list[Stream] | None:
     begun, ended = _times(found, number)
+    if not talk.cut and any(median == len(found.events) for _, median, _ in ended):
+        return None
     pieces: Counter[int] = Counter(found.events[each[1]].at for each in begun)
     streams = [replace(read.streams[at], sizes=[], up=read.streams[at].up // n) for at, n in sorted(pieces.items()) for _ in range(n)]
     ends: dict[int, list[End]] = defaultdict(list)

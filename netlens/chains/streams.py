@@ -17,13 +17,12 @@ connection, behind its opening (:mod:`netlens.parsers.http2`):
    If two ways to read the client fit and differ in number, or none fits, the connection is not countable.
    Where ends were learned, it must fit as one request after the other; or, if more are in progress at a time, nothing is left in the end, and neither a piece
    looks like an end nor may two requests stand in one burst.
-5. *Which end belongs to which request* does not matter for how many are in flight. While several are, an end with a record of the size of short answers, or
-   before any stream could have ended, is the latest request's; others are of streams, the oldest first. What sizes short answers have is learned from
-   all connections (:func:`shapes`). Where both are possible, all requests in progress are unsure.
+5. *Which end belongs to which request* does not matter for how many are in flight (:mod:`netlens.chains.answers`). What sizes short answers have is learned
+   from all connections (:func:`shapes`). Where two may have ended, all requests in progress are unsure.
+6. *What cannot be counted* so may still be explained (:mod:`netlens.chains.explained`): the number of requests is next to certain, and times are intervals.
 
-Limits: requests without a body, two in one record, two ends in one record, trailers, padding, and streams that the program broke off leave a connection
-uncountable, as do, where ends do not show, several requests at a time of a client whose bursts may hold more than one (Node). Of requests that are begun
-within a few ms, a refusal may be taken for the other's.
+Limits: requests without a body, trailers and padding leave a connection uncountable, as do streams that the program broke off, mostly. Of requests that are
+begun within a few ms, a refusal may be taken for the other's.
 """
 
 from __future__ import annotations

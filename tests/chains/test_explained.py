@@ -54,7 +54,9 @@ def test_what_can_be_counted_stays_as_it_was() -> None:
 def test_several_at_a_time_in_bursts_that_may_hold_more_than_one() -> None:
     said, truth = overlapping()
     one = in_bursts(said)
-    _, found, merged = likely(in_bursts(alone(40)), one, [(ms, 1700 if (ms, size) == (1510, 800) else size) for ms, size in one] + [(1523, -258)])
+    _, found, merged = likely(
+        in_bursts(alone(40)), one, [(ms, 1700 if (ms, size) == (1510, 800) else size) for ms, size in one] + [(1523, -258)]
+    )
     assert merged is None or len(merged) == len(truth) + 1
     assert fits(found, truth)
     assert found is not None
@@ -73,7 +75,16 @@ def test_an_end_within_a_piece_is_an_interval() -> None:
 
 
 def test_two_refusals_in_one_record() -> None:
-    parts = [OPENED, asked(10, 900), streamed(200, 1000), asked(2000, 700), asked(2003, 750), [(2030, -516)], asked(4000, 900), streamed(4200, 5000)]
+    parts = [
+        OPENED,
+        asked(10, 900),
+        streamed(200, 1000),
+        asked(2000, 700),
+        asked(2003, 750),
+        [(2030, -516)],
+        asked(4000, 900),
+        streamed(4200, 5000),
+    ]
     said = with_fields_apart(ends_hidden(together(*parts)))
     _, found = likely(with_fields_apart(alone(8)), said)
     assert fits(found, [(10, 1000), (2000, 2030), (2003, 2030), (4000, 5000)])
