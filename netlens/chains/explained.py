@@ -41,6 +41,7 @@ EXACT = 512  #: bytes; longer records are alike if they differ by less than a ha
 MOST_WAITING, MOST_EXTRA, LEAST_EXTRA = 12, 8, -3
 NEGLIGIBLE = 1e-8
 SMOOTHING = 1.0  #: records that look like any, beside those seen of a kind
+DISCOUNT = 0.75
 AT_FIRST = 4.0  #: the same, while little has been learned
 SURE_OF_KIND = 0.3, 0.3, 0.5, 0.8  #: for a record to be learned from, each time
 #: How likely what looks like a request is none, one, two, three or four.
@@ -56,7 +57,7 @@ LEFT = 1e-9  #: a request in progress when its connection is closed
 ENDS_ELSE = 1e-3  #: an answer without an empty frame of a server that ends answers with one
 TAIL = 0.9  #: an empty frame is the tail of an answer, where ends do not show
 LOG_LIKELY = 1e-12
-SURE = 0.97  #: of the number of requests
+SURE = 0.95  #: of the number of requests
 KNOWN = 0.6  #: share of the time that requests are in progress in which it is known how many, as far as can be expected
 OUTSIDE = 0.01  #: probability that a time is before its interval, or behind it
 SURE_OF_LABEL = 0.9
@@ -171,13 +172,16 @@ class Model:
         return (self.usual[at][value] + 0.5) / (self.usual[at].total() + 10)
 
     def _of(self, at: int, value: int, kind: Kind) -> float:
+        """What is seen once may be a mistake: a part of each count goes to what looks like any (absolute discounting)."""
         usual = self._usual(at, value)
-        return (self.values[at][kind][value] + self.smoothing * usual) / (self.kinds[kind] + self.smoothing) / usual
+        seen = self.values[at][kind]
+        spare = self.smoothing + DISCOUNT * len(seen)
+        return (max(seen[value] - DISCOUNT, 0.0) + spare * usual) / (self.kinds[kind] + self.smoothing) / usual
 
     @cached_property
     def _merged(self) -> dict[Kind, Counter[int]]:
         """Share of each size among records that hold two: WINDOW_UPDATE, a piece or a head besides, or two short answers."""
-        share = {kind: {v: n / self.kinds[kind] for v, n in self.values[0][kind].items() if n >= 1 and v < EXACT} for kind in LEARNED}
+        share = {kind: {v: n / self.kinds[kind] for v, n in self.values[0][kind].items() if n > 1.5 and v < EXACT} for kind in LEARNED}
         update = {WINDOW_UPDATE: 1.0}
         out: dict[Kind, Counter[int]] = defaultdict(Counter)
         for kind, one, other, part in (
