@@ -42,6 +42,7 @@ MOST_WAITING, MOST_EXTRA, LEAST_EXTRA = 12, 8, -3
 NEGLIGIBLE = 1e-8
 SMOOTHING = 1.0  #: records that look like any, beside those seen of a kind
 DISCOUNT = 0.75
+OFTEN = 1.5  #: short answers of one size
 AT_FIRST = 4.0  #: the same, while little has been learned
 SURE_OF_KIND = 0.3, 0.3, 0.5, 0.8  #: for a record to be learned from, each time
 #: How likely what looks like a request is none, one, two, three or four.
@@ -49,6 +50,7 @@ ONE, ONE_EARLY, IN_BURST, FIRST_BURST, IN_PARTS = (
     (0.0003, 0.999, 0.0006, 0.0001), (0.001, 0.98, 0.015, 0.004), (0.02, 0.86, 0.08, 0.03, 0.01), (0.001, 0.7, 0.16, 0.08, 0.06),
     (0.01, 0.55, 0.3, 0.1, 0.04),
 )  # fmt: skip
+FIELDS = 0.45, 0.54, 0.01  #: without a body behind them, which may be control
 EARLY_NS = 300 * MS  #: of a connection: its SETTINGS are acknowledged somewhere, and programs begin with several requests at once
 UNLIKELY = 0.5  #: a way to read the client against which something speaks
 MERGED = 0.05  #: records that hold two
@@ -58,7 +60,7 @@ ENDS_ELSE = 1e-3  #: an answer without an empty frame of a server that ends answ
 TAIL = 0.9  #: an empty frame is the tail of an answer, where ends do not show
 LOG_LIKELY = 1e-12
 SURE = 0.95  #: of the number of requests
-KNOWN = 0.6  #: share of the time that requests are in progress in which it is known how many, as far as can be expected
+KNOWN = 0.7  #: share of the time that requests are in progress in which it is known how many, as far as can be expected
 OUTSIDE = 0.01  #: probability that a time is before its interval, or behind it
 SURE_OF_LABEL = 0.9
 APART_NS = 100 * MS  #: a request that may have begun so much earlier or later has no label
@@ -164,6 +166,7 @@ class Model:
         if self.shown and not look.empty:
             out |= {kind: out[kind] * ENDS_ELSE for kind in ENDING}
         update = WINDOW_UPDATE < look.size < EXACT and look.size % WINDOW_UPDATE == 0 and look.since <= SOON
+        update = update and self.values[0][Kind.SHORT][look.size] < OFTEN
         tail = 1 - TAIL if self.shown else TAIL
         out[Kind.ASIDE] = tail if look.empty else UPDATE if update else NOISE
         return out
@@ -181,7 +184,7 @@ class Model:
     @cached_property
     def _merged(self) -> dict[Kind, Counter[int]]:
         """Share of each size among records that hold two: WINDOW_UPDATE, a piece or a head besides, or two short answers."""
-        share = {kind: {v: n / self.kinds[kind] for v, n in self.values[0][kind].items() if n > 1.5 and v < EXACT} for kind in LEARNED}
+        share = {kind: {v: n / self.kinds[kind] for v, n in self.values[0][kind].items() if n > OFTEN and v < EXACT} for kind in LEARNED}
         update = {WINDOW_UPDATE: 1.0}
         out: dict[Kind, Counter[int]] = defaultdict(Counter)
         for kind, one, other, part in (
@@ -305,6 +308,8 @@ def _many(read: Reading, k: int) -> Sequence[float]:
     each = read.streams[k]
     if read.together and each.up >= 2 * BODY:
         return IN_PARTS if each.parts > 1 else IN_BURST if k else FIRST_BURST
+    if each.up < BODY:
+        return FIELDS
     return ONE_EARLY if not read.together and each.begin_ns - read.streams[0].begin_ns <= EARLY_NS else ONE
 
 

@@ -85,9 +85,8 @@ def likely(connections: Sequence[Connection], known: Shapes) -> list[list[Stream
     talks = {}
     for k, each in enumerate(connections):
         if each.said is not None and each.said.readings:
-            said = endings.answers_alone(each.said, known) if known.learned else each.said
-            talk = explained.Talk(said, each.over_ns, each.cut, {})
-            ends = endings.ends(said, talk.best.streams, known, each.cut_ns) if known.learned else _shown(said)
+            talk = explained.Talk(each.said, each.over_ns, each.cut, {})
+            ends = endings.ends(each.said, talk.best.streams, known, each.cut_ns) if known.learned else _shown(each.said)
             talks[k] = talk._replace(ends=ends)
     model = explained.learn(list(talks.values()), not known.learned, [out[k] is not None for k in talks])
     for k, talk in talks.items():
