@@ -12,6 +12,8 @@ Theory of operation
 3. *The number of requests* must be next to certain, over all ways to read the client. Given the number, the time of each start and each end is the median,
    and an interval that holds it with all but :data:`OUTSIDE` on either side.
 
+4. *Nothing may be in progress in the end*, of the connection or the capture: an end that was missed shows there, or nowhere.
+
 Limits: what is not foreseen here (requests without a body, streams that were broken off, three in one record) makes the number uncertain, as a rule, not wrong.
 """
 
@@ -383,7 +385,9 @@ def requests(talk: Talk, model: Model, known: Shapes) -> list[Stream] | None:
         return None
     read = found[max(weights[number], key=lambda k: weights[number][k])][0]
     one = explain(talk, read, model, number)
-    return _streams(talk, read, one, number, known) if one is not None and _known(one) >= KNOWN else None
+    if one is None or _known(one) < KNOWN or sum(p for (_, *open_now), p in one.behind[-1].items() if any(open_now)) > 1 - SURE:
+        return None
+    return _streams(talk, read, one, number, known)
 
 
 def _known(found: Found) -> float:
@@ -401,7 +405,7 @@ def _known(found: Found) -> float:
 
 def _streams(talk: Talk, read: Reading, found: Found, number: int, known: Shapes) -> list[Stream] | None:
     begun, ended = _times(found, number)
-    if not talk.cut and any(median == len(found.events) for _, median, _ in ended):
+    if any(median == len(found.events) for _, median, _ in ended):
         return None
     pieces: Counter[int] = Counter(found.events[each[1]].at for each in begun)
     streams = [replace(read.streams[at], sizes=[], up=read.streams[at].up // n) for at, n in sorted(pieces.items()) for _ in range(n)]

@@ -9,9 +9,9 @@ from tests.chains.test_streams import MS, OPENED, T0, Said, asked, connection, r
 Times = list[tuple[int, int]]
 
 
-def likely(*conversations: Said) -> list[list[streams.Stream] | None]:
-    """Requests of each; all of one server."""
-    those = [connection(said, cut=False) for said in conversations]
+def likely(*conversations: Said, cut: int = 0) -> list[list[streams.Stream] | None]:
+    """Requests of each; all of one server. ``cut`` : ms, when the capture ends, if it does before they do."""
+    those = [connection(said, cut or 60_000, cut=bool(cut)) for said in conversations]
     return streams.likely(those, streams.learned(those, streams.NOTHING))
 
 
@@ -55,7 +55,7 @@ def test_several_at_a_time_in_bursts_that_may_hold_more_than_one() -> None:
     said, truth = overlapping()
     one = in_bursts(said)
     _, found, merged = likely(
-        in_bursts(alone(40)), one, [(ms, 1700 if (ms, size) == (1510, 800) else size) for ms, size in one] + [(1523, -258)]
+        in_bursts(alone(12)), one, [(ms, 1700 if (ms, size) == (1510, 800) else size) for ms, size in one] + [(1523, -258)]
     )
     assert merged is None or len(merged) == len(truth) + 1
     assert fits(found, truth)
@@ -68,7 +68,7 @@ def test_several_at_a_time_in_bursts_that_may_hold_more_than_one() -> None:
 def test_an_end_within_a_piece_is_an_interval() -> None:
     said, truth = overlapping()
     hidden = [(ms, -151 if (ms, size) == (2010, -23) else size) for ms, size in said]
-    _, found = likely(alone(8), hidden)
+    _, found = likely(alone(6), hidden)
     assert fits(found, truth)
     assert found is not None
     assert any(each.doubt_ns[2] + each.doubt_ns[3] > 0 for each in found)
@@ -86,14 +86,21 @@ def test_two_refusals_in_one_record() -> None:
         streamed(4200, 5000),
     ]
     said = with_fields_apart(ends_hidden(together(*parts)))
-    _, found = likely(with_fields_apart(alone(8)), said)
+    _, found = likely(with_fields_apart(alone(6)), said)
     assert fits(found, [(10, 1000), (2000, 2030), (2003, 2030), (4000, 5000)])
 
 
 def test_a_request_without_a_body_is_not_explained_away() -> None:
     said, _ = overlapping()
     for form in (list, with_fields_apart):
-        assert likely(form(alone(8)), [*form(said), (20_000, 38), (20_010, -80)])[1] is None
+        assert likely(form(alone(6)), [*form(said), (20_000, 38), (20_010, -80)])[1] is None
+
+
+def test_nothing_is_said_of_several_at_a_time_that_are_in_progress_when_the_capture_ends() -> None:
+    said, _ = overlapping()
+    for cut in (1_200, 11_200):
+        begun = [[(ms, size) for ms, size in each if ms < cut] for each in (alone(6), said)]
+        assert likely(*begun, cut=cut)[1] is None
 
 
 def test_a_hole_tells_nothing() -> None:
