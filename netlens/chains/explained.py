@@ -157,7 +157,7 @@ class Model:
             for kind in LEARNED
         }
         sizes = {kind: self._of(0, look.size, kind) for kind in LEARNED}
-        two = 0.2
+        two = 0.02
         if look.size < EXACT:
             usual = self._usual(0, look.size)
             for kind in (Kind.SHORT, Kind.DONE):
