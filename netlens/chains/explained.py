@@ -428,6 +428,8 @@ def _streams(talk: Talk, read: Reading, found: Found, number: int, known: Shapes
         each.unsure = each.unsure or each.end_ns in doubtful
     for each, (early, median, late) in zip(streams, begun, strict=True):
         sooner, later = ns[median] - ns[early], ns[late] - ns[median]
+        if pieces[found.events[median].at] > 1:  # of several in a burst, some were sent before its end
+            sooner += each.sent_ns - each.begin_ns
         each.doubt_ns = (sooner, later, *each.doubt_ns[2:])
         each.unsure = each.unsure or max(sooner, later) > APART_NS
     return streams
