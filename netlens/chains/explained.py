@@ -67,6 +67,7 @@ OUTSIDE = 0.01  #: probability that a time is before its interval, or behind it
 SURE_OF_LABEL = 0.9
 APART_NS = 100 * MS  #: a request that may have begun so much earlier or later has no label
 LEARN_FROM = 6_000  #: records of the server
+ENOUGH = 100  #: the least of these
 
 
 class Kind(IntEnum):

@@ -88,6 +88,8 @@ def likely(connections: Sequence[Connection], known: Shapes) -> list[list[Stream
             talk = explained.Talk(each.said, each.over_ns, each.cut, {})
             ends = endings.ends(each.said, talk.best.streams, known, each.cut_ns) if known.learned else _shown(each.said)
             talks[k] = talk._replace(ends=ends)
+    if sum(len(talk.said.answers) for talk in talks.values()) < explained.ENOUGH:
+        return out
     model = explained.learn(list(talks.values()), not known.learned, [out[k] is not None for k in talks])
     for k, talk in talks.items():
         if out[k] is None:
