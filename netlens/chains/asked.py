@@ -55,6 +55,7 @@ class Stream:
 
     up, down : payload in bytes, with what TLS adds; ``down`` is the most that it may be.  sizes : of the records of its answer, as plaintext.
     mixed : others were in progress at the time.  unsure : another one may have ended instead.  quick : it ended soon after the latest request was begun.
+    doubt_ns : by how much it may have begun earlier and later, and ended earlier and later.  parts : records of a burst that may end a body.
     """
 
     begin_ns: int
@@ -71,6 +72,8 @@ class Stream:
     unsure: bool = False
     quick: bool = False
     last: int = 0  # size of the record before its end
+    doubt_ns: tuple[int, int, int, int] = (0, 0, 0, 0)
+    parts: int = 1
 
 
 class Record(NamedTuple):
@@ -96,11 +99,12 @@ class Reading(NamedTuple):
 
 class Said(NamedTuple):
     """Records behind the opening of each side, without what is left of full frames, and of the server's those of answers alone; ``readings`` are empty where
-    the client asked nothing."""
+    the client asked nothing.  bodies : each request seems to have a body."""
 
     mine: list[Record]
     answers: list[Record]
     readings: list[Reading]
+    bodies: bool = True
 
 
 def is_data(r: Record) -> bool:
@@ -124,7 +128,8 @@ def said(seen: Records) -> Said | None:
     if mine and http2.is_preface(mine[0].size):
         records.remove(mine.pop(0))
     readings = list(_readings(records, mine, settings_ns)) if any(map(is_data, mine)) else []
-    return Said(mine, _joined(_answers(records)), readings)
+    kept = _joined(mine)
+    return Said(mine, _joined(_answers(records)), readings, _all_with_bodies(kept) and _by_fields(kept)[1])
 
 
 def _answers(records: list[Record]) -> list[Record]:
@@ -327,6 +332,7 @@ def _bursts(records: list[Record], fields: set[int], within_turns: bool) -> list
             goes_on = gap < AT_ONCE_NS or (gap < WAIT_NS and before is not None and (waited or before.size == FULL))
             if out and (begun or goes_on or (fields and gap < WAIT_NS)):
                 stream = out[-1][0]
+                stream.parts += before is not None and not begun and not waited and gap < AT_ONCE_NS and before.size < LEAST_FULL
                 stream.sent_ns, stream.up = r.ts, stream.up + r.payload
             else:
                 near = lead is not None and r.ts - lead.ts < AT_ONCE_NS and FIELDS[0] <= lead.size <= FIELDS[1]

@@ -18,14 +18,13 @@ from netlens.addresses import is_loopback
 from netlens.api import Capture
 from netlens.chains import clock as clocks
 from netlens.chains import pairing, parties, relays, streams, target, visibility
-from netlens.chains.asked import Stream
+from netlens.chains.asked import Stream, said
 from netlens.chains.endings import Shapes
 from netlens.chains.side import Side
 from netlens.chains.situation import HOST, UNKNOWN, VM
 from netlens.columns import Codes
 from netlens.errors import NetlensError
 from netlens.parsers import connections
-from netlens.parsers.records import Records
 from netlens.parsers.tunnels import SSH_PORT
 from netlens.text import printable
 
@@ -35,7 +34,7 @@ MOST_UNSURE = 0.2  #: share of requests of HTTP/2 of which it is not known which
 #: How far times of the VM may be off for it to be told what went on upstream after the program was done: broken-off streams go on for seconds.
 UNSURE_NS = 1_000_000_000
 #: of each capture connections that may speak HTTP/2: records, when the connection or the capture ended, and whether it was the capture
-_Offering = dict[Side, dict[int, tuple[Records, int, bool]]]
+_Offering = dict[Side, dict[int, streams.Connection]]
 ONE_SIDE = "only one side was captured; its clock is used"
 
 
@@ -239,11 +238,12 @@ def _count_streams(sides: Iterable[Side]) -> None:
     found: _Offering = defaultdict(dict)
     for side, row, records in offers:
         if records is not None:
-            found[side][row] = records, int(side.end_ns[row]), bool(side.connections["open_at_end"][row])
-    shapes = streams.shapes([streams.counted(records, end)[0] for of in found.values() for records, end, _ in of.values()])
+            found[side][row] = streams.Connection(said(records), int(side.end_ns[row]), bool(side.connections["open_at_end"][row]))
+    shapes = streams.shapes([streams.counted(each._replace(cut=True))[0] for of in found.values() for each in of.values()])
     counted = _all_counted(found, dict.fromkeys(found, shapes))
     if counted is None:  # what shows no ends may have some that can be learned
-        counted = _all_counted(found, {side: streams.learned(list(of.values()), shapes) for side, of in found.items()})
+        known = {side: streams.learned(list(of.values()), shapes) for side, of in found.items()}
+        counted = _all_counted(found, known) or _all_likely(found, known)
     if counted is None:
         return
     every = [each for of in counted.values() for those in of.values() for each in those]
@@ -256,12 +256,23 @@ def _all_counted(found: _Offering, known: Mapping[Side, Shapes]) -> dict[Side, d
     """Requests of all connections that may speak HTTP/2; None if one of them cannot be counted."""
     counted: dict[Side, dict[int, list[Stream]]] = defaultdict(dict)
     for side, of in found.items():
-        for row, (records, end, cut) in of.items():
-            those, fits = streams.counted(records, end, known[side], cut=cut)
+        for row, each in of.items():
+            those, fits = streams.counted(each, known[side])
             if not fits:
                 return None
             counted[side][row] = those
     return counted
+
+
+def _all_likely(found: _Offering, known: Mapping[Side, Shapes]) -> dict[Side, dict[int, list[Stream]]] | None:
+    """The same, where some cannot be counted but their number is next to certain."""
+    out: dict[Side, dict[int, list[Stream]]] = {}
+    for side, of in found.items():
+        likely = streams.likely(list(of.values()), known[side])
+        out[side] = {row: each for row, each in zip(of, likely, strict=True) if each is not None}
+        if len(out[side]) < len(of):
+            return None
+    return out
 
 
 def _alone(every: dict[str | None, Side]) -> dict[str | None, Side]:

@@ -196,6 +196,14 @@ class Side:
         """Per row of ``exchanges``, whether its answer may be another's that ended at the same time."""
         return np.array([False] * (len(self.owner) - len(self.streams)) + [each.unsure for each in self.streams], bool)
 
+    @cached_property
+    def doubt_ns(self) -> Ints:
+        """Per row of ``exchanges``, by how much it may have begun earlier and later, and ended earlier and later: int64[n, 4]; 0 where that shows."""
+        out = np.zeros((len(self.owner), 4), np.int64)
+        if self.streams:
+            out[-len(self.streams) :] = [each.doubt_ns for each in self.streams]
+        return out
+
     def _with_streams(self) -> Table:
         """Exchanges of the target, and :attr:`streams` in the same columns."""
         whole = self.capture.table("exchanges")

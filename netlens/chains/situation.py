@@ -80,6 +80,7 @@ class Requests(Rows):
     noticed_ns : when the provider knew at the latest that it was over, int64[n, 3]: see :data:`RECORDED`, :mod:`netlens.chains.noticed`. ``end_ns`` and
         ``done_ns`` unless told.
     outside : sent while what leaves was not captured, by a side that was: it is counted and labelled, and no evidence, as nobody knows what others had open.
+    doubt_ns : by how much it may have begun earlier and later, and ended earlier and later, int64[n, 4]; 0 unless told.
     """
 
     side: Codes
@@ -98,6 +99,7 @@ class Requests(Rows):
     broken_off: Bools = field(default_factory=lambda: np.zeros(0, np.bool_))
     noticed_ns: Ints = field(default_factory=lambda: np.zeros((0, 3), np.int64))
     outside: Bools = field(default_factory=lambda: np.zeros(0, np.bool_))
+    doubt_ns: Ints = field(default_factory=lambda: np.zeros((0, 4), np.int64))
 
     def __post_init__(self) -> None:
         if len(self.outside) != len(self):
@@ -113,6 +115,8 @@ class Requests(Rows):
         if len(self.noticed_ns) != len(self):
             done = np.minimum(self.done_ns, self.end_ns)
             object.__setattr__(self, "noticed_ns", np.stack([self.end_ns, done, done], axis=1))
+        if len(self.doubt_ns) != len(self):
+            object.__setattr__(self, "doubt_ns", np.zeros((len(self), 4), np.int64))
 
     def __len__(self) -> int:
         return len(self.start_ns)

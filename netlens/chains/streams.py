@@ -17,13 +17,12 @@ connection, behind its opening (:mod:`netlens.parsers.http2`):
    If two ways to read the client fit and differ in number, or none fits, the connection is not countable.
    Where ends were learned, it must fit as one request after the other; or, if more are in progress at a time, nothing is left in the end, and neither a piece
    looks like an end nor may two requests stand in one burst.
-5. *Which end belongs to which request* does not matter for how many are in flight. While several are, an end with a record of the size of short answers, or
-   before any stream could have ended, is the latest request's; others are of streams, the oldest first. What sizes short answers have is learned from
-   all connections (:func:`shapes`). Where both are possible, all requests in progress are unsure.
+5. *Which end belongs to which request* does not matter for how many are in flight (:mod:`netlens.chains.answers`). What sizes short answers have is learned
+   from all connections (:func:`shapes`). Where two may have ended, all requests in progress are unsure.
+6. *What cannot be counted* so may still be explained (:mod:`netlens.chains.explained`): the number of requests is next to certain, and times are intervals.
 
-Limits: requests without a body, two in one record, two ends in one record, trailers, padding, and streams that the program broke off leave a connection
-uncountable, as do, where ends do not show, several requests at a time of a client whose bursts may hold more than one (Node). Of requests that are begun
-within a few ms, a refusal may be taken for the other's.
+Limits: requests without a body, trailers and padding leave a connection uncountable, as do streams that the program broke off, mostly. Of requests that are
+begun within a few ms, a refusal may be taken for the other's.
 """
 
 from __future__ import annotations
@@ -33,16 +32,28 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import zip_longest
+from typing import NamedTuple
 
-from netlens.chains import asked, endings
+from netlens.chains import endings, explained
+from netlens.chains.answers import give
 from netlens.chains.asked import AT_ONCE_NS, CONTROL, EMPTY, FULL, Reading, Record, Said, Stream
-from netlens.chains.endings import ALIKE, ALIVE_NS, BALANCED, NOTHING, OFTEN, SHORT, SHORT_NS, STREAM_NS, End, Shapes
+from netlens.chains.endings import ALIKE, ALIVE_NS, BALANCED, NOTHING, OFTEN, SHORT, SHORT_NS, End, Shapes
 from netlens.columns import NEVER
 from netlens.parsers.http2 import WINDOW_UPDATE
-from netlens.parsers.records import Records
 
-MOST_OPEN = 100  #: requests in progress on a connection; servers allow no more, as a rule (RFC 9113 6.5.2)
 GUESSED = 4  #: requests, of which one answer may be of another size than others
+
+
+class Connection(NamedTuple):
+    """What was said on one connection, when it ended, or the capture, and whether it was the capture."""
+
+    said: Said | None
+    over_ns: int
+    cut: bool = True
+
+    @property
+    def cut_ns(self) -> int:
+        return self.over_ns if self.cut else NEVER
 
 
 def shapes(connections: Sequence[Sequence[Stream]]) -> Shapes:
@@ -62,19 +73,37 @@ def shapes(connections: Sequence[Sequence[Stream]]) -> Shapes:
     return Shapes(frozenset(short), frozenset(last), frozenset(pieces), plain)
 
 
-def learned(connections: Sequence[tuple[Records, int, bool]], known: Shapes) -> Shapes:
-    """What is known, and what ends answers where that does not show, by the connections of one capture: records, when the connection ended, or the capture, and
-    whether it was the capture."""
-    those = ((asked.said(seen), over_ns if cut else NEVER) for seen, over_ns, cut in connections)
-    return endings.learn([(said, cut_ns) for said, cut_ns in those if said is not None], known)
+def learned(connections: Sequence[Connection], known: Shapes) -> Shapes:
+    """What is known, and what ends answers where that does not show, by the connections of one capture."""
+    return endings.learn([(each.said, each.cut_ns) for each in connections if each.said is not None], known)
 
 
-def counted(seen: Records, over_ns: int, known: Shapes = NOTHING, *, cut: bool = True) -> tuple[list[Stream], bool]:
+def likely(connections: Sequence[Connection], known: Shapes) -> list[list[Stream] | None]:
+    """Requests of each connection of a capture, with intervals for what is in doubt (:mod:`netlens.chains.explained`) where they cannot be counted; None where
+    the number is in doubt."""
+    out = [streams if fits else None for streams, fits in (counted(each, known) for each in connections)]
+    talks = {}
+    for k, each in enumerate(connections):
+        if each.said is not None and each.said.readings:
+            talk = explained.Talk(each.said, each.over_ns, each.cut, {})
+            ends = endings.ends(each.said, talk.best.streams, known, each.cut_ns) if known.learned else _shown(each.said)
+            talks[k] = talk._replace(ends=ends)
+    records = {k: len(talk.said.answers) for k, talk in talks.items()}
+    if sum(records.values()) < explained.ENOUGH or sum(n for k, n in records.items() if out[k] is None) > explained.MOST:
+        return out
+    model = explained.learn(list(talks.values()), not known.learned, [out[k] is not None for k in talks])
+    for k, talk in talks.items():
+        if out[k] is None:
+            out[k] = explained.requests(talk, model, known)
+    return out
+
+
+def counted(connection: Connection, known: Shapes = NOTHING) -> tuple[list[Stream], bool]:
     """Requests of a connection that speaks HTTP/2, in order of start, and whether they can be counted; without, they are what was found until then.
 
-    over_ns : when the connection, or the capture, ended.  known : what answers look like.  cut : the capture ended first.
+    known : what answers look like.
     """
-    said = asked.said(seen)
+    said, over_ns, cut = connection
     if said is None:
         return [], False
     if not said.readings:
@@ -82,25 +111,29 @@ def counted(seen: Records, over_ns: int, known: Shapes = NOTHING, *, cut: bool =
     fitting: list[list[Stream]] = []
     if known.learned:
         said = endings.answers_alone(said, known)
-        likely = [each for each in said.readings if each.likely]
+        readings = [each for each in said.readings if each.likely]
         if cut:
-            likely = [each for each in likely if len(each.streams) > BALANCED]  # fewer do not tell how they are sent
-        most = max((len(each.streams) for each in likely), default=0)  # what is not seen makes fewer, of requests as of ends
+            readings = [each for each in readings if len(each.streams) > BALANCED]  # fewer do not tell how they are sent
+        most = max((len(each.streams) for each in readings), default=0)  # what is not seen makes fewer, of requests as of ends
         fitting = [
             streams
-            for each in likely
+            for each in readings
             for streams in _by_shapes(said, each, known, over_ns if cut else NEVER, several=len(each.streams) == most and not each.together)
         ]
     else:
-        shown = {k: End.UNKNOWN for k, r in enumerate(said.answers) if r.size == EMPTY}
+        shown = _shown(said)
         for each in said.readings:
             streams = _copied(each)
-            over = _with_ends(said.answers, streams, known, shown, all_told=False)
+            over = give(said.answers, streams, known, _each(shown), all_told=False)
             if over and _is_over(said.mine, said.answers, streams, each.apart, over_ns, known):
                 fitting.append(streams)
     # one that leaves nothing open is right, though another would be, too, if the last request had been in progress
     fitting = [streams for streams in fitting if _all_ended(streams)] or fitting
     return (fitting[0], True) if len({len(streams) for streams in fitting}) == 1 else (said.readings[0].streams, False)
+
+
+def _shown(said: Said) -> dict[int, End]:
+    return {k: End.UNKNOWN for k, r in enumerate(said.answers) if r.size == EMPTY}
 
 
 def _all_ended(streams: list[Stream]) -> bool:
@@ -114,13 +147,17 @@ def _by_shapes(said: Said, read: Reading, known: Shapes, cut_ns: int, *, several
     out = []
     if (one_by_one := _one_by_one(said, read, ends, known, cut_ns)) is not None:
         streams = _copied(read)
-        if _with_ends(said.answers, streams, known, one_by_one, all_told=True) and _all_ended(streams[:-1]):
+        if give(said.answers, streams, known, _each(one_by_one), all_told=True) and _all_ended(streams[:-1]):
             out.append(streams)
     if several and End.PERHAPS not in ends.values():
         streams = _copied(read)
-        if _with_ends(said.answers, streams, known, ends, all_told=True) and _all_ended(streams):
+        if give(said.answers, streams, known, _each(ends), all_told=True) and _all_ended(streams):
             out.append(streams)
     return out
+
+
+def _each(ends: dict[int, End]) -> dict[int, tuple[End, ...]]:
+    return {k: (kind,) for k, kind in ends.items()}
 
 
 def _copied(read: Reading) -> list[Stream]:
@@ -188,69 +225,6 @@ def _may_reset(r: Record, after: Record | None) -> bool:
     follows at once."""
     fields = r.size > 2 * WINDOW_UPDATE and after is not None and after.size not in CONTROL and after.ts - r.ts < AT_ONCE_NS
     return r.size >= WINDOW_UPDATE and r.size in CONTROL and not fields
-
-
-def _with_ends(answers: list[Record], streams: list[Stream], known: Shapes, ends: dict[int, End], *, all_told: bool) -> bool:
-    """Give each request its answer, in place; whether that fits. ``all_told``: nothing comes while no request is in progress."""
-    if len(streams) - len(ends) > MOST_OPEN:
-        return False
-    waiting = streams[::-1]
-    open_now: list[Stream] = []
-    piece: Record | None = None  # the server's latest, since the latest end
-    for k, r in enumerate(answers):
-        while waiting and waiting[-1].begin_ns <= r.ts:
-            open_now.append(waiting.pop())
-        if len(open_now) > MOST_OPEN:
-            return False
-        if len(open_now) > 1:
-            for each in open_now:
-                each.mixed = True
-        if r.size != EMPTY:
-            if all_told and not open_now:
-                return False
-            piece = r
-            for each in open_now:
-                each.down += r.payload
-                each.sizes.append(r.size)
-                if each.answer_ns < 0 and r.ts >= each.sent_ns:
-                    each.answer_ns, each.answer_frame = r.ts, r.frame
-        if k not in ends:
-            continue
-        kind = ends[k]
-        if not open_now:
-            return False
-        ended, short = _whose(open_now, piece, known, kind)
-        if not ended.sizes:
-            return False
-        if short and piece is not None:
-            ended.answer_ns, ended.answer_frame, ended.sizes, ended.down = piece.ts, piece.frame, [piece.size], piece.payload
-        ended.quick = r.ts - open_now[-1].sent_ns < STREAM_NS
-        ended.last = piece.size if piece is not None else 0
-        if ended.answer_ns < 0:  # it came before the request was whole
-            ended.answer_ns, ended.answer_frame, ended.sent_ns = r.ts, r.frame, min(ended.sent_ns, r.ts)
-        ended.end_ns, ended.end_frame, ended.down = r.ts, r.frame, ended.down + (r.payload if r.size == EMPTY else 0)
-        open_now.remove(ended)
-        piece = None
-    return True
-
-
-def _whose(open_now: list[Stream], piece: Record | None, known: Shapes, kind: End) -> tuple[Stream, bool]:
-    """Which of the requests in progress ended, and whether with a short answer among others; where that is not known, all of them are unsure."""
-    oldest, latest = open_now[0], open_now[-1]
-    if kind == End.STREAM:
-        return oldest, False
-    if kind != End.UNKNOWN:
-        return latest, latest.mixed
-    size, now_ns = (piece.size, piece.ts) if piece is not None else (0, NEVER)
-    refused = any(abs(size - each) <= ALIKE for each in known.refusals)
-    streamed = size in known.last or size in known.pieces
-    short = now_ns - oldest.begin_ns < STREAM_NS or (refused and not streamed)  # none is old enough for a stream, or it looks refused
-    if short or len(open_now) == 1:
-        return latest, short and latest.mixed
-    if refused or not (streamed or now_ns - latest.sent_ns >= STREAM_NS):
-        for each in open_now:
-            each.unsure = True
-    return oldest, False
 
 
 def _is_over(mine: list[Record], answers: list[Record], streams: list[Stream], apart: bool, over_ns: int, known: Shapes) -> bool:

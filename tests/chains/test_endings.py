@@ -8,7 +8,7 @@ import pytest
 
 from netlens.chains import streams
 from netlens.chains.situation import ACCEPTED, REJECTED
-from tests.chains.test_streams import MS, OPENED, T0, Said, analysed, asked, refused, seen, streamed, together, work
+from tests.chains.test_streams import MS, OPENED, T0, Said, analysed, asked, connection, refused, streamed, together, work
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,13 +23,12 @@ def ends_hidden(said: Said) -> Said:
 
 def learned(*conversations: Said, cut: int = 0) -> streams.Shapes:
     """What is known of a server by these; ``cut`` : ms, when the capture ends, if it does before they do."""
-    those = [(seen(said), T0 + (cut or 60_000) * MS, bool(cut)) for said in conversations]
-    return streams.learned(those, streams.NOTHING)
+    return streams.learned([connection(said, cut or 60_000, cut=bool(cut)) for said in conversations], streams.NOTHING)
 
 
 def count(said: Said, known: streams.Shapes, cut: int = 0) -> list[tuple[int, int]] | None:
     """(sent, ended) in ms of each request, -1 for one without an end; None where they cannot be counted."""
-    found, fits = streams.counted(seen(said), T0 + (cut or 60_000) * MS, known, cut=bool(cut))
+    found, fits = streams.counted(connection(said, cut or 60_000, cut=bool(cut)), known)
     return [((each.sent_ns - T0) // MS, -1 if each.end_ns < 0 else (each.end_ns - T0) // MS) for each in found] if fits else None
 
 

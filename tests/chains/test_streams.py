@@ -12,6 +12,7 @@ import pytest
 
 import netlens
 from netlens.chains import streams
+from netlens.chains.asked import said as read
 from netlens.chains.situation import ACCEPTED, REJECTED
 from netlens.parsers.records import Records
 from tests.parsers.test_pipeline import ACK, FIN, PSH, SYN, pcap, segment
@@ -59,9 +60,14 @@ def seen(said: Said, *, whole: bool = True) -> Records:
     return Records(way, np.full(len(records), 23), size, ts, np.arange(len(records)), SUITE, None, whole)
 
 
+def connection(said: Said, over: int = 60_000, *, cut: bool = True, whole: bool = True) -> streams.Connection:
+    """``over`` : ms, when it ended, or the capture, if ``cut``."""
+    return streams.Connection(read(seen(said, whole=whole)), T0 + over * MS, cut)
+
+
 def count(said: Said, over: int = 60_000, known: streams.Shapes = streams.NOTHING) -> list[tuple[int, int]] | None:
     """(sent, ended) in ms of each request, -1 for one without an end; None where they cannot be counted."""
-    found, fits = streams.counted(seen(said), T0 + over * MS, known)
+    found, fits = streams.counted(connection(said, over), known)
     return [((each.sent_ns - T0) // MS, -1 if each.end_ns < 0 else (each.end_ns - T0) // MS) for each in found] if fits else None
 
 
@@ -74,14 +80,14 @@ def test_one_after_the_other() -> None:
 
 def test_several_in_progress_and_a_refusal_among_them() -> None:
     said = together(OPENED, asked(10, 900), streamed(200, 2000), asked(500, 700), streamed(800, 3000), asked(1500, 800), refused(1512))
-    known = streams.shapes([streams.counted(seen(said), T0 + 60000 * MS)[0], streams.counted(seen(ONE_BY_ONE), T0 + 60000 * MS)[0]])
+    known = streams.shapes([streams.counted(connection(each))[0] for each in (said, ONE_BY_ONE)])
     assert known.refusals == {258}
     assert count(said, known=known) == [(10, 2000), (500, 3000), (1500, 1512)]
 
 
 def test_an_end_that_may_be_either_ones_is_not_given_away() -> None:
     said = together(OPENED, asked(10, 900), streamed(200, 2000), asked(1950, 800), streamed(2100, 3000))
-    found, fits = streams.counted(seen(said), T0 + 60_000 * MS)
+    found, fits = streams.counted(connection(said))
     assert fits
     assert [each.unsure for each in found] == [True, True]
 
@@ -152,7 +158,7 @@ def test_a_connection_without_requests() -> None:
 
 
 def test_what_was_not_seen_whole_is_not_counted() -> None:
-    assert streams.counted(seen(ONE_BY_ONE, whole=False), T0) == ([], False)
+    assert streams.counted(connection(ONE_BY_ONE, whole=False)) == ([], False)
 
 
 def test_an_opening_that_is_none() -> None:

@@ -22,7 +22,7 @@ Limits: what was sent in a window of time is not a count of what is open; :mod:`
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import product
 
 import numpy as np
@@ -169,7 +169,7 @@ class Counts:
 @dataclass(frozen=True, eq=False)
 class _Held(Rows):
     """Places held, [start, end), in order of (session, start): by whom, by which session; ``item``: the request that holds it, -1 for a session or one that was
-    under way when the capture began; ``late``: how much longer it may have been held."""
+    under way when the capture began; ``late``: how much longer it may have been held; ``doubt_ns``: as of requests."""
 
     start: Ints
     end: Ints
@@ -177,6 +177,11 @@ class _Held(Rows):
     session: Ints
     item: Ints
     late: Ints
+    doubt_ns: Ints = field(default_factory=lambda: np.zeros((0, 4), np.int64))
+
+    def __post_init__(self) -> None:
+        if len(self.doubt_ns) != len(self.start):
+            object.__setattr__(self, "doubt_ns", np.zeros((len(self.start), 4), np.int64))
 
 
 def others(situation: Situation, rule: Rule, adjustment: Adjustment = AS_SEEN) -> Counts:
@@ -230,16 +235,18 @@ def _count(situation: Situation, rule: Rule, held: _Held, asked: Ints, adjustmen
     seen = situation.egress_seen and told
     ahead = min(max(OVERTAKEN_NS, d // 8), d) if seen else d
     begun = d if rule.unit == "connections" else ahead  # a connection is one when its handshake is over
-    long = held.end - held.start > begun + d
+    sooner, later, shorter, longer = held.doubt_ns.T
+    surely, no_longer = held.start + begun + later, held.end - d - shorter
+    long = no_longer > surely
     count = open_at(held.start, held.end, at)
-    low = open_at(held.start[long] + begun, held.end[long] - d, at)
-    latest = held.end + ahead + held.late
-    high = open_at(held.start - ahead, latest, at)
+    low = open_at(surely[long], no_longer[long], at)
+    earliest, latest = held.start - ahead - sooner, held.end + ahead + held.late + longer
+    high = open_at(earliest, latest, at)
     for k, known in _own(situation, rule, held, asked):
         start, end = held.start[k], held.end[k]
         count -= known & (start <= at) & (at < end)
-        low -= known & (end - start > begun + d) & (start + begun <= at) & (at < end - d)
-        high -= known & (start - ahead <= at) & (at < latest[k])
+        low -= known & (surely[k] <= at) & (at < no_longer[k])
+        high -= known & (earliest[k] <= at) & (at < latest[k])
     return count, low, high
 
 
@@ -295,7 +302,9 @@ def _requests(situation: Situation, adjustment: Adjustment, rule: Rule | None = 
     unnoticed = np.where(r.broken_off[holds] & (not adjustment.leftovers) & (not told), UNNOTICED_NS, 0)
     if adjustment.leftovers:  # when the program was done, where that is not when the answer ended, is seen by another clock
         unnoticed = np.where((r.done_ns < r.end_ns)[holds], situation.uncertain_ns, unnoticed)
-    held = _Held(r.start_ns[holds], np.maximum(end, r.start_ns[holds] + 1), r.side[holds], r.session[holds], holds, unnoticed)
+    held = _Held(
+        r.start_ns[holds], np.maximum(end, r.start_ns[holds] + 1), r.side[holds], r.session[holds], holds, unnoticed, r.doubt_ns[holds]
+    )
     return _with_underway(held, situation) if len(situation.underway) else held
 
 

@@ -209,3 +209,25 @@ def test_counts_are_those_of_the_definition(s: Situation, rule: Rule, adjustment
 @pytest.mark.parametrize("rule", RULES)
 def test_nothing_to_count(rule: Rule) -> None:
     assert len(others(situation([]), rule).count) == 0
+
+
+def test_what_may_have_ended_earlier_or_begun_later_is_between_low_and_high() -> None:
+    made = situation([("vm", 0, 1, 9, 0), ("vm", 1, 4, 5, 0), ("vm", 2, 7, 8, 0)])
+
+    def doubted(*of_first_s: int) -> Situation:
+        doubt = np.zeros((3, 4), np.int64)
+        doubt[0] = np.array(of_first_s) * 10**9
+        return replace(made, requests=replace(made.requests, doubt_ns=doubt))
+
+    assert others(made, REQ_SIDE).low.tolist() == [0, 1, 1]
+    for each, low, high in (
+        (doubted(0, 0, 3, 0), [0, 1, 0], [0, 1, 1]),
+        (doubted(0, 4, 0, 0), [0, 0, 1], [0, 1, 1]),
+        (doubted(0, 0, 0, 9), [0, 1, 1], [0, 1, 1]),
+    ):
+        met = others(each, REQ_SIDE)
+        assert met.count.tolist() == [0, 1, 1]
+        assert (met.low.tolist(), met.high.tolist()) == (low, high)
+    ended = situation([("vm", 0, 1, 3, 0), ("vm", 1, 4, 5, 0)])
+    later = replace(ended, requests=replace(ended.requests, doubt_ns=np.array([[0, 0, 0, 2 * 10**9], [0, 0, 0, 0]])))
+    assert (others(ended, REQ_SIDE).high.tolist(), others(later, REQ_SIDE).high.tolist()) == ([0, 0], [0, 1])

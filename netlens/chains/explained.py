@@ -1,0 +1,463 @@
+"""What an HTTP/2 connection most likely said whose records leave doubts: how many requests, and between which times each began and ended.
+
+Theory of operation
+-------------------
+1. *A walk.* Requests wait, are answered in part, and end. What looks like a request on the client's side begins one, as a rule; a burst of Node or curl may
+   hold several. Each record of the server is a piece, the end of a stream, its head, a short answer, the head of one, or two short answers: some need a
+   request that waits, others one that is answered in part. All ways through a connection are weighed at once (forward and backward sums over what waits
+   and what is answered in part), so what the client's side says and what the server's says correct each other.
+2. *What records look like* is learned of the connections of a capture: sizes, times since the latest request, and the silence behind, of each kind. It begins
+   with what :mod:`netlens.chains.endings` takes for ends, and is learned anew twice from what was found (expectation maximisation, with what is
+   nearly sure alone). Two in one record have the sum of two sizes.
+3. *The number of requests* must be next to certain, over all ways to read the client. Given the number, the time of each start and each end is the median,
+   and an interval that holds it with all but :data:`OUTSIDE` on either side.
+
+4. *Nothing may be in progress in the end*, of the connection or the capture: an end that was missed shows there, or nowhere.
+
+Limits: what is not foreseen here (requests without a body, streams that were broken off, three in one record) makes the number uncertain, as a rule, not wrong.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from enum import IntEnum
+from functools import cached_property
+from math import exp, log, log2
+from typing import NamedTuple
+
+from netlens.chains.answers import give
+from netlens.chains.asked import BODY, EMPTY, Reading, Said, Stream
+from netlens.chains.endings import End, Shapes
+from netlens.columns import NEVER
+from netlens.parsers.http2 import WINDOW_UPDATE
+
+MS = 1_000_000
+SINCE_NS = tuple(ms * MS for ms in (20, 60, 150, 500))  #: from the latest request to a record
+SOON = 1  #: places of these
+GAP_NS = tuple(ms * MS for ms in (1, 5, 30, 120, 300, 1000))  #: from a record to the next one of the server
+AT_ONCE = 2
+EXACT = 512  #: bytes; longer records are alike if they differ by less than a half
+MOST_WAITING, MOST_EXTRA, LEAST_EXTRA = 12, 8, -3
+NEGLIGIBLE = 1e-6
+SMOOTHING = 1.0  #: records that look like any, beside those seen of a kind
+DISCOUNT = 0.75
+OFTEN = 1.5  #: short answers of one size
+AT_FIRST = 4.0  #: the same, while little has been learned
+SURE_OF_KIND = 0.3, 0.3, 0.5, 0.8  #: for a record to be learned from, each time
+#: How likely what looks like a request is none, one, two, three or four.
+ONE, ONE_EARLY, IN_BURST, FIRST_BURST, IN_PARTS = (
+    (0.0003, 0.999, 0.0006, 0.0001), (0.001, 0.98, 0.015, 0.004), (0.02, 0.86, 0.08, 0.03, 0.01), (0.001, 0.7, 0.16, 0.08, 0.06),
+    (0.01, 0.55, 0.3, 0.1, 0.04),
+)  # fmt: skip
+FIELDS = 0.45, 0.54, 0.01  #: without a body behind them, which may be control
+EARLY_NS = 300 * MS  #: of a connection: its SETTINGS are acknowledged somewhere, and programs begin with several requests at once
+UNLIKELY = 0.5  #: a way to read the client against which something speaks
+MERGED = 0.05  #: records that hold two
+NOISE, UPDATE = 1e-7, 3.0  #: a record that belongs to no request; WINDOW_UPDATEs behind a body
+LEFT = 1e-9  #: a request in progress when its connection is closed
+ENDS_ELSE = 1e-3  #: an answer without an empty frame of a server that ends answers with one
+TAIL = 0.9  #: an empty frame is the tail of an answer, where ends do not show
+LOG_LIKELY = 1e-12
+SURE = 0.95  #: of the number of requests
+KNOWN = 0.7  #: share of the time that requests are in progress in which it is known how many, as far as can be expected
+OUTSIDE = 0.01  #: probability that a time is before its interval, or behind it
+SURE_OF_LABEL = 0.9
+APART_NS = 100 * MS  #: a request that may have begun so much earlier or later has no label
+LEARN_FROM = 6_000  #: records of the server
+ENOUGH = 100  #: the least of these
+MOST = 20_000  #: records of servers on connections that are to be explained; half a millisecond each
+
+
+class Kind(IntEnum):
+    """What a record of the server is."""
+
+    PIECE = 0
+    DONE = 1
+    HEAD = 2
+    SHORT = 3
+    LEAD = 4  #: of a short answer
+    TWO = 5  #: short answers
+    ASIDE = 6
+
+
+CHANGES = {Kind.PIECE: (0, 0), Kind.DONE: (0, -1), Kind.HEAD: (-1, 1), Kind.SHORT: (-1, 0), Kind.LEAD: (0, 0)}
+LEARNED = tuple(CHANGES)
+#: What the time since a request may tell, at least and at most: requests come beside streams, too, and may come in a rush.
+BESIDE = {kind: (0.7, 1.4) if kind in (Kind.PIECE, Kind.DONE) else (0.01, 3.0) for kind in LEARNED}
+ENDING = {Kind.DONE: (End.STREAM,), Kind.SHORT: (End.SHORT,), Kind.TWO: (End.SHORT, End.SHORT)}
+State = tuple[int, int, int]  #: requests beyond one of each start, those that wait, those answered in part
+Moves = list[tuple[State, float, Kind | None]]
+
+
+class Look(NamedTuple):
+    """What is seen of one record: size, and places in :data:`SINCE_NS` and :data:`GAP_NS`."""
+
+    size: int
+    since: int
+    gap: int
+    empty: bool
+
+
+class Talk(NamedTuple):
+    """A connection: what was said, when it or the capture ended, whether it was the capture, and what looks like ends."""
+
+    said: Said
+    over_ns: int
+    cut: bool
+    ends: dict[int, End]
+
+    @property
+    def best(self) -> Reading:
+        """The way to read the client that shows most requests, of those against which nothing speaks."""
+        likely = [each for each in self.said.readings if each.likely] or self.said.readings[:1]
+        return max(likely, key=lambda each: len(each.streams))
+
+    def looks(self, starts: Sequence[int]) -> list[Look]:
+        answers, out = self.said.answers, []
+        for k, r in enumerate(answers):
+            at = bisect_right(starts, r.ts)
+            gap_ns = (answers[k + 1].ts if k + 1 < len(answers) else max(self.over_ns, r.ts)) - r.ts
+            size = r.size if r.size < EXACT else EXACT + int(2 * log2(r.size / EXACT))
+            since = bisect_left(SINCE_NS, r.ts - starts[at - 1] if at else NEVER)
+            out.append(Look(size, since, bisect_left(GAP_NS, gap_ns), r.size == EMPTY))
+        return out
+
+
+@dataclass
+class Model:
+    """What the records of each kind look like. ``shown``: answers end with empty frames."""
+
+    shown: bool
+    smoothing: float = AT_FIRST
+    kinds: dict[Kind, float] = field(default_factory=lambda: dict.fromkeys(LEARNED, 1.0))
+    values: tuple[dict[Kind, Counter[int]], ...] = field(default_factory=lambda: tuple({k: Counter() for k in LEARNED} for _ in range(3)))
+    usual: tuple[Counter[int], ...] = field(default_factory=lambda: (Counter(), Counter(), Counter()))
+    known: dict[Look, dict[Kind, float]] = field(default_factory=dict)
+
+    def count(self, look: Look) -> None:
+        for at, value in enumerate(look[:3]):
+            self.usual[at][value] += 1
+
+    def add(self, look: Look, kind: Kind, weight: float = 1.0) -> None:
+        if kind in self.kinds:
+            self.kinds[kind] += weight
+            for at, value in enumerate(look[:3]):
+                self.values[at][kind][value] += weight  # type: ignore[assignment]
+
+    def odds(self, look: Look) -> dict[Kind, float]:
+        """How much likelier a record of each kind looks so than any record does."""
+        if look not in self.known:
+            self.known[look] = self._odds(look)
+        return self.known[look]
+
+    def _odds(self, look: Look) -> dict[Kind, float]:
+        times = {
+            kind: min(max(self._of(1, look.since, kind), BESIDE[kind][0]), BESIDE[kind][1]) * self._of(2, look.gap, kind)
+            for kind in LEARNED
+        }
+        sizes = {kind: self._of(0, look.size, kind) for kind in LEARNED}
+        two = 0.02
+        if look.size < EXACT:
+            usual = self._usual(0, look.size)
+            for kind in (Kind.SHORT, Kind.DONE):
+                sizes[kind] = (1 - MERGED) * sizes[kind] + MERGED * self._merged[kind][look.size] / usual
+            two = 0.1 + self._merged[Kind.TWO][look.size] / usual
+        out = {kind: sizes[kind] * times[kind] for kind in LEARNED}
+        out[Kind.TWO] = MERGED * two * times[Kind.SHORT]
+        if self.shown and not look.empty:
+            out |= {kind: out[kind] * ENDS_ELSE for kind in ENDING}
+        update = WINDOW_UPDATE < look.size < EXACT and look.size % WINDOW_UPDATE == 0 and look.since <= SOON
+        update = update and self.values[0][Kind.SHORT][look.size] < OFTEN
+        tail = 1 - TAIL if self.shown else TAIL
+        out[Kind.ASIDE] = tail if look.empty else UPDATE if update else NOISE
+        return out
+
+    def _usual(self, at: int, value: int) -> float:
+        return (self.usual[at][value] + 0.5) / (self.usual[at].total() + 10)
+
+    def _of(self, at: int, value: int, kind: Kind) -> float:
+        """What is seen once may be a mistake: a part of each count goes to what looks like any (absolute discounting)."""
+        usual = self._usual(at, value)
+        seen = self.values[at][kind]
+        spare = self.smoothing + DISCOUNT * len(seen)
+        return (max(seen[value] - DISCOUNT, 0.0) + spare * usual) / (self.kinds[kind] + self.smoothing) / usual
+
+    @cached_property
+    def _merged(self) -> dict[Kind, Counter[int]]:
+        """Share of each size among records that hold two: WINDOW_UPDATE, a piece or a head besides, or two short answers."""
+        share = {kind: {v: n / self.kinds[kind] for v, n in self.values[0][kind].items() if n > OFTEN and v < EXACT} for kind in LEARNED}
+        update = {WINDOW_UPDATE: 1.0}
+        out: dict[Kind, Counter[int]] = defaultdict(Counter)
+        for kind, one, other, part in (
+            (Kind.SHORT, share[Kind.SHORT], update, 0.3), (Kind.DONE, share[Kind.DONE], update, 0.3),
+            (Kind.SHORT, share[Kind.SHORT], share[Kind.LEAD], 0.4), (Kind.SHORT, share[Kind.SHORT], share[Kind.PIECE], 0.3),
+            (Kind.DONE, share[Kind.DONE], share[Kind.PIECE], 0.7), (Kind.TWO, share[Kind.SHORT], share[Kind.SHORT], 1.0),
+        ):  # fmt: skip
+            for v, p in one.items():
+                for w, q in other.items():
+                    out[kind][v + w] += part * p * q  # type: ignore[assignment]
+        return out
+
+
+class Event(NamedTuple):
+    """A start (``way`` 0) or a record of the server (1), by its place among these."""
+
+    ns: int
+    way: int
+    at: int
+
+
+class Found(NamedTuple):
+    """One way to read a client, explained. ``evidence`` is a logarithm.  numbers : probability of each number of requests.  behind : of each state behind each
+    event.  kinds : of what each event is."""
+
+    evidence: float
+    numbers: dict[int, float]
+    events: list[Event]
+    behind: list[dict[State, float]]
+    kinds: list[dict[Kind, float]]
+
+
+def learn(talks: Sequence[Talk], shown: bool, sure: Sequence[bool]) -> Model:
+    """What records look like; first from connections that are ``sure`` of their requests."""
+    chosen: list[Talk] = []
+    for talk, _ in sorted(zip(talks, sure, strict=True), key=lambda each: not each[1]):
+        if sum(len(each.said.answers) for each in chosen) < LEARN_FROM:
+            chosen.append(talk)
+    model = _by_ends(chosen, shown)
+    model.kinds[Kind.DONE] = max(model.kinds[Kind.DONE], model.kinds[Kind.HEAD])  # each stream ends somewhere
+    for sure_of in SURE_OF_KIND:
+        after = Model(shown)
+        for talk in chosen:
+            read = talk.best
+            looks = talk.looks([each.begin_ns for each in read.streams])
+            for look in looks:
+                after.count(look)
+            found = explain(talk, read, model)
+            for event, kinds in zip(found.events, found.kinds, strict=True) if found else ():
+                for kind, p in kinds.items():
+                    if p > sure_of:
+                        after.add(looks[event.at], kind, p)
+        model = after
+    model.smoothing = SMOOTHING
+    return model
+
+
+def _by_ends(talks: Iterable[Talk], shown: bool) -> Model:
+    """By what looks like an end."""
+    model = Model(shown)
+    for talk in talks:
+        starts = [each.begin_ns for each in talk.best.streams]
+        before = 0
+        looks = talk.looks(starts)
+        for k, look in enumerate(looks):
+            model.count(look)
+            at = bisect_right(starts, talk.said.answers[k].ts)
+            first, before = at > before, at
+            end = talk.ends.get(k)
+            if look.empty and not shown:
+                continue
+            if end is None:
+                leads = first and k + 1 < len(looks) and talk.ends.get(k + 1) in (End.SHORT, End.PERHAPS) and look.gap <= AT_ONCE
+                model.add(look, Kind.LEAD if leads else Kind.HEAD if first else Kind.PIECE)
+            elif end == End.PERHAPS:
+                model.add(look, Kind.SHORT, 0.5)
+                model.add(look, Kind.PIECE, 0.5)
+            else:
+                model.add(look, Kind.SHORT if end == End.SHORT or (end == End.UNKNOWN and first and not shown) else Kind.DONE)
+    return model
+
+
+def explain(talk: Talk, read: Reading, model: Model, number: int | None = None) -> Found | None:
+    """Weigh all that may have been said, or all with this ``number`` of requests; None where nothing fits."""
+    starts = [each.begin_ns for each in read.streams]
+    looks = talk.looks(starts)
+    events = sorted([*(Event(ns, 0, k) for k, ns in enumerate(starts)), *(Event(r.ts, 1, k) for k, r in enumerate(talk.said.answers))])
+    before: dict[State, float] = {(0, 0, 0): 1.0}
+    forward: list[dict[State, float]] = []
+    steps: list[dict[State, Moves]] = []
+    evidence = 0.0
+    for event in events:
+        many = None if event.way else _many(read, event.at)
+        step = {state: _moves(state, looks[event.at], model) if many is None else _begins(state, many) for state in before}
+        then: dict[State, float] = defaultdict(float)
+        for state, p in before.items():
+            for to, q, _ in step[state]:
+                then[to] += p * q
+        total = sum(then.values())
+        if total <= 0.0:
+            return None
+        evidence += log(total)
+        forward.append(before)
+        steps.append(step)
+        before = {state: p / total for state, p in then.items() if p > NEGLIGIBLE * total}
+    last = {
+        state: 1.0 if talk.cut else LEFT ** (state[1] + state[2]) for state in before if number is None or len(starts) + state[0] == number
+    }
+    total = sum(before[state] * q for state, q in last.items())
+    if total <= 0.0:
+        return None
+    behind, kinds = _backward([*forward, before], steps, last)
+    numbers: dict[int, float] = defaultdict(float)
+    for state, p in (behind[-1] if behind else {}).items():
+        numbers[len(starts) + state[0]] += p
+    return Found(evidence + log(total), numbers, events, behind, kinds)
+
+
+def _many(read: Reading, k: int) -> Sequence[float]:
+    """How likely what looks like a request is none, one, or several."""
+    each = read.streams[k]
+    if read.together and each.up >= 2 * BODY:
+        return IN_PARTS if each.parts > 1 else IN_BURST if k else FIRST_BURST
+    if each.up < BODY:
+        return FIELDS
+    return ONE_EARLY if not read.together and each.begin_ns - read.streams[0].begin_ns <= EARLY_NS else ONE
+
+
+def _begins(state: State, many: Sequence[float]) -> Moves:
+    extra, waiting, answered = state
+    return [
+        ((extra + n - 1, waiting + n, answered), p, None)
+        for n, p in enumerate(many)
+        if waiting + n <= MOST_WAITING and LEAST_EXTRA <= extra + n - 1 <= MOST_EXTRA
+    ]
+
+
+def _moves(state: State, look: Look, model: Model) -> Moves:
+    """What a record may be when so many wait and are answered in part."""
+    extra, waiting, answered = state
+    odds, kinds = model.odds(look), model.kinds
+    some = [*((Kind.PIECE, Kind.DONE) if answered else ()), *((Kind.HEAD, Kind.SHORT, Kind.LEAD) if waiting else ())]
+    total = sum(kinds[kind] for kind in some)
+    out: Moves = [(state, odds[Kind.ASIDE], Kind.ASIDE)]
+    for kind in some:
+        if not look.empty or kind == Kind.DONE:
+            fewer, more = CHANGES[kind]
+            part = (TAIL if model.shown else 1 - TAIL) if look.empty else 1.0
+            out.append(((extra, waiting + fewer, answered + more), kinds[kind] / total * odds[kind] * part, kind))
+    if waiting > 1 and not look.empty:
+        out.append(((extra, waiting - 2, answered), kinds[Kind.SHORT] / total * odds[Kind.TWO], Kind.TWO))
+    return out
+
+
+def _backward(
+    forward: list[dict[State, float]], steps: list[dict[State, Moves]], last: dict[State, float]
+) -> tuple[list[dict[State, float]], list[dict[Kind, float]]]:
+    """Probability of each state behind each event, and of what each event is."""
+    behind: list[dict[State, float]] = []
+    kinds: list[dict[Kind, float]] = []
+    back = last
+    for i in range(len(steps) - 1, -1, -1):
+        post = {state: p * back[state] for state, p in forward[i + 1].items() if state in back}
+        total = sum(post.values())
+        behind.append({state: p / total for state, p in post.items()})
+        earlier: dict[State, float] = {}
+        tally: dict[Kind, float] = defaultdict(float)
+        for state, moves in steps[i].items():
+            for to, q, kind in moves:
+                if to in back:
+                    earlier[state] = earlier.get(state, 0.0) + q * back[to]
+                    if kind is not None:
+                        tally[kind] += forward[i][state] * q * back[to]
+        total = sum(tally.values())
+        kinds.append({kind: p / total for kind, p in tally.items()} if total else {})
+        most = max(earlier.values())
+        back = {state: p / most for state, p in earlier.items()}
+    return behind[::-1], kinds[::-1]
+
+
+def requests(talk: Talk, model: Model, known: Shapes) -> list[Stream] | None:
+    """Requests of a connection; None where their number is not next to certain."""
+    if not talk.said.bodies:
+        return None
+    found = [(read, each) for read in talk.said.readings if read.streams and (each := explain(talk, read, model)) is not None]
+    if not found:
+        return None
+    most = max(each.evidence for _, each in found)
+    weights: dict[int, dict[int, float]] = defaultdict(dict)  # by number and way to read
+    for k, (read, each) in enumerate(found):
+        for number, p in each.numbers.items():
+            weights[number][k] = p * exp(each.evidence - most) * (1.0 if read.likely else UNLIKELY)
+    totals = {number: sum(of.values()) for number, of in weights.items()}
+    number = max(totals, key=lambda n: totals[n])
+    if totals[number] < SURE * sum(totals.values()):
+        return None
+    read = found[max(weights[number], key=lambda k: weights[number][k])][0]
+    one = explain(talk, read, model, number)
+    if one is None or _known(one) < KNOWN or sum(p for (_, *open_now), p in one.behind[-1].items() if any(open_now)) > 1 - SURE:
+        return None
+    return _streams(talk, read, one, number, known)
+
+
+def _known(found: Found) -> float:
+    """Share of the busy time in which the likeliest number of requests in progress is right, as far as can be expected."""
+    right = busy = 0.0
+    for event, after, states in zip(found.events, found.events[1:], found.behind, strict=False):
+        tally: dict[int, float] = defaultdict(float)
+        for (_, waiting, answered), p in states.items():
+            tally[waiting + answered] += p
+        some = 1 - tally[0]
+        busy += some * (after.ns - event.ns)
+        right += max(some - (1 - max(tally.values())), 0.0) * (after.ns - event.ns)
+    return right / busy if busy else 1.0
+
+
+def _streams(talk: Talk, read: Reading, found: Found, number: int, known: Shapes) -> list[Stream] | None:
+    begun, ended = _times(found, number)
+    if any(median == len(found.events) for _, median, _ in ended):
+        return None
+    pieces: Counter[int] = Counter(found.events[each[1]].at for each in begun)
+    streams = [replace(read.streams[at], sizes=[], up=read.streams[at].up // n) for at, n in sorted(pieces.items()) for _ in range(n)]
+    ends: dict[int, list[End]] = defaultdict(list)
+    doubtful = set()  # records of which it is not sure what they end
+    for _, median, _ in ended:
+        if median < len(found.events):
+            at = found.events[median].at
+            likely = {kind: found.kinds[median].get(kind, 0.0) for kind in (Kind.DONE, Kind.SHORT, Kind.TWO)}
+            short = likely[Kind.SHORT] + likely[Kind.TWO]
+            ends[at].append(End.SHORT if short > likely[Kind.DONE] else End.STREAM)
+            if max(short, likely[Kind.DONE]) < SURE_OF_LABEL * (short + likely[Kind.DONE]):
+                doubtful.add(talk.said.answers[at].ts)
+    if not give(talk.said.answers, streams, known, ends, all_told=False):
+        return None
+    ns = [*(event.ns for event in found.events), talk.over_ns]
+    order = sorted(streams, key=lambda each: (each.end_ns < 0, each.end_ns))
+    for each, (early, median, late) in zip(order, ended, strict=True):
+        each.doubt_ns = (0, 0, max(ns[median] - ns[early], 0), max(ns[late] - ns[median], 0))
+        each.unsure = each.unsure or each.end_ns in doubtful
+    for each, (early, median, late) in zip(streams, begun, strict=True):
+        sooner, later = ns[median] - ns[early], ns[late] - ns[median]
+        if pieces[found.events[median].at] > 1:  # of several in a burst, some were sent before its end
+            sooner += each.sent_ns - each.begin_ns
+        each.doubt_ns = (sooner, later, *each.doubt_ns[2:])
+        each.unsure = each.unsure or max(sooner, later) > APART_NS
+    return streams
+
+
+Times = list[tuple[int, int, int]]
+
+
+def _times(found: Found, number: int) -> tuple[Times, Times]:
+    """Of each start and each end in order of time: the event by which it is hardly so, as likely as not, and next to certain; one behind the last for never."""
+    begun: list[list[int]] = [[] for _ in range(number)]
+    ended: list[list[int]] = [[] for _ in range(number)]
+    seen = 0
+    for k, (event, states) in enumerate(zip(found.events, found.behind, strict=True)):
+        seen += event.way == 0
+        for out, over in ((begun, False), (ended, True)):
+            tally: dict[int, float] = defaultdict(float)
+            for (extra, waiting, answered), p in states.items():
+                tally[seen + extra - (waiting + answered if over else 0)] += p
+            so_many = 0.0
+            for n in range(max(tally), 0, -1):
+                so_many += tally.get(n, 0.0)
+                if n <= number:
+                    mine = out[n - 1]
+                    while len(mine) < 3 and so_many >= (OUTSIDE, 0.5, 1 - OUTSIDE)[len(mine)]:
+                        mine.append(k)
+    never = len(found.events)
+    fill = [[(*each, never, never, never)[:3] for each in those] for those in (begun, ended)]
+    return [(a, b, c) for a, b, c in fill[0]], [(a, b, c) for a, b, c in fill[1]]

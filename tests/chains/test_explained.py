@@ -1,0 +1,108 @@
+"""HTTP/2 connections whose records leave doubts: the number of requests where it is next to certain, times within their intervals, or nothing."""
+
+from __future__ import annotations
+
+from netlens.chains import streams
+from tests.chains.test_endings import alone, ends_hidden, in_bursts, with_fields_apart
+from tests.chains.test_streams import MS, OPENED, T0, Said, asked, connection, refused, streamed, together
+
+Times = list[tuple[int, int]]
+
+
+def likely(*conversations: Said, cut: int = 0) -> list[list[streams.Stream] | None]:
+    """Requests of each; all of one server. ``cut`` : ms, when the capture ends, if it does before they do."""
+    those = [connection(said, cut or 60_000, cut=bool(cut)) for said in conversations]
+    return streams.likely(those, streams.learned(those, streams.NOTHING))
+
+
+def fits(found: list[streams.Stream] | None, truth: Times) -> bool:
+    """Whether there are as many requests, and each began and ended within its interval; ms."""
+    if found is None or len(found) != len(truth):
+        return False
+    ended = sorted(found, key=lambda each: each.end_ns)
+    begun = all(
+        each.sent_ns - each.doubt_ns[0] <= T0 + ms * MS <= each.sent_ns + each.doubt_ns[1]
+        for each, ms in zip(found, sorted(begin for begin, _ in truth), strict=True)
+    )
+    return begun and all(
+        each.end_ns - each.doubt_ns[2] <= T0 + ms * MS <= each.end_ns + each.doubt_ns[3]
+        for each, ms in zip(ended, sorted(end for _, end in truth), strict=True)
+    )
+
+
+def overlapping(rounds: int = 3) -> tuple[Said, Times]:
+    """Two streams at a time, and a refusal beside them."""
+    parts, truth = [OPENED], []
+    for k in range(rounds):
+        t = 5000 * k + 10
+        for begin, end in ((t, t + 2000), (t + 500, t + 3000)):
+            parts += [asked(begin, 900), streamed(begin + 220, end)]
+            truth.append((begin, end))
+        parts += [asked(t + 1500, 800), refused(t + 1512)]
+        truth.append((t + 1500, t + 1512))
+    return ends_hidden(together(*parts)), truth
+
+
+def test_what_can_be_counted_stays_as_it_was() -> None:
+    said, truth = overlapping()
+    _, found = likely(alone(), said)
+    assert fits(found, truth)
+    assert found is not None
+    assert all(each.doubt_ns == (0, 0, 0, 0) for each in found)
+
+
+def test_several_at_a_time_in_bursts_that_may_hold_more_than_one() -> None:
+    said, truth = overlapping()
+    one = in_bursts(said)
+    _, found, merged = likely(
+        in_bursts(alone(12)), one, [(ms, 1700 if (ms, size) == (1510, 800) else size) for ms, size in one] + [(1523, -258)]
+    )
+    assert merged is None or len(merged) == len(truth) + 1
+    assert fits(found, truth)
+    assert found is not None
+    short = [each.end_ns - each.answer_ns < 60 * MS for each in found]
+    assert short == [end - begin < 60 for begin, end in sorted(truth)]
+    assert not any(each.unsure for each in found)
+
+
+def test_an_end_within_a_piece_is_an_interval() -> None:
+    said, truth = overlapping()
+    hidden = [(ms, -151 if (ms, size) == (2010, -23) else size) for ms, size in said]
+    _, found = likely(alone(6), hidden)
+    assert fits(found, truth)
+    assert found is not None
+    assert any(each.doubt_ns[2] + each.doubt_ns[3] > 0 for each in found)
+
+
+def test_two_refusals_in_one_record() -> None:
+    parts = [
+        OPENED,
+        asked(10, 900),
+        streamed(200, 1000),
+        asked(2000, 700),
+        asked(2003, 750),
+        [(2030, -416)],
+        asked(4000, 900),
+        streamed(4200, 5000),
+    ]
+    said = with_fields_apart(ends_hidden(together(*parts)))
+    _, found = likely(with_fields_apart(alone(6, 208)), said)
+    assert fits(found, [(10, 1000), (2000, 2030), (2003, 2030), (4000, 5000)])
+
+
+def test_a_request_without_a_body_is_not_explained_away() -> None:
+    said, _ = overlapping()
+    for form in (list, with_fields_apart):
+        assert likely(form(alone(6)), [*form(said), (20_000, 38), (20_010, -80)])[1] is None
+
+
+def test_nothing_is_said_of_several_at_a_time_that_are_in_progress_when_the_capture_ends() -> None:
+    said, _ = overlapping()
+    for cut in (1_200, 11_200):
+        begun = [[(ms, size) for ms, size in each if ms < cut] for each in (alone(6), said)]
+        assert likely(*begun, cut=cut)[1] is None
+
+
+def test_a_hole_tells_nothing() -> None:
+    said, _ = overlapping()
+    assert streams.likely([connection(said, whole=False)], streams.NOTHING) == [None]
