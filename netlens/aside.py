@@ -39,7 +39,7 @@ class Aside:
         try:
             self._files = [open(os.memfd_create("netlens"), "w+b") for _ in functions]
             read, write = os.pipe()
-        except OSError:  # no more files
+        except (OSError, AttributeError):  # no more files; a C library without such files
             self.stop()
             return
         self._done = open(read, "rb", buffering=0)
