@@ -6,6 +6,7 @@ import ipaddress
 from functools import lru_cache
 
 
+@lru_cache(maxsize=4096)
 def is_address(text: str) -> bool:
     """Whether this is an IPv4 or IPv6 address."""
     try:

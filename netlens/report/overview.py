@@ -49,6 +49,9 @@ class Pair:
     protocols: Counter[str] = field(default_factory=Counter)
 
 
+_Service = tuple[str, str, int]  #: client, server and port
+
+
 def file(i: Input) -> str:
     """``pcap, Ethernet, 382 frames, 106 kB``."""
     links = ", ".join(LINKS.get(link, f"link type {link}") for link in i.link_types)
@@ -57,10 +60,12 @@ def file(i: Input) -> str:
 
 def lines(capture: Capture, verbose: int = 0) -> list[tuple[str, str]]:
     """(what, text), one a line. ``verbose``: 1 for more pairs of addresses, 2 for all."""
-    part = capture.part
+    part, s = capture.part, capture.table("sessions")
+    services = _services(s)
+    protocols = _protocols(capture, services)
     found = [
-        ("traffic", _traffic(capture, PAIRS if not verbose else MORE_PAIRS if verbose == 1 else None)),
-        ("tcp", _tcp(capture) if capture.table("sessions").rows else ""),
+        ("traffic", _traffic(capture, services, protocols, PAIRS if not verbose else MORE_PAIRS if verbose == 1 else None)),
+        ("tcp", _tcp(capture, services, protocols) if s.rows else ""),
         ("dns", _dns(capture) if capture.table("lookups").rows else ""),
         ("other", part.holds_besides() if part.packets else ""),
         ("not read", "; ".join(part.unread()) if part.packets else ""),
@@ -68,8 +73,8 @@ def lines(capture: Capture, verbose: int = 0) -> list[tuple[str, str]]:
     return [(what, text) for what, text in found if text]
 
 
-def _traffic(capture: Capture, most: int | None) -> str:
-    pairs = _pairs(capture)
+def _traffic(capture: Capture, services: list[_Service], protocols: list[str], most: int | None) -> str:
+    pairs = _pairs(capture, services, protocols)
     if not pairs:
         return "" if capture.part.unread() else capture.part.holds()
     names = _names(capture)
@@ -83,7 +88,7 @@ def _traffic(capture: Capture, most: int | None) -> str:
     return "; ".join(told) + more
 
 
-def _pairs(capture: Capture) -> list[Pair]:
+def _pairs(capture: Capture, services: list[_Service], protocols: list[str]) -> list[Pair]:
     """Largest first; each two addresses once, whoever of them opened connections."""
     found: dict[frozenset[str], Pair] = {}
 
@@ -95,7 +100,7 @@ def _pairs(capture: Capture) -> list[Pair]:
 
     s = capture.table("sessions")
     columns = ("orig_bytes", "resp_bytes", "orig_frames", "resp_frames")
-    rows = zip(_services(s), _protocols(capture), *(s[name].tolist() for name in columns), strict=True)
+    rows = zip(services, protocols, *(s[name].tolist() for name in columns), strict=True)
     for (one, other, _), protocol, up, down, frames, back in rows:
         add(one, other, protocol, up + down, frames + back)
     talks = capture.trail.conversations() if capture.trail is not None else []
@@ -119,7 +124,7 @@ def _pairs(capture: Capture) -> list[Pair]:
     return sorted(found.values(), key=lambda pair: (-pair.bytes, -pair.frames))
 
 
-def _services(table: Table) -> list[tuple[str, str, int]]:
+def _services(table: Table) -> list[_Service]:
     """Client, server and port of each row of sessions. Of one that was joined midway, the end that others connect to is the server."""
     rows = list(zip(*(table[name].tolist() for name in ("orig_ip", "orig_port", "resp_ip", "resp_port", "history")), strict=True))
     servers = Counter((ip, port) for _, _, ip, port, _ in rows)
@@ -172,14 +177,13 @@ def _proxies(capture: Capture) -> set[str]:
     return set(capture.table("sessions")["resp_ip"][sessions].tolist())
 
 
-def _tcp(capture: Capture) -> str:
+def _tcp(capture: Capture, services: list[_Service], protocols: list[str]) -> str:
     s, c = capture.table("sessions"), capture.table("connections")
-    served = _services(s)
-    protocols = Counter(_protocols(capture))
-    about = ", ".join(f"{n:,} {'on ' * name.startswith('port ')}{name}" for name, n in protocols.most_common(NAMES)) + (
-        ", ..." if len(protocols) > NAMES else ""
+    many_of = Counter(protocols)
+    about = ", ".join(f"{n:,} {'on ' * name.startswith('port ')}{name}" for name, n in many_of.most_common(NAMES)) + (
+        ", ..." if len(many_of) > NAMES else ""
     )
-    servers = {ip for _, ip, _ in served} if s.rows == c.rows else set(c["resp_ip"].tolist())
+    servers = {ip for _, ip, _ in services} if s.rows == c.rows else set(c["resp_ip"].tolist())
     trips = [v for v in s["synack_ms"].tolist() if v == v]
     middle = statistics.median(trips) if trips else 0.0  # a clock that ticks so slowly that it is 0 does not tell it
     trip = f"; median round trip {duration(middle / 1e3)}" if middle > 0 else ""
@@ -196,12 +200,12 @@ def _tcp(capture: Capture) -> str:
     return f"{plural(c.rows, 'connection')}{many}{trip}{repeated}{twice}"
 
 
-def _protocols(capture: Capture) -> list[str]:
+def _protocols(capture: Capture, services: list[_Service]) -> list[str]:
     """What each session is about: by its payload where that tells, else by its port."""
     s, mysql = capture.table("sessions"), _greeted_by_mysql(capture)
     return [
         protocol or (f"port {port} (mysql)" if k in mysql else by_port(port))
-        for k, (protocol, (_, _, port)) in enumerate(zip(s["protocol"].tolist(), _services(s), strict=True))
+        for k, (protocol, (_, _, port)) in enumerate(zip(s["protocol"].tolist(), services, strict=True))
     ]
 
 
