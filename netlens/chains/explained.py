@@ -11,7 +11,6 @@ Theory of operation
    nearly sure alone). Two in one record have the sum of two sizes.
 3. *The number of requests* must be next to certain, over all ways to read the client. Given the number, the time of each start and each end is the median,
    and an interval that holds it with all but :data:`OUTSIDE` on either side.
-
 4. *Nothing may be in progress in the end*, of the connection or the capture: an end that was missed shows there, or nowhere.
 
 Limits: what is not foreseen here (requests without a body, streams that were broken off, three in one record) makes the number uncertain, as a rule, not wrong.

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 GZIP = 31  #: window bits that stand for it (zlib's manual, deflateInit2)
 ISAL_LEVEL = 2  #: a twentieth more bytes than zlib's 4 makes, in an eighth of the time
+LARGE = 8 << 20  #: bytes from which that is worth it; zlib packs so many in a seventh of a second
 ZLIB_LEVEL = 4  #: a thirtieth more bytes than 6 makes, in a third of the time
 MAX_ROWS = 100_000  #: of a table in the page; twice of it makes browsers slow to sort
 TABLES = ("connections", "sessions", "exchanges", "lookups", "hellos", "tunnels", "quality")
@@ -71,7 +72,7 @@ def _json(value: Any) -> bytes:
 
 
 def _packed(raw: bytes) -> str:
-    quick = isal()
+    quick = isal() if len(raw) >= LARGE else None
     packed = zlib.compress(raw, ZLIB_LEVEL, GZIP) if quick is None else quick.compress(raw, ISAL_LEVEL, GZIP)
     return base64.b64encode(packed).decode("ascii")
 
