@@ -86,16 +86,17 @@ class Side:
 
     def least(self, of: Ints) -> Ints:
         """Per connection, the least of what its sessions have; :data:`NEVER` without any."""
-        flat, begins, some = self._members
-        out = np.full(len(some), NEVER, np.int64)
-        out[some] = np.minimum.reduceat(of[flat], begins) if len(begins) else 0
-        return out
+        return self._joined(np.minimum, of, NEVER)
 
     def most(self, of: Ints) -> Ints:
         """The same, the most; -1 without any."""
+        return self._joined(np.maximum, of, -1)
+
+    def _joined(self, two: np.ufunc, of: Ints, without: int) -> Ints:
         flat, begins, some = self._members
-        out = np.full(len(some), -1, np.int64)
-        out[some] = np.maximum.reduceat(of[flat], begins) if len(begins) else 0
+        out = np.full(len(some), without, np.int64)
+        if len(begins):
+            out[some] = two.reduceat(of[flat], begins)
         return out
 
     @cached_property

@@ -61,10 +61,8 @@ LIKELY = 0.7  #: probability below which no cause is supported
 POSSIBLE = 0.1  #: probability from which on none is refuted, all that may refuse taken to be as usual: that something is rare is no evidence against it
 SURE = 0.95  #: from which on one is supported though no rule passes its test, by either reading
 SURE_OF_MANY = 0.93  #: the same with more than so few refusals
-SURE_OF_FEWEST, FEWEST_TOLD = (
-    0.93,
-    3,
-)  #: the same with fewer than a rule is believed by, but so many: no limit that explains three is more likely than that
+SURE_OF_FEWEST = 0.93  #: the same with fewer than a rule is believed by; no limit that explains three is more likely than that
+FEWEST_TOLD = 3
 SURE_OF_CHANCE = 0.85  #: the same of chance, which has tests of its own to pass besides
 CHAINS = 4  #: refusals that are no retries of each other, which it takes for chance
 AGAIN = 3  #: the same for what is next to certain, where no limit was reached twice
