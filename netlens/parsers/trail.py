@@ -9,7 +9,9 @@ Time is what the capture says. Where it jumps by more than :data:`SEAM_NS`, an *
 """
 
 from collections import namedtuple
-from dataclasses import dataclass
+from functools import cache
+from operator import attrgetter
+from typing import NamedTuple
 
 import numpy as np
 
@@ -56,8 +58,7 @@ _SMALL = 1 << 30  #: two such numbers have a sum in 32 bits
 Segments = namedtuple("Segments", SEGMENT)  # type: ignore[misc]
 
 
-@dataclass(frozen=True, slots=True)
-class Conversation:
+class Conversation(NamedTuple):
     """Datagrams from one end to another."""
 
     source: tuple[str, int]  # address, port
@@ -157,11 +158,12 @@ class Trail:
         """Of UDP, one row a direction, in the order of their first datagrams."""
         if self._udp:
             self._sum()
+        text = cache(ip_text)  # few addresses take part in many
         found = [
-            Conversation((ip_text(a, b, ports >> 32), ports >> 16 & 0xFFFF), (ip_text(d, e, ports >> 32), ports & 0xFFFF), *sums)
+            Conversation((text(a, b, ports >> 32), ports >> 16 & 0xFFFF), (text(d, e, ports >> 32), ports & 0xFFFF), *sums)
             for a, b, d, e, ports, *sums in self._sums.values()
         ]
-        return sorted(found, key=lambda each: each.first_frame)
+        return sorted(found, key=attrgetter("first_frame"))
 
     def segments(self) -> dict[str, Array]:
         """All columns of :data:`SEGMENT`, by session and in each in the order of the capture; void once more is fed.

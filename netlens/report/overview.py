@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from netlens.api import Capture
-    from netlens.parsers.trail import Conversation
     from netlens.schema import Table
     from netlens.wire.framing import Input
 
@@ -105,22 +105,18 @@ def _pairs(capture: Capture, services: list[_Service], protocols: list[str]) -> 
         add(one, other, protocol, up + down, frames + back)
     talks = capture.trail.conversations() if capture.trail is not None else []
     ways = {(talk.source, talk.destination) for talk in talks}
-
-    def ends(talk: Conversation) -> tuple[tuple[str, int], tuple[str, int]]:
-        """Client and server."""
+    about = cache(lambda head, port: by_first_bytes(head.to_bytes(8, "big"), port))  # many begin alike
+    ends, told = [], {}
+    for talk in talks:
         source, destination = talk.source, talk.destination
         called = _is_called(*source, *destination, (destination, source) in ways)
-        return (source, destination) if called else (destination, source)
-
-    told = {
-        frozenset((talk.source, talk.destination)): name
-        for talk in talks
-        if (name := by_first_bytes(talk.head.to_bytes(8, "big"), ends(talk)[1][1]))
-    }
-    for talk in talks:
-        (one, _), (other, port) = ends(talk)
-        name = told.get(frozenset((talk.source, talk.destination))) or _by_port_of_udp(port, talk.head)
-        add(one, other, name, talk.bytes, talk.datagrams)
+        client, server = (source, destination) if called else (destination, source)
+        ends.append((client, server))
+        if name := about(talk.head, server[1]):
+            told[client, server] = told[server, client] = name
+    for talk, (client, server) in zip(talks, ends, strict=True):
+        name = told.get((client, server)) or _by_port_of_udp(server[1], talk.head)
+        add(client[0], server[0], name, talk.bytes, talk.datagrams)
     return sorted(found.values(), key=lambda pair: (-pair.bytes, -pair.frames))
 
 

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from netlens.arrays import no_cycles
 from netlens.chains.situation import HOST, SIDES, VM
-from netlens.columns import Ints, by_value
+from netlens.columns import MISSING, Floats, Ints, by_value
 from netlens.lenses.refused import breakdown
 from netlens.report import answer, time_budget
 from netlens.report.scene import Bars, Scene, row_of_sessions, scene, shown_rule, to_host, with_outcomes
@@ -159,8 +159,7 @@ def _table(a: Analysis, name: str | None, kind: str, table: Table, t0: int) -> d
     columns = []
     for c in schema:
         is_time = c.name.endswith("_ns") and c.dtype in ("int64", "nullable_int64")
-        values = cut[c.name]
-        shown = _times(a, name, values, t0) if is_time else _values(values, c.dtype)
+        shown = _times(a, name, cut, c.name, t0) if is_time else _values(cut[c.name], c.dtype)
         columns.append(
             {
                 "name": c.name,
@@ -187,17 +186,19 @@ def _kind(dtype: str) -> str:
     return {"string": "text", "bool": "bool", "nullable_bool": "bool"}.get(dtype, "number")
 
 
-def _times(a: Analysis, name: str | None, values: npt.NDArray[Any], t0: int) -> list[Any]:
-    known = [v is not None for v in values.tolist()]
-    numbers = np.array([int(v) if v is not None else 0 for v in values.tolist()], np.int64)
-    moved = (to_host(a, name, numbers) - t0).tolist()
-    return [t if k else None for t, k in zip(moved, known, strict=True)]
+def _times(a: Analysis, name: str | None, table: Table, column: str, t0: int) -> list[Any]:
+    """ns since ``t0`` by the host's clock; None where there is none."""
+    times = table.ints(column)
+    known = times != MISSING
+    moved = to_host(a, name, np.where(known, times, t0)) - t0
+    return list(moved.tolist() if known.all() else np.where(known, moved, None).tolist())
 
 
 def _values(values: npt.NDArray[Any], dtype: str) -> list[Any]:
-    out = values.tolist()
     if dtype == "float64":
-        return [None if v != v or v in (float("inf"), float("-inf")) else float(f"{v:.9g}") for v in out]
+        finite = np.isfinite(values)
+        return list(_rounded(values).tolist() if finite.all() else np.where(finite, _rounded(values), None).tolist())
+    out = values.tolist()
     if dtype == "string":
         return by_value(lambda v: None if v is None else printable(str(v)), out)
     if dtype == "list<string>":
@@ -264,4 +265,12 @@ def _requests(a: Analysis, t0: int) -> dict[str, Any]:
 
 
 def _seconds(ns: Ints) -> list[float]:
-    return [float(f"{v / 1e9:.9g}") for v in ns.tolist()]
+    return list(_rounded(ns / 1e9).tolist())
+
+
+def _rounded(values: Floats) -> Floats:
+    """To nine digits, each the float nearest to those. Powers of ten up to the 22nd are exact as floats, and numbers beyond are left alone."""
+    with np.errstate(all="ignore"):
+        digits = 8 - np.floor(np.log10(np.abs(values)))
+        up, down = (10.0 ** np.clip(way, 0, 22) for way in (digits, -digits))
+        return np.where(np.abs(digits) <= 22, np.rint(values * up / down) * down / up, values)

@@ -343,27 +343,22 @@ def uses(situation: Situation) -> tuple[Ints, Ints, Ints]:
     used = np.zeros(len(s), np.bool_)
     used[r.session[known]] = True
     plain = np.flatnonzero(~used)
-    out: list[tuple[int, int, int]] = list(
-        zip(plain.tolist(), s.start_ns[plain].tolist(), np.where(s.kind == LOOKUPS, s.end_ns, s.done_ns)[plain].tolist(), strict=True)
-    )
     order = known[np.lexsort((r.start_ns[known], r.session[known]))]
-    current, begin, until = -1, 0, 0
+    session, start = r.session[order], r.start_ns[order]
+    end = np.maximum(r.done_ns[order], start + 1)  # one that is done at once was there all the same
+    other = np.append(True, session[1:] != session[:-1])[: len(order)]  # than that of the request before
+    begin = np.where(other, np.minimum(s.start_ns[session], start), start)
+    # the end of all requests of the session so far is that of the last one that was later than any before it
+    last = np.cumsum(other) * (len(order) + 1) + np.argsort(np.argsort(end, kind="stable"), kind="stable")
+    at = np.arange(len(order))
+    until = end[np.maximum.accumulate(np.where(last >= np.maximum.accumulate(last), at, 0))]
     gap = 2 * situation.uncertain_ns  # stretches nearer than that are one: their order in time is not known
-    ends = np.maximum(r.done_ns, r.start_ns + 1)  # one that is done at once was there all the same
-    for session, start, end in zip(r.session[order].tolist(), r.start_ns[order].tolist(), ends[order].tolist(), strict=True):
-        if session != current:
-            if current >= 0:
-                out.append((current, begin, until))
-            current, begin, until = session, min(int(s.start_ns[session]), start), end
-        elif start <= until + gap:
-            until = max(until, end)
-        else:
-            out.append((current, begin, until))
-            begin, until = start, end
-    if current >= 0:
-        out.append((current, begin, until))
-    rows, starts, ends = (np.array(column, np.int64) for column in zip(*sorted(out), strict=True)) if out else (np.zeros(0, np.int64),) * 3
-    return rows, starts, ends
+    first = np.flatnonzero(other | (start > np.append(0, until[:-1])[: len(order)] + gap))
+    rows = np.concatenate([plain, session[first]])
+    starts = np.concatenate([s.start_ns[plain], begin[first]])
+    ends = np.concatenate([np.where(s.kind == LOOKUPS, s.end_ns, s.done_ns)[plain], until[np.append(first[1:], len(order)) - 1] if len(order) else first])
+    sort = np.lexsort((ends, starts, rows))
+    return rows[sort], starts[sort], ends[sort]
 
 
 def peaks(situation: Situation) -> dict[str, dict[str, int]]:

@@ -38,8 +38,8 @@ from netlens.threads import free_cores, in_parallel
 
 SAME = 0.1  #: log units between limiters that fit equally well
 MOST = 20_000  #: requests that are searched; 200 windows take a second with them
-MANY = 5_000  #: requests from which on limiters are fitted side by side; so many are searched at least
-REACHED = 500  #: runs of refusals, with something accepted in between, after which more of them tell the search nothing new
+MANY = 2_000  #: requests from which on limiters are fitted side by side; so many are searched at least
+REACHED = 200  #: runs of refusals, with something accepted in between, after which more of them tell the search nothing new
 NEARLY = 3.0  #: log units below the best of the beginning within which the best of all may lie
 #: share of the labels (of their log likelihood by chance) that a limiter must explain of the beginning to be refined on all
 PROMISING = 0.25
