@@ -205,7 +205,7 @@ def _distinct(requests: Ints, times: Ints) -> tuple[Ints, Ints]:
     """The different (request, time) in order, and the place of each among them."""
     numbers = in_order(int(requests.max()) + 2, times)[0]
     keys = requests * (int(numbers.max()) + 1) + numbers
-    order = np.argsort(keys)
+    order = np.argsort(keys, kind="stable")  # columns in order of requests, one behind the other, which it merges
     ordered = keys[order]
     new = np.append(True, ordered[1:] != ordered[:-1])
     places = np.empty(len(order), np.int64)

@@ -9,7 +9,7 @@ import numpy as np
 
 from netlens.chains.divided import RELAY, STREAM, Divided
 from netlens.chains.traffic import Traffic
-from netlens.columns import Ints
+from netlens.columns import MISSING, NEVER, Ints
 from netlens.lenses import divided
 from netlens.lenses._repeats import deliveries
 from netlens.lenses._view import FIN, RST, S, View
@@ -44,19 +44,27 @@ class Requests(NamedTuple):
 
 def asked(view: View) -> Requests:
     """Requests on connections seen in both directions without a gap, while nothing had to be sent again; not the turns of HTTP/2."""
-    x = view.side.capture.table("exchanges")
+    x, s = view.side.capture.table("exchanges"), view.sessions
     names = ("session_id", "request_end_ns", "response_ns", "end_ns", "status", "down_bytes", "start_frame", "response_frame", "end_frame")
-    kept, halves = set(view.whole), view.halves
-    protocols, lost = view.column("protocol"), view.sessions["resp_missing_bytes"] + view.sessions["orig_missing_bytes"]
     fins, resets = view.column("orig_fin_ns"), view.column("rst_ns")
     repeats: dict[int, list[tuple[int, int]]] = {}
     for d in view.once(deliveries):
         repeats[d.session] = [(r.start_ns, r.end_ns) for r in d.repeats]
-    out, shared, others = [], view.side.http2, [0, 0]
-    for k, sent, response, end, status, down, first, answer_frame, end_frame in x.tuples(*names):
-        if k not in kept or k in halves or lost[k] > 0 or protocols[k] not in ("http", "tls") or shared.get(k):
-            continue
-        http = protocols[k] == "http" and (status is not None or response is None)
+    clear = s["protocol"] == "http"
+    usable, repeated = np.zeros((2, s.rows), bool)
+    usable[view.whole], repeated[list(repeats)] = True, True
+    usable &= (clear | (s["protocol"] == "tls")) & (s["resp_missing_bytes"] + s["orig_missing_bytes"] <= 0)
+    usable[[*view.halves, *(k for k, spoken in view.side.http2.items() if spoken)]] = False
+    x = x.take(np.flatnonzero(usable[x["session_id"]]))
+    # most are answered soon: these are only counted
+    session, asked_ns, told_ns = x["session_id"], x.ints("request_end_ns"), x.ints("response_ns", NEVER)
+    in_clear = clear[session] & (x.ints("status") != MISSING)
+    fin = s.ints("orig_fin_ns", NEVER)[session]
+    soon = (told_ns != NEVER) & (told_ns >= asked_ns) & (told_ns < asked_ns + NOTICED_NS) & ~((asked_ns < fin) & (fin < told_ns))
+    soon &= ~repeated[session] & ~(in_clear & (x["down_bytes"] >= LARGE_BYTES))
+    out, others = [], [int((soon & ~in_clear).sum()), int((soon & in_clear).sum())]
+    for k, sent, response, end, status, down, first, answer_frame, end_frame in x.take(np.flatnonzero(~soon)).tuples(*names):
+        http = bool(clear[k]) and (status is not None or response is None)
         until, given_up = response, False
         if response is not None and fins[k] is not None and sent < fins[k] < response and 0 <= (resets[k] or 0) - response <= S:
             until, response, down, given_up = fins[k], None, 0, True  # it came to a program that had closed

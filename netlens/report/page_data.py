@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from netlens.arrays import no_cycles
 from netlens.chains.situation import HOST, SIDES, VM
-from netlens.columns import MISSING, Floats, Ints, by_value
+from netlens.columns import MISSING, Bools, Floats, Ints, by_value
 from netlens.lenses.refused import breakdown
 from netlens.report import answer, time_budget
 from netlens.report.scene import Bars, Scene, row_of_sessions, scene, shown_rule, to_host, with_outcomes
@@ -190,14 +190,20 @@ def _times(a: Analysis, name: str | None, table: Table, column: str, t0: int) ->
     """ns since ``t0`` by the host's clock; None where there is none."""
     times = table.ints(column)
     known = times != MISSING
-    moved = to_host(a, name, np.where(known, times, t0)) - t0
-    return list(moved.tolist() if known.all() else np.where(known, moved, None).tolist())
+    return _listed(to_host(a, name, np.where(known, times, t0)) - t0, known)
+
+
+def _listed(values: Ints | Floats, known: Bools) -> list[Any]:
+    """As Python values; None for what is not known."""
+    out: list[Any] = values.tolist()
+    for k in np.flatnonzero(~known).tolist():
+        out[k] = None
+    return out
 
 
 def _values(values: npt.NDArray[Any], dtype: str) -> list[Any]:
     if dtype == "float64":
-        finite = np.isfinite(values)
-        return list(_rounded(values).tolist() if finite.all() else np.where(finite, _rounded(values), None).tolist())
+        return _listed(_rounded(values), np.isfinite(values))
     out = values.tolist()
     if dtype == "string":
         return by_value(lambda v: None if v is None else printable(str(v)), out)
