@@ -93,7 +93,8 @@ def _pairs(capture: Capture, services: list[_Service], protocols: list[str]) -> 
     found: dict[frozenset[str], Pair] = {}
 
     def add(one: str, other: str, protocol: str, size_bytes: int, frames: int) -> None:
-        pair = found.setdefault(frozenset((one, other)), Pair(one, other))
+        if (pair := found.get(both := frozenset((one, other)))) is None:
+            pair = found[both] = Pair(one, other)
         pair.bytes += size_bytes
         pair.frames += frames
         pair.protocols[protocol] += frames

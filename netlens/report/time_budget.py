@@ -60,10 +60,10 @@ def _unrecorded(a: Analysis) -> Bools:
     out = np.zeros(len(d), bool)
     for k, name in enumerate(d.vantages):
         if name in a.sides:
-            side = a.sides[name].capture
-            came = side.table("sessions")["resp_frames"].copy()
-            for ids in side.table("connections")["session_ids"].tolist():
-                came[ids] = came[ids].sum()
+            side = a.assembled.sides[name]
+            came = side.sessions["resp_frames"].copy()
+            rows = np.fromiter(side.connection_of.values(), np.int64)
+            came[np.fromiter(side.connection_of, np.int64)] = side.most(came)[rows]
             there = (d.vantage == k) & (d.session >= 0) & (d.session < len(came))
             out[there] = came[d.session[there]] == 0
     return out

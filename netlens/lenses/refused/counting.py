@@ -356,7 +356,9 @@ def uses(situation: Situation) -> tuple[Ints, Ints, Ints]:
     first = np.flatnonzero(other | (start > np.append(0, until[:-1])[: len(order)] + gap))
     rows = np.concatenate([plain, session[first]])
     starts = np.concatenate([s.start_ns[plain], begin[first]])
-    ends = np.concatenate([np.where(s.kind == LOOKUPS, s.end_ns, s.done_ns)[plain], until[np.append(first[1:], len(order)) - 1] if len(order) else first])
+    ends = np.concatenate(
+        [np.where(s.kind == LOOKUPS, s.end_ns, s.done_ns)[plain], until[np.append(first[1:], len(order)) - 1] if len(order) else first]
+    )
     sort = np.lexsort((ends, starts, rows))
     return rows[sort], starts[sort], ends[sort]
 
