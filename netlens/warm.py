@@ -135,6 +135,7 @@ def _analyze(folder: Path, clients: int) -> None:
 
     from netlens import analyze
     from netlens.parsers.stream_digests import Streams, read_blocks
+    from netlens.report.numbers import encoded
 
     log = folder / "errors.log"
     log.write_text("".join(f"1970-01-01T00:00:{1 + k // 2:02}.{500 * (k % 2) + 25:03}Z ERROR status=429\n" for k in range(24) if k % 3))
@@ -144,6 +145,7 @@ def _analyze(folder: Path, clients: int) -> None:
     analyze(vm=vm, host=host, apis="2.2.2.2", vm_errors=str(log)).to_dict()
     numbers = np.zeros(1, np.int64)
     read_blocks([str(vm)], Streams(numbers, numbers, numbers, numbers + 9), {0: [(0, 9)]})  # as where the two differ
+    encoded(numbers)
     path = folder / "tiny.pcap"
     path.write_bytes(tiny_capture(clients))
     analyze(str(path))

@@ -13,7 +13,6 @@ Limits: tables longer than :data:`MAX_ROWS` are cut, and the page says so and na
 from __future__ import annotations
 
 import base64
-import json
 import zlib
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +21,10 @@ import numpy.typing as npt
 
 from netlens.arrays import no_cycles
 from netlens.chains.situation import HOST, SIDES, VM
-from netlens.columns import MISSING, Bools, Floats, Ints, by_value
+from netlens.columns import MISSING, NEVER, Bools, Floats, Ints, by_value, ints
 from netlens.lenses.refused import breakdown
 from netlens.report import answer, time_budget
+from netlens.report.numbers import encoded
 from netlens.report.scene import Bars, Scene, row_of_sessions, scene, shown_rule, to_host, with_outcomes
 from netlens.text import printable
 from netlens.wire.gunzip import isal
@@ -59,16 +59,12 @@ FIRST = {
 def chunks(a: Analysis) -> dict[str, str]:
     """Name of each part -> its text in the page. "core" is what the first picture needs, "tables" the rest."""
     s = scene(a)
-    return {"core": pack(core(a, s)), "tables": _packed(b"[%b]" % b",".join(map(_json, tables(a, s.t0))))}
+    return {"core": pack(core(a, s)), "tables": _packed(b"[%b]" % b",".join(map(encoded, tables(a, s.t0))))}
 
 
 def pack(value: Any) -> str:
     """JSON, gzip, base64. The same value gives the same text."""
-    return _packed(_json(value))
-
-
-def _json(value: Any) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    return _packed(encoded(value))
 
 
 def _packed(raw: bytes) -> str:
@@ -95,22 +91,21 @@ def core(a: Analysis, s: Scene) -> dict[str, Any]:
         "bars": _bars(s),
         "time": time_budget.page(a, s.t0, [b.name for b in s.bars]),
         "calls": {
-            **{name: getattr(s.calls, name).tolist() for name in ("bar", "start", "end", "done", "rejected", "request", "exchange")},
-            "met": [] if fit is None else fit.counts.count.tolist(),
-            "side": a.assembled.situation.requests.side.tolist(),  # of each request: a proxy's connection carries those of several
+            **{name: getattr(s.calls, name) for name in ("bar", "start", "end", "done", "rejected", "request", "exchange")},
+            "met": [] if fit is None else fit.counts.count,
+            "side": a.assembled.situation.requests.side,  # of each request: a proxy's connection carries those of several
         },
     }
 
 
-def _bars(s: Scene) -> dict[str, list[int]]:
-    def joined(name: str) -> list[int]:
-        return [v for b in s.bars for v in getattr(b, name).astype(np.int64).tolist()]
-
+def _bars(s: Scene) -> dict[str, Ints]:
+    sizes = [len(b) for b in s.bars]
+    names = ("start", "end", "done", "whose", "kind", "early", "late", "mate")
     return {
-        "capture": [n for n, b in enumerate(s.bars) for _ in range(len(b))],
-        "row": [k for b in s.bars for k in range(len(b))],
-        "group": [g for rows in s.group_of for g in rows.tolist()],
-        **{name: joined(name) for name in ("start", "end", "done", "whose", "kind", "early", "late", "mate")},
+        "capture": np.repeat(np.arange(len(sizes)), sizes),
+        "row": np.concatenate([np.arange(size) for size in sizes]),
+        "group": np.concatenate(s.group_of),
+        **{name: np.concatenate([getattr(b, name) for b in s.bars]) for name in names},
     }
 
 
@@ -134,8 +129,8 @@ def _curves(a: Analysis, t0: int) -> dict[str, Any]:
             if side is not None and not ((situation.requests.side == side).any() or (situation.sessions.side == side).any()):
                 continue
             made = breakdown.stack(situation, unit, side)
-            held = {breakdown.SHARES[k]: row.tolist() for k, row in enumerate(made.counts) if row.any()}
-            out[unit][name] = {"dt": np.diff(made.times_ns - t0, prepend=0).tolist() if len(made.times_ns) else [], "held": held}
+            held = {breakdown.SHARES[k]: row for k, row in enumerate(made.counts) if row.any()}
+            out[unit][name] = {"dt": np.diff(made.times_ns - t0, prepend=0), "held": held}
     return out
 
 
@@ -186,25 +181,24 @@ def _kind(dtype: str) -> str:
     return {"string": "text", "bool": "bool", "nullable_bool": "bool"}.get(dtype, "number")
 
 
-def _times(a: Analysis, name: str | None, table: Table, column: str, t0: int) -> list[Any]:
-    """ns since ``t0`` by the host's clock; None where there is none."""
+def _times(a: Analysis, name: str | None, table: Table, column: str, t0: int) -> Ints:
+    """ns since ``t0`` by the host's clock; :data:`MISSING` where there is none."""
     times = table.ints(column)
     known = times != MISSING
-    return _listed(to_host(a, name, np.where(known, times, t0)) - t0, known)
+    return _where(known, to_host(a, name, np.where(known, times, t0)) - t0)
 
 
-def _listed(values: Ints | Floats, known: Bools) -> list[Any]:
-    """As Python values; None for what is not known."""
+def _values(values: npt.NDArray[Any], dtype: str) -> list[Any] | Ints:
+    if dtype == "int64":
+        return values
+    if dtype == "nullable_int64":
+        return ints(values)
     out: list[Any] = values.tolist()
-    for k in np.flatnonzero(~known).tolist():
-        out[k] = None
-    return out
-
-
-def _values(values: npt.NDArray[Any], dtype: str) -> list[Any]:
     if dtype == "float64":
-        return _listed(_rounded(values), np.isfinite(values))
-    out = values.tolist()
+        out = _rounded(values).tolist()
+        for k in np.flatnonzero(~np.isfinite(values)).tolist():
+            out[k] = None
+        return out
     if dtype == "string":
         return by_value(lambda v: None if v is None else printable(str(v)), out)
     if dtype == "list<string>":
@@ -214,12 +208,12 @@ def _values(values: npt.NDArray[Any], dtype: str) -> list[Any]:
     return out
 
 
-def _coded(values: list[Any], dtype: str) -> dict[str, list[Any]]:
+def _coded(values: list[Any] | Ints, dtype: str) -> dict[str, list[Any] | Ints]:
     """``values``; or ``deltas`` where whole numbers only grow (numbers of rows, frames, times), which compress to a third."""
     if dtype == "int64" and len(values) > 1:
-        numbers = np.array(values, np.int64)
-        if (numbers[1:] >= numbers[:-1]).all():
-            return {"deltas": [values[0], *np.diff(numbers).view(np.uint64).tolist()]}
+        numbers = np.asarray(values)
+        if (numbers[1:] >= numbers[:-1]).all() and int(numbers[-1]) - int(numbers[0]) <= NEVER:
+            return {"deltas": np.diff(numbers, prepend=0)}
     return {"values": values}
 
 
@@ -227,16 +221,18 @@ def _requests(a: Analysis, t0: int) -> dict[str, Any]:
     """Requests to the target, of both sides, with how many others each met under every rule that was fitted."""
     r = a.assembled.situation.requests
     session = row_of_sessions(a)
-    connection = [int(session[k]) if 0 <= k < len(session) else None for k in r.session.tolist()]
+    connection = np.full(len(r), MISSING)
+    known = (r.session >= 0) & (r.session < len(session))
+    connection[known] = session[r.session[known]]
     label = {0: "accepted", 1: "refused"}
 
-    def column(name: str, kind: str, unit: str, meaning: str, values: list[Any], first: bool = True) -> dict[str, Any]:
+    def column(name: str, kind: str, unit: str, meaning: str, values: list[Any] | Ints, first: bool = True) -> dict[str, Any]:
         return {"name": name, "type": kind, "unit": unit, "meaning": meaning, "first": first, "values": values[:MAX_ROWS]}
 
     columns = [
-        column("request", "number", "", "Number of the request in order of its last byte as sent upstream.", list(range(len(r)))),
+        column("request", "number", "", "Number of the request in order of its last byte as sent upstream.", np.arange(len(r))),
         column("side", "text", "", "Whose program sent it.", [SIDES[k] for k in r.side.tolist()]),
-        column("sent", "time", "s", "When its last byte was sent upstream.", (r.start_ns - t0).tolist()),
+        column("sent", "time", "s", "When its last byte was sent upstream.", r.start_ns - t0),
         column("held", "number", "s", "How long it was held upstream.", _seconds(r.end_ns - r.start_ns)),
         column("tail", "number", "s", "How long it was held after the program was done with it.", _seconds(r.end_ns - r.done_ns)),
         column("outcome", "text", "", "What the provider did with it.", [label.get(k, "unknown") for k in r.rejected.tolist()]),
@@ -244,21 +240,12 @@ def _requests(a: Analysis, t0: int) -> dict[str, Any]:
     ]
     for fit in a.weighed.weighing.inference.fits:
         said = f"How many others were counted when it was sent, by the rule {fit.rule.name}."
-        columns.append(column(fit.rule.name, "number", "others", said, fit.counts.count.tolist(), first=fit is shown_rule(a)))
+        columns.append(column(fit.rule.name, "number", "others", said, fit.counts.count, first=fit is shown_rule(a)))
     columns += [
         column("connection", "number", "", "Row of the connections of the capture nearest to the provider.", connection),
-        column(
-            "stream",
-            "number",
-            "",
-            "Stream of HTTP/2.",
-            [None if k < 0 else k for k in r.stream.tolist()],
-            first=bool((r.stream >= 0).any()),
-        ),
-        column("VM frame", "number", "", "Frame of its first byte in the capture of the VM.", [k or None for k in r.vm_frame.tolist()]),
-        column(
-            "host frame", "number", "", "Frame of its first byte in the capture of the host.", [k or None for k in r.host_frame.tolist()]
-        ),
+        column("stream", "number", "", "Stream of HTTP/2.", _where(r.stream >= 0, r.stream), first=bool((r.stream >= 0).any())),
+        column("VM frame", "number", "", "Frame of its first byte in the capture of the VM.", _where(r.vm_frame > 0, r.vm_frame)),
+        column("host frame", "number", "", "Frame of its first byte in the capture of the host.", _where(r.host_frame > 0, r.host_frame)),
     ]
     return {
         "id": "requests",
@@ -268,6 +255,10 @@ def _requests(a: Analysis, t0: int) -> dict[str, Any]:
         "rows": len(r),
         "columns": columns,
     }
+
+
+def _where(known: Bools, numbers: Ints) -> Ints:
+    return np.where(known, numbers, MISSING)
 
 
 def _seconds(ns: Ints) -> list[float]:

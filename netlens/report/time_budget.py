@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from netlens.chains.divided import PHASES, RELAY, Division, Group, Ragged, groups
-from netlens.columns import NEVER, Bools, Ints
+from netlens.columns import MISSING, NEVER, Bools, Ints, ints
+from netlens.report.numbers import Lists
 from netlens.text import duration, plural, printable
 
 if TYPE_CHECKING:
@@ -100,50 +100,52 @@ def page(a: Analysis, t0: int, captures: Sequence[str | None]) -> dict[str, Any]
     def label(text: str) -> int:
         return labels.setdefault(printable(text), len(labels))
 
-    def named(codes: Ints, texts: list[str]) -> list[int]:
-        numbers: dict[int, int] = {k: label(texts[k]) for k in dict.fromkeys(codes.tolist())}
-        return [numbers[k] for k in codes.tolist()]
+    def named(codes: Ints, texts: list[str]) -> Ints:
+        numbers = np.zeros(len(texts), np.int64)
+        for k in dict.fromkeys(codes.tolist()):
+            numbers[k] = label(texts[k])
+        return numbers[codes]
 
-    hidden = [[k for phase, k in sorted(zip(PHASES, range(len(PHASES)), strict=True)) if row[k]] for row in d.hidden.tolist()]
+    by_name = sorted(range(len(PHASES)), key=PHASES.__getitem__)
+    hidden = d.hidden[:, by_name].astype(bool)
     return {
         "phases": list(PHASES),
         "server": named(d.server, d.servers),
         "party": named(d.whose, [f"{party}: {process}" if process else party for party, process in d.parties]),
-        "target": (d.request >= 0).astype(int).tolist(),
-        "request": d.request.tolist(),
-        "refused": np.where(d.request >= 0, refused[d.request] if len(refused) else -1, -1).tolist(),
-        "status": d.status.tolist(),
-        "begin": (d.begin_ns - t0).tolist(),
+        "target": d.request >= 0,
+        "request": d.request,
+        "refused": np.where(d.request >= 0, refused[d.request] if len(refused) else -1, -1),
+        "status": ints(d.status),
+        "begin": d.begin_ns - t0,
         "side": named(d.vantage, [name or "capture" for name in d.vantages]),
-        "session": d.session.tolist(),
-        "frame": d.frame.tolist(),
+        "session": d.session,
+        "frame": d.frame,
         "spells": _spells(d),
         "passes": _passes(d, captures),
         "relays": [[label(relay) for relay in d.ways[way]] for way in d.way.tolist()],
-        "unmeasured": hidden,
-        "uncertain": d.uncertain_ns.tolist(),
+        "unmeasured": Lists(np.array(by_name)[hidden.nonzero()[1]], np.cumsum(hidden.sum(axis=1))),
+        "uncertain": d.uncertain_ns,
         "labels": list(labels),
         "left_out": len(a.divided) - len(d),
     }
 
 
-def _spells(d: Division) -> list[list[int]]:
+def _spells(d: Division) -> Lists:
     """Phase, relay, duration; of each spell of each request."""
     start, end, phase, relay = d.spells.columns
     return _lists(d.spells, np.column_stack([phase, relay, end - start]))
 
 
-def _passes(d: Division, captures: Sequence[str | None]) -> list[list[int | None]]:
+def _passes(d: Division, captures: Sequence[str | None]) -> Lists:
     """Capture, exchange, and when it began, was sent, was answered (None: never) and ended; of each pass of each request."""
     vantage, exchange, *times = d.passes.columns
     begin = np.repeat(d.begin_ns, np.diff(d.passes.offsets))
     number = np.array([captures.index(name) for name in d.vantages], np.int64)[vantage]
-    table = np.column_stack([number, exchange, *(t - begin for t in times)]).astype(object)
-    table[times[2] == NEVER, 4] = None
+    table = np.column_stack([number, exchange, *(t - begin for t in times)])
+    table[times[2] == NEVER, 4] = MISSING
     return _lists(d.passes, table)
 
 
-def _lists(rows: Ragged, table: np.ndarray[Any, Any]) -> list[Any]:
+def _lists(rows: Ragged, table: Ints) -> Lists:
     """The rows of each request, one after the other."""
-    width, flat = table.shape[1], table.reshape(-1).tolist()
-    return [flat[a * width : b * width] for a, b in pairwise(rows.offsets.tolist())]
+    return Lists(table.reshape(-1), rows.offsets[1:] * table.shape[1])

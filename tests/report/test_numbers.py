@@ -142,7 +142,7 @@ def in_page(a: Any, true: Truth) -> None:
     outcome = next(c for c in rows["columns"] if c["name"] == "outcome")["values"]
     assert (rows["rows"], outcome.count("refused")) == (true.requests, true.refused)
     time = core["time"]
-    assert (sum(time["target"]), time["refused"].count(1)) == (true.divided, true.refused if true.divided else 0)
+    assert (sum(time["target"]), (time["refused"] == 1).sum()) == (true.divided, true.refused if true.divided else 0)
     if (met := html.met(a)) is not None:
         counted = [(row["accepted"], row["refused"]) for row in met["rows"]]
         assert (sum(n for _, n in counted), sum(map(sum, counted))) == (true.refused, true.known)
