@@ -33,7 +33,7 @@ from netlens.text import duration, plural, printable, size, utc
 from netlens.wire.link import NAMES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from jinja2 import Environment
 
@@ -57,13 +57,16 @@ def write(analysis: Analysis, document: dict[str, Any], path: str | os.PathLike[
 
     NetlensError if the file cannot be written.
     """
-    text = render(analysis, document)
-    with replacing(path, made_up=True) as aside:
-        Path(aside).write_text(text, encoding="utf-8", newline="\n")
+    with replacing(path, made_up=True) as aside, open(aside, "w", encoding="utf-8", newline="\n") as file:
+        file.writelines(_pieces(analysis, document))
 
 
 def render(analysis: Analysis, document: dict[str, Any]) -> str:
-    a = analysis
+    """The page as text."""
+    return "".join(_pieces(analysis, document))
+
+
+def _pieces(a: Analysis, document: dict[str, Any]) -> Iterator[str]:
     css, script = _asset("report.css"), "\n".join(_asset(name) for name in SCRIPTS)
     notes = a.quality["notes"]
     refused = answer.anything_refused(a)
@@ -72,7 +75,7 @@ def render(analysis: Analysis, document: dict[str, Any]) -> str:
     return (
         _environment()
         .get_template("report.html.j2")
-        .render(
+        .generate(
             css=_markup(css),
             script=_markup(script),
             policy=f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(css)}'; img-src data:; base-uri 'none'; form-action 'none'",

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import base64
 import zlib
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,7 +31,7 @@ from netlens.text import printable
 from netlens.wire.gunzip import isal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from netlens.analysis import Analysis
     from netlens.schema import Schema, Table
@@ -59,18 +60,33 @@ FIRST = {
 def chunks(a: Analysis) -> dict[str, str]:
     """Name of each part -> its text in the page. "core" is what the first picture needs, "tables" the rest."""
     s = scene(a)
-    return {"core": pack(core(a, s)), "tables": _packed(b"[%b]" % b",".join(map(encoded, tables(a, s.t0))))}
+    return {"core": pack(core(a, s)), "tables": _packed(_joined(map(encoded, tables(a, s.t0))))}
 
 
 def pack(value: Any) -> str:
     """JSON, gzip, base64. The same value gives the same text."""
-    return _packed(encoded(value))
+    return _packed([encoded(value)])
 
 
-def _packed(raw: bytes) -> str:
-    quick = isal() if len(raw) >= LARGE else None
-    packed = zlib.compress(raw, ZLIB_LEVEL, GZIP) if quick is None else quick.compress(raw, ISAL_LEVEL, GZIP)
-    return base64.b64encode(packed).decode("ascii")
+def _joined(values: Iterable[bytes]) -> Iterator[bytes]:
+    """A list in JSON, of its values as JSON."""
+    begin = b"["
+    for value in values:
+        yield begin + value
+        begin = b","
+    yield b"]" if begin == b"," else b"[]"
+
+
+def _packed(parts: Iterable[bytes]) -> str:
+    parts, held, size = iter(parts), [], 0
+    for part in parts:
+        held.append(part)
+        size += len(part)
+        if size >= LARGE:
+            break
+    quick = isal() if size >= LARGE else None
+    packer = zlib.compressobj(ZLIB_LEVEL, wbits=GZIP) if quick is None else quick.compressobj(ISAL_LEVEL, wbits=GZIP)
+    return base64.b64encode(b"".join([*map(packer.compress, chain(held, parts)), packer.flush()])).decode("ascii")
 
 
 # --- the timeline ------------------------------------------------------------------------------------------------------------------------
