@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netlens import __version__
+from netlens.arrays import give_back
 from netlens.lenses import Finding, all_lenses
 from netlens.outputs import replacing
 from netlens.report import answer, findings, overview, page_data, scene, time_budget
@@ -59,6 +60,7 @@ def write(analysis: Analysis, document: dict[str, Any], path: str | os.PathLike[
     """
     with replacing(path, made_up=True) as aside, open(aside, "w", encoding="utf-8", newline="\n") as file:
         file.writelines(_pieces(analysis, document))
+    give_back()  # pictures may be drawn next
 
 
 def render(analysis: Analysis, document: dict[str, Any]) -> str:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from netlens.arrays import no_cycles
+from netlens.arrays import give_back, no_cycles
 from netlens.chains.situation import HOST, SIDES, VM
 from netlens.columns import MISSING, NEVER, Bools, Floats, Ints, by_value, ints
 from netlens.lenses.refused import breakdown
@@ -60,7 +60,9 @@ FIRST = {
 def chunks(a: Analysis) -> dict[str, str]:
     """Name of each part -> its text in the page. "core" is what the first picture needs, "tables" the rest."""
     s = scene(a)
-    return {"core": pack(core(a, s)), "tables": _packed(_joined(map(encoded, tables(a, s.t0))))}
+    first = pack(core(a, s))
+    give_back()  # as much again follows
+    return {"core": first, "tables": _packed(_joined(map(encoded, tables(a, s.t0))))}
 
 
 def pack(value: Any) -> str:
