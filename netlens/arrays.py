@@ -32,6 +32,12 @@ def uninitialized(dtype: type[np.generic], *shape: int) -> Array:
     return np.empty(shape, dtype) if size < LARGE else np.frombuffer(_mapped(size), dtype).reshape(shape)
 
 
+def zeros(dtype: type[np.generic], *shape: int) -> Array:
+    """An array of which few numbers will be written, without huge pages: the others take no memory, also where it is read."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    return np.zeros(shape, dtype) if size < LARGE else np.frombuffer(_mapped(size), dtype).reshape(shape)
+
+
 class GrowableArray:
     """``array``: of ``dtype``, ``rows`` rows at first (of ``width`` columns, one-dimensional without). What was not written to is 0.
 

@@ -161,16 +161,21 @@ def ip_column(hi: Array, lo: Array, version: Array | int) -> Coded:
         return Coded(np.empty(0, np.int64), np.empty(0, object))
     versions = np.broadcast_to(np.asarray(version, np.int64), (len(hi),))
     ids, first = distinct(hi, lo, versions)
-    texts = np.empty(len(first), object)
-    is_v4 = np.asarray(versions)[first] == 4
-    v4 = np.ascontiguousarray(np.asarray(lo)[first[is_v4]], np.int64)
+    return Coded(ids, distinct_texts(np.asarray(hi)[first], np.asarray(lo)[first], versions[first]))
+
+
+def distinct_texts(hi: Array, lo: Array, version: Array) -> Array:
+    """Object array of the texts of addresses of which each is there once."""
+    texts = np.empty(len(hi), object)
+    is_v4 = version == 4
+    v4 = np.ascontiguousarray(lo[is_v4], np.int64)
     if len(v4):
         out = np.empty(16 * len(v4), np.uint8)
         used = _write_v4(v4, out)
         texts[is_v4] = out[: used - 1].tobytes().decode("ascii").split("\n")
     for i in np.flatnonzero(~is_v4):
-        texts[i] = ip_text(int(hi[first[i]]), int(lo[first[i]]), 6)
-    return Coded(ids, texts)
+        texts[i] = ip_text(int(hi[i]), int(lo[i]), 6)
+    return texts
 
 
 def ip_texts(hi: Array, lo: Array, version: Array | int) -> Array:

@@ -906,6 +906,7 @@ def test_equal_hashes_do_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
         (session_fold, "_segment"),
         (session_lookup, "_find_mate"),
         (session_lookup, "find_again"),
+        (session_lookup, "key_again"),
         (session_lookup, "newest_of_client"),
     ]
     for room, name in uncompiled:  # so that the hashes can be replaced
