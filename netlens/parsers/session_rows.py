@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from netlens.arrays import zeros
+from netlens.arrays import let_go, uninitialized, zeros
 from netlens.columnar import Coded, LazyColumn, Nullable
 from netlens.columns import Array
 
@@ -33,6 +33,7 @@ from netlens.wire.compiled import inlined, lean
 from netlens.wire.numbering import Numbered, number
 
 LEAST_SHARE = 1 << 14  #: rows that are worth a thread: 3 ms
+AT_A_TIME = 1 << 13  #: sessions after which memory of the state is given to the table: 5 MB
 _PROTOCOLS = np.array([None, "tls", "ssh", "http", "http", "http", "http"], dtype=object)
 _LAST_PROTOCOL = len(_PROTOCOLS) - 1
 
@@ -181,16 +182,18 @@ class _Of(NamedTuple):
     place: Array
 
 
-def _fill_all(stretch: Stretch, base: int, columns: _Columns) -> tuple[Array, Array]:
-    """Write the columns of a stretch. Returns the addresses and the histories that its codes mean."""
+def _fill_all(stretch: Stretch, base: int, columns: _Columns, use_up: bool) -> tuple[Array, Array]:
+    """Write the columns of a stretch. Returns the addresses and the histories that its codes mean.  use_up : see :func:`session_rows`."""
     addresses, histories, seed = Numbered.room(), Numbered.room(), random_seed()
     of = _Of(stretch.sessions, stretch.holes, stretch.missing, stretch.place)
     at = stretch.first
-    while True:
-        at = _fill(at, stretch.last, stretch.frames, base, of, columns, addresses, histories, seed)
-        if at >= stretch.last:
-            return addresses.met, histories.met
+    while at < stretch.last:
+        until = min(at + AT_A_TIME, stretch.last) if use_up else stretch.last
+        at = _fill(at, until, stretch.frames, base, of, columns, addresses, histories, seed)
         addresses, histories = addresses.with_room(seed), histories.with_room(seed)
+        if use_up:
+            let_go(stretch.sessions[stretch.first : at])
+    return addresses.met, histories.met
 
 
 def _shares(stretches: Sequence[Stretch]) -> list[Stretch]:
@@ -208,19 +211,19 @@ def _rows_of(stretch: Stretch) -> int:
     return int((place >= 0).sum()) if len(stretch.place) else stretch.last - stretch.first
 
 
-def _columns(stretches: Sequence[Stretch], n: int, base: int) -> tuple[_Columns, Array, Array]:
+def _columns(stretches: Sequence[Stretch], n: int, base: int, use_up: bool) -> tuple[_Columns, Array, Array]:
     """The ``n`` rows of the columns, and the addresses and histories that their codes mean."""
     # One block for all columns of a kind: dozens of small ones cost more in page faults than in copying. Its rows are one cache line off a page's multiple.
     width = n + (8 - n) % 512
     columns = _Columns(
-        np.empty((_NUMBERS, width), np.int64),
+        uninitialized(np.int64, _NUMBERS, width),
         zeros(np.int64, _RARE, width),
-        np.empty((_FRACTIONS, width), np.float64),
-        np.empty((_KNOWN, width), np.bool_),
-        np.empty((_CODES, width), np.int32),
+        uninitialized(np.float64, _FRACTIONS, width),
+        uninitialized(np.bool_, _KNOWN, width),
+        uninitialized(np.int32, _CODES, width),
     )
     shares = _shares(stretches)
-    met = in_parallel(*(partial(_fill_all, share, base, columns) for share in shares))
+    met = in_parallel(*(partial(_fill_all, share, base, columns, use_up) for share in shares))
     at = 0
     seen = [0, 0]
     for share, found in zip(shares, met, strict=True):
@@ -233,9 +236,12 @@ def _columns(stretches: Sequence[Stretch], n: int, base: int) -> tuple[_Columns,
     return _Columns(*(block[:, :n] for block in columns)), addresses, history.texts(np.concatenate([each for _, each in met]))
 
 
-def session_rows(stretches: Sequence[Stretch], n: int, sni: Array | None, base: int = 0) -> Table:
-    """Table of the ``n`` sessions of ``stretches``, one behind the other, the first of which is session ``base``."""
-    (numbers, rare, fractions, known, codes), addresses, histories = _columns(stretches, n, base)
+def session_rows(stretches: Sequence[Stretch], n: int, sni: Array | None, base: int = 0, use_up: bool = False) -> Table:
+    """Table of the ``n`` sessions of ``stretches``, one behind the other, the first of which is session ``base``.
+
+    use_up : the state is not needed any more; the table is written into the memory that it had.
+    """
+    (numbers, rare, fractions, known, codes), addresses, histories = _columns(stretches, n, base, use_up)
     columns: dict[str, Array | LazyColumn] = {
         "session_id": np.arange(base, base + n),
         "start_ns": numbers[_START],

@@ -46,6 +46,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from netlens.arrays import huge_zeros
 from netlens.columns import Array
 from netlens.parsers import spill
 from netlens.parsers.lifecycle import LEAST_ROWS, Kept, grown
@@ -71,7 +72,7 @@ CACHE_LINE = 64  #: bytes; rows of the state begin on one, so that a row's first
 
 def _aligned(rows: int) -> Array:
     """int64[rows, S_WIDTH] of zeros that begins on a cache line."""
-    room = np.zeros(rows * S_WIDTH + CACHE_LINE // 8, np.int64)
+    room = huge_zeros(np.int64, rows * S_WIDTH + CACHE_LINE // 8)
     skip = -room.ctypes.data % CACHE_LINE // 8
     return room[skip : skip + rows * S_WIDTH].reshape(rows, S_WIDTH)
 
@@ -118,6 +119,7 @@ class SessionFold:
         self._log: list[Array] = []
         self._entered: int | None = None  #: sessions that the tables have, where later ones were appended; None: all
         self._behind: _Behind | None = None
+        self._used_up = False
 
     def feed(self, packets: Array) -> None:
         """Fold packet rows; writes SESSION, DIRECTION, OFFSET and FRESH into them."""
@@ -284,6 +286,8 @@ class SessionFold:
 
     def _append(self) -> None:
         """Put what stands behind the state into it."""
+        if self._used_up:
+            raise RuntimeError("the state of these sessions has been used up by their table")
         if self._behind is None:
             return
         from netlens.parsers.session_join import append
@@ -378,7 +382,7 @@ class SessionFold:
             yield Stretch(behind.sessions, begin, end, behind.holes.rows, place=behind.place, frames=behind.frames)
 
     def _rehash(self, size: int) -> None:
-        self.arrays = self.arrays._replace(table=np.zeros(size, np.int64), ends=np.zeros(size, np.int64))
+        self.arrays = self.arrays._replace(table=huge_zeros(np.int64, size), ends=huge_zeros(np.int64, size))
         self.arrays.counts[SLIGHT_SESSIONS] = 0
         row = np.zeros(c.WIDTH, np.int64)
         for first, last in self._blocks(BLOCK):
@@ -394,6 +398,15 @@ class SessionFold:
     def rows(self, sni: Array | None = None) -> Table:
         """The sessions as a table, in order of their first frame. ``sni``: object[n] by row."""
         return next(self.blocks(sni, max(self.n, 1)))
+
+    def last_rows(self, sni: Array | None = None) -> Table:
+        """The same when the state is not needed any more: it is used up, and of the fold only what it counted is left."""
+        stretches = [*self._stretches(0, self.n)]
+        counts = self.arrays.counts.copy()
+        counts[SESSIONS], self._behind, self._used_up = self.n, None, True
+        nothing = np.zeros(0, np.int64)
+        self.arrays = self.arrays._replace(sessions=_aligned(0), table=nothing, ends=nothing, counts=counts)
+        return session_rows(stretches, self.n, sni, use_up=True)
 
     def blocks(self, sni: Array | None = None, size: int | None = None) -> Iterator[Table]:
         """The same rows as tables of ``size`` rows, at least one: a table and what is written from it take several times the memory of the state."""
