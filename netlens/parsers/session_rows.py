@@ -40,7 +40,10 @@ _LAST_PROTOCOL = len(_PROTOCOLS) - 1
 # Rows of the columns in the making. Of those with two sides the originator's comes first.
 _START, _END, _FIRST, _LAST, _PORT, _CLOSED = 0, 1, 2, 3, 4, 6  # of the numbers, and from _SIDES on those of the sides
 _SIDES = 7
-_SIDE_NUMBERS = {"frames": 0, "bytes": 2, "fin_ns": 4, "first_payload_ns": 6, "last_payload_ns": 8, "isn": 10}
+_N_FRAMES, _N_BYTES, _FIN, _FIRST_PAYLOAD, _LAST_PAYLOAD, _ISN = range(0, 12, 2)
+_SIDE_NUMBERS = {
+    "frames": _N_FRAMES, "bytes": _N_BYTES, "fin_ns": _FIN, "first_payload_ns": _FIRST_PAYLOAD, "last_payload_ns": _LAST_PAYLOAD, "isn": _ISN,
+}  # fmt: skip
 _NUMBERS = _SIDES + 2 * len(_SIDE_NUMBERS)
 _RST = 0  # of the numbers that are rarely there, and those of the sides behind it
 _SIDE_RARE = {
@@ -51,9 +54,9 @@ _RARE_FIELDS = np.array([*_SIDE_RARE.values()])
 _MISSING = 1 + 2 * len(_SIDE_RARE)
 _RARE = _MISSING + 2
 _DURATION, _HALF_CLOSED, _HANDSHAKE, _SYNACK, _FRACTIONS = range(5)
-_KNOWN_RST, _KNOWN_CLOSED, _SAW_SYN, _KNOWN_SIDES = range(4)
-_SIDE_KNOWN = {"fin_ns": 0, "first_payload_ns": 2, "last_payload_ns": 4, "isn": 6}
-_KNOWN = _KNOWN_SIDES + 2 * len(_SIDE_KNOWN)
+_KNOWN_RST, _KNOWN_CLOSED, _SAW_SYN = range(3)
+_MAYBE = 3 - _FIN  # of what may not be known of a side, from its number to whether it is
+_KNOWN = _MAYBE + _ISN + 2
 _IP, _STATE, _HISTORY, _PROTOCOL, _CODES = 0, 2, 3, 4, 5
 
 
@@ -102,13 +105,14 @@ def _side(s, at, d, handshake, columns, i):
     """Columns of a side, ``d``: 0 of the originator."""
     numbers = columns.numbers
     to = _SIDES + d
-    numbers[to, i] = s[at + FRAMES]
-    numbers[to + 2, i] = s[at + BYTES]
-    _when(columns, to + 4, i, _KNOWN_SIDES + d, s[at + FIN_TS])
-    _when(columns, to + 6, i, _KNOWN_SIDES + 2 + d, s[at + FIRST_PAYLOAD])
-    _when(columns, to + 8, i, _KNOWN_SIDES + 4 + d, s[at + LAST_PAYLOAD])
+    numbers[to + _N_FRAMES, i] = s[at + FRAMES]
+    numbers[to + _N_BYTES, i] = s[at + BYTES]
+    _when(columns, to + _FIN, i, _MAYBE + _FIN + d, s[at + FIN_TS])
+    _when(columns, to + _FIRST_PAYLOAD, i, _MAYBE + _FIRST_PAYLOAD + d, s[at + FIRST_PAYLOAD])
+    _when(columns, to + _LAST_PAYLOAD, i, _MAYBE + _LAST_PAYLOAD + d, s[at + LAST_PAYLOAD])
     kind = s[at + BASE_KIND]
-    _when(columns, to + 10, i, _KNOWN_SIDES + 6 + d, s[at + BASE] if kind == BASE_SYN or (kind == BASE_ACKED and handshake) else np.int64(UNSET))
+    begins = kind == BASE_SYN or (kind == BASE_ACKED and handshake)
+    _when(columns, to + _ISN, i, _MAYBE + _ISN + d, s[at + BASE] if begins else np.int64(UNSET))
     for j in range(_RARE_FIELDS.shape[0]):
         count = s[at + _RARE_FIELDS[j]]
         if count != 0:
@@ -211,28 +215,32 @@ def _rows_of(stretch: Stretch) -> int:
     return int((place >= 0).sum()) if len(stretch.place) else stretch.last - stretch.first
 
 
+def _room(dtype: type[np.generic], rows: int, width: int, use_up: bool) -> Array:
+    # small pages are had at once from what is given back; a block of a few megabytes after another is the same memory, which stays where it is
+    return uninitialized(dtype, rows, width) if use_up else np.empty((rows, width), dtype)
+
+
 def _columns(stretches: Sequence[Stretch], n: int, base: int, use_up: bool) -> tuple[_Columns, Array, Array]:
     """The ``n`` rows of the columns, and the addresses and histories that their codes mean."""
     # One block for all columns of a kind: dozens of small ones cost more in page faults than in copying. Its rows are one cache line off a page's multiple.
     width = n + (8 - n) % 512
     columns = _Columns(
-        uninitialized(np.int64, _NUMBERS, width),
+        _room(np.int64, _NUMBERS, width, use_up),
         zeros(np.int64, _RARE, width),
-        uninitialized(np.float64, _FRACTIONS, width),
-        uninitialized(np.bool_, _KNOWN, width),
-        uninitialized(np.int32, _CODES, width),
+        _room(np.float64, _FRACTIONS, width, use_up),
+        _room(np.bool_, _KNOWN, width, use_up),
+        _room(np.int32, _CODES, width, use_up),
     )
     shares = _shares(stretches)
     met = in_parallel(*(partial(_fill_all, share, base, columns, use_up) for share in shares))
-    at = 0
-    seen = [0, 0]
+    at, seen = 0, [0, 0]
     for share, found in zip(shares, met, strict=True):
         rows = slice(at, at := at + _rows_of(share))
         for codes, words, k in ((slice(_IP, _IP + 2), found[0], 0), (slice(_HISTORY, _HISTORY + 1), found[1], 1)):
             if seen[k]:
                 columns.codes[codes, rows] += seen[k]
             seen[k] += len(words)
-    addresses = np.concatenate([distinct_texts(each[:, 0], each[:, 1], each[:, 2]) for each, _ in met])
+    addresses = np.concatenate([distinct_texts(each) for each, _ in met])
     return _Columns(*(block[:, :n] for block in columns)), addresses, history.texts(np.concatenate([each for _, each in met]))
 
 
@@ -267,7 +275,7 @@ def session_rows(stretches: Sequence[Stretch], n: int, sni: Array | None, base: 
             f"{name}_missing_bytes": rare[_MISSING + d],
         }
         columns |= {f"{name}_{column}": rare[1 + 2 * j + d] for j, column in enumerate(_SIDE_RARE)}
-        columns |= {f"{name}_{column}": numbers[_SIDES + to + d] for column, to in _SIDE_NUMBERS.items() if column not in _SIDE_KNOWN}
-        for column, which in _SIDE_KNOWN.items():
-            columns[f"{name}_{column}"] = Nullable(numbers[_SIDES + _SIDE_NUMBERS[column] + d], known[_KNOWN_SIDES + which + d])
+        for column, at in _SIDE_NUMBERS.items():
+            values = numbers[_SIDES + at + d]
+            columns[f"{name}_{column}"] = values if at < _FIN else Nullable(values, known[_MAYBE + at + d])
     return Table(TABLE_OF_SESSIONS, columns)

@@ -46,7 +46,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from netlens.arrays import huge_zeros
+from netlens.arrays import huge_zeros, zeros
 from netlens.columns import Array
 from netlens.parsers import spill
 from netlens.parsers.lifecycle import LEAST_ROWS, Kept, grown
@@ -72,7 +72,7 @@ CACHE_LINE = 64  #: bytes; rows of the state begin on one, so that a row's first
 
 def _aligned(rows: int) -> Array:
     """int64[rows, S_WIDTH] of zeros that begins on a cache line."""
-    room = huge_zeros(np.int64, rows * S_WIDTH + CACHE_LINE // 8)
+    room = zeros(np.int64, rows * S_WIDTH + CACHE_LINE // 8)
     skip = -room.ctypes.data % CACHE_LINE // 8
     return room[skip : skip + rows * S_WIDTH].reshape(rows, S_WIDTH)
 
@@ -284,10 +284,13 @@ class SessionFold:
         self._behind = _Behind(later.arrays.sessions, later.arrays.holes, place, frame_offset, np.flatnonzero(~goes_on))
         return place
 
-    def _append(self) -> None:
-        """Put what stands behind the state into it."""
+    def _look(self) -> None:
         if self._used_up:
             raise RuntimeError("the state of these sessions has been used up by their table")
+
+    def _append(self) -> None:
+        """Put what stands behind the state into it."""
+        self._look()
         if self._behind is None:
             return
         from netlens.parsers.session_join import append
@@ -374,6 +377,7 @@ class SessionFold:
 
     def _stretches(self, first: int, last: int) -> Iterator[Stretch]:
         """Where the sessions ``first`` to ``last`` lie."""
+        self._look()
         mine, behind = int(self.arrays.counts[SESSIONS]), self._behind
         if first < mine or behind is None:
             yield Stretch(self.arrays.sessions, first, min(last, mine), self.arrays.holes.rows)

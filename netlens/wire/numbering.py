@@ -7,11 +7,17 @@ from typing import NamedTuple
 import numpy as np
 
 from netlens.columns import Array
-from netlens.wire.addresses import mix
 from netlens.wire.compiled import inlined, lean
 
 WIDTH = 4  #: numbers of a key
 AT_FIRST = 1024  #: keys that there is room for
+
+
+@lean
+def mix(h, value):
+    """One 64-bit hash step over int64 values; wraps on purpose. The factor is 2^64 / golden ratio as a signed number."""
+    x = (h ^ value) * np.int64(-7046029254386353131)
+    return x ^ ((x >> np.int64(29)) & np.int64(0x7FFFFFFFF))
 
 
 class Numbered(NamedTuple):
