@@ -41,7 +41,7 @@ is taken for a keep-alive probe, as in Wireshark. Copies of bare acknowledgments
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -70,9 +70,9 @@ BLOCK = 1 << 17  #: sessions of which rows are made at a time, where not all are
 CACHE_LINE = 64  #: bytes; rows of the state begin on one, so that a row's first eight numbers and a side's hot ones are a line each
 
 
-def _aligned(rows: int) -> Array:
-    """int64[rows, S_WIDTH] of zeros that begins on a cache line."""
-    room = zeros(np.int64, rows * S_WIDTH + CACHE_LINE // 8)
+def _aligned(rows: int, make: Callable[..., Array] = huge_zeros) -> Array:
+    """int64[rows, S_WIDTH] of zeros that begins on a cache line.  make : where the memory is from."""
+    room = make(np.int64, rows * S_WIDTH + CACHE_LINE // 8)
     skip = -room.ctypes.data % CACHE_LINE // 8
     return room[skip : skip + rows * S_WIDTH].reshape(rows, S_WIDTH)
 
@@ -203,7 +203,7 @@ class SessionFold:
         rows = min(rows, spill.SPILL_AT)
         if len(self.sessions) < rows:
             with contextlib.suppress(MemoryError):
-                room = _aligned(rows)
+                room = _aligned(rows, zeros)
                 room[: self.n] = self.state()
                 self.arrays = self.arrays._replace(sessions=room)
 
