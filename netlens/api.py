@@ -186,13 +186,16 @@ class Capture:
 
     def session_blocks(self) -> Iterator[Table]:
         """The table of sessions in tables of some rows each, for where it is too large to be held at once."""
-        return self.part.session_blocks()
+        return iter([self._tables["sessions"]]) if "sessions" in self._tables else self.part.session_blocks()
 
     def _build(self, name: str) -> None:
+        from netlens.parsers.pipeline import LIGHT
+
         part = self.part
         alone = {"sessions": part.sessions, "hellos": part.hellos.rows, "exchanges": part.exchange_rows, "quality": part.quality}
         if name in alone:
-            self._tables[name] = alone[name]()
+            # where nothing else was asked for, nobody asks for the state of the sessions again
+            self._tables[name] = part.last_sessions() if name == "sessions" and part.products == LIGHT else alone[name]()
             if name == "exchanges":
                 part.exchanges = None  # it holds as much memory as the table, and nobody asks it again
         elif name == "lookups" and "tunnels" not in part.products:

@@ -4,16 +4,19 @@ numpy asks for huge pages, for which the kernel may have to tidy up memory first
 that, these arrays are not. And numpy's ``resize`` writes zeros to all it adds, which costs as much again as filling it; here the memory is moved by the
 kernel, and takes a page when it is written to.
 
-What was freed is not the system's again by itself, see :func:`give_back`.
+What was freed is not the system's again by itself, see :func:`give_back`. A page of memory that was never used costs more than what is written to it, in a
+virtual machine ten times as much; so memory that is not needed any more is best given to what comes next, see :func:`let_go`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
 import gc
 import math
 import mmap
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,12 +27,39 @@ Array = np.ndarray[Any, Any]
 
 ARENAS, MAPPED_FROM, TRIMMED_FROM = -8, -3, -1  #: options of mallopt(3)
 LARGE = 1 << 22  #: bytes from which on numpy asks for huge pages
+HUGE = 1 << 21  #: bytes of one
 
 
 def uninitialized(dtype: type[np.generic], *shape: int) -> Array:
     """An array to be written to, without huge pages; what is in it before is anything."""
     size = math.prod(shape) * np.dtype(dtype).itemsize
     return np.empty(shape, dtype) if size < LARGE else np.frombuffer(_mapped(size), dtype).reshape(shape)
+
+
+def zeros(dtype: type[np.generic], *shape: int) -> Array:
+    """An array of which few numbers will be written, without huge pages: the others take no memory, also where it is read."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    return np.zeros(shape, dtype) if size < LARGE else np.frombuffer(_mapped(size), dtype).reshape(shape)
+
+
+def huge_zeros(dtype: type[np.generic], *shape: int) -> Array:
+    """An array to be read and written at random, in huge pages from its first byte on, where it fills some."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    if size < HUGE or not hasattr(mmap, "MADV_HUGEPAGE"):
+        return np.zeros(shape, dtype)
+    room = _mapped(size + HUGE)
+    with contextlib.suppress(OSError):  # a kernel without them
+        room.madvise(mmap.MADV_HUGEPAGE)
+    bytes_ = np.frombuffer(room, np.uint8)
+    skip = -bytes_.ctypes.data % HUGE
+    return bytes_[skip : skip + size].view(dtype).reshape(shape)
+
+
+def let_go(array: Array) -> None:
+    """Give the pages of a contiguous array to whoever asks for memory next. What is in it afterwards is anything; a part that fills no huge page stays."""
+    first, last = -(-array.ctypes.data // HUGE) * HUGE, (array.ctypes.data + array.nbytes) // HUGE * HUGE
+    if last > first and sys.platform == "linux" and (advise := _of_libc("madvise")) is not None:
+        advise(ctypes.c_void_p(first), ctypes.c_size_t(last - first), mmap.MADV_DONTNEED)
 
 
 class GrowableArray:
@@ -110,8 +140,6 @@ def one_heap() -> None:
 
 @functools.cache
 def _of_libc(name: str) -> Any:
-    import ctypes
-
     try:
         return getattr(ctypes.CDLL(None), name)
     except (AttributeError, OSError, TypeError):  # another C library; another system

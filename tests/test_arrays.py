@@ -1,4 +1,4 @@
-"""Arrays that grow: what was in them stays, what is new is zero, and who holds a view keeps it."""
+"""Arrays that grow: what was in them stays, what is new is zero, and who holds a view keeps it; and such that take little memory, or give it away."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from netlens.arrays import GrowableArray
+from netlens.arrays import HUGE, GrowableArray, huge_zeros, let_go, zeros
 
 
 @pytest.mark.parametrize("moves", [True, False])
@@ -42,3 +42,25 @@ def test_growth_is_by_a_quarter_at_least() -> None:
     there = len(data.array)
     data.make_room(there)
     assert len(data.array) == there
+
+
+@pytest.mark.parametrize("size", [10, HUGE // 8, HUGE, 3 * HUGE + 8])
+def test_large_zeros(size: int) -> None:
+    for made in (zeros(np.int64, 2, size), huge_zeros(np.int64, 2, size)):
+        assert made.shape == (2, size)
+        assert made.flags.c_contiguous
+        assert made.flags.writeable
+        assert not made.any()
+        made[:] = 7
+    assert 16 * size < HUGE or made.ctypes.data % HUGE == 0
+
+
+def test_what_lies_beside_what_is_let_go_stays() -> None:
+    room = np.full(5 * HUGE // 8, 7)
+    let_go(room[HUGE // 8 : 4 * HUGE // 8])
+    assert (room[: HUGE // 8] == 7).all()
+    assert (room[4 * HUGE // 8 :] == 7).all()
+    room[:] = 9
+    assert (room == 9).all()
+    let_go(room[:9])
+    assert (room == 9).all()

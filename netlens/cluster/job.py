@@ -17,7 +17,7 @@ from netlens.errors import NetlensError
 from netlens.parsers import quality
 from netlens.parsers import session_state as s_
 from netlens.parsers.lookups import LookupBuilder
-from netlens.parsers.session_rows import session_rows
+from netlens.parsers.session_rows import Stretch, session_rows
 from netlens.parsers.tunnels import TunnelWatch
 from netlens.schema import Table
 from netlens.tables import EXCHANGES
@@ -134,7 +134,7 @@ class ClusterCapture:
     def _build(self, name: str) -> None:
         whole = self._whole
         if name == "sessions":
-            self._tables[name] = session_rows(whole.state, whole.missing, whole.sni)
+            self._tables[name] = _session_rows(whole)
         elif name == "exchanges":
             assert whole.exchanges is not None
             order = np.argsort(np.concatenate(self.exchange_ids), kind="stable")
@@ -257,6 +257,11 @@ def _ranks(first: Sequence[Array], second: Sequence[Array] = ()) -> list[Array]:
     return np.split(ranks, np.cumsum([len(v) for v in first])[:-1])
 
 
+def _session_rows(data: SessionData) -> Table:
+    n = len(data.state)
+    return session_rows([Stretch(data.state, 0, n, missing=data.missing)], n, data.sni)
+
+
 # ---- on a worker ----
 
 
@@ -265,7 +270,7 @@ def write_stitched(
 ) -> str:
     """Write the rows of a stitched file."""
     if name == "sessions":
-        table = session_rows(stitched.state, stitched.missing, stitched.sni)
+        table = _session_rows(stitched)
         table.columns["session_id"] = session_ids
     else:
         assert stitched.exchanges is not None

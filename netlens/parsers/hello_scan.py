@@ -452,3 +452,22 @@ def ask_for_payload(packets, looks, expected, asked):
                     expected[owner] = wanted
                 else:
                     expected[owner] = max(expected[owner], offset + packets[i, LENGTH])
+
+
+@lean
+def merge_looks(arrays, looks, expected, place, turned, n):
+    """Take over from a later part what its first ``n`` sessions are looked at for, but for those that collect.
+
+    looks, expected : its own, see :class:`Arrays`.  place, turned : see ``HelloBuilder.merge``.
+    """
+    for k in range(n):
+        if place[k] < 0:
+            continue
+        for side in range(2):
+            at, to = 2 * k + side, 2 * place[k] + (side ^ np.int64(turned[k]))
+            mine, its = np.int64(arrays.looks[to]), np.int64(looks[at])
+            # A direction with its hello found or given up here stays so; else what the later part knows is newer.
+            if its < 0 or mine <= 0:
+                continue
+            arrays.looks[to] = its if its == 0 or its == LOOKS_AFTER else max(mine - (LOOKS - its), np.int64(0))
+            arrays.expected[to] = max(arrays.expected[to], expected[at])

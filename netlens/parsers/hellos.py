@@ -40,9 +40,9 @@ import numpy as np
 # isort: off
 from netlens.columns import Array, objects
 from netlens.parsers.hello_scan import (
-    Arrays, FACT_WIDTH, FREE, F_DIRECTION, F_FRAME, F_KEY_LEN, F_LENGTH, F_SEGMENTS, F_SESSION, F_SNI, F_SNI_LEN, F_TS, LOOKS, LOOKS_AFTER, MAX_SEGMENTS,
+    Arrays, FACT_WIDTH, FREE, F_DIRECTION, F_FRAME, F_KEY_LEN, F_LENGTH, F_SEGMENTS, F_SESSION, F_SNI, F_SNI_LEN, F_TS, LOOKS, MAX_SEGMENTS,
     N_EVICTED, N_INCOMPLETE, OLDEST, Output, SLOTS, SLOT_BYTES, SLOT_WIDTH, S_BASE, S_FRAME, S_HIGH, S_NEXT, S_OWNER, S_PREV, S_STARTS, Slots, Work,
-    ask_for_payload, close_slot, drop_slot, open_slot, peek, scan,
+    ask_for_payload, close_slot, drop_slot, merge_looks, open_slot, peek, scan,
 )  # fmt: skip
 
 # isort: on
@@ -303,20 +303,13 @@ class HelloBuilder:
         if n == 0:
             return
         self._reserve(int(place.max()) + 1)
-        theirs = np.flatnonzero(place[:n] >= 0)
+        ways = np.zeros(n, np.bool_) if turned is None else turned
+        merge_looks(self._arrays, other._arrays.looks, other._arrays.expected, place, ways, n)
         for side in (0, 1):
-            at = 2 * theirs + side
-            to = 2 * place[theirs] + (side if turned is None else side ^ turned[theirs])
-            looks, expected = other._arrays.looks[at], other._arrays.expected[at]
-            # A direction with its hello found or given up here stays so; else what the later part knows is newer.
-            mine = self._arrays.looks[to]
-            found = looks < 0
-            plain = ~found & (mine > 0)
-            left = np.maximum(mine.astype(np.int64) - (LOOKS - looks), 0)
-            self._arrays.looks[to[plain]] = np.where((looks == 0) | (looks == LOOKS_AFTER), looks, left)[plain]
-            self._arrays.expected[to[plain]] = np.maximum(self._arrays.expected[to[plain]], expected[plain])
-            for i in np.flatnonzero(found).tolist():
-                self._take_over(other._arrays.slots, -int(looks[i]) - 1, int(to[i]), frame_offset)
+            collect = other._arrays.looks[side : 2 * n : 2]
+            for session in np.flatnonzero((collect < 0) & (place[:n] >= 0)).tolist():
+                owner = 2 * int(place[session]) + (side ^ int(ways[session]))
+                self._take_over(other._arrays.slots, -int(collect[session]) - 1, owner, frame_offset)
 
     def _take_over(self, theirs: Slots, k: int, owner: int, frame_offset: int) -> None:
         """Go on collecting here what is in slot ``k`` of ``theirs``; if there is no room, the hello is given up and counted."""

@@ -14,9 +14,10 @@ from netlens.columns import Array
 from netlens.parsers import lookup_join as j
 from netlens.threads import in_parallel, slices
 from netlens.wire import dns as d
-from netlens.wire.addresses import ip_column, ip_text, mix, random_seed
+from netlens.wire.addresses import ip_column, ip_text, random_seed
 from netlens.wire.compiled import lean
 from netlens.wire.loads import be64, prefetch
+from netlens.wire.numbering import mix
 
 # Numbers of a lookup, a row each of what _describe fills.
 _TXID, _QTYPE, _RCODE, _TRANSPORT, _PATH, _ATTEMPTS, _COPIES = range(7)

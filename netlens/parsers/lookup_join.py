@@ -16,9 +16,10 @@ from netlens.arrays import uninitialized
 from netlens.columns import Array
 from netlens.threads import in_parallel, slices
 from netlens.wire import dns as d
-from netlens.wire.addresses import mix, random_seed
+from netlens.wire.addresses import random_seed
 from netlens.wire.compiled import inlined, lean
 from netlens.wire.loads import prefetch
+from netlens.wire.numbering import mix
 
 #: How long a transaction id means the same lookup. glibc gives up after 5 s x 2 attempts x up to 3 resolvers = 30 s; twice of it joins
 #: reused ids.

@@ -30,8 +30,9 @@ from netlens.parsers import pipeline
 from netlens.parsers.session_lookup import enter, find, key_hash
 from netlens.parsers.session_state import A_HI, A_LO, B_HI, B_LO, PORTS
 from netlens.wire import columns as c
-from netlens.wire.addresses import mix, random_seed
+from netlens.wire.addresses import random_seed
 from netlens.wire.compiled import lean
+from netlens.wire.numbering import mix
 
 if TYPE_CHECKING:
     from netlens.parsers.trail import Trail

@@ -355,6 +355,10 @@ class Part:
     def sessions(self) -> Table:
         return self.fold.rows(self.hellos.sni_of_sessions(self.fold.n))
 
+    def last_sessions(self) -> Table:
+        """The same; their state is used up, which takes several times the memory of the table."""
+        return self.fold.last_rows(self.hellos.sni_of_sessions(self.fold.n))
+
     def session_blocks(self) -> Iterator[Table]:
         """The sessions as tables of some rows each."""
         return self.fold.blocks(self.hellos.sni_of_sessions(self.fold.n))

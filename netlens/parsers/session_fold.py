@@ -11,7 +11,7 @@ import numpy as np
 from netlens.columns import Array
 from netlens.parsers import session_history as history
 from netlens.parsers.session_holes import HOLES_A_SEGMENT, add_hole, add_lowest_hole, fill
-from netlens.parsers.session_lookup import CONTROL, begin, find, key_hash, opens_anew, wait
+from netlens.parsers.session_lookup import CONTROL, begin, find, key_hash, opens_anew, prefetch_client, wait
 from netlens.parsers.session_runs import RUN, SECOND, add_run
 
 # isort: off
@@ -462,6 +462,8 @@ def fold(packets, start, arrays, seed):
     # The state is larger than a core's cache. All hashes first, then slots and sessions of later rows are asked for while one is folded.
     for i in range(start, n):
         keys[i] = key_hash(packets[i], seed)
+        if packets[i, c.FLAGS] & (c.SYN | c.ACK_FLAG) == c.SYN:
+            prefetch_client(packets[i], arrays.ends, seed)
     for i in range(n, n + 2 * LOOK_AHEAD):
         keys[i] = 0
     for i in range(start, n):

@@ -6,11 +6,9 @@ letter; retransmissions and zero windows have one more for each power of ten. Le
 
 import numpy as np
 
-from netlens.columnar import Coded
 from netlens.columns import Array
-from netlens.parsers.session_state import HISTORY, HISTORY_1, HISTORY_2, HISTORY_3, HISTORY_COUNT, HISTORY_SEEN
-from netlens.wire.addresses import distinct
-from netlens.wire.compiled import lean
+from netlens.parsers.session_state import HISTORY, HISTORY_COUNT, HISTORY_SEEN
+from netlens.wire.compiled import inlined, lean
 
 #: By code: ``^``, then what a side did, the originator's letter and the responder's.
 LETTERS = "^SsHhAaDdFfRrTtWwGgIiQq"
@@ -18,6 +16,7 @@ FLIP = 0
 #: Codes of the originator's letters; the responder's are one higher. INCONSISTENT: FIN with RST. MULTI_FLAG: SYN with one of them. (Zeek's names)
 SYN, SYNACK, ACK, DATA, FIN, RST, RETRANSMIT, ZERO_WINDOW, GAP, INCONSISTENT, MULTI_FLAG = range(1, 23, 2)
 LETTERS_PER_WORD, MAX_LETTERS = 12, 48
+_ANY = 60  # a bit of the first number that no letter has
 
 
 @lean
@@ -36,18 +35,17 @@ def add_once(s, code):
         add(s, code)
 
 
-def column(s: Array) -> Coded:
-    """History strings; equal ones are made once (captures have few different ones)."""
-    if not len(s):
-        return Coded(np.empty(0, np.int64), np.empty(0, dtype=object))
-    back, first = distinct(s[:, HISTORY], s[:, HISTORY_1], s[:, HISTORY_2])
-    if s[:, HISTORY_3].any():
-        back, first = distinct(back, s[:, HISTORY_3], np.zeros(len(s), np.int64))
-    words = s[first, HISTORY : HISTORY + 4]
-    longest = np.zeros(len(words), np.int64)
-    np.maximum.at(longest, back, np.minimum(s[:, HISTORY_COUNT], MAX_LETTERS))
-    texts = np.empty(len(words), dtype=object)
+@inlined
+def first_word(s):
+    """The first number of the letters, and whether there is a letter at all: a session may have none, and ``^`` is 0."""
+    return s[HISTORY] | np.int64(s[HISTORY_COUNT] > 0) << _ANY
+
+
+def texts(words: Array) -> Array:
+    """object[n] of str.  words : int64[n, 4], :func:`first_word` and the other numbers of the letters."""
+    out = np.empty(len(words), dtype=object)
     for i, word in enumerate(words.tolist()):
-        letters = [(word[k // LETTERS_PER_WORD] >> (5 * (k % LETTERS_PER_WORD))) & 31 for k in range(longest[i])]
-        texts[i] = "".join(LETTERS[code] for code in letters)
-    return Coded(back, texts)
+        letters = [(word[k // LETTERS_PER_WORD] >> (5 * (k % LETTERS_PER_WORD))) & 31 for k in range(MAX_LETTERS)]
+        n = max((k + 1 for k, code in enumerate(letters) if code), default=word[0] >> _ANY)
+        out[i] = "".join(LETTERS[code] for code in letters[:n])
+    return out

@@ -21,7 +21,7 @@ from netlens.parsers.session_state import (
     SIDE,
     SIDE_WIDTH,
 )
-from netlens.wire.compiled import lean
+from netlens.wire.compiled import inlined, lean
 
 MAX_HOLES = 256  #: per direction; the oldest beyond that is given up and its bytes are counted as missing. A 64 kB window of 536-byte segments has 122
 #: rows of holes that must be free before a segment: more than it can split and add, even if holes lay over each other
@@ -127,15 +127,21 @@ def fill(side, holes, start, end):
     return filled
 
 
+@inlined
+def missing_of(s, d, holes):
+    """Bytes of side ``d`` of a session that the peer acknowledged and that were never seen.  holes : int64[m, HOLE_WIDTH]."""
+    side = SIDE + d * SIDE_WIDTH
+    total = s[side + LOST]
+    at = s[side + HOLES]
+    while at >= 0:
+        total += max(min(holes[at, HOLE_END], s[side + ACKED]) - max(holes[at, HOLE_START], 0), 0)
+        at = holes[at, HOLE_NEXT]
+    return total
+
+
 @lean
 def missing_bytes(sessions, holes, out):
-    """Fill ``out``, int64[n, 2]: bytes acknowledged by the peer but never seen, per side."""
+    """Fill ``out``, int64[n, 2]: :func:`missing_of` each side."""
     for k in range(len(sessions)):
         for d in range(2):
-            side = sessions[k, SIDE + d * SIDE_WIDTH : SIDE + (d + 1) * SIDE_WIDTH]
-            total = side[LOST]
-            at = side[HOLES]
-            while at >= 0:
-                total += max(min(holes.rows[at, HOLE_END], side[ACKED]) - max(holes.rows[at, HOLE_START], 0), 0)
-                at = holes.rows[at, HOLE_NEXT]
-            out[k, d] = total
+            out[k, d] = missing_of(sessions[k], d, holes.rows)

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from netlens.columns import Array
-from netlens.parsers.session_lookup import are_halves, client_hash, find_again, find_client, newest_of_client, opens_anew
+from netlens.parsers.session_lookup import are_halves, client_hash, find_again, find_client, key_again, newest_of_client, opens_anew
 
 # isort: off
 from netlens.parsers.session_state import (
@@ -32,9 +32,11 @@ from netlens.parsers.session_state import (
 # isort: on
 from netlens.wire import columns as c
 from netlens.wire.compiled import lean
+from netlens.wire.loads import prefetch
 
 #: What a session of the span is: one of its own; one of the part before that goes on; the next behind one going on.
 OWN, GOES_ON, NEXT_ONE = range(3)
+LOOK_AHEAD = 16  #: sessions whose slot in the table is asked from memory in advance
 IS_GOING_ON, IS_FOLLOWED = np.int8(1), np.int8(2)  #: bits of what the span has of a session of the part before
 CLIENTS = 1 << 20  #: places for client end points that are noted; two in one cost a look at the sessions of the other
 
@@ -52,7 +54,12 @@ def _relate(arrays, theirs, n, seed, row, state, kinds):
 
     state : int8 by session here, zeros; gets IS_GOING_ON and IS_FOLLOWED.  row : int64[WIDTH], room to work in.
     """
-    for k in range(n):
+    mask = arrays.table.shape[0] - 1
+    for k in range(-LOOK_AHEAD, n):
+        if k + LOOK_AHEAD < n:
+            prefetch(arrays.table, key_again(theirs[k + LOOK_AHEAD], row, seed) & mask)
+        if k < 0:
+            continue
         s = theirs[k]
         _, _, p, direction = find_again(arrays.sessions, arrays.table, s, row, seed)
         kinds.kind[k] = OWN
@@ -86,7 +93,7 @@ def follow(sessions, theirs, n, kinds):
 @lean
 def _is_half(s):
     """Has only one side of it been seen, and no other session that is the other?"""
-    return s[MATE] < 0 and (s[SIDE + FRAMES] == 0 or s[SIDE + SIDE_WIDTH + FRAMES] == 0)
+    return (s[SIDE + FRAMES] == 0 or s[SIDE + SIDE_WIDTH + FRAMES] == 0) and s[MATE] < 0
 
 
 @lean

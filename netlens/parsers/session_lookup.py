@@ -17,6 +17,7 @@ from netlens.parsers import session_history as history
 from netlens.wire import columns as c
 from netlens.wire.addresses import ports_back
 from netlens.wire.compiled import inlined, lean
+from netlens.wire.loads import prefetch
 
 WAITING = 1 << 16  #: first frames that wait in a flood: 12 MB. Its rate times the handshake time must stay below: 65,000 SYNs within 100 ms
 MATE_WINDOW = 1 << 20  #: halves joined mid-way: how far the acknowledgment of one may be from the number the other expects (a large window)
@@ -118,11 +119,22 @@ def _new_session(s, row):
         history.add(s, history.FLIP)
 
 
+@inlined
+def _end_hash(hi, lo, port, seed):
+    return _mix(_mix(_mix(hi ^ seed) + lo) + port)
+
+
 @lean
 def client_hash(s, seed):
     if (s[FSM] >> ORIGINATOR_SHIFT) & 1:
-        return _mix(_mix(_mix(s[B_HI] ^ seed) + s[B_LO]) + (s[PORTS] & 0xFFFF))
-    return _mix(_mix(_mix(s[A_HI] ^ seed) + s[A_LO]) + ((s[PORTS] >> 16) & 0xFFFF))
+        return _end_hash(s[B_HI], s[B_LO], s[PORTS] & 0xFFFF, seed)
+    return _end_hash(s[A_HI], s[A_LO], (s[PORTS] >> 16) & 0xFFFF, seed)
+
+
+@inlined
+def prefetch_client(row, ends, seed):
+    """Ask for the slot of the client end point of a packet row with a SYN, which may begin a session."""
+    prefetch(ends, _end_hash(row[c.SRC_HI], row[c.SRC_LO], (row[c.PORTS] >> 16) & 0xFFFF, seed) & (ends.shape[0] - 1))
 
 
 @lean
@@ -223,10 +235,16 @@ def opens_anew(s, direction, number):
 
 
 @inlined
+def key_again(s, row, seed):
+    """The :func:`key_hash` of session ``s``.  row : int64[WIDTH], gets its 5-tuple."""
+    row[c.SRC_HI], row[c.SRC_LO], row[c.DST_HI], row[c.DST_LO], row[c.PORTS] = s[A_HI], s[A_LO], s[B_HI], s[B_LO], s[PORTS]
+    return key_hash(row, seed)
+
+
+@inlined
 def find_again(sessions, table, s, row, seed):
     """(key, slot, session, direction) of the 5-tuple of session ``s``, as :func:`find` of its first frame.  row : int64[WIDTH], room to work in."""
-    row[c.SRC_HI], row[c.SRC_LO], row[c.DST_HI], row[c.DST_LO], row[c.PORTS] = s[A_HI], s[A_LO], s[B_HI], s[B_LO], s[PORTS]
-    key = key_hash(row, seed)
+    key = key_again(s, row, seed)
     slot, session, direction = find(sessions, table, row, key)
     return key, slot, session, direction
 

@@ -41,17 +41,19 @@ is taken for a keep-alive probe, as in Wireshark. Copies of bare acknowledgments
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 
+from netlens.arrays import huge_zeros, zeros
 from netlens.columns import Array
 from netlens.parsers import spill
 from netlens.parsers.lifecycle import LEAST_ROWS, Kept, grown
 from netlens.parsers.session_fold import LOOK_AHEAD, fold
 from netlens.parsers.session_holes import HOLES_A_SEGMENT, missing_bytes
 from netlens.parsers.session_lookup import WAITING, rehash
-from netlens.parsers.session_rows import session_rows
+from netlens.parsers.session_rows import Stretch, session_rows
 from netlens.parsers.session_runs import RUN, SEGMENTS
 from netlens.schema import Table
 
@@ -68,11 +70,24 @@ BLOCK = 1 << 17  #: sessions of which rows are made at a time, where not all are
 CACHE_LINE = 64  #: bytes; rows of the state begin on one, so that a row's first eight numbers and a side's hot ones are a line each
 
 
-def _aligned(rows: int) -> Array:
-    """int64[rows, S_WIDTH] of zeros that begins on a cache line."""
-    room = np.zeros(rows * S_WIDTH + CACHE_LINE // 8, np.int64)
+def _aligned(rows: int, make: Callable[..., Array] = huge_zeros) -> Array:
+    """int64[rows, S_WIDTH] of zeros that begins on a cache line.  make : where the memory is from."""
+    room = make(np.int64, rows * S_WIDTH + CACHE_LINE // 8)
     skip = -room.ctypes.data % CACHE_LINE // 8
     return room[skip : skip + rows * S_WIDTH].reshape(rows, S_WIDTH)
+
+
+class _Behind(NamedTuple):
+    """Sessions of a span that follow those of the state, and have not been copied into it, because perhaps nobody asks for more than their rows.
+
+    place : int64[n], the number of each session here, -1 of those that have none.  rows : int64[m], those that have one.  frames : added to their frames.
+    """
+
+    sessions: Array
+    holes: Holes
+    place: Array
+    frames: int
+    rows: Array
 
 
 class SessionFold:
@@ -103,6 +118,8 @@ class SessionFold:
         )
         self._log: list[Array] = []
         self._entered: int | None = None  #: sessions that the tables have, where later ones were appended; None: all
+        self._behind: _Behind | None = None
+        self._used_up = False
 
     def feed(self, packets: Array) -> None:
         """Fold packet rows; writes SESSION, DIRECTION, OFFSET and FRESH into them."""
@@ -131,11 +148,12 @@ class SessionFold:
     @property
     def n(self) -> int:
         """Sessions so far."""
-        return int(self.arrays.counts[SESSIONS])
+        return int(self.arrays.counts[SESSIONS]) + (0 if self._behind is None else len(self._behind.rows))
 
     @property
     def sessions(self) -> Array:
         """int64[cap, S_WIDTH], of which the first :attr:`n` rows are in use."""
+        self._append()
         return self.arrays.sessions
 
     @property
@@ -185,7 +203,7 @@ class SessionFold:
         rows = min(rows, spill.SPILL_AT)
         if len(self.sessions) < rows:
             with contextlib.suppress(MemoryError):
-                room = _aligned(rows)
+                room = _aligned(rows, zeros)
                 room[: self.n] = self.state()
                 self.arrays = self.arrays._replace(sessions=room)
 
@@ -263,29 +281,40 @@ class SessionFold:
         place = np.where(goes_on, -1, before - 1 + np.cumsum(~goes_on))
         rows[:, c.SESSION] = place[rows[:, c.SESSION]]
         rows[again] = replay
-        self._append(later, place, frame_offset)
+        self._behind = _Behind(later.arrays.sessions, later.arrays.holes, place, frame_offset, np.flatnonzero(~goes_on))
         return place
 
-    def _append(self, later: "SessionFold", place: Array, frame_offset: int) -> None:
+    def _look(self) -> None:
+        if self._used_up:
+            raise RuntimeError("the state of these sessions has been used up by their table")
+
+    def _append(self) -> None:
+        """Put what stands behind the state into it."""
+        self._look()
+        if self._behind is None:
+            return
         from netlens.parsers.session_join import append
 
-        n = self.n + int((place >= 0).sum())
+        behind, self._behind = self._behind, None
+        before = self.n
+        n = before + len(behind.rows)
         while len(self.sessions) < n:
             self._more_sessions()
-        (holes, counts), theirs = self.arrays.holes, later.arrays.holes
+        (holes, counts), theirs = self.arrays.holes, behind.holes
         used, more = int(counts[HOLES_USED]), int(theirs.counts[HOLES_USED])
         if used + more > len(holes):
             holes = grown(holes, used + more)
             self.arrays = self.arrays._replace(holes=Holes(holes, counts))
         holes[used : used + more] = theirs.rows[:more]
         holes[used : used + more, HOLE_NEXT] += np.where(theirs.rows[:more, HOLE_NEXT] >= 0, used, 0)
-        append(self.sessions, later.sessions, later.n, place, used, frame_offset)
-        self._entered = self.n if self._entered is None else self._entered
+        append(self.sessions, behind.sessions, len(behind.place), behind.place, used, behind.frames)
+        self._entered = before if self._entered is None else self._entered
         counts[HOLES_USED] += more
         counts[SESSIONS] = n
 
     def _enter_all(self) -> None:
         """Sessions that were appended: into the tables, too."""
+        self._append()
         if self._entered is None:
             return
         first, self._entered = self._entered, None
@@ -346,8 +375,18 @@ class SessionFold:
         """int64[n, S_WIDTH]: one row a session in order of its first frame, so the row is the session_id."""
         return self.sessions[: self.n]
 
+    def _stretches(self, first: int, last: int) -> Iterator[Stretch]:
+        """Where the sessions ``first`` to ``last`` lie."""
+        self._look()
+        mine, behind = int(self.arrays.counts[SESSIONS]), self._behind
+        if first < mine or behind is None:
+            yield Stretch(self.arrays.sessions, first, min(last, mine), self.arrays.holes.rows)
+        if behind is not None and last > mine:
+            begin, end = int(behind.rows[max(first - mine, 0)]), int(behind.rows[last - mine - 1]) + 1
+            yield Stretch(behind.sessions, begin, end, behind.holes.rows, place=behind.place, frames=behind.frames)
+
     def _rehash(self, size: int) -> None:
-        self.arrays = self.arrays._replace(table=np.zeros(size, np.int64), ends=np.zeros(size, np.int64))
+        self.arrays = self.arrays._replace(table=huge_zeros(np.int64, size), ends=huge_zeros(np.int64, size))
         self.arrays.counts[SLIGHT_SESSIONS] = 0
         row = np.zeros(c.WIDTH, np.int64)
         for first, last in self._blocks(BLOCK):
@@ -364,8 +403,17 @@ class SessionFold:
         """The sessions as a table, in order of their first frame. ``sni``: object[n] by row."""
         return next(self.blocks(sni, max(self.n, 1)))
 
+    def last_rows(self, sni: Array | None = None) -> Table:
+        """The same when the state is not needed any more: it is used up, and of the fold only what it counted is left."""
+        stretches = [*self._stretches(0, self.n)]
+        counts = self.arrays.counts.copy()
+        counts[SESSIONS], self._behind, self._used_up = self.n, None, True
+        nothing = np.zeros(0, np.int64)
+        self.arrays = self.arrays._replace(sessions=_aligned(0), table=nothing, ends=nothing, counts=counts)
+        return session_rows(stretches, self.n, sni, use_up=True)
+
     def blocks(self, sni: Array | None = None, size: int | None = None) -> Iterator[Table]:
         """The same rows as tables of ``size`` rows, at least one: a table and what is written from it take several times the memory of the state."""
         size = size or min(BLOCK, max(self.n // 8, BLOCK // 16))
         for first, last in self._blocks(size):
-            yield session_rows(self.sessions[first:last], self.missing(first, last), None if sni is None else sni[first:last], first)
+            yield session_rows([*self._stretches(first, last)], last - first, None if sni is None else sni[first:last], first)

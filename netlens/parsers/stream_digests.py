@@ -32,8 +32,8 @@ from netlens.parsers import pipeline
 from netlens.parsers.packet_digests import readable_again
 from netlens.parsers.sessions import SessionFold
 from netlens.wire import columns as c
-from netlens.wire.addresses import mix
 from netlens.wire.compiled import inlined, lean
+from netlens.wire.numbering import mix
 
 UNIT_SHIFT = 10
 UNIT = 1 << UNIT_SHIFT  #: bytes: the smallest block, and as many random numbers are drawn

@@ -15,11 +15,11 @@ from netlens.columnar import Coded
 from netlens.columns import Array
 from netlens.wire.columns import V4_PREFIX
 from netlens.wire.compiled import inlined, kernel, lean
+from netlens.wire.numbering import Numbered, number
 
 P = TypeVar("P", int, Array)
 
 _MASK64 = (1 << 64) - 1
-SLOTS = 4096  #: of the table of distinct addresses, at first
 
 
 def random_seed() -> np.int64:
@@ -37,48 +37,13 @@ ports_back = inlined(other_way)
 
 
 @lean
-def mix(h, value):
-    """One 64-bit hash step over int64 values; wraps on purpose. The factor is 2^64 / golden ratio as a signed number."""
-    x = (h ^ value) * np.int64(-7046029254386353131)
-    return x ^ ((x >> np.int64(29)) & np.int64(0x7FFFFFFFF))
-
-
-@lean
-def _slot_of(hi, lo, version, i, table, first, seed):
-    """Where the address of row ``i`` is in ``table``, or belongs."""
-    mask = len(table) - 1
-    slot = mix(mix(mix(seed, hi[i]), lo[i]), version[i]) & mask
-    while table[slot] >= 0:
-        j = first[table[slot]]
-        if hi[j] == hi[i] and lo[j] == lo[i] and version[j] == version[i]:
-            break
-        slot = (slot + 1) & mask
-    return slot
-
-
-@lean
-def _distinct(hi, lo, version, i, found, table, ids, first, seed):
-    """Number rows from ``i`` on by their distinct (hi, lo, version); ``first`` gets the row where each was met.
-
-    Returns ``(next row, how many there are)``; the next row is below ``len(hi)`` if ``table`` must grow first.
-    """
-    while i < len(hi):
-        slot = _slot_of(hi, lo, version, i, table, first, seed)
-        if table[slot] < 0:
-            if 2 * found >= len(table):
-                return i, found
-            table[slot] = found
-            first[found] = i
-            found += 1
-        ids[i] = table[slot]
-        i += 1
-    return i, found
-
-
-@lean
-def _refill(hi, lo, version, found, table, first, seed):
-    for k in range(found):
-        table[_slot_of(hi, lo, version, first[k], table, first, seed)] = k
+def _number_all(hi, lo, version, begin, numbered, ids, seed):
+    """Number rows from ``begin`` on. Returns the first that has no number, because there must be room for its address first."""
+    for i in range(begin, len(hi)):
+        ids[i] = number(numbered, hi[i], lo[i], version[i], np.int64(0), seed)
+        if ids[i] < 0:
+            return i
+    return len(hi)
 
 
 @kernel
@@ -132,22 +97,6 @@ def ip_halves(ip: str) -> tuple[int, int]:
     return high - (high >> 63 << 64), low - (low >> 63 << 64)
 
 
-def distinct(hi: Array, lo: Array, version: Array) -> tuple[Array, Array]:
-    """Distinct addresses of a column: ``(ids, first)``, the number of each row's address and the row where that address was first met."""
-    hi, lo, version = (np.ascontiguousarray(x, np.int64) for x in (hi, lo, version))
-    n, seed = len(hi), random_seed()
-    # most columns have few addresses: a table that grows with them stays in a core's cache
-    table = np.full(SLOTS, -1, np.int64)
-    ids, first = uninitialized(np.int64, n), uninitialized(np.int64, n)
-    i = found = 0
-    while True:
-        i, found = _distinct(hi, lo, version, i, found, table, ids, first, seed)
-        if i >= n:
-            return ids, first[:found]
-        table = np.full(4 * len(table), -1, np.int64)
-        _refill(hi, lo, version, found, table, first, seed)
-
-
 def ip_column(hi: Array, lo: Array, version: Array | int) -> Coded:
     """A column of addresses as text.
 
@@ -159,18 +108,28 @@ def ip_column(hi: Array, lo: Array, version: Array | int) -> Coded:
     """
     if len(hi) == 0:
         return Coded(np.empty(0, np.int64), np.empty(0, object))
-    versions = np.broadcast_to(np.asarray(version, np.int64), (len(hi),))
-    ids, first = distinct(hi, lo, versions)
-    texts = np.empty(len(first), object)
-    is_v4 = np.asarray(versions)[first] == 4
-    v4 = np.ascontiguousarray(np.asarray(lo)[first[is_v4]], np.int64)
+    hi, lo = (np.ascontiguousarray(x, np.int64) for x in (hi, lo))
+    versions = np.ascontiguousarray(np.broadcast_to(np.asarray(version, np.int64), (len(hi),)))
+    numbered, seed, ids = Numbered.room(), random_seed(), uninitialized(np.int64, len(hi))
+    at = 0
+    while (at := int(_number_all(hi, lo, versions, at, numbered, ids, seed))) < len(hi):
+        numbered = numbered.with_room(seed)
+    return Coded(ids, distinct_texts(numbered.met))
+
+
+def distinct_texts(addresses: Array) -> Array:
+    """object[n] of their texts.  addresses : int64[n, >= 3], the two halves and the version of each, which is there once."""
+    hi, lo, version = addresses[:, 0], addresses[:, 1], addresses[:, 2]
+    texts = np.empty(len(hi), object)
+    is_v4 = version == 4
+    v4 = np.ascontiguousarray(lo[is_v4], np.int64)
     if len(v4):
         out = np.empty(16 * len(v4), np.uint8)
         used = _write_v4(v4, out)
         texts[is_v4] = out[: used - 1].tobytes().decode("ascii").split("\n")
     for i in np.flatnonzero(~is_v4):
-        texts[i] = ip_text(int(hi[first[i]]), int(lo[first[i]]), 6)
-    return Coded(ids, texts)
+        texts[i] = ip_text(int(hi[i]), int(lo[i]), 6)
+    return texts
 
 
 def ip_texts(hi: Array, lo: Array, version: Array | int) -> Array:

@@ -17,7 +17,6 @@ from netlens import threads
 from netlens.parsers import lookup_columns, lookup_join
 from netlens.parsers import lookups as module
 from netlens.parsers.lookups import LookupBuilder
-from netlens.wire import addresses
 from netlens.wire import columns as c
 
 VM, HOST, NS, OTHER_NS = "192.168.64.2", "203.0.113.1", "203.0.113.10", "203.0.113.11"
@@ -511,7 +510,6 @@ def test_more_answers_than_the_first_tables_hold(monkeypatch: pytest.MonkeyPatch
     """Six thousand addresses: the numbers of the distinct ones outgrow their tables twice."""
     grown: list[int] = []
     monkeypatch.setattr(lookup_columns, "DISTINCT", 512)
-    monkeypatch.setattr(addresses, "SLOTS", 1024)
     original = lookup_columns.grown
     monkeypatch.setattr(lookup_columns, "grown", lambda *a: grown.append(a[2]) or original(*a))
     traffic = []

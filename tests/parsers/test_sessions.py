@@ -14,7 +14,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from netlens.parsers import session_fold, session_lookup
+from netlens import arrays
+from netlens.parsers import session_fold, session_lookup, session_rows
 from netlens.parsers import session_state as module
 from netlens.parsers import sessions as sessions_module
 from netlens.parsers.session_fold import MAX_JUMP
@@ -893,6 +894,39 @@ def test_colliding_by_design_takes_the_seed(what: str) -> None:
     assert state.n == n
 
 
+def test_rows_are_made_by_all_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each writes a share of them, with addresses and histories of its own; there may be more of these than there is room for at first."""
+    packets = mixed(*(Talk((f"10.{k >> 8}.{k & 255}.2", 4000), ("203.0.113.10", 443), k, k, k * MS).open().packets for k in range(1500)))
+    made = fold([*packets, *_captures(random.Random(3), 4)])
+    alone = list(made.rows().records())
+    assert len({row["orig_ip"] for row in alone}) >= 1500
+    for cores in (2, 3, 7):
+        monkeypatch.setattr(session_rows, "cores", lambda cores=cores: cores)
+        monkeypatch.setattr(session_rows, "LEAST_SHARE", 100)
+        assert list(made.rows().records()) == alone
+        assert [row for block in made.blocks(size=333) for row in block.records()] == alone
+
+
+def test_the_last_rows_use_up_the_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_rows, "AT_A_TIME", 7)
+    monkeypatch.setattr(arrays, "HUGE", 4096)
+    made = fold(_captures(random.Random(4), 40))
+    rows_of_it, n = list(made.rows().records()), made.n
+    assert list(made.last_rows().records()) == rows_of_it
+    assert (made.n, made.given_up) == (n, (0, None))
+    for asks in (made.state, made.rows, made.missing):
+        with pytest.raises(RuntimeError, match="used up"):
+            asks()
+
+
+def test_no_letter_is_not_the_letter_that_is_zero() -> None:
+    """A first segment without flags has no letter, and where ports tell the roles, the mark for that and no other."""
+    up = segment(("10.0.0.2", 40000), ("10.0.0.3", 443), "", 1)
+    down = segment(("10.0.0.3", 443), ("10.0.0.4", 40000), "", 1)
+    told = fold([Packet(0, up), Packet(MS, down)])
+    assert told.rows()["history"].tolist() == ["", "^"]
+
+
 def test_equal_hashes_do_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
     """All sessions in one chain of slots: a table whose every key is equal is slow, never wrong."""
     packets = _captures(random.Random(8), 6)
@@ -906,6 +940,7 @@ def test_equal_hashes_do_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
         (session_fold, "_segment"),
         (session_lookup, "_find_mate"),
         (session_lookup, "find_again"),
+        (session_lookup, "key_again"),
         (session_lookup, "newest_of_client"),
     ]
     for room, name in uncompiled:  # so that the hashes can be replaced

@@ -153,6 +153,10 @@ def test_spans_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         part = spans.read(str(path), cuts)
         assert part is not None
         assert rows(part) == whole
+        blocks = [row for block in part.fold.blocks(None, 7) for row in block.records()]
+        assert blocks == [row | {"sni": None} for row in whole[0]]
+        assert len(part.state()) == len(whole[0])  # what lies behind the state is put into it
+        assert rows(part) == whole
     assert len(told) == 6
     assert all(told)
     assert whole[0][0]["sni"] == "api.example.test"

@@ -22,11 +22,11 @@ from netlens.anonymize.kernels.mapping import MISSED, SEED, map_v6
 from netlens.anonymize.kernels.tls import keep, rewrite_stream
 from netlens.wire import link as link_
 from netlens.wire import tunnels as tunnels_
-from netlens.wire.addresses import mix
 from netlens.wire.compiled import kernel
 from netlens.wire.decode import udp_length
 from netlens.wire.framing import F_CAP, F_IFACE, F_OFF, F_TS, F_WIRE
 from netlens.wire.loads import be16, be64
+from netlens.wire.numbering import mix
 from netlens.wire.routes import addresses_of_route, final_v4, final_v6
 
 # Columns of what is told of a frame. Places starting with OUT_ are in the output, the others in the input.

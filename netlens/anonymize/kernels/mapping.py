@@ -20,9 +20,9 @@ import numpy as np
 from netlens.anonymize.kernels.checksums import put
 from netlens.anonymize.kernels.prf import permute, sip_bytes, sip_words
 from netlens.columns import Array
-from netlens.wire.addresses import mix
 from netlens.wire.compiled import kernel
 from netlens.wire.loads import be16, be32, be64
+from netlens.wire.numbering import mix
 
 # Places of ``state``.
 MISSED, EPOCH, SEED = 0, 1, 2
