@@ -114,13 +114,13 @@ def test_without_http2_requests_take_turns(drawn: list[Drawn]) -> None:
 # --- the decisions are in the tables --------------------------------------------------------------------------------------------------------
 
 
-def near(family: str, seed: int) -> tuple[Setup, Observed]:
+def near(family: str, seed: int, begins: float = 0.0) -> tuple[Setup, Observed]:
     """A family's world with the capture point at the provider: no time passes between them."""
     name = f"near {family} {seed}"
     setup, _ = FAMILIES[family](random.Random(name))
     provider = replace(setup.provider, rtt_s=0.0, jitter_s=0.0)
     setup = replace(setup, seed=name, provider=provider, path=replace(setup.path, vm_delay_s=0.0), seconds=min(setup.seconds, 200.0))
-    return setup, observe(simulate(setup), View(), random.Random(name))
+    return setup, observe(simulate(setup), View(begins=begins), random.Random(name))
 
 
 def recount(setup: Setup, observed: Observed, row: int) -> int:
@@ -165,6 +165,24 @@ def test_decisions_follow_from_the_tables(family: str) -> None:
             checked += 1
     assert checked > 50
     assert refused > 3 or family == "healthy"
+
+
+def test_what_was_under_way_when_the_captures_began_is_in_the_tables() -> None:
+    early = 0
+    for family in ("same-nat-ip", "same-key", "idle-host"):
+        for seed in range(6):
+            setup, observed = near(family, seed, begins=0.5)
+            if setup.provider.counts != "requests":
+                continue
+            old, sessions = observed.situation.underway, observed.situation.sessions
+            assert (old.end_ns > observed.situation.capture_ns[0]).all()
+            assert (old.side == sessions.side[old.session]).all()
+            for row in range(min(len(observed.rows), 100)):
+                going_on = int((old.end_ns > observed.situation.requests.start_ns[row]).sum())
+                assert recount(setup, observed, row) + going_on == observed.rows[row].count, f"{family} {seed}: row {row}"
+                early += going_on > 0
+            assert not len(near(family, seed)[1].situation.underway)
+    assert early > 10
 
 
 def test_overload_refuses_its_share() -> None:
