@@ -371,3 +371,28 @@ def test_a_situation_can_be_read() -> None:
     text = as_text(draw(1, "zombies-and-host"))
     assert "causes [" in text
     assert "limit vm/requests" in text or "limit host/requests" in text
+
+
+@pytest.mark.parametrize(
+    ("seed", "other"),
+    [
+        (144, {"counts": "nothing", "limit": 0}),  # connections that linger shut all out: so does an outage that begins then
+        (134, {"per": "key", "limit": 3}),  # one key for both, or one each with a lower limit
+        (1023, {"counts": "requests", "per": "ip", "limit": 1}),  # each connection of the program has as many companions
+    ],
+)
+def test_what_no_capture_can_tell_has_a_twin(seed: int, other: dict[str, object]) -> None:
+    """Another provider, under whom the same programs leave the very same tables, and the cause is none."""
+    drawn = draw(seed)
+    provider, programs = replace(drawn.setup.provider, **other), drawn.setup.programs  # type: ignore[arg-type]
+    if provider.counts == "nothing":
+        first_s, last_s = min(r.decided_ns for r in drawn.history.requests if r.refused) / S, drawn.history.end_ns / S + 1
+        provider = replace(provider, overload=Overload(1.0, last_s, last_s - first_s + 1e-7))
+    if provider.per == "key":
+        programs = tuple(replace(p, key="vm" if p.side == VM else "host") for p in programs)
+    history = simulate(replace(drawn.setup, provider=provider, programs=programs))
+    twin = observe(history, drawn.view, random.Random(f"view {drawn.setup.seed}"))
+    assert all((a == b).all() for a, b in zip(columns(drawn.situation), columns(twin.situation), strict=True))
+    facts = truth(history, twin.situation, twin.rows)
+    (cause,) = drawn.truth.causes
+    assert cause not in facts.causes | facts.borderline
