@@ -276,6 +276,8 @@ class Weighing:
         flawless = not fit.misses + fit.false_alarms and fit.p <= CERTAINLY and fit.runs >= TURNS
         if (labels == UNLABELLED).mean() > UNLABELLED_SHARE and not flawless:
             return False
+        if i.accepted < ENOUGH and not (flawless or self.says_rate):
+            return False  # some window parts so few from all that are refused
         exact = fit.misses + fit.false_alarms <= AGAINST_ITS_WORD * (i.refused + i.accepted)
         window, usual = fit.described()["window"], fit.parameter_s in USUAL_S
         lasted = self.situation.requests.end_ns - self.situation.requests.start_ns

@@ -102,6 +102,20 @@ def test_an_overload_of_seconds_is_chance_though_a_window_explains_it_better_tha
     assert found.cause == "provider"
 
 
+def test_a_limit_over_time_takes_five_accepted_requests() -> None:
+    """Some window parts fewer from all that are refused; unless the provider says that it counts over time."""
+    made = w.weigh(draw(1, "sliding-window").situation).weighing
+    best = made.time_fits[0]
+    for accepted, p, separates in ((5, 0.01, True), (4, 0.01, False), (4, 1e-7, True)):
+        few = replace(made, inference=replace(made.inference, accepted=accepted))
+        fit = replace(best, misses=0, false_alarms=0, p=p)
+        assert few.separates(fit) is separates, (accepted, p)
+    r = made.situation.requests
+    said = replace(made.situation, requests=replace(r, refusal_class=np.where(r.rejected == REJECTED, logs.RATE, "").astype(object)))
+    told = replace(made, situation=said, refusal_class=logs.RATE, inference=replace(made.inference, accepted=4))
+    assert told.separates(replace(best, misses=0, false_alarms=0, p=0.01))
+
+
 def test_a_place_given_back_late_and_a_limit_over_time_may_fit_as_well() -> None:
     """How late is searched for. The bucket leaves four exceptions, too many to be told itself."""
     found = w.weigh(draw(101356, "under-ten").situation)
