@@ -38,6 +38,7 @@ from netlens.chains.situation import (
     Requests,
     Sessions,
     Situation,
+    Underway,
 )
 from netlens.lab.provider.limiters.overload import Settings as Overload
 from netlens.lenses.refused.classes import of_one_class
@@ -154,6 +155,7 @@ class _Observer:
                 2 * self.half + ANALYSTS_MARGIN_NS + self.view.clock_half_ns + (0 if self.view.host_seen else 2 * self.delay),
                 None,
                 self.facts(f for _, f in flows),
+                underway=self.underway(row_of),
                 midway_ns=EPOCH_NS + self.begin if any(f.opened_ns < self.begin for _, f in flows) else None,
             ),
             requests,
@@ -231,16 +233,8 @@ class _Observer:
     def requests(self, requests: Sequence[Request], row_of: dict[int, int]) -> Requests:
         rows = []
         for r in requests:
-            start, end = max(self.here(r.start_ns), self.begin), r.end_ns
-            if not self.view.host_seen:
-                end = (
-                    r.done_ns
-                    if r.complete and r.done_ns >= r.end_ns
-                    else r.done_ns + S // 1000
-                    if self.tunnelled
-                    else r.end_ns + self.delay
-                )
-            end = max(min(end, self.end), start)
+            start = max(self.here(r.start_ns), self.begin)
+            end = max(self.ended(r), start)
             done = min(max(self.done(r.flow, r.done_ns, r.gone_ns, end), start), end)
             told = (*self.label(r), r.stream, self.in_vm(r.flow), r.sent_bytes + self.overhead)
             rows.append((self.side(r.flow), row_of[r.flow.number], start, end, done, *told))
@@ -262,6 +256,20 @@ class _Observer:
             ),
             sent_bytes=np.array(sent, np.int64),
         )
+
+    def ended(self, r: Request) -> int:
+        """The end of its answer, as far as it is captured."""
+        if self.view.host_seen:
+            return min(r.end_ns, self.end)
+        if r.complete and r.done_ns >= r.end_ns:
+            return min(r.done_ns, self.end)
+        return min(r.done_ns + S // 1000 if self.tunnelled else r.end_ns + self.delay, self.end)
+
+    def underway(self, row_of: dict[int, int]) -> Underway:
+        """What was asked before the captures began and is answered in them. Of HTTP/2 none: what the server sends first belongs to no one request."""
+        old = [r for r in self.history.requests if r.flow.number in row_of and r.start_ns < self.begin < r.end_ns and r.stream < 0]
+        columns = ((self.side(r.flow) for r in old), (row_of[r.flow.number] for r in old), (EPOCH_NS + self.ended(r) for r in old))
+        return Underway(*(np.array(list(column), kind) for column, kind in zip(columns, (np.int8, np.int64, np.int64), strict=True)))
 
     def refusal_class(self, request: Request) -> str:
         """As the provider's code has it, where it says what it is."""

@@ -114,13 +114,13 @@ def test_without_http2_requests_take_turns(drawn: list[Drawn]) -> None:
 # --- the decisions are in the tables --------------------------------------------------------------------------------------------------------
 
 
-def near(family: str, seed: int) -> tuple[Setup, Observed]:
+def near(family: str, seed: int, begins: float = 0.0) -> tuple[Setup, Observed]:
     """A family's world with the capture point at the provider: no time passes between them."""
     name = f"near {family} {seed}"
     setup, _ = FAMILIES[family](random.Random(name))
     provider = replace(setup.provider, rtt_s=0.0, jitter_s=0.0)
     setup = replace(setup, seed=name, provider=provider, path=replace(setup.path, vm_delay_s=0.0), seconds=min(setup.seconds, 200.0))
-    return setup, observe(simulate(setup), View(), random.Random(name))
+    return setup, observe(simulate(setup), View(begins=begins), random.Random(name))
 
 
 def recount(setup: Setup, observed: Observed, row: int) -> int:
@@ -165,6 +165,24 @@ def test_decisions_follow_from_the_tables(family: str) -> None:
             checked += 1
     assert checked > 50
     assert refused > 3 or family == "healthy"
+
+
+def test_what_was_under_way_when_the_captures_began_is_in_the_tables() -> None:
+    early = 0
+    for family in ("same-nat-ip", "same-key", "idle-host"):
+        for seed in range(6):
+            setup, observed = near(family, seed, begins=0.5)
+            if setup.provider.counts != "requests":
+                continue
+            old, sessions = observed.situation.underway, observed.situation.sessions
+            assert (old.end_ns > observed.situation.capture_ns[0]).all()
+            assert (old.side == sessions.side[old.session]).all()
+            for row in range(min(len(observed.rows), 100)):
+                going_on = int((old.end_ns > observed.situation.requests.start_ns[row]).sum())
+                assert recount(setup, observed, row) + going_on == observed.rows[row].count, f"{family} {seed}: row {row}"
+                early += going_on > 0
+            assert not len(near(family, seed)[1].situation.underway)
+    assert early > 10
 
 
 def test_overload_refuses_its_share() -> None:
@@ -353,3 +371,28 @@ def test_a_situation_can_be_read() -> None:
     text = as_text(draw(1, "zombies-and-host"))
     assert "causes [" in text
     assert "limit vm/requests" in text or "limit host/requests" in text
+
+
+@pytest.mark.parametrize(
+    ("seed", "other"),
+    [
+        (144, {"counts": "nothing", "limit": 0}),  # connections that linger shut all out: so does an outage that begins then
+        (134, {"per": "key", "limit": 3}),  # one key for both, or one each with a lower limit
+        (1023, {"counts": "requests", "per": "ip", "limit": 1}),  # each connection of the program has as many companions
+    ],
+)
+def test_what_no_capture_can_tell_has_a_twin(seed: int, other: dict[str, object]) -> None:
+    """Another provider, under whom the same programs leave the very same tables, and the cause is none."""
+    drawn = draw(seed)
+    provider, programs = replace(drawn.setup.provider, **other), drawn.setup.programs  # type: ignore[arg-type]
+    if provider.counts == "nothing":
+        first_s, last_s = min(r.decided_ns for r in drawn.history.requests if r.refused) / S, drawn.history.end_ns / S + 1
+        provider = replace(provider, overload=Overload(1.0, last_s, last_s - first_s + 1e-7))
+    if provider.per == "key":
+        programs = tuple(replace(p, key="vm" if p.side == VM else "host") for p in programs)
+    history = simulate(replace(drawn.setup, provider=provider, programs=programs))
+    twin = observe(history, drawn.view, random.Random(f"view {drawn.setup.seed}"))
+    assert all((a == b).all() for a, b in zip(columns(drawn.situation), columns(twin.situation), strict=True))
+    facts = truth(history, twin.situation, twin.rows)
+    (cause,) = drawn.truth.causes
+    assert cause not in facts.causes | facts.borderline

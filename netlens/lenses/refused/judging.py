@@ -304,6 +304,8 @@ def needs(weighing: Weighing) -> str:
             f"a recording in which VM and host use one key and one way out: of the {whose}'s {plural(mine, 'request')} {i.refused:,} were refused, of the "
             f"{other}'s {theirs:,} none, which one rate for all does not explain"
         )
+    if i.accepted < (least := weighing.accepted_wanted):
+        return f"a recording with at least {least} accepted requests; this one has {i.accepted}"
     if (partly := weighing.partly) is not None:
         return (
             f"a recording of one program with one model and one key: {partly.rule.name} explain the refusals in part "

@@ -15,7 +15,7 @@ import numpy as np
 from netlens import logs
 from netlens.chains.situation import ACCEPTED, REJECTED, UNKNOWN, UNLABELLED, Requests, Sessions, Situation
 from netlens.columns import Bools
-from netlens.lenses.refused import causes, condition, odds, over_time, queue, sides
+from netlens.lenses.refused import causes, chance, condition, odds, over_time, queue, sides
 from netlens.lenses.refused.classes import beside_others, never_all_refuted, of_one_class, seen_upstream
 from netlens.lenses.refused.counting import Adjustment, Counts, Rule, models, others
 from netlens.lenses.refused.judging import HALF, LITTLE
@@ -50,10 +50,7 @@ FEW_BROKEN, BROKEN_SHARE = 3, 0.2  #: broken-off answers, and their share of the
 FAR = 5.0  #: log units by which one kind of limit is far better than another
 MARGIN = 1.0  #: log units by which a rule must beat the chance model
 HINT = 0.3  #: separation that is a hint of a rule which is not modelled here, if it is beyond chance
-#: Log units by which limits over time may beat the chance model where chance is told: many are tried, and bursts fit some of them.
-NO_BETTER = 4.0
-SOME = 0.05  #: share of the requests that must have been accepted, likewise: where nearly all are refused, nothing tells which are not
-LABELLED = 0.8  #: share of the requests that must have a label for chance to be told
+WHOSE = 0.8  #: share of the requests of which it must be known whose they are
 BLURRED = 0.01  #: share of the payload that is missing from a capture
 COVERED = 0.8  #: share of the requests that were sent while all captures were made; else each of few refusals is of a time of which half is missing
 ASTRAY = 0.05  #: share of the refusals that may match no request where chance is told: no rule survives a tenth of wrong labels
@@ -110,7 +107,7 @@ class Weighing:
         by_open = best is not None and (self.separates(best) or (best.p <= ALPHA and any(map(self.separates, self.inference.tied))))
         far = by_open and best is not None and self.long_held(best)
         if best is None or not timely:
-            return "either" if far else "concurrency" if by_open and not self._outdone else ""
+            return "either" if far or (by_open and self._late_or_timely) else "concurrency" if by_open and not self._outdone else ""
         # what leaves fewer exceptions is not outdone by the price of its search
         clearer = min(f.misses + f.false_alarms for f in timely) < (own := best.misses + best.false_alarms)
         open_ll, time_ll = (self._of_known_sides(fit)[0] for fit in (best, timely[0]))
@@ -125,6 +122,12 @@ class Weighing:
         # a place given back late by as long as a window is the window in other words; where the provider speaks of frequency, it is one
         said = self.refusal_class == logs.RATE and best.rule.held_s > 0
         return "rate" if said or time_ll >= could + TIE else "either"
+
+    @property
+    def _late_or_timely(self) -> bool:
+        """Whether the best rule has places given back late, for a time that is searched for, and a limit over time explains as much, with more exceptions."""
+        best = self.inference.fits[0]
+        return best.rule.held_s > 0.0 and any(f.log_likelihood >= best.log_likelihood - TIE for f in self._rivals)
 
     @property
     def _outdone(self) -> bool:
@@ -203,6 +206,8 @@ class Weighing:
         if (self.situation.requests.rejected == UNLABELLED).mean() > UNLABELLED_SHARE:
             return self.outcomes_wanted
         best, other = self.inference.fits[0], next((f for f in self.time_fits if self.separates(f)), None)
+        if other is None and self._late_or_timely:
+            other = self._rivals[0]
         if other is None:
             return (
                 f"a recording in which it is known whose each request is: {best.rule.name} explains the refusals, "
@@ -271,6 +276,8 @@ class Weighing:
         flawless = not fit.misses + fit.false_alarms and fit.p <= CERTAINLY and fit.runs >= TURNS
         if (labels == UNLABELLED).mean() > UNLABELLED_SHARE and not flawless:
             return False
+        if i.accepted < ENOUGH and not (flawless or self.says_rate):
+            return False  # some window parts so few from all that are refused
         exact = fit.misses + fit.false_alarms <= AGAINST_ITS_WORD * (i.refused + i.accepted)
         window, usual = fit.described()["window"], fit.parameter_s in USUAL_S
         lasted = self.situation.requests.end_ns - self.situation.requests.start_ns
@@ -348,25 +355,18 @@ class Weighing:
 
     @cached_property
     def chance(self) -> bool:
-        """Whether refusals follow no count at all: everything that could count was seen, and neither what is open nor what was sent over time tells refused
-        from accepted better than bursts do."""
-        if not self.inference.fits or self.open_evidence > TIE or self.time_evidence > NO_BETTER:
-            return False
-        return self.may_be_chance
+        """See :func:`netlens.lenses.refused.chance.told`."""
+        return chance.told(self)
 
     @cached_property
     def may_be_chance(self) -> bool:
-        """Whether chance may be told at all: enough was seen of it, and nothing that one rate for all does not explain."""
-        i, r = self.inference, self.situation.requests
-        if not (i.enough and self.seen_whole) or i.chains < odds.CHAINS or i.accepted < ENOUGH:
-            return False
-        labelled = i.refused + i.accepted
-        with_labels = np.isin(r.side, np.unique(r.side[r.rejected >= 0]))
-        if labelled < LABELLED * int(with_labels.sum()) or i.accepted < SOME * labelled:
-            return False
-        if self.from_a_moment_on or self.of_one_side is not None or self.situation.facts.get("leaves_elsewhere"):
-            return False
-        return not over_time.follows_windows(self.situation, i.first)
+        """See :func:`netlens.lenses.refused.chance.may_be_told`."""
+        return chance.may_be_told(self)
+
+    @property
+    def accepted_wanted(self) -> int:
+        """Accepted requests that chance takes: the more where refusals are few, as a window that began before the recording looks like it."""
+        return odds.FEW if self.inference.refused <= odds.MOST else ENOUGH
 
     @property
     def seen_whole(self) -> bool:
@@ -376,7 +376,7 @@ class Weighing:
             return False  # it may be HTTP/2, where turns are not requests and counting them tells nothing
         if s.facts.get("same_provider"):
             return False  # what was sent there may count, too
-        if (s.requests.side == UNKNOWN).mean() > 1.0 - LABELLED:
+        if (s.requests.side == UNKNOWN).mean() > 1.0 - WHOSE:
             return False  # a limit for each side could not be told
         # a log that is off mislabels a few, which hides any rule
         return not self.unmatched and int(s.facts.get("unmatched", 0)) <= ASTRAY * refused
@@ -402,22 +402,6 @@ class Weighing:
         """Share of the requests that were sent while all captures were made."""
         (first, last), start = self.situation.capture_ns, self.situation.requests.start_ns
         return float(((start >= first) & (start <= last)).mean()) if len(start) else 0.0
-
-    @cached_property
-    def open_evidence(self) -> float:
-        """Log units by which what is open tells refused from accepted better than chance, where no limit does: the mean of the best limit on all labels and
-        of the best condition."""
-        found = max(
-            (condition.evidence(f.counts.count[self.inference.first], self.refused[self.inference.first]) for f in self.conditional),
-            default=-np.inf,
-        )
-        return (max(f.log_likelihood for f in self.inference.fits) - self.by_chance + (found if np.isfinite(found) else 0.0)) / 2
-
-    @cached_property
-    def time_evidence(self) -> float:
-        """The same of limits over time: the mean of all labels and of first refusals."""
-        first = by_chance_of(self.refused[self.inference.first])
-        return max(((f.log_likelihood - self.by_chance + f.first_log_likelihood - first) / 2 for f in self.time_fits), default=0.0)
 
     @property
     def conditional(self) -> list[RuleFit]:
@@ -671,7 +655,8 @@ def _with_odds(weighing: Weighing, verdicts: list[Verdict], plain: list[Possibil
     few = refused <= odds.MOST
     found = {v.id: odds.probability(plain, v.id) for v in verdicts}
     likely = {name: min(p, odds.probability(kindly, name) or 0.0) for name, p in found.items() if p is not None}
-    doubted = [v.id for v in verdicts if v.verdict == "supported" and likely.get(v.id, 1.0) < odds.LIKELY]
+    least = {"provider": odds.SURE_OF_CHANCE} if few else {}
+    doubted = [v.id for v in verdicts if v.verdict == "supported" and likely.get(v.id, 1.0) < least.get(v.id, odds.LIKELY)]
     out = []
     for v in (replace(v, probability=found[v.id] if few else None) for v in verdicts):
         if v.verdict == "undecided" and _next_to_certain(weighing, v.id, likely.get(v.id, 0.0), plain):
@@ -679,7 +664,7 @@ def _with_odds(weighing: Weighing, verdicts: list[Verdict], plain: list[Possibil
             evidence = [*v.evidence, Evidence(told, weighing.frames(weighing.refused))]
             v = replace(v, verdict="supported", needs=None, evidence=evidence)
         elif v.id in doubted:
-            needed = f"a longer recording: {'with so few refusals ' if few else ''}other explanations are nearly as likely"
+            needed = f"a longer recording: {'with so few refusals ' if few else ''}other explanations are not unlikely"
             v = replace(v, verdict="undecided", needs=needed)
         elif v.verdict == "refuted" and (few or doubted) and odds.possible(plain, v.id):
             needed = f"a longer recording: {'with so few refusals ' if few else ''}it is still possible ({found[v.id]:.0%})"

@@ -83,6 +83,52 @@ def test_chance_is_told_only_if_all_that_could_count_was_seen() -> None:
     assert not weighed(rounds(*CLEAR)).chance
 
 
+def test_chance_of_few_refusals_takes_ten_accepted_requests() -> None:
+    """Of fewer, a window that began before the recording leaves the same."""
+    flat = ["!v", ".v", ".v", "!v", "v.v", "!v", "!v", "v!v", ".v", "!v", "!v", "v.v", "v!v"]
+    few, one_more, no_longer_few = (weighed(rounds(*flat, *more)) for more in ([], [".v"], ["!v", "!v"]))
+    assert [(each.inference.refused, each.inference.accepted) for each in (few, one_more, no_longer_few)] == [(8, 9), (8, 10), (10, 9)]
+    assert [each.chance for each in (few, one_more, no_longer_few)] == [False, True, True]
+    assert needs(few) == "a recording with at least 10 accepted requests; this one has 9"
+
+
+def test_an_overload_of_seconds_is_chance_though_a_window_explains_it_better_than_one_rate() -> None:
+    """Storms of retries in bursts of half a minute, in which four of five are refused: limits over time begin and end with them, too."""
+    drawn = draw(1487)
+    found = w.weigh(drawn.situation)
+    assert drawn.truth.causes == {"provider"}
+    best = max(f.log_likelihood for f in found.weighing.time_fits)
+    assert best > found.weighing.by_chance
+    assert found.cause == "provider"
+
+
+def test_a_limit_over_time_takes_five_accepted_requests() -> None:
+    """Some window parts fewer from all that are refused; unless the provider says that it counts over time."""
+    made = w.weigh(draw(1, "sliding-window").situation).weighing
+    best = made.time_fits[0]
+    for accepted, p, separates in ((5, 0.01, True), (4, 0.01, False), (4, 1e-7, True)):
+        few = replace(made, inference=replace(made.inference, accepted=accepted))
+        fit = replace(best, misses=0, false_alarms=0, p=p)
+        assert few.separates(fit) is separates, (accepted, p)
+    r = made.situation.requests
+    said = replace(made.situation, requests=replace(r, refusal_class=np.where(r.rejected == REJECTED, logs.RATE, "").astype(object)))
+    told = replace(made, situation=said, refusal_class=logs.RATE, inference=replace(made.inference, accepted=4))
+    assert told.separates(replace(best, misses=0, false_alarms=0, p=0.01))
+
+
+def test_a_place_given_back_late_and_a_limit_over_time_may_fit_as_well() -> None:
+    """How late is searched for. The bucket leaves four exceptions, too many to be told itself."""
+    found = w.weigh(draw(101356, "under-ten").situation)
+    best, time = found.weighing.inference.fits[0], found.weighing.time_fits[0]
+    assert best.rule.held_s > 0
+    assert found.weighing.separates(best)
+    assert not found.weighing.separates(time)
+    assert time.log_likelihood > best.log_likelihood - 2.0
+    assert found.weighing.kind == "either"
+    assert found.cause is None
+    assert "equally well" in found.weighing.undecided_kind
+
+
 def test_a_limit_over_time_that_explains_better_is_no_chance() -> None:
     """By the mean of all labels and of first refusals: one of them alone may be far off, as where a recording begins in the middle of a window."""
     flat = (["!v", "vv.v", "v!v", "vv.v", "!v", "vv.v", "vv!v", "vv.v", "!v", "vv.v", "v!v", "vv.v", "!v"] + ["vv.v"] * 7) * 3

@@ -1,0 +1,68 @@
+"""Whether chance may be told: refusals follow neither what is open nor what was sent over time, and all that could count was seen.
+
+Chance refuses at one rate, or in bursts: of requests that follow each other, or of some seconds (:func:`netlens.lenses.refused.limit.in_seconds`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from netlens.lenses.refused import condition, limit, odds, over_time
+from netlens.lenses.refused.limit import TIE
+
+if TYPE_CHECKING:
+    from netlens.lenses.refused.weighing import Weighing
+
+#: Log units by which limits over time may beat the chance model where chance is told: many are tried, and bursts fit some of them.
+NO_BETTER = 4.0
+SOME = 0.05  #: share of the requests that must have been accepted: where nearly all are refused, nothing tells which are not
+LABELLED = 0.8  #: share of the requests that must have a label
+
+
+def told(weighing: Weighing) -> bool:
+    """Whether refusals follow no count at all: everything that could count was seen, and neither what is open nor what was sent over time tells refused from
+    accepted better than bursts do."""
+    if not weighing.inference.fits or open_evidence(weighing) > TIE or time_evidence(weighing) > NO_BETTER:
+        return False
+    return weighing.may_be_chance
+
+
+def may_be_told(weighing: Weighing) -> bool:
+    """Whether chance may be told at all: enough was seen of it, and nothing that one rate for all does not explain."""
+    i, r = weighing.inference, weighing.situation.requests
+    if not (i.enough and weighing.seen_whole) or i.chains < odds.CHAINS or i.accepted < weighing.accepted_wanted:
+        return False
+    labelled = i.refused + i.accepted
+    with_labels = np.isin(r.side, np.unique(r.side[r.rejected >= 0]))
+    if labelled < LABELLED * int(with_labels.sum()) or i.accepted < SOME * labelled:
+        return False
+    if weighing.from_a_moment_on or weighing.of_one_side is not None or weighing.situation.facts.get("leaves_elsewhere"):
+        return False
+    return not over_time.follows_windows(weighing.situation, i.first)
+
+
+def open_evidence(weighing: Weighing) -> float:
+    """Log units by which what is open tells refused from accepted better than chance, where no limit does: the mean of the best limit on all labels and
+    of the best condition."""
+    first = weighing.inference.first
+    found = max((condition.evidence(f.counts.count[first], weighing.refused[first]) for f in weighing.conditional), default=-np.inf)
+    of_all, _ = _by_chance(weighing)
+    return (max(f.log_likelihood for f in weighing.inference.fits) - of_all + (found if np.isfinite(found) else 0.0)) / 2
+
+
+def time_evidence(weighing: Weighing) -> float:
+    """The same of limits over time: the mean of all labels and of first refusals."""
+    of_all, of_first = _by_chance(weighing)
+    return max(((f.log_likelihood - of_all + f.first_log_likelihood - of_first) / 2 for f in weighing.time_fits), default=0.0)
+
+
+def _by_chance(weighing: Weighing) -> tuple[float, float]:
+    """The log likelihood by chance of all labels, and of first refusals."""
+    r = weighing.situation.requests
+    of_all, of_first = (
+        max(limit.by_chance(weighing.refused[rows]), limit.in_seconds(weighing.refused[rows], r.start_ns[rows]))
+        for rows in (r.rejected >= 0, weighing.inference.first)
+    )
+    return max(of_all, weighing.by_chance), of_first
