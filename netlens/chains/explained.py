@@ -27,6 +27,7 @@ from functools import cached_property
 from math import exp, log, log2
 from typing import NamedTuple
 
+from netlens.chains import grammar
 from netlens.chains.answers import give
 from netlens.chains.asked import BODY, EMPTY, Reading, Said, Stream
 from netlens.chains.endings import End, Shapes
@@ -51,6 +52,7 @@ ONE, ONE_EARLY, IN_BURST, FIRST_BURST, IN_PARTS = (
     (0.0003, 0.999, 0.0006, 0.0001), (0.001, 0.98, 0.015, 0.004), (0.02, 0.86, 0.08, 0.03, 0.01), (0.001, 0.7, 0.16, 0.08, 0.06),
     (0.01, 0.55, 0.3, 0.1, 0.04),
 )  # fmt: skip
+EXACTLY = 0.0, 1.0
 FIELDS = 0.45, 0.54, 0.01  #: without a body behind them, which may be control
 EARLY_NS = 300 * MS  #: of a connection: its SETTINGS are acknowledged somewhere, and programs begin with several requests at once
 UNLIKELY = 0.5  #: a way to read the client against which something speaks
@@ -308,6 +310,8 @@ def explain(talk: Talk, read: Reading, model: Model, number: int | None = None) 
 
 def _many(read: Reading, k: int) -> Sequence[float]:
     """How likely what looks like a request is none, one, or several."""
+    if read.told:
+        return EXACTLY
     each = read.streams[k]
     if read.together and each.up >= 2 * BODY:
         return IN_PARTS if each.parts > 1 else IN_BURST if k else FIRST_BURST
@@ -370,25 +374,29 @@ def _backward(
 
 def requests(talk: Talk, model: Model, known: Shapes) -> list[Stream] | None:
     """Requests of a connection; None where their number is not next to certain."""
-    if not talk.said.bodies:
-        return None
-    found = [(read, each) for read in talk.said.readings if read.streams and (each := explain(talk, read, model)) is not None]
+    said = talk.said
+    those = grammar.told(said.mine, said.settings_ns, said.preface)
+    if not those:
+        if not said.bodies:
+            return None
+        those = [grammar.Told(read, 0.0 if read.likely else log(UNLIKELY)) for read in said.readings if read.streams]
+    found = [(each, one) for each in those if (one := explain(talk, each.reading, model)) is not None]
     if not found:
         return None
-    most = max(each.evidence for _, each in found)
+    most = max(one.evidence + each.weight for each, one in found)
     weights: dict[int, dict[int, float]] = defaultdict(dict)  # by number and way to read
-    for k, (read, each) in enumerate(found):
-        for number, p in each.numbers.items():
-            weights[number][k] = p * exp(each.evidence - most) * (1.0 if read.likely else UNLIKELY)
+    for k, (each, one) in enumerate(found):
+        for number, p in one.numbers.items():
+            weights[number][k] = p * exp(one.evidence + each.weight - most)
     totals = {number: sum(of.values()) for number, of in weights.items()}
     number = max(totals, key=lambda n: totals[n])
     if totals[number] < SURE * sum(totals.values()):
         return None
-    read = found[max(weights[number], key=lambda k: weights[number][k])][0]
-    one = explain(talk, read, model, number)
-    if one is None or _known(one) < KNOWN or sum(p for (_, *open_now), p in one.behind[-1].items() if any(open_now)) > 1 - SURE:
+    read = found[max(weights[number], key=lambda k: weights[number][k])][0].reading
+    last = explain(talk, read, model, number)
+    if last is None or _known(last) < KNOWN or sum(p for (_, *open_now), p in last.behind[-1].items() if any(open_now)) > 1 - SURE:
         return None
-    return _streams(talk, read, one, number, known)
+    return _streams(talk, read, last, number, known)
 
 
 def _known(found: Found) -> float:
