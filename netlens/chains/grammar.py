@@ -11,20 +11,21 @@ once, with the number of requests as a part of what is walked over, so each numb
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from itertools import pairwise
 from math import log
 from typing import NamedTuple
 
-from netlens.chains.asked import CONTROL, EMPTY, FIELDS, FULL, MOST_TOGETHER, PING, Reading, Record, Stream
+from netlens.chains.asked import CONTROL, EMPTY, FIELDS, FULL, MOST_CONTROL, MOST_TOGETHER, PING, Reading, Record, Said, Stream
 from netlens.parsers.http2 import WINDOW_UPDATE
 
 NEAR = 2  #: bytes by which fields differ, as a rule
 #: How likely they are so much longer: a length has three to six digits, or is that of a request before.
 DIFFER = {0: 0.5, 1: 0.22, -1: 0.22, 2: 0.02, -2: 0.02, 3: 0.001, -3: 0.002, 4: 0.001, -4: 0.003, -5: 0.002}
 FIRST = {0: 0.5, 1: 0.2, -1: 0.2, 2: 0.05, -2: 0.03, 3: 0.15, 4: 0.15, 5: 0.02}  #: the same of the first ones behind those that fill the table
-EARLY = 0.25  #: of what :data:`SOONER` leaves
+FEW = 4  #: of these
 REPEATED = 2
 TOGETHER = (0.85, 0.1, 0.03, 0.02)  #: how likely so many requests are begun in one record, where one is
 BEGINS = 0.3  #: of records that are none of control, one begins requests
@@ -50,6 +51,16 @@ MOST_OPEN = 16
 FRAME = 16_384 + EMPTY  #: of a body, at most, unless the server allows longer ones
 MOST_PARTS = 8  #: writes between two parts of a frame
 GROWS = 1_186  #: bytes by which each record of Go's TLS may be longer than the one before, until records are full
+WINDOW = 65_535  #: of a stream and of a connection, unless the server says otherwise (RFC 9113 6.9.2)
+FILLS, FILLS_SELDOM = 0.5, 0.04  #: how likely a write leaves a body that waits, if it is as long as a window, and if not
+AGAIN, BETWEEN = 0.4, 0.1  #: it waits once more; another request is begun meanwhile
+GAPS_NS = (1_000_000, 5_000_000, 50_000_000)
+NEW_AFTER, GOES_ON_AFTER = (0.03, 0.04, 0.3, 0.63), (0.4, 0.15, 0.42, 0.03)  #: so long behind the write before
+NEW_ALLOWED, GOES_ON_ALLOWED = (0.05, 0.55, 0.4), (0.55, 0.44, 0.01)  #: the same by when the server sent WINDOW_UPDATE
+AT_ONCE_NS = 1_500_000
+SELDOM = 0.01
+#: How likely one write begins one request, two, three or four: the first of a connection, and others.
+FIRST_MANY, MANY = (0.55, 0.2, 0.15, 0.1), (0.975, 0.02, 0.004, 0.001)
 State = tuple[int, int, bool]  #: requests begun, those that have not ended, whether SETTINGS have been acknowledged
 
 
@@ -72,13 +83,23 @@ class _Write(NamedTuple):
     """What was written at once, as the last of its records ends it."""
 
     size: int
+    begin_ns: int
     ts: int
     frame: int
     payload: int
 
 
-def told(mine: Sequence[Record], settings_ns: int, preface: int = 0) -> list[Told]:
-    """Ways to read the client's records as requests, one for each likely number of them; empty where fields do not show. ``preface``: records before these."""
+def told(said: Said) -> list[Told]:
+    """Ways to read the client's records as requests, one for each likely number of them, the likeliest first; one way, with odds for each start, of a client
+    that writes fields and body at once, and none where it is neither."""
+    by_fields = _by_fields(said.mine, said.settings_ns, said.preface)
+    if by_fields or not any(each.together for each in said.readings) or not said.bodies:
+        return by_fields
+    read = _bursts(said.mine, said.preface, said.updates)
+    return [Told(read, 0.0)] if read is not None else []
+
+
+def _by_fields(mine: Sequence[Record], settings_ns: int, preface: int) -> list[Told]:
     writes = _writes(mine, preface)
     size = _fields(writes)
     if not size:
@@ -95,7 +116,9 @@ def _writes(mine: Sequence[Record], preface: int) -> list[_Write]:
     """What was written at once. A full frame that had to wait for WINDOW_UPDATE in between is put together from its two parts."""
     out: list[_Write] = []
     size = payload = 0
+    begin_ns = -1
     for k, r in enumerate(mine, preface + 1):
+        begin_ns = begin_ns if size else r.ts
         size, payload = size + r.size, payload + r.payload
         if r.size != FULL and r.size != k * GROWS:
             for n, part in enumerate(reversed(out[-MOST_PARTS:]), 1):
@@ -103,9 +126,9 @@ def _writes(mine: Sequence[Record], preface: int) -> list[_Write]:
                     del out[-n]
                     size, payload = FRAME, payload + part.payload
                     break
-            out.append(_Write(size, r.ts, r.frame, payload))
+            out.append(_Write(size, begin_ns, r.ts, r.frame, payload))
             size = payload = 0
-    return out + [_Write(size, mine[-1].ts, mine[-1].frame, payload)] * (size > 0)
+    return out + [_Write(size, begin_ns, mine[-1].ts, mine[-1].frame, payload)] * (size > 0)
 
 
 def _fields(writes: Sequence[_Write]) -> int:
@@ -121,6 +144,7 @@ def _moves(writes: Sequence[_Write], size: int, settings_ns: int, ended: bool) -
     out: list[list[_Move]] = []
     first = True
     soon = 1.0
+    before = 0  # that look like fields
     for w in writes:
         moves: list[_Move] = []
         if w.size == EMPTY:
@@ -130,7 +154,8 @@ def _moves(writes: Sequence[_Write], size: int, settings_ns: int, ended: bool) -
             if first and w.size >= size and (w.size not in CONTROL or w.size > FIRST_CONTROL):
                 first = False
                 moves.append(_Move(1, 0, False, 1.0))  # those of the first are longer
-            moves += _control(w.size, soon) + _begins(w.size, size, soon, ended) + _body(w.size, ended)
+            moves += _control(w.size, soon) + _begins(w.size, size, FIRST if before < FEW else DIFFER, soon, ended) + _body(w.size, ended)
+        before += abs(w.size - size) <= NEAR
         if w.ts >= settings_ns:
             soon *= SOONER
         else:
@@ -148,7 +173,7 @@ def _control(size: int, soon: float) -> list[_Move]:
     return out
 
 
-def _begins(size: int, usual: int, soon: float, ended: bool) -> list[_Move]:
+def _begins(size: int, usual: int, differ: dict[int, float], soon: float, ended: bool) -> list[_Move]:
     out = []
     for n in range(1, MOST_TOGETHER + 1 if ended else 2):
         for more, ends, acknowledged, p in (
@@ -156,7 +181,7 @@ def _begins(size: int, usual: int, soon: float, ended: bool) -> list[_Move]:
             (0, 1, False, WITHOUT_BODY * ended),
         ):  # fmt: skip
             d = size - more - n * usual
-            near = (FIRST if soon > EARLY else DIFFER).get(d, 0.0) if n == 1 else 0.15 if abs(d) <= n else 0.02 if -n <= d <= 2 * n else 0.0
+            near = differ.get(d, 0.0) if n == 1 else 0.15 if abs(d) <= n else 0.02 if -n <= d <= 2 * n else 0.0
             if p * near > 0.0:
                 out.append(_Move(n, ends, acknowledged, BEGINS * TOGETHER[n - 1] * near * p))
     return out
@@ -225,4 +250,55 @@ def _reading(writes: Sequence[_Write], came: list[dict[State, tuple[State, _Move
             streams[-1].sent_ns = w.ts  # of several bodies in turn it is not known which ends
         waiting = waiting[move.ended :] + new
         streams += new
-    return Reading(streams, ended, False, told=True)
+    return Reading(streams, ended, False, many=((0.0, 1.0),) * len(streams))
+
+
+def _bursts(mine: Sequence[Record], preface: int, updates: Sequence[int]) -> Reading | None:
+    """Requests of a client that writes fields and body at once (Node, nghttp2): each write begins one or several, or goes on with a body that waited for
+    WINDOW_UPDATE, which only one that has filled a window does. Forward and backward over whether one waits."""
+    writes = [w for w in _writes(mine, preface) if w.size > MOST_CONTROL]
+    if not writes:
+        return None
+    gaps = [bisect_left(GAPS_NS, after.begin_ns - w.ts) for w, after in pairwise(writes)]
+    allowed = [_allowed(before, w, updates) for before, w in pairwise(writes)]
+    steps = [_waits(w, (gaps[k - 1], allowed[k - 1]) if k else None) for k, w in enumerate(writes)]
+    forward = [(1.0, 0.0)]
+    for step in steps:
+        after = [sum(forward[-1][a] * p for (a, b, _), p in step.items() if b == to) for to in (0, 1)]
+        forward.append((after[0] / sum(after), after[1] / sum(after)))
+    back = [1.0, OPEN[False]]
+    begins: list[float] = []
+    for k in range(len(steps) - 1, -1, -1):
+        parts = {way: forward[k][way[0]] * p * back[way[1]] for way, p in steps[k].items()}
+        begins.append(sum(p for (_, _, new), p in parts.items() if new) / sum(parts.values()))
+        back = [sum(p * back[b] for (a, b, _), p in steps[k].items() if a == of) for of in (0, 1)]
+        back = [each / sum(back) for each in back]
+    streams: list[Stream] = []
+    many: list[tuple[float, ...]] = []
+    for k, (w, p) in enumerate(zip(writes, reversed(begins), strict=True)):
+        if k == 0 or p > SELDOM:
+            streams.append(Stream(w.begin_ns, w.ts, w.frame, w.payload))
+            several = FIRST_MANY if k == 0 else MANY
+            many.append((1 - p, *(p * each for each in several)))
+        if k and p < 0.5:
+            streams[-1 - (p > SELDOM and len(streams) > 1)].sent_ns = w.ts
+    return Reading(streams, False, True, many=tuple(many))
+
+
+def _allowed(before: _Write, w: _Write, updates: Sequence[int]) -> int:
+    """Whether the server sent WINDOW_UPDATE between two writes: 0 right before the latter, 1 earlier, 2 not."""
+    at = bisect_right(updates, w.begin_ns)
+    if not at or updates[at - 1] < before.begin_ns:
+        return 2
+    return int(w.begin_ns - updates[at - 1] > AT_ONCE_NS)
+
+
+def _waits(w: _Write, after: tuple[int, int] | None) -> dict[tuple[int, int, bool], float]:
+    """Whether a body waits before and behind a write, and whether it begins a request: how likely."""
+    fills = FILLS if w.size >= WINDOW else FILLS_SELDOM
+    new = 1.0 if after is None else NEW_AFTER[after[0]] * NEW_ALLOWED[after[1]]
+    out = {(0, 0, True): new * (1 - fills), (0, 1, True): new * fills}
+    if after is not None:
+        goes_on = GOES_ON_AFTER[after[0]] * GOES_ON_ALLOWED[after[1]]
+        out |= {(1, 0, False): goes_on * (1 - AGAIN), (1, 1, False): goes_on * AGAIN, (1, 1, True): new * BETWEEN, (1, 0, True): new * BETWEEN * BETWEEN}
+    return out
