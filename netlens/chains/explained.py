@@ -56,7 +56,10 @@ FIELDS = 0.45, 0.54, 0.01  #: without a body behind them, which may be control
 EARLY_NS = 300 * MS  #: of a connection: its SETTINGS are acknowledged somewhere, and programs begin with several requests at once
 UNLIKELY = 0.5  #: a way to read the client against which something speaks
 MERGED = 0.05  #: records that hold two
-LONGER, FIRST_LONGER = 60, 0.3  #: bytes by which the fields of first answers are longer, less than that, and how many of merged ones hold these
+LONGER, FIRST_LONGER = (
+    60,
+    0.3,
+)  #: bytes by which the fields of first answers are longer, less than that, and how many of merged ones hold these
 NOISE, UPDATE = 1e-7, 3.0  #: a record that belongs to no request; WINDOW_UPDATEs behind a body
 LEFT = 1e-9  #: a request in progress when its connection is closed
 ENDS_ELSE = 1e-3  #: an answer without an empty frame of a server that ends answers with one
@@ -389,7 +392,11 @@ def _backward(
 def requests(talk: Talk, model: Model, known: Shapes) -> list[Stream] | None:
     """Requests of a connection; None where their number is not next to certain. Where fields and bodies are written at once, what weighs writes and what looks
     at pauses must agree."""
-    plain = [grammar.Told(read, 0.0 if read.likely else log(UNLIKELY)) for read in talk.said.readings if read.streams] if talk.said.bodies else []
+    plain = (
+        [grammar.Told(read, 0.0 if read.likely else log(UNLIKELY)) for read in talk.said.readings if read.streams]
+        if talk.said.bodies
+        else []
+    )
     by_fields = bool(talk.told) and not talk.told[0].reading.together
     ways = [talk.told] if by_fields else [those for those in (talk.told, plain) if those]
     found = [_number(talk, those, model) for those in ways]

@@ -24,13 +24,22 @@ from netlens.parsers.http2 import WINDOW_UPDATE
 NEAR = 2  #: bytes by which fields differ, as a rule
 #: How likely they are so much longer: a length has three to six digits, or is that of a request before.
 DIFFER = {0: 0.5, 1: 0.22, -1: 0.22, 2: 0.02, -2: 0.02, 3: 0.001, -3: 0.002, 4: 0.001, -4: 0.003, -5: 0.002}
-FIRST = {0: 0.5, 1: 0.2, -1: 0.2, 2: 0.05, -2: 0.03, 3: 0.15, 4: 0.15, 5: 0.02}  #: the same of the first ones behind those that fill the table
+FIRST = {
+    0: 0.5,
+    1: 0.2,
+    -1: 0.2,
+    2: 0.05,
+    -2: 0.03,
+    3: 0.15,
+    4: 0.15,
+    5: 0.02,
+}  #: the same of the first ones behind those that fill the table
 FEW = 4  #: of these
 REPEATED = 2
 TOGETHER = (0.85, 0.1, 0.03, 0.02)  #: how likely so many requests are begun in one record, where one is
 BEGINS = 0.3  #: of records that are none of control, one begins requests
 WITHOUT_BODY = 1e-4
-FIRST_CONTROL = PING + 2 * WINDOW_UPDATE  #: bytes before the first request, at most
+FIRST_BEGINS = 0.5  #: what is longer than fields, and comes first, begins a request
 BEHIND_END = 0.3  #: fields stand in one record with the end of another request
 HIDDEN = 0.002  #: the same, or an end, with a piece of a body
 SIZES, REST = 1 / 4_000, 1 / 800  #: how likely a piece of a body has a given size, and a short one what a window leaves
@@ -77,6 +86,7 @@ class _Move(NamedTuple):
     acknowledged: bool
     p: float
     is_body: bool = False
+    is_first: bool = False
 
 
 class _Write(NamedTuple):
@@ -142,7 +152,6 @@ def _fields(writes: Sequence[_Write]) -> int:
 def _moves(writes: Sequence[_Write], size: int, settings_ns: int, ended: bool) -> list[list[_Move]]:
     """What each of the writes may be, and how likely."""
     out: list[list[_Move]] = []
-    first = True
     soon = 1.0
     before = 0  # that look like fields
     for w in writes:
@@ -151,9 +160,8 @@ def _moves(writes: Sequence[_Write], size: int, settings_ns: int, ended: bool) -
             moves += [_Move(0, 1, False, 1.0)] if ended else [_Move(0, 0, False, REST)]
             moves.append(_Move(0, 0, True, ALONE * soon))
         else:
-            if first and w.size >= size and (w.size not in CONTROL or w.size > FIRST_CONTROL):
-                first = False
-                moves.append(_Move(1, 0, False, 1.0))  # those of the first are longer
+            if w.size >= size:  # those of the first are longer
+                moves.append(_Move(1, 0, False, FIRST_BEGINS if w.size <= MOST_TOGETHER * FIELDS[1] else HIDDEN, is_first=True))
             moves += _control(w.size, soon) + _begins(w.size, size, FIRST if before < FEW else DIFFER, soon, ended) + _body(w.size, ended)
         before += abs(w.size - size) <= NEAR
         if w.ts >= settings_ns:
@@ -199,7 +207,7 @@ def _body(size: int, ended: bool) -> list[_Move]:
 def _walk(writes: Sequence[_Write], size: int, settings_ns: int, ended: bool) -> list[Told]:
     before: dict[State, tuple[float, float]] = {(0, 0, False): (1.0, 1.0)}  # of all ways, and of the likeliest
     came: list[dict[State, tuple[State, _Move]]] = []
-    for w, moves in zip(writes, _moves(writes, size, settings_ns, ended), strict=True):
+    for moves in _moves(writes, size, settings_ns, ended):
         total: dict[State, float] = defaultdict(float)
         best: dict[State, float] = defaultdict(float)
         by: dict[State, tuple[State, _Move]] = {}
@@ -207,7 +215,13 @@ def _walk(writes: Sequence[_Write], size: int, settings_ns: int, ended: bool) ->
             for move in moves:
                 left = waiting + move.begun - move.ended
                 is_body = move.is_body
-                if left < 0 or left > MOST_OPEN or (move.acknowledged and acknowledged) or (is_body and not waiting):
+                if (
+                    left < 0
+                    or left > MOST_OPEN
+                    or (move.acknowledged and acknowledged)
+                    or (is_body and not waiting)
+                    or (move.is_first and begun)
+                ):
                     continue
                 to = (begun + move.begun, left, acknowledged or move.acknowledged)
                 total[to] += p * move.p
@@ -300,5 +314,10 @@ def _waits(w: _Write, after: tuple[int, int] | None) -> dict[tuple[int, int, boo
     out = {(0, 0, True): new * (1 - fills), (0, 1, True): new * fills}
     if after is not None:
         goes_on = GOES_ON_AFTER[after[0]] * GOES_ON_ALLOWED[after[1]]
-        out |= {(1, 0, False): goes_on * (1 - AGAIN), (1, 1, False): goes_on * AGAIN, (1, 1, True): new * BETWEEN, (1, 0, True): new * BETWEEN * BETWEEN}
+        out |= {
+            (1, 0, False): goes_on * (1 - AGAIN),
+            (1, 1, False): goes_on * AGAIN,
+            (1, 1, True): new * BETWEEN,
+            (1, 0, True): new * BETWEEN * BETWEEN,
+        }
     return out
