@@ -18,7 +18,7 @@ from itertools import pairwise
 from math import log
 from typing import NamedTuple
 
-from netlens.chains.asked import CONTROL, EMPTY, FIELDS, FULL, MOST_CONTROL, MOST_TOGETHER, PING, Reading, Record, Said, Stream
+from netlens.chains.asked import BODY_NS, CONTROL, EMPTY, FIELDS, FULL, MOST_CONTROL, MOST_TOGETHER, PING, Reading, Record, Said, Stream
 from netlens.parsers.http2 import WINDOW_UPDATE
 
 NEAR = 2  #: bytes by which fields differ, as a rule
@@ -103,8 +103,10 @@ def told(said: Said) -> list[Told]:
     """Ways to read the client's records as requests, one for each likely number of them, the likeliest first; one way, with odds for each start, of a client
     that writes fields and body at once, and none where it is neither."""
     by_fields = _by_fields(said.mine, said.settings_ns, said.preface)
-    if by_fields or not any(each.together for each in said.readings) or not said.bodies:
+    if by_fields:
         return by_fields
+    if not said.bodies or not any(each.together for each in said.readings):
+        return []
     read = _bursts(said.mine, said.preface, said.updates)
     return [Told(read, 0.0)] if read is not None else []
 
@@ -119,6 +121,8 @@ def _by_fields(mine: Sequence[Record], settings_ns: int, preface: int) -> list[T
     if begun < LEAST_BEGUN * bodies:
         return []
     ended = sum(w.size == EMPTY for w in writes) - 1 >= LEAST_ENDED * begun
+    if _without_body(writes, size, ended):
+        return []
     return _walk(writes, size, settings_ns, ended)
 
 
@@ -147,6 +151,17 @@ def _fields(writes: Sequence[_Write]) -> int:
     near = {size: sum(sizes[size + more] for more in range(-1, 2)) for size in sizes}
     best = max(sizes, key=lambda size: (near[size], sizes[size]), default=0)
     return best if best and near[best] >= REPEATED and near[best] * 4 >= sizes.total() else 0
+
+
+def _without_body(writes: Sequence[_Write], size: int, ended: bool) -> bool:
+    """Whether something as short as fields stands alone; ends show that of a request which fields as usual begin."""
+    data = [w for w in writes if w.size not in CONTROL or abs(w.size - size) <= NEAR]
+    for before, w, after in zip([None, *data], data, [*data[1:], None], strict=False):
+        if FIELDS[0] <= w.size <= FIELDS[1] and (after is None or after.begin_ns - w.ts > BODY_NS):
+            usual = abs(w.size - size) <= NEAR
+            if (usual and not ended) or (not usual and (before is None or w.begin_ns - before.ts > BODY_NS)):
+                return True
+    return False
 
 
 def _moves(writes: Sequence[_Write], size: int, settings_ns: int, ended: bool) -> list[list[_Move]]:
