@@ -400,7 +400,7 @@ def requests(talk: Talk, model: Model, known: Shapes) -> list[Stream] | None:
     by_fields = bool(talk.told) and not talk.told[0].reading.together
     ways = [talk.told] if by_fields else [those for those in (talk.told, plain) if those]
     found = [_number(talk, those, model) for those in ways]
-    if not found or len({number for number, _, _ in found}) > 1 or max(p for _, p, _ in found) < SURE:
+    if not found or len({number for number, _, _ in found}) > 1 or min(p for _, p, _ in found) < SURE:
         return None
     number, _, read = found[0]
     if read is None:

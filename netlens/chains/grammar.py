@@ -154,13 +154,18 @@ def _fields(writes: Sequence[_Write]) -> int:
 
 
 def _without_body(writes: Sequence[_Write], size: int, ended: bool) -> bool:
-    """Whether something as short as fields stands alone; ends show that of a request which fields as usual begin."""
+    """Whether something as short as fields may be those of a request without a body: it is no rest of a body, and of another size than fields, or nothing
+    follows; ends show that of a request which fields as usual begin."""
     data = [w for w in writes if w.size not in CONTROL or abs(w.size - size) <= NEAR]
     for before, w, after in zip([None, *data], data, [*data[1:], None], strict=False):
-        if FIELDS[0] <= w.size <= FIELDS[1] and (after is None or after.begin_ns - w.ts > BODY_NS):
-            usual = abs(w.size - size) <= NEAR
-            if (usual and not ended) or (not usual and (before is None or w.begin_ns - before.ts > BODY_NS)):
+        if not FIELDS[0] <= w.size <= FIELDS[1] or before is None:
+            continue
+        rest = before.size >= FULL and w.begin_ns - before.ts < BODY_NS
+        if _begins(w.size, size, FIRST, 1.0, ended):
+            if not ended and (after is None or after.begin_ns - w.ts > BODY_NS):
                 return True
+        elif not rest:
+            return True
     return False
 
 
