@@ -205,7 +205,7 @@ def _begins(size: int, usual: int, differ: dict[int, float], soon: float, ended:
     out = []
     for n in range(1, MOST_TOGETHER + 1 if ended else 2):
         for more, ends, acknowledged, p in (
-            (0, 0, False, 1.0), (EMPTY, 0, True, BESIDE * soon), (EMPTY, 1, False, BEHIND_END * ended), (WINDOW_UPDATE, 0, False, 0.02),
+            (0, 0, False, 1.0), (EMPTY, 0, True, BESIDE * soon), (EMPTY, 1, False, BEHIND_END * ended),
             (0, 1, False, WITHOUT_BODY * ended),
         ):  # fmt: skip
             d = size - more - n * usual
