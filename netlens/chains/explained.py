@@ -9,11 +9,13 @@ Theory of operation
 2. *What records look like* is learned of the connections of a capture: sizes, times since the latest request, and the silence behind, of each kind. It begins
    with what :mod:`netlens.chains.endings` takes for ends, and is learned anew twice from what was found (expectation maximisation, with what is
    nearly sure alone). Two in one record have the sum of two sizes.
-3. *The number of requests* must be next to certain, over all ways to read the client. Given the number, the time of each start and each end is the median,
+3. *The client* is read by what its records may hold (:mod:`netlens.chains.grammar`), where that is known. Where fields and bodies are written at once,
+   other ways to read it must come to the same number.
+4. *The number of requests* must be next to certain, over all ways to read the client. Given the number, the time of each start and each end is the median,
    and an interval that holds it with all but :data:`OUTSIDE` on either side.
-4. *Nothing may be in progress in the end*, of the connection or the capture: an end that was missed shows there, or nowhere.
+5. *Nothing may be in progress in the end*, of the connection or the capture: an end that was missed shows there, or nowhere.
 
-Limits: what is not foreseen here (requests without a body, streams that were broken off, three in one record) makes the number uncertain, as a rule, not wrong.
+Limits: what is not foreseen here (requests without a body, streams that were broken off, four in one record) makes the number uncertain, as a rule, not wrong.
 """
 
 from __future__ import annotations
