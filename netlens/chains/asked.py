@@ -6,7 +6,7 @@ See :mod:`netlens.chains.streams` for what these sizes are.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise, zip_longest
 from typing import NamedTuple
@@ -89,22 +89,29 @@ class Reading(NamedTuple):
 
     apart : each surely ends with an empty frame.  together : several may have been sent in one burst and be taken for one.
     likely : nothing of the client speaks against it: the acknowledgment of SETTINGS is where it is looked for, each request has a body.
+    many : how likely each start is one of no request, one, two and so on, if that was weighed by all that the client said (:mod:`netlens.chains.grammar`).
     """
 
     streams: list[Stream]
     apart: bool
     together: bool
     likely: bool = True
+    many: tuple[tuple[float, ...], ...] = ()
 
 
 class Said(NamedTuple):
     """Records behind the opening of each side, without what is left of full frames, and of the server's those of answers alone; ``readings`` are empty where
-    the client asked nothing.  bodies : each request seems to have a body."""
+    the client asked nothing.  bodies : each request seems to have a body.  settings_ns : of the server's SETTINGS.  preface : records of the client's opening.
+    updates : times of what may be the server's WINDOW_UPDATEs.
+    """
 
     mine: list[Record]
     answers: list[Record]
     readings: list[Reading]
     bodies: bool = True
+    settings_ns: int = -NEVER
+    preface: int = 0
+    updates: Sequence[int] = ()
 
 
 def is_data(r: Record) -> bool:
@@ -125,11 +132,13 @@ def said(seen: Records) -> Said | None:
         return None
     settings_ns, records = records[begun[0]].ts, begun[1]
     mine = [r for r in records if r.way == CLIENT]
-    if mine and http2.is_preface(mine[0].size):
+    preface = int(bool(mine) and http2.is_preface(mine[0].size))
+    if preface:
         records.remove(mine.pop(0))
     readings = list(_readings(records, mine, settings_ns)) if any(map(is_data, mine)) else []
     kept = _joined(mine)
-    return Said(mine, _joined(_answers(records)), readings, _all_with_bodies(kept) and _by_fields(kept)[1])
+    updates = [r.ts for r in records if r.way == SERVER and not is_data(r)]
+    return Said(mine, _joined(_answers(records)), readings, _all_with_bodies(kept) and _by_fields(kept)[1], settings_ns, preface, updates)
 
 
 def _answers(records: list[Record]) -> list[Record]:

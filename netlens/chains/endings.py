@@ -223,7 +223,7 @@ def _learned(connections: Sequence[tuple[Said, int]], known: Shapes) -> Shapes:
         done.add(DONE)
     done |= {size + EMPTY for size in done if 0 < every[size + EMPTY] <= WITH * both[size + EMPTY]}
     short = (short | (often - streamed)) - done
-    short = {size for size in short if not any(abs(size - a - b) <= ALIKE for a in short for b in short)}  # two in one record
+    short -= _doubled(short, both, every)
     soon = sorted(ns for size in short for ns in waits[size])
     return replace(
         known,
@@ -234,6 +234,19 @@ def _learned(connections: Sequence[tuple[Said, int]], known: Shapes) -> Shapes:
         soon_ns=SLOWER * soon[int(len(soon) * MOST)] if soon else NEVER,
         whole=whole and bool(short) and not done,
     )
+
+
+def _doubled(short: set[int], last: Counter[int], every: Counter[int]) -> set[int]:
+    """Sizes that are none of short answers by themselves, of those that may be: two answers in one record, which are rarer than one; or, where the sum is the
+    usual one, the head of an answer whose body came in another record, which is the last before a request less often than the body."""
+    out = set()
+    for size in short:
+        for a in short:
+            for b in short:
+                if a <= b and abs(size - a - b) <= ALIKE:
+                    usual = a < b and every[size] > min(every[a], every[b])
+                    out.add(min((a, b), key=lambda part: last[part] / every[part]) if usual else size)
+    return out
 
 
 def ends(said: Said, streams: Sequence[Stream], known: Shapes, cut_ns: int) -> dict[int, End]:

@@ -9,11 +9,13 @@ Theory of operation
 2. *What records look like* is learned of the connections of a capture: sizes, times since the latest request, and the silence behind, of each kind. It begins
    with what :mod:`netlens.chains.endings` takes for ends, and is learned anew twice from what was found (expectation maximisation, with what is
    nearly sure alone). Two in one record have the sum of two sizes.
-3. *The number of requests* must be next to certain, over all ways to read the client. Given the number, the time of each start and each end is the median,
+3. *The client* is read by what its records may hold (:mod:`netlens.chains.grammar`), where that is known. Where fields and bodies are written at once,
+   other ways to read it must come to the same number.
+4. *The number of requests* must be next to certain, over all ways to read the client. Given the number, the time of each start and each end is the median,
    and an interval that holds it with all but :data:`OUTSIDE` on either side.
-4. *Nothing may be in progress in the end*, of the connection or the capture: an end that was missed shows there, or nowhere.
+5. *Nothing may be in progress in the end*, of the connection or the capture: an end that was missed shows there, or nowhere.
 
-Limits: what is not foreseen here (requests without a body, streams that were broken off, three in one record) makes the number uncertain, as a rule, not wrong.
+Limits: what is not foreseen here (requests without a body, streams that were broken off, four in one record) makes the number uncertain, as a rule, not wrong.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from functools import cached_property
 from math import exp, log, log2
 from typing import NamedTuple
 
+from netlens.chains import grammar
 from netlens.chains.answers import give
 from netlens.chains.asked import BODY, EMPTY, Reading, Said, Stream
 from netlens.chains.endings import End, Shapes
@@ -39,7 +42,7 @@ SOON = 1  #: places of these
 GAP_NS = tuple(ms * MS for ms in (1, 5, 30, 120, 300, 1000))  #: from a record to the next one of the server
 AT_ONCE = 2
 EXACT = 512  #: bytes; longer records are alike if they differ by less than a half
-MOST_WAITING, MOST_EXTRA, LEAST_EXTRA = 12, 8, -3
+MOST_WAITING, MOST_EXTRA, LEAST_EXTRA = 12, 8, -12
 NEGLIGIBLE = 1e-6
 SMOOTHING = 1.0  #: records that look like any, beside those seen of a kind
 DISCOUNT = 0.75
@@ -55,6 +58,10 @@ FIELDS = 0.45, 0.54, 0.01  #: without a body behind them, which may be control
 EARLY_NS = 300 * MS  #: of a connection: its SETTINGS are acknowledged somewhere, and programs begin with several requests at once
 UNLIKELY = 0.5  #: a way to read the client against which something speaks
 MERGED = 0.05  #: records that hold two
+LONGER, FIRST_LONGER = (
+    60,
+    0.3,
+)  #: bytes by which the fields of first answers are longer, less than that, and how many of merged ones hold these
 NOISE, UPDATE = 1e-7, 3.0  #: a record that belongs to no request; WINDOW_UPDATEs behind a body
 LEFT = 1e-9  #: a request in progress when its connection is closed
 ENDS_ELSE = 1e-3  #: an answer without an empty frame of a server that ends answers with one
@@ -62,8 +69,12 @@ TAIL = 0.9  #: an empty frame is the tail of an answer, where ends do not show
 LOG_LIKELY = 1e-12
 SURE = 0.95  #: of the number of requests
 KNOWN = 0.7  #: share of the time that requests are in progress in which it is known how many, as far as can be expected
-OUTSIDE = 0.01  #: probability that a time is before its interval, or behind it
-SURE_OF_LABEL = 0.9
+OUTSIDE = 0.003  #: probability that a time is before its interval, or behind it
+SURE_OF_LABEL = 0.95
+USUAL, TWICE = (
+    0.5,
+    1.7,
+)  #: share of short answers that have the usual size, where they have few, and how much longer one is that may be several
 APART_NS = 100 * MS  #: a request that may have begun so much earlier or later has no label
 LEARN_FROM = 6_000  #: records of the server
 ENOUGH = 100  #: the least of these
@@ -79,14 +90,16 @@ class Kind(IntEnum):
     SHORT = 3
     LEAD = 4  #: of a short answer
     TWO = 5  #: short answers
-    ASIDE = 6
+    THREE = 6
+    ASIDE = 7
 
 
 CHANGES = {Kind.PIECE: (0, 0), Kind.DONE: (0, -1), Kind.HEAD: (-1, 1), Kind.SHORT: (-1, 0), Kind.LEAD: (0, 0)}
 LEARNED = tuple(CHANGES)
 #: What the time since a request may tell, at least and at most: requests come beside streams, too, and may come in a rush.
 BESIDE = {kind: (0.7, 1.4) if kind in (Kind.PIECE, Kind.DONE) else (0.01, 3.0) for kind in LEARNED}
-ENDING = {Kind.DONE: (End.STREAM,), Kind.SHORT: (End.SHORT,), Kind.TWO: (End.SHORT, End.SHORT)}
+SEVERAL = {Kind.TWO: 2, Kind.THREE: 3}
+ENDING = {Kind.DONE: (End.STREAM,), Kind.SHORT: (End.SHORT,)} | {kind: (End.SHORT,) * n for kind, n in SEVERAL.items()}
 State = tuple[int, int, int]  #: requests beyond one of each start, those that wait, those answered in part
 Moves = list[tuple[State, float, Kind | None]]
 
@@ -101,16 +114,20 @@ class Look(NamedTuple):
 
 
 class Talk(NamedTuple):
-    """A connection: what was said, when it or the capture ended, whether it was the capture, and what looks like ends."""
+    """A connection: what was said, when it or the capture ended, whether it was the capture, what looks like ends, and ways to read the client that
+    were weighed, if there are such."""
 
     said: Said
     over_ns: int
     cut: bool
     ends: dict[int, End]
+    told: Sequence[grammar.Told] = ()
 
     @property
     def best(self) -> Reading:
-        """The way to read the client that shows most requests, of those against which nothing speaks."""
+        """The likeliest way to read the client; else the one that shows most requests, of those against which nothing speaks."""
+        if self.told:
+            return self.told[0].reading
         likely = [each for each in self.said.readings if each.likely] or self.said.readings[:1]
         return max(likely, key=lambda each: len(each.streams))
 
@@ -158,14 +175,14 @@ class Model:
             for kind in LEARNED
         }
         sizes = {kind: self._of(0, look.size, kind) for kind in LEARNED}
-        two = 0.02
+        several = dict.fromkeys(SEVERAL, 0.02)
         if look.size < EXACT:
             usual = self._usual(0, look.size)
             for kind in (Kind.SHORT, Kind.DONE):
                 sizes[kind] = (1 - MERGED) * sizes[kind] + MERGED * self._merged[kind][look.size] / usual
-            two = 0.1 + self._merged[Kind.TWO][look.size] / usual
+            several = {kind: 0.1 + self._merged[kind][look.size] / usual for kind in SEVERAL}
         out = {kind: sizes[kind] * times[kind] for kind in LEARNED}
-        out[Kind.TWO] = MERGED * two * times[Kind.SHORT]
+        out |= {kind: MERGED ** (n - 1) * several[kind] * times[Kind.SHORT] for kind, n in SEVERAL.items()}
         if self.shown and not look.empty:
             out |= {kind: out[kind] * ENDS_ELSE for kind in ENDING}
         update = WINDOW_UPDATE < look.size < EXACT and look.size % WINDOW_UPDATE == 0 and look.since <= SOON
@@ -198,6 +215,13 @@ class Model:
             for v, p in one.items():
                 for w, q in other.items():
                     out[kind][v + w] += part * p * q  # type: ignore[assignment]
+        for v, p in list(out[Kind.TWO].items()):
+            for w, q in share[Kind.SHORT].items():
+                out[Kind.THREE][v + w] += p * q  # type: ignore[assignment]
+        for kind in SEVERAL:
+            for v, p in list(out[kind].items()):
+                for more in range(1, LONGER):
+                    out[kind][v + more] += FIRST_LONGER * p / LONGER  # type: ignore[assignment]
         return out
 
 
@@ -308,6 +332,8 @@ def explain(talk: Talk, read: Reading, model: Model, number: int | None = None) 
 
 def _many(read: Reading, k: int) -> Sequence[float]:
     """How likely what looks like a request is none, one, or several."""
+    if read.many:
+        return read.many[k]
     each = read.streams[k]
     if read.together and each.up >= 2 * BODY:
         return IN_PARTS if each.parts > 1 else IN_BURST if k else FIRST_BURST
@@ -337,8 +363,9 @@ def _moves(state: State, look: Look, model: Model) -> Moves:
             fewer, more = CHANGES[kind]
             part = (TAIL if model.shown else 1 - TAIL) if look.empty else 1.0
             out.append(((extra, waiting + fewer, answered + more), kinds[kind] / total * odds[kind] * part, kind))
-    if waiting > 1 and not look.empty:
-        out.append(((extra, waiting - 2, answered), kinds[Kind.SHORT] / total * odds[Kind.TWO], Kind.TWO))
+    for kind, n in SEVERAL.items():
+        if waiting >= n and not look.empty:
+            out.append(((extra, waiting - n, answered), kinds[Kind.SHORT] / total * odds[kind], kind))
     return out
 
 
@@ -369,26 +396,61 @@ def _backward(
 
 
 def requests(talk: Talk, model: Model, known: Shapes) -> list[Stream] | None:
-    """Requests of a connection; None where their number is not next to certain."""
-    if not talk.said.bodies:
+    """Requests of a connection; None where their number is not next to certain. Where fields and bodies are written at once, what weighs writes and what looks
+    at pauses must agree."""
+    plain = (
+        [grammar.Told(read, 0.0 if read.likely else log(UNLIKELY)) for read in talk.said.readings if read.streams]
+        if talk.said.bodies
+        else []
+    )
+    by_fields = bool(talk.told) and not talk.told[0].reading.together
+    ways = [talk.told] if by_fields else [those for those in (talk.told, plain) if those]
+    found = [_number(talk, those, model) for those in ways]
+    if not found or len({number for number, _, _ in found}) > 1 or min(p for _, p, _ in found) < SURE:
         return None
-    found = [(read, each) for read in talk.said.readings if read.streams and (each := explain(talk, read, model)) is not None]
-    if not found:
+    number, _, read = found[0]
+    if read is None:
         return None
-    most = max(each.evidence for _, each in found)
-    weights: dict[int, dict[int, float]] = defaultdict(dict)  # by number and way to read
-    for k, (read, each) in enumerate(found):
-        for number, p in each.numbers.items():
-            weights[number][k] = p * exp(each.evidence - most) * (1.0 if read.likely else UNLIKELY)
-    totals = {number: sum(of.values()) for number, of in weights.items()}
-    number = max(totals, key=lambda n: totals[n])
-    if totals[number] < SURE * sum(totals.values()):
-        return None
-    read = found[max(weights[number], key=lambda k: weights[number][k])][0]
     one = explain(talk, read, model, number)
-    if one is None or _known(one) < KNOWN or sum(p for (_, *open_now), p in one.behind[-1].items() if any(open_now)) > 1 - SURE:
+    if one is not None and not by_fields and _may_be_several(talk, one, model):
         return None
-    return _streams(talk, read, one, number, known)
+    in_doubt = one is not None and _known(one) < KNOWN
+    if one is None or (in_doubt and not by_fields):
+        return None
+    if sum(p for (_, *open_now), p in one.behind[-1].items() if any(open_now)) > 1 - SURE:
+        return None
+    out = _streams(talk, read, one, number, known)
+    for each in out or ():
+        each.unsure = each.unsure or in_doubt
+    return out
+
+
+def _number(talk: Talk, those: Sequence[grammar.Told], model: Model) -> tuple[int, float, Reading | None]:
+    """The likeliest number of requests by some ways to read the client, its probability, and the likeliest way that has it; 0 where nothing fits."""
+    found = [(each, one) for each in those if (one := explain(talk, each.reading, model)) is not None]
+    most = max((one.evidence + each.weight for each, one in found), default=0.0)
+    weights: dict[int, dict[int, float]] = defaultdict(dict)  # by number and way to read
+    for k, (each, one) in enumerate(found):
+        for number, p in one.numbers.items():
+            weights[number][k] = p * exp(one.evidence + each.weight - most)
+    totals = {number: sum(of.values()) for number, of in weights.items()}
+    number = max(totals, key=lambda n: totals[n], default=0)
+    if not number:
+        return 0, 0.0, None
+    read = found[max(weights[number], key=lambda k: weights[number][k])][0].reading
+    return number, totals[number] / sum(totals.values()), read
+
+
+def _may_be_several(talk: Talk, found: Found, model: Model) -> bool:
+    """Whether a record that is taken for one short answer is so much longer than these that it may hold several, where they have few sizes."""
+    short = model.values[0][Kind.SHORT]
+    usual = max(short, key=lambda size: short[size], default=0)
+    if short[usual] < USUAL * short.total():
+        return False
+    return any(
+        event.way and kinds.get(Kind.SHORT, 0.0) > 0.5 and talk.said.answers[event.at].size >= TWICE * usual
+        for event, kinds in zip(found.events, found.kinds, strict=True)
+    )
 
 
 def _known(found: Found) -> float:
@@ -415,8 +477,8 @@ def _streams(talk: Talk, read: Reading, found: Found, number: int, known: Shapes
     for _, median, _ in ended:
         if median < len(found.events):
             at = found.events[median].at
-            likely = {kind: found.kinds[median].get(kind, 0.0) for kind in (Kind.DONE, Kind.SHORT, Kind.TWO)}
-            short = likely[Kind.SHORT] + likely[Kind.TWO]
+            likely = {kind: found.kinds[median].get(kind, 0.0) for kind in ENDING}
+            short = sum(likely.values()) - likely[Kind.DONE]
             ends[at].append(End.SHORT if short > likely[Kind.DONE] else End.STREAM)
             if max(short, likely[Kind.DONE]) < SURE_OF_LABEL * (short + likely[Kind.DONE]):
                 doubtful.add(talk.said.answers[at].ts)
@@ -429,7 +491,7 @@ def _streams(talk: Talk, read: Reading, found: Found, number: int, known: Shapes
         each.unsure = each.unsure or each.end_ns in doubtful
     for each, (early, median, late) in zip(streams, begun, strict=True):
         sooner, later = ns[median] - ns[early], ns[late] - ns[median]
-        if pieces[found.events[median].at] > 1:  # of several in a burst, some were sent before its end
+        if not read.apart:  # of several at once, some were sent before the end
             sooner += each.sent_ns - each.begin_ns
         each.doubt_ns = (sooner, later, *each.doubt_ns[2:])
         each.unsure = each.unsure or max(sooner, later) > APART_NS

@@ -34,7 +34,7 @@ from dataclasses import replace
 from itertools import zip_longest
 from typing import NamedTuple
 
-from netlens.chains import endings, explained
+from netlens.chains import endings, explained, grammar
 from netlens.chains.answers import give
 from netlens.chains.asked import AT_ONCE_NS, CONTROL, EMPTY, FULL, Reading, Record, Said, Stream
 from netlens.chains.endings import ALIKE, ALIVE_NS, BALANCED, NOTHING, OFTEN, SHORT, SHORT_NS, End, Shapes
@@ -84,8 +84,9 @@ def likely(connections: Sequence[Connection], known: Shapes) -> list[list[Stream
     out = [streams if fits else None for streams, fits in (counted(each, known) for each in connections)]
     talks = {}
     for k, each in enumerate(connections):
-        if each.said is not None and each.said.readings:
-            talk = explained.Talk(each.said, each.over_ns, each.cut, {})
+        told = grammar.told(each.said) if each.said is not None else []
+        if each.said is not None and (told or each.said.readings):
+            talk = explained.Talk(each.said, each.over_ns, each.cut, {}, told)
             ends = endings.ends(each.said, talk.best.streams, known, each.cut_ns) if known.learned else _shown(each.said)
             talks[k] = talk._replace(ends=ends)
     records = {k: len(talk.said.answers) for k, talk in talks.items()}

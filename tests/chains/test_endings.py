@@ -59,6 +59,17 @@ def test_another_end_than_the_usual_is_learned() -> None:
     assert count(said, learned(said)) == rounds_of(4)
 
 
+def test_head_and_body_of_short_answers_are_no_two_answers() -> None:
+    """Most have both in one record of 258 bytes, some in two of 100 and 158, between which another request begins."""
+    parts = []
+    for t in range(30_000, 40_000, 2500):
+        parts += [asked(t, 800), asked(t + 20, 800), [(t + 15, -100), (t + 21, -158), (t + 40, -258)]]
+        parts += [asked(t + 1000, 800), [(t + 1015, -100), (t + 1016, -158)]]
+    known = learned(alone(6), ends_hidden(together(OPENED, *parts)))
+    assert 258 in known.short
+    assert 100 not in known.short
+
+
 def test_nothing_is_learned_where_ends_show() -> None:
     said = together(OPENED, *(part for k in range(4) for part in (asked(1000 * k + 10, 900), streamed(1000 * k + 200, 1000 * k + 900))))
     assert not learned(said).learned

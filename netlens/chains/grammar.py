@@ -1,0 +1,343 @@
+"""Requests of a client that sends their fields in records of their own, by a walk over what its records may hold.
+
+Theory of operation
+-------------------
+httpx, Go and curl send the fields of a request in a record of its own, all but the first of nearly one size (HPACK, RFC 7541, has what was sent before in a
+table). Bodies follow in DATA frames, of several requests in turn, and some clients end each body with an empty frame, 9 bytes in a record of its own. Of the
+same sizes are what is left of a full frame, which a record cannot hold as a whole, the acknowledgment of SETTINGS, and WINDOW_UPDATEs. So each record has
+several readings, and what fits the one may not fit another: an end needs a request that has begun, and none may be open in the end. All ways are weighed at
+once, with the number of requests as a part of what is walked over, so each number has its probability.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from itertools import pairwise
+from math import log
+from typing import NamedTuple
+
+from netlens.chains.asked import BODY_NS, CONTROL, EMPTY, FIELDS, FULL, MOST_CONTROL, MOST_TOGETHER, PING, Reading, Record, Said, Stream
+from netlens.parsers.http2 import WINDOW_UPDATE
+
+NEAR = 2  #: bytes by which fields differ, as a rule
+#: How likely they are so much longer: a length has three to six digits, or is that of a request before.
+DIFFER = {0: 0.5, 1: 0.22, -1: 0.22, 2: 0.02, -2: 0.02, 3: 0.001, -3: 0.002, 4: 0.001, -4: 0.003, -5: 0.002}
+FIRST = {
+    0: 0.5,
+    1: 0.2,
+    -1: 0.2,
+    2: 0.05,
+    -2: 0.03,
+    3: 0.15,
+    4: 0.15,
+    5: 0.02,
+}  #: the same of the first ones behind those that fill the table
+FEW = 4  #: of these
+REPEATED = 2
+TOGETHER = (0.85, 0.1, 0.03, 0.02)  #: how likely so many requests are begun in one record, where one is
+BEGINS = 0.3  #: of records that are none of control, one begins requests
+WITHOUT_BODY = 1e-4
+FIRST_BEGINS = 0.5  #: what is longer than fields, and comes first, begins a request
+BEHIND_END = 0.3  #: fields stand in one record with the end of another request
+HIDDEN = 0.002  #: the same, or an end, with a piece of a body
+SIZES, REST = 1 / 4_000, 1 / 800  #: how likely a piece of a body has a given size, and a short one what a window leaves
+SHORT = 80  #: bytes of such a rest
+TWO_ENDS = 0.02
+NEVER_HIDDEN = 1e-5  #: the same, of clients that end no bodies with a frame of its own
+GOES_ON, IS_WHOLE = 0.03, 0.02  #: a body goes on behind a frame that is not full, or ends with one that is
+BESIDE, ALONE = 0.3, 0.5  #: the acknowledgment of SETTINGS, beside what else a record is, and as a record
+SOONER = 0.9  #: how much less likely it is with each record since the server's SETTINGS
+UPDATES = (1.0, 0.5, 0.05, 0.005, 5e-4, 5e-4, 5e-4)  #: how likely so many WINDOW_UPDATEs stand in one record, where control does
+OPEN = {True: 1e-8, False: 0.02}  #: a request in the end, of clients that show ends and others
+NEGLIGIBLE = 1e-9
+LIKELY = 1e-4  #: numbers that are worth a reading
+MOST_READ = 4  #: of these
+LEAST_BEGUN = 0.4  #: fields, of as many pieces that may end a body
+LEAST_ENDED = 0.5  #: share of requests with an end of their own, of a client that sends such
+MOST_OPEN = 16
+FRAME = 16_384 + EMPTY  #: of a body, at most, unless the server allows longer ones
+MOST_PARTS = 8  #: writes between two parts of a frame
+GROWS = 1_186  #: bytes by which each record of Go's TLS may be longer than the one before, until records are full
+WINDOW = 65_535  #: of a stream and of a connection, unless the server says otherwise (RFC 9113 6.9.2)
+FILLS, FILLS_SELDOM = 0.5, 0.04  #: how likely a write leaves a body that waits, if it is as long as a window, and if not
+AGAIN, BETWEEN = 0.4, 0.1  #: it waits once more; another request is begun meanwhile
+GAPS_NS = (1_000_000, 5_000_000, 50_000_000)
+NEW_AFTER, GOES_ON_AFTER = (0.03, 0.04, 0.3, 0.63), (0.4, 0.15, 0.42, 0.03)  #: so long behind the write before
+NEW_ALLOWED, GOES_ON_ALLOWED = (0.05, 0.55, 0.4), (0.55, 0.44, 0.01)  #: the same by when the server sent WINDOW_UPDATE
+AT_ONCE_NS = 1_500_000
+SELDOM = 0.01
+#: How likely one write begins one request, two, three or four: the first of a connection, and others.
+FIRST_MANY, MANY = (0.55, 0.2, 0.15, 0.1), (0.975, 0.02, 0.004, 0.001)
+State = tuple[int, int, bool]  #: requests begun, those that have not ended, whether SETTINGS have been acknowledged
+
+
+class Told(NamedTuple):
+    """One way to read the client, and how likely it has so many requests (a logarithm)."""
+
+    reading: Reading
+    weight: float
+
+
+class _Move(NamedTuple):
+    begun: int
+    ended: int
+    acknowledged: bool
+    p: float
+    is_body: bool = False
+    is_first: bool = False
+
+
+class _Write(NamedTuple):
+    """What was written at once, as the last of its records ends it."""
+
+    size: int
+    begin_ns: int
+    ts: int
+    frame: int
+    payload: int
+
+
+def told(said: Said) -> list[Told]:
+    """Ways to read the client's records as requests, one for each likely number of them, the likeliest first; one way, with odds for each start, of a client
+    that writes fields and body at once, and none where it is neither."""
+    by_fields = _by_fields(said.mine, said.settings_ns, said.preface)
+    if by_fields:
+        return by_fields
+    if not said.bodies or not any(each.together for each in said.readings):
+        return []
+    read = _bursts(said.mine, said.preface, said.updates)
+    return [Told(read, 0.0)] if read is not None else []
+
+
+def _by_fields(mine: Sequence[Record], settings_ns: int, preface: int) -> list[Told]:
+    writes = _writes(mine, preface)
+    size = _fields(writes)
+    if not size:
+        return []
+    begun = sum(abs(w.size - size) <= NEAR for w in writes)
+    bodies = sum(w.size > FIELDS[1] and w.size % FRAME > 0 for w in writes)
+    if begun < LEAST_BEGUN * bodies:
+        return []
+    ended = sum(w.size == EMPTY for w in writes) - 1 >= LEAST_ENDED * begun
+    if _without_body(writes, size, ended):
+        return []
+    return _walk(writes, size, settings_ns, ended)
+
+
+def _writes(mine: Sequence[Record], preface: int) -> list[_Write]:
+    """What was written at once. A full frame that had to wait for WINDOW_UPDATE in between is put together from its two parts."""
+    out: list[_Write] = []
+    size = payload = 0
+    begin_ns = -1
+    for k, r in enumerate(mine, preface + 1):
+        begin_ns = begin_ns if size else r.ts
+        size, payload = size + r.size, payload + r.payload
+        if r.size != FULL and r.size != k * GROWS:
+            for n, part in enumerate(reversed(out[-MOST_PARTS:]), 1):
+                if part.size + size == FRAME + EMPTY and EMPTY < size < FRAME:
+                    del out[-n]
+                    size, payload = FRAME, payload + part.payload
+                    break
+            out.append(_Write(size, begin_ns, r.ts, r.frame, payload))
+            size = payload = 0
+    return out + [_Write(size, begin_ns, mine[-1].ts, mine[-1].frame, payload)] * (size > 0)
+
+
+def _fields(writes: Sequence[_Write]) -> int:
+    """The usual size of fields behind the first; 0 where they have no record of their own."""
+    sizes: Counter[int] = Counter(w.size for w, after in pairwise(writes[1:]) if FIELDS[0] <= w.size <= FIELDS[1] < after.size)
+    near = {size: sum(sizes[size + more] for more in range(-1, 2)) for size in sizes}
+    best = max(sizes, key=lambda size: (near[size], sizes[size]), default=0)
+    return best if best and near[best] >= REPEATED and near[best] * 4 >= sizes.total() else 0
+
+
+def _without_body(writes: Sequence[_Write], size: int, ended: bool) -> bool:
+    """Whether something as short as fields may be those of a request without a body: it is no rest of a body, and of another size than fields, or nothing
+    follows; ends show that of a request which fields as usual begin."""
+    data = [w for w in writes if w.size not in CONTROL or abs(w.size - size) <= NEAR]
+    for before, w, after in zip([None, *data], data, [*data[1:], None], strict=False):
+        if not FIELDS[0] <= w.size <= FIELDS[1] or before is None:
+            continue
+        rest = before.size >= FULL and w.begin_ns - before.ts < BODY_NS
+        if _begins(w.size, size, FIRST, 1.0, ended):
+            if not ended and (after is None or after.begin_ns - w.ts > BODY_NS):
+                return True
+        elif not rest:
+            return True
+    return False
+
+
+def _moves(writes: Sequence[_Write], size: int, settings_ns: int, ended: bool) -> list[list[_Move]]:
+    """What each of the writes may be, and how likely."""
+    out: list[list[_Move]] = []
+    soon = 1.0
+    before = 0  # that look like fields
+    for w in writes:
+        moves: list[_Move] = []
+        if w.size == EMPTY:
+            moves += [_Move(0, 1, False, 1.0)] if ended else [_Move(0, 0, False, REST)]
+            moves.append(_Move(0, 0, True, ALONE * soon))
+        else:
+            if w.size >= size:  # those of the first are longer
+                moves.append(_Move(1, 0, False, FIRST_BEGINS if w.size <= MOST_TOGETHER * FIELDS[1] else HIDDEN, is_first=True))
+            moves += _control(w.size, soon) + _begins(w.size, size, FIRST if before < FEW else DIFFER, soon, ended) + _body(w.size, ended)
+        before += abs(w.size - size) <= NEAR
+        if w.ts >= settings_ns:
+            soon *= SOONER
+        else:
+            moves = [move for move in moves if not move.acknowledged]
+        out.append(moves)
+    return out
+
+
+def _control(size: int, soon: float) -> list[_Move]:
+    out = []
+    for of, acknowledged, p in ((0, False, 1.0), (EMPTY, True, soon), (PING, False, 0.1)):
+        n, rest = divmod(size - of, WINDOW_UPDATE)
+        if not rest and 0 <= n <= len(UPDATES):
+            out.append(_Move(0, 0, acknowledged, p * (UPDATES[n - 1] if n else 1.0)))
+    return out
+
+
+def _begins(size: int, usual: int, differ: dict[int, float], soon: float, ended: bool) -> list[_Move]:
+    out = []
+    for n in range(1, MOST_TOGETHER + 1 if ended else 2):
+        for more, ends, acknowledged, p in (
+            (0, 0, False, 1.0), (EMPTY, 0, True, BESIDE * soon), (EMPTY, 1, False, BEHIND_END * ended),
+            (0, 1, False, WITHOUT_BODY * ended),
+        ):  # fmt: skip
+            d = size - more - n * usual
+            near = differ.get(d, 0.0) if n == 1 else 0.15 if abs(d) <= n else 0.02 if -n <= d <= 2 * n else 0.0
+            if p * near > 0.0:
+                out.append(_Move(n, ends, acknowledged, BEGINS * TOGETHER[n - 1] * near * p))
+    return out
+
+
+def _body(size: int, ended: bool) -> list[_Move]:
+    piece = REST if size < SHORT else SIZES
+    if ended:
+        some = [_Move(0, 0, False, piece, True), _Move(0, 1, False, piece * HIDDEN, True), _Move(1, 0, False, piece * HIDDEN)]
+        return [*some, _Move(0, 2, False, TWO_ENDS)] if size == 2 * EMPTY else some
+    over = IS_WHOLE if size % FRAME == 0 else 1 - GOES_ON
+    return [_Move(0, 1, False, piece * over, True), _Move(0, 0, False, piece * (1 - over), True), _Move(1, 1, False, piece * NEVER_HIDDEN)]
+
+
+def _walk(writes: Sequence[_Write], size: int, settings_ns: int, ended: bool) -> list[Told]:
+    before: dict[State, tuple[float, float]] = {(0, 0, False): (1.0, 1.0)}  # of all ways, and of the likeliest
+    came: list[dict[State, tuple[State, _Move]]] = []
+    for moves in _moves(writes, size, settings_ns, ended):
+        total: dict[State, float] = defaultdict(float)
+        best: dict[State, float] = defaultdict(float)
+        by: dict[State, tuple[State, _Move]] = {}
+        for (begun, waiting, acknowledged), (p, q) in before.items():
+            for move in moves:
+                left = waiting + move.begun - move.ended
+                is_body = move.is_body
+                if (
+                    left < 0
+                    or left > MOST_OPEN
+                    or (move.acknowledged and acknowledged)
+                    or (is_body and not waiting)
+                    or (move.is_first and begun)
+                ):
+                    continue
+                to = (begun + move.begun, left, acknowledged or move.acknowledged)
+                total[to] += p * move.p
+                if q * move.p > best[to]:
+                    best[to] = q * move.p
+                    by[to] = ((begun, waiting, acknowledged), move)
+        most = max(total.values(), default=0.0)
+        if most <= 0.0:
+            return []
+        before = {state: (p / most, best[state] / most) for state, p in total.items() if p > NEGLIGIBLE * most}
+        came.append(by)
+    final = {state: OPEN[ended] ** state[1] * (1.0 if state[2] else 0.1) for state in before}
+    numbers: dict[int, float] = defaultdict(float)
+    for state, p in final.items():
+        numbers[state[0]] += p * before[state][0]
+    whole = sum(numbers.values())
+    out = []
+    for number in sorted(numbers, key=lambda n: -numbers[n])[:MOST_READ]:
+        if number and numbers[number] > LIKELY * whole:
+            last = max((state for state in final if state[0] == number), key=lambda state: final[state] * before[state][1])
+            out.append(Told(_reading(writes, came, last, ended), log(numbers[number] / whole)))
+    return out
+
+
+def _reading(writes: Sequence[_Write], came: list[dict[State, tuple[State, _Move]]], last: State, ended: bool) -> Reading:
+    moves: list[_Move] = []
+    for by in reversed(came):
+        last, move = by[last]
+        moves.append(move)
+    streams: list[Stream] = []
+    waiting: list[Stream] = []
+    for w, move in zip(writes, reversed(moves), strict=True):
+        new = [Stream(w.ts, w.ts, w.frame, w.payload) for _ in range(move.begun)]
+        if not move.begun and waiting and w.size not in CONTROL:
+            waiting[0].up += w.payload
+        if ended:
+            for each in waiting[: move.ended]:
+                each.sent_ns = w.ts
+        elif move.is_body and streams:
+            streams[-1].sent_ns = w.ts  # of several bodies in turn it is not known which ends
+        waiting = waiting[move.ended :] + new
+        streams += new
+    return Reading(streams, ended, False, many=((0.0, 1.0),) * len(streams))
+
+
+def _bursts(mine: Sequence[Record], preface: int, updates: Sequence[int]) -> Reading | None:
+    """Requests of a client that writes fields and body at once (Node, nghttp2): each write begins one or several, or goes on with a body that waited for
+    WINDOW_UPDATE, which only one that has filled a window does. Forward and backward over whether one waits."""
+    writes = [w for w in _writes(mine, preface) if w.size > MOST_CONTROL]
+    if not writes:
+        return None
+    gaps = [bisect_left(GAPS_NS, after.begin_ns - w.ts) for w, after in pairwise(writes)]
+    allowed = [_allowed(before, w, updates) for before, w in pairwise(writes)]
+    steps = [_waits(w, (gaps[k - 1], allowed[k - 1]) if k else None) for k, w in enumerate(writes)]
+    forward = [(1.0, 0.0)]
+    for step in steps:
+        after = [sum(forward[-1][a] * p for (a, b, _), p in step.items() if b == to) for to in (0, 1)]
+        forward.append((after[0] / sum(after), after[1] / sum(after)))
+    back = [1.0, OPEN[False]]
+    begins: list[float] = []
+    for k in range(len(steps) - 1, -1, -1):
+        parts = {way: forward[k][way[0]] * p * back[way[1]] for way, p in steps[k].items()}
+        begins.append(sum(p for (_, _, new), p in parts.items() if new) / sum(parts.values()))
+        back = [sum(p * back[b] for (a, b, _), p in steps[k].items() if a == of) for of in (0, 1)]
+        back = [each / sum(back) for each in back]
+    streams: list[Stream] = []
+    many: list[tuple[float, ...]] = []
+    for k, (w, p) in enumerate(zip(writes, reversed(begins), strict=True)):
+        if k == 0 or p > SELDOM:
+            streams.append(Stream(w.begin_ns, w.ts, w.frame, w.payload))
+            several = FIRST_MANY if k == 0 else MANY
+            many.append((1 - p, *(p * each for each in several)))
+        if k and p < 0.5:
+            streams[-1 - (p > SELDOM and len(streams) > 1)].sent_ns = w.ts
+    return Reading(streams, False, True, many=tuple(many))
+
+
+def _allowed(before: _Write, w: _Write, updates: Sequence[int]) -> int:
+    """Whether the server sent WINDOW_UPDATE between two writes: 0 right before the latter, 1 earlier, 2 not."""
+    at = bisect_right(updates, w.begin_ns)
+    if not at or updates[at - 1] < before.begin_ns:
+        return 2
+    return int(w.begin_ns - updates[at - 1] > AT_ONCE_NS)
+
+
+def _waits(w: _Write, after: tuple[int, int] | None) -> dict[tuple[int, int, bool], float]:
+    """Whether a body waits before and behind a write, and whether it begins a request: how likely."""
+    fills = FILLS if w.size >= WINDOW else FILLS_SELDOM
+    new = 1.0 if after is None else NEW_AFTER[after[0]] * NEW_ALLOWED[after[1]]
+    out = {(0, 0, True): new * (1 - fills), (0, 1, True): new * fills}
+    if after is not None:
+        goes_on = GOES_ON_AFTER[after[0]] * GOES_ON_ALLOWED[after[1]]
+        out |= {
+            (1, 0, False): goes_on * (1 - AGAIN),
+            (1, 1, False): goes_on * AGAIN,
+            (1, 1, True): new * BETWEEN,
+            (1, 0, True): new * BETWEEN * BETWEEN,
+        }
+    return out
