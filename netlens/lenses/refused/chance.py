@@ -1,7 +1,4 @@
-"""Whether chance may be told: refusals follow neither what is open nor what was sent over time, and all that could count was seen.
-
-Chance refuses at one rate, or in bursts: of requests that follow each other, or of some seconds (:func:`netlens.lenses.refused.limit.in_seconds`).
-"""
+"""Whether chance may be told: refusals follow neither what is open nor what was sent over time, and all that could count was seen."""
 
 from __future__ import annotations
 
@@ -48,21 +45,10 @@ def open_evidence(weighing: Weighing) -> float:
     of the best condition."""
     first = weighing.inference.first
     found = max((condition.evidence(f.counts.count[first], weighing.refused[first]) for f in weighing.conditional), default=-np.inf)
-    of_all, _ = _by_chance(weighing)
-    return (max(f.log_likelihood for f in weighing.inference.fits) - of_all + (found if np.isfinite(found) else 0.0)) / 2
+    return (max(f.log_likelihood for f in weighing.inference.fits) - weighing.by_chance + (found if np.isfinite(found) else 0.0)) / 2
 
 
 def time_evidence(weighing: Weighing) -> float:
     """The same of limits over time: the mean of all labels and of first refusals."""
-    of_all, of_first = _by_chance(weighing)
-    return max(((f.log_likelihood - of_all + f.first_log_likelihood - of_first) / 2 for f in weighing.time_fits), default=0.0)
-
-
-def _by_chance(weighing: Weighing) -> tuple[float, float]:
-    """The log likelihood by chance of all labels, and of first refusals."""
-    r = weighing.situation.requests
-    of_all, of_first = (
-        max(limit.by_chance(weighing.refused[rows]), limit.in_seconds(weighing.refused[rows], r.start_ns[rows]))
-        for rows in (r.rejected >= 0, weighing.inference.first)
-    )
-    return max(of_all, weighing.by_chance), of_first
+    first = limit.by_chance(weighing.refused[weighing.inference.first])
+    return max(((f.log_likelihood - weighing.by_chance + f.first_log_likelihood - first) / 2 for f in weighing.time_fits), default=0.0)

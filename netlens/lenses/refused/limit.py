@@ -22,7 +22,7 @@ Limits: with fewer than :data:`ENOUGH` refusals nothing is claimed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from math import lgamma
@@ -46,7 +46,6 @@ CHAIN_NS = 5_000_000_000  #: refusals closer than this, one after the other, are
 NEGLIGIBLE = 1e-3  #: permutations that would fit as well
 AUC_WEIGHT = 0.01  #: of the AUC, which parts equals: less than any step of the likelihood
 PERMUTATIONS = 1_999  #: smallest p 0.0005, which four rules make 0.002
-BURSTS_S = (2.0, 5.0, 10.0, 20.0, 40.0)  #: for how long an overload may last that one refusal shows
 MAX_CELLS = 4_000_000  #: of a table of permuted refusals, 32 MB
 MAX_LIMIT = 4_096  #: of candidates; nobody has a limit of thousands in flight
 
@@ -301,16 +300,6 @@ def by_chance(rejected: Bools) -> float:
         return one_rate(rejected)
     bursts = one_rate(rejected[1:][rejected[:-1]]) + one_rate(rejected[1:][~rejected[:-1]]) + float(np.log(0.5))
     return max(one_rate(rejected), bursts)
-
-
-def in_seconds(rejected: Bools, start_ns: Ints, of_others: Callable[[Bools], float] | None = None) -> float:
-    """The same where one refusal makes those more likely that come within some seconds of it. ``of_others``: of requests that do not, else at one rate."""
-    if len(rejected) < 2:
-        return one_rate(rejected)
-    latest = np.maximum.accumulate(np.where(rejected, start_ns, start_ns[0] - 2 * int(max(BURSTS_S) * 1e9)))
-    since_s = (start_ns[1:] - latest[:-1]) / 1e9
-    soon = [np.append(False, since_s <= most) for most in BURSTS_S]
-    return max(one_rate(rejected[each]) + (of_others or one_rate)(rejected[~each]) for each in soon) + float(np.log(0.5 / len(BURSTS_S)))
 
 
 def one_rate(rejected: Bools) -> float:

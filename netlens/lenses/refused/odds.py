@@ -52,6 +52,7 @@ HIDDEN, FEW = 2.0, 10
 EGRESS = 0.5  #: log units by which a rule per egress address is more usual where one per side fits as well: then the other side held something each time
 SAID = 4.0  #: log units by which all but limits over time are less usual where the provider says that too much was sent over time
 EVIDENCE = 0.9  #: what a log unit of likelihood counts: models are never quite right
+BURSTS_S = (2.0, 5.0, 10.0, 20.0, 40.0)  #: for how long an overload may last that one refusal shows
 LIMITS = 6  #: that a rule on what is open is taken to have tried
 #: Causes and kinds where it is none of these: as often as they are.
 ELSE = {"own-concurrency": 0.4, "own-rate": 0.2, "same-nat-ip": 0.2, "keep-alive": 0.2, "concurrency": 0.8, "rate": 0.2}
@@ -229,9 +230,7 @@ def _chance(weighing: Weighing) -> list[Weight]:
 
 def _by_chance(rejected: Bools, start_ns: Ints) -> float:
     """Log probability of these refusals, given how many there are, at one rate or in bursts: of requests that follow each other, or of so many seconds."""
-    return (
-        max(_steady(rejected), _bursts(rejected), limit.in_seconds(rejected, start_ns, _steady)) if len(rejected) > 1 else _steady(rejected)
-    )
+    return max(_steady(rejected), _bursts(rejected), _for_seconds(rejected, start_ns)) if len(rejected) > 1 else _steady(rejected)
 
 
 def _steady(rejected: Bools) -> float:
@@ -243,6 +242,14 @@ def _bursts(rejected: Bools) -> float:
     """The same where one refusal makes the next more likely."""
     after, calm = rejected[1:][rejected[:-1]], rejected[1:][~rejected[:-1]]
     return limit.one_rate(after) + _steady(calm) + log(0.5)
+
+
+def _for_seconds(rejected: Bools, start_ns: Ints) -> float:
+    """The same where one refusal makes those more likely that come within some seconds of it."""
+    latest = np.maximum.accumulate(np.where(rejected, start_ns, start_ns[0] - 2 * int(max(BURSTS_S) * 1e9)))
+    since_s = (start_ns[1:] - latest[:-1]) / 1e9
+    soon = [np.append(False, since_s <= most) for most in BURSTS_S]
+    return max(limit.one_rate(rejected[each]) + _steady(rejected[~each]) for each in soon) + log(0.5) - log(len(BURSTS_S))
 
 
 def _at_first(rejected: Bools) -> float:

@@ -56,25 +56,6 @@ def test_the_table_of_likelihoods_is_the_formula() -> None:
             assert table(np.array([wrong]), np.array([right]))[0] == pytest.approx(li.log_noise(wrong, right), abs=1e-9)
 
 
-def test_chance_may_last_seconds() -> None:
-    """Every other request is refused for ten seconds now and then: a refusal makes not the next likelier, but those near to it."""
-    seconds = np.arange(400)
-    rejected = (seconds % 100 < 10) & (seconds % 2 == 0)
-    found = li.in_seconds(rejected, seconds * S)
-    assert found > li.by_chance(rejected) + 20
-    assert found == pytest.approx(
-        max(
-            li.one_rate(rejected[soon]) + li.one_rate(rejected[~soon])
-            for most in (2, 5, 10, 20, 40)
-            for soon in [np.array([t > 0 and rejected[max(t - most, 0) : t].any() for t in seconds.tolist()])]
-        )
-        + log(0.5 / 5)
-    )
-    steady = np.random.default_rng(1).random(400) < 0.2
-    assert li.in_seconds(steady, seconds * S) < li.by_chance(steady)
-    assert li.in_seconds(steady[:1], seconds[:1]) == li.one_rate(steady[:1])
-
-
 def test_an_uncertain_count_is_the_toss_of_a_coin() -> None:
     counts = Counts(*(np.array(c) for c in ([0, 1, 2], [0, 0, 2], [0, 2, 2], [0, 0, 0])))
     ll, possible = li.likelihoods(counts, np.array([False, True, True]), np.ones(3, bool), np.array([1, 2]))

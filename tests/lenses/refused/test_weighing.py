@@ -92,16 +92,6 @@ def test_chance_of_few_refusals_takes_ten_accepted_requests() -> None:
     assert needs(few) == "a recording with at least 10 accepted requests; this one has 9"
 
 
-def test_an_overload_of_seconds_is_chance_though_a_window_explains_it_better_than_one_rate() -> None:
-    """Storms of retries in bursts of half a minute, in which four of five are refused: limits over time begin and end with them, too."""
-    drawn = draw(1487)
-    found = w.weigh(drawn.situation)
-    assert drawn.truth.causes == {"provider"}
-    best = max(f.log_likelihood for f in found.weighing.time_fits)
-    assert best > found.weighing.by_chance
-    assert found.cause == "provider"
-
-
 def test_a_limit_over_time_takes_five_accepted_requests() -> None:
     """Some window parts fewer from all that are refused; unless the provider says that it counts over time."""
     made = w.weigh(draw(1, "sliding-window").situation).weighing
