@@ -4,8 +4,8 @@ numpy asks for huge pages, for which the kernel may have to tidy up memory first
 that, these arrays are not. And numpy's ``resize`` writes zeros to all it adds, which costs as much again as filling it; here the memory is moved by the
 kernel, and takes a page when it is written to.
 
-What was freed is not the system's again by itself, see :func:`give_back`. A page of memory that was never used costs more than what is written to it, in a
-virtual machine ten times as much; so memory that is not needed any more is best given to what comes next, see :func:`let_go`.
+What was freed is not the system's again by itself, see :func:`give_back`. The first use of a page costs more than what is written to it, in some virtual
+machines ten times as much; so memory that is not needed any more is best used again at once, see :func:`let_go`.
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ class Nullable(LazyColumn):
 
 @dataclass(frozen=True, eq=False)
 class Coded(LazyColumn):
-    """Text of which many values are equal: int64[n] places in ``words``, object[k] of str or None."""
+    """Text of which many values are equal: int32 or int64[n] places in ``words``, object[k] of str or None."""
 
     codes: Array
     words: Array

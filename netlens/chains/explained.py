@@ -58,10 +58,8 @@ FIELDS = 0.45, 0.54, 0.01  #: without a body behind them, which may be control
 EARLY_NS = 300 * MS  #: of a connection: its SETTINGS are acknowledged somewhere, and programs begin with several requests at once
 UNLIKELY = 0.5  #: a way to read the client against which something speaks
 MERGED = 0.05  #: records that hold two
-LONGER, FIRST_LONGER = (
-    60,
-    0.3,
-)  #: bytes by which the fields of first answers are longer, less than that, and how many of merged ones hold these
+LONGER = 60  #: the fields of first answers are less than so many bytes longer
+FIRST_LONGER = 0.3  #: share of merged records that hold such fields
 NOISE, UPDATE = 1e-7, 3.0  #: a record that belongs to no request; WINDOW_UPDATEs behind a body
 LEFT = 1e-9  #: a request in progress when its connection is closed
 ENDS_ELSE = 1e-3  #: an answer without an empty frame of a server that ends answers with one
@@ -71,14 +69,12 @@ SURE = 0.95  #: of the number of requests
 KNOWN = 0.7  #: share of the time that requests are in progress in which it is known how many, as far as can be expected
 OUTSIDE = 0.003  #: probability that a time is before its interval, or behind it
 SURE_OF_LABEL = 0.95
-USUAL, TWICE = (
-    0.5,
-    1.7,
-)  #: share of short answers that have the usual size, where they have few, and how much longer one is that may be several
+USUAL = 0.5  #: share of short answers that have the usual size, where they have few
+TWICE = 1.7  #: a record so many times as long may hold several
 APART_NS = 100 * MS  #: a request that may have begun so much earlier or later has no label
 LEARN_FROM = 6_000  #: records of the server
 ENOUGH = 100  #: the least of these
-MOST = 20_000  #: records of servers on connections that are to be explained; half a millisecond each
+MOST = 20_000  #: records of servers on connections that are to be explained, and of all clients; half a millisecond each
 
 
 class Kind(IntEnum):

@@ -24,16 +24,8 @@ from netlens.parsers.http2 import WINDOW_UPDATE
 NEAR = 2  #: bytes by which fields differ, as a rule
 #: How likely they are so much longer: a length has three to six digits, or is that of a request before.
 DIFFER = {0: 0.5, 1: 0.22, -1: 0.22, 2: 0.02, -2: 0.02, 3: 0.001, -3: 0.002, 4: 0.001, -4: 0.003, -5: 0.002}
-FIRST = {
-    0: 0.5,
-    1: 0.2,
-    -1: 0.2,
-    2: 0.05,
-    -2: 0.03,
-    3: 0.15,
-    4: 0.15,
-    5: 0.02,
-}  #: the same of the first ones behind those that fill the table
+#: The same of the first ones behind those that fill the table; weights, which sum up to 1.3.
+FIRST = {0: 0.5, 1: 0.2, -1: 0.2, 2: 0.05, -2: 0.03, 3: 0.15, 4: 0.15, 5: 0.02}
 FEW = 4  #: of these
 REPEATED = 2
 TOGETHER = (0.85, 0.1, 0.03, 0.02)  #: how likely so many requests are begun in one record, where one is
@@ -45,18 +37,19 @@ HIDDEN = 0.002  #: the same, or an end, with a piece of a body
 SIZES, REST = 1 / 4_000, 1 / 800  #: how likely a piece of a body has a given size, and a short one what a window leaves
 SHORT = 80  #: bytes of such a rest
 TWO_ENDS = 0.02
-NEVER_HIDDEN = 1e-5  #: the same, of clients that end no bodies with a frame of its own
+NEVER_HIDDEN = 1e-5  #: the same, of clients that end no bodies with a frame of their own
 GOES_ON, IS_WHOLE = 0.03, 0.02  #: a body goes on behind a frame that is not full, or ends with one that is
 BESIDE, ALONE = 0.3, 0.5  #: the acknowledgment of SETTINGS, beside what else a record is, and as a record
 SOONER = 0.9  #: how much less likely it is with each record since the server's SETTINGS
 UPDATES = (1.0, 0.5, 0.05, 0.005, 5e-4, 5e-4, 5e-4)  #: how likely so many WINDOW_UPDATEs stand in one record, where control does
-OPEN = {True: 1e-8, False: 0.02}  #: a request in the end, of clients that show ends and others
+OPEN = {True: 1e-8, False: 0.02}  #: how likely a request is still open in the end; True: its client ends bodies with an empty frame
 NEGLIGIBLE = 1e-9
 LIKELY = 1e-4  #: numbers that are worth a reading
 MOST_READ = 4  #: of these
 LEAST_BEGUN = 0.4  #: fields, of as many pieces that may end a body
 LEAST_ENDED = 0.5  #: share of requests with an end of their own, of a client that sends such
 MOST_OPEN = 16
+MOST_WRITES = 500  #: the ways through more on one connection take seconds: their number grows with the square
 FRAME = 16_384 + EMPTY  #: of a body, at most, unless the server allows longer ones
 MOST_PARTS = 8  #: writes between two parts of a frame
 GROWS = 1_186  #: bytes by which each record of Go's TLS may be longer than the one before, until records are full
@@ -114,7 +107,7 @@ def told(said: Said) -> list[Told]:
 def _by_fields(mine: Sequence[Record], settings_ns: int, preface: int) -> list[Told]:
     writes = _writes(mine, preface)
     size = _fields(writes)
-    if not size:
+    if not size or len(writes) > MOST_WRITES:
         return []
     begun = sum(abs(w.size - size) <= NEAR for w in writes)
     bodies = sum(w.size > FIELDS[1] and w.size % FRAME > 0 for w in writes)
@@ -142,7 +135,9 @@ def _writes(mine: Sequence[Record], preface: int) -> list[_Write]:
                     break
             out.append(_Write(size, begin_ns, r.ts, r.frame, payload))
             size = payload = 0
-    return out + [_Write(size, begin_ns, mine[-1].ts, mine[-1].frame, payload)] * (size > 0)
+    if size:
+        out.append(_Write(size, begin_ns, mine[-1].ts, mine[-1].frame, payload))
+    return out
 
 
 def _fields(writes: Sequence[_Write]) -> int:
@@ -245,13 +240,14 @@ def _walk(writes: Sequence[_Write], size: int, settings_ns: int, ended: bool) ->
                     continue
                 to = (begun + move.begun, left, acknowledged or move.acknowledged)
                 total[to] += p * move.p
-                if q * move.p > best[to]:
+                if to not in by or q * move.p > best[to]:
                     best[to] = q * move.p
                     by[to] = ((begun, waiting, acknowledged), move)
         most = max(total.values(), default=0.0)
         if most <= 0.0:
             return []
-        before = {state: (p / most, best[state] / most) for state, p in total.items() if p > NEGLIGIBLE * most}
+        top = max(best.values()) or 1.0
+        before = {state: (p / most, best[state] / top) for state, p in total.items() if p > NEGLIGIBLE * most}
         came.append(by)
     final = {state: OPEN[ended] ** state[1] * (1.0 if state[2] else 0.1) for state in before}
     numbers: dict[int, float] = defaultdict(float)

@@ -82,6 +82,8 @@ def likely(connections: Sequence[Connection], known: Shapes) -> list[list[Stream
     """Requests of each connection of a capture, with intervals for what is in doubt (:mod:`netlens.chains.explained`) where they cannot be counted; None where
     the number is in doubt."""
     out = [streams if fits else None for streams, fits in (counted(each, known) for each in connections)]
+    if sum(len(each.said.mine) for each in connections if each.said is not None) > explained.MOST:
+        return out
     talks = {}
     for k, each in enumerate(connections):
         told = grammar.told(each.said) if each.said is not None else []

@@ -34,8 +34,8 @@ class Asked:
 
 
 class Requests(NamedTuple):
-    """remarkable : those that waited for :data:`NOTICED_NS`, got no answer, or one in clear of :data:`LARGE_BYTES`.  others, others_http : how many others
-    there are, and of these in clear."""
+    """remarkable : those that waited for :data:`NOTICED_NS` at least, got no answer, or one of :data:`LARGE_BYTES` and more in clear.  others : how many others
+    there are.  others_http : how many of these in clear."""
 
     remarkable: list[Asked]
     others: int

@@ -356,7 +356,7 @@ class Part:
         return self.fold.rows(self.hellos.sni_of_sessions(self.fold.n))
 
     def last_sessions(self) -> Table:
-        """The same; their state is used up, which takes several times the memory of the table."""
+        """The same, but the state is used up: it takes more than twice the memory of the table."""
         return self.fold.last_rows(self.hellos.sni_of_sessions(self.fold.n))
 
     def session_blocks(self) -> Iterator[Table]:

@@ -361,7 +361,7 @@ class SessionFold:
 
     @property
     def nbytes(self) -> int:
-        in_memory = 0 if self._file is not None else self.state().nbytes
+        in_memory = 0 if self._file is not None or self._used_up else self.state().nbytes
         return in_memory + sum(a.nbytes for a in (self.arrays.holes.rows, self.arrays.table, self.arrays.ends, *self._log))
 
     def missing(self, first: int = 0, last: int | None = None) -> Array:
@@ -379,7 +379,7 @@ class SessionFold:
         """Where the sessions ``first`` to ``last`` lie."""
         self._look()
         mine, behind = int(self.arrays.counts[SESSIONS]), self._behind
-        if first < mine or behind is None:
+        if first < mine or last <= mine:
             yield Stretch(self.arrays.sessions, first, min(last, mine), self.arrays.holes.rows)
         if behind is not None and last > mine:
             begin, end = int(behind.rows[max(first - mine, 0)]), int(behind.rows[last - mine - 1]) + 1
@@ -409,11 +409,11 @@ class SessionFold:
         counts = self.arrays.counts.copy()
         counts[SESSIONS], self._behind, self._used_up = self.n, None, True
         nothing = np.zeros(0, np.int64)
-        self.arrays = self.arrays._replace(sessions=_aligned(0), table=nothing, ends=nothing, counts=counts)
+        self._file, self.arrays = None, self.arrays._replace(sessions=_aligned(0), table=nothing, ends=nothing, counts=counts)
         return session_rows(stretches, self.n, sni, use_up=True)
 
     def blocks(self, sni: Array | None = None, size: int | None = None) -> Iterator[Table]:
-        """The same rows as tables of ``size`` rows, at least one: a table and what is written from it take several times the memory of the state."""
+        """The same rows as tables of ``size`` rows, at least one: all at once need much memory, with what is written from them."""
         size = size or min(BLOCK, max(self.n // 8, BLOCK // 16))
         for first, last in self._blocks(size):
             yield session_rows([*self._stretches(first, last)], last - first, None if sni is None else sni[first:last], first)

@@ -23,7 +23,7 @@ _MARK = re.compile(rb'"\\u0000(\d+)"')
 
 @dataclass(frozen=True, eq=False)
 class Lists:
-    """Lists of whole numbers: the k-th is ``numbers[ends[k - 1]:ends[k]]``, of the first from 0 on."""
+    """Lists of whole numbers: the k-th is ``numbers[ends[k - 1]:ends[k]]``; the first begins at 0."""
 
     numbers: Ints
     ends: Ints
@@ -36,7 +36,7 @@ def encoded(value: Any) -> bytes:
     def mark(array: Any) -> str:
         if isinstance(array, Lists):
             found.append(b"[%b]" % _text(array.numbers, array.ends))
-        elif isinstance(array, np.ndarray) and array.ndim == 1 and array.dtype.kind in "iub":
+        elif isinstance(array, np.ndarray) and array.ndim == 1 and np.can_cast(array.dtype, np.int64):
             found.append(_text(array, np.array([len(array)])))
         else:
             raise TypeError(f"no JSON for {type(array).__name__}")
@@ -44,6 +44,8 @@ def encoded(value: Any) -> bytes:
 
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=mark).encode()
     parts: list[bytes] = _MARK.split(text)
+    if len(parts) != 2 * len(found) + 1:
+        raise ValueError("text with NUL in it")
     parts[1::2] = found
     return b"".join(parts)
 

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from netlens.arrays import give_back, no_cycles
 from netlens.chains.situation import HOST, SIDES, VM
-from netlens.columns import MISSING, NEVER, Bools, Floats, Ints, by_value, ints
+from netlens.columns import MISSING, NEVER, Bools, Floats, Ints, by_value
 from netlens.lenses.refused import breakdown
 from netlens.report import answer, time_budget
 from netlens.report.numbers import encoded
@@ -172,7 +172,10 @@ def _table(a: Analysis, name: str | None, kind: str, table: Table, t0: int) -> d
     columns = []
     for c in schema:
         is_time = c.name.endswith("_ns") and c.dtype in ("int64", "nullable_int64")
-        shown = _times(a, name, cut, c.name, t0) if is_time else _values(cut[c.name], c.dtype)
+        if is_time:
+            shown: list[Any] | Ints = _times(a, name, cut, c.name, t0)
+        else:
+            shown = cut.ints(c.name) if c.dtype in ("int64", "nullable_int64") else _values(cut[c.name], c.dtype)
         columns.append(
             {
                 "name": c.name,
@@ -206,11 +209,7 @@ def _times(a: Analysis, name: str | None, table: Table, column: str, t0: int) ->
     return _where(known, to_host(a, name, np.where(known, times, t0)) - t0)
 
 
-def _values(values: npt.NDArray[Any], dtype: str) -> list[Any] | Ints:
-    if dtype == "int64":
-        return values
-    if dtype == "nullable_int64":
-        return ints(values)
+def _values(values: npt.NDArray[Any], dtype: str) -> list[Any]:
     out: list[Any] = values.tolist()
     if dtype == "float64":
         out = _rounded(values).tolist()
@@ -284,7 +283,7 @@ def _seconds(ns: Ints) -> list[float]:
 
 
 def _rounded(values: Floats) -> Floats:
-    """To nine digits, each the float nearest to those. Powers of ten up to the 22nd are exact as floats, and numbers beyond are left alone."""
+    """To nine digits; what is half-way may go either way. Powers of ten up to the 22nd are exact as floats, and numbers beyond are left alone."""
     with np.errstate(all="ignore"):
         digits = 8 - np.floor(np.log10(np.abs(values)))
         up, down = (10.0 ** np.clip(way, 0, 22) for way in (digits, -digits))

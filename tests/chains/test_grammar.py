@@ -6,7 +6,7 @@ from math import exp
 
 import pytest
 
-from netlens.chains import grammar
+from netlens.chains import asked, explained, grammar, streams
 from netlens.chains.asked import said as read
 from tests.chains.test_streams import OPENED, Said, seen
 
@@ -80,3 +80,24 @@ def test_a_body_that_waits_begins_no_request() -> None:
     assert said is not None
     (found,) = grammar.told(said)
     assert [round(sum(n * p for n, p in enumerate(many)), 1) for many in found.reading.many][1:] == pytest.approx([1.0, 0.0, 1.0], abs=0.2)
+
+
+def test_a_client_that_sent_nothing_behind_its_preface() -> None:
+    nothing = streams.Connection(asked.Said([], [], []), 0, cut=False)
+    assert grammar.told(asked.Said([], [], [])) == []
+    assert streams.likely([nothing], streams.NOTHING) == [[]]
+
+
+def test_more_writes_than_can_be_walked_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ways through them grow with their square."""
+    assert numbers(at(4, 9), *ENDED)
+    monkeypatch.setattr(grammar, "MOST_WRITES", 8)
+    assert not numbers(at(4, 9), *ENDED)
+
+
+def test_of_very_many_records_none_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = read(seen([*OPENED, *(each for part in ENDED for each in part)]))
+    assert said is not None
+    monkeypatch.setattr(explained, "MOST", len(said.mine) - 1)
+    monkeypatch.setattr(grammar, "told", lambda _: pytest.fail("it was read"))
+    assert len(streams.likely([streams.Connection(said, 0, cut=False)], streams.NOTHING)) == 1

@@ -374,3 +374,16 @@ def test_spans_join_in_any_number(tmp_path: Path) -> None:
         part = spans.read(str(path), cuts)
         assert part is None or rows(part) == whole
         assert len(list(itertools.pairwise(cuts))) > 2
+
+
+def test_a_capture_without_tcp(tmp_path: Path) -> None:
+    packet = (
+        struct.pack(">BBHHHBBHII", 0x45, 0, 32, 1, 0, 64, 17, 0, 0x0A000001, 0x0A000002) + struct.pack(">HHHH", 4000, 4001, 12, 0) + b"data"
+    )
+    path = tmp_path / "udp.pcap"
+    frames = (writing.pcap_record(packet, k * MS, len(packet), US) for k in range(40))
+    path.write_bytes(writing.pcap_header(RAW, unit_ns=US) + b"".join(frames))
+    for table in (Part.sessions, Part.last_sessions):
+        part = spans.read(str(path), [records(path.read_bytes())[20]])
+        assert part is not None
+        assert (part.packets, table(part).rows) == (40, 0)

@@ -304,8 +304,6 @@ def needs(weighing: Weighing) -> str:
             f"a recording in which VM and host use one key and one way out: of the {whose}'s {plural(mine, 'request')} {i.refused:,} were refused, of the "
             f"{other}'s {theirs:,} none, which one rate for all does not explain"
         )
-    if i.accepted < (least := weighing.accepted_wanted):
-        return f"a recording with at least {least} accepted requests; this one has {i.accepted}"
     if (partly := weighing.partly) is not None:
         return (
             f"a recording of one program with one model and one key: {partly.rule.name} explain the refusals in part "
@@ -313,4 +311,6 @@ def needs(weighing: Weighing) -> str:
         )
     if (best := next((f for f in i.fits if f.hits and not f.misses + f.false_alarms), None)) is not None:
         return f"a longer recording: {best.rule.name} separate refused from accepted requests, but of so few they may do so by chance"
+    if i.accepted < (least := weighing.accepted_wanted):
+        return f"a recording with at least {least} accepted requests; this one has {i.accepted}"
     return "a longer recording: no count separates refused from accepted requests clearly, but chance alone does not explain them either"

@@ -365,7 +365,7 @@ class Weighing:
 
     @property
     def accepted_wanted(self) -> int:
-        """Accepted requests that chance takes: the more where refusals are few, as a window that began before the recording looks like it."""
+        """Accepted requests that chance takes. Of few refusals it takes more, because a window that began before the recording looks like chance."""
         return odds.FEW if self.inference.refused <= odds.MOST else ENOUGH
 
     @property
@@ -664,7 +664,7 @@ def _with_odds(weighing: Weighing, verdicts: list[Verdict], plain: list[Possibil
             evidence = [*v.evidence, Evidence(told, weighing.frames(weighing.refused))]
             v = replace(v, verdict="supported", needs=None, evidence=evidence)
         elif v.id in doubted:
-            needed = f"a longer recording: {'with so few refusals ' if few else ''}other explanations are not unlikely"
+            needed = f"a longer recording: {'with so few refusals ' if few else ''}other explanations are still plausible"
             v = replace(v, verdict="undecided", needs=needed)
         elif v.verdict == "refuted" and (few or doubted) and odds.possible(plain, v.id):
             needed = f"a longer recording: {'with so few refusals ' if few else ''}it is still possible ({found[v.id]:.0%})"
