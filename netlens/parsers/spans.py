@@ -45,6 +45,9 @@ if TYPE_CHECKING:
 LEAST_BYTES = LARGE // 2  #: of a span: it is read in 10 ms, and what is put together takes a few
 MOST_ROWS = 1 << 18  #: rows that a span keeps: 50 MB
 MOST_SESSIONS = 1 << 16  #: sessions of which it keeps any
+LOOK_AT = (
+    1 << 14
+)  #: rows of these that are looked at together: payload behind a hole is read up to their end, also where the hole is filled before
 BYTES_A_SESSION = 1024  #: of very short ones: a span has room at once for all that it may hold, which takes no memory until it is used
 PACE = Pace(2 * c.BATCH, 2 * CHUNK, 0)
 
@@ -174,17 +177,19 @@ def _take_over(part: Part, later: _Later) -> bool:
 
 def _look_for_hellos(part: Part, path: str, rows: Array) -> None:
     """Of sessions that the span joined mid-way. Their payload lies in the file."""
-    asked = part.hellos.asks_for(rows)
-    found = bytearray()
-    rows[~asked, c.PAY_CAP] = 0
     with open(path, "rb") as file:
-        for i in np.flatnonzero(asked).tolist():
-            at, size = int(rows[i, c.PAY_OFF]), int(rows[i, c.PAY_CAP])
-            if at == UNSET:  # of a datagram that came in fragments
-                raise NotKnown
-            rows[i, c.PAY_OFF] = len(found)
-            found += os.pread(file.fileno(), size, at)
-    part.hellos.feed(np.frombuffer(found or bytearray(1), np.uint8), rows)
+        for first in range(0, len(rows), LOOK_AT):
+            some = rows[first : first + LOOK_AT]
+            asked = part.hellos.asks_for(some)
+            some[~asked, c.PAY_CAP] = 0
+            found = bytearray()
+            for i in np.flatnonzero(asked).tolist():
+                at, size = int(some[i, c.PAY_OFF]), int(some[i, c.PAY_CAP])
+                if at == UNSET:  # of a datagram that came in fragments
+                    raise NotKnown
+                some[i, c.PAY_OFF] = len(found)
+                found += os.pread(file.fileno(), size, at)
+            part.hellos.feed(np.frombuffer(found or bytearray(1), np.uint8), some)
     if (rows[rows[:, c.KIND] == RUN, SEGMENTS] < 0).any():
         raise NotKnown
 
