@@ -192,6 +192,12 @@ class Analysis:
         """What the provider does, as far as the refusals show it: see the JSON."""
         return self.weighed.limiter
 
+    def let_segments_go(self) -> None:
+        """Give back the memory of single segments, a quarter of all. Afterwards nothing that lenses look at can be asked for, nor an overview."""
+        for side in self.sides.values():
+            if (trail := side.capture.part.trail) is not None:
+                trail.let_go()
+
     def to_dict(self) -> dict[str, Any]:
         # turns of HTTP/2 are no requests: what they would count is not known
         hidden = ("exchanges", "rejections", "refused_by_class") if self.assembled.situation.uncountable else ()

@@ -135,6 +135,7 @@ def command(
         if (kind := not_a_log(path)) is not None:
             raise CaptureError(f"{printable(path)}: this is {kind}, not an error log")
     found = _analyzed(given)
+    text = _text(found, verbose) if form == "text" else ""
     if output is not None or bundle is not None or form == "json":
         document = found.to_dict()
         drawn = output is not None and _write(document, found, output)
@@ -143,7 +144,7 @@ def command(
         if form == "json":
             print_json(document)
             return
-    _print(found, verbose)
+    _print(text)
     if output is not None:
         say(
             f"{os.path.join(output, 'report.html')} opens in a browser; {'report.json and the pictures are' if drawn else 'report.json is'} beside it"
@@ -192,7 +193,7 @@ def _together(recordings: tuple[str, ...], apis: tuple[str, ...], form: str, ver
             f"{printable(path)}: {one.counts['rejections']} of {plural(one.counts['exchanges'], 'request')} refused; cause {one.cause or 'not told'}"
         )
     say("all together:")
-    _print(all_of_them, verbose)
+    _print(_text(all_of_them, verbose))
 
 
 def _logs(named: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
@@ -222,7 +223,7 @@ def _bundle(given: Inputs, document: dict[str, Any], target: str) -> None:
     say(f"{target}: {plural(len(made.names), 'file')}, anonymised; ABOUT.txt in it says what was left in")
 
 
-def _print(found: Analysis, verbose: int) -> None:
+def _text(found: Analysis, verbose: int) -> str:
     import io
 
     from rich.console import Console
@@ -233,8 +234,12 @@ def _print(found: Analysis, verbose: int) -> None:
     text = io.StringIO()
     width = shutil.get_terminal_size().columns if to_terminal else 140
     render(found, Console(file=text, highlight=False, force_terminal=to_terminal, width=width, height=25), verbose)
+    return "".join(line.rstrip() + "\n" for line in text.getvalue().splitlines())
+
+
+def _print(text: str) -> None:
     stop_at_a_closed_pipe()
-    sys.stdout.write("".join(line.rstrip() + "\n" for line in text.getvalue().splitlines()))
+    sys.stdout.write(text)
 
 
 def _named(further: tuple[str, ...]) -> dict[str | None, tuple[str, ...]]:
@@ -273,6 +278,7 @@ def _inputs(capture: str | None, host: str | None, vm: str | None, further: dict
 
 def _write(document: dict[str, Any], found: Analysis, output: str) -> bool:
     """report.html, report.json, the pictures (of two sides in a folder each) and a text for the provider's support. Whether there are pictures."""
+    from netlens.arrays import give_back
     from netlens.aside import each
     from netlens.extras import missing
     from netlens.outputs import replacing
@@ -286,7 +292,10 @@ def _write(document: dict[str, Any], found: Analysis, output: str) -> bool:
         json.dump(document, file, indent=2, allow_nan=False)
         file.write("\n")
     why = missing("matplotlib")
-    tasks: list[Callable[[], object]] = [lambda: html.write(found, document, os.path.join(output, "report.html"))]
+    write = html.prepared(found, document)
+    found.let_segments_go()  # before there are two processes, and the page's tables take as much again
+    give_back()
+    tasks: list[Callable[[], object]] = [lambda: write(os.path.join(output, "report.html"))]
     if why is None:
         from netlens.report.plots import of_analysis
 

@@ -190,6 +190,10 @@ class Trail:
             kept.pop(name, None)
             self._columns.pop(name, None)
 
+    def let_go(self) -> None:
+        """Give back the memory of all segments; whoever asks for one afterwards gets an error."""
+        self._columns, self._joined, self._bounds = {}, None, None
+
     def has(self, *names: str) -> bool:
         """Whether columns are there: not left out in part, not forgotten."""
         return not self.left_out and self._columns.keys() >= set(names)

@@ -19,7 +19,7 @@ import base64
 import hashlib
 import os
 import re
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +34,7 @@ from netlens.text import duration, plural, printable, size, utc
 from netlens.wire.link import NAMES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from jinja2 import Environment
 
@@ -58,22 +58,27 @@ def write(analysis: Analysis, document: dict[str, Any], path: str | os.PathLike[
 
     NetlensError if the file cannot be written.
     """
-    with replacing(path, made_up=True) as aside, open(aside, "w", encoding="utf-8", newline="\n") as file:
-        file.writelines(_pieces(analysis, document))
-    give_back()  # pictures may be drawn next
+    prepared(analysis, document)(path)
+
+
+def prepared(analysis: Analysis, document: dict[str, Any]) -> Callable[[str | os.PathLike[str]], None]:
+    """What writes the page to a path, as :func:`write` does; it asks for no single segment any more, so that these can be let go."""
+    return partial(_write, analysis, _said(analysis, document))
 
 
 def render(analysis: Analysis, document: dict[str, Any]) -> str:
     """The page as text."""
-    return "".join(_pieces(analysis, document))
+    return "".join(_pieces(analysis, _said(analysis, document)))
 
 
-def _pieces(a: Analysis, document: dict[str, Any]) -> Iterator[str]:
+def _write(a: Analysis, said: dict[str, Any], path: str | os.PathLike[str]) -> None:
+    with replacing(path, made_up=True) as aside, open(aside, "w", encoding="utf-8", newline="\n") as file:
+        file.writelines(_pieces(a, said))
+    give_back()  # pictures may be drawn next
+
+
+def _pieces(a: Analysis, said: dict[str, Any]) -> Iterator[str]:
     css, script = _asset("report.css"), "\n".join(_asset(name) for name in SCRIPTS)
-    notes = a.quality["notes"]
-    refused = answer.anything_refused(a)
-    lines = {name: overview.lines(side.capture, 1) for name, side in a.sides.items()}
-    headline = answer.headline(a) if refused else answer.findings_headline(a)
     return (
         _environment()
         .get_template("report.html.j2")
@@ -82,38 +87,49 @@ def _pieces(a: Analysis, document: dict[str, Any]) -> Iterator[str]:
             script=_markup(script),
             policy=f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(css)}'; img-src data:; base-uri 'none'; form-action 'none'",
             a=a,
-            d=document,
-            target=answer.target(a),
-            question=answer.question(a),
-            headline=headline,
-            sentence="".join(part.text for part in headline),
-            refused=refused,
-            findings=_findings(a, findings.beside_refusals(a) if refused else a.findings),
-            overview=_overview(a, lines),
-            asked_for_refusals=not findings.is_all(a),
-            connections=sum(side.connections.rows for side in a.assembled.sides.values()),
-            lookups=sum(side.capture.table("lookups").rows for side in a.assembled.sides.values()),
-            recording=_recording(a),
-            when=_when(document),
-            cautions=notes,
-            first_cautions=CAUTIONS,
-            met=met(a),
-            key_evidence=_key_evidence(a),
-            causes=_causes(a),
-            fix=a.best_fix,
-            next_fixes=answer.next_fixes(a)[:NEXT],
-            limit=answer.limit(a.weighed) if a.limit is not None else None,
-            how_sure=answer.how_sure(a),
-            surer=answer.surer(a),
-            time_groups=time_budget.drawn(a),
-            clock=_clock(a),
-            inputs=[_input(i) for i in a.inputs],
-            several=len(a.sides) > 1,
-            sides=[(answer.SIDE_NAMES[name or "capture"], side, lines[name]) for name, side in a.sides.items()],
+            **said,
             chunks=page_data.chunks(a),
             version=__version__,
         )
     )
+
+
+def _said(a: Analysis, document: dict[str, Any]) -> dict[str, Any]:
+    """What the page says in words, for its template."""
+    notes = a.quality["notes"]
+    refused = answer.anything_refused(a)
+    lines = {name: overview.lines(side.capture, 1) for name, side in a.sides.items()}
+    headline = answer.headline(a) if refused else answer.findings_headline(a)
+    return {
+        "d": document,
+        "target": answer.target(a),
+        "question": answer.question(a),
+        "headline": headline,
+        "sentence": "".join(part.text for part in headline),
+        "refused": refused,
+        "findings": _findings(a, findings.beside_refusals(a) if refused else a.findings),
+        "overview": _overview(a, lines),
+        "asked_for_refusals": not findings.is_all(a),
+        "connections": sum(side.connections.rows for side in a.assembled.sides.values()),
+        "lookups": sum(side.capture.table("lookups").rows for side in a.assembled.sides.values()),
+        "recording": _recording(a),
+        "when": _when(document),
+        "cautions": notes,
+        "first_cautions": CAUTIONS,
+        "met": met(a),
+        "key_evidence": _key_evidence(a),
+        "causes": _causes(a),
+        "fix": a.best_fix,
+        "next_fixes": answer.next_fixes(a)[:NEXT],
+        "limit": answer.limit(a.weighed) if a.limit is not None else None,
+        "how_sure": answer.how_sure(a),
+        "surer": answer.surer(a),
+        "time_groups": time_budget.drawn(a),
+        "clock": _clock(a),
+        "inputs": [_input(i) for i in a.inputs],
+        "several": len(a.sides) > 1,
+        "sides": [(answer.SIDE_NAMES[name or "capture"], side, lines[name]) for name, side in a.sides.items()],
+    }
 
 
 # --- the parts ---------------------------------------------------------------------------------------------------------------------------
