@@ -226,7 +226,7 @@ class Analysis:
             "unmatched_rejections": self.assembled.unmatched,
             "chains": self.assembled.once(chains),
             "parties": [party.to_dict() | ({"requests": None, "refused": None} if hidden else {}) for party in self.parties],
-            "budget": document(self.divided),
+            "budget": self.assembled.once(_budget),
             "sides": {name or "capture": side.to_dict() for name, side in self.sides.items()},
         }
 
@@ -261,7 +261,7 @@ def rebuilt(captures: Mapping[str | None, Capture], given: Inputs, clock: Clock 
     names = [*(side.of_log() for side in linked.sides.values()), *linked.clocks]
     traffic = rebuild(linked, read_beside(given, linked.upstream.capture, names, logs() if read is None else read))
     give_back()  # two processes have all of it from here on
-    return labelled(traffic.knowing(aside=lenses.ahead(traffic)) if len(traffic.rows) >= MANY else traffic)
+    return labelled(traffic.knowing(aside=lenses.ahead(traffic, _shown, _budget)) if len(traffic.rows) >= MANY else traffic)
 
 
 @no_cycles()
@@ -283,7 +283,8 @@ def analyze(captures: Mapping[str | None, Capture], given: Inputs) -> Analysis:
     judged = made.once(refused.judge)
     found = lenses.look(made)
     weighed, situation = judged.weighed, made.situation
-    sides = {name: _side(side) for name, side in made.sides.items()}
+    shown = made.once(_shown)
+    sides = {name: SideFindings(side.capture, rows=side.target, **shown[name]) for name, side in made.sides.items()}
     notes = given.notes + [f"{name}: {note}" if len(sides) > 1 else note for name, side in sides.items() for note in side.notes]
     notes += made.notes
     notes += [situation.uncountable] if situation.uncountable else []
@@ -471,25 +472,30 @@ def _origin(made: Traffic, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return np.array([CODES.get(o, UNKNOWN) for o in made.upstream.connections["origin"][rows].tolist()], np.int8)
 
 
-def _side(side: Side) -> SideFindings:
-    capture = side.capture
+def _shown(made: Traffic) -> dict[str | None, dict[str, Any]]:
+    """Of each capture what it shows by itself, as :class:`SideFindings` has it."""
+    return {name: _of_side(side) for name, side in made.sides.items()}
+
+
+def _of_side(side: Side) -> dict[str, Any]:
     connections, sessions = side.connections, side.sessions
     chosen = connections.take(np.flatnonzero(side.target))
-    vantage = side.name or (connections["vantage"][0] if connections.rows else None)
-    bounds = capture.part.bounds_ns
+    bounds = side.capture.part.bounds_ns
     open_peak = overlap.connections_curve(chosen, bounds).peak() if chosen.rows else None
     theirs = side.exchanges
     flight_peak = overlap.exchanges_curve(theirs, sessions, None, bounds).peak() if theirs.rows else None
-    return SideFindings(
-        capture,
-        vantage,
-        side.target,
-        _facts(open_peak, chosen["first_frame"]),
-        _facts(flight_peak, theirs["start_frame"]),
-        _tails(sessions, chosen),
-        dict(Counter(chosen["path"].tolist())),
-        _notes(side, chosen),
-    )
+    return {
+        "vantage": side.name or (connections["vantage"][0] if connections.rows else None),
+        "connections": _facts(open_peak, chosen["first_frame"]),
+        "in_flight": _facts(flight_peak, theirs["start_frame"]),
+        "tails": _tails(sessions, chosen),
+        "paths": dict(Counter(chosen["path"].tolist())),
+        "notes": _notes(side, chosen),
+    }
+
+
+def _budget(made: Traffic) -> dict[str, Any]:
+    return document(lenses.divided(made))
 
 
 def _facts(peak: overlap.Peak | None, frames: np.ndarray[Any, Any]) -> PeakFacts:

@@ -292,6 +292,7 @@ def _write(document: dict[str, Any], found: Analysis, output: str) -> bool:
         json.dump(document, file, indent=2, allow_nan=False)
         file.write("\n")
     why = missing("matplotlib")
+    give_back()
     write = html.prepared(found, document)
     found.let_segments_go()  # before there are two processes, and the page's tables take as much again
     give_back()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
@@ -109,10 +109,10 @@ def _looked(traffic: Traffic) -> list[Finding]:
     return found
 
 
-def ahead(traffic: Traffic) -> Aside:
-    """Begin with what can be known before it is known which requests were refused."""
+def ahead(traffic: Traffic, *more: Callable[[Traffic], Any]) -> Aside:
+    """Begin with what can be known before it is known which requests were refused; then ``more`` of it."""
     # budgets first: they take most memory while they are made, lenses leave most behind
-    return Aside((_divided, _looked, chains), traffic, traffic.once)
+    return Aside((_divided, _looked, chains, *more), traffic, traffic.once)
 
 
 def divided(traffic: Traffic) -> Division:

@@ -114,19 +114,18 @@ class Trail:
             self._rows = until
 
     def _note_time(self, rows: Array) -> None:
-        times = rows[:, c.TS]
-        steps = np.diff(times, prepend=times[0] if self._last_ns is None else self._last_ns)
-        begins = np.flatnonzero(np.abs(steps) > SEAM_NS)
-        self._last_ns = int(times[-1])
         if not self.excerpts:
-            self.excerpts.append([int(rows[0, c.FRAME]), int(times[0])])
-        at = 0
-        for k in begins.tolist():
-            if k > at:
-                self.excerpts[-1][1] = max(self.excerpts[-1][1], int(times[at:k].max()))
-            self.excerpts.append([int(rows[k, c.FRAME]), int(times[k])])
-            at = k
-        self.excerpts[-1][1] = max(self.excerpts[-1][1], int(times[at:].max()))
+            self.excerpts.append([int(rows[0, c.FRAME]), int(rows[0, c.TS])])
+        at, last = 0, int(rows[0, c.TS]) if self._last_ns is None else self._last_ns
+        while True:
+            end, latest = _until_a_seam(rows, at, last)
+            if end > at:
+                self.excerpts[-1][1] = max(self.excerpts[-1][1], int(latest))
+            if end == len(rows):
+                break
+            at, last = end, int(rows[end, c.TS])
+            self.excerpts.append([int(rows[end, c.FRAME]), last])
+        self._last_ns = int(rows[-1, c.TS])
 
     def _sum(self) -> None:
         """Add the datagrams that wait to the sums by conversation."""
@@ -254,6 +253,19 @@ def _head(buf, at, captured):
         if k < captured and at + k < buf.shape[0]:
             head |= np.int64(buf[at + k])
     return head
+
+
+@lean
+def _until_a_seam(rows, at, last):
+    """The first row from ``at`` on whose time is more than :data:`SEAM_NS` from that of the row before it, ``last`` at first, else how many rows there are; and
+    the latest time on the way there."""
+    latest = last
+    for i in range(at, rows.shape[0]):
+        ts = rows[i, c.TS]
+        if abs(ts - last) > SEAM_NS:
+            return i, latest
+        latest, last = max(latest, ts), ts
+    return rows.shape[0], latest
 
 
 @lean

@@ -12,6 +12,7 @@ import numpy as np
 
 from netlens.addresses import is_address, is_one_host
 from netlens.chains.copies import copies_of_repeats
+from netlens.columns import Array, Ints, ints
 from netlens.text import duration, plural, printable, shortened, size
 from netlens.wire.columns import FIN, SYN
 from netlens.wire.datagrams import protocol as by_first_bytes
@@ -100,10 +101,13 @@ def _pairs(capture: Capture, services: list[_Service], protocols: list[str]) -> 
         pair.protocols[protocol] += frames
 
     s = capture.table("sessions")
-    columns = ("orig_bytes", "resp_bytes", "orig_frames", "resp_frames")
-    rows = zip(services, protocols, *(s[name].tolist() for name in columns), strict=True)
-    for (one, other, _), protocol, up, down, frames, back in rows:
-        add(one, other, protocol, up + down, frames + back)
+    place: dict[tuple[str, str, str], int] = {}
+    alike = [place.setdefault((one, other, protocol), len(place)) for (one, other, _), protocol in zip(services, protocols, strict=True)]
+    sums = (
+        np.bincount(ints(alike), s[f"orig_{name}"] + s[f"resp_{name}"], len(place)).astype(int).tolist() for name in ("bytes", "frames")
+    )
+    for (one, other, protocol), size_bytes, frames in zip(place, *sums, strict=True):
+        add(one, other, protocol, size_bytes, frames)
     talks = capture.trail.conversations() if capture.trail is not None else []
     ways = {(talk.source, talk.destination) for talk in talks}
     about = cache(lambda head, port: by_first_bytes(head.to_bytes(8, "big"), port))  # many begin alike
@@ -163,15 +167,21 @@ def _names(capture: Capture) -> dict[str, str]:
 
 def _proxies(capture: Capture) -> set[str]:
     """Addresses that were asked to connect to others: by CONNECT (RFC 9110 9.3.6), or SOCKS 4 and 5 (RFC 1928 3)."""
-    if capture.trail is None or not capture.trail.has("session", "offset", "length", "head"):
-        return set()
-    t = capture.trail.segments()
-    head, length = t["head"], t["length"]
+    session, length, head = _first_words(capture)
     methods = head >> np.uint64(48) & np.uint64(255)
     asked = (head == int.from_bytes(b"CONNECT ", "big")) | (head >> np.uint64(48) == 0x0401) & (length < 512)
     asked |= (head >> np.uint64(56) == 5) & (methods > 0) & (length == methods + np.uint64(2))
-    sessions = np.unique(t["session"][asked & (t["offset"] == 0)])
-    return set(capture.table("sessions")["resp_ip"][sessions].tolist())
+    return set(capture.table("sessions")["resp_ip"][np.unique(session[asked])].tolist())
+
+
+def _first_words(capture: Capture) -> tuple[Ints, Ints, Array]:
+    """Of segments that begin the stream of either end: session, bytes of payload, and the first eight of them (uint64, big endian). None where they were not
+    kept of the whole capture."""
+    if capture.trail is None or not capture.trail.has("session", "offset", "length", "head"):
+        return ints([]), ints([]), np.empty(0, np.uint64)
+    t = capture.trail.segments()
+    at = np.flatnonzero((t["offset"] == 0) & (t["length"] > 0))
+    return t["session"][at], t["length"][at], t["head"][at]
 
 
 def _tcp(capture: Capture, services: list[_Service], protocols: list[str]) -> str:
@@ -208,13 +218,10 @@ def _protocols(capture: Capture, services: list[_Service]) -> list[str]:
 
 def _greeted_by_mysql(capture: Capture) -> set[int]:
     """Sessions that begin with the greeting of a MySQL server, whatever the port: a length, number 0, protocol version 10, and digits."""
-    if capture.trail is None or not capture.trail.has("session", "offset", "length", "head"):
-        return set()
-    t = capture.trail.segments()
-    head = t["head"]
+    session, length, head = _first_words(capture)
     first, second = head >> np.uint64(16) & np.uint64(255), head >> np.uint64(8) & np.uint64(255)
-    begins = (t["offset"] == 0) & (t["length"] > 8) & (head >> np.uint64(24) & np.uint64(0xFFFF) == 10) & (first - 48 < 10)
-    return set(t["session"][begins & ((second - 48 < 10) | (second == ord(".")))].tolist())
+    begins = (length > 8) & (head >> np.uint64(24) & np.uint64(0xFFFF) == 10) & (first - 48 < 10)
+    return set(session[begins & ((second - 48 < 10) | (second == ord(".")))].tolist())
 
 
 def by_port(port: int) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,26 +37,29 @@ def figures(a: Analysis, name: str | None) -> dict[str, Callable[[], Figure]]:
     exchanges, bounds, limit = with_outcomes(a, name), capture.part.bounds_ns, _limit(a, name)
     return {
         "timeline": lambda: timeline.draw(connections, exchanges, sessions, capture_ns=bounds),
+        "lifetimes": lambda: lifetimes.draw(connections, sessions),
         "concurrency": lambda: concurrency.draw(connections, exchanges, sessions, capture_ns=bounds, limit=limit),
         "lookups": lambda: lookups.draw(rows, capture_ns=bounds),
-        "lifetimes": lambda: lifetimes.draw(connections, sessions),
     }
 
 
 def of_analysis(directory: str | os.PathLike[str], analysis: Analysis) -> list[Callable[[], list[Path]]]:
-    """What draws and writes each picture: ``summary``, and those of each capture, of two captures in a folder each. The folders are made now."""
+    """What draws and writes each picture: ``summary``, and those of each capture, of two captures in a folder each. The folders are made now.
+
+    What takes longest comes first, so that two processes that share them end at the same time.
+    """
     a, folder = analysis, Path(directory)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise NetlensError(f"{printable(str(folder))}: cannot be made ({(error.strerror or str(error)).lower()})") from None
-    tasks: list[Callable[[], list[Path]]] = [partial(_drawn, lambda: summary.draw(a), folder, "summary")]
+    tasks: list[list[Callable[[], list[Path]]]] = []
     for name in a.sides:
         place = folder / (name or "") if len(a.sides) > 1 else folder
         if place != folder:
             subfolder(place)
-        tasks += [partial(_drawn, make, place, figure) for figure, make in figures(a, name).items()]
-    return tasks
+        tasks.append([partial(_drawn, make, place, figure) for figure, make in figures(a, name).items()])
+    return [partial(_drawn, lambda: summary.draw(a), folder, "summary"), *chain.from_iterable(zip(*tasks, strict=True))]
 
 
 def _drawn(make: Callable[[], Figure], place: Path, name: str) -> list[Path]:
