@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+import netlens
+
 #: Each takes from 0.1 s to several to import; only the function that needs one may.
 HEAVY = {"dask", "matplotlib", "numba", "pandas", "plotly", "pyarrow", "pyshark", "scapy"}
 
@@ -48,7 +50,7 @@ except SystemExit as end:
 
 def test_versions_agree(root: Path) -> None:
     declared = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
-    assert importlib.metadata.version("netlens") == declared
+    assert importlib.metadata.version("netlens") == netlens.__version__ == declared
     assert f"## [{declared}]" in (root / "CHANGELOG.md").read_text(encoding="utf-8")
 
 

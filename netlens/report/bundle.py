@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from netlens import outputs
+from netlens import __version__, outputs
 from netlens.addresses import is_address
 from netlens.analysis import analyze
 from netlens.anonymize import recordings, secret
@@ -171,8 +171,6 @@ def _numbers(document: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _about(names: Iterable[str], kept: Iterable[str], sides: int, first: str) -> str:
-    import importlib.metadata
-
     listed = "".join(
         f"  {name:<20} {meaning}\n"
         for name in names
@@ -182,6 +180,4 @@ def _about(names: Iterable[str], kept: Iterable[str], sides: int, first: str) ->
         )
     )
     target = "recording" if sides > 1 or not os.path.basename(first).startswith("capture") else f"recording/{os.path.basename(first)}"
-    return ABOUT.format(
-        version=importlib.metadata.version("netlens"), files=listed, kept=printable(", ".join(kept)) or "none", target=printable(target)
-    )
+    return ABOUT.format(version=__version__, files=listed, kept=printable(", ".join(kept)) or "none", target=printable(target))
