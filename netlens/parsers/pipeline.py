@@ -79,7 +79,7 @@ class Pace:
 ONE_THREAD = Pace(c.BATCH, CHUNK, 0)
 TWO_THREADS_LIGHT = Pace(c.BATCH, CHUNK, 4)
 TWO_THREADS = Pace(4 * c.BATCH, 4 * CHUNK, 1)
-SIDE_BY_SIDE = Pace(8 * c.BATCH, 8 * CHUNK, 0)
+SIDE_BY_SIDE = Pace(4 * c.BATCH, 4 * CHUNK, 0)
 
 
 def pace(alone: bool, light: bool = False) -> Pace:
