@@ -35,7 +35,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from netlens import __version__, sidefiles
+from netlens import sidefiles
 from netlens.errors import CaptureError
 from netlens.outputs import caller, create_file, give_to_caller, replacing
 from netlens.text import printable
@@ -175,6 +175,9 @@ def write_manifest(directory: Path, sides: list[SideResult], extra: dict[str, An
     ``extra`` may hold what TOML can (None is left out). Its keys ``complete`` and ``reasons`` add to what the sides say. Replaces a manifest
     that is there.
     """
+    import importlib.metadata  # readers of recordings do not need it, and it takes 8 ms
+
+    version = importlib.metadata.version("netlens")
     directory = Path(directory)
     extra = {k: v for k, v in extra.items() if k not in _OURS}
     reasons = [f"{s.side}: {s.reason or 'incomplete'}" for s in sides if not s.complete]
@@ -182,13 +185,13 @@ def write_manifest(directory: Path, sides: list[SideResult], extra: dict[str, An
     complete = bool(extra.pop("complete", True)) and not reasons
     names = sorted(p.name for p in directory.iterdir() if p.is_file() and not p.is_symlink() and p.name != MANIFEST and p.name[0] != ".")
     files = {name: sha256(directory / name) for name in names}
-    document: dict[str, Any] = {"format": FORMAT, "netlens": __version__, "complete": complete, "reasons": reasons, **extra}
+    document: dict[str, Any] = {"format": FORMAT, "netlens": version, "complete": complete, "reasons": reasons, **extra}
     plain = [f.name for f in fields(SideResult) if f.name not in ("side", "path", "paths")]
     document["sides"] = [{"side": s.side, "files": [p.name for p in s.paths]} | {n: getattr(s, n) for n in plain} for s in sides]
     document["files"] = [{"name": n, "bytes": (directory / n).stat().st_size, "sha256": d} for n, d in files.items()]
     with replacing(directory / MANIFEST, 0o600, made_up=True) as aside, os.fdopen(create_file(Path(aside)), "w", encoding="utf-8") as file:
         file.write(to_toml(document))
-    return Manifest(directory, sides, extra, files, complete, reasons, __version__)
+    return Manifest(directory, sides, extra, files, complete, reasons, version)
 
 
 _OURS = ("format", "netlens", "sides", "files")
