@@ -55,17 +55,19 @@ def _reset(view: View, k: int) -> Broken | None:
     answered = 0  # bytes of the server since the last request
     head = 0
     said = False  # the server sent anything at all
+    in_turn = False  # and when it last did, it had all that the client had sent: what came then is a new question
     for i in range(len(seg)):
         flags = seg.flags[i]
         orig = seg.orig[i]
         if flags & FIN:
             if orig:
                 return None
-            asked_at = last[True]
-            heard = asked_at >= 0 and seg.acked[i] >= seg.offset[asked_at] + seg.length[asked_at]  # else the question and the FIN crossed
-            open_ = said and heard and not answered and not seg.fresh[i] and seg.ts[i] - seg.ts[asked_at] <= ASKED_NS
-            lost = _lost(seg, k, i) if open_ and not view.column("resp_missing_bytes")[k] else None
-            return lost or _closed_on(seg, k, i)
+            open_ = (
+                in_turn and not answered and not seg.fresh[i] and _heard(seg, i, last[True]) and seg.ts[i] - seg.ts[last[True]] <= ASKED_NS
+            )
+            if view.column("resp_missing_bytes")[k] or (view.column("protocol")[k] == "http" and k not in view.once(_unanswered)):
+                open_ = False
+            return (_lost(seg, k, i) if open_ else None) or _closed_on(seg, k, i)
         if flags & RST:
             if i == 0 or (last[True] < 0 and last[False] < 0):
                 return None
@@ -91,9 +93,15 @@ def _reset(view: View, k: int) -> Broken | None:
                 answered, head = 0, 0
             else:
                 said = True
+                in_turn = last[True] < 0 or _heard(seg, i, last[True])
                 answered += seg.length[i]
                 head = head or seg.head[i]
     return None
+
+
+def _heard(seg: Segments, i: int, asked_at: int) -> bool:
+    """Whether a segment acknowledges all of another one of the other side."""
+    return asked_at >= 0 and seg.acked[i] >= seg.offset[asked_at] + seg.length[asked_at]
 
 
 def _between(view: View, resets: list[Broken]) -> bool:

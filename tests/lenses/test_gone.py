@@ -110,9 +110,25 @@ def test_a_server_that_closes_on_a_question_and_resets_what_comes_then(tmp_path:
     assert this["reset"].text == "1 of 2 connections was reset by 198.51.100.20:7000 while a request was open."
 
 
+def refused_amid(first: bytes, no: bytes, port: int) -> list[Packet]:
+    """An upload that the server refuses before it has come to its end; it goes on meanwhile."""
+    made = talk(server=(SERVER, port))
+    made.up("PA", first)
+    heard = made.seq
+    made.up("PA", bytes(900))
+    made.down("PA", no, ack=None if port == 80 else heard)
+    made.up("PA", bytes(900))
+    made.down("FA")
+    made.up("PA", bytes(900))
+    made.down("R", seq=made.back)
+    return made.packets
+
+
 @pytest.mark.parametrize(
     "packets",
     [
+        refused_amid(b"put", b"no", 7_000),
+        refused_amid(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9000\r\n\r\n", b"HTTP/1.1 413 a\r\nContent-Length: 0\r\n\r\n", 80),
         closed_upon(b"no", True, [27, 700]),  # answered, if only by a no
         closed_upon(b"", False, [27, 700]),  # the question and the FIN crossed: an idle connection that was closed just then
         closed_upon(b"", True, [31]),  # a farewell
