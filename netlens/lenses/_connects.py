@@ -102,8 +102,8 @@ def _attempt(view: View, k: int) -> Attempt | None:
                     repeated_syns += 1
             elif flags & RST:
                 denied_at = i if acked_at >= 0 else -1
-            elif flags & FIN and synack_at < 0 and not seg.length[i] and not sent_more:
-                left_ns = left_ns or seg.ts[i]  # without having acknowledged a SYN+ACK: none came (Zeek's state SH)
+            elif flags & FIN and synack_at < 0 and syn_ns and not (sent_more or seg.length[i] or seg.acked[i] - seg.acked[0]):
+                left_ns = left_ns or seg.ts[i]  # it acknowledges what the SYN did, nothing: no SYN+ACK came (RFC 9293 3.10.7.3)
             else:
                 sent_more = True
                 if synack_at >= 0 and usable < last_synack:
