@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from netlens.addresses import is_loopback
 from netlens.lenses._said import TCP, undelivered
-from netlens.lenses._view import ACK, RST, SYN, S, View, grouped
+from netlens.lenses._view import ACK, FIN, RST, SYN, S, View, grouped
 from netlens.parsers.icmp import PROHIBITED, REFUSING, Error
 
 #: Outcomes; not heard: SYN and SYN+ACK came again and again; half open: the server acknowledged something older, and the client reset that
@@ -28,7 +28,7 @@ class Attempt:
     """One session that begins in the capture.
 
     syn_ns, syn_frames : its SYNs before an answer.  syns : all of them.  usable_ns : when the originator could send, 0 if it never
-    could.  said : ICMP errors about SYNs that nothing else answered.
+    could.  said : ICMP errors about SYNs that nothing else answered.  left_ns : when the client closed what nobody had answered, 0 if it did not.
     """
 
     session: int
@@ -45,6 +45,7 @@ class Attempt:
     synacks: int
     syns: int
     said: list[Error] = field(default_factory=list)
+    left_ns: int = 0
 
     @property
     def service(self) -> tuple[str, str, int]:
@@ -88,6 +89,7 @@ def _attempt(view: View, k: int) -> Attempt | None:
     synack_at = last_synack = reset_at = usable = -1
     synacks = repeated_syns = 0
     sent_more = False
+    left_ns = 0
     acked_at = denied_at = -1  # an ACK that is no answer to a SYN, and the RST that says so (RFC 9293 3.5.1)
     for i in range(len(seg)):
         flags = seg.flags[i]
@@ -100,6 +102,8 @@ def _attempt(view: View, k: int) -> Attempt | None:
                     repeated_syns += 1
             elif flags & RST:
                 denied_at = i if acked_at >= 0 else -1
+            elif flags & FIN and synack_at < 0 and syn_ns and not (sent_more or seg.length[i] or seg.acked[i] - seg.acked[0]):
+                left_ns = left_ns or seg.ts[i]  # it acknowledges what the SYN did, nothing: no SYN+ACK came (RFC 9293 3.10.7.3)
             else:
                 sent_more = True
                 if synack_at >= 0 and usable < last_synack:
@@ -129,7 +133,7 @@ def _attempt(view: View, k: int) -> Attempt | None:
     made = Attempt(
         k, client, server, port, outcome, syn_ns, syn_frames,
         seg.ts[answer] if answer >= 0 else 0, seg.frame[answer] if answer >= 0 else 0,
-        seg.ts[usable] if usable >= 0 else 0, seg.frame[usable] if usable >= 0 else 0, synacks, len(syn_ns) + repeated_syns,
+        seg.ts[usable] if usable >= 0 else 0, seg.frame[usable] if usable >= 0 else 0, synacks, len(syn_ns) + repeated_syns, left_ns=left_ns,
     )  # fmt: skip
     if outcome == UNANSWERED:
         _hear(view, made)

@@ -15,6 +15,7 @@ from netlens.parsers.trail import Conversation
 from netlens.wire.datagrams import quic_kind
 
 FULL = 1200  #: bytes of a QUIC Initial at least (RFC 9000 14.1)
+QUIC_VERSIONS = (b"\x00\x00\x00\x01", b"\x6b\x33\x43\xcf")  #: 1 and 2 (RFC 9369 3.1)
 RDP_SYN = 1232  #: bytes of a SYN (MS-RDPEUDP 3.1.5.1.1)
 INITIATION = 148  #: bytes of WireGuard's first message (whitepaper 5.4.2)
 _SIP = (b"INVITE ", b"REGISTER", b"OPTIONS ", b"SUBSCRIB", b"MESSAGE ", b"PUBLISH ", b"NOTIFY ")  #: ACK gets no answer (RFC 3261 13.2.2.4)
@@ -77,15 +78,25 @@ def requests(view: View) -> dict[tuple[str, str, tuple[str, int]], list[Conversa
     """Conversations that begin by a request, by protocol, client and service."""
     found: dict[tuple[str, str, tuple[str, int]], list[Conversation]] = defaultdict(list)
     for talk in view.conversations:
-        if is_one_host(talk.destination[0]) and (protocol := asks(talk)):
+        if is_one_host(talk.destination[0]) and (protocol := asks(talk) or ("QUIC" if _acknowledged(view, talk) else "")):
             found[protocol, talk.source[0], talk.destination].append(talk)
     return found
 
 
 def answered(view: View, talk: Conversation) -> bool:
-    """Whether anything came back from where a conversation went."""
-    return (talk.destination, talk.source) in view.once(_ways)
+    """Whether anything came back from where a conversation went, of QUIC more than acknowledgments."""
+    return (talk.destination, talk.source) in view.once(_ways) and not _acknowledged(view, talk)
 
 
-def _ways(view: View) -> set[tuple[tuple[str, int], tuple[str, int]]]:
-    return {(t.source, t.destination) for t in view.conversations}
+def _acknowledged(view: View, talk: Conversation) -> bool:
+    """Whether a client of QUIC got nothing but acknowledgments of its Initials: what says more fills a datagram of :data:`FULL` bytes (RFC 9000 14.1)."""
+    back = view.once(_ways).get((talk.destination, talk.source))
+    return back is not None and back.bytes < FULL and all(_initial(t.head.to_bytes(8, "big")) for t in (talk, back))
+
+
+def _initial(head: bytes) -> bool:
+    return head[1:5] in QUIC_VERSIONS and quic_kind(head) == 0
+
+
+def _ways(view: View) -> dict[tuple[tuple[str, int], tuple[str, int]], Conversation]:
+    return {(t.source, t.destination): t for t in view.conversations}

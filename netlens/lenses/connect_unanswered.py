@@ -1,7 +1,7 @@
 """Which connections were never answered?
 
-Asks: whether SYNs stayed without SYN+ACK and without RST, however often they were repeated, or met a connection that the server still held; which ICMP error
-    says why.
+Asks: whether SYNs stayed without SYN+ACK and without RST, however often they were repeated, until their client closed what it had not got, or met a
+    connection that the server still held; which ICMP error says why.
 Applies: where the SYNs are in the capture and what their sender hears would be.
 Cannot see: without an ICMP error, whether the SYN or its answer was lost, or a firewall dropped it. A SYN at the end of the capture is pending.
 Normal: RFC 6298 2.1 and 5.5: a SYN is repeated after 1, 2 and 4 s. One address of several that is silent while another is connected costs nobody
@@ -47,7 +47,8 @@ def look(view: View) -> list[Finding]:
     for group in groups.values():
         syns = sorted(t for a in group for t in a.syn_ns)
         last = view.end_of(group[0].syn_frames[0]) - syns[0]
-        if (len(syns) >= SYNS and syns[-1] - syns[0] >= SPAN_NS) or any(a.said for a in group):
+        left = any(a.left_ns - a.syn_ns[0] >= SPAN_NS for a in group)  # somebody waited so long
+        if (len(syns) >= SYNS and syns[-1] - syns[0] >= SPAN_NS) or left or any(a.said for a in group):
             given_up.append(group)
         elif last >= SPAN_NS:
             early.append(group)

@@ -5,6 +5,7 @@ Applies: to connections captured in both directions, in which data was exchanged
 Cannot see: whether the peer or a box on the way sent the RST; what was asked inside TLS.
 Normal: RFC 9293 3.6.1: a program that closes with data unread resets. A RST behind a FIN of either side, behind the server's last alert of TLS, to what
     comes late, by a client that has all it wanted, or at the end of an idle time is the ordinary end of many programs (browsers, Windows, LDAP, SMB).
+    Not so where the server closes on a question that it has not answered, and then resets what the client goes on to say: that was lost (RFC 1122 4.2.2.13).
 """
 
 from __future__ import annotations
@@ -54,11 +55,19 @@ def _reset(view: View, k: int) -> Broken | None:
     answered = 0  # bytes of the server since the last request
     head = 0
     said = False  # the server sent anything at all
+    in_turn = False  # and when it last did, it had all that the client had sent: what came then is a new question
     for i in range(len(seg)):
         flags = seg.flags[i]
         orig = seg.orig[i]
         if flags & FIN:
-            return None if orig else _closed_on(seg, k, i)
+            if orig:
+                return None
+            open_ = (
+                in_turn and not answered and not seg.fresh[i] and _heard(seg, i, last[True]) and seg.ts[i] - seg.ts[last[True]] <= ASKED_NS
+            )
+            if view.column("resp_missing_bytes")[k] or (view.column("protocol")[k] == "http" and k not in view.once(_unanswered)):
+                open_ = False
+            return (_lost(seg, k, i) if open_ else None) or _closed_on(seg, k, i)
         if flags & RST:
             if i == 0 or (last[True] < 0 and last[False] < 0):
                 return None
@@ -84,9 +93,15 @@ def _reset(view: View, k: int) -> Broken | None:
                 answered, head = 0, 0
             else:
                 said = True
+                in_turn = last[True] < 0 or _heard(seg, i, last[True])
                 answered += seg.length[i]
                 head = head or seg.head[i]
     return None
+
+
+def _heard(seg: Segments, i: int, asked_at: int) -> bool:
+    """Whether a segment acknowledges all of another one of the other side."""
+    return asked_at >= 0 and seg.acked[i] >= seg.offset[asked_at] + seg.length[asked_at]
 
 
 def _between(view: View, resets: list[Broken]) -> bool:
@@ -108,6 +123,17 @@ def _unanswered(view: View) -> set[int]:
     """Sessions with a request that has no answer."""
     x = view.side.capture.table("exchanges")
     return set(x["session_id"][x.ints("response_ns", -1) < 0].tolist())
+
+
+def _lost(seg: Segments, k: int, fin: int) -> Broken | None:
+    """A server that closes while its client still talks, and resets what comes then: no program reads it any more (RFC 9293 3.6.1, RFC 1122 4.2.2.13)."""
+    later = range(fin + 1, len(seg))
+    closed = next((i for i in later if seg.orig[i] and seg.flags[i] & FIN), len(seg))
+    said = [i for i in later if seg.orig[i] and seg.fresh[i] and i <= closed]
+    reset = next((i for i in later if not seg.orig[i] and seg.flags[i] & RST), None)
+    if reset is None or not said or said[0] > reset or sum(seg.length[i] for i in said) <= FAREWELL:
+        return None
+    return Broken(k, False, True, [seg.frame[i] for i in (fin, said[0], reset)])
 
 
 def _closed_on(seg: Segments, k: int, fin: int) -> Broken | None:

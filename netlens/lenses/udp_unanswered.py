@@ -5,8 +5,9 @@ Asks: whether a client sent a request over UDP again for seconds and heard nothi
 Applies: where the first datagram is in the capture. That the same comes again shows by itself that no answer came (of QUIC, WireGuard and RDP, too); of
     the others only where their sender hears something in the capture. DNS is covered by dns-unanswered, ICMP errors by unreachable.
 Cannot see: whether the request or the answer was lost, or a firewall dropped it; protocols over UDP that it does not know.
-Normal: RFC 9002 6.2.2 and RFC 9147 5.8 send a first flight again after 1, 2 and 4 s. A browser that cannot use QUIC takes TCP (RFC 9114 3.1), so
-    do VPNs over DTLS; a client of NTP or RADIUS takes another server. Hosts ask for DHCPv6 (RFC 8415 18.2.1) in networks that have none.
+Normal: RFC 9002 6.2.2 and RFC 9147 5.8 send a first flight again after 1, 2 and 4 s; that a server of QUIC acknowledges it is no answer yet. A browser
+    that cannot use QUIC takes TCP (RFC 9114 3.1), so do VPNs over DTLS; a client of NTP or RADIUS takes another server. Hosts ask for DHCPv6 (RFC 8415
+    18.2.1) in networks that have none.
 """
 
 from __future__ import annotations

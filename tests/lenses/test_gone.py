@@ -85,6 +85,60 @@ def test_a_program_that_closes_with_data_unread_knows_its_connection(tmp_path: P
     assert not problems(found(tmp_path, chat(7 * S, "RA").packets, healthy(), ping(30 * S)))
 
 
+def closed_upon(answer: bytes, heard: bool, goes_on: list[int], closes_first: bool = False) -> list[Packet]:
+    """A second question, upon which the server closes and resets what comes then (sizes of segments). ``heard``: it had the question when it closed."""
+    made = talk(server=(SERVER, 7_000))
+    made.up("PA", b"ab")
+    made.down("PA", b"cd")
+    made.up("A")
+    before = made.seq
+    made.up("PA", bytes(45))
+    if closes_first:
+        made.up("FA")
+    if answer:
+        made.down("PA", answer)
+    made.down("FA", ack=None if heard else before)
+    for size in goes_on:
+        made.up("PA", bytes(size))
+        made.down("R", seq=made.back)
+    return made.packets
+
+
+def test_a_server_that_closes_on_a_question_and_resets_what_comes_then(tmp_path: Path) -> None:
+    this = found(tmp_path, closed_upon(b"", True, [27, 700]), healthy(), ping(30 * S))
+    assert problems(this) == {"reset"}
+    assert this["reset"].text == "1 of 2 connections was reset by 198.51.100.20:7000 while a request was open."
+
+
+def refused_amid(first: bytes, no: bytes, port: int) -> list[Packet]:
+    """An upload that the server refuses before it has come to its end; it goes on meanwhile."""
+    made = talk(server=(SERVER, port))
+    made.up("PA", first)
+    heard = made.seq
+    made.up("PA", bytes(900))
+    made.down("PA", no, ack=None if port == 80 else heard)
+    made.up("PA", bytes(900))
+    made.down("FA")
+    made.up("PA", bytes(900))
+    made.down("R", seq=made.back)
+    return made.packets
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        refused_amid(b"put", b"no", 7_000),
+        refused_amid(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9000\r\n\r\n", b"HTTP/1.1 413 a\r\nContent-Length: 0\r\n\r\n", 80),
+        closed_upon(b"no", True, [27, 700]),  # answered, if only by a no
+        closed_upon(b"", False, [27, 700]),  # the question and the FIN crossed: an idle connection that was closed just then
+        closed_upon(b"", True, [31]),  # a farewell
+        closed_upon(b"", True, []),
+    ],
+)
+def test_a_close_behind_which_nothing_is_lost(tmp_path: Path, packets: list[Packet]) -> None:
+    assert "reset" not in problems(found(tmp_path, packets, healthy(), ping(30 * S)))
+
+
 def kept_alive(answered: int, probes: int, ends: str) -> list[Packet]:
     """A connection that is idle but for keep-alives, of which the first are answered."""
     made = chat(0, "A")

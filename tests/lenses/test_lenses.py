@@ -141,6 +141,28 @@ def test_a_syn_at_the_end_is_pending(tmp_path: Path, times: list[int]) -> None:
     assert "connect-unanswered" not in found(tmp_path, syns(40_000, times), healthy(), ping(30 * S))
 
 
+def left(after_ns: int, *more: str, ack: int = 0) -> list[Packet]:
+    """A SYN without an answer, and a FIN by which the client closes what never opened; ``more`` in between. ``ack``: what the FIN acknowledges."""
+    made = Talk((CLIENT, 40_000), (SERVER, 8009), isn=1)
+    made.up("S")
+    for flags in more:
+        made.up(flags)
+    made.at = after_ns
+    made.up("FA", ack=ack)
+    return made.packets
+
+
+def test_a_client_that_closes_what_nobody_answered(tmp_path: Path) -> None:
+    this = found(tmp_path, left(10 * S), healthy(at=15 * S), ping(30 * S))["connect-unanswered"]
+    assert this.severity == "problem"
+    assert this.text == "1 of 2 servers never answered a connection: 198.51.100.20:8009 (one try)."
+
+
+@pytest.mark.parametrize("packets", [left(S), left(10 * S, "A", "PA"), left(10 * S, ack=77)])  # so soon; answers that were not recorded
+def test_a_client_that_closes_soon_or_was_answered(tmp_path: Path, packets: list[Packet]) -> None:
+    assert "connect-unanswered" not in problems(found(tmp_path, packets, healthy(at=15 * S), ping(30 * S)))
+
+
 def test_another_address_that_is_reached_at_once_makes_up_for_it(tmp_path: Path) -> None:
     names = lookup("two.example.test", 0, MS)
     silent = syns(40_000, [S, 2 * S, 4 * S], ("2001:db8::1", 80), "2001:db8::10")

@@ -48,6 +48,27 @@ def test_a_request_over_udp_that_is_answered_late_or_at_the_next_try(tmp_path: P
     assert "udp-unanswered" not in found(tmp_path, late, again, healthy(), ping(30 * S))
 
 
+def acknowledged(first: bytes, answer: int) -> list[Packet]:
+    """Initials and shorter early data of a client, to which the server says that it has the first of them, or (``answer``: bytes) more."""
+    early = [Packet(k * MS, datagram((CLIENT, 41_000), (SERVER, 443), b"\xd3" + first[1:120])) for k in (1, 2)]
+    return [
+        *asked_over_udp(first, [0, 1, 3, 7], (SERVER, 443)),
+        *early,
+        Packet(20 * MS, datagram((SERVER, 443), (CLIENT, 41_000), first[:6] + bytes(answer))),
+    ]
+
+
+def test_a_server_of_quic_that_acknowledges_and_says_no_more(tmp_path: Path) -> None:
+    this = found(tmp_path, acknowledged(QUIC, 60), healthy(), ping(30 * S))
+    assert problems(this) == {"udp-unanswered"}
+    assert this["udp-unanswered"].values["datagrams"] == 6
+
+
+@pytest.mark.parametrize(("first", "answer"), [(QUIC, 1200), (b"\xc3Q046" + QUIC[5:], 60)])  # its hello; another version
+def test_a_server_of_quic_that_says_more(tmp_path: Path, first: bytes, answer: int) -> None:
+    assert "udp-unanswered" not in found(tmp_path, acknowledged(first, answer), healthy(), ping(30 * S))
+
+
 def test_quic_that_gives_way_to_tcp_is_a_warning(tmp_path: Path) -> None:
     tried = asked_over_udp(QUIC, [0, 1, 3], (SERVER, 443))
     this = found(tmp_path, tried, close(exchange(talk(42_000, 4 * S, (SERVER, 443)))).packets, ping(30 * S))
