@@ -255,11 +255,11 @@ def _store(buf, packet, k, slots):
                 data[j] = buf[src + j - rel]
                 held[j] = 1
             prefix = last
-    else:
-        for j in range(first, last):
-            if held[j] == 0:
-                held[j] = 1
-                data[j] = buf[src + j - rel]
+    elif last > first:
+        mine, known, new = data[first:last], held[first:last], buf[src + first - rel : src + last - rel]
+        for j in range(new.shape[0]):  # without a branch: many at a time
+            mine[j] = mine[j] if known[j] else new[j]
+            known[j] = 1
     if last > meta[S_HIGH] and last > first:
         meta[S_HIGH] = last
     while prefix < meta[S_HIGH] and held[prefix] == 1:

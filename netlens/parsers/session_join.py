@@ -30,6 +30,7 @@ from netlens.parsers.session_state import (
 )  # fmt: skip
 
 # isort: on
+from netlens.parsers.session_runs import RUN, SEGMENTS
 from netlens.wire import columns as c
 from netlens.wire.compiled import lean
 from netlens.wire.loads import prefetch
@@ -77,6 +78,40 @@ def _relate(arrays, theirs, n, seed, row, state, kinds):
             if not opens_anew(arrays.sessions[p], direction, s[SIDE + BASE]):
                 return False
             state[p] = IS_FOLLOWED
+    return True
+
+
+@lean
+def prepare(rows, kinds, frames):
+    """The kept rows as the fold here takes them, where they lie: a copy would be memory that nobody has touched yet. Those that it is to leave alone
+    get a KIND below zero.
+
+    frames : of the part before.
+    """
+    for i in range(rows.shape[0]):
+        row = rows[i]
+        row[c.FRAME] += frames
+        here = kinds.before[row[c.SESSION]]
+        if kinds.kind[row[c.SESSION]] != GOES_ON:
+            row[c.KIND] = -row[c.KIND]
+        elif row[c.KIND] == RUN:
+            row[c.SESSION] = here >> 1
+            row[c.DIRECTION] ^= here & 1
+
+
+@lean
+def settle(rows, place):
+    """The rows that the fold left alone, as of the sessions here; False if a run could not be added.
+
+    place : int64[n], the session here of each session of the span.
+    """
+    for i in range(rows.shape[0]):
+        row = rows[i]
+        if row[c.KIND] < 0:
+            row[c.KIND] = -row[c.KIND]
+            row[c.SESSION] = place[row[c.SESSION]]
+        elif row[c.KIND] == RUN and row[SEGMENTS] < 0:
+            return False
     return True
 
 

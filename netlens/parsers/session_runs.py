@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from netlens.arrays import uninitialized
 from netlens.columns import Array
 
 # isort: off
@@ -70,9 +71,9 @@ class Kept(NamedTuple):
 
     @classmethod
     def room(cls, rows: int, sessions: int) -> "Kept":
-        return cls(
-            np.empty((rows, c.WIDTH), np.int64), np.empty((sessions, _WIDTH), np.int64), np.zeros(2, np.int64), np.zeros(1024, np.int32)
-        )
+        """Written in order, and mostly not to its end, so in small pages."""
+        made = uninitialized(np.int64, rows, c.WIDTH), uninitialized(np.int64, sessions, _WIDTH)
+        return cls(*made, np.zeros(2, np.int64), np.zeros(1024, np.int32))
 
 
 @inlined

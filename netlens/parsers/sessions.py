@@ -54,7 +54,7 @@ from netlens.parsers.session_fold import LOOK_AHEAD, fold
 from netlens.parsers.session_holes import HOLES_A_SEGMENT, missing_bytes
 from netlens.parsers.session_lookup import WAITING, rehash
 from netlens.parsers.session_rows import Stretch, session_rows
-from netlens.parsers.session_runs import RUN, SEGMENTS
+from netlens.parsers.session_runs import RUN, SECOND
 from netlens.schema import Table
 
 # isort: off
@@ -262,25 +262,21 @@ class SessionFold:
         if kinds is None:
             return None
         goes_on, before = kinds.kind == session_join.GOES_ON, self.n
-        rows[:, c.FRAME] += frame_offset
-        again = goes_on[rows[:, c.SESSION]]
-        replay = rows[again]
-        runs = replay[:, c.KIND] == RUN
-        here = kinds.before[replay[runs, c.SESSION]]
-        replay[runs, c.SESSION] = here >> 1
-        replay[runs, c.DIRECTION] ^= here & 1
+        session_join.prepare(rows, kinds, frame_offset)
         changed, (holes, counts) = kinds.before[goes_on] >> 1, self.arrays.holes
         saved = self.sessions[changed], holes[: int(counts[HOLES_USED])].copy(), counts.copy()
-        self.feed(replay)
+        first = 0
+        while first < len(rows):
+            last = first + c.BATCH
+            last += last < len(rows) and rows[last, SECOND] == 1 and abs(rows[last, c.KIND]) == RUN  # which the fold reads with the row before it
+            self.feed(rows[first:last])
+            first = last
         if self.n != before or not session_join.follow(self.sessions, later.sessions, later.n, kinds):
             raise session_join.NotKnown
-        if (replay[runs, SEGMENTS] < 0).any():
-            rows[:, c.FRAME] -= frame_offset
+        place = np.where(goes_on, -1, before - 1 + np.cumsum(~goes_on))
+        if not session_join.settle(rows, place):
             self.sessions[changed], self.arrays.holes.rows[: len(saved[1])], counts[:] = saved
             return None
-        place = np.where(goes_on, -1, before - 1 + np.cumsum(~goes_on))
-        rows[:, c.SESSION] = place[rows[:, c.SESSION]]
-        rows[again] = replay
         self._behind = _Behind(later.arrays.sessions, later.arrays.holes, place, frame_offset, np.flatnonzero(~goes_on))
         return place
 

@@ -182,14 +182,15 @@ def _look_for_hellos(part: Part, path: str, rows: Array) -> None:
             some = rows[first : first + LOOK_AT]
             asked = part.hellos.asks_for(some)
             some[~asked, c.PAY_CAP] = 0
-            found = bytearray()
-            for i in np.flatnonzero(asked).tolist():
-                at, size = int(some[i, c.PAY_OFF]), int(some[i, c.PAY_CAP])
-                if at == UNSET:  # of a datagram that came in fragments
-                    raise NotKnown
-                some[i, c.PAY_OFF] = len(found)
-                found += os.pread(file.fileno(), size, at)
-            part.hellos.feed(np.frombuffer(found or bytearray(1), np.uint8), some)
+            places, ends = some[asked, c.PAY_OFF], np.cumsum(some[asked, c.PAY_CAP])
+            if (places == UNSET).any():  # of a datagram that came in fragments
+                raise NotKnown
+            begins = some[asked, c.PAY_OFF] = np.append(0, ends)[:-1]
+            found = np.zeros(int(ends[-1]) if len(ends) else 1, np.uint8)
+            room = memoryview(found)
+            for place, begin, end in zip(places.tolist(), begins.tolist(), ends.tolist(), strict=True):
+                os.preadv(file.fileno(), [room[begin:end]], place)
+            part.hellos.feed(found, some)
     if (rows[rows[:, c.KIND] == RUN, SEGMENTS] < 0).any():
         raise NotKnown
 
