@@ -32,7 +32,9 @@ from netlens.wire.compiled import inlined, lean
 
 ALONE = 8  #: frames of a session that are kept one by one at first: what was on the way at the border comes out of order
 QUIET = 16  #: segments with payload behind one that may begin a ClientHello, or is out of order: within as many a hello ends
-LOOKED_AT = 64  #: segments with payload of a direction after which nobody looks for a hello any more (:mod:`netlens.parsers.hello_scan`)
+#: Segments with new payload of a direction after which nobody looks for a hello any more, but for QUIET behind one: LOOKS of
+#: :mod:`netlens.parsers.hello_scan`, and some, as what is new to the span may not be new to the whole
+LOOKED_AT = 40
 
 RUN = 256  #: KIND of a row that is a run. Two rows a run, one for each direction; other columns mean what they mean in packet rows, but for these:
 ACKS = c.WINDOW  #: segments without payload
@@ -155,7 +157,7 @@ def _follow(own, peer, row, hello):
     if length == 0 and flags & CONTROL == c.ACK_FLAG:
         own[_ANSWERED] = 1
     if length > 0:
-        own[_SEEN] += 1
+        own[_SEEN] = min(own[_SEEN], LOOKED_AT - QUIET) if hello else own[_SEEN] + (row[c.FRESH] > 0)
         own[_QUIET] = QUIET if hello or row[c.SEQ] != own[_NUMBER] else max(own[_QUIET] - 1, 0)
     if own[_NUMBER] < 0 or _ahead(end, own[_NUMBER]) > 0:
         own[_NUMBER] = end
