@@ -383,7 +383,9 @@ class HelloBuilder:
         asked = np.zeros(len(packets), np.bool_)
         if len(packets):
             self._reserve(int(packets[:, c.SESSION].max()) + 1)
-            ask_for_payload(packets, self._arrays.looks, self._arrays.expected.astype(np.int64), asked)
+            known = np.zeros((len(self._arrays.looks), 3), np.int64)
+            known[:, 0] = self._arrays.expected
+            ask_for_payload(packets, self._arrays.looks, known, asked)
         return asked
 
     @property

@@ -114,7 +114,7 @@ class SessionFold:
             ends=np.zeros(4 * LEAST_ROWS, np.int64),
             keys=np.zeros(c.BATCH + 2 * LOOK_AHEAD, np.int64),
             # a deferred part keeps all its rows, so a bound would bound nothing; pages that are never touched take no memory
-            waiting=np.zeros((0 if deferred else WAITING, c.WIDTH), np.int64),
+            waiting=zeros(np.int64, 0 if deferred else WAITING, c.WIDTH),
         )
         self._log: list[Array] = []
         self._entered: int | None = None  #: sessions that the tables have, where later ones were appended; None: all

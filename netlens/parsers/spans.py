@@ -45,9 +45,7 @@ if TYPE_CHECKING:
 LEAST_BYTES = LARGE // 2  #: of a span: it is read in 10 ms, and what is put together takes a few
 MOST_ROWS = 1 << 18  #: rows that a span keeps: 50 MB
 MOST_SESSIONS = 1 << 16  #: sessions of which it keeps any
-LOOK_AT = (
-    1 << 14
-)  #: rows of these that are looked at together: payload behind a hole is read up to their end, also where the hole is filled before
+LOOK_AT = 1 << 16  #: rows of these whose payload is fetched together
 BYTES_A_SESSION = 1024  #: of very short ones: a span has room at once for all that it may hold, which takes no memory until it is used
 PACE = Pace(2 * c.BATCH, 2 * CHUNK, 0)
 

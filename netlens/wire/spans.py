@@ -27,7 +27,7 @@ BIG_SECTION = b"\x1a\x2b\x3c\x4d"  #: its third word where the most significant 
 WINDOW = 1 << 20  #: bytes in which a record is looked for; records of merged segments have 64 KB
 ENOUGH = 64  #: records in a row that leave no doubt
 LEAST = 4  #: the same where a window ends before that: four headers by chance are one in 2 ** 100
-SAMPLES = 16  #: places at which records are counted
+SAMPLES = 32  #: places at which records are counted
 SAMPLE = 1 << 16  #: bytes of each
 A_FRAME = 2048  #: bytes that are read and passed over while one frame is decoded and folded
 DAY_S = 86_400  #: from one record to the next, at most; a longer silence makes another place be looked for
@@ -116,7 +116,9 @@ def borders(path: str, parts: int) -> list[int]:
         until = np.cumsum([0, *takes])
         for k in range(1, parts):
             at = _aligned(int(np.interp(until[-1] * k / parts, until, np.linspace(0, status.st_size, SAMPLES + 1))))
-            place, _, _ = first(at, WINDOW)
+            place = first(at, SAMPLE)[0]
+            if place < 0:
+                place = first(at, WINDOW)[0]
             if place >= 0 and at + place > (found[-1] if found else HEAD):
                 found.append(at + place)
     return found
