@@ -435,14 +435,14 @@ def peek(k, full, arrays):
 
 
 @lean
-def ask_for_payload(packets, looks, known, asked):
+def ask_for_payload(packets, looks, expected, turn, known, asked):
     """Write into ``asked``, bool[n], which packet rows ``scan`` needs the payload of. All others only count.
 
     These are the rows of a direction that collects bytes, a segment that may begin a hello and what follows it, and bytes behind a hole up to those that
     fill it: if no hello begins with these, none was there.
 
-    known : int64[2 * sessions, 3], used up: the end of the stream so far; segments since a hole was met (0: none is, MAX_SEGMENTS: all are needed); and the
-    end of the stream behind the hole.
+    known : int64[2 * sessions, 4]: the end of the stream so far; segments since a hole was met (0: none is, MAX_SEGMENTS: all are needed); the end of the
+    stream behind the hole; and the turn in which the others were written, as they hold until ``scan`` has taken these rows. Turns are numbered from 1.
     """
     for i in range(packets.shape[0]):
         row = packets[i]
@@ -451,6 +451,8 @@ def ask_for_payload(packets, looks, known, asked):
             continue
         owner = 2 * session + (row[DIRECTION] & 1)
         its = known[owner]
+        if its[3] != turn:
+            its[0], its[1], its[3] = expected[owner], 0, turn
         offset, end = row[OFFSET], row[OFFSET] + row[LENGTH]
         if row[KIND] != TCP or looks[owner] == 0:
             its[0] = max(its[0], end)

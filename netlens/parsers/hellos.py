@@ -378,14 +378,15 @@ class HelloBuilder:
         known = at < len(self._arrays.looks)
         return ~known | (self._arrays.looks[np.where(known, at, 0)] != 0)
 
-    def asks_for(self, packets: Array) -> Array:
-        """bool[n]: of which rows the payload must be there when they are fed, as far as can be told before."""
+    def asking(self, packets: Array) -> Array:
+        """Room to work in for :meth:`asks_for`, once for all these rows and those of the same sessions."""
+        self._reserve(int(packets[:, c.SESSION].max(initial=0)) + 1)
+        return np.zeros((len(self._arrays.looks), 4), np.int64)
+
+    def asks_for(self, packets: Array, turn: int, room: Array) -> Array:
+        """bool[n]: of which rows the payload must be there when they are fed, as far as can be told before.  turn : from 1, another one each time."""
         asked = np.zeros(len(packets), np.bool_)
-        if len(packets):
-            self._reserve(int(packets[:, c.SESSION].max()) + 1)
-            known = np.zeros((len(self._arrays.looks), 3), np.int64)
-            known[:, 0] = self._arrays.expected
-            ask_for_payload(packets, self._arrays.looks, known, asked)
+        ask_for_payload(packets, self._arrays.looks, self._arrays.expected, turn, room, asked)
         return asked
 
     @property

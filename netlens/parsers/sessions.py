@@ -262,21 +262,24 @@ class SessionFold:
         if kinds is None:
             return None
         goes_on, before = kinds.kind == session_join.GOES_ON, self.n
-        session_join.prepare(rows, kinds, frame_offset)
+        place = np.where(goes_on, -1, before - 1 + np.cumsum(~goes_on))
         changed, (holes, counts) = kinds.before[goes_on] >> 1, self.arrays.holes
         saved = self.sessions[changed], holes[: int(counts[HOLES_USED])].copy(), counts.copy()
-        first = 0
-        while first < len(rows):
+        first, known = 0, True
+        while known and first < len(rows):
             last = first + c.BATCH
-            last += last < len(rows) and rows[last, SECOND] == 1 and abs(rows[last, c.KIND]) == RUN  # which the fold reads with the row before it
-            self.feed(rows[first:last])
-            first = last
-        if self.n != before or not session_join.follow(self.sessions, later.sessions, later.n, kinds):
+            last += last < len(rows) and rows[last, c.KIND] == RUN and rows[last, SECOND] == 1  # which the fold reads with the row before it
+            some, first = rows[first:last], last
+            session_join.prepare(some, kinds, frame_offset)
+            self.feed(some)
+            known = session_join.settle(some, place)
+        if self.n != before:
             raise session_join.NotKnown
-        place = np.where(goes_on, -1, before - 1 + np.cumsum(~goes_on))
-        if not session_join.settle(rows, place):
+        if not known:
             self.sessions[changed], self.arrays.holes.rows[: len(saved[1])], counts[:] = saved
             return None
+        if not session_join.follow(self.sessions, later.sessions, later.n, kinds):
+            raise session_join.NotKnown
         self._behind = _Behind(later.arrays.sessions, later.arrays.holes, place, frame_offset, np.flatnonzero(~goes_on))
         return place
 
