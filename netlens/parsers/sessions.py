@@ -67,6 +67,7 @@ from netlens.parsers.session_state import (
 from netlens.wire import columns as c
 
 BLOCK = 1 << 17  #: sessions of which rows are made at a time, where not all are wanted at once
+JOINED = c.BATCH  #: rows of sessions that go on into a span which are folded together
 CACHE_LINE = 64  #: bytes; rows of the state begin on one, so that a row's first eight numbers and a side's hot ones are a line each
 
 
@@ -267,8 +268,10 @@ class SessionFold:
         saved = self.sessions[changed], holes[: int(counts[HOLES_USED])].copy(), counts.copy()
         first, known = 0, True
         while known and first < len(rows):
-            last = first + c.BATCH
-            last += last < len(rows) and rows[last, c.KIND] == RUN and rows[last, SECOND] == 1  # which the fold reads with the row before it
+            last = first + JOINED
+            last += (
+                last < len(rows) and rows[last, c.KIND] == RUN and rows[last, SECOND] == 1
+            )  # which the fold reads with the row before it
             some, first = rows[first:last], last
             session_join.prepare(some, kinds, frame_offset)
             self.feed(some)

@@ -187,9 +187,8 @@ def _look_for_hellos(part: Part, path: str, rows: Array) -> None:
             begins = some[asked, c.PAY_OFF] = np.append(0, ends)[:-1]
             if len(ends) and ends[-1] > len(found):  # the same memory for all turns
                 found = np.zeros(2 * int(ends[-1]), np.uint8)
-            room = memoryview(found)
             for place, begin, end in zip(places.tolist(), begins.tolist(), ends.tolist(), strict=True):
-                if os.preadv(file.fileno(), [room[begin:end]], place) != end - begin:
+                if os.preadv(file.fileno(), [found.data[begin:end]], place) != end - begin:
                     raise NotKnown
             part.hellos.feed(found, some)
     if (rows[rows[:, c.KIND] == RUN, SEGMENTS] < 0).any():
