@@ -77,6 +77,8 @@ class _Later(Part):
                 self.offset = batch.offset
                 self._buffer = batch.buf
                 self.feed(batch)
+            self.kept.finished()  # what can be done beside the part before
+            self.rest()
         except Exception:  # noqa: BLE001 -- whatever it is, whoever reads the span behind the part before it meets it, and says so
             return
         self.read = True
