@@ -16,6 +16,7 @@ from netlens.errors import CaptureError
 from netlens.parsers import pipeline, session_join, sessions, spans
 from netlens.parsers.pipeline import LIGHT, Part
 from netlens.wire import columns as c
+from netlens.wire import spans as wire_spans
 from netlens.wire import writing
 from netlens.wire.containers import Reader
 from netlens.wire.spans import A_FRAME, LEAST, borders
@@ -261,8 +262,9 @@ def test_records_are_found_from_anywhere(tmp_path: Path) -> None:
     assert borders(str(tmp_path / "text"), 4) == []
 
 
-def test_spans_take_about_as_long(tmp_path: Path) -> None:
+def test_spans_take_about_as_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Short packets take as long as long ones: where they are, a span has fewer bytes."""
+    monkeypatch.setattr(wire_spans, "SAMPLED", 1 << 10)
     sizes = [0] * 3000 + [1400] * 1000
     packets = [(i, segment("10.0.0.2", 1000, "203.0.113.10", 443, 16, 7 * i, 9, bytes(size))) for i, size in enumerate(sizes)]
     path = tmp_path / "c.pcap"
