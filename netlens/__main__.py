@@ -14,6 +14,8 @@ def run() -> NoReturn:
     import sys
     import threading
 
+    # numpy's library of matrices has a thread a core, which spins a tenth of a second before it sleeps, on a core that reads a capture meanwhile
+    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
     try:
         main()
     except SystemExit as stop:

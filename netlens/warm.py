@@ -157,10 +157,12 @@ def _read_others(folder: Path, _clients: int) -> None:
     from netlens.chains import clock
     from netlens.cluster.job import NEEDS, ClusterCapture, Executor
     from netlens.cluster.sources import Source
+    from netlens.wire.spans import borders
 
     path = folder / "tiny.pcapng"
     path.write_bytes(tiny_pcapng())
     capture = _tables(path, TABLES)
+    borders(str(path), 2)
     clock.estimate(capture, capture)  # the second pass has kernels of its own
     path = folder / "part.pcap"
     path.write_bytes(tiny_capture())

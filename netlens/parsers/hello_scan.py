@@ -10,6 +10,7 @@ from netlens.wire import tls
 from netlens.wire.columns import DIRECTION, FRAME, FRESH, HINT, KIND, LENGTH, OFFSET, PAY_CAP, PAY_OFF, SESSION, TCP, TS
 from netlens.wire.compiled import inlined, lean
 from netlens.wire.hints import NO_HELLO
+from netlens.wire.loads import le32
 
 #: Segments with new payload per direction in which a hello may begin. SMTP with STARTTLS needs 2 to 4, LDAP 1, a CONNECT proxy with
 #: authentication 2; half of it would do, twice of it costs a little time on sessions that are no TLS.
@@ -255,13 +256,17 @@ def _store(buf, packet, k, slots):
                 data[j] = buf[src + j - rel]
                 held[j] = 1
             prefix = last
-    else:
-        for j in range(first, last):
-            if held[j] == 0:
-                held[j] = 1
-                data[j] = buf[src + j - rel]
+    elif last > first:
+        mine, known, new = data[first:last], held[first:last], buf[src + first - rel : src + last - rel]
+        for j in range(new.shape[0]):  # without a branch: many at a time
+            mine[j] = mine[j] if known[j] else new[j]
+            known[j] = 1
     if last > meta[S_HIGH] and last > first:
         meta[S_HIGH] = last
+    if first <= prefix < last:
+        prefix = last
+    while prefix + 4 <= meta[S_HIGH] and le32(held, prefix) == 0x01010101:
+        prefix += 4
     while prefix < meta[S_HIGH] and held[prefix] == 1:
         prefix += 1
     meta[S_PREFIX] = prefix
@@ -430,28 +435,45 @@ def peek(k, full, arrays):
 
 
 @lean
-def ask_for_payload(packets, looks, expected, asked):
-    """Write into ``asked``, bool[n], which packet rows ``scan`` needs the payload of; ``expected`` is used up.
+def ask_for_payload(packets, looks, expected, turn, known, asked):
+    """Write into ``asked``, bool[n], which packet rows ``scan`` needs the payload of. All others only count.
 
-    These are all of a direction that is looked at and collects bytes, has bytes behind a hole, or a segment that may begin a hello. All others only count.
+    These are the rows of a direction that collects bytes, a segment that may begin a hello and what follows it, and bytes behind a hole up to those that
+    fill it: if no hello begins with these, none was there.
+
+    known : int64[2 * sessions, 4]: the end of the stream so far; segments since a hole was met (0: none is, MAX_SEGMENTS: all are needed); the end of the
+    stream behind the hole; and the turn in which the others were written, as they hold until ``scan`` has taken these rows. Turns are numbered from 1.
     """
-    wanted = np.int64(1) << 40
-    for turn in range(2):
-        for i in range(packets.shape[0]):
-            session = packets[i, SESSION]
-            if packets[i, FRESH] <= 0 or session < 0:
-                continue
-            owner = 2 * session + (packets[i, DIRECTION] & 1)
-            if turn == 1:
-                asked[i] = expected[owner] == wanted and packets[i, KIND] == TCP
-            elif packets[i, KIND] != TCP:
-                expected[owner] = max(expected[owner], packets[i, OFFSET] + packets[i, LENGTH])
-            elif looks[owner] != 0 and expected[owner] != wanted:
-                offset = packets[i, OFFSET]
-                if looks[owner] < 0 or not packets[i, HINT] & NO_HELLO or offset > expected[owner]:
-                    expected[owner] = wanted
-                else:
-                    expected[owner] = max(expected[owner], offset + packets[i, LENGTH])
+    for i in range(packets.shape[0]):
+        row = packets[i]
+        session = row[SESSION]
+        if row[FRESH] <= 0 or session < 0:
+            continue
+        owner = 2 * session + (row[DIRECTION] & 1)
+        its = known[owner]
+        if its[3] != turn:
+            its[0], its[1], its[3] = expected[owner], 0, turn
+        offset, end = row[OFFSET], row[OFFSET] + row[LENGTH]
+        if row[KIND] != TCP or looks[owner] == 0:
+            its[0] = max(its[0], end)
+            its[2] = max(its[2], end)
+        elif its[1] > 0:
+            asked[i] = True
+            its[2] = max(its[2], end)
+            if not row[HINT] & NO_HELLO or offset < its[0] or its[1] == MAX_SEGMENTS:
+                its[1] = MAX_SEGMENTS
+            elif offset == its[0] and row[PAY_CAP] > 0:
+                its[0], its[1] = its[2], 0
+            else:
+                its[1] += 1
+        elif looks[owner] < 0 or not row[HINT] & NO_HELLO:
+            asked[i] = True
+            its[1] = MAX_SEGMENTS
+        elif 0 < offset - its[0] < SLOT_BYTES and row[PAY_CAP] > 0:
+            asked[i] = True
+            its[1], its[2] = 1, end
+        else:
+            its[0] = max(its[0], end)
 
 
 @lean

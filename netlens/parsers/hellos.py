@@ -40,7 +40,7 @@ import numpy as np
 # isort: off
 from netlens.columns import Array, objects
 from netlens.parsers.hello_scan import (
-    Arrays, FACT_WIDTH, FREE, F_DIRECTION, F_FRAME, F_KEY_LEN, F_LENGTH, F_SEGMENTS, F_SESSION, F_SNI, F_SNI_LEN, F_TS, LOOKS, MAX_SEGMENTS,
+    Arrays, FACT_WIDTH, FREE, F_DIRECTION, F_FRAME, F_KEY, F_KEY_LEN, F_LENGTH, F_SEGMENTS, F_SESSION, F_SNI, F_SNI_LEN, F_TS, LOOKS, MAX_SEGMENTS,
     N_EVICTED, N_INCOMPLETE, OLDEST, Output, SLOTS, SLOT_BYTES, SLOT_WIDTH, S_BASE, S_FRAME, S_HIGH, S_NEXT, S_OWNER, S_PREV, S_STARTS, Slots, Work,
     ask_for_payload, close_slot, drop_slot, merge_looks, open_slot, peek, scan,
 )  # fmt: skip
@@ -135,6 +135,7 @@ class HelloBuilder:
 
     def _remember_texts(self) -> None:
         self._name, self._described = lru_cache(TEXTS)(_name), lru_cache(TEXTS)(tls.describe_key)
+        self._names_known: dict[str, str] = {}
 
     def feed(self, buf: Array, packets: Array) -> None:
         """Take in a batch; all that is needed of its sessions stands in the packet rows."""
@@ -168,13 +169,21 @@ class HelloBuilder:
         data = out.arena[:text_bytes].tobytes()
         out.used[:] = 0
         rows.numbers.append(block)
-        spans = block[:, F_SNI : F_KEY_LEN + 1].copy()
-        spans[:, 1] += spans[:, 0]
-        spans[:, 3] += spans[:, 2]
-        rows.sni += [self._name(data[a:b]) for a, b in spans[:, :2].tolist()]
+        rows.sni += self._names(data, block[:, F_SNI], block[:, F_SNI] + block[:, F_SNI_LEN])
         if self.full:
-            rows.described += [self._described(data[a:b]) for a, b in spans[:, 2:].tolist()]
+            ends = block[:, F_KEY] + block[:, F_KEY_LEN]
+            rows.described += [self._described(data[a:b]) for a, b in zip(block[:, F_KEY].tolist(), ends.tolist(), strict=True)]
             rows.randoms.append(out.randoms[:n].copy())
+
+    def _names(self, data: bytes, begins: Array, ends: Array) -> list[str | None]:
+        """Server names, of texts from the given places on up to others. What is alike is one object."""
+        pairs = zip(begins.tolist(), ends.tolist(), strict=True)
+        text = tls.plain(data)
+        if text is None:
+            return [self._name(data[a:b]) for a, b in pairs]
+        if len(self._names_known) > TEXTS:
+            self._names_known.clear()
+        return [self._names_known.setdefault(name, name) if (name := text[a:b]) else None for a, b in pairs]
 
     def rest(self) -> None:
         """Let go of the room to work in."""
@@ -369,12 +378,15 @@ class HelloBuilder:
         known = at < len(self._arrays.looks)
         return ~known | (self._arrays.looks[np.where(known, at, 0)] != 0)
 
-    def asks_for(self, packets: Array) -> Array:
-        """bool[n]: of which rows the payload must be there when they are fed, as far as can be told before."""
+    def asking(self, packets: Array) -> Array:
+        """Room to work in for :meth:`asks_for`, once for all these rows and those of the same sessions."""
+        self._reserve(int(packets[:, c.SESSION].max(initial=0)) + 1)
+        return np.zeros((len(self._arrays.looks), 4), np.int64)
+
+    def asks_for(self, packets: Array, turn: int, room: Array) -> Array:
+        """bool[n]: of which rows the payload must be there when they are fed, as far as can be told before.  turn : from 1, another one each time."""
         asked = np.zeros(len(packets), np.bool_)
-        if len(packets):
-            self._reserve(int(packets[:, c.SESSION].max()) + 1)
-            ask_for_payload(packets, self._arrays.looks, self._arrays.expected.astype(np.int64), asked)
+        ask_for_payload(packets, self._arrays.looks, self._arrays.expected, turn, room, asked)
         return asked
 
     @property

@@ -422,8 +422,8 @@ def run(
     CaptureError, WireError
         see :class:`netlens.wire.containers.Reader`.
     """
-    part = Part(products, spill_to=spill_to)
-    light = part.products == LIGHT
+    products = tuple(products)
+    light = products == LIGHT
     chosen = pace(alone, light)
     reader = reader_of(paths, chosen, progress)
     if light and chosen.together and (reader.total_bytes() or 0) >= LARGE:
@@ -433,6 +433,7 @@ def run(
         whole = spans.read(reader.paths[0], cuts, progress, spill_to) if cuts else None
         if whole is not None:
             return whole
+    part = Part(products, spill_to=spill_to)
     if light and chosen.together:
         for batch in ahead(reader.batches(), AHEAD, reader.cancel, chosen.together):
             part.feed(batch)

@@ -30,6 +30,7 @@ from netlens.parsers.session_state import (
 )  # fmt: skip
 
 # isort: on
+from netlens.parsers.session_runs import RUN, SEGMENTS
 from netlens.wire import columns as c
 from netlens.wire.compiled import lean
 from netlens.wire.loads import prefetch
@@ -38,7 +39,7 @@ from netlens.wire.loads import prefetch
 OWN, GOES_ON, NEXT_ONE = range(3)
 LOOK_AHEAD = 16  #: sessions whose slot in the table is asked from memory in advance
 IS_GOING_ON, IS_FOLLOWED = np.int8(1), np.int8(2)  #: bits of what the span has of a session of the part before
-CLIENTS = 1 << 20  #: places for client end points that are noted; two in one cost a look at the sessions of the other
+CLIENTS = 1 << 18  #: places for client end points that are noted; two in one cost a look at the sessions of the other
 
 
 class Kinds(NamedTuple):
@@ -81,6 +82,40 @@ def _relate(arrays, theirs, n, seed, row, state, kinds):
 
 
 @lean
+def prepare(rows, kinds, frames):
+    """The kept rows as the fold here takes them, where they lie: a copy would be memory that nobody has touched yet. Those that it is to leave alone
+    get a KIND below zero.
+
+    frames : of the part before.
+    """
+    for i in range(rows.shape[0]):
+        row = rows[i]
+        row[c.FRAME] += frames
+        here = kinds.before[row[c.SESSION]]
+        if kinds.kind[row[c.SESSION]] != GOES_ON:
+            row[c.KIND] = -row[c.KIND]
+        elif row[c.KIND] == RUN:
+            row[c.SESSION] = here >> 1
+            row[c.DIRECTION] ^= here & 1
+
+
+@lean
+def settle(rows, place):
+    """The rows that the fold left alone, as of the sessions here; False if a run could not be added.
+
+    place : int64[n], the session here of each session of the span.
+    """
+    for i in range(rows.shape[0]):
+        row = rows[i]
+        if row[c.KIND] < 0:
+            row[c.KIND] = -row[c.KIND]
+            row[c.SESSION] = place[row[c.SESSION]]
+        elif row[c.KIND] == RUN and row[SEGMENTS] < 0:
+            return False
+    return True
+
+
+@lean
 def follow(sessions, theirs, n, kinds):
     """Do the sessions that follow one going on begin by what the state here says, now that that one's rows have been folded?"""
     for k in range(n):
@@ -112,10 +147,11 @@ def _note_clients(arrays, n, theirs, m, seed, kinds, noted):
 def _same_halves(arrays, theirs, n, seed, kinds, state, noted, rows, first_row, ends, own_ends):
     """Does each session of the span find the other half that it found there? False where that cannot be told.
 
-    rows, first_row : the kept packet rows, and the place of the first of a session, or -1.  ends, own_ends : zeros as a table of client end points, for all
-    sessions of the span, and for those that begin in it.
+    rows : the kept packet rows.  first_row : -1 by session of the span, room for the place of its first row.  ends, own_ends : zeros as a table of client
+    end points, for all sessions of the span, and for those that begin in it.
     """
     mask = noted.shape[0] - 1
+    looked_for = False
     for k in range(n):
         s = theirs[k]
         key = client_hash(s, seed)
@@ -140,6 +176,9 @@ def _same_halves(arrays, theirs, n, seed, kinds, state, noted, rows, first_row, 
         if state[j] & IS_GOING_ON:
             return False
         flags, number, acknowledged = np.int64(c.SYN), s[SIDE + BASE], np.int64(0)
+        if not looked_for:
+            _first_rows(rows, first_row)
+            looked_for = True
         if first_row[k] >= 0:
             row = rows[first_row[k]]
             flags, number, acknowledged = row[c.FLAGS], row[c.SEQ], row[c.ACK]
@@ -187,7 +226,6 @@ def relate(arrays: Arrays, seed: int, theirs: Arrays, rows: Array) -> Kinds | No
         return None
     noted, first_row = np.zeros(CLIENTS, np.bool_), np.full(m, -1, np.int64)
     _note_clients(arrays, n, theirs.sessions, m, seed, kinds, noted)
-    _first_rows(rows, first_row)
     ends, own_ends = np.zeros_like(theirs.ends), np.zeros_like(theirs.ends)
     if not _same_halves(arrays, theirs.sessions, m, seed, kinds, state, noted, rows, first_row, ends, own_ends):
         return None

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from netlens.arrays import uninitialized
 from netlens.columns import Array
 
 # isort: off
@@ -31,9 +32,11 @@ from netlens.wire.compiled import inlined, lean
 
 ALONE = 8  #: frames of a session that are kept one by one at first: what was on the way at the border comes out of order
 QUIET = 16  #: segments with payload behind one that may begin a ClientHello, or is out of order: within as many a hello ends
-LOOKED_AT = 64  #: segments with payload of a direction after which nobody looks for a hello any more (:mod:`netlens.parsers.hello_scan`)
+#: Segments with new payload of a direction after which nobody looks for a hello any more, but for QUIET behind one: LOOKS of
+#: :mod:`netlens.parsers.hello_scan`, and some, as what is new to the span may not be new to the whole
+LOOKED_AT = 40
 
-RUN = 256  #: KIND of a row that is a run. Two rows a run, one for each direction; other columns mean what they mean in packet rows, but for these:
+RUN = 256  #: KIND of a row that is a run. A row a direction that has segments in it; other columns mean what they mean in packet rows, but for these:
 ACKS = c.WINDOW  #: segments without payload
 SEGMENTS = c.ORDINAL  #: segments with payload; -1: could not be added
 GAINED = c.TSVAL  #: what the acknowledgment number gained, from ACK on
@@ -70,9 +73,9 @@ class Kept(NamedTuple):
 
     @classmethod
     def room(cls, rows: int, sessions: int) -> "Kept":
-        return cls(
-            np.empty((rows, c.WIDTH), np.int64), np.empty((sessions, _WIDTH), np.int64), np.zeros(2, np.int64), np.zeros(1024, np.int32)
-        )
+        """Written in order, and mostly not to its end, so in small pages."""
+        made = uninitialized(np.int64, rows, c.WIDTH), uninitialized(np.int64, sessions, _WIDTH)
+        return cls(*made, np.zeros(2, np.int64), np.zeros(1024, np.int32))
 
 
 @inlined
@@ -89,15 +92,16 @@ def _shows(row):
 
 @lean
 def _end(making, rows, n):
-    """Write a run, if there is one, as the rows ``n`` and ``n + 1``; returns the next free row."""
-    if making[_ACKS] + making[_SEGMENTS] + making[_DIRECTION_WIDTH + _ACKS] + making[_DIRECTION_WIDTH + _SEGMENTS] == 0:
-        return n
+    """Write a run, if there is one, as the row ``n`` and perhaps the one behind it; returns the next free row."""
+    first = n
     for d in range(2):
         own = making[d * _DIRECTION_WIDTH : (d + 1) * _DIRECTION_WIDTH]
-        row = rows[n + d]
+        if own[_ACKS] + own[_SEGMENTS] == 0:
+            continue
+        row = rows[n]
         for j in range(c.WIDTH):
             row[j] = 0
-        row[c.KIND], row[SECOND] = RUN, d
+        row[c.KIND], row[SECOND] = RUN, n - first
         row[c.SESSION], row[c.DIRECTION] = making[_SESSION], d
         row[c.FRAME], row[c.TS] = making[_FRAME], making[_TS]
         row[c.SEQ], row[c.ACK], row[c.OFFSET] = own[_SEQ], own[_ACK], own[_OFFSET]
@@ -105,7 +109,8 @@ def _end(making, rows, n):
         row[ACKS], row[SEGMENTS], row[SHOWS], row[LAST_DATA] = own[_ACKS], own[_SEGMENTS], own[_SHOWS], own[_LAST_DATA]
         row[GAINED], row[GAINED_BEFORE] = own[_GAINED], own[_BEFORE]
         own[_ACKS] = own[_SEGMENTS] = own[_BYTES] = own[_SHOWS] = own[_GAINED] = own[_BEFORE] = 0
-    return n + 2
+        n += 1
+    return n
 
 
 @inlined
@@ -154,7 +159,7 @@ def _follow(own, peer, row, hello):
     if length == 0 and flags & CONTROL == c.ACK_FLAG:
         own[_ANSWERED] = 1
     if length > 0:
-        own[_SEEN] += 1
+        own[_SEEN] = min(own[_SEEN], LOOKED_AT - QUIET) if hello else own[_SEEN] + (row[c.FRESH] > 0)
         own[_QUIET] = QUIET if hello or row[c.SEQ] != own[_NUMBER] else max(own[_QUIET] - 1, 0)
     if own[_NUMBER] < 0 or _ahead(end, own[_NUMBER]) > 0:
         own[_NUMBER] = end
@@ -220,8 +225,6 @@ def _end_all(kept):
 @inlined
 def _can_add(s, row, d, known):
     """Does a run of direction ``d`` do no more to a session than count?"""
-    if row[ACKS] + row[SEGMENTS] == 0:
-        return True
     at, its = SIDE + d * SIDE_WIDTH, SIDE + (1 - d) * SIDE_WIDTH
     fsm = s[FSM]
     is_orig = 1 if (fsm >> ORIGINATOR_SHIFT) & 1 == d else 0
@@ -249,21 +252,20 @@ def _can_add(s, row, d, known):
 
 @lean
 def add_run(sessions, rows, i):
-    """Add the run that is the rows ``i`` and ``i + 1`` to their session. Where it cannot be added, nothing changes, and SEGMENTS is -1 in both."""
+    """Add the run that begins with the row ``i`` to its session. Where it cannot be added, nothing changes, and SEGMENTS is -1."""
     s = sessions[rows[i, c.SESSION]]
+    n = 2 if i + 1 < rows.shape[0] and rows[i + 1, c.KIND] == RUN and rows[i + 1, SECOND] else 1
     known = s[PROTOCOL] != 0 and s[PROTOCOL] != h.CONNECT
-    for k in range(2):
+    for k in range(n):
         if not _can_add(s, rows[i + k], rows[i + k, c.DIRECTION], known):
-            rows[i, SEGMENTS] = rows[i + 1, SEGMENTS] = -1
+            rows[i, SEGMENTS] = rows[i + n - 1, SEGMENTS] = -1
             return
     first_next, second_next = s[SIDE + NEXT], s[SIDE + SIDE_WIDTH + NEXT]
-    for k in range(2):
+    for k in range(n):
         row = rows[i + k]
         d = row[c.DIRECTION]
         at, its = SIDE + d * SIDE_WIDTH, SIDE + (1 - d) * SIDE_WIDTH
         row[c.OFFSET] = s[at + NEXT]
-        if row[ACKS] + row[SEGMENTS] == 0:
-            continue
         its_next = second_next if d == 0 else first_next
         acked = its_next + _ahead(row[c.ACK], s[its + BASE] + 1 + its_next) + row[GAINED]
         s[its + ACKED] = max(acked, s[its + ACKED])

@@ -54,7 +54,7 @@ from netlens.parsers.session_fold import LOOK_AHEAD, fold
 from netlens.parsers.session_holes import HOLES_A_SEGMENT, missing_bytes
 from netlens.parsers.session_lookup import WAITING, rehash
 from netlens.parsers.session_rows import Stretch, session_rows
-from netlens.parsers.session_runs import RUN, SEGMENTS
+from netlens.parsers.session_runs import RUN, SECOND
 from netlens.schema import Table
 
 # isort: off
@@ -67,6 +67,7 @@ from netlens.parsers.session_state import (
 from netlens.wire import columns as c
 
 BLOCK = 1 << 17  #: sessions of which rows are made at a time, where not all are wanted at once
+JOINED = c.BATCH  #: rows of sessions that go on into a span which are folded together
 CACHE_LINE = 64  #: bytes; rows of the state begin on one, so that a row's first eight numbers and a side's hot ones are a line each
 
 
@@ -114,7 +115,7 @@ class SessionFold:
             ends=np.zeros(4 * LEAST_ROWS, np.int64),
             keys=np.zeros(c.BATCH + 2 * LOOK_AHEAD, np.int64),
             # a deferred part keeps all its rows, so a bound would bound nothing; pages that are never touched take no memory
-            waiting=np.zeros((0 if deferred else WAITING, c.WIDTH), np.int64),
+            waiting=zeros(np.int64, 0 if deferred else WAITING, c.WIDTH),
         )
         self._log: list[Array] = []
         self._entered: int | None = None  #: sessions that the tables have, where later ones were appended; None: all
@@ -262,25 +263,26 @@ class SessionFold:
         if kinds is None:
             return None
         goes_on, before = kinds.kind == session_join.GOES_ON, self.n
-        rows[:, c.FRAME] += frame_offset
-        again = goes_on[rows[:, c.SESSION]]
-        replay = rows[again]
-        runs = replay[:, c.KIND] == RUN
-        here = kinds.before[replay[runs, c.SESSION]]
-        replay[runs, c.SESSION] = here >> 1
-        replay[runs, c.DIRECTION] ^= here & 1
+        place = np.where(goes_on, -1, before - 1 + np.cumsum(~goes_on))
         changed, (holes, counts) = kinds.before[goes_on] >> 1, self.arrays.holes
         saved = self.sessions[changed], holes[: int(counts[HOLES_USED])].copy(), counts.copy()
-        self.feed(replay)
-        if self.n != before or not session_join.follow(self.sessions, later.sessions, later.n, kinds):
+        first, known = 0, True
+        while known and first < len(rows):
+            last = first + JOINED
+            last += (
+                last < len(rows) and rows[last, c.KIND] == RUN and rows[last, SECOND] == 1
+            )  # which the fold reads with the row before it
+            some, first = rows[first:last], last
+            session_join.prepare(some, kinds, frame_offset)
+            self.feed(some)
+            known = session_join.settle(some, place)
+        if self.n != before:
             raise session_join.NotKnown
-        if (replay[runs, SEGMENTS] < 0).any():
-            rows[:, c.FRAME] -= frame_offset
+        if not known:
             self.sessions[changed], self.arrays.holes.rows[: len(saved[1])], counts[:] = saved
             return None
-        place = np.where(goes_on, -1, before - 1 + np.cumsum(~goes_on))
-        rows[:, c.SESSION] = place[rows[:, c.SESSION]]
-        rows[again] = replay
+        if not session_join.follow(self.sessions, later.sessions, later.n, kinds):
+            raise session_join.NotKnown
         self._behind = _Behind(later.arrays.sessions, later.arrays.holes, place, frame_offset, np.flatnonzero(~goes_on))
         return place
 

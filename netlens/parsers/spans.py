@@ -45,9 +45,7 @@ if TYPE_CHECKING:
 LEAST_BYTES = LARGE // 2  #: of a span: it is read in 10 ms, and what is put together takes a few
 MOST_ROWS = 1 << 18  #: rows that a span keeps: 50 MB
 MOST_SESSIONS = 1 << 16  #: sessions of which it keeps any
-LOOK_AT = (
-    1 << 14
-)  #: rows of these that are looked at together: payload behind a hole is read up to their end, also where the hole is filled before
+LOOK_AT = 1 << 14  #: rows of these whose payload is fetched together
 BYTES_A_SESSION = 1024  #: of very short ones: a span has room at once for all that it may hold, which takes no memory until it is used
 PACE = Pace(2 * c.BATCH, 2 * CHUNK, 0)
 
@@ -79,6 +77,8 @@ class _Later(Part):
                 self.offset = batch.offset
                 self._buffer = batch.buf
                 self.feed(batch)
+            self.kept.finished()  # what can be done beside the part before
+            self.rest()
         except Exception:  # noqa: BLE001 -- whatever it is, whoever reads the span behind the part before it meets it, and says so
             return
         self.read = True
@@ -177,19 +177,22 @@ def _take_over(part: Part, later: _Later) -> bool:
 
 def _look_for_hellos(part: Part, path: str, rows: Array) -> None:
     """Of sessions that the span joined mid-way. Their payload lies in the file."""
+    asking, found = part.hellos.asking(rows), np.zeros(1, np.uint8)
     with open(path, "rb") as file:
-        for first in range(0, len(rows), LOOK_AT):
-            some = rows[first : first + LOOK_AT]
-            asked = part.hellos.asks_for(some)
+        for turn in range(-(-len(rows) // LOOK_AT)):
+            some = rows[turn * LOOK_AT : (turn + 1) * LOOK_AT]
+            asked = part.hellos.asks_for(some, turn + 1, asking)
             some[~asked, c.PAY_CAP] = 0
-            found = bytearray()
-            for i in np.flatnonzero(asked).tolist():
-                at, size = int(some[i, c.PAY_OFF]), int(some[i, c.PAY_CAP])
-                if at == UNSET:  # of a datagram that came in fragments
+            places, ends = some[asked, c.PAY_OFF], np.cumsum(some[asked, c.PAY_CAP])
+            if (places == UNSET).any():  # of a datagram that came in fragments
+                raise NotKnown
+            begins = some[asked, c.PAY_OFF] = np.append(0, ends)[:-1]
+            if len(ends) and ends[-1] > len(found):  # the same memory for all turns
+                found = np.zeros(2 * int(ends[-1]), np.uint8)
+            for place, begin, end in zip(places.tolist(), begins.tolist(), ends.tolist(), strict=True):
+                if os.preadv(file.fileno(), [found.data[begin:end]], place) != end - begin:
                     raise NotKnown
-                some[i, c.PAY_OFF] = len(found)
-                found += os.pread(file.fileno(), size, at)
-            part.hellos.feed(np.frombuffer(found or bytearray(1), np.uint8), some)
+            part.hellos.feed(found, some)
     if (rows[rows[:, c.KIND] == RUN, SEGMENTS] < 0).any():
         raise NotKnown
 

@@ -450,13 +450,19 @@ def version_text(version: int) -> str:
     return f"TLS1.3-draft{version & 0xFF}" if version >> 8 == 0x7F else f"0x{version:04x}"
 
 
-def escape(raw: bytes) -> str:
-    r"""Bytes of a stranger as data: printable ASCII as it is, everything else and the backslash as ``\xNN``."""
+def plain(raw: bytes) -> str | None:
+    """Printable ASCII as it is; None of anything else, and where there is a backslash."""
     if raw.isascii() and b"\\" not in raw:
         text = raw.decode("ascii")
         if text.isprintable():
             return text
-    return "".join(chr(b) if 0x20 <= b < 0x7F and b != 0x5C else f"\\x{b:02x}" for b in raw)
+    return None
+
+
+def escape(raw: bytes) -> str:
+    r"""Bytes of a stranger as data: printable ASCII as it is, everything else and the backslash as ``\xNN``."""
+    text = plain(raw)
+    return text if text is not None else "".join(chr(b) if 0x20 <= b < 0x7F and b != 0x5C else f"\\x{b:02x}" for b in raw)
 
 
 def _alpn_letters(first: bytes) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import sys
 import time
@@ -100,6 +101,8 @@ def main() -> int:
     parser.add_argument("--check", action="store_true")
     arguments = parser.parse_args()
     run = LIBRARIES[arguments.library]
+    # What the import of numpy starts, and is not timed, would still spin for a tenth of a second.
+    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
     if arguments.warm_up:
         run(arguments.warm_up)
     started = time.perf_counter()

@@ -13,12 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netlens.errors import CaptureError
-from netlens.parsers import pipeline, session_join, spans
+from netlens.parsers import pipeline, session_join, sessions, spans
 from netlens.parsers.pipeline import LIGHT, Part
 from netlens.wire import columns as c
+from netlens.wire import spans as wire_spans
 from netlens.wire import writing
 from netlens.wire.containers import Reader
-from netlens.wire.spans import LEAST, borders
+from netlens.wire.spans import A_FRAME, LEAST, borders
 from tests.parsers import build
 from tests.parsers.build import MS, US, Packet, Talk, mixed
 from tests.parsers.test_pipeline import APP, HELLO, a_capture, segment
@@ -142,6 +143,7 @@ def test_spans_make_the_whole(seed: int, tmp_path_factory: pytest.TempPathFactor
         cuts = sorted(rng.sample(offsets, min(rng.randint(1, 3), len(offsets))))
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(spans, "LOOK_AT", rng.choice([1, 2, 7, spans.LOOK_AT]))
+            patch.setattr(sessions, "JOINED", rng.choice([1, 2, 7, sessions.JOINED]))
             part = spans.read(str(path), cuts)
         assert part is None or rows(part) == whole, cuts
 
@@ -258,6 +260,19 @@ def test_records_are_found_from_anywhere(tmp_path: Path) -> None:
     assert borders(str(other), 4) == borders(str(path), 4)
     (tmp_path / "text").write_text("no capture at all, but longer than a head")
     assert borders(str(tmp_path / "text"), 4) == []
+
+
+def test_spans_take_about_as_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short packets take as long as long ones: where they are, a span has fewer bytes."""
+    monkeypatch.setattr(wire_spans, "SAMPLED", 1 << 10)
+    sizes = [0] * 3000 + [1400] * 1000
+    packets = [(i, segment("10.0.0.2", 1000, "203.0.113.10", 443, 16, 7 * i, 9, bytes(size))) for i, size in enumerate(sizes)]
+    path = tmp_path / "c.pcap"
+    path.write_bytes(pcap_of(packets))
+    offsets = records(path.read_bytes())
+    [cut] = borders(str(path), 2)
+    costs = [A_FRAME + size for size in sizes]
+    assert sum(costs[: offsets.index(cut)]) == pytest.approx(sum(costs) / 2, rel=0.1)
 
 
 @pytest.mark.parametrize("more", ["", "interface", "section"])
