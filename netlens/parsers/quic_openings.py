@@ -45,6 +45,7 @@ class OpeningBuilder:
 
     def feed(self, buf: Array, packets: Array) -> None:
         full = np.flatnonzero((packets[:, c.LENGTH] >= FULL) & (packets[:, c.PAY_CAP] >= 5))
+        full = full[buf[packets[full, c.PAY_OFF]] >= _VERSION_1_INITIAL]
         at = packets[full, c.PAY_OFF]
         kind, version = buf[at] & 0xF0, np.zeros(len(full), np.int64)
         for k in range(1, 5):
