@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from netlens.parsers.icmp import Error
     from netlens.parsers.leases import Message
     from netlens.parsers.pipeline import Part
+    from netlens.parsers.quic_openings import Opening
     from netlens.parsers.records import RecordBuilder
     from netlens.parsers.trail import Trail
     from netlens.parsers.udp_requests import Request
@@ -150,6 +151,11 @@ class Capture:
     def requests(self) -> list[Request]:
         """Requests over UDP that bear a mark of their own, with their repeats; none of standard input that was read without ``trail``."""
         return self._kept.requests.requests
+
+    @property
+    def quic(self) -> list[Opening]:
+        """How connections of QUIC begin, in order; none of standard input that was read without ``trail``."""
+        return self._kept.quic.openings
 
     @property
     def bfd(self) -> dict[tuple[str, str, int], list[Change]]:

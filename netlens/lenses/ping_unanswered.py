@@ -5,7 +5,8 @@ Applies: where requests are in the capture. If nothing at all came back to their
 Cannot see: whether the request or the reply was lost; whether a host that ignores ping is up.
 Normal: RFC 1122 3.2.2.6 has every host answer, yet firewalls drop echoes, and routers answer few of them: no reply at all from a host that speaks
     otherwise says nothing. One or two of many may be lost anywhere. What was asked in the last second, or twice the
-    longest time that a reply took, is pending. Echoes of traceroute, which are to expire on the way, are not counted.
+    longest time that a reply took, is pending. Echoes of traceroute, which are to expire on the way, are not counted: those with one hop, or with few
+    and then others.
 """
 
 from __future__ import annotations
@@ -45,9 +46,12 @@ def look(view: View) -> list[Finding]:
     unheard: list[tuple[str, int, list[int]]] = []  # nothing at all came to who asked
     # too large for a link, say: that is an answer
     refused = Counter(e.destination[0] for e in view.once(icmp_errors) if e.protocol in ICMP)
+    expired = {e.destination[0] for e in view.once(icmp_errors) if e.protocol in ICMP and e.what == EXPIRED}
     seen_from = speaking | asking.claims.keys() | {t.source[0] for t in view.conversations} | {e.reporter for e in capture.icmp_errors}
     by_host: dict[tuple[str, str], list[Ping]] = grouped(asking.pings.values(), lambda p: (p.source, p.destination))
     for (source, target), pings in by_host.items():
+        if target in expired and any(p.few for p in pings):
+            continue  # as whoever asked may have wanted
         took = max((p.answers[n].ts - p.requests[n].ts for p in pings for n in p.answers), default=0)
         pending = max(PENDING_NS, 2 * took)
         asked = [(n, seen, p) for p in pings for n, seen in p.requests.items() if n in p.answers or end - seen.ts >= pending]

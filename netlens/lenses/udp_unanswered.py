@@ -7,12 +7,14 @@ Applies: where the first datagram is in the capture. That the same comes again s
 Cannot see: whether the request or the answer was lost, or a firewall dropped it; protocols over UDP that it does not know.
 Normal: RFC 9002 6.2.2 and RFC 9147 5.8 send a first flight again after 1, 2 and 4 s; that a server of QUIC acknowledges it is no answer yet. A browser
     that cannot use QUIC takes TCP (RFC 9114 3.1), so do VPNs over DTLS; a client of NTP or RADIUS takes another server. Hosts ask for DHCPv6 (RFC 8415
-    18.2.1) in networks that have none.
+    18.2.1) in networks that have none. A neighbour whose broadcasts alone are heard may have been told; not if it says one DISCOVER again and again,
+    waiting longer each time (RFC 2131 4.1), and never asks for what it was offered, which it would broadcast as well (3.1).
 """
 
 from __future__ import annotations
 
 import bisect
+import itertools
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -33,6 +35,7 @@ BY_ITSELF = ("QUIC", "RDP", "WireGuard")  #: whose repeated first datagrams prov
 ATTEMPT_NS = 600 * S  #: clients that gave up try again after some minutes
 AGAIN_NS = S // 2  #: a DHCP message that comes again sooner was recorded twice, or handed on by a relay
 LEFT_ALONE = 4  #: messages without an answer: an answer or two may be lost
+MORE_PATIENT = 2  #: times as long as at first a client of DHCP waits in the end: it backs off (RFC 2131 4.1: 4, 8, 16, 32, 64 s, each up to a second off)
 SOON_NS = 2 * S  #: another try that was answered so soon
 LONGEST_NS = 3600 * S  #: a conversation that began before
 MOST_BESIDE = 1000  #: other tries that are looked at for one
@@ -173,12 +176,21 @@ def _no_lease(view: View, left: dict[str, list[Message]], offers: dict[str, Mess
         text = f"No DHCP server answered {most(left)}: {asked}."
         advice = "No DHCP server is on this network, or it has no address left, or something drops its answers: look there, and at the relay or VLAN between."
     values = {"clients": len(left), "datagrams": sum(map(len, left.values())), "longest_s": longest / 1e9, "protocols": ["DHCP"]}
-    # where other traffic was recorded, the client may be a neighbour whose broadcasts are heard
+    # where other traffic was recorded, the client may be a neighbour whose broadcasts alone are heard: then it must show that it still waits
     talks = {t.destination[0] for t in view.conversations if SERVER not in (t.source[1], t.destination[1])}
     others = bool(view.whole) or any(map(is_one_host, talks))
-    grave = max(map(len, left.values())) >= LEFT_ALONE and not others
+    grave = any(
+        len(run) >= LEFT_ALONE and (not others or _backs_off(run, view.side.capture.leases[client])) for client, run in left.items()
+    )
     frames = [m.frame for client, run in left.items() for m in (*([offers[client]] if client in offers else ()), *run)]
     return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice if grave else "")]
+
+
+def _backs_off(run: list[Message], messages: list[Message]) -> bool:
+    """Whether a client says one DISCOVER again and again, waiting longer each time, to the end: who wants an offer asks for it by a broadcast as well."""
+    gaps = [b.ts - a.ts for a, b in itertools.pairwise(run)]
+    slower = gaps[-1] >= MORE_PATIENT * gaps[0] and all(b >= a - S for a, b in itertools.pairwise(gaps))
+    return slower and {m.kind for m in messages if m.ts >= run[0].ts} == {DISCOVER} and len({m.xid for m in run}) == 1
 
 
 def _offered(run: list[Message], messages: list[Message]) -> Message | None:

@@ -15,7 +15,7 @@ from netlens.wire.addresses import ip_text
 
 MAX_MESSAGES = 200_000
 LOOKED_AT = 64  #: bytes of a message: a neighbour advertisement with its options has 32
-TRACED = 30  #: hops at most: an echo with so few left is traceroute's, which begins with one
+TRACED = 30  #: hops at most: an echo with so few left may be traceroute's, which begins with one and then allows more
 COPY_NS = 2_000_000  #: what comes again so soon was recorded again, as from another interface
 _ARP, _ICMP, _ICMPV6 = 0, 1, 58
 _NOBODY = ("0.0.0.0", "::")
@@ -43,12 +43,25 @@ class Claim(NamedTuple):
 
 @dataclass
 class Ping:
-    """Echo requests from one address to another with one identifier; ``answers`` by sequence number, as ``requests``."""
+    """Echo requests from one address to another with one identifier; ``answers`` by sequence number, as ``requests``.
+
+    few : some may make :data:`TRACED` hops at most.
+    """
 
     source: str
     destination: str
     requests: dict[int, Seen] = field(default_factory=dict)
     answers: dict[int, Seen] = field(default_factory=dict)
+    few: bool = False
+
+
+@dataclass
+class _Few:
+    """Requests from one address to another with few hops, as long as all have the same number of them; then they are traceroute's."""
+
+    hops: int
+    requests: list[tuple[int, int]] = field(default_factory=list)  # identifier and sequence number
+    traced: bool = False
 
 
 class AskingBuilder:
@@ -64,6 +77,7 @@ class AskingBuilder:
         self.claims: dict[str, list[Claim]] = {}
         self.near: set[tuple[str, str]] = set()
         self._sent: dict[tuple[str, int], list[Ping]] = {}  # by source and identifier
+        self._few: dict[tuple[str, str], _Few] = {}  # by source and destination
         self._read = 0
 
     def feed(self, buf: Array, rows: Array) -> None:
@@ -79,21 +93,42 @@ class AskingBuilder:
             source, destination = ip_text(s_hi, s_lo, version), ip_text(d_hi, d_lo, version)
             if message[0] in (135, 136) and protocol == _ICMPV6:
                 self._neighbour(message, seen, source, destination)
-            elif message[0] not in _ECHO_REQUESTS or _hops(buf, at, version) > TRACED:
-                self._echo(message, seen, source, destination)
+            else:
+                self._echo(message, seen, source, destination, _hops(buf, at, version))
 
-    def _echo(self, message: bytes, seen: Seen, source: str, destination: str) -> None:
+    def _echo(self, message: bytes, seen: Seen, source: str, destination: str, hops: int) -> None:
         ident, number = int.from_bytes(message[4:6], "big"), int.from_bytes(message[6:8], "big")
         if message[0] in _ECHO_REQUESTS:
+            if hops <= TRACED and self._is_traced(source, destination, hops):
+                return
             ping = self.pings.get((source, destination, ident))
             if ping is None:
                 ping = self.pings[source, destination, ident] = Ping(source, destination)
                 self._sent.setdefault((source, ident), []).append(ping)
+            if number not in ping.requests and hops <= TRACED:
+                ping.few = True
+                self._few[source, destination].requests.append((ident, number))
             ping.requests.setdefault(number, seen)
             return
         for ping in self._sent.get((destination, ident), ()):  # who answers a broadcast, or has several addresses, has another one
             if number in ping.requests and (ping.destination == source or len(self._sent[destination, ident]) == 1):
                 ping.answers.setdefault(number, seen)
+
+    def _is_traced(self, source: str, destination: str, hops: int) -> bool:
+        """Whether an echo is traceroute's; then those before it are as well, and forgotten."""
+        few = self._few.setdefault((source, destination), _Few(hops))
+        if few.traced or hops in (1, few.hops):
+            return few.traced or hops == 1
+        few.traced = True
+        for ident, number in few.requests:
+            ping = self.pings[source, destination, ident]
+            del ping.requests[number]
+            ping.answers.pop(number, None)
+        for ident in {ident for ident, _ in few.requests}:
+            if not self.pings[source, destination, ident].requests:
+                self._sent[source, ident].remove(self.pings.pop((source, destination, ident)))
+        few.requests.clear()
+        return True
 
     def _arp(self, message: bytes, seen: Seen) -> None:
         if len(message) < 28 or message[:6] != b"\x00\x01\x08\x00\x06\x04":

@@ -10,6 +10,7 @@ from netlens.parsers.denials import DenialBuilder
 from netlens.parsers.hellos import HelloBuilder
 from netlens.parsers.icmp import ErrorBuilder
 from netlens.parsers.leases import LeaseBuilder
+from netlens.parsers.quic_openings import OpeningBuilder
 from netlens.parsers.records import RecordBuilder
 from netlens.parsers.trail import Trail
 from netlens.parsers.udp_requests import RequestBuilder
@@ -22,7 +23,7 @@ class Closely:
     def __init__(self) -> None:
         self.errors, self.asking = ErrorBuilder(), AskingBuilder()
         self.trail, self.denials = Trail(), DenialBuilder()
-        self.leases, self.requests, self.bfd = LeaseBuilder(), RequestBuilder(), BfdBuilder()
+        self.leases, self.requests, self.bfd, self.quic = LeaseBuilder(), RequestBuilder(), BfdBuilder(), OpeningBuilder()
         self.records, self.certificates, self.bodies = RecordBuilder(), CertificateBuilder(), BodyBuilder()
         self._hellos_seen = 0
 
@@ -35,7 +36,7 @@ class Closely:
         """Take in a batch of packet rows (int64[n, WIDTH]) behind the session fold, with the state of the sessions."""
         datagrams = packets[packets[:, c.KIND] == c.UDP]
         if len(datagrams):
-            for each in (self.leases, self.requests, self.bfd):
+            for each in (self.leases, self.requests, self.bfd, self.quic):
                 each.feed(buf, datagrams)
         self.denials.feed(buf, packets, datagrams)
         self.trail.feed(buf, packets, datagrams, sessions)

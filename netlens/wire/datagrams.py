@@ -1,7 +1,7 @@
 """What a datagram is by its first eight bytes: QUIC, DTLS, STUN, WireGuard."""
 
 HTTPS = 443  #: where whatever wants to get through goes
-_QUIC_2 = 0x6B3343CF
+QUIC_2 = 0x6B3343CF  #: version 2
 _STUN_COOKIE = b"\x21\x12\xa4\x42"
 _WIREGUARD = tuple(bytes([kind, 0, 0, 0]) for kind in (1, 2, 3, 4))
 
@@ -12,7 +12,7 @@ def quic_kind(head: bytes) -> int:
     if head[0] & 0xC0 != 0xC0:
         return -1
     kind = head[0] >> 4 & 3
-    if version == _QUIC_2:
+    if version == QUIC_2:
         return (kind - 1) % 4
     known = version == 1 or version >> 8 == 0xFF0000 or version & 0x0F0F0F0F == 0x0A0A0A0A or head[1:3] in (b"Q0", b"T0", b"\xfa\xce")
     return kind if known else -1

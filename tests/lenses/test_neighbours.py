@@ -178,6 +178,21 @@ def test_pings_that_go_in_circles(tmp_path: Path) -> None:
     assert "in circles" in this.advice
 
 
+def few_hops(at: float, hops: int) -> tuple[float, Layer]:
+    return at, Ether(src=MAC, dst=OTHER) / IP(src=OWN, dst="198.51.100.9", ttl=hops) / ICMP(type=8, id=int(at), seq=1) / bytes(48)
+
+
+def test_pings_with_few_hops(tmp_path: Path) -> None:
+    """They are pings as long as all have the same number of them, and nobody says that these were too few."""
+    packets = [*GREETED, *(few_hops(1.0 + k, 21) for k in range(5)), who_has(GATEWAY, 20.0)]
+    assert found(tmp_path, packets)["ping-unanswered"].text == "5 of 5 pings to 198.51.100.9 got no reply."
+    assert "ping-unanswered" not in found(tmp_path, [*packets, few_hops(7.0, 20)])
+    asked = bytes(packets[3][1][IP])[:28]
+    expired = (5.5, Ether(src=OTHER, dst=MAC) / IP(src=GATEWAY, dst=OWN) / ICMP(type=11) / asked)
+    assert "ping-unanswered" not in found(tmp_path, [*packets, expired])
+    assert "ping-unanswered" not in found(tmp_path, [*GREETED, *(few_hops(1.0 + k, 1) for k in range(5)), who_has(GATEWAY, 20.0)])
+
+
 def test_pings_that_are_answered_but_for_one(tmp_path: Path) -> None:
     packets = [each for k in range(20) for each in ping(k, float(k), answered=k != 4)]
     assert "ping-unanswered" not in found(tmp_path, packets)

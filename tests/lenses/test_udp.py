@@ -69,6 +69,29 @@ def test_a_server_of_quic_that_says_more(tmp_path: Path, first: bytes, answer: i
     assert "udp-unanswered" not in found(tmp_path, acknowledged(first, answer), healthy(), ping(30 * S))
 
 
+def opened_late(times: list[int], answer_at: int, second: bytes = QUIC) -> list[Packet]:
+    """Initials at these times (s), of which the server acknowledges the first at once; later comes its hello, or ``second``."""
+    acknowledged = Packet(20 * MS, datagram((SERVER, 443), (CLIENT, 41_000), QUIC[:6] + bytes(60)))
+    hello = Packet(answer_at * S, datagram((SERVER, 443), (CLIENT, 41_000), second))
+    return [*asked_over_udp(QUIC, times, (SERVER, 443)), acknowledged, hello]
+
+
+def test_quic_that_takes_long_to_open(tmp_path: Path) -> None:
+    this = found(tmp_path, opened_late([0, 1, 3], 4), ping(30 * S))["slow-connect"]
+    assert this.severity == "problem"
+    assert this.text == "1 of 1 connection of QUIC took 4.0 s to open (3 Initials): 198.51.100.20:443."
+    assert [frame for _, frame in this.every] == [1, 3, 4, 5]
+    assert found(tmp_path, opened_late([0, 1, 3], 4, b"\xe3" + QUIC[1:]))["slow-connect"].severity == "problem"
+    by_tcp = close(exchange(talk(42_000, 3 * S, (SERVER, 443)))).packets
+    assert found(tmp_path, opened_late([0, 1, 3], 4), by_tcp)["slow-connect"].severity == "warning"
+
+
+@pytest.mark.parametrize(("times", "answer_at"), [([0, 1], 4), ([0, 1, 2], 2), ([0, 100, 101], 102)])
+def test_quic_that_opens_in_time(tmp_path: Path, times: list[int], answer_at: int) -> None:
+    """A single repeat; soon enough; another attempt a minute later."""
+    assert "slow-connect" not in found(tmp_path, opened_late(times, answer_at), ping(130 * S))
+
+
 def test_quic_that_gives_way_to_tcp_is_a_warning(tmp_path: Path) -> None:
     tried = asked_over_udp(QUIC, [0, 1, 3], (SERVER, 443))
     this = found(tmp_path, tried, close(exchange(talk(42_000, 4 * S, (SERVER, 443)))).packets, ping(30 * S))

@@ -102,6 +102,10 @@ def l2tp(kind: int, code: int) -> bytes:
     return b"\xc8\x02" + be(12 + len(body), 2) + bytes(8) + body
 
 
+def openflow(version: int, *kinds: tuple[int, bytes]) -> bytes:
+    return b"".join(bytes([version, kind]) + be(8 + len(body), 2) + bytes(4) + body for kind, body in kinds)
+
+
 def pptp(kind: int, at: int, code: int) -> bytes:
     body = bytearray(32)
     body[at] = code
@@ -295,6 +299,13 @@ SAID: list[tuple[str, bytes, str | None]] = [
     ("l2tp", l2tp(4, 4), "tunnel: not authorized (4)"),
     ("l2tp", l2tp(14, 3), None),  # somebody asked for it
     ("l2tp", l2tp(4, 4) + b"x", None),
+    ("openflow", openflow(4, (1, be(0, 2) + be(0, 2) + b"no version")), "versions do not fit (0/0)"),
+    ("openflow", openflow(1, (19, b""), (1, be(3, 2) + be(0, 2) + bytes(64))), "flow refused (3/0)"),
+    ("openflow", openflow(4, (1, be(5, 2) + be(1, 2) + bytes(64))), "flow refused (5/1)"),
+    ("openflow", openflow(4, (1, be(1, 2) + be(3, 2) + bytes(64))), "request not offered (1/3)"),
+    ("openflow", openflow(1, (1, be(77, 2) + be(0, 2))), None),
+    ("openflow", openflow(4, (6, bytes(24))), ""),
+    ("openflow", openflow(4, (2, b"")), None),
     ("pptp", pptp(2, 14, 4), "not authorized (4)"),
     ("pptp", pptp(8, 16, 7), "call: not accepted (7)"),
     ("pptp", pptp(2, 14, 1), ""),
