@@ -41,11 +41,11 @@ SINCE_NS = tuple(ms * MS for ms in (20, 60, 150, 500))  #: from the latest reque
 SOON = 1  #: places of these
 GAP_NS = tuple(ms * MS for ms in (1, 5, 30, 120, 300, 1000))  #: from a record to the next one of the server
 AT_ONCE = 2
-EXACT = 512  #: bytes; longer records are alike if they differ by less than a half
-MOST_WAITING, MOST_EXTRA, LEAST_EXTRA = 12, 8, -12
-NEGLIGIBLE = 1e-6
+EXACT = 4096  #: bytes; longer records are alike if they differ by less than a half
+MOST_WAITING, MOST_EXTRA, LEAST_EXTRA = 12, 8, -400
+NEGLIGIBLE = 1e-9
 SMOOTHING = 1.0  #: records that look like any, beside those seen of a kind
-DISCOUNT = 0.75
+DISCOUNT = 1.0
 OFTEN = 1.5  #: short answers of one size
 AT_FIRST = 4.0  #: the same, while little has been learned
 SURE_OF_KIND = 0.3, 0.3, 0.5, 0.8  #: for a record to be learned from, each time
@@ -63,8 +63,9 @@ FIRST_LONGER = 0.3  #: share of merged records that hold such fields
 NOISE, UPDATE = 1e-7, 3.0  #: a record that belongs to no request; WINDOW_UPDATEs behind a body
 LEFT = 1e-9  #: a request in progress when its connection is closed
 ENDS_ELSE = 1e-3  #: an answer without an empty frame of a server that ends answers with one
-TAIL = 0.9  #: an empty frame is the tail of an answer, where ends do not show
-LOG_LIKELY = 1e-12
+TAIL = 0.9  #: an empty frame is the tail of an answer, where ends do not show; what it is else, where they do
+SEEN_BEFORE = 5.0  #: empty frames that this is worth, and short answers that :data:`MERGED` is
+WAITS_NS = 500 * MS  #: a request, for its answer to begin, before anything is known
 SURE = 0.95  #: of the number of requests
 KNOWN = 0.7  #: share of the time that requests are in progress in which it is known how many, as far as can be expected
 OUTSIDE = 0.003  #: probability that a time is before its interval, or behind it
@@ -87,14 +88,15 @@ class Kind(IntEnum):
     LEAD = 4  #: of a short answer
     TWO = 5  #: short answers
     THREE = 6
-    ASIDE = 7
+    FOUR = 7
+    ASIDE = 8
 
 
 CHANGES = {Kind.PIECE: (0, 0), Kind.DONE: (0, -1), Kind.HEAD: (-1, 1), Kind.SHORT: (-1, 0), Kind.LEAD: (0, 0)}
 LEARNED = tuple(CHANGES)
 #: What the time since a request may tell, at least and at most: requests come beside streams, too, and may come in a rush.
 BESIDE = {kind: (0.7, 1.4) if kind in (Kind.PIECE, Kind.DONE) else (0.01, 3.0) for kind in LEARNED}
-SEVERAL = {Kind.TWO: 2, Kind.THREE: 3}
+SEVERAL = {Kind.TWO: 2, Kind.THREE: 3, Kind.FOUR: 4}
 ENDING = {Kind.DONE: (End.STREAM,), Kind.SHORT: (End.SHORT,)} | {kind: (End.SHORT,) * n for kind, n in SEVERAL.items()}
 State = tuple[int, int, int]  #: requests beyond one of each start, those that wait, those answered in part
 Moves = list[tuple[State, float, Kind | None]]
@@ -148,12 +150,20 @@ class Model:
     values: tuple[dict[Kind, Counter[int]], ...] = field(default_factory=lambda: tuple({k: Counter() for k in LEARNED} for _ in range(3)))
     usual: tuple[Counter[int], ...] = field(default_factory=lambda: (Counter(), Counter(), Counter()))
     known: dict[Look, dict[Kind, float]] = field(default_factory=dict)
+    empty: Counter[Kind] = field(default_factory=Counter)  #: what empty frames were
+    several: Counter[Kind] = field(default_factory=Counter)  #: records that hold several short answers
+    waited_ns: float = float(WAITS_NS)  #: all requests, for their answers to begin
+    begun: float = 1.0  #: these
 
     def count(self, look: Look) -> None:
         for at, value in enumerate(look[:3]):
             self.usual[at][value] += 1
 
     def add(self, look: Look, kind: Kind, weight: float = 1.0) -> None:
+        if look.empty:
+            self.empty[kind] += weight  # type: ignore[assignment]
+        if kind in SEVERAL:
+            self.several[kind] += weight  # type: ignore[assignment]
         if kind in self.kinds:
             self.kinds[kind] += weight
             for at, value in enumerate(look[:3]):
@@ -178,14 +188,23 @@ class Model:
                 sizes[kind] = (1 - MERGED) * sizes[kind] + MERGED * self._merged[kind][look.size] / usual
             several = {kind: 0.1 + self._merged[kind][look.size] / usual for kind in SEVERAL}
         out = {kind: sizes[kind] * times[kind] for kind in LEARNED}
-        out |= {kind: MERGED ** (n - 1) * several[kind] * times[Kind.SHORT] for kind, n in SEVERAL.items()}
+        out |= {kind: self._together(kind, n) * several[kind] * times[Kind.SHORT] for kind, n in SEVERAL.items()}
         if self.shown and not look.empty:
             out |= {kind: out[kind] * ENDS_ELSE for kind in ENDING}
         update = WINDOW_UPDATE < look.size < EXACT and look.size % WINDOW_UPDATE == 0 and look.since <= SOON
         update = update and self.values[0][Kind.SHORT][look.size] < OFTEN
-        tail = 1 - TAIL if self.shown else TAIL
-        out[Kind.ASIDE] = tail if look.empty else UPDATE if update else NOISE
+        out[Kind.ASIDE] = self.tail if look.empty else UPDATE if update else NOISE
         return out
+
+    @cached_property
+    def tail(self) -> float:
+        """How likely an empty frame ends no answer: it stands behind the piece that does."""
+        usual = 1 - TAIL if self.shown else TAIL
+        return (self.empty[Kind.ASIDE] + usual * SEEN_BEFORE) / (self.empty.total() + SEEN_BEFORE)
+
+    def _together(self, kind: Kind, n: int) -> float:
+        """How many records hold ``n`` short answers, for each that holds one."""
+        return (self.several[kind] + MERGED ** (n - 1) * SEEN_BEFORE) / (self.kinds[Kind.SHORT] + SEEN_BEFORE)
 
     def _usual(self, at: int, value: int) -> float:
         return (self.usual[at][value] + 0.5) / (self.usual[at].total() + 10)
@@ -211,13 +230,14 @@ class Model:
             for v, p in one.items():
                 for w, q in other.items():
                     out[kind][v + w] += part * p * q  # type: ignore[assignment]
-        for v, p in list(out[Kind.TWO].items()):
-            for w, q in share[Kind.SHORT].items():
-                out[Kind.THREE][v + w] += p * q  # type: ignore[assignment]
+        for kind, more in ((Kind.TWO, Kind.THREE), (Kind.THREE, Kind.FOUR)):
+            for v, p in list(out[kind].items()):
+                for w, q in share[Kind.SHORT].items():
+                    out[more][v + w] += p * q  # type: ignore[assignment]
         for kind in SEVERAL:
             for v, p in list(out[kind].items()):
-                for more in range(1, LONGER):
-                    out[kind][v + more] += FIRST_LONGER * p / LONGER  # type: ignore[assignment]
+                for bytes_more in range(1, LONGER):
+                    out[kind][v + bytes_more] += FIRST_LONGER * p / LONGER  # type: ignore[assignment]
         return out
 
 
@@ -256,10 +276,15 @@ def learn(talks: Sequence[Talk], shown: bool, sure: Sequence[bool]) -> Model:
             for look in looks:
                 after.count(look)
             found = explain(talk, read, model)
-            for event, kinds in zip(found.events, found.kinds, strict=True) if found else ():
+            if found is None:
+                continue
+            for event, kinds in zip(found.events, found.kinds, strict=True):
                 for kind, p in kinds.items():
                     if p > sure_of:
                         after.add(looks[event.at], kind, p)
+            for event, behind, states in zip(found.events, found.events[1:], found.behind, strict=False):
+                after.waited_ns += (behind.ns - event.ns) * sum(p * waiting for (_, waiting, _), p in states.items())
+            after.begun += sum(n * p for n, p in found.numbers.items())
         model = after
     model.smoothing = SMOOTHING
     return model
@@ -299,9 +324,19 @@ def explain(talk: Talk, read: Reading, model: Model, number: int | None = None) 
     forward: list[dict[State, float]] = []
     steps: list[dict[State, Moves]] = []
     evidence = 0.0
+    wait_ns = model.waited_ns / model.begun
+    ns = events[0].ns if events else 0
     for event in events:
         many = None if event.way else _many(read, event.at)
-        step = {state: _moves(state, looks[event.at], model) if many is None else _begins(state, many) for state in before}
+        still = 1 / (1 + (event.ns - ns) / wait_ns)  # that one waits for so long
+        ns = event.ns
+        step = {
+            state: [
+                (to, q * still ** state[1], kind)
+                for to, q, kind in (_moves(state, looks[event.at], model) if many is None else _begins(state, many))
+            ]
+            for state in before
+        }
         then: dict[State, float] = defaultdict(float)
         for state, p in before.items():
             for to, q, _ in step[state]:
@@ -357,7 +392,7 @@ def _moves(state: State, look: Look, model: Model) -> Moves:
     for kind in some:
         if not look.empty or kind == Kind.DONE:
             fewer, more = CHANGES[kind]
-            part = (TAIL if model.shown else 1 - TAIL) if look.empty else 1.0
+            part = 1 - model.tail if look.empty else 1.0
             out.append(((extra, waiting + fewer, answered + more), kinds[kind] / total * odds[kind] * part, kind))
     for kind, n in SEVERAL.items():
         if waiting >= n and not look.empty:
