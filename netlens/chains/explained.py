@@ -97,6 +97,7 @@ LEARNED = tuple(CHANGES)
 #: What the time since a request may tell, at least and at most: requests come beside streams, too, and may come in a rush.
 BESIDE = {kind: (0.7, 1.4) if kind in (Kind.PIECE, Kind.DONE) else (0.01, 3.0) for kind in LEARNED}
 SEVERAL = {Kind.TWO: 2, Kind.THREE: 3, Kind.FOUR: 4}
+TOGETHER = {Kind.TWO: 0.1, Kind.THREE: 0.03, Kind.FOUR: 0.01}  #: records that hold so many, for each that holds one, before anything is known
 ENDING = {Kind.DONE: (End.STREAM,), Kind.SHORT: (End.SHORT,)} | {kind: (End.SHORT,) * n for kind, n in SEVERAL.items()}
 State = tuple[int, int, int]  #: requests beyond one of each start, those that wait, those answered in part
 Moves = list[tuple[State, float, Kind | None]]
@@ -151,7 +152,7 @@ class Model:
     usual: tuple[Counter[int], ...] = field(default_factory=lambda: (Counter(), Counter(), Counter()))
     known: dict[Look, dict[Kind, float]] = field(default_factory=dict)
     empty: Counter[Kind] = field(default_factory=Counter)  #: what empty frames were
-    several: Counter[Kind] = field(default_factory=Counter)  #: records that hold several short answers
+    several: Counter[Kind] = field(default_factory=Counter)  #: records that hold several short answers, or one where they might
     waited_ns: float = float(WAITS_NS)  #: all requests, for their answers to begin
     begun: float = 1.0  #: these
 
@@ -162,8 +163,6 @@ class Model:
     def add(self, look: Look, kind: Kind, weight: float = 1.0) -> None:
         if look.empty:
             self.empty[kind] += weight  # type: ignore[assignment]
-        if kind in SEVERAL:
-            self.several[kind] += weight  # type: ignore[assignment]
         if kind in self.kinds:
             self.kinds[kind] += weight
             for at, value in enumerate(look[:3]):
@@ -186,9 +185,9 @@ class Model:
             usual = self._usual(0, look.size)
             for kind in (Kind.SHORT, Kind.DONE):
                 sizes[kind] = (1 - MERGED) * sizes[kind] + MERGED * self._merged[kind][look.size] / usual
-            several = {kind: 0.1 + self._merged[kind][look.size] / usual for kind in SEVERAL}
+            several = {kind: 0.02 + self._merged[kind][look.size] / usual for kind in SEVERAL}
         out = {kind: sizes[kind] * times[kind] for kind in LEARNED}
-        out |= {kind: self._together(kind, n) * several[kind] * times[Kind.SHORT] for kind, n in SEVERAL.items()}
+        out |= {kind: self._together(kind) * several[kind] * times[Kind.SHORT] for kind in SEVERAL}
         if self.shown and not look.empty:
             out |= {kind: out[kind] * ENDS_ELSE for kind in ENDING}
         update = WINDOW_UPDATE < look.size < EXACT and look.size % WINDOW_UPDATE == 0 and look.since <= SOON
@@ -202,19 +201,24 @@ class Model:
         usual = 1 - TAIL if self.shown else TAIL
         return (self.empty[Kind.ASIDE] + usual * SEEN_BEFORE) / (self.empty.total() + SEEN_BEFORE)
 
-    def _together(self, kind: Kind, n: int) -> float:
-        """How many records hold ``n`` short answers, for each that holds one."""
-        return (self.several[kind] + MERGED ** (n - 1) * SEEN_BEFORE) / (self.kinds[Kind.SHORT] + SEEN_BEFORE)
+    def _together(self, kind: Kind) -> float:
+        """How many records hold so many short answers, for each that holds one where it might."""
+        return (self.several[kind] + TOGETHER[kind] * SEEN_BEFORE) / (self.several[Kind.SHORT] + SEEN_BEFORE)
 
     def _usual(self, at: int, value: int) -> float:
         return (self.usual[at][value] + 0.5) / (self.usual[at].total() + 10)
 
     def _of(self, at: int, value: int, kind: Kind) -> float:
-        """What is seen once may be a mistake: a part of each count goes to what looks like any (absolute discounting)."""
+        """What is seen once may be a mistake, and tells how much has not been seen (Good and Turing): it is given to what looks like any."""
         usual = self._usual(at, value)
         seen = self.values[at][kind]
-        spare = self.smoothing + DISCOUNT * len(seen)
-        return (max(seen[value] - DISCOUNT, 0.0) + spare * usual) / (self.kinds[kind] + self.smoothing) / usual
+        spare = self.smoothing + self._once[at][kind]
+        known = seen[value] if seen[value] > OFTEN else 0.0
+        return (known + spare * usual) / (self.kinds[kind] + self.smoothing) / usual
+
+    @cached_property
+    def _once(self) -> list[dict[Kind, float]]:
+        return [{kind: sum(n for n in seen.values() if n <= OFTEN) for kind, seen in of.items()} for of in self.values]
 
     @cached_property
     def _merged(self) -> dict[Kind, Counter[int]]:
@@ -278,10 +282,14 @@ def learn(talks: Sequence[Talk], shown: bool, sure: Sequence[bool]) -> Model:
             found = explain(talk, read, model)
             if found is None:
                 continue
-            for event, kinds in zip(found.events, found.kinds, strict=True):
+            might = 0.0  # several requests wait
+            for event, kinds, states in zip(found.events, found.kinds, found.behind, strict=True):
                 for kind, p in kinds.items():
                     if p > sure_of:
                         after.add(looks[event.at], kind, p)
+                    if kind == Kind.SHORT or kind in SEVERAL:
+                        after.several[kind] += p * might  # type: ignore[assignment]
+                might = sum(p for (_, waiting, _), p in states.items() if waiting > 1)
             for event, behind, states in zip(found.events, found.events[1:], found.behind, strict=False):
                 after.waited_ns += (behind.ns - event.ns) * sum(p * waiting for (_, waiting, _), p in states.items())
             after.begun += sum(n * p for n, p in found.numbers.items())
