@@ -88,8 +88,9 @@ def likely(connections: Sequence[Connection], known: Shapes) -> list[list[Stream
     for k, each in enumerate(connections):
         told = grammar.told(each.said) if each.said is not None else []
         if each.said is not None and (told or each.said.readings):
-            talk = explained.Talk(each.said, each.over_ns, each.cut, {}, told)
-            ends = endings.ends(each.said, talk.best.streams, known, each.cut_ns) if known.learned else _shown(each.said)
+            said = endings.answers_alone(each.said, known) if known.learned else each.said
+            talk = explained.Talk(said, each.over_ns, each.cut, {}, told)
+            ends = endings.ends(said, talk.best.streams, known, each.cut_ns) if known.learned else _shown(said)
             talks[k] = talk._replace(ends=ends)
     records = {k: len(talk.said.answers) for k, talk in talks.items()}
     if sum(records.values()) < explained.ENOUGH or sum(n for k, n in records.items() if out[k] is None) > explained.MOST:
