@@ -62,7 +62,6 @@ NEW_AFTER, GOES_ON_AFTER = (0.03, 0.04, 0.3, 0.63), (0.4, 0.15, 0.42, 0.03)  #: 
 NEW_ALLOWED, GOES_ON_ALLOWED = (0.05, 0.55, 0.4), (0.55, 0.44, 0.01)  #: the same by when the server sent WINDOW_UPDATE
 AT_ONCE_NS = 1_500_000
 SELDOM = 0.01
-DOUBT = 0.2
 #: How likely one write begins one request, two, three or four: the first of a connection, and others.
 FIRST_MANY, MANY = (0.55, 0.2, 0.15, 0.1), (0.975, 0.02, 0.004, 0.001)
 State = tuple[int, int, bool]  #: requests begun, those that have not ended, whether SETTINGS have been acknowledged
@@ -312,7 +311,6 @@ def _bursts(mine: Sequence[Record], preface: int, updates: Sequence[int]) -> Rea
         if k == 0 or p > SELDOM:
             streams.append(Stream(w.begin_ns, w.ts, w.frame, w.payload))
             several = FIRST_MANY if k == 0 else MANY
-            p = min(p, 1 - DOUBT) if k and p < 1 - SELDOM else p
             many.append((1 - p, *(p * each for each in several)))
         if k and p < 0.5:
             streams[-1 - (p > SELDOM and len(streams) > 1)].sent_ns = w.ts
