@@ -85,14 +85,13 @@ class Kind(IntEnum):
     DONE = 1
     HEAD = 2
     SHORT = 3
-    LEAD = 4  #: of a short answer
-    TWO = 5  #: short answers
-    THREE = 6
-    FOUR = 7
-    ASIDE = 8
+    TWO = 4  #: short answers
+    THREE = 5
+    FOUR = 6
+    ASIDE = 7
 
 
-CHANGES = {Kind.PIECE: (0, 0), Kind.DONE: (0, -1), Kind.HEAD: (-1, 1), Kind.SHORT: (-1, 0), Kind.LEAD: (0, 0)}
+CHANGES = {Kind.PIECE: (0, 0), Kind.DONE: (0, -1), Kind.HEAD: (-1, 1), Kind.SHORT: (-1, 0)}
 LEARNED = tuple(CHANGES)
 #: What the time since a request may tell, at least and at most: requests come beside streams, too, and may come in a rush.
 BESIDE = {kind: (0.7, 1.4) if kind in (Kind.PIECE, Kind.DONE) else (0.01, 3.0) for kind in LEARNED}
@@ -228,7 +227,7 @@ class Model:
         out: dict[Kind, Counter[int]] = defaultdict(Counter)
         for kind, one, other, part in (
             (Kind.SHORT, share[Kind.SHORT], update, 0.3), (Kind.DONE, share[Kind.DONE], update, 0.3),
-            (Kind.SHORT, share[Kind.SHORT], share[Kind.LEAD], 0.4), (Kind.SHORT, share[Kind.SHORT], share[Kind.PIECE], 0.3),
+            (Kind.SHORT, share[Kind.SHORT], share[Kind.PIECE], 0.7),
             (Kind.DONE, share[Kind.DONE], share[Kind.PIECE], 0.7), (Kind.TWO, share[Kind.SHORT], share[Kind.SHORT], 1.0),
         ):  # fmt: skip
             for v, p in one.items():
@@ -304,6 +303,7 @@ def _by_ends(talks: Iterable[Talk], shown: bool) -> Model:
     for talk in talks:
         starts = [each.begin_ns for each in talk.best.streams]
         before = 0
+        led = False
         looks = talk.looks(starts)
         for k, look in enumerate(looks):
             model.count(look)
@@ -312,9 +312,12 @@ def _by_ends(talks: Iterable[Talk], shown: bool) -> Model:
             end = talk.ends.get(k)
             if look.empty and not shown:
                 continue
+            ended, led = led, False
             if end is None:
-                leads = first and k + 1 < len(looks) and talk.ends.get(k + 1) in (End.SHORT, End.PERHAPS) and look.gap <= AT_ONCE
-                model.add(look, Kind.LEAD if leads else Kind.HEAD if first else Kind.PIECE)
+                led = first and k + 1 < len(looks) and talk.ends.get(k + 1) in (End.SHORT, End.PERHAPS) and look.gap <= AT_ONCE
+                model.add(look, Kind.HEAD if first else Kind.PIECE)
+            elif ended:
+                model.add(look, Kind.DONE)
             elif end == End.PERHAPS:
                 model.add(look, Kind.SHORT, 0.5)
                 model.add(look, Kind.PIECE, 0.5)
@@ -394,7 +397,7 @@ def _moves(state: State, look: Look, model: Model) -> Moves:
     """What a record may be when so many wait and are answered in part."""
     extra, waiting, answered = state
     odds, kinds = model.odds(look), model.kinds
-    some = [*((Kind.PIECE, Kind.DONE) if answered else ()), *((Kind.HEAD, Kind.SHORT, Kind.LEAD) if waiting else ())]
+    some = [*((Kind.PIECE, Kind.DONE) if answered else ()), *((Kind.HEAD, Kind.SHORT) if waiting else ())]
     total = sum(kinds[kind] for kind in some)
     out: Moves = [(state, odds[Kind.ASIDE], Kind.ASIDE)]
     for kind in some:
