@@ -438,20 +438,16 @@ def _backward(
 
 
 def requests(talk: Talk, model: Model, known: Shapes) -> list[Stream] | None:
-    """Requests of a connection; None where their number is not next to certain. Where fields and bodies are written at once, what weighs writes and what looks
-    at pauses must agree."""
+    """Requests of a connection; None where their number is not next to certain. Where fields and bodies are written at once, the client may be read by what its
+    writes may be and by pauses alone."""
     plain = (
         [grammar.Told(read, 0.0 if read.likely else log(UNLIKELY)) for read in talk.said.readings if read.streams]
         if talk.said.bodies
         else []
     )
     by_fields = bool(talk.told) and not talk.told[0].reading.together
-    ways = [talk.told] if by_fields else [those for those in (talk.told, plain) if those]
-    found = [_number(talk, those, model) for those in ways]
-    if not found or len({number for number, _, _ in found}) > 1 or min(p for _, p, _ in found) < SURE:
-        return None
-    number, _, read = found[0]
-    if read is None:
+    number, p, read = _number(talk, talk.told if by_fields else [*talk.told, *plain], model)
+    if read is None or p < SURE:
         return None
     one = explain(talk, read, model, number)
     if one is not None and not by_fields and _may_be_several(talk, one, model):
