@@ -66,12 +66,10 @@ ENDS_ELSE = 1e-3  #: an answer without an empty frame of a server that ends answ
 TAIL = 0.9  #: an empty frame is the tail of an answer, where ends do not show; what it is else, where they do
 SEEN_BEFORE = 5.0  #: empty frames that this is worth, and short answers that :data:`MERGED` is
 WAITS_NS = 500 * MS  #: a request, for its answer to begin, before anything is known
-SURE = 0.95  #: of the number of requests
+SURE = 0.97  #: of the number of requests
 KNOWN = 0.7  #: share of the time that requests are in progress in which it is known how many, as far as can be expected
 OUTSIDE = 0.003  #: probability that a time is before its interval, or behind it
 SURE_OF_LABEL = 0.95
-USUAL = 0.5  #: share of short answers that have the usual size, where they have few
-TWICE = 1.7  #: a record so many times as long may hold several
 APART_NS = 100 * MS  #: a request that may have begun so much earlier or later has no label
 LEARN_FROM = 6_000  #: records of the server
 ENOUGH = 100  #: the least of these
@@ -450,11 +448,9 @@ def requests(talk: Talk, model: Model, known: Shapes) -> list[Stream] | None:
     if read is None or p < SURE:
         return None
     one = explain(talk, read, model, number)
-    if one is not None and not by_fields and _may_be_several(talk, one, model):
+    if one is None:
         return None
-    in_doubt = one is not None and _known(one) < KNOWN
-    if one is None or (in_doubt and not by_fields):
-        return None
+    in_doubt = _known(one) < KNOWN
     if sum(p for (_, *open_now), p in one.behind[-1].items() if any(open_now)) > 1 - SURE:
         return None
     out = _streams(talk, read, one, number, known)
@@ -477,18 +473,6 @@ def _number(talk: Talk, those: Sequence[grammar.Told], model: Model) -> tuple[in
         return 0, 0.0, None
     read = found[max(weights[number], key=lambda k: weights[number][k])][0].reading
     return number, totals[number] / sum(totals.values()), read
-
-
-def _may_be_several(talk: Talk, found: Found, model: Model) -> bool:
-    """Whether a record that is taken for one short answer is so much longer than these that it may hold several, where they have few sizes."""
-    short = model.values[0][Kind.SHORT]
-    usual = max(short, key=lambda size: short[size], default=0)
-    if short[usual] < USUAL * short.total():
-        return False
-    return any(
-        event.way and kinds.get(Kind.SHORT, 0.0) > 0.5 and talk.said.answers[event.at].size >= TWICE * usual
-        for event, kinds in zip(found.events, found.kinds, strict=True)
-    )
 
 
 def _known(found: Found) -> float:
