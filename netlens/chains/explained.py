@@ -63,7 +63,7 @@ FIRST_LONGER = 0.3  #: share of merged records that hold such fields
 NOISE, UPDATE = 1e-7, 3.0  #: a record that belongs to no request; WINDOW_UPDATEs behind a body
 LEFT = 1e-9  #: a request in progress when its connection is closed
 ENDS_ELSE = 1e-3  #: an answer without an empty frame of a server that ends answers with one
-TAIL = 0.9  #: an empty frame is the tail of an answer, where ends do not show; what it is else, where they do
+TAIL = 0.03  #: an empty frame ends no answer
 SEEN_BEFORE = 5.0  #: empty frames that this is worth, and short answers that :data:`MERGED` is
 WAITS_NS = 500 * MS  #: a request, for its answer to begin, before anything is known
 SURE = 0.97  #: of the number of requests
@@ -194,9 +194,8 @@ class Model:
 
     @cached_property
     def tail(self) -> float:
-        """How likely an empty frame ends no answer: it stands behind the piece that does."""
-        usual = 1 - TAIL if self.shown else TAIL
-        return (self.empty[Kind.ASIDE] + usual * SEEN_BEFORE) / (self.empty.total() + SEEN_BEFORE)
+        """How likely an empty frame ends no answer."""
+        return (self.empty[Kind.ASIDE] + TAIL * SEEN_BEFORE) / (self.empty.total() + SEEN_BEFORE)
 
     def _together(self, kind: Kind) -> float:
         """How many records hold so many short answers, for each that holds one where it might."""
@@ -308,10 +307,11 @@ def _by_ends(talks: Iterable[Talk], shown: bool) -> Model:
             at = bisect_right(starts, talk.said.answers[k].ts)
             first, before = at > before, at
             end = talk.ends.get(k)
-            if look.empty and not shown:
-                continue
             ended, led = led, False
-            if end is None:
+            tail = not shown and look.gap <= AT_ONCE and k + 1 < len(looks) and looks[k + 1].empty
+            if look.empty and not shown:
+                model.add(look, Kind.DONE)
+            elif end is None or tail:
                 led = first and k + 1 < len(looks) and talk.ends.get(k + 1) in (End.SHORT, End.PERHAPS) and look.gap <= AT_ONCE
                 model.add(look, Kind.HEAD if first else Kind.PIECE)
             elif ended:
