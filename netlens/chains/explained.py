@@ -32,7 +32,7 @@ from typing import NamedTuple
 from netlens.chains import grammar
 from netlens.chains.answers import give
 from netlens.chains.asked import BODY, EMPTY, Reading, Said, Stream
-from netlens.chains.endings import End, Shapes
+from netlens.chains.endings import SHORT_NS, End, Shapes
 from netlens.columns import NEVER
 from netlens.parsers.http2 import WINDOW_UPDATE
 
@@ -496,12 +496,14 @@ def _streams(talk: Talk, read: Reading, found: Found, number: int, known: Shapes
     streams = [replace(read.streams[at], sizes=[], up=read.streams[at].up // n) for at, n in sorted(pieces.items()) for _ in range(n)]
     ends: dict[int, list[End]] = defaultdict(list)
     doubtful = set()  # records of which it is not sure what they end
+    heads = [event.ns for event, kinds in zip(found.events, found.kinds, strict=True) if kinds.get(Kind.HEAD, 0.0) > 0.5]
     for _, median, _ in ended:
         if median < len(found.events):
             at = found.events[median].at
             likely = {kind: found.kinds[median].get(kind, 0.0) for kind in ENDING}
             short = sum(likely.values()) - likely[Kind.DONE]
-            ends[at].append(End.SHORT if short > likely[Kind.DONE] else End.STREAM)
+            soon = bisect_right(heads, found.events[median].ns) > bisect_left(heads, found.events[median].ns - SHORT_NS)
+            ends[at].append(End.SHORT if short > likely[Kind.DONE] else End.UNKNOWN if soon else End.STREAM)
             if max(short, likely[Kind.DONE]) < SURE_OF_LABEL * (short + likely[Kind.DONE]):
                 doubtful.add(talk.said.answers[at].ts)
     if not give(talk.said.answers, streams, known, ends, all_told=False):
