@@ -180,7 +180,7 @@ def _one_by_one(said: Said, read: Reading, ends: dict[int, End], known: Shapes, 
             at += 1
         turn = [answers[k] for k in data[begin:at]]
         last = data[at - 1] if turn else -1
-        if (turn and turn[0].ts < each.begin_ns) or (read.together and any(r.size in known.two for r in turn)):
+        if (turn and turn[0].ts < each.begin_ns) or (read.together and any(r.size in known.several for r in turn)):
             return None
         if until == NEVER and cut_ns < NEVER and _goes_on(said.mine, each, turn, ends.get(last), cut_ns, known):
             last = -1
