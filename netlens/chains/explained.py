@@ -70,6 +70,7 @@ SURE = 0.97  #: of the number of requests
 KNOWN = 0.7  #: share of the time that requests are in progress in which it is known how many, as far as can be expected
 OUTSIDE = 0.003  #: probability that a time is before its interval, or behind it
 SURE_OF_LABEL = 0.95
+USUAL = 0.1  #: share of short answers that have a size; what has another, and might be WINDOW_UPDATEs, is none
 APART_NS = 100 * MS  #: a request that may have begun so much earlier or later has no label
 LEARN_FROM = 6_000  #: records of the server
 ENOUGH = 100  #: the least of these
@@ -188,7 +189,7 @@ class Model:
         if self.shown and not look.empty:
             out |= {kind: out[kind] * ENDS_ELSE for kind in ENDING}
         update = WINDOW_UPDATE < look.size < EXACT and look.size % WINDOW_UPDATE == 0 and look.since <= SOON
-        update = update and self.values[0][Kind.SHORT][look.size] < OFTEN
+        update = update and self.values[0][Kind.SHORT][look.size] < USUAL * self.kinds[Kind.SHORT]
         out[Kind.ASIDE] = self.tail if look.empty else UPDATE if update else NOISE
         return out
 
