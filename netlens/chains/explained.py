@@ -70,6 +70,7 @@ SURE = 0.97  #: of the number of requests
 KNOWN = 0.7  #: share of the time that requests are in progress in which it is known how many, as far as can be expected
 OUTSIDE = 0.003  #: probability that a time is before its interval, or behind it
 SURE_OF_LABEL = 0.95
+MOST_OTHERS = 0.1  #: share of connections that were counted, of which another number is found
 USUAL = 0.1  #: share of short answers that have a size; what has another, and might be WINDOW_UPDATEs, is none
 APART_NS = 100 * MS  #: a request that may have begun so much earlier or later has no label
 LEARN_FROM = 6_000  #: records of the server
@@ -127,6 +128,14 @@ class Talk(NamedTuple):
             return self.told[0].reading
         likely = [each for each in self.said.readings if each.likely] or self.said.readings[:1]
         return max(likely, key=lambda each: len(each.streams))
+
+    @property
+    def ways(self) -> list[grammar.Told]:
+        """To read the client: where fields and bodies are written at once, by what its writes may be, and by pauses alone."""
+        if not self.said.bodies or (self.told and not self.told[0].reading.together):
+            return list(self.told)
+        plain = [grammar.Told(read, 0.0 if read.likely else log(UNLIKELY)) for read in self.said.readings if read.streams]
+        return [*self.told, *plain]
 
     def looks(self, starts: Sequence[int]) -> list[Look]:
         answers, out = self.said.answers, []
@@ -436,16 +445,16 @@ def _backward(
     return behind[::-1], kinds[::-1]
 
 
+def agrees(talks: Sequence[Talk], counted: Sequence[int], model: Model) -> bool:
+    """Whether what was learned finds the numbers of requests that were counted without it, but for a few."""
+    found = [_number(talk, model) for talk in talks]
+    others = sum(number != n and p >= SURE for n, (number, p, _) in zip(counted, found, strict=True))
+    return others <= MOST_OTHERS * len(talks)
+
+
 def requests(talk: Talk, model: Model, known: Shapes) -> list[Stream] | None:
-    """Requests of a connection; None where their number is not next to certain. Where fields and bodies are written at once, the client may be read by what its
-    writes may be and by pauses alone."""
-    plain = (
-        [grammar.Told(read, 0.0 if read.likely else log(UNLIKELY)) for read in talk.said.readings if read.streams]
-        if talk.said.bodies
-        else []
-    )
-    by_fields = bool(talk.told) and not talk.told[0].reading.together
-    number, p, read = _number(talk, talk.told if by_fields else [*talk.told, *plain], model)
+    """Requests of a connection; None where their number is not next to certain."""
+    number, p, read = _number(talk, model)
     if read is None or p < SURE:
         return None
     one = explain(talk, read, model, number)
@@ -460,9 +469,9 @@ def requests(talk: Talk, model: Model, known: Shapes) -> list[Stream] | None:
     return out
 
 
-def _number(talk: Talk, those: Sequence[grammar.Told], model: Model) -> tuple[int, float, Reading | None]:
-    """The likeliest number of requests by some ways to read the client, its probability, and the likeliest way that has it; 0 where nothing fits."""
-    found = [(each, one) for each in those if (one := explain(talk, each.reading, model)) is not None]
+def _number(talk: Talk, model: Model) -> tuple[int, float, Reading | None]:
+    """The likeliest number of requests by all ways to read the client, its probability, and the likeliest way that has it; 0 where nothing fits."""
+    found = [(each, one) for each in talk.ways if (one := explain(talk, each.reading, model)) is not None]
     most = max((one.evidence + each.weight for each, one in found), default=0.0)
     weights: dict[int, dict[int, float]] = defaultdict(dict)  # by number and way to read
     for k, (each, one) in enumerate(found):

@@ -96,6 +96,9 @@ def likely(connections: Sequence[Connection], known: Shapes) -> list[list[Stream
     if sum(records.values()) < explained.ENOUGH or sum(n for k, n in records.items() if out[k] is None) > explained.MOST:
         return out
     model = explained.learn(list(talks.values()), not known.learned, [out[k] is not None for k in talks])
+    counted_too = {k: len(streams) for k in talks if (streams := out[k]) is not None}
+    if not explained.agrees([talks[k] for k in counted_too], list(counted_too.values()), model):
+        return out
     for k, talk in talks.items():
         if out[k] is None:
             out[k] = explained.requests(talk, model, known)
