@@ -66,7 +66,7 @@ ENDS_ELSE = 1e-3  #: an answer without an empty frame of a server that ends answ
 TAIL = 0.03  #: an empty frame ends no answer
 SEEN_BEFORE = 5.0  #: empty frames that this is worth, and short answers that :data:`MERGED` is
 WAITS_NS = 500 * MS  #: a request, for its answer to begin, before anything is known
-SURE = 0.97  #: of the number of requests
+SURE, SURER = 0.97, 0.999  #: of the number of requests, and of one where streams may have been broken off
 KNOWN = 0.7  #: share of the time that requests are in progress in which it is known how many, as far as can be expected
 OUTSIDE = 0.003  #: probability that a time is before its interval, or behind it
 SURE_OF_LABEL = 0.95
@@ -455,7 +455,10 @@ def agrees(talks: Sequence[Talk], counted: Sequence[int], model: Model) -> bool:
 def requests(talk: Talk, model: Model, known: Shapes) -> list[Stream] | None:
     """Requests of a connection; None where their number is not next to certain."""
     number, p, read = _number(talk, model)
-    if read is None or p < SURE:
+    if read is None:
+        return None
+    may_reset = read.together and any(r.size == WINDOW_UPDATE for r in talk.said.mine)
+    if p < (SURER if may_reset else SURE):
         return None
     one = explain(talk, read, model, number)
     if one is None:
