@@ -88,7 +88,8 @@ class Kind(IntEnum):
     TWO = 4  #: short answers
     THREE = 5
     FOUR = 6
-    ASIDE = 7
+    ENDS = 7  #: of two streams, empty frames
+    ASIDE = 8
 
 
 CHANGES = {Kind.PIECE: (0, 0), Kind.DONE: (0, -1), Kind.HEAD: (-1, 1), Kind.SHORT: (-1, 0)}
@@ -97,7 +98,7 @@ LEARNED = tuple(CHANGES)
 BESIDE = {kind: (0.7, 1.4) if kind in (Kind.PIECE, Kind.DONE) else (0.01, 3.0) for kind in LEARNED}
 SEVERAL = {Kind.TWO: 2, Kind.THREE: 3, Kind.FOUR: 4}
 TOGETHER = {Kind.TWO: 0.1, Kind.THREE: 0.03, Kind.FOUR: 0.01}  #: records that hold so many, for each that holds one, before anything is known
-ENDING = {Kind.DONE: (End.STREAM,), Kind.SHORT: (End.SHORT,)} | {kind: (End.SHORT,) * n for kind, n in SEVERAL.items()}
+ENDING = {Kind.DONE: (End.STREAM,), Kind.ENDS: (End.STREAM,) * 2, Kind.SHORT: (End.SHORT,)} | {kind: (End.SHORT,) * n for kind, n in SEVERAL.items()}
 State = tuple[int, int, int]  #: requests beyond one of each start, those that wait, those answered in part
 Moves = list[tuple[State, float, Kind | None]]
 
@@ -196,7 +197,8 @@ class Model:
         out = {kind: sizes[kind] * times[kind] for kind in LEARNED}
         out |= {kind: self._together(kind) * several[kind] * times[Kind.SHORT] for kind in SEVERAL}
         if self.shown and not look.empty:
-            out |= {kind: out[kind] * ENDS_ELSE for kind in ENDING}
+            out |= {kind: out[kind] * ENDS_ELSE for kind in ENDING if kind in out}
+        out[Kind.ENDS] = MERGED * self.empty[Kind.DONE] / self.kinds[Kind.DONE] / self._usual(0, look.size) * times[Kind.DONE]
         update = WINDOW_UPDATE < look.size < EXACT and look.size % WINDOW_UPDATE == 0 and look.since <= SOON
         update = update and self.values[0][Kind.SHORT][look.size] < USUAL * self.kinds[Kind.SHORT]
         out[Kind.ASIDE] = self.tail if look.empty else UPDATE if update else NOISE
@@ -413,6 +415,8 @@ def _moves(state: State, look: Look, model: Model) -> Moves:
             fewer, more = CHANGES[kind]
             part = 1 - model.tail if look.empty else 1.0
             out.append(((extra, waiting + fewer, answered + more), kinds[kind] / total * odds[kind] * part, kind))
+    if answered > 1 and look.size == 2 * EMPTY:
+        out.append(((extra, waiting, answered - 2), kinds[Kind.DONE] / total * odds[Kind.ENDS], Kind.ENDS))
     for kind, n in SEVERAL.items():
         if waiting >= n and not look.empty:
             out.append(((extra, waiting - n, answered), kinds[Kind.SHORT] / total * odds[kind], kind))
@@ -514,10 +518,11 @@ def _streams(talk: Talk, read: Reading, found: Found, number: int, known: Shapes
         if median < len(found.events):
             at = found.events[median].at
             likely = {kind: found.kinds[median].get(kind, 0.0) for kind in ENDING}
-            short = sum(likely.values()) - likely[Kind.DONE]
+            streamed = likely[Kind.DONE] + likely[Kind.ENDS]
+            short = sum(likely.values()) - streamed
             soon = bisect_right(heads, found.events[median].ns) > bisect_left(heads, found.events[median].ns - SHORT_NS)
-            ends[at].append(End.SHORT if short > likely[Kind.DONE] else End.UNKNOWN if soon else End.STREAM)
-            if max(short, likely[Kind.DONE]) < SURE_OF_LABEL * (short + likely[Kind.DONE]):
+            ends[at].append(End.SHORT if short > streamed else End.UNKNOWN if soon else End.STREAM)
+            if max(short, streamed) < SURE_OF_LABEL * (short + streamed):
                 doubtful.add(talk.said.answers[at].ts)
     if not give(talk.said.answers, streams, known, ends, all_told=False):
         return None

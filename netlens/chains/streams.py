@@ -41,6 +41,7 @@ from netlens.chains.endings import ALIKE, ALIVE_NS, BALANCED, NOTHING, OFTEN, SH
 from netlens.columns import NEVER
 from netlens.parsers.http2 import WINDOW_UPDATE
 
+TWICE = 1.7  #: a short answer is so many times as long as another, at most
 GUESSED = 4  #: requests, of which one answer may be of another size than others
 
 
@@ -194,6 +195,8 @@ def _one_by_one(said: Said, read: Reading, ends: dict[int, End], known: Shapes, 
             silent = silence > (known.pause_ns if at < len(data) else known.quiet_ns)
             if silent and not read.together:
                 out[last] = End.UNKNOWN
+            elif read.together and known.short and turn[-1].size >= TWICE * min(known.short):
+                return None  # it may be several
             elif len(turn) <= SHORT and turn[-1].ts - each.sent_ns <= known.soon_ns < NEVER:
                 out[last] = End.SHORT  # a refusal of another size than others
                 guessed += 1
