@@ -3,19 +3,21 @@
 Theory of operation
 -------------------
 1. *A walk.* Requests wait, are answered in part, and end. What looks like a request on the client's side begins one, as a rule; a burst of Node or curl may
-   hold several. Each record of the server is a piece, the end of a stream, its head, a short answer, the head of one, or two short answers: some need a
+   hold several. Each record of the server is a piece, an end, or the head of an answer, a short answer, or up to four of these: some need a
    request that waits, others one that is answered in part. All ways through a connection are weighed at once (forward and backward sums over what waits
-   and what is answered in part), so what the client's side says and what the server's says correct each other.
+   and what is answered in part), so what the client's side says and what the server's says correct each other. What waits is answered soon: a way that
+   lets requests wait for longer than they do as a rule is less likely.
 2. *What records look like* is learned of the connections of a capture: sizes, times since the latest request, and the silence behind, of each kind. It begins
-   with what :mod:`netlens.chains.endings` takes for ends, and is learned anew twice from what was found (expectation maximisation, with what is
-   nearly sure alone). Two in one record have the sum of two sizes.
+   with what :mod:`netlens.chains.endings` takes for ends, and is learned anew from what was found (expectation maximisation, with what is
+   nearly sure alone), as is how often records hold several short answers. Several in one record have the sum of their sizes. A size that was seen once
+   is as likely as one that was not seen. If connections that were counted without it have other numbers by what was learned, it is not used.
 3. *The client* is read by what its records may hold (:mod:`netlens.chains.grammar`), where that is known. Where fields and bodies are written at once,
-   other ways to read it must come to the same number.
+   other ways to read it are weighed beside.
 4. *The number of requests* must be next to certain, over all ways to read the client. Given the number, the time of each start and each end is the median,
    and an interval that holds it with all but :data:`OUTSIDE` on either side.
 5. *Nothing may be in progress in the end*, of the connection or the capture: an end that was missed shows there, or nowhere.
 
-Limits: what is not foreseen here (requests without a body, streams that were broken off, four in one record) makes the number uncertain, as a rule, not wrong.
+Limits: what is not foreseen here (requests without a body, streams that were broken off, heads of several streams in one record) makes the number uncertain, as a rule, not wrong.
 """
 
 from __future__ import annotations
@@ -45,7 +47,6 @@ EXACT = 4096  #: bytes; longer records are alike if they differ by less than a h
 MOST_WAITING, MOST_EXTRA, LEAST_EXTRA = 12, 8, -400
 NEGLIGIBLE = 1e-9
 SMOOTHING = 1.0  #: records that look like any, beside those seen of a kind
-DISCOUNT = 1.0
 OFTEN = 1.5  #: short answers of one size
 AT_FIRST = 4.0  #: the same, while little has been learned
 SURE_OF_KIND = 0.3, 0.3, 0.5, 0.8  #: for a record to be learned from, each time
@@ -66,7 +67,7 @@ ENDS_ELSE = 1e-3  #: an answer without an empty frame of a server that ends answ
 TAIL = 0.03  #: an empty frame ends no answer
 SEEN_BEFORE = 5.0  #: empty frames that this is worth, and short answers that :data:`MERGED` is
 WAITS_NS = 500 * MS  #: a request, for its answer to begin, before anything is known
-SURE, SURER = 0.97, 0.999  #: of the number of requests, and of one where streams may have been broken off
+SURE, SURER = 0.985, 0.999  #: of the number of requests, and of one where streams may have been broken off
 KNOWN = 0.7  #: share of the time that requests are in progress in which it is known how many, as far as can be expected
 OUTSIDE = 0.003  #: probability that a time is before its interval, or behind it
 SURE_OF_LABEL = 0.95
@@ -97,8 +98,14 @@ LEARNED = tuple(CHANGES)
 #: What the time since a request may tell, at least and at most: requests come beside streams, too, and may come in a rush.
 BESIDE = {kind: (0.7, 1.4) if kind in (Kind.PIECE, Kind.DONE) else (0.01, 3.0) for kind in LEARNED}
 SEVERAL = {Kind.TWO: 2, Kind.THREE: 3, Kind.FOUR: 4}
-TOGETHER = {Kind.TWO: 0.1, Kind.THREE: 0.03, Kind.FOUR: 0.01}  #: records that hold so many, for each that holds one, before anything is known
-ENDING = {Kind.DONE: (End.STREAM,), Kind.ENDS: (End.STREAM,) * 2, Kind.SHORT: (End.SHORT,)} | {kind: (End.SHORT,) * n for kind, n in SEVERAL.items()}
+TOGETHER = {
+    Kind.TWO: 0.1,
+    Kind.THREE: 0.03,
+    Kind.FOUR: 0.01,
+}  #: records that hold so many, for each that holds one, before anything is known
+ENDING = {Kind.DONE: (End.STREAM,), Kind.ENDS: (End.STREAM,) * 2, Kind.SHORT: (End.SHORT,)} | {
+    kind: (End.SHORT,) * n for kind, n in SEVERAL.items()
+}
 State = tuple[int, int, int]  #: requests beyond one of each start, those that wait, those answered in part
 Moves = list[tuple[State, float, Kind | None]]
 

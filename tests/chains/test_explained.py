@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import TYPE_CHECKING
 
 from netlens.chains import explained, streams
 from tests.chains.test_endings import alone, ends_hidden, in_bursts, with_fields_apart
 from tests.chains.test_streams import MS, OPENED, T0, Said, asked, connection, refused, streamed, together
+
+if TYPE_CHECKING:
+    import pytest
 
 Times = list[tuple[int, int]]
 
@@ -63,7 +66,9 @@ def test_several_at_a_time_in_bursts_that_may_hold_more_than_one() -> None:
     assert fits(found, truth)
     assert found is not None
     short = [each.end_ns - each.answer_ns < 60 * MS for each in found]
-    assert all(each.unsure or is_short == (end - begin < 60) for each, is_short, (begin, end) in zip(found, short, sorted(truth), strict=True))
+    assert all(
+        each.unsure or is_short == (end - begin < 60) for each, is_short, (begin, end) in zip(found, short, sorted(truth), strict=True)
+    )
 
 
 def test_an_end_within_a_piece_is_an_interval() -> None:
@@ -110,7 +115,9 @@ def test_heads_of_their_own_show_how_many_requests_one_write_holds() -> None:
     for k in range(8):
         t, many = 3000 * k + 10, 1 + k % 3
         said.append((t, 2000 * many))
-        said += together(*([(t + 200 + n, -127), *((t + 230 + n + 40 * i, -100 - 7 * i) for i in range(20)), (t + 1400, -9)] for n in range(many)))
+        said += together(
+            *([(t + 200 + n, -127), *((t + 230 + n + 40 * i, -100 - 7 * i) for i in range(20)), (t + 1400, -9)] for n in range(many))
+        )
         truth += [(t, t + 1400)] * many
     one = [*OPENED, *(each for k in range(6) for each in [(3000 * k + 10, 2000), *streamed(3000 * k + 210, 3000 * k + 1400)])]
     *_, found = likely(one, said)
