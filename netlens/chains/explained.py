@@ -17,7 +17,8 @@ Theory of operation
    and an interval that holds it with all but :data:`OUTSIDE` on either side.
 5. *Nothing may be in progress in the end*, of the connection or the capture: an end that was missed shows there, or nowhere.
 
-Limits: what is not foreseen here (requests without a body, streams that were broken off, heads of several streams in one record) makes the number uncertain, as a rule, not wrong.
+Limits: what is not foreseen here (requests without a body, streams that were broken off, heads of several streams in one record) makes the number
+uncertain, as a rule, not wrong.
 """
 
 from __future__ import annotations
