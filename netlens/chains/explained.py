@@ -25,11 +25,13 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
-from functools import cached_property
+from functools import cache, cached_property, partial
+from heapq import nlargest
 from math import exp, log, log2
+from operator import itemgetter
 from typing import NamedTuple
 
 from netlens.chains import grammar
@@ -47,6 +49,8 @@ AT_ONCE = 2
 EXACT = 4096  #: bytes; longer records are alike if they differ by less than a half
 MOST_WAITING, MOST_EXTRA, LEAST_EXTRA = 12, 8, -400
 NEGLIGIBLE = 1e-9
+MOST_STATES = 200  #: behind a record, the likeliest; recordings have 20 to 40 on average, and 260 at most
+MOST_WEIGHED = 1_000_000  #: of a capture in all, some 10 s; what is left then is not explained
 SMOOTHING = 1.0  #: records that look like any, beside those seen of a kind
 OFTEN = 1.5  #: short answers of one size
 AT_FIRST = 4.0  #: the same, while little has been learned
@@ -75,7 +79,7 @@ SURE_OF_LABEL = 0.95
 MOST_OTHERS = 0.1  #: share of connections that were counted, of which another number is found
 USUAL = 0.3  #: share of short answers that have a size; what has another, and might be WINDOW_UPDATEs, is none
 APART_NS = 100 * MS  #: a request that may have begun so much earlier or later has no label
-LEARN_FROM = 6_000  #: records of the server
+LEARN_FROM = 3_000  #: records of the server
 ENOUGH = 100  #: the least of these
 MOST = 20_000  #: records of servers on connections that are to be explained, and of all clients; half a millisecond each
 
@@ -171,6 +175,7 @@ class Model:
     several: Counter[Kind] = field(default_factory=Counter)  #: records that hold several short answers, or one where they might
     waited_ns: float = float(WAITS_NS)  #: all requests, for their answers to begin
     begun: float = 1.0  #: these
+    weighed: list[int] = field(default_factory=lambda: [0])  #: states, by this model and those before it
 
     def count(self, look: Look) -> None:
         for at, value in enumerate(look[:3]):
@@ -289,7 +294,7 @@ def learn(talks: Sequence[Talk], shown: bool, sure: Sequence[bool]) -> Model:
     model = _by_ends(chosen, shown)
     model.kinds[Kind.DONE] = max(model.kinds[Kind.DONE], model.kinds[Kind.HEAD])  # each stream ends somewhere
     for sure_of in SURE_OF_KIND:
-        after = Model(shown)
+        after = Model(shown, weighed=model.weighed)
         for talk in chosen:
             read = talk.best
             looks = talk.looks([each.begin_ns for each in read.streams])
@@ -359,13 +364,9 @@ def explain(talk: Talk, read: Reading, model: Model, number: int | None = None) 
         many = None if event.way else _many(read, event.at)
         still = 1 / (1 + (event.ns - ns) / wait_ns)  # that one waits for so long
         ns = event.ns
-        step = {
-            state: [
-                (to, q * still ** state[1], kind)
-                for to, q, kind in (_moves(state, looks[event.at], model) if many is None else _begins(state, many))
-            ]
-            for state in before
-        }
+        moves = _moves(looks[event.at], model) if many is None else partial(_begins, many)
+        kept = [still**n for n in range(MOST_WAITING + 1)]
+        step = {state: [(to, q * kept[state[1]], kind) for to, q, kind in moves(state)] for state in before}
         then: dict[State, float] = defaultdict(float)
         for state, p in before.items():
             for to, q, _ in step[state]:
@@ -377,6 +378,11 @@ def explain(talk: Talk, read: Reading, model: Model, number: int | None = None) 
         forward.append(before)
         steps.append(step)
         before = {state: p / total for state, p in then.items() if p > NEGLIGIBLE * total}
+        if len(before) > MOST_STATES:
+            before = dict(nlargest(MOST_STATES, before.items(), key=itemgetter(1)))
+        model.weighed[0] += len(before)
+        if model.weighed[0] > MOST_WEIGHED:
+            return None
     last = {
         state: 1.0 if talk.cut else LEFT ** (state[1] + state[2]) for state in before if number is None or len(starts) + state[0] == number
     }
@@ -402,7 +408,7 @@ def _many(read: Reading, k: int) -> Sequence[float]:
     return ONE_EARLY if not read.together and each.begin_ns - read.streams[0].begin_ns <= EARLY_NS else ONE
 
 
-def _begins(state: State, many: Sequence[float]) -> Moves:
+def _begins(many: Sequence[float], state: State) -> Moves:
     extra, waiting, answered = state
     return [
         ((extra + n - 1, waiting + n, answered), p, None)
@@ -411,23 +417,33 @@ def _begins(state: State, many: Sequence[float]) -> Moves:
     ]
 
 
-def _moves(state: State, look: Look, model: Model) -> Moves:
-    """What a record may be when so many wait and are answered in part."""
-    extra, waiting, answered = state
+def _moves(look: Look, model: Model) -> Callable[[State], Moves]:
+    """What a record may be, by state; only whether so many wait, and are answered in part, matters."""
+    changes = cache(lambda waiting, answered: _changes(waiting, answered, look, model))
+
+    def moves(state: State) -> Moves:
+        extra, waiting, answered = state
+        of = changes(min(waiting, max(SEVERAL.values())), min(answered, 2))
+        return [((extra, waiting + fewer, answered + more), q, kind) for fewer, more, q, kind in of]
+
+    return moves
+
+
+def _changes(waiting: int, answered: int, look: Look, model: Model) -> list[tuple[int, int, float, Kind]]:
+    """How many more wait and are answered in part, how likely, and what the record is then."""
     odds, kinds = model.odds(look), model.kinds
     some = [*((Kind.PIECE, Kind.DONE) if answered else ()), *((Kind.HEAD, Kind.SHORT) if waiting else ())]
     total = sum(kinds[kind] for kind in some)
-    out: Moves = [(state, odds[Kind.ASIDE], Kind.ASIDE)]
+    out = [(0, 0, odds[Kind.ASIDE], Kind.ASIDE)]
     for kind in some:
         if not look.empty or kind == Kind.DONE:
-            fewer, more = CHANGES[kind]
             part = 1 - model.tail if look.empty else 1.0
-            out.append(((extra, waiting + fewer, answered + more), kinds[kind] / total * odds[kind] * part, kind))
+            out.append((*CHANGES[kind], kinds[kind] / total * odds[kind] * part, kind))
     if answered > 1 and look.size == 2 * EMPTY:
-        out.append(((extra, waiting, answered - 2), kinds[Kind.DONE] / total * odds[Kind.ENDS], Kind.ENDS))
+        out.append((0, -2, kinds[Kind.DONE] / total * odds[Kind.ENDS], Kind.ENDS))
     for kind, n in SEVERAL.items():
         if waiting >= n and not look.empty:
-            out.append(((extra, waiting - n, answered), kinds[Kind.SHORT] / total * odds[kind], kind))
+            out.append((-n, 0, kinds[Kind.SHORT] / total * odds[kind], kind))
     return out
 
 

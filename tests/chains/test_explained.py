@@ -160,3 +160,11 @@ def test_nothing_is_said_of_several_at_a_time_that_are_in_progress_when_the_capt
 def test_a_hole_tells_nothing() -> None:
     said, _ = overlapping()
     assert streams.likely([connection(said, whole=False)], streams.NOTHING) == [None]
+
+
+def test_what_would_take_long_is_not_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    said, _ = overlapping(6)
+    those = in_bursts(alone(12)), in_bursts(said)
+    assert likely(*those)[1] is not None
+    monkeypatch.setattr(explained, "MOST_WEIGHED", 100)
+    assert likely(*those)[1] is None
