@@ -177,12 +177,16 @@ def _one_by_one(said: Said, read: Reading, ends: dict[int, End], known: Shapes, 
     answers, streams, out = said.answers, read.streams, dict(ends)
     data = [k for k, r in enumerate(answers) if r.size != EMPTY or k in ends]
     at = guessed = 0
+    alone: set[int] = set()  # sizes of answers of one record
+    most: Counter[int] = Counter()  # records of a size in one turn
     for i, each in enumerate(streams):
         until = streams[i + 1].begin_ns if i + 1 < len(streams) else NEVER
         begin = at
         while at < len(data) and answers[data[at]].ts < until:
             at += 1
         turn = [answers[k] for k in data[begin:at]]
+        alone |= {turn[0].size} if len(turn) == 1 else set()
+        most |= Counter(r.size for r in turn)
         last = data[at - 1] if turn else -1
         if (turn and turn[0].ts < each.begin_ns) or (read.together and any(r.size in known.several for r in turn)):
             return None
@@ -207,6 +211,8 @@ def _one_by_one(said: Said, read: Reading, ends: dict[int, End], known: Shapes, 
                 if not _is_piece(r, turn, each, ends[k], known):
                     return None
                 del out[k]
+    if read.together and any(most[size] > 1 for size in alone):
+        return None  # what is an answer elsewhere is several here
     return out if at == len(data) and guessed * GUESSED <= len(streams) else None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from netlens.chains import explained, streams
+from netlens.chains import endings, explained, streams
 from tests.chains.test_endings import alone, ends_hidden, in_bursts, with_fields_apart
 from tests.chains.test_streams import MS, OPENED, T0, Said, asked, connection, refused, streamed, together
 
@@ -168,3 +168,11 @@ def test_what_would_take_long_is_not_explained(monkeypatch: pytest.MonkeyPatch) 
     assert likely(*those)[1] is not None
     monkeypatch.setattr(explained, "MOST_WEIGHED", 100)
     assert likely(*those)[1] is None
+
+
+def test_records_of_one_size_are_several_answers_where_one_alone_is_one() -> None:
+    known = endings.Shapes(short=frozenset({4945}), learned=True, whole=True, soon_ns=2848 * MS)
+    one = in_bursts([*OPENED, *(each for k in range(8) for each in [(1000 * k + 10, 2900), (1000 * k + 30, -329 - 40 * k)])])
+    assert streams.counted(connection(one), known)[1] is True
+    several = [*one, (9010, 8759), *[(9040, -329)] * 3]
+    assert streams.counted(connection(several), known)[1] is False
