@@ -89,9 +89,11 @@ class Shapes:
     whole: bool = False
 
     @cached_property
-    def two(self) -> frozenset[int]:
-        """Sizes of two short answers in one record."""
-        return frozenset(a + b for a in self.short for b in self.short) if not self.whole else frozenset()
+    def several(self) -> frozenset[int]:
+        """Sizes of two, three and four short answers in one record."""
+        two = {a + b for a in self.short for b in self.short}
+        three = {a + b for a in two for b in self.short}
+        return frozenset(two | three | {a + b for a in three for b in self.short})
 
 
 NOTHING = Shapes()

@@ -3,36 +3,41 @@
 Theory of operation
 -------------------
 1. *A walk.* Requests wait, are answered in part, and end. What looks like a request on the client's side begins one, as a rule; a burst of Node or curl may
-   hold several. Each record of the server is a piece, the end of a stream, its head, a short answer, the head of one, or two short answers: some need a
+   hold several. Each record of the server is a piece, an end, or the head of an answer, a short answer, or up to four of these: some need a
    request that waits, others one that is answered in part. All ways through a connection are weighed at once (forward and backward sums over what waits
-   and what is answered in part), so what the client's side says and what the server's says correct each other.
+   and what is answered in part), so what the client's side says and what the server's says correct each other. What waits is answered soon: a way that
+   lets requests wait for longer than they do as a rule is less likely.
 2. *What records look like* is learned of the connections of a capture: sizes, times since the latest request, and the silence behind, of each kind. It begins
-   with what :mod:`netlens.chains.endings` takes for ends, and is learned anew twice from what was found (expectation maximisation, with what is
-   nearly sure alone). Two in one record have the sum of two sizes.
+   with what :mod:`netlens.chains.endings` takes for ends, and is learned anew from what was found (expectation maximisation, with what is
+   nearly sure alone), as is how often records hold several short answers. Several in one record have the sum of their sizes. A size that was seen once
+   is as likely as one that was not seen. If connections that were counted without it have other numbers by what was learned, it is not used.
 3. *The client* is read by what its records may hold (:mod:`netlens.chains.grammar`), where that is known. Where fields and bodies are written at once,
-   other ways to read it must come to the same number.
+   other ways to read it are weighed beside.
 4. *The number of requests* must be next to certain, over all ways to read the client. Given the number, the time of each start and each end is the median,
    and an interval that holds it with all but :data:`OUTSIDE` on either side.
 5. *Nothing may be in progress in the end*, of the connection or the capture: an end that was missed shows there, or nowhere.
 
-Limits: what is not foreseen here (requests without a body, streams that were broken off, four in one record) makes the number uncertain, as a rule, not wrong.
+Limits: what is not foreseen here (requests without a body, streams that were broken off, heads of several streams in one record) makes the number
+uncertain, as a rule, not wrong.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
-from functools import cached_property
+from functools import cache, cached_property, partial
+from heapq import nlargest
 from math import exp, log, log2
+from operator import itemgetter
 from typing import NamedTuple
 
 from netlens.chains import grammar
 from netlens.chains.answers import give
 from netlens.chains.asked import BODY, EMPTY, Reading, Said, Stream
-from netlens.chains.endings import End, Shapes
+from netlens.chains.endings import SHORT_NS, End, Shapes
 from netlens.columns import NEVER
 from netlens.parsers.http2 import WINDOW_UPDATE
 
@@ -41,11 +46,12 @@ SINCE_NS = tuple(ms * MS for ms in (20, 60, 150, 500))  #: from the latest reque
 SOON = 1  #: places of these
 GAP_NS = tuple(ms * MS for ms in (1, 5, 30, 120, 300, 1000))  #: from a record to the next one of the server
 AT_ONCE = 2
-EXACT = 512  #: bytes; longer records are alike if they differ by less than a half
-MOST_WAITING, MOST_EXTRA, LEAST_EXTRA = 12, 8, -12
-NEGLIGIBLE = 1e-6
+EXACT = 4096  #: bytes; longer records are alike if they differ by less than a half
+MOST_WAITING, MOST_EXTRA, LEAST_EXTRA = 12, 8, -400
+NEGLIGIBLE = 1e-9
+MOST_STATES = 200  #: behind a record, the likeliest; recordings have 20 to 40 on average, and 260 at most
+MOST_WEIGHED = 1_000_000  #: of a capture in all, some 10 s; what is left then is not explained
 SMOOTHING = 1.0  #: records that look like any, beside those seen of a kind
-DISCOUNT = 0.75
 OFTEN = 1.5  #: short answers of one size
 AT_FIRST = 4.0  #: the same, while little has been learned
 SURE_OF_KIND = 0.3, 0.3, 0.5, 0.8  #: for a record to be learned from, each time
@@ -63,16 +69,17 @@ FIRST_LONGER = 0.3  #: share of merged records that hold such fields
 NOISE, UPDATE = 1e-7, 3.0  #: a record that belongs to no request; WINDOW_UPDATEs behind a body
 LEFT = 1e-9  #: a request in progress when its connection is closed
 ENDS_ELSE = 1e-3  #: an answer without an empty frame of a server that ends answers with one
-TAIL = 0.9  #: an empty frame is the tail of an answer, where ends do not show
-LOG_LIKELY = 1e-12
-SURE = 0.95  #: of the number of requests
+TAIL = 0.03  #: an empty frame ends no answer
+SEEN_BEFORE = 5.0  #: empty frames that this is worth, and short answers that :data:`MERGED` is
+WAITS_NS = 500 * MS  #: a request, for its answer to begin, before anything is known
+SURE, SURER = 0.985, 0.999  #: of the number of requests, and of one where streams may have been broken off
 KNOWN = 0.7  #: share of the time that requests are in progress in which it is known how many, as far as can be expected
 OUTSIDE = 0.003  #: probability that a time is before its interval, or behind it
 SURE_OF_LABEL = 0.95
-USUAL = 0.5  #: share of short answers that have the usual size, where they have few
-TWICE = 1.7  #: a record so many times as long may hold several
+MOST_OTHERS = 0.1  #: share of connections that were counted, of which another number is found
+USUAL = 0.3  #: share of short answers that have a size; what has another, and might be WINDOW_UPDATEs, is none
 APART_NS = 100 * MS  #: a request that may have begun so much earlier or later has no label
-LEARN_FROM = 6_000  #: records of the server
+LEARN_FROM = 3_000  #: records of the server
 ENOUGH = 100  #: the least of these
 MOST = 20_000  #: records of servers on connections that are to be explained, and of all clients; half a millisecond each
 
@@ -84,18 +91,26 @@ class Kind(IntEnum):
     DONE = 1
     HEAD = 2
     SHORT = 3
-    LEAD = 4  #: of a short answer
-    TWO = 5  #: short answers
-    THREE = 6
-    ASIDE = 7
+    TWO = 4  #: short answers
+    THREE = 5
+    FOUR = 6
+    ENDS = 7  #: of two streams, empty frames
+    ASIDE = 8
 
 
-CHANGES = {Kind.PIECE: (0, 0), Kind.DONE: (0, -1), Kind.HEAD: (-1, 1), Kind.SHORT: (-1, 0), Kind.LEAD: (0, 0)}
+CHANGES = {Kind.PIECE: (0, 0), Kind.DONE: (0, -1), Kind.HEAD: (-1, 1), Kind.SHORT: (-1, 0)}
 LEARNED = tuple(CHANGES)
 #: What the time since a request may tell, at least and at most: requests come beside streams, too, and may come in a rush.
 BESIDE = {kind: (0.7, 1.4) if kind in (Kind.PIECE, Kind.DONE) else (0.01, 3.0) for kind in LEARNED}
-SEVERAL = {Kind.TWO: 2, Kind.THREE: 3}
-ENDING = {Kind.DONE: (End.STREAM,), Kind.SHORT: (End.SHORT,)} | {kind: (End.SHORT,) * n for kind, n in SEVERAL.items()}
+SEVERAL = {Kind.TWO: 2, Kind.THREE: 3, Kind.FOUR: 4}
+TOGETHER = {
+    Kind.TWO: 0.1,
+    Kind.THREE: 0.03,
+    Kind.FOUR: 0.01,
+}  #: records that hold so many, for each that holds one, before anything is known
+ENDING = {Kind.DONE: (End.STREAM,), Kind.ENDS: (End.STREAM,) * 2, Kind.SHORT: (End.SHORT,)} | {
+    kind: (End.SHORT,) * n for kind, n in SEVERAL.items()
+}
 State = tuple[int, int, int]  #: requests beyond one of each start, those that wait, those answered in part
 Moves = list[tuple[State, float, Kind | None]]
 
@@ -127,6 +142,14 @@ class Talk(NamedTuple):
         likely = [each for each in self.said.readings if each.likely] or self.said.readings[:1]
         return max(likely, key=lambda each: len(each.streams))
 
+    @property
+    def ways(self) -> list[grammar.Told]:
+        """To read the client: where fields and bodies are written at once, by what its writes may be, and by pauses alone."""
+        if not self.said.bodies or (self.told and not self.told[0].reading.together):
+            return list(self.told)
+        plain = [grammar.Told(read, 0.0 if read.likely else log(UNLIKELY)) for read in self.said.readings if read.streams]
+        return [*self.told, *plain]
+
     def looks(self, starts: Sequence[int]) -> list[Look]:
         answers, out = self.said.answers, []
         for k, r in enumerate(answers):
@@ -148,12 +171,19 @@ class Model:
     values: tuple[dict[Kind, Counter[int]], ...] = field(default_factory=lambda: tuple({k: Counter() for k in LEARNED} for _ in range(3)))
     usual: tuple[Counter[int], ...] = field(default_factory=lambda: (Counter(), Counter(), Counter()))
     known: dict[Look, dict[Kind, float]] = field(default_factory=dict)
+    empty: Counter[Kind] = field(default_factory=Counter)  #: what empty frames were
+    several: Counter[Kind] = field(default_factory=Counter)  #: records that hold several short answers, or one where they might
+    waited_ns: float = float(WAITS_NS)  #: all requests, for their answers to begin
+    begun: float = 1.0  #: these
+    weighed: list[int] = field(default_factory=lambda: [0])  #: states, by this model and those before it
 
     def count(self, look: Look) -> None:
         for at, value in enumerate(look[:3]):
             self.usual[at][value] += 1
 
     def add(self, look: Look, kind: Kind, weight: float = 1.0) -> None:
+        if look.empty:
+            self.empty[kind] += weight  # type: ignore[assignment]
         if kind in self.kinds:
             self.kinds[kind] += weight
             for at, value in enumerate(look[:3]):
@@ -176,26 +206,40 @@ class Model:
             usual = self._usual(0, look.size)
             for kind in (Kind.SHORT, Kind.DONE):
                 sizes[kind] = (1 - MERGED) * sizes[kind] + MERGED * self._merged[kind][look.size] / usual
-            several = {kind: 0.1 + self._merged[kind][look.size] / usual for kind in SEVERAL}
+            several = {kind: 0.02 + self._merged[kind][look.size] / usual for kind in SEVERAL}
         out = {kind: sizes[kind] * times[kind] for kind in LEARNED}
-        out |= {kind: MERGED ** (n - 1) * several[kind] * times[Kind.SHORT] for kind, n in SEVERAL.items()}
+        out |= {kind: self._together(kind) * several[kind] * times[Kind.SHORT] for kind in SEVERAL}
         if self.shown and not look.empty:
-            out |= {kind: out[kind] * ENDS_ELSE for kind in ENDING}
+            out |= {kind: out[kind] * ENDS_ELSE for kind in ENDING if kind in out}
+        out[Kind.ENDS] = MERGED * self.empty[Kind.DONE] / self.kinds[Kind.DONE] / self._usual(0, look.size) * times[Kind.DONE]
         update = WINDOW_UPDATE < look.size < EXACT and look.size % WINDOW_UPDATE == 0 and look.since <= SOON
-        update = update and self.values[0][Kind.SHORT][look.size] < OFTEN
-        tail = 1 - TAIL if self.shown else TAIL
-        out[Kind.ASIDE] = tail if look.empty else UPDATE if update else NOISE
+        update = update and self.values[0][Kind.SHORT][look.size] < USUAL * self.kinds[Kind.SHORT]
+        out[Kind.ASIDE] = self.tail if look.empty else UPDATE if update else NOISE
         return out
+
+    @cached_property
+    def tail(self) -> float:
+        """How likely an empty frame ends no answer."""
+        return (self.empty[Kind.ASIDE] + TAIL * SEEN_BEFORE) / (self.empty.total() + SEEN_BEFORE)
+
+    def _together(self, kind: Kind) -> float:
+        """How many records hold so many short answers, for each that holds one where it might."""
+        return (self.several[kind] + TOGETHER[kind] * SEEN_BEFORE) / (self.several[Kind.SHORT] + SEEN_BEFORE)
 
     def _usual(self, at: int, value: int) -> float:
         return (self.usual[at][value] + 0.5) / (self.usual[at].total() + 10)
 
     def _of(self, at: int, value: int, kind: Kind) -> float:
-        """What is seen once may be a mistake: a part of each count goes to what looks like any (absolute discounting)."""
+        """What is seen once may be a mistake, and tells how much has not been seen (Good and Turing): it is given to what looks like any."""
         usual = self._usual(at, value)
         seen = self.values[at][kind]
-        spare = self.smoothing + DISCOUNT * len(seen)
-        return (max(seen[value] - DISCOUNT, 0.0) + spare * usual) / (self.kinds[kind] + self.smoothing) / usual
+        spare = self.smoothing + self._once[at][kind]
+        known = seen[value] if seen[value] > OFTEN else 0.0
+        return (known + spare * usual) / (self.kinds[kind] + self.smoothing) / usual
+
+    @cached_property
+    def _once(self) -> list[dict[Kind, float]]:
+        return [{kind: sum(n for n in seen.values() if n <= OFTEN) for kind, seen in of.items()} for of in self.values]
 
     @cached_property
     def _merged(self) -> dict[Kind, Counter[int]]:
@@ -205,19 +249,20 @@ class Model:
         out: dict[Kind, Counter[int]] = defaultdict(Counter)
         for kind, one, other, part in (
             (Kind.SHORT, share[Kind.SHORT], update, 0.3), (Kind.DONE, share[Kind.DONE], update, 0.3),
-            (Kind.SHORT, share[Kind.SHORT], share[Kind.LEAD], 0.4), (Kind.SHORT, share[Kind.SHORT], share[Kind.PIECE], 0.3),
+            (Kind.SHORT, share[Kind.SHORT], share[Kind.PIECE], 0.7),
             (Kind.DONE, share[Kind.DONE], share[Kind.PIECE], 0.7), (Kind.TWO, share[Kind.SHORT], share[Kind.SHORT], 1.0),
         ):  # fmt: skip
             for v, p in one.items():
                 for w, q in other.items():
                     out[kind][v + w] += part * p * q  # type: ignore[assignment]
-        for v, p in list(out[Kind.TWO].items()):
-            for w, q in share[Kind.SHORT].items():
-                out[Kind.THREE][v + w] += p * q  # type: ignore[assignment]
+        for kind, more in ((Kind.TWO, Kind.THREE), (Kind.THREE, Kind.FOUR)):
+            for v, p in list(out[kind].items()):
+                for w, q in share[Kind.SHORT].items():
+                    out[more][v + w] += p * q  # type: ignore[assignment]
         for kind in SEVERAL:
             for v, p in list(out[kind].items()):
-                for more in range(1, LONGER):
-                    out[kind][v + more] += FIRST_LONGER * p / LONGER  # type: ignore[assignment]
+                for bytes_more in range(1, LONGER):
+                    out[kind][v + bytes_more] += FIRST_LONGER * p / LONGER  # type: ignore[assignment]
         return out
 
 
@@ -249,17 +294,26 @@ def learn(talks: Sequence[Talk], shown: bool, sure: Sequence[bool]) -> Model:
     model = _by_ends(chosen, shown)
     model.kinds[Kind.DONE] = max(model.kinds[Kind.DONE], model.kinds[Kind.HEAD])  # each stream ends somewhere
     for sure_of in SURE_OF_KIND:
-        after = Model(shown)
+        after = Model(shown, weighed=model.weighed)
         for talk in chosen:
             read = talk.best
             looks = talk.looks([each.begin_ns for each in read.streams])
             for look in looks:
                 after.count(look)
             found = explain(talk, read, model)
-            for event, kinds in zip(found.events, found.kinds, strict=True) if found else ():
+            if found is None:
+                continue
+            might = 0.0  # several requests wait
+            for event, kinds, states in zip(found.events, found.kinds, found.behind, strict=True):
                 for kind, p in kinds.items():
                     if p > sure_of:
                         after.add(looks[event.at], kind, p)
+                    if kind == Kind.SHORT or kind in SEVERAL:
+                        after.several[kind] += p * might  # type: ignore[assignment]
+                might = sum(p for (_, waiting, _), p in states.items() if waiting > 1)
+            for event, behind, states in zip(found.events, found.events[1:], found.behind, strict=False):
+                after.waited_ns += (behind.ns - event.ns) * sum(p * waiting for (_, waiting, _), p in states.items())
+            after.begun += sum(n * p for n, p in found.numbers.items())
         model = after
     model.smoothing = SMOOTHING
     return model
@@ -271,17 +325,22 @@ def _by_ends(talks: Iterable[Talk], shown: bool) -> Model:
     for talk in talks:
         starts = [each.begin_ns for each in talk.best.streams]
         before = 0
+        led = False
         looks = talk.looks(starts)
         for k, look in enumerate(looks):
             model.count(look)
             at = bisect_right(starts, talk.said.answers[k].ts)
             first, before = at > before, at
             end = talk.ends.get(k)
+            ended, led = led, False
+            tail = not shown and look.gap <= AT_ONCE and k + 1 < len(looks) and looks[k + 1].empty
             if look.empty and not shown:
-                continue
-            if end is None:
-                leads = first and k + 1 < len(looks) and talk.ends.get(k + 1) in (End.SHORT, End.PERHAPS) and look.gap <= AT_ONCE
-                model.add(look, Kind.LEAD if leads else Kind.HEAD if first else Kind.PIECE)
+                model.add(look, Kind.DONE)
+            elif end is None or tail:
+                led = first and k + 1 < len(looks) and talk.ends.get(k + 1) in (End.SHORT, End.PERHAPS) and look.gap <= AT_ONCE
+                model.add(look, Kind.HEAD if first else Kind.PIECE)
+            elif ended:
+                model.add(look, Kind.DONE)
             elif end == End.PERHAPS:
                 model.add(look, Kind.SHORT, 0.5)
                 model.add(look, Kind.PIECE, 0.5)
@@ -299,9 +358,15 @@ def explain(talk: Talk, read: Reading, model: Model, number: int | None = None) 
     forward: list[dict[State, float]] = []
     steps: list[dict[State, Moves]] = []
     evidence = 0.0
+    wait_ns = model.waited_ns / model.begun
+    ns = events[0].ns if events else 0
     for event in events:
         many = None if event.way else _many(read, event.at)
-        step = {state: _moves(state, looks[event.at], model) if many is None else _begins(state, many) for state in before}
+        still = 1 / (1 + (event.ns - ns) / wait_ns)  # that one waits for so long
+        ns = event.ns
+        moves = _moves(looks[event.at], model) if many is None else partial(_begins, many)
+        kept = [still**n for n in range(MOST_WAITING + 1)]
+        step = {state: [(to, q * kept[state[1]], kind) for to, q, kind in moves(state)] for state in before}
         then: dict[State, float] = defaultdict(float)
         for state, p in before.items():
             for to, q, _ in step[state]:
@@ -313,6 +378,11 @@ def explain(talk: Talk, read: Reading, model: Model, number: int | None = None) 
         forward.append(before)
         steps.append(step)
         before = {state: p / total for state, p in then.items() if p > NEGLIGIBLE * total}
+        if len(before) > MOST_STATES:
+            before = dict(nlargest(MOST_STATES, before.items(), key=itemgetter(1)))
+        model.weighed[0] += len(before)
+        if model.weighed[0] > MOST_WEIGHED:
+            return None
     last = {
         state: 1.0 if talk.cut else LEFT ** (state[1] + state[2]) for state in before if number is None or len(starts) + state[0] == number
     }
@@ -338,7 +408,7 @@ def _many(read: Reading, k: int) -> Sequence[float]:
     return ONE_EARLY if not read.together and each.begin_ns - read.streams[0].begin_ns <= EARLY_NS else ONE
 
 
-def _begins(state: State, many: Sequence[float]) -> Moves:
+def _begins(many: Sequence[float], state: State) -> Moves:
     extra, waiting, answered = state
     return [
         ((extra + n - 1, waiting + n, answered), p, None)
@@ -347,21 +417,33 @@ def _begins(state: State, many: Sequence[float]) -> Moves:
     ]
 
 
-def _moves(state: State, look: Look, model: Model) -> Moves:
-    """What a record may be when so many wait and are answered in part."""
-    extra, waiting, answered = state
+def _moves(look: Look, model: Model) -> Callable[[State], Moves]:
+    """What a record may be, by state; only whether so many wait, and are answered in part, matters."""
+    changes = cache(lambda waiting, answered: _changes(waiting, answered, look, model))
+
+    def moves(state: State) -> Moves:
+        extra, waiting, answered = state
+        of = changes(min(waiting, max(SEVERAL.values())), min(answered, 2))
+        return [((extra, waiting + fewer, answered + more), q, kind) for fewer, more, q, kind in of]
+
+    return moves
+
+
+def _changes(waiting: int, answered: int, look: Look, model: Model) -> list[tuple[int, int, float, Kind]]:
+    """How many more wait and are answered in part, how likely, and what the record is then."""
     odds, kinds = model.odds(look), model.kinds
-    some = [*((Kind.PIECE, Kind.DONE) if answered else ()), *((Kind.HEAD, Kind.SHORT, Kind.LEAD) if waiting else ())]
+    some = [*((Kind.PIECE, Kind.DONE) if answered else ()), *((Kind.HEAD, Kind.SHORT) if waiting else ())]
     total = sum(kinds[kind] for kind in some)
-    out: Moves = [(state, odds[Kind.ASIDE], Kind.ASIDE)]
+    out = [(0, 0, odds[Kind.ASIDE], Kind.ASIDE)]
     for kind in some:
         if not look.empty or kind == Kind.DONE:
-            fewer, more = CHANGES[kind]
-            part = (TAIL if model.shown else 1 - TAIL) if look.empty else 1.0
-            out.append(((extra, waiting + fewer, answered + more), kinds[kind] / total * odds[kind] * part, kind))
+            part = 1 - model.tail if look.empty else 1.0
+            out.append((*CHANGES[kind], kinds[kind] / total * odds[kind] * part, kind))
+    if answered > 1 and look.size == 2 * EMPTY:
+        out.append((0, -2, kinds[Kind.DONE] / total * odds[Kind.ENDS], Kind.ENDS))
     for kind, n in SEVERAL.items():
         if waiting >= n and not look.empty:
-            out.append(((extra, waiting - n, answered), kinds[Kind.SHORT] / total * odds[kind], kind))
+            out.append((-n, 0, kinds[Kind.SHORT] / total * odds[kind], kind))
     return out
 
 
@@ -391,28 +473,25 @@ def _backward(
     return behind[::-1], kinds[::-1]
 
 
+def agrees(talks: Sequence[Talk], counted: Sequence[int], model: Model) -> bool:
+    """Whether what was learned finds the numbers of requests that were counted without it, but for a few."""
+    found = [_number(talk, model) for talk in talks]
+    others = sum(number != n and p >= SURE for n, (number, p, _) in zip(counted, found, strict=True))
+    return others <= MOST_OTHERS * len(talks)
+
+
 def requests(talk: Talk, model: Model, known: Shapes) -> list[Stream] | None:
-    """Requests of a connection; None where their number is not next to certain. Where fields and bodies are written at once, what weighs writes and what looks
-    at pauses must agree."""
-    plain = (
-        [grammar.Told(read, 0.0 if read.likely else log(UNLIKELY)) for read in talk.said.readings if read.streams]
-        if talk.said.bodies
-        else []
-    )
-    by_fields = bool(talk.told) and not talk.told[0].reading.together
-    ways = [talk.told] if by_fields else [those for those in (talk.told, plain) if those]
-    found = [_number(talk, those, model) for those in ways]
-    if not found or len({number for number, _, _ in found}) > 1 or min(p for _, p, _ in found) < SURE:
-        return None
-    number, _, read = found[0]
+    """Requests of a connection; None where their number is not next to certain."""
+    number, p, read = _number(talk, model)
     if read is None:
         return None
+    may_reset = read.together and any(r.size == WINDOW_UPDATE for r in talk.said.mine)
+    if p < (SURER if may_reset else SURE):
+        return None
     one = explain(talk, read, model, number)
-    if one is not None and not by_fields and _may_be_several(talk, one, model):
+    if one is None:
         return None
-    in_doubt = one is not None and _known(one) < KNOWN
-    if one is None or (in_doubt and not by_fields):
-        return None
+    in_doubt = _known(one) < KNOWN
     if sum(p for (_, *open_now), p in one.behind[-1].items() if any(open_now)) > 1 - SURE:
         return None
     out = _streams(talk, read, one, number, known)
@@ -421,9 +500,9 @@ def requests(talk: Talk, model: Model, known: Shapes) -> list[Stream] | None:
     return out
 
 
-def _number(talk: Talk, those: Sequence[grammar.Told], model: Model) -> tuple[int, float, Reading | None]:
-    """The likeliest number of requests by some ways to read the client, its probability, and the likeliest way that has it; 0 where nothing fits."""
-    found = [(each, one) for each in those if (one := explain(talk, each.reading, model)) is not None]
+def _number(talk: Talk, model: Model) -> tuple[int, float, Reading | None]:
+    """The likeliest number of requests by all ways to read the client, its probability, and the likeliest way that has it; 0 where nothing fits."""
+    found = [(each, one) for each in talk.ways if (one := explain(talk, each.reading, model)) is not None]
     most = max((one.evidence + each.weight for each, one in found), default=0.0)
     weights: dict[int, dict[int, float]] = defaultdict(dict)  # by number and way to read
     for k, (each, one) in enumerate(found):
@@ -435,18 +514,6 @@ def _number(talk: Talk, those: Sequence[grammar.Told], model: Model) -> tuple[in
         return 0, 0.0, None
     read = found[max(weights[number], key=lambda k: weights[number][k])][0].reading
     return number, totals[number] / sum(totals.values()), read
-
-
-def _may_be_several(talk: Talk, found: Found, model: Model) -> bool:
-    """Whether a record that is taken for one short answer is so much longer than these that it may hold several, where they have few sizes."""
-    short = model.values[0][Kind.SHORT]
-    usual = max(short, key=lambda size: short[size], default=0)
-    if short[usual] < USUAL * short.total():
-        return False
-    return any(
-        event.way and kinds.get(Kind.SHORT, 0.0) > 0.5 and talk.said.answers[event.at].size >= TWICE * usual
-        for event, kinds in zip(found.events, found.kinds, strict=True)
-    )
 
 
 def _known(found: Found) -> float:
@@ -470,13 +537,16 @@ def _streams(talk: Talk, read: Reading, found: Found, number: int, known: Shapes
     streams = [replace(read.streams[at], sizes=[], up=read.streams[at].up // n) for at, n in sorted(pieces.items()) for _ in range(n)]
     ends: dict[int, list[End]] = defaultdict(list)
     doubtful = set()  # records of which it is not sure what they end
+    heads = [event.ns for event, kinds in zip(found.events, found.kinds, strict=True) if kinds.get(Kind.HEAD, 0.0) > 0.5]
     for _, median, _ in ended:
         if median < len(found.events):
             at = found.events[median].at
             likely = {kind: found.kinds[median].get(kind, 0.0) for kind in ENDING}
-            short = sum(likely.values()) - likely[Kind.DONE]
-            ends[at].append(End.SHORT if short > likely[Kind.DONE] else End.STREAM)
-            if max(short, likely[Kind.DONE]) < SURE_OF_LABEL * (short + likely[Kind.DONE]):
+            streamed = likely[Kind.DONE] + likely[Kind.ENDS]
+            short = sum(likely.values()) - streamed
+            soon = bisect_right(heads, found.events[median].ns) > bisect_left(heads, found.events[median].ns - SHORT_NS)
+            ends[at].append(End.SHORT if short > streamed else End.UNKNOWN if soon else End.STREAM)
+            if max(short, streamed) < SURE_OF_LABEL * (short + streamed):
                 doubtful.add(talk.said.answers[at].ts)
     if not give(talk.said.answers, streams, known, ends, all_told=False):
         return None

@@ -14,7 +14,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from math import log
 from typing import NamedTuple
 
@@ -54,7 +54,8 @@ FRAME = 16_384 + EMPTY  #: of a body, at most, unless the server allows longer o
 MOST_PARTS = 8  #: writes between two parts of a frame
 GROWS = 1_186  #: bytes by which each record of Go's TLS may be longer than the one before, until records are full
 WINDOW = 65_535  #: of a stream and of a connection, unless the server says otherwise (RFC 9113 6.9.2)
-FILLS, FILLS_SELDOM = 0.5, 0.04  #: how likely a write leaves a body that waits, if it is as long as a window, and if not
+#: How likely a write leaves a body that waits, if it is as long as a window, if all until then is, and if not.
+FILLS, FILLS_SELDOM, FILLS_NEVER = 0.5, 0.04, 1e-4
 AGAIN, BETWEEN = 0.4, 0.1  #: it waits once more; another request is begun meanwhile
 GAPS_NS = (1_000_000, 5_000_000, 50_000_000)
 NEW_AFTER, GOES_ON_AFTER = (0.03, 0.04, 0.3, 0.63), (0.4, 0.15, 0.42, 0.03)  #: so long behind the write before
@@ -291,7 +292,8 @@ def _bursts(mine: Sequence[Record], preface: int, updates: Sequence[int]) -> Rea
         return None
     gaps = [bisect_left(GAPS_NS, after.begin_ns - w.ts) for w, after in pairwise(writes)]
     allowed = [_allowed(before, w, updates) for before, w in pairwise(writes)]
-    steps = [_waits(w, (gaps[k - 1], allowed[k - 1]) if k else None) for k, w in enumerate(writes)]
+    sent = list(accumulate(w.payload for w in writes))
+    steps = [_waits(w, sent[k], (gaps[k - 1], allowed[k - 1]) if k else None) for k, w in enumerate(writes)]
     forward = [(1.0, 0.0)]
     for step in steps:
         after = [sum(forward[-1][a] * p for (a, b, _), p in step.items() if b == to) for to in (0, 1)]
@@ -323,9 +325,9 @@ def _allowed(before: _Write, w: _Write, updates: Sequence[int]) -> int:
     return int(w.begin_ns - updates[at - 1] > AT_ONCE_NS)
 
 
-def _waits(w: _Write, after: tuple[int, int] | None) -> dict[tuple[int, int, bool], float]:
-    """Whether a body waits before and behind a write, and whether it begins a request: how likely."""
-    fills = FILLS if w.size >= WINDOW else FILLS_SELDOM
+def _waits(w: _Write, sent: int, after: tuple[int, int] | None) -> dict[tuple[int, int, bool], float]:
+    """Whether a body waits before and behind a write, and whether it begins a request: how likely. ``sent``: bytes up to its end."""
+    fills = FILLS if w.size >= WINDOW else FILLS_SELDOM if sent >= WINDOW else FILLS_NEVER
     new = 1.0 if after is None else NEW_AFTER[after[0]] * NEW_ALLOWED[after[1]]
     out = {(0, 0, True): new * (1 - fills), (0, 1, True): new * fills}
     if after is not None:

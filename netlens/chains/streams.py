@@ -41,6 +41,7 @@ from netlens.chains.endings import ALIKE, ALIVE_NS, BALANCED, NOTHING, OFTEN, SH
 from netlens.columns import NEVER
 from netlens.parsers.http2 import WINDOW_UPDATE
 
+TWICE = 1.7  #: a short answer is so many times as long as another, at most
 GUESSED = 4  #: requests, of which one answer may be of another size than others
 
 
@@ -88,13 +89,17 @@ def likely(connections: Sequence[Connection], known: Shapes) -> list[list[Stream
     for k, each in enumerate(connections):
         told = grammar.told(each.said) if each.said is not None else []
         if each.said is not None and (told or each.said.readings):
-            talk = explained.Talk(each.said, each.over_ns, each.cut, {}, told)
-            ends = endings.ends(each.said, talk.best.streams, known, each.cut_ns) if known.learned else _shown(each.said)
+            said = endings.answers_alone(each.said, known) if known.learned else each.said
+            talk = explained.Talk(said, each.over_ns, each.cut, {}, told)
+            ends = endings.ends(said, talk.best.streams, known, each.cut_ns) if known.learned else _shown(said)
             talks[k] = talk._replace(ends=ends)
     records = {k: len(talk.said.answers) for k, talk in talks.items()}
     if sum(records.values()) < explained.ENOUGH or sum(n for k, n in records.items() if out[k] is None) > explained.MOST:
         return out
     model = explained.learn(list(talks.values()), not known.learned, [out[k] is not None for k in talks])
+    counted_too = {k: len(streams) for k in talks if (streams := out[k]) is not None}
+    if not explained.agrees([talks[k] for k in counted_too], list(counted_too.values()), model):
+        return out
     for k, talk in talks.items():
         if out[k] is None:
             out[k] = explained.requests(talk, model, known)
@@ -172,14 +177,18 @@ def _one_by_one(said: Said, read: Reading, ends: dict[int, End], known: Shapes, 
     answers, streams, out = said.answers, read.streams, dict(ends)
     data = [k for k, r in enumerate(answers) if r.size != EMPTY or k in ends]
     at = guessed = 0
+    alone: set[int] = set()  # sizes of answers of one record
+    most: Counter[int] = Counter()  # records of a size in one turn
     for i, each in enumerate(streams):
         until = streams[i + 1].begin_ns if i + 1 < len(streams) else NEVER
         begin = at
         while at < len(data) and answers[data[at]].ts < until:
             at += 1
         turn = [answers[k] for k in data[begin:at]]
+        alone |= {turn[0].size} if len(turn) == 1 else set()
+        most |= Counter(r.size for r in turn)
         last = data[at - 1] if turn else -1
-        if (turn and turn[0].ts < each.begin_ns) or (read.together and any(r.size in known.two for r in turn)):
+        if (turn and turn[0].ts < each.begin_ns) or (read.together and any(r.size in known.several for r in turn)):
             return None
         if until == NEVER and cut_ns < NEVER and _goes_on(said.mine, each, turn, ends.get(last), cut_ns, known):
             last = -1
@@ -190,6 +199,8 @@ def _one_by_one(said: Said, read: Reading, ends: dict[int, End], known: Shapes, 
             silent = silence > (known.pause_ns if at < len(data) else known.quiet_ns)
             if silent and not read.together:
                 out[last] = End.UNKNOWN
+            elif read.together and known.short and turn[-1].size >= TWICE * min(known.short):
+                return None  # it may be several
             elif len(turn) <= SHORT and turn[-1].ts - each.sent_ns <= known.soon_ns < NEVER:
                 out[last] = End.SHORT  # a refusal of another size than others
                 guessed += 1
@@ -200,6 +211,8 @@ def _one_by_one(said: Said, read: Reading, ends: dict[int, End], known: Shapes, 
                 if not _is_piece(r, turn, each, ends[k], known):
                     return None
                 del out[k]
+    if read.together and any(most[size] > 1 for size in alone):
+        return None  # what is an answer elsewhere is several here
     return out if at == len(data) and guessed * GUESSED <= len(streams) else None
 
 
