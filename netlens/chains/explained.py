@@ -30,6 +30,7 @@ from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from functools import cache, cached_property, partial
 from heapq import nlargest
+from itertools import accumulate
 from math import exp, log, log2
 from operator import itemgetter
 from typing import NamedTuple
@@ -254,11 +255,13 @@ class Model:
         ):  # fmt: skip
             for v, p in one.items():
                 for w, q in other.items():
-                    out[kind][v + w] += part * p * q  # type: ignore[assignment]
+                    if v + w < EXACT:
+                        out[kind][v + w] += part * p * q  # type: ignore[assignment]
         for kind, more in ((Kind.TWO, Kind.THREE), (Kind.THREE, Kind.FOUR)):
             for v, p in list(out[kind].items()):
                 for w, q in share[Kind.SHORT].items():
-                    out[more][v + w] += p * q  # type: ignore[assignment]
+                    if v + w < EXACT:
+                        out[more][v + w] += p * q  # type: ignore[assignment]
         for kind in SEVERAL:
             for v, p in list(out[kind].items()):
                 for bytes_more in range(1, LONGER):
@@ -474,10 +477,13 @@ def _backward(
 
 
 def agrees(talks: Sequence[Talk], counted: Sequence[int], model: Model) -> bool:
-    """Whether what was learned finds the numbers of requests that were counted without it, but for a few."""
-    found = [_number(talk, model) for talk in talks]
-    others = sum(number != n and p >= SURE for n, (number, p, _) in zip(counted, found, strict=True))
-    return others <= MOST_OTHERS * len(talks)
+    """Whether what was learned finds the numbers of requests that were counted without it, but for a few: of the first connections, as many as it is learned
+    from. Where none was counted, nothing speaks against it."""
+    before = accumulate((len(talk.said.answers) for talk in talks), initial=0)
+    some = [(talk, n) for talk, n, records in zip(talks, counted, before, strict=False) if records < LEARN_FROM]
+    found = [(n, *_number(talk, model)) for talk, n in some]
+    others = sum(number != n and p >= SURE for n, number, p, _ in found)
+    return others <= MOST_OTHERS * len(found)
 
 
 def requests(talk: Talk, model: Model, known: Shapes) -> list[Stream] | None:

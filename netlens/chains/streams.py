@@ -94,6 +94,8 @@ def likely(connections: Sequence[Connection], known: Shapes) -> list[list[Stream
             ends = endings.ends(said, talk.best.streams, known, each.cut_ns) if known.learned else _shown(said)
             talks[k] = talk._replace(ends=ends)
     records = {k: len(talk.said.answers) for k, talk in talks.items()}
+    if all(out[k] is not None for k in talks):
+        return out
     if sum(records.values()) < explained.ENOUGH or sum(n for k, n in records.items() if out[k] is None) > explained.MOST:
         return out
     model = explained.learn(list(talks.values()), not known.learned, [out[k] is not None for k in talks])

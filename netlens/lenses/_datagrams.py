@@ -78,18 +78,19 @@ def requests(view: View) -> dict[tuple[str, str, tuple[str, int]], list[Conversa
     """Conversations that begin by a request, by protocol, client and service."""
     found: dict[tuple[str, str, tuple[str, int]], list[Conversation]] = defaultdict(list)
     for talk in view.conversations:
-        if is_one_host(talk.destination[0]) and (protocol := asks(talk) or ("QUIC" if _acknowledged(view, talk) else "")):
+        if is_one_host(talk.destination[0]) and (protocol := asks(talk) or ("QUIC" if acknowledged(view, talk) else "")):
             found[protocol, talk.source[0], talk.destination].append(talk)
     return found
 
 
 def answered(view: View, talk: Conversation) -> bool:
     """Whether anything came back from where a conversation went, of QUIC more than acknowledgments."""
-    return (talk.destination, talk.source) in view.once(_ways) and not _acknowledged(view, talk)
+    return (talk.destination, talk.source) in view.once(_ways) and not acknowledged(view, talk)
 
 
-def _acknowledged(view: View, talk: Conversation) -> bool:
-    """Whether a client of QUIC got nothing but acknowledgments of its Initials: what says more fills a datagram of :data:`FULL` bytes (RFC 9000 14.1)."""
+def acknowledged(view: View, talk: Conversation) -> bool:
+    """Whether a client of QUIC got nothing but acknowledgments of its Initials, or that the server closes: what says more fills a datagram of :data:`FULL`
+    bytes (RFC 9000 14.1)."""
     back = view.once(_ways).get((talk.destination, talk.source))
     return back is not None and back.bytes < FULL and all(_initial(t.head.to_bytes(8, "big")) for t in (talk, back))
 

@@ -4,7 +4,8 @@ Asks: whether a client sent a request over UDP again for seconds and heard nothi
     L2TP, GTP, PFCP, CoAP, DHCP), or that by which it opened a conversation (QUIC, WireGuard, OpenVPN, NTP, Kerberos, RPC, RDP).
 Applies: where the first datagram is in the capture. That the same comes again shows by itself that no answer came (of QUIC, WireGuard and RDP, too); of
     the others only where their sender hears something in the capture. DNS is covered by dns-unanswered, ICMP errors by unreachable.
-Cannot see: whether the request or the answer was lost, or a firewall dropped it; protocols over UDP that it does not know.
+Cannot see: whether the request or the answer was lost, or a firewall dropped it; whether a server of QUIC that sent little acknowledged or refused, which is
+    encrypted; protocols over UDP that it does not know.
 Normal: RFC 9002 6.2.2 and RFC 9147 5.8 send a first flight again after 1, 2 and 4 s; that a server of QUIC acknowledges it is no answer yet. A browser
     that cannot use QUIC takes TCP (RFC 9114 3.1), so do VPNs over DTLS; a client of NTP or RADIUS takes another server. Hosts ask for DHCPv6 (RFC 8415
     18.2.1) in networks that have none. A neighbour whose broadcasts alone are heard may have been told; not if it says one DISCOVER again and again,
@@ -20,7 +21,7 @@ from typing import NamedTuple
 
 from netlens.addresses import is_one_host
 from netlens.lenses import Finding
-from netlens.lenses._datagrams import PATIENT, SPARE, answered, by_tcp, hearing, requests
+from netlens.lenses._datagrams import PATIENT, SPARE, acknowledged, answered, by_tcp, hearing, requests
 from netlens.lenses._said import UDP, undelivered
 from netlens.lenses._view import S, View, finding, most, seconds
 from netlens.parsers.leases import DISCOVER, OFFER, REQUEST, SERVER, Message
@@ -133,8 +134,10 @@ def _of(view: View) -> list[Finding]:
     tries = sum(map(len, view.once(_tries).values()))
     silent = sum(len(s.tries) for s in shown)
     longest = max(s.lasted_ns for s in shown)
+    small = {t.destination for talks in view.once(requests).values() for t in talks if acknowledged(view, t)}
+    what = "no full datagram back" if all(s.server in small for s in shown) else "no answer"
     text = (
-        f"{silent:,} of {plural(tries, 'try', 'tries')} to reach a server over UDP ({', '.join(sorted({s.protocol for s in shown}))}) got no answer: "
+        f"{silent:,} of {plural(tries, 'try', 'tries')} to reach a server over UDP ({', '.join(sorted({s.protocol for s in shown}))}) got {what}: "
         f"{most(endpoint(*s.server) for s in shown)} (up to {max(s.tried for s in shown)} datagrams over {seconds(longest)})."
     )
     values = {
@@ -146,6 +149,10 @@ def _of(view: View) -> list[Finding]:
         "protocols": sorted({s.protocol for s in shown}),
     }
     advice = "The service is down, or something drops UDP on its port: look there (ss -lun) and at the firewalls between, and capture at the server's side."
+    if any(s.server in small for s in shown):
+        advice = (
+            "Short datagrams came back, no full one: the server refuses, or is busy, or full datagrams are lost (MTU): capture at its side."
+        )
     served = {server for (_, _, server), tries in view.once(_tries).items() if any(t.answered for t in tries)}
     if all(s.server in served for s in shown):
         advice = "It answered others, so it ignored these, or they were lost: look at its log (a secret or a client that it does not know)."

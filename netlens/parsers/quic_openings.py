@@ -67,6 +67,8 @@ class OpeningBuilder:
             return
         key = (*src, source, *dst, destination)
         own = self._known.get(key)
+        if begins and source < destination:
+            return  # a server, of a connection that is older than the capture
         if begins and (own is None or ts - own.last_ns > ATTEMPT_NS):
             own = Opening((ip_text(*src, version), source), (ip_text(*dst, version), destination), [row[c.FRAME]], ts, ts)
             self._known[key] = own

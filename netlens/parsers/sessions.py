@@ -244,7 +244,7 @@ class SessionFold:
         Returns
         -------
         int64[n]
-            the session here of each session of ``later``, -1 of those whose rows were folded here; or None, with nothing changed, where it cannot be told
+            the session here of each session of ``later``, -1 of those whose rows were folded here; or None, with nothing changed here, where it cannot be told
             whether the whole would have the same sessions
 
         Raises
@@ -269,9 +269,8 @@ class SessionFold:
         first, known = 0, True
         while known and first < len(rows):
             last = first + JOINED
-            last += (
-                last < len(rows) and rows[last, c.KIND] == RUN and rows[last, SECOND] == 1
-            )  # which the fold reads with the row before it
+            if last < len(rows) and rows[last, c.KIND] == RUN and rows[last, SECOND] == 1:
+                last += 1  # the fold reads it with the row before it
             some, first = rows[first:last], last
             session_join.prepare(some, kinds, frame_offset)
             self.feed(some)

@@ -195,7 +195,7 @@ class Trail:
 
     def has(self, *names: str) -> bool:
         """Whether columns are there: not left out in part, not forgotten."""
-        return not self.left_out and self._columns.keys() >= set(names)
+        return not self.left_out and self.segments().keys() >= set(names)
 
     def of(self, session: int) -> slice:
         """Where the segments of a session stand in :meth:`segments`."""

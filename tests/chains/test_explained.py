@@ -176,3 +176,18 @@ def test_records_of_one_size_are_several_answers_where_one_alone_is_one() -> Non
     assert streams.counted(connection(one), known)[1] is True
     several = [*one, (9010, 8759), *[(9040, -329)] * 3]
     assert streams.counted(connection(several), known)[1] is False
+
+
+def test_nothing_is_learned_where_all_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(explained, "learn", None)  # which would be called
+    those = in_bursts(alone(12)), in_bursts(alone(14)), in_bursts(alone(16))
+    assert all(likely(*those))
+
+
+def test_what_was_counted_is_compared_as_far_as_is_learned_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    weighed = []
+    monkeypatch.setattr(explained, "_number", lambda talk, model: weighed.append(talk) or (0, 0.0, None))
+    monkeypatch.setattr(explained, "LEARN_FROM", 50)
+    talks = [explained.Talk(one.said, 0, False, {}, []) for one in map(connection, [in_bursts(alone(12))] * 9) if one.said is not None]
+    assert explained.agrees(talks, [12] * 9, explained.Model(False))
+    assert 0 < len(weighed) < 9

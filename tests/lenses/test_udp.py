@@ -62,6 +62,8 @@ def test_a_server_of_quic_that_acknowledges_and_says_no_more(tmp_path: Path) -> 
     this = found(tmp_path, acknowledged(QUIC, 60), healthy(), ping(30 * S))
     assert problems(this) == {"udp-unanswered"}
     assert this["udp-unanswered"].values["datagrams"] == 6
+    assert "got no full datagram back" in this["udp-unanswered"].text
+    assert "refuses, or is busy" in this["udp-unanswered"].advice
 
 
 @pytest.mark.parametrize(("first", "answer"), [(QUIC, 1200), (b"\xc3Q046" + QUIC[5:], 60)])  # its hello; another version
@@ -90,6 +92,12 @@ def test_quic_that_takes_long_to_open(tmp_path: Path) -> None:
 def test_quic_that_opens_in_time(tmp_path: Path, times: list[int], answer_at: int) -> None:
     """A single repeat; soon enough; another attempt a minute later."""
     assert "slow-connect" not in found(tmp_path, opened_late(times, answer_at), ping(130 * S))
+
+
+def test_quic_that_began_before_the_capture_has_no_opening(tmp_path: Path) -> None:
+    server = [Packet(t * S, datagram((SERVER, 443), (CLIENT, 41_000), QUIC)) for t in (0, 1, 3)]
+    late = Packet(8 * S, datagram((CLIENT, 41_000), (SERVER, 443), QUIC))
+    assert "slow-connect" not in found(tmp_path, [*server, late], ping(30 * S))
 
 
 def test_quic_that_gives_way_to_tcp_is_a_warning(tmp_path: Path) -> None:
