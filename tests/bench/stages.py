@@ -1,6 +1,6 @@
 """Where the time of ``netlens analyze`` on two captures goes, stage by stage: ``python -m tests.bench.stages FOLDER [--report]``.
 
-Prints JSON: of each stage wall time and processor time in seconds, both without what other stages did inside it; requests, packets and peak memory.
+Prints JSON: of each stage wall time and processor time in seconds, both without what other stages did inside it; requests and packets.
 ``--report`` writes the report too, as ``-o`` does. ``FOLDER`` is a recording as :mod:`tests.bench.two_sides` makes them; the kernels are loaded by a
 small one before, and imports are not timed. Several threads may work in a stage, so that its processor time is more than its wall time; that of a second
 process (:mod:`netlens.aside`) is in the stage that waited for it. Of two processes the memory of the larger is told.
@@ -19,8 +19,6 @@ from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
-
-from tests.bench.inprocess import peak_bytes
 
 #: Stage -> functions that do it, as "module:name" where they are looked up. What none of them does is that of the stage around it.
 STAGES = {
@@ -120,7 +118,6 @@ def run(folder: Path, report: bool) -> dict[str, Any]:
         "packets": sum(each["frames"] for each in document["inputs"]),
         "seconds": took[0],
         "processor_s": took[1],
-        "peak_bytes": max(peak_bytes(), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024),
         "stages": {stage: spent for stage, spent in clock.spent.items() if report or stage != "report"},
     }
 

@@ -27,7 +27,14 @@ def test_the_stages_are_the_whole(tmp_path: Path) -> None:
 
 def measured(requests: int, second: float) -> dict[str, Any]:
     times = [second, 2 * second]
-    one = {"requests": requests, "packets": 9 * requests, "peak_mb": 300.0, "all": times, "stages": {"read": times, "clock": times}}
+    one = {
+        "requests": requests,
+        "packets": 9 * requests,
+        "command_s": second,
+        "peak_mb": 300.0,
+        "all": times,
+        "stages": {"read": times, "clock": times},
+    }
     return {"capinfos": [0.1, 0.1], "plain": one, "report": one}
 
 
