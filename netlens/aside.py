@@ -25,11 +25,15 @@ T = TypeVar("T")
 class Aside:
     """Functions of one argument whose results are worked out ahead.
 
-    functions : called one after the other; what they return is pickled.  run : what calls them, where that is more than to call them.
+    functions : called one after the other; what they return is pickled.  run : what calls them, where that is more than to call them.  tidies_up : they must be
+    able to when they are stopped, as they write files.
     """
 
-    def __init__(self, functions: Sequence[Callable[[Any], Any]], argument: Any, run: Callable[..., Any] | None = None) -> None:
+    def __init__(
+        self, functions: Sequence[Callable[[Any], Any]], argument: Any, run: Callable[..., Any] | None = None, tidies_up: bool = False
+    ) -> None:
         self.functions = tuple(functions)
+        self._stopped_by = signal.SIGTERM if tidies_up else signal.SIGKILL
         self._results: dict[Callable[[Any], Any], Any] = {}
         self._child = -1
         self._done: IO[bytes] | None = None  # a byte for each function that has ended
@@ -54,6 +58,8 @@ class Aside:
                 return
         if self._child == 0:
             self._done.close()
+            if tidies_up:
+                signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
             _work(self.functions, run or (lambda function: function(argument)), self._files, write)
         os.close(write)
         threads.children += 1
@@ -82,7 +88,7 @@ class Aside:
         self._files, self._done = [], None
         if self._child > 0:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(self._child, signal.SIGKILL)
+                os.kill(self._child, self._stopped_by)
             child, self._child = self._child, -1
             threads.children -= 1
             with contextlib.suppress(ChildProcessError):  # somebody else has waited for it, or children are not waited for
@@ -114,7 +120,7 @@ def each(tasks: Sequence[Callable[[], T]]) -> list[T]:
         return done
 
     try:
-        with Aside((turns,) if len(tasks) > 1 else (), None) as other:
+        with Aside((turns,) if len(tasks) > 1 else (), None, tidies_up=True) as other:
             done = turns(None)
             done |= other.results().get(turns, {})
     finally:

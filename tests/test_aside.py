@@ -62,6 +62,24 @@ except ProcessLookupError:
 
 
 @linux
+def test_work_that_writes_files_is_stopped_so_that_none_is_left(tmp_path: Path) -> None:
+    assert told(
+        """
+file = sys.argv[1]
+def write(_):
+    open(file, "w").close()
+    try: time.sleep(1000)
+    finally: os.remove(file)
+made = aside.Aside((write,), None, tidies_up=True)
+while not os.path.exists(file): time.sleep(0.01)
+made.stop()
+print(os.path.exists(file))
+""",
+        str(tmp_path / "new"),
+    ) == "False"  # fmt: skip
+
+
+@linux
 def test_with_a_second_thread_nothing_is_forked() -> None:
     assert told("""
 begun = threading.Event()

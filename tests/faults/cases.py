@@ -336,14 +336,19 @@ def _output(chance: random.Random, number: signal.Signals, argv: list[str], out:
         _, said = process.communicate()
         files = [p for p in place.rglob("*") if p.is_file()]
         for path in files:
-            if path.name.startswith("."):
-                need(number == signal.SIGKILL, f"left over: {path.name}")
+            if _is_hidden(path, place):
+                need(number == signal.SIGKILL, f"left over: {path.relative_to(place)}")
             elif path.read_bytes() != b"old\n":
                 need(_whole(path), f"{path.name} is not complete")
                 need(not expected or path.read_bytes() == expected or path.suffix != ".csv", f"{path.name} is another")
         need(process.returncode in (0, 143, -number), f"status {process.returncode}: {said.decode()[:300]}")
-        done = [p for p in files if not p.name.startswith(".") and p.read_bytes() != b"old\n"]
+        done = [p for p in files if not _is_hidden(p, place) and p.read_bytes() != b"old\n"]
         return Seen(len(done), process.returncode, "")
+
+
+def _is_hidden(path: Path, below: Path) -> bool:
+    """Whether it is a temporary file, which lies in a hidden folder beside what it becomes."""
+    return any(part.startswith(".") for part in path.relative_to(below).parts)
 
 
 @case("`analyze -o` gets SIGTERM at any moment", 25, "each output complete or absent, no temporary file")
@@ -380,7 +385,7 @@ def output_disk_full(chance: random.Random) -> Seen:
         done = subprocess.run([*NETLENS, *argv], cwd=ROOT, capture_output=True, text=True, check=False)
         files = [p for p in disk.rglob("*") if p.is_file()]
         for path in files:
-            need(not path.name.startswith("."), f"left over: {path.name}")
+            need(not _is_hidden(path, disk), f"left over: {path.relative_to(disk)}")
             need(_whole(path), f"{path.name} is not complete")
         need(done.returncode in (0, 1) and "Traceback" not in done.stderr, done.stderr[-300:])
         need(done.returncode == 1 or files, "status 0 and no output")
