@@ -25,8 +25,8 @@ T = TypeVar("T")
 class Aside:
     """Functions of one argument whose results are worked out ahead.
 
-    functions : called one after the other; what they return is pickled.  run : what calls them, where that is more than to call them.  tidies_up : they must be
-    able to when they are stopped, as they write files.
+    functions : called one after the other; what they return is pickled.  run : what calls them, where that is more than to call them.  tidies_up : they
+    write files, and get the time to remove them when they are stopped.
     """
 
     def __init__(

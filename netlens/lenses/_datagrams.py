@@ -11,11 +11,11 @@ from collections import defaultdict
 
 from netlens.addresses import is_one_host
 from netlens.lenses._view import View
+from netlens.parsers.quic_openings import FULL
 from netlens.parsers.trail import Conversation
-from netlens.wire.datagrams import quic_kind
+from netlens.wire.datagrams import QUIC_2, quic_kind
 
-FULL = 1200  #: bytes of a QUIC Initial at least (RFC 9000 14.1)
-QUIC_VERSIONS = (b"\x00\x00\x00\x01", b"\x6b\x33\x43\xcf")  #: 1 and 2 (RFC 9369 3.1)
+QUIC_VERSIONS = (1, QUIC_2)  #: RFC 9000 15, RFC 9369 3.1
 RDP_SYN = 1232  #: bytes of a SYN (MS-RDPEUDP 3.1.5.1.1)
 INITIATION = 148  #: bytes of WireGuard's first message (whitepaper 5.4.2)
 _SIP = (b"INVITE ", b"REGISTER", b"OPTIONS ", b"SUBSCRIB", b"MESSAGE ", b"PUBLISH ", b"NOTIFY ")  #: ACK gets no answer (RFC 3261 13.2.2.4)
@@ -96,7 +96,7 @@ def acknowledged(view: View, talk: Conversation) -> bool:
 
 
 def _initial(head: bytes) -> bool:
-    return head[1:5] in QUIC_VERSIONS and quic_kind(head) == 0
+    return int.from_bytes(head[1:5], "big") in QUIC_VERSIONS and quic_kind(head) == 0
 
 
 def _ways(view: View) -> dict[tuple[tuple[str, int], tuple[str, int]], Conversation]:

@@ -175,8 +175,8 @@ def _proxies(capture: Capture) -> set[str]:
 
 
 def _first_words(capture: Capture) -> tuple[Ints, Ints, Array]:
-    """Of segments that begin the stream of either end: session, bytes of payload, and the first eight of them (uint64, big endian). None where they were not
-    kept of the whole capture."""
+    """Of segments that begin the stream of either end: session, bytes of payload, and the first eight of them (uint64, big endian). Empty where they were
+    not kept of the whole capture."""
     if capture.trail is None or not capture.trail.has("session", "offset", "length", "head"):
         return ints([]), ints([]), np.empty(0, np.uint64)
     t = capture.trail.segments()

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.peers import cache_folder
-from tests.bench.run import ROOT, markdown_table, say, versions, warm
+from tests.bench.run import ROOT, BenchError, markdown_table, say, versions, warm
 
 TITLE = "## Two captures analysed, stage by stage"
 CONNECTIONS = (1_500, 15_000)
@@ -88,7 +88,7 @@ def _command(folder: Path, report: bool) -> dict[str, Any]:
         command = [sys.executable, "-m", "netlens", "analyze", str(folder), *(["-o", out] if report else [])]
         found: dict[str, Any] = json.loads(_timed([sys.executable, "-I", "-S", MEASURE, os.devnull, os.devnull, *command])[2])
     if found["exit_code"]:
-        raise RuntimeError(f"netlens analyze {folder} failed")
+        raise BenchError(f"netlens analyze {folder} failed")
     return found
 
 
