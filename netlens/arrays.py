@@ -1,8 +1,8 @@
 """Large arrays that are written once, one after the other, and such that grow at their end.
 
 numpy asks for huge pages, for which the kernel may have to tidy up memory first: the same two hundred megabytes took 0.03 or 0.3 s. Hash tables are worth
-that, these arrays are not. And numpy's ``resize`` writes zeros to all it adds, which costs as much again as filling it; here the memory is moved by the
-kernel, and takes a page when it is written to.
+that, and so is the beginning of what is written in order (:func:`in_order`); the other arrays here are not. And numpy's ``resize`` writes zeros to all it
+adds, which costs as much again as filling it; here the memory is moved by the kernel, and takes a page when it is written to.
 
 What was freed is not the system's again by itself, see :func:`give_back`. The first use of a page costs more than what is written to it, in some virtual
 machines ten times as much; so memory that is not needed any more is best used again at once, see :func:`let_go`.
@@ -28,6 +28,7 @@ Array = np.ndarray[Any, Any]
 ARENAS, MAPPED_FROM, TRIMMED_FROM = -8, -3, -1  #: options of mallopt(3)
 LARGE = 1 << 22  #: bytes from which on numpy asks for huge pages
 HUGE = 1 << 21  #: bytes of one
+EARLY = 16 << 20  #: bytes of what is written in order that have huge pages
 
 
 def uninitialized(dtype: type[np.generic], *shape: int) -> Array:
@@ -42,17 +43,23 @@ def zeros(dtype: type[np.generic], *shape: int) -> Array:
     return np.zeros(shape, dtype) if size < LARGE else np.frombuffer(_mapped(size), dtype).reshape(shape)
 
 
-def huge_zeros(dtype: type[np.generic], *shape: int) -> Array:
-    """An array to be read and written at random, in huge pages from its first byte on, where it fills some."""
+def huge_zeros(dtype: type[np.generic], *shape: int, most: int = sys.maxsize) -> Array:
+    """An array to be read and written at random, in huge pages from its first byte on, where it fills some.  most : bytes that have huge pages."""
     size = math.prod(shape) * np.dtype(dtype).itemsize
     if size < HUGE or not hasattr(mmap, "MADV_HUGEPAGE"):
         return np.zeros(shape, dtype)
     room = _mapped(size + HUGE)
-    with contextlib.suppress(OSError):  # a kernel without them
-        room.madvise(mmap.MADV_HUGEPAGE)
     bytes_ = np.frombuffer(room, np.uint8)
     skip = -bytes_.ctypes.data % HUGE
+    with contextlib.suppress(OSError):  # a kernel without them
+        room.madvise(mmap.MADV_HUGEPAGE, 0, min(skip + most, len(room)))
     return bytes_[skip : skip + size].view(dtype).reshape(shape)
+
+
+def in_order(dtype: type[np.generic], *shape: int) -> Array:
+    """Zeros that are written one after the other, and perhaps not to the end. The first of them lie in huge pages: 64 MB in small ones took 22 ms to write to,
+    in huge ones 3 ms, and 120 ms in a virtual machine whose memory had been idle."""
+    return huge_zeros(dtype, *shape, most=EARLY)
 
 
 def let_go(array: Array) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from netlens.arrays import HUGE, GrowableArray, huge_zeros, let_go, zeros
+from netlens.arrays import EARLY, HUGE, GrowableArray, huge_zeros, in_order, let_go, zeros
 
 
 @pytest.mark.parametrize("moves", [True, False])
@@ -44,9 +44,9 @@ def test_growth_is_by_a_quarter_at_least() -> None:
     assert len(data.array) == there
 
 
-@pytest.mark.parametrize("size", [10, HUGE // 8, HUGE, 3 * HUGE + 8])
+@pytest.mark.parametrize("size", [10, HUGE // 8, HUGE, 3 * HUGE + 8, EARLY // 8])
 def test_large_zeros(size: int) -> None:
-    for made in (zeros(np.int64, 2, size), huge_zeros(np.int64, 2, size)):
+    for made in (zeros(np.int64, 2, size), huge_zeros(np.int64, 2, size), in_order(np.int64, 2, size)):
         assert made.shape == (2, size)
         assert made.flags.c_contiguous
         assert made.flags.writeable

@@ -435,45 +435,63 @@ def peek(k, full, arrays):
 
 
 @lean
-def ask_for_payload(packets, looks, expected, turn, known, asked):
-    """Write into ``asked``, bool[n], which packet rows ``scan`` needs the payload of. All others only count.
+def ask_for_payload(packets, looks, expected, turn, known, wanted):
+    """Choose the packet rows of which ``scan`` needs the payload. All others only count, and lose theirs.
 
     These are the rows of a direction that collects bytes, a segment that may begin a hello and what follows it, and bytes behind a hole up to those that
     fill it: if no hello begins with these, none was there.
 
     known : int64[2 * sessions, 4]: the end of the stream so far; segments since a hole was met (0: none is, MAX_SEGMENTS: all are needed); the end of the
     stream behind the hole; and the turn in which the others were written, as they hold until ``scan`` has taken these rows. Turns are numbered from 1.
+    wanted : int64[n, 2], gets of each such row where its payload lies now, and its size; in the row, PAY_OFF is where it lies if they follow each other.
+
+    Returns (rows, bytes) that are wanted.
     """
+    n, size = np.int64(0), np.int64(0)
     for i in range(packets.shape[0]):
         row = packets[i]
-        session = row[SESSION]
-        if row[FRESH] <= 0 or session < 0:
+        if not _is_wanted(row, looks, expected, turn, known):
+            row[PAY_CAP] = 0
             continue
-        owner = 2 * session + (row[DIRECTION] & 1)
-        its = known[owner]
-        if its[3] != turn:
-            its[0], its[1], its[3] = expected[owner], 0, turn
-        offset, end = row[OFFSET], row[OFFSET] + row[LENGTH]
-        if row[KIND] != TCP or looks[owner] == 0:
-            its[0] = max(its[0], end)
-            its[2] = max(its[2], end)
-        elif its[1] > 0:
-            asked[i] = True
-            its[2] = max(its[2], end)
-            if not row[HINT] & NO_HELLO or offset < its[0] or its[1] == MAX_SEGMENTS:
-                its[1] = MAX_SEGMENTS
-            elif offset == its[0] and row[PAY_CAP] > 0:
-                its[0], its[1] = its[2], 0
-            else:
-                its[1] += 1
-        elif looks[owner] < 0 or not row[HINT] & NO_HELLO:
-            asked[i] = True
+        wanted[n, 0], wanted[n, 1] = row[PAY_OFF], row[PAY_CAP]
+        row[PAY_OFF] = size
+        n += 1
+        size += row[PAY_CAP]
+    return n, size
+
+
+@inlined
+def _is_wanted(row, looks, expected, turn, known):
+    """Does ``scan`` need the payload of a row? See :func:`ask_for_payload`."""
+    session = row[SESSION]
+    if row[FRESH] <= 0 or session < 0:
+        return False
+    owner = 2 * session + (row[DIRECTION] & 1)
+    its = known[owner]
+    if its[3] != turn:
+        its[0], its[1], its[3] = expected[owner], 0, turn
+    offset, end = row[OFFSET], row[OFFSET] + row[LENGTH]
+    if row[KIND] != TCP or looks[owner] == 0:
+        its[0] = max(its[0], end)
+        its[2] = max(its[2], end)
+        return False
+    if its[1] > 0:
+        its[2] = max(its[2], end)
+        if not row[HINT] & NO_HELLO or offset < its[0] or its[1] == MAX_SEGMENTS:
             its[1] = MAX_SEGMENTS
-        elif 0 < offset - its[0] < SLOT_BYTES and row[PAY_CAP] > 0:
-            asked[i] = True
-            its[1], its[2] = 1, end
+        elif offset == its[0] and row[PAY_CAP] > 0:
+            its[0], its[1] = its[2], 0
         else:
-            its[0] = max(its[0], end)
+            its[1] += 1
+        return True
+    if looks[owner] < 0 or not row[HINT] & NO_HELLO:
+        its[1] = MAX_SEGMENTS
+        return True
+    if 0 < offset - its[0] < SLOT_BYTES and row[PAY_CAP] > 0:
+        its[1], its[2] = 1, end
+        return True
+    its[0] = max(its[0], end)
+    return False
 
 
 @lean

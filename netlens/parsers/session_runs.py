@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from netlens.arrays import uninitialized
+from netlens.arrays import in_order
 from netlens.columns import Array
 
 # isort: off
@@ -73,8 +73,7 @@ class Kept(NamedTuple):
 
     @classmethod
     def room(cls, rows: int, sessions: int) -> "Kept":
-        """Written in order, and mostly not to its end, so in small pages."""
-        made = uninitialized(np.int64, rows, c.WIDTH), uninitialized(np.int64, sessions, _WIDTH)
+        made = in_order(np.int64, rows, c.WIDTH), in_order(np.int64, sessions, _WIDTH)
         return cls(*made, np.zeros(2, np.int64), np.zeros(1024, np.int32))
 
 

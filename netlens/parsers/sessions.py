@@ -46,7 +46,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from netlens.arrays import huge_zeros, zeros
+from netlens.arrays import huge_zeros, in_order, zeros
 from netlens.columns import Array
 from netlens.parsers import spill
 from netlens.parsers.lifecycle import LEAST_ROWS, Kept, grown
@@ -67,6 +67,7 @@ from netlens.parsers.session_state import (
 from netlens.wire import columns as c
 
 BLOCK = 1 << 17  #: sessions of which rows are made at a time, where not all are wanted at once
+TABLE = 1 << 16  #: places in the tables of sessions that have room at once: half a megabyte each
 JOINED = c.BATCH  #: rows of sessions that go on into a span which are folded together
 CACHE_LINE = 64  #: bytes; rows of the state begin on one, so that a row's first eight numbers and a side's hot ones are a line each
 
@@ -204,9 +205,11 @@ class SessionFold:
         rows = min(rows, spill.SPILL_AT)
         if len(self.sessions) < rows:
             with contextlib.suppress(MemoryError):
-                room = _aligned(rows, zeros)
+                room = _aligned(rows, in_order)
                 room[: self.n] = self.state()
                 self.arrays = self.arrays._replace(sessions=room)
+        if len(self.arrays.table) < TABLE:
+            self._rehash(TABLE)
 
     def _give_back(self) -> None:
         if self._file is not None and self.n >= self._given_back + spill.KEPT + spill.STEP:

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 LEAST_BYTES = LARGE // 2  #: of a span: it is read in 10 ms, and what is put together takes a few
 MOST_ROWS = 1 << 18  #: rows that a span keeps: 50 MB
 MOST_SESSIONS = 1 << 16  #: sessions of which it keeps any
-LOOK_AT = 1 << 14  #: rows of these whose payload is fetched together
+LOOK_AT = 1 << 12  #: rows of these whose payload is fetched together: they stay in a core's cache
 BYTES_A_SESSION = 1024  #: of very short ones: a span has room at once for all that it may hold, which takes no memory until it is used
 PACE = Pace(2 * c.BATCH, 2 * CHUNK, 0)
 
@@ -176,25 +176,28 @@ def _take_over(part: Part, later: _Later) -> bool:
 
 
 def _look_for_hellos(part: Part, path: str, rows: Array) -> None:
-    """Of sessions that the span joined mid-way. Their payload lies in the file."""
-    asking, found = part.hellos.asking(rows), np.zeros(1, np.uint8)
+    """Of sessions that the span joined mid-way. Their payload lies in the file.
+
+    Raises
+    ------
+    NotKnown
+        a run holds what had to be looked at, a datagram came in fragments, or the file has changed.
+    """
+    asking, found = part.hellos.asking(rows), memoryview(bytearray(1))
     with open(path, "rb") as file:
         for turn in range(-(-len(rows) // LOOK_AT)):
             some = rows[turn * LOOK_AT : (turn + 1) * LOOK_AT]
-            asked = part.hellos.asks_for(some, turn + 1, asking)
-            some[~asked, c.PAY_CAP] = 0
-            places, ends = some[asked, c.PAY_OFF], np.cumsum(some[asked, c.PAY_CAP])
-            if (places == UNSET).any():  # of a datagram that came in fragments
-                raise NotKnown
-            begins = some[asked, c.PAY_OFF] = np.append(0, ends)[:-1]
-            if len(ends) and ends[-1] > len(found):  # the same memory for all turns
-                found = np.zeros(2 * int(ends[-1]), np.uint8)
-            for place, begin, end in zip(places.tolist(), begins.tolist(), ends.tolist(), strict=True):
-                if os.preadv(file.fileno(), [found.data[begin:end]], place) != end - begin:
+            wanted, size = part.hellos.asks_for(some, turn + 1, asking)
+            if size > len(found):  # the same memory for all turns
+                found = memoryview(bytearray(2 * size))
+            at = 0
+            for place, length in wanted.tolist():
+                if place == UNSET or os.preadv(file.fileno(), (found[at : at + length],), place) != length:
                     raise NotKnown
-            part.hellos.feed(found, some)
-    if (rows[rows[:, c.KIND] == RUN, SEGMENTS] < 0).any():
-        raise NotKnown
+                at += length
+            part.hellos.feed(np.frombuffer(found, np.uint8), some)
+            if ((some[:, c.KIND] == RUN) & (some[:, SEGMENTS] < 0)).any():
+                raise NotKnown
 
 
 def cuts(paths: Sequence[str | os.PathLike[str]]) -> list[int]:

@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from netlens.arrays import huge_zeros
 from netlens.columns import Array
 from netlens.errors import CaptureError
 from netlens.wire.gunzip import GZIP_MAGIC, Gunzip
@@ -70,7 +71,7 @@ class Stream:
         elif not regular or _starts_like_gzip(fd):
             self.thread = threading.Thread(target=self._run, name="netlens-reader", daemon=True)
         for _ in range((1 if self.thread is None else BUFFERS) + hold):
-            self.empty.put(np.empty(HEADROOM + (chunk or CHUNK), np.uint8))
+            self.empty.put(huge_zeros(np.uint8, HEADROOM + (chunk or CHUNK)))
         if self.thread is not None:
             self.thread.start()
 
