@@ -115,7 +115,7 @@ def build() -> Schema:
                         low=nullable({"type": "number", "description": "Smallest value that fits equally well."}),
                         high=nullable({"type": "number", "description": "Largest value that fits equally well."}),
                         window_s=nullable(seconds("Length of the window.")),
-                        window={"enum": ["fixed", "sliding", "bucket", None]},
+                        window={"enum": ["fixed", "sliding", "counter", "bucket", None]},
                         burst=count_or_null("Tokens of a full bucket."),
                         refill_s=nullable(seconds("Time for one token to come back.")),
                         held_s=nullable(seconds("How long a request still counts after its end; null if it does not, or for other kinds.")),

@@ -221,7 +221,8 @@ def limiter(a: Analysis) -> str | None:
     if told["window"] == "bucket":
         return f"{plural(told['burst'], 'request')} at once and one more every {told['refill_s']:.3g} s {whose}"
     what = fit.limiter.COUNTS if fit.limiter.COUNTS in ("bytes", "attempts") else "requests"
-    return f"{told['value']:,} {what} in {'each' if told['window'] == 'fixed' else 'any'} {told['window_s']:.3g} s {whose}"
+    which = {"fixed": "each", "counter": "about any"}.get(told["window"], "any")
+    return f"{told['value']:,} {what} in {which} {told['window_s']:.3g} s {whose}"
 
 
 def effect(fix: Prediction) -> str:

@@ -27,6 +27,7 @@ WORDS = {
         "已达到 5 小时的使用上限",
     ],
     "overload": [
+        "request failed: HTTP 503: {'error': {'message': 'The server is overloaded or not ready yet.', 'type': 'server_error'}}",
         "The model is currently experiencing high traffic. Please try again later or switch to another model.",
         "This model is currently experiencing high demand.",
         "Service tier capacity exceeded for this model.",

@@ -153,6 +153,7 @@ def time_evidence(weighing: Weighing, fit: Fit) -> Evidence:
     accepted = int((r.rejected == 0).sum())
     whose = "from the same egress address" if fit.scope == "egress" else "by the same side"
     told = fit.described()
+    about = "about " if told["window"] == "counter" else ""
     if told["window"] == "bucket":
         rule = f"when requests {whose} had used up {told['burst']} tokens, one of which comes back every {told['refill_s']:.3g} s"
     elif fit.limiter.COUNTS == "bytes":
@@ -160,10 +161,10 @@ def time_evidence(weighing: Weighing, fit: Fit) -> Evidence:
             f"when, together with those accepted {whose} in the {told['window_s']:.4g} s before, they came to {fit.value:,} bytes or more"
         )
     elif fit.limiter.COUNTS == "attempts":
-        rule = f"when {fit.value} or more, including refused ones, had been sent {whose} in the {told['window_s']:.4g} s before"
+        rule = f"when {fit.value} or more, including refused ones, had been sent {whose} in {about}the {told['window_s']:.4g} s before"
     else:
         since = "since the window began" if told["window"] == "fixed" else "before"
-        rule = f"when {fit.value} or more had been accepted {whose} in the {told['window_s']:.4g} s {since}"
+        rule = f"when {fit.value} or more had been accepted {whose} in {about}the {told['window_s']:.4g} s {since}"
     text = f"{fit.hits:,} of {int(weighing.refused.sum()):,} refused requests came {rule}; {fit.false_alarms:,} of {accepted:,} accepted ones did"
     return Evidence(text, weighing.frames(weighing.met(fit)), statistics(fit))
 
@@ -220,7 +221,7 @@ def shut_out_evidence(weighing: Weighing) -> Evidence | None:
 def rate_evidence(weighing: Weighing) -> Evidence | None:
     """That the provider says that too much was sent over time, and one side alone may have done so; None if it does not say so, or both may have."""
     i, r = weighing.inference, weighing.situation.requests
-    if not (weighing.says_rate and i.enough and weighing.seen_whole) or weighing.kind or weighing.chance:
+    if not (weighing.says_rate and i.enough and weighing.seen_whole) or weighing.kind or weighing.against_its_word:
         return None
     sides = [side for side in np.unique(r.side).tolist() if side != UNKNOWN]
     alone = len(sides) == 1 and not (r.side == UNKNOWN).any()
@@ -282,6 +283,11 @@ def needs(weighing: Weighing) -> str:
         return f"a recording with at least {ENOUGH} accepted requests; this one has {i.accepted}"
     if s.facts.get("protocol_unknown"):
         return BEGINNINGS
+    if weighing.against_its_word:
+        return (
+            "to know who else uses this key or account: the provider says that too much was sent over time, and nothing that was captured tells "
+            "when it says so. Others may fill the limit, or it counts what is not seen (tokens of answers)"
+        )
     if weighing.many_broken_off:
         return (
             f"a recording in which programs break off no answer: they left {weighing.many_broken_off:,} here, and for how long the provider goes "

@@ -168,7 +168,8 @@ def fits(situation: Situation, first: Bools, unusual: bool = False) -> list[Fit]
     Parameters
     ----------
     first : requests that count for chance, as of :class:`netlens.lenses.refused.limit.Inference`.
-    unusual : only those with windows that follow each other, of all lengths of whole seconds that somebody might choose; each that is tried costs.
+    unusual : only those that are rarer: counters, and windows that follow each other of all lengths of whole seconds that somebody might choose; each that is
+        tried costs.
     """
     r = situation.requests
     labelled = r.rejected >= 0
@@ -178,7 +179,7 @@ def fits(situation: Situation, first: Bools, unusual: bool = False) -> list[Fit]
     scopes = ["side"] if sides else []
     if situation.egress_seen and (len(np.unique(r.side)) > 1 or not sides):
         scopes.append("egress")
-    chosen = [limiter for limiter in all_limiters() if not unusual or (limiter.WINDOW == "fixed" and limiter.COUNTS != "bytes")]
+    chosen = [limiter for limiter in all_limiters() if unusual == limiter.LATER or (unusual and _of_any_second(limiter))]
     rules = [(limiter, scope) for limiter in chosen for scope in scopes]
     # the kernels let go of the interpreter's lock; where there are few requests they are over before another thread has begun
     k = free_cores() if len(r) >= MANY else 1
@@ -190,6 +191,11 @@ def fits(situation: Situation, first: Bools, unusual: bool = False) -> list[Fit]
     best = max((f.log_likelihood for f in found), default=0.0)
     # requests of one size fill a limit on bytes and one on requests alike: the plain one is named
     return sorted(found, key=lambda f: (-min(f.log_likelihood, best - SAME), f.limiter.RANK if f.log_likelihood >= best - SAME else 0))
+
+
+def _of_any_second(limiter: Limiter) -> bool:
+    """Whether its windows follow each other, so that those of unusual lengths are looked at later."""
+    return limiter.WINDOW == "fixed" and limiter.COUNTS != "bytes" and not limiter.LATER
 
 
 def without_others(situation: Situation, fit: Fit) -> tuple[Bools, Bools, Bools]:
@@ -307,21 +313,27 @@ def _fit(
         search = whole
     else:
         price = min(price, search.tried(reading, parameter_s) - search.mean)
-    counts, used, rejected = search.counts(reading, parameter_s), search.used, search.rejected
+    counts = search.counts(reading, parameter_s)
+    price += search.best_at(counts, parameter_s) - search.tried(reading, parameter_s) + float(np.log(tries))
+    return _fitted(search, scope, reading, parameter_s, counts, first, price)
+
+
+def _fitted(search: _Search, scope: str, reading: Reading, parameter_s: float, counts: Ints, first: Bools, price: float) -> Fit | None:
+    """What these counts tell at their best limit; ``price``: of the search."""
+    limiter, used, rejected = search.limiter, search.used, search.rejected
     unseen = search.unseen_of_all(parameter_s)
     ll, (low, high, value) = _best_limit(counts, rejected, used, unseen)
-    price += ll - search.tried(reading, parameter_s) + float(np.log(tries))
     if not np.isfinite(ll):
         return None  # no refusal came when anything had been used
     if limiter.WINDOW == "bucket" and value * parameter_s < min(USUAL_S):
         return None  # requests that near to each other are in progress together
     # requests of an unknown side are as likely under this as under chance
-    rest = labelled & ~used
+    rest = search.labelled & ~used
     ll += limit.one_rate(rejected[rest])
     alone = _best_limit(counts, rejected, used & first, unseen)[0] - price
     chance = limit.by_chance(rejected[used & first])
     used = used & ~unseen
-    full = Counts(counts, counts, counts, np.zeros(len(r), np.int64))
+    full = Counts(counts, counts, counts, np.zeros(len(counts), np.int64))
     return Fit(
         limiter, scope, parameter_s, value, low, high, ll - price,
         float(min(1.0, np.exp(min(chance - alone, 0.0)))),
@@ -329,7 +341,7 @@ def _fit(
         int((used & rejected & (counts < value)).sum()),
         int((used & ~rejected & (counts >= value)).sum()),
         limit.auc_of(counts, rejected, used),
-        limit.runs_of(used & rejected & (counts >= value), used, groups),
+        limit.runs_of(used & rejected & (counts >= value), used, search.groups),
         full,
         reading,
         alone,
@@ -379,7 +391,7 @@ class _Search:
         self.unusual = unusual
         r, groups = situation.requests, [rows for rows in groups if len(rows)]
         self.situation, self.limiter, self.groups = situation, limiter, groups
-        self._accepted = accepted
+        self._accepted, self.labelled = accepted, labelled
         self._rows = np.concatenate(groups) if groups else np.zeros(0, np.int64)
         self._parts = [slice(end - len(g), end) for g, end in zip(groups, np.cumsum([len(g) for g in groups]).tolist(), strict=True)]
         self._starts = [r.start_ns[g] for g in groups]
@@ -411,7 +423,7 @@ class _Search:
     def coarse(self) -> tuple[float, ...]:
         """Parameters to try first: those that any group suggests."""
         taken = self._taken(self.readings[0])[1]
-        if self.unusual:
+        if self.unusual and not self.limiter.LATER:
             longest = max((span_s(starts) for starts in self._starts), default=0.0)
             return tuple(w for w in UNUSUAL_S if w <= longest / TURNS)
         each = zip(self._starts, self._parts, strict=True)
@@ -480,6 +492,10 @@ class _Search:
             out[self._rows] = self._count(reading, self._variants(reading, parameter_s), best)
         return out
 
+    def best_at(self, counts: Ints, parameter_s: float) -> float:
+        """The log likelihood at the best limit for these counts."""
+        return _best_limit(counts, self.rejected, self.used, self.unseen_of_all(parameter_s))[0]
+
     def best(self) -> tuple[Reading, float, float]:
         """(reading, parameter, what the search cost)."""
         coarse = self.coarse
@@ -518,7 +534,7 @@ class _Search:
     @property
     def _any_length(self) -> bool:
         """Whether windows may have any length. Fixed ones have round ones: with any length, and any edge, one fits every burst."""
-        return self.limiter.WINDOW != "fixed"
+        return self.limiter.WINDOW not in ("fixed", "counter")
 
     def _finely(self, reading: Reading, peaks: int) -> None:
         for _ in range(ZOOMS):

@@ -44,8 +44,8 @@ CERTAINLY, TURNS = 1e-6, 5
 AGAINST_ITS_WORD = 0.02
 HARDLY_CHANCE = 0.01  #: p of a limit on what is open that leaves no exception, up to which it is believed against the word "overloaded"
 EXPLAINED = 0.3  #: share of the chance model's log likelihood that a rule must explain (McFadden's R2): retry storms make 0.2 of their own
-#: The same of limits on bytes: 157 of 160 true ones explained 0.66 or more (median 0.93), four that were none 0.5 at most.
-EXPLAINED_BY_BYTES = 0.5
+#: The same of limits on bytes: 157 of 160 true ones explained 0.66 or more (median 0.93), five that were none 0.3 to 0.56.
+EXPLAINED_BY_BYTES = 0.6
 FEW_BROKEN, BROKEN_SHARE = 3, 0.2  #: broken-off answers, and their share of the refusals, from which on they may be why
 FAR = 5.0  #: log units by which one kind of limit is far better than another
 MARGIN = 1.0  #: log units by which a rule must beat the chance model
@@ -285,6 +285,8 @@ class Weighing:
             return False  # what comes as near to each other as that is in progress together, and few refusals tell no difference
         if i.refused < MANY and not usual and window != "bucket" and fit.misses + fit.false_alarms:
             return False  # of all lengths, one comes near to a few bursts
+        if fit.limiter.LATER and not exact:
+            return False  # it fits more than others do
         if self.refusal_class != logs.CONCURRENCY:
             return exact or usual or window != "fixed"  # of all lengths with all edges, one comes near to every burst
         # answers that were broken off and are counted on for a while look like a window, but hardly of a length that providers use
@@ -355,7 +357,16 @@ class Weighing:
 
     @cached_property
     def chance(self) -> bool:
-        """See :func:`netlens.lenses.refused.chance.told`."""
+        """See :func:`netlens.lenses.refused.chance.told`; not where the provider says that it limits what is sent over time, which no overload does."""
+        return self._by_no_count and not self.says_rate
+
+    @cached_property
+    def against_its_word(self) -> bool:
+        """Whether refusals follow nothing that was captured though the provider says that it limits what is sent over time."""
+        return self.says_rate and self._by_no_count and not (self.kind or self.named)
+
+    @cached_property
+    def _by_no_count(self) -> bool:
         return chance.told(self)
 
     @cached_property

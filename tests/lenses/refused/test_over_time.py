@@ -363,10 +363,11 @@ def test_a_limiter_is_complete_and_scores_what_came_before_only(limiter: object)
             assert score.shape == (50,)
             assert score[0] == 0
             assert (score >= 0).all()
-            later = taken.copy()
-            later[30:] = 0
-            if limiter.WINDOW != "fixed":  # type: ignore[attr-defined]  # whose edges are taken from the labels
-                (changed,) = limiter.scores(starts, later, parameter)  # type: ignore[attr-defined]
+        later = taken.copy()
+        later[30:] = 0
+        if limiter.WINDOW != "fixed":  # type: ignore[attr-defined]  # whose edges are taken from the labels
+            both = (limiter.scores(starts, each, parameter) for each in (taken, later))  # type: ignore[attr-defined]
+            for score, changed in zip(*both, strict=True):
                 assert (changed[:30] == score[:30]).all()
     assert limiter.described(60.0, 5)["window"] == limiter.WINDOW  # type: ignore[attr-defined]
     assert "Claim:" in limiter.__doc__  # type: ignore[operator]
@@ -447,3 +448,62 @@ def test_sides_that_reach_a_limit_once_each_reach_it_once() -> None:
     assert limit.runs_of(hits, everything, sides) == 1
     assert limit.runs_of(hits, everything, [np.arange(7)]) == 2
     assert limit.runs_of(~hits & False, everything, sides) == 0
+
+
+def counter(limit: int, window_s: float, *, attempts: bool) -> Decide:
+    """As HAProxy's rates and two counters in Redis do it: this window, and of the one before what a window that slides would still reach."""
+    taken: dict[tuple[str, int], int] = {}
+
+    def decide(side: str, now: float, _: int) -> bool:
+        number, part = divmod(now, window_s)
+        past, own = taken.get((side, int(number) - 1), 0), taken.get((side, int(number)), 0)
+        accepted = int(past * (1.0 - part / window_s)) + own < limit
+        taken[side, int(number)] = own + (attempts or accepted)
+        return accepted
+
+    return decide
+
+
+def begun(limit: int, window_s: float) -> Decide:
+    """A number that expires so long after the first request."""
+    window: dict[str, tuple[float, int]] = {}
+
+    def decide(side: str, now: float, _: int) -> bool:
+        since, taken = window.get(side, (-np.inf, 0))
+        if now >= since + window_s:
+            since, taken = now, 0
+        window[side] = since, taken + 1
+        return taken < limit
+
+    return decide
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    ("decide", "value", "window_s"),
+    [
+        (lambda: counter(12, 10.0, attempts=True), 12, 10.0),
+        (lambda: counter(14, 15.0, attempts=False), 14, 15.0),
+        (lambda: begun(13, 12.0), 13, 12.0),
+    ],
+    ids=["counted attempts", "two counters", "a number that expires"],
+)
+def test_windows_as_counters_make_them(decide: Callable[[], Decide], value: int, window_s: float, seed: int) -> None:
+    """Chance was blamed for the first kind: no window that slides, and none of a fixed length, has these refusals."""
+    supported, limiter = judged(played(decide(), seed=seed, seconds=160, rates={"vm": 2.5}))
+    assert supported == {"own-rate"}
+    assert limiter["window_s"] == pytest.approx(window_s, rel=0.2)
+    assert limiter["value"] == pytest.approx(value, abs=1)
+
+
+def test_chance_is_not_told_against_the_providers_word() -> None:
+    """Somebody elsewhere may have the same key, or tokens of answers may count: neither is seen, and neither is a whim."""
+    rng = np.random.default_rng(3)
+    made = played(lambda *_: bool(rng.random() < 0.7), seed=3, seconds=200, rates={"vm": 2.0})
+    r = made.requests
+    assert judged(made)[0] == {"provider"}
+    told = replace(made, requests=replace(r, refusal_class=np.where(r.rejected == REJECTED, logs.RATE, "").astype(object)))
+    verdicts = weighing.weigh(told).verdicts
+    assert not [v for v in verdicts if v.verdict == "supported"]
+    assert {v.id: v.verdict for v in verdicts if v.id in ("own-rate", "provider")} == {"own-rate": "undecided", "provider": "undecided"}
+    assert any("who else uses this key" in (v.needs or "") for v in verdicts)

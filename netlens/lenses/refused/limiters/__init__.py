@@ -34,6 +34,7 @@ class Limiter(Protocol):
     """What a file of this folder has.
 
     KIND, WINDOW : as the JSON of analyze has them.  RANK : of limiters that fit equally well, the lowest is named.
+    LATER : it is tried only where those without it explain nothing: it fits more, and is rarer.
     COUNTS : "accepted" requests, "attempts", or "bytes" of what was accepted and of the request itself.
     """
 
@@ -42,6 +43,7 @@ class Limiter(Protocol):
     WINDOW: str
     COUNTS: str
     RANK: int
+    LATER: bool
 
     def parameters(self, starts: Ints, taken: Floats, /) -> list[float]:
         """Windows or refills to try first, in seconds."""

@@ -14,4 +14,5 @@ KIND = "rate"
 WINDOW = "sliding"
 COUNTS = "attempts"
 RANK = 4
+LATER = False
 parameters, scores, decide, described = _windows.parameters, _windows.scores, _windows.decide, _windows.described

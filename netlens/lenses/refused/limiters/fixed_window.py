@@ -14,4 +14,5 @@ KIND = "rate"
 WINDOW = "fixed"
 COUNTS = "accepted"
 RANK = 2
+LATER = False
 parameters, scores, decide, described = _fixed.parameters, _fixed.scores, _fixed.decide, _fixed.described

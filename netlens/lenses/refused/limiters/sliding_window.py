@@ -14,4 +14,5 @@ KIND = "rate"
 WINDOW = "sliding"
 COUNTS = "accepted"
 RANK = 1
+LATER = False
 parameters, scores, decide, described = _windows.parameters, _windows.scores, _windows.decide, _windows.described

@@ -23,6 +23,7 @@ KIND = "rate"
 WINDOW = "bucket"
 COUNTS = "accepted"
 RANK = 3
+LATER = False
 NEAR, HALVINGS = 1.25, 40  #: factor within which a refill is looked for, and to what part of that: 1e-12
 STRETCHES = 4  #: refills are taken from the whole recording, its halves, thirds and quarters
 

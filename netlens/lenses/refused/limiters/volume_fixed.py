@@ -15,4 +15,5 @@ KIND = "volume"
 WINDOW = "fixed"
 COUNTS = "bytes"
 RANK = 6
+LATER = False
 parameters, scores, decide, described = _fixed.parameters, _fixed.scores, _fixed.decide, _fixed.described

@@ -14,4 +14,5 @@ KIND = "volume"
 WINDOW = "sliding"
 COUNTS = "bytes"
 RANK = 5
+LATER = False
 parameters, scores, decide, described = _windows.parameters, _windows.scores, _windows.decide, _windows.described

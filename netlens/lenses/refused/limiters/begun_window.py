@@ -1,0 +1,52 @@
+"""So many requests in a window of time that begins with the first of them.
+
+Claim: a request is refused if, and only if, as many as the limit were accepted since the window began; the next begins with the first request after its end.
+Cannot be told from: windows that follow each other without a gap, where requests come all the time.
+Source: a counter that expires (``INCR`` and ``EXPIRE`` of Redis), which many libraries use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from netlens.columns import Floats, Ints
+from netlens.lenses.refused.limiters import USUAL_S, _windows
+from netlens.lenses.refused.limiters._windows import span_s
+
+ID = "begun-window"
+KIND = "rate"
+WINDOW = "fixed"
+COUNTS = "accepted"
+RANK = 9
+LATER = True
+decide = _windows.decide
+
+
+def parameters(starts: Ints, _: Floats) -> list[float]:
+    """Of whole seconds: what a library is given as a number."""
+    whole = (*map(float, range(1, 61)), *USUAL_S)
+    return sorted({w for w in whole if 2 * w <= span_s(starts)})
+
+
+def scores(starts: Ints, taken: Floats, parameter_s: float) -> Iterator[Floats]:
+    """Two: by the end of the window before alone, and also with each first request that is accepted after a refusal."""
+    width, before = int(parameter_s * 1e9), np.concatenate([[0.0], np.cumsum(taken)])
+    again = np.flatnonzero((taken[1:] > 0) & (taken[:-1] == 0)) + 1
+    for at_once in ((), again.tolist()):
+        out, first, sure = np.zeros(len(starts)), 0, iter((*at_once, len(starts)))
+        anew = next(sure)
+        while first < len(starts):
+            end = int(np.searchsorted(starts, starts[first] + width, "left"))
+            while anew <= first:
+                anew = next(sure)
+            end = min(end, anew)
+            out[first:end] = before[first:end] - before[first]
+            first = end
+        yield out
+
+
+def described(parameter_s: float, limit: int) -> dict[str, Any]:
+    return {**_windows.described(parameter_s, limit), "window": "fixed"}
