@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from netlens.lenses.refused import condition, limit, odds, over_time
+from netlens.lenses.refused.counting import patience
 from netlens.lenses.refused.limit import TIE
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def may_be_told(weighing: Weighing) -> bool:
         return False
     if weighing.from_a_moment_on or weighing.of_one_side is not None or weighing.situation.facts.get("leaves_elsewhere"):
         return False
-    return not over_time.follows_windows(weighing.situation, i.first)
+    return patience(r) is None and not over_time.follows_windows(weighing.situation, i.first)
 
 
 def open_evidence(weighing: Weighing) -> float:

@@ -27,7 +27,19 @@ from itertools import product
 
 import numpy as np
 
-from netlens.chains.situation import COMPANION, HOST, LOOKUPS, RECORDED, REQUESTS, UNKNOWN, VM, Requests, Situation
+from netlens.chains.situation import (
+    ACCEPTED,
+    COMPANION,
+    HOST,
+    LOOKUPS,
+    RECORDED,
+    REJECTED,
+    REQUESTS,
+    UNKNOWN,
+    VM,
+    Requests,
+    Situation,
+)
 from netlens.columns import Bools, Codes, Ints, Rows, in_order
 from netlens.lenses.refused import kernels
 
@@ -44,6 +56,7 @@ class Rule:
 
     held_s : how long a request stays counted after its answer.  broken_s : the same of one whose answer was broken off: a server learns of that with its
         next write, or the one after.
+    waited : requests wait for a place, and are refused if none came free for so long (:func:`patience`): who waits holds none.
     by_writes : one whose answer was broken off stays counted until that write (``Requests.noticed_ns``).
     changes : (from when on in ns, how much lower the limit is than at its highest); as much is added to counts, so they are of the highest limit.
     models : each model counts by itself, and its limit is so much lower than the highest, by the number that :func:`models` gives; () if all are counted
@@ -56,6 +69,7 @@ class Rule:
     held_s: float = 0.0
     broken_s: float = 0.0
     by_writes: bool = False
+    waited: bool = False
     changes: tuple[tuple[int, int], ...] = ()
     models: tuple[int, ...] = ()
 
@@ -65,13 +79,14 @@ class Rule:
         late = f", given back {self.held_s:g} s late" if self.held_s else ""
         late += f", {self.broken_s:g} s late where an answer was broken off" if self.broken_s else ""
         late += ", with the server's next write where an answer was broken off" if self.by_writes else ""
+        late += ", after a wait for a place" if self.waited else ""
         changing = ", the limit changing" if self.changes else ", small and large requests by themselves" if self.models else ""
         return f"{self.unit} per {SCOPES[self.scope]}{each}{late}{changing}"
 
     @property
     def plain(self) -> Rule:
         """The same without what is not plain."""
-        return replace(self, held_s=0.0, broken_s=0.0, by_writes=False, changes=(), models=())
+        return replace(self, held_s=0.0, broken_s=0.0, by_writes=False, waited=False, changes=(), models=())
 
     def lower(self, at_ns: Ints) -> Ints:
         """How much lower the limit was at these times than at its highest."""
@@ -114,6 +129,43 @@ def _small(sent: Ints) -> Ints:
     ratio = (sizes[1:] / sizes[:-1])[fewest - 1 : len(sizes) - fewest]
     at = int(ratio.argmax())
     return (sent <= sizes[at + fewest - 1]).astype(np.int64) if ratio[at] >= APART else none
+
+
+@dataclass(frozen=True, eq=False)
+class Patience:
+    """How requests wait for a place, as far as answers show it.
+
+    wait_ns : how long a request waits that is refused.  decided_ns : int64[n], when each was refused, or served for certain.
+    served_ns : when each was served, about; ``unsure_ns``: and by how much sooner that may have been.
+    """
+
+    wait_ns: int
+    decided_ns: Ints
+    served_ns: Ints
+    unsure_ns: int
+
+
+#: Refusals that come later than that, and all after about as long, have waited; a fifth of the wait is what clients and networks add.
+PATIENT_NS, EVEN, FEWEST_WAITED = 300_000_000, 0.2, 5
+
+
+def patience(requests: Requests) -> Patience | None:
+    """Whether refusals come after a wait that is always as long, as where a queue has a time limit; None if they do not.
+
+    An answer's first byte shows that it is served. What that takes as a rule is taken from the quickest: these did not wait.
+    """
+    r = requests
+    known = r.answer_ns > r.start_ns
+    refused, accepted = known & (r.rejected == REJECTED), known & (r.rejected == ACCEPTED)
+    waits = (r.answer_ns - r.start_ns)[refused]
+    if min(len(waits), int(accepted.sum())) < FEWEST_WAITED or 2 * len(waits) < (r.rejected == REJECTED).sum():
+        return None
+    low, wait, high = np.percentile(waits, (10, 50, 90)).tolist()
+    if low < PATIENT_NS or high - low > EVEN * wait:
+        return None
+    quick, usual = np.percentile((r.answer_ns - r.start_ns)[accepted], (10, 50)).tolist()
+    served = np.where(accepted, np.maximum(r.answer_ns - int(quick), r.start_ns), r.start_ns)
+    return Patience(int(wait), np.where(refused | accepted, r.answer_ns, r.start_ns), served, int(min(usual - quick, quick)))
 
 
 RULES = tuple(Rule(unit, scope) for unit in UNITS for scope in SCOPES)
@@ -229,7 +281,7 @@ def _at(situation: Situation, session: Ints, address: int | None) -> Bools:
 
 def _count(situation: Situation, rule: Rule, held: _Held, asked: Ints, adjustment: Adjustment) -> tuple[Ints, Ints, Ints]:
     """Count, low and high of ``held`` at the requests ``asked``, without what each holds itself."""
-    at, d = situation.requests.start_ns[asked], situation.uncertain_ns
+    at, d = _decided(situation.requests, rule)[asked], situation.uncertain_ns
     # what is seen upstream to end was over half a round trip before, and the request is there as much later: only starts may be overtaken
     told = adjustment != AS_SEEN and not (adjustment.leftovers and rule.unit == "connections")
     seen = situation.egress_seen and told
@@ -248,6 +300,12 @@ def _count(situation: Situation, rule: Rule, held: _Held, asked: Ints, adjustmen
         low -= known & (surely[k] <= at) & (at < no_longer[k])
         high -= known & (earliest[k] <= at) & (at < latest[k])
     return count, low, high
+
+
+def _decided(requests: Requests, rule: Rule) -> Ints:
+    """When each request was decided on: at its start, or after its wait."""
+    waits = patience(requests) if rule.waited else None
+    return requests.start_ns if waits is None else waits.decided_ns
 
 
 def open_at(start: Ints, end: Ints, at: Ints) -> Ints:
@@ -271,7 +329,7 @@ def _own(situation: Situation, rule: Rule, held: _Held, asked: Ints) -> list[tup
     if not n:
         return []
     requests = situation.requests
-    session, at = requests.session[asked], requests.start_ns[asked]
+    session, at = requests.session[asked], _decided(requests, rule)[asked]
     # last place of the own session that began by then; places of a session are in order of start
     sessions = max(int(held.session.max()), int(session.max(initial=0))) + 2
     begins, asks = in_order(2 * sessions, held.start, at)
@@ -302,9 +360,12 @@ def _requests(situation: Situation, adjustment: Adjustment, rule: Rule | None = 
     unnoticed = np.where(r.broken_off[holds] & (not adjustment.leftovers) & (not told), UNNOTICED_NS, 0)
     if adjustment.leftovers:  # when the program was done, where that is not when the answer ended, is seen by another clock
         unnoticed = np.where((r.done_ns < r.end_ns)[holds], situation.uncertain_ns, unnoticed)
-    held = _Held(
-        r.start_ns[holds], np.maximum(end, r.start_ns[holds] + 1), r.side[holds], r.session[holds], holds, unnoticed, r.doubt_ns[holds]
-    )
+    start, doubt = r.start_ns[holds], r.doubt_ns[holds]
+    if rule.waited and (waits := patience(r)) is not None:
+        start, doubt = waits.served_ns[holds], doubt.copy()
+        doubt[:, 0] += np.minimum(waits.unsure_ns, start - r.start_ns[holds])
+        doubt[:, 1] += np.maximum(waits.decided_ns[holds] - start, 0)
+    held = _Held(start, np.maximum(end, start + 1), r.side[holds], r.session[holds], holds, unnoticed, doubt)
     return _with_underway(held, situation) if len(situation.underway) else held
 
 

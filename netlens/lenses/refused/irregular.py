@@ -20,7 +20,7 @@ import numpy as np
 
 from netlens.chains.situation import REJECTED, Situation
 from netlens.lenses.refused import limit
-from netlens.lenses.refused.counting import Counts, Rule, models, others, rules
+from netlens.lenses.refused.counting import Counts, Rule, models, others, patience, rules
 
 if TYPE_CHECKING:
     from netlens.columns import Bools, Floats, Ints
@@ -60,6 +60,8 @@ def better(situation: Situation, fits: list[RuleFit], labelled: Bools, first: Bo
             # a server that learns of a broken-off answer with its next write
             found += [(limit.at_its_best(situation, replace(rule, by_writes=True), labelled), 0.0) for rule in counted]
         found += [_changing(situation, f, labelled) for f in fits]
+        if patience(situation.requests) is not None:
+            found += [(limit.at_its_best(situation, replace(rule, waited=True), labelled), 0.0) for rule in counted]
     ours = max((each for each in found if each is not None), key=lambda each: each[0].log_likelihood - each[1], default=None)
     if ours is None:
         return None

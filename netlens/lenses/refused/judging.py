@@ -13,6 +13,7 @@ import numpy as np
 from netlens import logs
 from netlens.chains.side import WORDS
 from netlens.chains.situation import ACCEPTED, HOST, SIDES, UNKNOWN, UNLABELLED, VM, Situation
+from netlens.lenses.refused.counting import patience
 from netlens.lenses.refused.limit import ENOUGH, TIE
 from netlens.lenses.refused.over_time import Fit, without_others
 from netlens.lenses.refused.verdict import Evidence, Verdict, refuted, statistics, supported, undecided
@@ -287,6 +288,11 @@ def needs(weighing: Weighing) -> str:
         return (
             "to know who else uses this key or account: the provider says that too much was sent over time, and nothing that was captured tells "
             "when it says so. Others may fill the limit, or it counts what is not seen (tokens of answers)"
+        )
+    if (waits := patience(s.requests)) is not None:
+        return (
+            f"to know from the provider what requests wait for: refusals come about {waits.wait_ns / 1e9:.2g} s after the request, as if it had waited for "
+            "a place that never came free, and nothing that was captured tells who held it"
         )
     if weighing.many_broken_off:
         return (

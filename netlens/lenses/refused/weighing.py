@@ -17,7 +17,7 @@ from netlens.chains.situation import ACCEPTED, REJECTED, UNKNOWN, UNLABELLED, Re
 from netlens.columns import Bools
 from netlens.lenses.refused import causes, chance, condition, odds, over_time, queue, sides
 from netlens.lenses.refused.classes import beside_others, never_all_refuted, of_one_class, seen_upstream
-from netlens.lenses.refused.counting import Adjustment, Counts, Rule, models, others
+from netlens.lenses.refused.counting import Adjustment, Counts, Rule, models, others, patience
 from netlens.lenses.refused.judging import HALF, LITTLE
 from netlens.lenses.refused.limit import ENOUGH, PERMUTATIONS, TIE, Inference, Limit, RuleFit, infer, likelihoods, one_rate
 from netlens.lenses.refused.limit import by_chance as by_chance_of
@@ -540,6 +540,8 @@ class Weighing:
             were += f", or had been until {fit.rule.held_s:g} s before"
         if fit.rule.broken_s:
             were += f", or had been broken off less than {fit.rule.broken_s:g} s before"
+        if fit.rule.waited and (waits := patience(r)) is not None:
+            were = f"were being served when it was refused, after a wait of about {waits.wait_ns / 1e9:.2g} s"
         if fit.rule.by_writes:
             were += ", or had been broken off and the server had not written since"
         text = (

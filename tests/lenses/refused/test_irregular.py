@@ -10,7 +10,7 @@ import pytest
 from netlens.chains.situation import ACCEPTED, REJECTED, Situation
 from netlens.lenses.refused.weighing import weigh
 from tests.bench.situations import draw
-from tests.lenses.refused.made import situation
+from tests.lenses.refused.made import S, situation
 from tests.lenses.refused.test_over_time import concurrency, played
 
 
@@ -164,3 +164,48 @@ def test_late_release_is_searched_for_where_nearly_all_is_refused() -> None:
     assert (plain.rule.unit, plain.misses, plain.false_alarms) == ("connections", 0, sum(row[4] == ACCEPTED for row in rows))
     assert plain.false_alarms <= 0.03 * len(rows)
     assert best.rule.held_s == pytest.approx(9.0, rel=0.05)
+
+
+def patient(limit: int, wait_s: float, workers: int, seed: int, *, streams: bool = True) -> Situation:
+    """Programs whose requests wait for a place, first come, first served, and are refused if none came free for ``wait_s``; streams begin 0.2 s later."""
+    rng = np.random.default_rng(seed)
+    sends = [(float(rng.uniform(0, 1)), k) for k in range(workers)]
+    places: list[float] = []
+    rows, answers = [], []
+    while sends:
+        at, worker = sends.pop(0)
+        if at > 80:
+            break
+        places = [end for end in places if end > at]
+        served = at if len(places) < limit else sorted(places)[len(places) - limit]
+        if served > at + wait_s:
+            answer = end = at + wait_s + float(rng.uniform(0, 0.02))
+        else:
+            end = served + 0.25 + float(rng.uniform(0.5, 3.0))
+            answer = served + 0.2 + float(rng.uniform(0, 0.05)) if streams else end - 0.001
+            places.append(end)
+        rows.append(("vm", worker, at, end, REJECTED if served > at + wait_s else ACCEPTED))
+        answers.append(round(answer * S))
+        sends = sorted([*sends, (end + float(rng.uniform(0.1, 1.0)), worker)])
+    order = sorted(range(len(rows)), key=lambda k: rows[k][2])
+    made = situation([rows[k] for k in order], uncertain_ns=2_000_000)
+    return replace(made, requests=replace(made.requests, answer_ns=np.array([answers[k] for k in order], np.int64)))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_requests_that_wait_for_a_place_and_are_refused_if_none_comes_free(seed: int) -> None:
+    """What is open when they come tells nothing, as others wait, too: it was called chance."""
+    made = patient(2, 1.5, 5, seed)
+    assert (made.requests.rejected == REJECTED).sum() > 10
+    found = weigh(made, 199)
+    assert found.cause == "own-concurrency"
+    assert found.limit is not None
+    assert (found.limit.value, found.limit.low, found.limit.high) == (2, 2, 2)
+    assert "after a wait of about 1.5 s" in found.weighing.separation(found.weighing.rules[0]).text
+
+
+def test_waits_are_no_chance_where_nothing_tells_when_a_place_came_free() -> None:
+    made = patient(2, 1.5, 5, 1, streams=False)
+    verdicts = {v.id: v for v in weigh(made, 199).verdicts}
+    assert verdicts["provider"].verdict != "supported"
+    assert verdicts["own-concurrency"].verdict != "refuted"
