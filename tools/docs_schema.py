@@ -119,6 +119,9 @@ def build() -> Schema:
                         burst=count_or_null("Tokens of a full bucket."),
                         refill_s=nullable(seconds("Time for one token to come back.")),
                         held_s=nullable(seconds("How long a request still counts after its end; null if it does not, or for other kinds.")),
+                        barred_s=nullable(
+                            seconds("How long everything is refused after a request ran into a limit over time; null if it is not.")
+                        ),
                         changes=array(
                             obj(
                                 at_ns=count(),

@@ -222,7 +222,9 @@ def limiter(a: Analysis) -> str | None:
         return f"{plural(told['burst'], 'request')} at once and one more every {told['refill_s']:.3g} s {whose}"
     what = fit.limiter.COUNTS if fit.limiter.COUNTS in ("bytes", "attempts") else "requests"
     which = {"fixed": "each", "counter": "about any"}.get(told["window"], "any")
-    return f"{told['value']:,} {what} in {which} {told['window_s']:.3g} s {whose}"
+    value = ", then ".join(f"{value:,}" for _, value in fit.values) or f"{told['value']:,}"
+    bar = f"; who exceeds it is refused for {fit.barred_s:.3g} s" if fit.barred_s else ""
+    return f"{value} {what} in {which} {told['window_s']:.3g} s {whose}{bar}"
 
 
 def effect(fix: Prediction) -> str:

@@ -31,7 +31,7 @@ import numpy as np
 from netlens.chains.situation import ACCEPTED, REJECTED, UNKNOWN, Requests, Situation
 from netlens.columns import Bools, Floats, Ints
 from netlens.lenses.refused import kernels, limit
-from netlens.lenses.refused.counting import SCOPES, Counts
+from netlens.lenses.refused.counting import SCOPES, Counts, Rule
 from netlens.lenses.refused.limiters import USUAL_S, Limiter, Meter, all_limiters, sliding_window
 from netlens.lenses.refused.limiters._windows import span_s
 from netlens.threads import free_cores, in_parallel
@@ -99,6 +99,28 @@ class Fit:
     first_log_likelihood: float = -np.inf  # of first refusals only, the price taken off too
     unseen: Bools | None = field(default=None, repr=False)  # requests whose outcome may rest on what was sent before the capture
     unseen_log_likelihood: float = 0.0  # of these, by chance; part of the whole
+    #: Who runs into the limit is refused for so long (:mod:`netlens.lenses.refused.irregular_over_time`), and which requests came within that.
+    barred_s: float = 0.0
+    barred: Bools | None = field(default=None, repr=False)
+    #: From when on (ns) the limit was how much lower than its highest; counts are of the highest, so as much is added to them.
+    changes: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def plain(self) -> bool:
+        return not (self.limiter.LATER or self.barred_s or self.changes)
+
+    @property
+    def values(self) -> list[tuple[int, int]]:
+        """From when on (ns), which limit; the last is that at the end."""
+        return [(at, self.value - lower) for at, lower in self.changes]
+
+    @property
+    def last(self) -> int:
+        return self.values[-1][1] if self.changes else self.value
+
+    def lower(self, at_ns: Ints) -> Ints:
+        """How much lower the limit was at these times than at its highest."""
+        return Rule("requests", self.scope, changes=self.changes).lower(at_ns)
 
     @property
     def span_s(self) -> float:
@@ -110,7 +132,7 @@ class Fit:
         return f"{self.limiter.ID} per {SCOPES[self.scope]}"
 
     def described(self) -> dict[str, Any]:
-        return self.limiter.described(self.parameter_s, self.value)
+        return self.limiter.described(self.parameter_s, self.last)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +150,8 @@ class TimeRule:
 
     @property
     def value(self) -> int:
-        return self.fit.value
+        """The least that it was."""
+        return min((value for _, value in self.fit.values), default=self.fit.value)
 
     @property
     def counts(self) -> str:
@@ -138,10 +161,10 @@ class TimeRule:
     def per_s(self) -> float:
         """How many requests a second are accepted in the long run; of bytes, bytes."""
         refill = self.fit.described()["refill_s"]
-        return 1.0 / refill if refill else self.fit.value / self.fit.parameter_s
+        return 1.0 / refill if refill else self.value / self.fit.parameter_s
 
     def meter(self) -> Meter:
-        return self.fit.limiter.decide(self.fit.parameter_s, self.fit.value, self.edge_ns)
+        return self.fit.limiter.decide(self.fit.parameter_s, self.value, self.edge_ns)
 
     def exempt(self, situation: Situation) -> frozenset[int]:
         """Sides that were never refused, though they had reached the limit: it does not hold for them."""
@@ -175,10 +198,7 @@ def fits(situation: Situation, first: Bools, unusual: bool = False) -> list[Fit]
     labelled = r.rejected >= 0
     if situation.uncountable or not (r.rejected == REJECTED).any() or not (r.rejected == 0).any():
         return []
-    sides = [side for side in np.unique(r.side).tolist() if side != UNKNOWN]
-    scopes = ["side"] if sides else []
-    if situation.egress_seen and (len(np.unique(r.side)) > 1 or not sides):
-        scopes.append("egress")
+    sides, scopes = together(situation)
     chosen = [limiter for limiter in all_limiters() if unusual == limiter.LATER or (unusual and _of_any_second(limiter))]
     rules = [(limiter, scope) for limiter in chosen for scope in scopes]
     # the kernels let go of the interpreter's lock; where there are few requests they are over before another thread has begun
@@ -193,6 +213,13 @@ def fits(situation: Situation, first: Bools, unusual: bool = False) -> list[Fit]
     return sorted(found, key=lambda f: (-min(f.log_likelihood, best - SAME), f.limiter.RANK if f.log_likelihood >= best - SAME else 0))
 
 
+def together(situation: Situation) -> tuple[list[int], list[str]]:
+    """(the sides that are known, the scopes that limits may have)."""
+    every = np.unique(situation.requests.side).tolist()
+    sides = [side for side in every if side != UNKNOWN]
+    return sides, [*(["side"] if sides else []), *(["egress"] if situation.egress_seen and (len(every) > 1 or not sides) else [])]
+
+
 def _of_any_second(limiter: Limiter) -> bool:
     """Whether its windows follow each other, so that those of unusual lengths are looked at later."""
     return limiter.WINDOW == "fixed" and limiter.COUNTS != "bytes" and not limiter.LATER
@@ -205,6 +232,8 @@ def without_others(situation: Situation, fit: Fit) -> tuple[Bools, Bools, Bools]
     """
     r = situation.requests
     at = (r.rejected == REJECTED) & (fit.counts.count >= fit.value)
+    if fit.barred is not None:
+        at &= ~fit.barred  # what came behind one that ran into the limit goes with it
     gone, maybe = np.zeros(len(r), np.bool_), np.zeros(len(r), np.bool_)
     if fit.scope == "side":
         return at, gone, maybe
@@ -218,6 +247,7 @@ def without_others(situation: Situation, fit: Fit) -> tuple[Bools, Bools, Bools]
             counts = np.zeros(len(rows), np.int64)
             kernels.whole(score, own[rows], counts)
             alone = np.maximum(alone, counts)
+        alone += fit.lower(r.start_ns[rows])
         return rows[(at & asked)[rows] & (alone < fit.value)]
 
     some_known = bool((r.side != UNKNOWN).any())
@@ -303,26 +333,26 @@ def _fit(
     r = situation.requests
     groups = [np.arange(len(r))] if scope == "egress" else [np.flatnonzero(r.side == side) for side in sides]
     most, accepted = _searched(r), counted(r)
-    search = _Search(situation, limiter, labelled, accepted, [rows[rows < most] for rows in groups], unusual)
+    search = Search(situation, limiter, labelled, accepted, [rows[rows < most] for rows in groups], unusual)
     if not search.possible or not search.coarse:
         return None
     reading, parameter_s, price = search.best()
     if most < len(r):
-        whole = _Search(situation, limiter, labelled, accepted, groups)
+        whole = Search(situation, limiter, labelled, accepted, groups)
         parameter_s = whole.refined(search, reading, parameter_s)
         search = whole
     else:
         price = min(price, search.tried(reading, parameter_s) - search.mean)
     counts = search.counts(reading, parameter_s)
     price += search.best_at(counts, parameter_s) - search.tried(reading, parameter_s) + float(np.log(tries))
-    return _fitted(search, scope, reading, parameter_s, counts, first, price)
+    return fitted(search, scope, reading, parameter_s, counts, first, price)
 
 
-def _fitted(search: _Search, scope: str, reading: Reading, parameter_s: float, counts: Ints, first: Bools, price: float) -> Fit | None:
+def fitted(search: Search, scope: str, reading: Reading, parameter_s: float, counts: Ints, first: Bools, price: float) -> Fit | None:
     """What these counts tell at their best limit; ``price``: of the search."""
     limiter, used, rejected = search.limiter, search.used, search.rejected
     unseen = search.unseen_of_all(parameter_s)
-    ll, (low, high, value) = _best_limit(counts, rejected, used, unseen)
+    ll, (low, high, value) = best_limit(counts, rejected, used, unseen)
     if not np.isfinite(ll):
         return None  # no refusal came when anything had been used
     if limiter.WINDOW == "bucket" and value * parameter_s < min(USUAL_S):
@@ -330,7 +360,7 @@ def _fitted(search: _Search, scope: str, reading: Reading, parameter_s: float, c
     # requests of an unknown side are as likely under this as under chance
     rest = search.labelled & ~used
     ll += limit.one_rate(rejected[rest])
-    alone = _best_limit(counts, rejected, used & first, unseen)[0] - price
+    alone = best_limit(counts, rejected, used & first, unseen)[0] - price
     chance = limit.by_chance(rejected[used & first])
     used = used & ~unseen
     full = Counts(counts, counts, counts, np.zeros(len(counts), np.int64))
@@ -372,7 +402,7 @@ class _Outcomes:
     def better(self, counts: Ints, than: float, unseen: Bools | None = None) -> float:
         """The log likelihood at the best limit, if it is higher than ``than``; else that. ``found`` is of the last that was higher.
 
-        unseen : see :meth:`_Search.unseen`.
+        unseen : see :meth:`Search.unseen`.
         """
         label, by_chance = self.label, 0.0
         if unseen is not None:
@@ -382,7 +412,7 @@ class _Outcomes:
         return float(self._best[0]) + by_chance
 
 
-class _Search:
+class Search:
     """The search for the best parameter of one limiter in one scope; ``groups``: rows of the requests that count together."""
 
     def __init__(
@@ -484,6 +514,11 @@ class _Search:
             known[parameter_s] = best - float(np.log(most))
         return known[parameter_s]
 
+    @property
+    def rows(self) -> Ints:
+        """Rows of the requests of all groups, one group after the other."""
+        return self._rows
+
     def counts(self, reading: Reading, parameter_s: float) -> Ints:
         """Per request of the situation, the counts of the best variant."""
         out = np.zeros(len(self.used), np.int64)
@@ -494,7 +529,7 @@ class _Search:
 
     def best_at(self, counts: Ints, parameter_s: float) -> float:
         """The log likelihood at the best limit for these counts."""
-        return _best_limit(counts, self.rejected, self.used, self.unseen_of_all(parameter_s))[0]
+        return best_limit(counts, self.rejected, self.used, self.unseen_of_all(parameter_s))[0]
 
     def best(self) -> tuple[Reading, float, float]:
         """(reading, parameter, what the search cost)."""
@@ -518,7 +553,7 @@ class _Search:
         found = np.array([self.tried(each, p) for each in self.readings for p in self.coarse])
         return float(np.logaddexp.reduce(found) - np.log(len(found)))
 
-    def refined(self, searched: _Search, reading: Reading, parameter_s: float) -> float:
+    def refined(self, searched: Search, reading: Reading, parameter_s: float) -> float:
         """The parameter that another search found in a part of these requests, or one near it that fits all of them better."""
         labels = searched.rejected[searched.used]
         if not self._any_length or searched.tried(reading, parameter_s) < limit.one_rate(labels) * (1.0 - PROMISING):
@@ -575,7 +610,7 @@ def _middle(found: dict[float, float], best: float) -> float:
     return order[(low + high) // 2]
 
 
-def _best_limit(counts: Ints, rejected: Bools, used: Bools, unseen: Bools | None = None) -> tuple[float, tuple[int, int, int]]:
+def best_limit(counts: Ints, rejected: Bools, used: Bools, unseen: Bools | None = None) -> tuple[float, tuple[int, int, int]]:
     """(log likelihood, (lowest, highest, named) limit) at the best limit for these counts."""
     outcomes = _Outcomes(rejected, used)
     ll = outcomes.better(counts, -np.inf, unseen)

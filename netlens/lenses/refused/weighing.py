@@ -15,7 +15,7 @@ import numpy as np
 from netlens import logs
 from netlens.chains.situation import ACCEPTED, REJECTED, UNKNOWN, UNLABELLED, Requests, Sessions, Situation
 from netlens.columns import Bools
-from netlens.lenses.refused import causes, chance, condition, odds, over_time, queue, sides
+from netlens.lenses.refused import causes, chance, condition, irregular_over_time, odds, over_time, queue, sides
 from netlens.lenses.refused.classes import beside_others, never_all_refuted, of_one_class, seen_upstream
 from netlens.lenses.refused.counting import Adjustment, Counts, Rule, models, others, patience
 from netlens.lenses.refused.judging import HALF, LITTLE
@@ -285,7 +285,7 @@ class Weighing:
             return False  # what comes as near to each other as that is in progress together, and few refusals tell no difference
         if i.refused < MANY and not usual and window != "bucket" and fit.misses + fit.false_alarms:
             return False  # of all lengths, one comes near to a few bursts
-        if fit.limiter.LATER and not exact:
+        if not fit.plain and not exact:
             return False  # it fits more than others do
         if self.refusal_class != logs.CONCURRENCY:
             return exact or usual or window != "fixed"  # of all lengths with all edges, one comes near to every burst
@@ -617,7 +617,7 @@ class Weighed:
         w = self.weighing
         told: dict[str, Any] = {
             "kind": w.named, "unit": "requests", "scope": "egress", "per_address": False, "value": None, "low": None, "high": None,
-            "window_s": None, "window": None, "burst": None, "refill_s": None, "held_s": None, "changes": [], "models": [],
+            "window_s": None, "window": None, "burst": None, "refill_s": None, "held_s": None, "barred_s": None, "changes": [], "models": [],
             "classes": sorted(set(w.situation.requests.refusal_class[w.refused].tolist())), "auc": None, "p": None, "tied": [],
         }  # fmt: skip
         if self.rules:
@@ -633,10 +633,12 @@ class Weighed:
         if self.by_time:
             fit = self.by_time[0]
             own = fit.described()
-            low, high = (own["value"], own["value"]) if own["window"] == "bucket" else (fit.low, fit.high)
+            less = fit.value - fit.last
+            low, high = (own["value"], own["value"]) if own["window"] == "bucket" else (fit.low - less, fit.high - less)
             return told | own | {
                 "kind": fit.limiter.KIND, "unit": "bytes" if fit.limiter.COUNTS == "bytes" else "requests", "scope": SCOPE_WORDS[fit.scope],
-                "low": low, "high": high, "auc": fit.auc, "p": fit.p,
+                "low": low, "high": high, "auc": fit.auc, "p": fit.p, "barred_s": fit.barred_s or None,
+                "changes": [{"at_ns": at, "value": value, "at_least": False} for at, value in fit.values],
                 "tied": [f.name for f in self.by_time[1:] if f.log_likelihood >= fit.log_likelihood - TIE],
             }  # fmt: skip
         if (waits := self.queue) is not None:
@@ -648,14 +650,23 @@ class Weighed:
         return told if w.named else None
 
 
+def _preferred(fit: Fit) -> float:
+    """Sizes differ so much that a limit on bytes fits more than one on requests."""
+    return -fit.log_likelihood + (TIE if fit.limiter.COUNTS == "bytes" else 0.0)
+
+
 def weigh(situation: Situation, permutations: int = PERMUTATIONS) -> Weighed:
     """Weigh every cause against what was captured."""
     situation, refusal_class = of_one_class(seen_upstream(situation))
     inference = infer(situation, permutations)
     weighing = Weighing(situation, inference, over_time.fits(situation, inference.first), refusal_class)
-    if not weighing.kind and not weighing.named and inference.refused >= MANY:  # of all lengths with all edges, one fits any few refusals
-        if found := [fit for fit in over_time.fits(situation, inference.first, unusual=True) if weighing.separates(fit)]:
-            weighing = replace(weighing, time_fits=sorted([*weighing.time_fits, *found], key=lambda fit: -fit.log_likelihood))
+    sized = bool(weighing.by_time) and weighing.by_time[0].limiter.COUNTS == "bytes"  # which fits more than a limit on requests
+    if (
+        sized or not (weighing.kind or weighing.named)
+    ) and inference.refused >= MANY:  # of all lengths with all edges, one fits any few refusals
+        more = [*over_time.fits(situation, inference.first, unusual=True), *irregular_over_time.fits(situation, inference.first)]
+        if found := [fit for fit in more if weighing.separates(fit)]:
+            weighing = replace(weighing, time_fits=sorted([*weighing.time_fits, *found], key=_preferred))
     verdicts = beside_others(weighing, never_all_refuted(weighing, causes.judge_all(weighing)))
     readings = odds.possibilities(weighing)
     return Weighed(weighing, _with_odds(weighing, verdicts, *readings), readings[0] if inference.refused <= odds.MOST else [])

@@ -1,0 +1,131 @@
+"""Limits over time that are not plain: who exceeds one is refused for a while, and a limit that changes while it is recorded.
+
+Claim: as a window; but a request that runs into the limit bars its side (or all, by their address) for so many seconds, whatever is sent then; or the limit
+has another value from some time on.
+Theory of operation: tried only where nothing else explains the refusals, and believed only without exceptions, next to none at most. Those that come while barred are
+explained by the first of them, so only the others tell how unlikely the whole is by chance (``p``); at least :data:`TRIGGERS` must have run into the limit.
+The search costs the log of all that was tried; a change also the log of when it may have been, and of its second value.
+Cannot be told from: a quota, or an outage, where it happens once.
+Source: web application firewalls and load balancers that block for a while (a mitigation time-out); providers that lower limits under load.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from netlens.chains.situation import REJECTED
+from netlens.lenses.refused import limit
+from netlens.lenses.refused.limiters import USUAL_S, all_limiters
+from netlens.lenses.refused.over_time import Reading, Search, counted, fitted, together
+
+if TYPE_CHECKING:
+    from netlens.chains.situation import Situation
+    from netlens.columns import Bools, Floats, Ints
+    from netlens.lenses.refused.over_time import Fit
+
+BARRED_S = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 15.0, 20.0, 30.0, 45.0, 60.0, 90.0, 120.0, 180.0, 300.0, 600.0)
+TRIGGERS = 4  #: times that the limit was run into
+APART = 8  #: requests before and after a change
+HIGHEST = 128  #: limits that are tried where it may change
+MOST = 3_000  #: requests; a second
+TURNS = 2  #: windows that a recording holds at least
+
+
+def fits(situation: Situation, first: Bools) -> list[Fit]:
+    """The best of either kind in each scope, the best first; ``first``: see :func:`netlens.lenses.refused.over_time.fits`."""
+    r = situation.requests
+    labelled, refused = r.rejected >= 0, r.rejected == REJECTED
+    if situation.uncountable or situation.midway_ns is not None or len(r) > MOST or not refused.any() or not (r.rejected == 0).any():
+        return []
+    sides, scopes = together(situation)
+    chosen = [limiter for limiter in all_limiters() if not limiter.LATER and limiter.KIND == "rate" and limiter.WINDOW != "bucket"]
+    accepted, out = counted(r), []
+    for scope in scopes:
+        groups = [np.arange(len(r))] if scope == "egress" else [np.flatnonzero(r.side == side) for side in sides]
+        searches = [Search(situation, limiter, labelled, accepted, groups) for limiter in chosen]
+        searches = [search for search in searches if search.possible and search.coarse]
+        tries = float(np.log(len(scopes) * max(sum(len(search.coarse) for search in searches), 1)))
+        for found in (_barring(searches, scope, first, tries), _changing(searches, scope, first, tries)):
+            out += [found] if found is not None else []
+    return sorted(out, key=lambda fit: -fit.log_likelihood)
+
+
+def _barred(search: Search, for_s: float) -> Bools:
+    """Requests that came less than so long after one that was refused and not among them itself."""
+    out, starts, refused = np.zeros(len(search.used), np.bool_), search.situation.requests.start_ns, search.rejected
+    for rows in search.groups:
+        until = -1
+        for row, at, no in zip(rows.tolist(), starts[rows].tolist(), refused[rows].tolist(), strict=True):
+            if at < until:
+                out[row] = True
+            elif no:
+                until = at + int(for_s * 1e9)
+    return out
+
+
+def _barring(searches: list[Search], scope: str, first: Bools, tries: float) -> Fit | None:
+    best: tuple[float, Search, float, float, Bools, Ints] | None = None
+    for search in searches[:1]:  # nothing is accepted meanwhile, so that all windows are alike: the plain one is taken
+        span = float(np.ptp(search.situation.requests.start_ns)) / 1e9
+        bars = [(for_s, _barred(search, for_s)) for for_s in BARRED_S if TURNS * for_s <= span]
+        bars = [(for_s, barred) for for_s, barred in bars if (search.used & search.rejected & ~barred).sum() >= TRIGGERS]
+        for parameter_s in search.coarse:
+            counts = search.counts(Reading(), parameter_s)
+            for for_s, barred in bars:
+                raised = np.where(barred, int(counts.max(initial=0)) + 1, counts)
+                ll = search.best_at(raised, parameter_s)
+                # of windows that fit as well a usual one, and the longest time for which nothing contradicts
+                if best is None or (ll, parameter_s in USUAL_S, for_s) > (best[0], best[2] in USUAL_S, best[3]):
+                    best = ll, search, parameter_s, for_s, barred, raised
+    if best is None:
+        return None
+    _, search, parameter_s, for_s, barred, raised = best
+    fit = fitted(search, scope, Reading(), parameter_s, raised, first & ~barred, tries + float(np.log(len(BARRED_S))))
+    if fit is None or (search.used & search.rejected & ~barred & (raised >= fit.value)).sum() < TRIGGERS:
+        return None
+    return replace(fit, barred_s=for_s, barred=barred)
+
+
+def _changing(searches: list[Search], scope: str, first: Bools, tries: float) -> Fit | None:
+    best: tuple[float, Search, float, int, tuple[int, int], float] | None = None
+    for search in searches:
+        rows = np.flatnonzero(search.used)
+        if len(rows) < 2 * APART:
+            continue
+        for parameter_s in (each for each in search.coarse if each in USUAL_S):
+            counts = search.counts(Reading(), parameter_s)[rows]
+            ll, at, values, price = _cut(counts, search.rejected[rows])
+            if best is None or ll - price > best[0]:
+                best = ll - price, search, parameter_s, int(rows[at]), values, price
+    if best is None or best[4][0] == best[4][1]:
+        return None
+    _, search, parameter_s, row, (before, after), price = best
+    starts, most = search.situation.requests.start_ns, max(before, after)
+    changes = ((int(starts[0]), most - before), (int(starts[row]), most - after))
+    lower = np.where(starts < starts[row], most - before, most - after)
+    fit = fitted(search, scope, Reading(), parameter_s, search.counts(Reading(), parameter_s) + lower, first, tries + price)
+    return None if fit is None or fit.value <= max(less for _, less in changes) else replace(fit, changes=changes)
+
+
+def _cut(counts: Ints, rejected: Bools) -> tuple[float, int, tuple[int, int], float]:
+    """(log likelihood, before which request, the limit before and from then on, what the search costs) of the best change."""
+    limits = np.arange(1, min(int(counts.max(initial=0)) + 1, HIGHEST) + 1)[:, None]
+    above, noise = counts[None, :] >= limits, limit.noise_of(len(counts))
+
+    def running(mask: Bools) -> Ints:
+        return np.concatenate([np.zeros((len(mask), 1), np.int64), np.cumsum(mask, axis=1)], axis=1)
+
+    tables = [running(mask) for mask in (above & ~rejected, above & rejected, ~above & rejected, ~above & ~rejected)]
+
+    def likelihood(each: list[Ints]) -> Floats:
+        alarms, hits, misses, calms = each
+        return np.asarray(noise(alarms, hits) + noise(misses, calms))
+
+    left, right = likelihood(tables), likelihood([table[:, -1:] - table for table in tables])
+    both = (left.max(axis=0) + right.max(axis=0))[APART : len(counts) - APART + 1]
+    at = int(both.argmax()) + APART
+    values = int(limits[left[:, at].argmax(), 0]), int(limits[right[:, at].argmax(), 0])
+    return float(both.max()), min(at, len(counts) - 1), values, float(np.log(len(both)) + np.log(len(limits)))

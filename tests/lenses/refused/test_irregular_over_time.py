@@ -1,0 +1,74 @@
+"""Limits over time that bar whoever exceeds them, or that change: found with their numbers, and not where an overload refuses for a while."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from netlens.lenses.refused import weighing
+from tests.lenses.refused.test_over_time import Decide, judged, played, sliding
+
+
+def barring(limit: int, window_s: float, for_s: float, *, together: bool = False) -> Decide:
+    inner, until = sliding(limit, window_s, together=together), dict[str, float]()
+
+    def decide(side: str, now: float, open_now: int) -> bool:
+        whose = "all" if together else side
+        if now < until.get(whose, 0.0):
+            return False
+        if accepted := inner(side, now, open_now):
+            return accepted
+        until[whose] = now + for_s
+        return False
+
+    return decide
+
+
+def lowered(before: int, after: int, window_s: float, at_s: float) -> Decide:
+    taken: list[float] = []
+
+    def decide(_: str, now: float, __: int) -> bool:
+        accepted = sum(at > now - window_s for at in taken) < (before if now < at_s else after)
+        if accepted:
+            taken.append(now)
+        return accepted
+
+    return decide
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(("together", "cause"), [(False, "own-rate"), (True, "same-nat-ip")], ids=["each side", "together"])
+def test_who_exceeds_a_limit_is_refused_for_a_while(seed: int, together: bool, cause: str) -> None:
+    made = played(
+        barring(12, 10.0, 15.0, together=together), seed=seed, seconds=400, rates={"vm": 2.0, **({"host": 1.5} if together else {})}
+    )
+    found = weighing.weigh(made, 199)
+    assert found.cause == cause
+    told = found.limiter
+    assert told is not None
+    assert (told["kind"], told["value"], told["window_s"]) == ("rate", 12, pytest.approx(10.0, rel=0.1))
+    assert told["barred_s"] == pytest.approx(15.0, rel=0.35)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_limit_over_time_that_is_lowered(seed: int) -> None:
+    """Neither value explains all, and chance was told."""
+    made = played(lowered(20, 7, 20.0, 100.0), seed=seed, seconds=220, rates={"vm": 2.5})
+    found = weighing.weigh(made, 199)
+    assert found.cause == "own-rate"
+    told = found.limiter
+    assert told is not None
+    assert (told["kind"], told["value"], told["window_s"]) == ("rate", 7, 20.0)
+    assert [each["value"] for each in told["changes"]] == [20, 7]
+    assert told["changes"][1]["at_ns"] / 1e9 == pytest.approx(100.0, abs=15.0)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_an_overload_that_lasts_a_while_bars_nobody(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    begins = np.sort(rng.uniform(0, 300, 7))
+    decide: Callable[..., bool] = lambda _, now, __: not ((begins <= now) & (now < begins + 8.0)).any()  # noqa: E731
+    supported, _ = judged(played(decide, seed=seed, seconds=300, rates={"vm": 2.0}))
+    assert supported <= {"provider"}
