@@ -272,9 +272,10 @@ def carried(side: Side, served: Mapping[int, tuple[int, ...]], known: Collection
     ends = _listening(c, served)
     itself: dict[tuple[str, int], int] = {}
     answered = exchanges.ints("response_ns", NEVER) != NEVER
-    until, came_out = _until(side, exchanges), _bytes(c, list(known))
+    until = _until(side, exchanges)
     for end, rows in (_services(c, side.target) | _grouped(c, np.flatnonzero(named))).items():
-        if _come_out(_bytes(c, rows), came_out):
+        # a relay that goes by the target's name is asked by connections with a hello of the VM's capture, which are no way out of it
+        if _come_out(_bytes(c, rows), _bytes(c, np.setdiff1d([*known], rows).astype(np.int64))):
             continue
         if len(upstream) and not is_public(end[0]) and counts[rows].sum() >= ENOUGH:
             free = upstream[~np.isin(upstream, list(of))]

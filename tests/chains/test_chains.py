@@ -182,6 +182,20 @@ def test_a_relay_on_the_vm_that_asks_anew_is_part_of_the_chain(tmp_path: Path) -
     assert requests(found) == {"VM": 6, "host": 1}
 
 
+def test_a_relay_on_the_host_that_goes_by_the_targets_name_is_a_hop(tmp_path: Path) -> None:
+    """/etc/hosts of the VM leads to a proxy on the host that encrypts anew; about as many bytes go into it as come out, and all of these are its own."""
+    vm, host = Machine(), Machine()
+    asking, anew = hellos(2)
+    sizes = tuple(400 + 37 * k for k in range(8))
+    talk = Talk((VM, 40001), (BRIDGE, 443), 1, asking, 1 << 20, sizes)
+    vm.see(talk, *VM_SIDE)
+    host.see(talk, *THROUGH_NAT, late=50e-6)
+    host.see(Talk((EGRESS, 50001), API, 1.001, anew, 3 << 20, tuple(size + 40 for size in sizes), shorter=0.004), *LEAVES)
+    found = analysed(tmp_path, vm=vm, host=host)
+    assert requests(found) == {"VM": 8, "host": 0}
+    assert found["counts"]["exchanges"] == 8
+
+
 def test_a_relay_with_a_name_of_its_own_does_not_stop_the_analysis(tmp_path: Path) -> None:
     """The VM's capture alone shows the relay's name only, not that of the API that was asked for."""
     vm = Machine()

@@ -2,9 +2,9 @@
 
 Claim: as a window; but a request that runs into the limit bars its side (or all, by their address) for so many seconds, whatever is sent then; or the limit
 has another value from some time on.
-Theory of operation: tried only where nothing else explains the refusals, and believed only without exceptions, next to none at most. Those that come while barred are
-explained by the first of them, so only the others tell how unlikely the whole is by chance (``p``); at least :data:`TRIGGERS` must have run into the limit.
-The search costs the log of all that was tried; a change also the log of when it may have been, and of its second value.
+Theory of operation: tried only where nothing else explains the refusals, and believed only with next to no exception. Requests that come while barred are
+explained by the one that ran into the limit, so only the others tell how unlikely the whole is by chance (``p``); at least :data:`TRIGGERS` must have run
+into it. The search costs the log of all that was tried; a change also the log of when it may have been, and of its second value.
 Cannot be told from: a quota, or an outage, where it happens once.
 Source: web application firewalls and load balancers that block for a while (a mitigation time-out); providers that lower limits under load.
 """

@@ -130,13 +130,22 @@ def test_a_limit_over_time_that_explains_better_is_no_chance() -> None:
         assert replace(scene, time_fits=[fit]).chance is chance
 
 
-def test_a_limit_on_bytes_explains_half_at_least() -> None:
+def test_a_limit_on_bytes_explains_three_fifths_at_least() -> None:
     """Bytes that were sent go with requests in progress, so some number of them parts refused from accepted where something else is counted."""
     made = w.weigh(draw(1, "volume-window").situation).weighing
     best = made.time_fits[0]
     assert (best.limiter.COUNTS, made.separates(best)) == ("bytes", True)
-    assert not made.separates(replace(best, log_likelihood=0.55 * made.by_chance))
-    assert made.separates(replace(best, log_likelihood=0.45 * made.by_chance))
+    assert not made.separates(replace(best, log_likelihood=0.45 * made.by_chance))
+    assert made.separates(replace(best, log_likelihood=0.35 * made.by_chance))
+
+
+def test_bytes_that_go_with_a_burst_are_no_limit() -> None:
+    """An overload lasts a while; a number of bytes parts all, and explains half of it."""
+    made = w.weigh(draw(11491).situation)
+    best = made.weighing.time_fits[0]
+    assert (best.limiter.COUNTS, best.misses, best.false_alarms) == ("bytes", 0, 0)
+    assert not made.weighing.separates(best)
+    assert made.cause is None
 
 
 # --- shares -------------------------------------------------------------------------------------------------------------------------------------
