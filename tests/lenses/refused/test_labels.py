@@ -240,6 +240,19 @@ def test_a_refusal_in_another_form_that_was_retried_in_silence_is_not_called_acc
     assert labels.rejected.tolist() == [REJECTED] * 6 + [UNLABELLED] + [ACCEPTED] * 5
 
 
+@pytest.mark.parametrize(("wait_ms", "label"), [(20, UNLABELLED), (700, ACCEPTED)])
+def test_a_refusal_of_a_busy_server_without_a_line_is_not_called_accepted(wait_ms: int, label: int) -> None:
+    """Answers that are no streams, the quickest after 800 ms; refusals come after 5 ms, one of their size after more than any of them."""
+    sure = [(10_000 * k, REFUSAL, 0, 700 + 40 * k) for k in range(1, 7)]
+    others = [(80_000 + 5_000 * k, 600 + 50 * k, 0, 2_000 + 50 * k) for k in range(5)]
+    answers = table(*sure, (75_000, REFUSAL, 0, 1_500), *others)
+    waits = np.array([5] * 6 + [wait_ms] + [800 + 100 * k for k in range(5)])
+    for name in ("start_ns", "request_end_ns"):
+        answers[name] = answers["response_ns"] - waits * MS
+    labels = from_log(answers, log(*((at + 0.3,) for at, *_ in sure)), covers=True)
+    assert labels.rejected.tolist() == [REJECTED] * 6 + [label] + [ACCEPTED] * 5
+
+
 def hidden_retries(tries: int, rounds: int = 8, refused: int = REFUSAL) -> tuple[dict[str, np.ndarray[Any, Any]], ErrorLog, list[int]]:
     """A program whose SDK tries again in silence: one line for so many refusals; (answers, log, whether each was refused)."""
     answers, lines, truth = [], [], []

@@ -269,7 +269,7 @@ def from_log(
             set_labels(labels, found.looks_refused, UNLABELLED)
             set_labels(labels, _taught(answers, found, covered), REJECTED, LOOK_ALIKE, like)
     silent = (_silently_refused(answers) | _just_begun(answers, found)) & (labels.rejected == ACCEPTED)
-    set_labels(labels, silent, UNLABELLED)
+    set_labels(labels, silent | _nearly_as_quick(answers, found, labels), UNLABELLED)
     failed = answers.short & alike(answers.down, _failed_otherwise(answers, log, found)) & (labels.rejected == UNLABELLED)
     set_labels(labels, failed & covered, ACCEPTED, ERROR_LOG)
     unclear = _may_be_meant(answers, log.unclear_ns, slack_ns)
@@ -310,6 +310,17 @@ def _by_number(answers: Answers, untimed: Sequence[str]) -> Labels:
         set_labels(labels, like, REJECTED, LOOK_ALIKE, _commonest(untimed))
         set_labels(labels, answers.stream, ACCEPTED, LOOK_ALIKE)  # where refusals are short
     return labels
+
+
+def _nearly_as_quick(answers: Answers, found: Match, labels: Labels) -> Bools:
+    """Answers that are called accepted, of the size of refusals and later than any of these, but not nearly as late as those of other sizes: a busy server."""
+    of_size = alike(answers.down, np.array(found.sizes, np.int64))
+    sure = [row for _, row in found.pairs if row not in found.doubtful and answers.short[row]]
+    others = answers.waits[(labels.rejected == ACCEPTED) & answers.answered & ~of_size]
+    if not sure or len(others) < TAUGHT:
+        return np.zeros(len(answers), np.bool_)
+    between = float(np.sqrt(float(answers.waits[sure].max()) * np.percentile(others, 10)))  # as many times the one as the other is times it
+    return np.asarray(of_size & answers.short & (labels.rejected == ACCEPTED) & (answers.waits <= between))
 
 
 def _failed_otherwise(answers: Answers, log: ErrorLog, found: Match) -> Ints:
