@@ -93,14 +93,14 @@ def noticed(linked: Linked, end: Ints, done: Ints, broken_off: Bools, mate: Ints
     if up.capture.part.trail is None or not len(tails):
         return out
     theirs = up if vm is None else vm
-    resets = _by_reset(theirs)
+    resets, closed_by_server = _by_reset(theirs), up.least(up.sessions.ints("resp_fin_ns", NEVER))
     used = _Tunnel.of(linked)
     for k in tails.tolist():
         writes = _writes(up, up.capture.part.trail, k, int(end[k]))
         row = int(up.owner[k]) if vm is None else int(vm.owner[mate[k]]) if mate[k] >= 0 else -1
         reset = row >= 0 and bool(resets[row])
         if broken_off[k]:
-            out[k, RECORDED] = min(writes.after(int(end[k])), NEVER)
+            out[k, RECORDED] = min(writes.after(int(end[k])), max(int(closed_by_server[up.owner[k]]), int(end[k])), NEVER)
         out[k, DIRECTLY] = min(writes.known(int(done[k]), reset=reset), NEVER)
         learned = int(done[k]) if reset else writes.after(writes.after(int(done[k])))
         closed = used.by_others(up.session_ids[up.owner[k]], learned, int(end[k]))

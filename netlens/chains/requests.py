@@ -40,6 +40,8 @@ FAREWELL_BYTES = 64  #: a close_notify takes 24 to 47 bytes (RFC 8446 6.1, with 
 #: The first five bytes of records that hold five: of TLS 1.3, and of TLS 1.2 with GCM and with ChaCha20 (RFC 8446 5.2, 5288, 7905).
 LAST_CHUNKS = tuple(0x17 << 32 | 0x0303 << 16 | 5 + more for more in (17, 24, 16))
 SOON_NS = 1_000_000_000  #: from the last of an answer that was broken off to the reset: a pause of a stream, and round trips
+#: An answer that takes as long is a stream; of so many it is looked at how they end, at least and at most, and so many must end alike.
+STREAM_NS, FEWEST_STREAMS, MOST_LOOKED_AT, NEARLY_ALL = 50_000_000, 5, 200, 0.95
 UPSTREAM, VM_ROW, STREAM = range(3)  #: columns of ``rows``
 
 
@@ -142,19 +144,41 @@ def _broken_off(up: Side) -> Bools:
     # a program that says that it has no more to send before the answer begins may wait for it
     unanswered = (answered == NEVER) & (closed < NEVER) & ~up.left_by_server[last]
     out = np.zeros(x.rows, np.bool_)
+    soon = (
+        (answered + STREAM_NS <= over)
+        & (over <= closed)
+        & (closed <= over + SOON_NS)
+        & (closed < up.least(s.ints("resp_fin_ns", NEVER))[rows])
+    )
+    for k in np.flatnonzero(soon & ~more).tolist() if _in_chunks(up, last[closed <= over + SOON_NS]) else ():
+        more[k] = not _whole(up, up.session_ids[rows[k]], int(closed[k]))
     out[last] = by_reset | unanswered | (more & (closed >= answered))
     return out
 
 
-def _whole(up: Side, ids: list[int], reset: int) -> bool:
-    """Whether the server's last segment before a reset is the last chunk of HTTP/1.1 (RFC 9112 7.1) in a TLS record of its own."""
+def _in_chunks(up: Side, closed: Ints) -> bool:
+    """Whether answers end with a chunk in a TLS record of its own: so do nearly all streams that were whole, as the program did not close right behind them.
+
+    closed : exchanges behind which it did.
+    """
+    x = up.exchanges
+    over, answered = x.ints("end_ns", -1), x.ints("response_ns", NEVER)
+    whole_ones = np.ones(x.rows, np.bool_)
+    whole_ones[closed] = False
+    streams = np.flatnonzero(whole_ones & (over - answered >= STREAM_NS))[:MOST_LOOKED_AT]
+    whole = sum(_whole(up, up.session_ids[up.owner[k]], int(over[k])) for k in streams.tolist())
+    return len(streams) >= FEWEST_STREAMS and whole >= NEARLY_ALL * len(streams)
+
+
+def _whole(up: Side, ids: list[int], until: int) -> bool:
+    """Whether the server's last segment until then is the last chunk of HTTP/1.1 (RFC 9112 7.1) in a TLS record of its own."""
     trail = up.capture.trail
     if trail is None:
         return False
     t, whole = trail.segments(), False
     for k in ids:
         at = trail.of(k)
-        theirs = (t["way"][at] != up.originator[k]) & (t["fresh"][at] > 0) & (t["ts"][at] <= reset)
+        theirs = (t["way"][at] != up.originator[k]) & (t["fresh"][at] > 0) & (t["ts"][at] <= until)
         if theirs.any():
             last = at.start + int(np.flatnonzero(theirs)[-1])
             whole = int(t["head"][last]) >> 24 in LAST_CHUNKS and int(t["length"][last]) == (int(t["head"][last]) >> 24 & 0xFFFF) + 5

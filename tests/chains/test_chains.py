@@ -6,7 +6,8 @@ import gzip
 import re
 import shutil
 import struct
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,7 +22,7 @@ from netlens.chains.situation import REJECTED, UNKNOWN, UNLABELLED
 from netlens.errors import NetlensError
 from netlens.lenses.refused import fixes
 from netlens.report import answer
-from tests.chains.build_chain import EGRESS, HERE, IN, SERVER, Machine, Talk, hellos
+from tests.chains.build_chain import ACK, EGRESS, FIN, HERE, IN, PSH, SERVER, Machine, Talk, hellos, request
 
 VM, OTHER, BRIDGE = "192.168.122.2", "192.168.122.6", "192.168.122.1"
 API = (SERVER, 443)
@@ -596,3 +597,42 @@ def test_a_proxy_that_encrypts_anew(through_the_host: bool, tmp_path: Path) -> N
     assert not [each for each in found["findings"] if each["severity"] == "problem"]
     if through_the_host:
         assert requests(found) == {"VM": 8, "host": 2}
+
+
+@dataclass
+class Streamed(Talk):
+    """Answers in pieces, each a TLS record, and a last chunk in one of its own; the last answer is left after so many pieces, by a FIN (0: it is not left)."""
+
+    left_after: int = 0
+    chunked: bool = True
+
+    def turns(self) -> Iterator[tuple[float, bool, int, bytes]]:
+        yield from list(super().turns())[:5]  # handshake and hellos
+        t, pieces = self.start, 6
+        for k, size in enumerate(self.sizes):
+            at = t + 0.1 + k * self.every
+            yield at, True, PSH | ACK, request(size)
+            last = k == len(self.sizes) - 1
+            for piece in range(self.left_after if last and self.left_after else pieces):
+                yield at + 0.05 + 0.1 * piece, False, PSH | ACK, request(200)
+            if last and self.left_after:
+                yield at + 0.05 + 0.1 * self.left_after, True, FIN | ACK, b""
+                yield at + 0.051 + 0.1 * self.left_after, False, FIN | ACK, b""
+                return
+            if self.chunked:
+                yield at + 0.051 + 0.1 * (pieces - 1), False, PSH | ACK, request(22)
+        over = t + 0.1 + (len(self.sizes) - 1) * self.every + 0.1 * pieces
+        yield over, True, FIN | ACK, b""
+        yield over + 0.001, False, FIN | ACK, b""
+
+
+@pytest.mark.parametrize(("chunked", "expected"), [(True, 1), (False, 0)], ids=["ends are seen", "ends are not seen"])
+def test_a_program_that_closes_in_the_middle_of_a_stream_breaks_it_off(chunked: bool, expected: int, tmp_path: Path) -> None:
+    """The server closes as well, at once, so that nothing comes behind the FIN; only the last chunk is missing, which other answers have."""
+    host = Machine()
+    first, second = hellos(2)
+    host.see(Streamed((EGRESS, 50001), API, 1.0, first, 1 << 20, tuple(500 + 10 * k for k in range(8)), 1.5, chunked=chunked), *LEAVES)
+    host.see(Streamed((EGRESS, 50002), API, 2.0, second, 2 << 20, (700, 720), 1.5, left_after=3, chunked=chunked), *LEAVES)
+    host.write(tmp_path / "host.pcap")
+    broken = netlens.analyze(tmp_path, apis="api.example.test").weighed.weighing.situation.requests.broken_off
+    assert int(broken.sum()) == expected

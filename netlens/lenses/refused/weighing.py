@@ -341,7 +341,10 @@ class Weighing:
         not seen. Else 0."""
         r = self.situation.requests
         broken = int((r.broken_off & (r.start_ns < r.start_ns[self.refused].max(initial=0))).sum())
-        return broken if broken >= max(FEW_BROKEN, self.inference.refused * BROKEN_SHARE) else 0
+        explained = (
+            bool(self.inference.fits) and self.inference.fits[0].rule.broken_s > 0
+        )  # that they count on for a while is the best that there is
+        return broken if broken >= max(FEW_BROKEN, 0.0 if explained else self.inference.refused * BROKEN_SHARE) else 0
 
     @cached_property
     def unmatched(self) -> int:
