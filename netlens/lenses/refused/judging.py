@@ -232,7 +232,7 @@ def rate_evidence(weighing: Weighing) -> Evidence | None:
     alone = len(sides) == 1 and not (r.side == UNKNOWN).any()
     if not alone and weighing.of_one_side is None:
         return None
-    also = "nobody else sent anything" if alone else "nothing of the other side was refused"
+    also = "nobody else was seen to send anything" if alone else "nothing of the other side was refused"
     n = int(weighing.refused.sum())
     text = f"{plural(n, 'refusal')} of one side say that too much was sent over time, and {also}; what is counted, and by which limit, is not seen"
     return Evidence(text, weighing.frames(weighing.refused))
