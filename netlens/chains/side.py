@@ -23,6 +23,8 @@ from netlens.schema import Table
 #: An answer after which a connection stayed silent for this long was over. Streams pause between tokens for less; half of it would end some
 #: that were broken off while the model was thinking, twice would hold the titles of a program that exits a few seconds later.
 SILENCE_NS = 2_000_000_000
+#: The rest of a request follows an early answer as soon, and the connection's end follows it as soon: a program that asks anew waits for the answer.
+REST_NS, LEFT_NS = 50_000_000, 50_000_000
 RECORD = 5  #: bytes of a TLS record's header
 CHOSEN = 3  #: connections of a program with a server that all speak one version of HTTP, for another to speak it, too
 HIDDEN_ALERT = APPLICATION << 32 | 0x0303 << 16 | ALERT_RECORD  #: header of an alert's record in TLS 1.3 (RFC 8446 5.2), as a number
@@ -159,8 +161,29 @@ class Side:
         theirs = self.connections.take(chosen)
         owner = overlap.owner_rows(exchanges, theirs)
         rows = overlap.exchange_intervals(exchanges, None, theirs).rows
-        self.exchange_rows = rows[owner[rows] >= 0]
+        rows = rows[owner[rows] >= 0]
+        asked = ~self._rests(exchanges.take(rows), chosen[owner[rows]])
+        self.exchange_rows = rows[asked]
         self.owner = chosen[owner[self.exchange_rows]]
+
+    def _rests(self, exchanges: Table, owner: Ints) -> Bools:
+        """Exchanges that are the rest of the request before them: a gateway may refuse by the head alone, before the program has sent the body. That is never
+        answered, and the connection is closed at once.
+
+        owner : the row of connections of each.
+        """
+        x, c = exchanges, self.connections
+        order = np.lexsort((x["start_ns"], owner))
+        behind, before = order[1:], order[:-1]
+        same = owner[behind] == owner[before]
+        same[:-1] &= owner[behind[1:]] != owner[behind[:-1]]  # the last of its connection
+        begun, over = x["start_ns"].astype(np.int64)[behind], x.ints("end_ns", -1)[before]
+        left = c["end_ns"].astype(np.int64)[owner[behind]] - x["request_end_ns"].astype(np.int64)[behind]
+        rest = same & (x.ints("response_ns", NEVER)[behind] == NEVER) & (over >= 0) & (begun >= over) & (begun - over <= REST_NS)
+        rest &= (left <= LEFT_NS) & ~c["open_at_end"].astype(bool)[owner[behind]]
+        out = np.zeros(x.rows, np.bool_)
+        out[behind[rest]] = True
+        return out
 
     @cached_property
     def offering(self) -> dict[int, Records | None]:

@@ -636,3 +636,36 @@ def test_a_program_that_closes_in_the_middle_of_a_stream_breaks_it_off(chunked: 
     host.write(tmp_path / "host.pcap")
     broken = netlens.analyze(tmp_path, apis="api.example.test").weighed.weighing.situation.requests.broken_off
     assert int(broken.sum()) == expected
+
+
+class RefusedByItsHead(Talk):
+    """Two requests, the second of which is answered before the program has sent more than its head; it closes when it has sent the rest."""
+
+    def turns(self) -> Iterator[tuple[float, bool, int, bytes]]:
+        yield from list(super().turns())[:5]  # handshake and hellos
+        t = self.start + 0.1
+        for at, up, size in (
+            (t, True, 900),
+            (t + 0.3, False, 400),
+            (t + 1, True, 546),
+            (t + 1.0003, False, 349),
+            (t + 1.003, True, self.sizes[0]),
+        ):
+            yield at, up, PSH | ACK, request(size)
+        yield t + 1.004, True, FIN | ACK, b""
+        yield t + 1.0042, False, FIN | ACK, b""
+
+
+def test_the_rest_of_a_request_that_was_refused_by_its_head_is_no_request(tmp_path: Path) -> None:
+    host = Machine()
+    for k, hello in enumerate(hellos(3)):
+        host.see(RefusedByItsHead((EGRESS, 50001 + k), API, 1.0 + 3 * k, hello, (1 + k) << 20, (2_000 + 40 * k,)), *LEAVES)
+    assert analysed(tmp_path, host=host)["counts"]["exchanges"] == 6
+
+
+def test_a_request_that_is_left_later_is_one(tmp_path: Path) -> None:
+    """The server closes without an answer, as it does when it restarts; the program had read the answer before and thought about it."""
+    host = Machine()
+    (hello,) = hellos(1)
+    host.see(Talk((EGRESS, 50001), API, 1.0, hello, 1 << 20, (500, 700, 900), unanswered="server"), *LEAVES)
+    assert analysed(tmp_path, host=host)["counts"]["exchanges"] == 3
