@@ -82,7 +82,7 @@ ROOMS = {
     "lens": Room("netlens.lenses", like="tests/lenses/test_lenses.py"),
     "limiter": Room(
         f"{REFUSED}.limiters",
-        values={"KIND": "rate", "WINDOW": "sliding", "COUNTS": "accepted", "LATER": False},
+        values={"KIND": "rate", "WINDOW": "sliding", "COUNTS": "accepted"},
         bodies={"decide": "return _windows.decide(parameter_s, limit, edge_ns)"},
         needs={f"{REFUSED}.limiters": "_windows"},
         like="tests/lenses/refused/test_over_time.py",
