@@ -379,3 +379,53 @@ def test_times_that_no_clock_has(tmp_path: Path) -> None:
     early.up("A")
     path = write(tmp_path / "made.pcap", [*early.packets, *late.packets, *healthy()])
     assert netlens.analyze(str(path)).to_dict()["counts"]["sessions"] == 3
+
+
+def stopped(
+    port: int, at: int, left: bool = True, tries: int = 5, waited: int = 12 * S, window: int = 1000, read: bool = True
+) -> list[Packet]:
+    """An answer of which nothing comes after 25 of 100 kB, until the client gives up."""
+    made = talk(port, at)
+    made.up("PA", GET)
+    made.down("A")
+    made.down("A", b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + bytes(1000))
+    made.up("A")
+    made.down("A", 24_000)
+    if read:
+        made.up("A", window=window)
+    made.at += waited
+    if left:
+        made.up("FA")
+        for k in range(tries - 1):
+            made.at += (1 << k) * S
+            made.up("FA", seq=made.seq - 1)
+        if not tries:
+            made.down("A")
+    return made.packets
+
+
+@pytest.mark.parametrize(
+    ("left", "tries", "end"),
+    [
+        (True, 5, "for 12.0 s until the client gave up; what the client then sent was not acknowledged either (5 tries)."),
+        (True, 0, "for 12.0 s until the client gave up."),
+        (False, 0, "for 80.0 s until the capture ends."),
+    ],
+)
+def test_an_answer_that_stops_midway(tmp_path: Path, left: bool, tries: int, end: str) -> None:
+    this = found(tmp_path, stopped(41_000, 0, left, tries), healthy(), ping(80 * S))
+    assert problems(this) == {"stalled"}
+    assert this["stalled"].text.split("198.51.100.20:80, ")[1][:20] == end[:20] or not left
+    assert this["stalled"].text.startswith(
+        "1 HTTP answer stopped midway: after 25 kB of 100 kB nothing came any more from 198.51.100.20:80, for "
+    )
+    assert this["stalled"].text.endswith(end.split(" s ", 1)[1])
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [stopped(41_000, 0, waited=2 * S), stopped(41_000, 0, window=0), stopped(41_000, 0, left=False, read=False)],
+    ids=["given up soon", "not read", "no longer recorded"],
+)
+def test_an_answer_that_nobody_waits_for(tmp_path: Path, packets: list[Packet]) -> None:
+    assert "stalled" not in found(tmp_path, packets, healthy(), ping(80 * S))
