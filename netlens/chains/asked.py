@@ -102,7 +102,7 @@ class Reading(NamedTuple):
 class Said(NamedTuple):
     """Records behind the opening of each side, without what is left of full frames, and of the server's those of answers alone; ``readings`` are empty where
     the client asked nothing.  bodies : each request seems to have a body.  settings_ns : of the server's SETTINGS.  preface : records of the client's opening.
-    updates : times of what may be the server's WINDOW_UPDATEs.
+    updates : what may be the server's WINDOW_UPDATEs, or heads of as few bytes, behind its opening.
     """
 
     mine: list[Record]
@@ -111,7 +111,7 @@ class Said(NamedTuple):
     bodies: bool = True
     settings_ns: int = -NEVER
     preface: int = 0
-    updates: Sequence[int] = ()
+    updates: Sequence[Record] = ()
 
 
 def is_data(r: Record) -> bool:
@@ -137,8 +137,10 @@ def said(seen: Records) -> Said | None:
         records.remove(mine.pop(0))
     readings = list(_readings(records, mine, settings_ns)) if any(map(is_data, mine)) else []
     kept = _joined(mine)
-    updates = [r.ts for r in records if r.way == SERVER and not is_data(r)]
-    return Said(mine, _joined(_answers(records)), readings, _all_with_bodies(kept) and _by_fields(kept)[1], settings_ns, preface, updates)
+    answers = _joined(_answers(records))
+    kept_too = set(answers)
+    updates = [r for r in records if r.way == SERVER and not is_data(r) and r not in kept_too]
+    return Said(mine, answers, readings, _all_with_bodies(kept) and _by_fields(kept)[1], settings_ns, preface, updates)
 
 
 def _answers(records: list[Record]) -> list[Record]:

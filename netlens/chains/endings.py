@@ -158,6 +158,13 @@ def learn(connections: Iterable[tuple[Said, int]], known: Shapes) -> Shapes:
     return _learned([(answers_alone(said, known), cut_ns) for said, cut_ns in those], known)
 
 
+def shorts(connections: Iterable[tuple[Said, int]], known: Shapes) -> frozenset[int]:
+    """Sizes of short answers that a server may end without an empty frame, though it ends others with one (nginx in front of a server whose refusals have a
+    length)."""
+    found = _learned([each for each in connections if each[0].readings], known)
+    return found.short - found.inside - {EMPTY}
+
+
 def answers_alone(said: Said, known: Shapes) -> Said:
     """The same without what are many WINDOW_UPDATEs behind a long body, rather than an answer of their size."""
     uploads = [r.ts for r in said.mine if r.size == FULL]

@@ -30,14 +30,14 @@ from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from functools import cache, cached_property, partial
 from heapq import nlargest
-from itertools import accumulate
+from itertools import accumulate, zip_longest
 from math import exp, log, log2
 from operator import itemgetter
 from typing import NamedTuple
 
 from netlens.chains import grammar
 from netlens.chains.answers import give
-from netlens.chains.asked import BODY, EMPTY, Reading, Said, Stream
+from netlens.chains.asked import BODY, EMPTY, FULL, PING, Reading, Record, Said, Stream
 from netlens.chains.endings import SHORT_NS, End, Shapes
 from netlens.columns import NEVER
 from netlens.parsers.http2 import WINDOW_UPDATE
@@ -69,10 +69,12 @@ LONGER = 60  #: the fields of first answers are less than so many bytes longer
 FIRST_LONGER = 0.3  #: share of merged records that hold such fields
 NOISE, UPDATE = 1e-7, 3.0  #: a record that belongs to no request; WINDOW_UPDATEs behind a body
 LEFT = 1e-9  #: a request in progress when its connection is closed
-ENDS_ELSE = 1e-3  #: an answer without an empty frame of a server that ends answers with one
+ENDS_ELSE = 0.02  #: an answer without an empty frame of a server that ends answers with one, before anything is known
+LEAST_ELSE = 1e-3  #: the same, at least
 TAIL = 0.03  #: an empty frame ends no answer
 SEEN_BEFORE = 5.0  #: empty frames that this is worth, and short answers that :data:`MERGED` is
 WAITS_NS = 500 * MS  #: a request, for its answer to begin, before anything is known
+SLOWER = 3  #: times that one may wait longer than usual before that speaks against it: streams take longer to begin than refusals
 SURE, SURER = 0.985, 0.999  #: of the number of requests, and of one where streams may have been broken off
 KNOWN = 0.7  #: share of the time that requests are in progress in which it is known how many, as far as can be expected
 OUTSIDE = 0.003  #: probability that a time is before its interval, or behind it
@@ -82,6 +84,13 @@ USUAL = 0.3  #: share of short answers that have a size; what has another, and m
 APART_NS = 100 * MS  #: a request that may have begun so much earlier or later has no label
 LEARN_FROM = 3_000  #: records of the server
 ENOUGH = 100  #: the least of these
+UPDATE_ELSE = 0.02  #: WINDOW_UPDATEs are others than those of bodies, or as many as for others
+UPDATE_LARGE = 0.3  #: the same behind a body longer than a frame, and before what was sent first is told apart from SETTINGS
+UPDATE_NS, ALONE_NS = 300 * MS, 60 * MS  #: from a body to its WINDOW_UPDATE at most; and to the next request, to learn of it
+LEAST_SEEN, AS_A_RULE, NEARLY_ALL = 5, 0.75, 0.95
+LATER_NS = 20 * MS
+MOST_OWED, MOST_MISSED = 6, 0.15
+IS_ASIDE = 1.8, 2.0  #: before anything is known, of so many of its size as are no head
 MOST = 20_000  #: records of servers on connections that are to be explained, and of all clients; half a millisecond each
 
 
@@ -112,7 +121,8 @@ TOGETHER = {
 ENDING = {Kind.DONE: (End.STREAM,), Kind.ENDS: (End.STREAM,) * 2, Kind.SHORT: (End.SHORT,)} | {
     kind: (End.SHORT,) * n for kind, n in SEVERAL.items()
 }
-State = tuple[int, int, int]  #: requests beyond one of each start, those that wait, those answered in part
+#: Requests beyond one of each start, those that wait, those answered in part, those whose body the server has not answered with WINDOW_UPDATE.
+State = tuple[int, int, int, int]
 Moves = list[tuple[State, float, Kind | None]]
 
 
@@ -152,14 +162,65 @@ class Talk(NamedTuple):
         return [*self.told, *plain]
 
     def looks(self, starts: Sequence[int]) -> list[Look]:
-        answers, out = self.said.answers, []
-        for k, r in enumerate(answers):
-            at = bisect_right(starts, r.ts)
-            gap_ns = (answers[k + 1].ts if k + 1 < len(answers) else max(self.over_ns, r.ts)) - r.ts
-            size = r.size if r.size < EXACT else EXACT + int(2 * log2(r.size / EXACT))
-            since = bisect_left(SINCE_NS, r.ts - starts[at - 1] if at else NEVER)
-            out.append(Look(size, since, bisect_left(GAP_NS, gap_ns), r.size == EMPTY))
-        return out
+        """Of the server's answers, by place."""
+        behind = [*(r.ts for r in self.said.answers[1:]), self.over_ns]
+        return [_look(r, starts, ns) for r, ns in zip(self.said.answers, behind, strict=False)]
+
+    def asides(self, starts: Sequence[int]) -> list[Look]:
+        """Of what may be its WINDOW_UPDATEs, or heads as short."""
+        times = [*(r.ts for r in self.said.answers), NEVER]
+        return [_look(r, starts, min(times[bisect_left(times, r.ts)], max(self.over_ns, r.ts))) for r in self.said.updates]
+
+
+def _look(r: Record, starts: Sequence[int], behind_ns: int) -> Look:
+    """``behind_ns``: when the server says more."""
+    at = bisect_right(starts, r.ts)
+    size = r.size if r.size < EXACT else EXACT + int(2 * log2(r.size / EXACT))
+    since = bisect_left(SINCE_NS, r.ts - starts[at - 1] if at else NEVER)
+    return Look(size, since, bisect_left(GAP_NS, max(behind_ns - r.ts, 0)), r.size == EMPTY)
+
+
+class Updates(NamedTuple):
+    """WINDOW_UPDATEs that a server sends for each body: how many (0: not as a rule), how often none shows, how long after it at most, and how often there are
+    others."""
+
+    each: int = 0
+    missed: float = 1.0
+    within_ns: int = 0
+    other: float = 1.0
+
+    def odds(self, several: int, bodies: int) -> float:
+        """How likely ``several`` in one record are those of so many bodies; of a window of the connection, one is enough for all."""
+        fits = bodies and several in (self.each * bodies, (self.each - 1) * bodies + 1)
+        return 1 - self.other if fits else self.other
+
+
+def updates(talks: Sequence[Talk]) -> Updates:
+    """What a server sends for bodies, by those behind which no other request begins for a while."""
+    seen: Counter[int] = Counter()
+    delays = []
+    for talk in talks:
+        streams = talk.best.streams
+        for before, each, after in zip([None, *streams], streams, [*streams[1:], None], strict=False):
+            until = min(after.begin_ns if after is not None else talk.over_ns, each.sent_ns + UPDATE_NS)
+            alone = (after is None or after.begin_ns - each.sent_ns >= ALONE_NS) and (before is None or each.begin_ns - before.sent_ns >= ALONE_NS)
+            if not alone or each.up >= FULL or each.begin_ns <= talk.said.settings_ns:
+                continue
+            those = [r for r in talk.said.updates if each.sent_ns < r.ts < until and several(r)]
+            seen[sum(map(several, those))] += 1
+            delays += [those[-1].ts - each.sent_ns] if those else []
+    told = seen.total() - seen[0]
+    each_, n = max(seen.items(), key=lambda item: (item[0] > 0, item[1]), default=(0, 0))
+    if not each_ or n < LEAST_SEEN or n < AS_A_RULE * told or seen[0] > MOST_MISSED * seen.total():
+        return Updates()
+    missed, others = seen[0], told - n - seen[2 * each_]
+    missed_, other = (max((k + UPDATE_ELSE) / (seen.total() + 1), UPDATE_ELSE / SEEN_BEFORE) for k in (missed, others))
+    return Updates(each_, missed_, 2 * sorted(delays)[int(len(delays) * NEARLY_ALL)] + LATER_NS, other)
+
+
+def several(r: Record) -> int:
+    """How many WINDOW_UPDATEs are in a record of control."""
+    return next((n for of in (0, EMPTY, PING) for n, rest in [divmod(r.size - of, WINDOW_UPDATE)] if not rest and n >= 0), 0)
 
 
 @dataclass
@@ -176,6 +237,8 @@ class Model:
     several: Counter[Kind] = field(default_factory=Counter)  #: records that hold several short answers, or one where they might
     waited_ns: float = float(WAITS_NS)  #: all requests, for their answers to begin
     begun: float = 1.0  #: these
+    asides: Counter[int] = field(default_factory=Counter)  #: of a size, that are no heads
+    updates: Updates = Updates()
     weighed: list[int] = field(default_factory=lambda: [0])  #: states, by this model and those before it
 
     def count(self, look: Look) -> None:
@@ -185,6 +248,8 @@ class Model:
     def add(self, look: Look, kind: Kind, weight: float = 1.0) -> None:
         if look.empty:
             self.empty[kind] += weight  # type: ignore[assignment]
+        elif kind == Kind.ASIDE:
+            self.asides[look.size] += weight  # type: ignore[assignment]
         if kind in self.kinds:
             self.kinds[kind] += weight
             for at, value in enumerate(look[:3]):
@@ -211,7 +276,7 @@ class Model:
         out = {kind: sizes[kind] * times[kind] for kind in LEARNED}
         out |= {kind: self._together(kind) * several[kind] * times[Kind.SHORT] for kind in SEVERAL}
         if self.shown and not look.empty:
-            out |= {kind: out[kind] * ENDS_ELSE for kind in ENDING if kind in out}
+            out |= {kind: out[kind] * self.ends_else for kind in ENDING if kind in out}
         out[Kind.ENDS] = MERGED * self.empty[Kind.DONE] / self.kinds[Kind.DONE] / self._usual(0, look.size) * times[Kind.DONE]
         update = WINDOW_UPDATE < look.size < EXACT and look.size % WINDOW_UPDATE == 0 and look.since <= SOON
         update = update and self.values[0][Kind.SHORT][look.size] < USUAL * self.kinds[Kind.SHORT]
@@ -222,6 +287,17 @@ class Model:
     def tail(self) -> float:
         """How likely an empty frame ends no answer."""
         return (self.empty[Kind.ASIDE] + TAIL * SEEN_BEFORE) / (self.empty.total() + SEEN_BEFORE)
+
+    def aside(self, size: int) -> float:
+        """How likely what has the size of WINDOW_UPDATEs is no head."""
+        known, of = IS_ASIDE
+        return (self.asides[size] + known) / (self.asides[size] + self.values[0][Kind.HEAD][size] + of)
+
+    @cached_property
+    def ends_else(self) -> float:
+        """How often an answer ends without an empty frame, of a server that ends answers with one."""
+        shown = self.empty[Kind.DONE]
+        return max((self.kinds[Kind.DONE] + self.kinds[Kind.SHORT] - 2 - shown + ENDS_ELSE * SEEN_BEFORE) / (self.kinds[Kind.DONE] + self.kinds[Kind.SHORT] + SEEN_BEFORE), LEAST_ELSE)
 
     def _together(self, kind: Kind) -> float:
         """How many records hold so many short answers, for each that holds one where it might."""
@@ -270,7 +346,7 @@ class Model:
 
 
 class Event(NamedTuple):
-    """A start (``way`` 0) or a record of the server (1), by its place among these."""
+    """A start (``way`` 0), a record of the server (1) or what may be its WINDOW_UPDATEs (2), by its place among these."""
 
     ns: int
     way: int
@@ -295,13 +371,15 @@ def learn(talks: Sequence[Talk], shown: bool, sure: Sequence[bool]) -> Model:
         if sum(len(each.said.answers) for each in chosen) < LEARN_FROM:
             chosen.append(talk)
     model = _by_ends(chosen, shown)
+    model.updates = updates(chosen)
     model.kinds[Kind.DONE] = max(model.kinds[Kind.DONE], model.kinds[Kind.HEAD])  # each stream ends somewhere
     for sure_of in SURE_OF_KIND:
-        after = Model(shown, weighed=model.weighed)
+        after = Model(shown, updates=model.updates, weighed=model.weighed)
         for talk in chosen:
             read = talk.best
-            looks = talk.looks([each.begin_ns for each in read.streams])
-            for look in looks:
+            starts = [each.begin_ns for each in read.streams]
+            looks = [[], talk.looks(starts), talk.asides(starts)]
+            for look in (*looks[1], *looks[2]):
                 after.count(look)
             found = explain(talk, read, model)
             if found is None:
@@ -310,12 +388,12 @@ def learn(talks: Sequence[Talk], shown: bool, sure: Sequence[bool]) -> Model:
             for event, kinds, states in zip(found.events, found.kinds, found.behind, strict=True):
                 for kind, p in kinds.items():
                     if p > sure_of:
-                        after.add(looks[event.at], kind, p)
+                        after.add(looks[event.way][event.at], kind, p)
                     if kind == Kind.SHORT or kind in SEVERAL:
                         after.several[kind] += p * might  # type: ignore[assignment]
-                might = sum(p for (_, waiting, _), p in states.items() if waiting > 1)
+                might = sum(p for (_, waiting, *_), p in states.items() if waiting > 1)
             for event, behind, states in zip(found.events, found.events[1:], found.behind, strict=False):
-                after.waited_ns += (behind.ns - event.ns) * sum(p * waiting for (_, waiting, _), p in states.items())
+                after.waited_ns += (behind.ns - event.ns) * sum(p * waiting for (_, waiting, *_), p in states.items())
             after.begun += sum(n * p for n, p in found.numbers.items())
         model = after
     model.smoothing = SMOOTHING
@@ -330,6 +408,8 @@ def _by_ends(talks: Iterable[Talk], shown: bool) -> Model:
         before = 0
         led = False
         looks = talk.looks(starts)
+        for look in talk.asides(starts):
+            model.count(look)
         for k, look in enumerate(looks):
             model.count(look)
             at = bisect_right(starts, talk.said.answers[k].ts)
@@ -355,21 +435,42 @@ def _by_ends(talks: Iterable[Talk], shown: bool) -> Model:
 def explain(talk: Talk, read: Reading, model: Model, number: int | None = None) -> Found | None:
     """Weigh all that may have been said, or all with this ``number`` of requests; None where nothing fits."""
     starts = [each.begin_ns for each in read.streams]
-    looks = talk.looks(starts)
-    events = sorted([*(Event(ns, 0, k) for k, ns in enumerate(starts)), *(Event(r.ts, 1, k) for k, r in enumerate(talk.said.answers))])
-    before: dict[State, float] = {(0, 0, 0): 1.0}
+    looks = [[], talk.looks(starts), talk.asides(starts)]
+    records = talk.said.updates
+    events = sorted(
+        [
+            *(Event(ns, 0, k) for k, ns in enumerate(starts)),
+            *(Event(r.ts, 1, k) for k, r in enumerate(talk.said.answers)),
+            *(Event(r.ts, 2, k) for k, r in enumerate(records) if several(r)),
+        ]
+    )
+    before: dict[State, float] = {(0, 0, 0, 0): 1.0}
     forward: list[dict[State, float]] = []
     steps: list[dict[State, Moves]] = []
     evidence = 0.0
-    wait_ns = model.waited_ns / model.begun
+    wait_ns = SLOWER * model.waited_ns / model.begun
     ns = events[0].ns if events else 0
+    owed = model.updates
+    sent_ns = large_ns = -NEVER
     for event in events:
-        many = None if event.way else _many(read, event.at)
         still = 1 / (1 + (event.ns - ns) / wait_ns)  # that one waits for so long
         ns = event.ns
-        moves = _moves(looks[event.at], model) if many is None else partial(_begins, many)
+        late = ns - sent_ns > owed.within_ns
+        if event.way == 0:
+            each = read.streams[event.at]
+            owes = owed.each > 0 and each.up < FULL and ns > talk.said.settings_ns
+            moves = partial(_begins, _many(read, event.at), owes)
+            sent_ns = max(sent_ns, each.sent_ns)
+            large_ns = large_ns if owes else sent_ns
+        elif event.way == 1:
+            moves = _moves(looks[1][event.at], model)
+        else:
+            moves = partial(_asides, looks[2][event.at], several(records[event.at]), model, ns - large_ns <= UPDATE_NS)
         kept = [still**n for n in range(MOST_WAITING + 1)]
-        step = {state: [(to, q * kept[state[1]], kind) for to, q, kind in moves(state)] for state in before}
+        step = {}
+        for state in before:
+            passed = owed.missed ** state[3] if late else 1.0
+            step[state] = [(to, q * kept[state[1]] * passed, kind) for to, q, kind in moves((*state[:3], 0) if late else state)]
         then: dict[State, float] = defaultdict(float)
         for state, p in before.items():
             for to, q, _ in step[state]:
@@ -387,7 +488,9 @@ def explain(talk: Talk, read: Reading, model: Model, number: int | None = None) 
         if model.weighed[0] > MOST_WEIGHED:
             return None
     last = {
-        state: 1.0 if talk.cut else LEFT ** (state[1] + state[2]) for state in before if number is None or len(starts) + state[0] == number
+        state: (1.0 if talk.cut else LEFT ** (state[1] + state[2]) * owed.missed ** state[3])
+        for state in before
+        if number is None or len(starts) + state[0] == number
     }
     total = sum(before[state] * q for state, q in last.items())
     if total <= 0.0:
@@ -411,10 +514,10 @@ def _many(read: Reading, k: int) -> Sequence[float]:
     return ONE_EARLY if not read.together and each.begin_ns - read.streams[0].begin_ns <= EARLY_NS else ONE
 
 
-def _begins(many: Sequence[float], state: State) -> Moves:
-    extra, waiting, answered = state
+def _begins(many: Sequence[float], owes: bool, state: State) -> Moves:
+    extra, waiting, answered, owed = state
     return [
-        ((extra + n - 1, waiting + n, answered), p, None)
+        ((extra + n - 1, waiting + n, answered, min(owed + n * owes, MOST_OWED)), p, None)
         for n, p in enumerate(many)
         if waiting + n <= MOST_WAITING and LEAST_EXTRA <= extra + n - 1 <= MOST_EXTRA
     ]
@@ -425,11 +528,23 @@ def _moves(look: Look, model: Model) -> Callable[[State], Moves]:
     changes = cache(lambda waiting, answered: _changes(waiting, answered, look, model))
 
     def moves(state: State) -> Moves:
-        extra, waiting, answered = state
+        extra, waiting, answered, owed = state
         of = changes(min(waiting, max(SEVERAL.values())), min(answered, 2))
-        return [((extra, waiting + fewer, answered + more), q, kind) for fewer, more, q, kind in of]
+        return [((extra, waiting + fewer, answered + more, owed), q, kind) for fewer, more, q, kind in of]
 
     return moves
+
+
+def _asides(look: Look, several: int, model: Model, large: bool, state: State) -> Moves:
+    """What a record of the size of WINDOW_UPDATEs may be: these, of bodies or not, or the head of an answer. ``large``: it may be of a body that is not counted."""
+    extra, waiting, answered, owed = state
+    some: list[tuple[int, float, Kind]] = [(0, model.aside(look.size), Kind.ASIDE)]
+    if waiting:
+        total = model.kinds[Kind.HEAD] + model.kinds[Kind.SHORT] + (model.kinds[Kind.PIECE] + model.kinds[Kind.DONE] if answered else 0.0)
+        some.append((1, model.kinds[Kind.HEAD] / total * model.odds(look)[Kind.HEAD], Kind.HEAD))
+    of = model.updates
+    for_bodies = [(n, of.odds(several, n) if n or not large else UPDATE_LARGE) for n in range(min(owed, several) + 1)] if of.each else [(0, 1.0)]
+    return [((extra, waiting - heads, answered + heads, owed - n), q * p, kind) for heads, q, kind in some for n, p in for_bodies]
 
 
 def _changes(waiting: int, answered: int, look: Look, model: Model) -> list[tuple[int, int, float, Kind]]:
@@ -498,7 +613,7 @@ def requests(talk: Talk, model: Model, known: Shapes) -> list[Stream] | None:
     if one is None:
         return None
     in_doubt = _known(one) < KNOWN
-    if sum(p for (_, *open_now), p in one.behind[-1].items() if any(open_now)) > 1 - SURE:
+    if sum(p for state, p in one.behind[-1].items() if state[1] or state[2]) > 1 - SURE:
         return None
     out = _streams(talk, read, one, number, known)
     for each in out or ():
@@ -527,7 +642,7 @@ def _known(found: Found) -> float:
     right = busy = 0.0
     for event, after, states in zip(found.events, found.events[1:], found.behind, strict=False):
         tally: dict[int, float] = defaultdict(float)
-        for (_, waiting, answered), p in states.items():
+        for (_, waiting, answered, _), p in states.items():
             tally[waiting + answered] += p
         some = 1 - tally[0]
         busy += some * (after.ns - event.ns)
@@ -582,7 +697,7 @@ def _times(found: Found, number: int) -> tuple[Times, Times]:
         seen += event.way == 0
         for out, over in ((begun, False), (ended, True)):
             tally: dict[int, float] = defaultdict(float)
-            for (extra, waiting, answered), p in states.items():
+            for (extra, waiting, answered, _), p in states.items():
                 tally[seen + extra - (waiting + answered if over else 0)] += p
             so_many = 0.0
             for n in range(max(tally), 0, -1):

@@ -101,7 +101,7 @@ def told(said: Said) -> list[Told]:
         return by_fields
     if not said.bodies or not any(each.together for each in said.readings):
         return []
-    read = _bursts(said.mine, said.preface, said.updates)
+    read = _bursts(said.mine, said.preface, [r.ts for r in said.updates])
     return [Told(read, 0.0)] if read is not None else []
 
 
@@ -125,10 +125,12 @@ def _writes(mine: Sequence[Record], preface: int) -> list[_Write]:
     out: list[_Write] = []
     size = payload = 0
     begin_ns = -1
-    for k, r in enumerate(mine, preface + 1):
+    for at, r in enumerate(mine):
+        k = at + preface + 1
         begin_ns = begin_ns if size else r.ts
         size, payload = size + r.size, payload + r.payload
-        if r.size != FULL and r.size != k * GROWS:
+        grows = r.size == k * GROWS and at + 1 < len(mine) and mine[at + 1].ts - r.ts <= AT_ONCE_NS
+        if r.size != FULL and not grows:
             for n, part in enumerate(reversed(out[-MOST_PARTS:]), 1):
                 if part.size + size == FRAME + EMPTY and EMPTY < size < FRAME:
                     del out[-n]

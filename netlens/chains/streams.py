@@ -86,12 +86,13 @@ def likely(connections: Sequence[Connection], known: Shapes) -> list[list[Stream
     if sum(len(each.said.mine) for each in connections if each.said is not None) > explained.MOST:
         return out
     talks = {}
+    short = frozenset() if known.learned else endings.shorts([(each.said, each.cut_ns) for each in connections if each.said is not None], known)
     for k, each in enumerate(connections):
         told = grammar.told(each.said) if each.said is not None else []
         if each.said is not None and (told or each.said.readings):
             said = endings.answers_alone(each.said, known) if known.learned else each.said
             talk = explained.Talk(said, each.over_ns, each.cut, {}, told)
-            ends = endings.ends(said, talk.best.streams, known, each.cut_ns) if known.learned else _shown(said)
+            ends = endings.ends(said, talk.best.streams, known, each.cut_ns) if known.learned else _shown(said, short)
             talks[k] = talk._replace(ends=ends)
     records = {k: len(talk.said.answers) for k, talk in talks.items()}
     if all(out[k] is not None for k in talks):
@@ -142,8 +143,14 @@ def counted(connection: Connection, known: Shapes = NOTHING) -> tuple[list[Strea
     return (fitting[0], True) if len({len(streams) for streams in fitting}) == 1 else (said.readings[0].streams, False)
 
 
-def _shown(said: Said) -> dict[int, End]:
-    return {k: End.UNKNOWN for k, r in enumerate(said.answers) if r.size == EMPTY}
+def _shown(said: Said, short: frozenset[int] = frozenset()) -> dict[int, End]:
+    """Empty frames, and short answers without one."""
+    out = {k: End.UNKNOWN for k, r in enumerate(said.answers) if r.size == EMPTY}
+    for k, r in enumerate(said.answers):
+        after = said.answers[k + 1] if k + 1 < len(said.answers) else None
+        if r.size in short and (after is None or after.size != EMPTY or after.ts - r.ts > AT_ONCE_NS):
+            out[k] = End.SHORT
+    return out
 
 
 def _all_ended(streams: list[Stream]) -> bool:
@@ -192,6 +199,8 @@ def _one_by_one(said: Said, read: Reading, ends: dict[int, End], known: Shapes, 
         last = data[at - 1] if turn else -1
         if (turn and turn[0].ts < each.begin_ns) or (read.together and any(r.size in known.several for r in turn)):
             return None
+        if read.together and ends.get(last) == End.UNKNOWN and answers[last].size != EMPTY:
+            return None  # silence ends several as it ends one
         if until == NEVER and cut_ns < NEVER and _goes_on(said.mine, each, turn, ends.get(last), cut_ns, known):
             last = -1
         elif not turn:
