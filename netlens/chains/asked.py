@@ -44,6 +44,7 @@ WAIT_NS = 200_000_000  #: for WINDOW_UPDATE, at most
 CLIENT, SERVER = 0, 1
 FIELDS = 18, 150  #: of a request, in a record of their own: Go's take 22 bytes once all of them are indexed
 FIELDS_DIFFER = range(-5, 5)  #: bytes, on one connection
+MOST_WITH_HEAD = 300  #: the server's SETTINGS, WINDOW_UPDATEs for some bodies, and the head of an answer
 OPENING = 10  #: records of the client behind the server's SETTINGS, by which they are acknowledged
 MOST_TOGETHER = 4  #: requests whose fields stand in one record
 MOST_FIELDS = 0.6  #: share of bursts that begin with them, behind the first
@@ -269,7 +270,9 @@ def _opened(records: list[Record]) -> tuple[int, list[Record]] | None:
     first = http2.behind_tickets([records[k].size for k in theirs])
     opening = records[theirs[first]].size
     if not http2.is_opening(opening):
-        return None
+        # a server that answers a request at once puts the head into the same record
+        asked_before = any(r.size >= BODY for r in records[: theirs[first]])
+        return (theirs[first], [r for k, r in enumerate(records) if k not in theirs[:first]]) if asked_before and opening <= MOST_WITH_HEAD else None
     dropped = set(theirs[: first + 1])
     # of 9 + 6 n + 13 m bytes with m up to 2, what 6 leaves tells whether another 9 are in it
     if opening % SETTING > MOST_WITH:

@@ -72,6 +72,7 @@ LEFT = 1e-9  #: a request in progress when its connection is closed
 ENDS_ELSE = 0.02  #: an answer without an empty frame of a server that ends answers with one, before anything is known
 LEAST_ELSE = 1e-3  #: the same, at least
 TAIL = 0.03  #: an empty frame ends no answer
+WRITES = 5.0  #: that what is set beforehand of how many requests these begin is worth
 SEEN_BEFORE = 5.0  #: empty frames that this is worth, and short answers that :data:`MERGED` is
 WAITS_NS = 500 * MS  #: a request, for its answer to begin, before anything is known
 SLOWER = 3  #: times that one may wait longer than usual before that speaks against it: streams take longer to begin than refusals
@@ -123,7 +124,7 @@ ENDING = {Kind.DONE: (End.STREAM,), Kind.ENDS: (End.STREAM,) * 2, Kind.SHORT: (E
 }
 #: Requests beyond one of each start, those that wait, those answered in part, those whose body the server has not answered with WINDOW_UPDATE.
 State = tuple[int, int, int, int]
-Moves = list[tuple[State, float, Kind | None]]
+Moves = list[tuple[State, float, int]]  #: kind of a record; of a start, how many requests it begins, as :func:`begun`
 
 
 class Look(NamedTuple):
@@ -156,7 +157,7 @@ class Talk(NamedTuple):
     @property
     def ways(self) -> list[grammar.Told]:
         """To read the client: where fields and bodies are written at once, by what its writes may be, and by pauses alone."""
-        if not self.said.bodies or (self.told and not self.told[0].reading.together):
+        if not self.said.bodies or self.told:
             return list(self.told)
         plain = [grammar.Told(read, 0.0 if read.likely else log(UNLIKELY)) for read in self.said.readings if read.streams]
         return [*self.told, *plain]
@@ -237,6 +238,7 @@ class Model:
     several: Counter[Kind] = field(default_factory=Counter)  #: records that hold several short answers, or one where they might
     waited_ns: float = float(WAITS_NS)  #: all requests, for their answers to begin
     begun: float = 1.0  #: these
+    begins: tuple[Counter[int], Counter[int]] = field(default_factory=lambda: (Counter(), Counter()))  #: requests in one write, the first and others
     asides: Counter[int] = field(default_factory=Counter)  #: of a size, that are no heads
     updates: Updates = Updates()
     weighed: list[int] = field(default_factory=lambda: [0])  #: states, by this model and those before it
@@ -288,6 +290,15 @@ class Model:
         """How likely an empty frame ends no answer."""
         return (self.empty[Kind.ASIDE] + TAIL * SEEN_BEFORE) / (self.empty.total() + SEEN_BEFORE)
 
+    @cached_property
+    def beginning(self) -> tuple[list[float], list[float]]:
+        """How much more often than as a rule first writes, and others, begin one request, two, three or four, of clients that write fields and body at once."""
+        out = []
+        for seen, usual in zip(self.begins, (grammar.FIRST_MANY, grammar.MANY), strict=True):
+            total = sum(n for many, n in seen.items() if many <= len(usual))
+            out.append([(seen[n] + WRITES * p) / (total + WRITES) / p for n, p in enumerate(usual, 1)])
+        return out[0], out[1]
+
     def aside(self, size: int) -> float:
         """How likely what has the size of WINDOW_UPDATEs is no head."""
         known, of = IS_ASIDE
@@ -315,7 +326,7 @@ class Model:
         return (known + spare * usual) / (self.kinds[kind] + self.smoothing) / usual
 
     @cached_property
-    def _once(self) -> list[dict[Kind, float]]:
+    def _once(self) -> list[dict[int, float]]:
         return [{kind: sum(n for n in seen.values() if n <= OFTEN) for kind, seen in of.items()} for of in self.values]
 
     @cached_property
@@ -361,7 +372,7 @@ class Found(NamedTuple):
     numbers: dict[int, float]
     events: list[Event]
     behind: list[dict[State, float]]
-    kinds: list[dict[Kind, float]]
+    kinds: list[dict[int, float]]
 
 
 def learn(talks: Sequence[Talk], shown: bool, sure: Sequence[bool]) -> Model:
@@ -386,7 +397,11 @@ def learn(talks: Sequence[Talk], shown: bool, sure: Sequence[bool]) -> Model:
                 continue
             might = 0.0  # several requests wait
             for event, kinds, states in zip(found.events, found.kinds, found.behind, strict=True):
-                for kind, p in kinds.items():
+                if event.way == 0:
+                    after.begins[event.at > 0].update({~kind: p for kind, p in kinds.items() if ~kind})  # type: ignore[misc]
+                    continue
+                for each, p in kinds.items():
+                    kind = Kind(each)
                     if p > sure_of:
                         after.add(looks[event.way][event.at], kind, p)
                     if kind == Kind.SHORT or kind in SEVERAL:
@@ -459,7 +474,7 @@ def explain(talk: Talk, read: Reading, model: Model, number: int | None = None) 
         if event.way == 0:
             each = read.streams[event.at]
             owes = owed.each > 0 and each.up < FULL and ns > talk.said.settings_ns
-            moves = partial(_begins, _many(read, event.at), owes)
+            moves = partial(_begins, _many(read, event.at, model), owes)
             sent_ns = max(sent_ns, each.sent_ns)
             large_ns = large_ns if owes else sent_ns
         elif event.way == 1:
@@ -502,8 +517,11 @@ def explain(talk: Talk, read: Reading, model: Model, number: int | None = None) 
     return Found(evidence + log(total), numbers, events, behind, kinds)
 
 
-def _many(read: Reading, k: int) -> Sequence[float]:
+def _many(read: Reading, k: int, model: Model) -> Sequence[float]:
     """How likely what looks like a request is none, one, or several."""
+    if read.many and read.together:
+        none, *some = read.many[k]
+        return [none, *(p * more for p, more in zip_longest(some, model.beginning[k > 0][: len(some)], fillvalue=1.0))]
     if read.many:
         return read.many[k]
     each = read.streams[k]
@@ -514,10 +532,15 @@ def _many(read: Reading, k: int) -> Sequence[float]:
     return ONE_EARLY if not read.together and each.begin_ns - read.streams[0].begin_ns <= EARLY_NS else ONE
 
 
+def begun(n: int) -> int:
+    """What a start is that begins so many requests, beside kinds of records."""
+    return ~n
+
+
 def _begins(many: Sequence[float], owes: bool, state: State) -> Moves:
     extra, waiting, answered, owed = state
     return [
-        ((extra + n - 1, waiting + n, answered, min(owed + n * owes, MOST_OWED)), p, None)
+        ((extra + n - 1, waiting + n, answered, min(owed + n * owes, MOST_OWED)), p, begun(n))
         for n, p in enumerate(many)
         if waiting + n <= MOST_WAITING and LEAST_EXTRA <= extra + n - 1 <= MOST_EXTRA
     ]
@@ -567,23 +590,22 @@ def _changes(waiting: int, answered: int, look: Look, model: Model) -> list[tupl
 
 def _backward(
     forward: list[dict[State, float]], steps: list[dict[State, Moves]], last: dict[State, float]
-) -> tuple[list[dict[State, float]], list[dict[Kind, float]]]:
+) -> tuple[list[dict[State, float]], list[dict[int, float]]]:
     """Probability of each state behind each event, and of what each event is."""
     behind: list[dict[State, float]] = []
-    kinds: list[dict[Kind, float]] = []
+    kinds: list[dict[int, float]] = []
     back = last
     for i in range(len(steps) - 1, -1, -1):
         post = {state: p * back[state] for state, p in forward[i + 1].items() if state in back}
         total = sum(post.values())
         behind.append({state: p / total for state, p in post.items()})
         earlier: dict[State, float] = {}
-        tally: dict[Kind, float] = defaultdict(float)
+        tally: dict[int, float] = defaultdict(float)
         for state, moves in steps[i].items():
             for to, q, kind in moves:
                 if to in back:
                     earlier[state] = earlier.get(state, 0.0) + q * back[to]
-                    if kind is not None:
-                        tally[kind] += forward[i][state] * q * back[to]
+                    tally[kind] += forward[i][state] * q * back[to]
         total = sum(tally.values())
         kinds.append({kind: p / total for kind, p in tally.items()} if total else {})
         most = max(earlier.values())

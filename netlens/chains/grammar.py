@@ -18,7 +18,7 @@ from itertools import accumulate, pairwise
 from math import log
 from typing import NamedTuple
 
-from netlens.chains.asked import BODY_NS, CONTROL, EMPTY, FIELDS, FULL, MOST_CONTROL, MOST_TOGETHER, PING, Reading, Record, Said, Stream
+from netlens.chains.asked import BODY, BODY_NS, CONTROL, EMPTY, FIELDS, FULL, MOST_CONTROL, MOST_TOGETHER, PING, Reading, Record, Said, Stream
 from netlens.parsers.http2 import WINDOW_UPDATE
 
 NEAR = 2  #: bytes by which fields differ, as a rule
@@ -61,6 +61,8 @@ GAPS_NS = (1_000_000, 5_000_000, 50_000_000)
 NEW_AFTER, GOES_ON_AFTER = (0.03, 0.04, 0.3, 0.63), (0.4, 0.15, 0.42, 0.03)  #: so long behind the write before
 NEW_ALLOWED, GOES_ON_ALLOWED = (0.05, 0.55, 0.4), (0.55, 0.44, 0.01)  #: the same by when the server sent WINDOW_UPDATE
 AT_ONCE_NS = 1_500_000
+OTHERWISE = 1e-3  #: a write of the length of so many requests holds more or fewer
+LESS, ALIKE = 8, 0.9  #: bytes by which what is written for each request is shorter or longer; share of writes that are of one size, or of several
 SELDOM = 0.01
 #: How likely one write begins one request, two, three or four: the first of a connection, and others.
 FIRST_MANY, MANY = (0.55, 0.2, 0.15, 0.1), (0.975, 0.02, 0.004, 0.001)
@@ -93,15 +95,31 @@ class _Write(NamedTuple):
     payload: int
 
 
-def told(said: Said) -> list[Told]:
+def usual(those: Sequence[Said]) -> list[int]:
+    """By connection, the size of what its client writes for each request, where all writes behind the first of nearly all connections are as long, or several
+    times as long (a load generator, a check); else 0."""
+    sizes = [[w.size for w in _writes(said.mine, said.preface)[1:] if w.size > BODY] for said in those]
+    least = [min(each, default=0) for each in sizes]
+    alike = [_times(size, of) > 0 for each, of in zip(sizes, least, strict=True) for size in each]
+    behind = len(alike) - sum(of > 0 for of in least)  # one of each connection is what the others are held against
+    return least if behind > REPEATED and sum(alike) >= ALIKE * len(alike) else [0] * len(sizes)
+
+
+def _times(size: int, usual: int) -> int:
+    """How many requests of ``usual`` bytes are in a write; 0 if it is no such number."""
+    n, more = divmod(size + LESS, usual)
+    return n if n and more <= 2 * LESS * n else 0
+
+
+def told(said: Said, size: int = 0) -> list[Told]:
     """Ways to read the client's records as requests, one for each likely number of them, the likeliest first; one way, with odds for each start, of a client
-    that writes fields and body at once, and none where it is neither."""
+    that writes fields and body at once, and none where it is neither. ``size``: of what is written for each request, if that is known."""
     by_fields = _by_fields(said.mine, said.settings_ns, said.preface)
     if by_fields:
         return by_fields
     if not said.bodies or not any(each.together for each in said.readings):
         return []
-    read = _bursts(said.mine, said.preface, [r.ts for r in said.updates])
+    read = _bursts(said.mine, said.preface, [r.ts for r in said.updates], size)
     return [Told(read, 0.0)] if read is not None else []
 
 
@@ -286,7 +304,7 @@ def _reading(writes: Sequence[_Write], came: list[dict[State, tuple[State, _Move
     return Reading(streams, ended, False, many=((0.0, 1.0),) * len(streams))
 
 
-def _bursts(mine: Sequence[Record], preface: int, updates: Sequence[int]) -> Reading | None:
+def _bursts(mine: Sequence[Record], preface: int, updates: Sequence[int], size: int = 0) -> Reading | None:
     """Requests of a client that writes fields and body at once (Node, nghttp2): each write begins one or several, or goes on with a body that waited for
     WINDOW_UPDATE, which only one that has filled a window does. Forward and backward over whether one waits."""
     writes = [w for w in _writes(mine, preface) if w.size > MOST_CONTROL]
@@ -312,11 +330,18 @@ def _bursts(mine: Sequence[Record], preface: int, updates: Sequence[int]) -> Rea
     for k, (w, p) in enumerate(zip(writes, reversed(begins), strict=True)):
         if k == 0 or p > SELDOM:
             streams.append(Stream(w.begin_ns, w.ts, w.frame, w.payload))
-            several = FIRST_MANY if k == 0 else MANY
+            several = _many(w.size, size) if size else FIRST_MANY if k == 0 else MANY
             many.append((1 - p, *(p * each for each in several)))
         if k and p < 0.5:
             streams[-1 - (p > SELDOM and len(streams) > 1)].sent_ns = w.ts
     return Reading(streams, False, True, many=tuple(many))
+
+
+def _many(written: int, size: int) -> tuple[float, ...]:
+    """How likely a write of so many bytes begins one request of ``size`` bytes, two and so on. The fields of the first are longer, and may stand behind the
+    preface and SETTINGS."""
+    n = max(_times(written, size) or written // size, 1)
+    return tuple(1 - OTHERWISE if k == n else OTHERWISE / MOST_TOGETHER for k in range(1, max(n, MOST_TOGETHER) + 1))
 
 
 def _allowed(before: _Write, w: _Write, updates: Sequence[int]) -> int:

@@ -87,8 +87,10 @@ def likely(connections: Sequence[Connection], known: Shapes) -> list[list[Stream
         return out
     talks = {}
     short = frozenset() if known.learned else endings.shorts([(each.said, each.cut_ns) for each in connections if each.said is not None], known)
+    spoken = [k for k, each in enumerate(connections) if each.said is not None]
+    sizes = dict(zip(spoken, grammar.usual([said for each in connections if (said := each.said) is not None]), strict=True))
     for k, each in enumerate(connections):
-        told = grammar.told(each.said) if each.said is not None else []
+        told = grammar.told(each.said, sizes[k]) if each.said is not None else []
         if each.said is not None and (told or each.said.readings):
             said = endings.answers_alone(each.said, known) if known.learned else each.said
             talk = explained.Talk(said, each.over_ns, each.cut, {}, told)
