@@ -18,6 +18,7 @@ from netlens.parsers.records import HEADER, Records
 
 EMPTY = ACKNOWLEDGMENT  #: DATA without a byte: a frame's header (RFC 9113 4.1), as long as an acknowledgment of SETTINGS
 PING = 17  #: RFC 9113 6.7; GOAWAY without words (6.8) is as long
+WINDOW = 65_535  #: of a stream and of a connection, unless the server says otherwise (RFC 9113 6.9.2)
 MOST_WITH = 2  #: WINDOW_UPDATEs beside the server's SETTINGS
 BODY = 200  #: the least that a request has, body and all
 FULL = 16_384  #: bytes of a record, at most (RFC 8446 5.1)
@@ -330,6 +331,7 @@ def _bursts(records: list[Record], fields: set[int], within_turns: bool) -> list
     lead: Record | None = None  # the client's latest
     waited = False  # for WINDOW_UPDATE
     begun = False  # by its fields
+    sent = 0
     mine = [r for r in records if r.way == CLIENT]
     bodies = {r for r, after in pairwise(mine) if after.size >= BODY and after.ts - r.ts < AT_ONCE_NS}
     for r in records:
@@ -338,6 +340,8 @@ def _bursts(records: list[Record], fields: set[int], within_turns: bool) -> list
             if within_turns and is_data(r) and r.size % WINDOW_UPDATE:
                 before = None
             continue
+        waited = waited and sent >= WINDOW  # no body waits before
+        sent += r.size
         if r.size in fields and not _is_left(r, lead) and (r.size % WINDOW_UPDATE or r in bodies):
             out.append((Stream(r.ts, r.ts, r.frame, r.payload), r.size))
             begun = True

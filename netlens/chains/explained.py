@@ -76,7 +76,10 @@ WRITES = 5.0  #: that what is set beforehand of how many requests these begin is
 SEEN_BEFORE = 5.0  #: empty frames that this is worth, and short answers that :data:`MERGED` is
 WAITS_NS = 500 * MS  #: a request, for its answer to begin, before anything is known
 SLOWER = 3  #: times that one may wait longer than usual before that speaks against it: streams take longer to begin than refusals
-SURE, SURER = 0.985, 0.999  #: of the number of requests, and of one where streams may have been broken off
+SURE, SURER = 0.985, 0.999  #: of the number of requests, and of one where streams may have been broken off, or that the client alone makes unlikely
+SPEAKS_AGAINST = 0.5  #: as likely as another number, by the client alone
+OF_CLIENT = 0.02  #: part that what the client alone tells has in the interval of the number
+TAIL = 5e-4  #: probability that the number is below its interval, or above
 KNOWN = 0.7  #: share of the time that requests are in progress in which it is known how many, as far as can be expected
 OUTSIDE = 0.003  #: probability that a time is before its interval, or behind it
 SURE_OF_LABEL = 0.95
@@ -84,7 +87,7 @@ MOST_OTHERS = 0.1  #: share of connections that were counted, of which another n
 USUAL = 0.3  #: share of short answers that have a size; what has another, and might be WINDOW_UPDATEs, is none
 APART_NS = 100 * MS  #: a request that may have begun so much earlier or later has no label
 LEARN_FROM = 3_000  #: records of the server
-ENOUGH = 100  #: the least of these
+ENOUGH, A_FEW = 100, 30  #: the least of these for numbers to be certain, and for intervals
 UPDATE_ELSE = 0.02  #: WINDOW_UPDATEs are others than those of bodies, or as many as for others
 UPDATE_LARGE = 0.3  #: the same behind a body longer than a frame, and before what was sent first is told apart from SETTINGS
 UPDATE_NS, ALONE_NS = 300 * MS, 60 * MS  #: from a body to its WINDOW_UPDATE at most; and to the next request, to learn of it
@@ -364,6 +367,23 @@ class Event(NamedTuple):
     at: int
 
 
+class Counted(NamedTuple):
+    """Requests of a connection, and of how many the number is: at least and at most.  further : spans (start, end) of time in which one more each may have been
+    in progress, of those beyond ``streams``."""
+
+    streams: list[Stream]
+    least: int
+    most: int
+    further: Sequence[tuple[int, int]] = ()
+
+    @property
+    def exact(self) -> bool:
+        return self.least == self.most
+
+
+Times = list[tuple[int, int, int]]
+
+
 class Found(NamedTuple):
     """One way to read a client, explained. ``evidence`` is a logarithm.  numbers : probability of each number of requests.  behind : of each state behind each
     event.  kinds : of what each event is."""
@@ -618,45 +638,126 @@ def agrees(talks: Sequence[Talk], counted: Sequence[int], model: Model) -> bool:
     from. Where none was counted, nothing speaks against it."""
     before = accumulate((len(talk.said.answers) for talk in talks), initial=0)
     some = [(talk, n) for talk, n, records in zip(talks, counted, before, strict=False) if records < LEARN_FROM]
-    found = [(n, *_number(talk, model)) for talk, n in some]
-    others = sum(number != n and p >= SURE for n, number, p, _ in found)
+    found = [(n, _number(of)) for talk, n in some if (of := _weighed(talk, model))]
+    others = sum(number != n and p >= SURE for n, (number, p, _) in found)
     return others <= MOST_OTHERS * len(found)
 
 
-def requests(talk: Talk, model: Model, known: Shapes) -> list[Stream] | None:
-    """Requests of a connection; None where their number is not next to certain."""
-    number, p, read = _number(talk, model)
-    if read is None:
-        return None
-    may_reset = read.together and any(r.size == WINDOW_UPDATE for r in talk.said.mine)
-    if p < (SURER if may_reset else SURE):
-        return None
+def requests(talk: Talk, model: Model | None, known: Shapes, *, enough: bool) -> Counted | None:
+    """Requests of a connection: exactly, where their number is next to certain, else as many as are as likely as not, and between which numbers they are. None
+    where the client cannot be read. Without a ``model`` of the server the client alone tells.  enough : it is of enough records for a number to be certain."""
+    found = [] if model is None else _weighed(talk, model)
+    if model is not None and found:
+        number, p, read = _number(found)
+        may_reset = read.together and any(r.size == WINDOW_UPDATE for r in talk.said.mine)
+        alone = _of_client(talk, model)
+        against = alone.get(number, 0.0) < SPEAKS_AGAINST * max(alone.values())
+        if enough and p >= (SURER if may_reset or against else SURE) and (exact := _exact(talk, read, model, number, known)) is not None:
+            return Counted(exact, number, number)
+    return _between(talk, found, model, known)
+
+
+Weighed = list[tuple[grammar.Told, Found]]  #: ways to read the client of which one fits, explained
+
+
+def _weighed(talk: Talk, model: Model) -> Weighed:
+    return [(each, one) for each in talk.ways if (one := explain(talk, each.reading, model)) is not None]
+
+
+def _numbers(found: Weighed) -> list[dict[int, float]]:
+    """Probability of each number of requests, by way to read the client; in all 1."""
+    most = max(one.evidence + each.weight for each, one in found)
+    out = [{n: p * exp(one.evidence + each.weight - most) for n, p in one.numbers.items()} for each, one in found]
+    total = sum(sum(of.values()) for of in out)
+    return [{n: p / total for n, p in of.items()} for of in out]
+
+
+def _number(found: Weighed) -> tuple[int, float, Reading]:
+    """The likeliest number of requests by all ways to read the client, its probability, and the likeliest way that has it."""
+    of = _numbers(found)
+    totals = sum((Counter(each) for each in of), Counter[int]())
+    number = max(totals, key=lambda n: totals[n])
+    return number, totals[number], found[max(range(len(of)), key=lambda k: of[k].get(number, 0.0))][0].reading
+
+
+def _exact(talk: Talk, read: Reading, model: Model, number: int, known: Shapes) -> list[Stream] | None:
     one = explain(talk, read, model, number)
-    if one is None:
+    if one is None or sum(p for state, p in one.behind[-1].items() if state[1] or state[2]) > 1 - SURE:
         return None
+    begun, ended = _times(one, number)
+    if any(median == len(one.events) for _, median, _ in ended):
+        return None
+    out = _streams(talk, read, one, begun, ended, known)
     in_doubt = _known(one) < KNOWN
-    if sum(p for state, p in one.behind[-1].items() if state[1] or state[2]) > 1 - SURE:
-        return None
-    out = _streams(talk, read, one, number, known)
     for each in out or ():
         each.unsure = each.unsure or in_doubt
     return out
 
 
-def _number(talk: Talk, model: Model) -> tuple[int, float, Reading | None]:
-    """The likeliest number of requests by all ways to read the client, its probability, and the likeliest way that has it; 0 where nothing fits."""
-    found = [(each, one) for each in talk.ways if (one := explain(talk, each.reading, model)) is not None]
-    most = max((one.evidence + each.weight for each, one in found), default=0.0)
-    weights: dict[int, dict[int, float]] = defaultdict(dict)  # by number and way to read
-    for k, (each, one) in enumerate(found):
-        for number, p in one.numbers.items():
-            weights[number][k] = p * exp(one.evidence + each.weight - most)
-    totals = {number: sum(of.values()) for number, of in weights.items()}
-    number = max(totals, key=lambda n: totals[n], default=0)
-    if not number:
-        return 0, 0.0, None
-    read = found[max(weights[number], key=lambda k: weights[number][k])][0].reading
-    return number, totals[number] / sum(totals.values()), read
+def _of_client(talk: Talk, model: Model | None) -> dict[int, float]:
+    """Probability of each number of requests by what the client wrote alone."""
+    out: dict[int, float] = defaultdict(float)
+    plain = model or Model(False)
+    for each in talk.ways:
+        numbers = {0: exp(each.weight)}
+        for k in range(len(each.reading.streams)):
+            many = _many(each.reading, k, plain)
+            more: dict[int, float] = defaultdict(float)
+            for n, p in numbers.items():
+                for begins, q in enumerate(many):
+                    if p * q > NEGLIGIBLE:
+                        more[n + begins] += p * q
+            numbers = more
+        for n, p in numbers.items():
+            out[n] += p
+    total = sum(out.values())
+    return {n: p / total for n, p in out.items()} if total else {}
+
+
+def _between(talk: Talk, found: Weighed, model: Model | None, known: Shapes) -> Counted | None:
+    """Requests, as many as are as likely as not, with intervals for all that is in doubt. What the model makes of a server may be wrong, so what the client
+    alone tells has a part in it."""
+    alone = _of_client(talk, model)
+    if not any(alone):
+        return None
+    of = _numbers(found) if found else []
+    share = OF_CLIENT if of else 1.0
+    mixed = sum((Counter(each) for each in of), Counter[int]())
+    numbers = {n: (1 - share) * mixed[n] + share * alone.get(n, 0.0) for n in sorted({*mixed, *alone})}
+    least = next(n for n in numbers if sum(p for m, p in numbers.items() if m <= n) > TAIL)
+    most = next(n for n in reversed(numbers) if sum(p for m, p in numbers.items() if m >= n) > TAIL)
+    if not found:
+        return _by_client(talk, max(least, 1), most)
+    read, one = max(zip(found, of, strict=True), key=lambda each: sum(each[1].values()))[0]
+    begun, ended = _times(one, most)
+    never = len(one.events)
+    many = sum(median < never for _, median, _ in begun)
+    streams = _streams(talk, read.reading, one, begun[:many], ended[:many], known)
+    if streams is None or not least <= many <= most:
+        return _by_client(talk, max(least, 1), most)
+    for each in streams:
+        each.unsure = True
+    for each in streams[least:]:
+        each.doubt_ns = (each.doubt_ns[0], max(talk.over_ns - each.begin_ns, 0), *each.doubt_ns[2:])
+    ns = [*(event.ns for event in one.events), talk.over_ns]
+    further = [(ns[early] if early < never else ns[0], ns[late]) for (early, *_), (*_, late) in zip(begun[many:], ended[many:], strict=True)]
+    return Counted(streams, least, most, further)
+
+
+def _by_client(talk: Talk, least: int, most: int) -> Counted:
+    """The same where nothing is known of answers but that each ends with the connection, or before: as if one came after the other."""
+    starts = [each.begin_ns for each in talk.best.streams]
+    times = [r.ts for r in talk.said.answers]
+    streams = []
+    for each, until in zip_longest(talk.best.streams[:most], starts[1 : most], fillvalue=NEVER):
+        at = bisect_left(times, until)
+        end_ns = max(times[at - 1] if at else each.sent_ns, each.sent_ns)
+        one = replace(each, sizes=[], end_ns=end_ns, answer_ns=end_ns, unsure=True)
+        one.doubt_ns = (0, 0, end_ns - each.sent_ns, max(talk.over_ns - end_ns, 0))
+        streams.append(one)
+    for one in streams[least:]:
+        one.doubt_ns = (0, max(talk.over_ns - one.begin_ns, 0), *one.doubt_ns[2:])
+    return Counted(streams, min(least, len(streams)), most, [(starts[0], talk.over_ns)] * (most - len(streams)))
 
 
 def _known(found: Found) -> float:
@@ -672,10 +773,8 @@ def _known(found: Found) -> float:
     return right / busy if busy else 1.0
 
 
-def _streams(talk: Talk, read: Reading, found: Found, number: int, known: Shapes) -> list[Stream] | None:
-    begun, ended = _times(found, number)
-    if any(median == len(found.events) for _, median, _ in ended):
-        return None
+def _streams(talk: Talk, read: Reading, found: Found, begun: Times, ended: Times, known: Shapes) -> list[Stream] | None:
+    """Requests by when each began, and when each ended, which may be never."""
     pieces: Counter[int] = Counter(found.events[each[1]].at for each in begun)
     streams = [replace(read.streams[at], sizes=[], up=read.streams[at].up // n) for at, n in sorted(pieces.items()) for _ in range(n)]
     ends: dict[int, list[End]] = defaultdict(list)
@@ -705,9 +804,6 @@ def _streams(talk: Talk, read: Reading, found: Found, number: int, known: Shapes
         each.doubt_ns = (sooner, later, *each.doubt_ns[2:])
         each.unsure = each.unsure or max(sooner, later) > APART_NS
     return streams
-
-
-Times = list[tuple[int, int, int]]
 
 
 def _times(found: Found, number: int) -> tuple[Times, Times]:

@@ -18,7 +18,7 @@ from itertools import accumulate, pairwise
 from math import log
 from typing import NamedTuple
 
-from netlens.chains.asked import BODY, BODY_NS, CONTROL, EMPTY, FIELDS, FULL, MOST_CONTROL, MOST_TOGETHER, PING, Reading, Record, Said, Stream
+from netlens.chains.asked import BODY, BODY_NS, CONTROL, EMPTY, FIELDS, FULL, MOST_CONTROL, MOST_TOGETHER, PING, WINDOW, Reading, Record, Said, Stream
 from netlens.parsers.http2 import WINDOW_UPDATE
 
 NEAR = 2  #: bytes by which fields differ, as a rule
@@ -53,7 +53,6 @@ MOST_WRITES = 500  #: the ways through more on one connection take seconds: thei
 FRAME = 16_384 + EMPTY  #: of a body, at most, unless the server allows longer ones
 MOST_PARTS = 8  #: writes between two parts of a frame
 GROWS = 1_186  #: bytes by which each record of Go's TLS may be longer than the one before, until records are full
-WINDOW = 65_535  #: of a stream and of a connection, unless the server says otherwise (RFC 9113 6.9.2)
 #: How likely a write leaves a body that waits, if it is as long as a window, if all until then is, and if not.
 FILLS, FILLS_SELDOM, FILLS_NEVER = 0.5, 0.04, 1e-4
 AGAIN, BETWEEN = 0.4, 0.1  #: it waits once more; another request is begun meanwhile

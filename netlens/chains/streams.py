@@ -38,6 +38,7 @@ from netlens.chains import endings, explained, grammar
 from netlens.chains.answers import give
 from netlens.chains.asked import AT_ONCE_NS, CONTROL, EMPTY, FULL, Reading, Record, Said, Stream
 from netlens.chains.endings import ALIKE, ALIVE_NS, BALANCED, NOTHING, OFTEN, SHORT, SHORT_NS, End, Shapes
+from netlens.chains.explained import Counted
 from netlens.columns import NEVER
 from netlens.parsers.http2 import WINDOW_UPDATE
 
@@ -79,10 +80,10 @@ def learned(connections: Sequence[Connection], known: Shapes) -> Shapes:
     return endings.learn([(each.said, each.cut_ns) for each in connections if each.said is not None], known)
 
 
-def likely(connections: Sequence[Connection], known: Shapes) -> list[list[Stream] | None]:
+def likely(connections: Sequence[Connection], known: Shapes) -> list[Counted | None]:
     """Requests of each connection of a capture, with intervals for what is in doubt (:mod:`netlens.chains.explained`) where they cannot be counted; None where
-    the number is in doubt."""
-    out = [streams if fits else None for streams, fits in (counted(each, known) for each in connections)]
+    nothing can be read."""
+    out = [Counted(streams, len(streams), len(streams)) if fits else None for streams, fits in (counted(each, known) for each in connections)]
     if sum(len(each.said.mine) for each in connections if each.said is not None) > explained.MOST:
         return out
     talks = {}
@@ -99,15 +100,15 @@ def likely(connections: Sequence[Connection], known: Shapes) -> list[list[Stream
     records = {k: len(talk.said.answers) for k, talk in talks.items()}
     if all(out[k] is not None for k in talks):
         return out
-    if sum(records.values()) < explained.ENOUGH or sum(n for k, n in records.items() if out[k] is None) > explained.MOST:
-        return out
-    model = explained.learn(list(talks.values()), not known.learned, [out[k] is not None for k in talks])
-    counted_too = {k: len(streams) for k in talks if (streams := out[k]) is not None}
-    if not explained.agrees([talks[k] for k in counted_too], list(counted_too.values()), model):
-        return out
+    model, enough = None, sum(records.values()) >= explained.ENOUGH
+    if sum(records.values()) >= explained.A_FEW and sum(n for k, n in records.items() if out[k] is None) <= explained.MOST:
+        model = explained.learn(list(talks.values()), not known.learned, [out[k] is not None for k in talks])
+        counted_too = {k: one.most for k in talks if (one := out[k]) is not None}
+        if not explained.agrees([talks[k] for k in counted_too], list(counted_too.values()), model):
+            model = None
     for k, talk in talks.items():
         if out[k] is None:
-            out[k] = explained.requests(talk, model, known)
+            out[k] = explained.requests(talk, model, known, enough=enough)
     return out
 
 
