@@ -427,6 +427,8 @@ def _counts(made: Traffic) -> dict[str, Any]:
         "connections": connections,
         "lookups": lookups,
         "exchanges": len(s.requests),
+        "exchanges_between": None if s.between is None else list(s.between),
+        "in_flight_between": None if s.between is None else list(counting.in_flight_between(s)),
         "rejections": int((s.requests.rejected == REJECTED).sum()),
         "refused_by_class": dict(sorted(Counter(s.requests.refusal_class[s.requests.rejected == REJECTED].tolist()).items())),
     }

@@ -56,6 +56,21 @@ def build() -> Schema:
                 connections=count("To the target."),
                 lookups=count(),
                 exchanges=count_or_null(f"Requests to the target. {UNCOUNTABLE}"),
+                exchanges_between={
+                    "type": ["array", "null"],
+                    "description": "How many requests there were, at least and at most, where HTTP/2 leaves that open; null where exchanges is exact, and "
+                    "where nothing is known.",
+                    "items": {"type": "integer", "minimum": 0},
+                    "minItems": 2,
+                    "maxItems": 2,
+                },
+                in_flight_between={
+                    "type": ["array", "null"],
+                    "description": "How many of them were in progress at once at the peak, at least and at most; null likewise.",
+                    "items": {"type": "integer", "minimum": 0},
+                    "minItems": 2,
+                    "maxItems": 2,
+                },
                 rejections=count_or_null("Those of them that were refused; null likewise."),
                 refused_by_class={
                     "type": ["object", "null"],

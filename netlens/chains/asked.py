@@ -273,7 +273,10 @@ def _opened(records: list[Record]) -> tuple[int, list[Record]] | None:
     if not http2.is_opening(opening):
         # a server that answers a request at once puts the head into the same record
         asked_before = any(r.size >= BODY for r in records[: theirs[first]])
-        return (theirs[first], [r for k, r in enumerate(records) if k not in theirs[:first]]) if asked_before and opening <= MOST_WITH_HEAD else None
+        at_once = all(records[theirs[first]].ts - records[k].ts <= AT_ONCE_NS for k in theirs[:first])
+        if not asked_before or not at_once or opening > MOST_WITH_HEAD:
+            return None
+        return theirs[first], [r for k, r in enumerate(records) if k not in theirs[:first]]
     dropped = set(theirs[: first + 1])
     # of 9 + 6 n + 13 m bytes with m up to 2, what 6 leaves tells whether another 9 are in it
     if opening % SETTING > MOST_WITH:

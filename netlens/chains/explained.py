@@ -737,6 +737,8 @@ def _between(talk: Talk, found: Weighed, model: Model | None, known: Shapes) -> 
         return _by_client(talk, max(least, 1), most)
     for each in streams:
         each.unsure = True
+        if each.end_ns < 0:  # an end that was missed shows nowhere else
+            each.doubt_ns = (*each.doubt_ns[:2], max(talk.over_ns - each.sent_ns, 0), 0)
     for each in streams[least:]:
         each.doubt_ns = (each.doubt_ns[0], max(talk.over_ns - each.begin_ns, 0), *each.doubt_ns[2:])
     ns = [*(event.ns for event in one.events), talk.over_ns]

@@ -62,6 +62,7 @@ NEW_ALLOWED, GOES_ON_ALLOWED = (0.05, 0.55, 0.4), (0.55, 0.44, 0.01)  #: the sam
 AT_ONCE_NS = 1_500_000
 OTHERWISE = 1e-3  #: a write of the length of so many requests holds more or fewer
 LESS, ALIKE = 8, 0.9  #: bytes by which what is written for each request is shorter or longer; share of writes that are of one size, or of several
+OFTEN = 6  #: writes of one size
 SELDOM = 0.01
 #: How likely one write begins one request, two, three or four: the first of a connection, and others.
 FIRST_MANY, MANY = (0.55, 0.2, 0.15, 0.1), (0.975, 0.02, 0.004, 0.001)
@@ -95,13 +96,15 @@ class _Write(NamedTuple):
 
 
 def usual(those: Sequence[Said]) -> list[int]:
-    """By connection, the size of what its client writes for each request, where all writes behind the first of nearly all connections are as long, or several
-    times as long (a load generator, a check); else 0."""
+    """By connection, the size of what its client writes for each request, where all writes behind its first are as long, or several times as long (a load
+    generator, a check), as they are of nearly all connections if it has few; else 0."""
     sizes = [[w.size for w in _writes(said.mine, said.preface)[1:] if w.size > BODY] for said in those]
     least = [min(each, default=0) for each in sizes]
-    alike = [_times(size, of) > 0 for each, of in zip(sizes, least, strict=True) for size in each]
-    behind = len(alike) - sum(of > 0 for of in least)  # one of each connection is what the others are held against
-    return least if behind > REPEATED and sum(alike) >= ALIKE * len(alike) else [0] * len(sizes)
+    alike = [[_times(size, of) > 0 for size in each] for each, of in zip(sizes, least, strict=True)]
+    every = [one for each in alike for one in each]
+    behind = len(every) - sum(of > 0 for of in least)  # one of each connection is what the others are held against
+    all_ = behind > REPEATED and sum(every) >= ALIKE * len(every)
+    return [of if all_ or (len(each) >= OFTEN and all(each)) else 0 for of, each in zip(least, alike, strict=True)]
 
 
 def _times(size: int, usual: int) -> int:

@@ -18,8 +18,9 @@ from netlens.addresses import is_loopback
 from netlens.api import Capture
 from netlens.chains import clock as clocks
 from netlens.chains import pairing, parties, relays, streams, target, visibility
-from netlens.chains.asked import Stream, said
+from netlens.chains.asked import said
 from netlens.chains.endings import Shapes
+from netlens.chains.explained import Counted
 from netlens.chains.side import Side
 from netlens.chains.situation import HOST, UNKNOWN, VM
 from netlens.columns import Codes
@@ -30,7 +31,6 @@ from netlens.text import printable
 
 CODES = {"vm": VM, "host": HOST}
 USUAL = ("vm", "host", None)  #: names of sides; all others are further vantages
-MOST_UNSURE = 0.2  #: share of requests of HTTP/2 of which it is not known which answer is theirs, at most, to take them as such
 #: How far times of the VM may be off for it to be told what went on upstream after the program was done: broken-off streams go on for seconds.
 UNSURE_NS = 1_000_000_000
 #: of each capture connections that may speak HTTP/2: records, when the connection or the capture ended, and whether it was the capture
@@ -246,27 +246,25 @@ def _count_streams(sides: Iterable[Side]) -> None:
         counted = _all_counted(found, known) or _all_likely(found, known)
     if counted is None:
         return
-    every = [each for of in counted.values() for those in of.values() for each in those]
-    if sum(each.unsure for each in every) <= MOST_UNSURE * len(every):
-        for side, theirs in counted.items():
-            side.take_streams(theirs)
+    for side, theirs in counted.items():
+        side.take_streams(theirs)
 
 
-def _all_counted(found: _Offering, known: Mapping[Side, Shapes]) -> dict[Side, dict[int, list[Stream]]] | None:
+def _all_counted(found: _Offering, known: Mapping[Side, Shapes]) -> dict[Side, dict[int, Counted]] | None:
     """Requests of all connections that may speak HTTP/2; None if one of them cannot be counted."""
-    counted: dict[Side, dict[int, list[Stream]]] = defaultdict(dict)
+    counted: dict[Side, dict[int, Counted]] = defaultdict(dict)
     for side, of in found.items():
         for row, each in of.items():
             those, fits = streams.counted(each, known[side])
             if not fits:
                 return None
-            counted[side][row] = those
+            counted[side][row] = Counted(those, len(those), len(those))
     return counted
 
 
-def _all_likely(found: _Offering, known: Mapping[Side, Shapes]) -> dict[Side, dict[int, list[Stream]]] | None:
-    """The same, where some cannot be counted but their number is next to certain."""
-    out: dict[Side, dict[int, list[Stream]]] = {}
+def _all_likely(found: _Offering, known: Mapping[Side, Shapes]) -> dict[Side, dict[int, Counted]] | None:
+    """The same, where of some it is known between which numbers they are."""
+    out: dict[Side, dict[int, Counted]] = {}
     for side, of in found.items():
         likely = streams.likely(list(of.values()), known[side])
         out[side] = {row: each for row, each in zip(of, likely, strict=True) if each is not None}

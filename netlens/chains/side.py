@@ -12,6 +12,7 @@ import numpy as np
 from netlens.api import Capture
 from netlens.chains import overlap
 from netlens.chains.asked import Stream
+from netlens.chains.explained import Counted
 from netlens.columnar import Nullable
 from netlens.columns import NEVER, Bools, Ints, ints
 from netlens.parsers import connections, http2
@@ -59,6 +60,7 @@ class Side:
     owner: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
     streams: list[Stream] = field(default_factory=list)
     read_of: dict[int, int] = field(default_factory=dict)  #: session of each connection that these were read from
+    counted: dict[int, Counted] = field(default_factory=dict)  #: what is known of their number, by row of connections
 
     @cached_property
     def connections(self) -> Table:
@@ -206,12 +208,13 @@ class Side:
                 )
         return out
 
-    def take_streams(self, counted: dict[int, list[Stream]]) -> None:
+    def take_streams(self, counted: dict[int, Counted]) -> None:
         """Take requests of HTTP/2, by connection, in place of turns."""
         self.read_of = {row: self._offers[row][0] for row in counted}
+        self.counted = counted
         turns = ~np.isin(self.owner, list(counted))
-        self.streams = [each for those in counted.values() for each in those]
-        rows = np.array([row for row, those in counted.items() for _ in those], np.int64)
+        self.streams = [each for those in counted.values() for each in those.streams]
+        rows = np.array([row for row, those in counted.items() for _ in those.streams], np.int64)
         self.exchange_rows = np.concatenate([self.exchange_rows[turns], np.full(len(rows), -1)])
         self.owner = np.concatenate([self.owner[turns], rows])
 

@@ -147,6 +147,26 @@ class Underway(Rows):
 
 
 @dataclass(frozen=True, eq=False)
+class Perhaps(Rows):
+    """Requests that there may have been besides, one row each: what is seen of HTTP/2 without keys fits with them and without, and if there was one it was in
+    progress from ``start_ns`` to ``end_ns`` at most. They are in the highest count, and in no other.
+
+    side : as of ``Requests``.
+    """
+
+    side: Codes
+    start_ns: Ints
+    end_ns: Ints
+
+    @classmethod
+    def none(cls) -> Perhaps:
+        return cls(np.zeros(0, np.int8), np.zeros(0, np.int64), np.zeros(0, np.int64))
+
+    def __len__(self) -> int:
+        return len(self.start_ns)
+
+
+@dataclass(frozen=True, eq=False)
 class Situation:
     """Requests and sessions of both sides.
 
@@ -157,6 +177,7 @@ class Situation:
     uncountable : why requests cannot be counted, or None (HTTP/2 without a key log, packets cut too short).
     facts : what causes may cite besides: plain numbers and frame lists by name.
     underway : what was asked before the capture began, and answered in it.
+    perhaps : requests that there may have been besides ``requests``.  between : how many there are, at least and at most; None where that is known.
     midway_ns : when the capture of what leaves began, if connections to the provider were open then: what was sent before is not known. Else None.
     """
 
@@ -172,6 +193,8 @@ class Situation:
     egress_missing: str = ""
     underway: Underway = field(default_factory=Underway.none)
     midway_ns: int | None = None
+    perhaps: Perhaps = field(default_factory=Perhaps.none)
+    between: tuple[int, int] | None = None
 
     @property
     def other_capture(self) -> str:
@@ -221,6 +244,10 @@ def joined(situations: Sequence[Situation]) -> Situation:
                 if _is_number(out.facts.get(k, 0), each.facts.get(k, 0))
             },
             out.egress_missing or each.egress_missing,
+            perhaps=out.perhaps.joined(
+                replace(each.perhaps, start_ns=each.perhaps.start_ns + shift, end_ns=each.perhaps.end_ns + shift)
+            ),
+            between=_added(out, each),
         )  # what was under way belongs to the beginning of one recording, and to no time between two
     nothing = np.zeros(len(out.requests), np.int64), np.zeros(len(out.sessions), np.int64)
     return replace(
@@ -228,6 +255,14 @@ def joined(situations: Sequence[Situation]) -> Situation:
         requests=replace(out.requests, host_frame=nothing[0], vm_frame=nothing[0]),
         sessions=replace(out.sessions, host_frame=nothing[1], vm_frame=nothing[1]),
     )
+
+
+def _added(*those: Situation) -> tuple[int, int] | None:
+    """How many requests there are in all, at least and at most; None where that is known."""
+    if all(each.between is None for each in those):
+        return None
+    spans = [each.between or (len(each.requests),) * 2 for each in those]
+    return sum(least for least, _ in spans), sum(most for _, most in spans)
 
 
 def _is_number(*values: Any) -> bool:

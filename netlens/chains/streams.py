@@ -202,7 +202,7 @@ def _one_by_one(said: Said, read: Reading, ends: dict[int, End], known: Shapes, 
         last = data[at - 1] if turn else -1
         if (turn and turn[0].ts < each.begin_ns) or (read.together and any(r.size in known.several for r in turn)):
             return None
-        if read.together and ends.get(last) == End.UNKNOWN and answers[last].size != EMPTY:
+        if read.together and len(turn) > SHORT and ends.get(last) == End.UNKNOWN and answers[last].size != EMPTY:
             return None  # silence ends several as it ends one
         if until == NEVER and cut_ns < NEVER and _goes_on(said.mine, each, turn, ends.get(last), cut_ns, known):
             last = -1

@@ -23,7 +23,7 @@ from netlens.chains.linking import Linked
 from netlens.chains.parties import others
 from netlens.chains.requests import requests, underway
 from netlens.chains.sessions import sessions, vm_alone
-from netlens.chains.situation import HOST, SIDES, VM, Requests, Situation
+from netlens.chains.situation import HOST, SIDES, VM, Perhaps, Requests, Situation
 from netlens.columns import NEVER, Bools, Ints
 from netlens.text import plural
 
@@ -36,6 +36,7 @@ T = TypeVar("T")
 SLACK_NS = 2_000_000  #: what a request waits in kernels and at the provider before it is counted: 0.3 ms in the laboratory, more under load
 FRAMES = 5  #: frames cited for a fact
 LEAST_BYTES = 100  #: of a request of HTTP/1.1 with a key in TLS; what else clients of HTTP/2 send (windows, pings) is shorter
+MOST_UNSURE = 0.2  #: share of requests of HTTP/2 of which it is not known which answer is theirs, at most, to take them as such
 SEVERAL = 3  #: requests of a side that began while another was in progress on another connection
 
 
@@ -76,8 +77,10 @@ def rebuild(linked: Linked, beside: Beside) -> Traffic:
     upstream, row_of = sessions(linked, alone)
     made, rows = requests(linked, upstream, row_of, alone, beside.keys)
     if by_size := len(set(linked.upstream.owner[linked.upstream.exchange_rows < 0].tolist())):
+        doubtful = len(_in_doubt(linked.upstream))
+        but = f", on {doubtful:,} of these not exactly" if doubtful else ""
         notes.append(
-            f"requests on {plural(by_size, 'connection')} of HTTP/2 were counted by the sizes of TLS records, as its frames are encrypted; "
+            f"requests on {plural(by_size, 'connection')} of HTTP/2 were counted by the sizes of TLS records{but}, as its frames are encrypted; "
             "a TLS key log (SSLKEYLOGFILE) would show each"
         )
     only = linked.only_vantage
@@ -87,22 +90,43 @@ def rebuild(linked: Linked, beside: Beside) -> Traffic:
     egress = visibility.missing_egress(linked)
     missing = egress if host_seen else ""
     uncountable, hidden = _uncountable(linked, beside, made)
+    between, perhaps = _between(linked, made)
     if uncountable and hidden and (apart := _of_others(linked, made, hidden, row_of)) is not None:
         # what others have in flight is not known, which is no reason not to count the VM's own
         made, rows, uncountable = made.take(~apart), rows[~apart], None
+        between, perhaps = _between(linked, made, set(hidden))
         missing = missing or "a TLS key log (SSLKEYLOGFILE) of what speaks HTTP/2 beside the VM"
         egress = egress or missing
     common = _common_ns(linked, notes)
     facts = _facts(linked, egress_seen=not egress) | {"vm_blind": blind}
+    facts["in_doubt"] = int(np.isin(made.session, [row_of.get(row, -1) for row in _in_doubt(linked.upstream)]).sum())
     facts["protocol_unknown"] = linked.protocol_unknown and not _side_by_side(made)
     situation = Situation(
         made, upstream, vm_seen, host_seen, host_seen and not missing, common, _uncertain_ns(linked), uncountable,
-        facts, missing, underway(linked, row_of), _midway_ns(linked.upstream),
+        facts, missing, underway(linked, row_of), _midway_ns(linked.upstream), perhaps, between,
     )  # fmt: skip
     told = {f.name: getattr(linked, f.name) for f in fields(Linked)} | {"notes": notes}
     traffic = Traffic(**told, beside=beside, situation=situation, rows=rows)
     facts["others"] = others(traffic)
     return traffic
+
+
+def _in_doubt(up: Side) -> list[int]:
+    """Connections of the upstream on which it is not known how many requests there were."""
+    return [row for row, those in up.counted.items() if not those.exact]
+
+
+def _between(linked: Linked, made: Requests, without: set[int] = frozenset()) -> tuple[tuple[int, int] | None, Perhaps]:  # type: ignore[assignment]
+    """How many requests there are, at least and at most, where that is in doubt, and those that there may have been besides; ``without`` some connections."""
+    up = linked.upstream
+    doubtful = [(row, up.counted[row]) for row in _in_doubt(up) if row not in without]
+    if not doubtful:
+        return None, Perhaps.none()
+    least = len(made) - sum(len(those.streams) - those.least for _, those in doubtful)
+    most = len(made) + sum(those.most - len(those.streams) for _, those in doubtful)
+    spans = [(int(linked.origin[row]), *span) for row, those in doubtful for span in those.further]
+    side, start, end = (np.array(column, np.int64) for column in zip(*spans, strict=True)) if spans else (np.zeros(0, np.int64),) * 3
+    return (least, most), Perhaps(side.astype(np.int8), start, end)
 
 
 def _midway_ns(upstream: Side) -> int | None:
@@ -163,7 +187,13 @@ def _uncountable(linked: Linked, beside: Beside, made: Requests) -> tuple[str | 
         and not readable.intersection(up.session_ids[row])
     ]
     if not hidden:
-        return None, []
+        doubtful = sorted(set(up.owner[up.unsure].tolist()))
+        if up.unsure.sum() <= MOST_UNSURE * len(up.streams):
+            return None, []
+        span, _ = _between(linked, made)
+        keys = f"a TLS key log (SSLKEYLOGFILE): HTTP/2 is spoken on {plural(len(up.counted), 'connection')}"
+        shown = f"only that there are between {span[0]:,} and {span[1]:,} requests" if span else "not whose each answer is"
+        return f"{keys}, where the sizes of records show {shown}", doubtful
     spoken = all(any(linked.http2.get(k) for k in up.session_ids[row]) for row in hidden)
     how = "is spoken" if spoken else "was offered"
     keys = f"a TLS key log (SSLKEYLOGFILE): HTTP/2 {how} on {plural(len(hidden), 'connection')}"

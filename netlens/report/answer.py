@@ -112,7 +112,7 @@ def headline(a: Analysis) -> list[Part]:
     else:
         known, _ = outcomes(a)
         least = "At least " if requests - known > HARDLY_MORE * refused else ""
-        parts = [Part(f"{least}{refused:,} of {plural(requests, 'request')} to {target(a)} {'was' if refused == 1 else 'were'} refused.")]
+        parts = [Part(f"{least}{refused:,} of {how_many(a)} to {target(a)} {'was' if refused == 1 else 'were'} refused.")]
     causes = supported(a)
     if not causes:
         return [*parts, Part(" "), Part("Cause unknown.", "cause"), *_needed(a)]
@@ -141,12 +141,22 @@ def findings_headline(a: Analysis) -> list[Part]:
     return parts
 
 
+def how_many(a: Analysis) -> str:
+    """``43 requests``, or ``between 41 and 45 requests`` where their number is in doubt."""
+    between = a.counts["exchanges_between"]
+    if between is None:
+        return plural(a.counts["exchanges"], "request")
+    return f"between {between[0]:,} and {between[1]:,} requests"
+
+
 def _failed(a: Analysis) -> list[str]:
     """What may be failures, in words: answers of a relay's own, refusals of error logs that match no request, answers that lines of the logs may mean, and
     requests without an answer."""
     facts = a.assembled.situation.facts
     unclear, left, unmatched, alike = (int(facts.get(name, 0)) for name in ("unclear", "left", "unmatched", "alike"))
     told = _by_relays(a)
+    if doubtful := int(facts.get("in_doubt", 0)):
+        told.append(f"of {plural(doubtful, 'request')} of HTTP/2 it is not known whether they were refused, as their answers cannot be told apart")
     told += [f"{plural(unmatched, 'refusal')} in the error logs {'matches' if unmatched == 1 else 'match'} no request"] if unmatched else []
     told += [f"{plural(unclear, 'answer')} may be what lines of the error logs mean by failures"] if unclear else []
     told += [f"{alike:,} short answers of the same size may be refusals: other answers are streams"] if alike else []
@@ -162,7 +172,7 @@ def _by_relays(a: Analysis) -> list[str]:
 
 
 def _none_refused(a: Analysis) -> str:
-    told = f"in {plural(a.counts['exchanges'], 'request')} to {target(a)}"
+    told = f"in {how_many(a)} to {target(a)}"
     failed = _failed(a)
     return f"No refusals are certain {told}: {'; '.join(failed)}." if failed else f"No refusals found {told}."
 
@@ -172,8 +182,10 @@ def requests_in_brief(a: Analysis) -> str:
     requests = a.counts["exchanges"]
     if not requests or a.assembled.situation.uncountable or (a.target.guessed and not a.target.names):
         return ""
-    at_once = a.peaks["upstream"]["requests"]["combined"]
-    return f"{requests:,} to {target(a)}, at most {at_once:,} at once" + (f"; outcomes {outcomes(a)[1]}" if findings.is_all(a) else "")
+    least, most = a.counts["in_flight_between"] or [a.peaks["upstream"]["requests"]["combined"]] * 2
+    at_once = f"{most:,}" if least == most else f"{least:,} to {most:,}"
+    number = how_many(a).rpartition(" ")[0]
+    return f"{number} to {target(a)}, at most {at_once} at once" + (f"; outcomes {outcomes(a)[1]}" if findings.is_all(a) else "")
 
 
 def sentence(a: Analysis) -> str:

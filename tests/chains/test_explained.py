@@ -14,10 +14,15 @@ if TYPE_CHECKING:
 Times = list[tuple[int, int]]
 
 
-def likely(*conversations: Said, cut: int = 0) -> list[list[streams.Stream] | None]:
-    """Requests of each; all of one server. ``cut`` : ms, when the capture ends, if it does before they do."""
+def weighed(*conversations: Said, cut: int = 0) -> list[explained.Counted | None]:
+    """What is known of each; all of one server. ``cut`` : ms, when the capture ends, if it does before they do."""
     those = [connection(said, cut or 60_000, cut=bool(cut)) for said in conversations]
     return streams.likely(those, streams.learned(those, streams.NOTHING))
+
+
+def likely(*conversations: Said, cut: int = 0) -> list[list[streams.Stream] | None]:
+    """Requests of each whose number is certain, else None."""
+    return [each.streams if each is not None and each.exact else None for each in weighed(*conversations, cut=cut)]
 
 
 def fits(found: list[streams.Stream] | None, truth: Times) -> bool:
@@ -139,7 +144,7 @@ def test_nothing_is_explained_by_what_finds_other_numbers_than_were_counted(monk
     said, _ = overlapping()
     those = in_bursts(alone(12)), in_bursts(said)
     assert likely(*those)[1] is not None
-    monkeypatch.setattr(explained, "_number", lambda talk, model: (1, 1.0, talk.best))
+    monkeypatch.setattr(explained, "_number", lambda found: (1, 1.0, found[0][0].reading))
     assert likely(*those)[0] is not None
     assert likely(*those)[1] is None
 
@@ -185,9 +190,9 @@ def test_nothing_is_learned_where_all_is_counted(monkeypatch: pytest.MonkeyPatch
 
 
 def test_what_was_counted_is_compared_as_far_as_is_learned_from(monkeypatch: pytest.MonkeyPatch) -> None:
-    weighed = []
-    monkeypatch.setattr(explained, "_number", lambda talk, model: weighed.append(talk) or (0, 0.0, None))
+    those: list[explained.Talk] = []
+    monkeypatch.setattr(explained, "_weighed", lambda talk, model: those.append(talk) or [])
     monkeypatch.setattr(explained, "LEARN_FROM", 50)
     talks = [explained.Talk(one.said, 0, False, {}, []) for one in map(connection, [in_bursts(alone(12))] * 9) if one.said is not None]
     assert explained.agrees(talks, [12] * 9, explained.Model(False))
-    assert 0 < len(weighed) < 9
+    assert 0 < len(those) < 9

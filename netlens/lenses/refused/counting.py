@@ -46,6 +46,7 @@ from netlens.lenses.refused import kernels
 UNITS = ("requests", "connections")
 #: pieces of an answer come several a second; through sshuttle refusals came up to 43 ms after the reset (measured)
 UNNOTICED_NS = 500_000_000
+NOWHERE = -2  #: session of what there may have been besides
 OVERTAKEN_NS = 5_000_000  #: that a request may overtake one on another connection, at least; an eighth of the round trip where that is more
 SCOPES = {"side": "side", "egress": "egress address"}  #: and how rules call them
 
@@ -243,7 +244,7 @@ def others(situation: Situation, rule: Rule, adjustment: Adjustment = AS_SEEN) -
     ----------
     situation : what was captured.  rule : what counts.  adjustment : what is taken away first.
     """
-    held = _requests(situation, adjustment, rule) if rule.unit == "requests" else _connections(situation, adjustment)
+    held = _with_perhaps(_requests(situation, adjustment, rule), situation) if rule.unit == "requests" else _connections(situation, adjustment)
     requests = situation.requests
     out = Counts(*(np.zeros(len(requests), np.int64) for _ in range(4)))
     by_side = rule.scope == "side" or adjustment.others_side
@@ -251,7 +252,7 @@ def others(situation: Situation, rule: Rule, adjustment: Adjustment = AS_SEEN) -
     addresses = np.unique(situation.sessions.address).tolist() if rule.per_address else (None,)
     for address, model in product(addresses, range(len(rule.models)) or (None,)):
         there = _at(situation, requests.session, address)
-        near = held.take(_at(situation, held.session, address))
+        near = held.take(_at(situation, held.session, address) | (held.session == NOWHERE))
         if model is not None:
             there &= which == model
             near = near.take(np.append(which, 0)[near.item] == model)  # what was under way (item -1) counts as large
@@ -376,6 +377,26 @@ def _with_underway(held: _Held, situation: Situation) -> _Held:
     theirs = _Held(first, np.maximum(old.end_ns, first + 1), old.side, old.session, none - 1, none)
     both = theirs.joined(held)
     return both.take(np.lexsort((both.start, both.session)))
+
+
+def _with_perhaps(held: _Held, situation: Situation) -> _Held:
+    """Also what there may have been besides: of no length, with all of it in doubt."""
+    more = situation.perhaps
+    if not len(more):
+        return held
+    none = np.zeros(len(more), np.int64)
+    doubt = np.stack([none, none, none, more.end_ns - more.start_ns], axis=1)
+    both = _Held(more.start_ns, more.start_ns, more.side, none + NOWHERE, none - 1, none, doubt).joined(held)
+    return both.take(np.lexsort((both.start, both.session)))
+
+
+def in_flight_between(situation: Situation) -> tuple[int, int]:
+    """Most requests in progress at once, at least and at most."""
+    held = _with_perhaps(_requests(situation, AS_SEEN), situation)
+    sooner, later, shorter, longer = held.doubt_ns.T
+    surely, no_longer, first, last = held.start + later, held.end - shorter, held.start - sooner, held.end + longer
+    sure, maybe = no_longer > surely, last > first
+    return most_at_once(surely[sure], no_longer[sure]), most_at_once(first[maybe], last[maybe])
 
 
 def _connections(situation: Situation, adjustment: Adjustment) -> _Held:

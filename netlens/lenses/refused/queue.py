@@ -46,7 +46,7 @@ def fit(situation: Situation) -> Queue | None:
     """The queue that explains what requests waited; None where none does, or where something was refused."""
     r = situation.requests
     known = (r.answer_ns >= r.start_ns) & (r.answer_ns > 0)
-    if (r.rejected == REJECTED).any() or situation.uncountable or not 2 * FEWEST <= known.sum() <= MOST:
+    if (r.rejected == REJECTED).any() or situation.uncountable or situation.between or not 2 * FEWEST <= known.sum() <= MOST:
         return None
     found: list[Queue] = []
     groups = [("egress", np.ones(len(r), np.bool_))] if situation.egress_seen else []
