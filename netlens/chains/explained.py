@@ -76,7 +76,10 @@ WRITES = 5.0  #: that what is set beforehand of how many requests these begin is
 SEEN_BEFORE = 5.0  #: empty frames that this is worth, and short answers that :data:`MERGED` is
 WAITS_NS = 500 * MS  #: a request, for its answer to begin, before anything is known
 SLOWER = 3  #: times that one may wait longer than usual before that speaks against it: streams take longer to begin than refusals
-SURE, SURER = 0.985, 0.999  #: of the number of requests, and of one where streams may have been broken off, or that the client alone makes unlikely
+SURE, SURER = (
+    0.985,
+    0.999,
+)  #: of the number of requests, and of one where streams may have been broken off, or that the client alone makes unlikely
 SPEAKS_AGAINST = 0.5  #: as likely as another number, by the client alone
 OF_CLIENT = 0.02  #: part that what the client alone tells has in the interval of the number
 TAIL = 5e-4  #: probability that the number is below its interval, or above
@@ -207,7 +210,9 @@ def updates(talks: Sequence[Talk]) -> Updates:
         streams = talk.best.streams
         for before, each, after in zip([None, *streams], streams, [*streams[1:], None], strict=False):
             until = min(after.begin_ns if after is not None else talk.over_ns, each.sent_ns + UPDATE_NS)
-            alone = (after is None or after.begin_ns - each.sent_ns >= ALONE_NS) and (before is None or each.begin_ns - before.sent_ns >= ALONE_NS)
+            alone = (after is None or after.begin_ns - each.sent_ns >= ALONE_NS) and (
+                before is None or each.begin_ns - before.sent_ns >= ALONE_NS
+            )
             if not alone or each.up >= FULL or each.begin_ns <= talk.said.settings_ns:
                 continue
             those = [r for r in talk.said.updates if each.sent_ns < r.ts < until and several(r)]
@@ -241,9 +246,11 @@ class Model:
     several: Counter[Kind] = field(default_factory=Counter)  #: records that hold several short answers, or one where they might
     waited_ns: float = float(WAITS_NS)  #: all requests, for their answers to begin
     begun: float = 1.0  #: these
-    begins: tuple[Counter[int], Counter[int]] = field(default_factory=lambda: (Counter(), Counter()))  #: requests in one write, the first and others
+    begins: tuple[Counter[int], Counter[int]] = field(
+        default_factory=lambda: (Counter(), Counter())
+    )  #: requests in one write, the first and others
     asides: Counter[int] = field(default_factory=Counter)  #: of a size, that are no heads
-    updates: Updates = Updates()
+    updates: Updates = field(default_factory=Updates)
     weighed: list[int] = field(default_factory=lambda: [0])  #: states, by this model and those before it
 
     def count(self, look: Look) -> None:
@@ -311,7 +318,11 @@ class Model:
     def ends_else(self) -> float:
         """How often an answer ends without an empty frame, of a server that ends answers with one."""
         shown = self.empty[Kind.DONE]
-        return max((self.kinds[Kind.DONE] + self.kinds[Kind.SHORT] - 2 - shown + ENDS_ELSE * SEEN_BEFORE) / (self.kinds[Kind.DONE] + self.kinds[Kind.SHORT] + SEEN_BEFORE), LEAST_ELSE)
+        return max(
+            (self.kinds[Kind.DONE] + self.kinds[Kind.SHORT] - 2 - shown + ENDS_ELSE * SEEN_BEFORE)
+            / (self.kinds[Kind.DONE] + self.kinds[Kind.SHORT] + SEEN_BEFORE),
+            LEAST_ELSE,
+        )
 
     def _together(self, kind: Kind) -> float:
         """How many records hold so many short answers, for each that holds one where it might."""
@@ -418,7 +429,7 @@ def learn(talks: Sequence[Talk], shown: bool, sure: Sequence[bool]) -> Model:
             might = 0.0  # several requests wait
             for event, kinds, states in zip(found.events, found.kinds, found.behind, strict=True):
                 if event.way == 0:
-                    after.begins[event.at > 0].update({~kind: p for kind, p in kinds.items() if ~kind})  # type: ignore[misc]
+                    after.begins[event.at > 0].update({~kind: p for kind, p in kinds.items() if ~kind})
                     continue
                 for each, p in kinds.items():
                     kind = Kind(each)
@@ -491,6 +502,7 @@ def explain(talk: Talk, read: Reading, model: Model, number: int | None = None) 
         still = 1 / (1 + (event.ns - ns) / wait_ns)  # that one waits for so long
         ns = event.ns
         late = ns - sent_ns > owed.within_ns
+        moves: Callable[[State], Moves]
         if event.way == 0:
             each = read.streams[event.at]
             owes = owed.each > 0 and each.up < FULL and ns > talk.said.settings_ns
@@ -579,14 +591,19 @@ def _moves(look: Look, model: Model) -> Callable[[State], Moves]:
 
 
 def _asides(look: Look, several: int, model: Model, large: bool, state: State) -> Moves:
-    """What a record of the size of WINDOW_UPDATEs may be: these, of bodies or not, or the head of an answer. ``large``: it may be of a body that is not counted."""
+    """What a record of the size of WINDOW_UPDATEs may be: these, of bodies or not, or the head of an answer.
+
+    large : it may be of a body that is not counted.
+    """
     extra, waiting, answered, owed = state
     some: list[tuple[int, float, Kind]] = [(0, model.aside(look.size), Kind.ASIDE)]
     if waiting:
         total = model.kinds[Kind.HEAD] + model.kinds[Kind.SHORT] + (model.kinds[Kind.PIECE] + model.kinds[Kind.DONE] if answered else 0.0)
         some.append((1, model.kinds[Kind.HEAD] / total * model.odds(look)[Kind.HEAD], Kind.HEAD))
     of = model.updates
-    for_bodies = [(n, of.odds(several, n) if n or not large else UPDATE_LARGE) for n in range(min(owed, several) + 1)] if of.each else [(0, 1.0)]
+    for_bodies = (
+        [(n, of.odds(several, n) if n or not large else UPDATE_LARGE) for n in range(min(owed, several) + 1)] if of.each else [(0, 1.0)]
+    )
     return [((extra, waiting - heads, answered + heads, owed - n), q * p, kind) for heads, q, kind in some for n, p in for_bodies]
 
 
@@ -742,24 +759,26 @@ def _between(talk: Talk, found: Weighed, model: Model | None, known: Shapes) -> 
     for each in streams[least:]:
         each.doubt_ns = (each.doubt_ns[0], max(talk.over_ns - each.begin_ns, 0), *each.doubt_ns[2:])
     ns = [*(event.ns for event in one.events), talk.over_ns]
-    further = [(ns[early] if early < never else ns[0], ns[late]) for (early, *_), (*_, late) in zip(begun[many:], ended[many:], strict=True)]
+    further = [
+        (ns[early] if early < never else ns[0], ns[late]) for (early, *_), (*_, late) in zip(begun[many:], ended[many:], strict=True)
+    ]
     return Counted(streams, least, most, further)
 
 
 def _by_client(talk: Talk, least: int, most: int) -> Counted:
     """The same where nothing is known of answers but that each ends with the connection, or before: as if one came after the other."""
-    starts = [each.begin_ns for each in talk.best.streams]
+    asked_for = talk.best.streams[:most]
     times = [r.ts for r in talk.said.answers]
     streams = []
-    for each, until in zip_longest(talk.best.streams[:most], starts[1 : most], fillvalue=NEVER):
-        at = bisect_left(times, until)
+    for each, after in zip(asked_for, [*asked_for[1:], None], strict=True):
+        at = bisect_left(times, NEVER if after is None else after.begin_ns)
         end_ns = max(times[at - 1] if at else each.sent_ns, each.sent_ns)
         one = replace(each, sizes=[], end_ns=end_ns, answer_ns=end_ns, unsure=True)
         one.doubt_ns = (0, 0, end_ns - each.sent_ns, max(talk.over_ns - end_ns, 0))
         streams.append(one)
     for one in streams[least:]:
         one.doubt_ns = (0, max(talk.over_ns - one.begin_ns, 0), *one.doubt_ns[2:])
-    return Counted(streams, min(least, len(streams)), most, [(starts[0], talk.over_ns)] * (most - len(streams)))
+    return Counted(streams, min(least, len(streams)), most, [(asked_for[0].begin_ns, talk.over_ns)] * (most - len(streams)))
 
 
 def _known(found: Found) -> float:

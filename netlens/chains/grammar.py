@@ -18,7 +18,22 @@ from itertools import accumulate, pairwise
 from math import log
 from typing import NamedTuple
 
-from netlens.chains.asked import BODY, BODY_NS, CONTROL, EMPTY, FIELDS, FULL, MOST_CONTROL, MOST_TOGETHER, PING, WINDOW, Reading, Record, Said, Stream
+from netlens.chains.asked import (
+    BODY,
+    BODY_NS,
+    CONTROL,
+    EMPTY,
+    FIELDS,
+    FULL,
+    MOST_CONTROL,
+    MOST_TOGETHER,
+    PING,
+    WINDOW,
+    Reading,
+    Record,
+    Said,
+    Stream,
+)
 from netlens.parsers.http2 import WINDOW_UPDATE
 
 NEAR = 2  #: bytes by which fields differ, as a rule
@@ -61,7 +76,10 @@ NEW_AFTER, GOES_ON_AFTER = (0.03, 0.04, 0.3, 0.63), (0.4, 0.15, 0.42, 0.03)  #: 
 NEW_ALLOWED, GOES_ON_ALLOWED = (0.05, 0.55, 0.4), (0.55, 0.44, 0.01)  #: the same by when the server sent WINDOW_UPDATE
 AT_ONCE_NS = 1_500_000
 OTHERWISE = 1e-3  #: a write of the length of so many requests holds more or fewer
-LESS, ALIKE = 8, 0.9  #: bytes by which what is written for each request is shorter or longer; share of writes that are of one size, or of several
+LESS, ALIKE = (
+    8,
+    0.9,
+)  #: bytes by which what is written for each request is shorter or longer; share of writes that are of one size, or of several
 OFTEN = 6  #: writes of one size
 SELDOM = 0.01
 #: How likely one write begins one request, two, three or four: the first of a connection, and others.

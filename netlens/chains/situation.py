@@ -244,9 +244,7 @@ def joined(situations: Sequence[Situation]) -> Situation:
                 if _is_number(out.facts.get(k, 0), each.facts.get(k, 0))
             },
             out.egress_missing or each.egress_missing,
-            perhaps=out.perhaps.joined(
-                replace(each.perhaps, start_ns=each.perhaps.start_ns + shift, end_ns=each.perhaps.end_ns + shift)
-            ),
+            perhaps=out.perhaps.joined(replace(each.perhaps, start_ns=each.perhaps.start_ns + shift, end_ns=each.perhaps.end_ns + shift)),
             between=_added(out, each),
         )  # what was under way belongs to the beginning of one recording, and to no time between two
     nothing = np.zeros(len(out.requests), np.int64), np.zeros(len(out.sessions), np.int64)

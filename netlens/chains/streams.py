@@ -83,11 +83,15 @@ def learned(connections: Sequence[Connection], known: Shapes) -> Shapes:
 def likely(connections: Sequence[Connection], known: Shapes) -> list[Counted | None]:
     """Requests of each connection of a capture, with intervals for what is in doubt (:mod:`netlens.chains.explained`) where they cannot be counted; None where
     nothing can be read."""
-    out = [Counted(streams, len(streams), len(streams)) if fits else None for streams, fits in (counted(each, known) for each in connections)]
+    out = [
+        Counted(streams, len(streams), len(streams)) if fits else None for streams, fits in (counted(each, known) for each in connections)
+    ]
     if sum(len(each.said.mine) for each in connections if each.said is not None) > explained.MOST:
         return out
     talks = {}
-    short = frozenset() if known.learned else endings.shorts([(each.said, each.cut_ns) for each in connections if each.said is not None], known)
+    short = (
+        frozenset() if known.learned else endings.shorts([(each.said, each.cut_ns) for each in connections if each.said is not None], known)
+    )
     spoken = [k for k, each in enumerate(connections) if each.said is not None]
     sizes = dict(zip(spoken, grammar.usual([said for each in connections if (said := each.said) is not None]), strict=True))
     for k, each in enumerate(connections):

@@ -12,7 +12,7 @@ Which requests were refused is not known here: a lens finds that out and fills t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -94,7 +94,7 @@ def rebuild(linked: Linked, beside: Beside) -> Traffic:
     if uncountable and hidden and (apart := _of_others(linked, made, hidden, row_of)) is not None:
         # what others have in flight is not known, which is no reason not to count the VM's own
         made, rows, uncountable = made.take(~apart), rows[~apart], None
-        between, perhaps = _between(linked, made, set(hidden))
+        between, perhaps = _between(linked, made, hidden)
         missing = missing or "a TLS key log (SSLKEYLOGFILE) of what speaks HTTP/2 beside the VM"
         egress = egress or missing
     common = _common_ns(linked, notes)
@@ -116,7 +116,7 @@ def _in_doubt(up: Side) -> list[int]:
     return [row for row, those in up.counted.items() if not those.exact]
 
 
-def _between(linked: Linked, made: Requests, without: set[int] = frozenset()) -> tuple[tuple[int, int] | None, Perhaps]:  # type: ignore[assignment]
+def _between(linked: Linked, made: Requests, without: Collection[int] = ()) -> tuple[tuple[int, int] | None, Perhaps]:
     """How many requests there are, at least and at most, where that is in doubt, and those that there may have been besides; ``without`` some connections."""
     up = linked.upstream
     doubtful = [(row, up.counted[row]) for row in _in_doubt(up) if row not in without]
@@ -192,8 +192,8 @@ def _uncountable(linked: Linked, beside: Beside, made: Requests) -> tuple[str | 
             return None, []
         span, _ = _between(linked, made)
         keys = f"a TLS key log (SSLKEYLOGFILE): HTTP/2 is spoken on {plural(len(up.counted), 'connection')}"
-        shown = f"only that there are between {span[0]:,} and {span[1]:,} requests" if span else "not whose each answer is"
-        return f"{keys}, where the sizes of records show {shown}", doubtful
+        only = f"only that there are between {span[0]:,} and {span[1]:,} requests" if span else "not whose each answer is"
+        return f"{keys}, where the sizes of records show {only}", doubtful
     spoken = all(any(linked.http2.get(k) for k in up.session_ids[row]) for row in hidden)
     how = "is spoken" if spoken else "was offered"
     keys = f"a TLS key log (SSLKEYLOGFILE): HTTP/2 {how} on {plural(len(hidden), 'connection')}"

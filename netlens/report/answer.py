@@ -156,7 +156,9 @@ def _failed(a: Analysis) -> list[str]:
     unclear, left, unmatched, alike = (int(facts.get(name, 0)) for name in ("unclear", "left", "unmatched", "alike"))
     told = _by_relays(a)
     if doubtful := int(facts.get("in_doubt", 0)):
-        told.append(f"of {plural(doubtful, 'request')} of HTTP/2 it is not known whether they were refused, as their answers cannot be told apart")
+        told.append(
+            f"of {plural(doubtful, 'request')} of HTTP/2 it is not known whether they were refused, as their answers cannot be told apart"
+        )
     told += [f"{plural(unmatched, 'refusal')} in the error logs {'matches' if unmatched == 1 else 'match'} no request"] if unmatched else []
     told += [f"{plural(unclear, 'answer')} may be what lines of the error logs mean by failures"] if unclear else []
     told += [f"{alike:,} short answers of the same size may be refusals: other answers are streams"] if alike else []

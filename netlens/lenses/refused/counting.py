@@ -244,7 +244,9 @@ def others(situation: Situation, rule: Rule, adjustment: Adjustment = AS_SEEN) -
     ----------
     situation : what was captured.  rule : what counts.  adjustment : what is taken away first.
     """
-    held = _with_perhaps(_requests(situation, adjustment, rule), situation) if rule.unit == "requests" else _connections(situation, adjustment)
+    held = (
+        _with_perhaps(_requests(situation, adjustment, rule), situation) if rule.unit == "requests" else _connections(situation, adjustment)
+    )
     requests = situation.requests
     out = Counts(*(np.zeros(len(requests), np.int64) for _ in range(4)))
     by_side = rule.scope == "side" or adjustment.others_side
