@@ -45,7 +45,6 @@ WAIT_NS = 200_000_000  #: for WINDOW_UPDATE, at most
 CLIENT, SERVER = 0, 1
 FIELDS = 18, 150  #: of a request, in a record of their own: Go's take 22 bytes once all of them are indexed
 FIELDS_DIFFER = range(-5, 5)  #: bytes, on one connection
-MOST_WITH_HEAD = 300  #: the server's SETTINGS, WINDOW_UPDATEs for some bodies, and the head of an answer
 OPENING = 10  #: records of the client behind the server's SETTINGS, by which they are acknowledged
 MOST_TOGETHER = 4  #: requests whose fields stand in one record
 MOST_FIELDS = 0.6  #: share of bursts that begin with them, behind the first
@@ -274,7 +273,7 @@ def _opened(records: list[Record]) -> tuple[int, list[Record]] | None:
         # a server that answers a request at once puts the head into the same record
         asked_before = any(r.size >= BODY for r in records[: theirs[first]])
         at_once = all(records[theirs[first]].ts - records[k].ts <= AT_ONCE_NS for k in theirs[:first])
-        if not asked_before or not at_once or opening > MOST_WITH_HEAD:
+        if not asked_before or not at_once or opening > http2.MOST_WITH_HEAD:
             return None
         return theirs[first], [r for k, r in enumerate(records) if k not in theirs[:first]]
     dropped = set(theirs[: first + 1])

@@ -39,6 +39,7 @@ TICKET = 56, 4096  #: the least and the most that a session ticket takes; see pa
 MOST_TICKETS = 4  #: OpenSSL sends 2, and 4 is the most seen
 OPENING = 12  #: records of either side within which SETTINGS are acknowledged
 MOST_OPENING = 110  #: the longest record of a server that began with SETTINGS was 101; the heads of HTTP/1.1 answers met begin at 80
+MOST_WITH_HEAD = 300  #: the same with the head of an answer, of a server that answers what came with the preface at once
 #: SETTINGS as servers send them: alone, with one WINDOW_UPDATE, or with the acknowledgment of the client's and up to two.
 USUAL_OPENINGS = frozenset(
     [ACKNOWLEDGMENT + SETTING * n for n in range(8)]
@@ -159,14 +160,16 @@ def odds(said: Dialog) -> float:
         return 0.0
     first = behind_tickets(server)
     begins = is_opening(server[first])
-    total = SETTINGS_FIRST if begins else OTHER_FIRST
+    preface = is_preface(client[0]) and (said.way[: np.flatnonzero(said.way == 1)[first]] == 0).sum() > 1
+    with_head = preface and server[first] <= MOST_WITH_HEAD
+    total = SETTINGS_FIRST if begins else 0.0 if with_head else OTHER_FIRST
     if any(_is_acknowledgment(size) for size in client[:OPENING]):
         total += CLIENT_ACKNOWLEDGES
     elif not begins and min(client) > SHORT and not any(size in (ACKNOWLEDGMENT, WINDOW_UPDATE) for size in server[first:]):
         total += NEVER_SHORT * min(len(client) - 1, OFTEN - 1)
     if not begins and len(server) > 1 and not (said.way[np.flatnonzero(said.way == 1)[first] :] == 0).any():
         total += NOTHING_SINCE  # a record alone may be a ticket
-    if is_preface(client[0]) and (said.way[: np.flatnonzero(said.way == 1)[first]] == 0).sum() > 1:
+    if preface:
         total += PREFACE_FIRST
     if server[first] in USUAL_OPENINGS:
         if ACKNOWLEDGMENT in server[first + 1 : first + 1 + SOON]:
