@@ -120,6 +120,11 @@ def is_data(r: Record) -> bool:
     return r.size not in CONTROL
 
 
+def updates(r: Record) -> int:
+    """How many WINDOW_UPDATEs are in a record of control."""
+    return next((n for of in (0, EMPTY, PING) for n, rest in [divmod(r.size - of, WINDOW_UPDATE)] if not rest and n >= 0), 0)
+
+
 def said(seen: Records) -> Said | None:
     """What both sides of a connection that speaks HTTP/2 said; None where that cannot be told."""
     dialog = http2.dialog(seen)

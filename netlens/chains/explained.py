@@ -35,9 +35,9 @@ from math import exp, log, log2
 from operator import itemgetter
 from typing import NamedTuple
 
-from netlens.chains import grammar
+from netlens.chains import asked, grammar
 from netlens.chains.answers import give
-from netlens.chains.asked import BODY, EMPTY, FULL, PING, Reading, Record, Said, Stream
+from netlens.chains.asked import BODY, EMPTY, FULL, UPDATE_NS, Reading, Record, Said, Stream
 from netlens.chains.endings import SHORT_NS, End, Shapes
 from netlens.columns import NEVER
 from netlens.parsers.http2 import WINDOW_UPDATE
@@ -70,9 +70,12 @@ FIRST_LONGER = 0.3  #: share of merged records that hold such fields
 NOISE, UPDATE = 1e-7, 3.0  #: a record that belongs to no request; WINDOW_UPDATEs behind a body
 LEFT = 1e-9  #: a request in progress when its connection is closed
 ENDS_ELSE = 0.02  #: an answer without an empty frame of a server that ends answers with one, before anything is known
-LEAST_ELSE = 1e-3  #: the same, at least
+LEAST_ELSE = 1e-3  #: the same, at least, and WINDOW_UPDATEs that fit no number of bodies
 TAIL = 0.03  #: an empty frame ends no answer
-WRITES = 5.0  #: that what is set beforehand of how many requests these begin is worth
+WRITES, LEAST_MANY = (
+    5.0,
+    0.2,
+)  #: that what is set beforehand of how many requests these begin is worth; how much more seldom it is learned to be, at most
 SEEN_BEFORE = 5.0  #: empty frames that this is worth, and short answers that :data:`MERGED` is
 WAITS_NS = 500 * MS  #: a request, for its answer to begin, before anything is known
 SLOWER = 3  #: times that one may wait longer than usual before that speaks against it: streams take longer to begin than refusals
@@ -93,7 +96,7 @@ LEARN_FROM = 3_000  #: records of the server
 ENOUGH, A_FEW = 100, 30  #: the least of these for numbers to be certain, and for intervals
 UPDATE_ELSE = 0.02  #: WINDOW_UPDATEs are others than those of bodies, or as many as for others
 UPDATE_LARGE = 0.3  #: the same behind a body longer than a frame, and before what was sent first is told apart from SETTINGS
-UPDATE_NS, ALONE_NS = 300 * MS, 60 * MS  #: from a body to its WINDOW_UPDATE at most; and to the next request, to learn of it
+ALONE_NS = 60 * MS  #: from a body to the next request, to learn of its WINDOW_UPDATEs
 LEAST_SEEN, AS_A_RULE, NEARLY_ALL = 5, 0.75, 0.95
 LATER_NS = 20 * MS
 MOST_OWED, MOST_MISSED = 6, 0.15
@@ -215,21 +218,16 @@ def updates(talks: Sequence[Talk]) -> Updates:
             )
             if not alone or each.up >= FULL or each.begin_ns <= talk.said.settings_ns:
                 continue
-            those = [r for r in talk.said.updates if each.sent_ns < r.ts < until and several(r)]
-            seen[sum(map(several, those))] += 1
+            those = [r for r in talk.said.updates if each.sent_ns < r.ts < until and asked.updates(r)]
+            seen[sum(map(asked.updates, those))] += 1
             delays += [those[-1].ts - each.sent_ns] if those else []
     told = seen.total() - seen[0]
     each_, n = max(seen.items(), key=lambda item: (item[0] > 0, item[1]), default=(0, 0))
     if not each_ or n < LEAST_SEEN or n < AS_A_RULE * told or seen[0] > MOST_MISSED * seen.total():
         return Updates()
     missed, others = seen[0], told - n - seen[2 * each_]
-    missed_, other = (max((k + UPDATE_ELSE) / (seen.total() + 1), UPDATE_ELSE / SEEN_BEFORE) for k in (missed, others))
+    missed_, other = (max((k + UPDATE_ELSE) / (seen.total() + 1), LEAST_ELSE) for k in (missed, others))
     return Updates(each_, missed_, 2 * sorted(delays)[int(len(delays) * NEARLY_ALL)] + LATER_NS, other)
-
-
-def several(r: Record) -> int:
-    """How many WINDOW_UPDATEs are in a record of control."""
-    return next((n for of in (0, EMPTY, PING) for n, rest in [divmod(r.size - of, WINDOW_UPDATE)] if not rest and n >= 0), 0)
 
 
 @dataclass
@@ -306,7 +304,7 @@ class Model:
         out = []
         for seen, usual in zip(self.begins, (grammar.FIRST_MANY, grammar.MANY), strict=True):
             total = sum(n for many, n in seen.items() if many <= len(usual))
-            out.append([(seen[n] + WRITES * p) / (total + WRITES) / p for n, p in enumerate(usual, 1)])
+            out.append([max((seen[n] + WRITES * p) / (total + WRITES) / p, LEAST_MANY) for n, p in enumerate(usual, 1)])
         return out[0], out[1]
 
     def aside(self, size: int) -> float:
@@ -487,7 +485,7 @@ def explain(talk: Talk, read: Reading, model: Model, number: int | None = None) 
         [
             *(Event(ns, 0, k) for k, ns in enumerate(starts)),
             *(Event(r.ts, 1, k) for k, r in enumerate(talk.said.answers)),
-            *(Event(r.ts, 2, k) for k, r in enumerate(records) if several(r)),
+            *(Event(r.ts, 2, k) for k, r in enumerate(records) if asked.updates(r)),
         ]
     )
     before: dict[State, float] = {(0, 0, 0, 0): 1.0}
@@ -512,7 +510,7 @@ def explain(talk: Talk, read: Reading, model: Model, number: int | None = None) 
         elif event.way == 1:
             moves = _moves(looks[1][event.at], model)
         else:
-            moves = partial(_asides, looks[2][event.at], several(records[event.at]), model, ns - large_ns <= UPDATE_NS)
+            moves = partial(_asides, looks[2][event.at], asked.updates(records[event.at]), model, ns - large_ns <= UPDATE_NS)
         kept = [still**n for n in range(MOST_WAITING + 1)]
         step = {}
         for state in before:

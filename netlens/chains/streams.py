@@ -34,9 +34,9 @@ from dataclasses import replace
 from itertools import zip_longest
 from typing import NamedTuple
 
-from netlens.chains import endings, explained, grammar
+from netlens.chains import asked, endings, explained, grammar
 from netlens.chains.answers import give
-from netlens.chains.asked import AT_ONCE_NS, CONTROL, EMPTY, FULL, Reading, Record, Said, Stream
+from netlens.chains.asked import AT_ONCE_NS, CONTROL, EMPTY, FULL, UPDATE_NS, Reading, Record, Said, Stream
 from netlens.chains.endings import ALIKE, ALIVE_NS, BALANCED, NOTHING, OFTEN, SHORT, SHORT_NS, End, Shapes
 from netlens.chains.explained import Counted
 from netlens.columns import NEVER
@@ -190,6 +190,8 @@ def _copied(read: Reading) -> list[Stream]:
 
 def _one_by_one(said: Said, read: Reading, ends: dict[int, End], known: Shapes, cut_ns: int) -> dict[int, End] | None:
     """Ends, if each answer ends before the next request, without those that are pieces, as the answer goes on behind them; None if they do not."""
+    if read.together and _more_updates(said, read):
+        return None
     answers, streams, out = said.answers, read.streams, dict(ends)
     data = [k for k, r in enumerate(answers) if r.size != EMPTY or k in ends]
     at = guessed = 0
@@ -232,6 +234,17 @@ def _one_by_one(said: Said, read: Reading, ends: dict[int, End], known: Shapes, 
     if read.together and any(most[size] > 1 for size in alone):
         return None  # what is an answer elsewhere is several here
     return out if at == len(data) and guessed * GUESSED <= len(streams) else None
+
+
+def _more_updates(said: Said, read: Reading) -> bool:
+    """Whether the server sends more WINDOW_UPDATEs for a short body than for most others: it may be those of several requests."""
+    seen: Counter[int] = Counter()
+    for each, after in zip_longest(read.streams, read.streams[1:]):
+        until = after.begin_ns if after is not None else NEVER
+        if each.up < FULL:
+            seen[sum(asked.updates(r) for r in said.updates if each.sent_ns < r.ts < min(until, each.sent_ns + UPDATE_NS))] += 1
+    usual, n = max(seen.items(), key=lambda item: (item[0] > 0, item[1]), default=(0, 0))
+    return n >= OFTEN and max(seen) > usual
 
 
 def _is_piece(r: Record, turn: list[Record], asked_for: Stream, end: End, known: Shapes) -> bool:

@@ -1,0 +1,249 @@
+"""HTTP/2 connections that leave the number of requests open: what more tells it, and between which numbers it is where nothing does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from netlens.chains import explained, grammar, streams
+from netlens.chains.situation import VM, Perhaps
+from netlens.lenses.refused.counting import Rule, in_flight_between, others
+from netlens.report import answer
+from tests.chains.test_endings import alone, ends_hidden, in_bursts
+from tests.chains.test_explained import fits, likely, weighed
+from tests.chains.test_streams import OPENED, Said, analysed, asked, connection, refused, streamed, together
+from tests.lenses.refused.made import situation
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+UPDATE = -13  #: WINDOW_UPDATE of the server
+
+
+def updated(rounds: int, many: int) -> tuple[Said, list[tuple[int, int]]]:
+    """Writes of a client, each answered by a WINDOW_UPDATE for each of its bodies, and by answers of any size: in the last round one write holds ``many``, and two
+    of their answers may be one. What is said, and (start, end) of each request in ms."""
+    parts, truth = [OPENED], []
+    for k in range(rounds):
+        t, n = 3000 * k + 10, many if k == rounds - 1 else 1
+        parts.append([(t, 2300 * n - 7 * k), (t + 12, UPDATE * n), *((t + 300 + 20 * i, -230 - (11 * k + 37 * i) % 90) for i in range(n))])
+        truth += [(t, t + 300 + 20 * i) for i in range(n)]
+    return together(*parts), truth
+
+
+def test_as_many_updates_as_bodies_tell_how_many_requests_one_write_holds() -> None:
+    plain = [updated(8, 1)[0] for _ in range(12)]
+    for many in (1, 2):
+        said, truth = updated(8, many)
+        found = weighed(*plain, said)[-1]
+        assert found is not None
+        assert (found.least, found.most) == (len(truth), len(truth))
+        if many > 1:
+            without = weighed(*([each for each in one if each[1] >= 0 or each[1] % UPDATE] for one in (*plain, said)))[-1]
+            assert without is not None
+            assert (without.least, without.most) != (len(truth), len(truth))
+
+
+def test_updates_are_learned_of_bodies_by_themselves() -> None:
+    talks = [
+        explained.Talk(one.said, one.over_ns, False, {}, grammar.told(one.said)) for one in [connection(updated(8, 1)[0])] * 2 if one.said
+    ]
+    learned = explained.updates(talks)
+    assert (learned.each, learned.missed < 0.1) == (1, True)
+    assert learned.within_ns >= 12_000_000
+    assert learned.odds(2, 2) > 10 * learned.odds(2, 1)
+    none = [explained.Talk(one.said, one.over_ns, False, {}, []) for one in [connection(in_bursts(alone(8)))] if one.said]
+    assert explained.updates(none).each == 0
+
+
+def test_updates_of_a_stream_and_of_the_connection_are_those_of_one_body() -> None:
+    both = explained.Updates(2, 0.05, 0, 0.02)
+    assert both.odds(2, 1) == both.odds(3, 2) == both.odds(4, 2) == 0.98
+    assert both.odds(3, 1) == both.odds(2, 0) == 0.02
+
+
+def test_heads_as_short_as_updates_are_heads() -> None:
+    """Go's and Node's heads have 13 bytes once all fields are in the table; a piece of another stream comes between head and answer."""
+    parts, truth = [OPENED], []
+    for k in range(12):
+        t = 4000 * k + 10
+        parts += [
+            [(t, 2300 + 31 * k), (t + 200, UPDATE), *((t + 250 + 40 * i, -100 - (7 * i + k) % 40) for i in range(30)), (t + 1450, -23)]
+        ]
+        parts += [
+            [
+                (t + 800, 2900 + 17 * k),
+                (t + 1000, UPDATE),
+                *((t + 1060 + 40 * i, -100 - (5 * i + k) % 40) for i in range(20)),
+                (t + 1900, -23),
+            ]
+        ]
+        truth += [(t, t + 1450), (t + 800, t + 1900)]
+    *_, found = likely(in_bursts(alone(8)), together(*parts))
+    assert fits(found, truth)
+
+
+def test_writes_of_one_size_and_twice_as_long() -> None:
+    """As load generators send: the first write holds preface, SETTINGS and three requests."""
+    opened: Said = [(2, 3 * 843 + 88), (3, -39), (4, -22), (4, 9)]
+
+    def said(second: int) -> Said:
+        return [
+            *opened,
+            *[(20 + k, -136) for k in range(3)],
+            (60, 843 * second),
+            *[(80 + k, -136) for k in range(second)],
+            (200, 843),
+            (220, -136),
+        ]
+
+    those = [connection(said(1 + k % 2)) for k in range(4)]
+    sizes = grammar.usual([each.said for each in those if each.said is not None])
+    assert sizes == [843] * 4
+    for k, each in enumerate(those):
+        assert each.said is not None
+        (told,) = grammar.told(each.said, 843)
+        likeliest = [max(range(len(many)), key=lambda n, many=many: many[n]) for many in told.reading.many]
+        assert likeliest == [3, 1 + k % 2, 1]
+    varied = [connection(in_bursts(together(OPENED, *(asked(1000 * k, 900 + 77 * k * k) for k in range(9))))) for _ in range(4)]
+    assert grammar.usual([each.said for each in varied if each.said is not None]) == [0] * 4
+
+
+def test_how_many_first_writes_begin_is_learned() -> None:
+    model = explained.Model(shown=False)
+    assert model.beginning[0] == [1.0] * 4
+    model = explained.Model(shown=False)
+    model.begins[0].update({4: 20})
+    assert model.beginning[0][3] > 5
+    assert model.beginning[0][0] < 0.3
+    assert model.beginning[1] == [1.0] * 4
+
+
+def test_a_write_that_happens_to_be_as_long_as_one_of_gos_first_is_a_write() -> None:
+    said = [*OPENED, (10, 2000), (300, 2900), (600, 3 * 1186), (900, 3479)]
+    one = connection(said).said
+    assert one is not None
+    (told,) = grammar.told(one)
+    assert len(told.reading.streams) == 4
+
+
+def test_no_body_waits_before_a_window_is_full() -> None:
+    said = [*OPENED, (10, 2100), (12, UPDATE), (60, 3300), (62, UPDATE), (110, 8100), (112, UPDATE), (400, -258)]
+    one = connection(said).said
+    assert one is not None
+    assert max(len(each.streams) for each in one.readings) == 3
+
+
+def test_an_opening_with_the_head_of_an_answer_in_one_record() -> None:
+    """nginx: SETTINGS, two WINDOW_UPDATEs, the acknowledgment and the head of a refusal, behind its tickets."""
+    said: Said = [
+        (2, 33),
+        (3, 2076),
+        (4, 6360),
+        (5, -281),
+        (5, -281),
+        (5, -134),
+        (5, -186),
+        (6, 9),
+        (900, 3047),
+        (905, UPDATE),
+        (910, -72),
+        (910, -186),
+    ]
+    one = connection(said).said
+    assert one is not None
+    assert [r.size for r in one.answers] == [134, 186, 72, 186]
+    assert one.readings
+
+
+def test_silence_behind_a_long_answer_may_end_several() -> None:
+    known = streams.learned([connection(in_bursts(alone(6)))], streams.NOTHING)
+    one = [*OPENED, (10, 12_000), *((300 + 40 * i, -170 - 7 * i % 90) for i in range(25))]
+    assert streams.counted(connection(one, 20_000, cut=False), known)[1] is False
+
+
+def doubtful() -> tuple[Said, int]:
+    """Pairs of streams at a time, which end in a piece of any size as a third of the others does: how many requests there are does not show."""
+    parts = [OPENED]
+    for k in range(6):
+        t = 3000 * k + 10
+        parts += [[(t, 5200 + 91 * k), *((t + 300 + 37 * i, -100 - (i * i + k) % 90) for i in range(30)), (t + 700, -240 - k)]]
+    return together(*parts), 6
+
+
+def test_what_cannot_be_told_is_an_interval() -> None:
+    said, requests = doubtful()
+    found = weighed(in_bursts(alone(6)), said)[-1]
+    assert found is not None
+    assert found.least <= requests <= found.most
+    if not found.exact:
+        assert all(each.unsure for each in found.streams)
+        assert len(found.further) == found.most - len(found.streams)
+
+
+def test_without_enough_records_the_client_alone_tells() -> None:
+    said: Said = [*OPENED, (10, 2100), (20, 2900), (40, -258), (1000, 2200), (1020, -261)]
+    (found,) = weighed(said)
+    assert found is not None
+    assert found.least <= 3 <= found.most
+    assert found.most > found.least
+    for each in found.streams:
+        assert each.unsure
+        assert each.end_ns + each.doubt_ns[3] >= connection(said).over_ns
+
+
+def test_what_there_may_have_been_besides_is_in_the_highest_count_alone() -> None:
+    made = situation([("vm", 0, 0.0, 4.0, 0), ("vm", 1, 1.0, 2.0, 0), ("vm", 2, 3.0, 5.0, 0)])
+    more = Perhaps(np.array([VM], np.int8), made.requests.start_ns[:1], made.requests.end_ns[:1])
+    wider = type(made)(**{**vars(made), "perhaps": more, "between": (3, 4)})
+    for rule in (Rule("requests", "side"), Rule("requests", "egress"), Rule("requests", "side", per_address=True)):
+        before, after = others(made, rule), others(wider, rule)
+        assert after.count.tolist() == before.count.tolist() == [0, 1, 1]
+        assert after.low.tolist() == before.low.tolist()
+        assert (after.high - before.high).tolist() == [1, 1, 1]
+    assert in_flight_between(made) == (2, 2)
+    assert in_flight_between(wider) == (2, 3)
+    unsure = made.requests.doubt_ns.copy()
+    unsure[1] = 0, 10**12, 0, 0
+    assert in_flight_between(type(made)(**{**vars(wider), "requests": made.requests.take(np.arange(3)), "perhaps": Perhaps.none()})) == (
+        2,
+        2,
+    )
+
+
+def work_and(doubts: Said, rounds: int) -> tuple[list[Said], list[int]]:
+    """A program that asks one after the other, and a connection that leaves doubts."""
+    parts, refusals = [OPENED], []
+    for k in range(rounds):
+        t = 4000 * k + 10
+        parts += [asked(t, 900 + k), streamed(t + 300, t + 1500), asked(t + 2000, 800), refused(t + 2012)]
+        refusals.append(t + 2012)
+    return [ends_hidden(together(*parts)), doubts], refusals
+
+
+def test_a_capture_says_between_which_numbers_its_requests_are(tmp_path: Path) -> None:
+    said: Said = [*OPENED, (10, 2100), (20, 2900), (40, -258), (1000, 2200), (1020, -261)]
+    conversations, refusals = work_and(in_bursts(said), 14)
+    found = analysed(tmp_path, conversations, refusals)
+    least, most = found.counts["exchanges_between"]
+    assert least <= 28 + 3 <= most
+    assert least < most
+    assert found.to_dict()["counts"]["exchanges_between"] == [least, most]
+    low, high = found.counts["in_flight_between"]
+    assert low <= high
+    assert found.assembled.situation.uncountable is None
+    assert answer.how_many(found) == f"between {least} and {most} requests"
+    assert f"of between {least} and {most} requests to api.z.ai were refused" in answer.sentence(found)
+    assert found.assembled.situation.facts["in_doubt"] == 3
+
+
+def test_a_capture_of_doubts_alone_says_so_too(tmp_path: Path) -> None:
+    said: Said = [*OPENED, (10, 2100), (20, 2900), (40, -258), (1000, 2200), (1020, -261)]
+    found = analysed(tmp_path, [said], [])
+    assert found.assembled.situation.uncountable is not None
+    least, most = found.counts["exchanges_between"]
+    assert f"between {least} and {most} requests" in found.assembled.situation.uncountable
+    assert found.to_dict()["counts"]["exchanges"] is None
+    assert found.limit is None
+    assert f"between {least} and {most} requests" in answer.sentence(found)
