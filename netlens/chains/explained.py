@@ -11,11 +11,15 @@ Theory of operation
    with what :mod:`netlens.chains.endings` takes for ends, and is learned anew from what was found (expectation maximisation, with what is
    nearly sure alone), as is how often records hold several short answers. Several in one record have the sum of their sizes. A size that was seen once
    is as likely as one that was not seen. If connections that were counted without it have other numbers by what was learned, it is not used.
-3. *The client* is read by what its records may hold (:mod:`netlens.chains.grammar`), where that is known. Where fields and bodies are written at once,
-   other ways to read it are weighed beside.
-4. *The number of requests* must be next to certain, over all ways to read the client. Given the number, the time of each start and each end is the median,
-   and an interval that holds it with all but :data:`OUTSIDE` on either side.
-5. *Nothing may be in progress in the end*, of the connection or the capture: an end that was missed shows there, or nowhere.
+3. *The client* is read by what its records may hold (:mod:`netlens.chains.grammar`). How many requests its first write begins, and others, is learned, too.
+4. *WINDOW_UPDATEs* (RFC 9113 6.9) are sent by many servers for each body, one or two, as soon as it is there. Where that is the rule, how many of them come
+   tells how many requests a write began: what is owed is a part of what is walked over. Records as short may be heads of answers, too.
+5. *The number of requests* is told if it is next to certain, more so where the client alone makes another one likelier. Given the number, the time of each start
+   and each end is the median, and an interval that holds it with all but :data:`OUTSIDE` on either side. For an exact number nothing may be in
+   progress in the end, of the connection or the capture: an end that was missed shows there, or nowhere.
+6. *Else the number is an interval*, and requests are as many as are as likely as not. What the server said may be misread, so what the client alone tells has a
+   part in the interval; with too few records to learn from it is all there is, and answers may have ended at any time. Those beyond the least may never have
+   begun, and those beyond the ones told may have been in progress besides (:class:`Counted`).
 
 Limits: what is not foreseen here (requests without a body, streams that were broken off, heads of several streams in one record) makes the number
 uncertain, as a rule, not wrong.

@@ -19,7 +19,7 @@ connection, behind its opening (:mod:`netlens.parsers.http2`):
    looks like an end nor may two requests stand in one burst.
 5. *Which end belongs to which request* does not matter for how many are in flight (:mod:`netlens.chains.answers`). What sizes short answers have is learned
    from all connections (:func:`shapes`). Where two may have ended, all requests in progress are unsure.
-6. *What cannot be counted* so may still be explained (:mod:`netlens.chains.explained`): the number of requests is next to certain, and times are intervals.
+6. *What cannot be counted* so is explained (:mod:`netlens.chains.explained`): the number of requests is next to certain or an interval, and times are intervals.
 
 Limits: requests without a body, trailers and padding leave a connection uncountable, as do streams that the program broke off, mostly. Of requests that are
 begun within a few ms, a refusal may be taken for the other's.

@@ -22,8 +22,8 @@ UPDATE = -13  #: WINDOW_UPDATE of the server
 
 
 def updated(rounds: int, many: int) -> tuple[Said, list[tuple[int, int]]]:
-    """Writes of a client, each answered by a WINDOW_UPDATE for each of its bodies, and by answers of any size: in the last round one write holds ``many``, and two
-    of their answers may be one. What is said, and (start, end) of each request in ms."""
+    """Writes of a client, each answered by a WINDOW_UPDATE for each of its bodies, and by answers of any size: in the last round one write holds ``many``, and
+    two of their answers may be one. What is said, and (start, end) of each request in ms."""
     parts, truth = [OPENED], []
     for k in range(rounds):
         t, n = 3000 * k + 10, many if k == rounds - 1 else 1

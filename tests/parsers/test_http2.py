@@ -140,6 +140,9 @@ def dialog(*said: int) -> http2.Dialog:
         ((2000, -80, -137, -137, -5), None),
         ((70, 87, 3558, 4744, -33, -22, 2161), True),  # Go, two requests at once, granian
         ((2000, 3558, 4744, -33, -22, 2161), None),
+        ((70, 114, 3558, 4744, -265, -265, -121, 9, -186, 22), True),  # Go, nginx: SETTINGS with the head of a refusal
+        ((70, 114, 3558, 4744, -265, -265, -121, -186, 222), None),  # nothing was acknowledged
+        ((200, 114, 3558, 4744, -265, -265, -121, 9, -186, 22), None),  # no preface
     ],
 )
 def test_openings(said: tuple[int, ...], expected: bool | None) -> None:
