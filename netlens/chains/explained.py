@@ -10,12 +10,12 @@ Theory of operation
 2. *What records look like* is learned of the connections of a capture: sizes, times since the latest request, and the silence behind, of each kind. It begins
    with what :mod:`netlens.chains.endings` takes for ends, and is learned anew from what was found (expectation maximisation, with what is
    nearly sure alone), as is how often records hold several short answers. Several in one record have the sum of their sizes. A size that was seen once
-   is as likely as one that was not seen. If connections that were counted without it have other numbers by what was learned, it is not used.
+   is as likely as one that was not seen. If connections that were counted without it have other numbers by what was learned, no number is certain by it.
 3. *The client* is read by what its records may hold (:mod:`netlens.chains.grammar`). How many requests its first write begins, and others, is learned, too.
 4. *WINDOW_UPDATEs* (RFC 9113 6.9) are sent by many servers for each body, one or two, as soon as it is there. Where that is the rule, how many of them come
    tells how many requests a write began: what is owed is a part of what is walked over. Records as short may be heads of answers, too.
-5. *The number of requests* is told if it is next to certain, more so where the client alone makes another one likelier. Given the number, the time of each start
-   and each end is the median, and an interval that holds it with all but :data:`OUTSIDE` on either side. For an exact number nothing may be in
+5. *The number of requests* is told if it is next to certain, more so where the client alone makes another one likelier. Given the number, the time of each
+   start and each end is the median, and an interval that holds it with all but :data:`OUTSIDE` on either side. For an exact number nothing may be in
    progress in the end, of the connection or the capture: an end that was missed shows there, or nowhere.
 6. *Else the number is an interval*, and requests are as many as are as likely as not. What the server said may be misread, so what the client alone tells has a
    part in the interval; with too few records to learn from it is all there is, and answers may have ended at any time. Those beyond the least may never have
@@ -88,12 +88,13 @@ SURE, SURER = (
     0.999,
 )  #: of the number of requests, and of one where streams may have been broken off, or that the client alone makes unlikely
 SPEAKS_AGAINST = 0.5  #: as likely as another number, by the client alone
+CLEAR = 0.95  #: the number, by the client alone, if it sends fields in records of their own
 OF_CLIENT = 0.02  #: part that what the client alone tells has in the interval of the number
 TAIL = 5e-4  #: probability that the number is below its interval, or above
 KNOWN = 0.7  #: share of the time that requests are in progress in which it is known how many, as far as can be expected
 OUTSIDE = 0.003  #: probability that a time is before its interval, or behind it
 SURE_OF_LABEL = 0.95
-MOST_OTHERS = 0.1  #: share of connections that were counted, of which another number is found
+MOST_OTHERS = 0.1  #: share of connections that were counted, of which another number is found, for numbers to be certain
 USUAL = 0.3  #: share of short answers that have a size; what has another, and might be WINDOW_UPDATEs, is none
 APART_NS = 100 * MS  #: a request that may have begun so much earlier or later has no label
 LEARN_FROM = 3_000  #: records of the server
@@ -652,14 +653,13 @@ def _backward(
     return behind[::-1], kinds[::-1]
 
 
-def agrees(talks: Sequence[Talk], counted: Sequence[int], model: Model) -> bool:
-    """Whether what was learned finds the numbers of requests that were counted without it, but for a few: of the first connections, as many as it is learned
-    from. Where none was counted, nothing speaks against it."""
+def disagrees(talks: Sequence[Talk], counted: Sequence[int], model: Model) -> dict[int, int]:
+    """Numbers of requests that what was learned finds, where these are next to certain and others than were counted without it: of the first connections, as
+    many as it is learned from, by place."""
     before = accumulate((len(talk.said.answers) for talk in talks), initial=0)
     some = [(talk, n) for talk, n, records in zip(talks, counted, before, strict=False) if records < LEARN_FROM]
-    found = [(n, _number(of)) for talk, n in some if (of := _weighed(talk, model))]
-    others = sum(number != n and p >= SURE for n, (number, p, _) in found)
-    return others <= MOST_OTHERS * len(found)
+    found = {k: (n, _number(of)) for k, (talk, n) in enumerate(some) if (of := _weighed(talk, model))}
+    return {k: number for k, (n, (number, p, _)) in found.items() if number != n and p >= SURE}
 
 
 def requests(talk: Talk, model: Model | None, known: Shapes, *, enough: bool) -> Counted | None:
@@ -670,10 +670,25 @@ def requests(talk: Talk, model: Model | None, known: Shapes, *, enough: bool) ->
         number, p, read = _number(found)
         may_reset = read.together and any(r.size == WINDOW_UPDATE for r in talk.said.mine)
         alone = _of_client(talk, model)
-        against = alone.get(number, 0.0) < SPEAKS_AGAINST * max(alone.values())
+        likely = max(alone.values()) if read.together else 1.0 / SPEAKS_AGAINST * CLEAR
+        against = alone.get(number, 0.0) < SPEAKS_AGAINST * likely
         if enough and p >= (SURER if may_reset or against else SURE) and (exact := _exact(talk, read, model, number, known)) is not None:
             return Counted(exact, number, number)
     return _between(talk, found, model, known)
+
+
+def either(talk: Talk, model: Model, known: Shapes, counted: int, number: int) -> Counted | None:
+    """Requests of a connection that was counted, where the model finds another number."""
+    found = requests(talk, model, known, enough=False)
+    if found is None:
+        return None
+    most = max(found.most, counted, number)
+    begin_ns = found.streams[0].begin_ns if found.streams else talk.over_ns
+    further = [*found.further, *[(begin_ns, talk.over_ns)] * (most - found.most)]
+    least = min(found.least, counted, number)
+    for each in found.streams[least:]:
+        each.doubt_ns = (each.doubt_ns[0], max(talk.over_ns - each.begin_ns, 0), *each.doubt_ns[2:])
+    return Counted(found.streams, least, most, further)
 
 
 Weighed = list[tuple[grammar.Told, Found]]  #: ways to read the client of which one fits, explained

@@ -68,8 +68,8 @@ MOST_WRITES = 500  #: the ways through more on one connection take seconds: thei
 FRAME = 16_384 + EMPTY  #: of a body, at most, unless the server allows longer ones
 MOST_PARTS = 8  #: writes between two parts of a frame
 GROWS = 1_186  #: bytes by which each record of Go's TLS may be longer than the one before, until records are full
-#: How likely a write leaves a body that waits, if it is as long as a window, if all until then is, and if not.
-FILLS, FILLS_SELDOM, FILLS_NEVER = 0.5, 0.04, 1e-4
+#: How likely a write leaves a body that waits, if it is as long as a window, if all until then is and what came since WINDOW_UPDATE half as long, and if not.
+FILLS, FILLS_SELDOM, FILLS_NEVER = 0.5, 0.04, 1e-8
 AGAIN, BETWEEN = 0.4, 0.1  #: it waits once more; another request is begun meanwhile
 GAPS_NS = (1_000_000, 5_000_000, 50_000_000)
 NEW_AFTER, GOES_ON_AFTER = (0.03, 0.04, 0.3, 0.63), (0.4, 0.15, 0.42, 0.03)  #: so long behind the write before
@@ -80,7 +80,7 @@ LESS, ALIKE = (
     8,
     0.9,
 )  #: bytes by which what is written for each request is shorter or longer; share of writes that are of one size, or of several
-OFTEN = 6  #: writes of one size
+OFTEN = 4  #: writes of one size
 SELDOM = 0.01
 #: How likely one write begins one request, two, three or four: the first of a connection, and others.
 FIRST_MANY, MANY = (0.55, 0.2, 0.15, 0.1), (0.975, 0.02, 0.004, 0.001)
@@ -123,6 +123,14 @@ def usual(those: Sequence[Said]) -> list[int]:
     behind = len(every) - sum(of > 0 for of in least)  # one of each connection is what the others are held against
     all_ = behind > REPEATED and sum(every) >= ALIKE * len(every)
     return [of if all_ or (len(each) >= OFTEN and all(each)) else 0 for of, each in zip(least, alike, strict=True)]
+
+
+def fits(said: Said, size: int, number: int) -> bool:
+    """Whether a client whose requests are all of one ``size`` (0: they are not) wrote so many."""
+    if not size:
+        return True
+    read = _bursts(said.mine, said.preface, [r.ts for r in said.updates], size)
+    return read is None or number == sum(max(range(len(many)), key=many.__getitem__) for many in read.many)
 
 
 def _times(size: int, usual: int) -> int:
@@ -333,7 +341,8 @@ def _bursts(mine: Sequence[Record], preface: int, updates: Sequence[int], size: 
     gaps = [bisect_left(GAPS_NS, after.begin_ns - w.ts) for w, after in pairwise(writes)]
     allowed = [_allowed(before, w, updates) for before, w in pairwise(writes)]
     sent = list(accumulate(w.payload for w in writes))
-    steps = [_waits(w, sent[k], (gaps[k - 1], allowed[k - 1]) if k else None) for k, w in enumerate(writes)]
+    open_ = [_since_update(writes[: k + 1], updates) for k in range(len(writes))]
+    steps = [_waits(w, sent[k], open_[k], (gaps[k - 1], allowed[k - 1]) if k else None) for k, w in enumerate(writes)]
     forward = [(1.0, 0.0)]
     for step in steps:
         after = [sum(forward[-1][a] * p for (a, b, _), p in step.items() if b == to) for to in (0, 1)]
@@ -372,9 +381,22 @@ def _allowed(before: _Write, w: _Write, updates: Sequence[int]) -> int:
     return int(w.begin_ns - updates[at - 1] > AT_ONCE_NS)
 
 
-def _waits(w: _Write, sent: int, after: tuple[int, int] | None) -> dict[tuple[int, int, bool], float]:
-    """Whether a body waits before and behind a write, and whether it begins a request: how likely. ``sent``: bytes up to its end."""
-    fills = FILLS if w.size >= WINDOW else FILLS_SELDOM if sent >= WINDOW else FILLS_NEVER
+def _since_update(writes: Sequence[_Write], updates: Sequence[int]) -> int:
+    """Bytes of the last of these and of those since the server's latest WINDOW_UPDATE before it."""
+    at = bisect_left(updates, writes[-1].begin_ns)
+    since_ns = updates[at - 1] if at else -1
+    out = 0
+    for w in reversed(writes):
+        if w.ts < since_ns:
+            break
+        out += w.payload
+    return out
+
+
+def _waits(w: _Write, sent: int, open_: int, after: tuple[int, int] | None) -> dict[tuple[int, int, bool], float]:
+    """Whether a body waits before and behind a write, and whether it begins a request: how likely. ``sent``: bytes up to its end; ``open_``: those since
+    the latest WINDOW_UPDATE."""
+    fills = FILLS if w.size >= WINDOW else FILLS_SELDOM if sent >= WINDOW and open_ >= WINDOW // 2 else FILLS_NEVER
     new = 1.0 if after is None else NEW_AFTER[after[0]] * NEW_ALLOWED[after[1]]
     out = {(0, 0, True): new * (1 - fills), (0, 1, True): new * fills}
     if after is not None:

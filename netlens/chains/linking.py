@@ -252,25 +252,17 @@ def _count_streams(sides: Iterable[Side]) -> None:
 
 def _all_counted(found: _Offering, known: Mapping[Side, Shapes]) -> dict[Side, dict[int, Counted]] | None:
     """Requests of all connections that may speak HTTP/2; None if one of them cannot be counted."""
-    counted: dict[Side, dict[int, Counted]] = defaultdict(dict)
-    for side, of in found.items():
-        for row, each in of.items():
-            those, fits = streams.counted(each, known[side])
-            if not fits:
-                return None
-            counted[side][row] = Counted(those, len(those), len(those))
-    return counted
+    return _of_all(found, {side: streams.all_counted(list(of.values()), known[side]) for side, of in found.items()})
 
 
 def _all_likely(found: _Offering, known: Mapping[Side, Shapes]) -> dict[Side, dict[int, Counted]] | None:
     """The same, where of some it is known between which numbers they are."""
-    out: dict[Side, dict[int, Counted]] = {}
-    for side, of in found.items():
-        likely = streams.likely(list(of.values()), known[side])
-        out[side] = {row: each for row, each in zip(of, likely, strict=True) if each is not None}
-        if len(out[side]) < len(of):
-            return None
-    return out
+    return _of_all(found, {side: streams.likely(list(of.values()), known[side]) for side, of in found.items()})
+
+
+def _of_all(found: _Offering, told: Mapping[Side, list[Counted | None]]) -> dict[Side, dict[int, Counted]] | None:
+    out = {side: {row: each for row, each in zip(of, told[side], strict=True) if each is not None} for side, of in found.items()}
+    return out if all(len(out[side]) == len(of) for side, of in found.items()) else None
 
 
 def _alone(every: dict[str | None, Side]) -> dict[str | None, Side]:

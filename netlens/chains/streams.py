@@ -19,7 +19,7 @@ connection, behind its opening (:mod:`netlens.parsers.http2`):
    looks like an end nor may two requests stand in one burst.
 5. *Which end belongs to which request* does not matter for how many are in flight (:mod:`netlens.chains.answers`). What sizes short answers have is learned
    from all connections (:func:`shapes`). Where two may have ended, all requests in progress are unsure.
-6. *What cannot be counted* so is explained (:mod:`netlens.chains.explained`): the number of requests is next to certain or an interval, and times are intervals.
+6. *What cannot be counted* so is explained (:mod:`netlens.chains.explained`): the number is next to certain or an interval, and times are intervals.
 
 Limits: requests without a body, trailers and padding leave a connection uncountable, as do streams that the program broke off, mostly. Of requests that are
 begun within a few ms, a refusal may be taken for the other's.
@@ -80,20 +80,35 @@ def learned(connections: Sequence[Connection], known: Shapes) -> Shapes:
     return endings.learn([(each.said, each.cut_ns) for each in connections if each.said is not None], known)
 
 
+def all_counted(connections: Sequence[Connection], known: Shapes) -> list[Counted | None]:
+    """Requests of each connection of a capture; None where they cannot be counted."""
+    found = [counted(each, known) for each in connections]
+    sizes = _sizes(connections)
+    return [
+        Counted(streams, len(streams), len(streams))
+        if fits and (each.said is None or grammar.fits(each.said, sizes[k], len(streams)))
+        else None
+        for k, (each, (streams, fits)) in enumerate(zip(connections, found, strict=True))
+    ]
+
+
+def _sizes(connections: Sequence[Connection]) -> dict[int, int]:
+    """Of what the clients of a capture write for each request, by place of the connection (:func:`netlens.chains.grammar.usual`)."""
+    spoken = {k: said for k, each in enumerate(connections) if (said := each.said) is not None}
+    return dict(zip(spoken, grammar.usual(list(spoken.values())), strict=True))
+
+
 def likely(connections: Sequence[Connection], known: Shapes) -> list[Counted | None]:
     """Requests of each connection of a capture, with intervals for what is in doubt (:mod:`netlens.chains.explained`) where they cannot be counted; None where
     nothing can be read."""
-    out = [
-        Counted(streams, len(streams), len(streams)) if fits else None for streams, fits in (counted(each, known) for each in connections)
-    ]
+    out = all_counted(connections, known)
     if sum(len(each.said.mine) for each in connections if each.said is not None) > explained.MOST:
         return out
     talks = {}
     short = (
         frozenset() if known.learned else endings.shorts([(each.said, each.cut_ns) for each in connections if each.said is not None], known)
     )
-    spoken = [k for k, each in enumerate(connections) if each.said is not None]
-    sizes = dict(zip(spoken, grammar.usual([said for each in connections if (said := each.said) is not None]), strict=True))
+    sizes = _sizes(connections)
     for k, each in enumerate(connections):
         told = grammar.told(each.said, sizes[k]) if each.said is not None else []
         if each.said is not None and (told or each.said.readings):
@@ -107,9 +122,13 @@ def likely(connections: Sequence[Connection], known: Shapes) -> list[Counted | N
     model, enough = None, sum(records.values()) >= explained.ENOUGH
     if sum(records.values()) >= explained.A_FEW and sum(n for k, n in records.items() if out[k] is None) <= explained.MOST:
         model = explained.learn(list(talks.values()), not known.learned, [out[k] is not None for k in talks])
-        counted_too = {k: one.most for k in talks if (one := out[k]) is not None}
-        if not explained.agrees([talks[k] for k in counted_too], list(counted_too.values()), model):
-            model = None
+        numbers = {k: one.most for k in talks if (one := out[k]) is not None}
+        others = explained.disagrees([talks[k] for k in numbers], list(numbers.values()), model)
+        enough = enough and len(others) <= explained.MOST_OTHERS * len(numbers)
+        for at, number in others.items():
+            k = list(numbers)[at]
+            if any(each.together for each in talks[k].said.readings):  # a write that was taken for one request may be several
+                out[k] = explained.either(talks[k], model, known, numbers[k], number)
     for k, talk in talks.items():
         if out[k] is None:
             out[k] = explained.requests(talk, model, known, enough=enough)

@@ -200,5 +200,5 @@ def test_what_was_counted_is_compared_as_far_as_is_learned_from(monkeypatch: pyt
     monkeypatch.setattr(explained, "_weighed", lambda talk, model: those.append(talk) or [])
     monkeypatch.setattr(explained, "LEARN_FROM", 50)
     talks = [explained.Talk(one.said, 0, False, {}, []) for one in map(connection, [in_bursts(alone(12))] * 9) if one.said is not None]
-    assert explained.agrees(talks, [12] * 9, explained.Model(False))
+    assert not explained.disagrees(talks, [12] * 9, explained.Model(False))
     assert 0 < len(those) < 9

@@ -193,7 +193,9 @@ def _left_alone(traffic: Traffic, told: Told) -> int:
 def _unsure(traffic: Traffic, told: Told) -> None:
     """Take the label, in place, from requests of HTTP/2 of which another one may have the answer that was taken for theirs."""
     for side, rows in ((traffic.upstream, traffic.rows[:, UPSTREAM]), (traffic.vm, traffic.rows[:, VM_ROW])):
-        if side is not None and side.streams:
+        if (
+            side is not None and side.streams and not traffic.situation.uncountable
+        ):  # else labels tell no more than that there were refusals
             there = (rows >= 0) & np.append(side.unsure, False)[rows] & (traffic.rows[:, STREAM] < 0)
             told.unclear += int((there & (told.rejected == REJECTED)).sum())
             told.rejected[there], told.source[there], told.refusal_class[there] = UNLABELLED, "", ""
