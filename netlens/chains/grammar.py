@@ -68,8 +68,9 @@ MOST_WRITES = 500  #: the ways through more on one connection take seconds: thei
 FRAME = 16_384 + EMPTY  #: of a body, at most, unless the server allows longer ones
 MOST_PARTS = 8  #: writes between two parts of a frame
 GROWS = 1_186  #: bytes by which each record of Go's TLS may be longer than the one before, until records are full
-#: How likely a write leaves a body that waits, if it is as long as a window, if all until then is and what came since WINDOW_UPDATE half as long, and if not.
-FILLS, FILLS_SELDOM, FILLS_NEVER = 0.5, 0.04, 1e-8
+#: How likely a write leaves a body that waits, if it is as long as a window; if all until then is, and half as much came since WINDOW_UPDATE; if it is a frame
+#: at least, of which a server may allow fewer; and if not.
+FILLS, FILLS_SELDOM, FILLS_HARDLY, FILLS_NEVER = 0.5, 0.04, 1e-6, 1e-30
 AGAIN, BETWEEN = 0.4, 0.1  #: it waits once more; another request is begun meanwhile
 GAPS_NS = (1_000_000, 5_000_000, 50_000_000)
 NEW_AFTER, GOES_ON_AFTER = (0.03, 0.04, 0.3, 0.63), (0.4, 0.15, 0.42, 0.03)  #: so long behind the write before
@@ -396,7 +397,8 @@ def _since_update(writes: Sequence[_Write], updates: Sequence[int]) -> int:
 def _waits(w: _Write, sent: int, open_: int, after: tuple[int, int] | None) -> dict[tuple[int, int, bool], float]:
     """Whether a body waits before and behind a write, and whether it begins a request: how likely. ``sent``: bytes up to its end; ``open_``: those since
     the latest WINDOW_UPDATE."""
-    fills = FILLS if w.size >= WINDOW else FILLS_SELDOM if sent >= WINDOW and open_ >= WINDOW // 2 else FILLS_NEVER
+    full = sent >= WINDOW and open_ >= WINDOW // 2
+    fills = FILLS if w.size >= WINDOW else FILLS_SELDOM if full else FILLS_HARDLY if w.size >= FULL else FILLS_NEVER
     new = 1.0 if after is None else NEW_AFTER[after[0]] * NEW_ALLOWED[after[1]]
     out = {(0, 0, True): new * (1 - fills), (0, 1, True): new * fills}
     if after is not None:

@@ -106,6 +106,9 @@ def test_writes_of_one_size_and_twice_as_long() -> None:
         (told,) = grammar.told(each.said, 843)
         likeliest = [max(range(len(many)), key=lambda n, many=many: many[n]) for many in told.reading.many]
         assert likeliest == [3, 1 + k % 2, 1]
+        assert grammar.fits(each.said, 843, 5 + k % 2)
+        assert not grammar.fits(each.said, 843, 3)
+        assert grammar.fits(each.said, 0, 3)
     varied = [connection(in_bursts(together(OPENED, *(asked(1000 * k, 900 + 77 * k * k) for k in range(9))))) for _ in range(4)]
     assert grammar.usual([each.said for each in varied if each.said is not None]) == [0] * 4
 
@@ -133,6 +136,16 @@ def test_no_body_waits_before_a_window_is_full() -> None:
     one = connection(said).said
     assert one is not None
     assert max(len(each.streams) for each in one.readings) == 3
+
+
+def test_no_body_waits_while_the_server_keeps_up() -> None:
+    """Each write comes within a ms of the WINDOW_UPDATEs for the one before."""
+    sizes = (6494, 13_631, 7766, 8451, 3674, 3223, 2319, 4378)
+    said = [*OPENED, *(each for size in sizes for each in ((10, size), (10, 2 * UPDATE))), (20, -211)]
+    one = connection(said).said
+    assert one is not None
+    (told,) = grammar.told(one)
+    assert len(told.reading.streams) == len(sizes)
 
 
 def test_an_opening_with_the_head_of_an_answer_in_one_record() -> None:
