@@ -499,7 +499,7 @@ def explain(talk: Talk, read: Reading, model: Model, number: int | None = None) 
     evidence = 0.0
     wait_ns = SLOWER * model.waited_ns / model.begun
     ns = events[0].ns if events else 0
-    owed = model.updates
+    owed = model.updates if read.together else Updates()  # others show where each body ends
     sent_ns = large_ns = -NEVER
     for event in events:
         still = 1 / (1 + (event.ns - ns) / wait_ns)  # that one waits for so long
@@ -515,7 +515,7 @@ def explain(talk: Talk, read: Reading, model: Model, number: int | None = None) 
         elif event.way == 1:
             moves = _moves(looks[1][event.at], model)
         else:
-            moves = partial(_asides, looks[2][event.at], asked.updates(records[event.at]), model, ns - large_ns <= UPDATE_NS)
+            moves = partial(_asides, looks[2][event.at], asked.updates(records[event.at]), model, owed, ns - large_ns <= UPDATE_NS)
         kept = [still**n for n in range(MOST_WAITING + 1)]
         step = {}
         for state in before:
@@ -593,7 +593,7 @@ def _moves(look: Look, model: Model) -> Callable[[State], Moves]:
     return moves
 
 
-def _asides(look: Look, several: int, model: Model, large: bool, state: State) -> Moves:
+def _asides(look: Look, several: int, model: Model, of: Updates, large: bool, state: State) -> Moves:
     """What a record of the size of WINDOW_UPDATEs may be: these, of bodies or not, or the head of an answer.
 
     large : it may be of a body that is not counted.
@@ -603,7 +603,6 @@ def _asides(look: Look, several: int, model: Model, large: bool, state: State) -
     if waiting:
         total = model.kinds[Kind.HEAD] + model.kinds[Kind.SHORT] + (model.kinds[Kind.PIECE] + model.kinds[Kind.DONE] if answered else 0.0)
         some.append((1, model.kinds[Kind.HEAD] / total * model.odds(look)[Kind.HEAD], Kind.HEAD))
-    of = model.updates
     for_bodies = (
         [(n, of.odds(several, n) if n or not large else UPDATE_LARGE) for n in range(min(owed, several) + 1)] if of.each else [(0, 1.0)]
     )

@@ -343,7 +343,11 @@ def _bursts(mine: Sequence[Record], preface: int, updates: Sequence[int], size: 
     allowed = [_allowed(before, w, updates) for before, w in pairwise(writes)]
     sent = list(accumulate(w.payload for w in writes))
     open_ = [_since_update(writes[: k + 1], updates) for k in range(len(writes))]
-    steps = [_waits(w, sent[k], open_[k], (gaps[k - 1], allowed[k - 1]) if k else None) for k, w in enumerate(writes)]
+    whole = {(0, 0, True): 1.0, (1, 0, True): 1.0}  # what is as long as so many requests
+    steps = [
+        whole if size and _times(w.size, size) else _waits(w, sent[k], open_[k], (gaps[k - 1], allowed[k - 1]) if k else None)
+        for k, w in enumerate(writes)
+    ]
     forward = [(1.0, 0.0)]
     for step in steps:
         after = [sum(forward[-1][a] * p for (a, b, _), p in step.items() if b == to) for to in (0, 1)]
