@@ -3,7 +3,7 @@
 Theory of operation
 -------------------
 1. *A walk.* Requests wait, are answered in part, and end. What looks like a request on the client's side begins one, as a rule; a burst of Node or curl may
-   hold several. Each record of the server is a piece, an end, or the head of an answer, a short answer, or up to four of these: some need a
+   hold several. Each record of the server is a piece, an end, or the head of an answer or of two, a short answer, or up to four of these: some need a
    request that waits, others one that is answered in part. All ways through a connection are weighed at once (forward and backward sums over what waits
    and what is answered in part), so what the client's side says and what the server's says correct each other. What waits is answered soon: a way that
    lets requests wait for longer than they do as a rule is less likely.
@@ -21,7 +21,7 @@ Theory of operation
    part in the interval; with too few records to learn from it is all there is, and answers may have ended at any time. Those beyond the least may never have
    begun, and those beyond the ones told may have been in progress besides (:class:`Counted`).
 
-Limits: what is not foreseen here (requests without a body, streams that were broken off, heads of several streams in one record) makes the number
+Limits: what is not foreseen here (requests without a body, streams that were broken off, what three streams say in one record) makes the number
 uncertain, as a rule, not wrong.
 """
 
@@ -121,6 +121,7 @@ class Kind(IntEnum):
     FOUR = 6
     ENDS = 7  #: of two streams, empty frames
     ASIDE = 8
+    HEADS = 9  #: of two answers
 
 
 CHANGES = {Kind.PIECE: (0, 0), Kind.DONE: (0, -1), Kind.HEAD: (-1, 1), Kind.SHORT: (-1, 0)}
@@ -292,6 +293,8 @@ class Model:
         out |= {kind: self._together(kind) * several[kind] * times[Kind.SHORT] for kind in SEVERAL}
         if self.shown and not look.empty:
             out |= {kind: out[kind] * self.ends_else for kind in ENDING if kind in out}
+        heads = self._merged[Kind.HEADS][look.size] / self._usual(0, look.size) if look.size < EXACT else 0.0
+        out[Kind.HEADS] = MERGED * (0.02 + heads) * times[Kind.HEAD]
         out[Kind.ENDS] = MERGED * self.empty[Kind.DONE] / self.kinds[Kind.DONE] / self._usual(0, look.size) * times[Kind.DONE]
         update = WINDOW_UPDATE < look.size < EXACT and look.size % WINDOW_UPDATE == 0 and look.since <= SOON
         update = update and self.values[0][Kind.SHORT][look.size] < USUAL * self.kinds[Kind.SHORT]
@@ -356,6 +359,7 @@ class Model:
             (Kind.SHORT, share[Kind.SHORT], update, 0.3), (Kind.DONE, share[Kind.DONE], update, 0.3),
             (Kind.SHORT, share[Kind.SHORT], share[Kind.PIECE], 0.7),
             (Kind.DONE, share[Kind.DONE], share[Kind.PIECE], 0.7), (Kind.TWO, share[Kind.SHORT], share[Kind.SHORT], 1.0),
+            (Kind.HEADS, share[Kind.HEAD], share[Kind.HEAD], 1.0),
         ):  # fmt: skip
             for v, p in one.items():
                 for w, q in other.items():
@@ -621,6 +625,8 @@ def _changes(waiting: int, answered: int, look: Look, model: Model) -> list[tupl
             out.append((*CHANGES[kind], kinds[kind] / total * odds[kind] * part, kind))
     if answered > 1 and look.size == 2 * EMPTY:
         out.append((0, -2, kinds[Kind.DONE] / total * odds[Kind.ENDS], Kind.ENDS))
+    if waiting > 1 and not look.empty:
+        out.append((-2, 2, kinds[Kind.HEAD] / total * odds[Kind.HEADS], Kind.HEADS))
     for kind, n in SEVERAL.items():
         if waiting >= n and not look.empty:
             out.append((-n, 0, kinds[Kind.SHORT] / total * odds[kind], kind))

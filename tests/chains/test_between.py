@@ -84,6 +84,24 @@ def test_heads_as_short_as_updates_are_heads() -> None:
     assert fits(found, truth)
 
 
+def test_heads_of_two_answers_in_one_record() -> None:
+    """Node: heads with what they answer, and then both ends; else one by one, and some beside others."""
+
+    def said(last: int) -> tuple[Said, list[tuple[int, int]]]:
+        parts, truth = [OPENED], []
+        for k in range(12):
+            t, n = 2000 * k + 10, last if k == 11 else 1
+            parts.append([(t, 2300 * n + 31 * k), (t + 12, -149 * n), (t + 14, -9 * n)])
+            truth += [(t, t + 14)] * n
+        return together(*parts), truth
+
+    both, truth = said(2)
+    *_, found = weighed(*[said(1)[0] for _ in range(6)], both)
+    assert found is not None
+    assert found.least <= len(truth) <= found.most
+    assert found.most > 12
+
+
 def test_writes_of_one_size_and_twice_as_long() -> None:
     """As load generators send: the first write holds preface, SETTINGS and three requests."""
     opened: Said = [(2, 3 * 843 + 88), (3, -39), (4, -22), (4, 9)]
