@@ -82,6 +82,7 @@ LESS, ALIKE = (
     0.9,
 )  #: bytes by which what is written for each request is shorter or longer; share of writes that are of one size, or of several
 OFTEN = 4  #: writes of one size
+FIRST_LONGER = 200  #: bytes by which the first is longer, of one request or several
 SELDOM = 0.01
 #: How likely one write begins one request, two, three or four: the first of a connection, and others.
 FIRST_MANY, MANY = (0.55, 0.2, 0.15, 0.1), (0.975, 0.02, 0.004, 0.001)
@@ -137,7 +138,7 @@ def fits(said: Said, size: int, number: int) -> bool:
 def _times(size: int, usual: int) -> int:
     """How many requests of ``usual`` bytes are in a write; 0 if it is no such number."""
     n, more = divmod(size + LESS, usual)
-    return n if n and more <= 2 * LESS * n else 0
+    return n if n <= MOST_TOGETHER and more <= 2 * LESS * n else 0
 
 
 def told(said: Said, size: int = 0) -> list[Told]:
@@ -364,17 +365,21 @@ def _bursts(mine: Sequence[Record], preface: int, updates: Sequence[int], size: 
     for k, (w, p) in enumerate(zip(writes, reversed(begins), strict=True)):
         if k == 0 or p > SELDOM:
             streams.append(Stream(w.begin_ns, w.ts, w.frame, w.payload))
-            several = _many(w.size, size) if size else FIRST_MANY if k == 0 else MANY
+            several = _many(w.size, size, first=k == 0)
             many.append((1 - p, *(p * each for each in several)))
         if k and p < 0.5:
             streams[-1 - (p > SELDOM and len(streams) > 1)].sent_ns = w.ts
     return Reading(streams, False, True, many=tuple(many))
 
 
-def _many(written: int, size: int) -> tuple[float, ...]:
-    """How likely a write of so many bytes begins one request of ``size`` bytes, two and so on. The fields of the first are longer, and may stand behind the
-    preface and SETTINGS."""
-    n = max(_times(written, size) or written // size, 1)
+def _many(written: int, size: int, *, first: bool) -> tuple[float, ...]:
+    """How likely a write of so many bytes begins one request of ``size`` bytes (0: they differ), two and so on. The fields of the first are longer, and may
+    stand behind the preface and SETTINGS."""
+    n = _times(written, size) if size else 0
+    if size and first and not n and written % size <= FIRST_LONGER:
+        n = written // size
+    if not n:
+        return FIRST_MANY if first else MANY
     return tuple(1 - OTHERWISE if k == n else OTHERWISE / MOST_TOGETHER for k in range(1, max(n, MOST_TOGETHER) + 1))
 
 

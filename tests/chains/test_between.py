@@ -127,6 +127,11 @@ def test_writes_of_one_size_and_twice_as_long() -> None:
         assert grammar.fits(each.said, 843, 5 + k % 2)
         assert not grammar.fits(each.said, 843, 3)
         assert grammar.fits(each.said, 0, 3)
+    waiting = connection(
+        [*OPENED, (10, 60_000), (40, 16_330), (3000, 698), (3050, 46_554), (6000, -258)]
+    ).said  # of many times 698, whatever they are
+    assert waiting is not None
+    assert grammar.usual([waiting]) == [0]
     varied = [connection(in_bursts(together(OPENED, *(asked(1000 * k, 900 + 77 * k * k) for k in range(9))))) for _ in range(4)]
     assert grammar.usual([each.said for each in varied if each.said is not None]) == [0] * 4
 
