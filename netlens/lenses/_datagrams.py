@@ -59,10 +59,9 @@ def asks(talk: Conversation) -> str:
 
 
 def hearing(view: View) -> set[str]:
-    """Addresses that receive something in the capture; an answer to ARP will do."""
+    """Addresses that receive something in the capture."""
     heard = {address for k in view.whole for address in view.ends(k)[::2]}
-    told = {told for _, told in view.side.capture.asking.near} | {e.told for e in view.side.capture.icmp_errors}
-    return heard | told | {talk.destination[0] for talk in view.conversations}
+    return heard | {talk.destination[0] for talk in view.conversations}
 
 
 def by_tcp(view: View, client: str, server: str, port: int) -> bool:

@@ -1,5 +1,4 @@
-"""Protocols in clear in which a server says no, where an answer means nothing without its question: FTP, SMTP, POP3, IMAP, MySQL, PostgreSQL, Redis; servers
-that speak another protocol than who asked, and WebSockets that they close with an error.
+"""Protocols in clear in which a server says no, where an answer means nothing without its question: FTP, SMTP, POP3, IMAP, MySQL, PostgreSQL, Redis.
 
 Only the first eight bytes of a segment are known (:mod:`netlens.parsers.trail`): the code of a reply and the command before it. What was said, for whom and
 with which password is never read. A refusal counts if the same was not allowed later in the same session (a typing error).
@@ -33,14 +32,6 @@ REDIS = {b"-WRONGPA": ("WRONGPASS", False), b"-NOAUTH ": ("NOAUTH", False), b"-N
          b"-ERR ope": ("operation not permitted", False), b"-ERR AUT": ("no password is set", False), b"-ERR Cli": ("no password is set", False),
          b"-READONL": ("READONLY", False), b"-LOADING": ("LOADING", False), b"-MASTERD": ("MASTERDOWN", True), b"-CLUSTER": ("CLUSTERDOWN", True),
          b"-MISCONF": ("MISCONF: it cannot save", True), b"-OOM com": ("out of memory", True), b"-NOREPLI": ("NOREPLICAS", True)}  # fmt: skip
-#: How connections begin: bits to shift the first eight bytes by, what is left, and the protocol
-_WORDS = [(32, int.from_bytes(b"SSH-", "big"), "SSH"), (32, int.from_bytes(b"HTTP", "big"), "HTTP"), (40, int.from_bytes(b"RFB", "big"), "VNC"),
-          (48, 0x1503, "TLS"), *((64 - 8 * len(verb), int.from_bytes(verb, "big"), "HTTP") for verb in (b"GET /", b"POST /", b"HEAD /", b"PUT /"))]  # fmt: skip
-#: Why a server closes a WebSocket that it does not want to go on with (RFC 6455 7.4.1, IANA's registry)
-_CLOSED = {1002: "protocol error", 1003: "kind of data not taken", 1007: "wrong data", 1008: "policy violation", 1009: "too big",
-           1010: "extension missing", 1011: "internal error", 1013: "try again later", 1014: "bad gateway", 3000: "unauthorized",
-           3003: "forbidden"}  # fmt: skip
-_CLOSE, _SWITCHED = 0x88, 101  # a frame's first byte (RFC 6455 5.2); HTTP's status
 MOST = 5000  #: segments of one session
 _FIRST = np.frombuffer(b"+-:$*%_#,(~>=", np.uint8)  #: Redis: its types (RESP 2 and 3), and POP3.  IMAP: *
 #: PostgreSQL: error, request for credentials, no or yes to TLS, protocol version; alone, or with a length below 2^24. SSH begins by S as well.
@@ -67,39 +58,6 @@ def refusals(view: View) -> list[Refusal]:
     for k in filter(candidates.__contains__, view.first_copies):
         seg = view.segments(k)
         found += next(filter(None, (of(k, seg, view) for of in (_replies, _mysql, _postgres, _redis, _pop))), [])
-    return [*found, *_of_another(view), *_websockets(view)]
-
-
-def _of_another(view: View) -> list[Refusal]:
-    """Servers that answer in another protocol than they are spoken to; of TLS see tls-failed."""
-    asked, answered = _spoken(view.first_requests), _spoken(view.first_replies)
-    differ = np.flatnonzero((asked != "") & (answered != "") & (asked != answered) & (asked != "TLS") & view.sessions["saw_syn"])
-    found = []
-    for k in sorted(set(differ.tolist()) & (set(view.first_copies) - view.halves)):
-        seg = view.segments(k)
-        first = {seg.orig[i]: seg.frame[i] for i in reversed(range(len(seg))) if seg.length[i] and seg.fresh[i]}
-        found.append(Refusal(k, asked[k], f"{asked[k]} was answered in {answered[k]}", True, [first[True], first[False]]))
-    return found
-
-
-def _spoken(words: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """The protocol that begins with each of these words (uint64), as text; "" for others."""
-    out = np.full(len(words), "", object)
-    for shift, begin, name in _WORDS:
-        out[words >> np.uint64(shift) == begin] = name
-    return out
-
-
-def _websockets(view: View) -> list[Refusal]:
-    """Those that a server closed with an error, in a segment of its own."""
-    x = view.side.capture.table("exchanges")
-    upgraded = set(x["session_id"][x.ints("status", -1) == _SWITCHED].tolist())
-    found = []
-    for k in filter(upgraded.__contains__, view.first_copies):
-        for orig, text, frame in _data(view.segments(k)):
-            code = int.from_bytes(text[2:4], "big")
-            if not orig and text[0] == _CLOSE and 2 <= text[1] < 126 and code in _CLOSED:
-                found.append(Refusal(k, "WebSocket", f"WebSocket closed: {_CLOSED[code]} ({code})", True, [frame]))
     return found
 
 

@@ -85,13 +85,12 @@ class Repeat:
 
 @dataclass(slots=True)
 class Delivery:
-    """Of one session: real repeats, how many were spurious, and segments with data (both directions). ``late``: frames of those that others overtook."""
+    """Of one session: real repeats, how many were spurious, and segments with data (both directions)."""
 
     session: int
     repeats: list[Repeat]
     spurious: int
     segments: int
-    late: list[int]
 
     @property
     def resent(self) -> int:
@@ -114,7 +113,7 @@ def deliveries(view: View) -> list[Delivery]:
     filled = s["orig_out_of_order"] + s["resp_out_of_order"]
     suspicious = again | ((filled > 0) & (filled >= LATE_SHARE * (s["orig_frames"] + s["resp_frames"])))
     chosen = [k for k in [*view.whole, *_unheard(view)] if suspicious[k] and k not in view.halves][:ENOUGH]
-    return [found for k in chosen if (found := _delivery(view, k)).repeats or found.spurious or found.late]
+    return [found for k in chosen if (found := _delivery(view, k)).repeats or found.spurious]
 
 
 def _unheard(view: View) -> list[int]:
@@ -135,9 +134,8 @@ def _delivery(view: View, k: int) -> Delivery:
     once = sum(bool(flags & SYN) for flags in seg.flags[:OPENING]) <= 2  # else the handshake took as long as somebody waited to repeat it
     reorder = max(REORDER_NS, int(rtt * 1e6) if rtt == rtt and once else 0)
     found, spurious, count = [], 0, 0
-    late: list[int] = []
     for orig in (True, False):
-        repeats, false_ones, data = _direction(k, seg, orig, reorder, late)
+        repeats, false_ones, data = _direction(k, seg, orig, reorder)
         if data >= MANY and _filtered(seg, not orig):
             for r in repeats:
                 r.end_ns, r.acked = r.last_ns, True
@@ -146,7 +144,7 @@ def _delivery(view: View, k: int) -> Delivery:
         count += data
     long = [r for r in found if not r.deaf and r.last_ns - r.start_ns >= STALL_NS]  # few, as are the deaf
     told = {id(r) for r in found if r.deaf and any(b.orig != r.orig and b.start_ns <= r.end_ns and r.start_ns <= b.end_ns for b in long)}
-    return Delivery(k, [r for r in found if id(r) not in told], spurious, count, late)
+    return Delivery(k, [r for r in found if id(r) not in told], spurious, count)
 
 
 def _filtered(seg: Segments, orig: bool) -> bool:
@@ -155,7 +153,7 @@ def _filtered(seg: Segments, orig: bool) -> bool:
     return bool(theirs) and not any(not seg.length[i] and seg.flags[i] & (ACK | FIN) == ACK for i in theirs)
 
 
-def _direction(k: int, seg: Segments, orig: bool, reorder: int, late: list[int]) -> tuple[list[Repeat], int, int]:
+def _direction(k: int, seg: Segments, orig: bool, reorder: int) -> tuple[list[Repeat], int, int]:
     next_ = acked = None
     end_ns = seg.ts[-1]
     first_sent: dict[int, tuple[int, int, int]] = {}  # offset -> time, frame, end
@@ -223,11 +221,8 @@ def _direction(k: int, seg: Segments, orig: bool, reorder: int, late: list[int])
                         holes.append([hole[0], offset, hole[2], hole[3]])
                     if end < hole[1]:
                         holes.append([end, hole[1], hole[2], hole[3]])
-                    if acked is None or acked < min(end, hole[1]):
-                        if ts - hole[2] > reorder:
-                            open_[offset] = (Repeat.first(k, orig, hole[2], ts, [hole[3], seg.frame[i]], missed=True), end)
-                        else:
-                            late.append(seg.frame[i])
+                    if not (acked is not None and acked >= min(end, hole[1])) and ts - hole[2] > reorder:
+                        open_[offset] = (Repeat.first(k, orig, hole[2], ts, [hole[3], seg.frame[i]], missed=True), end)
                     first_sent.setdefault(offset, (ts, seg.frame[i], end))
                     next_ = max(next_, end)
                 elif acked is not None and acked >= min(end, next_):

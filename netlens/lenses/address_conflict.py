@@ -1,7 +1,6 @@
 """Is an address used twice?
 
-Asks: whether two hardware addresses answered one question by ARP or neighbour discovery for the same address; whether a host that asked if an address is
-    free, to take it, was told that it is not.
+Asks: whether two hardware addresses answered one question by ARP or neighbour discovery for the same address.
 Applies: where such answers are in the capture.
 Cannot see: which of the two is meant to have it.
 Normal: one answer. A cluster that moves an address announces it anew (RFC 5227 3), and does not answer from two; a host with two cards in one network
@@ -29,33 +28,6 @@ TIMES = 2  #: of one address; once may be a move
 
 
 def look(view: View) -> list[Finding]:
-    """Addresses that two hosts have, and such that a host may not take."""
-    return [*_of_two(view), *_taken(view)]
-
-
-def _taken(view: View) -> list[Finding]:
-    asking = view.side.capture.asking
-    found: dict[str, list[tuple[Claim, Claim]]] = {}
-    for address, tests in asking.tested.items():
-        for test in tests:
-            for claim in asking.claims.get(address, ()):
-                # who takes it says so itself, but later
-                if 0 <= claim.ts - test.ts <= SOON_NS and (not test.hardware or claim.hardware != test.hardware):
-                    found.setdefault(address, []).append((test, claim))
-    if not found:
-        return []
-    times = sum(map(len, found.values()))
-    owners = most(claim.hardware for group in found.values() for _, claim in group if claim.hardware) or "its owner"
-    text = (
-        f"{most(found)} {'is' if len(found) == 1 else 'are'} in use already: a host asked whether it may take "
-        f"{'it' if len(found) == 1 else 'them'}, and {owners} answered ({plural(times, 'time')})."
-    )
-    advice = "Give one of the two hosts another address; if DHCP gave it, take the address of the other one out of the server's range."
-    frames = [each.frame for group in found.values() for pair in group for each in pair]
-    return [finding(view, ID, "problem", text, frames, {"addresses": sorted(found), "times": times}, advice)]
-
-
-def _of_two(view: View) -> list[Finding]:
     asking = view.side.capture.asking
     asked: dict[str, list[int]] = {}
     for (_, target), seen in asking.sought.items():

@@ -1,7 +1,7 @@
 """Which connections were never answered?
 
 Asks: whether SYNs stayed without SYN+ACK and without RST, however often they were repeated, until their client closed what it had not got, or met a
-    connection that the server still held; which ICMP error says why; whether a server answered many SYNs after which nothing came (RFC 4987).
+    connection that the server still held; which ICMP error says why.
 Applies: where the SYNs are in the capture and what their sender hears would be.
 Cannot see: without an ICMP error, whether the SYN or its answer was lost, or a firewall dropped it. A SYN at the end of the capture is pending.
 Normal: RFC 6298 2.1 and 5.5: a SYN is repeated after 1, 2 and 4 s. One address of several that is silent while another is connected costs nobody
@@ -12,7 +12,6 @@ Normal: RFC 6298 2.1 and 5.5: a SYN is repeated after 1, 2 and 4 s. One address 
 from __future__ import annotations
 
 import bisect
-from collections import Counter
 
 import numpy as np
 
@@ -26,7 +25,6 @@ from netlens.text import endpoint, plural
 ID = "connect-unanswered"
 GROUP = "handshakes"
 RANK = 14
-MANY, MANY_SHARE = 100, 0.5  #: handshakes with a service that their clients leave unfinished, of all
 SYNS, SPAN_NS = 3, 3 * S  #: three SYNs over 3 s: the answer to the first had three times the time-out of RFC 6298
 ELSEWHERE_NS = 2 * S  #: another address of the service that was reached so soon
 TAKEN_NS = 5 * S  #: a SYN that was taken at last, so soon
@@ -66,7 +64,6 @@ def look(view: View) -> list[Finding]:
     stuck = [a for a in view.once(attempts) if a.outcome == HALF_OPEN and not reached_after(view, a, TAKEN_NS)]
     return [
         *_not_heard(view, deaf),
-        *_unfinished(view),
         *_half_open(view, stuck),
         *(_never(view, never, severity) if never else []),
         *(_some(view, some, severity) if some else []),
@@ -89,30 +86,6 @@ def _not_heard(view: View, deaf: list[Attempt]) -> list[Finding]:
         "If this is the client's own capture, its firewall drops the answers."
     )
     return [finding(view, ID, "problem", text, [f for a in deaf for f in (*a.syn_frames, a.answer_frame)], values, advice)]
-
-
-def _unfinished(view: View) -> list[Finding]:
-    """Services with many SYNs that were answered, and then nothing: no acknowledgment, no RST, though time was left."""
-    last = view.side.bounds_ns[1] - S
-    reset = view.column("rst_ns")
-    left = [a for a in view.once(attempts) if a.outcome == OPEN and not a.usable_ns and reset[a.session] is None and a.answer_ns <= last]
-    tried = Counter((a.server, a.port) for a in view.once(attempts))
-    found = {service: group for service, group in grouped(left, lambda a: (a.server, a.port)).items() if len(group) >= MANY}
-    found = {service: group for service, group in found.items() if len(group) >= MANY_SHARE * tried[service]}
-    if not found:
-        return []
-    shown = [a for group in found.values() for a in group]
-    clients = len({a.client for a in shown})
-    text = (
-        f"{len(shown):,} of {plural(sum(tried[service] for service in found), 'connection')} to {most(endpoint(*service) for service in found)} were never "
-        f"completed: the server answered, and nothing came after it, from {plural(clients, 'address', 'addresses')}."
-    )
-    values = {"unfinished": len(shown), "connections": sum(tried[service] for service in found), "clients": clients}
-    advice = (
-        "From many addresses that you do not know this is a SYN flood: use SYN cookies (net.ipv4.tcp_syncookies=1), and limit SYNs before the server. "
-        "From your own, the server's answers do not reach them: look at the way back."
-    )
-    return [finding(view, ID, "problem", text, [f for a in shown for f in (*a.syn_frames[:1], a.answer_frame)], values, advice)]
 
 
 def _half_open(view: View, stuck: list[Attempt]) -> list[Finding]:

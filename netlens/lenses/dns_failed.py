@@ -4,27 +4,23 @@ Asks: whether the last word on a question was a failure (SERVFAIL, REFUSED, FORM
 Applies: where answers of DNS were captured.
 Cannot see: lookups over TLS, HTTPS or QUIC; whether the name was mistyped or the zone is broken.
 Normal: NXDOMAIN is an answer (RFC 2308 2), not a failure: reverse zones, search suffixes, wpad and service discovery get it all day. It counts only
-    where most names somebody wanted do not exist under any suffix, or most questions are for one that does not, again and again; it is worth a look where
-    none does. A failure that a repeat or another server cures is
+    where most names somebody wanted do not exist under any suffix, and is worth a look where none does. A failure that a repeat or another server cures is
     none (RFC 7873 5.2.3: BADCOOKIE), and one of AAAA is no problem where A gave an address (RFC 4074: servers that mistreat AAAA).
 """
 
 from __future__ import annotations
 
-from collections import Counter
-
 from netlens.lenses import Finding, Severity
 from netlens.lenses._asked import addressed, visible
 from netlens.lenses._view import View, finding, most
 from netlens.tables import FAILURES
-from netlens.text import plural, printable
+from netlens.text import plural
 
 ID = "dns-failed"
 GROUP = "names"
 RANK = 11
 SHARE, LEAST = 0.1, 3  #: of all questions, or so many, must fail to be a problem: one SERVFAIL of twenty is one broken zone
 NO_NAME_SHARE, NO_NAME_LEAST = 0.5, 3  #: of the names somebody wanted
-AGAIN = 5  #: times that a name is asked for; a program that asks so often has it in its settings
 
 
 def look(view: View) -> list[Finding]:
@@ -63,20 +59,10 @@ def _no_such_names(view: View) -> list[Finding]:
     if not names:
         return []
     all_ = {q.name for q in wanted} | found
-    asks = Counter[tuple[str, str]]()  # by name and type
-    for q in wanted:
-        asks[q.name, q.type] += q.attempts
-    times = max(n for (name, _), n in asks.items() if name in names)
-    again = f", asked for {'up to ' if len(names) > 1 else ''}{plural(times, 'time')}" if times >= AGAIN else ""
-    text = (
-        f"{len(names):,} of {plural(len(all_), 'name')} looked up {'does' if len(names) == 1 else 'do'} not exist (NXDOMAIN): "
-        f"{most(printable(q.name) for q in missing)}{again}."
-    )
-    values = {"names": len(all_), "missing": len(names), "times": times}
+    text = f"{len(names):,} of {plural(len(all_), 'name')} looked up {'does' if len(names) == 1 else 'do'} not exist (NXDOMAIN)."
+    values = {"names": len(all_), "missing": len(names)}
     grave = len(all_) >= NO_NAME_LEAST and len(names) >= max(NO_NAME_SHARE * len(all_), NO_NAME_LEAST - 1)
-    in_vain = sum(n for (name, _), n in asks.items() if name in names)
-    grave |= times >= AGAIN and in_vain >= NO_NAME_SHARE * asks.total()
-    severity: Severity = "problem" if grave else "warning" if names == all_ or again else "note"
+    severity: Severity = "problem" if grave else "warning" if names == all_ else "note"
     frames = [f for q in missing for f in q.frames + q.answer_frames]
     return [finding(view, ID, severity, text, frames, values, "Check the names for typos.")]
 

@@ -1,7 +1,7 @@
 """Which HTTP requests were answered with an error?
 
 Asks: how many final answers of HTTP/1.1 in the clear (or read with keys) have a status of 4xx or 5xx; of requests in the clear, how many the
-    server closed on without an answer, and how many it redirected in circles; and how many answers ended before their Content-Length.
+    server closed on without an answer; and how many answers ended before their Content-Length.
 Applies: where statuses could be read.
 Cannot see: HTTP inside TLS without keys, HTTP/2 and QUIC; whether the client expected the error.
 Normal: 401 and 407 that the client answers with credentials (RFC 9110 11.6), 304, 412, 416, a 404 to HEAD, to favicon.ico or among many, redirections. 5xx
@@ -26,7 +26,6 @@ GROUP = "answers"
 RANK = 31
 SERVER_TIMES, SERVER_SHARE = 2, 0.1
 CLIENT_TIMES, CLIENT_SHARE, SOME_SHARE = 2, 0.5, 0.1
-CIRCLES, CIRCLES_NS = 8, 10 * S  #: redirections of what was redirected to, in so long; browsers and curl give up after 20, Python after 30
 CREDENTIALS_NS = 10 * S  #: in which a program answers a challenge by itself
 CHALLENGES = (401, 407)
 #: A client that asks again within this on a new connection, and is served, has lost nothing (RFC 9110 9.2.2)
@@ -51,12 +50,12 @@ HARMLESS = (412, 416)  #: what the client asked for itself (RFC 9110 13), or has
 
 
 def look(view: View) -> list[Finding]:
-    """Errors, redirections in circles, requests without an answer, and answers that were cut off."""
-    return [*_of(view), *_circling(view), *_empty(view), *_ended(view), *_cut_off(view)]
+    """Errors, requests without an answer, and answers that were cut off."""
+    return [*_of(view), *_empty(view), *_ended(view), *_cut_off(view)]
 
 
 def final_answers(view: View) -> list[dict[str, Any]]:
-    """Answers with a status, but for challenges that the client answered. Of one to CONNECT the request's frame is its own."""
+    """Answers with a status, but for challenges that the client answered."""
     kept, heads = set(view.first_copies) | view.halves, view.once(_heads)
     x = view.side.capture.table("exchanges")
     x = x.take(x.ints("status", -1) >= 200)
@@ -64,15 +63,9 @@ def final_answers(view: View) -> list[dict[str, Any]]:
     rows = [dict(zip(names, row, strict=True)) for row in x.tuples(*names)]
     rows = [r for r in rows if r["session_id"] in kept]
     rows = [r for r in rows if not (r["status"] == 404 and r["start_frame"] in heads)]
-    # a CONNECT that is granted, or challenged, is no exchange
-    tunnels = [p for p in view.side.capture.proxied if p.session in kept]
-    granted = grouped((p for p in tunnels if p.status < 300), lambda p: view.ends(p.session)[::2])
-    told = {r["response_frame"] for r in rows}
-    challenged = [p for p in tunnels if p.status in CHALLENGES and p.frame not in told]
-    rows += [dict(zip(names, (p.session, p.ts, p.ts, p.status, p.frame, p.frame), strict=True)) for p in challenged]
     out = []
-    for ends, group in grouped(rows, lambda r: view.ends(r["session_id"])[::2]).items():
-        let_in = sorted([r["start_ns"] for r in group if r["status"] not in CHALLENGES] + [p.ts for p in granted.get(ends, ())])
+    for group in grouped(rows, lambda r: view.ends(r["session_id"])[::2]).values():
+        let_in = sorted(r["start_ns"] for r in group if r["status"] not in CHALLENGES)
         for r in group:
             answered = r["response_ns"] or 0
             k = bisect.bisect_left(let_in, answered)
@@ -134,52 +127,19 @@ def _of(view: View) -> list[Finding]:
     return [finding(view, ID, severity, text, frames, values, advice)]  # type: ignore[arg-type]
 
 
-def _circling(view: View) -> list[Finding]:
-    """Clients that are sent on again and again from where they had been sent to, and are given nothing else meanwhile."""
-    kept = set(view.first_copies) - view.halves
-    served = grouped((r for r in view.once(final_answers) if 200 <= r["status"] < 300), lambda r: view.ends(r["session_id"])[::2])
-    told = grouped((r for r in view.side.capture.redirects if r.session in kept), lambda r: view.ends(r.session)[::2])
-    found = []
-    for ends, group in told.items():
-        places: set[int] = set()
-        been: set[int] = set()
-        circle = []  # what asks for a place to which the client was sent, and sends it back to where it was
-        for r in group:
-            been.add(r.asked)
-            if r.asked in places and r.place in been:
-                circle.append(r)
-            places.add(r.place)
-        for first, last in zip(circle, circle[CIRCLES - 1 :], strict=False):
-            between = any(first.ts < r["response_ns"] < last.ts for r in served.get(ends, ()))
-            if last.ts - first.ts <= CIRCLES_NS and not between:
-                found.append(circle)
-                break
-    if not found:
-        return []
-    frames = [r.frame for group in found for r in group]
-    whom = most(view.server(r.session) for group in found for r in group)
-    text = f"{len(frames):,} HTTP requests were redirected in circles: {whom} sends the client on from where it had sent it to."
-    advice = "The server redirects to what redirects back (http and https behind a proxy, a cookie that is never accepted): follow it with curl -vL."
-    return [finding(view, ID, "problem", text, frames, {"redirects": len(frames), "clients": len(found)}, advice)]
-
-
 def _empty(view: View) -> list[Finding]:
     """Requests that the server acknowledged, and then closed on without a byte."""
     if view.one_sided:
         return []
     missing = view.sessions["resp_missing_bytes"]
     rows = [r for r in _asked(view, "request_end_ns", "response_ns", "start_frame") if not missing[r[0]]]
-    begins = _first_bytes(view, {first for *_, first in rows})
-    served = sorted(
-        (sent, (*view.service(k), begins.get(first, 0))) for k, sent, answered, first in rows if answered is not None and answered >= sent
-    )
+    served = sorted((sent, view.service(k)) for k, sent, answered, _ in rows if answered is not None and answered >= sent)
     found: list[tuple[int, int, int]] = []
     again: list[tuple[int, int, int]] = []
     for k, sent, answered, first in rows:
         if answered is not None or (fin := closed_on(view, k, sent)) is None:
             continue
-        same = (*view.service(k), begins.get(first, 0))  # another method or path is another request
-        (again if is_among(served, same, sent) else found).append((k, first, fin))
+        (again if is_among(served, view.service(k), sent) else found).append((k, first, fin))
     lost = found + again
     if not lost:
         return []
@@ -205,16 +165,7 @@ def _asked(view: View, *names: str) -> list[tuple[Any, ...]]:
     return [r for r in x.tuples("session_id", *names) if r[0] in kept]
 
 
-def _first_bytes(view: View, frames: set[int]) -> dict[int, int]:
-    """Of segments with data, by frame, the first bytes as one number."""
-    if view.trail is None:
-        return {}
-    t = view.trail.segments()
-    chosen = np.isin(t["frame"], list(frames)) & (t["length"] > 0)
-    return dict(zip(t["frame"][chosen].tolist(), t["head"][chosen].tolist(), strict=True))
-
-
-def is_among(served: list[tuple[int, tuple[Any, ...]]], service: tuple[Any, ...], since_ns: int) -> bool:
+def is_among(served: list[tuple[int, tuple[str, str, int]]], service: tuple[str, str, int], since_ns: int) -> bool:
     """Whether a client was served by the same service within :data:`AGAIN_NS`.  served : when whom, in order of time."""
     low, high = (bisect.bisect_left(served, ns, key=lambda each: each[0]) for ns in (since_ns, since_ns + AGAIN_NS))
     return any(service == other for _, other in served[low:high][:MOST_AGAIN])
@@ -264,11 +215,7 @@ def closed_on(view: View, k: int, sent_ns: int) -> int | None:
                 continue  # it had been told
             return None  # the client gave up first
         if not seg.orig[i] and (seg.length[i] or seg.flags[i] & (FIN | RST)):
-            closes = bool(seg.flags[i] & FIN) and not seg.length[i]
-            if closes and seg.acked[i] < upto:
-                closed = True  # they met on the way
-                continue
-            closed |= closes
+            closed |= bool(seg.flags[i] & FIN) and not seg.length[i] and seg.acked[i] >= upto
             return seg.frame[i] if closed and not seg.length[i] else None
     return None
 

@@ -45,8 +45,6 @@ def look(view: View) -> list[Finding]:
     # who has something else to talk to does not wait for this one, as far as is seen; with one partner alone, the capture may be the partner's
     others = {address for k in view.whole for address in view.ends(k)[::2]} | {t.source[0] for t in view.conversations}
     grave = [pair for pair in shown if pair[0] not in others and len(partners.get(pair[0], ())) > 1]
-    # who hears what it is told, and begins anew although it was not answered, has a program that wants this one
-    grave += [pair for pair in shown if pair not in grave and _near(partners, pair[0]) and _returns(asking.sought[pair])]
     shown = grave or shown
     requests = sum(len(asking.sought[pair]) for pair in shown)
     lasted = max(asking.sought[pair][-1].ts - asking.sought[pair][0].ts for pair in shown)
@@ -65,12 +63,6 @@ def _insists(seen: list[Seen]) -> bool:
     """Whether somebody asked again and again, as a program waits, and not from time to time."""
     times = [each.ts for each in seen]
     return len(times) >= TIMES and any(LEAST_NS <= last - first <= MOST_NS for first, last in zip(times, times[TIMES - 1 :], strict=False))
-
-
-def _returns(seen: list[Seen]) -> bool:
-    """Whether somebody asked twice as often as for one try, in a row."""
-    times = [each.ts for each in seen]
-    return any(last - first <= 2 * MOST_NS for first, last in zip(times, times[2 * TIMES - 1 :], strict=False))
 
 
 def _proves(seen: list[Seen]) -> bool:

@@ -23,7 +23,6 @@ RESENT = 3  #: fewer are an accident
 #: of a connection with so many segments this share was sent again; of a shorter one that share
 LONG, LONG_SHARE, SHORT_SHARE = 50, 0.03, 0.1
 WAITED_NS = S  #: what is noticed
-MANY, SLOWED_SHARE = 20, 0.2  #: so many sent again, and this share of a connection's time lost, slow it down however short it is
 SOME_SHARE = 0.01
 
 
@@ -31,7 +30,7 @@ def look(view: View) -> list[Finding]:
     lossy = [d for d in view.once(deliveries) if d.repeats]
     stalls = view.once(stalled)
     standing = {r.session for r in stalls}
-    grave = [d for d in lossy if _grave(d, view.sessions["end_ns"][d.session] - view.sessions["start_ns"][d.session])]
+    grave = [d for d in lossy if _grave(d)]
     only_here = [d for d in grave if d.session not in standing]
     some = [d for d in lossy if d.resent >= RESENT or d.resent >= SOME_SHARE * d.segments > 1]
     if not grave and _everywhere(some):
@@ -64,9 +63,8 @@ def _everywhere(lossy: list[Delivery]) -> bool:
     return segments >= LONG and resent >= SHORT_SHARE * segments and sum(d.waited_ns for d in lossy) >= WAITED_NS
 
 
-def _grave(d: Delivery, lasted_ns: int) -> bool:
+def _grave(d: Delivery) -> bool:
     resent = d.resent + (d.spurious if d.repeats else 0)  # a sender that has lost something sends more again than it must
     share = resent / max(d.segments, 1)
     often = resent >= RESENT and share >= (LONG_SHARE if d.segments >= LONG else SHORT_SHARE)
-    slowed = d.resent >= MANY and d.waited_ns >= SLOWED_SHARE * lasted_ns
-    return often and (d.waited_ns >= WAITED_NS or slowed) and d.waited_ns < 3600 * S
+    return often and WAITED_NS <= d.waited_ns < 3600 * S

@@ -1,12 +1,11 @@
 """Where did a connection stand still?
 
 Asks: whether data that had been sent stayed without acknowledgment for seconds and had to be sent again, once or many times; whether a peer stopped
-    answering keep-alives; whether an answer of HTTP in the clear stopped midway.
+    answering keep-alives.
 Applies: to connections captured in both directions.
 Cannot see: without an ICMP error, on which part of the way the data was lost; whether programs wait for each other (see slow-server, slow-client).
 Normal: RFC 6298 2.1 sets the first time-out to 1 s at least and doubles it (5.5), stacks begin at 200 ms; RFC 9293 3.8.3 has TCP doubt the way after
-    three retransmissions. Silence while nothing is outstanding is idleness, and after the close nobody waits. A client that is told the length of an answer
-    (RFC 9112 6.2) waits for the rest; not one that shuts its window.
+    three retransmissions. Silence while nothing is outstanding is idleness, and after the close nobody waits.
 """
 
 from __future__ import annotations
@@ -18,24 +17,16 @@ from netlens.lenses import Finding
 from netlens.lenses._between import where
 from netlens.lenses._repeats import STALL_TIMES, Repeat, stalled
 from netlens.lenses._said import TCP, errors, said, undelivered
-from netlens.lenses._view import ACK, FIN, RST, SYN, S, Segments, View, finding, grouped, most, seconds
-from netlens.parsers.bodies import Body
+from netlens.lenses._view import FIN, RST, SYN, S, View, finding, grouped, most, seconds
 from netlens.parsers.icmp import TOO_BIG, Error
-from netlens.text import plural, size
+from netlens.text import plural
 
 ID = "stalled"
 GROUP = "delivery"
 RANK = 45
 LARGE = 500  #: bytes; every IPv4 link takes packets of 576 (RFC 1122 3.3.2)
-STOPPED_NS = 5 * S  #: without anything of an answer that is not complete, until the client gives up or the capture ends
-IDLE_NS = 5 * S  #: of silence, behind which a NAT may have forgotten a connection (RFC 5382 5 wants 2 hours, many have minutes)
-MOST_BESIDE = 20  #: other connections that are looked at for what arrived
 PROBES, PROBED_NS = 3, 2 * S  #: unanswered, in so long: a lost one or two say nothing
 _LOST = "Something on the way drops packets, or the peer is gone: compare with a capture nearer to the peer; if only large packets are lost, look at the MTU."
-_FORGOTTEN = (
-    "A NAT or firewall on the way has perhaps forgotten the connections because they were idle, or the peer is gone: send keep-alives more often (TCP's or the "
-    "program's), or raise the time-out there; a capture nearer to the peer tells which."
-)
 _MTU = (
     "A link on the way does not carry packets that large, and the sender is not told: let ICMP (fragmentation needed, packet too big) through to the sender, "
     "lower its MTU (ip link set dev DEV mtu 1400), or clamp the MSS on the router."
@@ -43,8 +34,8 @@ _MTU = (
 
 
 def look(view: View) -> list[Finding]:
-    """Data that was not acknowledged, answers that stopped, and keep-alives that were not answered."""
-    return [*_of(view), *_stopped(view), *_gone(view)]
+    """Data that was not acknowledged, and keep-alives that were not answered."""
+    return [*_of(view), *_gone(view)]
 
 
 def _of(view: View) -> list[Finding]:
@@ -68,9 +59,6 @@ def _of(view: View) -> list[Finding]:
     if large:
         worst = max(large, key=lambda each: each.wait.wait_ns)
         text += f"; only large packets were lost ({worst.size:,} bytes were sent {worst.times} times in vain)"
-    idle = min((_idle_before(view, r) for r in waits), default=0)
-    forgotten = idle >= IDLE_NS and not large and lost == len(waits)
-    text += f"; {'it' if n == 1 else 'each'} had been silent for {'' if n == 1 else 'at least '}{seconds(idle)} before" if forgotten else ""
     place = where(view, by_session)
     text += f"; {place}" if place else ""
     text += f"; {said(heard)}." if heard else "."
@@ -83,17 +71,9 @@ def _of(view: View) -> list[Finding]:
         "too_large": len(large),
         "icmp_errors": len(heard),
     }
-    advice = _MTU if large else _FORGOTTEN if forgotten else _LOST
+    advice = _MTU if large else _LOST
     frames = [f for r in sorted(waits, key=lambda r: -r.wait_ns) for f in r.frames]
     return [finding(view, ID, "problem", text, [*(e.frame for e in heard), *frames], values, advice)]
-
-
-def _idle_before(view: View, wait: Repeat) -> int:
-    """How long nothing had been sent, on a connection on which data had come through, before what was never acknowledged; 0 where it is the first."""
-    seg = view.segments(wait.session)
-    before = [i for i in range(len(seg)) if seg.ts[i] < wait.start_ns]
-    worked = any(seg.length[i] for i in before)
-    return wait.start_ns - seg.ts[before[-1]] if worked and not wait.missed else 0
 
 
 def _undelivered(view: View, wait: Repeat) -> list[Error]:
@@ -137,117 +117,21 @@ def _too_large(view: View, wait: Repeat, told: dict[tuple[int, tuple[str, int], 
     shorter = any(seg.orig[i] == wait.orig and seg.offset[i] == offset and 0 < seg.length[i] < size for i in range(whole[-1], len(seg)))
     if wait.acked and not shorter:
         return None  # it arrived after all
+    passed = acked = 0
     small = alive = False
     for i in range(len(seg)):
         if seg.orig[i] == wait.orig:
             small |= seg.ts[i] > since and 0 < seg.length[i] < size and seg.offset[i] > offset
         elif not seg.flags[i] & RST:
+            acked = max(acked, seg.acked[i])
             alive |= seg.ts[i] > again
-    passed = max(_passed(seg, wait.orig, whole[0]), *(_passed(view.opening(k), wait.orig) for k in _beside(view, wait.session)), 0)
+    for i in range(whole[0]):
+        if seg.orig[i] == wait.orig and seg.length[i] and seg.offset[i] + seg.length[i] <= min(acked, offset):
+            passed = max(passed, seg.length[i])
     heard = told.get((TCP, *view.way(wait.session, wait.orig)), [])
     if not heard and (not alive or passed >= size or not (passed or small)):
         return None
     return TooLarge(wait, size, len(whole), heard)
-
-
-def _stopped(view: View) -> list[Finding]:
-    """Answers of which nothing came any more, though the client waited for the rest."""
-    if view.one_sided:
-        return []
-    kept, missing, standing = set(view.whole) - view.halves, view.sessions["resp_missing_bytes"], {r.session for r in view.once(stalled)}
-    last = {b.session: b for b in view.side.capture.bodies if b.session in kept - standing and not missing[b.session]}
-    found = [stop for b in last.values() if (stop := _stop(view, b)) is not None]
-    if not found:
-        return []
-    n = len(found)
-    worst = max(found, key=lambda stop: stop.waited_ns)
-    deaf = [stop for stop in found if stop.unheard >= STALL_TIMES]
-    left = [stop for stop in found if stop.left]
-    end = (
-        "until the client gave up"
-        if len(left) == n
-        else "until the capture ends"
-        if not left
-        else "until the client gave up or the capture ends"
-    )
-    text = (
-        f"{plural(n, 'HTTP answer')} stopped midway: after {size(worst.got)} of {size(worst.body.length)} nothing came any more from "
-        f"{most(view.server(stop.body.session) for stop in found)}, for {'up to ' if n > 1 else ''}{seconds(worst.waited_ns)} {end}"
-    )
-    if deaf:
-        text += f"; what the client then sent was not acknowledged either ({'up to ' if len(deaf) > 1 else ''}{max(s.unheard for s in deaf)} tries)"
-    values = {
-        "answers": n,
-        "longest_s": worst.waited_ns / 1e9,
-        "unheard": len(deaf),
-        "longest_missing_bytes": worst.body.length - worst.got,
-    }
-    advice = (
-        "Something on the way began to drop the connection (a firewall, NAT, a link), or the server is gone: capture at its side."
-        if deaf
-        else "The server's program stopped, or what it sends is lost on the way: look at its log for that moment, and capture at its side."
-    )
-    return [finding(view, ID, "problem", f"{text}.", [f for stop in found for f in (stop.body.frame, *stop.frames)], values, advice)]
-
-
-class Stop(NamedTuple):
-    """An answer of which ``got`` bytes came. ``left``: the client gave up.  unheard : how often it then said so, and heard nothing."""
-
-    body: Body
-    got: int
-    waited_ns: int
-    left: bool
-    unheard: int
-    frames: list[int]
-
-
-def _stop(view: View, body: Body) -> Stop | None:
-    """Where an answer stopped; None if it came, its server ended it, or its client did not want more."""
-    seg = view.segments(body.session)
-    upto, came, end, window, acked = body.start, -1, -1, 1, 0
-    for i in range(len(seg)):
-        if seg.orig[i]:
-            if came >= 0 and seg.length[i] and seg.fresh[i]:
-                return None  # it goes on to something else
-            if seg.flags[i] & (FIN | RST):
-                end = i
-                break
-            window, acked = seg.window[i], max(acked, seg.acked[i])
-            continue
-        if seg.flags[i] & (FIN | RST):
-            return None
-        if seg.length[i]:
-            upto, came = max(upto, seg.offset[i] + seg.length[i]), (i if seg.frame[i] >= body.frame else came)
-    if came < 0 or upto >= body.end or not window or acked < upto:  # what came last is acknowledged, or the recording of it stopped
-        return None
-    later = range(max(end, 0), len(seg)) if end >= 0 else range(0)
-    if any(not seg.orig[i] and seg.length[i] for i in later):
-        return None  # the client did not wait for what was on its way
-    waited = (seg.ts[end] if end >= 0 else view.end_of(seg.frame[came])) - seg.ts[came]
-    if waited < STOPPED_NS:
-        return None
-    unheard = sum(seg.orig[i] for i in later) if not any(not seg.orig[i] for i in later) else 0
-    frames = [seg.frame[i] for i in (came, *later)]
-    return Stop(body, max(body.length - (body.end - upto), 0), waited, end >= 0, unheard, frames)
-
-
-def _passed(seg: Segments, orig: bool, before: int | None = None) -> int:
-    """The largest segment of one direction that arrived, as an acknowledgment says; of those ``before`` one of them."""
-    acked = max((seg.acked[i] for i in range(len(seg)) if seg.orig[i] != orig and seg.flags[i] & (ACK | RST) == ACK), default=0)
-    if before is not None:
-        acked = min(acked, seg.offset[before])
-    sent = range(len(seg) if before is None else before)
-    return max((seg.length[i] for i in sent if seg.orig[i] == orig and seg.offset[i] + seg.length[i] <= acked), default=0)
-
-
-def _beside(view: View, k: int) -> list[int]:
-    """Other sessions of the same client and service."""
-    of = view.once(_by_service)[view.service(k)]
-    return [other for other in of if other != k][:MOST_BESIDE]
-
-
-def _by_service(view: View) -> dict[tuple[str, str, int], list[int]]:
-    return grouped(view.whole, view.service)
 
 
 def _gone(view: View) -> list[Finding]:

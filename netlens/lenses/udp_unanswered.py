@@ -7,8 +7,7 @@ Applies: where the first datagram is in the capture. That the same comes again s
 Cannot see: whether the request or the answer was lost, or a firewall dropped it; whether a server of QUIC that sent little acknowledged or refused, which is
     encrypted; protocols over UDP that it does not know.
 Normal: RFC 9002 6.2.2 and RFC 9147 5.8 send a first flight again after 1, 2 and 4 s; that a server of QUIC acknowledges it is no answer yet. A browser
-    that cannot use QUIC takes TCP (RFC 9114 3.1), so do VPNs over DTLS; a client of NTP or RADIUS takes another server. A clock or a monitor (NTP, SNMP)
-    that asked a few times in vain asks again later. Hosts ask for DHCPv6 (RFC 8415
+    that cannot use QUIC takes TCP (RFC 9114 3.1), so do VPNs over DTLS; a client of NTP or RADIUS takes another server. Hosts ask for DHCPv6 (RFC 8415
     18.2.1) in networks that have none. A neighbour whose broadcasts alone are heard may have been told; not if it says one DISCOVER again and again,
     waiting longer each time (RFC 2131 4.1), and never asks for what it was offered, which it would broadcast as well (3.1).
 """
@@ -54,18 +53,11 @@ class Silent:
 
     @property
     def tried(self) -> int:
-        """Datagrams of one try, of several that tell together of all."""
-        return self._longest[0]
+        return max(t.datagrams for t in self.tries)
 
     @property
     def lasted_ns(self) -> int:
-        return self._longest[1]
-
-    @property
-    def _longest(self) -> tuple[int, int]:
-        one = max((t.datagrams, t.last_ns - t.first_ns) for t in self.tries)
-        every = sum(t.datagrams for t in self.tries), max(t.last_ns for t in self.tries) - min(t.first_ns for t in self.tries)
-        return one if one[0] >= TIMES and one[1] >= SPAN_NS else every
+        return max(t.last_ns - t.first_ns for t in self.tries)
 
 
 class Try(NamedTuple):
@@ -116,25 +108,14 @@ def _silent(view: View) -> list[Silent]:
             and (UDP, *t.ends) not in told
             and (t.marked or ((client in heard or protocol in BY_ITSELF) and not view.one_sided))
         ]
-        if not open_ and not served:
-            hears = client in heard and not view.one_sided
-            open_ = _together([t for t in tries if (t.marked or hears) and (UDP, *t.ends) not in told])
         alone = [t for t in open_ if not _beside(served, t)]  # of others by their mark, one went unheard while the server answered
         open_ = alone or [t for t in open_ if t.marked]
         if open_:
             instead = (protocol in BY_TCP and by_tcp(view, client, *server)) or (
                 protocol in SPARE and any(key[:2] == (protocol, client) and key[2] != server for key in content)
             )
-            patient = protocol in PATIENT and sum(t.datagrams for t in tries if not t.answered) < 2 * TIMES
-            found.append(Silent(protocol, server, open_, instead or not alone or patient or not is_one_host(server[0])))
+            found.append(Silent(protocol, server, open_, instead or not alone or protocol in PATIENT or not is_one_host(server[0])))
     return found
-
-
-def _together(tries: list[Try]) -> list[Try]:
-    """Requests to one server that show together that it answers none: those with a mark are sent again, others come from a new port; [] if they do not."""
-    again = [t for t in tries if t.datagrams > 1 or not t.marked]
-    enough = sum(t.datagrams for t in again) >= 2 * TIMES and max(t.last_ns for t in again) - min(t.first_ns for t in again) >= SPAN_NS
-    return again if enough else []
 
 
 def _beside(served: list[Try], t: Try) -> bool:
@@ -152,12 +133,12 @@ def _of(view: View) -> list[Finding]:
         return []
     tries = sum(map(len, view.once(_tries).values()))
     silent = sum(len(s.tries) for s in shown)
-    longest, tried = max(s.lasted_ns for s in shown), max(s.tried for s in shown)
+    longest = max(s.lasted_ns for s in shown)
     small = {t.destination for talks in view.once(requests).values() for t in talks if acknowledged(view, t)}
     what = "no full datagram back" if all(s.server in small for s in shown) else "no answer"
     text = (
         f"{silent:,} of {plural(tries, 'try', 'tries')} to reach a server over UDP ({', '.join(sorted({s.protocol for s in shown}))}) got {what}: "
-        f"{most(endpoint(*s.server) for s in shown)} (up to {tried} datagrams over {seconds(longest)})."
+        f"{most(endpoint(*s.server) for s in shown)} (up to {max(s.tried for s in shown)} datagrams over {seconds(longest)})."
     )
     values = {
         "unanswered": silent,

@@ -106,8 +106,7 @@ def _of_others(view: View) -> list[Finding]:
     known = {frozenset((c.source, c.destination)) for c in view.conversations}
     if TCP in {protocol for protocol, *_ in lost}:
         known |= {frozenset(view.way(k, True)) for k in range(view.sessions.rows)}
-    asking = view.side.capture.asking
-    pinged = {frozenset((p.source, p.destination)) for p in asking.pings.values()} | {frozenset(pair) for pair in asking.traced}
+    pinged = {frozenset((p.source, p.destination)) for p in view.side.capture.asking.pings.values()}
     found = [
         e
         for (protocol, source, destination), errors in lost.items()
@@ -116,20 +115,10 @@ def _of_others(view: View) -> list[Finding]:
         for e in errors
     ]
     parts = [e for e in found if e.what == REASSEMBLY]
-    talks = {(c.source, c.destination) for c in view.conversations}
-    cut = [
-        e
-        for (protocol, source, destination), errors in lost.items()
-        if protocol == UDP and {(source, destination), (destination, source)} <= talks
-        for e in errors
-        if e.what == REASSEMBLY
-    ]
-    # who answers what is short is there, and misses what is long
-    in_part = _unseen(view, cut, "", "problem") if len(cut) >= TIMES else _unseen(view, parts, "")
-    return [*in_part, *_unseen(view, [e for e in found if e.what != REASSEMBLY], " not in the capture")]
+    return [*_unseen(view, parts, ""), *_unseen(view, [e for e in found if e.what != REASSEMBLY], " not in the capture")]
 
 
-def _unseen(view: View, found: list[Error], where: str, severity: Severity | None = None) -> list[Finding]:
+def _unseen(view: View, found: list[Error], where: str) -> list[Finding]:
     if not found:
         return []
     n = len(found)
@@ -137,8 +126,8 @@ def _unseen(view: View, found: list[Error], where: str, severity: Severity | Non
     missing = f" that {'is' if n == 1 else 'are'}{where}" if where else ""
     text = f"{plural(n, 'packet')}{f' to {whom}' if whom else ''}{missing} {fate(found)}; {said(found)}."
     values = {"icmp_errors": n, "destinations": sorted({endpoint(*e.destination) for e in found if e.destination[0]})}
-    of_few: Severity = "warning" if n >= SHARE * view.side.capture.part.frames else "note"
-    return [finding(view, ID, severity or of_few, text, [e.frame for e in found], values, "" if where else _FRAGMENTS)]
+    severity: Severity = "warning" if n >= SHARE * view.side.capture.part.frames else "note"
+    return [finding(view, ID, severity, text, [e.frame for e in found], values, "" if where else _FRAGMENTS)]
 
 
 def _is_answer(source: tuple[str, int], destination: tuple[str, int]) -> bool:

@@ -33,10 +33,7 @@ class Seen(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """Somebody said that an address is its own; ``hardware``: its hardware address as text, "" if it does not say.
-
-    answer : to somebody who asked, not an announcement.
-    """
+    """Somebody said that an address is its own; ``hardware``: its hardware address as text. ``answer``: to somebody who asked, not an announcement."""
 
     ts: int
     frame: int
@@ -71,24 +68,17 @@ class AskingBuilder:
     """Fed with what the decoder hands back.
 
     pings : by source, destination and identifier.  sought : by who asked and for which address, each request.
-    claims : by address, who said that it is theirs.  tested : by address, who asked whether it is free (RFC 4862 5.4, RFC 5227 2.1.1).
-    near : who told whom one to one, which a switch shows to no third.
+    claims : by address, who said that it is theirs.  near : who told whom one to one, which a switch shows to no third.
     """
 
     def __init__(self) -> None:
         self.pings: dict[tuple[str, str, int], Ping] = {}
         self.sought: dict[tuple[str, str], list[Seen]] = {}
         self.claims: dict[str, list[Claim]] = {}
-        self.tested: dict[str, list[Claim]] = {}
         self.near: set[tuple[str, str]] = set()
         self._sent: dict[tuple[str, int], list[Ping]] = {}  # by source and identifier
         self._few: dict[tuple[str, str], _Few] = {}  # by source and destination
         self._read = 0
-
-    @property
-    def traced(self) -> set[tuple[str, str]]:
-        """Who sent echoes with few hops, then with more, to whom (traceroute): they are not among the pings."""
-        return {pair for pair, few in self._few.items() if few.traced}
 
     def feed(self, buf: Array, rows: Array) -> None:
         """``rows``: int64[n, FRAGMENT_WIDTH] of :func:`netlens.wire.decode.decode`."""
@@ -147,8 +137,6 @@ class AskingBuilder:
         hardware, source, target = message[8:14].hex(":"), _ipv4(message[14:18]), _ipv4(message[24:28])
         if operation == _REQUEST and source not in (*_NOBODY, target):
             self._seek(source, target, seen)
-        elif operation == _REQUEST and source in _NOBODY:
-            self.tested.setdefault(target, []).append(Claim(*seen, hardware, False))
         elif source not in _NOBODY and operation in (_REQUEST, _REPLY):  # a reply, or an announcement
             self._claimed(source, target, Claim(*seen, hardware, operation == _REPLY and target not in (*_NOBODY, source)))
 
@@ -157,10 +145,8 @@ class AskingBuilder:
             return
         target = ip_text(int.from_bytes(message[8:16], "big"), int.from_bytes(message[16:24], "big"), 6)
         if message[0] == 135:
-            if source not in _NOBODY:
+            if source not in _NOBODY:  # else somebody asks whether the address is free
                 self._seek(source, target, seen)
-            else:
-                self.tested.setdefault(target, []).append(Claim(*seen, "", False))
             return
         # else anycast, or for another (RFC 4861 7.2.7)
         own = message[4] & _OVERRIDE and len(message) >= 32 and message[24] == _TARGET_ADDRESS

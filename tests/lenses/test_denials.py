@@ -10,7 +10,7 @@ from scapy.utils import PcapWriter
 
 import netlens
 from netlens.parsers.denials import _by_port
-from tests.lenses.made import CLIENT, MS, SERVER, S, close, exchange, found, healthy, problems, talk
+from tests.lenses.made import CLIENT, MS, SERVER, S, close, found, healthy, problems, talk
 from tests.parsers.build import Packet, datagram, write
 from tests.parsers.test_denials import BY_ID, KRB_ERROR, bgp, smb2, stun
 
@@ -38,10 +38,6 @@ def dhcp(kind: int) -> bytes:
     return b"\x02\x01\x06\x00" + bytes(232) + b"\x63\x82\x53\x63" + bytes([53, 1, kind, 255])
 
 
-def ntp(stratum: int, reference: bytes = bytes(4), leap: int = 0) -> bytes:
-    return bytes([leap << 6 | 0x24, stratum, 6, 0xE8]) + bytes(8) + reference + bytes(32)
-
-
 def answers(port: int, messages: list[bytes]) -> list[Packet]:
     client = 68 if port == 67 else 40_000
     packets = []
@@ -59,8 +55,6 @@ def answers(port: int, messages: list[bytes]) -> list[Packet]:
         (88, [kerberos(WRONG), kerberos(None)], "warning", "1 of 2 Kerberos answers was a refusal, from 198.51.100.20: wrong password."),
         (1812, [radius(2), radius(3)], "warning", "1 of 2 RADIUS answers was a refusal, from 198.51.100.20: Access-Reject."),
         (5060, [sip(100), sip(503)], "problem", "1 of 1 SIP answer was a refusal, from 198.51.100.20: 503."),
-        (123, [ntp(0, leap=3)] * 3, "problem", "3 of 3 NTP answers were refusals, from 198.51.100.20: not synchronised."),
-        (123, [ntp(0, b"RATE")] * 3, "problem", "3 of 3 NTP answers were refusals, from 198.51.100.20: asked too often (RATE)."),
         (67, [dhcp(6)], "problem", "1 of 1 DHCP answer was a refusal, from 198.51.100.20: NAK."),
     ],
 )
@@ -78,8 +72,6 @@ def test_a_server_that_says_no(tmp_path: Path, port: int, messages: list[bytes],
         (1812, [radius(2), b"\x03\x07\x12\x34" + bytes(40)]),  # not RADIUS
         (88, [kerberos(68), kerberos(None)]),
         (67, [dhcp(6), dhcp(5)]),
-        (123, [ntp(16), ntp(16), ntp(16), ntp(2)]),  # it has just begun
-        (123, [ntp(16), ntp(16)]),
         (67, [dhcp(2), dhcp(5)]),
         (88, [b"\x7e", b"\x7e\x40\xa6\x03\x02\x01", b""]),
         (67, [b"\x02" + bytes(239) + b"\x35", b"\x02\x01\x06\x00" + bytes(232) + b"\x63\x82\x53\x63" + b"\x0c\xff\x35\x01\x06"]),
@@ -258,42 +250,3 @@ def test_commands_that_redis_does_not_understand(tmp_path: Path) -> None:
     this = found(tmp_path, close(made).packets, healthy())["refused"]
     assert "command not understood (Redis)" in this.text
     assert "password" not in this.advice
-
-
-def websocket(port: int, code: int, at: int = 0) -> list[Packet]:
-    made = talk(port, at)
-    exchange(made, b"GET /live HTTP/1.1\r\nUpgrade: websocket\r\n\r\n", b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n")
-    made.down("PA", b"\x81\x05hello")
-    made.up("A")
-    made.down("PA", b"\x88\x02" + code.to_bytes(2, "big"))
-    made.up("PA", b"\x88\x82" + bytes(6))
-    return close(made).packets
-
-
-@pytest.mark.parametrize("code", [1000, 1001, 1011])
-def test_websockets_that_a_server_closes(tmp_path: Path, code: int) -> None:
-    this = found(tmp_path, [p for k in range(2) for p in websocket(41_000 + k, code, k * S)], healthy(at=9 * S))
-    assert problems(this) == ({"refused"} if code == 1011 else set())
-    if code == 1011:
-        assert (
-            this["refused"].text
-            == "2 of 3 connections to 198.51.100.20:80 got a refusal: WebSocket closed: internal error (1011) (WebSocket)."
-        )
-
-
-@pytest.mark.parametrize(
-    ("asked", "answer", "what"),
-    [
-        (b"SSH-2.0-OpenSSH_10.0\r\n", b"HTTP/1.1 400 Bad Request\r\n\r\n", "SSH was answered in HTTP (SSH)"),
-        (b"GET / HTTP/1.1\r\n\r\n", b"SSH-2.0-OpenSSH_10.0\r\n", "HTTP was answered in SSH (HTTP)"),
-        (b"SSH-2.0-OpenSSH_10.0\r\n", b"SSH-2.0-OpenSSH_10.0\r\n", ""),
-    ],
-)
-def test_a_server_that_speaks_another_protocol(tmp_path: Path, asked: bytes, answer: bytes, what: str) -> None:
-    made = talk(41_000, server=(SERVER, 2222))
-    exchange(made, asked, answer)
-    this = found(tmp_path, close(made).packets, healthy())
-    assert ("refused" in problems(this)) == bool(what)
-    if what:
-        assert this["refused"].text == f"1 of 1 connection to 198.51.100.20:2222 got a refusal: {what}."
-        assert this["refused"].advice.startswith("The port speaks another protocol")

@@ -312,27 +312,3 @@ def test_fragments_that_are_lost(tmp_path: Path) -> None:
         "3 packets to 198.51.100.20:6000 arrived in part, as fragments were lost on the way; 198.51.100.20 said: fragment reassembly time exceeded."
     )
     assert this.advice.startswith("Something on the way drops fragments")
-
-
-def test_fragments_that_are_lost_of_what_is_long_only(tmp_path: Path) -> None:
-    """What fits into one packet is answered."""
-    short = [
-        Packet(0, datagram((CLIENT, 41_000), (SERVER, 6000), b"hello")),
-        Packet(MS, datagram((SERVER, 6000), (CLIENT, 41_000), b"hello")),
-    ]
-    whole = datagram((CLIENT, 41_000), (SERVER, 6000), bytes(1400))
-    first = whole[:6] + b"\x20\x00" + whole[8:]
-    packets = [p for k in range(1, 4) for p in (Packet(k * S, first), *error(k * S + MS, (11, 1), first, reporter=SERVER))]
-    this = found(tmp_path, short, packets)["unreachable"]
-    assert this.severity == "problem"
-    assert this.text.startswith("3 packets to 198.51.100.20:6000 arrived in part, as fragments were lost on the way")
-
-
-@pytest.mark.parametrize(("length", "told"), [(300, True), (1448, False)])
-def test_what_arrives_on_another_connection_tells_that_only_large_packets_are_lost(tmp_path: Path, length: int, told: bool) -> None:
-    other = talk(40_001, at=50 * S)
-    other.up("PA", b"GET /small HTTP/1.1\r\n\r\n")
-    other.down("PA", length)
-    other.up("A")
-    text = found(tmp_path, black_hole(short=False)[0].packets, other.packets, ping(60 * S))["stalled"].text
-    assert ("only large packets were lost" in text) == told

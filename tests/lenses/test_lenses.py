@@ -108,7 +108,7 @@ def test_a_name_that_does_not_exist_beside_one_that_does(tmp_path: Path) -> None
     """Whatever was asked of the other one."""
     packets = lookup("host.example.test", 0, MS, qtype="SSHFP") + lookup("typo.example.test", S, S + MS, rcode=3, txid=8)
     this = found(tmp_path, packets, ping(9 * S))["dns-failed"]
-    assert (this.severity, this.text) == ("note", "1 of 2 names looked up does not exist (NXDOMAIN): typo.example.test.")
+    assert (this.severity, this.text) == ("note", "1 of 2 names looked up does not exist (NXDOMAIN).")
 
 
 def test_most_names_do_not_exist(tmp_path: Path) -> None:
@@ -789,66 +789,3 @@ def test_filters_show_the_frames(tmp_path: Path) -> None:
             ["tshark", "-r", str(path), "-Y", f.filter, "-T", "fields", "-e", "frame.number"], capture_output=True, text=True, check=True
         )
         assert [int(n) for n in done.stdout.split()] == [frame for _, frame in f.frames]
-
-
-def test_a_name_that_a_program_asks_for_again_and_again(tmp_path: Path) -> None:
-    """Among two names, of which the other one exists."""
-    packets = [p for k in range(6) for p in lookup("db.example.internl", k * S, k * S + MS, rcode=3, txid=k, port=6_000 + k)]
-    this = found(tmp_path, packets, lookup("www.example.test", 7 * S, 7 * S + MS, txid=99), ping(30 * S))["dns-failed"]
-    assert this.severity == "problem"
-    assert this.text == "1 of 2 names looked up does not exist (NXDOMAIN): db.example.internl, asked for 6 times."
-
-
-@pytest.mark.parametrize(("ends", "grave"), [("", True), ("A", False), ("R", False)], ids=["silence", "completed", "probes"])
-def test_many_handshakes_that_are_never_completed(tmp_path: Path, ends: str, grave: bool) -> None:
-    """A client that completes them is one, and so is a health check that resets what it has opened half."""
-    packets: list[Packet] = []
-    for k in range(150):
-        made = Talk((f"203.0.113.{k % 250}", 10_000 + k), WEB, at=k * 10 * MS)
-        made.up("S")
-        made.down("SA")
-        if ends:
-            made.up(ends)
-        packets += made.packets
-    this = found(tmp_path, packets, healthy(at=5 * S), ping(30 * S))
-    assert ("connect-unanswered" in this) == grave
-    if grave:
-        assert this["connect-unanswered"].text == (
-            "150 of 151 connections to 198.51.100.20:80 were never completed: the server answered, and nothing came after it, from 150 addresses."
-        )
-
-
-def test_loss_that_slows_a_short_connection_down(tmp_path: Path) -> None:
-    """Less than a second is lost, but most of what it took."""
-    made = exchange(talk())
-    for k in range(200):
-        seq = made.back
-        made.down("PA", 1000)
-        if k % 8:
-            made.up("A")
-        else:
-            made.at += 30 * MS
-            made.down("PA", 1000, seq=seq)
-            made.up("A")
-    this = found(tmp_path, close(made).packets)["packet-loss"]
-    assert (this.severity, this.values["resent"]) == ("problem", 25)
-    assert this.values["waited_s"] < 1
-
-
-@pytest.mark.parametrize("late", [2, 30])
-def test_segments_that_others_overtake(tmp_path: Path, late: int) -> None:
-    made = exchange(talk(step=100_000))
-    for k in range(100):
-        seq = made.back
-        if k % 3 == 0 and k < 3 * late:
-            made.back += 1000
-            made.down("A", 1000)
-            made.down("A", 1000, seq=seq)
-        else:
-            made.down("A", 1000)
-        made.up("A")
-    this = found(tmp_path, close(made).packets)
-    assert not problems(this)
-    assert ("reordered" in this) == (late > 20)
-    if late > 20:
-        assert this["reordered"].text.startswith("30 of 132 data segments came out of order on 1 connection (198.51.100.20:80)")

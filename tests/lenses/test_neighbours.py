@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from scapy.layers.inet import ICMP, IP, UDP
+from scapy.layers.inet import ICMP, IP
 from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6ND_NS, ICMPv6NDOptDstLLAddr, IPv6
 from scapy.layers.l2 import ARP, Ether
 from scapy.utils import PcapWriter
@@ -245,63 +245,3 @@ def test_an_announcement_is_no_proof_that_a_host_is_heard(tmp_path: Path) -> Non
     """It is broadcast: a switch shows it to all."""
     announced = (0.0, Ether(src=MAC, dst="ff:ff:ff:ff:ff:ff") / ARP(op=2, hwsrc=MAC, psrc=OWN, pdst=OWN))
     assert "neighbour-unanswered" not in found(tmp_path, [announced, *(who_has(NOBODY, 1.0 + k) for k in range(4))])
-
-
-def test_who_begins_anew_to_ask_for_an_address_wants_it(tmp_path: Path) -> None:
-    """Though it has others to talk to."""
-    asked = [who_has(NOBODY, 5.0 * n + k) for n in range(2) for k in range(1, 4)]
-    talks = (0.5, Ether(src=MAC, dst=OTHER) / IP(src=OWN, dst=GATEWAY) / UDP(sport=4000, dport=4000) / b"x")
-    this = found(tmp_path, [*GREETED, is_at("192.0.2.2", THIRD, 0.5), talks, *asked])["neighbour-unanswered"]
-    assert this.severity == "problem"
-    once = found(tmp_path, [*GREETED, is_at("192.0.2.2", THIRD, 0.5), talks, *asked[:3]])["neighbour-unanswered"]
-    assert once.severity == "warning"
-
-
-def probe(address: str, at: float) -> tuple[float, Layer]:
-    return at, Ether(src=MAC, dst="ff:ff:ff:ff:ff:ff") / ARP(op=1, hwsrc=MAC, psrc="0.0.0.0", pdst=address)
-
-
-def advertises(address: str, hardware: str, at: float) -> tuple[float, Layer]:
-    return at, Ether(src=hardware) / IPv6(src=address, dst="ff02::1", hlim=255) / ICMPv6ND_NA(tgt=address, S=0) / ICMPv6NDOptDstLLAddr(
-        lladdr=hardware
-    )
-
-
-@pytest.mark.parametrize(
-    ("packets", "text"),
-    [
-        (
-            [probe(NOBODY, 1.0), is_at(NOBODY, THIRD, 1.001, told="0.0.0.0")],
-            "192.0.2.50 is in use already: a host asked whether it may take it, and 02:00:00:00:00:02 answered (1 time).",
-        ),
-        (
-            [
-                (1.0, Ether(src=MAC) / IPv6(src="::", dst="ff02::1:ff00:50", hlim=255) / ICMPv6ND_NS(tgt="fe80::50")),
-                advertises("fe80::50", THIRD, 1.001),
-            ],
-            "fe80::50 is in use already: a host asked whether it may take it, and 02:00:00:00:00:02 answered (1 time).",
-        ),
-        ([probe(NOBODY, 1.0), is_at(NOBODY, MAC, 1.001, told="0.0.0.0")], ""),  # its own card
-        (
-            [
-                (1.0, Ether(src=MAC) / IPv6(src="::", dst="ff02::1:ff00:50", hlim=255) / ICMPv6ND_NS(tgt="fe80::50")),
-                advertises("fe80::50", MAC, 2.1),
-            ],
-            "",  # nobody answered, so it is taken
-        ),
-    ],
-)
-def test_an_address_that_a_host_may_not_take(tmp_path: Path, packets: list[tuple[float, Layer]], text: str) -> None:
-    this = found(tmp_path, [*GREETED, *packets])
-    assert (this["address-conflict"].text if "address-conflict" in this else "") == text
-
-
-@pytest.mark.parametrize("times", [20, 300])
-def test_a_broadcast_that_goes_round_in_circles(tmp_path: Path, times: int) -> None:
-    this = found(tmp_path, [*GREETED, *(who_has(NOBODY, 1.0 + 0.003 * k) for k in range(times)), is_at(NOBODY, THIRD, 1.001)])
-    assert ("broadcast-storm" in this) == (times == 300)
-    if times == 300:
-        assert this["broadcast-storm"].severity == "problem"
-        assert this["broadcast-storm"].text == (
-            "The same broadcast passes again and again: 192.0.2.10 asked for the hardware address of 192.0.2.50 up to 300 times in a second (300 in all)."
-        )

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.lenses.made import GET, MS, SERVER, S, close, exchange, found, healthy, ping, problems, talk
-from tests.parsers.build import T0
-from tests.parsers.certificates import DONE, SERVER_HELLO, certificate, chain, record
 from tests.parsers.test_pipeline import HELLO
 
 if TYPE_CHECKING:
@@ -242,77 +240,3 @@ def test_that_a_site_has_no_icon_is_no_error(tmp_path: Path, path: bytes, told: 
     made = exchange(talk(41_000))
     exchange(made, b"GET %s HTTP/1.1\r\nHost: a\r\n\r\n" % path, b"HTTP/1.1 404 X\r\nContent-Length: 0\r\n\r\n")
     assert ("http-errors" in found(tmp_path, close(made).packets, healthy())) == told
-
-
-def tunnel(status: int, port: int, at: int = 0) -> list[Packet]:
-    made = talk(port, at=at, server=(SERVER, 3128))
-    exchange(made, b"CONNECT www.example.test:443 HTTP/1.1\r\nHost: www.example.test\r\n\r\n", b"HTTP/1.1 %d X\r\n\r\n" % status)
-    return close(made).packets
-
-
-@pytest.mark.parametrize("last", [407, 200])
-def test_a_proxy_that_asks_for_a_password(tmp_path: Path, last: int) -> None:
-    """A client that has one asks again with it at once."""
-    packets = [p for k in range(3) for p in tunnel(last if k == 2 else 407, 45_000 + k, k * S)]
-    this = found(tmp_path, packets, healthy(at=20 * S))
-    assert problems(this) == ({"http-errors"} if last == 407 else set())
-    if last == 407:
-        assert this["http-errors"].text == "3 of 4 HTTP responses are errors (3 × 407), from 198.51.100.20:3128."
-        assert this["http-errors"].advice == "The proxy wants credentials (Proxy-Authorization)."
-
-
-@pytest.mark.parametrize("again", [b"POST /order HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc", b"GET /a HTTP/1.1\r\n\r\n"])
-def test_a_request_that_meets_the_close_of_an_idle_connection(tmp_path: Path, again: bytes) -> None:
-    """Seen at the client: the server's FIN knows nothing of the request, and a RST answers it. What comes next may be the same again, or another."""
-    packets: list[Packet] = []
-    for k in range(3):
-        made = exchange(talk(45_000 + k, 10 * k * S))
-        made.at += 5 * S
-        before = made.seq
-        made.up("PA", b"POST /order HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc")
-        made.down("FA", ack=before)
-        made.up("FA")
-        made.down("R")
-        packets += made.packets
-        packets += close(exchange(talk(46_000 + k, made.at + 100 * MS), again)).packets
-    this = found(tmp_path, packets, healthy(at=60 * S))
-    assert problems(this) == (set() if again.startswith(b"POST") else {"http-errors"})
-    assert "198.51.100.20:80 closed the connection instead" in this["http-errors"].text
-
-
-@pytest.mark.parametrize("name", ["other.example.test", "api.example.test"])
-def test_a_certificate_for_another_name(tmp_path: Path, name: str) -> None:
-    made = hello()
-    made.down("PA", record(22, SERVER_HELLO + chain(certificate(0, 2 * T0 // 10**9, name, generalized=True)) + DONE))
-    made.up("PA", b"\x15\x03\x03\x00\x02\x02\x2a")
-    made.up("RA")
-    this = found(tmp_path, made.packets, healthy(), ping(30 * S))["tls-failed"]
-    text = "1 of 1 TLS handshake failed (bad_certificate by the client) at api.example.test:443"
-    assert this.text == text + (
-        "; the certificate is for other.example.test, not for api.example.test." if name.startswith("other") else "."
-    )
-    assert this.advice.startswith("Ask for a name") == name.startswith("other")
-
-
-@pytest.mark.parametrize("why", ["circle", "served", "hotlinks", "one after the other", "https"])
-def test_redirections_in_circles(tmp_path: Path, why: str) -> None:
-    """Not where something is served meanwhile, nor where the client does not ask for where it is sent, nor where each leads on."""
-    made = talk(45_000)
-    for k in range(20):
-        asked, place = f"/{'ab'[k % 2]}", f"/{'ba'[k % 2]}"
-        if why == "hotlinks":
-            asked, place = f"/{k}.png", "/sorry"
-        if why == "one after the other":
-            asked, place = f"/{k}", f"/{k + 1}"
-        if why == "https":
-            asked, place = "/", "https://www.example.test/"
-        answer = b"HTTP/1.1 302 Found\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n" % place.encode()
-        exchange(made, b"GET %s HTTP/1.1\r\nHost: a\r\n\r\n" % asked.encode(), answer)
-        if why == "served" and k % 4 == 3:
-            exchange(made)
-    this = found(tmp_path, close(made).packets, healthy(at=20 * S))
-    assert problems(this) == ({"http-errors"} if why == "circle" else set())
-    if why == "circle":
-        assert this["http-errors"].text == (
-            "19 HTTP requests were redirected in circles: 198.51.100.20:80 sends the client on from where it had sent it to."
-        )

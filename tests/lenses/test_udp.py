@@ -5,11 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from scapy.layers.inet import IP, UDP
-from scapy.layers.l2 import ARP, Ether
-from scapy.utils import PcapWriter
 
-import netlens
 from tests.lenses.made import CLIENT, MS, SERVER, S, close, exchange, found, healthy, lookup, ping, problems, talk
 from tests.parsers.build import End, Packet, datagram
 
@@ -129,40 +125,3 @@ def test_a_query_that_was_recorded_twice_was_not_asked_again(tmp_path: Path) -> 
     this = found(tmp_path, asked, again, lookup("b.example.test", S, S + MS, port=5_001), healthy(), ping(60 * S))
     assert not problems(this)
     assert this["dns-unanswered"].values["asked_again"] == 0
-
-
-def snmp(number: int) -> bytes:
-    """A GetRequest of version 2c."""
-    pdu = b"\xa0\x0b\x02\x01" + bytes([number]) + b"\x02\x01\x00\x02\x01\x00\x30\x00"
-    body = b"\x02\x01\x01\x04\x06public" + pdu[:1] + bytes([len(pdu) - 2]) + pdu[2:]
-    return b"\x30" + bytes([len(body)]) + body
-
-
-@pytest.mark.parametrize("times", [1, 2])
-def test_requests_that_are_given_up_soon_and_made_anew(tmp_path: Path, times: int) -> None:
-    """Each one is sent three times within 2 s; only together they last as long as nobody waits for an answer on its way."""
-    packets = [p for k in range(times) for p in asked_over_udp(snmp(k + 1), [3 * k, 3 * k + 1, 3 * k + 2], (SERVER, 161))]
-    this = found(tmp_path, packets, healthy(), ping(30 * S))
-    assert problems(this) == ({"udp-unanswered"} if times == 2 else set())
-
-
-@pytest.mark.parametrize(("asked", "severity"), [(4, None), (6, "problem")])
-def test_a_clock_that_asks_from_a_new_port_each_time(tmp_path: Path, asked: int, severity: str | None) -> None:
-    packets = [p for k in range(asked) for p in asked_over_udp(b"\x23" + bytes(47), [2 * k], ("198.51.100.123", 123), 41_000 + k)]
-    this = found(tmp_path, packets, healthy(), [Packet(40 * S, datagram((CLIENT, 9), (SERVER, 9), b"-"))])
-    assert (this["udp-unanswered"].severity if "udp-unanswered" in this else None) == severity
-
-
-def test_a_clock_that_hears_nothing_but_its_router(tmp_path: Path) -> None:
-    """What the client was told by ARP shows that answers would be in the capture."""
-    path = tmp_path / "made.pcap"
-    with PcapWriter(str(path), linktype=1) as out:
-        for k in range(9):
-            packet = Ether() / IP(src=CLIENT, dst=SERVER) / UDP(sport=41_000 + k, dport=123) / (b"\x23" + bytes(47))
-            answer = Ether() / ARP(op=2, hwsrc="02:00:00:00:00:01", psrc="192.0.2.1", pdst=CLIENT)
-            each = packet if k else answer
-            each.time = 1_700_000_000 + k
-            out.write(each)
-    (this,) = [f for f in netlens.analyze(str(path)).findings if f.id == "udp-unanswered"]
-    assert this.severity == "problem"
-    assert this.text == ("8 of 8 tries to reach a server over UDP (NTP) got no answer: 198.51.100.20:123 (up to 8 datagrams over 7.0 s).")
