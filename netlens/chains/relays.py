@@ -273,9 +273,12 @@ def carried(side: Side, served: Mapping[int, tuple[int, ...]], known: Collection
     itself: dict[tuple[str, int], int] = {}
     answered = exchanges.ints("response_ns", NEVER) != NEVER
     until = _until(side, exchanges)
+    of_vm = np.zeros(c.rows, bool)
+    of_vm[[*known]] = True
+    came_out = _bytes(c, np.flatnonzero(of_vm))
     for end, rows in (_services(c, side.target) | _grouped(c, np.flatnonzero(named))).items():
         # a relay that goes by the target's name is asked by connections with a hello of the VM's capture, which are no way out of it
-        if _come_out(_bytes(c, rows), _bytes(c, np.setdiff1d([*known], rows).astype(np.int64))):
+        if _come_out(_bytes(c, rows), came_out - _bytes(c, np.asarray(rows)[of_vm[rows]])):
             continue
         if len(upstream) and not is_public(end[0]) and counts[rows].sum() >= ENOUGH:
             free = upstream[~np.isin(upstream, list(of))]

@@ -26,6 +26,7 @@ from netlens.schema import Table
 SILENCE_NS = 2_000_000_000
 #: The rest of a request follows an early answer as soon, and the connection's end follows it as soon: a program that asks anew waits for the answer.
 REST_NS, LEFT_NS = 50_000_000, 50_000_000
+SOONER = 4  #: times that a refusal by a request's head comes sooner than other answers, at least
 RECORD = 5  #: bytes of a TLS record's header
 CHOSEN = 3  #: connections of a program with a server that all speak one version of HTTP, for another to speak it, too
 HIDDEN_ALERT = APPLICATION << 32 | 0x0303 << 16 | ALERT_RECORD  #: header of an alert's record in TLS 1.3 (RFC 8446 5.2), as a number
@@ -169,8 +170,8 @@ class Side:
         self.owner = chosen[owner[self.exchange_rows]]
 
     def _rests(self, exchanges: Table, owner: Ints) -> Bools:
-        """Exchanges that are the rest of the request before them: a gateway may refuse by the head alone, before the program has sent the body. That is never
-        answered, and the connection is closed at once.
+        """Exchanges that are the rest of the request before them: a gateway may refuse by the head alone, before the program has sent the body. Such a refusal
+        comes much sooner than other answers do; the rest is never answered, and the connection is closed at once.
 
         owner : the row of connections of each.
         """
@@ -183,6 +184,9 @@ class Side:
         left = c["end_ns"].astype(np.int64)[owner[behind]] - x["request_end_ns"].astype(np.int64)[behind]
         rest = same & (x.ints("response_ns", NEVER)[behind] == NEVER) & (over >= 0) & (begun >= over) & (begun - over <= REST_NS)
         rest &= (left <= LEFT_NS) & ~c["open_at_end"].astype(bool)[owner[behind]]
+        took = x.ints("response_ns", NEVER) - x["request_end_ns"].astype(np.int64)
+        others = np.setdiff1d(np.flatnonzero(x.ints("response_ns", NEVER) != NEVER), before[rest])
+        rest &= took[before] * SOONER <= (np.median(took[others]) if len(others) else 0)
         out = np.zeros(x.rows, np.bool_)
         out[behind[rest]] = True
         return out

@@ -165,6 +165,8 @@ def patience(requests: Requests) -> Patience | None:
     if low < PATIENT_NS or high - low > EVEN * wait:
         return None
     quick, usual = np.percentile((r.answer_ns - r.start_ns)[accepted], (10, 50)).tolist()
+    if wait < usual:  # refusals that come sooner than answers have not waited for long
+        return None
     served = np.where(accepted, np.maximum(r.answer_ns - int(quick), r.start_ns), r.start_ns)
     return Patience(int(wait), np.where(refused | accepted, r.answer_ns, r.start_ns), served, int(min(usual - quick, quick)))
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from netlens.chains.situation import REJECTED, Situation
+from netlens.chains.situation import REJECTED, Requests, Situation
 from netlens.lenses.refused import limit
 from netlens.lenses.refused.counting import Counts, Rule, models, others, patience, rules
 
@@ -37,6 +37,14 @@ MOST_CHANGES = 3
 APART = 8  #: requests between two changes
 HIGHEST = 64  #: limits that are tried where it may change
 MOST = 20_000  #: requests
+
+
+def _share_sessions(requests: Requests) -> bool:
+    """Whether any were in progress side by side on one connection (HTTP/2), whose places cannot be told from their own by order."""
+    r = requests
+    rows = np.lexsort((r.start_ns, r.session))
+    same = (r.session[rows][1:] == r.session[rows][:-1]) & (r.session[rows][1:] >= 0)
+    return bool((same & (r.start_ns[rows][1:] < r.end_ns[rows][:-1])).any())
 
 
 def better(situation: Situation, fits: list[RuleFit], labelled: Bools, first: Bools) -> RuleFit | None:
@@ -60,7 +68,7 @@ def better(situation: Situation, fits: list[RuleFit], labelled: Bools, first: Bo
             # a server that learns of a broken-off answer with its next write
             found += [(limit.at_its_best(situation, replace(rule, by_writes=True), labelled), 0.0) for rule in counted]
         found += [_changing(situation, f, labelled) for f in fits]
-        if patience(situation.requests) is not None:
+        if patience(situation.requests) is not None and not _share_sessions(situation.requests):
             found += [(limit.at_its_best(situation, replace(rule, waited=True), labelled), 0.0) for rule in counted]
     ours = max((each for each in found if each is not None), key=lambda each: each[0].log_likelihood - each[1], default=None)
     if ours is None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 BARRED_S = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 15.0, 20.0, 30.0, 45.0, 60.0, 90.0, 120.0, 180.0, 300.0, 600.0)
 TRIGGERS = 4  #: times that the limit was run into
 APART = 8  #: requests before and after a change
+RUNS = 2  #: times that the limit was run into before a change, and after it: one run of refusals may be anything
 HIGHEST = 128  #: limits that are tried where it may change
 MOST = 3_000  #: requests; a second
 TURNS = 2  #: windows that a recording holds at least
@@ -47,7 +48,7 @@ def fits(situation: Situation, first: Bools) -> list[Fit]:
         groups = [np.arange(len(r))] if scope == "egress" else [np.flatnonzero(r.side == side) for side in sides]
         searches = [Search(situation, limiter, labelled, accepted, groups) for limiter in chosen]
         searches = [search for search in searches if search.possible and search.coarse]
-        tries = float(np.log(len(scopes) * max(sum(len(search.coarse) for search in searches), 1)))
+        tries = float(np.log(len(scopes) * max(sum(len(search.coarse) * search.variants for search in searches), 1)))
         for found in (_barring(searches, scope, first, tries), _changing(searches, scope, first, tries)):
             out += [found] if found is not None else []
     return sorted(out, key=lambda fit: -fit.log_likelihood)
@@ -104,10 +105,18 @@ def _changing(searches: list[Search], scope: str, first: Bools, tries: float) ->
         return None
     _, search, parameter_s, row, (before, after), price = best
     starts, most = search.situation.requests.start_ns, max(before, after)
+    rows = np.flatnonzero(search.used)
+    if any(_runs(search.rejected[part]) < RUNS for part in (rows[rows < row], rows[rows >= row])):
+        return None
     changes = ((int(starts[0]), most - before), (int(starts[row]), most - after))
     lower = np.where(starts < starts[row], most - before, most - after)
     fit = fitted(search, scope, Reading(), parameter_s, search.counts(Reading(), parameter_s) + lower, first, tries + price)
     return None if fit is None or fit.value <= max(less for _, less in changes) else replace(fit, changes=changes)
+
+
+def _runs(rejected: Bools) -> int:
+    """Runs of refusals, one behind the other."""
+    return int((rejected & ~np.append(False, rejected[:-1])).sum())
 
 
 def _cut(counts: Ints, rejected: Bools) -> tuple[float, int, tuple[int, int], float]:

@@ -167,7 +167,7 @@ def time_evidence(weighing: Weighing, fit: Fit) -> Evidence:
         since = "since the window began" if told["window"] == "fixed" else "before"
         rule = f"when {fit.value} or more had been accepted {whose} in {about}the {told['window_s']:.4g} s {since}"
     if fit.changes:
-        rule = rule.replace(f"{fit.value:,}", f"as many as the limit ({', then '.join(f'{value:,}' for _, value in fit.values)})", 1)
+        rule = rule.replace(f"{fit.value:,}", f"the limit ({', then '.join(f'{value:,}' for _, value in fit.values)})", 1)
     if fit.barred_s:
         rule += f", or less than {fit.barred_s:g} s after a request was refused for that"
     text = f"{fit.hits:,} of {int(weighing.refused.sum()):,} refused requests came {rule}; {fit.false_alarms:,} of {accepted:,} accepted ones did"

@@ -38,6 +38,7 @@ from netlens.threads import free_cores, in_parallel
 
 SAME = 0.1  #: log units between limiters that fit equally well
 MOST = 20_000  #: requests that are searched; 200 windows take a second with them
+MOST_LATER = 20_000  #: requests; with a million, counters would take two gigabytes
 MANY = 2_000  #: requests from which on limiters are fitted side by side; so many are searched at least
 REACHED = 200  #: runs of refusals, with something accepted in between, after which more of them tell the search nothing new
 NEARLY = 3.0  #: log units below the best of the beginning within which the best of all may lie
@@ -199,7 +200,8 @@ def fits(situation: Situation, first: Bools, unusual: bool = False) -> list[Fit]
     if situation.uncountable or not (r.rejected == REJECTED).any() or not (r.rejected == 0).any():
         return []
     sides, scopes = together(situation)
-    chosen = [limiter for limiter in all_limiters() if unusual == limiter.LATER or (unusual and _of_any_second(limiter))]
+    later = unusual and len(r) <= MOST_LATER
+    chosen = [limiter for limiter in all_limiters() if (later if limiter.LATER else not unusual or _of_any_second(limiter))]
     rules = [(limiter, scope) for limiter in chosen for scope in scopes]
     # the kernels let go of the interpreter's lock; where there are few requests they are over before another thread has begun
     k = free_cores() if len(r) >= MANY else 1
@@ -515,9 +517,9 @@ class Search:
         return known[parameter_s]
 
     @property
-    def rows(self) -> Ints:
-        """Rows of the requests of all groups, one group after the other."""
-        return self._rows
+    def variants(self) -> int:
+        """How many there are of each parameter, of which the best is taken."""
+        return max(map(len, self._variants(self.readings[0], self.coarse[0])), default=1) if self.coarse else 1
 
     def counts(self, reading: Reading, parameter_s: float) -> Ints:
         """Per request of the situation, the counts of the best variant."""

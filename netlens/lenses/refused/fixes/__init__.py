@@ -348,6 +348,7 @@ def _predict(case: Case, v: Variant) -> Prediction:
     sides = sorted(set(recorded) | set(outcome.rejections))
     by_side = {SIDES[s]: (recorded.get(s, 0), recorded.get(s, 0) if same else outcome.rejections.get(s, 0)) for s in sides}
     far = abs(base.total - before) > max(2.0, FAR_OFF * before)
+    irregular = isinstance(setting.rule, TimeRule) and not setting.rule.fit.plain
     if far:
         notes.append(
             f"a replay without a change gives {plural(base.total, 'refusal')} instead of the {before} recorded: the numbers are rough"
@@ -376,7 +377,7 @@ def _predict(case: Case, v: Variant) -> Prediction:
         retry_wait_before_s=round(float(waited), 3),
         retry_wait_after_s=round(float(waited) if same else outcome.retrying_s, 3),
         replayed_before=base.total,
-        confidence="low" if far or (setting.situation.uncountable and setting.rule.unit == "requests") else "good",
+        confidence="low" if far or irregular or (setting.situation.uncountable and setting.rule.unit == "requests") else "good",
         by_side=by_side,
         recommended=v.recommended,
         program=v.program,

@@ -32,19 +32,16 @@ def parameters(starts: Ints, _: Floats) -> list[float]:
 
 
 def scores(starts: Ints, taken: Floats, parameter_s: float) -> Iterator[Floats]:
-    """Two: by the end of the window before alone, and also with each first request that is accepted after a refusal."""
+    """Two: windows that begin with the first request; and such that begin anew, once, with the first that is accepted after a refusal."""
     width, before = int(parameter_s * 1e9), np.concatenate([[0.0], np.cumsum(taken)])
-    again = np.flatnonzero((taken[1:] > 0) & (taken[:-1] == 0)) + 1
-    for at_once in ((), again.tolist()):
-        out, first, sure = np.zeros(len(starts)), 0, iter((*at_once, len(starts)))
-        anew = next(sure)
-        while first < len(starts):
-            end = int(np.searchsorted(starts, starts[first] + width, "left"))
-            while anew <= first:
-                anew = next(sure)
-            end = min(end, anew)
-            out[first:end] = before[first:end] - before[first]
-            first = end
+    again = np.flatnonzero((taken[1:] > 0) & (taken[:-1] == 0))[:1] + 1
+    for anew in ([], again.tolist()):
+        out, first = np.zeros(len(starts)), 0
+        for stop in (*anew, len(starts)):
+            while first < stop:
+                end = min(int(np.searchsorted(starts, starts[first] + width, "left")), stop)
+                out[first:end] = before[first:end] - before[first]
+                first = end
         yield out
 
 
