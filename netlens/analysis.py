@@ -25,7 +25,7 @@ from netlens.chains.linking import CODES, link
 from netlens.chains.parties import Party, parties
 from netlens.chains.paths import chains
 from netlens.chains.requests import UPSTREAM
-from netlens.chains.situation import HOST, REJECTED, SIDES, UNKNOWN, VM, joined
+from netlens.chains.situation import HOST, REJECTED, SIDES, UNKNOWN, VM, Situation, joined
 from netlens.chains.traffic import Traffic, rebuild
 from netlens.extras import need
 from netlens.lenses import Finding, refused
@@ -379,11 +379,14 @@ def together(found: Sequence[Analysis]) -> Analysis:
     judged = refused.judge(replace(shown.assembled, situation=situation))
     counts: dict[str, Any] = {}
     for name, value in shown.counts.items():
+        if name in _BETWEEN:
+            continue
         values = [each.counts.get(name) for each in found]
         if isinstance(value, dict):
             counts[name] = dict(sorted(sum((Counter(each) for each in values), Counter[str]()).items()))
         else:
             counts[name] = sum(each or 0 for each in values)
+    counts |= _between(situation)
     weighed = judged.weighed
     return replace(
         shown,
@@ -427,11 +430,20 @@ def _counts(made: Traffic) -> dict[str, Any]:
         "connections": connections,
         "lookups": lookups,
         "exchanges": len(s.requests),
-        "exchanges_between": None if s.between is None else list(s.between),
-        "in_flight_between": None if s.between is None else list(counting.in_flight_between(s)),
+        **_between(s),
         "rejections": int((s.requests.rejected == REJECTED).sum()),
         "refused_by_class": dict(sorted(Counter(s.requests.refusal_class[s.requests.rejected == REJECTED].tolist()).items())),
     }
+
+
+_BETWEEN = ("exchanges_between", "in_flight_between")
+
+
+def _between(situation: Situation) -> dict[str, list[int] | None]:
+    """How many requests there are, and how many in progress at once, at least and at most; None where that is not in doubt."""
+    if situation.between is None:
+        return dict.fromkeys(_BETWEEN)
+    return dict(zip(_BETWEEN, ([*situation.between], [*counting.in_flight_between(situation)]), strict=True))
 
 
 def _peaks(made: Traffic, sides: Mapping[str | None, SideFindings]) -> dict[str, Any]:

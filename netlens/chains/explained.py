@@ -75,7 +75,7 @@ NOISE, UPDATE = 1e-7, 3.0  #: a record that belongs to no request; WINDOW_UPDATE
 LEFT = 1e-9  #: a request in progress when its connection is closed
 ENDS_ELSE = 0.02  #: an answer without an empty frame of a server that ends answers with one, before anything is known
 LEAST_ELSE = 1e-3  #: the same, at least, and WINDOW_UPDATEs that fit no number of bodies
-TAIL = 0.03  #: an empty frame ends no answer
+TAIL = 5e-4  #: an empty frame ends no answer, before anything is known
 WRITES, LEAST_MANY = (
     5.0,
     0.2,
@@ -90,7 +90,7 @@ SURE, SURER = (
 SPEAKS_AGAINST = 0.5  #: as likely as another number, by the client alone
 CLEAR = 0.95  #: the number, by the client alone, if it sends fields in records of their own
 OF_CLIENT = 0.02  #: part that what the client alone tells has in the interval of the number
-TAIL = 5e-4  #: probability that the number is below its interval, or above
+BEYOND = 5e-4  #: probability that the number is below its interval, or above
 KNOWN = 0.7  #: share of the time that requests are in progress in which it is known how many, as far as can be expected
 OUTSIDE = 0.003  #: probability that a time is before its interval, or behind it
 SURE_OF_LABEL = 0.95
@@ -738,17 +738,17 @@ def _of_client(talk: Talk, model: Model | None) -> dict[int, float]:
     out: dict[int, float] = defaultdict(float)
     plain = model or Model(False)
     for each in talk.ways:
-        numbers = {0: exp(each.weight)}
+        numbers = {0: 1.0}
         for k in range(len(each.reading.streams)):
             many = _many(each.reading, k, plain)
             more: dict[int, float] = defaultdict(float)
             for n, p in numbers.items():
                 for begins, q in enumerate(many):
-                    if p * q > NEGLIGIBLE:
-                        more[n + begins] += p * q
-            numbers = more
+                    more[n + begins] += p * q
+            total = sum(more.values())
+            numbers = {n: p / total for n, p in more.items() if p > NEGLIGIBLE * total}
         for n, p in numbers.items():
-            out[n] += p
+            out[n] += exp(each.weight) * p
     total = sum(out.values())
     return {n: p / total for n, p in out.items()} if total else {}
 
@@ -763,8 +763,8 @@ def _between(talk: Talk, found: Weighed, model: Model | None, known: Shapes) -> 
     share = OF_CLIENT if of else 1.0
     mixed = sum((Counter(each) for each in of), Counter[int]())
     numbers = {n: (1 - share) * mixed[n] + share * alone.get(n, 0.0) for n in sorted({*mixed, *alone})}
-    least = next(n for n in numbers if sum(p for m, p in numbers.items() if m <= n) > TAIL)
-    most = next(n for n in reversed(numbers) if sum(p for m, p in numbers.items() if m >= n) > TAIL)
+    least = next(n for n in numbers if sum(p for m, p in numbers.items() if m <= n) > BEYOND)
+    most = next(n for n in reversed(numbers) if sum(p for m, p in numbers.items() if m >= n) > BEYOND)
     if not found:
         return _by_client(talk, max(least, 1), most)
     read, one = max(zip(found, of, strict=True), key=lambda each: sum(each[1].values()))[0]

@@ -343,7 +343,7 @@ def _bursts(mine: Sequence[Record], preface: int, updates: Sequence[int], size: 
     gaps = [bisect_left(GAPS_NS, after.begin_ns - w.ts) for w, after in pairwise(writes)]
     allowed = [_allowed(before, w, updates) for before, w in pairwise(writes)]
     sent = list(accumulate(w.payload for w in writes))
-    open_ = [_since_update(writes[: k + 1], updates) for k in range(len(writes))]
+    open_ = _since_updates(writes, sent, updates)
     whole = {(0, 0, True): 1.0, (1, 0, True): 1.0}  # what is as long as so many requests
     steps = [
         whole if size and _times(w.size, size) else _waits(w, sent[k], open_[k], (gaps[k - 1], allowed[k - 1]) if k else None)
@@ -391,15 +391,13 @@ def _allowed(before: _Write, w: _Write, updates: Sequence[int]) -> int:
     return int(w.begin_ns - updates[at - 1] > AT_ONCE_NS)
 
 
-def _since_update(writes: Sequence[_Write], updates: Sequence[int]) -> int:
-    """Bytes of the last of these and of those since the server's latest WINDOW_UPDATE before it."""
-    at = bisect_left(updates, writes[-1].begin_ns)
-    since_ns = updates[at - 1] if at else -1
-    out = 0
-    for w in reversed(writes):
-        if w.ts < since_ns:
-            break
-        out += w.payload
+def _since_updates(writes: Sequence[_Write], sent: Sequence[int], updates: Sequence[int]) -> list[int]:
+    """Bytes of each write and of those before it since the server's latest WINDOW_UPDATE before it.  sent : bytes up to the end of each."""
+    ended, out = [w.ts for w in writes], []
+    for k, w in enumerate(writes):
+        at = bisect_left(updates, w.begin_ns)
+        first = min(bisect_left(ended, updates[at - 1]), k) if at else 0
+        out.append(sent[k] - (sent[first - 1] if first else 0))
     return out
 
 

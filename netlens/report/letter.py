@@ -32,8 +32,9 @@ LONGEST = 300  #: characters of one line of free text; more is a log, not a sent
 class SupportFacts:
     """What the text is made of. Times are ns UTC.
 
-    requests : attempts, each retry counted; ``refusals`` of them were refused, at ``refusal_ns``.  in_flight, connections : others' that were in
-    progress or open at each refusal, in the same order (empty if unknown).  peak_requests, peak_connections : most at once in the whole recording.
+    requests : attempts, each retry counted, None if not known (``between``: at least and at most, where that is in doubt); ``refusals`` of them were
+    refused, at ``refusal_ns``.  in_flight, connections : others' that were in progress or open at each refusal, in the same order (empty if unknown).
+    peak_requests, peak_connections : most at once in the whole recording.
     unit, scope : of the inferred rule ("requests" or "connections"; "side" or "egress"), None if no count decides.  limit, limit_low, limit_high :
     others in progress from which on requests were refused, and what fits as well.  p : of chance.
     why : how they were refused ("for high concurrency", "by a rate limit"; "" if nothing says).  over_time : the limit in words where it is one over time.
@@ -42,12 +43,13 @@ class SupportFacts:
 
     started_ns: int
     ended_ns: int
-    requests: int
+    requests: int | None
     refusals: int
     refusal_ns: Sequence[int] = ()
     in_flight: Sequence[int] = ()
     connections: Sequence[int] = ()
     peak_requests: int | None = None
+    between: tuple[int, int] | None = None
     peak_connections: int | None = None
     unit: str | None = None
     scope: str | None = None
@@ -76,12 +78,15 @@ def facts(situation: Situation, rule: RuleLike | None = None, **more: object) ->
     begun = np.searchsorted(np.sort(s.start_ns), at, "right") - np.searchsorted(np.sort(s.end_ns), at, "right")
     start, end = situation.capture_ns
     found: dict[str, object] = {
-        "requests": len(r),
+        "requests": len(r) if situation.uncountable is None else None,
+        "between": situation.between,
         "refusals": int(refused.sum()),
         "refusal_ns": at.tolist(),
         "in_flight": flying.tolist(),
         "connections": (begun - own).tolist(),
-        "peak_requests": most_at_once(r.start_ns[held], r.end_ns[held]) if situation.uncountable is None else None,
+        "peak_requests": most_at_once(r.start_ns[held], r.end_ns[held])
+        if situation.uncountable is None and situation.between is None
+        else None,
         "peak_connections": most_at_once(s.start_ns, s.end_ns),
     }
     if situation.uncountable is not None:
@@ -92,6 +97,12 @@ def facts(situation: Situation, rule: RuleLike | None = None, **more: object) ->
     return SupportFacts(**({"started_ns": start, "ended_ns": end} | found | more))  # type: ignore[arg-type]
 
 
+def _how_many(f: SupportFacts) -> str:
+    if f.between is not None:
+        return f"between {f.between[0]:,} and {f.between[1]:,} requests"
+    return "a number of requests that cannot be told" if f.requests is None else plural(f.requests, "request")
+
+
 def text(facts: SupportFacts) -> str:
     """The letter, as Markdown that also reads as plain text."""
     f = facts
@@ -99,7 +110,7 @@ def text(facts: SupportFacts) -> str:
     codes = sorted({clean(c) for c in f.codes})
     said = f" with {'code' if len(codes) == 1 else 'codes'} {', '.join(codes)}" if codes else ""
     why = f" {f.why}" if f.why else ""
-    share = f" ({f.refusals / f.requests:.0%})" if f.requests else ""
+    share = f" ({f.refusals / f.requests:.0%})" if f.requests and f.between is None else ""
     out = [
         f"Subject: requests to {where} refused{why}",
         "",
@@ -113,7 +124,7 @@ def text(facts: SupportFacts) -> str:
         "## What was recorded",
         "",
         f"- from {utc(f.started_ns)} to {utc(f.ended_ns)}",
-        f"- {plural(f.requests, 'request')} (each retry counted), {f.refusals:,} of them refused{share}",
+        f"- {_how_many(f)} (each retry counted), {f.refusals:,} of them refused{share}",
     ]
     if (address := _public(f.egress_address)) is not None:
         out.append(f"- all of them came from {address}")

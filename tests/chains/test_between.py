@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 
+from netlens import analysis
+from netlens.api import Capture
 from netlens.chains import explained, grammar, streams
+from netlens.chains.inputs import from_folder
 from netlens.chains.situation import VM, Perhaps
 from netlens.lenses.refused.counting import Rule, in_flight_between, others
 from netlens.report import answer
@@ -283,3 +288,28 @@ def test_a_capture_of_doubts_alone_says_so_too(tmp_path: Path) -> None:
     assert found.to_dict()["counts"]["exchanges"] is None
     assert found.limit is None
     assert f"between {least} and {most} requests" in answer.sentence(found)
+
+
+def test_requests_of_one_write_are_not_others_of_themselves() -> None:
+    for sessions in ([0] * 4, [0, 1, 2, 3]):
+        made = situation([("vm", k, 1.0, 3.0, 0) for k in sessions], stream=dict.fromkeys(range(4), 1))
+        assert others(made, Rule("requests", "egress")).count.tolist() == [3, 3, 3, 3]
+
+
+def test_bytes_since_the_latest_update() -> None:
+    writes = [grammar._Write(100 + k, 10 * k, 10 * k + 2, k, 100 + k) for k in range(6)]
+    sent = [100, 201, 303, 406, 510, 615]
+    assert grammar._since_updates(writes, sent, []) == sent
+    assert grammar._since_updates(writes, sent, [25]) == [100, 201, 303, 103, 207, 312]
+
+
+@pytest.mark.parametrize("name", ["http2", "same-nat-ip-sshuttle"])
+def test_recordings_together_tell_between_which_numbers_requests_are(name: str) -> None:
+    given = replace(from_folder(f"captures/{name}"), keylogs=())
+    one = analysis.analyze({side: Capture(paths, trail=True) for side, paths in given.captures.items()}, given)
+    both = analysis.together([one, one])
+    alone = one.counts["exchanges_between"]
+    assert both.counts["exchanges_between"] == (None if alone is None else [2 * n for n in alone])
+    assert (both.counts["in_flight_between"] is None) == (alone is None)
+    assert (alone is not None) == (name == "http2")
+    assert answer.headline(both)

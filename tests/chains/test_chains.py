@@ -669,3 +669,22 @@ def test_a_request_that_is_left_later_is_one(tmp_path: Path) -> None:
     (hello,) = hellos(1)
     host.see(Talk((EGRESS, 50001), API, 1.0, hello, 1 << 20, (500, 700, 900), unanswered="server"), *LEAVES)
     assert analysed(tmp_path, host=host)["counts"]["exchanges"] == 3
+
+
+class LeftAtOnce(Talk):
+    """Two requests, the second right behind the answer to the first, when the server closes: nobody reads it."""
+
+    def turns(self) -> Iterator[tuple[float, bool, int, bytes]]:
+        yield from list(super().turns())[:5]  # handshake and hellos
+        t = self.start + 0.1
+        for at, up, size in ((t, True, 2000), (t + 0.8, False, 400), (t + 0.803, True, 2100)):
+            yield at, up, PSH | ACK, request(size)
+        yield t + 0.813, False, FIN | ACK, b""
+        yield t + 0.814, True, FIN | ACK, b""
+
+
+def test_a_request_that_meets_the_close_of_its_connection_is_one(tmp_path: Path) -> None:
+    host = Machine()
+    for k, hello in enumerate(hellos(5)):
+        host.see(LeftAtOnce((EGRESS, 50001 + k), API, 1.0 + 5 * k, hello, (1 + k) << 20), *LEAVES)
+    assert analysed(tmp_path, host=host)["counts"]["exchanges"] == 10

@@ -247,7 +247,9 @@ def others(situation: Situation, rule: Rule, adjustment: Adjustment = AS_SEEN) -
     situation : what was captured.  rule : what counts.  adjustment : what is taken away first.
     """
     held = (
-        _with_perhaps(_requests(situation, adjustment, rule), situation) if rule.unit == "requests" else _connections(situation, adjustment)
+        _with_perhaps(_requests(situation, adjustment, rule), situation, rule)
+        if rule.unit == "requests"
+        else _connections(situation, adjustment)
     )
     requests = situation.requests
     out = Counts(*(np.zeros(len(requests), np.int64) for _ in range(4)))
@@ -259,7 +261,8 @@ def others(situation: Situation, rule: Rule, adjustment: Adjustment = AS_SEEN) -
         near = held.take(_at(situation, held.session, address) | (held.session == NOWHERE))
         if model is not None:
             there &= which == model
-            near = near.take(np.append(which, 0)[near.item] == model)  # what was under way (item -1) counts as large
+            # what was under way (item -1) counts as large
+            near = near.take((np.append(which, 0)[near.item] == model) | (near.session == NOWHERE))
         for side in (VM, HOST, UNKNOWN) if by_side else (None,):
             asked = np.flatnonzero(there & (True if side is None else requests.side == side))
             if not len(asked):
@@ -340,8 +343,12 @@ def _own(situation: Situation, rule: Rule, held: _Held, asked: Ints) -> list[tup
     begins, asks = in_order(2 * sessions, held.start, at)
     base = max(int(begins.max()), int(asks.max(initial=0))) + 1
     last = np.searchsorted(held.session * base + begins, session * base + asks, "right") - 1
+    itself = np.full(len(requests), -1, np.int64)
+    itself[held.item[held.item >= 0]] = np.flatnonzero(held.item >= 0)
+    own = itself[asked]
+    first, second = (own, np.where(own >= 0, own - 1, last)) if rule.unit == "requests" else (last, last - 1)
     found = []
-    for k in (last, last - 1):
+    for k in (first, second):
         known = k >= 0
         k = np.maximum(k, 0)
         known = known & (held.session[k] == session)
@@ -383,13 +390,14 @@ def _with_underway(held: _Held, situation: Situation) -> _Held:
     return both.take(np.lexsort((both.start, both.session)))
 
 
-def _with_perhaps(held: _Held, situation: Situation) -> _Held:
+def _with_perhaps(held: _Held, situation: Situation, rule: Rule | None = None) -> _Held:
     """Also what there may have been besides: of no length, with all of it in doubt."""
     more = situation.perhaps
     if not len(more):
         return held
     none = np.zeros(len(more), np.int64)
-    doubt = np.stack([none, none, none, more.end_ns - more.start_ns], axis=1)
+    late = int((rule.held_s + rule.broken_s) * 1e9) if rule else 0
+    doubt = np.stack([none, none, none, more.end_ns - more.start_ns + late], axis=1)
     both = _Held(more.start_ns, more.start_ns, more.side, none + NOWHERE, none - 1, none, doubt).joined(held)
     return both.take(np.lexsort((both.start, both.session)))
 

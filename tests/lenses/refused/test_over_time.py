@@ -507,3 +507,11 @@ def test_chance_is_not_told_against_the_providers_word() -> None:
     assert not [v for v in verdicts if v.verdict == "supported"]
     assert {v.id: v.verdict for v in verdicts if v.id in ("own-rate", "provider")} == {"own-rate": "undecided", "provider": "undecided"}
     assert any("who else uses this key" in (v.needs or "") for v in verdicts)
+
+
+@pytest.mark.parametrize("seed", range(1000, 1006))
+def test_dense_chance_is_no_window_that_begins_with_an_accepted_request(seed: int) -> None:
+    """Nearly all is refused: a window that began anew with each request that is accepted would explain any such."""
+    rng = np.random.default_rng(seed)
+    found = weighing.weigh(played(lambda *_: rng.random() >= 0.95, seed=seed - 1000, seconds=300, rates={"vm": 2.0}), 199)
+    assert found.cause != "own-rate"

@@ -35,7 +35,7 @@ def scores(starts: Ints, taken: Floats, parameter_s: float) -> Iterator[Floats]:
     """Two: windows that begin with the first request; and such that begin anew, once, with the first that is accepted after a refusal."""
     width, before = int(parameter_s * 1e9), np.concatenate([[0.0], np.cumsum(taken)])
     again = np.flatnonzero((taken[1:] > 0) & (taken[:-1] == 0))[:1] + 1
-    for anew in ([], again.tolist()):
+    for anew in (again[:0].tolist(), again.tolist()):
         out, first = np.zeros(len(starts)), 0
         for stop in (*anew, len(starts)):
             while first < stop:
