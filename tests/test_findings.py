@@ -61,6 +61,8 @@ def test_what_nat_copies_counts_once(tmp_path: Path) -> None:
         "connections": 1,
         "lookups": 0,
         "exchanges": 1,
+        "exchanges_between": None,
+        "in_flight_between": None,
         "rejections": 1,
         "refused_by_class": {"unknown": 1},
     }

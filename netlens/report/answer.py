@@ -174,7 +174,8 @@ def _by_relays(a: Analysis) -> list[str]:
 
 
 def _none_refused(a: Analysis) -> str:
-    told = f"in {how_many(a)} to {target(a)}"
+    among = "in" if a.counts["exchanges_between"] is None else "among"
+    told = f"{among} {how_many(a).removeprefix('between ').replace(' and ', ' to ')} to {target(a)}"
     failed = _failed(a)
     return f"No refusals are certain {told}: {'; '.join(failed)}." if failed else f"No refusals found {told}."
 
@@ -187,7 +188,8 @@ def requests_in_brief(a: Analysis) -> str:
     least, most = a.counts["in_flight_between"] or [a.peaks["upstream"]["requests"]["combined"]] * 2
     at_once = f"{most:,}" if least == most else f"{least:,} to {most:,}"
     number = how_many(a).rpartition(" ")[0]
-    return f"{number} to {target(a)}, at most {at_once} at once" + (f"; outcomes {outcomes(a)[1]}" if findings.is_all(a) else "")
+    how = f"at most {at_once} at once" if least == most else f"{at_once} at once at the peak"
+    return f"{number} to {target(a)}, {how}" + (f"; outcomes {outcomes(a)[1]}" if findings.is_all(a) else "")
 
 
 def sentence(a: Analysis) -> str:

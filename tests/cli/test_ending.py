@@ -362,7 +362,7 @@ def test_it_leaves_at_once_but_not_before_those_who_wait_for_the_end(argv: list[
 
 
 def test_it_waits_for_threads_that_are_not_done() -> None:
-    wait = "import threading, time\nthreading.Thread(target=lambda: (time.sleep(0.5), print('done'))).start()"
+    wait = "import threading\nthreading.Thread(target=lambda: (threading.main_thread().join(), print('done'))).start()"
     script = f"{wait}\nfrom netlens.__main__ import run\nrun()"
     done = subprocess.run([sys.executable, "-c", script, "--version"], capture_output=True, text=True, timeout=300, check=False)
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "done")

@@ -33,10 +33,12 @@ def test_peaks_are_those_of_analyze(captures: Path, name: str) -> None:
     for side, files in given.captures.items():
         watched = Watched(side, given.apis)
         end = play(watched, files)
-        assert watched.exact()[ALL] == wanted[side], side
         seen = view_of(watched, end).all
         # nothing of these recordings is silent to its end without being closed, so the running peak is the same
-        assert (seen.connections.peak, seen.requests.peak) == wanted[side], side
+        assert watched.exact()[ALL] == (seen.connections.peak, seen.requests.peak), side
+        # turns of HTTP/2 are what can be followed live; an analysis has the sizes of records to tell requests from each other
+        compared = slice(1 if name.startswith("http2") else 2)
+        assert watched.exact()[ALL][compared] == wanted[side][compared], side
 
 
 @pytest.mark.parametrize("name", ["two-causes", "same-nat-ip-nat", "fan-out", "zombie-sshuttle"])

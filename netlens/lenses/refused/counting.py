@@ -378,6 +378,8 @@ def _requests(situation: Situation, adjustment: Adjustment, rule: Rule | None = 
         doubt[:, 0] += np.minimum(waits.unsure_ns, start - r.start_ns[holds])
         doubt[:, 1] += np.maximum(waits.decided_ns[holds] - start, 0)
     held = _Held(start, np.maximum(end, start + 1), r.side[holds], r.session[holds], holds, unnoticed, doubt)
+    if rule.waited:  # not served in the order in which they were sent
+        held = held.take(np.lexsort((held.start, held.session)))
     return _with_underway(held, situation) if len(situation.underway) else held
 
 
