@@ -180,12 +180,13 @@ class Side:
         behind, before = order[1:], order[:-1]
         same = owner[behind] == owner[before]
         same[:-1] &= owner[behind[1:]] != owner[behind[:-1]]  # the last of its connection
+        answered = x.ints("response_ns", NEVER)
         begun, over = x["start_ns"].astype(np.int64)[behind], x.ints("end_ns", -1)[before]
         left = c["end_ns"].astype(np.int64)[owner[behind]] - x["request_end_ns"].astype(np.int64)[behind]
-        rest = same & (x.ints("response_ns", NEVER)[behind] == NEVER) & (over >= 0) & (begun >= over) & (begun - over <= REST_NS)
+        rest = same & (answered[behind] == NEVER) & (over >= 0) & (begun >= over) & (begun - over <= REST_NS)
         rest &= (left <= LEFT_NS) & ~c["open_at_end"].astype(bool)[owner[behind]]
-        took = x.ints("response_ns", NEVER) - x["request_end_ns"].astype(np.int64)
-        others = np.setdiff1d(np.flatnonzero(x.ints("response_ns", NEVER) != NEVER), before[rest])
+        took = answered - x["request_end_ns"].astype(np.int64)
+        others = np.setdiff1d(np.flatnonzero(answered != NEVER), before[rest])
         rest &= took[before] * SOONER <= (np.median(took[others]) if len(others) else 0)
         out = np.zeros(x.rows, np.bool_)
         out[behind[rest]] = True

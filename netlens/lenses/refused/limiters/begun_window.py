@@ -8,12 +8,11 @@ Source: a counter that expires (``INCR`` and ``EXPIRE`` of Redis), which many li
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
 from netlens.columns import Floats, Ints
-from netlens.lenses.refused.limiters import USUAL_S, _windows
+from netlens.lenses.refused.limiters import USUAL_S, _fixed, _windows
 from netlens.lenses.refused.limiters._windows import span_s
 
 ID = "begun-window"
@@ -22,7 +21,7 @@ WINDOW = "fixed"
 COUNTS = "accepted"
 RANK = 9
 LATER = True
-decide = _windows.decide
+decide, described = _windows.decide, _fixed.described
 
 
 def parameters(starts: Ints, _: Floats) -> list[float]:
@@ -43,7 +42,3 @@ def scores(starts: Ints, taken: Floats, parameter_s: float) -> Iterator[Floats]:
                 out[first:end] = before[first:end] - before[first]
                 first = end
         yield out
-
-
-def described(parameter_s: float, limit: int) -> dict[str, Any]:
-    return {**_windows.described(parameter_s, limit), "window": "fixed"}
