@@ -32,7 +32,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
 from heapq import nlargest
 from itertools import accumulate, zip_longest
 from math import exp, log, log2
@@ -129,6 +129,7 @@ LEARNED = tuple(CHANGES)
 #: What the time since a request may tell, at least and at most: requests come beside streams, too, and may come in a rush.
 BESIDE = {kind: (0.7, 1.4) if kind in (Kind.PIECE, Kind.DONE) else (0.01, 3.0) for kind in LEARNED}
 SEVERAL = {Kind.TWO: 2, Kind.THREE: 3, Kind.FOUR: 4}
+MOST_TOGETHER = max(SEVERAL.values())
 TOGETHER = {
     Kind.TWO: 0.1,
     Kind.THREE: 0.03,
@@ -139,7 +140,9 @@ ENDING = {Kind.DONE: (End.STREAM,), Kind.ENDS: (End.STREAM,) * 2, Kind.SHORT: (E
 }
 #: Requests beyond one of each start, those that wait, those answered in part, those whose body the server has not answered with WINDOW_UPDATE.
 State = tuple[int, int, int, int]
-Moves = list[tuple[State, float, int]]  #: kind of a record; of a start, how many requests it begins, as :func:`begun`
+#: What an event may add to each of these, how likely, and its kind; of a start, how many requests it begins, as :func:`begun`.
+Change = tuple[int, int, int, int, float, int]
+Changes = Callable[[State], Sequence[Change]]
 
 
 class Look(NamedTuple):
@@ -246,6 +249,7 @@ class Model:
     values: tuple[dict[Kind, Counter[int]], ...] = field(default_factory=lambda: tuple({k: Counter() for k in LEARNED} for _ in range(3)))
     usual: tuple[Counter[int], ...] = field(default_factory=lambda: (Counter(), Counter(), Counter()))
     known: dict[Look, dict[Kind, float]] = field(default_factory=dict)
+    may_be: dict[tuple[Look, int, int], list[Change]] = field(default_factory=dict)
     empty: Counter[Kind] = field(default_factory=Counter)  #: what empty frames were
     several: Counter[Kind] = field(default_factory=Counter)  #: records that hold several short answers, or one where they might
     waited_ns: float = float(WAITS_NS)  #: all requests, for their answers to begin
@@ -270,6 +274,14 @@ class Model:
             self.kinds[kind] += weight
             for at, value in enumerate(look[:3]):
                 self.values[at][kind][value] += weight  # type: ignore[assignment]
+
+    def changes(self, look: Look, state: State) -> Sequence[Change]:
+        """What a record may be; only whether so many wait, and are answered in part, matters."""
+        waiting, answered = min(state[1], MOST_TOGETHER), min(state[2], 2)
+        key = look, waiting, answered
+        if key not in self.may_be:
+            self.may_be[key] = _changes(waiting, answered, look, self)
+        return self.may_be[key]
 
     def odds(self, look: Look) -> dict[Kind, float]:
         """How much likelier a record of each kind looks so than any record does."""
@@ -402,15 +414,47 @@ class Counted(NamedTuple):
 Times = list[tuple[int, int, int]]
 
 
+class Step(NamedTuple):
+    """What one event may change.  kept : how likely so many wait until then.  missed : how likely WINDOW_UPDATEs that are late do not come; None while they are
+    not late."""
+
+    changes: Changes
+    kept: list[float]
+    missed: float | None
+
+    def of(self, state: State) -> tuple[State, float, Sequence[Change]]:
+        """From which state it goes on, how likely that is, and what may change. It is asked for twice, as keeping it would take a hundred times the memory."""
+        if self.missed is None or not state[3]:
+            return state, self.kept[state[1]], self.changes(state)
+        on = (*state[:3], 0)
+        return on, self.kept[state[1]] * self.missed ** state[3], self.changes(on)
+
+
+class Walk(NamedTuple):
+    """All ways through a connection, by what was said until each event: first before the first. ``evidence`` is a logarithm.  starts : of these events, which
+    begin one request each, as a rule.  last : how likely the connection ends in each state."""
+
+    evidence: float
+    starts: int
+    events: list[Event]
+    forward: list[dict[State, float]]
+    steps: list[Step]
+    last: dict[State, float]
+
+
 class Found(NamedTuple):
     """One way to read a client, explained. ``evidence`` is a logarithm.  numbers : probability of each number of requests.  behind : of each state behind each
     event.  kinds : of what each event is."""
 
     evidence: float
     numbers: dict[int, float]
-    events: list[Event]
+    walk: Walk
     behind: list[dict[State, float]]
     kinds: list[dict[int, float]]
+
+    @property
+    def events(self) -> list[Event]:
+        return self.walk.events
 
 
 def learn(talks: Sequence[Talk], shown: bool, sure: Sequence[bool]) -> Model:
@@ -485,8 +529,14 @@ def _by_ends(talks: Iterable[Talk], shown: bool) -> Model:
     return model
 
 
-def explain(talk: Talk, read: Reading, model: Model, number: int | None = None) -> Found | None:
-    """Weigh all that may have been said, or all with this ``number`` of requests; None where nothing fits."""
+def explain(talk: Talk, read: Reading, model: Model) -> Found | None:
+    """Weigh all that may have been said; None where nothing fits."""
+    walk = _forward(talk, read, model)
+    return None if walk is None else _backward(walk)
+
+
+def _forward(talk: Talk, read: Reading, model: Model) -> Walk | None:
+    """How likely each state is behind each event, by what was said until then."""
     starts = [each.begin_ns for each in read.streams]
     looks = [[], talk.looks(starts), talk.asides(starts)]
     records = talk.said.updates
@@ -498,8 +548,8 @@ def explain(talk: Talk, read: Reading, model: Model, number: int | None = None) 
         ]
     )
     before: dict[State, float] = {(0, 0, 0, 0): 1.0}
-    forward: list[dict[State, float]] = []
-    steps: list[dict[State, Moves]] = []
+    forward = [before]
+    steps: list[Step] = []
     evidence = 0.0
     wait_ns = SLOWER * model.waited_ns / model.begun
     ns = events[0].ns if events else 0
@@ -509,51 +559,38 @@ def explain(talk: Talk, read: Reading, model: Model, number: int | None = None) 
         still = 1 / (1 + (event.ns - ns) / wait_ns)  # that one waits for so long
         ns = event.ns
         late = ns - sent_ns > owed.within_ns
-        moves: Callable[[State], Moves]
+        changes: Changes
         if event.way == 0:
             each = read.streams[event.at]
             owes = owed.each > 0 and each.up < FULL and ns > talk.said.settings_ns
-            moves = partial(_begins, _many(read, event.at, model), owes)
+            changes = partial(_begins, _many(read, event.at, model), owes)
             sent_ns = max(sent_ns, each.sent_ns)
             large_ns = large_ns if owes else sent_ns
         elif event.way == 1:
-            moves = _moves(looks[1][event.at], model)
+            changes = partial(model.changes, looks[1][event.at])
         else:
-            moves = partial(_asides, looks[2][event.at], asked.updates(records[event.at]), model, owed, ns - large_ns <= UPDATE_NS)
-        kept = [still**n for n in range(MOST_WAITING + 1)]
-        step = {}
-        for state in before:
-            passed = owed.missed ** state[3] if late else 1.0
-            step[state] = [(to, q * kept[state[1]] * passed, kind) for to, q, kind in moves((*state[:3], 0) if late else state)]
+            changes = partial(_asides, looks[2][event.at], asked.updates(records[event.at]), model, owed, ns - large_ns <= UPDATE_NS)
+        step = Step(changes, [still**n for n in range(MOST_WAITING + 1)], owed.missed if late else None)
         then: dict[State, float] = defaultdict(float)
         for state, p in before.items():
-            for to, q, _ in step[state]:
-                then[to] += p * q
+            (extra, waiting, answered, owing), kept, some = step.of(state)
+            p *= kept
+            for more, wait, answer, owe, q, _ in some:
+                then[extra + more, waiting + wait, answered + answer, owing + owe] += p * q
         total = sum(then.values())
         if total <= 0.0:
             return None
         evidence += log(total)
-        forward.append(before)
         steps.append(step)
         before = {state: p / total for state, p in then.items() if p > NEGLIGIBLE * total}
         if len(before) > MOST_STATES:
             before = dict(nlargest(MOST_STATES, before.items(), key=itemgetter(1)))
+        forward.append(before)
         model.weighed[0] += len(before)
         if model.weighed[0] > MOST_WEIGHED:
             return None
-    last = {
-        state: (1.0 if talk.cut else LEFT ** (state[1] + state[2]) * owed.missed ** state[3])
-        for state in before
-        if number is None or len(starts) + state[0] == number
-    }
-    total = sum(before[state] * q for state, q in last.items())
-    if total <= 0.0:
-        return None
-    behind, kinds = _backward([*forward, before], steps, last)
-    numbers: dict[int, float] = defaultdict(float)
-    for state, p in (behind[-1] if behind else {}).items():
-        numbers[len(starts) + state[0]] += p
-    return Found(evidence + log(total), numbers, events, behind, kinds)
+    open_ = [1.0 if talk.cut else LEFT ** (state[1] + state[2]) * owed.missed ** state[3] for state in before]
+    return Walk(evidence, len(starts), events, forward, steps, dict(zip(before, open_, strict=True)))
 
 
 def _many(read: Reading, k: int, model: Model) -> Sequence[float]:
@@ -576,33 +613,21 @@ def begun(n: int) -> int:
     return ~n
 
 
-def _begins(many: Sequence[float], owes: bool, state: State) -> Moves:
-    extra, waiting, answered, owed = state
+def _begins(many: Sequence[float], owes: bool, state: State) -> list[Change]:
+    extra, waiting, _, owed = state
     return [
-        ((extra + n - 1, waiting + n, answered, min(owed + n * owes, MOST_OWED)), p, begun(n))
+        (n - 1, n, 0, min(n * owes, MOST_OWED - owed), p, begun(n))
         for n, p in enumerate(many)
         if waiting + n <= MOST_WAITING and LEAST_EXTRA <= extra + n - 1 <= MOST_EXTRA
     ]
 
 
-def _moves(look: Look, model: Model) -> Callable[[State], Moves]:
-    """What a record may be, by state; only whether so many wait, and are answered in part, matters."""
-    changes = cache(lambda waiting, answered: _changes(waiting, answered, look, model))
-
-    def moves(state: State) -> Moves:
-        extra, waiting, answered, owed = state
-        of = changes(min(waiting, max(SEVERAL.values())), min(answered, 2))
-        return [((extra, waiting + fewer, answered + more, owed), q, kind) for fewer, more, q, kind in of]
-
-    return moves
-
-
-def _asides(look: Look, several: int, model: Model, of: Updates, large: bool, state: State) -> Moves:
+def _asides(look: Look, several: int, model: Model, of: Updates, large: bool, state: State) -> list[Change]:
     """What a record of the size of WINDOW_UPDATEs may be: these, of bodies or not, or the head of an answer.
 
     large : it may be of a body that is not counted.
     """
-    extra, waiting, answered, owed = state
+    _, waiting, answered, owed = state
     some: list[tuple[int, float, Kind]] = [(0, model.aside(look.size), Kind.ASIDE)]
     if waiting:
         total = model.kinds[Kind.HEAD] + model.kinds[Kind.SHORT] + (model.kinds[Kind.PIECE] + model.kinds[Kind.DONE] if answered else 0.0)
@@ -610,52 +635,64 @@ def _asides(look: Look, several: int, model: Model, of: Updates, large: bool, st
     for_bodies = (
         [(n, of.odds(several, n) if n or not large else UPDATE_LARGE) for n in range(min(owed, several) + 1)] if of.each else [(0, 1.0)]
     )
-    return [((extra, waiting - heads, answered + heads, owed - n), q * p, kind) for heads, q, kind in some for n, p in for_bodies]
+    return [(0, -heads, heads, -n, q * p, kind) for heads, q, kind in some for n, p in for_bodies]
 
 
-def _changes(waiting: int, answered: int, look: Look, model: Model) -> list[tuple[int, int, float, Kind]]:
-    """How many more wait and are answered in part, how likely, and what the record is then."""
+def _changes(waiting: int, answered: int, look: Look, model: Model) -> list[Change]:
+    """What a record may be where so many wait, and are answered in part."""
     odds, kinds = model.odds(look), model.kinds
     some = [*((Kind.PIECE, Kind.DONE) if answered else ()), *((Kind.HEAD, Kind.SHORT) if waiting else ())]
     total = sum(kinds[kind] for kind in some)
-    out = [(0, 0, odds[Kind.ASIDE], Kind.ASIDE)]
+    out: list[Change] = [(0, 0, 0, 0, odds[Kind.ASIDE], Kind.ASIDE)]
     for kind in some:
         if not look.empty or kind == Kind.DONE:
             part = 1 - model.tail if look.empty else 1.0
-            out.append((*CHANGES[kind], kinds[kind] / total * odds[kind] * part, kind))
+            out.append((0, *CHANGES[kind], 0, kinds[kind] / total * odds[kind] * part, kind))
     if answered > 1 and look.size == 2 * EMPTY:
-        out.append((0, -2, kinds[Kind.DONE] / total * odds[Kind.ENDS], Kind.ENDS))
+        out.append((0, 0, -2, 0, kinds[Kind.DONE] / total * odds[Kind.ENDS], Kind.ENDS))
     if waiting > 1 and not look.empty:
-        out.append((-2, 2, kinds[Kind.HEAD] / total * odds[Kind.HEADS], Kind.HEADS))
+        out.append((0, -2, 2, 0, kinds[Kind.HEAD] / total * odds[Kind.HEADS], Kind.HEADS))
     for kind, n in SEVERAL.items():
         if waiting >= n and not look.empty:
-            out.append((-n, 0, kinds[Kind.SHORT] / total * odds[kind], kind))
+            out.append((0, -n, 0, 0, kinds[Kind.SHORT] / total * odds[kind], kind))
     return out
 
 
-def _backward(
-    forward: list[dict[State, float]], steps: list[dict[State, Moves]], last: dict[State, float]
-) -> tuple[list[dict[State, float]], list[dict[int, float]]]:
-    """Probability of each state behind each event, and of what each event is."""
+def _backward(walk: Walk, number: int | None = None) -> Found | None:
+    """Probability of each state behind each event, and of what each event is, by all that was said; of all ways through it, or those with this ``number`` of
+    requests."""
+    forward, steps = walk.forward, walk.steps
+    back = {state: q for state, q in walk.last.items() if number is None or walk.starts + state[0] == number}
+    total = sum(forward[-1][state] * q for state, q in back.items())
+    if total <= 0.0:
+        return None
+    evidence = walk.evidence + log(total)
     behind: list[dict[State, float]] = []
     kinds: list[dict[int, float]] = []
-    back = last
     for i in range(len(steps) - 1, -1, -1):
         post = {state: p * back[state] for state, p in forward[i + 1].items() if state in back}
         total = sum(post.values())
-        behind.append({state: p / total for state, p in post.items()})
+        behind.append({state: p / total for state, p in post.items() if p > NEGLIGIBLE * total})
         earlier: dict[State, float] = {}
         tally: dict[int, float] = defaultdict(float)
-        for state, moves in steps[i].items():
-            for to, q, kind in moves:
-                if to in back:
-                    earlier[state] = earlier.get(state, 0.0) + q * back[to]
-                    tally[kind] += forward[i][state] * q * back[to]
+        for state, p in forward[i].items():
+            (extra, waiting, answered, owing), kept, some = steps[i].of(state)
+            p, so_far = p * kept, 0.0
+            for more, wait, answer, owe, q, kind in some:
+                after = back.get((extra + more, waiting + wait, answered + answer, owing + owe))
+                if after is not None:
+                    so_far += q * after
+                    tally[kind] += p * q * after
+            if so_far:
+                earlier[state] = so_far * kept
         total = sum(tally.values())
         kinds.append({kind: p / total for kind, p in tally.items()} if total else {})
         most = max(earlier.values())
         back = {state: p / most for state, p in earlier.items()}
-    return behind[::-1], kinds[::-1]
+    numbers: dict[int, float] = defaultdict(float)
+    for state, p in (behind[0] if behind else {}).items():
+        numbers[walk.starts + state[0]] += p
+    return Found(evidence, numbers, walk, behind[::-1], kinds[::-1])
 
 
 def disagrees(talks: Sequence[Talk], counted: Sequence[int], model: Model) -> dict[int, int]:
@@ -672,12 +709,13 @@ def requests(talk: Talk, model: Model | None, known: Shapes, *, enough: bool) ->
     where the client cannot be read. Without a ``model`` of the server the client alone tells.  enough : it is of enough records for a number to be certain."""
     found = [] if model is None else _weighed(talk, model)
     if model is not None and found:
-        number, p, read = _number(found)
+        number, p, at = _number(found)
+        read = found[at][0].reading
         may_reset = read.together and any(r.size == WINDOW_UPDATE for r in talk.said.mine)
         alone = _of_client(talk, model)
         likely = max(alone.values()) if read.together else 1.0 / SPEAKS_AGAINST * CLEAR
         against = alone.get(number, 0.0) < SPEAKS_AGAINST * likely
-        if enough and p >= (SURER if may_reset or against else SURE) and (exact := _exact(talk, read, model, number, known)) is not None:
+        if enough and p >= (SURER if may_reset or against else SURE) and (exact := _exact(talk, found[at], number, known)) is not None:
             return Counted(exact, number, number)
     return _between(talk, found, model, known)
 
@@ -711,16 +749,17 @@ def _numbers(found: Weighed) -> list[dict[int, float]]:
     return [{n: p / total for n, p in of.items()} for of in out]
 
 
-def _number(found: Weighed) -> tuple[int, float, Reading]:
-    """The likeliest number of requests by all ways to read the client, its probability, and the likeliest way that has it."""
+def _number(found: Weighed) -> tuple[int, float, int]:
+    """The likeliest number of requests by all ways to read the client, its probability, and the place of the likeliest way that has it."""
     of = _numbers(found)
     totals = sum((Counter(each) for each in of), Counter[int]())
     number = max(totals, key=lambda n: totals[n])
-    return number, totals[number], found[max(range(len(of)), key=lambda k: of[k].get(number, 0.0))][0].reading
+    return number, totals[number], max(range(len(of)), key=lambda k: of[k].get(number, 0.0))
 
 
-def _exact(talk: Talk, read: Reading, model: Model, number: int, known: Shapes) -> list[Stream] | None:
-    one = explain(talk, read, model, number)
+def _exact(talk: Talk, weighed: tuple[grammar.Told, Found], number: int, known: Shapes) -> list[Stream] | None:
+    read = weighed[0].reading
+    one = _backward(weighed[1].walk, number)
     if one is None or sum(p for state, p in one.behind[-1].items() if state[1] or state[2]) > 1 - SURE:
         return None
     begun, ended = _times(one, number)
