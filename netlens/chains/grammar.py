@@ -53,6 +53,7 @@ SIZES, REST = 1 / 4_000, 1 / 800  #: how likely a piece of a body has a given si
 SHORT = 80  #: bytes of such a rest
 TWO_ENDS = 0.02
 NEVER_HIDDEN = 1e-5  #: the same, of clients that end no bodies with a frame of their own
+FIRST_HIDES = 0.02, 0.01, 0.005  #: so many more with the first piece of all, as they were begun before the connection was open (hyper)
 GOES_ON, IS_WHOLE = 0.03, 0.02  #: a body goes on behind a frame that is not full, or ends with one that is
 BESIDE, ALONE = 0.3, 0.5  #: the acknowledgment of SETTINGS, beside what else a record is, and as a record
 SOONER = 0.9  #: how much less likely it is with each record since the server's SETTINGS
@@ -220,7 +221,8 @@ def _moves(writes: Sequence[_Write], size: int, settings_ns: int, ended: bool) -
     out: list[list[_Move]] = []
     soon = 1.0
     before = 0  # that look like fields
-    for w in writes:
+    body = next((k for k, w in enumerate(writes) if w.size > FIELDS[1]), -1)
+    for k, w in enumerate(writes):
         moves: list[_Move] = []
         if w.size == EMPTY:
             moves += [_Move(0, 1, False, 1.0)] if ended else [_Move(0, 0, False, REST)]
@@ -228,7 +230,11 @@ def _moves(writes: Sequence[_Write], size: int, settings_ns: int, ended: bool) -
         else:
             if w.size >= size:  # those of the first are longer
                 moves.append(_Move(1, 0, False, FIRST_BEGINS if w.size <= MOST_TOGETHER * FIELDS[1] else HIDDEN, is_first=True))
-            moves += _control(w.size, soon) + _begins(w.size, size, FIRST if before < FEW else DIFFER, soon, ended) + _body(w.size, ended)
+            moves += (
+                _control(w.size, soon)
+                + _begins(w.size, size, FIRST if before < FEW else DIFFER, soon, ended)
+                + _body(w.size, ended, first=k == body)
+            )
         before += abs(w.size - size) <= NEAR
         if w.ts >= settings_ns:
             soon *= SOONER
@@ -261,13 +267,18 @@ def _begins(size: int, usual: int, differ: dict[int, float], soon: float, ended:
     return out
 
 
-def _body(size: int, ended: bool) -> list[_Move]:
+def _body(size: int, ended: bool, *, first: bool) -> list[_Move]:
     piece = REST if size < SHORT else SIZES
     if ended:
         some = [_Move(0, 0, False, piece, True), _Move(0, 1, False, piece * HIDDEN, True), _Move(1, 0, False, piece * HIDDEN)]
         return [*some, _Move(0, 2, False, TWO_ENDS)] if size == 2 * EMPTY else some
     over = IS_WHOLE if size % FRAME == 0 else 1 - GOES_ON
-    return [_Move(0, 1, False, piece * over, True), _Move(0, 0, False, piece * (1 - over), True), _Move(1, 1, False, piece * NEVER_HIDDEN)]
+    hides = [p for n, p in enumerate(FIRST_HIDES, 1) if size > n * FIELDS[0]] if first else [NEVER_HIDDEN]
+    return [
+        _Move(0, 1, False, piece * over, True),
+        _Move(0, 0, False, piece * (1 - over), True),
+        *(_Move(n, 1, False, piece * p) for n, p in enumerate(hides, 1)),
+    ]
 
 
 def _walk(writes: Sequence[_Write], size: int, settings_ns: int, ended: bool) -> list[Told]:
