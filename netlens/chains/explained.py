@@ -36,7 +36,7 @@ from functools import cached_property, partial
 from heapq import nlargest
 from itertools import accumulate, zip_longest
 from math import exp, log, log2
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import NamedTuple
 
 from netlens.chains import asked, grammar
@@ -51,6 +51,7 @@ SINCE_NS = tuple(ms * MS for ms in (20, 60, 150, 500))  #: from the latest reque
 SOON = 1  #: places of these
 GAP_NS = tuple(ms * MS for ms in (1, 5, 30, 120, 300, 1000))  #: from a record to the next one of the server
 AT_ONCE = 2
+ECHO_NS, MOST_ECHOED = 5 * MS, 3  #: from a record to the client's WINDOW_UPDATEs, and how many are told apart
 EXACT = 4096  #: bytes; longer records are alike if they differ by less than a half
 MOST_WAITING, MOST_EXTRA, LEAST_EXTRA = 12, 8, -400
 NEGLIGIBLE = 1e-9
@@ -146,11 +147,12 @@ Changes = Callable[[State], Sequence[Change]]
 
 
 class Look(NamedTuple):
-    """What is seen of one record: size, and places in :data:`SINCE_NS` and :data:`GAP_NS`."""
+    """What is seen of one record: size, places in :data:`SINCE_NS` and :data:`GAP_NS`, and how many WINDOW_UPDATEs of the client follow it at once."""
 
     size: int
     since: int
     gap: int
+    echo: int
     empty: bool
 
 
@@ -183,7 +185,14 @@ class Talk(NamedTuple):
     def looks(self, starts: Sequence[int]) -> list[Look]:
         """Of the server's answers, by place."""
         behind = [*(r.ts for r in self.said.answers[1:]), self.over_ns]
-        return [_look(r, starts, ns) for r, ns in zip(self.said.answers, behind, strict=False)]
+        return [_look(r, starts, ns, self._echo(r.ts, ns)) for r, ns in zip(self.said.answers, behind, strict=False)]
+
+    def _echo(self, ns: int, behind_ns: int) -> int:
+        """How many WINDOW_UPDATEs the client sends at once behind a record: curl two, as an answer begins."""
+        mine = self.said.mine
+        at = bisect_left(mine, ns, key=attrgetter("ts"))
+        until = min(behind_ns, ns + ECHO_NS)
+        return next((min(n, MOST_ECHOED) for r in mine[at : at + 2] if r.ts < until and (n := asked.updates(r))), 0)
 
     def asides(self, starts: Sequence[int]) -> list[Look]:
         """Of what may be its WINDOW_UPDATEs, or heads as short."""
@@ -191,12 +200,12 @@ class Talk(NamedTuple):
         return [_look(r, starts, min(times[bisect_left(times, r.ts)], max(self.over_ns, r.ts))) for r in self.said.updates]
 
 
-def _look(r: Record, starts: Sequence[int], behind_ns: int) -> Look:
+def _look(r: Record, starts: Sequence[int], behind_ns: int, echo: int = 0) -> Look:
     """``behind_ns``: when the server says more."""
     at = bisect_right(starts, r.ts)
     size = r.size if r.size < EXACT else EXACT + int(2 * log2(r.size / EXACT))
     since = bisect_left(SINCE_NS, r.ts - starts[at - 1] if at else NEVER)
-    return Look(size, since, bisect_left(GAP_NS, max(behind_ns - r.ts, 0)), r.size == EMPTY)
+    return Look(size, since, bisect_left(GAP_NS, max(behind_ns - r.ts, 0)), echo, r.size == EMPTY)
 
 
 class Updates(NamedTuple):
@@ -246,8 +255,10 @@ class Model:
     shown: bool
     smoothing: float = AT_FIRST
     kinds: dict[Kind, float] = field(default_factory=lambda: dict.fromkeys(LEARNED, 1.0))
-    values: tuple[dict[Kind, Counter[int]], ...] = field(default_factory=lambda: tuple({k: Counter() for k in LEARNED} for _ in range(3)))
-    usual: tuple[Counter[int], ...] = field(default_factory=lambda: (Counter(), Counter(), Counter()))
+    values: tuple[dict[Kind, Counter[int]], ...] = field(
+        default_factory=lambda: tuple({k: Counter() for k in LEARNED} for _ in Look._fields[:-1])
+    )
+    usual: tuple[Counter[int], ...] = field(default_factory=lambda: tuple(Counter() for _ in Look._fields[:-1]))
     known: dict[Look, dict[Kind, float]] = field(default_factory=dict)
     may_be: dict[tuple[Look, int, int], list[Change]] = field(default_factory=dict)
     empty: Counter[Kind] = field(default_factory=Counter)  #: what empty frames were
@@ -262,7 +273,7 @@ class Model:
     weighed: list[int] = field(default_factory=lambda: [0])  #: states, by this model and those before it
 
     def count(self, look: Look) -> None:
-        for at, value in enumerate(look[:3]):
+        for at, value in enumerate(look[:-1]):
             self.usual[at][value] += 1
 
     def add(self, look: Look, kind: Kind, weight: float = 1.0) -> None:
@@ -272,7 +283,7 @@ class Model:
             self.asides[look.size] += weight  # type: ignore[assignment]
         if kind in self.kinds:
             self.kinds[kind] += weight
-            for at, value in enumerate(look[:3]):
+            for at, value in enumerate(look[:-1]):
                 self.values[at][kind][value] += weight  # type: ignore[assignment]
 
     def changes(self, look: Look, state: State) -> Sequence[Change]:
@@ -291,7 +302,9 @@ class Model:
 
     def _odds(self, look: Look) -> dict[Kind, float]:
         times = {
-            kind: min(max(self._of(1, look.since, kind), BESIDE[kind][0]), BESIDE[kind][1]) * self._of(2, look.gap, kind)
+            kind: min(max(self._of(1, look.since, kind), BESIDE[kind][0]), BESIDE[kind][1])
+            * self._of(2, look.gap, kind)
+            * self._of(3, look.echo, kind)
             for kind in LEARNED
         }
         sizes = {kind: self._of(0, look.size, kind) for kind in LEARNED}
