@@ -90,7 +90,10 @@ SURE, SURER = (
 )  #: of the number of requests, and of one where streams may have been broken off, or that the client alone makes unlikely
 SPEAKS_AGAINST = 0.5  #: as likely as another number, by the client alone
 CLEAR = 0.95  #: the number, by the client alone, if it sends fields in records of their own
-OF_CLIENT = 0.02  #: part that what the client alone tells has in the interval of the number
+OF_CLIENT, WORTH = (
+    0.02,
+    10,
+)  #: part that what the client alone tells has in the number, at least; records of the server that weigh as much, of all
 BEYOND = 5e-4  #: probability that the number is below its interval, or above
 KNOWN = 0.7  #: share of the time that requests are in progress in which it is known how many, as far as can be expected
 OUTSIDE = 0.003  #: probability that a time is before its interval, or behind it
@@ -270,7 +273,13 @@ class Model:
     )  #: requests in one write, the first and others
     asides: Counter[int] = field(default_factory=Counter)  #: of a size, that are no heads
     updates: Updates = field(default_factory=Updates)
+    records: int = 0  #: of servers, that were learned from
     weighed: list[int] = field(default_factory=lambda: [0])  #: states, by this model and those before it
+
+    @property
+    def of_client(self) -> float:
+        """Part that what the client alone tells has in the number of requests: the fewer records, the less is known of the server."""
+        return max(OF_CLIENT, WORTH / (self.records + WORTH))
 
     def count(self, look: Look) -> None:
         for at, value in enumerate(look[:-1]):
@@ -480,7 +489,7 @@ def learn(talks: Sequence[Talk], shown: bool, sure: Sequence[bool]) -> Model:
     model.updates = updates(chosen)
     model.kinds[Kind.DONE] = max(model.kinds[Kind.DONE], model.kinds[Kind.HEAD])  # each stream ends somewhere
     for sure_of in SURE_OF_KIND:
-        after = Model(shown, updates=model.updates, weighed=model.weighed)
+        after = Model(shown, updates=model.updates, weighed=model.weighed, records=sum(len(each.said.answers) for each in chosen))
         for talk in chosen:
             read = talk.best
             starts = [each.begin_ns for each in read.streams]
@@ -717,9 +726,9 @@ def disagrees(talks: Sequence[Talk], counted: Sequence[int], model: Model) -> di
     return {k: number for k, (n, (number, p, _)) in found.items() if number != n and p >= SURE}
 
 
-def requests(talk: Talk, model: Model | None, known: Shapes, *, enough: bool) -> Counted | None:
+def requests(talk: Talk, model: Model | None, known: Shapes, *, agreed: bool) -> Counted | None:
     """Requests of a connection: exactly, where their number is next to certain, else as many as are as likely as not, and between which numbers they are. None
-    where the client cannot be read. Without a ``model`` of the server the client alone tells.  enough : it is of enough records for a number to be certain."""
+    where the client cannot be read. Without a ``model`` of the server the client alone tells.  agreed : it finds the numbers that were counted without it."""
     found = [] if model is None else _weighed(talk, model)
     if model is not None and found:
         number, p, at = _number(found)
@@ -728,14 +737,17 @@ def requests(talk: Talk, model: Model | None, known: Shapes, *, enough: bool) ->
         alone = _of_client(talk, model)
         likely = max(alone.values()) if read.together else 1.0 / SPEAKS_AGAINST * CLEAR
         against = alone.get(number, 0.0) < SPEAKS_AGAINST * likely
-        if enough and p >= (SURER if may_reset or against else SURE) and (exact := _exact(talk, found[at], number, known)) is not None:
+        few = model.records < ENOUGH
+        sure = p >= (SURER if may_reset or against or few else SURE)
+        sure = sure and (not few or (1 - model.of_client) * p + model.of_client * alone.get(number, 0.0) >= SURE)
+        if agreed and sure and (exact := _exact(talk, found[at], number, known)) is not None:
             return Counted(exact, number, number)
     return _between(talk, found, model, known)
 
 
 def either(talk: Talk, model: Model, known: Shapes, counted: int, number: int) -> Counted | None:
     """Requests of a connection that was counted, where the model finds another number."""
-    found = requests(talk, model, known, enough=False)
+    found = requests(talk, model, known, agreed=False)
     if found is None:
         return None
     most = max(found.most, counted, number)
@@ -812,7 +824,7 @@ def _between(talk: Talk, found: Weighed, model: Model | None, known: Shapes) -> 
     if not any(alone):
         return None
     of = _numbers(found) if found else []
-    share = OF_CLIENT if of else 1.0
+    share = model.of_client if of and model is not None else 1.0
     mixed = sum((Counter(each) for each in of), Counter[int]())
     numbers = {n: (1 - share) * mixed[n] + share * alone.get(n, 0.0) for n in sorted({*mixed, *alone})}
     least = next(n for n in numbers if sum(p for m, p in numbers.items() if m <= n) > BEYOND)

@@ -14,7 +14,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from itertools import accumulate, pairwise
+from itertools import accumulate, pairwise, product
 from math import log
 from typing import NamedTuple
 
@@ -85,6 +85,9 @@ LESS, ALIKE = (
 OFTEN = 4  #: writes of one size
 FIRST_LONGER = 200  #: bytes by which the first is longer, of one request or several
 SELDOM = 0.01
+#: Share by which writes of one request are alike; the least of these to tell of others by their sizes; part that is any size, of three decades; and how many
+#: sums of so many are looked at, each of so many sizes.
+NEARLY, LEAST_SIZES, ANY, DECADES, SUMS = 0.1, 4, 0.05, 3.0, (200, 32, 12, 7)
 #: How likely one write begins one request, two, three or four: the first of a connection, and others.
 FIRST_MANY, MANY = (0.55, 0.2, 0.15, 0.1), (0.975, 0.02, 0.004, 0.001)
 State = tuple[int, int, bool]  #: requests begun, those that have not ended, whether SETTINGS have been acknowledged
@@ -128,6 +131,29 @@ def usual(those: Sequence[Said]) -> list[int]:
     return [of if all_ or (len(each) >= OFTEN and all(each)) else 0 for of, each in zip(least, alike, strict=True)]
 
 
+class Sizes:
+    """How long writes are that begin one request, two, three and four, by those behind the first of each connection, which nearly all begin one."""
+
+    def __init__(self, those: Sequence[Said]) -> None:
+        self.alone = sorted(w.size for said in those if _at_once(said) for w in _writes(said.mine, said.preface)[1:] if w.size > BODY)
+        self.sums = [
+            sorted(map(sum, product(self.alone[:: max(-(-len(self.alone) // most), 1)], repeat=n))) for n, most in enumerate(SUMS, 1)
+        ]
+
+    def odds(self, size: int, *, first: bool) -> list[float]:
+        """How likely a write of one request, of two and so on is about as long, besides what all have in common. The fields of the ``first`` are longer."""
+        if len(self.alone) < LEAST_SIZES:
+            return [1.0] * len(SUMS)
+        least, most = int(size * (1 - NEARLY)) - FIRST_LONGER * first, int(size * (1 + NEARLY))
+        any_ = ANY * log(max(most, 2) / max(least, 1)) / (DECADES * log(10))
+        out = []
+        for n, sums in enumerate(self.sums, 1):
+            itself = n == 1 and not first  # it says nothing of itself
+            alike = bisect_right(sums, most) - bisect_left(sums, least) - itself
+            out.append((1 - ANY) * max(alike, 0) / max(len(sums) - itself, 1) + any_)
+        return out
+
+
 def fits(said: Said, size: int, number: int) -> bool:
     """Whether a client whose requests are all of one ``size`` (0: they are not) wrote so many."""
     if not size:
@@ -142,15 +168,20 @@ def _times(size: int, usual: int) -> int:
     return n if n <= MOST_TOGETHER and more <= 2 * LESS * n else 0
 
 
-def told(said: Said, size: int = 0) -> list[Told]:
+def _at_once(said: Said) -> bool:
+    """Whether its client writes fields and body at once."""
+    return said.bodies and any(each.together for each in said.readings)
+
+
+def told(said: Said, size: int = 0, sizes: Sizes | None = None) -> list[Told]:
     """Ways to read the client's records as requests, one for each likely number of them, the likeliest first; one way, with odds for each start, of a client
-    that writes fields and body at once, and none where it is neither. ``size``: of what is written for each request, if that is known."""
+    that writes fields and body at once, and none where it is neither. ``size``: of what is written for each request, if that is known; ``sizes``: of others."""
     by_fields = _by_fields(said.mine, said.settings_ns, said.preface)
     if by_fields:
         return by_fields
-    if not said.bodies or not any(each.together for each in said.readings):
+    if not _at_once(said):
         return []
-    read = _bursts(said.mine, said.preface, [r.ts for r in said.updates], size)
+    read = _bursts(said.mine, said.preface, [r.ts for r in said.updates], size, sizes)
     return [Told(read, 0.0)] if read is not None else []
 
 
@@ -345,7 +376,7 @@ def _reading(writes: Sequence[_Write], came: list[dict[State, tuple[State, _Move
     return Reading(streams, ended, False, many=((0.0, 1.0),) * len(streams))
 
 
-def _bursts(mine: Sequence[Record], preface: int, updates: Sequence[int], size: int = 0) -> Reading | None:
+def _bursts(mine: Sequence[Record], preface: int, updates: Sequence[int], size: int = 0, sizes: Sizes | None = None) -> Reading | None:
     """Requests of a client that writes fields and body at once (Node, nghttp2): each write begins one or several, or goes on with a body that waited for
     WINDOW_UPDATE, which only one that has filled a window does. Forward and backward over whether one waits."""
     writes = [w for w in _writes(mine, preface) if w.size > MOST_CONTROL]
@@ -376,21 +407,25 @@ def _bursts(mine: Sequence[Record], preface: int, updates: Sequence[int], size: 
     for k, (w, p) in enumerate(zip(writes, reversed(begins), strict=True)):
         if k == 0 or p > SELDOM:
             streams.append(Stream(w.begin_ns, w.ts, w.frame, w.payload))
-            several = _many(w.size, size, first=k == 0)
+            several = _many(w.size, size, sizes, first=k == 0)
             many.append((1 - p, *(p * each for each in several)))
         if k and p < 0.5:
             streams[-1 - (p > SELDOM and len(streams) > 1)].sent_ns = w.ts
     return Reading(streams, False, True, many=tuple(many))
 
 
-def _many(written: int, size: int, *, first: bool) -> tuple[float, ...]:
-    """How likely a write of so many bytes begins one request of ``size`` bytes (0: they differ), two and so on. The fields of the first are longer, and may
-    stand behind the preface and SETTINGS."""
+def _many(written: int, size: int, sizes: Sizes | None, *, first: bool) -> tuple[float, ...]:
+    """How likely a write of so many bytes begins one request of ``size`` bytes (0: they differ, as ``sizes`` do), two and so on. The fields of the first are
+    longer, and may stand behind the preface and SETTINGS."""
     n = _times(written, size) if size else 0
     if size and first and not n and written % size <= FIRST_LONGER:
         n = written // size
     if not n:
-        return FIRST_MANY if first else MANY
+        usual = FIRST_MANY if first else MANY
+        if sizes is None:
+            return usual
+        some = [p * q for p, q in zip(usual, sizes.odds(written, first=first), strict=True)]
+        return tuple(p / sum(some) for p in some)
     return tuple(1 - OTHERWISE if k == n else OTHERWISE / MOST_TOGETHER for k in range(1, max(n, MOST_TOGETHER) + 1))
 
 
