@@ -94,6 +94,7 @@ OF_CLIENT, WORTH = (
     0.02,
     10,
 )  #: part that what the client alone tells has in the number, at least; records of the server that weigh as much, of all
+DISAGREED = 0.5  #: the same, if the model finds other numbers than were counted
 BEYOND = 5e-4  #: probability that the number is below its interval, or above
 KNOWN = 0.7  #: share of the time that requests are in progress in which it is known how many, as far as can be expected
 OUTSIDE = 0.003  #: probability that a time is before its interval, or behind it
@@ -742,7 +743,8 @@ def requests(talk: Talk, model: Model | None, known: Shapes, *, agreed: bool) ->
         sure = sure and (not few or (1 - model.of_client) * p + model.of_client * alone.get(number, 0.0) >= SURE)
         if agreed and sure and (exact := _exact(talk, found[at], number, known)) is not None:
             return Counted(exact, number, number)
-    return _between(talk, found, model, known)
+    share = 1.0 if model is None else model.of_client if agreed else DISAGREED
+    return _between(talk, found, model, known, share)
 
 
 def either(talk: Talk, model: Model, known: Shapes, counted: int, number: int) -> Counted | None:
@@ -817,14 +819,14 @@ def _of_client(talk: Talk, model: Model | None) -> dict[int, float]:
     return {n: p / total for n, p in out.items()} if total else {}
 
 
-def _between(talk: Talk, found: Weighed, model: Model | None, known: Shapes) -> Counted | None:
+def _between(talk: Talk, found: Weighed, model: Model | None, known: Shapes, of_client: float) -> Counted | None:
     """Requests, as many as are as likely as not, with intervals for all that is in doubt. What the model makes of a server may be wrong, so what the client
-    alone tells has a part in it."""
+    alone tells has a part ``of_client`` in it."""
     alone = _of_client(talk, model)
     if not any(alone):
         return None
     of = _numbers(found) if found else []
-    share = model.of_client if of and model is not None else 1.0
+    share = of_client if of else 1.0
     mixed = sum((Counter(each) for each in of), Counter[int]())
     numbers = {n: (1 - share) * mixed[n] + share * alone.get(n, 0.0) for n in sorted({*mixed, *alone})}
     least = next(n for n in numbers if sum(p for m, p in numbers.items() if m <= n) > BEYOND)

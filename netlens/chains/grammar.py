@@ -84,6 +84,7 @@ LESS, ALIKE = (
 )  #: bytes by which what is written for each request is shorter or longer; share of writes that are of one size, or of several
 OFTEN = 4  #: writes of one size
 FIRST_LONGER = 200  #: bytes by which the first is longer, of one request or several
+TELLING = 10 * FIRST_LONGER  #: bytes of a write of which others are seldom so many times as long by chance
 SELDOM = 0.01
 #: Share by which writes of one request are alike; the least of these to tell of others by their sizes; part that is any size, of three decades; and how many
 #: sums of so many are looked at, each of so many sizes.
@@ -121,13 +122,16 @@ class _Write(NamedTuple):
 
 def usual(those: Sequence[Said]) -> list[int]:
     """By connection, the size of what its client writes for each request, where all writes behind its first are as long, or several times as long (a load
-    generator, a check), as they are of nearly all connections if it has few; else 0."""
-    sizes = [[w.size for w in _writes(said.mine, said.preface)[1:] if w.size > BODY] for said in those]
+    generator, a check), as they are of nearly all connections if it has few; else 0. If each has one such write, its first may tell."""
+    writes = [[w.size for w in _writes(said.mine, said.preface) if w.size > BODY] for said in those]
+    sizes = [each[1:] for each in writes]
     least = [min(each, default=0) for each in sizes]
     alike = [[_times(size, of) > 0 for size in each] for each, of in zip(sizes, least, strict=True)]
     every = [one for each in alike for one in each]
     behind = len(every) - sum(of > 0 for of in least)  # one of each connection is what the others are held against
-    all_ = behind > REPEATED and sum(every) >= ALIKE * len(every)
+    first = [_first_times(each[0], of) > 0 for each, of in zip(writes, least, strict=True) if of >= TELLING]
+    told = behind > REPEATED or (sum(first) > REPEATED and sum(first) >= ALIKE * len(first))
+    all_ = told and sum(every) >= ALIKE * len(every)
     return [of if all_ or (len(each) >= OFTEN and all(each)) else 0 for of, each in zip(least, alike, strict=True)]
 
 
@@ -171,6 +175,12 @@ def _times(size: int, usual: int) -> int:
 def _at_once(said: Said) -> bool:
     """Whether its client writes fields and body at once."""
     return said.bodies and any(each.together for each in said.readings)
+
+
+def _first_times(size: int, usual: int) -> int:
+    """The same of a connection's first write, whose fields are longer."""
+    n, more = divmod(size, usual)
+    return n if n <= MOST_TOGETHER and more <= FIRST_LONGER else 0
 
 
 def told(said: Said, size: int = 0, sizes: Sizes | None = None) -> list[Told]:

@@ -84,12 +84,20 @@ def all_counted(connections: Sequence[Connection], known: Shapes) -> list[Counte
     """Requests of each connection of a capture; None where they cannot be counted."""
     found = [counted(each, known) for each in connections]
     sizes = _sizes(connections)
+    few = known.learned and sum(len(each.said.answers) for each in connections if each.said is not None) < explained.A_FEW
     return [
         Counted(streams, len(streams), len(streams))
-        if fits and (each.said is None or grammar.fits(each.said, sizes[k], len(streams)))
+        if fits
+        and not (few and each.said is not None and _may_be_more(each.said, streams))
+        and (each.said is None or grammar.fits(each.said, sizes[k], len(streams)))
         else None
         for k, (each, (streams, fits)) in enumerate(zip(connections, found, strict=True))
     ]
+
+
+def _may_be_more(said: Said, streams: Sequence[Stream]) -> bool:
+    """Whether a write that was taken for one request may be several, and each record an answer, as far as is known without others to learn from."""
+    return any(each.together for each in said.readings) and len(said.answers) > len(streams)
 
 
 def _sizes(connections: Sequence[Connection]) -> dict[int, int]:
