@@ -88,7 +88,6 @@ SURE, SURER = (
     0.985,
     0.999,
 )  #: of the number of requests, and of one where streams may have been broken off, or that the client alone makes unlikely
-SPEAKS_AGAINST = 0.5  #: as likely as another number, by the client alone
 CLEAR = 0.95  #: the number, by the client alone, if it sends fields in records of their own
 OF_CLIENT, WORTH = (
     0.02,
@@ -735,12 +734,11 @@ def requests(talk: Talk, model: Model | None, known: Shapes, *, agreed: bool) ->
         number, p, at = _number(found)
         read = found[at][0].reading
         may_reset = read.together and any(r.size == WINDOW_UPDATE for r in talk.said.mine)
-        alone = _of_client(talk, model)
-        likely = max(alone.values()) if read.together else 1.0 / SPEAKS_AGAINST * CLEAR
-        against = alone.get(number, 0.0) < SPEAKS_AGAINST * likely
+        alone = _of_client(talk, model).get(number, 0.0)
         few = model.records < ENOUGH
-        sure = p >= (SURER if may_reset or against or few else SURE)
-        sure = sure and (not few or (1 - model.of_client) * p + model.of_client * alone.get(number, 0.0) >= SURE)
+        against = may_reset or few or (not read.together and alone < CLEAR)
+        sure = p >= SURER - (0.0 if against else max(2 * alone - 1, 0.0)) * (SURER - SURE)
+        sure = sure and (not few or (1 - model.of_client) * p + model.of_client * alone >= SURE)
         if agreed and sure and (exact := _exact(talk, found[at], number, known)) is not None:
             return Counted(exact, number, number)
     share = 1.0 if model is None else model.of_client if agreed else DISAGREED
