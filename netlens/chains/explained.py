@@ -132,6 +132,7 @@ CHANGES = {Kind.PIECE: (0, 0), Kind.DONE: (0, -1), Kind.HEAD: (-1, 1), Kind.SHOR
 LEARNED = tuple(CHANGES)
 #: What the time since a request may tell, at least and at most: requests come beside streams, too, and may come in a rush.
 BESIDE = {kind: (0.7, 1.4) if kind in (Kind.PIECE, Kind.DONE) else (0.01, 3.0) for kind in LEARNED}
+ECHO = 0.3, 3.0  #: what these may tell, at least and at most: some are for the connection, which any record may fill
 SEVERAL = {Kind.TWO: 2, Kind.THREE: 3, Kind.FOUR: 4}
 MOST_TOGETHER = max(SEVERAL.values())
 TOGETHER = {
@@ -313,7 +314,7 @@ class Model:
         times = {
             kind: min(max(self._of(1, look.since, kind), BESIDE[kind][0]), BESIDE[kind][1])
             * self._of(2, look.gap, kind)
-            * self._of(3, look.echo, kind)
+            * min(max(self._of(3, look.echo, kind), ECHO[0]), ECHO[1])
             for kind in LEARNED
         }
         sizes = {kind: self._of(0, look.size, kind) for kind in LEARNED}
