@@ -7,18 +7,20 @@ Theory of operation
    request that waits, others one that is answered in part. All ways through a connection are weighed at once (forward and backward sums over what waits
    and what is answered in part), so what the client's side says and what the server's says correct each other. What waits is answered soon: a way that
    lets requests wait for longer than they do as a rule is less likely.
-2. *What records look like* is learned of the connections of a capture: sizes, times since the latest request, and the silence behind, of each kind. It begins
+2. *What records look like* is learned of the connections of a capture: sizes, times since the latest request, the silence behind, and the WINDOW_UPDATEs of
+   the client that follow at once (curl sends some as an answer begins), of each kind. It begins
    with what :mod:`netlens.chains.endings` takes for ends, and is learned anew from what was found (expectation maximisation, with what is
    nearly sure alone), as is how often records hold several short answers. Several in one record have the sum of their sizes. A size that was seen once
    is as likely as one that was not seen. If connections that were counted without it have other numbers by what was learned, no number is certain by it.
-3. *The client* is read by what its records may hold (:mod:`netlens.chains.grammar`). How many requests its first write begins, and others, is learned, too.
+3. *The client* is read by what its records may hold (:mod:`netlens.chains.grammar`). How many requests its first write begins, and others, is learned, too:
+   by what is answered, and by how long writes are.
 4. *WINDOW_UPDATEs* (RFC 9113 6.9) are sent by many servers for each body, one or two, as soon as it is there. Where that is the rule, how many of them come
    tells how many requests a write began: what is owed is a part of what is walked over. Records as short may be heads of answers, too.
 5. *The number of requests* is told if it is next to certain, more so where the client alone makes another one likelier. Given the number, the time of each
    start and each end is the median, and an interval that holds it with all but :data:`OUTSIDE` on either side. For an exact number nothing may be in
    progress in the end, of the connection or the capture: an end that was missed shows there, or nowhere.
 6. *Else the number is an interval*, and requests are as many as are as likely as not. What the server said may be misread, so what the client alone tells has a
-   part in the interval; with too few records to learn from it is all there is, and answers may have ended at any time. Those beyond the least may never have
+   part in the interval, a greater one where few records were learned from; with too few records to learn from it is all there is, and answers may have ended at any time. Those beyond the least may never have
    begun, and those beyond the ones told may have been in progress besides (:class:`Counted`).
 
 Limits: what is not foreseen here (requests without a body, streams that were broken off, what three streams say in one record) makes the number
