@@ -20,8 +20,8 @@ Theory of operation
    start and each end is the median, and an interval that holds it with all but :data:`OUTSIDE` on either side. For an exact number nothing may be in
    progress in the end, of the connection or the capture: an end that was missed shows there, or nowhere.
 6. *Else the number is an interval*, and requests are as many as are as likely as not. What the server said may be misread, so what the client alone tells has a
-   part in the interval, a greater one where few records were learned from; with too few records to learn from it is all there is, and answers may have ended at any time. Those beyond the least may never have
-   begun, and those beyond the ones told may have been in progress besides (:class:`Counted`).
+   part in the interval, a greater one where few records were learned from; with too few it is all there is, and answers may have ended at any time. Those
+   beyond the least may never have begun, and those beyond the ones told may have been in progress besides (:class:`Counted`).
 
 Limits: what is not foreseen here (requests without a body, streams that were broken off, what three streams say in one record) makes the number
 uncertain, as a rule, not wrong.
