@@ -138,8 +138,8 @@ def said(seen: Records) -> Said | None:
         return None
     settings_ns, records = records[begun[0]].ts, begun[1]
     mine = [r for r in records if r.way == CLIENT]
-    preface = int(bool(mine) and http2.is_preface(mine[0].size))
-    if preface:
+    preface = http2.prefaces([r.size for r in mine[:2]])
+    for _ in range(preface):
         records.remove(mine.pop(0))
     readings = list(_readings(records, mine, settings_ns)) if any(map(is_data, mine)) else []
     kept = _joined(mine)

@@ -7,19 +7,21 @@ Theory of operation
    request that waits, others one that is answered in part. All ways through a connection are weighed at once (forward and backward sums over what waits
    and what is answered in part), so what the client's side says and what the server's says correct each other. What waits is answered soon: a way that
    lets requests wait for longer than they do as a rule is less likely.
-2. *What records look like* is learned of the connections of a capture: sizes, times since the latest request, and the silence behind, of each kind. It begins
+2. *What records look like* is learned of the connections of a capture: sizes, times since the latest request, the silence behind, and the WINDOW_UPDATEs of
+   the client that follow at once (curl sends some as an answer begins), of each kind. It begins
    with what :mod:`netlens.chains.endings` takes for ends, and is learned anew from what was found (expectation maximisation, with what is
    nearly sure alone), as is how often records hold several short answers. Several in one record have the sum of their sizes. A size that was seen once
    is as likely as one that was not seen. If connections that were counted without it have other numbers by what was learned, no number is certain by it.
-3. *The client* is read by what its records may hold (:mod:`netlens.chains.grammar`). How many requests its first write begins, and others, is learned, too.
+3. *The client* is read by what its records may hold (:mod:`netlens.chains.grammar`). How many requests its first write begins, and others, is learned, too:
+   by what is answered, and by how long writes are.
 4. *WINDOW_UPDATEs* (RFC 9113 6.9) are sent by many servers for each body, one or two, as soon as it is there. Where that is the rule, how many of them come
    tells how many requests a write began: what is owed is a part of what is walked over. Records as short may be heads of answers, too.
 5. *The number of requests* is told if it is next to certain, more so where the client alone makes another one likelier. Given the number, the time of each
    start and each end is the median, and an interval that holds it with all but :data:`OUTSIDE` on either side. For an exact number nothing may be in
    progress in the end, of the connection or the capture: an end that was missed shows there, or nowhere.
 6. *Else the number is an interval*, and requests are as many as are as likely as not. What the server said may be misread, so what the client alone tells has a
-   part in the interval; with too few records to learn from it is all there is, and answers may have ended at any time. Those beyond the least may never have
-   begun, and those beyond the ones told may have been in progress besides (:class:`Counted`).
+   part in the interval, a greater one where few records were learned from; with too few it is all there is, and answers may have ended at any time. Those
+   beyond the least may never have begun, and those beyond the ones told may have been in progress besides (:class:`Counted`).
 
 Limits: what is not foreseen here (requests without a body, streams that were broken off, what three streams say in one record) makes the number
 uncertain, as a rule, not wrong.
@@ -32,11 +34,11 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
 from heapq import nlargest
 from itertools import accumulate, zip_longest
 from math import exp, log, log2
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import NamedTuple
 
 from netlens.chains import asked, grammar
@@ -51,6 +53,7 @@ SINCE_NS = tuple(ms * MS for ms in (20, 60, 150, 500))  #: from the latest reque
 SOON = 1  #: places of these
 GAP_NS = tuple(ms * MS for ms in (1, 5, 30, 120, 300, 1000))  #: from a record to the next one of the server
 AT_ONCE = 2
+ECHO_NS, MOST_ECHOED = 5 * MS, 3  #: from a record to the client's WINDOW_UPDATEs, and how many are told apart
 EXACT = 4096  #: bytes; longer records are alike if they differ by less than a half
 MOST_WAITING, MOST_EXTRA, LEAST_EXTRA = 12, 8, -400
 NEGLIGIBLE = 1e-9
@@ -87,9 +90,12 @@ SURE, SURER = (
     0.985,
     0.999,
 )  #: of the number of requests, and of one where streams may have been broken off, or that the client alone makes unlikely
-SPEAKS_AGAINST = 0.5  #: as likely as another number, by the client alone
 CLEAR = 0.95  #: the number, by the client alone, if it sends fields in records of their own
-OF_CLIENT = 0.02  #: part that what the client alone tells has in the interval of the number
+OF_CLIENT, WORTH = (
+    0.02,
+    10,
+)  #: part that what the client alone tells has in the number, at least; records of the server that weigh as much, of all
+DISAGREED = 0.5  #: the same, if the model finds other numbers than were counted
 BEYOND = 5e-4  #: probability that the number is below its interval, or above
 KNOWN = 0.7  #: share of the time that requests are in progress in which it is known how many, as far as can be expected
 OUTSIDE = 0.003  #: probability that a time is before its interval, or behind it
@@ -128,7 +134,9 @@ CHANGES = {Kind.PIECE: (0, 0), Kind.DONE: (0, -1), Kind.HEAD: (-1, 1), Kind.SHOR
 LEARNED = tuple(CHANGES)
 #: What the time since a request may tell, at least and at most: requests come beside streams, too, and may come in a rush.
 BESIDE = {kind: (0.7, 1.4) if kind in (Kind.PIECE, Kind.DONE) else (0.01, 3.0) for kind in LEARNED}
+ECHO = 0.3, 3.0  #: what these may tell, at least and at most: some are for the connection, which any record may fill
 SEVERAL = {Kind.TWO: 2, Kind.THREE: 3, Kind.FOUR: 4}
+MOST_TOGETHER = max(SEVERAL.values())
 TOGETHER = {
     Kind.TWO: 0.1,
     Kind.THREE: 0.03,
@@ -139,15 +147,18 @@ ENDING = {Kind.DONE: (End.STREAM,), Kind.ENDS: (End.STREAM,) * 2, Kind.SHORT: (E
 }
 #: Requests beyond one of each start, those that wait, those answered in part, those whose body the server has not answered with WINDOW_UPDATE.
 State = tuple[int, int, int, int]
-Moves = list[tuple[State, float, int]]  #: kind of a record; of a start, how many requests it begins, as :func:`begun`
+#: What an event may add to each of these, how likely, and its kind; of a start, how many requests it begins, as :func:`begun`.
+Change = tuple[int, int, int, int, float, int]
+Changes = Callable[[State], Sequence[Change]]
 
 
 class Look(NamedTuple):
-    """What is seen of one record: size, and places in :data:`SINCE_NS` and :data:`GAP_NS`."""
+    """What is seen of one record: size, places in :data:`SINCE_NS` and :data:`GAP_NS`, and how many WINDOW_UPDATEs of the client follow it at once."""
 
     size: int
     since: int
     gap: int
+    echo: int
     empty: bool
 
 
@@ -180,7 +191,14 @@ class Talk(NamedTuple):
     def looks(self, starts: Sequence[int]) -> list[Look]:
         """Of the server's answers, by place."""
         behind = [*(r.ts for r in self.said.answers[1:]), self.over_ns]
-        return [_look(r, starts, ns) for r, ns in zip(self.said.answers, behind, strict=False)]
+        return [_look(r, starts, ns, self._echo(r.ts, ns)) for r, ns in zip(self.said.answers, behind, strict=False)]
+
+    def _echo(self, ns: int, behind_ns: int) -> int:
+        """How many WINDOW_UPDATEs the client sends at once behind a record: curl two, as an answer begins."""
+        mine = self.said.mine
+        at = bisect_left(mine, ns, key=attrgetter("ts"))
+        until = min(behind_ns, ns + ECHO_NS)
+        return next((min(n, MOST_ECHOED) for r in mine[at : at + 2] if r.ts < until and (n := asked.updates(r))), 0)
 
     def asides(self, starts: Sequence[int]) -> list[Look]:
         """Of what may be its WINDOW_UPDATEs, or heads as short."""
@@ -188,12 +206,12 @@ class Talk(NamedTuple):
         return [_look(r, starts, min(times[bisect_left(times, r.ts)], max(self.over_ns, r.ts))) for r in self.said.updates]
 
 
-def _look(r: Record, starts: Sequence[int], behind_ns: int) -> Look:
+def _look(r: Record, starts: Sequence[int], behind_ns: int, echo: int = 0) -> Look:
     """``behind_ns``: when the server says more."""
     at = bisect_right(starts, r.ts)
     size = r.size if r.size < EXACT else EXACT + int(2 * log2(r.size / EXACT))
     since = bisect_left(SINCE_NS, r.ts - starts[at - 1] if at else NEVER)
-    return Look(size, since, bisect_left(GAP_NS, max(behind_ns - r.ts, 0)), r.size == EMPTY)
+    return Look(size, since, bisect_left(GAP_NS, max(behind_ns - r.ts, 0)), echo, r.size == EMPTY)
 
 
 class Updates(NamedTuple):
@@ -243,9 +261,12 @@ class Model:
     shown: bool
     smoothing: float = AT_FIRST
     kinds: dict[Kind, float] = field(default_factory=lambda: dict.fromkeys(LEARNED, 1.0))
-    values: tuple[dict[Kind, Counter[int]], ...] = field(default_factory=lambda: tuple({k: Counter() for k in LEARNED} for _ in range(3)))
-    usual: tuple[Counter[int], ...] = field(default_factory=lambda: (Counter(), Counter(), Counter()))
+    values: tuple[dict[Kind, Counter[int]], ...] = field(
+        default_factory=lambda: tuple({k: Counter() for k in LEARNED} for _ in Look._fields[:-1])
+    )
+    usual: tuple[Counter[int], ...] = field(default_factory=lambda: tuple(Counter() for _ in Look._fields[:-1]))
     known: dict[Look, dict[Kind, float]] = field(default_factory=dict)
+    may_be: dict[tuple[Look, int, int], list[Change]] = field(default_factory=dict)
     empty: Counter[Kind] = field(default_factory=Counter)  #: what empty frames were
     several: Counter[Kind] = field(default_factory=Counter)  #: records that hold several short answers, or one where they might
     waited_ns: float = float(WAITS_NS)  #: all requests, for their answers to begin
@@ -255,10 +276,16 @@ class Model:
     )  #: requests in one write, the first and others
     asides: Counter[int] = field(default_factory=Counter)  #: of a size, that are no heads
     updates: Updates = field(default_factory=Updates)
+    records: int = 0  #: of servers, that were learned from
     weighed: list[int] = field(default_factory=lambda: [0])  #: states, by this model and those before it
 
+    @property
+    def of_client(self) -> float:
+        """Part that what the client alone tells has in the number of requests: the fewer records, the less is known of the server."""
+        return max(OF_CLIENT, WORTH / (self.records + WORTH))
+
     def count(self, look: Look) -> None:
-        for at, value in enumerate(look[:3]):
+        for at, value in enumerate(look[:-1]):
             self.usual[at][value] += 1
 
     def add(self, look: Look, kind: Kind, weight: float = 1.0) -> None:
@@ -268,8 +295,16 @@ class Model:
             self.asides[look.size] += weight  # type: ignore[assignment]
         if kind in self.kinds:
             self.kinds[kind] += weight
-            for at, value in enumerate(look[:3]):
+            for at, value in enumerate(look[:-1]):
                 self.values[at][kind][value] += weight  # type: ignore[assignment]
+
+    def changes(self, look: Look, state: State) -> Sequence[Change]:
+        """What a record may be; only whether so many wait, and are answered in part, matters."""
+        waiting, answered = min(state[1], MOST_TOGETHER), min(state[2], 2)
+        key = look, waiting, answered
+        if key not in self.may_be:
+            self.may_be[key] = _changes(waiting, answered, look, self)
+        return self.may_be[key]
 
     def odds(self, look: Look) -> dict[Kind, float]:
         """How much likelier a record of each kind looks so than any record does."""
@@ -279,7 +314,9 @@ class Model:
 
     def _odds(self, look: Look) -> dict[Kind, float]:
         times = {
-            kind: min(max(self._of(1, look.since, kind), BESIDE[kind][0]), BESIDE[kind][1]) * self._of(2, look.gap, kind)
+            kind: min(max(self._of(1, look.since, kind), BESIDE[kind][0]), BESIDE[kind][1])
+            * self._of(2, look.gap, kind)
+            * min(max(self._of(3, look.echo, kind), ECHO[0]), ECHO[1])
             for kind in LEARNED
         }
         sizes = {kind: self._of(0, look.size, kind) for kind in LEARNED}
@@ -402,15 +439,47 @@ class Counted(NamedTuple):
 Times = list[tuple[int, int, int]]
 
 
+class Step(NamedTuple):
+    """What one event may change.  kept : how likely so many wait until then.  missed : how likely WINDOW_UPDATEs that are late do not come; None while they are
+    not late."""
+
+    changes: Changes
+    kept: list[float]
+    missed: float | None
+
+    def of(self, state: State) -> tuple[State, float, Sequence[Change]]:
+        """From which state it goes on, how likely that is, and what may change. It is asked for twice, as keeping it would take a hundred times the memory."""
+        if self.missed is None or not state[3]:
+            return state, self.kept[state[1]], self.changes(state)
+        on = (*state[:3], 0)
+        return on, self.kept[state[1]] * self.missed ** state[3], self.changes(on)
+
+
+class Walk(NamedTuple):
+    """All ways through a connection, by what was said until each event: first before the first. ``evidence`` is a logarithm.  starts : of these events, which
+    begin one request each, as a rule.  last : how likely the connection ends in each state."""
+
+    evidence: float
+    starts: int
+    events: list[Event]
+    forward: list[dict[State, float]]
+    steps: list[Step]
+    last: dict[State, float]
+
+
 class Found(NamedTuple):
     """One way to read a client, explained. ``evidence`` is a logarithm.  numbers : probability of each number of requests.  behind : of each state behind each
     event.  kinds : of what each event is."""
 
     evidence: float
     numbers: dict[int, float]
-    events: list[Event]
+    walk: Walk
     behind: list[dict[State, float]]
     kinds: list[dict[int, float]]
+
+    @property
+    def events(self) -> list[Event]:
+        return self.walk.events
 
 
 def learn(talks: Sequence[Talk], shown: bool, sure: Sequence[bool]) -> Model:
@@ -423,7 +492,7 @@ def learn(talks: Sequence[Talk], shown: bool, sure: Sequence[bool]) -> Model:
     model.updates = updates(chosen)
     model.kinds[Kind.DONE] = max(model.kinds[Kind.DONE], model.kinds[Kind.HEAD])  # each stream ends somewhere
     for sure_of in SURE_OF_KIND:
-        after = Model(shown, updates=model.updates, weighed=model.weighed)
+        after = Model(shown, updates=model.updates, weighed=model.weighed, records=sum(len(each.said.answers) for each in chosen))
         for talk in chosen:
             read = talk.best
             starts = [each.begin_ns for each in read.streams]
@@ -485,8 +554,14 @@ def _by_ends(talks: Iterable[Talk], shown: bool) -> Model:
     return model
 
 
-def explain(talk: Talk, read: Reading, model: Model, number: int | None = None) -> Found | None:
-    """Weigh all that may have been said, or all with this ``number`` of requests; None where nothing fits."""
+def explain(talk: Talk, read: Reading, model: Model) -> Found | None:
+    """Weigh all that may have been said; None where nothing fits."""
+    walk = _forward(talk, read, model)
+    return None if walk is None else _backward(walk)
+
+
+def _forward(talk: Talk, read: Reading, model: Model) -> Walk | None:
+    """How likely each state is behind each event, by what was said until then."""
     starts = [each.begin_ns for each in read.streams]
     looks = [[], talk.looks(starts), talk.asides(starts)]
     records = talk.said.updates
@@ -498,8 +573,8 @@ def explain(talk: Talk, read: Reading, model: Model, number: int | None = None) 
         ]
     )
     before: dict[State, float] = {(0, 0, 0, 0): 1.0}
-    forward: list[dict[State, float]] = []
-    steps: list[dict[State, Moves]] = []
+    forward = [before]
+    steps: list[Step] = []
     evidence = 0.0
     wait_ns = SLOWER * model.waited_ns / model.begun
     ns = events[0].ns if events else 0
@@ -509,51 +584,38 @@ def explain(talk: Talk, read: Reading, model: Model, number: int | None = None) 
         still = 1 / (1 + (event.ns - ns) / wait_ns)  # that one waits for so long
         ns = event.ns
         late = ns - sent_ns > owed.within_ns
-        moves: Callable[[State], Moves]
+        changes: Changes
         if event.way == 0:
             each = read.streams[event.at]
             owes = owed.each > 0 and each.up < FULL and ns > talk.said.settings_ns
-            moves = partial(_begins, _many(read, event.at, model), owes)
+            changes = partial(_begins, _many(read, event.at, model), owes)
             sent_ns = max(sent_ns, each.sent_ns)
             large_ns = large_ns if owes else sent_ns
         elif event.way == 1:
-            moves = _moves(looks[1][event.at], model)
+            changes = partial(model.changes, looks[1][event.at])
         else:
-            moves = partial(_asides, looks[2][event.at], asked.updates(records[event.at]), model, owed, ns - large_ns <= UPDATE_NS)
-        kept = [still**n for n in range(MOST_WAITING + 1)]
-        step = {}
-        for state in before:
-            passed = owed.missed ** state[3] if late else 1.0
-            step[state] = [(to, q * kept[state[1]] * passed, kind) for to, q, kind in moves((*state[:3], 0) if late else state)]
+            changes = partial(_asides, looks[2][event.at], asked.updates(records[event.at]), model, owed, ns - large_ns <= UPDATE_NS)
+        step = Step(changes, [still**n for n in range(MOST_WAITING + 1)], owed.missed if late else None)
         then: dict[State, float] = defaultdict(float)
         for state, p in before.items():
-            for to, q, _ in step[state]:
-                then[to] += p * q
+            (extra, waiting, answered, owing), kept, some = step.of(state)
+            p *= kept
+            for more, wait, answer, owe, q, _ in some:
+                then[extra + more, waiting + wait, answered + answer, owing + owe] += p * q
         total = sum(then.values())
         if total <= 0.0:
             return None
         evidence += log(total)
-        forward.append(before)
         steps.append(step)
         before = {state: p / total for state, p in then.items() if p > NEGLIGIBLE * total}
         if len(before) > MOST_STATES:
             before = dict(nlargest(MOST_STATES, before.items(), key=itemgetter(1)))
+        forward.append(before)
         model.weighed[0] += len(before)
         if model.weighed[0] > MOST_WEIGHED:
             return None
-    last = {
-        state: (1.0 if talk.cut else LEFT ** (state[1] + state[2]) * owed.missed ** state[3])
-        for state in before
-        if number is None or len(starts) + state[0] == number
-    }
-    total = sum(before[state] * q for state, q in last.items())
-    if total <= 0.0:
-        return None
-    behind, kinds = _backward([*forward, before], steps, last)
-    numbers: dict[int, float] = defaultdict(float)
-    for state, p in (behind[-1] if behind else {}).items():
-        numbers[len(starts) + state[0]] += p
-    return Found(evidence + log(total), numbers, events, behind, kinds)
+    open_ = [1.0 if talk.cut else LEFT ** (state[1] + state[2]) * owed.missed ** state[3] for state in before]
+    return Walk(evidence, len(starts), events, forward, steps, dict(zip(before, open_, strict=True)))
 
 
 def _many(read: Reading, k: int, model: Model) -> Sequence[float]:
@@ -576,33 +638,21 @@ def begun(n: int) -> int:
     return ~n
 
 
-def _begins(many: Sequence[float], owes: bool, state: State) -> Moves:
-    extra, waiting, answered, owed = state
+def _begins(many: Sequence[float], owes: bool, state: State) -> list[Change]:
+    extra, waiting, _, owed = state
     return [
-        ((extra + n - 1, waiting + n, answered, min(owed + n * owes, MOST_OWED)), p, begun(n))
+        (n - 1, n, 0, min(n * owes, MOST_OWED - owed), p, begun(n))
         for n, p in enumerate(many)
         if waiting + n <= MOST_WAITING and LEAST_EXTRA <= extra + n - 1 <= MOST_EXTRA
     ]
 
 
-def _moves(look: Look, model: Model) -> Callable[[State], Moves]:
-    """What a record may be, by state; only whether so many wait, and are answered in part, matters."""
-    changes = cache(lambda waiting, answered: _changes(waiting, answered, look, model))
-
-    def moves(state: State) -> Moves:
-        extra, waiting, answered, owed = state
-        of = changes(min(waiting, max(SEVERAL.values())), min(answered, 2))
-        return [((extra, waiting + fewer, answered + more, owed), q, kind) for fewer, more, q, kind in of]
-
-    return moves
-
-
-def _asides(look: Look, several: int, model: Model, of: Updates, large: bool, state: State) -> Moves:
+def _asides(look: Look, several: int, model: Model, of: Updates, large: bool, state: State) -> list[Change]:
     """What a record of the size of WINDOW_UPDATEs may be: these, of bodies or not, or the head of an answer.
 
     large : it may be of a body that is not counted.
     """
-    extra, waiting, answered, owed = state
+    _, waiting, answered, owed = state
     some: list[tuple[int, float, Kind]] = [(0, model.aside(look.size), Kind.ASIDE)]
     if waiting:
         total = model.kinds[Kind.HEAD] + model.kinds[Kind.SHORT] + (model.kinds[Kind.PIECE] + model.kinds[Kind.DONE] if answered else 0.0)
@@ -610,52 +660,64 @@ def _asides(look: Look, several: int, model: Model, of: Updates, large: bool, st
     for_bodies = (
         [(n, of.odds(several, n) if n or not large else UPDATE_LARGE) for n in range(min(owed, several) + 1)] if of.each else [(0, 1.0)]
     )
-    return [((extra, waiting - heads, answered + heads, owed - n), q * p, kind) for heads, q, kind in some for n, p in for_bodies]
+    return [(0, -heads, heads, -n, q * p, kind) for heads, q, kind in some for n, p in for_bodies]
 
 
-def _changes(waiting: int, answered: int, look: Look, model: Model) -> list[tuple[int, int, float, Kind]]:
-    """How many more wait and are answered in part, how likely, and what the record is then."""
+def _changes(waiting: int, answered: int, look: Look, model: Model) -> list[Change]:
+    """What a record may be where so many wait, and are answered in part."""
     odds, kinds = model.odds(look), model.kinds
     some = [*((Kind.PIECE, Kind.DONE) if answered else ()), *((Kind.HEAD, Kind.SHORT) if waiting else ())]
     total = sum(kinds[kind] for kind in some)
-    out = [(0, 0, odds[Kind.ASIDE], Kind.ASIDE)]
+    out: list[Change] = [(0, 0, 0, 0, odds[Kind.ASIDE], Kind.ASIDE)]
     for kind in some:
         if not look.empty or kind == Kind.DONE:
             part = 1 - model.tail if look.empty else 1.0
-            out.append((*CHANGES[kind], kinds[kind] / total * odds[kind] * part, kind))
+            out.append((0, *CHANGES[kind], 0, kinds[kind] / total * odds[kind] * part, kind))
     if answered > 1 and look.size == 2 * EMPTY:
-        out.append((0, -2, kinds[Kind.DONE] / total * odds[Kind.ENDS], Kind.ENDS))
+        out.append((0, 0, -2, 0, kinds[Kind.DONE] / total * odds[Kind.ENDS], Kind.ENDS))
     if waiting > 1 and not look.empty:
-        out.append((-2, 2, kinds[Kind.HEAD] / total * odds[Kind.HEADS], Kind.HEADS))
+        out.append((0, -2, 2, 0, kinds[Kind.HEAD] / total * odds[Kind.HEADS], Kind.HEADS))
     for kind, n in SEVERAL.items():
         if waiting >= n and not look.empty:
-            out.append((-n, 0, kinds[Kind.SHORT] / total * odds[kind], kind))
+            out.append((0, -n, 0, 0, kinds[Kind.SHORT] / total * odds[kind], kind))
     return out
 
 
-def _backward(
-    forward: list[dict[State, float]], steps: list[dict[State, Moves]], last: dict[State, float]
-) -> tuple[list[dict[State, float]], list[dict[int, float]]]:
-    """Probability of each state behind each event, and of what each event is."""
+def _backward(walk: Walk, number: int | None = None) -> Found | None:
+    """Probability of each state behind each event, and of what each event is, by all that was said; of all ways through it, or those with this ``number`` of
+    requests."""
+    forward, steps = walk.forward, walk.steps
+    back = {state: q for state, q in walk.last.items() if number is None or walk.starts + state[0] == number}
+    total = sum(forward[-1][state] * q for state, q in back.items())
+    if total <= 0.0:
+        return None
+    evidence = walk.evidence + log(total)
     behind: list[dict[State, float]] = []
     kinds: list[dict[int, float]] = []
-    back = last
     for i in range(len(steps) - 1, -1, -1):
         post = {state: p * back[state] for state, p in forward[i + 1].items() if state in back}
         total = sum(post.values())
-        behind.append({state: p / total for state, p in post.items()})
+        behind.append({state: p / total for state, p in post.items() if p > NEGLIGIBLE * total})
         earlier: dict[State, float] = {}
         tally: dict[int, float] = defaultdict(float)
-        for state, moves in steps[i].items():
-            for to, q, kind in moves:
-                if to in back:
-                    earlier[state] = earlier.get(state, 0.0) + q * back[to]
-                    tally[kind] += forward[i][state] * q * back[to]
+        for state, p in forward[i].items():
+            (extra, waiting, answered, owing), kept, some = steps[i].of(state)
+            p, so_far = p * kept, 0.0
+            for more, wait, answer, owe, q, kind in some:
+                after = back.get((extra + more, waiting + wait, answered + answer, owing + owe))
+                if after is not None:
+                    so_far += q * after
+                    tally[kind] += p * q * after
+            if so_far:
+                earlier[state] = so_far * kept
         total = sum(tally.values())
         kinds.append({kind: p / total for kind, p in tally.items()} if total else {})
         most = max(earlier.values())
         back = {state: p / most for state, p in earlier.items()}
-    return behind[::-1], kinds[::-1]
+    numbers: dict[int, float] = defaultdict(float)
+    for state, p in (behind[0] if behind else {}).items():
+        numbers[walk.starts + state[0]] += p
+    return Found(evidence, numbers, walk, behind[::-1], kinds[::-1])
 
 
 def disagrees(talks: Sequence[Talk], counted: Sequence[int], model: Model) -> dict[int, int]:
@@ -667,24 +729,28 @@ def disagrees(talks: Sequence[Talk], counted: Sequence[int], model: Model) -> di
     return {k: number for k, (n, (number, p, _)) in found.items() if number != n and p >= SURE}
 
 
-def requests(talk: Talk, model: Model | None, known: Shapes, *, enough: bool) -> Counted | None:
+def requests(talk: Talk, model: Model | None, known: Shapes, *, agreed: bool) -> Counted | None:
     """Requests of a connection: exactly, where their number is next to certain, else as many as are as likely as not, and between which numbers they are. None
-    where the client cannot be read. Without a ``model`` of the server the client alone tells.  enough : it is of enough records for a number to be certain."""
+    where the client cannot be read. Without a ``model`` of the server the client alone tells.  agreed : it finds the numbers that were counted without it."""
     found = [] if model is None else _weighed(talk, model)
     if model is not None and found:
-        number, p, read = _number(found)
+        number, p, at = _number(found)
+        read = found[at][0].reading
         may_reset = read.together and any(r.size == WINDOW_UPDATE for r in talk.said.mine)
-        alone = _of_client(talk, model)
-        likely = max(alone.values()) if read.together else 1.0 / SPEAKS_AGAINST * CLEAR
-        against = alone.get(number, 0.0) < SPEAKS_AGAINST * likely
-        if enough and p >= (SURER if may_reset or against else SURE) and (exact := _exact(talk, read, model, number, known)) is not None:
+        alone = _of_client(talk, model).get(number, 0.0)
+        few = model.records < ENOUGH
+        against = may_reset or few or (not read.together and alone < CLEAR)
+        sure = p >= SURER - (0.0 if against else max(2 * alone - 1, 0.0)) * (SURER - SURE)
+        sure = sure and (not few or (1 - model.of_client) * p + model.of_client * alone >= SURE)
+        if agreed and sure and (exact := _exact(talk, found[at], number, known)) is not None:
             return Counted(exact, number, number)
-    return _between(talk, found, model, known)
+    share = 1.0 if model is None else model.of_client if agreed else DISAGREED
+    return _between(talk, found, model, known, share)
 
 
 def either(talk: Talk, model: Model, known: Shapes, counted: int, number: int) -> Counted | None:
     """Requests of a connection that was counted, where the model finds another number."""
-    found = requests(talk, model, known, enough=False)
+    found = requests(talk, model, known, agreed=False)
     if found is None:
         return None
     most = max(found.most, counted, number)
@@ -711,16 +777,17 @@ def _numbers(found: Weighed) -> list[dict[int, float]]:
     return [{n: p / total for n, p in of.items()} for of in out]
 
 
-def _number(found: Weighed) -> tuple[int, float, Reading]:
-    """The likeliest number of requests by all ways to read the client, its probability, and the likeliest way that has it."""
+def _number(found: Weighed) -> tuple[int, float, int]:
+    """The likeliest number of requests by all ways to read the client, its probability, and the place of the likeliest way that has it."""
     of = _numbers(found)
     totals = sum((Counter(each) for each in of), Counter[int]())
     number = max(totals, key=lambda n: totals[n])
-    return number, totals[number], found[max(range(len(of)), key=lambda k: of[k].get(number, 0.0))][0].reading
+    return number, totals[number], max(range(len(of)), key=lambda k: of[k].get(number, 0.0))
 
 
-def _exact(talk: Talk, read: Reading, model: Model, number: int, known: Shapes) -> list[Stream] | None:
-    one = explain(talk, read, model, number)
+def _exact(talk: Talk, weighed: tuple[grammar.Told, Found], number: int, known: Shapes) -> list[Stream] | None:
+    read = weighed[0].reading
+    one = _backward(weighed[1].walk, number)
     if one is None or sum(p for state, p in one.behind[-1].items() if state[1] or state[2]) > 1 - SURE:
         return None
     begun, ended = _times(one, number)
@@ -753,14 +820,14 @@ def _of_client(talk: Talk, model: Model | None) -> dict[int, float]:
     return {n: p / total for n, p in out.items()} if total else {}
 
 
-def _between(talk: Talk, found: Weighed, model: Model | None, known: Shapes) -> Counted | None:
+def _between(talk: Talk, found: Weighed, model: Model | None, known: Shapes, of_client: float) -> Counted | None:
     """Requests, as many as are as likely as not, with intervals for all that is in doubt. What the model makes of a server may be wrong, so what the client
-    alone tells has a part in it."""
+    alone tells has a part ``of_client`` in it."""
     alone = _of_client(talk, model)
     if not any(alone):
         return None
     of = _numbers(found) if found else []
-    share = OF_CLIENT if of else 1.0
+    share = of_client if of else 1.0
     mixed = sum((Counter(each) for each in of), Counter[int]())
     numbers = {n: (1 - share) * mixed[n] + share * alone.get(n, 0.0) for n in sorted({*mixed, *alone})}
     least = next(n for n in numbers if sum(p for m, p in numbers.items() if m <= n) > BEYOND)

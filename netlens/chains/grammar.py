@@ -14,7 +14,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from itertools import accumulate, pairwise
+from itertools import accumulate, pairwise, product
 from math import log
 from typing import NamedTuple
 
@@ -53,6 +53,7 @@ SIZES, REST = 1 / 4_000, 1 / 800  #: how likely a piece of a body has a given si
 SHORT = 80  #: bytes of such a rest
 TWO_ENDS = 0.02
 NEVER_HIDDEN = 1e-5  #: the same, of clients that end no bodies with a frame of their own
+FIRST_HIDES = 0.02, 0.01, 0.005  #: so many more with the first piece of all, as they were begun before the connection was open (hyper)
 GOES_ON, IS_WHOLE = 0.03, 0.02  #: a body goes on behind a frame that is not full, or ends with one that is
 BESIDE, ALONE = 0.3, 0.5  #: the acknowledgment of SETTINGS, beside what else a record is, and as a record
 SOONER = 0.9  #: how much less likely it is with each record since the server's SETTINGS
@@ -83,7 +84,11 @@ LESS, ALIKE = (
 )  #: bytes by which what is written for each request is shorter or longer; share of writes that are of one size, or of several
 OFTEN = 4  #: writes of one size
 FIRST_LONGER = 200  #: bytes by which the first is longer, of one request or several
+TELLING = 10 * FIRST_LONGER  #: bytes of a write of which others are seldom so many times as long by chance
 SELDOM = 0.01
+#: Share by which writes of one request are alike; the least of these to tell of others by their sizes; part that is any size, of three decades; and how many
+#: sums of so many are looked at, each of so many sizes.
+NEARLY, LEAST_SIZES, ANY, DECADES, SUMS = 0.1, 4, 0.05, 3.0, (200, 32, 12, 7)
 #: How likely one write begins one request, two, three or four: the first of a connection, and others.
 FIRST_MANY, MANY = (0.55, 0.2, 0.15, 0.1), (0.975, 0.02, 0.004, 0.001)
 State = tuple[int, int, bool]  #: requests begun, those that have not ended, whether SETTINGS have been acknowledged
@@ -117,14 +122,40 @@ class _Write(NamedTuple):
 
 def usual(those: Sequence[Said]) -> list[int]:
     """By connection, the size of what its client writes for each request, where all writes behind its first are as long, or several times as long (a load
-    generator, a check), as they are of nearly all connections if it has few; else 0."""
-    sizes = [[w.size for w in _writes(said.mine, said.preface)[1:] if w.size > BODY] for said in those]
+    generator, a check), as they are of nearly all connections if it has few; else 0. If each has one such write, its first may tell."""
+    writes = [[w.size for w in _writes(said.mine, said.preface) if w.size > BODY] for said in those]
+    sizes = [each[1:] for each in writes]
     least = [min(each, default=0) for each in sizes]
     alike = [[_times(size, of) > 0 for size in each] for each, of in zip(sizes, least, strict=True)]
     every = [one for each in alike for one in each]
     behind = len(every) - sum(of > 0 for of in least)  # one of each connection is what the others are held against
-    all_ = behind > REPEATED and sum(every) >= ALIKE * len(every)
+    first = [_first_times(each[0], of) > 0 for each, of in zip(writes, least, strict=True) if of >= TELLING]
+    told = behind > REPEATED or (sum(first) > REPEATED and sum(first) >= ALIKE * len(first))
+    all_ = told and sum(every) >= ALIKE * len(every)
     return [of if all_ or (len(each) >= OFTEN and all(each)) else 0 for of, each in zip(least, alike, strict=True)]
+
+
+class Sizes:
+    """How long writes are that begin one request, two, three and four, by those behind the first of each connection, which nearly all begin one."""
+
+    def __init__(self, those: Sequence[Said]) -> None:
+        self.alone = sorted(w.size for said in those if _at_once(said) for w in _writes(said.mine, said.preface)[1:] if w.size > BODY)
+        self.sums = [
+            sorted(map(sum, product(self.alone[:: max(-(-len(self.alone) // most), 1)], repeat=n))) for n, most in enumerate(SUMS, 1)
+        ]
+
+    def odds(self, size: int, *, first: bool) -> list[float]:
+        """How likely a write of one request, of two and so on is about as long, besides what all have in common. The fields of the ``first`` are longer."""
+        if len(self.alone) < LEAST_SIZES:
+            return [1.0] * len(SUMS)
+        least, most = int(size * (1 - NEARLY)) - FIRST_LONGER * first, int(size * (1 + NEARLY))
+        any_ = ANY * log(max(most, 2) / max(least, 1)) / (DECADES * log(10))
+        out = []
+        for n, sums in enumerate(self.sums, 1):
+            itself = n == 1 and not first  # it says nothing of itself
+            alike = bisect_right(sums, most) - bisect_left(sums, least) - itself
+            out.append((1 - ANY) * max(alike, 0) / max(len(sums) - itself, 1) + any_)
+        return out
 
 
 def fits(said: Said, size: int, number: int) -> bool:
@@ -141,15 +172,26 @@ def _times(size: int, usual: int) -> int:
     return n if n <= MOST_TOGETHER and more <= 2 * LESS * n else 0
 
 
-def told(said: Said, size: int = 0) -> list[Told]:
+def _at_once(said: Said) -> bool:
+    """Whether its client writes fields and body at once."""
+    return said.bodies and any(each.together for each in said.readings)
+
+
+def _first_times(size: int, usual: int) -> int:
+    """The same of a connection's first write, whose fields are longer."""
+    n, more = divmod(size, usual)
+    return n if n <= MOST_TOGETHER and more <= FIRST_LONGER else 0
+
+
+def told(said: Said, size: int = 0, sizes: Sizes | None = None) -> list[Told]:
     """Ways to read the client's records as requests, one for each likely number of them, the likeliest first; one way, with odds for each start, of a client
-    that writes fields and body at once, and none where it is neither. ``size``: of what is written for each request, if that is known."""
+    that writes fields and body at once, and none where it is neither. ``size``: of what is written for each request, if that is known; ``sizes``: of others."""
     by_fields = _by_fields(said.mine, said.settings_ns, said.preface)
     if by_fields:
         return by_fields
-    if not said.bodies or not any(each.together for each in said.readings):
+    if not _at_once(said):
         return []
-    read = _bursts(said.mine, said.preface, [r.ts for r in said.updates], size)
+    read = _bursts(said.mine, said.preface, [r.ts for r in said.updates], size, sizes)
     return [Told(read, 0.0)] if read is not None else []
 
 
@@ -220,7 +262,8 @@ def _moves(writes: Sequence[_Write], size: int, settings_ns: int, ended: bool) -
     out: list[list[_Move]] = []
     soon = 1.0
     before = 0  # that look like fields
-    for w in writes:
+    body = next((k for k, w in enumerate(writes) if w.size > FIELDS[1]), -1)
+    for k, w in enumerate(writes):
         moves: list[_Move] = []
         if w.size == EMPTY:
             moves += [_Move(0, 1, False, 1.0)] if ended else [_Move(0, 0, False, REST)]
@@ -228,7 +271,11 @@ def _moves(writes: Sequence[_Write], size: int, settings_ns: int, ended: bool) -
         else:
             if w.size >= size:  # those of the first are longer
                 moves.append(_Move(1, 0, False, FIRST_BEGINS if w.size <= MOST_TOGETHER * FIELDS[1] else HIDDEN, is_first=True))
-            moves += _control(w.size, soon) + _begins(w.size, size, FIRST if before < FEW else DIFFER, soon, ended) + _body(w.size, ended)
+            moves += (
+                _control(w.size, soon)
+                + _begins(w.size, size, FIRST if before < FEW else DIFFER, soon, ended)
+                + _body(w.size, ended, first=k == body)
+            )
         before += abs(w.size - size) <= NEAR
         if w.ts >= settings_ns:
             soon *= SOONER
@@ -261,13 +308,18 @@ def _begins(size: int, usual: int, differ: dict[int, float], soon: float, ended:
     return out
 
 
-def _body(size: int, ended: bool) -> list[_Move]:
+def _body(size: int, ended: bool, *, first: bool) -> list[_Move]:
     piece = REST if size < SHORT else SIZES
     if ended:
         some = [_Move(0, 0, False, piece, True), _Move(0, 1, False, piece * HIDDEN, True), _Move(1, 0, False, piece * HIDDEN)]
         return [*some, _Move(0, 2, False, TWO_ENDS)] if size == 2 * EMPTY else some
     over = IS_WHOLE if size % FRAME == 0 else 1 - GOES_ON
-    return [_Move(0, 1, False, piece * over, True), _Move(0, 0, False, piece * (1 - over), True), _Move(1, 1, False, piece * NEVER_HIDDEN)]
+    hides = [p for n, p in enumerate(FIRST_HIDES, 1) if size > n * FIELDS[0]] if first else [NEVER_HIDDEN]
+    return [
+        _Move(0, 1, False, piece * over, True),
+        _Move(0, 0, False, piece * (1 - over), True),
+        *(_Move(n, 1, False, piece * p) for n, p in enumerate(hides, 1)),
+    ]
 
 
 def _walk(writes: Sequence[_Write], size: int, settings_ns: int, ended: bool) -> list[Told]:
@@ -334,7 +386,7 @@ def _reading(writes: Sequence[_Write], came: list[dict[State, tuple[State, _Move
     return Reading(streams, ended, False, many=((0.0, 1.0),) * len(streams))
 
 
-def _bursts(mine: Sequence[Record], preface: int, updates: Sequence[int], size: int = 0) -> Reading | None:
+def _bursts(mine: Sequence[Record], preface: int, updates: Sequence[int], size: int = 0, sizes: Sizes | None = None) -> Reading | None:
     """Requests of a client that writes fields and body at once (Node, nghttp2): each write begins one or several, or goes on with a body that waited for
     WINDOW_UPDATE, which only one that has filled a window does. Forward and backward over whether one waits."""
     writes = [w for w in _writes(mine, preface) if w.size > MOST_CONTROL]
@@ -365,21 +417,25 @@ def _bursts(mine: Sequence[Record], preface: int, updates: Sequence[int], size: 
     for k, (w, p) in enumerate(zip(writes, reversed(begins), strict=True)):
         if k == 0 or p > SELDOM:
             streams.append(Stream(w.begin_ns, w.ts, w.frame, w.payload))
-            several = _many(w.size, size, first=k == 0)
+            several = _many(w.size, size, sizes, first=k == 0)
             many.append((1 - p, *(p * each for each in several)))
         if k and p < 0.5:
             streams[-1 - (p > SELDOM and len(streams) > 1)].sent_ns = w.ts
     return Reading(streams, False, True, many=tuple(many))
 
 
-def _many(written: int, size: int, *, first: bool) -> tuple[float, ...]:
-    """How likely a write of so many bytes begins one request of ``size`` bytes (0: they differ), two and so on. The fields of the first are longer, and may
-    stand behind the preface and SETTINGS."""
+def _many(written: int, size: int, sizes: Sizes | None, *, first: bool) -> tuple[float, ...]:
+    """How likely a write of so many bytes begins one request of ``size`` bytes (0: they differ, as ``sizes`` do), two and so on. The fields of the first are
+    longer, and may stand behind the preface and SETTINGS."""
     n = _times(written, size) if size else 0
     if size and first and not n and written % size <= FIRST_LONGER:
         n = written // size
     if not n:
-        return FIRST_MANY if first else MANY
+        usual = FIRST_MANY if first else MANY
+        if sizes is None:
+            return usual
+        some = [p * q for p, q in zip(usual, sizes.odds(written, first=first), strict=True)]
+        return tuple(p / sum(some) for p in some)
     return tuple(1 - OTHERWISE if k == n else OTHERWISE / MOST_TOGETHER for k in range(1, max(n, MOST_TOGETHER) + 1))
 
 

@@ -41,6 +41,7 @@ FAREWELL_BYTES = 64  #: a close_notify takes 24 to 47 bytes (RFC 8446 6.1, with 
 LAST_CHUNKS = tuple(0x17 << 32 | 0x0303 << 16 | 5 + more for more in (17, 24, 16))
 SOON_NS = 1_000_000_000  #: from the last of an answer that was broken off to the reset: a pause of a stream, and round trips
 #: An answer that takes as long is a stream; of so many it is looked at how they end, at least and at most, and so many must end alike.
+BLOCK = 1024  #: segments that are looked at together
 STREAM_NS, FEWEST_STREAMS, MOST_LOOKED_AT, NEARLY_ALL = 50_000_000, 5, 200, 0.95
 UPSTREAM, VM_ROW, STREAM = range(3)  #: columns of ``rows``
 
@@ -178,10 +179,15 @@ def _whole(up: Side, ids: list[int], until: int) -> bool:
     t, whole = trail.segments(), False
     for k in ids:
         at = trail.of(k)
-        theirs = (t["way"][at] != up.originator[k]) & (t["fresh"][at] > 0) & (t["ts"][at] <= until)
-        if theirs.any():
-            last = at.start + int(np.flatnonzero(theirs)[-1])
-            whole = int(t["head"][last]) >> 24 in LAST_CHUNKS and int(t["length"][last]) == (int(t["head"][last]) >> 24 & 0xFFFF) + 5
+        stop = at.start + int(np.searchsorted(t["ts"][at], until, "right"))
+        while stop > at.start:  # backwards, as it is near: a connection may have a million segments, and two hundred streams
+            begin = max(stop - BLOCK, at.start)
+            theirs = np.flatnonzero((t["way"][begin:stop] != up.originator[k]) & (t["fresh"][begin:stop] > 0))
+            if len(theirs):
+                last = begin + int(theirs[-1])
+                whole = int(t["head"][last]) >> 24 in LAST_CHUNKS and int(t["length"][last]) == (int(t["head"][last]) >> 24 & 0xFFFF) + 5
+                break
+            stop = begin
     return whole
 
 

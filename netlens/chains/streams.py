@@ -84,12 +84,20 @@ def all_counted(connections: Sequence[Connection], known: Shapes) -> list[Counte
     """Requests of each connection of a capture; None where they cannot be counted."""
     found = [counted(each, known) for each in connections]
     sizes = _sizes(connections)
+    few = known.learned and sum(len(each.said.answers) for each in connections if each.said is not None) < explained.A_FEW
     return [
         Counted(streams, len(streams), len(streams))
-        if fits and (each.said is None or grammar.fits(each.said, sizes[k], len(streams)))
+        if fits
+        and not (few and each.said is not None and _may_be_more(each.said, streams))
+        and (each.said is None or grammar.fits(each.said, sizes[k], len(streams)))
         else None
         for k, (each, (streams, fits)) in enumerate(zip(connections, found, strict=True))
     ]
+
+
+def _may_be_more(said: Said, streams: Sequence[Stream]) -> bool:
+    """Whether a write that was taken for one request may be several, and each record an answer, as far as is known without others to learn from."""
+    return any(each.together for each in said.readings) and len(said.answers) > len(streams)
 
 
 def _sizes(connections: Sequence[Connection]) -> dict[int, int]:
@@ -108,9 +116,9 @@ def likely(connections: Sequence[Connection], known: Shapes) -> list[Counted | N
     short = (
         frozenset() if known.learned else endings.shorts([(each.said, each.cut_ns) for each in connections if each.said is not None], known)
     )
-    sizes = _sizes(connections)
+    usual, sizes = _sizes(connections), grammar.Sizes([each.said for each in connections if each.said is not None])
     for k, each in enumerate(connections):
-        told = grammar.told(each.said, sizes[k]) if each.said is not None else []
+        told = grammar.told(each.said, usual[k], sizes) if each.said is not None else []
         if each.said is not None and (told or each.said.readings):
             said = endings.answers_alone(each.said, known) if known.learned else each.said
             talk = explained.Talk(said, each.over_ns, each.cut, {}, told)
@@ -119,19 +127,19 @@ def likely(connections: Sequence[Connection], known: Shapes) -> list[Counted | N
     records = {k: len(talk.said.answers) for k, talk in talks.items()}
     if all(out[k] is not None for k in talks):
         return out
-    model, enough = None, sum(records.values()) >= explained.ENOUGH
+    model, agreed = None, True
     if sum(records.values()) >= explained.A_FEW and sum(n for k, n in records.items() if out[k] is None) <= explained.MOST:
         model = explained.learn(list(talks.values()), not known.learned, [out[k] is not None for k in talks])
         numbers = {k: one.most for k in talks if (one := out[k]) is not None}
         others = explained.disagrees([talks[k] for k in numbers], list(numbers.values()), model)
-        enough = enough and len(others) <= explained.MOST_OTHERS * len(numbers)
+        agreed = len(others) <= explained.MOST_OTHERS * len(numbers)
         for at, number in others.items():
             k = list(numbers)[at]
             if any(each.together for each in talks[k].said.readings):  # a write that was taken for one request may be several
                 out[k] = explained.either(talks[k], model, known, numbers[k], number)
     for k, talk in talks.items():
         if out[k] is None:
-            out[k] = explained.requests(talk, model, known, enough=enough)
+            out[k] = explained.requests(talk, model, known, agreed=agreed)
     return out
 
 

@@ -16,10 +16,13 @@ Up to TLS 1.2 the ServerHello names what was chosen. In TLS 1.3:
 5. Evidence is multiplied as odds. HTTP/2 is said where its opening was seen; HTTP/1.1 where none of it was, though the client asked several times. Else
    neither is known.
 
-Limits: a padded record (RFC 8446 5.4) has any size; no client or server met pads. Early data, client certificates, suites with CBC, and a connection of which
+6. Java pads each record with 16 bytes (RFC 8446 5.4): it shows in its Finished, whose size follows from the hash of the cipher suite.
+
+Limits: other padding gives a record any size; no other client or server met pads. Early data, client certificates, suites with CBC, and a connection of which
 bytes are missing from the capture are left unknown.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -28,7 +31,8 @@ from netlens.columns import Array
 from netlens.parsers.records import APPLICATION, Records
 
 TLS_1_3 = 0x13  #: of its cipher suites, the first byte (RFC 8446 B.4)
-FINISHED = (36, 52)  #: handshake header 4, hash 32 or 48 (RFC 8446 4.4.4)
+FINISHED, FINISHED_SHA384, AES_256_GCM_SHA384 = 36, 52, 0x1302  #: handshake header 4, hash 32 or 48 (RFC 8446 4.4.4, B.4)
+PADDING = (0, 16)  #: of each record of one side; Java's
 ALERT_BYTES = 2
 PREFACE = 24  #: of a client (RFC 9113 3.4)
 ACKNOWLEDGMENT = 9  #: of SETTINGS: a frame's header (RFC 9113 4.1, 6.5)
@@ -98,14 +102,17 @@ def dialog(records: Records) -> Dialog | None:
     keep = np.ones(len(size), bool)
     if records.suite >> 8 == TLS_1_3:
         mine = np.flatnonzero(way == 0)
-        if not len(mine) or size[mine[0]] not in FINISHED:
+        finished = FINISHED_SHA384 if records.suite == AES_256_GCM_SHA384 else FINISHED
+        if not len(mine) or size[mine[0]] - finished not in PADDING:
             return None
         theirs = np.flatnonzero(way == 1)
         before = theirs[theirs < mine[0]]
-        # the server's Finished is as long as the client's, or stands in one record with the certificate
-        last = before[size[before] == size[mine[0]]]
+        # the server's Finished has a record of its own, or stands in one record with the certificate
+        last = before[np.isin(size[before] - finished, PADDING)]
+        padding = np.array([size[mine[0]] - finished, size[last[0]] - finished if len(last) else 0])
         keep[before[before <= last[0]] if len(last) else before] = False
         keep[mine[0]] = False
+        size = size - padding[way]
         keep &= size != ALERT_BYTES
     return Dialog(way[keep], size[keep], np.flatnonzero(data)[keep])
 
@@ -126,6 +133,13 @@ def is_preface(size: int) -> bool:
     """Whether a client's first record holds the preface and SETTINGS, perhaps with WINDOW_UPDATE, and no request."""
     rest = size - PREFACE - ACKNOWLEDGMENT
     return any(0 <= rest - WINDOW_UPDATE * n <= SETTING * MOST_SETTINGS and not (rest - WINDOW_UPDATE * n) % SETTING for n in range(3))
+
+
+def prefaces(sizes: Sequence[int]) -> int:
+    """Records of a client that hold its preface and SETTINGS and no request: one, or two (hyper); 0 where a request stands beside them."""
+    if sizes and is_preface(sizes[0]):
+        return 1
+    return 2 if len(sizes) > 1 and sizes[0] == PREFACE and is_preface(PREFACE + sizes[1]) else 0
 
 
 def _is_acknowledgment(size: int) -> bool:
@@ -160,7 +174,8 @@ def odds(said: Dialog) -> float:
         return 0.0
     first = behind_tickets(server)
     begins = is_opening(server[first])
-    preface = is_preface(client[0]) and (said.way[: np.flatnonzero(said.way == 1)[first]] == 0).sum() > 1
+    opened = prefaces(client)
+    preface = opened > 0 and (said.way[: np.flatnonzero(said.way == 1)[first]] == 0).sum() > opened
     with_head = preface and server[first] <= MOST_WITH_HEAD
     total = SETTINGS_FIRST if begins else 0.0 if with_head else OTHER_FIRST
     if any(_is_acknowledgment(size) for size in client[:OPENING]):

@@ -27,12 +27,18 @@ UPDATE = -13  #: WINDOW_UPDATE of the server
 
 
 def updated(rounds: int, many: int) -> tuple[Said, list[tuple[int, int]]]:
-    """Writes of a client, each answered by a WINDOW_UPDATE for each of its bodies, and by answers of any size: in the last round one write holds ``many``, and
-    two of their answers may be one. What is said, and (start, end) of each request in ms."""
+    """Writes of a client, some twice as long as others, each answered by a WINDOW_UPDATE for each of its bodies, and by answers of any size: in the last round
+    one write holds ``many``, and two of their answers may be one. What is said, and (start, end) of each request in ms."""
     parts, truth = [OPENED], []
     for k in range(rounds):
         t, n = 3000 * k + 10, many if k == rounds - 1 else 1
-        parts.append([(t, 2300 * n - 7 * k), (t + 12, UPDATE * n), *((t + 300 + 20 * i, -230 - (11 * k + 37 * i) % 90) for i in range(n))])
+        parts.append(
+            [
+                (t, 2300 * 2 ** ((k + 2) % 3) * n - 7 * k),
+                (t + 12, UPDATE * n),
+                *((t + 300 + 20 * i, -230 - (11 * k + 37 * i) % 90) for i in range(n)),
+            ]
+        )
         truth += [(t, t + 300 + 20 * i) for i in range(n)]
     return together(*parts), truth
 
@@ -313,3 +319,67 @@ def test_recordings_together_tell_between_which_numbers_requests_are(name: str) 
     assert (both.counts["in_flight_between"] is None) == (alone is None)
     assert (alone is not None) == (name == "http2")
     assert answer.headline(both)
+
+
+def test_how_long_writes_of_one_request_are_tells_how_many_one_holds() -> None:
+    """None is as long as another. A write is no evidence for itself, and what the fields of the first add does not matter."""
+    those = [read for k in range(4) if (read := connection(in_bursts(alone(6, 258 + k))).said) is not None]
+    few = grammar.Sizes(those[:0])
+    assert few.odds(5000, first=True) == few.odds(5000, first=False) == [1.0] * 4
+    sizes = grammar.Sizes(those)
+    one = sizes.alone[len(sizes.alone) // 2]
+    for first, more in ((False, 0), (True, 150)):
+        alone_, two, three, _ = sizes.odds(one + more, first=first)
+        assert alone_ > 20 * max(two, three)
+        alone_, two, three, _ = sizes.odds(2 * one + more, first=first)
+        assert two > 20 * alone_
+    assert sizes.odds(10**6, first=False) == pytest.approx([sizes.odds(10**6, first=False)[0]] * 4)  # any size is that of any number
+
+
+def test_first_writes_tell_that_a_client_sends_one_body_again_and_again() -> None:
+    """As a load generator that has each of its connections send one more."""
+    those = [[*OPENED, (10, 3 * size + 97), (400, size), *[(500, -300 - size % 97)] * 4] for size in (2150, 5003, 10307)]
+    assert grammar.usual([said for each in those if (said := connection(each).said)]) == [2150, 5003, 10307]
+    others = [[*OPENED, (10, 3 * size + 97 * k), (400, size), *[(500, -300)] * 4] for k, size in enumerate((2150, 5003, 10307), 4)]
+    assert grammar.usual([said for each in others if (said := connection(each).said)]) == [0, 0, 0]
+
+
+def test_what_the_client_says_back_is_a_part_of_how_a_record_looks() -> None:
+    """curl sends two WINDOW_UPDATEs as an answer begins."""
+    said = connection([*OPENED, (10, 900), (50, -400), (51, 26), (60, -300), (70, -300), (90, 13), (100, -300)]).said
+    assert said is not None
+    talk = explained.Talk(said, said.answers[-1].ts + 1, False, {}, [])
+    assert [look.echo for look in talk.looks([])] == [2, 0, 0, 0]
+
+
+def test_heads_that_are_echoed_are_told_from_pieces() -> None:
+    model = explained.Model(False)
+    for size in range(200, 300):
+        for kind, echo in ((explained.Kind.PIECE, 0), (explained.Kind.HEAD, 2)):
+            look = explained.Look(size, 2, 2, echo, False)
+            model.count(look)
+            model.add(look, kind)
+    begins, goes_on = (model.odds(explained.Look(250, 2, 2, echo, False)) for echo in (2, 0))
+    assert begins[explained.Kind.HEAD] > 5 * begins[explained.Kind.PIECE]
+    assert goes_on[explained.Kind.PIECE] > 5 * goes_on[explained.Kind.HEAD]
+
+
+def test_a_few_records_do_not_tell_one_answer_from_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A first write that may be three requests, and as many records, with nothing else to learn from."""
+    those = [connection([*OPENED, (10, 16540), (300, -660), (450, -645), (451, -618)])]
+    monkeypatch.setattr(streams, "counted", lambda each, _: (each.said.readings[0].streams, True))  # by what such a capture taught
+    known = replace(streams.NOTHING, learned=True)
+    assert streams.all_counted(those, known) == [None]
+    found = streams.likely(those, known)[0]
+    assert found is not None
+    assert (found.least, found.most) == (1, 4)
+    monkeypatch.setattr(explained, "A_FEW", 3)
+    assert streams.all_counted(those, known) != [None]
+
+
+def test_few_records_of_a_server_weigh_less_than_its_client() -> None:
+    models = [explained.Model(False, records=n) for n in (30, 100, 1000)]
+    of_client = [each.of_client for each in models]
+    assert of_client == sorted(of_client, reverse=True)
+    assert of_client[0] == 0.25
+    assert of_client[-1] == explained.OF_CLIENT

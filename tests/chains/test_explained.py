@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import TYPE_CHECKING
 
-from netlens.chains import endings, explained, streams
+from netlens.chains import endings, explained, grammar, streams
 from tests.chains.test_endings import alone, ends_hidden, in_bursts, with_fields_apart
 from tests.chains.test_streams import MS, OPENED, T0, Said, asked, connection, refused, streamed, together
 
@@ -144,7 +145,7 @@ def test_nothing_is_explained_by_what_finds_other_numbers_than_were_counted(monk
     said, _ = overlapping()
     those = in_bursts(alone(12)), in_bursts(said)
     assert likely(*those)[1] is not None
-    monkeypatch.setattr(explained, "_number", lambda found: (1, 1.0, found[0][0].reading))
+    monkeypatch.setattr(explained, "_number", lambda found: (1, 1.0, 0))
     counted, other = weighed(*those)
     assert counted is not None
     assert counted.least <= 1  # a write that was taken for one request may be several, so neither number is believed
@@ -152,7 +153,7 @@ def test_nothing_is_explained_by_what_finds_other_numbers_than_were_counted(monk
     assert other is not None
     assert not other.exact
     apart = with_fields_apart(alone(12))
-    monkeypatch.setattr(explained, "_number", lambda found: (1, 1.0, found[0][0].reading))
+    monkeypatch.setattr(explained, "_number", lambda found: (1, 1.0, 0))
     counted, other = weighed(apart, in_bursts(said))
     assert counted is not None
     assert (counted.least, counted.most) == (24, 24)
@@ -188,6 +189,21 @@ def test_what_would_take_long_is_not_explained(monkeypatch: pytest.MonkeyPatch) 
     assert likely(*those)[1] is not None
     monkeypatch.setattr(explained, "MOST_WEIGHED", 100)
     assert likely(*those)[1] is None
+
+
+def test_memory_for_each_record_is_bounded() -> None:
+    """What each way through a connection may change is not kept."""
+    each = connection(in_bursts(overlapping(8)[0]))
+    assert each.said is not None
+    talk = explained.Talk(each.said, each.over_ns, False, {}, grammar.told(each.said))
+    model = explained.Model(False)
+    tracemalloc.start()
+    found = explained.explain(talk, talk.best, model)
+    used = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found is not None
+    states = sum(map(len, found.walk.forward))
+    assert used < 400 * states
 
 
 def test_records_of_one_size_are_several_answers_where_one_alone_is_one() -> None:

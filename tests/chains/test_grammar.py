@@ -48,6 +48,19 @@ def test_an_end_in_one_record_with_the_next_fields() -> None:
     assert likeliest(at(4, 9), *ENDED, at(500, 45, 3000), at(501, 54, 441, 9)) == 6
 
 
+def test_a_preface_in_two_records_is_no_request() -> None:
+    """As hyper writes it, which sends no ends of bodies."""
+    preface: Said = [(2, 24), (2, 46), (3, -40)]
+    assert numbers(*FIELDS, preface=preface)[4] > 0.95
+
+
+def test_fields_of_others_with_the_first_body() -> None:
+    """Hyper writes all that was begun before the connection was open at once, behind the first request's fields."""
+    first = at(10, 136, 3820, 1938, 5522)  # the second holds fields of two, and the first body
+    rest = [at(100 * k, 75, 2100 + 333 * k) for k in range(2, 9)]
+    assert numbers(first, at(12, 9), *rest)[10] > 0.8
+
+
 def test_what_is_left_of_a_full_frame_is_no_fields() -> None:
     assert likeliest(*FIELDS, at(500, 23, 16384, 22), at(600, 22, 800)) == 6
 

@@ -148,3 +148,32 @@ def dialog(*said: int) -> http2.Dialog:
 def test_openings(said: tuple[int, ...], expected: bool | None) -> None:
     sure = http2.odds(dialog(*said))
     assert (True if sure >= http2.SURE else False if sure <= http2.SURE_NOT else None) is expected
+
+
+def records(suite: int, *said: int) -> Records:
+    """Of TLS 1.3, by the bytes of their plaintext in order, padding and all; the server's are negative."""
+    import numpy as np
+
+    sizes = np.array(said)
+    n = np.arange(len(sizes))
+    return Records((sizes < 0).astype(np.int64), np.full(len(sizes), APPLICATION), np.abs(sizes) + 17, n, n, suite, None, True)
+
+
+@pytest.mark.parametrize(("suite", "finished"), [(0x1301, 36), (0x1302, 52)])
+def test_what_java_pads_each_record_with_is_taken_off(suite: int, finished: int) -> None:
+    """RFC 8446 5.4; each side by its own Finished."""
+    said = http2.dialog(records(suite, -15, -finished, finished + 16, 215, 330, -40, 25, -127, 18))
+    assert said is not None
+    assert said.size.tolist() == [199, 314, 40, 9, 127]
+    both = http2.dialog(records(suite, -finished - 16, finished + 16, 215, -56))
+    assert both is not None
+    assert both.size.tolist() == [199, 40]
+    assert http2.dialog(records(suite, -finished, finished + 8, 215, -40)) is None
+
+
+def test_a_preface_in_two_records() -> None:
+    """As hyper writes it."""
+    assert http2.prefaces([24, 46, 135]) == 2
+    assert http2.prefaces([70, 135]) == 1
+    assert http2.prefaces([24, 135]) == http2.prefaces([215, 330]) == http2.prefaces([24]) == http2.prefaces([]) == 0
+    assert http2.odds(dialog(24, 46, 135, 334, -148, 9, -57)) >= http2.SURE  # SETTINGS with the head of a refusal
