@@ -46,6 +46,9 @@ HARDLY_CHANCE = 0.01  #: p of a limit on what is open that leaves no exception, 
 EXPLAINED = 0.3  #: share of the chance model's log likelihood that a rule must explain (McFadden's R2): retry storms make 0.2 of their own
 #: The same of limits on bytes: 157 of 160 true ones explained 0.66 or more (median 0.93), five that were none 0.3 to 0.56.
 EXPLAINED_BY_BYTES = 0.6
+#: The same of a limit over time that the provider's word speaks of, though it does not pass as a rule: where six others filled it together with one program,
+#: what that program sent explained 0.39 at most.
+FILLED = 0.5
 FEW_BROKEN, BROKEN_SHARE = 3, 0.2  #: broken-off answers, and their share of the refusals, from which on they may be why
 FAR = 5.0  #: log units by which one kind of limit is far better than another
 MARGIN = 1.0  #: log units by which a rule must beat the chance model
@@ -235,7 +238,7 @@ class Weighing:
 
     def separates(self, fit: RuleFit | Fit) -> bool:
         """Whether a rule tells refused from accepted: beyond chance, better than one rate for all, and with few exceptions."""
-        above, chance, ll = fit.hits + fit.false_alarms, self.by_chance, fit.log_likelihood
+        chance, ll = self.by_chance, fit.log_likelihood
         if isinstance(fit, RuleFit):  # what is uncertain is a toss of a coin for the rule, and explains nothing for chance either
             chance, ll = chance + fit.possible_log_likelihood - ll, fit.possible_log_likelihood
         elif fit.unseen is not None and fit.unseen.any():  # nor does a limit explain what was decided before the capture
@@ -257,8 +260,7 @@ class Weighing:
             and fit.hits >= ENOUGH
             and fit.p <= ALPHA
             and ll > max(chance + MARGIN, chance * (1.0 - EXPLAINED))
-            and fit.hits >= SENSITIVITY * (fit.hits + fit.misses)
-            and fit.hits >= PRECISION * above
+            and self._mostly_at(fit)
         )
 
     def _clear_of_bytes(self, fit: Fit) -> bool:
@@ -365,8 +367,21 @@ class Weighing:
 
     @cached_property
     def against_its_word(self) -> bool:
-        """Whether refusals follow nothing that was captured though the provider says that it limits what is sent over time."""
-        return self.says_rate and self._by_no_count and not (self.kind or self.named)
+        """Whether the provider says that it limits what is sent over time, and the refusals do not follow what was captured: neither any count, nor what the
+        programs themselves had sent. Somebody else may use the same key, or it counts what is not seen."""
+        return self.says_rate and not (self.kind or self.named) and (self._by_no_count or not self._reached)
+
+    @cached_property
+    def _reached(self) -> bool:
+        """Whether what was sent before reaches some limit over time at most refusals and at few acceptances: not where somebody else fills it, as requests are
+        refused then that come after less than others which were accepted. How often chance does as well is not asked."""
+        least = self.by_chance * (1.0 - FILLED)
+        return any(self._clear_of_bytes(f) and f.log_likelihood > least and self._mostly_at(f) for f in self.time_fits)
+
+    @staticmethod
+    def _mostly_at(fit: RuleFit | Fit) -> bool:
+        """Whether most refusals are at the limit, and most of what is at the limit was refused."""
+        return fit.hits >= SENSITIVITY * (fit.hits + fit.misses) and fit.hits >= PRECISION * (fit.hits + fit.false_alarms)
 
     @cached_property
     def _by_no_count(self) -> bool:
