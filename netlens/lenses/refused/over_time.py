@@ -135,6 +135,11 @@ class Fit:
     def described(self) -> dict[str, Any]:
         return self.limiter.described(self.parameter_s, self.last)
 
+    def but_for(self, price: float) -> Fit:
+        """The same where the search cost so many log units more."""
+        p = float(min(1.0, self.p * np.exp(price)))
+        return replace(self, log_likelihood=self.log_likelihood - price, first_log_likelihood=self.first_log_likelihood - price, p=p)
+
 
 @dataclass(frozen=True, eq=False)
 class TimeRule:
@@ -391,15 +396,11 @@ class _Outcomes:
         self._below = np.zeros((4, kernels.BUCKETS + 1), np.int64)
         self._rest = np.zeros((2, len(rejected)), np.int64)
         self._best = np.zeros(1)
-        self._by_chance = np.zeros(3)  # by label, the log likelihood of one
-        for label in (kernels.ACCEPTED, kernels.REFUSED):
-            if count := int((self.label == label).sum()):
-                self._by_chance[label] = np.log(count / used.sum())
         self.found = np.zeros(3, np.int64)
 
     def by_chance(self, some: Bools) -> float:
-        """The log likelihood of some labels by chance."""
-        return float(np.bincount(self.label[some], minlength=len(self._by_chance)) @ self._by_chance)
+        """The log likelihood of some labels by chance, in bursts too: what a limit could not have decided is as likely as without it."""
+        return limit.by_chance(self.label[some & (self.label != kernels.UNUSED)] == kernels.REFUSED)
 
     def better(self, counts: Ints, than: float, unseen: Bools | None = None) -> float:
         """The log likelihood at the best limit, if it is higher than ``than``; else that. ``found`` is of the last that was higher.

@@ -673,11 +673,27 @@ def _preferred(fit: Fit) -> float:
     return -fit.log_likelihood + (TIE if fit.limiter.COUNTS == "bytes" else 0.0)
 
 
+def _begun_before(weighing: Weighing) -> list[Fit]:
+    """The limits over time; instead of each that explains less, the same with what was sent before the recording unknown, though no connection was open then:
+    its window may have been used up in part already. That it is asked both ways costs its log."""
+    s, found = weighing.situation, weighing.time_fits
+    if s.midway_ns is not None or not found:
+        return found
+    better = {fit.name: fit for fit in found}
+    for fit in over_time.fits(replace(s, midway_ns=int(s.requests.start_ns[0])), weighing.inference.first):
+        priced = fit.but_for(float(np.log(2)))
+        if fit.name not in better or priced.log_likelihood > better[fit.name].log_likelihood:
+            better[fit.name] = priced
+    return sorted(better.values(), key=_preferred)
+
+
 def weigh(situation: Situation, permutations: int = PERMUTATIONS) -> Weighed:
     """Weigh every cause against what was captured."""
     situation, refusal_class = of_one_class(seen_upstream(situation))
     inference = infer(situation, permutations)
     weighing = Weighing(situation, inference, over_time.fits(situation, inference.first), refusal_class)
+    if not (weighing.kind or weighing.named) and inference.refused >= MANY:
+        weighing = replace(weighing, time_fits=_begun_before(weighing))
     sized = bool(weighing.by_time) and weighing.by_time[0].limiter.COUNTS == "bytes"  # which fits more than a limit on requests
     if (
         sized or not (weighing.kind or weighing.named)
