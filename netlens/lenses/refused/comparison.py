@@ -41,7 +41,8 @@ class Figures:
     """One recording in numbers. ``attempts``: labelled requests with each retry counted, ``refusals`` of them refused; ``requests``: intents with
     a known outcome, ``refused`` of them at least once; ``rate``: their share with its Wilson interval, None without requests.
 
-    peaks : unit -> vm, host, combined.  in_flight_between : the same of requests, at least and at most; None where that is not in doubt.  lifetime_s : median and p90 of upstream sessions; ``cut``: how many of these were open at an end of the capture.
+    peaks : unit -> vm, host, combined.  in_flight_between : the same of requests, at least and at most; None where that is not in doubt.
+    lifetime_s : median and p90 of upstream sessions; ``cut``: how many of these were open at an end of the capture.
     tails, tail_s, tail_bytes : sessions that outlived their program, for how long in sum, and bytes if they are known.
     """
 

@@ -33,7 +33,7 @@ from netlens.columns import Bools, Floats, Ints
 from netlens.lenses.refused import kernels, limit
 from netlens.lenses.refused.counting import SCOPES, Counts, Rule
 from netlens.lenses.refused.limiters import USUAL_S, Limiter, Meter, all_limiters, sliding_window
-from netlens.lenses.refused.limiters._windows import span_s
+from netlens.lenses.refused.limiters._windows import Window, span_s
 from netlens.threads import free_cores, in_parallel
 
 SAME = 0.1  #: log units between limiters that fit equally well
@@ -169,8 +169,14 @@ class TimeRule:
         refill = self.fit.described()["refill_s"]
         return 1.0 / refill if refill else self.value / self.fit.parameter_s
 
+    @property
+    def barred_ns(self) -> int:
+        """For how long who runs into the limit is refused, whatever is sent then; 0 where only the limit decides."""
+        return round(self.fit.barred_s * 1e9)
+
     def meter(self) -> Meter:
-        return self.fit.limiter.decide(self.fit.parameter_s, self.value, self.edge_ns)
+        meter = self.fit.limiter.decide(self.fit.parameter_s, self.value, self.edge_ns)
+        return _Changing(meter, self.fit.values) if isinstance(meter, Window) and self.fit.values else meter
 
     def exempt(self, situation: Situation) -> frozenset[int]:
         """Sides that were never refused, though they had reached the limit: it does not hold for them."""
@@ -178,6 +184,20 @@ class TimeRule:
         refused = set(np.unique(r.side[r.rejected == REJECTED]).tolist())
         reached = set(np.unique(r.side[self.fit.counts.count >= self.fit.value]).tolist())
         return frozenset(reached - refused) | {UNKNOWN}
+
+
+class _Changing:
+    """A window whose limit is another one from some time on; ``values``: of :class:`Fit`."""
+
+    def __init__(self, window: Window, values: list[tuple[int, int]]) -> None:
+        self.window, self.values = window, values
+
+    def free_at(self, now: int, room: float) -> int:
+        self.window.limit = [value for at, value in self.values if at <= max(now, self.values[0][0])][-1]
+        return self.window.free_at(now, room)
+
+    def take(self, now: int, room: float) -> None:
+        self.window.take(now, room)
 
 
 def rule_of(situation: Situation, fit: Fit) -> TimeRule:
