@@ -52,6 +52,9 @@ FILLED = 0.5
 FEW_BROKEN, BROKEN_SHARE = 3, 0.2  #: broken-off answers, and their share of the refusals, from which on they may be why
 FAR = 5.0  #: log units by which one kind of limit is far better than another
 MARGIN = 1.0  #: log units by which a rule must beat the chance model
+#: Stretches of refusals that chance takes, with fewer than 10 of these and with more; of 134 true `provider` 131 had as many, of four with fewer than 10
+#: refusals that were wrong none.
+STRETCHES = (3, 4)
 HINT = 0.3  #: separation that is a hint of a rule which is not modelled here, if it is beyond chance
 WHOSE = 0.8  #: share of the requests of which it must be known whose they are
 BLURRED = 0.01  #: share of the payload that is missing from a capture
@@ -320,6 +323,18 @@ class Weighing:
         r = self.situation.requests
         of_side = [(r.start_ns[mine & self.refused].min(), mine) for side in np.unique(r.side[self.refused]) for mine in [r.side == side]]
         return not any((r.start_ns[mine & (r.rejected == ACCEPTED)] > first).any() for first, mine in of_side)
+
+    @cached_property
+    def stretches(self) -> int:
+        """How many times refusals of a side came one after the other, with something accepted in between; of the side with the most."""
+        r = self.situation.requests
+        of_sides = [r.rejected[(r.side == side) & (r.rejected >= 0)] == REJECTED for side in np.unique(r.side)]
+        return max((int((labels & ~np.append(False, labels[:-1])).sum()) for labels in of_sides), default=0)
+
+    @property
+    def few_stretches(self) -> bool:
+        """Whether that is too few for chance: what refuses all for a while, once or twice, may be a window that was partly used up before."""
+        return self.stretches < STRETCHES[self.inference.refused >= MANY]
 
     @cached_property
     def says_rate(self) -> bool:
