@@ -52,9 +52,9 @@ FILLED = 0.5
 FEW_BROKEN, BROKEN_SHARE = 3, 0.2  #: broken-off answers, and their share of the refusals, from which on they may be why
 FAR = 5.0  #: log units by which one kind of limit is far better than another
 MARGIN = 1.0  #: log units by which a rule must beat the chance model
-#: Stretches of refusals that chance takes, with fewer than 10 of these and with more; of 134 true `provider` 131 had as many, of four with fewer than 10
-#: refusals that were wrong none.
-STRETCHES = (3, 4)
+STRETCHES = (
+    3  #: of refusals that chance takes; of 134 true `provider` 131 had as many, of four with fewer than 10 refusals that were wrong none
+)
 HINT = 0.3  #: separation that is a hint of a rule which is not modelled here, if it is beyond chance
 WHOSE = 0.8  #: share of the requests of which it must be known whose they are
 BLURRED = 0.01  #: share of the payload that is missing from a capture
@@ -326,15 +326,24 @@ class Weighing:
 
     @cached_property
     def stretches(self) -> int:
-        """How many times refusals of a side came one after the other, with something accepted in between; of the side with the most."""
+        """How many times refusals of a side came one after the other, with something accepted in between; of the side with the most. Of many refusals those
+        at either end of the recording do not count, as they may go on."""
         r = self.situation.requests
         of_sides = [r.rejected[(r.side == side) & (r.rejected >= 0)] == REJECTED for side in np.unique(r.side)]
-        return max((int((labels & ~np.append(False, labels[:-1])).sum()) for labels in of_sides), default=0)
+        ends = int(self.inference.refused >= MANY)
+        return max(
+            (
+                int((labels & ~np.append(False, labels[:-1])).sum()) - ends * int(labels[0]) - ends * int(labels[-1])
+                for labels in of_sides
+                if len(labels)
+            ),
+            default=0,
+        )
 
     @property
     def few_stretches(self) -> bool:
         """Whether that is too few for chance: what refuses all for a while, once or twice, may be a window that was partly used up before."""
-        return self.stretches < STRETCHES[self.inference.refused >= MANY]
+        return self.stretches < STRETCHES
 
     @cached_property
     def says_rate(self) -> bool:
@@ -436,10 +445,17 @@ class Weighing:
             return False
         if self.undecided_kind or any(map(self.long_held, i.fits)):
             return False
-        if not i.enough and (i.accepted < ENOUGH or i.chains < odds.AGAIN):
-            return False
         again = i.chains >= odds.AGAIN or any(f.runs >= RUNS[1] and f.hits >= HALF * i.refused for f in i.fits)
         return again and not (s.sessions.side == UNKNOWN).any() and self.covered >= COVERED and not self._for_good
+
+    @property
+    def filled(self) -> bool:
+        """Whether nearly all that is at the limit was refused, by the best rule. Where it was not, though the provider says that it counts what is in
+        progress, somebody else holds places at times, who is not seen, or its models count by themselves."""
+        best = self.inference.best
+        if self.refusal_class != logs.CONCURRENCY or best is None:
+            return True
+        return best.hits >= PRECISION * (best.hits + best.false_alarms)
 
     @property
     def covered(self) -> float:
@@ -748,10 +764,9 @@ def _with_odds(weighing: Weighing, verdicts: list[Verdict], plain: list[Possibil
 
 def _next_to_certain(weighing: Weighing, cause: str, likely: float, plain: list[Possibility]) -> bool:
     """Whether a cause so likely is supported though no rule says so."""
-    chance, few = cause == "provider", weighing.inference.refused <= odds.MOST
-    sure = odds.SURE_OF_CHANCE if chance else odds.SURE_OF_MANY
-    if few:
-        sure = odds.SURE if weighing.inference.enough else odds.SURE_OF_FEWEST
-    if likely < sure or odds.over_time(plain, cause):
+    chance = cause == "provider"
+    if likely < (odds.SURE_OF_CHANCE if chance else odds.SURE) or odds.over_time(plain, cause):
         return False
-    return weighing.told_by_odds and not (chance and (weighing.may_be_counted or not weighing.may_be_chance))
+    if chance:
+        return weighing.told_by_odds and weighing.may_be_chance and not weighing.may_be_counted
+    return weighing.told_by_odds and weighing.filled
