@@ -723,8 +723,6 @@ def weigh(situation: Situation, permutations: int = PERMUTATIONS) -> Weighed:
     situation, refusal_class = of_one_class(seen_upstream(situation))
     inference = infer(situation, permutations)
     weighing = Weighing(situation, inference, over_time.fits(situation, inference.first), refusal_class)
-    if not (weighing.kind or weighing.named) and inference.refused >= MANY:
-        weighing = replace(weighing, time_fits=_begun_before(weighing))
     sized = bool(weighing.by_time) and weighing.by_time[0].limiter.COUNTS == "bytes"  # which fits more than a limit on requests
     if (
         sized or not (weighing.kind or weighing.named)
@@ -732,6 +730,8 @@ def weigh(situation: Situation, permutations: int = PERMUTATIONS) -> Weighed:
         more = [*over_time.fits(situation, inference.first, unusual=True), *irregular_over_time.fits(situation, inference.first)]
         if found := [fit for fit in more if weighing.separates(fit)]:
             weighing = replace(weighing, time_fits=sorted([*weighing.time_fits, *found], key=_preferred))
+    if not (weighing.kind or weighing.named) and inference.refused >= MANY:
+        weighing = replace(weighing, time_fits=_begun_before(weighing))
     verdicts = beside_others(weighing, never_all_refuted(weighing, causes.judge_all(weighing)))
     readings = odds.possibilities(weighing)
     return Weighed(weighing, _with_odds(weighing, verdicts, *readings), readings[0] if inference.refused <= odds.MOST else [])
