@@ -316,15 +316,17 @@ def _by_number(answers: Answers, untimed: Sequence[str]) -> Labels:
 def _as_refusals_look(answers: Answers, found: Match, labels: Labels) -> Bools:
     """Answers that are called accepted, of the size of refusals and later than any of these, but not nearly as late as those of other sizes: a busy server.
     Where programs try again in silence, also later ones, if there are only a few."""
-    of_size = answers.short & alike(answers.down, np.array(found.sizes, np.int64)) & (labels.rejected == ACCEPTED)
-    if found.retried and of_size.sum() <= max(TAUGHT, LATE * (labels.rejected == REJECTED).sum()):
-        return np.asarray(of_size)
+    of_size = alike(answers.down, np.array(found.sizes, np.int64))
+    late = of_size & answers.short & (labels.rejected == ACCEPTED)
+    late[[row for _, row in found.pairs]] = False
+    if found.retried and late.sum() <= max(TAUGHT, LATE * (len(found.pairs) + found.looks_refused.sum())):
+        return np.asarray(late)
     sure = [row for _, row in found.pairs if row not in found.doubtful and answers.short[row]]
     others = answers.waits[(labels.rejected == ACCEPTED) & answers.answered & ~of_size]
     if not sure or len(others) < TAUGHT:
         return np.zeros(len(answers), np.bool_)
     between = float(np.sqrt(float(answers.waits[sure].max()) * np.percentile(others, 10)))  # as many times the one as the other is times it
-    return np.asarray(of_size & (answers.waits <= between))
+    return np.asarray(late & (answers.waits <= between))
 
 
 def _failed_otherwise(answers: Answers, log: ErrorLog, found: Match) -> Ints:
