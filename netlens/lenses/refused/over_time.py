@@ -15,6 +15,8 @@ Theory of operation
    Of a long recording the beginning is searched, and what is found there is then refined and judged on all of it.
 4. *Chance comes in bursts.* An overloaded provider refuses for a while, and windows end after a while too. So chance has two rates here, one after a
    refusal and one after an acceptance (a Markov chain of two states), and a limit must explain more than that there were bursts.
+5. *Before the recording.* What was sent before a capture that begins midway decides requests of the first window; these count as chance would have it, bursts
+   and all, so that they are no evidence either way.
 
 Limits: tokens are known as bytes only. A window longer than the recording, or than what is searched of it, looks like a quota.
 """
