@@ -107,10 +107,11 @@ class Fit:
     barred: Bools | None = field(default=None, repr=False)
     #: From when on (ns) the limit was how much lower than its highest; counts are of the highest, so as much is added to them.
     changes: tuple[tuple[int, int], ...] = ()
+    begun: bool = False  # what was sent before the recording is taken to count, though nothing shows that there was any
 
     @property
     def plain(self) -> bool:
-        return not (self.limiter.LATER or self.barred_s or self.changes)
+        return not (self.limiter.LATER or self.barred_s or self.changes or self.begun)
 
     @property
     def values(self) -> list[tuple[int, int]]:
@@ -137,10 +138,12 @@ class Fit:
     def described(self) -> dict[str, Any]:
         return self.limiter.described(self.parameter_s, self.last)
 
-    def but_for(self, price: float) -> Fit:
-        """The same where the search cost so many log units more."""
+    def if_begun(self, price: float) -> Fit:
+        """The same where that what was sent before counts is an assumption, which costs so many log units."""
         p = float(min(1.0, self.p * np.exp(price)))
-        return replace(self, log_likelihood=self.log_likelihood - price, first_log_likelihood=self.first_log_likelihood - price, p=p)
+        return replace(
+            self, begun=True, log_likelihood=self.log_likelihood - price, first_log_likelihood=self.first_log_likelihood - price, p=p
+        )
 
 
 @dataclass(frozen=True, eq=False)

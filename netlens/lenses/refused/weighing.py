@@ -292,6 +292,8 @@ class Weighing:
             return False  # of all lengths, one comes near to a few bursts
         if not fit.plain and not exact:
             return False  # it fits more than others do
+        if fit.begun and fit.hits < HALF * i.refused:
+            return False  # a window that is assumed to reach back over most of the recording explains little of it
         if self.refusal_class != logs.CONCURRENCY:
             return exact or usual or window != "fixed"  # of all lengths with all edges, one comes near to every burst
         # answers that were broken off and are counted on for a while look like a window, but hardly of a length that providers use
@@ -706,13 +708,14 @@ def _preferred(fit: Fit) -> float:
 
 def _begun_before(weighing: Weighing) -> list[Fit]:
     """The limits over time; instead of each that explains less, the same with what was sent before the recording unknown, though no connection was open then:
-    its window may have been used up in part already. That it is asked both ways costs its log."""
+    its window may have been used up in part already. That it is asked both ways costs its log, and like all that is tried later it is believed with hardly an
+    exception only."""
     s, found = weighing.situation, weighing.time_fits
     if s.midway_ns is not None or not found:
         return found
     better = {fit.name: fit for fit in found}
     for fit in over_time.fits(replace(s, midway_ns=int(s.requests.start_ns[0])), weighing.inference.first):
-        priced = fit.but_for(float(np.log(2)))
+        priced = fit.if_begun(float(np.log(2)))
         if fit.name not in better or priced.log_likelihood > better[fit.name].log_likelihood:
             better[fit.name] = priced
     return sorted(better.values(), key=_preferred)
