@@ -13,6 +13,7 @@ from netlens import logs
 from netlens.chains.situation import ACCEPTED, REJECTED, UNKNOWN, UNLABELLED, Situation
 from netlens.lenses.refused import limit, over_time, weighing
 from netlens.lenses.refused.limiters import all_limiters
+from tests.bench.situations import draw
 from tests.lenses.refused.made import situation
 
 Decide = Callable[[str, float, int], bool]  # (side, time, open now) -> accepted
@@ -562,3 +563,10 @@ def test_dense_chance_is_no_window_that_begins_with_an_accepted_request(seed: in
     rng = np.random.default_rng(seed)
     found = weighing.weigh(played(lambda *_: rng.random() >= 0.95, seed=seed - 1000, seconds=300, rates={"vm": 2.0}), 199)
     assert found.cause != "own-rate"
+
+
+def test_a_window_that_would_reach_back_over_most_of_a_recording_is_not_believed() -> None:
+    """Bursts of an overload: attempts in 313 s fit the last 26 of 211 requests, and would have begun before all others."""
+    drawn = draw(2_001_082)
+    assert "own-rate" not in drawn.truth.causes
+    assert weighing.weigh(drawn.situation).cause is None
