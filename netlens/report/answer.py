@@ -180,15 +180,19 @@ def _none_refused(a: Analysis) -> str:
     return f"No refusals are certain {told}: {'; '.join(failed)}." if failed else f"No refusals found {told}."
 
 
+def most_at_once(a: Analysis) -> str:
+    """How many requests were in progress at the peak: ``4``, or ``4 to 7``."""
+    least, most = a.counts["in_flight_between"] or [a.peaks["upstream"]["requests"]["combined"]] * 2
+    return f"{most:,}" if least == most else f"{least:,} to {most:,}"
+
+
 def requests_in_brief(a: Analysis) -> str:
     """``43 to api.z.ai, at most 2 at once``; empty where there are none to count. Where :func:`how_sure` is not told, with what is known of outcomes."""
     requests = a.counts["exchanges"]
     if not requests or a.assembled.situation.uncountable or (a.target.guessed and not a.target.names):
         return ""
-    least, most = a.counts["in_flight_between"] or [a.peaks["upstream"]["requests"]["combined"]] * 2
-    at_once = f"{most:,}" if least == most else f"{least:,} to {most:,}"
-    number = how_many(a).rpartition(" ")[0]
-    how = f"at most {at_once} at once" if least == most else f"{at_once} at once at the peak"
+    at_once, number = most_at_once(a), how_many(a).rpartition(" ")[0]
+    how = f"{at_once} at once at the peak" if " to " in at_once else f"at most {at_once} at once"
     return f"{number} to {target(a)}, {how}" + (f"; outcomes {outcomes(a)[1]}" if findings.is_all(a) else "")
 
 

@@ -68,12 +68,17 @@ def rows(c: Comparison) -> list[tuple[str, str, str]]:
     add("  a minute", lambda f: f"{f.refusals_per_minute:.1f}")
     for unit in ("requests", "connections"):
         for side, label in (("vm", "VM"), ("host", "host"), ("combined", "both together")):
-            add(f"most {unit} at once, {label}", lambda f, u=unit, s=side: str(f.peaks[u][s]))  # type: ignore[misc]
+            add(f"most {unit} at once, {label}", lambda f, u=unit, s=side: _most(f, u, s))  # type: ignore[misc]
     add("TCP sessions to the API", lambda f: f"{f.sessions:,}")
     add("  open for, median", lambda f: _seconds(f.lifetime_median_s))
     add("  open for, 90th percentile", lambda f: _seconds(f.lifetime_p90_s))
     add(f"  open over {TAIL_S:g} s after closing", _tails)
     return out
+
+
+def _most(f: Figures, unit: str, side: str) -> str:
+    least, most = f.in_flight_between[side] if unit == "requests" and f.in_flight_between else [f.peaks[unit][side]] * 2
+    return str(most) if least == most else f"{least} to {most}"
 
 
 def _requests(f: Figures) -> str:

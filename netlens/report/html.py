@@ -118,6 +118,7 @@ def _said(a: Analysis, document: dict[str, Any]) -> dict[str, Any]:
         "first_cautions": CAUTIONS,
         "met": met(a),
         "key_evidence": _key_evidence(a),
+        "in_flight": answer.most_at_once(a),
         "causes": _causes(a),
         "fix": a.best_fix,
         "next_fixes": answer.next_fixes(a)[:NEXT],

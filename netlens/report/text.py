@@ -5,6 +5,8 @@ from __future__ import annotations
 import statistics
 from typing import TYPE_CHECKING, Any
 
+from netlens.chains.situation import VM
+from netlens.lenses.refused.counting import in_flight_between
 from netlens.lenses.refused.verdict import needed
 from netlens.report import answer, findings, overview, time_budget
 from netlens.text import duration, plural, printable, utc
@@ -218,7 +220,7 @@ def _side(a: Analysis, side: SideFindings, console: Any) -> None:
             f"{int(side.rows.sum()):,} to the target{f' ({how})' if how else ''}; {plural(sessions, 'session')} on the wire in total",
         ),
         ("open at once", _peak(side.connections, start, "connection", "opened")),
-        ("in flight", _peak(side.in_flight, start, "request", "started", REFUSED_TOO if a.counts["rejections"] else "")),
+        ("in flight", _in_flight(a, side, start)),
         ("lookups", _lookups(side)),
         ("tunnels", _tunnels(side)),
         ("tails", _tails(side)),
@@ -233,6 +235,13 @@ def _target(a: Analysis) -> str:
     if a.target.guessed:
         return f"{a.target.label}{at}; guessed: {a.target.why} (--api NAME chooses another)"
     return f"{a.target.label}{at}" + (f"; from {source}" if source == "the manifest" else "")
+
+
+def _in_flight(a: Analysis, side: SideFindings, start: int) -> str:
+    if a.counts["in_flight_between"] is None:
+        return _peak(side.in_flight, start, "request", "started", REFUSED_TOO if a.counts["rejections"] else "")
+    least, most = in_flight_between(a.assembled.situation, VM if side.vantage == "vm" else None)  # turns of HTTP/2 are no requests
+    return f"{'' if least == most else f'{least:,} to '}{most:,} at once at the peak"
 
 
 def _peak(peak: PeakFacts, start: int, noun: str, verb: str, which: str = "") -> str:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from netlens import analysis
 from netlens.api import Capture
 from netlens.chains import explained, grammar, streams
 from netlens.chains.inputs import from_folder
 from netlens.chains.situation import VM, Perhaps
+from netlens.lenses.refused.comparison import compare
 from netlens.lenses.refused.counting import Rule, in_flight_between, others
-from netlens.report import answer
+from netlens.report import answer, comparison, html, text
 from tests.chains.test_endings import alone, ends_hidden, in_bursts
 from tests.chains.test_explained import fits, likely, weighed
 from tests.chains.test_streams import OPENED, Said, analysed, asked, connection, refused, streamed, together
@@ -283,6 +286,24 @@ def test_a_capture_says_between_which_numbers_its_requests_are(tmp_path: Path) -
     assert answer.how_many(found) == f"between {least} and {most} requests"
     assert f"of between {least} and {most} requests to api.z.ai were refused" in answer.sentence(found)
     assert found.assembled.situation.facts["in_doubt"] == 3
+
+
+def test_the_peak_is_an_interval_wherever_it_is_shown(tmp_path: Path) -> None:
+    said: Said = [*OPENED, (10, 2100), (20, 2900), (40, -258), (1000, 2200), (1020, -261)]
+    conversations, refusals = work_and(in_bursts(said), 14)
+    found = analysed(tmp_path, conversations, refusals)
+    low, high = found.counts["in_flight_between"]
+    assert low < high
+    told = f"{low} to {high}"
+    made = found.assembled.situation
+    assert ("most requests at once, both together", told, told) in comparison.rows(comparison.told(compare(made, made)))
+    out = io.StringIO()
+    text.render(found, Console(file=out, width=1000, color_system=None), 1)
+    assert f"{told} at once at the peak" in next(line for line in out.getvalue().splitlines() if line.lstrip().startswith("in flight"))
+    assert answer.most_at_once(found) == told
+    quiet = analysed(tmp_path, conversations, refusals[:1])
+    low, high = quiet.counts["in_flight_between"]
+    assert f"<dd>{low} to {high} requests, " in html.render(quiet, quiet.to_dict())
 
 
 def test_a_capture_of_doubts_alone_says_so_too(tmp_path: Path) -> None:

@@ -36,7 +36,12 @@ def may_be_told(weighing: Weighing) -> bool:
     with_labels = np.isin(r.side, np.unique(r.side[r.rejected >= 0]))
     if labelled < LABELLED * int(with_labels.sum()) or i.accepted < SOME * labelled:
         return False
-    if weighing.from_a_moment_on or weighing.of_one_side is not None or weighing.situation.facts.get("leaves_elsewhere"):
+    if (
+        weighing.few_stretches
+        or weighing.from_a_moment_on
+        or weighing.of_one_side is not None
+        or weighing.situation.facts.get("leaves_elsewhere")
+    ):
         return False
     return patience(r) is None and not over_time.follows_windows(weighing.situation, i.first)
 

@@ -25,7 +25,7 @@ import numpy as np
 
 from netlens.chains.endings import SHORT_NS, STREAM_NS
 from netlens.chains.situation import ACCEPTED, REJECTED, UNLABELLED, Situation
-from netlens.lenses.refused.counting import peaks
+from netlens.lenses.refused.counting import peaks, peaks_between
 from netlens.lenses.refused.intents import S, intents
 from netlens.text import plural
 
@@ -41,7 +41,8 @@ class Figures:
     """One recording in numbers. ``attempts``: labelled requests with each retry counted, ``refusals`` of them refused; ``requests``: intents with
     a known outcome, ``refused`` of them at least once; ``rate``: their share with its Wilson interval, None without requests.
 
-    peaks : unit -> vm, host, combined.  lifetime_s : median and p90 of upstream sessions; ``cut``: how many of these were open at an end of the capture.
+    peaks : unit -> vm, host, combined.  in_flight_between : the same of requests, at least and at most; None where that is not in doubt.
+    lifetime_s : median and p90 of upstream sessions; ``cut``: how many of these were open at an end of the capture.
     tails, tail_s, tail_bytes : sessions that outlived their program, for how long in sum, and bytes if they are known.
     """
 
@@ -64,6 +65,7 @@ class Figures:
     tails: int
     tail_s: float
     tail_bytes: int | None
+    in_flight_between: dict[str, tuple[int, int]] | None = None
 
 
 @dataclass(frozen=True)
@@ -167,6 +169,7 @@ def figures(situation: Situation) -> Figures:
         tails=int(np.count_nonzero(tailed)),
         tail_s=float(tails[tailed].sum()),
         tail_bytes=int(known_bytes) if isinstance(known_bytes, (int, np.integer)) else None,
+        in_flight_between=peaks_between(situation),
     )
 
 

@@ -404,9 +404,11 @@ def _with_perhaps(held: _Held, situation: Situation, rule: Rule | None = None) -
     return both.take(np.lexsort((both.start, both.session)))
 
 
-def in_flight_between(situation: Situation) -> tuple[int, int]:
-    """Most requests in progress at once, at least and at most."""
+def in_flight_between(situation: Situation, side: int | None = None) -> tuple[int, int]:
+    """Most requests in progress at once, of one side or of all, at least and at most."""
     held = _with_perhaps(_requests(situation, AS_SEEN), situation)
+    if side is not None:
+        held = held.take(np.flatnonzero(held.side == side))
     sooner, later, shorter, longer = held.doubt_ns.T
     surely, no_longer, first, last = held.start + later, held.end - shorter, held.start - sooner, held.end + longer
     sure, maybe = no_longer > surely, last > first
@@ -459,13 +461,21 @@ def uses(situation: Situation) -> tuple[Ints, Ints, Ints]:
     return rows[sort], starts[sort], ends[sort]
 
 
+def peaks_between(situation: Situation) -> dict[str, tuple[int, int]] | None:
+    """Most requests in progress at once by vm, host and all together, at least and at most; None where that is not in doubt."""
+    return None if situation.between is None else {name: in_flight_between(situation, side) for name, side in _WHOSE}
+
+
+_WHOSE = (("vm", VM), ("host", HOST), ("combined", None))
+
+
 def peaks(situation: Situation) -> dict[str, dict[str, int]]:
     """Most places held at once, by unit and by vm, host and all together."""
     out: dict[str, dict[str, int]] = {}
     for unit in UNITS:
         held = _requests(situation, AS_SEEN) if unit == "requests" else _connections(situation, AS_SEEN)
         out[unit] = {}
-        for name, side in (("vm", VM), ("host", HOST), ("combined", None)):
+        for name, side in _WHOSE:
             mask = np.ones(len(held.start), np.bool_) if side is None else held.side == side
             out[unit][name] = most_at_once(held.start[mask], held.end[mask])
     return out

@@ -325,6 +325,11 @@ def needs(weighing: Weighing) -> str:
             f"a recording of one program with one model and one key: {partly.rule.name} explain the refusals in part "
             f"({plural(partly.misses + partly.false_alarms, 'exception')}); something else refuses or counts, too, or a clock was set meanwhile"
         )
+    if weighing.few_stretches:
+        return (
+            f"a longer recording: all refusals came in {plural(weighing.stretches, 'stretch', 'stretches')}, as an overload makes, or a limit on what was sent "
+            "before the recording began"
+        )
     if (best := next((f for f in i.fits if f.hits and not f.misses + f.false_alarms), None)) is not None:
         return f"a longer recording: {best.rule.name} separate refused from accepted requests, but of so few they may do so by chance"
     if i.accepted < (least := weighing.accepted_wanted):

@@ -15,6 +15,8 @@ Theory of operation
    Of a long recording the beginning is searched, and what is found there is then refined and judged on all of it.
 4. *Chance comes in bursts.* An overloaded provider refuses for a while, and windows end after a while too. So chance has two rates here, one after a
    refusal and one after an acceptance (a Markov chain of two states), and a limit must explain more than that there were bursts.
+5. *Before the recording.* What was sent before a capture that begins midway decides requests of the first window; these count as chance would have it, bursts
+   and all, so that they are no evidence either way.
 
 Limits: tokens are known as bytes only. A window longer than the recording, or than what is searched of it, looks like a quota.
 """
@@ -33,7 +35,7 @@ from netlens.columns import Bools, Floats, Ints
 from netlens.lenses.refused import kernels, limit
 from netlens.lenses.refused.counting import SCOPES, Counts, Rule
 from netlens.lenses.refused.limiters import USUAL_S, Limiter, Meter, all_limiters, sliding_window
-from netlens.lenses.refused.limiters._windows import span_s
+from netlens.lenses.refused.limiters._windows import Window, span_s
 from netlens.threads import free_cores, in_parallel
 
 SAME = 0.1  #: log units between limiters that fit equally well
@@ -105,10 +107,11 @@ class Fit:
     barred: Bools | None = field(default=None, repr=False)
     #: From when on (ns) the limit was how much lower than its highest; counts are of the highest, so as much is added to them.
     changes: tuple[tuple[int, int], ...] = ()
+    begun: bool = False  # what was sent before the recording is taken to count, though nothing shows that there was any
 
     @property
     def plain(self) -> bool:
-        return not (self.limiter.LATER or self.barred_s or self.changes)
+        return not (self.limiter.LATER or self.barred_s or self.changes or self.begun)
 
     @property
     def values(self) -> list[tuple[int, int]]:
@@ -134,6 +137,13 @@ class Fit:
 
     def described(self) -> dict[str, Any]:
         return self.limiter.described(self.parameter_s, self.last)
+
+    def if_begun(self, price: float) -> Fit:
+        """The same where that what was sent before counts is an assumption, which costs so many log units."""
+        p = float(min(1.0, self.p * np.exp(price)))
+        return replace(
+            self, begun=True, log_likelihood=self.log_likelihood - price, first_log_likelihood=self.first_log_likelihood - price, p=p
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,8 +174,14 @@ class TimeRule:
         refill = self.fit.described()["refill_s"]
         return 1.0 / refill if refill else self.value / self.fit.parameter_s
 
+    @property
+    def barred_ns(self) -> int:
+        """For how long who runs into the limit is refused, whatever is sent then; 0 where only the limit decides."""
+        return round(self.fit.barred_s * 1e9)
+
     def meter(self) -> Meter:
-        return self.fit.limiter.decide(self.fit.parameter_s, self.value, self.edge_ns)
+        meter = self.fit.limiter.decide(self.fit.parameter_s, self.value, self.edge_ns)
+        return _Changing(meter, self.fit.values) if isinstance(meter, Window) and self.fit.values else meter
 
     def exempt(self, situation: Situation) -> frozenset[int]:
         """Sides that were never refused, though they had reached the limit: it does not hold for them."""
@@ -173,6 +189,20 @@ class TimeRule:
         refused = set(np.unique(r.side[r.rejected == REJECTED]).tolist())
         reached = set(np.unique(r.side[self.fit.counts.count >= self.fit.value]).tolist())
         return frozenset(reached - refused) | {UNKNOWN}
+
+
+class _Changing:
+    """A window whose limit is another one from some time on; ``values``: of :class:`Fit`."""
+
+    def __init__(self, window: Window, values: list[tuple[int, int]]) -> None:
+        self.window, self.values = window, values
+
+    def free_at(self, now: int, room: float) -> int:
+        self.window.limit = [value for at, value in self.values if at <= max(now, self.values[0][0])][-1]
+        return self.window.free_at(now, room)
+
+    def take(self, now: int, room: float) -> None:
+        self.window.take(now, room)
 
 
 def rule_of(situation: Situation, fit: Fit) -> TimeRule:
@@ -391,15 +421,11 @@ class _Outcomes:
         self._below = np.zeros((4, kernels.BUCKETS + 1), np.int64)
         self._rest = np.zeros((2, len(rejected)), np.int64)
         self._best = np.zeros(1)
-        self._by_chance = np.zeros(3)  # by label, the log likelihood of one
-        for label in (kernels.ACCEPTED, kernels.REFUSED):
-            if count := int((self.label == label).sum()):
-                self._by_chance[label] = np.log(count / used.sum())
         self.found = np.zeros(3, np.int64)
 
     def by_chance(self, some: Bools) -> float:
-        """The log likelihood of some labels by chance."""
-        return float(np.bincount(self.label[some], minlength=len(self._by_chance)) @ self._by_chance)
+        """The log likelihood of some labels by chance, in bursts too: what a limit could not have decided is as likely as without it."""
+        return limit.by_chance(self.label[some & (self.label != kernels.UNUSED)] == kernels.REFUSED)
 
     def better(self, counts: Ints, than: float, unseen: Bools | None = None) -> float:
         """The log likelihood at the best limit, if it is higher than ``than``; else that. ``found`` is of the last that was higher.

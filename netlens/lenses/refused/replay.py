@@ -531,7 +531,8 @@ class _Timely(_Replay):
         super().__init__(setting, change, at_once)
         rule = setting.rule
         assert isinstance(rule, TimeRule)
-        self.attempts = rule.counts == "attempts"
+        self.attempts, self.barred_ns = rule.counts == "attempts", rule.barred_ns
+        self.barred_until: dict[int, int] = {}  # by group
         self.meters = {group: rule.meter() for group in set(self.group.values())}
         self.room = [1.0] * len(setting.intents)
         if rule.counts == "bytes":
@@ -541,14 +542,20 @@ class _Timely(_Replay):
     def accepts(self, now: int, k: int, side: int, refusals: int) -> bool:
         if side in self.exempt:
             return True
-        meter = self.meters[self.group[side]]
+        group = self.group[side]
+        if now < self.barred_until.get(group, now):
+            return False
+        meter = self.meters[group]
         free = meter.free_at(now, self.room[k]) <= now
         if free or self.attempts:
             meter.take(now, self.room[k])
+        if not free:
+            self.barred_until[group] = now + self.barred_ns
         return free
 
     def free_in(self, now: int, k: int, side: int) -> int:
-        return self.meters[self.group[side]].free_at(now, self.room[k]) - now + MS
+        group = self.group[side]
+        return max(self.meters[group].free_at(now, self.room[k]), self.barred_until.get(group, now)) - now + MS
 
 
 class _Connected(_Replay):

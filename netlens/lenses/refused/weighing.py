@@ -46,9 +46,15 @@ HARDLY_CHANCE = 0.01  #: p of a limit on what is open that leaves no exception, 
 EXPLAINED = 0.3  #: share of the chance model's log likelihood that a rule must explain (McFadden's R2): retry storms make 0.2 of their own
 #: The same of limits on bytes: 157 of 160 true ones explained 0.66 or more (median 0.93), five that were none 0.3 to 0.56.
 EXPLAINED_BY_BYTES = 0.6
+#: The same of a limit over time that the provider's word speaks of, though it does not pass as a rule: where six others filled it together with one program,
+#: what that program sent explained 0.39 at most.
+FILLED = 0.5
 FEW_BROKEN, BROKEN_SHARE = 3, 0.2  #: broken-off answers, and their share of the refusals, from which on they may be why
 FAR = 5.0  #: log units by which one kind of limit is far better than another
 MARGIN = 1.0  #: log units by which a rule must beat the chance model
+STRETCHES = (
+    3  #: of refusals that chance takes; of 134 true `provider` 131 had as many, of four with fewer than 10 refusals that were wrong none
+)
 HINT = 0.3  #: separation that is a hint of a rule which is not modelled here, if it is beyond chance
 WHOSE = 0.8  #: share of the requests of which it must be known whose they are
 BLURRED = 0.01  #: share of the payload that is missing from a capture
@@ -235,7 +241,7 @@ class Weighing:
 
     def separates(self, fit: RuleFit | Fit) -> bool:
         """Whether a rule tells refused from accepted: beyond chance, better than one rate for all, and with few exceptions."""
-        above, chance, ll = fit.hits + fit.false_alarms, self.by_chance, fit.log_likelihood
+        chance, ll = self.by_chance, fit.log_likelihood
         if isinstance(fit, RuleFit):  # what is uncertain is a toss of a coin for the rule, and explains nothing for chance either
             chance, ll = chance + fit.possible_log_likelihood - ll, fit.possible_log_likelihood
         elif fit.unseen is not None and fit.unseen.any():  # nor does a limit explain what was decided before the capture
@@ -257,8 +263,7 @@ class Weighing:
             and fit.hits >= ENOUGH
             and fit.p <= ALPHA
             and ll > max(chance + MARGIN, chance * (1.0 - EXPLAINED))
-            and fit.hits >= SENSITIVITY * (fit.hits + fit.misses)
-            and fit.hits >= PRECISION * above
+            and self._mostly_at(fit)
         )
 
     def _clear_of_bytes(self, fit: Fit) -> bool:
@@ -287,6 +292,8 @@ class Weighing:
             return False  # of all lengths, one comes near to a few bursts
         if not fit.plain and not exact:
             return False  # it fits more than others do
+        if fit.begun and fit.hits < HALF * i.refused:
+            return False  # a window that is assumed to reach back over most of the recording explains little of it
         if self.refusal_class != logs.CONCURRENCY:
             return exact or usual or window != "fixed"  # of all lengths with all edges, one comes near to every burst
         # answers that were broken off and are counted on for a while look like a window, but hardly of a length that providers use
@@ -318,6 +325,27 @@ class Weighing:
         r = self.situation.requests
         of_side = [(r.start_ns[mine & self.refused].min(), mine) for side in np.unique(r.side[self.refused]) for mine in [r.side == side]]
         return not any((r.start_ns[mine & (r.rejected == ACCEPTED)] > first).any() for first, mine in of_side)
+
+    @cached_property
+    def stretches(self) -> int:
+        """How many times refusals of a side came one after the other, with something accepted in between; of the side with the most. Of many refusals those
+        at either end of the recording do not count, as they may go on."""
+        r = self.situation.requests
+        of_sides = [r.rejected[(r.side == side) & (r.rejected >= 0)] == REJECTED for side in np.unique(r.side)]
+        ends = int(self.inference.refused >= MANY)
+        return max(
+            (
+                int((labels & ~np.append(False, labels[:-1])).sum()) - ends * int(labels[0]) - ends * int(labels[-1])
+                for labels in of_sides
+                if len(labels)
+            ),
+            default=0,
+        )
+
+    @property
+    def few_stretches(self) -> bool:
+        """Whether that is too few for chance: what refuses all for a while, once or twice, may be a window that was partly used up before."""
+        return self.stretches < STRETCHES
 
     @cached_property
     def says_rate(self) -> bool:
@@ -365,8 +393,21 @@ class Weighing:
 
     @cached_property
     def against_its_word(self) -> bool:
-        """Whether refusals follow nothing that was captured though the provider says that it limits what is sent over time."""
-        return self.says_rate and self._by_no_count and not (self.kind or self.named)
+        """Whether the provider says that it limits what is sent over time, and the refusals do not follow what was captured: neither any count, nor what the
+        programs themselves had sent. Somebody else may use the same key, or it counts what is not seen."""
+        return self.says_rate and not (self.kind or self.named) and (self._by_no_count or not self._reached)
+
+    @cached_property
+    def _reached(self) -> bool:
+        """Whether what was sent before reaches some limit over time at most refusals and at few acceptances: not where somebody else fills it, as requests are
+        refused then that come after less than others which were accepted. How often chance does as well is not asked."""
+        least = self.by_chance * (1.0 - FILLED)
+        return any(self._clear_of_bytes(f) and f.log_likelihood > least and self._mostly_at(f) for f in self.time_fits)
+
+    @staticmethod
+    def _mostly_at(fit: RuleFit | Fit) -> bool:
+        """Whether most refusals are at the limit, and most of what is at the limit was refused."""
+        return fit.hits >= SENSITIVITY * (fit.hits + fit.misses) and fit.hits >= PRECISION * (fit.hits + fit.false_alarms)
 
     @cached_property
     def _by_no_count(self) -> bool:
@@ -406,10 +447,17 @@ class Weighing:
             return False
         if self.undecided_kind or any(map(self.long_held, i.fits)):
             return False
-        if not i.enough and (i.accepted < ENOUGH or i.chains < odds.AGAIN):
-            return False
         again = i.chains >= odds.AGAIN or any(f.runs >= RUNS[1] and f.hits >= HALF * i.refused for f in i.fits)
         return again and not (s.sessions.side == UNKNOWN).any() and self.covered >= COVERED and not self._for_good
+
+    @property
+    def filled(self) -> bool:
+        """Whether nearly all that is at the limit was refused, by the best rule. Where it was not, though the provider says that it counts what is in
+        progress, somebody else holds places at times, who is not seen, or its models count by themselves."""
+        best = self.inference.best
+        if self.refusal_class != logs.CONCURRENCY or best is None:
+            return True
+        return best.hits >= PRECISION * (best.hits + best.false_alarms)
 
     @property
     def covered(self) -> float:
@@ -658,6 +706,21 @@ def _preferred(fit: Fit) -> float:
     return -fit.log_likelihood + (TIE if fit.limiter.COUNTS == "bytes" else 0.0)
 
 
+def _begun_before(weighing: Weighing) -> list[Fit]:
+    """The limits over time; instead of each that explains less, the same with what was sent before the recording unknown, though no connection was open then:
+    its window may have been used up in part already. That it is asked both ways costs its log, and like all that is tried later it is believed with hardly an
+    exception only."""
+    s, found = weighing.situation, weighing.time_fits
+    if s.midway_ns is not None or not found:
+        return found
+    better = {fit.name: fit for fit in found}
+    for fit in over_time.fits(replace(s, midway_ns=int(s.requests.start_ns[0])), weighing.inference.first):
+        priced = fit.if_begun(float(np.log(2)))
+        if fit.name not in better or priced.log_likelihood > better[fit.name].log_likelihood:
+            better[fit.name] = priced
+    return sorted(better.values(), key=_preferred)
+
+
 def weigh(situation: Situation, permutations: int = PERMUTATIONS) -> Weighed:
     """Weigh every cause against what was captured."""
     situation, refusal_class = of_one_class(seen_upstream(situation))
@@ -670,6 +733,8 @@ def weigh(situation: Situation, permutations: int = PERMUTATIONS) -> Weighed:
         more = [*over_time.fits(situation, inference.first, unusual=True), *irregular_over_time.fits(situation, inference.first)]
         if found := [fit for fit in more if weighing.separates(fit)]:
             weighing = replace(weighing, time_fits=sorted([*weighing.time_fits, *found], key=_preferred))
+    if not (weighing.kind or weighing.named) and inference.refused >= MANY:
+        weighing = replace(weighing, time_fits=_begun_before(weighing))
     verdicts = beside_others(weighing, never_all_refuted(weighing, causes.judge_all(weighing)))
     readings = odds.possibilities(weighing)
     return Weighed(weighing, _with_odds(weighing, verdicts, *readings), readings[0] if inference.refused <= odds.MOST else [])
@@ -702,10 +767,9 @@ def _with_odds(weighing: Weighing, verdicts: list[Verdict], plain: list[Possibil
 
 def _next_to_certain(weighing: Weighing, cause: str, likely: float, plain: list[Possibility]) -> bool:
     """Whether a cause so likely is supported though no rule says so."""
-    chance, few = cause == "provider", weighing.inference.refused <= odds.MOST
-    sure = odds.SURE_OF_CHANCE if chance else odds.SURE_OF_MANY
-    if few:
-        sure = odds.SURE if weighing.inference.enough else odds.SURE_OF_FEWEST
-    if likely < sure or odds.over_time(plain, cause):
+    chance = cause == "provider"
+    if likely < (odds.SURE_OF_CHANCE if chance else odds.SURE) or odds.over_time(plain, cause):
         return False
-    return weighing.told_by_odds and not (chance and (weighing.may_be_counted or not weighing.may_be_chance))
+    if chance:
+        return weighing.told_by_odds and weighing.may_be_chance and not weighing.may_be_counted
+    return weighing.told_by_odds and weighing.filled

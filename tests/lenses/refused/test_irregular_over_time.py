@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 
-from netlens.lenses.refused import weighing
+from netlens.chains.situation import REJECTED, Situation
+from netlens.lenses.refused import fixes, over_time, replay, weighing
+from netlens.lenses.refused.fixes import wait
 from tests.lenses.refused.test_over_time import Decide, judged, played, sliding
 
 
@@ -72,3 +75,39 @@ def test_an_overload_that_lasts_a_while_bars_nobody(seed: int) -> None:
     decide: Callable[..., bool] = lambda _, now, __: not ((begins <= now) & (now < begins + 8.0)).any()  # noqa: E731
     supported, _ = judged(played(decide, seed=seed, seconds=300, rates={"vm": 2.0}))
     assert supported <= {"provider"}
+
+
+def decided_otherwise(made: Situation) -> tuple[float, float]:
+    """The share of the requests that a replay decides otherwise than the provider did: as the limit was fitted, and without what is irregular about it."""
+    (fit, *_) = weighing.weigh(made, 199).by_time
+    r, shares = made.requests, []
+    for each in (fit, dataclasses.replace(fit, barred_s=0.0, changes=())):
+        limiter = replay._Timely(replay.Setting(made, over_time.rule_of(made, each)), replay.NOTHING, False)
+        accepted = [limiter.accepts(at, 0, side, 0) for at, side in zip(r.start_ns.tolist(), r.side.tolist(), strict=True)]
+        shares.append(float(np.mean(np.array(accepted) == (r.rejected == REJECTED))))
+    return shares[0], shares[1]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_replay_bars_who_exceeds_the_limit(seed: int) -> None:
+    """Fixes were replayed under the plain window, which lets through what comes within the ban."""
+    as_fitted, plain = decided_otherwise(played(barring(12, 10.0, 15.0), seed=seed, seconds=400, rates={"vm": 2.0}))
+    assert as_fitted <= 0.03
+    assert plain >= 0.1
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_replay_has_the_limit_as_it_was_at_each_time(seed: int) -> None:
+    as_fitted, plain = decided_otherwise(played(lowered(20, 7, 20.0, 100.0), seed=seed, seconds=220, rates={"vm": 2.5}))
+    assert as_fitted <= 0.03
+    assert plain >= 0.1
+
+
+def test_who_waits_waits_until_the_ban_is_over() -> None:
+    made = played(barring(12, 10.0, 15.0), seed=0, seconds=400, rates={"vm": 2.0})
+    (fit, *_) = weighing.weigh(made, 199).by_time
+    rule = over_time.rule_of(made, fit)
+    waited = replay.replay(replay.Setting(made, rule), replay.Change(waits=True))
+    assert waited.total <= 1.1 * waited.refused  # hardly any is refused again
+    (waiting,) = wait.variants(fixes.Case(made, rule, fixes.Context(())))
+    assert f"{fit.barred_s:.3g} s" in waiting.title

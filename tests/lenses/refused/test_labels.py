@@ -276,6 +276,19 @@ def test_refusals_that_are_retried_in_silence_are_told_by_their_look(tries: int)
     assert set(labels.refusal_class[labels.rejected == REJECTED]) == {"unknown"}
 
 
+@pytest.mark.parametrize(("late", "label"), [(2, UNLABELLED), (12, ACCEPTED)], ids=["a few", "as many as are no stragglers"])
+def test_late_answers_of_the_size_of_refusals_that_are_retried_in_silence(late: int, label: int) -> None:
+    """They come after 700 ms, later than streams begin and much later than all that are known: of a busy machine, or of another kind if they are many."""
+    answers, lines, truth = hidden_retries(2)
+    columns = table(*[(400_000 + 9_000 * k, REFUSAL, 0, 50_000 + 900 * k) for k in range(late)])
+    for name in ("start_ns", "request_end_ns"):
+        columns[name] = columns["response_ns"] - 700 * MS
+        answers[name] = answers["response_ns"] - np.where(np.array(truth) == REJECTED, 5 * MS, 100 * MS)
+    both = {name: np.concatenate([answers[name], columns[name]]) for name in answers}
+    labels = from_log(both, lines, covers=True)
+    assert labels.rejected.tolist() == [*truth, *[label] * late]
+
+
 def test_where_nearly_all_are_refused_a_few_streams_are_enough_to_tell_them() -> None:
     """A limit of tokens a minute, used up at once: after the first streams nothing but refusals, one line for two of them."""
     streams = [(1000 + 900 * k, 7_000 + 10 * k, 800, 900 + 20 * k) for k in range(6)]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
+from netlens import logs
+from netlens.chains.situation import REJECTED
 from netlens.lenses.refused import odds
 from netlens.lenses.refused.causes import taken_away
 from netlens.lenses.refused.weighing import Weighed, weigh
@@ -92,6 +96,58 @@ def test_two_refusals_and_their_retries_are_not_enough_to_be_sure() -> None:
     assert found.weighing.inference.chains == 2
     assert probabilities(found)["own-concurrency"] >= odds.SURE
     assert found.cause is None
+
+
+@pytest.mark.parametrize(("seed", "family"), [(53, None), (100054, "under-ten"), (100104, "under-ten"), (100957, "under-ten")])
+def test_four_or_five_refusals_beside_as_few_acceptances_may_be_enough_to_be_sure(seed: int, family: str | None) -> None:
+    """The limit was reached again after something was accepted. Before, fewer than five refusals took five acceptances, and five odds of 0.95."""
+    drawn = draw(seed, family)
+    found = weigh(drawn.situation)
+    assert found.weighing.inference.refused <= 5
+    assert found.weighing.inference.accepted < 5
+    assert not found.weighing.kind
+    assert found.cause in drawn.truth.causes
+
+
+@pytest.mark.parametrize("seed", [100372, 100602, 100681, 100708])
+def test_one_or_two_stretches_of_refusals_are_no_chance(seed: int) -> None:
+    """Windows of both sides, of one, and on bytes, partly used up before: all is refused for a while, and all accepted before and after."""
+    drawn = draw(seed, "under-ten")
+    assert "provider" not in drawn.truth.causes
+    found = weigh(drawn.situation)
+    assert found.weighing.few_stretches
+    assert found.cause is None
+    assert probabilities(found)["provider"] > odds.SURE_OF_CHANCE
+
+
+def beside_others(said: str, seed: int, others: int = 3) -> Situation:
+    """A program of two threads beside one of so many that no capture shows; four may be in progress at once, and the provider says what it counts."""
+    rng, rows = np.random.default_rng(seed), []
+    due = [[0.1 * k, k] for k in range(2 + others)]
+    open_until: list[float] = []
+    while (first := min(due))[0] < 60.0:
+        now, k = first
+        open_until = [end for end in open_until if end > now]
+        accepted = len(open_until) < 4
+        end = now + (float(rng.uniform(1.0, 4.0)) if accepted else 0.01)
+        open_until += [end] * accepted
+        if k < 2:
+            rows.append(("vm", int(k), now, end, int(not accepted)))
+        first[0] = end + (float(rng.uniform(0.1, 0.4 if k >= 2 else 1.5)) if accepted else 1.0)
+    made = situation(rows)
+    classes = np.where(made.requests.rejected == REJECTED, said, "").astype(object)
+    return replace(made, requests=replace(made.requests, refusal_class=classes))
+
+
+def test_who_shares_a_limit_with_others_is_not_blamed_alone() -> None:
+    """One other of its own was open at every refusal, and at many acceptances: the provider counts what is in progress, and somebody else fills it."""
+    blamed = 0
+    for seed in range(12):
+        found = weigh(beside_others(logs.CONCURRENCY, seed))
+        assert found.weighing.inference.refused > 3
+        assert not (found.weighing.filled is False and found.cause)
+        blamed += found.weighing.filled is False and weigh(beside_others(logs.UNKNOWN, seed)).cause is not None
+    assert blamed  # without the provider's word it may be a limit beside an overload
 
 
 def test_what_is_uncertain_in_counts_may_be_evidence_against_what_is_told_without_it() -> None:

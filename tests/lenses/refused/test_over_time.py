@@ -13,6 +13,7 @@ from netlens import logs
 from netlens.chains.situation import ACCEPTED, REJECTED, UNKNOWN, UNLABELLED, Situation
 from netlens.lenses.refused import limit, over_time, weighing
 from netlens.lenses.refused.limiters import all_limiters
+from tests.bench.situations import draw
 from tests.lenses.refused.made import situation
 
 Decide = Callable[[str, float, int], bool]  # (side, time, open now) -> accepted
@@ -509,9 +510,63 @@ def test_chance_is_not_told_against_the_providers_word() -> None:
     assert any("who else uses this key" in (v.needs or "") for v in verdicts)
 
 
+def with_others_of_the_same_key(others: int, seed: int, *, limit: int = 25, window_s: float = 15.0, seconds: float = 70.0) -> Situation:
+    """One program beside so many others that no capture shows, all of which ask one thing at a time and fill one window; the provider says so."""
+    rng, taken, rows = np.random.default_rng(seed), deque[float](), []
+    due = [[float(at), 1 + k] for k, at in enumerate(rng.uniform(0, 1, others))] + [[0.2, 0]]
+    while (first := min(due))[0] <= seconds:
+        now = first[0]
+        while taken and taken[0] <= now - window_s:
+            taken.popleft()
+        accepted = len(taken) < limit
+        taken.extend([now] * accepted)
+        lasts = float(rng.uniform(1.2, 3.2)) if accepted else 0.01
+        if not first[1]:
+            rows.append(("vm", 0, now, now + lasts, ACCEPTED if accepted else REJECTED))
+        first[0] = now + lasts + (float(rng.uniform(0.1, 0.8 if first[1] else 2.0)) if accepted else 1.0)
+    made = situation(rows, uncertain_ns=2_000_000)
+    refused = made.requests.rejected == REJECTED
+    return replace(made, requests=replace(made.requests, refusal_class=np.where(refused, logs.RATE, "").astype(object)))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_who_fills_a_window_together_with_others_of_the_same_key_is_not_blamed_alone(seed: int) -> None:
+    """Requests are refused after one or two in the window, and accepted after more at other times. Before, the provider's word of a rate was enough in five."""
+    made = with_others_of_the_same_key(6, seed)
+    assert (made.requests.rejected == REJECTED).sum() >= 5
+    verdicts = weighing.weigh(made).verdicts
+    assert not [v.id for v in verdicts if v.verdict == "supported"]
+    assert any("who else uses this key" in (v.needs or "") for v in verdicts)
+
+
+def begun_late(decide: Decide, seed: int, *, midway: bool) -> Situation:
+    """A recording that begins when requests were sent already; ``midway``: over connections that are open then."""
+    whole = played(decide, seed=seed, seconds=192.0, rates={"vm": 2.2})
+    begins = int(whole.requests.start_ns.min()) + 20_000_000_000
+    kept = whole.requests.take(np.flatnonzero(whole.requests.start_ns >= begins))
+    return replace(whole, requests=kept, midway_ns=begins if midway else None)
+
+
+@pytest.mark.parametrize("midway", [True, False], ids=["open connections", "none"])
+@pytest.mark.parametrize(("value", "edge_s"), [(12, 7.0), (20, 33.0)])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_fixed_window_of_which_the_beginning_was_not_captured(seed: int, value: int, edge_s: float, midway: bool) -> None:
+    """Most is refused, in two or three stretches. Before, bursts of an overload explained these, and the provider was blamed."""
+    supported, limiter = judged(begun_late(fixed(value, 60.0, edge_s), seed, midway=midway))
+    assert supported == {"own-rate"}
+    assert (limiter["value"], limiter["window"], limiter["window_s"]) == (value, "fixed", 60.0)
+
+
 @pytest.mark.parametrize("seed", range(1000, 1006))
 def test_dense_chance_is_no_window_that_begins_with_an_accepted_request(seed: int) -> None:
     """Nearly all is refused: a window that began anew with each request that is accepted would explain any such."""
     rng = np.random.default_rng(seed)
     found = weighing.weigh(played(lambda *_: rng.random() >= 0.95, seed=seed - 1000, seconds=300, rates={"vm": 2.0}), 199)
     assert found.cause != "own-rate"
+
+
+def test_a_window_that_would_reach_back_over_most_of_a_recording_is_not_believed() -> None:
+    """Bursts of an overload: attempts in 313 s fit the last 26 of 211 requests, and would have begun before all others."""
+    drawn = draw(2_001_082)
+    assert "own-rate" not in drawn.truth.causes
+    assert weighing.weigh(drawn.situation).cause is None

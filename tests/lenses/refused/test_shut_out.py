@@ -95,16 +95,25 @@ def at_random(side: str, share: float, seed: int, n: int = 60, session: int = 0)
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_where_one_side_alone_is_refused_the_providers_word_of_a_rate_is_enough(seed: int) -> None:
-    """What is counted is not seen (tokens of answers, a model): no limiter."""
+def test_where_one_side_alone_is_refused_the_providers_word_of_a_rate_is_not_enough(seed: int) -> None:
+    """Requests are refused after less than others that were accepted: somebody else may use the same key, or tokens of answers count. No whim either."""
     mixed = both(at_random("vm", 0.4, seed), at_random("host", 0.0, seed, session=1))
     assert not supported(weigh(mixed))
     found = weigh(said(mixed, logs.RATE))
+    assert not supported(found)
+    assert found.limiter is None
+    assert "who else uses this key" in next(v.needs or "" for v in found.verdicts if v.id == "own-rate")
+    assert not supported(weigh(said(both(at_random("vm", 0.4, seed), at_random("host", 0.4, seed + 9, session=1)), logs.RATE)))
+
+
+@pytest.mark.parametrize("refused", [9, 15])
+def test_where_one_side_alone_is_refused_at_a_limit_the_providers_word_of_a_rate_is_enough(refused: int) -> None:
+    """With an exception, and reached once, no limit is told; but the own requests fill one."""
+    made = both(one_after_the_other("vm", 30.5, "." * 5 + "!" + "." * 15 + "!" * refused + "..", every=1.0), BESIDE)
+    assert not supported(weigh(made))
+    found = weigh(said(made, logs.RATE))
     assert supported(found) == {"own-rate"}
     assert found.limiter is None
-    assert not supported(weigh(said(both(at_random("vm", 0.4, seed), at_random("host", 0.4, seed + 9, session=1)), logs.RATE))) & {
-        "own-rate"
-    }
 
 
 @pytest.mark.parametrize("refusals", [3, 4])
@@ -181,9 +190,9 @@ def test_a_bucket_is_told_from_the_window_that_comes_near_to_it(seed: int) -> No
 
 @pytest.mark.parametrize("seed", [1313, 1525])
 def test_what_a_window_could_not_have_decided_is_no_evidence_against_it(seed: int) -> None:
-    """The capture begins in the midst of a window: what was sent in it before is not known."""
+    """The capture begins in the midst of a window: what was sent in it before is not known. So it may be where no connection was open then."""
     drawn = draw(seed)
     assert drawn.situation.midway_ns is not None
-    found = weigh(drawn.situation)
-    assert found.cause == "own-rate"
-    assert not weigh(replace(drawn.situation, midway_ns=None)).cause
+    found, unknown = weigh(drawn.situation), weigh(replace(drawn.situation, midway_ns=None))
+    assert found.cause == unknown.cause == "own-rate"
+    assert found.weighing.time_fits[0].log_likelihood > unknown.weighing.by_time[0].log_likelihood  # it costs that both were asked

@@ -2,9 +2,10 @@
 
 Claim: the provider says that a quota is used up; or there is a limit over time (so many in a window, a bucket of tokens), and the side's own requests
 reach it in at least half of the refusals. Or a side is shut out from a moment on while the other's requests are accepted; or the provider says that too
-much was sent, and nobody but the side sent anything, or was refused.
+much was sent, nobody but the side was seen to send anything, or was refused, and what it sent reaches some limit at most refusals and few acceptances.
 Refuted: what is open at once tells refused from accepted clearly better than what was sent before; or the refusals follow no window of time at all.
-Undecided: what leaves by the egress address was not captured, or a limit on what is open fits as well.
+Undecided: what leaves by the egress address was not captured, or a limit on what is open fits as well; or requests are refused after less than others that
+were accepted, whatever the provider says: somebody else, who is not seen, may use the same key.
 Source: cause G of the investigation (docs/glossary.md); rate limits as providers document them (requests a minute, token buckets).
 """
 

@@ -59,6 +59,7 @@ FITTING, RIVALS = 0.8, 0.7  #: share of lines that must stand right behind answe
 MOST_SHIFT_NS = 3600 * S  #: beyond that a log is of another time, and what fits is chance, or a copy
 MAX_SHIFTED = 2_000  #: lines and answers by which a shift is looked for
 STRANGER_LAG_NS = 100_000_000  #: lines of a program's own log follow its answers within 50 ms as a rule; those of another's lie anywhere
+LATE = 0.1  #: of the refusals; more that come later than these, of their size, are answers of another kind
 MAX_UNMATCHED = 1_000  #: lines of a log that are named one by one; the rest is counted
 
 
@@ -269,7 +270,7 @@ def from_log(
             set_labels(labels, found.looks_refused, UNLABELLED)
             set_labels(labels, _taught(answers, found, covered), REJECTED, LOOK_ALIKE, like)
     silent = (_silently_refused(answers) | _just_begun(answers, found)) & (labels.rejected == ACCEPTED)
-    set_labels(labels, silent | _nearly_as_quick(answers, found, labels), UNLABELLED)
+    set_labels(labels, silent | _as_refusals_look(answers, found, labels), UNLABELLED)
     failed = answers.short & alike(answers.down, _failed_otherwise(answers, log, found)) & (labels.rejected == UNLABELLED)
     set_labels(labels, failed & covered, ACCEPTED, ERROR_LOG)
     unclear = _may_be_meant(answers, log.unclear_ns, slack_ns)
@@ -312,15 +313,20 @@ def _by_number(answers: Answers, untimed: Sequence[str]) -> Labels:
     return labels
 
 
-def _nearly_as_quick(answers: Answers, found: Match, labels: Labels) -> Bools:
-    """Answers that are called accepted, of the size of refusals and later than any of these, but not nearly as late as those of other sizes: a busy server."""
+def _as_refusals_look(answers: Answers, found: Match, labels: Labels) -> Bools:
+    """Answers that are called accepted, of the size of refusals and later than any of these, but not nearly as late as those of other sizes: a busy server.
+    Where programs try again in silence, also later ones, if there are only a few."""
     of_size = alike(answers.down, np.array(found.sizes, np.int64))
+    late = of_size & answers.short & (labels.rejected == ACCEPTED)
+    late[[row for _, row in found.pairs]] = False
+    if found.retried and late.sum() <= max(TAUGHT, LATE * (len(found.pairs) + found.looks_refused.sum())):
+        return np.asarray(late)
     sure = [row for _, row in found.pairs if row not in found.doubtful and answers.short[row]]
     others = answers.waits[(labels.rejected == ACCEPTED) & answers.answered & ~of_size]
     if not sure or len(others) < TAUGHT:
         return np.zeros(len(answers), np.bool_)
     between = float(np.sqrt(float(answers.waits[sure].max()) * np.percentile(others, 10)))  # as many times the one as the other is times it
-    return np.asarray(of_size & answers.short & (labels.rejected == ACCEPTED) & (answers.waits <= between))
+    return np.asarray(late & (answers.waits <= between))
 
 
 def _failed_otherwise(answers: Answers, log: ErrorLog, found: Match) -> Ints:
