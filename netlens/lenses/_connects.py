@@ -22,6 +22,7 @@ SCAN_PORTS, SCAN_HOSTS, SCAN_NS = 15, 25, 300 * S
 PLAIN_MS = 500  #: a handshake that took less needs no look at its segments
 SAID_NS = 10 * S  #: after the last SYN; a router that finds nobody at the address says so after 3 s (RFC 4861 10, Linux' ARP)
 ANYBODY = "anybody"  #: in place of a client
+HTTP, HTTPS = 80, 443
 SOME_PORTS = 8  #: worth a look
 
 
@@ -149,16 +150,19 @@ def _hear(view: View, attempt: Attempt) -> None:
 
 
 def reached_after(view: View, failed: Attempt, within_ns: int) -> bool:
-    """Whether the service was reached within some time of a failed attempt: another address, the other family, or from the other side."""
+    """Whether the service was reached within some time of a failed attempt: another address, the other family, from the other side, or, as browsers do that
+    try HTTPS first and are refused, by HTTP."""
     times = view.once(_opened)
     begin, end = failed.syn_ns[0], failed.syn_ns[-1] + within_ns
 
-    def opened(since: int, client: str, server: str) -> bool:
-        answered = times.get((failed.port, client, server), [])
+    def opened(since: int, client: str, server: str, port: int = failed.port) -> bool:
+        answered = times.get((port, client, server), [])
         at = bisect.bisect_left(answered, since)
         return at < len(answered) and answered[at] <= end
 
     if opened(begin, failed.client, failed.server):  # not only before
+        return True
+    if failed.outcome == REFUSED and failed.port == HTTPS and opened(begin, failed.client, failed.server, HTTP):
         return True
     elsewhere = [(failed.client, other) for other in _aliases(view, failed.server)]
     reversed_ = (failed.server, failed.client)

@@ -4,11 +4,14 @@ Asks: whether the last word on a question was a failure (SERVFAIL, REFUSED, FORM
 Applies: where answers of DNS were captured.
 Cannot see: lookups over TLS, HTTPS or QUIC; whether the name was mistyped or the zone is broken.
 Normal: NXDOMAIN is an answer (RFC 2308 2), not a failure: reverse zones, search suffixes, wpad and service discovery get it all day. It counts only
-    where most names somebody wanted do not exist under any suffix, and is worth a look where none does. A failure that a repeat or another server cures is
+    where names do not exist under any suffix: all that somebody wanted, or most of them and one is asked for again and again; what a filter of advertisements
+    denies is mostly asked for once. A failure that a repeat or another server cures is
     none (RFC 7873 5.2.3: BADCOOKIE), and one of AAAA is no problem where A gave an address (RFC 4074: servers that mistreat AAAA).
 """
 
 from __future__ import annotations
+
+from collections import Counter
 
 from netlens.lenses import Finding, Severity
 from netlens.lenses._asked import addressed, visible
@@ -21,6 +24,7 @@ GROUP = "names"
 RANK = 11
 SHARE, LEAST = 0.1, 3  #: of all questions, or so many, must fail to be a problem: one SERVFAIL of twenty is one broken zone
 NO_NAME_SHARE, NO_NAME_LEAST = 0.5, 3  #: of the names somebody wanted
+INSISTED = 3  #: times a client asked for a name that does not exist: its program needs it. What a filter of advertisements denies is mostly asked for once
 
 
 def look(view: View) -> list[Finding]:
@@ -61,7 +65,10 @@ def _no_such_names(view: View) -> list[Finding]:
     all_ = {q.name for q in wanted} | found
     text = f"{len(names):,} of {plural(len(all_), 'name')} looked up {'does' if len(names) == 1 else 'do'} not exist (NXDOMAIN)."
     values = {"names": len(all_), "missing": len(names)}
-    grave = len(all_) >= NO_NAME_LEAST and len(names) >= max(NO_NAME_SHARE * len(all_), NO_NAME_LEAST - 1)
+    asked_for = Counter((q.client, q.name, q.type) for q in missing for _ in q.answer_frames)
+    insisted = max(asked_for.values(), default=0) >= INSISTED
+    most_of_them = len(all_) >= NO_NAME_LEAST and len(names) >= max(NO_NAME_SHARE * len(all_), NO_NAME_LEAST - 1)
+    grave = insisted + most_of_them + (names == all_) >= 2
     severity: Severity = "problem" if grave else "warning" if names == all_ else "note"
     frames = [f for q in missing for f in q.frames + q.answer_frames]
     return [finding(view, ID, severity, text, frames, values, "Check the names for typos.")]

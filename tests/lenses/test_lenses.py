@@ -116,6 +116,27 @@ def test_most_names_do_not_exist(tmp_path: Path) -> None:
     assert found(tmp_path, packets, ping(30 * S))["dns-failed"].severity == "problem"
 
 
+def test_names_that_a_filter_denies_beside_such_that_exist(tmp_path: Path) -> None:
+    """Each once; a program that needs one asks for it again."""
+    denied = [p for k in range(3) for p in lookup(f"ads{k}.example.test", k * S, k * S + MS, rcode=3, txid=k)]
+    exist = [p for k in range(2) for p in lookup(f"www{k}.example.test", k * S + 2 * MS, k * S + 3 * MS, txid=k + 5)]
+    assert found(tmp_path, denied, exist, ping(30 * S))["dns-failed"].severity == "note"
+    again = [p for k in range(2) for p in lookup("ads0.example.test", (5 + k) * S, (5 + k) * S + MS, rcode=3, txid=k + 9, port=6_000 + k)]
+    assert found(tmp_path, denied, exist, again, ping(30 * S))["dns-failed"].severity == "problem"
+
+
+def test_a_name_that_is_asked_for_again_and_again_in_vain(tmp_path: Path) -> None:
+    asked = [lookup("db.example.test", 20 * k * S, 20 * k * S + MS, rcode=3, txid=k) for k in range(3)]
+    assert found(tmp_path, *asked[:2], ping(99 * S))["dns-failed"].severity == "warning"
+    assert found(tmp_path, *asked, ping(99 * S))["dns-failed"].severity == "problem"
+
+
+def test_addresses_that_are_in_no_blocklist(tmp_path: Path) -> None:
+    """RFC 5782: there is no such name is the good answer."""
+    asked = [lookup("5.2.0.192.bl.example.test", 20 * k * S, 20 * k * S + MS, rcode=3, txid=k) for k in range(3)]
+    assert "dns-failed" not in found(tmp_path, *asked, ping(99 * S))
+
+
 def test_slow_lookups(tmp_path: Path) -> None:
     this = found(tmp_path, lookups(10, missing=0, slow=3), ping(30 * S))["dns-slow"]
     assert this.severity == "problem"
@@ -187,6 +208,13 @@ def test_the_other_family_at_once(tmp_path: Path) -> None:
     six = refused(40_000, 0, ("::1", 80), "::1")
     four = close(exchange(talk(40_001, MS, ("127.0.0.1", 80), "127.0.0.1"))).packets
     assert found(tmp_path, six, four, ping(30 * S))["connect-refused"].severity == "note"
+
+
+def test_http_at_once_where_https_is_refused(tmp_path: Path) -> None:
+    first = refused(40_000, 0, (SERVER, 443))
+    plain = close(exchange(talk(40_001, 3 * MS, (SERVER, 80)))).packets
+    assert found(tmp_path, first, plain, ping(30 * S))["connect-refused"].severity == "note"
+    assert found(tmp_path, refused(40_000, 0, (SERVER, 444)), plain, ping(30 * S))["connect-refused"].severity == "problem"
 
 
 def test_a_scan(tmp_path: Path) -> None:
