@@ -1,4 +1,5 @@
-"""Protocols in clear in which a server says no, where an answer means nothing without its question: FTP, SMTP, POP3, IMAP, MySQL, PostgreSQL, Redis.
+"""Protocols in clear in which a server says no, where an answer means nothing without its question: FTP, SMTP, POP3, IMAP, MySQL, PostgreSQL, Redis; and
+servers that speak another protocol than who asked.
 
 Only the first eight bytes of a segment are known (:mod:`netlens.parsers.trail`): the code of a reply and the command before it. What was said, for whom and
 with which password is never read. A refusal counts if the same was not allowed later in the same session (a typing error).
@@ -32,6 +33,10 @@ REDIS = {b"-WRONGPA": ("WRONGPASS", False), b"-NOAUTH ": ("NOAUTH", False), b"-N
          b"-ERR ope": ("operation not permitted", False), b"-ERR AUT": ("no password is set", False), b"-ERR Cli": ("no password is set", False),
          b"-READONL": ("READONLY", False), b"-LOADING": ("LOADING", False), b"-MASTERD": ("MASTERDOWN", True), b"-CLUSTER": ("CLUSTERDOWN", True),
          b"-MISCONF": ("MISCONF: it cannot save", True), b"-OOM com": ("out of memory", True), b"-NOREPLI": ("NOREPLICAS", True)}  # fmt: skip
+#: How connections begin (RFC 4253 4.2, RFC 9112 2.1, RFC 6143 7.1.1, and an alert of TLS: RFC 8446 5.1): bits to shift the first eight bytes by, what is
+#: left, and the protocol
+_WORDS = [(32, int.from_bytes(b"SSH-", "big"), "SSH"), (24, int.from_bytes(b"HTTP/", "big"), "HTTP"), (32, int.from_bytes(b"RFB ", "big"), "VNC"),
+          (48, 0x1503, "TLS"), *((64 - 8 * len(verb), int.from_bytes(verb, "big"), "HTTP") for verb in (b"GET /", b"POST /", b"HEAD /", b"PUT /"))]  # fmt: skip
 MOST = 5000  #: segments of one session
 _FIRST = np.frombuffer(b"+-:$*%_#,(~>=", np.uint8)  #: Redis: its types (RESP 2 and 3), and POP3.  IMAP: *
 #: PostgreSQL: error, request for credentials, no or yes to TLS, protocol version; alone, or with a length below 2^24. SSH begins by S as well.
@@ -58,7 +63,42 @@ def refusals(view: View) -> list[Refusal]:
     for k in filter(candidates.__contains__, view.first_copies):
         seg = view.segments(k)
         found += next(filter(None, (of(k, seg, view) for of in (_replies, _mysql, _postgres, _redis, _pop))), [])
+    return [*found, *_of_another(view)]
+
+
+def _of_another(view: View) -> list[Refusal]:
+    """Servers that answer in another protocol than they are spoken to; of TLS see tls-failed. Who speaks several to one server tries out what is there."""
+    asked, answered = _spoken(view.first_requests), _spoken(view.first_replies)
+    differ = (asked != "") & (answered != "") & (asked != answered) & (asked != "TLS") & view.sessions["saw_syn"]
+    chosen = set(np.flatnonzero(differ).tolist()) & (set(view.first_copies) - view.halves)
+    if not chosen:
+        return []
+    words: dict[tuple[str, str, int], set[Any]] = {}
+    served: set[tuple[str, str, int]] = set()
+    for k in np.flatnonzero(view.first_requests).tolist():
+        words.setdefault(view.service(k), set()).add(asked[k] or int(view.first_requests[k]) >> 32)
+        if asked[k] and asked[k] == answered[k]:
+            served.add(view.service(k))
+    found = []
+    for k in sorted(chosen):
+        seg = view.opening(k)
+        first = {seg.orig[i]: i for i in reversed(range(len(seg))) if seg.length[i] and seg.fresh[i]}
+        if (
+            len(first) == 2 and not any(seg.offset[i] for i in first.values()) and len(words[view.service(k)]) == 1
+        ):  # else what came before is missing
+            lasting = view.service(k) not in served
+            found.append(
+                Refusal(k, asked[k], f"{asked[k]} was answered in {answered[k]}", lasting, [seg.frame[first[up]] for up in (True, False)])
+            )
     return found
+
+
+def _spoken(words: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The protocol that begins with each of these words (uint64), as text; "" for others."""
+    out = np.full(len(words), "", object)
+    for shift, begin, name in _WORDS:
+        out[words >> np.uint64(shift) == begin] = name
+    return out
 
 
 def _begins(reply: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -10,7 +10,7 @@ from scapy.utils import PcapWriter
 
 import netlens
 from netlens.parsers.denials import _by_port
-from tests.lenses.made import CLIENT, MS, SERVER, S, close, found, healthy, problems, talk
+from tests.lenses.made import CLIENT, MS, SERVER, S, close, exchange, found, healthy, problems, talk
 from tests.parsers.build import Packet, datagram, write
 from tests.parsers.test_denials import BY_ID, KRB_ERROR, bgp, smb2, stun
 
@@ -250,3 +250,54 @@ def test_commands_that_redis_does_not_understand(tmp_path: Path) -> None:
     this = found(tmp_path, close(made).packets, healthy())["refused"]
     assert "command not understood (Redis)" in this.text
     assert "password" not in this.advice
+
+
+SSH, HTTP, BAD = b"SSH-2.0-OpenSSH_10.0\r\n", b"GET / HTTP/1.1\r\n\r\n", b"HTTP/1.1 400 Bad Request\r\n\r\n"
+
+
+def spoken(*said: tuple[bytes, bytes]) -> list[Packet]:
+    """Connections to one service, one after the other: what the client says first, and the server."""
+    packets: list[Packet] = []
+    for k, (asked, answer) in enumerate(said):
+        packets += close(exchange(talk(41_000 + k, k * S, (SERVER, 2222)), asked, answer)).packets
+    return packets
+
+
+@pytest.mark.parametrize(
+    ("asked", "answer", "what"),
+    [
+        (SSH, BAD, "SSH was answered in HTTP (SSH)"),
+        (HTTP, SSH, "HTTP was answered in SSH (HTTP)"),
+        (HTTP, b"\x15\x03\x01\x00\x02\x02\x16", "HTTP was answered in TLS (HTTP)"),
+        (b"POST /a HTTP/1.1\r\n\r\n", b"RFB 003.008\n", "HTTP was answered in VNC (HTTP)"),
+    ],
+)
+def test_a_server_that_speaks_another_protocol(tmp_path: Path, asked: bytes, answer: bytes, what: str) -> None:
+    this = found(tmp_path, spoken((asked, answer)), healthy())
+    assert problems(this) == {"refused"}
+    assert this["refused"].text == f"1 of 1 connection to 198.51.100.20:2222 got a refusal: {what}."
+    assert this["refused"].advice.startswith("The port speaks another protocol")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        [(SSH, SSH)],
+        [(HTTP, SSH), (SSH, SSH)],  # a scanner asks what is there
+        [(HTTP, SSH), (b"\x16\x03\x01\x00\x05abcde", SSH)],
+        [(HTTP, SSH), (HTTP, BAD)],  # a port that is shared (sslh)
+        [(b"CONNECT a:22 HTTP/1.1\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n")],  # SSH through a proxy
+    ],
+)
+def test_servers_that_speak_what_they_are_asked(tmp_path: Path, said: list[tuple[bytes, bytes]]) -> None:
+    assert "refused" not in problems(found(tmp_path, spoken(*said), healthy()))
+
+
+def test_what_stood_before_the_first_words_that_were_recorded_may_have_been_another_protocol(tmp_path: Path) -> None:
+    packets = spoken((SSH, BAD))
+    made = talk(41_500, 9 * S, (SERVER, 2222))
+    made.up("PA", b"CONNECT a:22 HTTP/1.1\r\n\r\n")
+    made.packets.pop()
+    exchange(made, SSH, BAD)
+    assert "refused" not in problems(found(tmp_path, close(made).packets, healthy()))
+    assert "refused" in problems(found(tmp_path, packets, healthy()))

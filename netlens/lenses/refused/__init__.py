@@ -53,6 +53,7 @@ _ADVICE = {
     "host blocked": _HOSTS,
     "host not allowed": _HOSTS,
     "not understood": "The client speaks what this server does not know: another version or protocol, or a scanner.",
+    "was answered in": "The port speaks another protocol: check the port number, and what runs there.",
     "address is in use": "Another host has that address: find the one that took an address out of the server's range.",
 }
 
