@@ -379,3 +379,77 @@ def test_times_that_no_clock_has(tmp_path: Path) -> None:
     early.up("A")
     path = write(tmp_path / "made.pcap", [*early.packets, *late.packets, *healthy()])
     assert netlens.analyze(str(path)).to_dict()["counts"]["sessions"] == 3
+
+
+ASKED = b"GET /a.iso HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+def stopped(
+    asked: bytes = ASKED,
+    pieces: int = 24,
+    pause: int = 0,
+    waited: int = 12 * S,
+    window: int = 1000,
+    read: bool = True,
+    fins: int = 5,
+    heard: str = "",
+) -> list[Packet]:
+    """An answer of which nothing comes after 25 of 100 kB, until the client gives up."""
+    made = talk(41_000)
+    made.up("PA", asked)
+    made.down("A")
+    made.down("A", b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+    made.up("A")
+    for _ in range(pieces):
+        made.at += pause
+        made.down("A", 1000)
+        if read:
+            made.up("A")
+    made.up("A", window=window) if read else None
+    made.at += waited
+    made.up("FA")
+    for k in range(1, fins):
+        made.at += (1 << k) * 200 * MS
+        made.up("FA", seq=made.seq - 1)
+    if heard:
+        made.down(heard)
+    return made.packets
+
+
+def test_an_answer_that_stops_midway(tmp_path: Path) -> None:
+    this = found(tmp_path, stopped(), healthy(), ping(80 * S))
+    assert problems(this) == {"stalled"}
+    assert this["stalled"].text == (
+        "1 HTTP answer stopped midway: after 24 kB of 100 kB nothing came any more from 198.51.100.20:80, for 12.0 s until the client gave up; "
+        "its FIN was not acknowledged either (5 tries)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("packets", "severity"),
+    [
+        (stopped(fins=1, heard="A"), "warning"),  # the server is there, and may have paused
+        (stopped(fins=1), "warning"),  # nobody knows
+        (stopped(waited=2 * S), None),
+        (stopped(window=0), None),  # a client that does not read (pause)
+        (stopped(window=300), None),
+        (stopped(read=False), None),  # no longer recorded
+        (stopped(pause=10 * S), None),  # a server that sends a piece every ten seconds
+        (stopped(asked=ASKED.replace(b"GET", b"HEAD"), pieces=0), None),
+        (stopped(asked=ASKED.replace(b"GET", b"HEAD")), None),
+        (stopped(pieces=100), None),
+        (stopped(fins=1, heard="PA"), "warning"),
+    ],
+)
+def test_an_answer_that_nobody_waits_for(tmp_path: Path, packets: list[Packet], severity: str | None) -> None:
+    this = found(tmp_path, packets, healthy(), ping(200 * S))
+    assert (this["stalled"].severity if "stalled" in this else None) == severity
+
+
+def test_an_answer_whose_rest_was_on_its_way(tmp_path: Path) -> None:
+    packets = stopped(fins=1)
+    late = talk(41_000)
+    late.seq, late.back, late.at = 41_000_000 + 1 + len(ASKED) + 1, 82_000_000 + 1 + 43 + 24_000, 13 * S
+    late.packets.clear()
+    late.down("A", 1000)
+    assert "stalled" not in found(tmp_path, packets, late.packets, healthy(), ping(200 * S))
