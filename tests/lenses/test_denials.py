@@ -301,3 +301,42 @@ def test_what_stood_before_the_first_words_that_were_recorded_may_have_been_anot
     exchange(made, SSH, BAD)
     assert "refused" not in problems(found(tmp_path, close(made).packets, healthy()))
     assert "refused" in problems(found(tmp_path, packets, healthy()))
+
+
+UPGRADE = b"GET /live HTTP/1.1\r\nUpgrade: websocket\r\n\r\n", b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"
+
+
+def websocket(code: int, port: int = 41_000, at: int = 0, client_first: bool = False) -> list[Packet]:
+    made = exchange(talk(port, at), *UPGRADE)
+    made.down("PA", b"\x81\x05hello")
+    made.up("A")
+    if client_first:
+        made.up("PA", b"\x88\x82" + bytes(6))
+    if code:
+        made.down("PA", b"\x88\x02" + code.to_bytes(2, "big"))
+        if not client_first:
+            made.up("PA", b"\x88\x82" + bytes(6))
+    return close(made).packets
+
+
+def test_websockets_that_a_server_closes_with_an_error(tmp_path: Path) -> None:
+    this = found(tmp_path, websocket(1011), websocket(1011, 41_001, S), healthy(at=9 * S))
+    assert problems(this) == {"refused"}
+    assert this["refused"].text == (
+        "2 of 3 connections to 198.51.100.20:80 got a refusal: WebSocket closed: internal error (1011) (WebSocket)."
+    )
+    assert this["refused"].advice == "The server's program ended the WebSocket: its log says why."
+
+
+@pytest.mark.parametrize(
+    "sockets",
+    [
+        [websocket(1000), websocket(1000, 41_001, S)],
+        [websocket(1001), websocket(1001, 41_001, S)],
+        [websocket(1011, client_first=True), websocket(1011, 41_001, S, client_first=True)],  # the client's own code
+        [websocket(1008)],  # an idle one, say
+        [websocket(1008), websocket(1008, 41_001, S), websocket(0, 41_002, 2 * S)],  # the next one is kept
+    ],
+)
+def test_websockets_that_end_well(tmp_path: Path, sockets: list[list[Packet]]) -> None:
+    assert not problems(found(tmp_path, *sockets, healthy(at=9 * S)))

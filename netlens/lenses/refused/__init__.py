@@ -54,6 +54,7 @@ _ADVICE = {
     "host not allowed": _HOSTS,
     "not understood": "The client speaks what this server does not know: another version or protocol, or a scanner.",
     "was answered in": "The port speaks another protocol: check the port number, and what runs there.",
+    "WebSocket closed": "The server's program ended the WebSocket: its log says why.",
     "address is in use": "Another host has that address: find the one that took an address out of the server's range.",
 }
 
