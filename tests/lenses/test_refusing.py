@@ -240,3 +240,51 @@ def test_that_a_site_has_no_icon_is_no_error(tmp_path: Path, path: bytes, told: 
     made = exchange(talk(41_000))
     exchange(made, b"GET %s HTTP/1.1\r\nHost: a\r\n\r\n" % path, b"HTTP/1.1 404 X\r\nContent-Length: 0\r\n\r\n")
     assert ("http-errors" in found(tmp_path, close(made).packets, healthy())) == told
+
+
+POST = b"POST /order HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc"
+
+
+def met(number: int, answer: bytes = b"", idle: bool = True) -> list[Packet]:
+    """A request on a connection that the server closes meanwhile, seen at the client."""
+    made = talk(45_000 + number, 10 * number * S)
+    if idle:
+        exchange(made)
+    made.at += 5 * S
+    before = made.seq
+    made.up("PA", POST)
+    made.down("FA", answer, ack=before)
+    made.up("FA")
+    made.down("R")
+    return made.packets
+
+
+def next_(number: int, request: bytes, after: int = 100 * MS) -> list[Packet]:
+    return close(exchange(talk(46_000 + number, 10 * number * S + 5 * S + after), request)).packets
+
+
+def test_requests_that_meet_the_end_of_an_idle_connection(tmp_path: Path) -> None:
+    packets = [p for k in range(3) for p in (*met(k), *next_(k, GET))]
+    this = found(tmp_path, packets, healthy(at=60 * S))
+    assert problems(this) == {"http-errors"}
+    assert this["http-errors"].text == (
+        "3 HTTP requests met the end of an idle connection: 198.51.100.20:80 closed it while they were on the way; none of them was sent again."
+    )
+    once = found(tmp_path, met(0), next_(0, GET), healthy(at=60 * S))
+    assert not problems(once)
+    assert once["http-errors"].severity == "warning"
+
+
+@pytest.mark.parametrize(
+    ("packets", "text"),
+    [
+        ([p for k in range(3) for p in (*met(k), *next_(k, POST))], "0 of them were not sent again."),
+        ([p for k in range(3) for p in met(k, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")], ""),  # its last answer
+        ([p for k in range(3) for p in close(exchange(talk(45_000 + k, 10 * k * S), POST)).packets], ""),
+    ],
+    ids=["sent again", "answered", "closed by the client"],
+)
+def test_requests_that_lose_nothing(tmp_path: Path, packets: list[Packet], text: str) -> None:
+    this = found(tmp_path, packets, healthy(at=60 * S))
+    assert "http-errors" not in problems(this)
+    assert not text or this["http-errors"].text.endswith(text)
