@@ -19,6 +19,7 @@ TWICE = 2  #: SYN+ACKs; who sends more, while SYNs come again, is not heard
 SCAN_PORTS, SCAN_HOSTS, SCAN_NS = 15, 25, 300 * S
 PLAIN_MS = 500  #: a handshake that took less needs no look at its segments
 SAID_NS = 10 * S  #: after the last SYN; a router that finds nobody at the address says so after 3 s (RFC 4861 10, Linux' ARP)
+FALLBACK_NS = 5 * S  #: RFC 8305 8 has 250 ms, and 2 s at most
 MOST_TRIED = 1000  #: other attempts that are looked at for one that failed
 SOME_PORTS = 8  #: worth a look
 
@@ -163,6 +164,25 @@ def reached_after(view: View, failed: Attempt, within_ns: int) -> bool:
         if a.client == failed.server and a.server == failed.client:
             return True
     return False
+
+
+def by_ipv4(view: View, failed: Attempt) -> int | None:
+    """How long after a SYN over IPv6 its client asked for the same by IPv4, and got it, in ns; None where that is not known. Who asked by IPv4 is told by
+    the name that both addresses have, or there is only one."""
+    opened, times = view.once(_opened_by_port).get(failed.port, ([], []))
+    named, clients = view.once(_names), view.once(_of_ipv4)
+    low = bisect.bisect_left(times, failed.syn_ns[0])
+    for a in opened[low : low + MOST_TRIED]:
+        wait = a.syn_ns[0] - failed.syn_ns[0]
+        if _family(a.client) == 4 and 0 < wait <= FALLBACK_NS:
+            mine, theirs = (named.get(each, set()) for each in (failed.server, a.server))
+            if mine & theirs or (not mine and len(clients) == 1):
+                return wait
+    return None
+
+
+def _of_ipv4(view: View) -> set[str]:
+    return {a.client for a in view.once(attempts) if _family(a.client) == 4}
 
 
 def _opened_by_port(view: View) -> dict[int, tuple[list[Attempt], list[int]]]:

@@ -12,7 +12,7 @@ import netlens
 from netlens.api import Capture
 from netlens.report import overview
 from tests.lenses.made import CLIENT, GET, MS, RESOLVER, SERVER, S, close, exchange, found, healthy, ping, problems, talk
-from tests.parsers.build import T0, Packet, Talk, datagram, mixed, write
+from tests.parsers.build import T0, Packet, Talk, _ip, datagram, mixed, write
 
 DEAD = "198.51.100.99"
 
@@ -453,3 +453,56 @@ def test_an_answer_whose_rest_was_on_its_way(tmp_path: Path) -> None:
     late.packets.clear()
     late.down("A", 1000)
     assert "stalled" not in found(tmp_path, packets, late.packets, healthy(), ping(200 * S))
+
+
+CLIENT6, SERVER6, ROUTER6 = "2001:db8:1::10", "2001:db8:2::20", "2001:db8:1::1"
+#: The router tells the client its hardware address
+NEIGHBOUR = Packet(
+    0,
+    _ip(
+        ROUTER6,
+        CLIENT6,
+        58,
+        b"\x88\x00\x00\x00\x60\x00\x00\x00" + bytes.fromhex("20010db8000100000000000000000001") + b"\x02\x01" + bytes(6),
+    ),
+)
+
+
+def falls_back(number: int, answered: bool = False, by4: bool = True, client: str = CLIENT) -> list[Packet]:
+    """A SYN over IPv6, and 200 ms later one over IPv4."""
+    six = Talk((CLIENT6, 41_000 + number), (SERVER6, 443), at=number * S)
+    six.up("S")
+    if answered:
+        six.at += 300 * MS
+        six.down("SA")
+        six.up("R")
+    four = talk(42_000 + number, number * S + 200 * MS, (SERVER, 443), client)
+    return mixed(six.packets, close(four).packets if by4 else [])
+
+
+def test_ipv6_that_does_not_work(tmp_path: Path) -> None:
+    packets = [p for k in range(4) for p in falls_back(k)]
+    this = found(tmp_path, [NEIGHBOUR], packets, healthy(), ping(30 * S))
+    assert problems(this) == {"connect-unanswered"}
+    assert this["connect-unanswered"].text == (
+        "IPv6 does not work for 2001:db8:1::10: none of 4 connections over it got an answer ([2001:db8:2::20]:443), and all went on by IPv4, "
+        "typically 200 ms later."
+    )
+    assert not problems(found(tmp_path, packets, healthy(), ping(30 * S)))  # what it is told over IPv6 may not be in the capture
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        [p for k in range(4) for p in falls_back(k, answered=True)],  # it is slow
+        [p for k in range(2) for p in falls_back(k)],
+        [*(p for k in range(4) for p in falls_back(k)), *falls_back(5, answered=True)],
+        [*(p for k in range(4) for p in falls_back(k)), Packet(9 * S, datagram((SERVER6, 53), (CLIENT6, 5000), b"-"))],
+        [p for k in range(4) for p in falls_back(k, by4=False)],
+        [p for k in range(4) for p in falls_back(k, client=f"192.0.2.{20 + k}")],  # others, who happen to ask
+    ],
+    ids=["slow", "few", "one answered", "it hears others", "no other way", "others"],
+)
+def test_ipv6_that_may_work(tmp_path: Path, packets: list[Packet]) -> None:
+    this = found(tmp_path, [NEIGHBOUR], packets, healthy(), ping(30 * S))
+    assert "connect-unanswered" not in this or not this["connect-unanswered"].text.startswith("IPv6")
