@@ -789,3 +789,36 @@ def test_filters_show_the_frames(tmp_path: Path) -> None:
             ["tshark", "-r", str(path), "-Y", f.filter, "-T", "fields", "-e", "frame.number"], capture_output=True, text=True, check=True
         )
         assert [int(n) for n in done.stdout.split()] == [frame for _, frame in f.frames]
+
+
+def flood(end: str, again: int = 0, hosts: int = 250) -> list[Packet]:
+    """150 SYNs and SYN+ACKs; some of these again."""
+    packets: list[Packet] = []
+    for k in range(150):
+        made = Talk((f"203.0.113.{k % hosts}", 10_000 + k), WEB, at=k * 10 * MS)
+        made.up("S")
+        made.down("SA")
+        if end:
+            made.up(end)
+        if k < again:
+            made.at += S
+            made.again(1)
+        packets += made.packets
+    return packets
+
+
+@pytest.mark.parametrize(
+    ("packets", "told"),
+    [
+        ([*flood("", 100), *ping(30 * S)], True),
+        ([*flood(""), *healthy(at=5 * S), *ping(30 * S)], True),
+        ([*flood(""), *ping(30 * S)], False),  # a filter for SYNs shows no more
+        ([*flood("A"), *healthy(at=5 * S), *ping(30 * S)], False),
+        ([*flood("R"), *healthy(at=5 * S), *ping(30 * S)], False),  # checks whether a server is there
+        ([*flood("", 100, hosts=20), *ping(30 * S)], False),
+    ],
+    ids=["answered again", "others completed", "SYNs only", "completed", "reset", "few"],
+)
+def test_handshakes_that_nobody_completes(tmp_path: Path, packets: list[Packet], told: bool) -> None:
+    text = next((f.text for f in [found(tmp_path, packets).get("connect-unanswered")] if f), "")
+    assert ("were never completed: the server answered, and nothing came after it, from 150 addresses." in text) == told
