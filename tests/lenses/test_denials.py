@@ -38,6 +38,10 @@ def dhcp(kind: int) -> bytes:
     return b"\x02\x01\x06\x00" + bytes(232) + b"\x63\x82\x53\x63" + bytes([53, 1, kind, 255])
 
 
+def ntp(stratum: int, reference: bytes = bytes(4), leap: int = 0) -> bytes:
+    return bytes([leap << 6 | 0x24, stratum, 6, 0xE8]) + bytes(8) + reference + bytes(32)
+
+
 def answers(port: int, messages: list[bytes]) -> list[Packet]:
     client = 68 if port == 67 else 40_000
     packets = []
@@ -55,6 +59,9 @@ def answers(port: int, messages: list[bytes]) -> list[Packet]:
         (88, [kerberos(WRONG), kerberos(None)], "warning", "1 of 2 Kerberos answers was a refusal, from 198.51.100.20: wrong password."),
         (1812, [radius(2), radius(3)], "warning", "1 of 2 RADIUS answers was a refusal, from 198.51.100.20: Access-Reject."),
         (5060, [sip(100), sip(503)], "problem", "1 of 1 SIP answer was a refusal, from 198.51.100.20: 503."),
+        (123, [ntp(0, leap=3)] * 3, "warning", "3 of 3 NTP answers were refusals, from 198.51.100.20: not synchronised."),
+        (123, [ntp(0, b"RATE")] * 3, "warning", "3 of 3 NTP answers were refusals, from 198.51.100.20: asked too often (RATE)."),
+        (123, [ntp(0, b"DENY")] * 3, "problem", "3 of 3 NTP answers were refusals, from 198.51.100.20: denied (DENY)."),
         (67, [dhcp(6)], "problem", "1 of 1 DHCP answer was a refusal, from 198.51.100.20: NAK."),
     ],
 )
@@ -72,6 +79,8 @@ def test_a_server_that_says_no(tmp_path: Path, port: int, messages: list[bytes],
         (1812, [radius(2), b"\x03\x07\x12\x34" + bytes(40)]),  # not RADIUS
         (88, [kerberos(68), kerberos(None)]),
         (67, [dhcp(6), dhcp(5)]),
+        (123, [ntp(16), ntp(16), ntp(16), ntp(2)]),  # it has just begun
+        (123, [ntp(16), ntp(16)]),
         (67, [dhcp(2), dhcp(5)]),
         (88, [b"\x7e", b"\x7e\x40\xa6\x03\x02\x01", b""]),
         (67, [b"\x02" + bytes(239) + b"\x35", b"\x02\x01\x06\x00" + bytes(232) + b"\x63\x82\x53\x63" + b"\x0c\xff\x35\x01\x06"]),
