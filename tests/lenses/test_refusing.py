@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.lenses.made import GET, MS, SERVER, S, close, exchange, found, healthy, ping, problems, talk
+from tests.parsers.build import T0
+from tests.parsers.certificates import DONE, SERVER_HELLO, certificate, chain, record
 from tests.parsers.test_pipeline import HELLO
 
 if TYPE_CHECKING:
@@ -288,3 +290,17 @@ def test_requests_that_lose_nothing(tmp_path: Path, packets: list[Packet], text:
     this = found(tmp_path, packets, healthy(at=60 * S))
     assert "http-errors" not in problems(this)
     assert not text or this["http-errors"].text.endswith(text)
+
+
+@pytest.mark.parametrize("name", ["other.example.test", "api.example.test"])
+def test_a_certificate_for_another_name(tmp_path: Path, name: str) -> None:
+    made = hello()
+    made.down("PA", record(22, SERVER_HELLO + chain(certificate(0, 2 * T0 // 10**9, name, generalized=True)) + DONE))
+    made.up("PA", b"\x15\x03\x03\x00\x02\x02\x2a")
+    made.up("RA")
+    this = found(tmp_path, made.packets, healthy(), ping(30 * S))["tls-failed"]
+    text = "1 of 1 TLS handshake failed (bad_certificate by the client) at api.example.test:443"
+    assert this.text == text + (
+        "; the certificate is for other.example.test, not for api.example.test." if name.startswith("other") else "."
+    )
+    assert this.advice.startswith("Ask for a name") == name.startswith("other")
