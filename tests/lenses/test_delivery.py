@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.lenses.made import SERVER, Packet, S, found, healthy, ping, problems, talk
+import netlens
+from tests.lenses.made import SERVER, Packet, S, close, exchange, found, healthy, ping, problems, talk
 from tests.lenses.test_lenses import lossy
+from tests.parsers.build import write
 from tests.parsers.test_pipeline import HELLO
 
 
@@ -32,3 +34,22 @@ def test_a_server_that_closes_behind_the_handshake_of_tls_and_resets_the_first_r
     made.up("PA", b"\x17\x03\x03" + asked.to_bytes(2, "big") + bytes(asked))
     made.down("R")
     assert problems(found(tmp_path, made.packets, healthy(), ping(30 * S))) == told
+
+
+def test_a_clock_that_is_set_back(tmp_path: Path) -> None:
+    """While a connection lasts, and between two that were joined in another order. pcap files keep the order of the recorder."""
+    made = close(exchange(talk())).packets
+    late = [Packet(p.at + 3600 * S, p.data) for p in made[:5]]
+    path = write(tmp_path / "made.pcap", [*late, *made[5:]])
+    (this,) = [f for f in netlens.analyze(str(path)).findings if f.id == "clock-set"]
+    assert (this.severity, this.frames) == ("warning", [("vm", 6)])
+    assert this.text == "The capture's clock goes back 1 time, by 60 min at frame 6: times before and after it cannot be compared."
+    write(path, [*healthy(at=60 * S), *made])
+    (this,) = [f for f in netlens.analyze(str(path)).findings if f.id == "clock-set"]
+    assert this.severity == "note"
+
+
+def test_frames_that_two_interfaces_hand_over_in_another_order(tmp_path: Path) -> None:
+    made = healthy()
+    path = write(tmp_path / "made.pcap", [Packet(p.at + (k % 2) * S // 2, p.data) for k, p in enumerate(made)])
+    assert "clock-set" not in {f.id for f in netlens.analyze(str(path)).findings}
