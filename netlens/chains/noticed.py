@@ -95,8 +95,9 @@ def noticed(linked: Linked, end: Ints, done: Ints, broken_off: Bools, mate: Ints
     theirs = up if vm is None else vm
     resets, closed_by_server = _by_reset(theirs), up.least(up.sessions.ints("resp_fin_ns", NEVER))
     used = _Tunnel.of(linked)
+    begun = up.exchanges.ints("response_ns", NEVER)
     for k in tails.tolist():
-        writes = _writes(up, up.capture.part.trail, k, int(end[k]))
+        writes = _writes(up, up.capture.part.trail, k, int(begun[k]), int(end[k]))
         row = int(up.owner[k]) if vm is None else int(vm.owner[mate[k]]) if mate[k] >= 0 else -1
         reset = row >= 0 and bool(resets[row])
         if broken_off[k]:
@@ -111,13 +112,13 @@ def noticed(linked: Linked, end: Ints, done: Ints, broken_off: Bools, mate: Ints
     return out
 
 
-def _writes(up: Side, trail: Trail, k: int, end: int) -> _Writes:
-    """What the provider wrote to answer exchange ``k``."""
+def _writes(up: Side, trail: Trail, k: int, begin: int, end: int) -> _Writes:
+    """What the provider wrote to answer exchange ``k``, in this time."""
     ids, t = up.session_ids[up.owner[k]], trail.segments()
     rows = np.concatenate([np.arange(each.start, each.stop) for each in map(trail.of, ids)])
     rows = rows[(t["fresh"][rows] > 0) & (t["way"][rows] != up.originator[t["session"][rows]])]
     at = np.sort(t["ts"][rows])
-    at = at[(at >= up.exchanges.ints("response_ns", NEVER)[k]) & (at <= end)]
+    at = at[(at >= begin) & (at <= end)]
     at = at[np.diff(at, prepend=at[:1] - 2 * SAME_WRITE_NS) > SAME_WRITE_NS]
     trips = [float(up.sessions["handshake_ms"][each]) for each in ids]
     return _Writes(

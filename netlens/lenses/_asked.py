@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 from netlens.addresses import is_one_host
 from netlens.chains.copies import COPY_NS
@@ -20,7 +20,24 @@ _OF_SERVERS = ("SOA", "AXFR", "IXFR", "TKEY", "TSIG", "NULL")
 ORPHANS = 0.1  #: of all lookups; a capture that begins in the middle has one or two
 
 
-@dataclass
+class _Lookup(NamedTuple):
+    """What is needed of a row of the table of lookups."""
+
+    qname: str
+    qtype: str
+    orig_ip: str
+    resolver_ip: str
+    query_ns: int
+    answer_ns: int | None
+    rcode: str | None
+    attempts: int
+    answers: list[str] | None
+    query_frame: int
+    answer_frame: int | None
+    transport: str
+
+
+@dataclass(slots=True)
 class Question:
     """One question. ``answer_ns`` and ``rcode``: of the first answer, and of the last one; None without."""
 
@@ -66,12 +83,13 @@ class Question:
 def questions(view: View) -> list[Question]:
     """All questions to resolvers (not multicast, not broadcast) whose first query is in the capture."""
     at_once = {t.first_frame: t.datagrams for t in view.conversations if t.last_ns - t.first_ns < COPY_NS}
-    rows = [_without_copies(r, at_once) for r in view.side.capture.table("lookups").records() if _counts(r)]
+    rows = map(_Lookup._make, view.side.capture.table("lookups").tuples(*_Lookup._fields))
+    asked = (_without_copies(row, at_once) for row in rows if _counts(row))
     out = []
-    for (name, type_, client), group in grouped(rows, lambda r: (r["qname"].lower(), r["qtype"], r["orig_ip"])).items():
-        run: list[dict[str, Any]] = []
+    for (name, type_, client), group in grouped(asked, lambda row: (row.qname.lower(), row.qtype, row.orig_ip)).items():
+        run: list[_Lookup] = []
         for row in group:
-            if run and abs(row["query_ns"] - run[-1]["query_ns"]) > SAME_NS:
+            if run and abs(row.query_ns - run[-1].query_ns) > SAME_NS:
                 out.append(_question(name, type_, client, run))
                 run = []
             run.append(row)
@@ -79,33 +97,34 @@ def questions(view: View) -> list[Question]:
     return sorted(out, key=lambda q: q.frames[0])
 
 
-def _counts(row: dict[str, Any]) -> bool:
-    known = all(row[name] is not None for name in ("query_ns", "qname", "query_frame"))
-    return known and row["transport"] != "mdns" and row["qtype"] not in _OF_SERVERS and is_one_host(row["resolver_ip"])
+def _counts(row: _Lookup) -> bool:
+    known = row.query_ns is not None and row.qname is not None and row.query_frame is not None
+    return known and row.transport != "mdns" and row.qtype not in _OF_SERVERS and is_one_host(row.resolver_ip)
 
 
-def _without_copies(row: dict[str, Any], at_once: dict[int, int]) -> dict[str, Any]:
+def _without_copies(row: _Lookup, at_once: dict[int, int]) -> _Lookup:
     """A lookup; where all its queries came from one port within :data:`COPY_NS` (``at_once``: datagrams by first frame), the others were recorded again,
     not asked."""
-    return {**row, "attempts": 1} if 1 < row["attempts"] <= at_once.get(row["query_frame"], 0) else row
+    return row._replace(attempts=1) if 1 < row.attempts <= at_once.get(row.query_frame, 0) else row
 
 
-def _question(name: str, type_: str, client: str, rows: list[dict[str, Any]]) -> Question:
-    answered = [r for r in rows if r["answer_ns"] is not None]
-    good = [r for r in answered if r["rcode"] not in FAILURES]
+def _question(name: str, type_: str, client: str, rows: list[_Lookup]) -> Question:
+    answered = [r for r in rows if r.answer_ns is not None]
+    good = [r for r in answered if r.rcode not in FAILURES]
+    times = [r.query_ns for r in rows]
     return Question(
         name,
         type_,
         client,
-        list(dict.fromkeys(r["resolver_ip"] for r in rows)),
-        min(r["query_ns"] for r in rows),
-        max(r["query_ns"] for r in rows),
-        sum(max(r["attempts"], 1) for r in rows),
-        min((r["answer_ns"] for r in good or answered), default=None),
-        (good or answered)[-1]["rcode"] if answered else None,
-        [text for r in answered for text in r["answers"] or ()],
-        [r["query_frame"] for r in rows],
-        [r["answer_frame"] for r in answered if r["answer_frame"] is not None],
+        list(dict.fromkeys([r.resolver_ip for r in rows])),
+        min(times),
+        max(times),
+        sum([max(r.attempts, 1) for r in rows]),
+        min([r.answer_ns for r in good or answered if r.answer_ns is not None], default=None),
+        (good or answered)[-1].rcode if answered else None,
+        [text for r in answered for text in r.answers or ()],
+        [r.query_frame for r in rows],
+        [r.answer_frame for r in answered if r.answer_frame is not None],
     )
 
 

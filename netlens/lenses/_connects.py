@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import bisect
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+
+import numpy as np
 
 from netlens.addresses import is_loopback
 from netlens.lenses._said import TCP, undelivered
@@ -20,7 +22,8 @@ SCAN_PORTS, SCAN_HOSTS, SCAN_NS = 15, 25, 300 * S
 PLAIN_MS = 500  #: a handshake that took less needs no look at its segments
 SAID_NS = 10 * S  #: after the last SYN; a router that finds nobody at the address says so after 3 s (RFC 4861 10, Linux' ARP)
 FALLBACK_NS = 5 * S  #: RFC 8305 8 has 250 ms, and 2 s at most
-MOST_TRIED = 1000  #: other attempts that are looked at for one that failed
+ANYBODY = "anybody"  #: in place of a client
+ONLY = ""  #: in place of a name
 SOME_PORTS = 8  #: worth a look
 
 
@@ -65,21 +68,18 @@ def attempts(view: View) -> list[Attempt]:
     s = view.sessions
     # where time is set back between SYN and SYN+ACK, there is no synack_ms
     plain = (s["orig_retransmits"] == 0) & (s["resp_retransmits"] == 0) & (s["handshake_ms"] < PLAIN_MS) & (s["synack_ms"] >= 0)
+    start, frame = view.column("start_ns"), view.column("first_frame")
+    answered, usable = ((s["start_ns"] + np.nan_to_num(s[name] * 1e6).astype(np.int64)).tolist() for name in ("synack_ms", "handshake_ms"))
+    is_plain = plain.tolist()
     for k in view.first_copies:
-        if saw_syn[k] and k not in halves:
-            made = _plain(view, k) if plain[k] else _attempt(view, k)
-            if made is not None:
-                found.append(made)
+        if not saw_syn[k] or k in halves:
+            continue
+        if is_plain[k]:  # a handshake in which nothing was repeated: its row tells all
+            client, _, server, port = view.ends(k)
+            found.append(Attempt(k, client, server, port, OPEN, [start[k]], [frame[k]], answered[k], frame[k], usable[k], frame[k], 1, 1))
+        elif (made := _attempt(view, k)) is not None:
+            found.append(made)
     return found
-
-
-def _plain(view: View, k: int) -> Attempt:
-    """A handshake in which nothing was repeated, from its row alone."""
-    s = view.sessions
-    client, _, server, port = view.ends(k)
-    start, frame = int(s["start_ns"][k]), int(s["first_frame"][k])
-    answer, usable = start + int(s["synack_ms"][k] * 1e6), start + int(s["handshake_ms"][k] * 1e6)
-    return Attempt(k, client, server, port, OPEN, [start], [frame], answer, frame, usable, frame, 1, 1)
 
 
 def _attempt(view: View, k: int) -> Attempt | None:
@@ -152,66 +152,83 @@ def _hear(view: View, attempt: Attempt) -> None:
 
 def reached_after(view: View, failed: Attempt, within_ns: int) -> bool:
     """Whether the service was reached within some time of a failed attempt: another address, the other family, or from the other side."""
-    opened, times = view.once(_opened_by_port).get(failed.port, ([], []))
-    low = bisect.bisect_left(times, failed.syn_ns[0] - within_ns)
-    high = bisect.bisect_right(times, failed.syn_ns[-1] + within_ns)
-    for a in opened[low : min(high, low + MOST_TRIED)]:
-        if a.answer_ns < failed.syn_ns[0] and a.server == failed.server:
-            continue  # it worked before, not after
-        same_client = a.client == failed.client or _family(a.client) != _family(failed.client)
-        if same_client and (a.server == failed.server or _alias(view, a.server, failed.server)):
-            return True
-        if a.client == failed.server and a.server == failed.client:
-            return True
-    return False
+    times = view.once(_opened)
+    begin, end = failed.syn_ns[0], failed.syn_ns[-1] + within_ns
+
+    def opened(since: int, client: str, server: str) -> bool:
+        answered = times.get((failed.port, client, server), [])
+        at = bisect.bisect_left(answered, since)
+        return at < len(answered) and answered[at] <= end
+
+    if opened(begin, failed.client, failed.server):  # not only before
+        return True
+    elsewhere = [(failed.client, other) for other in _aliases(view, failed.server)]
+    reversed_ = (failed.server, failed.client)
+    return any(opened(begin - within_ns, *ends) for ends in (*elsewhere, reversed_, (ANYBODY, _other_family(failed.client))))
 
 
 def by_ipv4(view: View, failed: Attempt) -> int | None:
     """How long after a SYN over IPv6 its client asked for the same by IPv4, and got it, in ns; None where that is not known. Who asked by IPv4 is told by
-    the name that both addresses have, or there is only one."""
-    opened, times = view.once(_opened_by_port).get(failed.port, ([], []))
-    named, clients = view.once(_names), view.once(_of_ipv4)
-    low = bisect.bisect_left(times, failed.syn_ns[0])
-    for a in opened[low : low + MOST_TRIED]:
-        wait = a.syn_ns[0] - failed.syn_ns[0]
-        if _family(a.client) == 4 and 0 < wait <= FALLBACK_NS:
-            mine, theirs = (named.get(each, set()) for each in (failed.server, a.server))
-            if mine & theirs or (not mine and len(clients) == 1):
-                return wait
-    return None
+    the name that both addresses have; where the first has none, there must be one client only."""
+    begun = view.once(_by_ipv4)
+    names = view.once(_names)[0].get(failed.server) or {ONLY}
+    waits = []
+    for name in names:
+        times = begun.get((failed.port, name), [])
+        at = bisect.bisect_right(times, failed.syn_ns[0])
+        waits += [ns - failed.syn_ns[0] for ns in times[at : at + 1] if ns - failed.syn_ns[0] <= FALLBACK_NS]
+    return min(waits, default=None)
 
 
-def _of_ipv4(view: View) -> set[str]:
-    return {a.client for a in view.once(attempts) if _family(a.client) == 4}
+def _by_ipv4(view: View) -> dict[tuple[int, str], list[int]]:
+    """When attempts over IPv4 that succeeded began, in order: by port and each name of the server; and by port and :data:`ONLY` if all are of one client."""
+    opened = [a for a in view.once(attempts) if a.outcome == OPEN and _family(a.client) == "IPv4"]
+    alone = len({a.client for a in opened}) == 1
+    names = view.once(_names)[0]
+    begun: dict[tuple[int, str], list[int]] = defaultdict(list)
+    for a in sorted(opened, key=lambda a: a.syn_ns[0]):
+        for name in (*names.get(a.server, ()), *([ONLY] if alone else [])):
+            begun[a.port, name].append(a.syn_ns[0])
+    return begun
 
 
-def _opened_by_port(view: View) -> dict[int, tuple[list[Attempt], list[int]]]:
-    """Attempts that succeeded, by port, with the times of the answers, in their order."""
-    opened = grouped((a for a in view.once(attempts) if a.outcome == OPEN), lambda a: a.port)
-    ordered = {port: sorted(group, key=lambda a: a.answer_ns) for port, group in opened.items()}
-    return {port: (group, [a.answer_ns for a in group]) for port, group in ordered.items()}
+def _opened(view: View) -> dict[tuple[int, str, str], list[int]]:
+    """When attempts that succeeded were answered, in order: by port, client and server; and by port and :data:`ANYBODY` of each family."""
+    times: dict[tuple[int, str, str], list[int]] = defaultdict(list)
+    for a in sorted((a for a in view.once(attempts) if a.outcome == OPEN), key=lambda a: a.answer_ns):
+        times[a.port, a.client, a.server].append(a.answer_ns)
+        times[a.port, ANYBODY, _family(a.client)].append(a.answer_ns)
+    return times
 
 
-def _family(address: str) -> int:
-    return 6 if ":" in address else 4
+def _family(address: str) -> str:
+    return "IPv6" if ":" in address else "IPv4"
 
 
-def _alias(view: View, one: str, other: str) -> bool:
-    """Whether two addresses may be of one service: the other family, this machine, or a name that has both."""
-    if _family(one) != _family(other) or (is_loopback(one) and is_loopback(other)):
-        return True
-    named = view.once(_names)
-    return bool(named.get(one, frozenset()) & named.get(other, frozenset()))
+def _other_family(address: str) -> str:
+    return "IPv4" if ":" in address else "IPv6"
 
 
-def _names(view: View) -> dict[str, set[str]]:
-    """Names by address, as lookups told."""
-    lookups = view.side.capture.table("lookups")
-    out: dict[str, set[str]] = {}
-    for name, answers in lookups.tuples("qname", "answers"):
+def _aliases(view: View, address: str) -> set[str]:
+    """Other addresses that may be of one service with it: of this machine, or of one of its names, as lookups told."""
+    names, addresses = view.once(_names)
+    found = view.once(_of_this_machine) if is_loopback(address) else set()
+    return found.union(*(addresses[name] for name in names.get(address, ()))) - {address}
+
+
+def _of_this_machine(view: View) -> set[str]:
+    return {server for server in view.sessions["resp_ip"].tolist() if is_loopback(server)}
+
+
+def _names(view: View) -> tuple[dict[str, set[str]], dict[str, set[str]]]:
+    """Names by address, and addresses by name."""
+    names: dict[str, set[str]] = {}
+    addresses: dict[str, set[str]] = {}
+    for name, answers in view.side.capture.table("lookups").tuples("qname", "answers"):
         for address in answers or ():
-            out.setdefault(address, set()).add(name)
-    return out
+            names.setdefault(address, set()).add(name)
+            addresses.setdefault(name, set()).add(address)
+    return names, addresses
 
 
 @dataclass
@@ -228,6 +245,10 @@ class Scan:
 def scans(view: View) -> list[Scan]:
     """By one source, failed attempts at :data:`SOME_PORTS` ports of a host or :data:`SCAN_HOSTS` hosts within :data:`SCAN_NS`."""
     failed = [a for a in view.once(attempts) if a.outcome in (REFUSED, UNANSWERED)]
+    opened: dict[tuple[str, int], set[str]] = {}
+    for a in view.once(attempts):
+        if a.outcome == OPEN:
+            opened.setdefault((a.client, a.port), set()).add(a.server)
     found = []
     for (source, host), group in grouped(failed, lambda a: (a.client, a.server)).items():
         most = _most_within(group, lambda a: a.port)
@@ -235,8 +256,7 @@ def scans(view: View) -> list[Scan]:
             found.append(Scan(source, host, most, group, True))
     for (source, port), group in grouped(failed, lambda a: (a.client, a.port)).items():
         most = _most_within(group, lambda a: a.server)
-        opened = {a.server for a in view.once(attempts) if a.client == source and a.port == port and a.outcome == OPEN}
-        if most >= SCAN_HOSTS and len(opened) <= most:  # a program among peers that mostly answer is none
+        if most >= SCAN_HOSTS and len(opened.get((source, port), ())) <= most:  # a program among peers that mostly answer is none
             found.append(Scan(source, f"port {port}", most, group, False))
     return found
 

@@ -28,7 +28,7 @@ from netlens.chains.traffic import Traffic
 from netlens.lenses import Finding, Severity
 from netlens.parsers.trail import Conversation
 from netlens.schema import Table
-from netlens.text import endpoint
+from netlens.text import endpoint, plural
 
 T = TypeVar("T")
 S = 1_000_000_000  #: ns of a second
@@ -336,4 +336,4 @@ def most(names: Iterable[str]) -> str:
     order = sorted(counts, key=lambda name: (-counts[name], name))
     if len(order) <= 2:
         return " and ".join(order)
-    return f"{order[0]}, {order[1]} and {len(order) - 2} {'other' if len(order) == 3 else 'others'}"
+    return f"{order[0]}, {order[1]} and {plural(len(order) - 2, 'other')}"

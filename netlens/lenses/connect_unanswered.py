@@ -277,7 +277,15 @@ def _not_passed(view: View, shown: list[list[Attempt]]) -> bool:
 def _peers(view: View, failed: Attempt) -> bool:
     """Whether this is one of many hosts on its port (or each on one of its own, where an ICMP error tells at the first try), most of which answer."""
     any_port = bool(failed.said) and failed.port >= OWN_PORTS
-    tried = [a for a in view.once(attempts) if a.client == failed.client and (a.port == failed.port or (any_port and a.port >= OWN_PORTS))]
-    hosts = {a.server for a in tried}
-    answered = {a.server for a in tried if a.outcome == OPEN}
-    return len(hosts) >= PEERS and len(hosts - answered) < PEERS_SHARE * len(hosts)
+    tried, silent = view.once(_hosts)[failed.client, 0 if any_port else failed.port]
+    return tried >= PEERS and silent < PEERS_SHARE * tried
+
+
+def _hosts(view: View) -> dict[tuple[str, int], tuple[int, int]]:
+    """By client and port (0: any that programs choose): hosts that it tried, and how many of these never answered."""
+    tried: dict[tuple[str, int], dict[str, bool]] = {}
+    for a in view.once(attempts):
+        for port in (a.port, 0) if a.port >= OWN_PORTS else (a.port,):
+            answered = tried.setdefault((a.client, port), {})
+            answered[a.server] = answered.get(a.server, False) or a.outcome == OPEN
+    return {key: (len(answered), sum(not each for each in answered.values())) for key, answered in tried.items()}

@@ -112,9 +112,10 @@ class AskingBuilder:
                 self._few[source, destination].requests.append((ident, number))
             ping.requests.setdefault(number, seen)
             return
-        for ping in self._sent.get((destination, ident), ()):  # who answers a broadcast, or has several addresses, has another one
-            if number in ping.requests and (ping.destination == source or len(self._sent[destination, ident]) == 1):
-                ping.answers.setdefault(number, seen)
+        sent = self._sent.get((destination, ident), ())  # who answers a broadcast, or has several addresses, has another one
+        asked = sent[0] if len(sent) == 1 else self.pings.get((destination, source, ident))
+        if asked is not None and number in asked.requests:
+            asked.answers.setdefault(number, seen)
 
     def _is_traced(self, source: str, destination: str, hops: int) -> bool:
         """Whether an echo is traceroute's; then those before it are as well, and forgotten."""

@@ -27,6 +27,7 @@ import ipaddress
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Container, Iterator, Mapping
+from functools import lru_cache
 from heapq import heappop, heappush
 from typing import Any
 
@@ -61,6 +62,7 @@ SLL_OUTGOING = 4  #: for what this machine sent
 SLL_OTHER_HOST = 3  #: for what was addressed to another machine: only a bridge's port (or an interface in promiscuous mode) takes that
 
 
+@lru_cache(maxsize=1 << 18)  # captures have fewer addresses than connections
 def is_private(ip: str) -> bool:
     """An address that no router of the internet forwards (RFC 1918, 3927, 4193, 6598)."""
     address = ipaddress.ip_address(ip)
@@ -77,6 +79,7 @@ def are_private(hi: Array, lo: Array, version: Array) -> Array:
     return out
 
 
+@lru_cache(maxsize=1 << 18)
 def is_public(ip: str) -> bool:
     address = ipaddress.ip_address(ip)
     return not (is_private(ip) or address.is_loopback or address.is_multicast or address.is_unspecified)

@@ -17,10 +17,12 @@ before knows are folded once more, on the state there. So what has to be shown i
 Where any of this cannot be shown, the span is read again, behind the part before.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
+from netlens.arrays import zeros
 from netlens.columns import Array
 from netlens.parsers.session_lookup import are_halves, client_hash, find_again, find_client, key_again, newest_of_client, opens_anew
 
@@ -31,6 +33,7 @@ from netlens.parsers.session_state import (
 
 # isort: on
 from netlens.parsers.session_runs import RUN, SEGMENTS
+from netlens.threads import in_parallel
 from netlens.wire import columns as c
 from netlens.wire.compiled import lean
 from netlens.wire.loads import prefetch
@@ -39,14 +42,16 @@ from netlens.wire.loads import prefetch
 OWN, GOES_ON, NEXT_ONE = range(3)
 LOOK_AHEAD = 16  #: sessions whose slot in the table is asked from memory in advance
 IS_GOING_ON, IS_FOLLOWED = np.int8(1), np.int8(2)  #: bits of what the span has of a session of the part before
-CLIENTS = 1 << 18  #: places for client end points that are noted; two in one cost a look at the sessions of the other
+CLIENTS = 1 << 20  #: places for client end points that are noted; two in one cost a look at the sessions of the other
 
 
 class Kinds(NamedTuple):
-    """By session of the span, int64[n]: its kind; and 2 * the session of the part before of its 5-tuple + the side there that sent its first frame, or -1."""
+    """By session of the span, int64[n]: its kind; 2 * the session of the part before of its 5-tuple + the side there that sent its first frame, or -1; and
+    the hash of its client end point."""
 
     kind: Array
     before: Array
+    client: Array
 
 
 @lean
@@ -65,6 +70,7 @@ def _relate(arrays, theirs, n, seed, row, state, kinds):
         _, _, p, direction = find_again(arrays.sessions, arrays.table, s, row, seed)
         kinds.kind[k] = OWN
         kinds.before[k] = -1
+        kinds.client[k] = client_hash(s, seed)
         if p < 0 or state[p] & IS_FOLLOWED:
             continue
         kinds.before[k] = 2 * p + direction
@@ -132,31 +138,25 @@ def _is_half(s):
 
 
 @lean
-def _note_clients(arrays, n, theirs, m, seed, kinds, noted):
-    """Mark in ``noted``, bool[power of 2], the client end points whose sessions may find another half than the span thought."""
-    mask = noted.shape[0] - 1
+def _note_halves(sessions, n, seed, noted):
+    """Mark in ``noted``, bool[power of 2], the client end points of which a session may be the other half of a later one."""
     for k in range(n):
-        if _is_half(arrays.sessions[k]):
-            noted[client_hash(arrays.sessions[k], seed) & mask] = True
-    for k in range(m):
-        if kinds.kind[k] == GOES_ON:
-            noted[client_hash(theirs[k], seed) & mask] = True
+        if _is_half(sessions[k]):
+            noted[client_hash(sessions[k], seed) & (noted.shape[0] - 1)] = True
 
 
 @lean
-def _same_halves(arrays, theirs, n, seed, kinds, state, noted, rows, first_row, ends, own_ends):
+def _same_halves(arrays, theirs, concerned, seed, kinds, state, rows, first_row, ends, own_ends):
     """Does each session of the span find the other half that it found there? False where that cannot be told.
 
-    rows : the kept packet rows.  first_row : -1 by session of the span, room for the place of its first row.  ends, own_ends : zeros as a table of client
-    end points, for all sessions of the span, and for those that begin in it.
+    concerned : sessions of the span that may find another one, int64[:], rising.  rows : the kept packet rows.  first_row : zeros by session of the
+    span, room for the place of its first row, + 1.  ends, own_ends : zeros as a table of client end points, for all of
+    ``concerned``, and for those that begin in the span.
     """
-    mask = noted.shape[0] - 1
     looked_for = False
-    for k in range(n):
+    for i in range(concerned.shape[0]):
+        k = concerned[i]
         s = theirs[k]
-        key = client_hash(s, seed)
-        if not noted[key & mask]:
-            continue
         thought = newest_of_client(theirs, k, ends, seed)
         mate = s[MATE]
         if kinds.kind[k] == GOES_ON:
@@ -170,7 +170,7 @@ def _same_halves(arrays, theirs, n, seed, kinds, state, noted, rows, first_row, 
             if newest != thought:
                 return False
             continue
-        _, j = find_client(arrays.sessions, s, key, arrays.ends)
+        _, j = find_client(arrays.sessions, s, kinds.client[k], arrays.ends)
         if j < 0 or not _is_half(arrays.sessions[j]):
             continue
         if state[j] & IS_GOING_ON:
@@ -179,8 +179,8 @@ def _same_halves(arrays, theirs, n, seed, kinds, state, noted, rows, first_row, 
         if not looked_for:
             _first_rows(rows, first_row)
             looked_for = True
-        if first_row[k] >= 0:
-            row = rows[first_row[k]]
+        if first_row[k] > 0:
+            row = rows[first_row[k] - 1]
             flags, number, acknowledged = row[c.FLAGS], row[c.SEQ], row[c.ACK]
         if are_halves(s, arrays.sessions[j], flags, number, acknowledged):
             return False
@@ -190,7 +190,7 @@ def _same_halves(arrays, theirs, n, seed, kinds, state, noted, rows, first_row, 
 @lean
 def _first_rows(rows, first_row):
     for i in range(rows.shape[0] - 1, -1, -1):
-        first_row[rows[i, c.SESSION]] = i
+        first_row[rows[i, c.SESSION]] = i + 1
 
 
 @lean
@@ -221,12 +221,19 @@ def relate(arrays: Arrays, seed: int, theirs: Arrays, rows: Array) -> Kinds | No
     rows : int64[k, WIDTH], the packet rows of sessions that the span joined mid-way.
     """
     n, m = int(arrays.counts[SESSIONS]), int(theirs.counts[SESSIONS])
-    kinds, state = Kinds(np.zeros(m, np.int64), np.zeros(m, np.int64)), np.zeros(n, np.int8)
-    if not _relate(arrays, theirs.sessions, m, seed, np.zeros(c.WIDTH, np.int64), state, kinds):
+    kinds, state = Kinds(*(np.zeros(m, np.int64) for _ in Kinds._fields)), np.zeros(n, np.int8)
+    noted = np.zeros(CLIENTS, np.bool_)
+    related, _ = in_parallel(
+        partial(_relate, arrays, theirs.sessions, m, seed, np.zeros(c.WIDTH, np.int64), state, kinds),
+        partial(_note_halves, arrays.sessions, n, seed, noted),
+    )
+    if not related:
         return None
-    noted, first_row = np.zeros(CLIENTS, np.bool_), np.full(m, -1, np.int64)
-    _note_clients(arrays, n, theirs.sessions, m, seed, kinds, noted)
-    ends, own_ends = np.zeros_like(theirs.ends), np.zeros_like(theirs.ends)
-    if not _same_halves(arrays, theirs.sessions, m, seed, kinds, state, noted, rows, first_row, ends, own_ends):
+    places = kinds.client & (CLIENTS - 1)
+    noted[places[kinds.kind == GOES_ON]] = True
+    concerned = np.flatnonzero(noted[places])
+    first_row, size = zeros(np.int64, m), 4 << len(concerned).bit_length()
+    ends, own_ends = np.zeros(size, np.int64), np.zeros(size, np.int64)
+    if not _same_halves(arrays, theirs.sessions, concerned, seed, kinds, state, rows, first_row, ends, own_ends):
         return None
     return kinds
