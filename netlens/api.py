@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from netlens.parsers.asking import AskingBuilder
     from netlens.parsers.bfd import Change
-    from netlens.parsers.bodies import Body
+    from netlens.parsers.bodies import Body, Proxied, Redirect
     from netlens.parsers.certificates import Shown
     from netlens.parsers.closely import Closely
     from netlens.parsers.denials import Answer
@@ -136,6 +136,21 @@ class Capture:
     def polls(self) -> set[int]:
         """Frames of HTTP requests in clear that ask to be kept waiting; none of standard input that was read without ``trail``."""
         return self._kept.bodies.polls
+
+    @property
+    def redirects(self) -> list[Redirect]:
+        """Redirections of HTTP in clear, in order; none of standard input that was read without ``trail``."""
+        return self._kept.bodies.redirects
+
+    @property
+    def asked(self) -> dict[int, int]:
+        """By frame, a number of host and path of requests of HTTP in clear; none of standard input that was read without ``trail``."""
+        return self._kept.bodies.asked
+
+    @property
+    def proxied(self) -> list[Proxied]:
+        """What proxies answered to CONNECT, in order; nothing of standard input that was read without ``trail``."""
+        return self._kept.bodies.proxied
 
     @property
     def denials(self) -> list[Answer]:

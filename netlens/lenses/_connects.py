@@ -21,8 +21,10 @@ TWICE = 2  #: SYN+ACKs; who sends more, while SYNs come again, is not heard
 SCAN_PORTS, SCAN_HOSTS, SCAN_NS = 15, 25, 300 * S
 PLAIN_MS = 500  #: a handshake that took less needs no look at its segments
 SAID_NS = 10 * S  #: after the last SYN; a router that finds nobody at the address says so after 3 s (RFC 4861 10, Linux' ARP)
+FALLBACK_NS = 5 * S  #: RFC 8305 8 has 250 ms, and 2 s at most
 ANYBODY = "anybody"  #: in place of a client
 HTTP, HTTPS = 80, 443
+ONLY = ""  #: in place of a name
 SOME_PORTS = 8  #: worth a look
 
 
@@ -167,6 +169,31 @@ def reached_after(view: View, failed: Attempt, within_ns: int) -> bool:
     elsewhere = [(failed.client, other) for other in _aliases(view, failed.server)]
     reversed_ = (failed.server, failed.client)
     return any(opened(begin - within_ns, *ends) for ends in (*elsewhere, reversed_, (ANYBODY, _other_family(failed.client))))
+
+
+def by_ipv4(view: View, failed: Attempt) -> int | None:
+    """How long after a SYN over IPv6 its client asked for the same by IPv4, and got it, in ns; None where that is not known. Who asked by IPv4 is told by
+    the name that both addresses have; where the first has none, there must be one client only."""
+    begun = view.once(_by_ipv4)
+    names = view.once(_names)[0].get(failed.server) or {ONLY}
+    waits = []
+    for name in names:
+        times = begun.get((failed.port, name), [])
+        at = bisect.bisect_right(times, failed.syn_ns[0])
+        waits += [ns - failed.syn_ns[0] for ns in times[at : at + 1] if ns - failed.syn_ns[0] <= FALLBACK_NS]
+    return min(waits, default=None)
+
+
+def _by_ipv4(view: View) -> dict[tuple[int, str], list[int]]:
+    """When attempts over IPv4 that succeeded began, in order: by port and each name of the server; and by port and :data:`ONLY` if all are of one client."""
+    opened = [a for a in view.once(attempts) if a.outcome == OPEN and _family(a.client) == "IPv4"]
+    alone = len({a.client for a in opened}) == 1
+    names = view.once(_names)[0]
+    begun: dict[tuple[int, str], list[int]] = defaultdict(list)
+    for a in sorted(opened, key=lambda a: a.syn_ns[0]):
+        for name in (*names.get(a.server, ()), *([ONLY] if alone else [])):
+            begun[a.port, name].append(a.syn_ns[0])
+    return begun
 
 
 def _opened(view: View) -> dict[tuple[int, str, str], list[int]]:

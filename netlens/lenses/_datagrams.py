@@ -59,9 +59,17 @@ def asks(talk: Conversation) -> str:
 
 
 def hearing(view: View) -> set[str]:
-    """Addresses that receive something in the capture."""
+    """Addresses that receive something in the capture; an answer to ARP will do, which a switch shows to no third."""
     heard = {address for k in view.whole for address in view.ends(k)[::2]}
-    return heard | {talk.destination[0] for talk in view.conversations}
+    told = {told for _, told in view.side.capture.asking.near} | {e.told for e in view.side.capture.icmp_errors}
+    return heard | told | {talk.destination[0] for talk in view.conversations}
+
+
+def hearing_answers(view: View) -> set[str]:
+    """Addresses that receive what is no request: a filter for the port of a service shows requests alone, to whoever serves it."""
+    heard = {address for k in view.whole for address in view.ends(k)[::2]}
+    told = {told for _, told in view.side.capture.asking.near} | {e.told for e in view.side.capture.icmp_errors}
+    return heard | told | {talk.destination[0] for talk in view.conversations if talk.source[1] < talk.destination[1]}
 
 
 def by_tcp(view: View, client: str, server: str, port: int) -> bool:

@@ -1,4 +1,5 @@
-"""Protocols in clear in which a server says no, where an answer means nothing without its question: FTP, SMTP, POP3, IMAP, MySQL, PostgreSQL, Redis.
+"""Protocols in clear in which a server says no, where an answer means nothing without its question: FTP, SMTP, POP3, IMAP, MySQL, PostgreSQL, Redis; and
+servers that speak another protocol than who asked, and WebSockets that they close with an error.
 
 Only the first eight bytes of a segment are known (:mod:`netlens.parsers.trail`): the code of a reply and the command before it. What was said, for whom and
 with which password is never read. A refusal counts if the same was not allowed later in the same session (a typing error).
@@ -6,6 +7,7 @@ with which password is never read. A refusal counts if the same was not allowed 
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +34,14 @@ REDIS = {b"-WRONGPA": ("WRONGPASS", False), b"-NOAUTH ": ("NOAUTH", False), b"-N
          b"-ERR ope": ("operation not permitted", False), b"-ERR AUT": ("no password is set", False), b"-ERR Cli": ("no password is set", False),
          b"-READONL": ("READONLY", False), b"-LOADING": ("LOADING", False), b"-MASTERD": ("MASTERDOWN", True), b"-CLUSTER": ("CLUSTERDOWN", True),
          b"-MISCONF": ("MISCONF: it cannot save", True), b"-OOM com": ("out of memory", True), b"-NOREPLI": ("NOREPLICAS", True)}  # fmt: skip
+#: How connections begin (RFC 4253 4.2, RFC 9112 2.1, RFC 6143 7.1.1, and an alert of TLS: RFC 8446 5.1): bits to shift the first eight bytes by, what is
+#: left, and the protocol
+_WORDS = [(32, int.from_bytes(b"SSH-", "big"), "SSH"), (24, int.from_bytes(b"HTTP/", "big"), "HTTP"), (32, int.from_bytes(b"RFB ", "big"), "VNC"),
+          (48, 0x1503, "TLS"), *((64 - 8 * len(verb), int.from_bytes(verb, "big"), "HTTP") for verb in (b"GET /", b"POST /", b"HEAD /", b"PUT /"))]  # fmt: skip
+#: Why a server closes a WebSocket with which it does not want to go on (RFC 6455 7.4.1, and IANA's registry). 1001 and 1012: it goes away or restarts.
+_CLOSED = {1002: "protocol error", 1003: "kind of data not taken", 1007: "wrong data", 1008: "policy violation", 1009: "too big",
+           1011: "internal error", 1013: "try again later", 1014: "bad gateway", 3000: "unauthorized", 3003: "forbidden"}  # fmt: skip
+_CLOSE, _SWITCHED = 0x88, 101  # a frame's first byte (RFC 6455 5.2); HTTP's status
 MOST = 5000  #: segments of one session
 _FIRST = np.frombuffer(b"+-:$*%_#,(~>=", np.uint8)  #: Redis: its types (RESP 2 and 3), and POP3.  IMAP: *
 #: PostgreSQL: error, request for credentials, no or yes to TLS, protocol version; alone, or with a length below 2^24. SSH begins by S as well.
@@ -58,7 +68,75 @@ def refusals(view: View) -> list[Refusal]:
     for k in filter(candidates.__contains__, view.first_copies):
         seg = view.segments(k)
         found += next(filter(None, (of(k, seg, view) for of in (_replies, _mysql, _postgres, _redis, _pop))), [])
+    return [*found, *_of_another(view), *_websockets(view)]
+
+
+def _of_another(view: View) -> list[Refusal]:
+    """Servers that answer in another protocol than they are spoken to; of TLS see tls-failed. Who speaks several to one server tries out what is there."""
+    asked, answered = _spoken(view.first_requests), _spoken(view.first_replies)
+    differ = (asked != "") & (answered != "") & (asked != answered) & (asked != "TLS") & view.sessions["saw_syn"]
+    chosen = set(np.flatnonzero(differ).tolist()) & (set(view.first_copies) - view.halves)
+    if not chosen:
+        return []
+    words: dict[tuple[str, str, int], set[Any]] = {}
+    served: set[tuple[str, str, int]] = set()
+    for k in np.flatnonzero(view.first_requests).tolist():
+        words.setdefault(view.service(k), set()).add(asked[k] or int(view.first_requests[k]) >> 32)
+        if asked[k] and asked[k] == answered[k]:
+            served.add(view.service(k))
+    found = []
+    for k in sorted(chosen):
+        seg = view.opening(k)
+        first = {seg.orig[i]: i for i in reversed(range(len(seg))) if seg.length[i] and seg.fresh[i]}
+        if (
+            len(first) == 2 and not any(seg.offset[i] for i in first.values()) and len(words[view.service(k)]) == 1
+        ):  # else what came before is missing
+            lasting = view.service(k) not in served
+            found.append(
+                Refusal(k, asked[k], f"{asked[k]} was answered in {answered[k]}", lasting, [seg.frame[first[up]] for up in (True, False)])
+            )
     return found
+
+
+def _websockets(view: View) -> list[Refusal]:
+    """Those that a server closed with an error, more than once and to the last. Who answers a close repeats its code (RFC 6455 5.5.1): so only of a server that
+    closed first."""
+    x = view.side.capture.table("exchanges")
+    upgraded = set(x["session_id"][x.ints("status", -1) == _SWITCHED].tolist())
+    kept: dict[tuple[str, str, int], int] = {}  # when one last began that was not closed so
+    found = []
+    for k in filter(upgraded.__contains__, view.first_copies):
+        closed = _closed(view.segments(k))
+        if closed is None:
+            kept[view.service(k)] = max(view.column("start_ns")[k], kept.get(view.service(k), 0))
+        else:
+            found.append(Refusal(k, "WebSocket", f"WebSocket closed: {_CLOSED[closed[0]]} ({closed[0]})", True, [closed[1]]))
+    times = Counter(view.service(r.session) for r in found)
+    for r in found:
+        service = view.service(r.session)
+        r.lasting = times[service] > 1 and kept.get(service, 0) < view.column("start_ns")[r.session]
+    return found
+
+
+def _closed(seg: Segments) -> tuple[int, int] | None:
+    """Code and frame of the error with which a server closed, in a segment of its own."""
+    for i in range(len(seg)):
+        if not (seg.length[i] and seg.fresh[i]) or seg.head[i] >> 56 != _CLOSE:
+            continue
+        if seg.orig[i]:
+            return None
+        size, code = seg.head[i] >> 48 & 0xFF, seg.head[i] >> 32 & 0xFFFF
+        if size + 2 == seg.length[i] < 128:
+            return (code, seg.frame[i]) if code in _CLOSED else None
+    return None
+
+
+def _spoken(words: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The protocol that begins with each of these words (uint64), as text; "" for others."""
+    out = np.full(len(words), "", object)
+    for shift, begin, name in _WORDS:
+        out[words >> np.uint64(shift) == begin] = name
+    return out
 
 
 def _begins(reply: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

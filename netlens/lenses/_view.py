@@ -159,15 +159,22 @@ class View:
     @cached_property
     def first_replies(self) -> np.ndarray[Any, Any]:
         """By session, the first bytes that the responder sent, as one number; 0 without."""
+        return self._first_words(False)
+
+    @cached_property
+    def first_requests(self) -> np.ndarray[Any, Any]:
+        """By session, the first bytes that the originator sent, as one number; 0 without."""
+        return self._first_words(True)
+
+    def _first_words(self, orig: bool) -> np.ndarray[Any, Any]:
         out = np.zeros(self.sessions.rows, np.uint64)
         if self.trail is not None and self.sessions.rows:
             t = self.trail.segments()
-            by_responder = np.flatnonzero(
-                (t["fresh"] > 0) & (t["length"] > 0) & (t["way"] != self.side.originator.astype(np.int8)[t["session"]])
-            )
-            of = t["session"][by_responder]
+            by_originator = t["way"] == self.side.originator.astype(np.int8)[t["session"]]
+            sent = np.flatnonzero((t["fresh"] > 0) & (t["length"] > 0) & (by_originator == orig))
+            of = t["session"][sent]
             first = np.flatnonzero(np.diff(of, prepend=-1))  # segments stand by session
-            out[of[first]] = t["head"][by_responder[first]]
+            out[of[first]] = t["head"][sent[first]]
         return out
 
     def sessions_where(

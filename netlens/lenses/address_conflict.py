@@ -1,11 +1,14 @@
 """Is an address used twice?
 
-Asks: whether two hardware addresses answered one question by ARP or neighbour discovery for the same address.
+Asks: whether two hardware addresses answered one question by ARP or neighbour discovery for the same address; whether a host
+    that asked if an IPv6 address is free, to take it, was told that it is not.
 Applies: where such answers are in the capture.
 Cannot see: which of the two is meant to have it.
 Normal: one answer. A cluster that moves an address announces it anew (RFC 5227 3), and does not answer from two; a host with two cards in one network
     answers by both for all its addresses; anycast (RFC 4861 7.2.7) and virtual routers have several by design. A router that answers for others (proxy ARP,
-    RFC 1027) beside the host itself is a conflict.
+    RFC 1027) beside the host itself is a conflict. An IPv6 host asks before it takes an address, from nobody's address, and who has it tells all (RFC 4862
+    5.4, RFC 4861 7.2.4); who has not taken it for good yet does not insist (RFC 4429 3.3). Who then has it all the same has moved it there. For IPv4 switches
+    ask from nobody's address where hosts are, so that this says nothing.
 """
 
 from __future__ import annotations
@@ -24,10 +27,43 @@ RANK = 18
 SOON_NS = S // 10  #: behind the question; what comes later corrects what was said (bonding, a move)
 #: Hardware addresses that several routers share (HSRP, GLBP, VRRP: RFC 9568 7.3)
 SHARED = ("00:00:0c:07:ac", "00:00:0c:9f:f", "00:07:b4:00", "00:00:5e:00:01", "00:00:5e:00:02")
+TOLD_NS = S  #: behind a test of an address; RFC 4862 5.1 waits so long (RetransTimer)
 TIMES = 2  #: of one address; once may be a move
 
 
 def look(view: View) -> list[Finding]:
+    """Addresses that two hosts have, and such that a host may not take."""
+    return [*_of_two(view), *_taken(view)]
+
+
+def _taken(view: View) -> list[Finding]:
+    """IPv6 addresses that a host wanted, and another one has."""
+    asking = view.side.capture.asking
+    found: dict[str, list[tuple[Claim, Claim]]] = {}
+    for address, tests in asking.tested.items():
+        claims = [claim for claim in asking.claims.get(address, ()) if claim.hardware]
+        owners, asked = {claim.hardware for claim in claims}, {test.hardware for test in tests}
+        if len(owners) != 1 or owners & asked or next(iter(owners)).startswith(SHARED):
+            continue
+        times = [claim.ts for claim in claims]
+        for test in tests:
+            at = bisect.bisect_left(times, test.ts)
+            if at < len(times) and times[at] - test.ts <= TOLD_NS and not claims[at].answer:
+                found.setdefault(address, []).append((test, claims[at]))
+    if not found:
+        return []
+    pairs = [pair for group in found.values() for pair in group]
+    one = len(found) == 1
+    text = (
+        f"{most(found)} {'is' if one else 'are'} in use already: {most(test.hardware for test, _ in pairs)} asked whether it may take "
+        f"{'it' if one else 'them'}, and {most(claim.hardware for _, claim in pairs)} answered ({plural(len(pairs), 'time')})."
+    )
+    advice = "Give one of the two hosts another address; if DHCP gave it, take the other's address out of the server's range."
+    frames = [each.frame for pair in pairs for each in pair]
+    return [finding(view, ID, "problem", text, frames, {"addresses": sorted(found), "times": len(pairs)}, advice)]
+
+
+def _of_two(view: View) -> list[Finding]:
     asking = view.side.capture.asking
     asked: dict[str, list[int]] = {}
     for (_, target), seen in asking.sought.items():

@@ -1,22 +1,27 @@
 """Which connections were never answered?
 
 Asks: whether SYNs stayed without SYN+ACK and without RST, however often they were repeated, until their client closed what it had not got, or met a
-    connection that the server still held; which ICMP error says why.
+    connection that the server still held; which ICMP error says why; whether no connection over IPv6 is answered while those over
+    IPv4 are; whether a server answered many SYNs of many addresses after which nothing came (RFC 4987).
 Applies: where the SYNs are in the capture and what their sender hears would be.
 Cannot see: without an ICMP error, whether the SYN or its answer was lost, or a firewall dropped it. A SYN at the end of the capture is pending.
 Normal: RFC 6298 2.1 and 5.5: a SYN is repeated after 1, 2 and 4 s. One address of several that is silent while another is connected costs nobody
-    anything (RFC 8305 5); among peers of a peer-to-peer program some are always gone. A server that still holds an old connection of these ports is told so
-    by a RST, and takes the next SYN (RFC 9293 3.5.1).
+    anything (RFC 8305 5), but some hundred ms each time where it is so with all of IPv6; among peers of a peer-to-peer program some are always gone. A
+    server that still holds an old connection of these ports is told so by a RST, and takes the next SYN (RFC 9293 3.5.1). A capture of SYNs and
+    SYN+ACKs alone shows no handshake completed; a server that repeats its SYN+ACK shows that it was not (RFC 9293 3.8.1).
 """
 
 from __future__ import annotations
 
 import bisect
+from collections import Counter
+from ipaddress import ip_address
+from statistics import median
 
 import numpy as np
 
 from netlens.lenses import Finding, Severity
-from netlens.lenses._connects import HALF_OPEN, NOT_HEARD, OPEN, UNANSWERED, Attempt, attempts, reached_after, scanning
+from netlens.lenses._connects import HALF_OPEN, NOT_HEARD, OPEN, UNANSWERED, Attempt, attempts, by_ipv4, reached_after, scanning
 from netlens.lenses._said import said
 from netlens.lenses._view import S, View, finding, grouped, most, seconds, up_to
 from netlens.parsers.icmp import EXPIRED
@@ -27,6 +32,9 @@ GROUP = "handshakes"
 RANK = 14
 SYNS, SPAN_NS = 3, 3 * S  #: three SYNs over 3 s: the answer to the first had three times the time-out of RFC 6298
 ELSEWHERE_NS = 2 * S  #: another address of the service that was reached so soon
+#: SYNs of so many addresses that a server answers and that lead to nothing, of all; and SYN+ACKs repeated, of these, where nobody completes a handshake
+MANY, MANY_SHARE, REPEATED_SHARE = 100, 0.5, 0.1
+FALLBACKS = 3  #: connections over IPv6 in vain; of one or two that server may not be there
 TAKEN_NS = 5 * S  #: a SYN that was taken at last, so soon
 DNS = 53
 KNOCK_NS = S
@@ -60,13 +68,17 @@ def look(view: View) -> list[Finding]:
     some = [group for group in shown if group[0].service in answering]
     never = [group for group in shown if group[0].service not in answering]
     severity: Severity = "problem" if grave else "warning"
+    shown_already = {a.session for group in shown for a in group}
+    fell_back = [a for a in silent if a.session not in shown_already]
     deaf = [a for a in view.once(attempts) if a.outcome == NOT_HEARD]
     stuck = [a for a in view.once(attempts) if a.outcome == HALF_OPEN and not reached_after(view, a, TAKEN_NS)]
     return [
         *_not_heard(view, deaf),
+        *_unfinished(view),
         *_half_open(view, stuck),
         *(_never(view, never, severity) if never else []),
         *(_some(view, some, severity) if some else []),
+        *_by_ipv4(view, fell_back),
     ]
 
 
@@ -86,6 +98,32 @@ def _not_heard(view: View, deaf: list[Attempt]) -> list[Finding]:
         "If this is the client's own capture, its firewall drops the answers."
     )
     return [finding(view, ID, "problem", text, [f for a in deaf for f in (*a.syn_frames, a.answer_frame)], values, advice)]
+
+
+def _unfinished(view: View) -> list[Finding]:
+    """Services with many SYNs that were answered, and then nothing: no acknowledgment, no RST, though time was left."""
+    last, reset = view.side.bounds_ns[1] - S, view.column("rst_ns")
+    opened = grouped((a for a in view.once(attempts) if a.outcome == OPEN), lambda a: (a.server, a.port))
+    found: dict[tuple[str, int], list[Attempt]] = {}
+    for service, group in opened.items():
+        left = [a for a in group if not a.usable_ns and reset[a.session] is None and a.answer_ns <= last]
+        more_than_syns = any(a.usable_ns for a in group) or sum(a.synacks > 1 for a in left) >= REPEATED_SHARE * len(left)
+        if len(left) >= MANY_SHARE * len(group) and len({a.client for a in left}) >= MANY and more_than_syns:
+            found[service] = left
+    if not found:
+        return []
+    shown, all_ = [a for left in found.values() for a in left], sum(len(opened[service]) for service in found)
+    clients = len({a.client for a in shown})
+    text = (
+        f"{len(shown):,} of {plural(all_, 'connection')} to {most(endpoint(*service) for service in found)} were never completed: the server answered, "
+        f"and nothing came after it, from {plural(clients, 'address', 'addresses')}."
+    )
+    advice = (
+        "From many addresses that you do not know this is a SYN flood: use SYN cookies (net.ipv4.tcp_syncookies=1), and limit SYNs before the server. "
+        "From your own, the server's answers do not reach them: look at the way back."
+    )
+    values = {"unfinished": len(shown), "connections": all_, "clients": clients}
+    return [finding(view, ID, "problem", text, [f for a in shown for f in (*a.syn_frames[:1], a.answer_frame)], values, advice)]
 
 
 def _half_open(view: View, stuck: list[Attempt]) -> list[Finding]:
@@ -168,6 +206,44 @@ def _never(view: View, shown: list[list[Attempt]], severity: Severity) -> list[F
         advice = f"The host is off, or {most(e.reporter for e in heard)} has no route to it: look at the routes and neighbours there (ip route, ip neigh)."
     frames = [f for g in shown for a in g for f in (*a.syn_frames, *(e.frame for e in a.said))]
     return [finding(view, ID, severity, text, frames, values, advice)]
+
+
+def _by_ipv4(view: View, silent: list[Attempt]) -> list[Finding]:
+    """Clients of which no connection over IPv6 is answered, while the same service is reached by IPv4 (RFC 8305 5) each time."""
+    over6 = [
+        a for a in silent if ":" in a.server and not a.server.startswith("fe80") and view.end_of(a.syn_frames[0]) - a.syn_ns[0] >= SPAN_NS
+    ]
+    if len(over6) < FALLBACKS:
+        return []
+    near = _by_ipv6(view, {a.client for a in over6})
+    waits = {a.session: wait for a in over6 if a.client not in near and (wait := by_ipv4(view, a)) is not None}
+    tried = Counter(a.client for a in view.once(attempts) if ":" in a.server)
+    left = Counter(a.client for a in over6 if a.session in waits)
+    clients = {client for client, n in left.items() if n >= FALLBACKS and n == tried[client]}
+    shown = [a for a in over6 if a.client in clients]
+    if not shown:
+        return []
+    typical = median(waits[a.session] for a in shown)
+    text = (
+        f"IPv6 does not work for {most(clients)}: none of {plural(len(shown), 'connection')} over it got an answer "
+        f"({most(endpoint(a.server, a.port) for a in shown)}), and all went on by IPv4, typically {seconds(typical)} later."
+    )
+    told = {told for _, told in view.side.capture.asking.near}
+    values = {"unanswered": len(shown), "connections": len(view.once(attempts)), "wait_s": typical / 1e9}
+    advice = "Look at the route of IPv6 from here to the outside and back (ping -6), or announce none (router advertisements, AAAA) where there is none."
+    return [finding(view, ID, "problem" if clients & told else "warning", text, [f for a in shown for f in a.syn_frames], values, advice)]
+
+
+def _by_ipv6(view: View, clients: set[str]) -> set[str]:
+    """Those of some addresses that are told something from outside their network (of 64 bits: RFC 4291 2.5.1)."""
+    heard = {ends for k in view.whole for ends in (view.ends(k)[::2], view.ends(k)[2::-2]) if ends[0] in clients}
+    heard |= {(t.destination[0], t.source[0]) for t in view.conversations if t.destination[0] in clients}
+    heard |= {(p.source, p.destination) for p in view.side.capture.asking.pings.values() if p.answers and p.source in clients}
+    return {told for told, by in heard if not by.startswith("fe80") and _network(told) != _network(by)}
+
+
+def _network(address: str) -> int:
+    return int(ip_address(address)) >> 64
 
 
 def _knocks(view: View, silent: list[Attempt]) -> set[int]:

@@ -1,6 +1,7 @@
 """Are connections left half-closed?
 
-Asks: whether one side's FIN was acknowledged and the other did not close for a minute or longer: the other program forgot it (CLOSE_WAIT).
+Asks: whether one side's FIN was acknowledged and the other did not close for a minute or longer: the other program forgot it (CLOSE_WAIT);
+    whether a server closed none of many.
 Applies: to connections captured in both directions.
 Cannot see: whether the other side still has something to do.
 Normal: RFC 9293 3.6 allows a half-close for as long as anybody likes; a server streams on, ssh -N waits, browsers let go after 15 s.
@@ -16,6 +17,7 @@ ID = "half-closed"
 GROUP = "leaks"
 RANK = 81
 LONG_NS = 60 * S
+SOON_NS, LONGEST_NS = S, 5 * S  #: of a server that closes none: each, and the longest
 MANY = 20
 
 
@@ -25,7 +27,11 @@ def look(view: View) -> list[Finding]:
     data = {True: view.column("orig_last_payload_ns"), False: view.column("resp_last_payload_ns")}
     last_frame = view.sessions["last_frame"]
     found: list[tuple[int, bool, int]] = []
+    soon: dict[tuple[str, int], list[tuple[int, bool, int]]] = {}  # of a server that closes none: those that stay open for less long
+    closes: set[tuple[str, int]] = set()
     for k in view.whole:
+        if resets[k] is not None or fins[False][k] is not None:
+            closes.add(view.ends(k)[2:])
         if k in view.halves or resets[k] is not None:
             continue
         for orig in (True, False):
@@ -34,17 +40,27 @@ def look(view: View) -> list[Finding]:
                 continue
             until = other if other is not None else view.end_of(int(last_frame[k]))
             since = max(mine, data[not orig][k] or 0)
+            if orig and SOON_NS <= until - since < LONG_NS and _acknowledged(view, k, orig):
+                soon.setdefault(view.ends(k)[2:], []).append((k, not orig, until - since))
             if LONG_NS <= until - since < 3600 * S * 24 and _acknowledged(view, k, orig):
                 found.append((k, not orig, until - since))
+    grave = len(found) >= MANY
+    found += [
+        each
+        for service, group in soon.items()
+        if len(group) >= MANY and service not in closes and max(ns for *_, ns in group) >= LONGEST_NS
+        for each in group
+    ]
     if not found:
         return []
     longest = max(f[2] for f in found)
     who = most(view.address(k, orig) for k, orig, _ in found)
-    grave = len(found) >= MANY
     text = f"{plural(len(found), 'connection')} stayed half-closed for up to {seconds(longest)}: the peer had closed and {who} did not."
     values = {"connections": len(found), "longest_s": longest / 1e9}
     advice = (
-        "The program does not close its side when it reads the end of the stream (CLOSE_WAIT in ss -t): its sockets leak." if grave else ""
+        "The program does not close its side when it reads the end of the stream (CLOSE_WAIT in ss -t): its sockets leak."
+        if len(found) >= MANY
+        else ""
     )
     return [finding(view, ID, "problem" if grave else "warning", text, [int(last_frame[k]) for k, _, _ in found], values, advice)]
 

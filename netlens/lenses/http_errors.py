@@ -1,11 +1,14 @@
 """Which HTTP requests were answered with an error?
 
 Asks: how many final answers of HTTP/1.1 in the clear (or read with keys) have a status of 4xx or 5xx; of requests in the clear, how many the
-    server closed on without an answer; and how many answers ended before their Content-Length.
+    server closed on without an answer, that met the end of an idle connection, or that were redirected in circles; how many answers ended before their
+    Content-Length; whether a proxy grants no CONNECT.
 Applies: where statuses could be read.
 Cannot see: HTTP inside TLS without keys, HTTP/2 and QUIC; whether the client expected the error.
 Normal: 401 and 407 that the client answers with credentials (RFC 9110 11.6), 304, 412, 416, a 404 to HEAD, to favicon.ico or among many, redirections. 5xx
-    is the server's fault (RFC 9110 15.6): twice, or a tenth, is a fault; of 4xx half.
+    is the server's fault (RFC 9110 15.6): twice, or a tenth, is a fault; of 4xx half. A server may
+    close an idle connection at any time, so that a request meets the close; a client sends it again by itself if that does no harm (RFC 9112 9.3.1, 9.5).
+    A redirection may lead back once, with a cookie; a client detects circles (RFC 9110 15.4). A proxy asks for a password that a person then types.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ import numpy as np
 
 from netlens.lenses import Finding, Severity
 from netlens.lenses._view import FIN, RST, S, View, finding, grouped, most
-from netlens.parsers.bodies import Body
+from netlens.parsers.bodies import Body, Redirect
 from netlens.text import plural, size
 
 ID = "http-errors"
@@ -26,6 +29,9 @@ GROUP = "answers"
 RANK = 31
 SERVER_TIMES, SERVER_SHARE = 2, 0.1
 CLIENT_TIMES, CLIENT_SHARE, SOME_SHARE = 2, 0.5, 0.1
+CIRCLES = 10  #: redirections that a client follows; Go gives up after so many, browsers after 20, Python after 30
+FOLLOWED_NS = 10 * S  #: in which a program follows a redirection
+PROXY, CHALLENGED = 407, 3  #: answers of a proxy that grants nothing; a first one is ordinary
 CREDENTIALS_NS = 10 * S  #: in which a program answers a challenge by itself
 CHALLENGES = (401, 407)
 #: A client that asks again within this on a new connection, and is served, has lost nothing (RFC 9110 9.2.2)
@@ -51,7 +57,7 @@ HARMLESS = (412, 416)  #: what the client asked for itself (RFC 9110 13), or has
 
 def look(view: View) -> list[Finding]:
     """Errors, requests without an answer, and answers that were cut off."""
-    return [*_of(view), *_empty(view), *_ended(view), *_cut_off(view)]
+    return [*_of(view), *_challenged(view), *_circling(view), *_empty(view), *_met(view), *_ended(view), *_cut_off(view)]
 
 
 def final_answers(view: View) -> list[dict[str, Any]]:
@@ -127,6 +133,59 @@ def _of(view: View) -> list[Finding]:
     return [finding(view, ID, severity, text, frames, values, advice)]  # type: ignore[arg-type]
 
 
+def _challenged(view: View) -> list[Finding]:
+    """Proxies that grant a client no CONNECT as they want credentials; where it had sent some, they do not take these."""
+    kept = set(view.first_copies) - view.halves
+    found = []
+    for group in grouped((p for p in view.side.capture.proxied if p.session in kept), lambda p: view.ends(p.session)[::2]).values():
+        refused = [p for p in group if p.status == PROXY]
+        if len(refused) >= CHALLENGED and len(refused) == len(group):
+            found.append(refused)
+    rejected = [group for group in found if sum(p.credentials for p in group) >= SERVER_TIMES]
+    shown = [p for group in rejected or found for p in group]
+    if not shown:
+        return []
+    why = "did not take the client's credentials" if rejected else "wants credentials, and the client sent none"
+    text = f"{plural(len(shown), 'CONNECT')} got nowhere: the proxy {most(view.server(p.session) for p in shown)} {why} (407)."
+    advice = "Check user and password for the proxy." if rejected else _ADVICE[PROXY]
+    values = {"refused": len(shown), "with_credentials": sum(p.credentials for p in shown)}
+    return [finding(view, ID, "problem" if rejected else "warning", text, [p.frame for p in shown], values, advice)]
+
+
+def _circling(view: View) -> list[Finding]:
+    """Clients that follow redirections to where they had been, again and again, and are given nothing at any of these places."""
+    kept = set(view.first_copies) - view.halves
+    told = grouped((r for r in view.side.capture.redirects if r.session in kept), lambda r: view.ends(r.session)[0])
+    found: dict[str, list[Redirect]] = {}
+    for client, group in told.items():
+        chains: dict[int, list[Redirect]] = {}  # by where the last one leads
+        for r in group:
+            chain = chains.pop(r.asked, [])
+            if chain and r.ts - chain[-1].ts > FOLLOWED_NS:
+                chain = []
+            chain.append(r)
+            chains[r.place] = chain
+            if len(chain) >= CIRCLES and len({each.asked for each in chain}) <= len(chain) // 2 and len(chain) > len(found.get(client, ())):
+                found[client] = chain
+    if not found:
+        return []
+    places = {(client, r.asked) for client, chain in found.items() for r in chain}
+    asked = view.side.capture.asked
+    rows = _asked(view, "start_frame", "status")
+    served = {
+        (view.ends(k)[0], asked.get(first, 0)) for k, first, status in rows if status and status >= 200 and not 300 < status < 400
+    } & places
+    shown = [r for client, chain in found.items() if not any((client, each.asked) in served for each in chain) for r in chain]
+    if not shown:
+        return []
+    text = (
+        f"{len(shown):,} HTTP requests were redirected in circles: {most(view.server(r.session) for r in shown)} sends the client back to where it "
+        "had been, and gives it nothing there."
+    )
+    advice = "The server redirects to what redirects back (http and https behind a proxy, a cookie that is never accepted): follow it with curl -vL."
+    return [finding(view, ID, "problem", text, [r.frame for r in shown], {"redirects": len(shown)}, advice)]
+
+
 def _empty(view: View) -> list[Finding]:
     """Requests that the server acknowledged, and then closed on without a byte."""
     if view.one_sided:
@@ -158,6 +217,59 @@ def _empty(view: View) -> list[Finding]:
     return [finding(view, ID, severity, text, frames, values, advice if grave else "")]
 
 
+def _met(view: View) -> list[Finding]:
+    """Requests on connections that had served before and that the server was about to close: its FIN knows nothing of them, and a RST answers them. A client
+    may send them again on a new connection, which is certain for those that are safe to repeat (RFC 9112 9.3.1)."""
+    if view.one_sided:
+        return []
+    missing, reset = view.sessions["resp_missing_bytes"], view.column("rst_ns")
+    rows = [r for r in _asked(view, "start_ns", "response_ns", "start_frame") if not missing[r[0]]]
+    open_ = [(k, at, first) for k, at, answered, first in rows if answered is None and reset[k] is not None]
+    met = [(k, at, first, fin) for k, at, first in open_ if (fin := _crossing(view, k, first)) is not None]
+    if not met:
+        return []
+    begins = _first_bytes(view, {first for *_, first in rows})
+    asked = sorted((at, (*view.service(k), begins.get(first, 0))) for k, at, _, first in rows)
+    again = [each for each in met if is_among(asked, (*view.service(each[0]), begins.get(each[2], 0)), each[1] + 1)]
+    n, lost = len(met), len(met) - len(again)
+    text = (
+        f"{plural(n, 'HTTP request')} met the end of an idle connection: {most(view.server(k) for k, *_ in met)} closed it while "
+        f"{'it was' if n == 1 else 'they were'} on the way; {f'{lost:,} of them' if again else 'none'}"
+    )
+    if not again:
+        text += f" {'was' if n == 1 else 'of them was'} sent again."
+    else:
+        text += f" {'was' if lost == 1 else 'were'} not sent again."
+    grave = lost >= SERVER_TIMES
+    advice = "Let the client close idle connections sooner than the server does (its keep-alive time-out), or send what met a close again."
+    frames = [f for _, _, *both in met for f in both]
+    values = {"requests": len(rows), "unanswered": n, "asked_again": len(again)}
+    return [finding(view, ID, "problem" if grave else "warning" if lost else "note", text, frames, values, advice if lost else "")]
+
+
+def _crossing(view: View, k: int, first: int) -> int | None:
+    """The frame of the server's FIN that crossed a request whose first frame is given, and was followed by nothing but RSTs."""
+    seg = view.segments(k)
+    at = next((i for i in range(len(seg)) if seg.frame[i] == first), None)
+    if at is None or not any(not seg.orig[i] and seg.length[i] for i in range(at)):
+        return None
+    theirs = [i for i in range(at, len(seg)) if not seg.orig[i]]
+    fin = next((i for i in theirs if seg.flags[i] & FIN), None)
+    if fin is None or any(seg.length[i] for i in theirs) or any(seg.flags[i] & (FIN | RST) for i in range(fin) if seg.orig[i]):
+        return None
+    acked = max(seg.acked[i] for i in theirs if not seg.flags[i] & RST)
+    return seg.frame[fin] if acked <= seg.offset[at] and seg.flags[theirs[-1]] & RST else None
+
+
+def _first_bytes(view: View, frames: set[int]) -> dict[int, int]:
+    """Of segments with data, by frame, the first bytes as one number."""
+    if view.trail is None:
+        return {}
+    t = view.trail.segments()
+    chosen = np.isin(t["frame"], list(frames)) & (t["length"] > 0)
+    return dict(zip(t["frame"][chosen].tolist(), t["head"][chosen].tolist(), strict=True))
+
+
 def _asked(view: View, *names: str) -> list[tuple[Any, ...]]:
     """Session and columns of the exchanges of HTTP in clear that were captured in both directions."""
     x, kept = view.side.capture.table("exchanges"), set(view.whole) - view.halves
@@ -165,7 +277,7 @@ def _asked(view: View, *names: str) -> list[tuple[Any, ...]]:
     return [r for r in x.tuples("session_id", *names) if r[0] in kept]
 
 
-def is_among(served: list[tuple[int, tuple[str, str, int]]], service: tuple[str, str, int], since_ns: int) -> bool:
+def is_among(served: list[tuple[int, tuple[Any, ...]]], service: tuple[Any, ...], since_ns: int) -> bool:
     """Whether a client was served by the same service within :data:`AGAIN_NS`.  served : when whom, in order of time."""
     low, high = (bisect.bisect_left(served, ns, key=lambda each: each[0]) for ns in (since_ns, since_ns + AGAIN_NS))
     return any(service == other for _, other in served[low:high][:MOST_AGAIN])

@@ -38,8 +38,7 @@ def look(view: View) -> list[Finding]:
     if not asking.pings:
         return []
     end = view.side.bounds_ns[1]
-    errors = {e.told for e in capture.icmp_errors}
-    heard = hearing(view) | {told for _, told in asking.near} | errors | {p.source for p in asking.pings.values() if p.answers}
+    heard = hearing(view) | {p.source for p in asking.pings.values() if p.answers}
     speaking = {address for k in view.whole for address in view.ends(k)[::2]}
     lossy: list[tuple[str, int, list[int]]] = []
     silent: list[tuple[str, int, list[int]]] = []

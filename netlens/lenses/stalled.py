@@ -1,11 +1,13 @@
 """Where did a connection stand still?
 
 Asks: whether data that had been sent stayed without acknowledgment for seconds and had to be sent again, once or many times; whether a peer stopped
-    answering keep-alives.
+    answering keep-alives; whether an answer of HTTP in the clear stopped midway until its client gave up.
 Applies: to connections captured in both directions.
 Cannot see: without an ICMP error, on which part of the way the data was lost; whether programs wait for each other (see slow-server, slow-client).
 Normal: RFC 6298 2.1 sets the first time-out to 1 s at least and doubles it (5.5), stacks begin at 200 ms; RFC 9293 3.8.3 has TCP doubt the way after
-    three retransmissions. Silence while nothing is outstanding is idleness, and after the close nobody waits.
+    three retransmissions. Silence while nothing is outstanding is idleness, and after the close nobody waits. A
+    client that was told the length of an answer (RFC 9112 6.2) waits for the rest; not one that stops reading, which shuts its window. A server may send in
+    pieces, with pauses as long as those before; one that is there acknowledges its client's FIN at once (RFC 9293 3.10.7.4).
 """
 
 from __future__ import annotations
@@ -17,14 +19,21 @@ from netlens.lenses import Finding
 from netlens.lenses._between import where
 from netlens.lenses._repeats import STALL_TIMES, Repeat, stalled
 from netlens.lenses._said import TCP, errors, said, undelivered
-from netlens.lenses._view import FIN, RST, SYN, S, View, finding, grouped, most, seconds
+from netlens.lenses._view import FIN, RST, SYN, S, View, finding, grouped, most, seconds, up_to
+from netlens.parsers.bodies import Body
 from netlens.parsers.icmp import TOO_BIG, Error
-from netlens.text import plural
+from netlens.text import plural, size
 
 ID = "stalled"
 GROUP = "delivery"
 RANK = 45
 LARGE = 500  #: bytes; every IPv4 link takes packets of 576 (RFC 1122 3.3.2)
+#: Without anything of an answer that is not complete, until the client gives up; and how many times the longest pause before in the same answer that is
+STOPPED_NS, PAUSES = 5 * S, 4
+FINS = 3  #: of a client that were not acknowledged: Linux repeats one for 8 times and more, the first after 0.2 s
+BODIED = {
+    int.from_bytes(word, "big") for word in (b"GET ", b"POST", b"PUT ")
+}  #: whose answers have the body that they announce: not HEAD, CONNECT
 PROBES, PROBED_NS = 3, 2 * S  #: unanswered, in so long: a lost one or two say nothing
 _LOST = "Something on the way drops packets, or the peer is gone: compare with a capture nearer to the peer; if only large packets are lost, look at the MTU."
 _MTU = (
@@ -34,8 +43,8 @@ _MTU = (
 
 
 def look(view: View) -> list[Finding]:
-    """Data that was not acknowledged, and keep-alives that were not answered."""
-    return [*_of(view), *_gone(view)]
+    """Data that was not acknowledged, answers that stopped, and keep-alives that were not answered."""
+    return [*_of(view), *_stopped(view), *_gone(view)]
 
 
 def _of(view: View) -> list[Finding]:
@@ -132,6 +141,87 @@ def _too_large(view: View, wait: Repeat, told: dict[tuple[int, tuple[str, int], 
     if not heard and (not alive or passed >= size or not (passed or small)):
         return None
     return TooLarge(wait, size, len(whole), heard)
+
+
+class Stop(NamedTuple):
+    """An answer of which ``got`` bytes of the body came, and then nothing for ``waited_ns``. ``unheard``: how often the client then said in vain that it
+    gives up."""
+
+    body: Body
+    got: int
+    waited_ns: int
+    unheard: int
+    frames: list[int]
+
+
+def _stopped(view: View) -> list[Finding]:
+    """Answers of which nothing came any more, until their clients gave up. Where a client's FINs were not acknowledged either, the connection was dead; else
+    the server may have paused."""
+    if view.one_sided:
+        return []
+    kept, missing = set(view.whole) - view.halves - {r.session for r in view.once(stalled)}, view.sessions["resp_missing_bytes"]
+    came = view.sessions["resp_bytes"]
+    last = {b.session: b for b in view.side.capture.bodies if b.session in kept and not missing[b.session] and came[b.session] < b.end}
+    stops = [stop for body in last.values() if (stop := _stop(view, body)) is not None]
+    found = [stop for stop in stops if stop.unheard >= FINS] or stops
+    if not found:
+        return []
+    dead = found[0].unheard >= FINS
+    worst = max(found, key=lambda stop: stop.waited_ns)
+    text = (
+        f"{plural(len(found), 'HTTP answer')} stopped midway: after {size(worst.got)} of {size(worst.body.length)} nothing came any more from "
+        f"{most(view.server(stop.body.session) for stop in found)}, for {up_to(found)}{seconds(worst.waited_ns)} until the client gave up"
+    )
+    text += f"; its FIN was not acknowledged either ({up_to(found)}{max(stop.unheard for stop in found)} tries)." if dead else "."
+    values = {
+        "answers": len(found),
+        "longest_s": worst.waited_ns / 1e9,
+        "longest_missing_bytes": worst.body.length - worst.got,
+        "unheard": sum(stop.unheard >= FINS for stop in found),
+    }
+    advice = (
+        "Something on the way began to drop the connection (a firewall, NAT, a link), or the server is gone: capture at its side."
+        if dead
+        else "The server's program stopped or paused: look at its log for that moment."
+    )
+    frames = [frame for stop in found for frame in (stop.body.frame, *stop.frames)]
+    return [finding(view, ID, "problem" if dead else "warning", text, frames, values, advice)]
+
+
+def _stop(view: View, body: Body) -> Stop | None:
+    """Where an answer stopped; None if it came, its server ended it, its client did not want more of it, or pauses are usual in it."""
+    seg = view.segments(body.session)
+    begin = body.end - body.length
+    upto, came, end, pause, asked, acked = begin, -1, -1, 0, 0, 0
+    window = widest = 0
+    for i in range(len(seg)):
+        if seg.orig[i]:
+            if seg.flags[i] & (FIN | RST):
+                end = i
+                break
+            if seg.length[i] and seg.fresh[i]:
+                if came >= 0:
+                    return None  # it goes on to something else
+                asked = seg.head[i] >> 32 or asked
+            if not seg.flags[i] & SYN:
+                window, widest = seg.window[i], max(widest, seg.window[i])
+            acked = max(acked, seg.acked[i])
+        elif seg.flags[i] & (FIN | RST):
+            return None
+        elif seg.length[i] and seg.frame[i] >= body.frame:
+            if came >= 0:
+                pause = max(pause, seg.ts[i] - seg.ts[came])
+            upto, came = max(upto, seg.offset[i] + seg.length[i]), i
+    if came < 0 or end < 0 or not begin < upto < body.end or asked not in BODIED:
+        return None
+    waited = seg.ts[end] - seg.ts[came]
+    if acked < upto or 2 * window < widest or waited < max(STOPPED_NS, PAUSES * pause):
+        return None
+    later = range(end, len(seg))
+    if any(not seg.orig[i] and seg.length[i] for i in later):
+        return None  # the rest was on its way
+    fins = sum(seg.orig[i] and bool(seg.flags[i] & FIN) for i in later) if all(seg.orig[i] for i in later) else 0
+    return Stop(body, upto - begin, waited, fins, [seg.frame[came], *(seg.frame[i] for i in later)])
 
 
 def _gone(view: View) -> list[Finding]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from netlens.lenses import Finding
 from netlens.lenses._validity import certificates, invalid
 from netlens.lenses._view import FIN, RST, S, Segments, View, finding, grouped, most, seconds
+from netlens.parsers.certificates import Shown
 from netlens.parsers.records import ALERTS
 from netlens.text import plural
 
@@ -27,6 +28,7 @@ FEW = 5  #: handshakes that succeed beside one that failed for its certificate
 TWICE = 2  #: handshakes that merely end early, at one server: once may be a person who closed the page
 _OUT_OF_DATE = "Renew the server's certificate; if it should be valid, set the clocks."
 _ANOTHER = "The server's own certificate is valid by the capture's clock: renew the intermediate one that it sends with it, or set the client's clock."
+_MISNAMED = "Ask for a name that the certificate has, or have the server show the one for that name (SNI, virtual hosts)."
 _ADVICE = {
     "no certificate of the client": "The server asks for a client certificate, and the client has none to give: configure one (curl --cert).",
     "protocol_version": "Client and server share no TLS version: update the older one.",
@@ -41,6 +43,8 @@ _ADVICE = {
 }
 #: Alerts with which a client may refuse a certificate because of its dates
 _OF_CERTIFICATE = ("certificate_expired", "bad_certificate", "certificate_unknown", "unknown_ca")
+#: Alerts with which a client may refuse a certificate because of its names
+_OF_NAME = ("bad_certificate by the client", "certificate_unknown by the client")
 FATAL, CHANGE_CIPHER, ALERT, HANDSHAKE, APPLICATION = 2, 20, 21, 22, 23
 SERVER_HELLO = 2
 NO_HELLO = "no hello from the server"
@@ -59,6 +63,7 @@ class Failure:
     ts: int
     about: str = ""
     waited_ns: int = 0
+    misnamed: bool = False  # the certificate is for another name
 
 
 def failures(view: View) -> tuple[list[Failure], list[int]]:
@@ -83,6 +88,10 @@ def failures(view: View) -> tuple[list[Failure], list[int]]:
             if k in outdated and (left or any(f"{word} by the client" == found.how for word in _OF_CERTIFICATE)):
                 found.about = f"the certificate of {outdated[k].name or view.server(k)} {outdated[k].how}"
                 found.frames.append(outdated[k].shown.frame)
+            elif (shown := view.once(certificates).get(k)) and found.how in _OF_NAME and _of_another(view, k, shown):
+                found.about = f"the certificate is for {most(shown.leaf.names or (shown.leaf.name,))}, not for {view.column('sni')[k]}"
+                found.frames.append(shown.frame)
+                found.misnamed = True
             failed.append(found)
     return failed, tried
 
@@ -119,7 +128,9 @@ def look(view: View) -> list[Finding]:
     text += f"; the client waited up to {seconds(waited)}" if waited else ""
     text += f"; {about}." if about else "."
     advice = next((_ADVICE[word] for word in _ADVICE for f in shown if word in f.how), "")
-    if any(f.about for f in shown):
+    if any(f.misnamed for f in shown):
+        advice = _MISNAMED
+    elif any(f.about for f in shown):
         advice = _OUT_OF_DATE
     elif any(f.how == "certificate_expired by the client" and f.session in view.once(certificates) for f in shown):
         advice = _ANOTHER
@@ -165,6 +176,12 @@ def _failure(view: View, k: int, seg: Segments, hello: int | None) -> Failure | 
             how = "reset" if seg.flags[i] & RST else "closed"
             return Failure(k, f"{how} by the server before its hello", False, frames, seg.ts[i])
     return None
+
+
+def _of_another(view: View, k: int, shown: Shown) -> bool:
+    """Whether a certificate is not for the name that the client asked for."""
+    asked = view.column("sni")[k]
+    return bool(asked and shown.leaf.name) and not shown.leaf.is_for(asked)
 
 
 def _tail_of_record(seg: Segments, at: int) -> bool:

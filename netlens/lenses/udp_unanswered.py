@@ -7,7 +7,8 @@ Applies: where the first datagram is in the capture. That the same comes again s
 Cannot see: whether the request or the answer was lost, or a firewall dropped it; whether a server of QUIC that sent little acknowledged or refused, which is
     encrypted; protocols over UDP that it does not know.
 Normal: RFC 9002 6.2.2 and RFC 9147 5.8 send a first flight again after 1, 2 and 4 s; that a server of QUIC acknowledges it is no answer yet. A browser
-    that cannot use QUIC takes TCP (RFC 9114 3.1), so do VPNs over DTLS; a client of NTP or RADIUS takes another server. Hosts ask for DHCPv6 (RFC 8415
+    that cannot use QUIC takes TCP (RFC 9114 3.1), so do VPNs over DTLS; a client of NTP or RADIUS takes another server. A clock or a monitor (NTP, SNMP)
+    that asked a few times in vain asks again later, and a monitor that asks many hosts looks for those that answer. Hosts ask for DHCPv6 (RFC 8415
     18.2.1) in networks that have none. A neighbour whose broadcasts alone are heard may have been told; not if it says one DISCOVER again and again,
     waiting longer each time (RFC 2131 4.1), and never asks for what it was offered, which it would broadcast as well (3.1).
 """
@@ -16,12 +17,13 @@ from __future__ import annotations
 
 import bisect
 import itertools
+from collections import Counter
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from netlens.addresses import is_one_host
 from netlens.lenses import Finding
-from netlens.lenses._datagrams import PATIENT, SPARE, acknowledged, answered, by_tcp, hearing, requests
+from netlens.lenses._datagrams import PATIENT, SPARE, acknowledged, answered, by_tcp, hearing, hearing_answers, requests
 from netlens.lenses._said import UDP, undelivered
 from netlens.lenses._view import S, View, finding, most, seconds
 from netlens.parsers.leases import DISCOVER, OFFER, REQUEST, SERVER, Message
@@ -34,7 +36,8 @@ TIMES, SPAN_NS = 3, 3 * S  #: as SYNs of connect-unanswered
 BY_TCP = ("QUIC", "RDP", "DTLS")  #: whose clients have TCP as well
 BY_ITSELF = ("QUIC", "RDP", "WireGuard")  #: whose repeated first datagrams prove that no answer came, whatever else is in the capture
 ATTEMPT_NS = 600 * S  #: clients that gave up try again after some minutes
-AGAIN_NS = S // 2  #: a DHCP message that comes again sooner was recorded twice, or handed on by a relay
+AGAIN_NS = S // 2  #: a request that comes again sooner was recorded twice, or handed on by a relay
+MANY = 8  #: silent servers that one client of SNMP or NTP asks: it looks around
 LEFT_ALONE = 4  #: messages without an answer: an answer or two may be lost
 MORE_PATIENT = 2  #: times as long as at first a client of DHCP waits in the end: it backs off (RFC 2131 4.1: 4, 8, 16, 32, 64 s, each up to a second off)
 SOON_NS = 2 * S  #: another try that was answered so soon
@@ -53,11 +56,18 @@ class Silent:
 
     @property
     def tried(self) -> int:
-        return max(t.datagrams for t in self.tries)
+        """Datagrams of one try, of several that tell together of all."""
+        return self._longest[0]
 
     @property
     def lasted_ns(self) -> int:
-        return max(t.last_ns - t.first_ns for t in self.tries)
+        return self._longest[1]
+
+    @property
+    def _longest(self) -> tuple[int, int]:
+        one = max((t.datagrams, t.last_ns - t.first_ns) for t in self.tries)
+        every = sum(t.datagrams for t in self.tries), max(t.last_ns for t in self.tries) - min(t.first_ns for t in self.tries)
+        return one if one[0] >= TIMES and one[1] >= SPAN_NS else every
 
 
 class Try(NamedTuple):
@@ -95,6 +105,7 @@ def _tries(view: View) -> dict[tuple[str, str, tuple[str, int]], list[Try]]:
 
 def _silent(view: View) -> list[Silent]:
     told, heard, all_ = view.once(undelivered), view.once(hearing), view.once(_tries)
+    silent_ones = Counter(key[:2] for key, tries in all_.items() if not any(t.answered for t in tries))
     content = {key for key, tries in all_.items() if any(t.answered for t in tries)}
     found = []
     for (protocol, client, server), tries in all_.items():
@@ -108,14 +119,25 @@ def _silent(view: View) -> list[Silent]:
             and (UDP, *t.ends) not in told
             and (t.marked or ((client in heard or protocol in BY_ITSELF) and not view.one_sided))
         ]
+        if not open_ and not served:
+            hears = client in view.once(hearing_answers) and not view.one_sided
+            open_ = _together([t for t in tries if (t.marked or hears) and (UDP, *t.ends) not in told])
         alone = [t for t in open_ if not _beside(served, t)]  # of others by their mark, one went unheard while the server answered
         open_ = alone or [t for t in open_ if t.marked]
         if open_:
             instead = (protocol in BY_TCP and by_tcp(view, client, *server)) or (
                 protocol in SPARE and any(key[:2] == (protocol, client) and key[2] != server for key in content)
             )
-            found.append(Silent(protocol, server, open_, instead or not alone or protocol in PATIENT or not is_one_host(server[0])))
+            patient = protocol in PATIENT and (silent_ones[protocol, client] > MANY or sum(t.datagrams for t in tries) < 2 * TIMES)
+            found.append(Silent(protocol, server, open_, instead or not alone or patient or not is_one_host(server[0])))
     return found
+
+
+def _together(tries: list[Try]) -> list[Try]:
+    """Requests to one server that show together that it answers none: those with a mark are sent again, others come from a new port; [] if they do not."""
+    again = [t for t in tries if not t.marked or (t.datagrams > 1 and t.last_ns - t.first_ns >= (t.datagrams - 1) * AGAIN_NS)]
+    enough = sum(t.datagrams for t in again) >= 2 * TIMES and max(t.last_ns for t in again) - min(t.first_ns for t in again) >= SPAN_NS
+    return again if enough else []
 
 
 def _beside(served: list[Try], t: Try) -> bool:

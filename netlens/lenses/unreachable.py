@@ -9,6 +9,7 @@ Normal: a client that has closed its socket says so of answers that come late (R
     by ping-unanswered, TCP by connect-refused and connect-unanswered, DNS by dns-unanswered. Nobody waits for an answer to syslog or voice; whoever asks
     (QUIC, NTP, RADIUS, ...) does, unless it has the same over TCP or from another server. What
     traceroute sends has few hops to make; what had 32 and more, and ran out of them, went in circles (RFC 1122 3.2.1.7: 64 are usual).
+    A fragment may be lost as any packet may; not of all that two say to each other from a moment on.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from collections import Counter
 from netlens.lenses import Finding, Severity
 from netlens.lenses._datagrams import PATIENT, SPARE, answered, asks, by_tcp, requests
 from netlens.lenses._said import ICMP, TCP, UDP, fate, said, undelivered
-from netlens.lenses._view import View, finding, most
+from netlens.lenses._view import S, View, finding, most
 from netlens.lenses.ping_unanswered import TIMES as PINGS
 from netlens.parsers.icmp import EXPIRED, REASSEMBLY, Error
 from netlens.parsers.trail import Conversation
@@ -31,6 +32,7 @@ DNS = 53
 ANSWERS_FROM = (1900, 3702, 5353, 5355)  #: SSDP, WS-Discovery, mDNS, LLMNR: asked by multicast, answered to one
 TIMES = 2  #: datagrams in vain; a single one may be a greeting to a peer that is gone
 USUAL_HOPS = 32
+REASSEMBLED_NS = 15 * S  #: a host waits at least so long for fragments (RFC 791 3.2; RFC 1122 3.3.2 wants 60 s, Linux takes 30)
 _FRAGMENTS = "Something on the way drops fragments (a firewall, NAT): let them pass, or send what fits into one packet."
 SHARE = 0.1  #: of all frames; a capture that holds little else was made to see such errors
 
@@ -115,10 +117,23 @@ def _of_others(view: View) -> list[Finding]:
         for e in errors
     ]
     parts = [e for e in found if e.what == REASSEMBLY]
-    return [*_unseen(view, parts, ""), *_unseen(view, [e for e in found if e.what != REASSEMBLY], " not in the capture")]
+    return [*(_cut(view) or _unseen(view, parts, "")), *_unseen(view, [e for e in found if e.what != REASSEMBLY], " not in the capture")]
 
 
-def _unseen(view: View, found: list[Error], where: str) -> list[Finding]:
+def _cut(view: View) -> list[Finding]:
+    """Errors about fragments that are missing, where the same two had talked to each other, and who missed them said nothing any more since."""
+    spoke = {(c.source, c.destination): c.last_ns for c in view.conversations}
+    cut = [
+        e
+        for (protocol, source, destination), errors in view.once(undelivered).items()
+        if protocol == UDP and (source, destination) in spoke and (destination, source) in spoke
+        if len(parts := [e for e in errors if e.what == REASSEMBLY]) >= TIMES and spoke[destination, source] <= parts[0].ts - REASSEMBLED_NS
+        for e in parts
+    ]
+    return _unseen(view, cut, "", "problem")
+
+
+def _unseen(view: View, found: list[Error], where: str, severity: Severity | None = None) -> list[Finding]:
     if not found:
         return []
     n = len(found)
@@ -126,7 +141,7 @@ def _unseen(view: View, found: list[Error], where: str) -> list[Finding]:
     missing = f" that {'is' if n == 1 else 'are'}{where}" if where else ""
     text = f"{plural(n, 'packet')}{f' to {whom}' if whom else ''}{missing} {fate(found)}; {said(found)}."
     values = {"icmp_errors": n, "destinations": sorted({endpoint(*e.destination) for e in found if e.destination[0]})}
-    severity: Severity = "warning" if n >= SHARE * view.side.capture.part.frames else "note"
+    severity = severity or ("warning" if n >= SHARE * view.side.capture.part.frames else "note")
     return [finding(view, ID, severity, text, [e.frame for e in found], values, "" if where else _FRAGMENTS)]
 
 

@@ -68,13 +68,15 @@ class AskingBuilder:
     """Fed with what the decoder hands back.
 
     pings : by source, destination and identifier.  sought : by who asked and for which address, each request.
-    claims : by address, who said that it is theirs.  near : who told whom one to one, which a switch shows to no third.
+    claims : by address, who said that it is theirs.  tested : by IPv6 address, who asked whether it is free (RFC 4862 5.4), where Ethernet names the sender.
+    near : who told whom one to one, which a switch shows to no third.
     """
 
     def __init__(self) -> None:
         self.pings: dict[tuple[str, str, int], Ping] = {}
         self.sought: dict[tuple[str, str], list[Seen]] = {}
         self.claims: dict[str, list[Claim]] = {}
+        self.tested: dict[str, list[Claim]] = {}
         self.near: set[tuple[str, str]] = set()
         self._sent: dict[tuple[str, int], list[Ping]] = {}  # by source and identifier
         self._few: dict[tuple[str, str], _Few] = {}  # by source and destination
@@ -92,7 +94,7 @@ class AskingBuilder:
                 continue
             source, destination = ip_text(s_hi, s_lo, version), ip_text(d_hi, d_lo, version)
             if message[0] in (135, 136) and protocol == _ICMPV6:
-                self._neighbour(message, seen, source, destination)
+                self._neighbour(message, seen, source, destination, _sender(buf, at))
             else:
                 self._echo(message, seen, source, destination, _hops(buf, at, version))
 
@@ -141,13 +143,15 @@ class AskingBuilder:
         elif source not in _NOBODY and operation in (_REQUEST, _REPLY):  # a reply, or an announcement
             self._claimed(source, target, Claim(*seen, hardware, operation == _REPLY and target not in (*_NOBODY, source)))
 
-    def _neighbour(self, message: bytes, seen: Seen, source: str, destination: str) -> None:
+    def _neighbour(self, message: bytes, seen: Seen, source: str, destination: str, sender: str) -> None:
         if len(message) < 24:
             return
         target = ip_text(int.from_bytes(message[8:16], "big"), int.from_bytes(message[16:24], "big"), 6)
         if message[0] == 135:
-            if source not in _NOBODY:  # else somebody asks whether the address is free
+            if source not in _NOBODY:
                 self._seek(source, target, seen)
+            elif sender:
+                self.tested.setdefault(target, []).append(Claim(*seen, sender, False))
             return
         # else anycast, or for another (RFC 4861 7.2.7)
         own = message[4] & _OVERRIDE and len(message) >= 32 and message[24] == _TARGET_ADDRESS
@@ -163,6 +167,12 @@ class AskingBuilder:
         before = self.sought.setdefault((source, target), [])
         if not before or not 0 <= seen.ts - before[-1].ts < COPY_NS:
             before.append(seen)
+
+
+def _sender(buf: Array, at: int) -> str:
+    """Who sent a message of ICMPv6 that stands at ``at``, by the header of Ethernet right before that of IPv6; "" if there is none, or one with a tag."""
+    header = buf[at - 54 : at - 40].tobytes() if at >= 54 else b""
+    return header[6:12].hex(":") if header[12:] == b"\x86\xdd" and header[8:10] != b"\x81\x00" else ""
 
 
 def _hops(buf: Array, at: int, version: int) -> int:

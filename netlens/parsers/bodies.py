@@ -1,13 +1,16 @@
-"""What HTTP/1.1 in clear says of itself: how long an answer is (Content-Length, RFC 9112 6.2), to tell those that ended before; and which requests ask to be
-kept waiting (long polls, RFC 6202 2), by words in their address.
+"""What HTTP/1.1 in clear says of itself: how long an answer is (Content-Length, RFC 9112 6.2), to tell those that ended before; which requests ask to be
+kept waiting (long polls, RFC 6202 2), by words in their address; where answers send the client (RFC 9110 15.4); and what proxies answered to CONNECT
+(RFC 9110 9.3.6).
 
-Of an address nothing is kept but that it has such a word. Kept while ``netlens analyze`` reads a capture, and by no other command.
+Of an address nothing is kept but that it has such a word, and a number that tells whether two are the same. Kept while ``netlens analyze`` reads a capture,
+and by no other command.
 
 Limits: of the first :data:`MAX_BODIES`; only of heads that are in one segment, the first of each segment, without Transfer-Encoding.
 """
 
 import re
 from typing import NamedTuple
+from zlib import crc32
 
 import numpy as np
 
@@ -24,6 +27,13 @@ MAX_LINE = 1024  #: bytes of a request line that are looked at
 _WAITS = re.compile(
     rb"[A-Z]+ [^ ?]*(?:/(?:long-?poll|poll|getUpdates|_changes)\b|\?(?:[^ ]*&)?(?:wait|timeout|watch|long_?poll)=)", re.IGNORECASE
 )
+_HOST = re.compile(rb"\r\nhost:[ \t]*([^ \t\r]*)", re.IGNORECASE)
+_TARGET = re.compile(rb"(GET|HEAD|POST|PUT) (?:http://([^/ ]*))?(/[^ ]*) ")
+#: Where a client is sent that goes on in clear: a host, if it is named, and a path
+_PLACE = re.compile(rb"\r\nlocation:[ \t]*(?:http://([^/\r]*))?(/[^\r#]*)[^\r]*\r\n", re.IGNORECASE)
+_REDIRECTS = (301, 302, 303, 307, 308)
+#: Credentials that are sent at once, not step by step (RFC 7617, RFC 7616, RFC 6750)
+_CREDENTIALS = re.compile(rb"\r\nproxy-authorization:[ \t]*(?:basic|digest|bearer) ", re.IGNORECASE)
 _WITHOUT = (204, 304)  #: answers without a body, whatever they say of it
 
 
@@ -37,30 +47,85 @@ class Body(NamedTuple):
     length: int
 
 
+class Proxied(NamedTuple):
+    """A proxy's answer in a connection in which CONNECT was asked, and whether that bore credentials."""
+
+    session: int
+    frame: int
+    ts: int
+    status: int
+    credentials: bool
+
+
+class Redirect(NamedTuple):
+    """An answer that sends the client elsewhere, both as numbers of host and path."""
+
+    session: int
+    frame: int
+    ts: int
+    asked: int
+    place: int
+
+
 class BodyBuilder:
     """Fed with decoded packets whose sessions are known."""
 
     def __init__(self) -> None:
         self.bodies: list[Body] = []
         self.polls: set[int] = set()  # frames
+        self.proxied: list[Proxied] = []
+        self.redirects: list[Redirect] = []
+        self.asked: dict[int, int] = {}  # by frame, the number of host and path that a request names
+        self._last: dict[int, tuple[bytes, int]] = {}  # by session, host and number of the last request
+        self._asking: dict[int, bool] = {}  # sessions with a CONNECT that was not granted, and whether it bore credentials
 
     def feed(self, buf: Array, packets: Array) -> None:
         rows = np.empty(len(packets), np.int64)
+        connects = packets[rows[: h.with_hints(packets, h.CLASS_MASK, h.CONNECT, h.CONNECT, rows)]]
+        for row in connects[: MAX_BODIES - len(self.proxied)].tolist():
+            self._asking[row[c.SESSION]] = _CREDENTIALS.search(_text(buf, row, MAX_HEAD)) is not None
         packets = packets[rows[: h.with_hints(packets, h.CLASS_MASK, h.HTTP_REQUEST, h.HTTP_RESPONSE, rows)]]
-        asking = packets[:, c.HINT] & h.CLASS_MASK == h.HTTP_REQUEST
-        for row in packets[asking].tolist() if len(self.polls) < MAX_BODIES else ():
-            at = row[c.PAY_OFF]
-            if _WAITS.match(buf[at : at + min(row[c.PAY_CAP], MAX_LINE)].tobytes()):
-                self.polls.add(row[c.FRAME])
-        for row in packets[~asking & (packets[:, c.SESSION] >= 0)][: MAX_BODIES - len(self.bodies)].tolist():
-            at, offset, status = row[c.PAY_OFF], row[c.OFFSET], row[c.HINT] >> h.STATUS_SHIFT & 0x3FF
-            head = buf[at : at + min(row[c.PAY_CAP], MAX_HEAD)].tobytes()
-            end = head.find(b"\r\n\r\n")
-            if end < 0 or status < 200 or status in _WITHOUT:
-                continue
-            found = _LENGTH.search(head, 0, end + 2)
-            if found is None or _CODED.search(head, 0, end + 2):
-                continue
-            length = int(found.group(1))
-            if length < MAX_LENGTH:
-                self.bodies.append(Body(row[c.SESSION], row[c.FRAME], offset, offset + end + 4 + length, length))
+        for row in packets.tolist():
+            if row[c.HINT] & h.CLASS_MASK == h.HTTP_REQUEST:
+                self._request(buf, row)
+            elif row[c.SESSION] >= 0 and len(self.bodies) < MAX_BODIES:
+                self._answer(buf, row)
+
+    def _request(self, buf: Array, row: list[int]) -> None:
+        text = _text(buf, row, MAX_LINE)
+        if len(self.polls) < MAX_BODIES and _WAITS.match(text):
+            self.polls.add(row[c.FRAME])
+        if len(self.asked) < MAX_BODIES and (target := _TARGET.match(text)) is not None:
+            named = _HOST.search(text)
+            host = target[2] or (named[1] if named else b"")
+            number = _number(host, target[3])
+            self.asked[row[c.FRAME]] = number
+            self._last[row[c.SESSION]] = host, number
+
+    def _answer(self, buf: Array, row: list[int]) -> None:
+        offset, status = row[c.OFFSET], row[c.HINT] >> h.STATUS_SHIFT & 0x3FF
+        if status >= 200 and row[c.SESSION] in self._asking:
+            self.proxied.append(Proxied(row[c.SESSION], row[c.FRAME], row[c.TS], status, self._asking.pop(row[c.SESSION])))
+        head = _text(buf, row, MAX_HEAD)
+        end = head.find(b"\r\n\r\n")
+        if end < 0 or status < 200 or status in _WITHOUT:
+            return
+        if status in _REDIRECTS and row[c.SESSION] in self._last and len(self.redirects) < MAX_BODIES:
+            host, asked = self._last.pop(row[c.SESSION])
+            if (place := _PLACE.search(head, 0, end + 2)) is not None:
+                self.redirects.append(Redirect(row[c.SESSION], row[c.FRAME], row[c.TS], asked, _number(place[1] or host, place[2])))
+        found = _LENGTH.search(head, 0, end + 2)
+        if found is None or _CODED.search(head, 0, end + 2):
+            return
+        length = int(found.group(1))
+        if length < MAX_LENGTH:
+            self.bodies.append(Body(row[c.SESSION], row[c.FRAME], offset, offset + end + 4 + length, length))
+
+
+def _text(buf: Array, row: list[int], most: int) -> bytes:
+    at = row[c.PAY_OFF]
+    return buf[at : at + min(row[c.PAY_CAP], most)].tobytes()
+
+
+def _number(host: bytes, path: bytes) -> int:
+    return crc32(host.lower().removesuffix(b":80") + path)

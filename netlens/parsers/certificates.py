@@ -25,6 +25,7 @@ MAX_BYTES = 1 << 16  #: of a direction from its ServerHello on; chains of 10 kB 
 MAX_OPEN = 4096  #: connections that are followed at a time; the oldest is given up
 MAX_CERTIFICATES = 100_000
 MAX_KNOWN = 1024  #: different certificates that are remembered as read
+MAX_NAMES = 100  #: of a certificate
 MAX_NAME = 100  #: characters; a DNS name has 253 at most, and its end is what tells
 HEADER = 5  #: bytes in front of a record (RFC 8446 5.1)
 HANDSHAKE = 22
@@ -38,11 +39,19 @@ _VERSION = 0xA0
 
 
 class Leaf(NamedTuple):
-    """Times in seconds since 1970, both inclusive.  name : its common name, else its first DNS name; "" without."""
+    """Times in seconds since 1970, both inclusive.  name : its common name, else its first DNS name; "" without.  names : its DNS names, the first few."""
 
     not_before: int
     not_after: int
     name: str
+    names: tuple[str, ...] = ()
+
+    def is_for(self, host: str) -> bool:
+        """Whether one of its names is that of a host (RFC 9525 6.3; of those without DNS names the common name, as once was usual)."""
+        if len(self.names) > MAX_NAMES:
+            return True  # nobody knows
+        host, suffix = host.lower(), host.lower().partition(".")[2]
+        return any(name.lower() in (host, f"*.{suffix}") for name in self.names or (self.name,))
 
 
 class Shown(NamedTuple):
@@ -170,10 +179,11 @@ def leaf(der: bytes) -> Leaf | None:
             del parts[0]
         validity, subject = parts[3], parts[4]
         before, after = (_time(tag, der[start:stop]) for tag, start, stop in _elements(der, *validity[1:]))
-        name = _common_name(der, *subject[1:]) or next((_dns_name(der, *part[1:]) for part in parts[6:] if part[0] == _EXTENSIONS), "")
+        names = next((_dns_names(der, *part[1:]) for part in parts[6:] if part[0] == _EXTENSIONS), ())
+        name = _common_name(der, *subject[1:]) or next(iter(names), "")
     except (ValueError, IndexError, OverflowError):
         return None
-    return Leaf(before, after, name[:MAX_NAME])
+    return Leaf(before, after, name[:MAX_NAME], names)
 
 
 def _element(der: bytes, at: int, end: int, tag: int | None = None) -> tuple[int, int, int]:
@@ -226,14 +236,15 @@ def _common_name(der: bytes, at: int, end: int) -> str:
     return ""
 
 
-def _dns_name(der: bytes, at: int, end: int) -> str:
+def _dns_names(der: bytes, at: int, end: int) -> tuple[str, ...]:
     _, at, end = _element(der, at, end, _SEQUENCE)
     for _, extension, extension_end in _elements(der, at, end):
         *_, (_, value, value_end) = _elements(der, extension, extension_end)
         _, start, stop = _element(der, extension, extension_end, _IDENTIFIER)
         if der[start:stop] == _ALTERNATIVE_NAMES:
             _, start, stop = _element(der, value, value_end, _SEQUENCE)
-            for tag, name, name_end in _elements(der, start, stop):
-                if tag == _DNS_NAME:
-                    return der[name:name_end].decode("utf-8", "replace")
-    return ""
+            names = [
+                der[name:name_end].decode("utf-8", "replace") for tag, name, name_end in _elements(der, start, stop) if tag == _DNS_NAME
+            ]
+            return tuple(names[: MAX_NAMES + 1])
+    return ()

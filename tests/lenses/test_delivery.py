@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.lenses.made import SERVER, Packet, S, found, healthy, ping, problems, talk
+import netlens
+from tests.lenses.made import MS, SERVER, Packet, S, close, exchange, found, healthy, ping, problems, talk
 from tests.lenses.test_lenses import lossy
+from tests.parsers.build import write
 from tests.parsers.test_pipeline import HELLO
 
 
@@ -32,3 +34,64 @@ def test_a_server_that_closes_behind_the_handshake_of_tls_and_resets_the_first_r
     made.up("PA", b"\x17\x03\x03" + asked.to_bytes(2, "big") + bytes(asked))
     made.down("R")
     assert problems(found(tmp_path, made.packets, healthy(), ping(30 * S))) == told
+
+
+def test_a_clock_that_is_set_back(tmp_path: Path) -> None:
+    """While a connection lasts, and between two that were joined in another order. pcap files keep the order of the recorder."""
+    made = close(exchange(talk())).packets
+    late = [Packet(p.at + 3600 * S, p.data) for p in made[:5]]
+    path = write(tmp_path / "made.pcap", [*late, *made[5:]])
+    (this,) = [f for f in netlens.analyze(str(path)).findings if f.id == "clock-set"]
+    assert (this.severity, this.frames) == ("warning", [("vm", 6)])
+    assert this.text == "The capture's clock goes back 1 time, by 60 min at frame 6: times before and after it cannot be compared."
+    write(path, [*healthy(at=60 * S), *made])
+    (this,) = [f for f in netlens.analyze(str(path)).findings if f.id == "clock-set"]
+    assert this.severity == "note"
+
+
+def test_frames_that_two_interfaces_hand_over_in_another_order(tmp_path: Path) -> None:
+    made = healthy()
+    path = write(tmp_path / "made.pcap", [Packet(p.at + (k % 2) * S // 2, p.data) for k, p in enumerate(made)])
+    assert "clock-set" not in {f.id for f in netlens.analyze(str(path)).findings}
+
+
+def in_pieces(late: int = 40 * MS, each_answered: bool = False, answered: bool = True, times: int = 20, think: int = 0) -> list[Packet]:
+    """Requests of two pieces, the second of which waits for the acknowledgment of the first."""
+    made = talk(step=MS // 10)
+    for _ in range(times):
+        made.up("PA", b"header")
+        made.at += late
+        made.down("PA" if each_answered else "A", b"ok" if each_answered else b"")
+        made.at += think
+        made.up("PA", b"body")
+        if answered:
+            made.down("PA", b"ok")
+            made.up("A")
+        else:
+            made.down("A")
+    return close(made).packets
+
+
+def test_small_pieces_that_wait_for_an_acknowledgment(tmp_path: Path) -> None:
+    this = found(tmp_path, in_pieces())
+    assert not problems(this)
+    assert this["small-writes"].severity == "warning"
+    assert this["small-writes"].text == (
+        "20 times 192.0.2.10 held small data back until what it had sent before was acknowledged, typically 40 ms later (802 ms in all on one connection, "
+        "with 198.51.100.20:80)."
+    )
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        in_pieces(late=MS),
+        in_pieces(each_answered=True),  # 40 ms is what the server takes
+        in_pieces(answered=False),  # something every 40 ms, which needs no answer
+        in_pieces(think=20 * MS),  # a person who types, or a program that works meanwhile
+        in_pieces(times=5),
+    ],
+    ids=["at once", "each answered", "no answers", "busy", "few"],
+)
+def test_small_pieces_that_do_not_wait(tmp_path: Path, packets: list[Packet]) -> None:
+    assert "small-writes" not in found(tmp_path, packets)

@@ -10,7 +10,7 @@ from scapy.utils import PcapWriter
 
 import netlens
 from netlens.parsers.denials import _by_port
-from tests.lenses.made import CLIENT, MS, SERVER, S, close, found, healthy, problems, talk
+from tests.lenses.made import CLIENT, MS, SERVER, S, close, exchange, found, healthy, problems, talk
 from tests.parsers.build import Packet, datagram, write
 from tests.parsers.test_denials import BY_ID, KRB_ERROR, bgp, smb2, stun
 
@@ -38,6 +38,10 @@ def dhcp(kind: int) -> bytes:
     return b"\x02\x01\x06\x00" + bytes(232) + b"\x63\x82\x53\x63" + bytes([53, 1, kind, 255])
 
 
+def ntp(stratum: int, reference: bytes = bytes(4), leap: int = 0) -> bytes:
+    return bytes([leap << 6 | 0x24, stratum, 6, 0xE8]) + bytes(8) + reference + bytes(32)
+
+
 def answers(port: int, messages: list[bytes]) -> list[Packet]:
     client = 68 if port == 67 else 40_000
     packets = []
@@ -55,6 +59,9 @@ def answers(port: int, messages: list[bytes]) -> list[Packet]:
         (88, [kerberos(WRONG), kerberos(None)], "warning", "1 of 2 Kerberos answers was a refusal, from 198.51.100.20: wrong password."),
         (1812, [radius(2), radius(3)], "warning", "1 of 2 RADIUS answers was a refusal, from 198.51.100.20: Access-Reject."),
         (5060, [sip(100), sip(503)], "problem", "1 of 1 SIP answer was a refusal, from 198.51.100.20: 503."),
+        (123, [ntp(0, leap=3)] * 3, "warning", "3 of 3 NTP answers were refusals, from 198.51.100.20: not synchronised."),
+        (123, [ntp(0, b"RATE")] * 3, "warning", "3 of 3 NTP answers were refusals, from 198.51.100.20: asked too often (RATE)."),
+        (123, [ntp(0, b"DENY")] * 3, "problem", "3 of 3 NTP answers were refusals, from 198.51.100.20: denied (DENY)."),
         (67, [dhcp(6)], "problem", "1 of 1 DHCP answer was a refusal, from 198.51.100.20: NAK."),
     ],
 )
@@ -72,6 +79,8 @@ def test_a_server_that_says_no(tmp_path: Path, port: int, messages: list[bytes],
         (1812, [radius(2), b"\x03\x07\x12\x34" + bytes(40)]),  # not RADIUS
         (88, [kerberos(68), kerberos(None)]),
         (67, [dhcp(6), dhcp(5)]),
+        (123, [ntp(16), ntp(16), ntp(16), ntp(2)]),  # it has just begun
+        (123, [ntp(16), ntp(16)]),
         (67, [dhcp(2), dhcp(5)]),
         (88, [b"\x7e", b"\x7e\x40\xa6\x03\x02\x01", b""]),
         (67, [b"\x02" + bytes(239) + b"\x35", b"\x02\x01\x06\x00" + bytes(232) + b"\x63\x82\x53\x63" + b"\x0c\xff\x35\x01\x06"]),
@@ -250,3 +259,93 @@ def test_commands_that_redis_does_not_understand(tmp_path: Path) -> None:
     this = found(tmp_path, close(made).packets, healthy())["refused"]
     assert "command not understood (Redis)" in this.text
     assert "password" not in this.advice
+
+
+SSH, HTTP, BAD = b"SSH-2.0-OpenSSH_10.0\r\n", b"GET / HTTP/1.1\r\n\r\n", b"HTTP/1.1 400 Bad Request\r\n\r\n"
+
+
+def spoken(*said: tuple[bytes, bytes]) -> list[Packet]:
+    """Connections to one service, one after the other: what the client says first, and the server."""
+    packets: list[Packet] = []
+    for k, (asked, answer) in enumerate(said):
+        packets += close(exchange(talk(41_000 + k, k * S, (SERVER, 2222)), asked, answer)).packets
+    return packets
+
+
+@pytest.mark.parametrize(
+    ("asked", "answer", "what"),
+    [
+        (SSH, BAD, "SSH was answered in HTTP (SSH)"),
+        (HTTP, SSH, "HTTP was answered in SSH (HTTP)"),
+        (HTTP, b"\x15\x03\x01\x00\x02\x02\x16", "HTTP was answered in TLS (HTTP)"),
+        (b"POST /a HTTP/1.1\r\n\r\n", b"RFB 003.008\n", "HTTP was answered in VNC (HTTP)"),
+    ],
+)
+def test_a_server_that_speaks_another_protocol(tmp_path: Path, asked: bytes, answer: bytes, what: str) -> None:
+    this = found(tmp_path, spoken((asked, answer)), healthy())
+    assert problems(this) == {"refused"}
+    assert this["refused"].text == f"1 of 1 connection to 198.51.100.20:2222 got a refusal: {what}."
+    assert this["refused"].advice.startswith("The port speaks another protocol")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        [(SSH, SSH)],
+        [(HTTP, SSH), (SSH, SSH)],  # a scanner asks what is there
+        [(HTTP, SSH), (b"\x16\x03\x01\x00\x05abcde", SSH)],
+        [(HTTP, SSH), (HTTP, BAD)],  # a port that is shared (sslh)
+        [(b"CONNECT a:22 HTTP/1.1\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n")],  # SSH through a proxy
+    ],
+)
+def test_servers_that_speak_what_they_are_asked(tmp_path: Path, said: list[tuple[bytes, bytes]]) -> None:
+    assert "refused" not in problems(found(tmp_path, spoken(*said), healthy()))
+
+
+def test_what_stood_before_the_first_words_that_were_recorded_may_have_been_another_protocol(tmp_path: Path) -> None:
+    packets = spoken((SSH, BAD))
+    made = talk(41_500, 9 * S, (SERVER, 2222))
+    made.up("PA", b"CONNECT a:22 HTTP/1.1\r\n\r\n")
+    made.packets.pop()
+    exchange(made, SSH, BAD)
+    assert "refused" not in problems(found(tmp_path, close(made).packets, healthy()))
+    assert "refused" in problems(found(tmp_path, packets, healthy()))
+
+
+UPGRADE = b"GET /live HTTP/1.1\r\nUpgrade: websocket\r\n\r\n", b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"
+
+
+def websocket(code: int, port: int = 41_000, at: int = 0, client_first: bool = False) -> list[Packet]:
+    made = exchange(talk(port, at), *UPGRADE)
+    made.down("PA", b"\x81\x05hello")
+    made.up("A")
+    if client_first:
+        made.up("PA", b"\x88\x82" + bytes(6))
+    if code:
+        made.down("PA", b"\x88\x02" + code.to_bytes(2, "big"))
+        if not client_first:
+            made.up("PA", b"\x88\x82" + bytes(6))
+    return close(made).packets
+
+
+def test_websockets_that_a_server_closes_with_an_error(tmp_path: Path) -> None:
+    this = found(tmp_path, websocket(1011), websocket(1011, 41_001, S), healthy(at=9 * S))
+    assert problems(this) == {"refused"}
+    assert this["refused"].text == (
+        "2 of 3 connections to 198.51.100.20:80 got a refusal: WebSocket closed: internal error (1011) (WebSocket)."
+    )
+    assert this["refused"].advice == "The server's program ended the WebSocket: its log says why."
+
+
+@pytest.mark.parametrize(
+    "sockets",
+    [
+        [websocket(1000), websocket(1000, 41_001, S)],
+        [websocket(1001), websocket(1001, 41_001, S)],
+        [websocket(1011, client_first=True), websocket(1011, 41_001, S, client_first=True)],  # the client's own code
+        [websocket(1008)],  # an idle one, say
+        [websocket(1008), websocket(1008, 41_001, S), websocket(0, 41_002, 2 * S)],  # the next one is kept
+    ],
+)
+def test_websockets_that_end_well(tmp_path: Path, sockets: list[list[Packet]]) -> None:
+    assert not problems(found(tmp_path, *sockets, healthy(at=9 * S)))

@@ -12,7 +12,7 @@ import netlens
 from netlens.api import Capture
 from netlens.report import overview
 from tests.lenses.made import CLIENT, GET, MS, RESOLVER, SERVER, S, close, exchange, found, healthy, ping, problems, talk
-from tests.parsers.build import T0, Packet, Talk, datagram, mixed, write
+from tests.parsers.build import T0, Packet, Talk, _ip, datagram, mixed, write
 
 DEAD = "198.51.100.99"
 
@@ -379,3 +379,130 @@ def test_times_that_no_clock_has(tmp_path: Path) -> None:
     early.up("A")
     path = write(tmp_path / "made.pcap", [*early.packets, *late.packets, *healthy()])
     assert netlens.analyze(str(path)).to_dict()["counts"]["sessions"] == 3
+
+
+ASKED = b"GET /a.iso HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+def stopped(
+    asked: bytes = ASKED,
+    pieces: int = 24,
+    pause: int = 0,
+    waited: int = 12 * S,
+    window: int = 1000,
+    read: bool = True,
+    fins: int = 5,
+    heard: str = "",
+) -> list[Packet]:
+    """An answer of which nothing comes after 25 of 100 kB, until the client gives up."""
+    made = talk(41_000)
+    made.up("PA", asked)
+    made.down("A")
+    made.down("A", b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+    made.up("A")
+    for _ in range(pieces):
+        made.at += pause
+        made.down("A", 1000)
+        if read:
+            made.up("A")
+    made.up("A", window=window) if read else None
+    made.at += waited
+    made.up("FA")
+    for k in range(1, fins):
+        made.at += (1 << k) * 200 * MS
+        made.up("FA", seq=made.seq - 1)
+    if heard:
+        made.down(heard)
+    return made.packets
+
+
+def test_an_answer_that_stops_midway(tmp_path: Path) -> None:
+    this = found(tmp_path, stopped(), healthy(), ping(80 * S))
+    assert problems(this) == {"stalled"}
+    assert this["stalled"].text == (
+        "1 HTTP answer stopped midway: after 24 kB of 100 kB nothing came any more from 198.51.100.20:80, for 12.0 s until the client gave up; "
+        "its FIN was not acknowledged either (5 tries)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("packets", "severity"),
+    [
+        (stopped(fins=1, heard="A"), "warning"),  # the server is there, and may have paused
+        (stopped(fins=1), "warning"),  # nobody knows
+        (stopped(waited=2 * S), None),
+        (stopped(window=0), None),  # a client that does not read (pause)
+        (stopped(window=300), None),
+        (stopped(read=False), None),  # no longer recorded
+        (stopped(pause=10 * S), None),  # a server that sends a piece every ten seconds
+        (stopped(asked=ASKED.replace(b"GET", b"HEAD"), pieces=0), None),
+        (stopped(asked=ASKED.replace(b"GET", b"HEAD")), None),
+        (stopped(pieces=100), None),
+        (stopped(fins=1, heard="PA"), "warning"),
+    ],
+)
+def test_an_answer_that_nobody_waits_for(tmp_path: Path, packets: list[Packet], severity: str | None) -> None:
+    this = found(tmp_path, packets, healthy(), ping(200 * S))
+    assert (this["stalled"].severity if "stalled" in this else None) == severity
+
+
+def test_an_answer_whose_rest_was_on_its_way(tmp_path: Path) -> None:
+    packets = stopped(fins=1)
+    late = talk(41_000)
+    late.seq, late.back, late.at = 41_000_000 + 1 + len(ASKED) + 1, 82_000_000 + 1 + 43 + 24_000, 13 * S
+    late.packets.clear()
+    late.down("A", 1000)
+    assert "stalled" not in found(tmp_path, packets, late.packets, healthy(), ping(200 * S))
+
+
+CLIENT6, SERVER6, ROUTER6 = "2001:db8:1::10", "2001:db8:2::20", "2001:db8:1::1"
+#: The router tells the client its hardware address
+NEIGHBOUR = Packet(
+    0,
+    _ip(
+        ROUTER6,
+        CLIENT6,
+        58,
+        b"\x88\x00\x00\x00\x60\x00\x00\x00" + bytes.fromhex("20010db8000100000000000000000001") + b"\x02\x01" + bytes(6),
+    ),
+)
+
+
+def falls_back(number: int, answered: bool = False, by4: bool = True, client: str = CLIENT) -> list[Packet]:
+    """A SYN over IPv6, and 200 ms later one over IPv4."""
+    six = Talk((CLIENT6, 41_000 + number), (SERVER6, 443), at=number * S)
+    six.up("S")
+    if answered:
+        six.at += 300 * MS
+        six.down("SA")
+        six.up("R")
+    four = talk(42_000 + number, number * S + 200 * MS, (SERVER, 443), client)
+    return mixed(six.packets, close(four).packets if by4 else [])
+
+
+def test_ipv6_that_does_not_work(tmp_path: Path) -> None:
+    packets = [p for k in range(4) for p in falls_back(k)]
+    this = found(tmp_path, [NEIGHBOUR], packets, healthy(), ping(30 * S))
+    assert problems(this) == {"connect-unanswered"}
+    assert this["connect-unanswered"].text == (
+        "IPv6 does not work for 2001:db8:1::10: none of 4 connections over it got an answer ([2001:db8:2::20]:443), and all went on by IPv4, "
+        "typically 200 ms later."
+    )
+    assert not problems(found(tmp_path, packets, healthy(), ping(30 * S)))  # what it is told over IPv6 may not be in the capture
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        [p for k in range(4) for p in falls_back(k, answered=True)],  # it is slow
+        [p for k in range(2) for p in falls_back(k)],
+        [*(p for k in range(4) for p in falls_back(k)), *falls_back(5, answered=True)],
+        [*(p for k in range(4) for p in falls_back(k)), Packet(9 * S, datagram((SERVER6, 53), (CLIENT6, 5000), b"-"))],
+        [p for k in range(4) for p in falls_back(k, by4=False)],
+        [p for k in range(4) for p in falls_back(k, client=f"192.0.2.{20 + k}")],  # others, who happen to ask
+    ],
+    ids=["slow", "few", "one answered", "it hears others", "no other way", "others"],
+)
+def test_ipv6_that_may_work(tmp_path: Path, packets: list[Packet]) -> None:
+    this = found(tmp_path, [NEIGHBOUR], packets, healthy(), ping(30 * S))
+    assert "connect-unanswered" not in this or not this["connect-unanswered"].text.startswith("IPv6")

@@ -312,3 +312,17 @@ def test_fragments_that_are_lost(tmp_path: Path) -> None:
         "3 packets to 198.51.100.20:6000 arrived in part, as fragments were lost on the way; 198.51.100.20 said: fragment reassembly time exceeded."
     )
     assert this.advice.startswith("Something on the way drops fragments")
+
+
+@pytest.mark.parametrize(("short_later", "times", "told"), [(False, 3, True), (True, 3, False), (False, 1, False)])
+def test_fragments_that_are_lost_of_what_is_long_only(tmp_path: Path, short_later: bool, times: int, told: bool) -> None:
+    """What fits into one packet had been answered. Where it still is, some fragments were lost; one error is of one packet."""
+    answer = datagram((SERVER, 6000), (CLIENT, 41_000), b"hello")
+    short = [Packet(0, datagram((CLIENT, 41_000), (SERVER, 6000), b"hello")), Packet(MS, answer)]
+    whole = datagram((CLIENT, 41_000), (SERVER, 6000), bytes(1400))
+    first = whole[:6] + b"\x20\x00" + whole[8:]
+    packets = [p for k in range(1, 1 + times) for p in (Packet(k * S, first), *error((k + 30) * S, (11, 1), first, reporter=SERVER))]
+    this = found(tmp_path, short, packets, [Packet(20 * S, answer)] if short_later else [])
+    assert problems(this) == ({"unreachable"} if told else set())
+    if told:
+        assert this["unreachable"].text.startswith("3 packets to 198.51.100.20:6000 arrived in part, as fragments were lost on the way")

@@ -777,7 +777,7 @@ def test_every_id_of_the_design_is_a_lens() -> None:
     assert {lens.ID for lens in lenses.all_lenses()} >= {
         "dns-unanswered", "dns-failed", "dns-slow", "connect-unanswered", "connect-refused", "tls-failed", "port-scan", "http-errors", "refused",
         "packet-loss", "stalled", "zero-window", "zero-window-stuck", "reset", "slow-connect", "slow-client", "slow-server", "slow-transfer",
-        "never-closed", "half-closed", "idle-pool", "capture-loss", "unread-traffic",
+        "never-closed", "half-closed", "idle-pool", "capture-loss", "unread-traffic", "clock-set", "small-writes",
     }  # fmt: skip
 
 
@@ -817,3 +817,71 @@ def test_filters_show_the_frames(tmp_path: Path) -> None:
             ["tshark", "-r", str(path), "-Y", f.filter, "-T", "fields", "-e", "frame.number"], capture_output=True, text=True, check=True
         )
         assert [int(n) for n in done.stdout.split()] == [frame for _, frame in f.frames]
+
+
+def flood(end: str, again: int = 0, hosts: int = 250) -> list[Packet]:
+    """150 SYNs and SYN+ACKs; some of these again."""
+    packets: list[Packet] = []
+    for k in range(150):
+        made = Talk((f"203.0.113.{k % hosts}", 10_000 + k), WEB, at=k * 10 * MS)
+        made.up("S")
+        made.down("SA")
+        if end:
+            made.up(end)
+        if k < again:
+            made.at += S
+            made.again(1)
+        packets += made.packets
+    return packets
+
+
+@pytest.mark.parametrize(
+    ("packets", "told"),
+    [
+        ([*flood("", 100), *ping(30 * S)], True),
+        ([*flood(""), *healthy(at=5 * S), *ping(30 * S)], True),
+        ([*flood(""), *ping(30 * S)], False),  # a filter for SYNs shows no more
+        ([*flood("A"), *healthy(at=5 * S), *ping(30 * S)], False),
+        ([*flood("R"), *healthy(at=5 * S), *ping(30 * S)], False),  # checks whether a server is there
+        ([*flood("", 100, hosts=20), *ping(30 * S)], False),
+    ],
+    ids=["answered again", "others completed", "SYNs only", "completed", "reset", "few"],
+)
+def test_handshakes_that_nobody_completes(tmp_path: Path, packets: list[Packet], told: bool) -> None:
+    text = next((f.text for f in [found(tmp_path, packets).get("connect-unanswered")] if f), "")
+    assert ("were never completed: the server answered, and nothing came after it, from 150 addresses." in text) == told
+
+
+def leaves(number: int, closed: bool = False, streams: bool = False) -> list[Packet]:
+    """An exchange after which the client closes, and the server acknowledges that."""
+    made = exchange(talk(41_000 + number, number * 100 * MS, (SERVER, 7000)))
+    made.up("FA")
+    made.down("A")
+    if streams:
+        made.at += 10 * S
+        made.down("PA", 100)
+        made.up("A")
+    if closed:
+        made.down("FA")
+        made.up("A")
+    return made.packets
+
+
+@pytest.mark.parametrize(
+    ("packets", "told"),
+    [
+        ([p for k in range(25) for p in leaves(k)], True),
+        ([p for k in range(25) for p in leaves(k, closed=k == 7)], False),
+        ([p for k in range(25) for p in leaves(k, streams=True)], False),
+        ([p for k in range(10) for p in leaves(k)], False),
+    ],
+    ids=["none", "one is closed", "it streams on", "few"],
+)
+def test_a_server_that_closes_none_of_many(tmp_path: Path, packets: list[Packet], told: bool) -> None:
+    this = found(tmp_path, packets, healthy(), ping(15 * S))
+    assert ("half-closed" in this) == told
+    if told:
+        assert this["half-closed"].severity == "warning"
+        assert this["half-closed"].text.startswith(
+            "25 connections stayed half-closed for up to 15.0 s: the peer had closed and 198.51.100.20 did not."
+        )

@@ -245,3 +245,38 @@ def test_an_announcement_is_no_proof_that_a_host_is_heard(tmp_path: Path) -> Non
     """It is broadcast: a switch shows it to all."""
     announced = (0.0, Ether(src=MAC, dst="ff:ff:ff:ff:ff:ff") / ARP(op=2, hwsrc=MAC, psrc=OWN, pdst=OWN))
     assert "neighbour-unanswered" not in found(tmp_path, [announced, *(who_has(NOBODY, 1.0 + k) for k in range(4))])
+
+
+WANTED = "2001:db8::20"
+
+
+def probes(hardware: str, at: float) -> tuple[float, Layer]:
+    return at, Ether(src=hardware, dst="33:33:ff:00:00:20") / IPv6(src="::", dst="ff02::1:ff00:20", hlim=255) / ICMPv6ND_NS(tgt=WANTED)
+
+
+def has_address(hardware: str, at: float, insists: int = 1) -> tuple[float, Layer]:
+    said = ICMPv6ND_NA(tgt=WANTED, S=0, O=insists) / ICMPv6NDOptDstLLAddr(lladdr=hardware)
+    return at, Ether(src=hardware, dst="33:33:00:00:00:01") / IPv6(src=WANTED, dst="ff02::1", hlim=255) / said
+
+
+def test_an_address_that_another_host_has_already(tmp_path: Path) -> None:
+    this = found(tmp_path, [probes(MAC, 1.0), has_address(THIRD, 1.001)])["address-conflict"]
+    assert this.severity == "problem"
+    assert this.text == f"{WANTED} is in use already: {MAC} asked whether it may take it, and {THIRD} answered (1 time)."
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        [probes(MAC, 1.0), has_address(MAC, 2.0)],  # nobody has it, so it announces it
+        [probes(MAC, 1.0), has_address(MAC, 1.001)],  # what it said came back to it
+        [probes(MAC, 1.0), has_address(THIRD, 1.001, insists=0)],  # another one that tests it as well (RFC 4429)
+        [probes(MAC, 1.0), has_address(THIRD, 5.0)],  # it was free
+        [probes(MAC, 1.0), has_address(THIRD, 1.001), has_address(MAC, 9.0)],  # a machine that moves
+        [probes(MAC, 1.0), has_address("00:00:5e:00:02:07", 1.001)],  # a virtual router
+        [(1.0, Ether(src=MAC, dst="ff:ff:ff:ff:ff:ff") / ARP(op=1, hwsrc=MAC, psrc="0.0.0.0", pdst=NOBODY)), is_at(NOBODY, THIRD, 1.001)],
+    ],
+    ids=["taken", "looped", "optimistic", "free", "moves", "virtual", "switch"],
+)
+def test_addresses_that_are_free_or_asked_for_by_a_switch(tmp_path: Path, packets: list[tuple[float, Layer]]) -> None:
+    assert "address-conflict" not in found(tmp_path, packets)

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.lenses.made import GET, MS, SERVER, S, close, exchange, found, healthy, ping, problems, talk
+from tests.lenses.made import CLIENT, GET, MS, OK, SERVER, S, close, exchange, found, healthy, ping, problems, talk
+from tests.parsers.build import T0
+from tests.parsers.certificates import DONE, SERVER_HELLO, certificate, chain, record
 from tests.parsers.test_pipeline import HELLO
 
 if TYPE_CHECKING:
@@ -240,3 +242,140 @@ def test_that_a_site_has_no_icon_is_no_error(tmp_path: Path, path: bytes, told: 
     made = exchange(talk(41_000))
     exchange(made, b"GET %s HTTP/1.1\r\nHost: a\r\n\r\n" % path, b"HTTP/1.1 404 X\r\nContent-Length: 0\r\n\r\n")
     assert ("http-errors" in found(tmp_path, close(made).packets, healthy())) == told
+
+
+POST = b"POST /order HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc"
+
+
+def met(number: int, answer: bytes = b"", idle: bool = True) -> list[Packet]:
+    """A request on a connection that the server closes meanwhile, seen at the client."""
+    made = talk(45_000 + number, 10 * number * S)
+    if idle:
+        exchange(made)
+    made.at += 5 * S
+    before = made.seq
+    made.up("PA", POST)
+    made.down("FA", answer, ack=before)
+    made.up("FA")
+    made.down("R")
+    return made.packets
+
+
+def next_(number: int, request: bytes, after: int = 100 * MS) -> list[Packet]:
+    return close(exchange(talk(46_000 + number, 10 * number * S + 5 * S + after), request)).packets
+
+
+def test_requests_that_meet_the_end_of_an_idle_connection(tmp_path: Path) -> None:
+    packets = [p for k in range(3) for p in (*met(k), *next_(k, GET))]
+    this = found(tmp_path, packets, healthy(at=60 * S))
+    assert problems(this) == {"http-errors"}
+    assert this["http-errors"].text == (
+        "3 HTTP requests met the end of an idle connection: 198.51.100.20:80 closed it while they were on the way; none of them was sent again."
+    )
+    once = found(tmp_path, met(0), next_(0, GET), healthy(at=60 * S))
+    assert not problems(once)
+    assert once["http-errors"].severity == "warning"
+
+
+@pytest.mark.parametrize(
+    ("packets", "text"),
+    [
+        ([p for k in range(3) for p in (*met(k), *next_(k, POST))], "0 of them were not sent again."),
+        ([p for k in range(3) for p in met(k, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")], ""),  # its last answer
+        ([p for k in range(3) for p in close(exchange(talk(45_000 + k, 10 * k * S), POST)).packets], ""),
+    ],
+    ids=["sent again", "answered", "closed by the client"],
+)
+def test_requests_that_lose_nothing(tmp_path: Path, packets: list[Packet], text: str) -> None:
+    this = found(tmp_path, packets, healthy(at=60 * S))
+    assert "http-errors" not in problems(this)
+    assert not text or this["http-errors"].text.endswith(text)
+
+
+@pytest.mark.parametrize("name", ["other.example.test", "api.example.test"])
+def test_a_certificate_for_another_name(tmp_path: Path, name: str) -> None:
+    made = hello()
+    made.down("PA", record(22, SERVER_HELLO + chain(certificate(0, 2 * T0 // 10**9, name, generalized=True)) + DONE))
+    made.up("PA", b"\x15\x03\x03\x00\x02\x02\x2a")
+    made.up("RA")
+    this = found(tmp_path, made.packets, healthy(), ping(30 * S))["tls-failed"]
+    text = "1 of 1 TLS handshake failed (bad_certificate by the client) at api.example.test:443"
+    assert this.text == text + (
+        "; the certificate is for other.example.test, not for api.example.test." if name.startswith("other") else "."
+    )
+    assert this.advice.startswith("Ask for a name") == name.startswith("other")
+
+
+def tunnel(status: int, port: int, at: int = 0, said: bytes = b"") -> list[Packet]:
+    made = talk(port, at=at, server=(SERVER, 3128))
+    exchange(made, b"CONNECT www.example.test:443 HTTP/1.1\r\nHost: www.example.test\r\n%s\r\n" % said, b"HTTP/1.1 %d X\r\n\r\n" % status)
+    return close(made).packets
+
+
+BASIC, STEPS = b"Proxy-Authorization: Basic dTpw\r\n", b"Proxy-Authorization: Negotiate YII=\r\n"
+
+
+@pytest.mark.parametrize(
+    ("statuses", "said", "severity"),
+    [
+        ([407, 407, 407], b"", "warning"),  # a person may type a password later
+        ([407, 407, 407], BASIC, "problem"),
+        ([407, 407, 407], STEPS, "warning"),
+        ([407, 407, 200], BASIC, None),
+        ([407, 407], b"", None),
+    ],
+)
+def test_proxies_that_want_credentials(tmp_path: Path, statuses: list[int], said: bytes, severity: str | None) -> None:
+    packets = [p for k, status in enumerate(statuses) for p in tunnel(status, 45_000 + k, k * S, said)]
+    this = found(tmp_path, packets, healthy(at=20 * S))
+    assert (this["http-errors"].severity if "http-errors" in this else None) == severity
+
+
+def redirected(*steps: tuple[str, str], host: str = "a", clients: bool = False, pause: int = 0) -> list[Packet]:
+    """Requests for a path, and where the answers send the client ("" is an answer)."""
+    packets: list[Packet] = []
+    for k, (path, place) in enumerate(steps):
+        made = talk(45_000 + k, k * (100 * MS + pause), client=f"192.0.2.{10 + k}" if clients else CLIENT)
+        answer = b"HTTP/1.1 302 Found\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n" % place.encode() if place else OK
+        packets += close(exchange(made, b"GET %s HTTP/1.1\r\nHost: %s\r\n\r\n" % (path.encode(), host.encode()), answer)).packets
+    return packets
+
+
+ROUND = [("/a", "/b"), ("/b", "/a")] * 8
+
+
+def test_redirections_in_circles(tmp_path: Path) -> None:
+    this = found(tmp_path, redirected(*ROUND), healthy(at=60 * S))
+    assert problems(this) == {"http-errors"}
+    assert this["http-errors"].text == (
+        "16 HTTP requests were redirected in circles: 198.51.100.20:80 sends the client back to where it had been, and gives it nothing there."
+    )
+    assert problems(found(tmp_path, redirected(*ROUND[:-1], ("/b", "http://A:80/a")), healthy(at=60 * S))) == {"http-errors"}
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        redirected(*ROUND, ("/a", "")),  # served in the end
+        redirected(*ROUND[:6]),
+        redirected(*[("/a", "http://other/b"), ("/b", "/a")] * 8),  # /b of another host
+        redirected(*[("/a", "https://a/b")] * 16),
+        redirected(*[(f"/{k}", f"/{k + 1}") for k in range(16)]),  # each leads on
+        redirected(*[("/a", "/login"), ("/login", "")] * 8),
+        redirected(*[("/a", "/sorry")] * 16),  # not followed
+        redirected(*ROUND, clients=True),
+        redirected(*ROUND, pause=20 * S),
+    ],
+    ids=["served", "few", "other host", "https", "onwards", "login", "not followed", "many clients", "slow"],
+)
+def test_redirections_that_lead_somewhere(tmp_path: Path, packets: list[Packet]) -> None:
+    assert "http-errors" not in problems(found(tmp_path, packets, healthy(at=500 * S)))
+
+
+def test_what_was_not_changed_since_ends_a_chain(tmp_path: Path) -> None:
+    packets: list[Packet] = []
+    for k in range(16):
+        made = talk(45_000 + k, k * 100 * MS)
+        answer = b"HTTP/1.1 304 X\r\nLocation: /a\r\n\r\n" if k % 2 else b"HTTP/1.1 302 X\r\nLocation: /b\r\nContent-Length: 0\r\n\r\n"
+        packets += close(exchange(made, b"GET /%s HTTP/1.1\r\nHost: a\r\n\r\n" % (b"b" if k % 2 else b"a"), answer)).packets
+    assert "http-errors" not in problems(found(tmp_path, packets, healthy(at=60 * S)))

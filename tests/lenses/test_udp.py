@@ -5,7 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from scapy.layers.inet import IP, UDP
+from scapy.layers.l2 import ARP, Ether
+from scapy.utils import PcapWriter
 
+import netlens
 from tests.lenses.made import CLIENT, MS, SERVER, S, close, exchange, found, healthy, lookup, ping, problems, talk
 from tests.parsers.build import End, Packet, datagram
 
@@ -125,3 +129,71 @@ def test_a_query_that_was_recorded_twice_was_not_asked_again(tmp_path: Path) -> 
     this = found(tmp_path, asked, again, lookup("b.example.test", S, S + MS, port=5_001), healthy(), ping(60 * S))
     assert not problems(this)
     assert this["dns-unanswered"].values["asked_again"] == 0
+
+
+def snmp(number: int) -> bytes:
+    """A GetRequest of version 2c."""
+    pdu = b"\xa0\x0b\x02\x01" + bytes([number]) + b"\x02\x01\x00\x02\x01\x00\x30\x00"
+    body = b"\x02\x01\x01\x04\x06public" + pdu[:1] + bytes([len(pdu) - 2]) + pdu[2:]
+    return b"\x30" + bytes([len(body)]) + body
+
+
+NTP, CLOCK = b"\x23" + bytes(47), ("198.51.100.123", 123)
+#: By Ethernet: what the router tells the client by ARP
+TOLD = Ether() / ARP(op=2, hwsrc="02:00:00:00:00:01", psrc="192.0.2.1", pdst=CLIENT)
+TOLD.time = 1_700_000_000
+
+
+def written(folder: Path, *packets: tuple[float, Ether]) -> set[str]:
+    """Problems in what is recorded by Ethernet."""
+    with PcapWriter(str(folder / "made.pcap"), linktype=1) as out:
+        for at, packet in packets:
+            packet.time = 1_700_000_000 + at
+            out.write(packet)
+    return {f.id for f in netlens.analyze(str(folder / "made.pcap")).findings if f.severity == "problem"}
+
+
+def asks(at: float, client: str = CLIENT, server: str = CLOCK[0], port: int = 123, data: bytes = NTP) -> tuple[float, Ether]:
+    return at, Ether() / IP(src=client, dst=server) / UDP(sport=41_000 + int(at), dport=port) / data
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_requests_that_are_given_up_soon_and_made_anew(tmp_path: Path, times: int) -> None:
+    """Each one is sent three times within 2 s; only together they last as long as nobody waits for an answer on its way."""
+    packets = [p for k in range(times) for p in asked_over_udp(snmp(k + 1), [3 * k, 3 * k + 1, 3 * k + 2], (SERVER, 161))]
+    assert problems(found(tmp_path, packets, healthy(), ping(30 * S))) == ({"udp-unanswered"} if times == 2 else set())
+
+
+def test_a_monitor_that_looks_for_hosts_that_answer(tmp_path: Path) -> None:
+    packets = [
+        p
+        for n in range(10)
+        for k in range(2)
+        for p in asked_over_udp(snmp(2 * n + k), [3 * k, 3 * k + 1, 3 * k + 2], (f"198.51.100.{n + 1}", 161), 41_000 + n)
+    ]
+    assert not problems(found(tmp_path, packets, healthy(), ping(30 * S)))
+
+
+def test_requests_that_were_recorded_twice_where_answers_were_not(tmp_path: Path) -> None:
+    """A filter for the port of SNMP's agents, in front of a router and behind it."""
+    packets = [Packet(k * S + copy * MS, datagram((CLIENT, 41_000 + k), (SERVER, 161), snmp(k))) for k in range(9) for copy in range(2)]
+    assert "udp-unanswered" not in found(tmp_path, packets)
+
+
+@pytest.mark.parametrize(("asked", "told"), [(4, False), (6, True)])
+def test_a_clock_that_asks_from_a_new_port_each_time(tmp_path: Path, asked: int, told: bool) -> None:
+    packets = [p for k in range(asked) for p in asked_over_udp(NTP, [2 * k], CLOCK, 41_000 + k)]
+    end = [Packet(40 * S, datagram((CLIENT, 9), (SERVER, 9), b"-"))]
+    assert problems(found(tmp_path, packets, healthy(), end)) == ({"udp-unanswered"} if told else set())
+
+
+def test_a_clock_that_hears_nothing_but_its_router(tmp_path: Path) -> None:
+    """What the client was told by ARP shows that answers would be in the capture."""
+    assert written(tmp_path, (0, TOLD), *(asks(k) for k in range(1, 9))) == {"udp-unanswered"}
+    assert not written(tmp_path, *(asks(k) for k in range(1, 9)))
+
+
+def test_a_clock_that_is_itself_asked_for_the_time(tmp_path: Path) -> None:
+    """A filter for the port of NTP shows what it is asked, and what it asks; of the answers none."""
+    others = [asks(k, "192.0.2.77", CLIENT) for k in range(1, 9)]
+    assert not written(tmp_path, *others, *(asks(k) for k in range(1, 9)))

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import netlens
-from netlens.parsers.certificates import MAX_NAME, Leaf, Shown, leaf
+from netlens.parsers.certificates import MAX_NAME, MAX_NAMES, Leaf, Shown, leaf
 from tests.lenses.made import CLIENT, SERVER, talk
 from tests.parsers.build import T0, Packet, S, mixed, segment, write
 from tests.parsers.certificates import DONE, SERVER_HELLO, certificate, chain, message, record
@@ -39,12 +39,27 @@ def handshake(*answers: bytes, ends: int = 443) -> list[Packet]:
 def test_dates_and_name() -> None:
     assert leaf(VALID) == LEAF
     assert leaf(certificate(0, 4_102_444_800, generalized=True)) == Leaf(0, 4_102_444_800, "a.example")
-    assert leaf(certificate(1, 2, "", alternative="b.example")) == Leaf(1, 2, "b.example")
+    assert leaf(certificate(1, 2, "", alternative="b.example")) == Leaf(1, 2, "b.example", ("b.example",))
     assert leaf(certificate(1, 2, "")) == Leaf(1, 2, "")
     assert leaf(certificate(-631_152_000, 2)) == Leaf(-631_152_000, 2, "a.example")  # 1950, the first year of UTCTime
     found = leaf(certificate(1, 2, "x" * 500))
     assert found is not None
     assert len(found.name) == MAX_NAME
+
+
+@pytest.mark.parametrize(
+    ("name", "names", "host", "is_for"),
+    [
+        ("a.example", (), "A.example", True),
+        ("a.example", (), "b.example", False),
+        ("a.example", ("b.example",), "a.example", False),  # where there are DNS names, they count
+        ("", ("x.example", "*.a.example"), "www.a.example", True),
+        ("", ("*.a.example",), "a.example", False),
+        ("", tuple(f"{k}.example" for k in range(MAX_NAMES + 1)), "a.example", True),  # those that were not read may have it
+    ],
+)
+def test_whose_certificate_it_is(name: str, names: tuple[str, ...], host: str, is_for: bool) -> None:
+    assert Leaf(0, 0, name, names).is_for(host) == is_for
 
 
 def test_the_first_of_the_chain_counts(tmp_path: Path) -> None:

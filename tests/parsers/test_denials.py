@@ -219,6 +219,11 @@ SAID: list[tuple[str, bytes, str | None]] = [
     ("snmp", snmp(2), None),  # noSuchName ends a walk
     ("snmp", snmp(16, 0xA1), None),  # a request
     ("snmp", snmp(16, version=3), None),
+    ("ntp", b"\xe4\x00\x06\xe8" + bytes(44), "not synchronised"),
+    ("ntp", b"\x24\x10\x06\xe8" + bytes(44), "not synchronised"),
+    ("ntp", b"\x24\x00\x06\xe8" + bytes(8) + b"DENY" + bytes(32), "denied (DENY)"),
+    ("ntp", b"\x24\x02\x06\xe8" + bytes(44), ""),
+    ("ntp", b"\xe3\x00\x06\xe8" + bytes(44), None),  # a client, which does not know the time either
     ("tftp", b"\x00\x05\x00\x01File not found\x00", "file not found"),
     ("tftp", b"\x00\x05\x00\x08no options\x00", None),
     ("tftp", b"\x00\x03\x00\x01data", ""),

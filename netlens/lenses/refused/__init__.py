@@ -38,7 +38,7 @@ FRAMES = 10  #: refused requests that a finding cites
 _OFTEN, _OFTEN_SHARE = 5, 0.2  #: so many answers that refuse are a problem, though something is granted later
 #: How refusals begin that a client answers by another offer, by protocol; and within which time that is taken if nothing was lost
 _ANOTHER_WAY, _AT_ONCE_NS = {"SIP": BY_NAME["SIP"].DAILY, "RDP": ("the server",)}, 5 * S
-UNMET = 3  #: answers that ask for credentials and are all that a client gets; a first one is ordinary, a second may be a copy of it
+UNMET = 3  #: answers that ask for credentials, say, and are all that a client gets; a first one is ordinary, a second may be a copy of it
 #: Words of refusals for which user, password or permissions are to blame; Kerberos speaks of tickets and keys
 _OF_LOGIN = ("login", "logon", "password", "credential", "authent", "authoriz", "denied", "account", "integrity", "ticket")
 _LOGIN = "Check user, password and permissions at that server; its log says what it did not like."
@@ -47,12 +47,15 @@ _ADVICE = {
     "RCPT": "The server does not take mail for that recipient, or not from this client: its reply says why.",
     "MAIL": "The server does not take mail from that sender, or not from this client: its reply says why.",
     "DATA": "The server does not take that message: its reply says why.",
+    "denied (": "The server does not serve this client: see its list of addresses, or ask another server.",
     "clocks differ": "Set the clocks of client and server (NTP): Kerberos allows five minutes.",
     "not known": "The server does not know that name: check user, service and realm.",
     "too many connections": "Raise the server's limit, or keep fewer connections open (a pool).",
     "host blocked": _HOSTS,
     "host not allowed": _HOSTS,
     "not understood": "The client speaks what this server does not know: another version or protocol, or a scanner.",
+    "was answered in": "The port speaks another protocol: check the port number, and what runs there.",
+    "WebSocket closed": "The server's program ended the WebSocket: its log says why.",
     "address is in use": "Another host has that address: find the one that took an address out of the server's range.",
 }
 
@@ -171,7 +174,7 @@ def _hint(said: list[str], otherwise: str) -> str:
 
 
 def _challenged_in_vain(answers: list[Answer], challenges: tuple[str, ...]) -> bool:
-    """Whether a client is asked for credentials again and again, and gets nothing else."""
+    """Whether a client hears challenges again and again, and nothing else."""
     return len(answers) >= UNMET and all(a.no.startswith(challenges) for a in answers)
 
 

@@ -28,7 +28,8 @@ class Denying(Protocol):
     AT: At
     #: How refusals begin that every network has: programs then go another way. Never a problem.
     DAILY: tuple[str, ...] = ()
-    #: How answers begin that ask for credentials. They count where a client gets nothing else (:data:`netlens.lenses.refused.UNMET`).
+    #: How answers begin after which a client goes on: those that ask for credentials, or send it to another server. They count where it gets nothing else
+    #: (:data:`netlens.lenses.refused.UNMET`).
     CHALLENGES: tuple[str, ...] = ()
 
     def read(self, message: bytes, length: int, /) -> str | None:
