@@ -158,23 +158,24 @@ def _circling(view: View) -> list[Finding]:
     told = grouped((r for r in view.side.capture.redirects if r.session in kept), lambda r: view.ends(r.session)[0])
     found: dict[str, list[Redirect]] = {}
     for client, group in told.items():
-        chains: dict[int, list[Redirect]] = {}  # by where the last one leads
+        chains: dict[int, tuple[list[Redirect], set[int]]] = {}  # by where the last one leads; with the places that were asked
         for r in group:
-            chain = chains.pop(r.asked, [])
+            chain, places = chains.pop(r.asked, ([], set()))
             if chain and r.ts - chain[-1].ts > FOLLOWED_NS:
-                chain = []
+                chain, places = [], set()
             chain.append(r)
-            chains[r.place] = chain
-            if len(chain) >= CIRCLES and len({each.asked for each in chain}) <= len(chain) // 2 and len(chain) > len(found.get(client, ())):
+            places.add(r.asked)
+            chains[r.place] = chain, places
+            if len(chain) >= CIRCLES and len(places) <= len(chain) // 2 and len(chain) > len(found.get(client, ())):
                 found[client] = chain
     if not found:
         return []
-    places = {(client, r.asked) for client, chain in found.items() for r in chain}
+    in_circles = {(client, r.asked) for client, chain in found.items() for r in chain}
     asked = view.side.capture.asked
     rows = _asked(view, "start_frame", "status")
     served = {
         (view.ends(k)[0], asked.get(first, 0)) for k, first, status in rows if status and status >= 200 and not 300 < status < 400
-    } & places
+    } & in_circles
     shown = [r for client, chain in found.items() if not any((client, each.asked) in served for each in chain) for r in chain]
     if not shown:
         return []
