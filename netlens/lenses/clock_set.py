@@ -24,11 +24,9 @@ NEAR = 50  #: segments on either side in which a connection goes on
 
 def look(view: View) -> list[Finding]:
     """One note; a warning if connections go on across the jump, so that their times are wrong."""
-    if view.trail is None:
+    if view.trail is None or not len(view.side.capture.part.decoder.times.set_back()):
         return []
     t = view.trail.segments()
-    if not len(t["ts"]):
-        return []
     order = np.argsort(t["frame"], kind="stable")
     step = np.diff(t["ts"][order])
     jumps = np.flatnonzero(step <= -S)

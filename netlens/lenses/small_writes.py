@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from statistics import median
 
+import numpy as np
+
 from netlens.lenses import Finding
 from netlens.lenses._view import FIN, RST, SYN, S, Segments, View, finding, most, seconds
 
@@ -29,14 +31,10 @@ LEAST = 5 * TIMES  #: segments
 
 def look(view: View) -> list[Finding]:
     """Connections on which it cost half a second and more."""
-    s = view.sessions
-    frames, data = s["orig_frames"] + s["resp_frames"], s["orig_bytes"] + s["resp_bytes"]
-    likely = (frames >= LEAST) & (data <= SMALL * frames) & (s["end_ns"] - s["start_ns"] >= COST_NS)
     found: list[tuple[int, bool, list[tuple[int, int]]]] = []
-    for k in view.whole:
-        if likely[k] and k not in view.halves:
-            waits = _waits(view.segments(k))
-            found += [(k, up, waits[up]) for up in waits if len(waits[up]) >= TIMES and sum(ns for ns, _ in waits[up]) >= COST_NS]
+    for k in _likely(view):
+        waits = _waits(view.segments(k))
+        found += [(k, up, waits[up]) for up in waits if len(waits[up]) >= TIMES and sum(ns for ns, _ in waits[up]) >= COST_NS]
     if not found:
         return []
     every = [wait for *_, waits in found for wait in waits]
@@ -49,6 +47,23 @@ def look(view: View) -> list[Finding]:
     values = {"connections": len({k for k, *_ in found}), "times": len(every), "longest_s": total / 1e9}
     advice = "Write a request or an answer as a whole (a buffer, writev), or turn Nagle's algorithm off (TCP_NODELAY)."
     return [finding(view, ID, "warning", text, [frame for _, frame in every], values, advice)]
+
+
+def _likely(view: View) -> list[int]:
+    """Sessions with :data:`TIMES` waits at least as their lengths, directions and times have it."""
+    if view.trail is None:
+        return []
+    s, t = view.sessions, view.trail.segments()
+    frames, data = s["orig_frames"] + s["resp_frames"], s["orig_bytes"] + s["resp_bytes"]
+    likely = (frames >= LEAST) & (data <= SMALL * frames) & (s["end_ns"] - s["start_ns"] >= COST_NS)
+    session, length, way, ts = t["session"], t["length"], t["way"], t["ts"]
+    small = (length > 0) & (length < SMALL)
+    i = np.flatnonzero(small[:-2] & (length[1:-1] == 0) & small[2:] & likely[session[:-2]])
+    i = i[(session[i] == session[i + 2]) & (way[i] == way[i + 2]) & (way[i] != way[i + 1])]
+    late = ts[i + 1] - ts[i]
+    i = i[(late >= PUT_OFF_NS[0]) & (late <= PUT_OFF_NS[1])]
+    often = np.bincount(session[i], minlength=s.rows) >= TIMES
+    return [k for k in view.whole if often[k] and k not in view.halves]
 
 
 def _waits(seg: Segments) -> dict[bool, list[tuple[int, int]]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import netlens
+from netlens.lenses import Finding
 from tests.lenses.made import MS, SERVER, Packet, S, close, exchange, found, healthy, ping, problems, talk
 from tests.lenses.test_lenses import lossy
 from tests.parsers.build import write
@@ -38,13 +39,20 @@ def test_a_server_that_closes_behind_the_handshake_of_tls_and_resets_the_first_r
 
 def test_a_clock_that_is_set_back(tmp_path: Path) -> None:
     """While a connection lasts, and between two that were joined in another order. pcap files keep the order of the recorder."""
-    made = close(exchange(talk())).packets
-    late = [Packet(p.at + 3600 * S, p.data) for p in made[:5]]
-    path = write(tmp_path / "made.pcap", [*late, *made[5:]])
-    (this,) = [f for f in netlens.analyze(str(path)).findings if f.id == "clock-set"]
-    assert (this.severity, this.frames) == ("warning", [("vm", 6)])
-    assert this.text == "The capture's clock goes back 1 time, by 60 min at frame 6: times before and after it cannot be compared."
-    write(path, [*healthy(at=60 * S), *made])
+    made = talk()
+    for _ in range(8):
+        exchange(made)
+    packets = close(made).packets
+
+    def told(late: int) -> list[Finding]:
+        path = write(tmp_path / "made.pcap", [*(Packet(p.at + 3600 * S, p.data) for p in packets[:late]), *packets[late:]])
+        return [f for f in netlens.analyze(str(path)).findings if f.id == "clock-set"]
+
+    (this,) = told(20)
+    assert (this.severity, this.frames) == ("warning", [("vm", 21)])
+    assert this.text == "The capture's clock goes back 1 time, by 60 min at frame 21: times before and after it cannot be compared."
+    assert not told(3)  # damaged times, or frames that were written late
+    path = write(tmp_path / "made.pcap", [*healthy(at=60 * S), *healthy(40_901, 61 * S), *packets])
     (this,) = [f for f in netlens.analyze(str(path)).findings if f.id == "clock-set"]
     assert this.severity == "note"
 
