@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import starmap
 from typing import NamedTuple
 
 from netlens.addresses import is_one_host
@@ -85,7 +86,7 @@ class Question:
 def questions(view: View) -> list[Question]:
     """All questions to resolvers (not multicast, not broadcast) whose first query is in the capture."""
     at_once = {t.first_frame: t.datagrams for t in view.conversations if t.last_ns - t.first_ns < COPY_NS}
-    rows = map(_Lookup._make, view.side.capture.table("lookups").tuples(*_Lookup._fields))
+    rows = starmap(_Lookup, view.side.capture.table("lookups").tuples(*_Lookup._fields))
     asked = (_without_copies(row, at_once) for row in rows if _counts(row))
     out = []
     for (name, type_, client), group in grouped(asked, lambda row: (row.qname.lower(), row.qtype, row.orig_ip)).items():
