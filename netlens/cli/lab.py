@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sys
+import textwrap
 from pathlib import Path
 
 import click
@@ -38,18 +41,20 @@ def command() -> None:
 
 @command.command("list", epilog="\b\nExample:\n  netlens lab list")
 def list_() -> None:
-    """List the scenarios: what is rebuilt, and the true cause."""
-    from rich.console import Console
-    from rich.table import Table
-
+    """List the scenarios, a line each: the true causes, where requests are refused, and what is rebuilt."""
     from netlens.lab import scenario
 
     stop_at_a_closed_pipe()
-    table = Table("scenario", "what is rebuilt", "true causes", "refused", box=None, header_style="bold", pad_edge=False)
-    table.columns[0].no_wrap = True  # a name that is cut cannot be used
-    for each in map(scenario.load, scenario.names()):
-        table.add_row(each.name, each.title, ", ".join(each.expect.causes) or "-", each.expect.rejections)
-    Console().print(table)
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+    rows = [("scenario", "true causes", "refused", "what is rebuilt")]
+    rows += [
+        (each.name, ", ".join(each.expect.causes) or "-", each.expect.rejections, each.title)
+        for each in map(scenario.load, scenario.names())
+    ]
+    first, second, third = (max(len(row[k]) for row in rows) for k in range(3))
+    for name, causes, refused, title in rows:
+        line = f"{name:<{first}}  {causes:<{second}}  {refused:<{third}}  {title}"
+        click.echo(textwrap.fill(line, width, subsequent_indent="    ") if width else line)
 
 
 @command.command(epilog="\b\nExample:\n  sudo netlens lab run same-nat-ip-sshuttle -o recording --seconds 20 --seed 2")

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from netlens.cli.lab import command
 from netlens.errors import NetlensError
 from netlens.lab import programs, scenario
 from netlens.lenses.refused.causes import all_causes
@@ -99,3 +101,12 @@ def test_mistakes_are_named(change: dict[str, Any], message: str) -> None:
 def test_unknown_scenarios(name: str) -> None:
     with pytest.raises(NetlensError, match="no scenario"):
         scenario.load(name)
+
+
+def test_the_list_has_a_line_each_that_grep_finds_whole() -> None:
+    lines = CliRunner().invoke(command, ["list"]).output.splitlines()[1:]
+    assert [line.split()[0] for line in lines] == list(NAMES)
+    for name, line in zip(NAMES, lines, strict=True):
+        loaded = scenario.load(name)
+        assert line.endswith(f"  {loaded.title}")
+        assert all(cause in line for cause in loaded.expect.causes)
