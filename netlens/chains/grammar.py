@@ -262,7 +262,7 @@ def _moves(writes: Sequence[_Write], size: int, settings_ns: int, ended: bool) -
     out: list[list[_Move]] = []
     soon = 1.0
     before = 0  # that look like fields
-    body = next((k for k, w in enumerate(writes) if w.size > FIELDS[1]), -1)
+    body = next((k for k, w in enumerate(writes) if k and w.size > FIELDS[1]), -1)  # the first fields may be as long
     for k, w in enumerate(writes):
         moves: list[_Move] = []
         if w.size == EMPTY:
@@ -314,7 +314,7 @@ def _body(size: int, ended: bool, *, first: bool) -> list[_Move]:
         some = [_Move(0, 0, False, piece, True), _Move(0, 1, False, piece * HIDDEN, True), _Move(1, 0, False, piece * HIDDEN)]
         return [*some, _Move(0, 2, False, TWO_ENDS)] if size == 2 * EMPTY else some
     over = IS_WHOLE if size % FRAME == 0 else 1 - GOES_ON
-    hides = [p for n, p in enumerate(FIRST_HIDES, 1) if size > n * FIELDS[0]] if first else [NEVER_HIDDEN]
+    hides = FIRST_HIDES if first else (NEVER_HIDDEN,)
     return [
         _Move(0, 1, False, piece * over, True),
         _Move(0, 0, False, piece * (1 - over), True),
