@@ -7,11 +7,11 @@ Theory of operation
    request that waits, others one that is answered in part. All ways through a connection are weighed at once (forward and backward sums over what waits
    and what is answered in part), so what the client's side says and what the server's says correct each other. What waits is answered soon: a way that
    lets requests wait for longer than they do as a rule is less likely.
-2. *What records look like* is learned of the connections of a capture: sizes, times since the latest request, the silence behind, and the WINDOW_UPDATEs of
-   the client that follow at once (curl sends some as an answer begins), of each kind. It begins
-   with what :mod:`netlens.chains.endings` takes for ends, and is learned anew from what was found (expectation maximisation, with what is
-   nearly sure alone), as is how often records hold several short answers. Several in one record have the sum of their sizes. A size that was seen once
-   is as likely as one that was not seen. If connections that were counted without it have other numbers by what was learned, no number is certain by it.
+2. *What records look like* is learned from the connections of a capture, for each kind: sizes, times since the latest request, the silence behind, and the
+   client's WINDOW_UPDATEs that follow at once (curl sends some as an answer begins). Learning begins with what :mod:`netlens.chains.endings` takes for ends,
+   and goes on with what was found (expectation maximisation, with what is nearly sure alone). How often records hold several short answers is learned, too;
+   these have the sum of their sizes. A size that was seen once is as likely as one that was not seen. If what was learned finds other numbers for
+   connections that were counted without it, it makes no number certain.
 3. *The client* is read by what its records may hold (:mod:`netlens.chains.grammar`). How many requests its first write begins, and others, is learned, too:
    by what is answered, and by how long writes are.
 4. *WINDOW_UPDATEs* (RFC 9113 6.9) are sent by many servers for each body, one or two, as soon as it is there. Where that is the rule, how many of them come
@@ -91,11 +91,9 @@ SURE, SURER = (
     0.999,
 )  #: of the number of requests, and of one where streams may have been broken off, or that the client alone makes unlikely
 CLEAR = 0.95  #: the number, by the client alone, if it sends fields in records of their own
-OF_CLIENT, WORTH = (
-    0.02,
-    10,
-)  #: part that what the client alone tells has in the number, at least; records of the server that weigh as much, of all
-DISAGREED = 0.5  #: the same, if the model finds other numbers than were counted
+OF_CLIENT = 0.02  #: part that the client alone has in the number, at least
+WORTH = 10  #: records of the server that weigh as much as the client
+DISAGREED = 0.5  #: part of the client, if the model finds other numbers than were counted
 BEYOND = 5e-4  #: probability that the number is below its interval, or above
 KNOWN = 0.7  #: share of the time that requests are in progress in which it is known how many, as far as can be expected
 OUTSIDE = 0.003  #: probability that a time is before its interval, or behind it
@@ -134,7 +132,8 @@ CHANGES = {Kind.PIECE: (0, 0), Kind.DONE: (0, -1), Kind.HEAD: (-1, 1), Kind.SHOR
 LEARNED = tuple(CHANGES)
 #: What the time since a request may tell, at least and at most: requests come beside streams, too, and may come in a rush.
 BESIDE = {kind: (0.7, 1.4) if kind in (Kind.PIECE, Kind.DONE) else (0.01, 3.0) for kind in LEARNED}
-ECHO = 0.3, 3.0  #: what these may tell, at least and at most: some are for the connection, which any record may fill
+#: What WINDOW_UPDATEs of the client may tell, at least and at most: some are for the connection, whose window any record may fill.
+ECHO = 0.3, 3.0
 SEVERAL = {Kind.TWO: 2, Kind.THREE: 3, Kind.FOUR: 4}
 MOST_TOGETHER = max(SEVERAL.values())
 TOGETHER = {
@@ -194,7 +193,7 @@ class Talk(NamedTuple):
         return [_look(r, starts, ns, self._echo(r.ts, ns)) for r, ns in zip(self.said.answers, behind, strict=False)]
 
     def _echo(self, ns: int, behind_ns: int) -> int:
-        """How many WINDOW_UPDATEs the client sends at once behind a record: curl two, as an answer begins."""
+        """How many WINDOW_UPDATEs the client sends at once behind a record; curl sends two as an answer begins."""
         mine = self.said.mine
         at = bisect_left(mine, ns, key=attrgetter("ts"))
         until = min(behind_ns, ns + ECHO_NS)
@@ -281,7 +280,7 @@ class Model:
 
     @property
     def of_client(self) -> float:
-        """Part that what the client alone tells has in the number of requests: the fewer records, the less is known of the server."""
+        """Part that the client alone has in the number of requests: the fewer records, the less is known of the server."""
         return max(OF_CLIENT, WORTH / (self.records + WORTH))
 
     def count(self, look: Look) -> None:
@@ -440,15 +439,15 @@ Times = list[tuple[int, int, int]]
 
 
 class Step(NamedTuple):
-    """What one event may change.  kept : how likely so many wait until then.  missed : how likely WINDOW_UPDATEs that are late do not come; None while they are
-    not late."""
+    """What one event may change.  kept : how likely requests wait until then, by how many wait.  missed : how likely one WINDOW_UPDATE that is late does not
+    come; None while none is late."""
 
     changes: Changes
     kept: list[float]
     missed: float | None
 
     def of(self, state: State) -> tuple[State, float, Sequence[Change]]:
-        """From which state it goes on, how likely that is, and what may change. It is asked for twice, as keeping it would take a hundred times the memory."""
+        """The state without what is late, how likely that is, and what may change. Both ways ask for it, as keeping it took 16 times the memory."""
         if self.missed is None or not state[3]:
             return state, self.kept[state[1]], self.changes(state)
         on = (*state[:3], 0)
@@ -456,8 +455,8 @@ class Step(NamedTuple):
 
 
 class Walk(NamedTuple):
-    """All ways through a connection, by what was said until each event: first before the first. ``evidence`` is a logarithm.  starts : of these events, which
-    begin one request each, as a rule.  last : how likely the connection ends in each state."""
+    """All ways through a connection, by what was said until then. ``evidence`` is a logarithm.  starts : how many events are starts, which begin one request
+    each, as a rule.  forward : of each state before the first event, and behind each.  last : how likely the connection ends in each state."""
 
     evidence: float
     starts: int
@@ -485,14 +484,16 @@ class Found(NamedTuple):
 def learn(talks: Sequence[Talk], shown: bool, sure: Sequence[bool]) -> Model:
     """What records look like; first from connections that are ``sure`` of their requests."""
     chosen: list[Talk] = []
+    records = 0
     for talk, _ in sorted(zip(talks, sure, strict=True), key=lambda each: not each[1]):
-        if sum(len(each.said.answers) for each in chosen) < LEARN_FROM:
+        if records < LEARN_FROM:
             chosen.append(talk)
+            records += len(talk.said.answers)
     model = _by_ends(chosen, shown)
     model.updates = updates(chosen)
     model.kinds[Kind.DONE] = max(model.kinds[Kind.DONE], model.kinds[Kind.HEAD])  # each stream ends somewhere
     for sure_of in SURE_OF_KIND:
-        after = Model(shown, updates=model.updates, weighed=model.weighed, records=sum(len(each.said.answers) for each in chosen))
+        after = Model(shown, updates=model.updates, weighed=model.weighed, records=records)
         for talk in chosen:
             read = talk.best
             starts = [each.begin_ns for each in read.streams]
@@ -731,7 +732,8 @@ def disagrees(talks: Sequence[Talk], counted: Sequence[int], model: Model) -> di
 
 def requests(talk: Talk, model: Model | None, known: Shapes, *, agreed: bool) -> Counted | None:
     """Requests of a connection: exactly, where their number is next to certain, else as many as are as likely as not, and between which numbers they are. None
-    where the client cannot be read. Without a ``model`` of the server the client alone tells.  agreed : it finds the numbers that were counted without it."""
+    where the client cannot be read. Without a ``model`` of the server the client alone tells.  agreed : the model finds the numbers that were counted
+    without it."""
     found = [] if model is None else _weighed(talk, model)
     if model is not None and found:
         number, p, at = _number(found)
@@ -744,8 +746,7 @@ def requests(talk: Talk, model: Model | None, known: Shapes, *, agreed: bool) ->
         sure = sure and (not few or (1 - model.of_client) * p + model.of_client * alone >= SURE)
         if agreed and sure and (exact := _exact(talk, found[at], number, known)) is not None:
             return Counted(exact, number, number)
-    share = 1.0 if model is None else model.of_client if agreed else DISAGREED
-    return _between(talk, found, model, known, share)
+    return _between(talk, found, model, known, model.of_client if model is not None and agreed else DISAGREED)
 
 
 def either(talk: Talk, model: Model, known: Shapes, counted: int, number: int) -> Counted | None:
@@ -821,8 +822,8 @@ def _of_client(talk: Talk, model: Model | None) -> dict[int, float]:
 
 
 def _between(talk: Talk, found: Weighed, model: Model | None, known: Shapes, of_client: float) -> Counted | None:
-    """Requests, as many as are as likely as not, with intervals for all that is in doubt. What the model makes of a server may be wrong, so what the client
-    alone tells has a part ``of_client`` in it."""
+    """Requests, as many as are as likely as not, with intervals for all that is in doubt. The model may misread a server, so the client alone has the part
+    ``of_client`` in it, and all of it where nothing was found."""
     alone = _of_client(talk, model)
     if not any(alone):
         return None

@@ -207,7 +207,7 @@ def _by_fields(mine: Sequence[Record], settings_ns: int, preface: int) -> list[T
     ended = sum(w.size == EMPTY for w in writes) - 1 >= LEAST_ENDED * begun
     if _without_body(writes, size, ended):
         return []
-    return _walk(writes, size, settings_ns, ended)
+    return _walk(writes, size, settings_ns, ended, alone=preface > 1)
 
 
 def _writes(mine: Sequence[Record], preface: int) -> list[_Write]:
@@ -257,12 +257,12 @@ def _without_body(writes: Sequence[_Write], size: int, ended: bool) -> bool:
     return False
 
 
-def _moves(writes: Sequence[_Write], size: int, settings_ns: int, ended: bool) -> list[list[_Move]]:
-    """What each of the writes may be, and how likely."""
+def _moves(writes: Sequence[_Write], size: int, settings_ns: int, ended: bool, alone: bool) -> list[list[_Move]]:
+    """What each of the writes may be, and how likely.  alone : the preface had a record of its own, so the first body may hide fields (hyper)."""
     out: list[list[_Move]] = []
     soon = 1.0
     before = 0  # that look like fields
-    body = next((k for k, w in enumerate(writes) if w.size > FIELDS[1]), -1)
+    body = next((k for k, w in enumerate(writes) if alone and k and w.size > FIELDS[1]), -1)  # the first fields may be as long
     for k, w in enumerate(writes):
         moves: list[_Move] = []
         if w.size == EMPTY:
@@ -314,7 +314,7 @@ def _body(size: int, ended: bool, *, first: bool) -> list[_Move]:
         some = [_Move(0, 0, False, piece, True), _Move(0, 1, False, piece * HIDDEN, True), _Move(1, 0, False, piece * HIDDEN)]
         return [*some, _Move(0, 2, False, TWO_ENDS)] if size == 2 * EMPTY else some
     over = IS_WHOLE if size % FRAME == 0 else 1 - GOES_ON
-    hides = [p for n, p in enumerate(FIRST_HIDES, 1) if size > n * FIELDS[0]] if first else [NEVER_HIDDEN]
+    hides = FIRST_HIDES if first else (NEVER_HIDDEN,)
     return [
         _Move(0, 1, False, piece * over, True),
         _Move(0, 0, False, piece * (1 - over), True),
@@ -322,10 +322,10 @@ def _body(size: int, ended: bool, *, first: bool) -> list[_Move]:
     ]
 
 
-def _walk(writes: Sequence[_Write], size: int, settings_ns: int, ended: bool) -> list[Told]:
+def _walk(writes: Sequence[_Write], size: int, settings_ns: int, ended: bool, *, alone: bool) -> list[Told]:
     before: dict[State, tuple[float, float]] = {(0, 0, False): (1.0, 1.0)}  # of all ways, and of the likeliest
     came: list[dict[State, tuple[State, _Move]]] = []
-    for moves in _moves(writes, size, settings_ns, ended):
+    for moves in _moves(writes, size, settings_ns, ended, alone):
         total: dict[State, float] = defaultdict(float)
         best: dict[State, float] = defaultdict(float)
         by: dict[State, tuple[State, _Move]] = {}

@@ -40,8 +40,8 @@ FAREWELL_BYTES = 64  #: a close_notify takes 24 to 47 bytes (RFC 8446 6.1, with 
 #: The first five bytes of records that hold five: of TLS 1.3, and of TLS 1.2 with GCM and with ChaCha20 (RFC 8446 5.2, 5288, 7905).
 LAST_CHUNKS = tuple(0x17 << 32 | 0x0303 << 16 | 5 + more for more in (17, 24, 16))
 SOON_NS = 1_000_000_000  #: from the last of an answer that was broken off to the reset: a pause of a stream, and round trips
-#: An answer that takes as long is a stream; of so many it is looked at how they end, at least and at most, and so many must end alike.
 BLOCK = 1024  #: segments that are looked at together
+#: An answer that takes as long is a stream; of so many it is looked at how they end, at least and at most, and so many must end alike.
 STREAM_NS, FEWEST_STREAMS, MOST_LOOKED_AT, NEARLY_ALL = 50_000_000, 5, 200, 0.95
 UPSTREAM, VM_ROW, STREAM = range(3)  #: columns of ``rows``
 

@@ -6,8 +6,9 @@ Theory of operation
    response, until the client speaks again. That needs no decryption.
 2. On TLS only application data takes part. TLS 1.3 sends more than that under the name of application data (RFC 8446 5.1, 4.6), measured:
    the client's Finished (a first record of 53 or 69 bytes), alerts (19 bytes), the server's session tickets (two or more records of one size
-   before anything else, in one segment or in several, up to 41 ms after the handshake). These are neither request nor response. TLS 1.2 calls
-   them by their names: there every record of application data counts.
+   before anything else, in one segment or in several, up to 41 ms after the handshake). These are neither request nor response. Java pads each
+   record with 16 bytes (RFC 8446 5.4): its Finished has 69 or 85 and its alerts 35, which is too short for a request. TLS 1.2 calls them by
+   their names: there every record of application data counts.
 3. HTTP in the clear shows its status; 1xx answers (RFC 9110 15.2) do not open the response, unless the segment holds more than one of them can
    be: then the answer proper follows in it, and its status is not seen. A request begins with its request line: other payload is the rest of one.
 4. Redirect halves (see sessions) are read as one: requests stand in one session, responses in the other.
@@ -30,8 +31,9 @@ Everything is decided from packet rows (``wire.hints``), so parts of a capture c
 
 Limits: with HTTP/2 many requests share a connection, and turns are not requests; ``hellos.alpn`` tells where that is offered. Requests pipelined
 in TLS count as one, and so do messages of unknown protocols that are not waited for. A client certificate is counted to the first request. A
-server that sends a single ticket, and that after the request has arrived, seems to begin its response with it. What was answered is not seen,
-only how much: inside TLS a WebSocket's messages, and a CONNECT to a proxy that is spoken to over TLS, are turns like others.
+server that sends a single ticket, and that after the request has arrived, seems to begin its response with it. Where a server pads, its alert
+seems to end its last response. What was answered is not seen, only how much: inside TLS a WebSocket's messages, and a CONNECT to a proxy that
+is spoken to over TLS, are turns like others.
 """
 
 from typing import NamedTuple
@@ -80,7 +82,7 @@ ROW = 12
 X_WIDTH = ROW + 10
 IDLE, REQUEST, RESPONSE = 0, 1, 2  # PHASE
 SAW_CLIENT_DATA, SAW_SERVER_DATA, TLS_1_2 = 1, 2, 4
-FULL_RECORD, EARLY, TENTATIVE, CONTINUED, INNER_TLS, HAS_LINE = 8, 16, 32, 64, 128, 256
+FULL_RECORD, EARLY, TENTATIVE, CONTINUED, INNER_TLS, HAS_LINE, PADS, MAY_PAD = 8, 16, 32, 64, 128, 256, 512, 1024
 PLAIN, CONNECT_ASKED, SOCKS_ASKED, SOCKS_AGREED, UPGRADED = range(5)
 
 # A queued request, int64[:, Q_WIDTH]
@@ -95,6 +97,7 @@ MAX_QUEUED = 16  #: browsers pipelined 8 at most; with more, and where the answe
 MOST_ROWS = MAX_QUEUED + h.MAX_MORE + 2  #: that one segment can finish or queue
 
 FINISHED_SHA256, FINISHED_SHA384 = 53, 69  #: handshake header 4 + hash 32 or 48 + content type 1 + tag 16 (RFC 8446 4.4.4, 5.2)
+PADDING = 16  #: of each record of TLS 1.3, by Java's clients
 ALERT_RECORD = 19  #: level and description 2 + content type 1 + tag 16
 #: from what may be a ticket to the rest of a request; SDKs in Python took 40 µs, and more to read an answer and ask again
 AT_ONCE_NS = 200_000
@@ -336,7 +339,12 @@ def _tls_data(x, row, hint, up):
     first = (hint >> h.FIRST_SHIFT) & 0xFFFF
     if up and not x[SEEN] & SAW_CLIENT_DATA:
         x[SEEN] |= SAW_CLIENT_DATA
-        if (first == FINISHED_SHA256 or first == FINISHED_SHA384) and not x[SEEN] & TLS_1_2:
+        pads = first == FINISHED_SHA384 + PADDING
+        if (first == FINISHED_SHA256 or first == FINISHED_SHA384 or pads) and not x[SEEN] & TLS_1_2:
+            if pads:
+                x[SEEN] |= PADS
+            elif first == FINISHED_SHA256 + PADDING:  # or SHA-384 without padding
+                x[SEEN] |= MAY_PAD
             if records == 1:
                 return np.int64(0)
             count -= first + 5
@@ -345,6 +353,8 @@ def _tls_data(x, row, hint, up):
     elif not up and x[SEEN] & SAW_CLIENT_DATA and (x[TICKET] != 0 or not x[SEEN] & SAW_SERVER_DATA) and not x[SEEN] & TLS_1_2:
         count = _without_tickets(x, count, hint, records, first)
     if count <= 0 or (records == 1 and first == ALERT_RECORD):
+        return np.int64(0)
+    if up and records == 1 and first == ALERT_RECORD + PADDING and (x[SEEN] & PADS or (x[SEEN] & MAY_PAD and x[PHASE] != REQUEST)):
         return np.int64(0)
     return count
 

@@ -15,10 +15,9 @@ Up to TLS 1.2 the ServerHello names what was chosen. In TLS 1.3:
    since, nothing was acknowledged: a request in HTTP/1.1 with its answer, and the connection was closed.
 5. Evidence is multiplied as odds. HTTP/2 is said where its opening was seen; HTTP/1.1 where none of it was, though the client asked several times. Else
    neither is known.
+6. Java pads each record with 16 bytes (RFC 8446 5.4). Its Finished shows that, as the hash of the cipher suite gives its size; the padding is taken off.
 
-6. Java pads each record with 16 bytes (RFC 8446 5.4): it shows in its Finished, whose size follows from the hash of the cipher suite.
-
-Limits: other padding gives a record any size; no other client or server met pads. Early data, client certificates, suites with CBC, and a connection of which
+Limits: other padding hides sizes; no other client or server met pads. Early data, client certificates, suites with CBC, and a connection of which
 bytes are missing from the capture are left unknown.
 """
 
@@ -32,7 +31,7 @@ from netlens.parsers.records import APPLICATION, Records
 
 TLS_1_3 = 0x13  #: of its cipher suites, the first byte (RFC 8446 B.4)
 FINISHED, FINISHED_SHA384, AES_256_GCM_SHA384 = 36, 52, 0x1302  #: handshake header 4, hash 32 or 48 (RFC 8446 4.4.4, B.4)
-PADDING = (0, 16)  #: of each record of one side; Java's
+PADDING = 0, 16  #: bytes in each record of one side; Java's
 ALERT_BYTES = 2
 PREFACE = 24  #: of a client (RFC 9113 3.4)
 ACKNOWLEDGMENT = 9  #: of SETTINGS: a frame's header (RFC 9113 4.1, 6.5)
@@ -114,6 +113,8 @@ def dialog(records: Records) -> Dialog | None:
         keep[mine[0]] = False
         size = size - padding[way]
         keep &= size != ALERT_BYTES
+        if (size[keep] < 0).any():
+            return None  # shorter than padding: it was something else that looked like a Finished
     return Dialog(way[keep], size[keep], np.flatnonzero(data)[keep])
 
 

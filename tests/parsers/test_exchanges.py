@@ -300,6 +300,11 @@ class Tls:
         return (self.up_out if client else self.down_out).read()
 
 
+def record(size: int) -> bytes:
+    """One of application data."""
+    return b"\x17\x03\x03" + size.to_bytes(2, "big") + bytes(size)
+
+
 def records(data: bytes) -> list[bytes]:
     out = []
     while data:
@@ -336,6 +341,53 @@ def test_tls_1_3(pem: Path, tickets: int, groups: str | None) -> None:
     found = exchanges(tls.talk.close().packets)
     assert [shown(r) for r in found] == expected
     assert all(r["complete"] for r in found)
+
+
+def padded(data: bytes) -> bytes:
+    """As Java sends it: 16 bytes more in each record of TLS 1.3 (RFC 8446 5.4)."""
+    out = b""
+    for each in records(data):
+        more = 16 * (each[0] == 0x17)
+        out += each[:3] + (len(each) - 5 + more).to_bytes(2, "big") + each[5:] + bytes(more)
+    return out
+
+
+@pytest.mark.parametrize("shorter", [0, 16])
+@pytest.mark.parametrize("tickets", [1, 2])
+def test_a_client_that_pads(pem: Path, tickets: int, shorter: int) -> None:
+    """Java's Finished is none of a request, and its two alerts are none. ``shorter``: by SHA-256."""
+    tls = Tls(pem, tickets)
+    said = tls.handshake()
+    tls.up_in.write(said)
+    tls.step(False)
+    *before, finished = records(said)
+    finished = finished[:3] + (len(finished) - 5 - shorter).to_bytes(2, "big") + finished[5 : len(finished) - shorter]
+    tls.talk.up("PA", padded(b"".join([*before, finished])))
+    ticket = record(250)
+    for _ in range(tickets):
+        tls.talk.down("PA", ticket)
+    for i in range(3):
+        tls.talk.up("PA", padded(tls.sealed(True, 300 + i)))
+        tls.talk.down("PA", tls.sealed(False, 5000 + i))
+    tls.talk.wait(S)
+    for _ in range(2):
+        tls.talk.up("PA", record(35))
+    found = exchanges(tls.talk.close().packets)
+    assert [r["up_bytes"] for r in found] == [338 + i for i in range(3)]
+    assert all(r["complete"] for r in found)
+
+
+def test_a_client_that_pads_gives_up(pem: Path) -> None:
+    tls = Tls(pem)
+    said = tls.handshake()
+    tls.up_in.write(said)
+    tls.step(False)
+    tls.talk.up("PA", padded(said))
+    asked = tls.talk.up("PA", padded(tls.sealed(True, 300)))
+    tls.talk.wait(S)
+    tls.talk.up("PA", record(35))
+    row = one(tls.talk.close().packets)
+    assert (row["up_bytes"], row["request_end_ns"], row["response_ns"]) == (338, T0 + asked.at, None)
 
 
 @pytest.mark.parametrize("tickets", [2, 3, 4])

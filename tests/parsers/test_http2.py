@@ -169,6 +169,7 @@ def test_what_java_pads_each_record_with_is_taken_off(suite: int, finished: int)
     assert both is not None
     assert both.size.tolist() == [199, 40]
     assert http2.dialog(records(suite, -finished, finished + 8, 215, -40)) is None
+    assert http2.dialog(records(suite, -finished, finished + 16, 215, 4, -40)) is None  # early data, and its end
 
 
 def test_a_preface_in_two_records() -> None:
