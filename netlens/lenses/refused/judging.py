@@ -296,8 +296,8 @@ def needs(weighing: Weighing) -> str:
         return BEGINNINGS
     if weighing.against_its_word:
         return (
-            "to know who else uses this key or account: the provider says that too much was sent over time, and nothing that was captured tells "
-            "when it says so. Others may fill the limit, or it counts what is not seen (tokens of answers)"
+            "to know who else uses this key or account: the provider says that too much was sent over time, and what was captured does not "
+            "explain when it says so. Others may fill the limit, or it counts what is not seen (tokens of answers)"
         )
     if (waits := patience(s.requests)) is not None:
         return (

@@ -52,7 +52,7 @@ FILLED = 0.5
 FEW_BROKEN, BROKEN_SHARE = 3, 0.2  #: broken-off answers, and their share of the refusals, from which on they may be why
 FAR = 5.0  #: log units by which one kind of limit is far better than another
 MARGIN = 1.0  #: log units by which a rule must beat the chance model
-#: Of refusals, which chance takes. Of 134 true `provider` with 5 refusals or more 131 had as many, of four wrong ones with fewer than 10 refusals none.
+#: How many stretches of refusals chance takes. Of 134 true `provider` 131 had as many; of four wrong ones, all of fewer than 10 refusals, none.
 STRETCHES = 3
 HINT = 0.3  #: separation that is a hint of a rule which is not modelled here, if it is beyond chance
 WHOSE = 0.8  #: share of the requests of which it must be known whose they are
@@ -291,8 +291,10 @@ class Weighing:
             return False  # of all lengths, one comes near to a few bursts
         if not fit.plain and not exact:
             return False  # it fits more than others do
-        if fit.begun and fit.hits < HALF * i.refused:
-            return False  # a window that is assumed to reach back over most of the recording explains little of it
+        if fit.begun and (fit.hits < HALF * i.refused or fit.false_alarms > AGAINST_ITS_WORD * i.accepted):
+            return (
+                False  # it explains little if it reaches back over most of the recording; and a storm of retries makes exceptions look few
+            )
         if self.refusal_class != logs.CONCURRENCY:
             return exact or usual or window != "fixed"  # of all lengths with all edges, one comes near to every burst
         # answers that were broken off and are counted on for a while look like a window, but hardly of a length that providers use
