@@ -541,8 +541,8 @@ def test_who_fills_a_window_together_with_others_of_the_same_key_is_not_blamed_a
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_storm_of_retries_does_not_hide_what_a_window_lets_through(seed: int) -> None:
-    """Others of the same key fill a window of a minute, of which five to seven requests are left to this program, and one in the first. Beyond five, some are accepted: hardly 1 %
-    of all attempts, but a tenth of what was accepted."""
+    """Others of the same key fill a window of a minute, of which five to seven requests are left to this program, and one in the first. Beyond five, some
+    are accepted: hardly 1 % of all attempts, but a tenth of what was accepted."""
     rng, rows, now = np.random.default_rng(seed), list[tuple[str, int, float, float, int]](), 40.0
     for minute, left in enumerate((1, 5, 6, 5, 7, 5, 6)):
         now = max(now, 60.0 * minute)
