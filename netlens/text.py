@@ -63,6 +63,11 @@ def plural(count: int, noun: str, many: str | None = None) -> str:
     return f"{count:,} {noun if count == 1 else many or noun + 's'}"
 
 
+def interval(least: int, most: int) -> str:
+    """``4``, or ``4 to 7``."""
+    return f"{most:,}" if least == most else f"{least:,} to {most:,}"
+
+
 def duration(seconds: float) -> str:
     """A duration with a unit that fits: ``850 µs``, ``12 ms``, ``3.2 s``, ``2 min 5 s``, ``3 h 10 min``."""
     for below, factor, unit in ((0.0000009995, 1e9, "ns"), (0.0009995, 1e6, "µs"), (0.9995, 1e3, "ms"), (99.95, 1, "s")):

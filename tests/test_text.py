@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from netlens.text import duration, shortened, utc
+from netlens.text import duration, interval, shortened, utc
 
 
 @pytest.mark.parametrize(
@@ -23,3 +23,8 @@ def test_a_time_outside_the_calendar_is_a_number() -> None:
 def test_a_long_text_loses_its_middle() -> None:
     assert shortened("a" * 48, 48) == "a" * 48
     assert shortened("a" * 40 + "b" * 40, 12) == "aaaaaaa…bbbb"
+
+
+@pytest.mark.parametrize(("least", "most", "said"), [(4, 4, "4"), (4, 7, "4 to 7"), (900, 1200, "900 to 1,200")])
+def test_an_interval_of_one_number_is_that_number(least: int, most: int, said: str) -> None:
+    assert interval(least, most) == said

@@ -15,7 +15,7 @@ from netlens.chains.situation import ACCEPTED, ELSEWISE
 from netlens.lenses.refused import fixes
 from netlens.lenses.refused.verdict import Verdict, needed
 from netlens.report import findings
-from netlens.text import duration, endpoint, plural, printable, utc
+from netlens.text import duration, endpoint, interval, plural, printable, utc
 
 if TYPE_CHECKING:
     from netlens.analysis import Analysis
@@ -183,7 +183,7 @@ def _none_refused(a: Analysis) -> str:
 def most_at_once(a: Analysis) -> str:
     """How many requests were in progress at the peak: ``4``, or ``4 to 7``."""
     least, most = a.counts["in_flight_between"] or [a.peaks["upstream"]["requests"]["combined"]] * 2
-    return f"{most:,}" if least == most else f"{least:,} to {most:,}"
+    return interval(least, most)
 
 
 def requests_in_brief(a: Analysis) -> str:
@@ -213,7 +213,7 @@ def limit(weighed: Weighed) -> str:
     """``2 requests at once per egress address``; of one that changed ``3, then 2 requests at once per side (changed by 2026-11-28 10:01:15.000 UTC)``."""
     found, changes = weighed.limit, (weighed.limiter or {}).get("changes", [])
     assert found is not None
-    span = f"{found.value:,}" if found.low == found.high else f"{found.low:,} to {found.high:,}"
+    span = interval(found.low, found.high)
     if found.models:
         span = f"{found.models[0]:,} large (and, to another model, {found.models[1]:,} small)"
     if changes:

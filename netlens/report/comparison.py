@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from netlens.chains.differing import Recorded, cautions, differences, other_api, same
 from netlens.errors import NetlensError
 from netlens.lenses.refused.comparison import ALPHA, POWER, TAIL_S, Comparison, Figures, compare
-from netlens.text import plural, printable, size
+from netlens.text import interval, plural, printable, size
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def rows(c: Comparison) -> list[tuple[str, str, str]]:
 
 def _most(f: Figures, unit: str, side: str) -> str:
     least, most = f.in_flight_between[side] if unit == "requests" and f.in_flight_between else [f.peaks[unit][side]] * 2
-    return str(most) if least == most else f"{least} to {most}"
+    return interval(least, most)
 
 
 def _requests(f: Figures) -> str:

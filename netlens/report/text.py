@@ -9,7 +9,7 @@ from netlens.chains.situation import VM
 from netlens.lenses.refused.counting import in_flight_between
 from netlens.lenses.refused.verdict import needed
 from netlens.report import answer, findings, overview, time_budget
-from netlens.text import duration, plural, printable, utc
+from netlens.text import duration, interval, plural, printable, utc
 
 if TYPE_CHECKING:
     from netlens.analysis import Analysis, PeakFacts, SideFindings
@@ -241,7 +241,7 @@ def _in_flight(a: Analysis, side: SideFindings, start: int) -> str:
     if a.counts["in_flight_between"] is None:
         return _peak(side.in_flight, start, "request", "started", REFUSED_TOO if a.counts["rejections"] else "")
     least, most = in_flight_between(a.assembled.situation, VM if side.vantage == "vm" else None)  # turns of HTTP/2 are no requests
-    return f"{'' if least == most else f'{least:,} to '}{most:,} at once at the peak"
+    return f"{interval(least, most)} at once at the peak" if most else "no request"
 
 
 def _peak(peak: PeakFacts, start: int, noun: str, verb: str, which: str = "") -> str:

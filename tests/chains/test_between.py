@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -304,6 +305,13 @@ def test_the_peak_is_an_interval_wherever_it_is_shown(tmp_path: Path) -> None:
     quiet = analysed(tmp_path, conversations, refusals[:1])
     low, high = quiet.counts["in_flight_between"]
     assert f"<dd>{low} to {high} requests, " in html.render(quiet, quiet.to_dict())
+
+
+def test_a_side_that_asks_nothing_has_no_request_in_flight() -> None:
+    made = replace(situation([("host", 0, 1.0, 2.0, 0)]), between=(1, 2))
+    told: Any = SimpleNamespace(counts={"in_flight_between": [1, 2]}, assembled=SimpleNamespace(situation=made))
+    side: Any = SimpleNamespace(vantage="vm")
+    assert text._in_flight(told, side, 0) == "no request"
 
 
 def test_a_capture_of_doubts_alone_says_so_too(tmp_path: Path) -> None:

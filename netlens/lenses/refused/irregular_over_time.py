@@ -106,17 +106,12 @@ def _changing(searches: list[Search], scope: str, first: Bools, tries: float) ->
     _, search, parameter_s, row, (before, after), price = best
     starts, most = search.situation.requests.start_ns, max(before, after)
     rows = np.flatnonzero(search.used)
-    if any(_runs(search.rejected[part]) < RUNS for part in (rows[rows < row], rows[rows >= row])):
+    if any(limit.runs(search.rejected[part]) < RUNS for part in (rows[rows < row], rows[rows >= row])):
         return None
     changes = ((int(starts[0]), most - before), (int(starts[row]), most - after))
     lower = np.where(starts < starts[row], most - before, most - after)
     fit = fitted(search, scope, Reading(), parameter_s, search.counts(Reading(), parameter_s) + lower, first, tries + price)
     return None if fit is None or fit.value <= max(less for _, less in changes) else replace(fit, changes=changes)
-
-
-def _runs(rejected: Bools) -> int:
-    """Runs of refusals, one behind the other."""
-    return int((rejected & ~np.append(False, rejected[:-1])).sum())
 
 
 def _cut(counts: Ints, rejected: Bools) -> tuple[float, int, tuple[int, int], float]:

@@ -170,8 +170,14 @@ def time_evidence(weighing: Weighing, fit: Fit) -> Evidence:
         rule = rule.replace(f"{fit.value:,}", f"the limit ({', then '.join(f'{value:,}' for _, value in fit.values)})", 1)
     if fit.barred_s:
         rule += f", or less than {fit.barred_s:g} s after a request was refused for that"
-    text = f"{fit.hits:,} of {int(weighing.refused.sum()):,} refused requests came {rule}; {fit.false_alarms:,} of {accepted:,} accepted ones did"
-    return Evidence(text, weighing.frames(weighing.met(fit)), statistics(fit))
+    met, all_at = weighing.met(fit), fit.counts.count >= fit.value
+    alarms = int((all_at & (r.rejected == ACCEPTED)).sum())
+    text = (
+        f"{int(met.sum()):,} of {int(weighing.refused.sum()):,} refused requests came {rule}; {alarms:,} of {accepted:,} accepted ones did"
+    )
+    if fit.unseen is not None and (early := int((weighing.refused & fit.unseen & ~met).sum())):
+        text += f"; {early:,} of the others came in the first {fit.parameter_s:.4g} s of the recording, when what was sent before it may have counted too"
+    return Evidence(text, weighing.frames(met), statistics(fit))
 
 
 def not_chance_evidence(weighing: Weighing) -> Evidence:
@@ -290,8 +296,8 @@ def needs(weighing: Weighing) -> str:
         return BEGINNINGS
     if weighing.against_its_word:
         return (
-            "to know who else uses this key or account: the provider says that too much was sent over time, and nothing that was captured tells "
-            "when it says so. Others may fill the limit, or it counts what is not seen (tokens of answers)"
+            "to know who else uses this key or account: the provider says that too much was sent over time, and what was captured does not "
+            "explain when it says so. Others may fill the limit, or it counts what is not seen (tokens of answers)"
         )
     if (waits := patience(s.requests)) is not None:
         return (
@@ -327,8 +333,8 @@ def needs(weighing: Weighing) -> str:
         )
     if weighing.few_stretches:
         return (
-            f"a longer recording: all refusals came in {plural(weighing.stretches, 'stretch', 'stretches')}, as an overload makes, or a limit on what was sent "
-            "before the recording began"
+            "a longer recording: refusals came in few stretches, as an overload makes them, or a limit that had been used up in part before the "
+            "recording began"
         )
     if (best := next((f for f in i.fits if f.hits and not f.misses + f.false_alarms), None)) is not None:
         return f"a longer recording: {best.rule.name} separate refused from accepted requests, but of so few they may do so by chance"

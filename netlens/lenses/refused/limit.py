@@ -276,11 +276,13 @@ def runs_of(hits: Bools, used: Bools, together: Sequence[Ints]) -> int:
     ----------
     together : rows of the requests that count together, by group.
     """
-    each = []
-    for rows in together:
-        there = hits[rows][used[rows]]
-        each.append(int((there & ~np.append(False, there[:-1])).sum()) if len(there) else 0)
+    each = [runs(hits[rows][used[rows]]) for rows in together]
     return 1 + sum(max(n - 1, 0) for n in each) if any(each) else 0
+
+
+def runs(some: Bools) -> int:
+    """How many times some follow one another without a gap."""
+    return int((some & ~np.append(False, some[:-1])).sum())
 
 
 def likelihoods(counts: Counts, rejected: Bools, used: Bools, limits: Ints) -> tuple[Floats, Floats]:

@@ -19,7 +19,7 @@ from netlens.lenses.refused import causes, chance, condition, irregular_over_tim
 from netlens.lenses.refused.classes import beside_others, never_all_refuted, of_one_class, seen_upstream
 from netlens.lenses.refused.counting import Adjustment, Counts, Rule, models, others, patience
 from netlens.lenses.refused.judging import HALF, LITTLE
-from netlens.lenses.refused.limit import ENOUGH, PERMUTATIONS, TIE, Inference, Limit, RuleFit, infer, likelihoods, one_rate
+from netlens.lenses.refused.limit import ENOUGH, PERMUTATIONS, TIE, Inference, Limit, RuleFit, infer, likelihoods, one_rate, runs
 from netlens.lenses.refused.limit import by_chance as by_chance_of
 from netlens.lenses.refused.limiters import USUAL_S
 from netlens.lenses.refused.odds import Possibility
@@ -52,9 +52,8 @@ FILLED = 0.5
 FEW_BROKEN, BROKEN_SHARE = 3, 0.2  #: broken-off answers, and their share of the refusals, from which on they may be why
 FAR = 5.0  #: log units by which one kind of limit is far better than another
 MARGIN = 1.0  #: log units by which a rule must beat the chance model
-STRETCHES = (
-    3  #: of refusals that chance takes; of 134 true `provider` 131 had as many, of four with fewer than 10 refusals that were wrong none
-)
+#: How many stretches of refusals chance takes. Of 134 true `provider` 131 had as many; of four wrong ones, all of fewer than 10 refusals, none.
+STRETCHES = 3
 HINT = 0.3  #: separation that is a hint of a rule which is not modelled here, if it is beyond chance
 WHOSE = 0.8  #: share of the requests of which it must be known whose they are
 BLURRED = 0.01  #: share of the payload that is missing from a capture
@@ -292,8 +291,10 @@ class Weighing:
             return False  # of all lengths, one comes near to a few bursts
         if not fit.plain and not exact:
             return False  # it fits more than others do
-        if fit.begun and fit.hits < HALF * i.refused:
-            return False  # a window that is assumed to reach back over most of the recording explains little of it
+        if fit.begun and (fit.hits < HALF * i.refused or fit.false_alarms > AGAINST_ITS_WORD * i.accepted):
+            return (
+                False  # it explains little if it reaches back over most of the recording; and a storm of retries makes exceptions look few
+            )
         if self.refusal_class != logs.CONCURRENCY:
             return exact or usual or window != "fixed"  # of all lengths with all edges, one comes near to every burst
         # answers that were broken off and are counted on for a while look like a window, but hardly of a length that providers use
@@ -327,25 +328,13 @@ class Weighing:
         return not any((r.start_ns[mine & (r.rejected == ACCEPTED)] > first).any() for first, mine in of_side)
 
     @cached_property
-    def stretches(self) -> int:
-        """How many times refusals of a side came one after the other, with something accepted in between; of the side with the most. Of many refusals those
-        at either end of the recording do not count, as they may go on."""
-        r = self.situation.requests
-        of_sides = [r.rejected[(r.side == side) & (r.rejected >= 0)] == REJECTED for side in np.unique(r.side)]
-        ends = int(self.inference.refused >= MANY)
-        return max(
-            (
-                int((labels & ~np.append(False, labels[:-1])).sum()) - ends * int(labels[0]) - ends * int(labels[-1])
-                for labels in of_sides
-                if len(labels)
-            ),
-            default=0,
-        )
-
-    @property
     def few_stretches(self) -> bool:
-        """Whether that is too few for chance: what refuses all for a while, once or twice, may be a window that was partly used up before."""
-        return self.stretches < STRETCHES
+        """Whether refusals came in so few stretches, with nothing of the same side accepted in them, that they are not told from a window that was partly used
+        up before: of no side in as many as chance takes. Of many refusals a stretch at either end of the recording does not count, as it may go on."""
+        r = self.situation.requests
+        of_sides = [self.refused[(r.side == side) & (r.rejected >= 0)] for side in np.unique(r.side)]
+        ends = self.inference.refused >= MANY
+        return all(runs(each) - ends * int(each[:1].sum() + each[-1:].sum()) < STRETCHES for each in of_sides)
 
     @cached_property
     def says_rate(self) -> bool:
@@ -708,13 +697,16 @@ def _preferred(fit: Fit) -> float:
 
 def _begun_before(weighing: Weighing) -> list[Fit]:
     """The limits over time; instead of each that explains less, the same with what was sent before the recording unknown, though no connection was open then:
-    its window may have been used up in part already. That it is asked both ways costs its log, and like all that is tried later it is believed with hardly an
-    exception only."""
+    its window may have been used up in part already. Asking both ways costs log 2, and like all that is tried later it is believed only with hardly an
+    exception."""
     s, found = weighing.situation, weighing.time_fits
     if s.midway_ns is not None or not found:
         return found
     better = {fit.name: fit for fit in found}
-    for fit in over_time.fits(replace(s, midway_ns=int(s.requests.start_ns[0])), weighing.inference.first):
+    begins = min(
+        s.capture_ns[0], int(s.requests.start_ns[0])
+    )  # what was sent while the capture ran is known: no window reaches further back
+    for fit in over_time.fits(replace(s, midway_ns=begins), weighing.inference.first):
         priced = fit.if_begun(float(np.log(2)))
         if fit.name not in better or priced.log_likelihood > better[fit.name].log_likelihood:
             better[fit.name] = priced
@@ -727,14 +719,13 @@ def weigh(situation: Situation, permutations: int = PERMUTATIONS) -> Weighed:
     inference = infer(situation, permutations)
     weighing = Weighing(situation, inference, over_time.fits(situation, inference.first), refusal_class)
     sized = bool(weighing.by_time) and weighing.by_time[0].limiter.COUNTS == "bytes"  # which fits more than a limit on requests
-    if (
-        sized or not (weighing.kind or weighing.named)
-    ) and inference.refused >= MANY:  # of all lengths with all edges, one fits any few refusals
-        more = [*over_time.fits(situation, inference.first, unusual=True), *irregular_over_time.fits(situation, inference.first)]
-        if found := [fit for fit in more if weighing.separates(fit)]:
-            weighing = replace(weighing, time_fits=sorted([*weighing.time_fits, *found], key=_preferred))
-    if not (weighing.kind or weighing.named) and inference.refused >= MANY:
-        weighing = replace(weighing, time_fits=_begun_before(weighing))
+    if inference.refused >= MANY:  # of all lengths with all edges, one fits any few refusals
+        if sized or not (weighing.kind or weighing.named):
+            more = [*over_time.fits(situation, inference.first, unusual=True), *irregular_over_time.fits(situation, inference.first)]
+            if found := [fit for fit in more if weighing.separates(fit)]:
+                weighing = replace(weighing, time_fits=sorted([*weighing.time_fits, *found], key=_preferred))
+        if not (weighing.kind or weighing.named):
+            weighing = replace(weighing, time_fits=_begun_before(weighing))
     verdicts = beside_others(weighing, never_all_refuted(weighing, causes.judge_all(weighing)))
     readings = odds.possibilities(weighing)
     return Weighed(weighing, _with_odds(weighing, verdicts, *readings), readings[0] if inference.refused <= odds.MOST else [])

@@ -539,12 +539,28 @@ def test_who_fills_a_window_together_with_others_of_the_same_key_is_not_blamed_a
     assert any("who else uses this key" in (v.needs or "") for v in verdicts)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_storm_of_retries_does_not_hide_what_a_window_lets_through(seed: int) -> None:
+    """Others of the same key fill a window of a minute, of which five to seven requests are left to this program, and one in the first. Beyond five, some
+    are accepted: hardly 1 % of all attempts, but a tenth of what was accepted."""
+    rng, rows, now = np.random.default_rng(seed), list[tuple[str, int, float, float, int]](), 40.0
+    for minute, left in enumerate((1, 5, 6, 5, 7, 5, 6)):
+        now = max(now, 60.0 * minute)
+        while now < 60.0 * (minute + 1):
+            accepted = left > 0
+            left -= accepted
+            end = now + (float(rng.uniform(0.5, 2.0)) if accepted else 0.05)
+            rows.append(("vm", 0, now, end, ACCEPTED if accepted else REJECTED))
+            now = end + (0.1 if accepted else float(rng.uniform(0.3, 0.5)))
+    assert weighing.weigh(replace(situation(rows), capture_ns=(40_000_000_000, 420_000_000_000))).cause is None
+
+
 def begun_late(decide: Decide, seed: int, *, midway: bool) -> Situation:
     """A recording that begins when requests were sent already; ``midway``: over connections that are open then."""
     whole = played(decide, seed=seed, seconds=192.0, rates={"vm": 2.2})
     begins = int(whole.requests.start_ns.min()) + 20_000_000_000
     kept = whole.requests.take(np.flatnonzero(whole.requests.start_ns >= begins))
-    return replace(whole, requests=kept, midway_ns=begins if midway else None)
+    return replace(whole, requests=kept, capture_ns=(begins, whole.capture_ns[1]), midway_ns=begins if midway else None)
 
 
 @pytest.mark.parametrize("midway", [True, False], ids=["open connections", "none"])
@@ -555,6 +571,40 @@ def test_a_fixed_window_of_which_the_beginning_was_not_captured(seed: int, value
     supported, limiter = judged(begun_late(fixed(value, 60.0, edge_s), seed, midway=midway))
     assert supported == {"own-rate"}
     assert (limiter["value"], limiter["window"], limiter["window_s"]) == (value, "fixed", 60.0)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_window_reaches_back_over_a_time_that_was_captured(seed: int) -> None:
+    """The captures began ten minutes before the first request: what was sent before it is known, and was nothing."""
+    made = begun_late(fixed(20, 60.0, 33.0), seed, midway=False)
+    assert weighing.weigh(made).by_time[0].begun
+    earlier = replace(made, capture_ns=(int(made.requests.start_ns[0]) - 600_000_000_000, made.capture_ns[1]))
+    found = weighing.weigh(earlier)
+    assert not any(fit.begun for fit in found.weighing.time_fits)
+    assert found.cause is None
+
+
+@pytest.mark.parametrize("midway", [True, False], ids=["open connections", "none"])
+def test_the_evidence_accounts_for_the_refusals_of_the_first_window(midway: bool) -> None:
+    """It named fewer refusals at the limit than the sentence beside it, and nothing of the rest."""
+    made = begun_late(fixed(20, 60.0, 33.0), 1, midway=midway)
+    found = weighing.weigh(made)
+    (fit, *_), refused = found.by_time, made.requests.rejected == REJECTED
+    at, early = int((refused & (fit.counts.count >= 20)).sum()), int((refused & (fit.counts.count < 20)).sum())
+    share, separates = next(v for v in found.verdicts if v.id == "own-rate").evidence
+    assert early
+    assert f" of {at} refusals at the limit" in share.text
+    assert separates.text.startswith(f"{at} of {at + early} refused requests came when ")
+    assert f"{early} of the others came in the first 60 s of the recording" in separates.text
+
+
+@pytest.mark.parametrize("labels", ["!...!!!!!!!!............!!!!!!!!!.!!", "!..........!!!!!!!......................!!!!!!!!!!......!"])
+def test_stretches_at_the_ends_of_a_recording_are_not_left_out_of_what_is_said(labels: str) -> None:
+    """Of these there are four, two of which may go on; "all refusals came in 2 stretches" was not true."""
+    verdicts = weighing.weigh(situation([("vm", k, 2.0 * k, 2.0 * k + 0.3, int(c == "!")) for k, c in enumerate(labels)])).verdicts
+    (needed,) = {v.needs for v in verdicts if v.id in ("own-rate", "provider")}
+    assert needed is not None
+    assert needed.startswith("a longer recording: refusals came in few stretches, ")
 
 
 @pytest.mark.parametrize("seed", range(1000, 1006))
