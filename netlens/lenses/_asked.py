@@ -68,7 +68,7 @@ class Question:
     def of_a_host(self) -> bool:
         """Whether the name is one that people give to a host: no address, no service, no address asked for in a blocklist (RFC 5782 2.1)."""
         name = self.name.lower()
-        if all(label.isdigit() for label in name.split(".", 4)[:4]):
+        if all(label.isdigit() or len(label) == 1 for label in name.split(".", 4)[:4]):
             return False
         return "." in name and not (name.endswith(".arpa") or name.startswith(("wpad", "isatap", "_", "b._", "lb._")) or "._" in name)
 

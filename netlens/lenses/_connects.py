@@ -255,24 +255,24 @@ def scans(view: View) -> list[Scan]:
             opened.setdefault((a.client, a.port), set()).add(a.server)
     found = []
     for (source, host), group in grouped(failed, lambda a: (a.client, a.server)).items():
-        most = _most_within(group, lambda a: a.port)
+        most = most_within(group, lambda a: a.port)
         if most >= SOME_PORTS:
             found.append(Scan(source, host, most, group, True))
     for (source, port), group in grouped(failed, lambda a: (a.client, a.port)).items():
-        most = _most_within(group, lambda a: a.server)
+        most = most_within(group, lambda a: a.server)
         if most >= SCAN_HOSTS and len(opened.get((source, port), ())) <= most:  # a program among peers that mostly answer is none
             found.append(Scan(source, f"port {port}", most, group, False))
     return found
 
 
-def _most_within(group: list[Attempt], what: Callable[[Attempt], object]) -> int:
-    """Most different things tried within the time of a scan."""
+def most_within(group: list[Attempt], what: Callable[[Attempt], object], within_ns: int = SCAN_NS) -> int:
+    """Most different things tried within some time."""
     group = sorted(group, key=lambda a: a.syn_ns[0])
     best = low = 0
     counts: Counter[object] = Counter()
     for a in group:
         counts[what(a)] += 1
-        while a.syn_ns[0] - group[low].syn_ns[0] > SCAN_NS:
+        while a.syn_ns[0] - group[low].syn_ns[0] > within_ns:
             old = what(group[low])
             counts[old] -= 1
             if not counts[old]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from netlens.lenses._view import Segments, View
+from netlens.lenses._view import S, Segments, View
 
 #: Commands of FTP (RFC 959) and SMTP (RFC 5321, 3030, 4954) whose refusal ends what the program came for. EHLO, FEAT, SYST, OPTS, SIZE, ... are questions.
 TASKS = {b"USER", b"PASS", b"ACCT", b"STOR", b"STOU", b"APPE", b"RETR", b"MAIL", b"RCPT", b"DATA", b"BDAT"}
@@ -41,6 +41,7 @@ _WORDS = [(32, int.from_bytes(b"SSH-", "big"), "SSH"), (24, int.from_bytes(b"HTT
 #: Why a server closes a WebSocket with which it does not want to go on (RFC 6455 7.4.1, and IANA's registry). 1001 and 1012: it goes away or restarts.
 _CLOSED = {1002: "protocol error", 1003: "kind of data not taken", 1007: "wrong data", 1008: "policy violation", 1009: "too big",
            1011: "internal error", 1013: "try again later", 1014: "bad gateway", 3000: "unauthorized", 3003: "forbidden"}  # fmt: skip
+SOON_NS = 10 * S  #: after a WebSocket began; who must log in first is given so long
 _CLOSE, _SWITCHED = 0x88, 101  # a frame's first byte (RFC 6455 5.2); HTTP's status
 MOST = 5000  #: segments of one session
 _FIRST = np.frombuffer(b"+-:$*%_#,(~>=", np.uint8)  #: Redis: its types (RESP 2 and 3), and POP3.  IMAP: *
@@ -72,18 +73,19 @@ def refusals(view: View) -> list[Refusal]:
 
 
 def _of_another(view: View) -> list[Refusal]:
-    """Servers that answer in another protocol than they are spoken to; of TLS see tls-failed. Who speaks several to one server tries out what is there."""
+    """Servers that answer in another protocol than they are spoken to; of TLS see tls-failed. Who speaks several to one server, or the wrong one to several,
+    tries out what is there; so may who speaks the wrong one where others are served."""
     asked, answered = _spoken(view.first_requests), _spoken(view.first_replies)
     differ = (asked != "") & (answered != "") & (asked != answered) & (asked != "TLS") & view.sessions["saw_syn"]
     chosen = set(np.flatnonzero(differ).tolist()) & (set(view.first_copies) - view.halves)
     if not chosen:
         return []
     words: dict[tuple[str, str, int], set[Any]] = {}
-    served: set[tuple[str, str, int]] = set()
+    served: set[tuple[str, int]] = set()
     for k in np.flatnonzero(view.first_requests).tolist():
         words.setdefault(view.service(k), set()).add(asked[k] or int(view.first_requests[k]) >> 32)
         if asked[k] and asked[k] == answered[k]:
-            served.add(view.service(k))
+            served.add(view.service(k)[1:])
     found = []
     for k in sorted(chosen):
         seg = view.opening(k)
@@ -91,35 +93,40 @@ def _of_another(view: View) -> list[Refusal]:
         if (
             len(first) == 2 and not any(seg.offset[i] for i in first.values()) and len(words[view.service(k)]) == 1
         ):  # else what came before is missing
-            lasting = view.service(k) not in served
+            lasting = view.service(k)[1:] not in served
             found.append(
                 Refusal(k, asked[k], f"{asked[k]} was answered in {answered[k]}", lasting, [seg.frame[first[up]] for up in (True, False)])
             )
+    tried = Counter(client for client, *_ in {view.service(r.session) for r in found})
+    for r in found:
+        r.lasting &= tried[view.service(r.session)[0]] == 1
     return found
 
 
 def _websockets(view: View) -> list[Refusal]:
-    """Those that a server closed with an error, more than once and to the last. Who answers a close repeats its code (RFC 6455 5.5.1): so only of a server that
-    closed first."""
+    """Those that a server closed with an error soon after they began, more than once and to the last. Later it may be a token that ended, or a client that
+    sleeps. Who answers a close repeats its code (RFC 6455 5.5.1): so only of a server that closed first."""
     x = view.side.capture.table("exchanges")
     upgraded = set(x["session_id"][x.ints("status", -1) == _SWITCHED].tolist())
-    kept: dict[tuple[str, str, int], int] = {}  # when one last began that was not closed so
+    kept: dict[tuple[str, str, int], int] = {}  # when one last began that was not closed so, or not soon
     found = []
     for k in filter(upgraded.__contains__, view.first_copies):
-        closed = _closed(view.segments(k))
-        if closed is None:
-            kept[view.service(k)] = max(view.column("start_ns")[k], kept.get(view.service(k), 0))
-        else:
+        seg, start = view.segments(k), view.column("start_ns")[k]
+        closed = _closed(seg)
+        if closed is None or closed[2] - start > SOON_NS:
+            kept[view.service(k)] = max(start, kept.get(view.service(k), 0))
+        if closed is not None:
             found.append(Refusal(k, "WebSocket", f"WebSocket closed: {_CLOSED[closed[0]]} ({closed[0]})", True, [closed[1]]))
-    times = Counter(view.service(r.session) for r in found)
     for r in found:
-        service = view.service(r.session)
-        r.lasting = times[service] > 1 and kept.get(service, 0) < view.column("start_ns")[r.session]
+        r.lasting = kept.get(view.service(r.session), 0) < view.column("start_ns")[r.session]
+    times = Counter(view.service(r.session) for r in found if r.lasting)
+    for r in found:
+        r.lasting &= times[view.service(r.session)] > 1
     return found
 
 
-def _closed(seg: Segments) -> tuple[int, int] | None:
-    """Code and frame of the error with which a server closed, in a segment of its own."""
+def _closed(seg: Segments) -> tuple[int, int, int] | None:
+    """Code, frame and time of the error with which a server closed, in a segment of its own."""
     for i in range(len(seg)):
         if not (seg.length[i] and seg.fresh[i]) or seg.head[i] >> 56 != _CLOSE:
             continue
@@ -127,7 +134,7 @@ def _closed(seg: Segments) -> tuple[int, int] | None:
             return None
         size, code = seg.head[i] >> 48 & 0xFF, seg.head[i] >> 32 & 0xFFFF
         if size + 2 == seg.length[i] < 128:
-            return (code, seg.frame[i]) if code in _CLOSED else None
+            return (code, seg.frame[i], seg.ts[i]) if code in _CLOSED else None
     return None
 
 

@@ -13,7 +13,7 @@ from netlens.lenses import Finding, Severity
 from netlens.lenses._connects import scanning
 from netlens.lenses._services import NAMES, needs_none
 from netlens.lenses._view import S, View, finding, most
-from netlens.lenses.http_errors import closed_on, is_among
+from netlens.lenses.http_errors import closed_on, is_among, times_of
 from netlens.text import plural
 
 ID = "closed-unanswered"
@@ -71,5 +71,5 @@ def _request(view: View, k: int, fin: int) -> int | None:
 def _served_after(view: View, sessions: list[int]) -> set[int]:
     """Those of some sessions behind which the same client was served by the same service at once."""
     starts, came = view.column("start_ns"), view.sessions["resp_bytes"]
-    served = sorted((starts[k], view.service(k)) for k in view.whole if came[k])
+    served = times_of((view.service(k), starts[k]) for k in view.whole if came[k])
     return {k for k in sessions if is_among(served, view.service(k), starts[k])}

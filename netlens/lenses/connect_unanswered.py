@@ -21,7 +21,18 @@ from statistics import median
 import numpy as np
 
 from netlens.lenses import Finding, Severity
-from netlens.lenses._connects import HALF_OPEN, NOT_HEARD, OPEN, UNANSWERED, Attempt, attempts, by_ipv4, reached_after, scanning
+from netlens.lenses._connects import (
+    HALF_OPEN,
+    NOT_HEARD,
+    OPEN,
+    UNANSWERED,
+    Attempt,
+    attempts,
+    by_ipv4,
+    most_within,
+    reached_after,
+    scanning,
+)
 from netlens.lenses._said import said
 from netlens.lenses._view import S, View, finding, grouped, most, seconds, up_to
 from netlens.parsers.icmp import EXPIRED
@@ -34,7 +45,8 @@ SYNS, SPAN_NS = 3, 3 * S  #: three SYNs over 3 s: the answer to the first had th
 ELSEWHERE_NS = 2 * S  #: another address of the service that was reached so soon
 #: SYNs of so many addresses that a server answers and that lead to nothing, of all; and SYN+ACKs repeated, of these, where nobody completes a handshake
 MANY, MANY_SHARE, REPEATED_SHARE = 100, 0.5, 0.1
-FALLBACKS = 3  #: connections over IPv6 in vain; of one or two that server may not be there
+FALLBACKS = 3  #: connections over IPv6 in vain, within more than a moment; of one or two that server may not be there
+FLOOD_NS = 60 * S  #: Linux holds a SYN for 63 s; in a day as many scanners come by
 TAKEN_NS = 5 * S  #: a SYN that was taken at last, so soon
 DNS = 53
 KNOCK_NS = S
@@ -108,7 +120,7 @@ def _unfinished(view: View) -> list[Finding]:
     for service, group in opened.items():
         left = [a for a in group if not a.usable_ns and reset[a.session] is None and a.answer_ns <= last]
         more_than_syns = any(a.usable_ns for a in group) or sum(a.synacks > 1 for a in left) >= REPEATED_SHARE * len(left)
-        if len(left) >= MANY_SHARE * len(group) and len({a.client for a in left}) >= MANY and more_than_syns:
+        if len(left) >= MANY_SHARE * len(group) and more_than_syns and most_within(left, lambda a: a.client, FLOOD_NS) >= MANY:
             found[service] = left
     if not found:
         return []
@@ -220,6 +232,8 @@ def _by_ipv4(view: View, silent: list[Attempt]) -> list[Finding]:
     tried = Counter(a.client for a in view.once(attempts) if ":" in a.server)
     left = Counter(a.client for a in over6 if a.session in waits)
     clients = {client for client, n in left.items() if n >= FALLBACKS and n == tried[client]}
+    times = grouped((a for a in over6 if a.client in clients), lambda a: a.client)
+    clients = {client for client, group in times.items() if group[-1].syn_ns[0] - group[0].syn_ns[0] >= SPAN_NS}
     shown = [a for a in over6 if a.client in clients]
     if not shown:
         return []

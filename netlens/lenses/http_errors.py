@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import bisect
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -30,14 +31,13 @@ RANK = 31
 SERVER_TIMES, SERVER_SHARE = 2, 0.1
 CLIENT_TIMES, CLIENT_SHARE, SOME_SHARE = 2, 0.5, 0.1
 CIRCLES = 10  #: redirections that a client follows; Go gives up after so many, browsers after 20, Python after 30
-FOLLOWED_NS = 10 * S  #: in which a program follows a redirection
+FOLLOWED_NS = S  #: from one redirection to the next; a server that has its client wait for something in this way takes longer
 PROXY, CHALLENGED = 407, 3  #: answers of a proxy that grants nothing; a first one is ordinary
 CREDENTIALS_NS = 10 * S  #: in which a program answers a challenge by itself
 CHALLENGES = (401, 407)
 #: A client that asks again within this on a new connection, and is served, has lost nothing (RFC 9110 9.2.2)
 AGAIN_NS = 2 * S
 SOON_NS = 5 * S  #: a client that waits longer, and gives up, waited in vain (slow-server)
-MOST_AGAIN = 1000  #: later requests that are looked at for one that got no answer
 HEAD = int.from_bytes(b"HEAD", "big")
 ICON = int.from_bytes(b"GET /fav", "big")  #: favicon.ico, for which browsers ask of themselves
 #: What statuses say (RFC 9110 15.5, 15.6, RFC 6585 4)
@@ -193,7 +193,7 @@ def _empty(view: View) -> list[Finding]:
         return []
     missing = view.sessions["resp_missing_bytes"]
     rows = [r for r in _asked(view, "request_end_ns", "response_ns", "start_frame") if not missing[r[0]]]
-    served = sorted((sent, view.service(k)) for k, sent, answered, _ in rows if answered is not None and answered >= sent)
+    served = times_of((view.service(k), sent) for k, sent, answered, _ in rows if answered is not None and answered >= sent)
     found: list[tuple[int, int, int]] = []
     again: list[tuple[int, int, int]] = []
     for k, sent, answered, first in rows:
@@ -230,8 +230,9 @@ def _met(view: View) -> list[Finding]:
     if not met:
         return []
     begins = _first_bytes(view, {first for *_, first in rows})
-    asked = sorted((at, (*view.service(k), begins.get(first, 0))) for k, at, _, first in rows)
-    again = [each for each in met if is_among(asked, (*view.service(each[0]), begins.get(each[2], 0)), each[1] + 1)]
+    # by whoever serves the same: a program may go to another address of it
+    asked = times_of(((*view.ends(k)[::3], begins.get(first, 0)), at) for k, at, _, first in rows)
+    again = [each for each in met if is_among(asked, (*view.ends(each[0])[::3], begins.get(each[2], 0)), each[1] + 1)]
     n, lost = len(met), len(met) - len(again)
     text = (
         f"{plural(n, 'HTTP request')} met the end of an idle connection: {most(view.server(k) for k, *_ in met)} closed it while "
@@ -278,10 +279,16 @@ def _asked(view: View, *names: str) -> list[tuple[Any, ...]]:
     return [r for r in x.tuples("session_id", *names) if r[0] in kept]
 
 
-def is_among(served: list[tuple[int, tuple[Any, ...]]], service: tuple[Any, ...], since_ns: int) -> bool:
-    """Whether a client was served by the same service within :data:`AGAIN_NS`.  served : when whom, in order of time."""
-    low, high = (bisect.bisect_left(served, ns, key=lambda each: each[0]) for ns in (since_ns, since_ns + AGAIN_NS))
-    return any(service == other for _, other in served[low:high][:MOST_AGAIN])
+def times_of(served: Iterable[tuple[tuple[Any, ...], int]]) -> dict[tuple[Any, ...], list[int]]:
+    """By service, when, in order of time.  served : service and time in ns."""
+    return {service: sorted(ns for _, ns in group) for service, group in grouped(served, lambda each: each[0]).items()}
+
+
+def is_among(served: dict[tuple[Any, ...], list[int]], service: tuple[Any, ...], since_ns: int) -> bool:
+    """Whether a client was served by the same service within :data:`AGAIN_NS`.  served : as :func:`times_of` has it."""
+    times = served.get(service, [])
+    at = bisect.bisect_left(times, since_ns)
+    return at < len(times) and times[at] < since_ns + AGAIN_NS
 
 
 def _ended(view: View) -> list[Finding]:

@@ -32,6 +32,7 @@ DNS = 53
 ANSWERS_FROM = (1900, 3702, 5353, 5355)  #: SSDP, WS-Discovery, mDNS, LLMNR: asked by multicast, answered to one
 TIMES = 2  #: datagrams in vain; a single one may be a greeting to a peer that is gone
 USUAL_HOPS = 32
+MOST_LOST = 3  #: datagrams without an answer for each error; a host limits how often it says so, and some are still to come
 REASSEMBLED_NS = 15 * S  #: a host waits at least so long for fragments (RFC 791 3.2; RFC 1122 3.3.2 wants 60 s, Linux takes 30)
 _FRAGMENTS = "Something on the way drops fragments (a firewall, NAT): let them pass, or send what fits into one packet."
 SHARE = 0.1  #: of all frames; a capture that holds little else was made to see such errors
@@ -122,12 +123,13 @@ def _of_others(view: View) -> list[Finding]:
 
 def _cut(view: View) -> list[Finding]:
     """Errors about fragments that are missing, where the same two had talked to each other, and who missed them said nothing any more since."""
-    spoke = {(c.source, c.destination): c.last_ns for c in view.conversations}
+    spoke = {(c.source, c.destination): c for c in view.conversations}
     cut = [
         e
         for (protocol, source, destination), errors in view.once(undelivered).items()
-        if protocol == UDP and (source, destination) in spoke and (destination, source) in spoke
-        if len(parts := [e for e in errors if e.what == REASSEMBLY]) >= TIMES and spoke[destination, source] <= parts[0].ts - REASSEMBLED_NS
+        if protocol == UDP and (asked := spoke.get((source, destination))) and (back := spoke.get((destination, source)))
+        if len(parts := [e for e in errors if e.what == REASSEMBLY]) >= TIMES and back.last_ns <= parts[0].ts - REASSEMBLED_NS
+        if asked.datagrams - back.datagrams <= MOST_LOST * len(parts)  # else most of what needs no answer arrives
         for e in parts
     ]
     return _unseen(view, cut, "", "problem")

@@ -302,6 +302,14 @@ def test_servers_that_speak_what_they_are_asked(tmp_path: Path, said: list[tuple
     assert "refused" not in problems(found(tmp_path, spoken(*said), healthy()))
 
 
+def test_who_speaks_the_wrong_protocol_where_others_are_served_or_to_many(tmp_path: Path) -> None:
+    """Scanners of the internet do."""
+    others = close(exchange(talk(42_000, server=(SERVER, 2222), client="192.0.2.77"), SSH, SSH)).packets
+    assert found(tmp_path, spoken((HTTP, SSH)), others)["refused"].severity == "warning"
+    many = [p for k in range(3) for p in close(exchange(talk(41_000 + k, k * S, (f"198.51.100.{k + 1}", 22)), HTTP, SSH)).packets]
+    assert found(tmp_path, many, healthy())["refused"].severity == "warning"
+
+
 def test_what_stood_before_the_first_words_that_were_recorded_may_have_been_another_protocol(tmp_path: Path) -> None:
     packets = spoken((SSH, BAD))
     made = talk(41_500, 9 * S, (SERVER, 2222))
@@ -315,8 +323,9 @@ def test_what_stood_before_the_first_words_that_were_recorded_may_have_been_anot
 UPGRADE = b"GET /live HTTP/1.1\r\nUpgrade: websocket\r\n\r\n", b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"
 
 
-def websocket(code: int, port: int = 41_000, at: int = 0, client_first: bool = False) -> list[Packet]:
+def websocket(code: int, port: int = 41_000, at: int = 0, client_first: bool = False, lasts: int = 0) -> list[Packet]:
     made = exchange(talk(port, at), *UPGRADE)
+    made.at += lasts
     made.down("PA", b"\x81\x05hello")
     made.up("A")
     if client_first:
@@ -345,6 +354,8 @@ def test_websockets_that_a_server_closes_with_an_error(tmp_path: Path) -> None:
         [websocket(1011, client_first=True), websocket(1011, 41_001, S, client_first=True)],  # the client's own code
         [websocket(1008)],  # an idle one, say
         [websocket(1008), websocket(1008, 41_001, S), websocket(0, 41_002, 2 * S)],  # the next one is kept
+        [websocket(1008), websocket(0, 41_001, S // 2), websocket(1008, 41_002, S)],  # others, behind one address
+        [websocket(1008, lasts=600 * S), websocket(1008, 41_001, 601 * S, lasts=600 * S)],  # a token ends, and the capture
     ],
 )
 def test_websockets_that_end_well(tmp_path: Path, sockets: list[list[Packet]]) -> None:

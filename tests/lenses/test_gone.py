@@ -468,15 +468,15 @@ NEIGHBOUR = Packet(
 )
 
 
-def falls_back(number: int, answered: bool = False, by4: bool = True, client: str = CLIENT) -> list[Packet]:
+def falls_back(number: int, answered: bool = False, by4: bool = True, client: str = CLIENT, every: int = S) -> list[Packet]:
     """A SYN over IPv6, and 200 ms later one over IPv4."""
-    six = Talk((CLIENT6, 41_000 + number), (SERVER6, 443), at=number * S)
+    six = Talk((CLIENT6, 41_000 + number), (SERVER6, 443), at=number * every)
     six.up("S")
     if answered:
         six.at += 300 * MS
         six.down("SA")
         six.up("R")
-    four = talk(42_000 + number, number * S + 200 * MS, (SERVER, 443), client)
+    four = talk(42_000 + number, number * every + 200 * MS, (SERVER, 443), client)
     return mixed(six.packets, close(four).packets if by4 else [])
 
 
@@ -496,12 +496,13 @@ def test_ipv6_that_does_not_work(tmp_path: Path) -> None:
     [
         [p for k in range(4) for p in falls_back(k, answered=True)],  # it is slow
         [p for k in range(2) for p in falls_back(k)],
+        [p for k in range(8) for p in falls_back(k, every=10 * MS)],
         [*(p for k in range(4) for p in falls_back(k)), *falls_back(5, answered=True)],
         [*(p for k in range(4) for p in falls_back(k)), Packet(9 * S, datagram((SERVER6, 53), (CLIENT6, 5000), b"-"))],
         [p for k in range(4) for p in falls_back(k, by4=False)],
         [p for k in range(4) for p in falls_back(k, client=f"192.0.2.{20 + k}")],  # others, who happen to ask
     ],
-    ids=["slow", "few", "one answered", "it hears others", "no other way", "others"],
+    ids=["slow", "few", "a moment", "one answered", "it hears others", "no other way", "others"],
 )
 def test_ipv6_that_may_work(tmp_path: Path, packets: list[Packet]) -> None:
     this = found(tmp_path, [NEIGHBOUR], packets, healthy(), ping(30 * S))

@@ -314,6 +314,19 @@ def test_fragments_that_are_lost(tmp_path: Path) -> None:
     assert this.advice.startswith("Something on the way drops fragments")
 
 
+@pytest.mark.parametrize(("whole_ones", "told"), [(0, True), (50, False)])
+def test_fragments_that_are_lost_now_and_then(tmp_path: Path, whole_ones: int, told: bool) -> None:
+    """Of what is sent in one direction alone."""
+    talks = [Packet(0, datagram((SERVER, 6000), (CLIENT, 41_000), b"start")), Packet(MS, datagram((CLIENT, 41_000), (SERVER, 6000), b"ok"))]
+    long = datagram((CLIENT, 41_000), (SERVER, 6000), bytes(1400))
+    for k in range(1, whole_ones + 4):
+        first = long[:4] + k.to_bytes(2, "big") + b"\x20\x00" + long[8:]
+        last = long[:2] + (120).to_bytes(2, "big") + first[4:6] + b"\x00\xb0" + long[8:20] + bytes(100)
+        talks.append(Packet(k * S, first))
+        talks += [Packet(k * S + MS, last)] if k > 3 else error((k + 30) * S, (11, 1), first, reporter=SERVER)
+    assert ("unreachable" in problems(found(tmp_path, talks))) == told
+
+
 @pytest.mark.parametrize(("short_later", "times", "told"), [(False, 3, True), (True, 3, False), (False, 1, False)])
 def test_fragments_that_are_lost_of_what_is_long_only(tmp_path: Path, short_later: bool, times: int, told: bool) -> None:
     """What fits into one packet had been answered. Where it still is, some fragments were lost; one error is of one packet."""

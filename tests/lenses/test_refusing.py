@@ -261,8 +261,14 @@ def met(number: int, answer: bytes = b"", idle: bool = True) -> list[Packet]:
     return made.packets
 
 
-def next_(number: int, request: bytes, after: int = 100 * MS) -> list[Packet]:
-    return close(exchange(talk(46_000 + number, 10 * number * S + 5 * S + after), request)).packets
+def next_(number: int, request: bytes, after: int = 100 * MS, server: str = SERVER) -> list[Packet]:
+    return close(exchange(talk(46_000 + number, 10 * number * S + 5 * S + after, (server, 80)), request)).packets
+
+
+def crowd(number: int) -> list[Packet]:
+    """Requests of 1,100 others meanwhile."""
+    starts = ((f"203.0.113.{k % 250}", 20_000 + k, 10 * number * S + 5 * S + 10 * MS + k * MS // 20) for k in range(1100))
+    return [p for client, port, at in starts for p in close(exchange(talk(port, at, client=client, step=MS // 10))).packets]
 
 
 def test_requests_that_meet_the_end_of_an_idle_connection(tmp_path: Path) -> None:
@@ -281,10 +287,12 @@ def test_requests_that_meet_the_end_of_an_idle_connection(tmp_path: Path) -> Non
     ("packets", "text"),
     [
         ([p for k in range(3) for p in (*met(k), *next_(k, POST))], "0 of them were not sent again."),
+        ([p for k in range(3) for p in (*met(k), *next_(k, POST, server="198.51.100.21"))], "0 of them were not sent again."),
+        ([p for k in range(3) for p in (*met(k), *next_(k, POST), *crowd(k))], "0 of them were not sent again."),
         ([p for k in range(3) for p in met(k, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")], ""),  # its last answer
         ([p for k in range(3) for p in close(exchange(talk(45_000 + k, 10 * k * S), POST)).packets], ""),
     ],
-    ids=["sent again", "answered", "closed by the client"],
+    ids=["sent again", "sent to another server", "sent again among many", "answered", "closed by the client"],
 )
 def test_requests_that_lose_nothing(tmp_path: Path, packets: list[Packet], text: str) -> None:
     this = found(tmp_path, packets, healthy(at=60 * S))
@@ -365,8 +373,9 @@ def test_redirections_in_circles(tmp_path: Path) -> None:
         redirected(*[("/a", "/sorry")] * 16),  # not followed
         redirected(*ROUND, clients=True),
         redirected(*ROUND, pause=20 * S),
+        redirected(*ROUND, pause=S),  # it has the client wait for something
     ],
-    ids=["served", "few", "other host", "https", "onwards", "login", "not followed", "many clients", "slow"],
+    ids=["served", "few", "other host", "https", "onwards", "login", "not followed", "many clients", "slow", "waiting"],
 )
 def test_redirections_that_lead_somewhere(tmp_path: Path, packets: list[Packet]) -> None:
     assert "http-errors" not in problems(found(tmp_path, packets, healthy(at=500 * S)))

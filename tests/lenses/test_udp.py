@@ -164,6 +164,25 @@ def test_requests_that_are_given_up_soon_and_made_anew(tmp_path: Path, times: in
     assert problems(found(tmp_path, packets, healthy(), ping(30 * S))) == ({"udp-unanswered"} if times == 2 else set())
 
 
+AS_REQ, ERROR, OTHER = b"\x6a\x81\x80\x30" + bytes(120), b"\x7e\x81\x80\x30" + bytes(120), "198.51.100.21"
+
+
+@pytest.mark.parametrize("way", ["TCP", "other server", "none"])
+def test_requests_that_have_another_way(tmp_path: Path, way: str) -> None:
+    """Clients of Kerberos take TCP, or another server (RFC 4120 7.2)."""
+    packets: list[Packet] = []
+    for k in range(7):
+        at, port = 10 * k * S, 41_000 + k
+        packets.append(Packet(at, datagram((CLIENT, port), (SERVER, 88), AS_REQ)))
+        if way == "TCP":
+            length = len(AS_REQ).to_bytes(4, "big")
+            packets += close(exchange(talk(port, at + S, (SERVER, 88)), length + AS_REQ, length + ERROR)).packets
+        elif way == "other server":
+            packets.append(Packet(at + S, datagram((CLIENT, port), (OTHER, 88), AS_REQ)))
+            packets.append(Packet(at + S + MS, datagram((OTHER, 88), (CLIENT, port), ERROR)))
+    assert ("udp-unanswered" in problems(found(tmp_path, packets, healthy(), ping(90 * S)))) == (way == "none")
+
+
 def test_a_monitor_that_looks_for_hosts_that_answer(tmp_path: Path) -> None:
     packets = [
         p
