@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from netlens.lenses import Finding
 from netlens.lenses._between import where
+from netlens.lenses._lost import LARGE, never_arrived
 from netlens.lenses._repeats import STALL_TIMES, Repeat, stalled
 from netlens.lenses._said import TCP, errors, said, undelivered
 from netlens.lenses._view import FIN, RST, SYN, S, View, finding, grouped, most, seconds, up_to
@@ -27,7 +28,6 @@ from netlens.text import plural, size
 ID = "stalled"
 GROUP = "delivery"
 RANK = 45
-LARGE = 500  #: bytes; every IPv4 link takes packets of 576 (RFC 1122 3.3.2)
 #: Without anything of an answer that is not complete, until the client gives up; and how many times the longest pause before in the same answer that is
 STOPPED_NS, PAUSES = 5 * S, 4
 FINS = 3  #: of a client that were not acknowledged: Linux repeats one for 8 times and more, the first after 0.2 s
@@ -43,8 +43,8 @@ _MTU = (
 
 
 def look(view: View) -> list[Finding]:
-    """Data that was not acknowledged, answers that stopped, and keep-alives that were not answered."""
-    return [*_of(view), *_stopped(view), *_gone(view)]
+    """Data that was not acknowledged, data that never came, answers that stopped, and keep-alives that were not answered."""
+    return [*_of(view), *_never_came(view), *_stopped(view), *_gone(view)]
 
 
 def _of(view: View) -> list[Finding]:
@@ -143,6 +143,38 @@ def _too_large(view: View, wait: Repeat, told: dict[tuple[int, tuple[str, int], 
     return TooLarge(wait, size, len(whole), heard)
 
 
+def _never_came(view: View) -> list[Finding]:
+    """Data that had been sent, as what came later shows, and that did not come."""
+    standing = {r.session for r in view.once(stalled)}
+    all_ = [each for each in view.once(never_arrived) if each.session not in standing]
+    large = [each for each in all_ if each.large]
+    shown = large or all_
+    if not shown:
+        return []
+    worst = max(shown, key=lambda each: each.wait_ns)
+    whom = most(view.server(each.session) for each in shown)
+    way = "to" if all(each.orig for each in shown) else "from" if not any(each.orig for each in shown) else "to or from"
+    came = "came only then, in short segments" if worst.arrived else "never came"
+    shows = "" if worst.arrived else ", though what was sent later did" if worst.behind else ", as the acknowledgment of the FIN shows"
+    given_up = sum(each.given_up for each in shown)
+    end = (
+        "" if not given_up else " until the other side gave up" if given_up == len(shown) else f" (on {given_up:,} the other side gave up)"
+    )
+    text = (
+        f"{plural(len(shown), 'connection')} stood still for {up_to(shown)}{seconds(worst.wait_ns)}{end}: {worst.lost:,} bytes {way} {whom} {came}{shows}"
+        f"{'; only large packets were lost' if large else ''}."
+    )
+    values = {
+        "connections": len(shown),
+        "longest_s": worst.wait_ns / 1e9,
+        "lost_bytes": worst.lost,
+        "given_up": given_up,
+        "too_large": len(large),
+    }
+    frames = [f for each in sorted(shown, key=lambda each: -each.wait_ns) for f in each.frames]
+    return [finding(view, ID, "problem", text, frames, values, _MTU if large else _LOST)]
+
+
 class Stop(NamedTuple):
     """An answer of which ``got`` bytes of the body came, and then nothing for ``waited_ns``. ``unheard``: how often the client then said in vain that it
     gives up."""
@@ -159,7 +191,8 @@ def _stopped(view: View) -> list[Finding]:
     the server may have paused."""
     if view.one_sided:
         return []
-    kept, missing = set(view.whole) - view.halves - {r.session for r in view.once(stalled)}, view.sessions["resp_missing_bytes"]
+    told = {r.session for r in view.once(stalled)} | {each.session for each in view.once(never_arrived)}
+    kept, missing = set(view.whole) - view.halves - told, view.sessions["resp_missing_bytes"]
     came = view.sessions["resp_bytes"]
     last = {b.session: b for b in view.side.capture.bodies if b.session in kept and not missing[b.session] and came[b.session] < b.end}
     stops = [stop for body in last.values() if (stop := _stop(view, body)) is not None]
