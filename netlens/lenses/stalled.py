@@ -12,6 +12,7 @@ Normal: RFC 6298 2.1 sets the first time-out to 1 s at least and doubles it (5.5
 
 from __future__ import annotations
 
+import bisect
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -34,11 +35,16 @@ FINS = 3  #: of a client that were not acknowledged: Linux repeats one for 8 tim
 BODIED = {
     int.from_bytes(word, "big") for word in (b"GET ", b"POST", b"PUT ")
 }  #: whose answers have the body that they announce: not HEAD, CONNECT
+IDLE_NS = 5 * S  #: before what was never acknowledged; who forgets connections does so after a minute or two hours (RFC 5382 5 wants these)
 PROBES, PROBED_NS = 3, 2 * S  #: unanswered, in so long: a lost one or two say nothing
 _LOST = "Something on the way drops packets, or the peer is gone: compare with a capture nearer to the peer; if only large packets are lost, look at the MTU."
 _MTU = (
     "A link on the way does not carry packets that large, and the sender is not told: let ICMP (fragmentation needed, packet too big) through to the sender, "
     "lower its MTU (ip link set dev DEV mtu 1400), or clamp the MSS on the router."
+)
+_FORGOTTEN = (
+    "Have one side send something more often than that (TCP keep-alives, or the program's own), raise the idle time-out of what stands between, or close idle "
+    "connections sooner; a capture at the peer shows whether it is gone instead."
 )
 
 
@@ -68,6 +74,9 @@ def _of(view: View) -> list[Finding]:
     if large:
         worst = max(large, key=lambda each: each.wait.wait_ns)
         text += f"; only large packets were lost ({worst.size:,} bytes were sent {worst.times} times in vain)"
+    idle = _idle(view, waits) if not large else 0
+    if idle:
+        text += f"; nothing had been sent for {seconds(idle)} before, so a firewall or NAT on the way may have forgotten the connection"
     place = where(view, by_session)
     text += f"; {place}" if place else ""
     text += f"; {said(heard)}." if heard else "."
@@ -79,8 +88,9 @@ def _of(view: View) -> list[Finding]:
         "never_acknowledged": lost,
         "too_large": len(large),
         "icmp_errors": len(heard),
+        "idle_s": idle / 1e9,
     }
-    advice = _MTU if large else _LOST
+    advice = _MTU if large else _FORGOTTEN if idle else _LOST
     frames = [f for r in sorted(waits, key=lambda r: -r.wait_ns) for f in r.frames]
     return [finding(view, ID, "problem", text, [*(e.frame for e in heard), *frames], values, advice)]
 
@@ -89,6 +99,19 @@ def _undelivered(view: View, wait: Repeat) -> list[Error]:
     """What was said of the data while it was waited for."""
     about = view.once(undelivered).get((TCP, *view.way(wait.session, wait.orig)), [])
     return [e for e in about if wait.start_ns <= e.ts <= wait.end_ns]
+
+
+def _idle(view: View, waits: list[Repeat]) -> int:
+    """For how long at least nothing had been sent on connections of which then nothing was acknowledged any more, in ns; 0 if that is not so of all."""
+    idle = []
+    for wait in waits:
+        seg = view.segments(wait.session)
+        at = bisect.bisect_left(seg.ts, wait.start_ns)
+        spoke = any(seg.orig[i] != wait.orig and seg.length[i] for i in range(at))
+        if wait.acked or not spoke or any(seg.orig[i] != wait.orig for i in range(at, len(seg))):
+            return 0
+        idle.append(wait.start_ns - seg.ts[at - 1])
+    return min(idle) if min(idle) >= IDLE_NS else 0
 
 
 @dataclass

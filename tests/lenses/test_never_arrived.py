@@ -173,3 +173,35 @@ def test_a_late_answer_with_a_loss_behind_its_first_segment(tmp_path: Path, pack
 
 def test_healthy(tmp_path: Path) -> None:
     assert not problems(found(tmp_path, healthy(), ping(30 * S)))
+
+
+def forgotten(pause: int = 8 * S, spoke: bool = True, heard: bool = False, times: int = 6) -> list[Packet]:
+    """A connection that nobody acknowledges any more after a pause."""
+    made = talk(server=(SERVER, 6379))
+    if spoke:
+        exchange(made, b"PING\r\n", b"+PONG\r\n")
+    made.at += pause
+    first = made.up("PA", b"PING\r\n")
+    wait = 250 * MS
+    for _ in range(times):
+        made.at += wait
+        wait *= 2
+        made.again(first)
+    if heard:
+        made.down("A")
+    return made.packets
+
+
+def test_a_connection_that_was_forgotten_while_it_was_idle(tmp_path: Path) -> None:
+    this = found(tmp_path, forgotten(), healthy(at=20 * S), ping(60 * S))["stalled"]
+    assert "; nothing had been sent for 8.0 s before, so a firewall or NAT on the way may have forgotten the connection." in this.text
+    assert "keep-alives" in this.advice
+
+
+@pytest.mark.parametrize(
+    "packets", [forgotten(pause=S), forgotten(spoke=False), forgotten(heard=True)], ids=["soon", "never", "in the end"]
+)
+def test_connections_that_were_not_forgotten(tmp_path: Path, packets: list[Packet]) -> None:
+    this = found(tmp_path, packets, healthy(at=20 * S), ping(60 * S))["stalled"]
+    assert "forgotten" not in this.text
+    assert this.values["idle_s"] == 0
