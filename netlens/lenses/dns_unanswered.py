@@ -199,11 +199,16 @@ def _in_pieces(view: View) -> dict[tuple[str, str], list[int]]:
     return found
 
 
-def _answered_in_pieces(view: View, q: Question) -> bool:
-    """Whether a question was repeated and a piece of an answer came to each try but the last; a filter by ports leaves no other pieces, and nothing else."""
+def _holds_more(view: View) -> bool:
+    """Whether a capture holds more than DNS."""
     asking = view.side.capture.asking
     others = any(PORT not in (t.source[1], t.destination[1]) for t in view.conversations) or set(view.column("resp_port")) - {PORT}
-    if q.attempts < TRIES or not (asking.claims or asking.pings or others):
+    return bool(asking.claims or asking.pings or others)
+
+
+def _answered_in_pieces(view: View, q: Question) -> bool:
+    """Whether a question was repeated and a piece of an answer came to each try but the last; a filter by ports leaves no other pieces, and nothing else."""
+    if q.attempts < TRIES or not view.once(_in_pieces) or not view.once(_holds_more):
         return False
     until = view.end_of(q.frames[0]) - PIECES_NS
     came = [ns for r in q.resolvers for ns in view.once(_in_pieces).get((r, q.client), ()) if q.first_ns <= ns <= until]
