@@ -88,7 +88,7 @@ def _stopped(view: View) -> list[Finding]:
             continue
         known = max(claim.ts for claim in asking.claims[target])
         later = [each for each in seen if each.ts > known]
-        if _proves(later) and (failed := _silent_since(view, source, later[0].ts)):
+        if len(found) < MANY and _proves(later) and (failed := _silent_since(view, source, later[0].ts)):
             found.append((source, target, later, failed))
     if not found:
         return []
