@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from netlens.errors import NetlensError
 from netlens.lenses import Finding
-from netlens.lenses._repeats import deliveries
+from netlens.lenses._repeats import Repeat, deliveries
 from netlens.lenses._view import View, finding, most
 from netlens.text import plural
 
@@ -22,21 +22,24 @@ RANK = 48
 LEAST, SHARE = 3, 0.2  #: damaged segments; and of those that were sent again (others are lost as well where frames are damaged)
 NEARER = 3  #: times the way to one side is shorter than to the other: then the capture is near it
 MOST = 64  #: segments that are looked at
+TWICE = 2  #: sendings; the last frame of a repeat is its acknowledgment
 
 
 def look(view: View) -> list[Finding]:
-    again = [
-        (r.session, *r.frames[:2])
+    repeats = [
+        r
         for d in view.once(deliveries)
         for r in d.repeats
-        if not r.missed and not r.deaf and len(r.frames) > 1 and _is_near_receiver(view, d.session, r.orig)
-    ][:MOST]
+        if not r.missed and not r.deaf and r.acked and len(r.frames) > TWICE and _is_near_receiver(view, d.session, r.orig)
+    ]
+    again = [(r.session, r.frames[0], r.frames[-2]) for r in repeats[:MOST]]
     if len(again) < LEAST:
         return []
-    right = _checked(view, [frame for _, *frames in again for frame in frames])
-    damaged = [(k, first, second) for k, first, second in again if right.get(first) is False and right.get(second)]
+    taken = _taken(view, repeats)
+    right = _checked(view, [*(frame for _, *frames in again for frame in frames), *taken])
+    damaged = [(k, first, last) for k, first, last in again if right.get(first) is False and right.get(last)]
     known = sum(first in right for _, first, _ in again)
-    if len(damaged) < LEAST or len(damaged) < SHARE * known:
+    if len(damaged) < LEAST or len(damaged) < SHARE * known or not all(right.get(frame, True) for frame in taken):
         return []
     sessions = {k for k, *_ in damaged}
     text = (
@@ -49,6 +52,18 @@ def look(view: View) -> list[Finding]:
         "ip -s link), and replace one after the other."
     )
     return [finding(view, ID, "problem", text, [frame for _, *frames in damaged for frame in frames], values, advice)]
+
+
+def _taken(view: View, repeats: list[Repeat]) -> list[int]:
+    """Some frames of the same directions whose data was not sent again, or for the last time: if checksums of these are wrong, they tell nothing."""
+    dropped = {frame for r in repeats for frame in r.frames[:-2]}
+    found: list[int] = []
+    for k, orig in dict.fromkeys((r.session, r.orig) for r in repeats):
+        seg = view.segments(k)
+        found += [seg.frame[i] for i in range(len(seg)) if seg.orig[i] == orig and seg.length[i] and seg.frame[i] not in dropped][:MOST]
+        if len(found) >= MOST:
+            break
+    return [*(r.frames[-2] for r in repeats[:MOST]), *found]
 
 
 def _is_near_receiver(view: View, k: int, orig: bool) -> bool:

@@ -22,8 +22,11 @@ def right(packet: Packet, flip: bool = False, both: bool = False) -> Packet:
     return Packet(packet.at, bytes(data))
 
 
-def download(damaged: int = 5, offload: bool = False, lost: bool = False, near_client: bool = True, acked: bool = False) -> list[Packet]:
-    """Of forty segments every eighth is damaged, until it is sent again. ``offload``: no checksum fits; ``lost``: none is wrong."""
+def download(
+    damaged: int = 5, offload: bool = False, lost: bool = False, near_client: bool = True, acked: bool = False, others: bool = False
+) -> list[Packet]:
+    """Of forty segments every eighth is damaged, until it is sent again. ``offload``: no checksum fits; ``lost``: none is wrong; ``others``: of those that
+    were taken some are wrong."""
     made = talk(step=MS // 10)
     if near_client:
         made.packets[1:] = [Packet(p.at + 30 * MS, p.data) for p in made.packets[1:]]
@@ -38,7 +41,7 @@ def download(damaged: int = 5, offload: bool = False, lost: bool = False, near_c
         begin = made.back
         made.down("A", bytes([k + 1]) * 1000)
         bad = k % 8 == 0 and k // 8 < damaged
-        out.append(right(made.packets[-1], flip=bad and not lost, both=offload))
+        out.append(right(made.packets[-1], flip=bad and not lost, both=offload or (others and k % 8 == 3)))
         if bad and not acked:
             for _ in range(3):
                 made.down("A", bytes([k + 1]) * 1000)
@@ -71,6 +74,7 @@ def test_segments_that_arrived_damaged(tmp_path: Path) -> None:
         download(lost=True),
         download(near_client=False),
         download(acked=True),
+        download(others=True),
     ],
     ids=[
         "two",
@@ -78,6 +82,7 @@ def test_segments_that_arrived_damaged(tmp_path: Path) -> None:
         "lost behind the capture",
         "captured near the sender",
         "taken all the same",
+        "others that were taken",
     ],
 )
 def test_segments_that_nobody_knows_to_be_damaged(tmp_path: Path, packets: list[Packet]) -> None:
