@@ -37,6 +37,8 @@ NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[
 PORT = 53
 LEAST = 3  #: that were asked once only; one or two may be a filter of the capture
 SOME = 200  #: conversations that began later are looked at for one question
+#: Tries of a question to which only pieces of answers came, so long before the end: fragments of one datagram come together (RFC 791 3.2)
+TRIES, PIECES_NS = 2, S
 WAITED_NS = S  #: a name that another resolver answered only so late waited for a silent one
 
 
@@ -53,7 +55,11 @@ def unanswered(view: View) -> tuple[list[Question], bool]:
         q
         for q in asked
         if q.answer_ns is None
-        and (view.end_of(q.frames[0]) - q.first_ns >= PENDING_NS or {e.destination[0] for e in _heard(told, q)} >= set(q.resolvers))
+        and (
+            view.end_of(q.frames[0]) - q.first_ns >= PENDING_NS
+            or {e.destination[0] for e in _heard(told, q)} >= set(q.resolvers)
+            or _answered_in_pieces(view, q)
+        )
     ]
     has_address = addressed(asked)
     # nobody waits for AAAA or HTTPS beside an address
@@ -185,12 +191,28 @@ def _never(view: View) -> list[Finding]:
     return [finding(view, ID, "problem", text, frames, values, advice)]
 
 
-def _in_pieces(view: View) -> set[tuple[str, str]]:
-    """From whom to whom datagrams came of which fragments are missing."""
-    return {
-        (ip_text(s_hi, s_lo, version), ip_text(d_hi, d_lo, version))
-        for _, version, s_hi, s_lo, d_hi, d_lo, *_ in view.side.capture.part.decoder.fragments.open
-    }
+def _in_pieces(view: View) -> dict[tuple[str, str], list[int]]:
+    """From whom to whom datagrams came of which fragments are missing, and when they began."""
+    found: dict[tuple[str, str], list[int]] = {}
+    for (_, version, s_hi, s_lo, d_hi, d_lo, *_), datagram in view.side.capture.part.decoder.fragments.open.items():
+        found.setdefault((ip_text(s_hi, s_lo, version), ip_text(d_hi, d_lo, version)), []).append(datagram.since_ns)
+    return found
+
+
+def _holds_more(view: View) -> bool:
+    """Whether a capture holds more than DNS."""
+    asking = view.side.capture.asking
+    others = any(PORT not in (t.source[1], t.destination[1]) for t in view.conversations) or set(view.column("resp_port")) - {PORT}
+    return bool(asking.claims or asking.pings or others)
+
+
+def _answered_in_pieces(view: View, q: Question) -> bool:
+    """Whether a question was repeated and a piece of an answer came to each try but the last; a filter by ports leaves no other pieces, and nothing else."""
+    if q.attempts < TRIES or not view.once(_in_pieces) or not view.once(_holds_more):
+        return False
+    until = view.end_of(q.frames[0]) - PIECES_NS
+    came = [ns for r in q.resolvers for ns in view.once(_in_pieces).get((r, q.client), ()) if q.first_ns <= ns <= until]
+    return len(came) >= max(q.attempts - 1, TRIES)
 
 
 def _elsewhere(view: View) -> list[Finding]:

@@ -2,7 +2,9 @@
 
 Asks: whether ARP or neighbour discovery asked for an address again and again, and nobody claimed it.
 Applies: where requests are in the capture, and so is something that came back to the host that asked (in a switched network others hear the requests
-    alone). A host that asks five times, a second apart, shows by itself that nobody answers (RFC 1122 2.3.2.1), which is a warning.
+    alone). A host that asks five times, a second apart, shows by itself that nobody answers (RFC 1122 2.3.2.1), which is a warning; a problem where it
+    asks on for eight times and the capture holds nothing else that is told to one host, or where the address had answered before and the host's connections
+    get no answer since.
 Cannot see: whether the host is off, in another network, or does not want to be found.
 Normal: RFC 4861 10 asks three times, 1 s apart, and Linux does so for ARP; then the program is told that there is no route to the host. A host that asks
     for many addresses is looking around (a scanner, a router that is scanned), and a DHCP server asks whether an address is free. Linux' bonding asks for
@@ -12,6 +14,8 @@ Normal: RFC 4861 10 asks three times, 1 s apart, and Linux does so for ARP; then
 from __future__ import annotations
 
 import itertools
+
+import numpy as np
 
 from netlens.addresses import is_one_host
 from netlens.lenses import Finding
@@ -25,6 +29,7 @@ GROUP = "handshakes"
 RANK = 12
 TIMES, LEAST_NS, MOST_NS = 3, S, 10 * S  #: asked so often, in so long
 PROOF, PROOF_NS = 5, (S // 2, 2 * S)  #: so often, with such a time between
+WAITED = 8  #: so often in a row: three attempts to send (RFC 4861 10 asks three times for each), so a program tries again and again
 MANY = 8  #: addresses that one host asks for in vain: it looks around
 
 
@@ -32,6 +37,8 @@ def look(view: View) -> list[Finding]:
     asking = view.side.capture.asking
     if not asking.sought:
         return []
+    if stopped := _stopped(view):
+        return stopped
     partners = _partners(view)
     lost: dict[str, list[tuple[str, str]]] = {}
     for (source, target), seen in asking.sought.items():
@@ -45,6 +52,13 @@ def look(view: View) -> list[Finding]:
     # who has something else to talk to does not wait for this one, as far as is seen; with one partner alone, the capture may be the partner's
     others = {address for k in view.whole for address in view.ends(k)[::2]} | {t.source[0] for t in view.conversations}
     grave = [pair for pair in shown if pair[0] not in others and len(partners.get(pair[0], ())) > 1]
+    if (
+        not grave
+        and len({source for source, _ in shown}) == 1
+        and all(_proves(asking.sought[pair], WAITED) for pair in shown)
+        and _is_alone(view, partners)
+    ):
+        grave = shown
     shown = grave or shown
     requests = sum(len(asking.sought[pair]) for pair in shown)
     lasted = max(asking.sought[pair][-1].ts - asking.sought[pair][0].ts for pair in shown)
@@ -59,18 +73,74 @@ def look(view: View) -> list[Finding]:
     return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice)]
 
 
+def _is_alone(view: View, partners: dict[str, set[str]]) -> bool:
+    """Whether a capture holds nothing but one host that asks: nothing of TCP, nothing that one host tells another, and nobody else who asks."""
+    asking = view.side.capture.asking
+    return not partners and not view.sessions.rows and not asking.claims and len({source for source, _ in asking.sought}) == 1
+
+
+def _stopped(view: View) -> list[Finding]:
+    """Addresses that had answered a host and do not any more, while its connections get no answer: its router, or who it talks to."""
+    asking = view.side.capture.asking
+    found: list[tuple[str, str, list[Seen], int]] = []
+    for (source, target), seen in asking.sought.items():
+        if (target, source) not in asking.near or source in view.once(_dhcp) or len(seen) < PROOF:
+            continue
+        known = max(claim.ts for claim in asking.claims[target])
+        later = [each for each in seen if each.ts > known]
+        if len(found) < MANY and _proves(later) and (failed := _silent_since(view, source, later[0].ts)):
+            found.append((source, target, later, failed))
+    if not found:
+        return []
+    requests, failed = sum(len(later) for *_, later, _ in found), sum(n for *_, n in found)
+    lasted = max(later[-1].ts - later[0].ts for *_, later, _ in found)
+    targets, sources = sorted({target for _, target, *_ in found}), sorted({source for source, *_ in found})
+    text = (
+        f"{most(targets)} stopped answering for {'its' if len(targets) == 1 else 'their'} hardware address (ARP or neighbour discovery): {most(sources)} asked "
+        f"{plural(requests, 'time')} over {seconds(lasted)}, and {plural(failed, 'connection')} of it got no answer meanwhile."
+    )
+    values = {"addresses": targets, "asked_by": sources, "requests": requests, "longest_s": lasted / 1e9, "connections": failed}
+    advice = "The gateway or host is down, has moved, or the switch drops its answers: look at it, at ip neigh, and for a second one with its address."
+    return [finding(view, ID, "problem", text, [each.frame for *_, later, _ in found for each in later], values, advice)]
+
+
+def _silent_since(view: View, source: str, since: int) -> int:
+    """Connections of a host on which it went on to send, and nothing came, since some time; 0 if it heard anybody else than hosts of its own network."""
+    failed = 0
+    for partner, sent, heard in view.once(_last).get(source, ()):
+        if heard >= since and partner not in view.side.capture.asking.claims:
+            return 0
+        failed += sent >= since > heard
+    return failed
+
+
+def _last(view: View) -> dict[str, list[tuple[str, int, int]]]:
+    """By address, of each of its connections: with whom, when it sent the last segment, and when it got the last one."""
+    if view.trail is None:
+        return {}
+    t = view.trail.segments()
+    last = np.zeros((2, view.sessions.rows), np.int64)
+    np.maximum.at(last, (np.where(view.by_originator(np.arange(len(t["ts"]))), 0, 1), t["session"]), t["ts"])
+    found: dict[str, list[tuple[str, int, int]]] = {}
+    for k, (up, down) in enumerate(last.T.tolist()):
+        client, server = view.ends(k)[::2]
+        found.setdefault(client, []).append((server, up, down))
+        found.setdefault(server, []).append((client, down, up))
+    return found
+
+
 def _insists(seen: list[Seen]) -> bool:
     """Whether somebody asked again and again, as a program waits, and not from time to time."""
     times = [each.ts for each in seen]
     return len(times) >= TIMES and any(LEAST_NS <= last - first <= MOST_NS for first, last in zip(times, times[TIMES - 1 :], strict=False))
 
 
-def _proves(seen: list[Seen]) -> bool:
+def _proves(seen: list[Seen], times_in_a_row: int = PROOF) -> bool:
     """Whether somebody who had an answer would not have asked so."""
     times, run = [each.ts for each in seen], 1
     for before, after in itertools.pairwise(times):
         run = run + 1 if PROOF_NS[0] <= after - before <= PROOF_NS[1] else 1
-        if run == PROOF:
+        if run == times_in_a_row:
             return True
     return False
 

@@ -18,6 +18,7 @@ from typing import Any
 from netlens.chains.budget import NETWORK
 from netlens.chains.divided import RELAY, STALL, Divided
 from netlens.lenses import Finding
+from netlens.lenses._lost import never_arrived
 from netlens.lenses._repeats import deliveries, stalled
 from netlens.lenses._requests import NOTICED_NS, Asked, asked, budget_of, relayed
 from netlens.lenses._services import silences
@@ -52,6 +53,8 @@ def _of(view: View) -> list[Finding]:
     remarkable, others, others_http = view.once(asked)
     given_up = [a for a in remarkable if a.http and a.given_up and a.wait_ns >= NOTICED_NS]
     gone = {id(a) for a in given_up} if len(given_up) >= TIMES else set()  # one may be a person who does not want to wait
+    never_came = {(k.session, frame) for k in view.once(never_arrived) for frame in k.frames}  # stalled says it
+    remarkable = [a for a in remarkable if not any((a.session, frame) in never_came for frame in a.frames)]
     all_ = [a for a in remarkable if a.answered or a.wait_ns >= UNANSWERED_NS or id(a) in gone]
     clear = [a for a in all_ if a.http]
     kept_waiting = view.side.capture.polls
@@ -115,7 +118,7 @@ def _first_words(view: View) -> list[Finding]:
     """Servers that were slow to say hello (TLS) or to greet."""
     s, x = view.sessions, view.side.capture.table("hellos")
     asked_ns = dict(x.tuples("session_id", "time_ns"))
-    lossy = {d.session for d in view.once(deliveries)}
+    lossy = {d.session for d in view.once(deliveries)} | {each.session for each in view.once(never_arrived)}
     first, their_first = view.column("orig_first_payload_ns"), view.column("resp_first_payload_ns")
     hellos: list[tuple[int, int]] = []
     greetings: list[tuple[int, int]] = []

@@ -12,11 +12,13 @@ Normal: RFC 6298 2.1 sets the first time-out to 1 s at least and doubles it (5.5
 
 from __future__ import annotations
 
+import bisect
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from netlens.lenses import Finding
 from netlens.lenses._between import where
+from netlens.lenses._lost import LARGE, never_arrived
 from netlens.lenses._repeats import STALL_TIMES, Repeat, stalled
 from netlens.lenses._said import TCP, errors, said, undelivered
 from netlens.lenses._view import FIN, RST, SYN, S, View, finding, grouped, most, seconds, up_to
@@ -27,24 +29,28 @@ from netlens.text import plural, size
 ID = "stalled"
 GROUP = "delivery"
 RANK = 45
-LARGE = 500  #: bytes; every IPv4 link takes packets of 576 (RFC 1122 3.3.2)
 #: Without anything of an answer that is not complete, until the client gives up; and how many times the longest pause before in the same answer that is
 STOPPED_NS, PAUSES = 5 * S, 4
 FINS = 3  #: of a client that were not acknowledged: Linux repeats one for 8 times and more, the first after 0.2 s
 BODIED = {
     int.from_bytes(word, "big") for word in (b"GET ", b"POST", b"PUT ")
 }  #: whose answers have the body that they announce: not HEAD, CONNECT
+IDLE_NS = 5 * S  #: before what was never acknowledged; who forgets connections does so after a minute or two hours (RFC 5382 5 wants these)
 PROBES, PROBED_NS = 3, 2 * S  #: unanswered, in so long: a lost one or two say nothing
 _LOST = "Something on the way drops packets, or the peer is gone: compare with a capture nearer to the peer; if only large packets are lost, look at the MTU."
 _MTU = (
     "A link on the way does not carry packets that large, and the sender is not told: let ICMP (fragmentation needed, packet too big) through to the sender, "
     "lower its MTU (ip link set dev DEV mtu 1400), or clamp the MSS on the router."
 )
+_FORGOTTEN = (
+    "Have one side send something more often than that (TCP keep-alives, or the program's own), raise the idle time-out of what stands between, or close idle "
+    "connections sooner; a capture at the peer shows whether it is gone instead."
+)
 
 
 def look(view: View) -> list[Finding]:
-    """Data that was not acknowledged, answers that stopped, and keep-alives that were not answered."""
-    return [*_of(view), *_stopped(view), *_gone(view)]
+    """Data that was not acknowledged, data that never came, answers that stopped, and keep-alives that were not answered."""
+    return [*_of(view), *_never_came(view), *_stopped(view), *_gone(view)]
 
 
 def _of(view: View) -> list[Finding]:
@@ -68,6 +74,9 @@ def _of(view: View) -> list[Finding]:
     if large:
         worst = max(large, key=lambda each: each.wait.wait_ns)
         text += f"; only large packets were lost ({worst.size:,} bytes were sent {worst.times} times in vain)"
+    idle = _idle(view, waits) if not large else 0
+    if idle:
+        text += f"; nothing had been sent for {seconds(idle)} before, so a firewall or NAT on the way may have forgotten the connection"
     place = where(view, by_session)
     text += f"; {place}" if place else ""
     text += f"; {said(heard)}." if heard else "."
@@ -79,8 +88,9 @@ def _of(view: View) -> list[Finding]:
         "never_acknowledged": lost,
         "too_large": len(large),
         "icmp_errors": len(heard),
+        "idle_s": idle / 1e9,
     }
-    advice = _MTU if large else _LOST
+    advice = _MTU if large else _FORGOTTEN if idle else _LOST
     frames = [f for r in sorted(waits, key=lambda r: -r.wait_ns) for f in r.frames]
     return [finding(view, ID, "problem", text, [*(e.frame for e in heard), *frames], values, advice)]
 
@@ -89,6 +99,19 @@ def _undelivered(view: View, wait: Repeat) -> list[Error]:
     """What was said of the data while it was waited for."""
     about = view.once(undelivered).get((TCP, *view.way(wait.session, wait.orig)), [])
     return [e for e in about if wait.start_ns <= e.ts <= wait.end_ns]
+
+
+def _idle(view: View, waits: list[Repeat]) -> int:
+    """For how long at least nothing had been sent on connections of which then nothing was acknowledged any more, in ns; 0 if that is not so of all."""
+    idle = []
+    for wait in waits:
+        seg = view.segments(wait.session)
+        at = bisect.bisect_left(seg.ts, wait.start_ns)
+        spoke = any(seg.orig[i] != wait.orig and seg.length[i] for i in range(at))
+        if wait.acked or not spoke or any(seg.orig[i] != wait.orig for i in range(at, len(seg))):
+            return 0
+        idle.append(wait.start_ns - seg.ts[at - 1])
+    return min(idle) if min(idle) >= IDLE_NS else 0
 
 
 @dataclass
@@ -143,6 +166,38 @@ def _too_large(view: View, wait: Repeat, told: dict[tuple[int, tuple[str, int], 
     return TooLarge(wait, size, len(whole), heard)
 
 
+def _never_came(view: View) -> list[Finding]:
+    """Data that had been sent, as what came later shows, and that did not come."""
+    standing = {r.session for r in view.once(stalled)}
+    all_ = [each for each in view.once(never_arrived) if each.session not in standing]
+    large = [each for each in all_ if each.large]
+    shown = large or all_
+    if not shown:
+        return []
+    worst = max(shown, key=lambda each: each.wait_ns)
+    whom = most(view.server(each.session) for each in shown)
+    way = "to" if all(each.orig for each in shown) else "from" if not any(each.orig for each in shown) else "to or from"
+    came = "came only then, in short segments" if worst.arrived else "never came"
+    shows = "" if worst.arrived else ", though what was sent later did" if worst.behind else ", as the acknowledgment of the FIN shows"
+    given_up = sum(each.given_up for each in shown)
+    end = (
+        "" if not given_up else " until the other side gave up" if given_up == len(shown) else f" (on {given_up:,} the other side gave up)"
+    )
+    text = (
+        f"{plural(len(shown), 'connection')} stood still for {up_to(shown)}{seconds(worst.wait_ns)}{end}: {worst.lost:,} bytes {way} {whom} {came}{shows}"
+        f"{'; only large packets were lost' if large else ''}."
+    )
+    values = {
+        "connections": len(shown),
+        "longest_s": worst.wait_ns / 1e9,
+        "lost_bytes": worst.lost,
+        "given_up": given_up,
+        "too_large": len(large),
+    }
+    frames = [f for each in sorted(shown, key=lambda each: -each.wait_ns) for f in each.frames]
+    return [finding(view, ID, "problem", text, frames, values, _MTU if large else _LOST)]
+
+
 class Stop(NamedTuple):
     """An answer of which ``got`` bytes of the body came, and then nothing for ``waited_ns``. ``unheard``: how often the client then said in vain that it
     gives up."""
@@ -159,7 +214,8 @@ def _stopped(view: View) -> list[Finding]:
     the server may have paused."""
     if view.one_sided:
         return []
-    kept, missing = set(view.whole) - view.halves - {r.session for r in view.once(stalled)}, view.sessions["resp_missing_bytes"]
+    told = {r.session for r in view.once(stalled)} | {each.session for each in view.once(never_arrived)}
+    kept, missing = set(view.whole) - view.halves - told, view.sessions["resp_missing_bytes"]
     came = view.sessions["resp_bytes"]
     last = {b.session: b for b in view.side.capture.bodies if b.session in kept and not missing[b.session] and came[b.session] < b.end}
     stops = [stop for body in last.values() if (stop := _stop(view, body)) is not None]

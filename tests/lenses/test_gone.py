@@ -11,7 +11,7 @@ from scapy.layers.inet import ICMP, IP
 import netlens
 from netlens.api import Capture
 from netlens.report import overview
-from tests.lenses.made import CLIENT, GET, MS, RESOLVER, SERVER, S, close, exchange, found, healthy, ping, problems, talk
+from tests.lenses.made import CLIENT, GET, MS, RESOLVER, SERVER, S, close, exchange, found, healthy, lookup, ping, problems, talk
 from tests.parsers.build import T0, Packet, Talk, _ip, datagram, mixed, write
 
 DEAD = "198.51.100.99"
@@ -315,6 +315,29 @@ def test_answers_of_which_fragments_are_missing(tmp_path: Path) -> None:
     this = found(tmp_path, packets, healthy(), ping(40 * S))
     assert "only some fragments of their answers arrived" in this["dns-unanswered"].text
     assert "let fragments through" in this["dns-unanswered"].advice
+
+
+def pieces(tries: int, whole: int = 0) -> list[Packet]:
+    """Every 1.5 s the same question, to which the first fragment of an answer comes; ``whole`` of them have the second as well."""
+    packets: list[Packet] = []
+    for k in range(tries):
+        at, port = 1500 * k * MS, 5_000 + k
+        query, reply = lookup("w.example.test", at, at + 20 * MS, port=port)
+        body = reply.data[20:]
+        first, second = (IP(src=RESOLVER, dst=CLIENT, proto=17, id=77 + k, flags=flags, frag=frag) for flags, frag in (("MF", 0), (0, 3)))
+        packets += [query, Packet(reply.at, bytes(first / body[:24]))]
+        if k < whole:
+            packets.append(Packet(reply.at + MS, bytes(second / body[24:])))
+    return packets
+
+
+def test_a_question_to_each_try_of_which_a_piece_of_the_answer_came_is_not_pending(tmp_path: Path) -> None:
+    this = found(tmp_path, pieces(3), healthy())
+    assert problems(this) == {"dns-unanswered"}
+    assert "only some fragments of their answers arrived" in this["dns-unanswered"].text
+    assert not problems(found(tmp_path, pieces(2), healthy()))
+    assert not problems(found(tmp_path, pieces(3, whole=3), healthy()))
+    assert not problems(found(tmp_path, pieces(3)))  # as a filter by ports leaves it
 
 
 def test_a_client_that_does_not_hear_the_server(tmp_path: Path) -> None:

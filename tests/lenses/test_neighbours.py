@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from scapy.layers.inet import ICMP, IP
+from scapy.layers.inet import ICMP, IP, TCP
 from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6ND_NS, ICMPv6NDOptDstLLAddr, IPv6
 from scapy.layers.l2 import ARP, Ether
 from scapy.utils import PcapWriter
@@ -280,3 +280,42 @@ def test_an_address_that_another_host_has_already(tmp_path: Path) -> None:
 )
 def test_addresses_that_are_free_or_asked_for_by_a_switch(tmp_path: Path, packets: list[tuple[float, Layer]]) -> None:
     assert "address-conflict" not in found(tmp_path, packets)
+
+
+def test_who_asks_for_one_address_and_does_nothing_else(tmp_path: Path) -> None:
+    """Whether the answer would be in the capture is not known, but nobody who has one asks on."""
+    asked = [who_has(NOBODY, 1.0 + k) for k in range(9)]
+    assert found(tmp_path, asked)["neighbour-unanswered"].severity == "problem"
+    assert found(tmp_path, [*GREETED, *asked])["neighbour-unanswered"].severity == "warning"
+    other = [who_has("192.0.2.60", 1.5, source="192.0.2.61")]
+    assert found(tmp_path, [*asked, *other])["neighbour-unanswered"].severity == "warning"
+
+
+def tcp(at: float, flags: str, up: bool = True, port: int = 40_000, server: str = "198.51.100.20") -> tuple[float, Layer]:
+    ends = (OWN, server, port, 80) if up else (server, OWN, 80, port)
+    macs = (MAC, OTHER) if up else (OTHER, MAC)
+    layer = IP(src=ends[0], dst=ends[1]) / TCP(
+        sport=ends[2], dport=ends[3], flags=flags, seq=1 if up else 100, ack=0 if flags == "S" else 101 if up else 2
+    )
+    return at, Ether(src=macs[0], dst=macs[1]) / layer
+
+
+def opened(at: float, port: int) -> list[tuple[float, Layer]]:
+    return [tcp(at, "S", port=port), tcp(at + 0.02, "SA", up=False, port=port), tcp(at + 0.04, "A", port=port)]
+
+
+def test_a_gateway_that_stops_answering(tmp_path: Path) -> None:
+    tried = [tcp(at, "S", port=40_001) for at in (2.0, 3.0, 5.0, 9.0)]
+    asked = [who_has(GATEWAY, 4.0 + k) for k in range(6)]
+    packets = [*GREETED, *opened(0.1, 40_000), *tried, *asked]
+    this = found(tmp_path, packets)["neighbour-unanswered"]
+    assert this.severity == "problem"
+    assert this.text == (
+        "192.0.2.1 stopped answering for its hardware address (ARP or neighbour discovery): 192.0.2.10 asked 6 times over 5.0 s, and 1 connection of it got no "
+        "answer meanwhile."
+    )
+    for more in ([is_at(GATEWAY, OTHER, 9.5)], opened(6.0, 40_002)):  # it answers in the end; another connection goes on
+        this_too = found(tmp_path, [*packets, *more]).get("neighbour-unanswered")
+        assert this_too is None or "stopped" not in this_too.text
+    idle = found(tmp_path, [*GREETED, *opened(0.1, 40_000), *asked]).get("neighbour-unanswered")  # nobody waits
+    assert idle is None or "stopped" not in idle.text

@@ -1,0 +1,132 @@
+"""Did packets wait in a queue on the way?
+
+Asks: whether echoes (ping) took tens of milliseconds at first, and many times as long for many in a row while a connection sent much.
+Applies: where requests and replies are in the capture, with the connections beside them.
+Cannot see: which router's or modem's queue it is; queues before the first echo, which then make the usual time.
+Normal: a queue is there for bursts, and holds them for some milliseconds (RFC 7567 2.1; CoDel aims at 5 ms, RFC 8289 4.4); one that stays full delays everybody
+    (bufferbloat, RFC 8289 3.1). Above 400 ms one-way people cannot talk (ITU-T G.114). A single late reply is an accident; Wi-Fi that saves
+    power holds packets for some hundred milliseconds, now longer, now shorter (IEEE 802.11, 100 ms beacons); a line that is interrupted or a host that slept
+    hands over all at once what had come meanwhile.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from statistics import median
+from typing import NamedTuple
+
+import numpy as np
+
+from netlens.lenses import Finding
+from netlens.lenses._view import S, View, finding, grouped, most, seconds
+from netlens.parsers.asking import Ping
+from netlens.text import plural, size
+
+ID = "ping-slow"
+GROUP = "time"
+RANK = 54
+MS = S // 1000
+USUAL, USUAL_NS = 3, 100 * MS  #: echoes in a row before, and what they take at most
+LATE_NS, TIMES = 400 * MS, 8  #: what a late one takes at least, and how many times the usual
+ROW, ROW_NS, GAP_NS = 8, 3 * S, 5 * S  #: late ones in a row, over so long, without a pause
+TOGETHER, SOME_TOGETHER = 0.25, 0.3  #: of the time between two requests, in which both replies come; and the share of such
+MUCH = 100_000  #: bytes that one side of a connection sent meanwhile
+RUNS = 20  #: that are looked at
+
+
+class Echo(NamedTuple):
+    """When a request was sent, how long its reply took, and both frames."""
+
+    ts: int
+    took_ns: int
+    frames: tuple[int, int]
+
+
+@dataclass
+class Queue:
+    """Echoes that waited in a queue. ``usual_ns``: what those before took.  sessions : that filled it, with how many bytes."""
+
+    target: str
+    usual_ns: int
+    late: list[Echo]
+    sessions: dict[int, int]
+
+
+def look(view: View) -> list[Finding]:
+    asking = view.side.capture.asking
+    by_host: dict[tuple[str, str], list[Ping]] = grouped(asking.pings.values(), lambda p: (p.source, p.destination))
+    found: list[Queue] = []
+    looked = 0
+    for (_, target), pings in by_host.items():
+        for usual, late in _runs(pings):
+            looked += 1
+            sessions = _busy(view, late) if looked <= RUNS else {}
+            if sessions:
+                found.append(Queue(target, usual, late, sessions))
+    if not found:
+        return []
+    worst = max(found, key=lambda q: max(e.took_ns for e in q.late))
+    longest = max(e.took_ns for e in worst.late)
+    sessions = {k: n for q in found for k, n in q.sessions.items()}
+    text = (
+        f"Packets waited up to {seconds(longest - worst.usual_ns)} in a queue on the way (bufferbloat): {len(worst.late):,} pings in a row to {worst.target} "
+        f"took {seconds(min(e.took_ns for e in worst.late))} to {seconds(longest)} while {plural(len(sessions), 'connection')} "
+        f"({most(view.server(k) for k in sessions)}) carried {size(sum(sessions.values()))}; {seconds(worst.usual_ns)} is usual."
+    )
+    values = {
+        "pings": sum(len(q.late) for q in found),
+        "usual_s": worst.usual_ns / 1e9,
+        "longest_s": longest / 1e9,
+        "connections": len(sessions),
+        "bytes": sum(sessions.values()),
+        "hosts": sorted({q.target for q in found}),
+    }
+    advice = (
+        "The buffer before the slowest link is too large: let the router there manage its queue (SQM, tc qdisc cake or fq_codel, a rate a little below the "
+        "line's), or have what sends so much send more slowly."
+    )
+    frames = [f for q in found for e in sorted(q.late, key=lambda e: -e.took_ns) for f in e.frames]
+    return [finding(view, ID, "problem", text, frames, values, advice)]
+
+
+def _runs(pings: list[Ping]) -> list[tuple[int, list[Echo]]]:
+    """Late echoes in a row, each with the usual time of those before."""
+    echoes = sorted(
+        Echo(sent.ts, p.answers[n].ts - sent.ts, (sent.frame, p.answers[n].frame))
+        for p in pings
+        for n, sent in p.requests.items()
+        if n in p.answers
+    )
+    found: list[tuple[int, list[Echo]]] = []
+    usual: list[int] = []  # of the last echoes that were quick
+    late: list[Echo] = []
+    for echo in [*echoes, None]:
+        may_be_late = echo is not None and echo.took_ns >= LATE_NS and len(usual) >= USUAL
+        if echo is not None and may_be_late and echo.took_ns >= TIMES * median(usual) and not (late and echo.ts - late[-1].ts > GAP_NS):
+            late.append(echo)
+            continue
+        if len(late) >= ROW and late[-1].ts - late[0].ts >= ROW_NS and _is_steady(late):
+            found.append((int(median(usual)), late))
+        late = []
+        if echo is not None and 0 <= echo.took_ns <= USUAL_NS:
+            usual = [*usual[-9:], echo.took_ns]
+    return found
+
+
+def _is_steady(late: list[Echo]) -> bool:
+    """Whether replies came one by one, as out of a queue, and not all at once."""
+    pairs = list(itertools.pairwise(late))
+    together = sum(b.ts + b.took_ns - a.ts - a.took_ns < TOGETHER * (b.ts - a.ts) for a, b in pairs)
+    return together <= SOME_TOGETHER * len(pairs)
+
+
+def _busy(view: View, late: list[Echo]) -> dict[int, int]:
+    """Sessions of which one side sent much while echoes were late, with how much it was."""
+    if view.trail is None or not view.sessions.rows:
+        return {}
+    t = view.trail.segments()
+    rows = np.flatnonzero((t["ts"] >= late[0].ts) & (t["ts"] <= late[-1].ts + late[-1].took_ns) & (t["length"] > 0))
+    sent = np.zeros((2, view.sessions.rows), np.int64)
+    np.add.at(sent, (np.where(view.by_originator(rows), 0, 1), t["session"][rows]), t["length"][rows])
+    return {k: int(sent[:, k].max()) for k in view.whole if sent[:, k].max() >= MUCH}

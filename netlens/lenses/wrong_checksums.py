@@ -1,0 +1,87 @@
+"""Did packets arrive damaged?
+
+Asks: whether segments that had to be sent again had arrived here the first time with a wrong checksum.
+Applies: to TCP captured near the receiver, in files that can be read again, where several segments were sent again that had been seen.
+Cannot see: frames that the network card or a router throws away, whose checksums are of Ethernet; what was damaged so that the checksum is right.
+Normal: a receiver drops a segment with a wrong checksum, and its sender repeats it (RFC 9293 3.1, 3.8.1). Ethernet finds bits that change on a line, so what
+    is left was damaged in a router, a modem, a tunnel or memory (Stone and Partridge, 2000). What is sent here has no checksum yet where the card adds it,
+    and what the card has put together has none that fits; both are taken, and not sent again.
+"""
+
+from __future__ import annotations
+
+from netlens.errors import NetlensError
+from netlens.lenses import Finding
+from netlens.lenses._repeats import Repeat, deliveries
+from netlens.lenses._view import View, finding, most
+from netlens.text import plural
+
+ID = "wrong-checksums"
+GROUP = "delivery"
+RANK = 48
+LEAST, SHARE = 3, 0.2  #: damaged segments; and of those that were sent again (others are lost as well where frames are damaged)
+NEARER = 3  #: times the way to one side is shorter than to the other: then the capture is near it
+MOST = 64  #: segments that are looked at
+TWICE = 2  #: sendings; the last frame of a repeat is its acknowledgment
+
+
+def look(view: View) -> list[Finding]:
+    repeats = [
+        r
+        for d in view.once(deliveries)
+        for r in d.repeats
+        if not r.missed and not r.deaf and r.acked and len(r.frames) > TWICE and _is_near_receiver(view, d.session, r.orig)
+    ]
+    again = [(r.session, r.frames[0], r.frames[-2]) for r in repeats[:MOST]]
+    if len(again) < LEAST:
+        return []
+    taken = _taken(view, repeats)
+    right = _checked(view, [*(frame for _, *frames in again for frame in frames), *taken])
+    damaged = [(k, first, last) for k, first, last in again if right.get(first) is False and right.get(last)]
+    known = sum(first in right for _, first, _ in again)
+    if len(damaged) < LEAST or len(damaged) < SHARE * known or not all(right.get(frame, True) for frame in taken):
+        return []
+    sessions = {k for k, *_ in damaged}
+    text = (
+        f"{len(damaged):,} of {plural(known, 'segment')} that had to be sent again had arrived damaged: their checksums are wrong, those of the others "
+        f"are right ({plural(len(sessions), 'connection')}, {most(view.server(k) for k in sessions)})."
+    )
+    values = {"damaged": len(damaged), "resent": known, "connections": len(sessions)}
+    advice = (
+        "Something on the way changes packets (a faulty router, modem, cable, network card or its driver): look at the error counters of each (ethtool -S, "
+        "ip -s link), and replace one after the other."
+    )
+    return [finding(view, ID, "problem", text, [frame for _, *frames in damaged for frame in frames], values, advice)]
+
+
+def _taken(view: View, repeats: list[Repeat]) -> list[int]:
+    """Some frames of the same directions whose data was not sent again, or for the last time: if checksums of these are wrong, they tell nothing."""
+    dropped = {frame for r in repeats for frame in r.frames[:-2]}
+    found: list[int] = []
+    for k, orig in dict.fromkeys((r.session, r.orig) for r in repeats):
+        seg = view.segments(k)
+        found += [seg.frame[i] for i in range(len(seg)) if seg.orig[i] == orig and seg.length[i] and seg.frame[i] not in dropped][:MOST]
+        if len(found) >= MOST:
+            break
+    return [*(r.frames[-2] for r in repeats[:MOST]), *found]
+
+
+def _is_near_receiver(view: View, k: int, orig: bool) -> bool:
+    """Whether a session was captured near who receives what one side sends, as the handshake shows."""
+    s = view.sessions
+    to_server = float(s["synack_ms"][k])
+    to_client = float(s["handshake_ms"][k]) - to_server
+    return to_client > NEARER * to_server if orig else to_server > NEARER * to_client  # not so if either is unknown
+
+
+def _checked(view: View, frames: list[int]) -> dict[int, bool]:
+    from netlens.parsers.checked import checksums
+    from netlens.parsers.packet_digests import readable_again
+
+    paths = view.side.capture.paths
+    if not readable_again(paths):
+        return {}
+    try:
+        return checksums(paths, frames)
+    except NetlensError:
+        return {}  # it was changed since

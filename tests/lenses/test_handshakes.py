@@ -1,0 +1,96 @@
+"""Servers that did not hear that a handshake was over."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.lenses.made import GET, MS, OK, SERVER, Packet, S, close, exchange, found, ping, problems, talk
+
+
+def repeated(data: bytes = GET, heard: bool = False, synacks: int = 3) -> list[Packet]:
+    """A server that repeats its SYN+ACK, and a client that acknowledges each and sends its data again."""
+    made = talk()
+    synack, wait = made.packets[1], S
+    first = made.up("PA", data) if data else None
+    for _ in range(synacks):
+        made.at += wait
+        wait *= 2
+        made.again(synack)
+        made.up("A")
+        if first:
+            made.again(first)
+    if heard:
+        made.down("A")
+        made.down("PA", OK)
+        made.up("A")
+        close(made)
+    return made.packets
+
+
+def test_a_client_whose_packets_do_not_arrive(tmp_path: Path) -> None:
+    this = found(tmp_path, repeated(), ping(30 * S))
+    assert "handshake-unheard" in problems(this)
+    assert this["handshake-unheard"].text == (
+        f"{SERVER}:80 repeated its SYN+ACK 3 times on 1 connection though the client acknowledged each, and took none of its data in 7.0 s: what the client "
+        "sends after its SYN is dropped."
+    )
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [repeated(data=b""), repeated(heard=True), repeated(synacks=1)],
+    ids=["the client says nothing", "it is heard in the end", "once"],
+)
+def test_answers_to_a_syn_that_are_repeated(tmp_path: Path, packets: list[Packet]) -> None:
+    assert "handshake-unheard" not in found(tmp_path, packets, ping(30 * S))
+
+
+def queued(
+    waiting: int = 4, others: int = 2, tries: int = 4, lossy: bool = False, step: int = 400 * MS, later: bool = False
+) -> list[list[Packet]]:
+    """New connections whose first data is taken only when it was sent for some times, beside others. ``later``: it is what they send as the second."""
+    out = []
+    for k in range(waiting):
+        made = talk(41_000 + k, at=k * MS)
+        if later:
+            exchange(made)
+        first = made.up("PA", GET)
+        for _ in range(tries - 1):
+            made.at += step
+            made.again(first)
+        made.down("A")
+        made.down("PA", OK)
+        made.up("A")
+        out.append(close(made).packets)
+    for k in range(others):
+        made = talk(42_000 + k, at=k * MS)
+        sent = made.up("PA", GET)
+        if lossy:
+            made.at += 300 * MS
+            made.again(sent)
+        made.down("A")
+        made.at += S
+        made.down("PA", OK)
+        made.up("A")
+        out.append(close(made).packets)
+    return out
+
+
+def test_a_queue_of_new_connections_that_is_full(tmp_path: Path) -> None:
+    this = found(tmp_path, *queued(), ping(30 * S))
+    assert this["handshake-unheard"].severity == "problem"
+    assert this["handshake-unheard"].text == (
+        f"4 new connections to {SERVER}:80 waited up to 1.2 s behind the handshake until their first data was taken (sent up to 4 times), while others went on "
+        "without any loss: as if the server's queue of connections that wait to be accepted was full."
+    )
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [queued(waiting=2), queued(others=0), queued(lossy=True), queued(tries=2, step=2 * S), queued(step=50 * MS), queued(later=True)],
+    ids=["few", "no others", "others lose as well", "one repeat", "soon", "not their first data"],
+)
+def test_losses_that_are_no_full_queue(tmp_path: Path, packets: list[list[Packet]]) -> None:
+    assert "handshake-unheard" not in found(tmp_path, *packets, ping(30 * S))

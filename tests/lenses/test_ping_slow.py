@@ -1,0 +1,71 @@
+"""Echoes that wait in a queue, and others that are late."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import pytest
+
+from tests.lenses.made import CLIENT, MS, SERVER, Packet, S, close, found, problems, talk
+from tests.parsers.build import _ip
+
+FAR = "203.0.113.9"
+
+
+def echo(number: int, at: int, took: int) -> list[Packet]:
+    asked, told = (
+        _ip(*ends, 1, struct.pack(">BBHHH", kind, 0, 0, 77, number) + bytes(48)) for kind, ends in ((8, (CLIENT, FAR)), (0, (FAR, CLIENT)))
+    )
+    return [Packet(at, asked), Packet(at + took, told)]
+
+
+def echoes(took: list[int], every: int = 500 * MS) -> list[Packet]:
+    """Replies that take so many milliseconds."""
+    return [p for k, ms in enumerate(took) for p in echo(k, k * every, ms * MS)]
+
+
+def upload(segments: int = 500, at: int = 2500 * MS, over: int = 8 * S) -> list[Packet]:
+    made = talk(at=at)
+    for _ in range(segments):
+        made.at += over // segments - 4 * MS
+        made.up("A", 1400)
+        made.down("A")
+    return close(made).packets
+
+
+USUAL = [30] * 5
+GROWN = [300, 700, 1000, 1300, 1400, 1450, 1440, 1400, 1300, 1350, 1200, 900, 400, 40, 30]
+
+
+def test_a_queue_that_an_upload_fills(tmp_path: Path) -> None:
+    this = found(tmp_path, echoes(USUAL + GROWN), upload())
+    assert problems(this) == {"ping-slow"}
+    assert this["ping-slow"].text.startswith(
+        f"Packets waited up to 1.4 s in a queue on the way (bufferbloat): 12 pings in a row to {FAR} took 400 ms to 1.4 s while 1 connection "
+        f"({SERVER}:80) carried "
+    )
+    assert this["ping-slow"].text.endswith("; 30 ms is usual.")
+
+
+@pytest.mark.parametrize(
+    ("took", "segments"),
+    [
+        (USUAL + GROWN, 20),
+        ([*USUAL, *[30] * 6, 1500, *[30] * 8], 500),
+        ([*USUAL, *[120, 240, 60, 300, 30, 280, 150, 310, 90, 250, 200, 110, 330]], 500),
+        ([*USUAL, *range(6000, 0, -500), 30], 500),
+        ([900] * 20, 500),
+        ([*USUAL, *[350] * 12], 500),
+    ],
+    ids=[
+        "nothing sent",
+        "one",
+        "Wi-Fi that saves power",
+        "all at once, as after an interruption",
+        "a satellite",
+        "less than people notice",
+    ],
+)
+def test_echoes_that_wait_in_no_queue(tmp_path: Path, took: list[int], segments: int) -> None:
+    assert "ping-slow" not in found(tmp_path, echoes(took), upload(segments))

@@ -1,0 +1,89 @@
+"""Segments that arrived damaged and were sent again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from scapy.layers.inet import IP, TCP
+
+from tests.lenses.made import GET, MS, Packet, S, close, found, ping, problems, talk
+
+
+def right(packet: Packet, flip: bool = False, both: bool = False) -> Packet:
+    """With the checksum that is due; ``flip``: and then another byte.  both : the checksum itself is another."""
+    layer = IP(packet.data)
+    del layer[TCP].chksum
+    data = bytearray(bytes(layer))
+    if flip:
+        data[-1] ^= 0x10
+    if both:
+        data[36] ^= 0x10
+    return Packet(packet.at, bytes(data))
+
+
+def download(
+    damaged: int = 5, offload: bool = False, lost: bool = False, near_client: bool = True, acked: bool = False, others: bool = False
+) -> list[Packet]:
+    """Of forty segments every eighth is damaged, until it is sent again. ``offload``: no checksum fits; ``lost``: none is wrong; ``others``: of those that
+    were taken some are wrong."""
+    made = talk(step=MS // 10)
+    if near_client:
+        made.packets[1:] = [Packet(p.at + 30 * MS, p.data) for p in made.packets[1:]]
+    else:
+        made.packets[2] = Packet(made.packets[2].at + 30 * MS, made.packets[2].data)
+    made.at += 30 * MS
+    made.up("PA", GET)
+    made.at += 30 * MS
+    out = [right(p) for p in made.packets]
+    made.packets.clear()
+    for k in range(40):
+        begin = made.back
+        made.down("A", bytes([k + 1]) * 1000)
+        bad = k % 8 == 0 and k // 8 < damaged
+        out.append(right(made.packets[-1], flip=bad and not lost, both=offload or (others and k % 8 == 3)))
+        if bad and not acked:
+            for _ in range(3):
+                made.down("A", bytes([k + 1]) * 1000)
+                out.append(right(made.packets[-1], both=offload))
+                made.up("A", ack=begin)
+                out.append(right(made.packets[-1]))
+            made.at += 60 * MS
+            made.down("A", bytes([k + 1]) * 1000, seq=begin)
+            out.append(right(made.packets[-1], both=offload))
+        made.up("A")
+        out.append(right(made.packets[-1]))
+    made.packets.clear()
+    return [*out, *close(made).packets]
+
+
+def test_segments_that_arrived_damaged(tmp_path: Path) -> None:
+    this = found(tmp_path, download(), ping(30 * S))
+    assert "wrong-checksums" in problems(this)
+    assert this["wrong-checksums"].text == (
+        "5 of 5 segments that had to be sent again had arrived damaged: their checksums are wrong, those of the others are right "
+        "(1 connection, 198.51.100.20:80)."
+    )
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        download(damaged=2),
+        download(offload=True),
+        download(lost=True),
+        download(near_client=False),
+        download(acked=True),
+        download(others=True),
+    ],
+    ids=[
+        "two",
+        "no checksum fits, as where the card makes them",
+        "lost behind the capture",
+        "captured near the sender",
+        "taken all the same",
+        "others that were taken",
+    ],
+)
+def test_segments_that_nobody_knows_to_be_damaged(tmp_path: Path, packets: list[Packet]) -> None:
+    assert "wrong-checksums" not in found(tmp_path, packets, ping(30 * S))
