@@ -20,11 +20,13 @@ if TYPE_CHECKING:
     from netlens.parsers.certificates import Shown
     from netlens.parsers.closely import Closely
     from netlens.parsers.denials import Answer
+    from netlens.parsers.fatal_errors import Fatal
     from netlens.parsers.icmp import Error
     from netlens.parsers.leases import Message
     from netlens.parsers.pipeline import Part
     from netlens.parsers.quic_openings import Opening
     from netlens.parsers.records import RecordBuilder
+    from netlens.parsers.ssh_offers import Offers
     from netlens.parsers.trail import Trail
     from netlens.parsers.udp_requests import Request
     from netlens.schema import Table
@@ -156,6 +158,16 @@ class Capture:
     def denials(self) -> list[Answer]:
         """What servers of the protocols in :mod:`netlens.parsers.denials` answered, in order; none of standard input that was read without ``trail``."""
         return self._kept.denials.answers
+
+    @property
+    def fatal(self) -> list[Fatal]:
+        """FATAL errors of PostgreSQL in clear, in order; none of standard input that was read without ``trail``."""
+        return self._kept.fatal.errors
+
+    @property
+    def offers(self) -> dict[int, Offers]:
+        """What both ends of SSH offer, by session; nothing of standard input that was read without ``trail``."""
+        return self._kept.offers.sessions
 
     @property
     def leases(self) -> dict[str, list[Message]]:

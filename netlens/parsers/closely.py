@@ -7,11 +7,13 @@ from netlens.parsers.bfd import BfdBuilder
 from netlens.parsers.bodies import BodyBuilder
 from netlens.parsers.certificates import CertificateBuilder
 from netlens.parsers.denials import DenialBuilder
+from netlens.parsers.fatal_errors import FatalBuilder
 from netlens.parsers.hellos import HelloBuilder
 from netlens.parsers.icmp import ErrorBuilder
 from netlens.parsers.leases import LeaseBuilder
 from netlens.parsers.quic_openings import OpeningBuilder
 from netlens.parsers.records import RecordBuilder
+from netlens.parsers.ssh_offers import OfferBuilder
 from netlens.parsers.trail import Trail
 from netlens.parsers.udp_requests import RequestBuilder
 from netlens.wire import columns as c
@@ -25,6 +27,7 @@ class Closely:
         self.trail, self.denials = Trail(), DenialBuilder()
         self.leases, self.requests, self.bfd, self.quic = LeaseBuilder(), RequestBuilder(), BfdBuilder(), OpeningBuilder()
         self.records, self.certificates, self.bodies = RecordBuilder(), CertificateBuilder(), BodyBuilder()
+        self.fatal, self.offers = FatalBuilder(), OfferBuilder()
         self._hellos_seen = 0
 
     def feed_rest(self, buf: Array, rows: Array) -> None:
@@ -48,4 +51,5 @@ class Closely:
             self.records.follow(offering)
         self.records.feed(buf, packets, sessions)
         self.certificates.feed(buf, packets)
-        self.bodies.feed(buf, packets)
+        for each in (self.bodies, self.fatal, self.offers):
+            each.feed(buf, packets)
