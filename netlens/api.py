@@ -14,6 +14,7 @@ from netlens.errors import NetlensError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from netlens.columns import Array
     from netlens.parsers.asking import AskingBuilder
     from netlens.parsers.bfd import Change
     from netlens.parsers.bodies import Body, Proxied, Redirect
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from netlens.parsers.pipeline import Part
     from netlens.parsers.quic_openings import Opening
     from netlens.parsers.records import RecordBuilder
+    from netlens.parsers.routers import Advertised, Master
     from netlens.parsers.ssh_offers import Offers
     from netlens.parsers.trail import Trail
     from netlens.parsers.udp_requests import Request
@@ -168,6 +170,21 @@ class Capture:
     def offers(self) -> dict[int, Offers]:
         """What both ends of SSH offer, by session; nothing of standard input that was read without ``trail``."""
         return self._kept.offers.sessions
+
+    @property
+    def virtual_routers(self) -> dict[tuple[int, tuple[str, ...]], list[Master]]:
+        """Who advertises by VRRP, by number and addresses of the virtual router; none of standard input that was read without ``trail``."""
+        return self._kept.routers.virtual
+
+    @property
+    def router_advertisements(self) -> dict[int, list[Advertised]]:
+        """Router advertisements, by interface of the capture; none of standard input that was read without ``trail``."""
+        return self._kept.routers.advertised
+
+    @property
+    def rtp(self) -> Array:
+        """int64[n, 8]: packets that may be RTP, in order (:mod:`netlens.parsers.rtp`); none of standard input that was read without ``trail``."""
+        return self._kept.rtp.packets()
 
     @property
     def leases(self) -> dict[str, list[Message]]:
