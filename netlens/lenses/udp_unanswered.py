@@ -34,6 +34,7 @@ ID = "udp-unanswered"
 GROUP = "handshakes"
 RANK = 15
 TIMES, SPAN_NS = 3, 3 * S  #: as SYNs of connect-unanswered
+WAITED_NS = 5 * S  #: who tries QUIC beside TCP, or soon after gives it up, does so within less
 BY_TCP = ("QUIC", "RDP", "DTLS")  #: whose clients have TCP as well
 BY_ITSELF = ("QUIC", "RDP", "WireGuard")  #: whose repeated first datagrams prove that no answer came, whatever else is in the capture
 ATTEMPT_NS = 600 * S  #: clients that gave up try again after some minutes
@@ -141,10 +142,10 @@ def _silent(view: View) -> list[Silent]:
 
 
 def _waited(view: View, client: str, port: int, tries: list[Try]) -> bool:
-    """Whether a client of QUIC that asked in vain had no TCP to that port of any server for :data:`SPAN_NS`: then it waited before it took that."""
+    """Whether a client of QUIC that asked in vain had no TCP to that port of any server for :data:`WAITED_NS`."""
     starts, ends = view.once(_by_tcp).get((client, port), ([], []))
     begun = min(t.first_ns for t in tries)
-    before = bisect.bisect_left(starts, begun + SPAN_NS)
+    before = bisect.bisect_left(starts, begun + WAITED_NS)
     return not before or ends[before - 1] < begun
 
 
