@@ -14,17 +14,21 @@ from netlens.errors import NetlensError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from netlens.columns import Array
     from netlens.parsers.asking import AskingBuilder
     from netlens.parsers.bfd import Change
     from netlens.parsers.bodies import Body, Proxied, Redirect
     from netlens.parsers.certificates import Shown
     from netlens.parsers.closely import Closely
     from netlens.parsers.denials import Answer
+    from netlens.parsers.fatal_errors import Fatal
     from netlens.parsers.icmp import Error
     from netlens.parsers.leases import Message
     from netlens.parsers.pipeline import Part
     from netlens.parsers.quic_openings import Opening
     from netlens.parsers.records import RecordBuilder
+    from netlens.parsers.routers import Advertised, Master
+    from netlens.parsers.ssh_offers import Offers
     from netlens.parsers.trail import Trail
     from netlens.parsers.udp_requests import Request
     from netlens.schema import Table
@@ -156,6 +160,31 @@ class Capture:
     def denials(self) -> list[Answer]:
         """What servers of the protocols in :mod:`netlens.parsers.denials` answered, in order; none of standard input that was read without ``trail``."""
         return self._kept.denials.answers
+
+    @property
+    def fatal(self) -> list[Fatal]:
+        """FATAL errors of PostgreSQL in clear, in order; none of standard input that was read without ``trail``."""
+        return self._kept.fatal.errors
+
+    @property
+    def offers(self) -> dict[int, Offers]:
+        """What both ends of SSH offer, by session; nothing of standard input that was read without ``trail``."""
+        return self._kept.offers.sessions
+
+    @property
+    def virtual_routers(self) -> dict[tuple[int, tuple[str, ...]], list[Master]]:
+        """Who advertises by VRRP, by number and addresses of the virtual router; none of standard input that was read without ``trail``."""
+        return self._kept.routers.virtual
+
+    @property
+    def router_advertisements(self) -> dict[int, list[Advertised]]:
+        """Router advertisements, by interface of the capture; none of standard input that was read without ``trail``."""
+        return self._kept.routers.advertised
+
+    @property
+    def rtp(self) -> Array:
+        """int64[n, 8]: packets that may be RTP, in order (:mod:`netlens.parsers.rtp`); none of standard input that was read without ``trail``."""
+        return self._kept.rtp.packets()
 
     @property
     def leases(self) -> dict[str, list[Message]]:

@@ -29,14 +29,14 @@ PATIENT = ("NTP", "SNMP")  #: asked from time to time by what goes on without an
 def asks(talk: Conversation) -> str:
     """The protocol of which the first datagram is a request that must be answered; "" for all else."""
     head, port = talk.head.to_bytes(8, "big"), talk.destination[1]
+    if head[:4] == b"\x01\x00\x00\x00" and talk.bytes == INITIATION * talk.datagrams:
+        return "WireGuard"  # both ends have the same port most often
     if talk.source[1] == port and port not in (123, 500, 5060):
         return ""  # peers, or a server of which only the answers are there
     if quic_kind(head) == 0 and talk.bytes >= FULL * talk.datagrams:
         return "QUIC"
     if head[:2] == b"\x16\xfe" and head[2] in (0xFC, 0xFD, 0xFF) and head[3:8] == bytes(5) and port < talk.source[1]:
         return "DTLS"  # a handshake record of epoch 0 (RFC 9147 4), the first of its sender
-    if head[:4] == b"\x01\x00\x00\x00" and talk.bytes == INITIATION * talk.datagrams:
-        return "WireGuard"
     name = _BY_PORT.get(port, "")
     first = head[0]
     fits = {
@@ -94,6 +94,20 @@ def requests(view: View) -> dict[tuple[str, str, tuple[str, int]], list[Conversa
 def answered(view: View, talk: Conversation) -> bool:
     """Whether anything came back from where a conversation went, of QUIC more than acknowledgments."""
     return (talk.destination, talk.source) in view.once(_ways) and not acknowledged(view, talk)
+
+
+def has_other_peers(view: View, end: tuple[str, int], peer: tuple[str, int]) -> bool:
+    """Whether an end of WireGuard hears from another peer."""
+    return bool(view.once(_peers).get(end, set()) - {peer})
+
+
+def _peers(view: View) -> dict[tuple[str, int], set[tuple[str, int]]]:
+    """Who hears from whom by WireGuard's messages, which begin by a number from 1 to 4 and three zeros."""
+    found: dict[tuple[str, int], set[tuple[str, int]]] = defaultdict(set)
+    for t in view.conversations:
+        if t.head >> 32 in (0x01000000, 0x02000000, 0x03000000, 0x04000000):
+            found[t.destination].add(t.source)
+    return found
 
 
 def acknowledged(view: View, talk: Conversation) -> bool:

@@ -1,8 +1,10 @@
 """Protocols in clear in which a server says no, where an answer means nothing without its question: FTP, SMTP, POP3, IMAP, MySQL, PostgreSQL, Redis; and
-servers that speak another protocol than who asked, and WebSockets that they close with an error.
+servers that speak another protocol than who asked, WebSockets that they close with an error, and SSH that ends before its keys: the two ends have no algorithm
+in common (RFC 4253 7.1 lets nothing but the end follow), or the server closes before its version, again and again (OpenSSH's MaxStartups, hosts.deny).
 
-Only the first eight bytes of a segment are known (:mod:`netlens.parsers.trail`): the code of a reply and the command before it. What was said, for whom and
-with which password is never read. A refusal counts if the same was not allowed later in the same session (a typing error).
+Only the first eight bytes of a segment are known (:mod:`netlens.parsers.trail`), the code of a reply and the command before it; of PostgreSQL also the
+SQLSTATE, of SSH the algorithms. What was said, for whom and with which password is never read.
+A refusal counts if the same was not allowed later in the same session (a typing error).
 """
 
 from __future__ import annotations
@@ -13,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from netlens.lenses._view import S, Segments, View
+from netlens.lenses._view import FIN, RST, SYN, S, Segments, View, grouped
+from netlens.parsers.fatal_errors import Fatal
 
 #: Commands of FTP (RFC 959) and SMTP (RFC 5321, 3030, 4954) whose refusal ends what the program came for. EHLO, FEAT, SYST, OPTS, SIZE, ... are questions.
 TASKS = {b"USER", b"PASS", b"ACCT", b"STOR", b"STOU", b"APPE", b"RETR", b"MAIL", b"RCPT", b"DATA", b"BDAT"}
@@ -28,6 +31,11 @@ MYSQL = {1040: "too many connections", 1044: "access denied", 1045: "access deni
          1203: "too many connections", 1226: "too many connections", 1698: "access denied", 1049: "database not known",
          1251: "way of login not supported", 1820: "password must be changed", 1862: "password has expired", 3118: "account locked",
          3159: "TLS is required"}  # fmt: skip
+#: SQLSTATEs with which PostgreSQL ends a connection (its documentation, appendix A); any other has its code only
+POSTGRES = {"28P01": "wrong password", "28000": "access denied", "3D000": "database not known", "42501": "access denied", "53300": "too many connections",
+            "53400": "a limit of its configuration", "57P01": "ended by an administrator", "57P02": "the server crashed", "57P03": "not ready",
+            "57P05": "idle for too long", "25P03": "a transaction idle for too long", "08P01": "protocol error", "0A000": "not supported",
+            "53100": "its disk is full", "53200": "out of memory"}  # fmt: skip
 #: Redis: how an error begins -> in words, whether it stays one though other commands are served
 REDIS = {b"-WRONGPA": ("WRONGPASS", False), b"-NOAUTH ": ("NOAUTH", False), b"-NOPERM ": ("NOPERM", False), b"-DENIED ": ("protected mode", False),
          b"-ERR unk": ("command not understood", False), b"-ERR Pro": ("protocol not understood", False), b"-ERR max": ("too many clients", False),
@@ -42,6 +50,11 @@ _WORDS = [(32, int.from_bytes(b"SSH-", "big"), "SSH"), (24, int.from_bytes(b"HTT
 _CLOSED = {1002: "protocol error", 1003: "kind of data not taken", 1007: "wrong data", 1008: "policy violation", 1009: "too big",
            1011: "internal error", 1013: "try again later", 1014: "bad gateway", 3000: "unauthorized", 3003: "forbidden"}  # fmt: skip
 SOON_NS = 10 * S  #: after a WebSocket began; who must log in first is given so long
+#: What must have a name in common, by the places of its lists in a KEXINIT (RFC 4253 7.1)
+_IN_COMMON = (((0,), "key exchange method"), ((1,), "kind of host key"), ((2, 3), "cipher"), ((4, 5), "MAC"), ((6, 7), "compression"))
+_AUTHENTICATED = ("gcm", "poly1305", "ccm", "ocb")  #: in names of ciphers that need no MAC (RFC 5647)
+_SSH = int.from_bytes(b"SSH-", "big")
+SHUT = 3  #: connections that a server closes before a word; one or two meet a restart
 _CLOSE, _SWITCHED = 0x88, 101  # a frame's first byte (RFC 6455 5.2); HTTP's status
 MOST = 5000  #: segments of one session
 _FIRST = np.frombuffer(b"+-:$*%_#,(~>=", np.uint8)  #: Redis: its types (RESP 2 and 3), and POP3.  IMAP: *
@@ -64,12 +77,12 @@ def refusals(view: View) -> list[Refusal]:
     """Of all sessions in clear."""
     begins = _begins(view.first_replies)
     begins[list(view.halves)] = False
-    candidates = view.sessions_where(_says_no, begins)
+    candidates = view.sessions_where(_says_no, begins) | {each.session for each in view.side.capture.fatal}
     found: list[Refusal] = []
     for k in filter(candidates.__contains__, view.first_copies):
         seg = view.segments(k)
         found += next(filter(None, (of(k, seg, view) for of in (_replies, _mysql, _postgres, _redis, _pop))), [])
-    return [*found, *_of_another(view), *_websockets(view)]
+    return [*found, *_of_another(view), *_websockets(view), *_ssh(view)]
 
 
 def _of_another(view: View) -> list[Refusal]:
@@ -136,6 +149,62 @@ def _closed(seg: Segments) -> tuple[int, int, int] | None:
         if size + 2 == seg.length[i] < 128:
             return (code, seg.frame[i], seg.ts[i]) if code in _CLOSED else None
     return None
+
+
+def _ssh(view: View) -> list[Refusal]:
+    """Connections without an algorithm in common, where a client never has one with that server (ssh-keyscan asks for the key of each kind), and such that
+    the server closes before a word, where no later one is served."""
+    nothing: dict[int, str] = {}
+    agreed: set[tuple[str, str, int]] = set()
+    offers = view.side.capture.offers
+    for k in filter(offers.__contains__, view.first_copies):
+        up = int(view.side.originator[k])
+        ours, theirs = offers[k].by_way[up], offers[k].by_way[1 - up]
+        if ours is not None and theirs is not None and (missing := _missing(ours, theirs)):
+            nothing[k] = missing
+        elif theirs is not None:
+            agreed.add(view.service(k))
+    found = [
+        Refusal(k, "SSH", f"no {missing} in common", True, offers[k].frames)
+        for k, missing in nothing.items()
+        if view.service(k) not in agreed
+    ]
+    asking = set(np.flatnonzero(view.first_requests >> np.uint64(32) == _SSH).tolist()) - view.halves
+    shut = {k: frame for k in view.first_copies if k in asking and (frame := _shut(view, k))}
+    times = Counter(map(view.service, shut))
+    served: dict[tuple[str, str, int], int] = {}
+    for k in asking if shut else ():
+        if view.first_replies[k]:
+            served[view.service(k)] = max(view.column("start_ns")[k], served.get(view.service(k), 0))
+    for k, frame in shut.items():
+        service = view.service(k)
+        lasting = times[service] >= SHUT and served.get(service, 0) < view.column("start_ns")[k]
+        found.append(Refusal(k, "SSH", "closed before the server's version", lasting, [frame]))
+    return found
+
+
+def _missing(ours: list[list[str]], theirs: list[list[str]]) -> str:
+    """What a client (``ours``) and a server have no algorithm for; "" if they agree."""
+    for places, what in _IN_COMMON:
+        for at in places:
+            chosen = next((name for name in ours[at] if name in theirs[at]), None)
+            cipher = next((name for name in ours[at - 2] if name in theirs[at - 2]), "") if what == "MAC" else ""
+            if chosen is None and not any(word in cipher for word in _AUTHENTICATED):
+                return what
+    return ""
+
+
+def _shut(view: View, k: int) -> int:
+    """The frame in which a server closed without a byte before, and before its client did; 0 if it did not."""
+    seg = view.opening(k)
+    if not any(not seg.orig[i] and seg.flags[i] & SYN for i in range(len(seg))):
+        return 0
+    for i in range(len(seg)):
+        if seg.flags[i] & (FIN | RST):
+            return 0 if seg.orig[i] or seg.offset[i] or seg.length[i] else seg.frame[i]
+        if seg.length[i] and not seg.orig[i]:
+            return 0
+    return 0
 
 
 def _spoken(words: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -248,15 +317,19 @@ def _mysql(k: int, seg: Segments, view: View) -> list[Refusal]:
 
 
 def _postgres(k: int, seg: Segments, view: View) -> list[Refusal]:
-    """ErrorResponse of severity FATAL (or with its new-style twin V first) to a start-up."""
-    data = _data(seg)
-    asked = [text for orig, text, _ in data if orig]
-    if not asked or asked[0][4:8] not in (b"\x00\x03\x00\x00", b"\x04\xd2\x16\x2f", b"\x04\xd2\x16\x30"):
+    """A FATAL error to a start-up."""
+    asked = next((text for orig, text, _ in _data(seg) if orig), b"")
+    if asked[4:7] not in (b"\x00\x03\x00", b"\x04\xd2\x16"):  # protocol 3, a request for encryption
         return []
-    for orig, text, frame in data:
-        if not orig and text[:1] == b"E" and text[5:6] in (b"S", b"V") and text[6:8] in (b"FA", b"PA"):
-            return [Refusal(k, "PostgreSQL", "fatal error at login", True, [frame])]
-    return []
+    found = next((each for each in view.once(_fatal).get(k, ()) if each.frame in seg.frame), None)
+    if found is None:
+        return []
+    what = f"{POSTGRES.get(found.code, 'fatal error')} ({found.code})" if found.code else "fatal error at login"
+    return [Refusal(k, "PostgreSQL", what, True, [found.frame])]
+
+
+def _fatal(view: View) -> dict[int, list[Fatal]]:
+    return grouped(view.side.capture.fatal, lambda each: each.session)
 
 
 def _redis(k: int, seg: Segments, view: View) -> list[Refusal]:

@@ -7,8 +7,9 @@ Applies: where the first datagram is in the capture. That the same comes again s
 Cannot see: whether the request or the answer was lost, or a firewall dropped it; whether a server of QUIC that sent little acknowledged or refused, which is
     encrypted; protocols over UDP that it does not know.
 Normal: RFC 9002 6.2.2 and RFC 9147 5.8 send a first flight again after 1, 2 and 4 s; that a server of QUIC acknowledges it is no answer yet. A browser
-    that cannot use QUIC takes TCP (RFC 9114 3.1), so do VPNs over DTLS; a client of NTP or RADIUS takes another server. A clock or a monitor (NTP, SNMP)
-    that asked a few times in vain asks again later, and a monitor that asks many hosts looks for those that answer. Hosts ask for DHCPv6 (RFC 8415
+    that cannot use QUIC takes TCP (RFC 9114 3.1), at once; a client that takes it after seconds, without any TCP to that port meanwhile, has waited.
+    VPNs over DTLS take TCP, too; a client of NTP or RADIUS takes another server; of several peers of WireGuard one may be away. A clock or a monitor
+    (NTP, SNMP) that asked a few times in vain asks again later, and a monitor that asks many hosts looks for those that answer. Hosts ask for DHCPv6 (RFC 8415
     18.2.1) in networks that have none. A neighbour whose broadcasts alone are heard may have been told; not if it says one DISCOVER again and again,
     waiting longer each time (RFC 2131 4.1), and never asks for what it was offered, which it would broadcast as well (3.1).
 """
@@ -23,9 +24,9 @@ from typing import NamedTuple
 
 from netlens.addresses import is_one_host
 from netlens.lenses import Finding
-from netlens.lenses._datagrams import PATIENT, SPARE, acknowledged, answered, by_tcp, hearing, hearing_answers, requests
+from netlens.lenses._datagrams import PATIENT, SPARE, acknowledged, answered, by_tcp, has_other_peers, hearing, hearing_answers, requests
 from netlens.lenses._said import UDP, undelivered
-from netlens.lenses._view import S, View, finding, most, seconds
+from netlens.lenses._view import S, View, finding, grouped, most, seconds
 from netlens.parsers.leases import DISCOVER, OFFER, REQUEST, SERVER, Message
 from netlens.text import endpoint, plural
 
@@ -33,6 +34,7 @@ ID = "udp-unanswered"
 GROUP = "handshakes"
 RANK = 15
 TIMES, SPAN_NS = 3, 3 * S  #: as SYNs of connect-unanswered
+WAITED_NS = 5 * S  #: who tries QUIC beside TCP, or soon after gives it up, does so within less
 BY_TCP = ("QUIC", "RDP", "DTLS", "Kerberos", "RPC", "SIP", "CoAP")  #: whose clients have TCP as well
 BY_ITSELF = ("QUIC", "RDP", "WireGuard")  #: whose repeated first datagrams prove that no answer came, whatever else is in the capture
 ATTEMPT_NS = 600 * S  #: clients that gave up try again after some minutes
@@ -125,12 +127,33 @@ def _silent(view: View) -> list[Silent]:
         alone = [t for t in open_ if not _beside(served, t)]  # of others by their mark, one went unheard while the server answered
         open_ = alone or [t for t in open_ if t.marked]
         if open_:
-            instead = (protocol in BY_TCP and by_tcp(view, client, *server)) or (
-                protocol in SPARE and any(key[:2] == (protocol, client) and key[2] != server for key in content)
+            instead = (
+                (
+                    protocol in BY_TCP
+                    and by_tcp(view, client, *server)
+                    and not (protocol == "QUIC" and _waited(view, client, server[1], open_))
+                )
+                or (protocol in SPARE and any(key[:2] == (protocol, client) and key[2] != server for key in content))
+                or (protocol == "WireGuard" and all(has_other_peers(view, *t.ends) for t in open_))
             )
             patient = protocol in PATIENT and (silent_ones[protocol, client] > MANY or sum(t.datagrams for t in tries) < 2 * TIMES)
             found.append(Silent(protocol, server, open_, instead or not alone or patient or not is_one_host(server[0])))
     return found
+
+
+def _waited(view: View, client: str, port: int, tries: list[Try]) -> bool:
+    """Whether a client of QUIC that asked in vain had no TCP to that port of any server for :data:`WAITED_NS`."""
+    starts, ends = view.once(_by_tcp).get((client, port), ([], []))
+    begun = min(t.first_ns for t in tries)
+    before = bisect.bisect_left(starts, begun + WAITED_NS)
+    return not before or ends[before - 1] < begun
+
+
+def _by_tcp(view: View) -> dict[tuple[str, int], tuple[list[int], list[int]]]:
+    """By client and port, when its connections begin, in order, and the latest time that one until this ended."""
+    starts, ends = view.column("start_ns"), view.column("end_ns")
+    of = grouped(sorted(view.first_copies, key=starts.__getitem__), lambda k: view.ends(k)[::3])
+    return {key: ([starts[k] for k in group], list(itertools.accumulate((ends[k] for k in group), max))) for key, group in of.items()}
 
 
 def _together(tries: list[Try]) -> list[Try]:

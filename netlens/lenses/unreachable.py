@@ -7,7 +7,8 @@ Cannot see: datagrams that are dropped in silence; what the program made of it.
 Normal: a client that has closed its socket says so of answers that come late (RFC 1122 4.1.3.1), those to multicast among them; a service that answered
     before and stops; traceroute, which wants such errors; a stray error about what was sent before the capture began. Three pings and more are covered
     by ping-unanswered, TCP by connect-refused and connect-unanswered, DNS by dns-unanswered. Nobody waits for an answer to syslog or voice; whoever asks
-    (QUIC, NTP, RADIUS, ...) does, unless it has the same over TCP or from another server. What
+    (QUIC, NTP, RADIUS, ...) does, unless it has the same over TCP or from another server. Logs are lost, though, if all of them are answered so for seconds,
+    and their sender has no other server for them (RFC 5426 5: it does not learn of it). What
     traceroute sends has few hops to make; what had 32 and more, and ran out of them, went in circles (RFC 1122 3.2.1.7: 64 are usual).
     A fragment may be lost as any packet may; not of all that two say to each other from a moment on.
 """
@@ -33,6 +34,8 @@ ANSWERS_FROM = (1900, 3702, 5353, 5355)  #: SSDP, WS-Discovery, mDNS, LLMNR: ask
 TIMES = 2  #: datagrams in vain; a single one may be a greeting to a peer that is gone
 USUAL_HOPS = 32
 MOST_LOST = 3  #: datagrams without an answer for each error; a host limits how often it says so, and some are still to come
+LOGS, LOGS_NS = 3, 3 * S  #: errors about syslog, and how long; a log server that starts anew is there again sooner or later
+TOLD_NS = 2 * S  #: Linux says so at most once a second after the first few (icmp_ratelimit)
 REASSEMBLED_NS = 15 * S  #: a host waits at least so long for fragments (RFC 791 3.2; RFC 1122 3.3.2 wants 60 s, Linux takes 30)
 _FRAGMENTS = "Something on the way drops fragments (a firewall, NAT): let them pass, or send what fits into one packet."
 SHARE = 0.1  #: of all frames; a capture that holds little else was made to see such errors
@@ -55,7 +58,8 @@ def _of(view: View) -> list[Finding]:
             shown.append((asked, errors))
     if not shown:
         return []
-    waited = any(asks(asked) not in ("", *PATIENT) and not _has_it(view, asked) for asked, _ in shown)
+    lost = _lost_logs(view, shown)
+    waited = lost or any(asks(asked) not in ("", *PATIENT) and not _has_it(view, asked) for asked, _ in shown)
     sent = sum(asked.datagrams for asked, _ in shown)
     heard = [e for _, errors in shown for e in errors]
     whom = most(endpoint(*asked.destination) for asked, _ in shown)
@@ -69,6 +73,8 @@ def _of(view: View) -> list[Finding]:
         "destinations": sorted({endpoint(*asked.destination) for asked, _ in shown}),
     }
     advice = "Check that the service runs (ss -lun) and that address and port are right."
+    if lost:
+        advice = "These logs are lost: nothing listens there. " + advice
     if circling:
         advice = f"Look at the routes of {most(e.reporter for e in heard)} and of the routers beside it (ip route)."
     elif {e.what for e in heard} == {REASSEMBLY}:
@@ -76,6 +82,34 @@ def _of(view: View) -> list[Finding]:
     frames = [f for asked, errors in shown for f in (asked.first_frame, *(e.frame for e in errors))]
     severity: Severity = "note" if sent < TIMES else "problem" if waited or circling else "warning"
     return [finding(view, ID, severity, text, frames, values, advice)]
+
+
+def _is_log(talk: Conversation) -> bool:
+    """Whether a conversation begins by a priority of syslog, "<13>" (RFC 5424 6.2.1)."""
+    head = talk.head.to_bytes(8, "big")
+    digits, found, _ = head[1:5].partition(b">")
+    return head[:1] == b"<" and bool(found) and digits.isdigit()
+
+
+def _lost_logs(view: View, shown: list[tuple[Conversation, list[Error]]]) -> bool:
+    """Whether a sender of syslog hears of all it sends to a server, from the first to the last, that nobody listens, and sends it to no other server."""
+    errors: dict[tuple[str, tuple[str, int]], list[int]] = {}
+    for asked, said_ in shown:
+        if _is_log(asked):
+            errors.setdefault((asked.source[0], asked.destination), []).extend(e.ts for e in said_)
+    if not errors:
+        return False
+    sent: dict[str, dict[tuple[str, int], tuple[int, int]]] = {}
+    for talk in filter(_is_log, view.conversations):
+        of = sent.setdefault(talk.source[0], {})
+        first, last = of.get(talk.destination, (talk.first_ns, talk.last_ns))
+        of[talk.destination] = min(first, talk.first_ns), max(last, talk.last_ns)
+    for (sender, server), times in errors.items():
+        first, last = sent[sender][server]
+        told_of_all = min(times) - first <= TOLD_NS and last - max(times) <= TOLD_NS
+        if len(sent[sender]) == 1 and len(times) >= LOGS and last - first >= LOGS_NS and told_of_all:
+            return True
+    return False
 
 
 def _of_pings(view: View) -> list[Finding]:

@@ -16,11 +16,13 @@ from netlens.wire.addresses import ip_text
 MAX_MESSAGES = 200_000
 LOOKED_AT = 64  #: bytes of a message: a neighbour advertisement with its options has 32
 TRACED = 30  #: hops at most: an echo with so few left may be traceroute's, which begins with one and then allows more
+BURST = 100  #: questions; a host asks for one address at most once a second (RFC 1122 2.3.2.1), and some ports record each several times
 COPY_NS = 2_000_000  #: what comes again so soon was recorded again, as from another interface
 _ARP, _ICMP, _ICMPV6 = 0, 1, 58
 _NOBODY = ("0.0.0.0", "::")
 _REQUEST, _REPLY = 1, 2  # operations of ARP
 _ECHO_REQUESTS = (8, 128)
+_ADVERTISEMENT = 134  # of a router
 _OVERRIDE = 0x20  # flag of a neighbour advertisement
 _TARGET_ADDRESS = 2  # option of a neighbour advertisement: target link-layer address
 
@@ -64,11 +66,19 @@ class _Few:
     traced: bool = False
 
 
+class Burst(NamedTuple):
+    """The same question by ARP again and again within a second.  times : how often, at most."""
+
+    frame: int
+    times: int
+
+
 class AskingBuilder:
     """Fed with what the decoder hands back.
 
     pings : by source, destination and identifier.  sought : by who asked and for which address, each request.
     claims : by address, who said that it is theirs.  tested : by IPv6 address, who asked whether it is free (RFC 4862 5.4), where Ethernet names the sender.
+    bursts : by who asked and for which address, questions that came more than :data:`BURST` times within a second, copies among them.
     near : who told whom one to one, which a switch shows to no third.
     """
 
@@ -77,6 +87,8 @@ class AskingBuilder:
         self.sought: dict[tuple[str, str], list[Seen]] = {}
         self.claims: dict[str, list[Claim]] = {}
         self.tested: dict[str, list[Claim]] = {}
+        self.bursts: dict[tuple[str, str], Burst] = {}
+        self._seconds: dict[tuple[str, str], tuple[int, int]] = {}  # by who asked and for what, a second's begin and the questions since
         self.near: set[tuple[str, str]] = set()
         self._sent: dict[tuple[str, int], list[Ping]] = {}  # by source and identifier
         self._few: dict[tuple[str, str], _Few] = {}  # by source and destination
@@ -92,9 +104,11 @@ class AskingBuilder:
             if protocol == _ARP:
                 self._arp(message, seen)
                 continue
+            if protocol not in (_ICMP, _ICMPV6) or (protocol == _ICMPV6 and message[0] == _ADVERTISEMENT):
+                continue  # of routers, see netlens.parsers.routers
             source, destination = ip_text(s_hi, s_lo, version), ip_text(d_hi, d_lo, version)
             if message[0] in (135, 136) and protocol == _ICMPV6:
-                self._neighbour(message, seen, source, destination, _sender(buf, at))
+                self._neighbour(message, seen, source, destination, ethernet_sender(buf, at))
             else:
                 self._echo(message, seen, source, destination, _hops(buf, at, version))
 
@@ -140,8 +154,17 @@ class AskingBuilder:
         hardware, source, target = message[8:14].hex(":"), _ipv4(message[14:18]), _ipv4(message[24:28])
         if operation == _REQUEST and source not in (*_NOBODY, target):
             self._seek(source, target, seen)
+            self._counted(source, target, seen)
         elif source not in _NOBODY and operation in (_REQUEST, _REPLY):  # a reply, or an announcement
             self._claimed(source, target, Claim(*seen, hardware, operation == _REPLY and target not in (*_NOBODY, source)))
+
+    def _counted(self, source: str, target: str, seen: Seen) -> None:
+        begun, times = self._seconds.get((source, target), (seen.ts, 0))
+        begun, times = (begun, times + 1) if 0 <= seen.ts - begun < 1_000_000_000 else (seen.ts, 1)
+        self._seconds[source, target] = begun, times
+        if times > BURST:
+            before = self.bursts.get((source, target), Burst(seen.frame, 0))
+            self.bursts[source, target] = Burst(before.frame, max(before.times, times))
 
     def _neighbour(self, message: bytes, seen: Seen, source: str, destination: str, sender: str) -> None:
         if len(message) < 24:
@@ -169,7 +192,7 @@ class AskingBuilder:
             before.append(seen)
 
 
-def _sender(buf: Array, at: int) -> str:
+def ethernet_sender(buf: Array, at: int) -> str:
     """Who sent a message of ICMPv6 that stands at ``at``, by the header of Ethernet right before that of IPv6; "" if there is none, or one with a tag."""
     header = buf[at - 54 : at - 40].tobytes() if at >= 54 else b""
     return header[6:12].hex(":") if header[12:] == b"\x86\xdd" and header[8:10] != b"\x81\x00" else ""

@@ -7,36 +7,41 @@ from netlens.parsers.bfd import BfdBuilder
 from netlens.parsers.bodies import BodyBuilder
 from netlens.parsers.certificates import CertificateBuilder
 from netlens.parsers.denials import DenialBuilder
+from netlens.parsers.fatal_errors import FatalBuilder
 from netlens.parsers.hellos import HelloBuilder
 from netlens.parsers.icmp import ErrorBuilder
 from netlens.parsers.leases import LeaseBuilder
 from netlens.parsers.quic_openings import OpeningBuilder
 from netlens.parsers.records import RecordBuilder
+from netlens.parsers.routers import RouterBuilder
+from netlens.parsers.rtp import RtpBuilder
+from netlens.parsers.ssh_offers import OfferBuilder
 from netlens.parsers.trail import Trail
 from netlens.parsers.udp_requests import RequestBuilder
 from netlens.wire import columns as c
 
 
 class Closely:
-    """All that is kept.  errors, asking : of what makes no packet rows, ICMP errors, and echoes, ARP and neighbour discovery."""
+    """All that is kept.  errors, asking, routers : of what makes no packet rows."""
 
     def __init__(self) -> None:
-        self.errors, self.asking = ErrorBuilder(), AskingBuilder()
+        self.errors, self.asking, self.routers = ErrorBuilder(), AskingBuilder(), RouterBuilder()
         self.trail, self.denials = Trail(), DenialBuilder()
         self.leases, self.requests, self.bfd, self.quic = LeaseBuilder(), RequestBuilder(), BfdBuilder(), OpeningBuilder()
         self.records, self.certificates, self.bodies = RecordBuilder(), CertificateBuilder(), BodyBuilder()
+        self.fatal, self.offers, self.rtp = FatalBuilder(), OfferBuilder(), RtpBuilder()
         self._hellos_seen = 0
 
     def feed_rest(self, buf: Array, rows: Array) -> None:
         """``rows``: int64[n, FRAGMENT_WIDTH] of :func:`netlens.wire.decode.decode`."""
-        self.errors.feed(buf, rows)
-        self.asking.feed(buf, rows)
+        for each in (self.errors, self.asking, self.routers):
+            each.feed(buf, rows)
 
     def feed(self, buf: Array, packets: Array, sessions: Array) -> None:
         """Take in a batch of packet rows (int64[n, WIDTH]) behind the session fold, with the state of the sessions."""
         datagrams = packets[packets[:, c.KIND] == c.UDP]
         if len(datagrams):
-            for each in (self.leases, self.requests, self.bfd, self.quic):
+            for each in (self.leases, self.requests, self.bfd, self.quic, self.rtp):
                 each.feed(buf, datagrams)
         self.denials.feed(buf, packets, datagrams)
         self.trail.feed(buf, packets, datagrams, sessions)
@@ -48,4 +53,5 @@ class Closely:
             self.records.follow(offering)
         self.records.feed(buf, packets, sessions)
         self.certificates.feed(buf, packets)
-        self.bodies.feed(buf, packets)
+        for each in (self.bodies, self.fatal, self.offers):
+            each.feed(buf, packets)

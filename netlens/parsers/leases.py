@@ -21,17 +21,23 @@ SERVER = 67
 BOOTREQUEST, BOOTREPLY = 1, 2
 DISCOVER, OFFER, REQUEST, DECLINE, ACK, NAK = 1, 2, 3, 4, 5, 6
 _MAGIC = b"\x63\x82\x53\x63"
-_TYPE, _SERVER_ID = 53, 54
+_MASK, _ROUTERS, _NAME_SERVERS, _TYPE, _SERVER_ID = 1, 3, 6, 53, 54
 
 
 class Message(NamedTuple):
-    """xid : what a client calls its attempt, which repeats and answers bear.  server : the address of a server that answers; "" of clients."""
+    """xid : what a client calls its attempt, which repeats and answers bear.  server : the address of a server that answers; "" of clients.
+
+    routers, name_servers : that an answer gives.  network : that of the address it gives, "" without.
+    """
 
     ts: int
     frame: int
     kind: int
     xid: int
     server: str
+    routers: frozenset[str] = frozenset()
+    name_servers: frozenset[str] = frozenset()
+    network: str = ""
 
 
 class LeaseBuilder:
@@ -53,8 +59,11 @@ class LeaseBuilder:
             nameless = message[12:16] == message[24:28] == bytes(4)  # neither ciaddr, the client's, nor giaddr, a relay's
             if kind and not (message[0] == BOOTREQUEST and nameless and row[c.SRC_LO] & 0xFFFFFFFF):
                 client, xid = message[28:34].hex(":"), int.from_bytes(message[4:8], "big")
-                server = _server(message, row) if message[0] == BOOTREPLY else ""
-                self.messages.setdefault(client, []).append(Message(row[c.TS], row[c.FRAME], kind, xid, server))
+                said = Message(row[c.TS], row[c.FRAME], kind, xid, "")
+                if message[0] == BOOTREPLY:
+                    routers, names = (frozenset(_addresses(_option(message, wanted))) for wanted in (_ROUTERS, _NAME_SERVERS))
+                    said = said._replace(server=_server(message, row), routers=routers, name_servers=names, network=_network(message))
+                self.messages.setdefault(client, []).append(said)
 
 
 def message_type(message: bytes) -> int:
@@ -71,6 +80,16 @@ def _option(message: bytes, wanted: int) -> bytes:
             return message[at + 2 : at + 2 + message[at + 1]]
         at += 1 if message[at] == 0 else 2 + message[at + 1]
     return b""
+
+
+def _addresses(packed: bytes) -> list[str]:
+    return [ip_text(0, int.from_bytes(packed[at : at + 4], "big"), 4) for at in range(0, len(packed) - 3, 4)]
+
+
+def _network(message: bytes) -> str:
+    """Of the address that is given (yiaddr), by its mask."""
+    mask, given = _option(message, _MASK), message[16:20]
+    return _addresses(bytes(a & b for a, b in zip(mask, given, strict=True)))[0] if len(mask) == 4 and any(given) else ""
 
 
 def _server(message: bytes, row: list[int]) -> str:

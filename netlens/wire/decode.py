@@ -99,7 +99,7 @@ _ETHERTYPES[[0x2000, 0x8902, 0x890D, 0x8912, 0x9000, 0x9003, 0xFFFF]] = _NOT_IP
 FRAGMENT_WIDTH = 14
 PIECE = 10
 QUOTING = -2  #: in PIECE: no fragment, but an ICMP error or redirect
-ASKING = -3  #: an echo, or neighbour discovery (proto 1, 58), or ARP (proto 0)
+ASKING = -3  #: an echo, or neighbour discovery (proto 1, 58), ARP (proto 0), or VRRP (112)
 _ARP_BYTES = 28  #: of Ethernet and IPv4 (RFC 826)
 MAX_EXTENSION_HEADERS = 16  #: RFC 8200 4.1 wants each at most once; more than this is an attack, not a packet
 
@@ -397,9 +397,11 @@ def decode_network(buf, o, cap, wire, kind, row, fragments, n_fragments, quality
     if proto == 58:
         if tcap >= 1 and (byte(buf, t) < 128 or byte(buf, t) == 137):
             return _ICMP_ERROR, _hand_back(row, fragments, n_fragments, frame, kind, ident, proto, np.int64(QUOTING), t, tlen, tcap)
-        if tcap >= 8 and (byte(buf, t) == 128 or byte(buf, t) == 129 or byte(buf, t) == 135 or byte(buf, t) == 136):
+        if tcap >= 8 and (byte(buf, t) == 128 or byte(buf, t) == 129 or (byte(buf, t) >= 134 and byte(buf, t) <= 136)):
             n_fragments = _hand_back(row, fragments, n_fragments, frame, kind, ident, proto, np.int64(ASKING), t, tlen, tcap)
         return _ICMP, n_fragments
+    if proto == 112:
+        n_fragments = _hand_back(row, fragments, n_fragments, frame, kind, ident, proto, np.int64(ASKING), t, tlen, tcap)
     row[c.KIND], row[c.PAY_OFF], row[c.PAY_CAP], row[c.LENGTH] = proto, t, tcap, tlen  # for enter
     return _PROTOCOL[proto], n_fragments
 

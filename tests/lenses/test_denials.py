@@ -42,6 +42,19 @@ def ntp(stratum: int, reference: bytes = bytes(4), leap: int = 0) -> bytes:
     return bytes([leap << 6 | 0x24, stratum, 6, 0xE8]) + bytes(8) + reference + bytes(32)
 
 
+def snmp(*counter: int, flags: int = 0) -> bytes:
+    """A report of version 3 that counts this (usmStats), or an answer; encrypted if ``flags`` say so."""
+
+    def tagged(tag: int, *inside: bytes) -> bytes:
+        return bytes([tag, len(b"".join(inside))]) + b"".join(inside)
+
+    header = tagged(0x30, b"\x02\x01\x07", b"\x02\x02\x05\xdc", bytes([4, 1, flags]), b"\x02\x01\x03")
+    binding = tagged(0x30, b"\x06\x0a\x2b\x06\x01\x06\x03\x0f\x01\x01", bytes([*counter, 0]), b"\x41\x01\x09") if counter else b""
+    pdu = tagged(0xA8 if counter else 0xA2, b"\x02\x01\x07\x02\x01\x00\x02\x01\x00", tagged(0x30, binding))
+    scoped = tagged(0x04, bytes(30)) if flags & 2 else tagged(0x30, tagged(4, b"engine"), tagged(4), pdu)
+    return tagged(0x30, b"\x02\x01\x03", header, tagged(4, bytes(20)), scoped)
+
+
 def answers(port: int, messages: list[bytes]) -> list[Packet]:
     client = 68 if port == 67 else 40_000
     packets = []
@@ -62,6 +75,14 @@ def answers(port: int, messages: list[bytes]) -> list[Packet]:
         (123, [ntp(0, leap=3)] * 3, "warning", "3 of 3 NTP answers were refusals, from 198.51.100.20: not synchronised."),
         (123, [ntp(0, b"RATE")] * 3, "warning", "3 of 3 NTP answers were refusals, from 198.51.100.20: asked too often (RATE)."),
         (123, [ntp(0, b"DENY")] * 3, "problem", "3 of 3 NTP answers were refusals, from 198.51.100.20: denied (DENY)."),
+        (123, [ntp(2), ntp(0, b"RATE")], "warning", "1 of 2 NTP answers was a refusal, from 198.51.100.20: asked too often (RATE)."),
+        (161, [snmp(4), snmp(3)] * 3, "problem", "3 of 3 SNMP answers were refusals, from 198.51.100.20: report: user not known."),
+        (
+            161,
+            [snmp(2), *[snmp(5)] * 3],
+            "problem",
+            "3 of 3 SNMP answers were refusals, from 198.51.100.20: report: wrong digest (password).",
+        ),
         (67, [dhcp(6)], "problem", "1 of 1 DHCP answer was a refusal, from 198.51.100.20: NAK."),
     ],
 )
@@ -82,6 +103,10 @@ def test_a_server_that_says_no(tmp_path: Path, port: int, messages: list[bytes],
         (123, [ntp(16), ntp(16), ntp(16), ntp(2)]),  # it has just begun
         (123, [ntp(16), ntp(16)]),
         (67, [dhcp(2), dhcp(5)]),
+        (161, [snmp(4), snmp(2), *[snmp()] * 3]),  # learns engine and time
+        (161, [snmp(4), *[snmp(2)] * 5]),
+        (161, [*[snmp(3)] * 3, snmp(flags=3)]),  # then the right user
+        (161, [snmp(4), snmp(3)]),  # once
         (88, [b"\x7e", b"\x7e\x40\xa6\x03\x02\x01", b""]),
         (67, [b"\x02" + bytes(239) + b"\x35", b"\x02\x01\x06\x00" + bytes(232) + b"\x63\x82\x53\x63" + b"\x0c\xff\x35\x01\x06"]),
     ],

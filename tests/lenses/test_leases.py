@@ -21,8 +21,18 @@ def asks(kind: str, at: float, source: str = "0.0.0.0", xid: int = 7) -> Packet:
     return Packet(int(at * S), datagram((source, 68), ("255.255.255.255", 67), bytes(message)))
 
 
-def told(kind: str, at: float, server: str = SERVER, xid: int = 7, to: str = "255.255.255.255") -> Packet:
-    message = BOOTP(op=2, chaddr=HARDWARE, xid=xid) / DHCP(options=[("message-type", kind), ("server_id", server), "end"])
+def told(
+    kind: str,
+    at: float,
+    server: str = SERVER,
+    xid: int = 7,
+    to: str = "255.255.255.255",
+    options: tuple[tuple[str, str], ...] = (),
+    given: str = "0.0.0.0",
+) -> Packet:
+    message = BOOTP(op=2, chaddr=HARDWARE, xid=xid, yiaddr=given) / DHCP(
+        options=[("message-type", kind), ("server_id", server), *options, "end"]
+    )
     return Packet(int(at * S), datagram((SERVER, 67), (to, 68), bytes(message)))
 
 
@@ -101,3 +111,75 @@ def test_a_client_that_moves_from_one_server_to_another(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_hosts_that_may_have_been_told(tmp_path: Path, packets: list[Packet]) -> None:
     assert "udp-unanswered" not in found(tmp_path, packets)
+
+
+OTHER = "192.0.2.66"
+
+
+def offers(first: tuple[tuple[str, str], ...], second: tuple[tuple[str, str], ...], given: str = "192.0.2.8") -> list[Packet]:
+    mask = ("subnet_mask", "255.255.255.0")
+    return [
+        asks("discover", 0),
+        told("offer", 1, options=(mask, *first), given="192.0.2.7"),
+        told("offer", 1.1, OTHER, options=(mask, *second), given=given),
+        asks("request", 2),
+        told("ack", 3),
+    ]
+
+
+ONE, TWO = (("router", "192.0.2.1"),), (("router", OTHER),)
+
+
+def test_a_router_that_somebody_plugged_in(tmp_path: Path) -> None:
+    """It refuses what the other one offered, or offers addresses of another network."""
+    refuses = [*offers(ONE, TWO), told("nak", 3.1, OTHER)]
+    this = found(tmp_path, refuses)["dhcp-servers"]
+    assert this.severity == "problem"
+    assert this.text == (
+        f"2 DHCP servers answered the same DISCOVER: {OTHER} and {SERVER} (1 time), with different routers: {OTHER} gives {OTHER}, {SERVER} gives 192.0.2.1."
+    )
+    assert found(tmp_path, offers(ONE, TWO, "192.168.1.8"))["dhcp-servers"].severity == "problem"
+
+
+@pytest.mark.parametrize(
+    ("packets", "severity"),
+    [
+        pytest.param(offers(ONE, TWO), "warning", id="two routers that each offer themselves"),
+        pytest.param(offers((*ONE, ("name_server", "192.0.2.2")), (*ONE, ("name_server", "192.0.2.3"))), "warning", id="other DNS servers"),
+        pytest.param([*offers(ONE, ONE), told("nak", 3.1, OTHER)], "note", id="a pair that stands in for each other"),
+        pytest.param(offers(ONE, ()), "note", id="a server for network boots"),
+    ],
+)
+def test_servers_that_may_be_there_together(tmp_path: Path, packets: list[Packet], severity: str) -> None:
+    assert found(tmp_path, packets)["dhcp-servers"].severity == severity
+
+
+def refused_offers(times: int, xid: int = 70) -> list[Packet]:
+    return [
+        p
+        for k in range(times)
+        for p in (
+            asks("discover", 3 * k, xid=xid + k),
+            told("offer", 3 * k + 0.1, xid=xid + k),
+            asks("request", 3 * k + 0.2, xid=xid + k),
+            told("nak", 3 * k + 0.3, xid=xid + k),
+        )
+    ]
+
+
+def test_a_server_that_refuses_what_it_offers(tmp_path: Path) -> None:
+    this = found(tmp_path, refused_offers(4), [asks("discover", 13, xid=90), told("offer", 13.1, xid=90)])["dhcp-servers"]
+    assert this.severity == "problem"
+    assert this.text == f"{SERVER} offered 02:00:00:00:00:07 an address by DHCP and refused it (NAK) 4 times over 9.0 s; no ACK came."
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        pytest.param([*refused_offers(3), asks("request", 20, xid=90), told("ack", 20.1, xid=90)], id="served in the end"),
+        pytest.param(refused_offers(2), id="twice"),
+        pytest.param([p for k in range(4) for p in (asks("request", 3 * k, xid=k), told("nak", 3 * k + 0.1, xid=k))], id="was never offered it"),
+    ],
+)  # fmt: skip
+def test_refusals_that_may_be_in_order(tmp_path: Path, packets: list[Packet]) -> None:
+    assert "dhcp-servers" not in found(tmp_path, packets)

@@ -319,3 +319,17 @@ def test_a_gateway_that_stops_answering(tmp_path: Path) -> None:
         assert this_too is None or "stopped" not in this_too.text
     idle = found(tmp_path, [*GREETED, *opened(0.1, 40_000), *asked]).get("neighbour-unanswered")  # nobody waits
     assert idle is None or "stopped" not in idle.text
+
+
+@pytest.mark.parametrize(("times", "targets", "told"), [(300, 1, True), (60, 1, False), (1, 250, False)])
+def test_one_question_by_arp_hundreds_of_times_within_a_second(tmp_path: Path, times: int, targets: int, told: bool) -> None:
+    """In a circle of switches; a port that mirrors others; a host that looks for all others."""
+    asked = Ether(src=MAC, dst="ff:ff:ff:ff:ff:ff")
+    questions = [asked / ARP(hwsrc=MAC, psrc=OWN, pdst=f"192.0.2.{2 + k % targets}") for k in range(times * targets)]
+    this = found(tmp_path, [(0.003 * k, question) for k, question in enumerate(questions)])
+    assert ("broadcast-storm" in this) == told
+    if told:
+        assert this["broadcast-storm"].severity == "warning"
+        assert this["broadcast-storm"].text == (
+            "The same broadcast came up to 300 times within a second (1 question by ARP: 192.0.2.2, asked for by 192.0.2.10)."
+        )

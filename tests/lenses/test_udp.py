@@ -216,3 +216,36 @@ def test_a_clock_that_is_itself_asked_for_the_time(tmp_path: Path) -> None:
     """A filter for the port of NTP shows what it is asked, and what it asks; of the answers none."""
     others = [asks(k, "192.0.2.77", CLIENT) for k in range(1, 9)]
     assert not written(tmp_path, *others, *(asks(k) for k in range(1, 9)))
+
+
+def test_quic_that_is_blocked_and_costs_seconds(tmp_path: Path) -> None:
+    """The client takes TCP only after it has waited."""
+    late = close(exchange(talk(42_000, 8 * S, (SERVER, 443)))).packets
+    assert problems(found(tmp_path, asked_over_udp(QUIC, [0, 1, 3, 6], (SERVER, 443)), late, ping(30 * S))) == {"udp-unanswered"}
+
+
+@pytest.mark.parametrize(("at", "server"), [(S // 3, SERVER), (2 * S, SERVER), (S, "198.51.100.99"), (-5 * S, "198.51.100.99")])
+def test_quic_that_is_blocked_while_the_client_has_tcp(tmp_path: Path, at: int, server: str) -> None:
+    """A browser opens both; or it has had TCP to another server all the time."""
+    tcp = exchange(talk(42_000, at, (server, 443)), wait=20 * S)
+    again = exchange(talk(42_001, 8 * S, (SERVER, 443)))
+    this = found(tmp_path, asked_over_udp(QUIC, [0, 1, 3, 6], (SERVER, 443)), close(tcp).packets, close(again).packets, ping(40 * S))
+    assert this["udp-unanswered"].severity == "warning"
+
+
+INITIATION = b"\x01" + bytes(147)
+
+
+def peers(first: bytes, times: list[int], server: str, back: bytes = b"") -> list[Packet]:
+    """Both ends of WireGuard at its port."""
+    one, other = (CLIENT, 51_820), (server, 51_820)
+    answers = [Packet(t * S + MS, datagram(other, one, back)) for t in times if back]
+    return [*(Packet(t * S, datagram(one, other, first)) for t in times), *answers]
+
+
+def test_an_end_of_wireguard_that_nobody_answers(tmp_path: Path) -> None:
+    this = found(tmp_path, peers(INITIATION, [0, 5, 10, 15], SERVER), ping(30 * S))
+    assert problems(this) == {"udp-unanswered"}
+    away = [*peers(INITIATION, [0, 5, 10, 15], SERVER), *peers(b"\x04" + bytes(95), [1, 2], "198.51.100.99", b"\x04" + bytes(95))]
+    assert found(tmp_path, away, ping(30 * S))["udp-unanswered"].severity == "warning"  # one of its peers
+    assert "udp-unanswered" not in found(tmp_path, peers(INITIATION, [0, 5, 10, 15], SERVER, b"\x02" + bytes(91)), ping(30 * S))

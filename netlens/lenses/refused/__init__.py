@@ -56,6 +56,8 @@ _ADVICE = {
     "not understood": "The client speaks what this server does not know: another version or protocol, or a scanner.",
     "was answered in": "The port speaks another protocol: check the port number, and what runs there.",
     "WebSocket closed": "The server's program ended the WebSocket: its log says why.",
+    "in common": "Client and server know no algorithm for that which both take: one of them is too old or set too strictly (ssh -Q; KexAlgorithms, Ciphers).",
+    "closed before": "The server takes no connections from this client now: MaxStartups, hosts.deny, or a host that is full; its log says which.",
     "address is in use": "Another host has that address: find the one that took an address out of the server's range.",
 }
 
@@ -147,9 +149,11 @@ def _taken_later(view: View) -> dict[tuple[str, str, int], int]:
 
 
 def _put_off(view: View, r: Refusal) -> bool:
-    """Whether a refusal for now (45z of SMTP, RFC 5321 4.2.1) was followed by a session of the same ends without any, as greylisting wants it."""
+    """Whether a refusal for now (45z of SMTP, RFC 5321 4.2.1; 57P03 of PostgreSQL) was followed by a session of the same ends without any, as greylisting wants
+    it, or a server that starts."""
     later = view.once(_taken_later).get(view.service(r.session), 0)
-    return r.protocol == "SMTP" and r.what.startswith("45") and later > view.column("start_ns")[r.session]
+    for_now = (r.protocol == "SMTP" and r.what.startswith("45")) or (r.protocol == "PostgreSQL" and "57P0" in r.what)
+    return for_now and later > view.column("start_ns")[r.session]
 
 
 def _of_dialogs(view: View) -> list[Finding]:

@@ -1,14 +1,15 @@
 """NTP (RFC 5905 7.3, 7.4): a server that has no time to give, or sends a kiss of death.
 
 Ordinary: a server that has just begun (some minutes: RFC 5905 13), or one of several: a client takes the time of another. So these count where a client
-hears nothing else, and that a server is not synchronised, or asked too often, is never a problem.
+hears nothing else, and that a server is not synchronised, or asked too often, is never a problem. That it is asked too often counts always: the client must
+ask less (RFC 5905 7.4).
 """
 
 from netlens.parsers.denials._kinds import At
 
 ID, NAME = "ntp", "NTP"
 AT = At(udp=(123,))
-DAILY, CHALLENGES = ("not synchronised", "asked too often"), ("not synchronised", "denied", "asked too often")
+DAILY, CHALLENGES = ("not synchronised", "asked too often"), ("not synchronised", "denied")
 _LENGTH, _SERVER = 48, 4
 _UNKNOWN, _NO_STRATUM = 3, 16  # of the leap indicator; of the stratum, 0 as well
 _KISSES = {b"DENY": "denied (DENY)", b"RSTR": "denied (RSTR)", b"RATE": "asked too often (RATE)"}

@@ -1,0 +1,57 @@
+"""Do two routers say at once that they are the master of one virtual router?
+
+Asks: whether advertisements of VRRP for the same number and addresses come from two routers in turn, for longer than a change of masters takes.
+Applies: where both are in the capture, as on the network of both, or a port that sees all.
+Cannot see: why they do not hear each other (a filter for multicast or protocol 112, a broken link, another password or version).
+Normal: one master. One that hears another of higher priority is silent at once (RFC 9568 6.4.3), and a backup takes over only after three intervals without
+    it; so a change of masters leaves one or two advertisements of each, and two changes (it fails, it comes back) a long run of each.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+from netlens.lenses import Finding
+from netlens.lenses._view import S, View, finding, most, seconds
+from netlens.parsers.routers import Master
+from netlens.text import plural
+
+ID = "virtual-routers"
+GROUP = "handshakes"
+RANK = 19
+TURNS = 6  #: times that the other one speaks; of a change one, or three where the old master speaks once more
+SPAN_NS = 3 * S  #: RFC 9568 6.1: a backup waits for three intervals, of a second each unless somebody sets another
+
+
+def look(view: View) -> list[Finding]:
+    """At most one."""
+    split = {key: run for key, said in view.side.capture.virtual_routers.items() if (run := _in_turn([m for m in said if m.priority]))}
+    if not split:
+        return []
+    routers = most(m.router for run in split.values() for m in run)
+    lasted = max(run[-1].ts - run[0].ts for run in split.values())
+    sent = sum(map(len, split.values()))
+    names = most(f"{', '.join(addresses)} (VRID {number})" for number, addresses in split)
+    text = f"{routers} say at once that they are the master of {names}: {plural(sent, 'advertisement')} of VRRP in turn over {seconds(lasted)}."
+    values = {"virtual_routers": len(split), "advertisements": sent, "routers": sorted({m.router for run in split.values() for m in run})}
+    advice = "They do not hear each other: let VRRP (protocol 112, to 224.0.0.18 or ff02::12) pass between them, and compare version, password and interval."
+    return [
+        finding(view, ID, "problem", text, [m.frame for run in split.values() for m in run], {**values, "longest_s": lasted / 1e9}, advice)
+    ]
+
+
+def _in_turn(said: list[Master]) -> list[Master]:
+    """The longest run in which two routers speak in turn; [] if it is none to speak of."""
+    # of what one says without the other in between, the last: so copies count once
+    turns = [group for _, group in ((router, list(group)) for router, group in itertools.groupby(said, lambda m: m.router))]
+    if len(turns) < TURNS:
+        return []
+    longest: list[Master] = []
+    run: list[Master] = []
+    for group in turns:
+        if run and len(group) > 1 and group[-1].ts - group[0].ts > SPAN_NS:
+            longest, run = max(longest, run, key=len), [group[-1]]
+        else:
+            run.append(group[-1])
+    longest = max(longest, run, key=len)
+    return longest if len(longest) >= TURNS and longest[-1].ts - longest[0].ts >= SPAN_NS else []

@@ -1,0 +1,145 @@
+"""What ends PostgreSQL and SSH before anybody is logged in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from netlens.parsers.fatal_errors import fatal
+from tests.lenses.made import SERVER, S, close, found, healthy, problems, talk
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.parsers.build import Packet
+
+POSTGRES, SSH = (SERVER, 5432), (SERVER, 22)
+START = b"\x00\x00\x00\x16\x00\x03\x00\x00user\x00app\x00database\x00shop\x00\x00"
+LOGGED_IN = b"R\x00\x00\x00\x08\x00\x00\x00\x00"
+READY = LOGGED_IN + b"Z\x00\x00\x00\x05I"
+VERSION = b"SSH-2.0-OpenSSH_9.9\r\n"
+
+
+def error(code: bytes, severity: bytes = b"FATAL") -> bytes:
+    said = b"S" + severity + b"\0V" + severity + b"\0C" + code + b"\0Mwhat it says\0\0"
+    return b"E" + (len(said) + 4).to_bytes(4, "big") + said
+
+
+def session(answer: bytes, port: int, at: int = 0) -> list[Packet]:
+    made = talk(port, at, POSTGRES)
+    made.up("PA", START)
+    made.down("PA", answer)
+    made.up("A")
+    return close(made).packets
+
+
+@pytest.mark.parametrize(
+    ("answer", "what"),
+    [
+        (LOGGED_IN + error(b"53300"), "too many connections (53300)"),  # behind the last message of the login
+        (error(b"28P01"), "wrong password (28P01)"),
+        (error(b"XX000"), "fatal error (XX000)"),
+    ],
+)
+def test_why_postgresql_takes_nobody(tmp_path: Path, answer: bytes, what: str) -> None:
+    this = found(tmp_path, session(answer, 41_000), healthy())
+    assert this["refused"].text == f"1 of 1 connection to 198.51.100.20:5432 got a refusal: {what} (PostgreSQL)."
+    assert problems(this) == {"refused"}
+
+
+def test_errors_of_postgresql_that_end_nothing(tmp_path: Path) -> None:
+    """A query that fails, and a server that is not ready yet and then is."""
+    starting = session(error(b"57P03"), 41_001)
+    assert not problems(
+        found(tmp_path, session(READY + error(b"42P01", b"ERROR"), 41_000), starting, session(READY, 41_002, 5 * S), healthy())
+    )
+
+
+def test_codes_are_read_before_new_servers_wrote_severity_twice_and_whatever_their_language() -> None:
+    assert fatal(b"E\0\0\0\x30SFATAL\0C53300\0Mx\0\0") == "53300"
+    assert fatal(b"E\0\0\0\x30SSCHWERWIEGEND\0VFATAL\0C53300\0Mx\0\0") == "53300"
+    assert fatal(b"E\0\0\0\x30SFEHLER\0VERROR\0C53300\0Mx\0\0") is None
+    assert fatal(error(b"53300")[:20]) == ""
+    assert fatal(error(b"53300")[:8]) is None
+
+
+def offer(kex: str = "curve25519-sha256", key: str = "ssh-ed25519", cipher: str = "aes128-ctr", mac: str = "hmac-sha2-256") -> bytes:
+    """A KEXINIT."""
+    names = [kex, key, cipher, cipher, mac, mac, "none", "none", "", ""]
+    payload = b"\x14" + bytes(16) + b"".join(len(n).to_bytes(4, "big") + n.encode() for n in names) + bytes(5)
+    return (len(payload) + 5).to_bytes(4, "big") + b"\x04" + payload + bytes(4)
+
+
+def exchanged(ours: bytes, theirs: bytes, port: int, at: int = 0, cut: int = 40) -> list[Packet]:
+    """Both versions and offers; ours in two segments."""
+    made = talk(port, at, SSH)
+    made.up("PA", VERSION)
+    made.down("PA", VERSION)
+    made.up("PA", ours[:cut])
+    made.up("PA", ours[cut:])
+    made.down("PA", theirs)
+    return close(made).packets
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "what"),
+    [
+        (offer(), offer(kex="diffie-hellman-group1-sha1"), "key exchange method"),
+        (offer(), offer(key="ssh-rsa"), "kind of host key"),
+        (offer(), offer(cipher="3des-cbc"), "cipher"),
+        (offer(), offer(mac="hmac-md5"), "MAC"),
+    ],
+)
+def test_ends_of_ssh_that_share_no_algorithm(tmp_path: Path, ours: bytes, theirs: bytes, what: str) -> None:
+    this = found(tmp_path, exchanged(ours, theirs, 41_000), healthy())
+    assert this["refused"].text == f"1 of 1 connection to 198.51.100.20:22 got a refusal: no {what} in common (SSH)."
+    assert problems(this) == {"refused"}
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        [*exchanged(offer(), offer(), 41_000)],
+        # a cipher that authenticates needs no MAC
+        [*exchanged(offer(cipher="aes128-gcm@openssh.com"), offer(cipher="aes128-gcm@openssh.com", mac="hmac-md5"), 41_000)],
+        # the ends share several, and one end has more
+        [*exchanged(offer(kex="new,curve25519-sha256,old"), offer(kex="old"), 41_000)],
+        # ssh-keyscan asks for one kind of key after the other
+        [*exchanged(offer(key="ssh-rsa"), offer(), 41_000), *exchanged(offer(), offer(), 41_001, S)],
+    ],
+)
+def test_ends_of_ssh_that_agree(tmp_path: Path, packets: list[Packet]) -> None:
+    assert "refused" not in found(tmp_path, packets, healthy())
+
+
+def shut(port: int, at: int, flags: str = "FA") -> list[Packet]:
+    made = talk(port, at, SSH)
+    made.up("PA", VERSION)
+    made.down(flags)
+    made.up("FA" if flags == "FA" else "")
+    return made.packets
+
+
+@pytest.mark.parametrize(("times", "flags", "grave"), [(3, "FA", True), (3, "RA", True), (2, "FA", False)])
+def test_ssh_that_is_closed_before_a_word(tmp_path: Path, times: int, flags: str, grave: bool) -> None:
+    this = found(tmp_path, *[shut(41_000 + k, k * S, flags) for k in range(times)], healthy())
+    assert this["refused"].text.endswith("got a refusal: closed before the server's version (SSH).")
+    assert ("refused" in problems(this)) == grave
+
+
+def test_ssh_that_a_server_serves_again_after_its_restart(tmp_path: Path) -> None:
+    this = found(tmp_path, *[shut(41_000 + k, k * S) for k in range(3)], exchanged(offer(), offer(), 41_009, 9 * S), healthy())
+    assert "refused" not in problems(this)
+
+
+def test_ports_of_ssh_that_somebody_opens_and_closes_himself(tmp_path: Path) -> None:
+    probes = []
+    for k in range(4):
+        made = talk(41_000 + k, k * S, SSH)
+        made.up("PA", VERSION)
+        made.up("FA")
+        made.down("FA")
+        made.up("A")
+        probes.append(made.packets)
+    assert "refused" not in found(tmp_path, *probes, healthy())

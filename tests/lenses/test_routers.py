@@ -1,0 +1,90 @@
+"""Routers that say that they are there: two masters of one virtual router, and two prefixes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from scapy.layers.inet import IP
+from scapy.layers.inet6 import ICMPv6ND_RA, ICMPv6NDOptPrefixInfo, IPv6
+from scapy.layers.l2 import Ether
+from scapy.layers.vrrp import VRRP
+from scapy.utils import PcapWriter
+
+import netlens
+from tests.lenses.made import S
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from netlens.lenses import Finding
+
+A, B = "192.0.2.2", "192.0.2.3"
+
+
+def of(tmp_path: Path, frames: list[tuple[int, Ether]]) -> dict[str, Finding]:
+    path = str(tmp_path / "made.pcap")
+    with PcapWriter(path, nano=True, linktype=1) as out:
+        for at, frame in sorted(frames, key=lambda each: each[0]):
+            frame.time = 1_700_000_000 + at / S
+            out.write(frame)
+    return {each.id: each for each in netlens.analyze(path).findings}
+
+
+def vrrp(source: str, times: list[float], number: int = 51, address: str = "192.0.2.100", priority: int = 100) -> list[tuple[int, Ether]]:
+    packet = Ether(src="00:00:5e:00:01:33") / IP(src=source, dst="224.0.0.18", ttl=255, proto=112)
+    return [(int(at * S), packet / VRRP(vrid=number, priority=priority, addrlist=[address])) for at in times]
+
+
+def test_two_masters_of_one_virtual_router(tmp_path: Path) -> None:
+    this = of(tmp_path, [*vrrp(A, [0, 1, 2, 3, 4]), *vrrp(B, [0.5, 1.5, 2.5, 3.5])])["virtual-routers"]
+    assert this.severity == "problem"
+    assert this.text == (
+        "192.0.2.2 and 192.0.2.3 say at once that they are the master of 192.0.2.100 (VRID 51): 9 advertisements of VRRP in turn over 4.0 s."
+    )
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        pytest.param([*vrrp(A, [0, 1, 2, 3]), *vrrp(A, [3.4], priority=0), *vrrp(B, [4, 5, 6])], id="one takes over"),
+        pytest.param([*vrrp(A, [0, 1, 2, 30, 31, 32, 60, 61]), *vrrp(B, [6, 7, 8, 9, 10, 29, 36, 37, 38, 39, 40, 59])], id="fails and comes back"),
+        pytest.param([*vrrp(A, [0, 1, 2, 3]), *vrrp(B, [0.5, 1.5, 2.5, 3.5], number=52)], id="two virtual routers"),
+        pytest.param([*vrrp(A, [0, 1, 2, 3]), *vrrp(B, [0.5, 1.5, 2.5, 3.5], address="192.0.2.101")], id="the same number in another network"),
+        pytest.param([*vrrp(A, [k + d for k in range(9) for d in (0, 0.001)])], id="recorded twice"),
+        pytest.param([*vrrp(A, [0, 1, 2, 2.9]), *vrrp(B, [2.5, 2.8, 3.8, 4.8])], id="a change of masters"),
+    ],
+)  # fmt: skip
+def test_one_master_at_a_time(tmp_path: Path, frames: list[tuple[int, Ether]]) -> None:
+    assert "virtual-routers" not in of(tmp_path, frames)
+
+
+def advertised(router: str, prefix: str, times: list[int], lifetime: int = 1800, autonomous: int = 1) -> list[tuple[int, Ether]]:
+    option = ICMPv6NDOptPrefixInfo(prefix=prefix, prefixlen=64, A=autonomous, validlifetime=86400)
+    packet = Ether() / IPv6(src=router, dst="ff02::1", hlim=255) / ICMPv6ND_RA(routerlifetime=lifetime) / option
+    return [(at * S, packet.copy()) for at in times]
+
+
+OURS = advertised("fe80::1", "2001:db8:1::", [0, 10])
+
+
+def test_two_routers_with_different_prefixes(tmp_path: Path) -> None:
+    this = of(tmp_path, [*OURS, *advertised("fe80::2", "2001:db8:2::", [1, 11])])["router-advertisements"]
+    assert this.severity == "warning"
+    assert this.text == (
+        "2 routers advertise different prefixes to the hosts of one network: fe80::1 (2001:db8:1::/64) and fe80::2 (2001:db8:2::/64)."
+    )
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        pytest.param(advertised("fe80::2", "2001:db8:1::", [1]), id="the same prefix"),
+        pytest.param(advertised("fe80::2", "2001:db8:2::", [1], lifetime=0), id="no route to give"),
+        pytest.param(advertised("fe80::2", "2001:db8:2::", [1], autonomous=0), id="no addresses to make"),
+        pytest.param(advertised("fe80::1", "2001:db8:2::", [1]), id="one router with two"),
+        pytest.param([*advertised("fe80::2", "2001:db8:2::", [1]), *advertised("fe80::2", "2001:db8:1::", [2])], id="one learned of the other"),
+    ],
+)  # fmt: skip
+def test_routers_that_agree(tmp_path: Path, frames: list[tuple[int, Ether]]) -> None:
+    assert "router-advertisements" not in of(tmp_path, [*OURS, *frames])
