@@ -87,10 +87,20 @@ def _reach(view: View) -> np.ndarray:
     """int64[2, sessions]: how far originator and responder have come, as offsets of their streams."""
     assert view.trail is not None
     t = view.trail.segments()
+    ends = np.where(t["flags"] & (SYN | RST) == 0, t["offset"] + t["length"], 0)
+    return _most(view, ends)
+
+
+def _most(view: View, of: np.ndarray) -> np.ndarray:
+    """int64[2, sessions]: the largest number of all segments (``of``, none below 0) of originator and responder."""
+    assert view.trail is not None
+    session = view.trail.segments()["session"]
     out = np.zeros((2, view.sessions.rows), np.int64)
-    rows = np.flatnonzero(t["flags"] & (SYN | RST) == 0)
-    by = np.where(view.by_originator(rows), 0, 1)
-    np.maximum.at(out, (by, t["session"][rows]), t["offset"][rows].astype(np.int64) + t["length"][rows])
+    if len(session):
+        begins = np.concatenate([[0], np.flatnonzero(session[1:] != session[:-1]) + 1])  # segments stand by session
+        by = view.by_originator()
+        out[0, session[begins]] = np.maximum.reduceat(np.where(by, of, 0), begins)
+        out[1, session[begins]] = np.maximum.reduceat(np.where(by, 0, of), begins)
     return out
 
 
@@ -157,10 +167,7 @@ def _never_seen(view: View, k: int, seg: Segments, orig: bool) -> Lost | None:
 def _largest(view: View) -> dict[str, int]:
     """By address, bytes of the largest segment that came from it."""
     assert view.trail is not None
-    t = view.trail.segments()
-    largest = np.zeros((2, view.sessions.rows), np.int64)
-    by = np.where(view.by_originator(np.arange(len(t["session"]))), 0, 1)
-    np.maximum.at(largest, (by, t["session"]), t["length"])
+    largest = _most(view, view.trail.segments()["length"])
     out: dict[str, int] = {}
     for row, name in enumerate(("orig_ip", "resp_ip")):
         for address, size in zip(view.column(name), largest[row].tolist(), strict=True):

@@ -149,8 +149,8 @@ class View:
         """The first :data:`OPENING` segments of a session."""
         return self._segments[k] if k in self._segments else self._read(k, OPENING)
 
-    def by_originator(self, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """bool: which rows of the trail the originator of their session sent."""
+    def by_originator(self, rows: np.ndarray[Any, Any] | slice = slice(None)) -> np.ndarray[Any, Any]:
+        """bool: which rows of the trail the originator of their session sent; of all without."""
         assert self.trail is not None
         t = self.trail.segments()
         sent: np.ndarray[Any, Any] = t["way"][rows] == self.side.originator.astype(np.int8)[t["session"][rows]]

@@ -120,7 +120,7 @@ def _last(view: View) -> dict[str, list[tuple[str, int, int]]]:
         return {}
     t = view.trail.segments()
     last = np.zeros((2, view.sessions.rows), np.int64)
-    np.maximum.at(last, (np.where(view.by_originator(np.arange(len(t["ts"]))), 0, 1), t["session"]), t["ts"])
+    np.maximum.at(last, (np.where(view.by_originator(), 0, 1), t["session"]), t["ts"])
     found: dict[str, list[tuple[str, int, int]]] = {}
     for k, (up, down) in enumerate(last.T.tolist()):
         client, server = view.ends(k)[::2]
