@@ -49,6 +49,21 @@ _WORDS = [(32, int.from_bytes(b"SSH-", "big"), "SSH"), (24, int.from_bytes(b"HTT
 #: Why a server closes a WebSocket with which it does not want to go on (RFC 6455 7.4.1, and IANA's registry). 1001 and 1012: it goes away or restarts.
 _CLOSED = {1002: "protocol error", 1003: "kind of data not taken", 1007: "wrong data", 1008: "policy violation", 1009: "too big",
            1011: "internal error", 1013: "try again later", 1014: "bad gateway", 3000: "unauthorized", 3003: "forbidden"}  # fmt: skip
+_LOGGED_IN = (b"SE", b"EX", b"LI", b"LS", b"AP", b"NA")  #: how IMAP's commands begin that need a login (RFC 9051 6.3)
+#: In words of refusals, by protocol: FTP and SMTP, IMAP, POP3, MySQL and PostgreSQL, Redis
+_ABOUT_LOGINS = (
+    "530 to",
+    "535 to",
+    "the login",
+    "to USER",
+    "to PASS",
+    "to APOP",
+    "access denied",
+    "wrong password",
+    "at login",
+    "NOAUTH",
+    "WRONGPASS",
+)
 SOON_NS = 10 * S  #: after a WebSocket began; who must log in first is given so long
 #: What must have a name in common, by the places of its lists in a KEXINIT (RFC 4253 7.1)
 _IN_COMMON = (((0,), "key exchange method"), ((1,), "kind of host key"), ((2, 3), "cipher"), ((4, 5), "MAC"), ((6, 7), "compression"))
@@ -71,6 +86,11 @@ class Refusal:
     what: str
     lasting: bool
     frames: list[int]
+
+    @property
+    def of_login(self) -> bool:
+        """Whether it is about who asks."""
+        return any(word in self.what for word in _ABOUT_LOGINS)
 
 
 def refusals(view: View) -> list[Refusal]:
@@ -360,12 +380,13 @@ def _pop(k: int, seg: Segments, view: View) -> list[Refusal]:
                 served = frame
         return [Refusal(r.session, r.protocol, r.what, r.frames[0] > served, r.frames) for r in found]
     if server[0][:4] in (b"* OK", b"* NO", b"* BY", b"* PR"):
-        asked_tag, found = b"", []
+        asked_tag, found, served = b"", [], 0
         for orig, text, frame in data:
             tag, _, rest = text.partition(b" ")
             if orig:
                 asked_tag = tag if rest[:2].upper() in (b"LO", b"AU") else b""
+                served = frame if rest[:2].upper() in _LOGGED_IN else served
             elif asked_tag and tag == asked_tag and rest[:2].upper() == b"NO":
                 found.append(Refusal(k, "IMAP", "NO to the login", True, [frame]))
-        return found
+        return [Refusal(r.session, r.protocol, r.what, r.frames[0] > served, r.frames) for r in found]
     return []

@@ -80,6 +80,17 @@ def final_answers(view: View) -> list[dict[str, Any]]:
     return sorted(out, key=lambda r: r["start_frame"])
 
 
+def _served_later(view: View, error: dict[str, Any], answers: list[dict[str, Any]]) -> bool:
+    """Whether the same client asked for the same again, and was given it: a program that tries again has lost some time (RFC 9110 15.6.4, 10.2.3)."""
+    asked, client = view.side.capture.asked, view.ends(error["session_id"])[0]
+    place = asked.get(error["start_frame"])
+    return place is not None and any(
+        r["status"] < 400 and r["start_frame"] > error["start_frame"] and asked.get(r["start_frame"]) == place
+        for r in answers
+        if view.ends(r["session_id"])[0] == client
+    )
+
+
 def _heads(view: View) -> set[int]:
     """Frames of HEAD requests, by which clients ask whether something is there."""
     return _beginning(view, HEAD, 32)
@@ -111,7 +122,8 @@ def _of(view: View) -> list[Finding]:
     if not errors:
         return []
     n = len(answers)
-    grave = len(theirs) >= SERVER_TIMES or len(theirs) >= max(SERVER_SHARE * n, 1)
+    lasting = theirs if len(theirs) >= SERVER_TIMES else [r for r in theirs if not _served_later(view, r, answers)]
+    grave = len(lasting) >= SERVER_TIMES or len(lasting) >= max(SERVER_SHARE * n, 1)
     grave |= len(ours) >= CLIENT_TIMES and len(ours) >= CLIENT_SHARE * n
     grave |= len(errors) == n and errors[0]["status"] != 404
     some = bool(theirs) or len(ours) >= SOME_SHARE * n
@@ -124,7 +136,7 @@ def _of(view: View) -> list[Finding]:
     frames = [f for r in errors for f in (r["start_frame"], r["response_frame"])]
     advice = ""
     if grave:
-        worse = theirs if len(theirs) >= SERVER_TIMES or len(theirs) >= max(SERVER_SHARE * n, 1) else ours or theirs
+        worse = theirs if len(lasting) >= SERVER_TIMES or len(lasting) >= max(SERVER_SHARE * n, 1) else ours or theirs
         advice = _ADVICE.get(Counter(r["status"] for r in worse).most_common(1)[0][0]) or (
             "5xx: look at the server's log."
             if theirs and len(theirs) >= len(ours)

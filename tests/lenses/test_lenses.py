@@ -367,8 +367,8 @@ def test_a_challenge_that_is_answered(tmp_path: Path) -> None:
     assert "http-errors" not in found(tmp_path, close(made).packets)
 
 
-def ftp(*said: tuple[bytes, bytes]) -> list[Packet]:
-    made = talk(server=(SERVER, 21))
+def ftp(*said: tuple[bytes, bytes], port: int = 40_000, at: int = 0) -> list[Packet]:
+    made = talk(port, at, (SERVER, 21))
     made.down("PA", b"220 ready\r\n")
     for command, reply in said:
         made.at += 50 * MS
@@ -386,6 +386,25 @@ def test_a_refused_login(tmp_path: Path) -> None:
 def test_a_login_that_succeeds_at_the_second_try(tmp_path: Path) -> None:
     said = [(b"USER a", b"331 Password"), (b"PASS b", b"530 Login incorrect"), (b"USER a", b"331 Password"), (b"PASS c", b"230 In")]
     assert found(tmp_path, ftp(*said))["refused"].severity == "warning"
+
+
+@pytest.mark.parametrize(("before", "after", "severity"), [(1, 1, "warning"), (2, 1, "warning"), (3, 1, "problem"), (1, 0, "problem")])
+def test_a_login_that_succeeds_on_another_connection(tmp_path: Path, before: int, after: int, severity: str) -> None:
+    """Somebody mistyped; a program with the wrong password tries more often."""
+    wrong = [ftp((b"USER a", b"331 Password"), (b"PASS b", b"530 No"), port=40_000 + k, at=k * S) for k in range(before)]
+    right = [ftp((b"USER a", b"331 Password"), (b"PASS c", b"230 In"), port=40_009, at=9 * S) for _ in range(after)]
+    assert found(tmp_path, *wrong, *right)["refused"].severity == severity
+
+
+@pytest.mark.parametrize(("later", "severity"), [(b"a2 SELECT INBOX", "warning"), (b"a2 LOGOUT", "problem"), (b"a2 STARTTLS", "problem")])
+def test_a_login_to_imap_that_was_mistyped(tmp_path: Path, later: bytes, severity: str) -> None:
+    """The second answer begins with what the server can do; who selects a folder is in."""
+    made = talk(server=(SERVER, 143))
+    made.down("PA", b"* OK ready\r\n")
+    exchange(made, b"a0 LOGIN x y\r\n", b"a0 NO no\r\n")
+    exchange(made, b"a1 LOGIN x z\r\n", b"* CAPABILITY IMAP4rev1\r\na1 OK in\r\n")
+    exchange(made, later + b"\r\n", b"* FLAGS ()\r\n")
+    assert found(tmp_path, close(made).packets)["refused"].severity == severity
 
 
 def test_questions_to_a_server_are_no_tasks(tmp_path: Path) -> None:

@@ -33,6 +33,21 @@ def test_challenges_count_unless_they_are_met(tmp_path: Path, statuses: list[int
     assert (this["http-errors"].values["errors"] if "http-errors" in this else 0) == errors
 
 
+@pytest.mark.parametrize(
+    ("statuses", "severity"), [([503, 200, 200], "warning"), ([503, 200, 503, 200], "problem"), ([503, 404, 200], "warning")]
+)
+def test_an_error_after_which_the_same_is_served(tmp_path: Path, statuses: list[int], severity: str) -> None:
+    this = found(tmp_path, challenged(statuses))["http-errors"]
+    assert this.severity == severity
+
+
+def test_an_error_after_which_something_else_is_served(tmp_path: Path) -> None:
+    made = talk()
+    exchange(made, GET, b"HTTP/1.1 503 X\r\nContent-Length: 0\r\n\r\n")
+    exchange(made, b"GET /other HTTP/1.1\r\nHost: example.test\r\n\r\n")
+    assert found(tmp_path, close(made).packets)["http-errors"].severity == "problem"
+
+
 def given_up(port: int, at: int) -> Talk:
     """A request that the client gives up after 3 s."""
     made = talk(port, at=at)

@@ -11,6 +11,7 @@ sent before), ``weighing``, ``causes`` (one file each), ``judging`` and ``verdic
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,7 @@ FRAMES = 10  #: refused requests that a finding cites
 _OFTEN, _OFTEN_SHARE = 5, 0.2  #: so many answers that refuse are a problem, though something is granted later
 #: How refusals begin that a client answers by another offer, by protocol; and within which time that is taken if nothing was lost
 _ANOTHER_WAY, _AT_ONCE_NS = {"SIP": BY_NAME["SIP"].DAILY, "RDP": ("the server",)}, 5 * S
+MISTYPED = 2  #: logins that were refused before one that was not
 UNMET = 3  #: answers that ask for credentials, say, and are all that a client gets; a first one is ordinary, a second may be a copy of it
 #: Words of refusals for which user, password or permissions are to blame; Kerberos speaks of tickets and keys
 _OF_LOGIN = ("login", "logon", "password", "credential", "authent", "authoriz", "denied", "account", "integrity", "ticket")
@@ -148,17 +150,24 @@ def _taken_later(view: View) -> dict[tuple[str, str, int], int]:
     return found
 
 
-def _put_off(view: View, r: Refusal) -> bool:
-    """Whether a refusal for now (45z of SMTP, RFC 5321 4.2.1; 57P03 of PostgreSQL) was followed by a session of the same ends without any, as greylisting wants
-    it, or a server that starts."""
-    later = view.once(_taken_later).get(view.service(r.session), 0)
+def _made_up_for(view: View, r: Refusal) -> bool:
+    """Whether a later session of the same ends went without any: after a refusal for now (45z of SMTP, RFC 5321 4.2.1; 57P03 of PostgreSQL), as greylisting
+    wants it, or a server that starts; or after a login or two that were refused: somebody mistyped."""
+    service = view.service(r.session)
+    if view.once(_taken_later).get(service, 0) <= view.column("start_ns")[r.session]:
+        return False
     for_now = (r.protocol == "SMTP" and r.what.startswith("45")) or (r.protocol == "PostgreSQL" and "57P0" in r.what)
-    return for_now and later > view.column("start_ns")[r.session]
+    return for_now or (r.of_login and view.once(_failed_logins)[service] <= MISTYPED)
+
+
+def _failed_logins(view: View) -> Counter[tuple[str, str, int]]:
+    """How many sessions of a client with a server had a login refused."""
+    return Counter(view.service(k) for k in {r.session for r in view.once(refusals) if r.of_login})
 
 
 def _of_dialogs(view: View) -> list[Finding]:
     found = view.once(refusals)
-    lasting = [r for r in found if r.lasting and not _put_off(view, r)]
+    lasting = [r for r in found if r.lasting and not _made_up_for(view, r)]
     shown = lasting or found
     if not shown:
         return []
