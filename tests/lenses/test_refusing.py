@@ -41,6 +41,11 @@ def test_an_error_after_which_the_same_is_served(tmp_path: Path, statuses: list[
     assert this.severity == severity
 
 
+def test_requests_that_are_refused_are_named_in_a_capture_of_unknown_side(tmp_path: Path) -> None:
+    this = found(tmp_path, challenged([200, *[429] * 8, 200]))["refused"]
+    assert [frame for _, frame in this.frames] == [4 + 4 * k for k in range(1, 9)]
+
+
 def test_an_error_after_which_something_else_is_served(tmp_path: Path) -> None:
     made = talk()
     exchange(made, GET, b"HTTP/1.1 503 X\r\nContent-Length: 0\r\n\r\n")

@@ -266,6 +266,7 @@ def of_target(traffic: Traffic) -> list[Finding]:
 def _of_requests(traffic: Traffic, id_: str, severity: Severity, text: str, which: Bools, values: dict[str, Any]) -> Finding:
     """A finding that cites the first requests of ``which`` (bool per request), in the capture nearest to the provider."""
     r, name = traffic.situation.requests, traffic.upstream.of_log()
-    frames = [int(f) for f in (r.vm_frame if name == "vm" else r.host_frame)[which].tolist() if f]
+    numbers = r.vm_frame if traffic.upstream.name == "vm" else r.host_frame  # of a capture of nobody knows which side as well
+    frames = [int(f) for f in numbers[which].tolist() if f]
     every = [(name, frame) for frame in frames]
     return Finding(id_, ID, severity, text, every[:FRAMES], frame_filter(frames[:FRAMES]), values, every=every)
