@@ -1,11 +1,12 @@
 """Are packets of voice or video lost?
 
 Asks: whether numbers of RTP packets are missing from a stream.
-Applies: to UDP streams of one source (SSRC) and payload type whose numbers go up one by one, by which RTP is certain; encrypted ones (SRTP) among them.
+Applies: to UDP streams of one source (SSRC) whose numbers go up one by one, by which RTP is certain; encrypted ones (SRTP) among them.
 Cannot see: where they were lost, on the way or by the recorder, unless connections of TCP show that the recorder missed packets; what comes too late to be
     played; what was lost behind the place of the recording.
-Normal: numbers go up by one also where nothing is said and nothing is sent (RFC 3550 5.1); a few come in another order, or twice. Decoders conceal
-    single losses up to 1 to 3 % (ITU-T G.113 appendix I). A source that begins anew jumps (RFC 3550 A.1), and its stream is left alone.
+Normal: numbers go up by one also where nothing is said and nothing is sent (RFC 3550 5.1), and all payload types of a source share them: voice, keys that
+    are pressed (RFC 4733), noise of silence (RFC 3389), redundancy. A few come in another order, or twice. Decoders conceal single losses up to
+    1 to 3 % (ITU-T G.113 appendix I). A source that begins anew jumps (RFC 3550 A.1), and its stream is left alone.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def _gaps(part: Array) -> list[tuple[int, int, list[int]]]:
     step = (np.diff(part[:, NUMBER]) + 0x8000) % 0x10000 - 0x8000
     time = (np.diff(part[:, STAMP]) + (1 << 31)) % (1 << 32) - (1 << 31)
     fresh = step != 0  # else recorded twice
-    if (np.abs(step) > JUMP).any() or (step[fresh] == 1).mean() < ONE_BY_ONE or (time >= 0).mean() < ONE_BY_ONE:
+    if not fresh.any() or (np.abs(step) > JUMP).any() or (step[fresh] == 1).mean() < ONE_BY_ONE or (time >= 0).mean() < ONE_BY_ONE:
         return []
     number = np.concatenate(([0], np.cumsum(step)))
     sent, there = int(number.max() - number.min()) + 1, len(np.unique(number))

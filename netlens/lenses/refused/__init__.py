@@ -11,6 +11,8 @@ sent before), ``weighing``, ``causes`` (one file each), ``judging`` and ``verdic
 
 from __future__ import annotations
 
+import bisect
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +40,7 @@ FRAMES = 10  #: refused requests that a finding cites
 _OFTEN, _OFTEN_SHARE = 5, 0.2  #: so many answers that refuse are a problem, though something is granted later
 #: How refusals begin that a client answers by another offer, by protocol; and within which time that is taken if nothing was lost
 _ANOTHER_WAY, _AT_ONCE_NS = {"SIP": BY_NAME["SIP"].DAILY, "RDP": ("the server",)}, 5 * S
+_TYPED, _OTHER_WAY_NS = 2, S  #: passwords that somebody types wrong; another try of the same program, which does not ask anybody
 UNMET = 3  #: answers that ask for credentials, say, and are all that a client gets; a first one is ordinary, a second may be a copy of it
 #: Words of refusals for which user, password or permissions are to blame; Kerberos speaks of tickets and keys
 _OF_LOGIN = ("login", "logon", "password", "credential", "authent", "authoriz", "denied", "account", "integrity", "ticket")
@@ -138,22 +141,27 @@ def look(view: View) -> list[Finding]:
     return [*_of_dialogs(view), *_of_answers(view)]
 
 
-def _taken_later(view: View) -> dict[tuple[str, str, int], int]:
-    """By client, server and port, when the last session without a refusal began."""
+def _taken(view: View) -> dict[tuple[str, str, int], list[int]]:
+    """By client, server and port, when sessions without a refusal began, in order."""
     refused, starts = {each.session for each in view.once(refusals)}, view.column("start_ns")
-    found: dict[tuple[str, str, int], int] = {}
-    for k in view.whole:
-        if k not in refused:
-            found[view.service(k)] = max(found.get(view.service(k), 0), starts[k])
-    return found
+    taken = sorted((k for k in view.whole if k not in refused), key=starts.__getitem__)
+    return {service: [starts[k] for k in group] for service, group in grouped(taken, view.service).items()}
+
+
+def _times_refused(view: View) -> Counter[tuple[str, str, int]]:
+    return Counter(view.service(r.session) for r in view.once(refusals))
 
 
 def _put_off(view: View, r: Refusal) -> bool:
     """Whether a refusal for now (45z of SMTP, RFC 5321 4.2.1; 57P03 of PostgreSQL) was followed by a session of the same ends without any, as greylisting wants
-    it, or a server that starts."""
-    later = view.once(_taken_later).get(view.service(r.session), 0)
-    for_now = (r.protocol == "SMTP" and r.what.startswith("45")) or (r.protocol == "PostgreSQL" and "57P0" in r.what)
-    return for_now and later > view.column("start_ns")[r.session]
+    it, or a server that starts; or by a login to PostgreSQL with the right password, or at once in the other way, with or without TLS (libpq's
+    sslmode=allow)."""
+    began, service = view.column("start_ns")[r.session], view.service(r.session)
+    taken = view.once(_taken).get(service, [])
+    later = taken[bisect.bisect_right(taken, began) :][:1]
+    if r.protocol == "PostgreSQL" and "(28" in r.what:
+        return any(since - began <= _OTHER_WAY_NS or view.once(_times_refused)[service] <= _TYPED for since in later)
+    return bool(later) and ((r.protocol == "SMTP" and r.what.startswith("45")) or (r.protocol == "PostgreSQL" and "57P0" in r.what))
 
 
 def _of_dialogs(view: View) -> list[Finding]:
