@@ -37,6 +37,7 @@ POSTGRES = {"28P01": "wrong password", "28000": "access denied", "3D000": "datab
             "53400": "a limit of its configuration", "57P01": "ended by an administrator", "57P02": "the server crashed", "57P03": "not ready",
             "57P05": "idle for too long", "25P03": "a transaction idle for too long", "08P01": "protocol error", "0A000": "not supported",
             "53100": "its disk is full", "53200": "out of memory"}  # fmt: skip
+_IDLE = "57P05"  # what a pool keeps open and does not use (idle_session_timeout)
 #: Redis: how an error begins -> in words, whether it stays one though other commands are served
 REDIS = {b"-WRONGPA": ("WRONGPASS", False), b"-NOAUTH ": ("NOAUTH", False), b"-NOPERM ": ("NOPERM", False), b"-DENIED ": ("protected mode", False),
          b"-ERR unk": ("command not understood", False), b"-ERR Pro": ("protocol not understood", False), b"-ERR max": ("too many clients", False),
@@ -153,7 +154,8 @@ def _closed(seg: Segments) -> tuple[int, int, int] | None:
 
 
 def _ssh(view: View) -> list[Refusal]:
-    """Connections without an algorithm in common, where a client never has one with that server (ssh-keyscan asks for the key of each kind), and such that
+    """Connections without an algorithm in common, where a client never has one with that server (ssh-keyscan asks for the key of each kind; who asks once, of a
+    server that agrees with others, may look around), and such that
     the server closes before a word, where no later one of anybody is served."""
     nothing: dict[int, str] = {}
     agreed: set[tuple[str, str, int]] = set()
@@ -165,8 +167,9 @@ def _ssh(view: View) -> list[Refusal]:
             nothing[k] = missing
         elif theirs is not None:
             agreed.add(view.service(k))
+    others, tries = {service[1:] for service in agreed}, Counter(view.service(k) for k in nothing)
     found = [
-        Refusal(k, "SSH", f"no {missing} in common", True, offers[k].frames)
+        Refusal(k, "SSH", f"no {missing} in common", tries[view.service(k)] > 1 or view.service(k)[1:] not in others, offers[k].frames)
         for k, missing in nothing.items()
         if view.service(k) not in agreed
     ]
@@ -174,13 +177,13 @@ def _ssh(view: View) -> list[Refusal]:
     shut = {k: frame for k in view.first_copies if k in asking and (frame := _shut(view, k))}
     starts = view.column("start_ns")
     tried = {service: [starts[k] for k in group] for service, group in grouped(shut, view.service).items()}
+    insists = {service for service, times in tried.items() if len(times) >= SHUT and max(times) - min(times) >= SHUT_NS}
     served: dict[tuple[str, int], int] = {}
     for k in asking if shut else ():
         if view.first_replies[k]:
             served[view.service(k)[1:]] = max(starts[k], served.get(view.service(k)[1:], 0))
     for k, frame in shut.items():
-        times = tried[view.service(k)]
-        lasting = len(times) >= SHUT and max(times) - min(times) >= SHUT_NS and served.get(view.service(k)[1:], 0) < starts[k]
+        lasting = view.service(k) in insists and served.get(view.service(k)[1:], 0) < starts[k]
         found.append(Refusal(k, "SSH", "closed before the server's version", lasting, [frame]))
     return found
 
@@ -327,7 +330,7 @@ def _postgres(k: int, seg: Segments, view: View) -> list[Refusal]:
     if found is None:
         return []
     what = f"{POSTGRES.get(found.code, 'fatal error')} ({found.code})" if found.code else "fatal error at login"
-    return [Refusal(k, "PostgreSQL", what, True, [found.frame])]
+    return [Refusal(k, "PostgreSQL", what, found.code != _IDLE, [found.frame])]
 
 
 def _fatal(view: View) -> dict[int, list[Fatal]]:

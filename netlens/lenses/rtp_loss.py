@@ -27,6 +27,7 @@ ONE_BY_ONE = 0.6  #: of its numbers
 JUMP = 100  #: numbers; more is a source that begins anew, or a pause of the recording
 AUDIBLE, LOST = 0.03, 10  #: share and number of packets
 NOTICED = 0.01
+HOLES = 3  #: less is an interruption, perhaps of the recording
 SHOWN = 20  #: gaps of a stream
 
 
@@ -44,7 +45,7 @@ def look(view: View) -> list[Finding]:
     if not bad:
         return []
     missed = view.sessions["orig_missing_bytes"] + view.sessions["resp_missing_bytes"]
-    grave = any(lost >= AUDIBLE * sent for lost, sent, *_ in bad) and not (missed > 1).any()
+    grave = any(lost >= AUDIBLE * sent and len(gaps) >= HOLES for lost, sent, _, gaps in bad) and not (missed > 1).any()
     receivers = {(t.source[1], t.destination[1]): endpoint(*t.destination) for t in view.conversations}
     lost, sent = sum(each[0] for each in bad), sum(each[1] for each in bad)
     whom = most(receivers.get(_ports(part), "hosts") for _, _, part, _ in bad)

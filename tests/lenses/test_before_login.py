@@ -61,6 +61,8 @@ def test_errors_of_postgresql_that_end_nothing(tmp_path: Path) -> None:
     [
         pytest.param(b"28P01", [0, 4], [9], False, id="typed wrong"),
         pytest.param(b"28P01", [0, 4, 8], [12], True, id="again and again, beside who has the right one"),
+        pytest.param(b"28P01", [0, 4, 8], [0.1, 4.1, 8.1], True, id="another program of that host"),
+        pytest.param(b"57P05", [4], [], False, id="a connection that nobody used"),
         pytest.param(b"28P01", [4], [0], True, id="not served later"),
         pytest.param(b"28000", [0, 4, 8], [0.1, 4.1, 8.1], False, id="with TLS at once, as it is not taken without"),
         pytest.param(b"53300", [0], [0.1], True, id="a server that is full for a moment"),
@@ -112,6 +114,13 @@ def test_ends_of_ssh_that_share_no_algorithm(tmp_path: Path, ours: bytes, theirs
     this = found(tmp_path, exchanged(ours, theirs, 41_000), healthy())
     assert this["refused"].text == f"1 of 1 connection to 198.51.100.20:22 got a refusal: no {what} in common (SSH)."
     assert problems(this) == {"refused"}
+
+
+@pytest.mark.parametrize(("times", "grave"), [(1, False), (2, True)])
+def test_who_shares_no_algorithm_with_a_server_that_serves_others(tmp_path: Path, times: int, grave: bool) -> None:
+    ours = [exchanged(offer(kex="old"), offer(), 41_000 + k, k * S) for k in range(times)]
+    this = found(tmp_path, *ours, exchanged(offer(), offer(), 42_000, S, client="192.0.2.77"), healthy())
+    assert this["refused"].severity == ("problem" if grave else "warning")
 
 
 @pytest.mark.parametrize(

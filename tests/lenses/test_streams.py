@@ -39,6 +39,7 @@ def test_voice_that_loses_packets(tmp_path: Path) -> None:
     assert this.severity == "problem"
     assert this.text == "33 of 399 packets of RTP are missing from 1 stream to 192.0.2.10:16384 (up to 8% of one)."
     assert found(tmp_path, rtp([k for k in range(900) if k % 60]), healthy())["rtp-loss"].severity == "warning"
+    assert found(tmp_path, rtp([k for k in range(900) if not 300 <= k < 360]), healthy())["rtp-loss"].severity == "warning"
 
 
 @pytest.mark.parametrize(

@@ -160,7 +160,9 @@ def _put_off(view: View, r: Refusal) -> bool:
     taken = view.once(_taken).get(service, [])
     later = taken[bisect.bisect_right(taken, began) :][:1]
     if r.protocol == "PostgreSQL" and "(28" in r.what:
-        return any(since - began <= _OTHER_WAY_NS or view.once(_times_refused)[service] <= _TYPED for since in later)
+        return any(
+            view.once(_times_refused)[service] <= _TYPED or ("(28000)" in r.what and since - began <= _OTHER_WAY_NS) for since in later
+        )
     return bool(later) and ((r.protocol == "SMTP" and r.what.startswith("45")) or (r.protocol == "PostgreSQL" and "57P0" in r.what))
 
 
