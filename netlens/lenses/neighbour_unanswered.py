@@ -108,7 +108,7 @@ def _silent_since(view: View, source: str, target: str, since: int) -> int:
     """Connections of a host on which it went on to send, and nothing came, since some time; 0 if it heard anybody else than hosts of its own network, or
     sent to the silent one alone, which may have been switched off."""
     claims, failed, beyond = view.side.capture.asking.claims, 0, False
-    if any(t.destination[0] == source and t.last_ns >= since and t.source[0] not in claims for t in view.conversations):
+    if view.once(_told_over_udp).get(source, 0) >= since:
         return 0
     for partner, sent, heard in view.once(_last).get(source, ()):
         if heard >= since and partner not in claims:
@@ -117,6 +117,15 @@ def _silent_since(view: View, source: str, target: str, since: int) -> int:
         failed += silent
         beyond |= silent and partner != target
     return failed if beyond else 0
+
+
+def _told_over_udp(view: View) -> dict[str, int]:
+    """By address, when it was last sent a datagram by who is not known to be of its own network."""
+    claims, found = view.side.capture.asking.claims, dict[str, int]()
+    for t in view.conversations:
+        if t.source[0] not in claims:
+            found[t.destination[0]] = max(t.last_ns, found.get(t.destination[0], 0))
+    return found
 
 
 def _last(view: View) -> dict[str, list[tuple[str, int, int]]]:
