@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from netlens.parsers.pipeline import Part
     from netlens.parsers.quic_openings import Opening
     from netlens.parsers.records import RecordBuilder
-    from netlens.parsers.routers import Advertised, Master
+    from netlens.parsers.routers import Advertised, Master, VirtualRouter
     from netlens.parsers.ssh_offers import Offers
     from netlens.parsers.trail import Trail
     from netlens.parsers.udp_requests import Request
@@ -172,8 +172,8 @@ class Capture:
         return self._kept.offers.sessions
 
     @property
-    def virtual_routers(self) -> dict[tuple[int, tuple[str, ...]], list[Master]]:
-        """Who advertises by VRRP, by number and addresses of the virtual router; none of standard input that was read without ``trail``."""
+    def virtual_routers(self) -> dict[VirtualRouter, list[Master]]:
+        """Who advertises by VRRP, by network, number and addresses of the virtual router; none of standard input that was read without ``trail``."""
         return self._kept.routers.virtual
 
     @property

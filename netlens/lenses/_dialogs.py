@@ -1,6 +1,7 @@
 """Protocols in clear in which a server says no, where an answer means nothing without its question: FTP, SMTP, POP3, IMAP, MySQL, PostgreSQL, Redis; and
 servers that speak another protocol than who asked, WebSockets that they close with an error, and SSH that ends before its keys: the two ends have no algorithm
-in common (RFC 4253 7.1 lets nothing but the end follow), or the server closes before its version, again and again (OpenSSH's MaxStartups, hosts.deny).
+in common (RFC 4253 7.1 lets nothing but the end follow), or the server closes before its version, again and again (OpenSSH's MaxStartups, hosts.deny),
+and serves nobody since: who is shut out alone may have guessed passwords (OpenSSH's PerSourcePenalties).
 
 Only the first eight bytes of a segment are known (:mod:`netlens.parsers.trail`), the code of a reply and the command before it; of PostgreSQL also the
 SQLSTATE, of SSH the algorithms. What was said, for whom and with which password is never read.
@@ -36,6 +37,7 @@ POSTGRES = {"28P01": "wrong password", "28000": "access denied", "3D000": "datab
             "53400": "a limit of its configuration", "57P01": "ended by an administrator", "57P02": "the server crashed", "57P03": "not ready",
             "57P05": "idle for too long", "25P03": "a transaction idle for too long", "08P01": "protocol error", "0A000": "not supported",
             "53100": "its disk is full", "53200": "out of memory"}  # fmt: skip
+_IDLE = "57P05"  # what a pool keeps open and does not use (idle_session_timeout)
 #: Redis: how an error begins -> in words, whether it stays one though other commands are served
 REDIS = {b"-WRONGPA": ("WRONGPASS", False), b"-NOAUTH ": ("NOAUTH", False), b"-NOPERM ": ("NOPERM", False), b"-DENIED ": ("protected mode", False),
          b"-ERR unk": ("command not understood", False), b"-ERR Pro": ("protocol not understood", False), b"-ERR max": ("too many clients", False),
@@ -69,7 +71,7 @@ SOON_NS = 10 * S  #: after a WebSocket began; who must log in first is given so 
 _IN_COMMON = (((0,), "key exchange method"), ((1,), "kind of host key"), ((2, 3), "cipher"), ((4, 5), "MAC"), ((6, 7), "compression"))
 _AUTHENTICATED = ("gcm", "poly1305", "ccm", "ocb")  #: in names of ciphers that need no MAC (RFC 5647)
 _SSH = int.from_bytes(b"SSH-", "big")
-SHUT = 3  #: connections that a server closes before a word; one or two meet a restart
+SHUT, SHUT_NS = 3, S  #: connections that a server closes before a word, and over how long; one or two meet a restart, or many at once
 _CLOSE, _SWITCHED = 0x88, 101  # a frame's first byte (RFC 6455 5.2); HTTP's status
 MOST = 5000  #: segments of one session
 _FIRST = np.frombuffer(b"+-:$*%_#,(~>=", np.uint8)  #: Redis: its types (RESP 2 and 3), and POP3.  IMAP: *
@@ -172,8 +174,9 @@ def _closed(seg: Segments) -> tuple[int, int, int] | None:
 
 
 def _ssh(view: View) -> list[Refusal]:
-    """Connections without an algorithm in common, where a client never has one with that server (ssh-keyscan asks for the key of each kind), and such that
-    the server closes before a word, where no later one is served."""
+    """Connections without an algorithm in common, where a client never has one with that server (ssh-keyscan asks for the key of each kind; who asks once, of a
+    server that agrees with others, may look around), and such that
+    the server closes before a word, where no later one of anybody is served."""
     nothing: dict[int, str] = {}
     agreed: set[tuple[str, str, int]] = set()
     offers = view.side.capture.offers
@@ -184,21 +187,23 @@ def _ssh(view: View) -> list[Refusal]:
             nothing[k] = missing
         elif theirs is not None:
             agreed.add(view.service(k))
+    others, tries = {service[1:] for service in agreed}, Counter(view.service(k) for k in nothing)
     found = [
-        Refusal(k, "SSH", f"no {missing} in common", True, offers[k].frames)
+        Refusal(k, "SSH", f"no {missing} in common", tries[view.service(k)] > 1 or view.service(k)[1:] not in others, offers[k].frames)
         for k, missing in nothing.items()
         if view.service(k) not in agreed
     ]
     asking = set(np.flatnonzero(view.first_requests >> np.uint64(32) == _SSH).tolist()) - view.halves
     shut = {k: frame for k in view.first_copies if k in asking and (frame := _shut(view, k))}
-    times = Counter(map(view.service, shut))
-    served: dict[tuple[str, str, int], int] = {}
+    starts = view.column("start_ns")
+    tried = {service: [starts[k] for k in group] for service, group in grouped(shut, view.service).items()}
+    insists = {service for service, times in tried.items() if len(times) >= SHUT and max(times) - min(times) >= SHUT_NS}
+    served: dict[tuple[str, int], int] = {}
     for k in asking if shut else ():
         if view.first_replies[k]:
-            served[view.service(k)] = max(view.column("start_ns")[k], served.get(view.service(k), 0))
+            served[view.service(k)[1:]] = max(starts[k], served.get(view.service(k)[1:], 0))
     for k, frame in shut.items():
-        service = view.service(k)
-        lasting = times[service] >= SHUT and served.get(service, 0) < view.column("start_ns")[k]
+        lasting = view.service(k) in insists and served.get(view.service(k)[1:], 0) < starts[k]
         found.append(Refusal(k, "SSH", "closed before the server's version", lasting, [frame]))
     return found
 
@@ -209,7 +214,7 @@ def _missing(ours: list[list[str]], theirs: list[list[str]]) -> str:
         for at in places:
             chosen = next((name for name in ours[at] if name in theirs[at]), None)
             cipher = next((name for name in ours[at - 2] if name in theirs[at - 2]), "") if what == "MAC" else ""
-            if chosen is None and not any(word in cipher for word in _AUTHENTICATED):
+            if chosen is None and not any(word in cipher.lower() for word in _AUTHENTICATED):
                 return what
     return ""
 
@@ -345,7 +350,7 @@ def _postgres(k: int, seg: Segments, view: View) -> list[Refusal]:
     if found is None:
         return []
     what = f"{POSTGRES.get(found.code, 'fatal error')} ({found.code})" if found.code else "fatal error at login"
-    return [Refusal(k, "PostgreSQL", what, True, [found.frame])]
+    return [Refusal(k, "PostgreSQL", what, found.code != _IDLE, [found.frame])]
 
 
 def _fatal(view: View) -> dict[int, list[Fatal]]:

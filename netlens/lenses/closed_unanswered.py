@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from netlens.lenses import Finding, Severity
 from netlens.lenses._connects import scanning
+from netlens.lenses._dialogs import refusals
 from netlens.lenses._services import NAMES, needs_none
 from netlens.lenses._view import S, View, finding, most
 from netlens.lenses.http_errors import closed_on, is_among, times_of
@@ -31,7 +32,7 @@ def look(view: View) -> list[Finding]:
         return []
     s = view.sessions
     silent = (s["resp_bytes"] == 0) & (s["orig_bytes"] > 0) & (s["resp_missing_bytes"] + s["orig_missing_bytes"] == 0) & s["saw_syn"]
-    left_out = view.halves | view.once(scanning)
+    left_out = view.halves | view.once(scanning) | {r.session for r in view.once(refusals) if r.protocol == "SSH"}  # see refused
     protocols, asked_ns = view.column("protocol"), view.column("orig_last_payload_ns")
     closed = [
         (k, closed_on(view, k, asked_ns[k])) for k in view.whole if silent[k] and k not in left_out and protocols[k] not in ("http", "tls")

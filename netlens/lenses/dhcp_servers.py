@@ -7,7 +7,8 @@ Cannot see: which of the servers is meant to be there.
 Normal: a client may get several offers and takes one (RFC 2131 3.1), as from a pair of servers that stand in for each other and offer the same routers and
     DNS servers, in whatever order; a server for network boots offers neither. Two routers that serve a network together may each offer itself: that is a
     warning. Where one refuses what a client was offered by the other, or they offer addresses of different networks, they do not know of each other, as
-    where somebody plugged in a router. A NAK to a host that comes from another network is followed by an offer and an ACK (RFC 2131 3.2).
+    where somebody plugged in a router; not where a relay asks all of them, as somebody has set it to: two networks may share a link. A NAK to
+    a host that comes from another network is followed by an offer and an ACK (RFC 2131 3.2).
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def _apart(offers: list[Message], xid: int, messages: list[Message]) -> bool:
     answers = [m for m in messages if m.xid == xid and m.kind in (ACK, NAK)]
     refused, served = ({m.server for m in answers if m.kind == kind} for kind in (NAK, ACK))
     networks = {m.server: m.network for m in offers if m.network}
-    return bool(refused and served - refused) or len(set(networks.values())) > 1
+    return bool(refused and served - refused) or (len(set(networks.values())) > 1 and not all(m.relayed for m in offers))
 
 
 def _refused(view: View) -> list[Finding]:

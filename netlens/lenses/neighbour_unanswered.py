@@ -80,7 +80,7 @@ def _is_alone(view: View, partners: dict[str, set[str]]) -> bool:
 
 
 def _stopped(view: View) -> list[Finding]:
-    """Addresses that had answered a host and do not any more, while its connections get no answer: its router, or who it talks to."""
+    """Addresses that had answered a host and do not any more, while its connections to others get no answer: its router."""
     asking = view.side.capture.asking
     found: list[tuple[str, str, list[Seen], int]] = []
     for (source, target), seen in asking.sought.items():
@@ -88,7 +88,7 @@ def _stopped(view: View) -> list[Finding]:
             continue
         known = max(claim.ts for claim in asking.claims[target])
         later = [each for each in seen if each.ts > known]
-        if len(found) < MANY and _proves(later) and (failed := _silent_since(view, source, later[0].ts)):
+        if len(found) < MANY and _proves(later) and (failed := _silent_since(view, source, target, later[0].ts)):
             found.append((source, target, later, failed))
     if not found:
         return []
@@ -104,14 +104,28 @@ def _stopped(view: View) -> list[Finding]:
     return [finding(view, ID, "problem", text, [each.frame for *_, later, _ in found for each in later], values, advice)]
 
 
-def _silent_since(view: View, source: str, since: int) -> int:
-    """Connections of a host on which it went on to send, and nothing came, since some time; 0 if it heard anybody else than hosts of its own network."""
-    failed = 0
+def _silent_since(view: View, source: str, target: str, since: int) -> int:
+    """Connections of a host on which it went on to send, and nothing came, since some time; 0 if it heard anybody else than hosts of its own network, or
+    sent to the silent one alone, which may have been switched off."""
+    claims, failed, beyond = view.side.capture.asking.claims, 0, False
+    if view.once(_told_over_udp).get(source, 0) >= since:
+        return 0
     for partner, sent, heard in view.once(_last).get(source, ()):
-        if heard >= since and partner not in view.side.capture.asking.claims:
+        if heard >= since and partner not in claims:
             return 0
-        failed += sent >= since > heard
-    return failed
+        silent = sent >= since > heard
+        failed += silent
+        beyond |= silent and partner != target
+    return failed if beyond else 0
+
+
+def _told_over_udp(view: View) -> dict[str, int]:
+    """By address, when it was last sent a datagram by who is not known to be of its own network."""
+    claims, found = view.side.capture.asking.claims, dict[str, int]()
+    for t in view.conversations:
+        if t.source[0] not in claims:
+            found[t.destination[0]] = max(t.last_ns, found.get(t.destination[0], 0))
+    return found
 
 
 def _last(view: View) -> dict[str, list[tuple[str, int, int]]]:

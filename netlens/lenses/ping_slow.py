@@ -5,8 +5,8 @@ Applies: where requests and replies are in the capture, with the connections bes
 Cannot see: which router's or modem's queue it is; queues before the first echo, which then make the usual time.
 Normal: a queue is there for bursts, and holds them for some milliseconds (RFC 7567 2.1; CoDel aims at 5 ms, RFC 8289 4.4); one that stays full delays everybody
     (bufferbloat, RFC 8289 3.1). Above 400 ms one-way people cannot talk (ITU-T G.114). A single late reply is an accident; Wi-Fi that saves
-    power holds packets for some hundred milliseconds, now longer, now shorter (IEEE 802.11, 100 ms beacons); a line that is interrupted or a host that slept
-    hands over all at once what had come meanwhile.
+    power holds packets for some hundred milliseconds, now longer, now shorter (IEEE 802.11, 100 ms beacons), whatever else is sent; a line
+    that is interrupted or a host that slept hands over all at once what had come meanwhile.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from netlens.columns import Array
 from netlens.lenses import Finding
 from netlens.lenses._view import S, View, finding, grouped, most, seconds
 from netlens.parsers.asking import Ping
@@ -31,7 +32,10 @@ USUAL, USUAL_NS = 3, 100 * MS  #: echoes in a row before, and what they take at 
 LATE_NS, TIMES = 400 * MS, 8  #: what a late one takes at least, and how many times the usual
 ROW, ROW_NS, GAP_NS = 8, 3 * S, 5 * S  #: late ones in a row, over so long, without a pause
 TOGETHER, SOME_TOGETHER = 0.25, 0.3  #: of the time between two requests, in which both replies come; and the share of such
-MUCH = 100_000  #: bytes that one side of a connection sent meanwhile
+MUCH, MORE = (
+    100_000,
+    2,
+)  #: bytes that one side of a connection sent meanwhile; and how many times as many a second as before, while echoes were quick
 RUNS = 20  #: that are looked at
 
 
@@ -59,11 +63,11 @@ def look(view: View) -> list[Finding]:
     found: list[Queue] = []
     looked = 0
     for (_, target), pings in by_host.items():
-        for usual, late in _runs(pings):
+        for quick, late in _runs(pings):
             looked += 1
-            sessions = _busy(view, late) if looked <= RUNS else {}
+            sessions = _busy(view, quick, late) if looked <= RUNS else {}
             if sessions:
-                found.append(Queue(target, usual, late, sessions))
+                found.append(Queue(target, int(_median(quick)), late, sessions))
     if not found:
         return []
     worst = max(found, key=lambda q: max(e.took_ns for e in q.late))
@@ -90,28 +94,32 @@ def look(view: View) -> list[Finding]:
     return [finding(view, ID, "problem", text, frames, values, advice)]
 
 
-def _runs(pings: list[Ping]) -> list[tuple[int, list[Echo]]]:
-    """Late echoes in a row, each with the usual time of those before."""
+def _runs(pings: list[Ping]) -> list[tuple[list[Echo], list[Echo]]]:
+    """Late echoes in a row, with the quick ones before."""
     echoes = sorted(
         Echo(sent.ts, p.answers[n].ts - sent.ts, (sent.frame, p.answers[n].frame))
         for p in pings
         for n, sent in p.requests.items()
         if n in p.answers
     )
-    found: list[tuple[int, list[Echo]]] = []
-    usual: list[int] = []  # of the last echoes that were quick
+    found: list[tuple[list[Echo], list[Echo]]] = []
+    usual: list[Echo] = []  # the last ones that were quick
     late: list[Echo] = []
     for echo in [*echoes, None]:
         may_be_late = echo is not None and echo.took_ns >= LATE_NS and len(usual) >= USUAL
-        if echo is not None and may_be_late and echo.took_ns >= TIMES * median(usual) and not (late and echo.ts - late[-1].ts > GAP_NS):
+        if echo is not None and may_be_late and echo.took_ns >= TIMES * _median(usual) and not (late and echo.ts - late[-1].ts > GAP_NS):
             late.append(echo)
             continue
         if len(late) >= ROW and late[-1].ts - late[0].ts >= ROW_NS and _is_steady(late):
-            found.append((int(median(usual)), late))
+            found.append((usual, late))
         late = []
         if echo is not None and 0 <= echo.took_ns <= USUAL_NS:
-            usual = [*usual[-9:], echo.took_ns]
+            usual = [*usual[-9:], echo]
     return found
+
+
+def _median(echoes: list[Echo]) -> float:
+    return median(e.took_ns for e in echoes)
 
 
 def _is_steady(late: list[Echo]) -> bool:
@@ -121,12 +129,23 @@ def _is_steady(late: list[Echo]) -> bool:
     return together <= SOME_TOGETHER * len(pairs)
 
 
-def _busy(view: View, late: list[Echo]) -> dict[int, int]:
-    """Sessions of which one side sent much while echoes were late, with how much it was."""
+def _busy(view: View, quick: list[Echo], late: list[Echo]) -> dict[int, int]:
+    """Sessions of which one side sent much while echoes were late, and much less while they were quick; with how much it was."""
     if view.trail is None or not view.sessions.rows:
         return {}
     t = view.trail.segments()
-    rows = np.flatnonzero((t["ts"] >= late[0].ts) & (t["ts"] <= late[-1].ts + late[-1].took_ns) & (t["length"] > 0))
-    sent = np.zeros((2, view.sessions.rows), np.int64)
+    sent, before = (_sent(view, t, echoes) for echoes in (late, quick))
+    busy = (sent >= MUCH) & (sent * _span(quick) >= MORE * before * _span(late))
+    return {k: int(sent[k]) for k in view.whole if busy[k]}
+
+
+def _span(echoes: list[Echo]) -> int:
+    return echoes[-1].ts + echoes[-1].took_ns - echoes[0].ts
+
+
+def _sent(view: View, t: dict[str, Array], echoes: list[Echo]) -> Array:
+    """By session, how much was sent during some echoes by the side that sent more."""
+    rows = np.flatnonzero((t["ts"] >= echoes[0].ts) & (t["ts"] <= echoes[0].ts + _span(echoes)) & (t["length"] > 0))
+    sent = np.zeros((2, view.sessions.rows), np.float64)
     np.add.at(sent, (np.where(view.by_originator(rows), 0, 1), t["session"][rows]), t["length"][rows])
-    return {k: int(sent[:, k].max()) for k in view.whole if sent[:, k].max() >= MUCH}
+    return sent.max(axis=0)

@@ -1,11 +1,12 @@
 """Are packets of voice or video lost?
 
 Asks: whether numbers of RTP packets are missing from a stream.
-Applies: to UDP streams of one source (SSRC) and payload type whose numbers go up one by one, by which RTP is certain; encrypted ones (SRTP) among them.
+Applies: to UDP streams of one source (SSRC) whose numbers go up one by one, by which RTP is certain; encrypted ones (SRTP) among them.
 Cannot see: where they were lost, on the way or by the recorder, unless connections of TCP show that the recorder missed packets; what comes too late to be
     played; what was lost behind the place of the recording.
-Normal: numbers go up by one also where nothing is said and nothing is sent (RFC 3550 5.1); a few come in another order, or twice. Decoders conceal
-    single losses up to 1 to 3 % (ITU-T G.113 appendix I). A source that begins anew jumps (RFC 3550 A.1), and its stream is left alone.
+Normal: numbers go up by one also where nothing is said and nothing is sent (RFC 3550 5.1), and all payload types of a source share them: voice, keys that
+    are pressed (RFC 4733), noise of silence (RFC 3389), redundancy. A few come in another order, or twice. Decoders conceal single losses up to
+    1 to 3 % (ITU-T G.113 appendix I). A source that begins anew jumps (RFC 3550 A.1), and its stream is left alone.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ ONE_BY_ONE = 0.6  #: of its numbers
 JUMP = 100  #: numbers; more is a source that begins anew, or a pause of the recording
 AUDIBLE, LOST = 0.03, 10  #: share and number of packets
 NOTICED = 0.01
+HOLES = 3  #: less is an interruption, perhaps of the recording
 SHOWN = 20  #: gaps of a stream
 
 
@@ -43,7 +45,7 @@ def look(view: View) -> list[Finding]:
     if not bad:
         return []
     missed = view.sessions["orig_missing_bytes"] + view.sessions["resp_missing_bytes"]
-    grave = any(lost >= AUDIBLE * sent for lost, sent, *_ in bad) and not (missed > 1).any()
+    grave = any(lost >= AUDIBLE * sent and len(gaps) >= HOLES for lost, sent, _, gaps in bad) and not (missed > 1).any()
     receivers = {(t.source[1], t.destination[1]): endpoint(*t.destination) for t in view.conversations}
     lost, sent = sum(each[0] for each in bad), sum(each[1] for each in bad)
     whom = most(receivers.get(_ports(part), "hosts") for _, _, part, _ in bad)
@@ -68,7 +70,7 @@ def _gaps(part: Array) -> list[tuple[int, int, list[int]]]:
     step = (np.diff(part[:, NUMBER]) + 0x8000) % 0x10000 - 0x8000
     time = (np.diff(part[:, STAMP]) + (1 << 31)) % (1 << 32) - (1 << 31)
     fresh = step != 0  # else recorded twice
-    if (np.abs(step) > JUMP).any() or (step[fresh] == 1).mean() < ONE_BY_ONE or (time >= 0).mean() < ONE_BY_ONE:
+    if not fresh.any() or (np.abs(step) > JUMP).any() or (step[fresh] == 1).mean() < ONE_BY_ONE or (time >= 0).mean() < ONE_BY_ONE:
         return []
     number = np.concatenate(([0], np.cumsum(step)))
     sent, there = int(number.max() - number.min()) + 1, len(np.unique(number))

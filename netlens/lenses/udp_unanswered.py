@@ -8,7 +8,8 @@ Cannot see: whether the request or the answer was lost, or a firewall dropped it
     encrypted; protocols over UDP that it does not know.
 Normal: RFC 9002 6.2.2 and RFC 9147 5.8 send a first flight again after 1, 2 and 4 s; that a server of QUIC acknowledges it is no answer yet. A browser
     that cannot use QUIC takes TCP (RFC 9114 3.1), at once; a client that takes it after seconds, without any TCP to that port meanwhile, has waited.
-    VPNs over DTLS take TCP, too; a client of NTP or RADIUS takes another server; of several peers of WireGuard one may be away. A clock or a monitor
+    VPNs over DTLS take TCP, too; a client of NTP or RADIUS takes another server; of several peers of WireGuard one may be away, and so may one
+    that had asked a server from any port. A clock or a monitor
     (NTP, SNMP) that asked a few times in vain asks again later, and a monitor that asks many hosts looks for those that answer. Hosts ask for DHCPv6 (RFC 8415
     18.2.1) in networks that have none. A neighbour whose broadcasts alone are heard may have been told; not if it says one DISCOVER again and again,
     waiting longer each time (RFC 2131 4.1), and never asks for what it was offered, which it would broadcast as well (3.1).
@@ -39,6 +40,7 @@ BY_TCP = ("QUIC", "RDP", "DTLS", "Kerberos", "RPC", "SIP", "CoAP")  #: whose cli
 BY_ITSELF = ("QUIC", "RDP", "WireGuard")  #: whose repeated first datagrams prove that no answer came, whatever else is in the capture
 ATTEMPT_NS = 600 * S  #: clients that gave up try again after some minutes
 AGAIN_NS = S // 2  #: a request that comes again sooner was recorded twice, or handed on by a relay
+WIREGUARD = 51820  #: port of its documentation
 MANY = 8  #: silent servers that one client of SNMP or NTP asks: it looks around
 LEFT_ALONE = 4  #: messages without an answer: an answer or two may be lost
 MORE_PATIENT = 2  #: times as long as at first a client of DHCP waits in the end: it backs off (RFC 2131 4.1: 4, 8, 16, 32, 64 s, each up to a second off)
@@ -134,11 +136,16 @@ def _silent(view: View) -> list[Silent]:
                     and not (protocol == "QUIC" and _waited(view, client, server[1], open_))
                 )
                 or (protocol in SPARE and any(key[:2] == (protocol, client) and key[2] != server for key in content))
-                or (protocol == "WireGuard" and all(has_other_peers(view, *t.ends) for t in open_))
+                or (protocol == "WireGuard" and all(has_other_peers(view, *t.ends) or _is_roaming(*t.ends) for t in open_))
             )
             patient = protocol in PATIENT and (silent_ones[protocol, client] > MANY or sum(t.datagrams for t in tries) < 2 * TIMES)
             found.append(Silent(protocol, server, open_, instead or not alone or patient or not is_one_host(server[0])))
     return found
+
+
+def _is_roaming(end: tuple[str, int], peer: tuple[str, int]) -> bool:
+    """Whether a server of WireGuard asks a peer that took any port: it had been there, and may be asleep."""
+    return end[1] == WIREGUARD != peer[1]
 
 
 def _waited(view: View, client: str, port: int, tries: list[Try]) -> bool:

@@ -1,7 +1,7 @@
 """Do two routers say at once that they are the master of one virtual router?
 
 Asks: whether advertisements of VRRP for the same number and addresses come from two routers in turn, for longer than a change of masters takes.
-Applies: where both are in the capture, as on the network of both, or a port that sees all.
+Applies: where both are in the capture, as on the network of both, or a port that sees all; networks are told apart by interface and VLAN.
 Cannot see: why they do not hear each other (a filter for multicast or protocol 112, a broken link, another password or version).
 Normal: one master. One that hears another of higher priority is silent at once (RFC 9568 6.4.3), and a backup takes over only after three intervals without
     it; so a change of masters leaves one or two advertisements of each, and two changes (it fails, it comes back) a long run of each.
@@ -31,7 +31,7 @@ def look(view: View) -> list[Finding]:
     routers = most(m.router for run in split.values() for m in run)
     lasted = max(run[-1].ts - run[0].ts for run in split.values())
     sent = sum(map(len, split.values()))
-    names = most(f"{', '.join(addresses)} (VRID {number})" for number, addresses in split)
+    names = most(f"{', '.join(addresses)} (VRID {number})" for _, number, addresses in split)
     text = f"{routers} say at once that they are the master of {names}: {plural(sent, 'advertisement')} of VRRP in turn over {seconds(lasted)}."
     values = {"virtual_routers": len(split), "advertisements": sent, "routers": sorted({m.router for run in split.values() for m in run})}
     advice = "They do not hear each other: let VRRP (protocol 112, to 224.0.0.18 or ff02::12) pass between them, and compare version, password and interval."

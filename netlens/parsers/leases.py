@@ -27,7 +27,7 @@ _MASK, _ROUTERS, _NAME_SERVERS, _TYPE, _SERVER_ID = 1, 3, 6, 53, 54
 class Message(NamedTuple):
     """xid : what a client calls its attempt, which repeats and answers bear.  server : the address of a server that answers; "" of clients.
 
-    routers, name_servers : that an answer gives.  network : that of the address it gives, "" without.
+    routers, name_servers : that an answer gives.  network : that of the address it gives, "" without.  relayed : a relay had asked for it.
     """
 
     ts: int
@@ -38,6 +38,7 @@ class Message(NamedTuple):
     routers: frozenset[str] = frozenset()
     name_servers: frozenset[str] = frozenset()
     network: str = ""
+    relayed: bool = False
 
 
 class LeaseBuilder:
@@ -63,6 +64,7 @@ class LeaseBuilder:
                 if message[0] == BOOTREPLY:
                     routers, names = (frozenset(_addresses(_option(message, wanted))) for wanted in (_ROUTERS, _NAME_SERVERS))
                     said = said._replace(server=_server(message, row), routers=routers, name_servers=names, network=_network(message))
+                    said = said._replace(relayed=any(message[24:28]))  # giaddr
                 self.messages.setdefault(client, []).append(said)
 
 

@@ -16,7 +16,12 @@ MAX_MESSAGES = 100_000
 LOOKED_AT = 1500  #: bytes of a message
 _VRRP, _ICMPV6 = 112, 58
 _ADVERTISEMENT, _PREFIX = 134, 3  # type of ICMPv6; option
+_TAGS = (b"\x81\x00", b"\x88\xa8", b"\x91\x00")  # of VLANs (IEEE 802.1Q)
 _AUTONOMOUS = 0x40  # flag of a prefix: hosts make addresses of it (RFC 4861 4.6.2)
+
+
+#: Network (interface and VLANs), number and addresses
+VirtualRouter = tuple[tuple[int, ...], int, tuple[str, ...]]
 
 
 class Master(NamedTuple):
@@ -40,11 +45,12 @@ class Advertised(NamedTuple):
 class RouterBuilder:
     """Fed with what the decoder hands back.
 
-    virtual : by number (VRID) and addresses of a virtual router, who says that it is its master.  advertised : by interface of the capture.
+    virtual : by network, number (VRID) and addresses of a virtual router, who says that it is its master: networks may have the same of all (fe80::1), and are
+    told apart by interface and tags.  advertised : by interface of the capture.
     """
 
     def __init__(self) -> None:
-        self.virtual: dict[tuple[int, tuple[str, ...]], list[Master]] = {}
+        self.virtual: dict[VirtualRouter, list[Master]] = {}
         self.advertised: dict[int, list[Advertised]] = {}
         self._read = 0
 
@@ -60,16 +66,26 @@ class RouterBuilder:
                 return
             message, router = buf[at : at + min(captured, LOOKED_AT)].tobytes(), ip_text(s_hi, s_lo, version)
             if protocol == _VRRP:
-                self._vrrp(message, Master(ts, frame, router, message[2] if len(message) > 2 else 0), 16 if version == 6 else 4)
+                said = Master(ts, frame, router, message[2] if len(message) > 2 else 0)
+                self._vrrp(message, said, (iface, *_tags(buf, at - (40 if version == 6 else 20))), 16 if version == 6 else 4)
             elif int.from_bytes(message[6:8], "big") and ethernet_sender(buf, at) and (prefixes := frozenset(_prefixes(message))):
                 self.advertised.setdefault(iface, []).append(Advertised(ts, frame, router, prefixes))
 
-    def _vrrp(self, message: bytes, said: Master, size: int) -> None:
+    def _vrrp(self, message: bytes, said: Master, network: tuple[int, ...], size: int) -> None:
         if len(message) < 8 or message[0] not in (0x21, 0x31) or len(message) < 8 + size * message[3]:
             return
         packed = [message[8 + k * size :][:size] for k in range(message[3])]
         addresses = tuple(ip_text(int.from_bytes(p[:-8], "big"), int.from_bytes(p[-8:], "big"), 6 if size == 16 else 4) for p in packed)
-        self.virtual.setdefault((message[1], addresses), []).append(said)
+        self.virtual.setdefault((network, message[1], addresses), []).append(said)
+
+
+def _tags(buf: Array, ip: int) -> list[int]:
+    """Numbers of the VLANs that stand right before an IP header, the innermost first."""
+    found = []
+    while ip >= 6 and buf[ip - 6 : ip - 4].tobytes() in _TAGS:
+        ip -= 4
+        found.append(int(buf[ip] & 0x0F) << 8 | int(buf[ip + 1]))
+    return found
 
 
 def _prefixes(message: bytes) -> list[str]:

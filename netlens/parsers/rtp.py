@@ -1,7 +1,7 @@
 """Packets of RTP (RFC 3550 5.1): their numbers, by which a receiver knows how many are lost.
 
 RTP has no port of its own, and its first bits alone tell little: whether packets are RTP is decided over a whole stream (:mod:`netlens.lenses.rtp_loss`),
-by one source (SSRC), one payload type and numbers that go up one by one. Kept while ``netlens analyze`` reads a capture, and by no other command.
+by one source (SSRC) and numbers that go up one by one. Kept while ``netlens analyze`` reads a capture, and by no other command.
 
 Limits: of the first :data:`MAX_PACKETS` that may be RTP.
 """
@@ -14,8 +14,8 @@ from netlens.wire import columns as c
 MAX_PACKETS = 200_000
 HEADER = 12  #: bytes
 _WIDTH = 8
-FRAME, PORTS, SRC_LO, DST_LO, SOURCE, NUMBER, STAMP, TS = range(_WIDTH)  #: columns; SOURCE: payload type << 32 | SSRC
-_RTCP = (72, 77)  # payload types that would be its packets (RFC 5761 4)
+FRAME, PORTS, SRC_LO, DST_LO, SOURCE, NUMBER, STAMP, TS = range(_WIDTH)  #: columns; SOURCE: SSRC
+_RTCP = (64, 96)  # payload types that would be its packets (RFC 5761 4)
 
 
 class RtpBuilder:
@@ -43,7 +43,7 @@ class RtpBuilder:
         out = np.empty((len(chosen), _WIDTH), np.int64)
         out[:, FRAME], out[:, TS], out[:, PORTS] = rows[:, c.FRAME], rows[:, c.TS], rows[:, c.PORTS]
         out[:, SRC_LO], out[:, DST_LO] = rows[:, c.SRC_LO] ^ rows[:, c.SRC_HI], rows[:, c.DST_LO] ^ rows[:, c.DST_HI]
-        out[:, SOURCE] = (head[:, 1] & 0x7F) << 32 | head[:, 8] << 24 | head[:, 9] << 16 | head[:, 10] << 8 | head[:, 11]
+        out[:, SOURCE] = head[:, 8] << 24 | head[:, 9] << 16 | head[:, 10] << 8 | head[:, 11]
         out[:, NUMBER] = head[:, 2] << 8 | head[:, 3]
         out[:, STAMP] = head[:, 4] << 24 | head[:, 5] << 16 | head[:, 6] << 8 | head[:, 7]
         self._rows.append(out)

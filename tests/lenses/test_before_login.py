@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from netlens.parsers.fatal_errors import fatal
-from tests.lenses.made import SERVER, S, close, found, healthy, problems, talk
+from tests.lenses.made import CLIENT, MS, SERVER, S, close, found, healthy, problems, talk
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,6 +56,25 @@ def test_errors_of_postgresql_that_end_nothing(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("code", "refused", "served", "grave"),
+    [
+        pytest.param(b"28P01", [0, 4], [9], False, id="typed wrong"),
+        pytest.param(b"28P01", [0, 4, 8], [12], True, id="again and again, beside who has the right one"),
+        pytest.param(b"28P01", [0, 4, 8], [0.1, 4.1, 8.1], True, id="another program of that host"),
+        pytest.param(b"57P05", [4], [], False, id="a connection that nobody used"),
+        pytest.param(b"28P01", [4], [0], True, id="not served later"),
+        pytest.param(b"28000", [0, 4, 8], [0.1, 4.1, 8.1], False, id="with TLS at once, as it is not taken without"),
+        pytest.param(b"53300", [0], [0.1], True, id="a server that is full for a moment"),
+    ],
+)
+def test_logins_that_succeed_in_the_end(tmp_path: Path, code: bytes, refused: list[float], served: list[float], grave: bool) -> None:
+    no = [session(error(code), 41_000 + k, int(at * S)) for k, at in enumerate(refused)]
+    yes = [session(READY, 42_000 + k, int(at * S)) for k, at in enumerate(served)]
+    this = found(tmp_path, *no, *yes, healthy())
+    assert this["refused"].severity == ("problem" if grave else "warning")
+
+
 def test_codes_are_read_before_new_servers_wrote_severity_twice_and_whatever_their_language() -> None:
     assert fatal(b"E\0\0\0\x30SFATAL\0C53300\0Mx\0\0") == "53300"
     assert fatal(b"E\0\0\0\x30SSCHWERWIEGEND\0VFATAL\0C53300\0Mx\0\0") == "53300"
@@ -71,9 +90,9 @@ def offer(kex: str = "curve25519-sha256", key: str = "ssh-ed25519", cipher: str 
     return (len(payload) + 5).to_bytes(4, "big") + b"\x04" + payload + bytes(4)
 
 
-def exchanged(ours: bytes, theirs: bytes, port: int, at: int = 0, cut: int = 40) -> list[Packet]:
+def exchanged(ours: bytes, theirs: bytes, port: int, at: int = 0, cut: int = 40, client: str = CLIENT) -> list[Packet]:
     """Both versions and offers; ours in two segments."""
-    made = talk(port, at, SSH)
+    made = talk(port, at, SSH, client)
     made.up("PA", VERSION)
     made.down("PA", VERSION)
     made.up("PA", ours[:cut])
@@ -97,12 +116,20 @@ def test_ends_of_ssh_that_share_no_algorithm(tmp_path: Path, ours: bytes, theirs
     assert problems(this) == {"refused"}
 
 
+@pytest.mark.parametrize(("times", "grave"), [(1, False), (2, True)])
+def test_who_shares_no_algorithm_with_a_server_that_serves_others(tmp_path: Path, times: int, grave: bool) -> None:
+    ours = [exchanged(offer(kex="old"), offer(), 41_000 + k, k * S) for k in range(times)]
+    this = found(tmp_path, *ours, exchanged(offer(), offer(), 42_000, S, client="192.0.2.77"), healthy())
+    assert this["refused"].severity == ("problem" if grave else "warning")
+
+
 @pytest.mark.parametrize(
     "packets",
     [
         [*exchanged(offer(), offer(), 41_000)],
         # a cipher that authenticates needs no MAC
         [*exchanged(offer(cipher="aes128-gcm@openssh.com"), offer(cipher="aes128-gcm@openssh.com", mac="hmac-md5"), 41_000)],
+        [*exchanged(offer(cipher="AEAD_AES_128_GCM"), offer(cipher="AEAD_AES_128_GCM", mac="hmac-md5"), 41_000)],
         # the ends share several, and one end has more
         [*exchanged(offer(kex="new,curve25519-sha256,old"), offer(kex="old"), 41_000)],
         # ssh-keyscan asks for one kind of key after the other
@@ -125,12 +152,22 @@ def shut(port: int, at: int, flags: str = "FA") -> list[Packet]:
 def test_ssh_that_is_closed_before_a_word(tmp_path: Path, times: int, flags: str, grave: bool) -> None:
     this = found(tmp_path, *[shut(41_000 + k, k * S, flags) for k in range(times)], healthy())
     assert this["refused"].text.endswith("got a refusal: closed before the server's version (SSH).")
-    assert ("refused" in problems(this)) == grave
+    assert ("refused" in problems(this)) == grave == bool(problems(this))
 
 
 def test_ssh_that_a_server_serves_again_after_its_restart(tmp_path: Path) -> None:
     this = found(tmp_path, *[shut(41_000 + k, k * S) for k in range(3)], exchanged(offer(), offer(), 41_009, 9 * S), healthy())
     assert "refused" not in problems(this)
+
+
+def test_ssh_that_shuts_out_one_and_serves_others(tmp_path: Path) -> None:
+    """Somebody who guessed passwords."""
+    served = [exchanged(offer(), offer(), 42_000 + k, k * S + 1, client="192.0.2.77") for k in range(6)]
+    assert not problems(found(tmp_path, *[shut(41_000 + k, k * S) for k in range(5)], *served, healthy()))
+
+
+def test_ssh_that_is_closed_to_many_at_once(tmp_path: Path) -> None:
+    assert not problems(found(tmp_path, *[shut(41_000 + k, k * 10 * MS) for k in range(4)], healthy()))
 
 
 def test_ports_of_ssh_that_somebody_opens_and_closes_himself(tmp_path: Path) -> None:

@@ -29,8 +29,9 @@ def told(
     to: str = "255.255.255.255",
     options: tuple[tuple[str, str], ...] = (),
     given: str = "0.0.0.0",
+    relay: str = "0.0.0.0",
 ) -> Packet:
-    message = BOOTP(op=2, chaddr=HARDWARE, xid=xid, yiaddr=given) / DHCP(
+    message = BOOTP(op=2, chaddr=HARDWARE, xid=xid, yiaddr=given, giaddr=relay) / DHCP(
         options=[("message-type", kind), ("server_id", server), *options, "end"]
     )
     return Packet(int(at * S), datagram((SERVER, 67), (to, 68), bytes(message)))
@@ -183,3 +184,13 @@ def test_a_server_that_refuses_what_it_offers(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_refusals_that_may_be_in_order(tmp_path: Path, packets: list[Packet]) -> None:
     assert "dhcp-servers" not in found(tmp_path, packets)
+
+
+def test_two_networks_of_one_link_whose_servers_a_relay_asks(tmp_path: Path) -> None:
+    mask, relay = ("subnet_mask", "255.255.255.0"), "192.0.2.1"
+    packets = [
+        asks("discover", 0),
+        told("offer", 1, options=(mask, *ONE), given="192.0.2.7", relay=relay),
+        told("offer", 1.1, OTHER, options=(mask, *TWO), given="198.51.100.8", relay=relay),
+    ]
+    assert found(tmp_path, packets)["dhcp-servers"].severity == "warning"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from scapy.layers.inet import ICMP, IP, TCP
+from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6ND_NS, ICMPv6NDOptDstLLAddr, IPv6
 from scapy.layers.l2 import ARP, Ether
 from scapy.utils import PcapWriter
@@ -319,6 +319,28 @@ def test_a_gateway_that_stops_answering(tmp_path: Path) -> None:
         assert this_too is None or "stopped" not in this_too.text
     idle = found(tmp_path, [*GREETED, *opened(0.1, 40_000), *asked]).get("neighbour-unanswered")  # nobody waits
     assert idle is None or "stopped" not in idle.text
+
+
+def quic(at: float, up: bool) -> tuple[float, Layer]:
+    ends, ports, macs = (OWN, "203.0.113.5"), (50_000, 443), (MAC, OTHER)
+    k = 1 if up else -1
+    return at, Ether(src=macs[::k][0], dst=macs[::k][1]) / IP(src=ends[::k][0], dst=ends[::k][1]) / UDP(
+        sport=ports[::k][0], dport=ports[::k][1]
+    ) / bytes(99)
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        pytest.param([*opened(0.1, 40_000), tcp(2.0, "S", port=40_001), tcp(9.0, "S", port=40_001),
+                      *(quic(t + up, up) for t in (1, 5, 9) for up in (False, True))],
+                     id="others are heard by UDP"),
+        pytest.param([tcp(0.1, "S", server=GATEWAY), tcp(0.12, "SA", up=False, server=GATEWAY), tcp(7.0, "A", server=GATEWAY)], id="a laptop that is shut"),
+    ],
+)  # fmt: skip
+def test_who_stops_answering_and_is_no_gateway_of_others(tmp_path: Path, packets: list[tuple[float, Layer]]) -> None:
+    this = found(tmp_path, [*GREETED, *packets, *(who_has(GATEWAY, 4.0 + k) for k in range(6))]).get("neighbour-unanswered")
+    assert this is None or "stopped" not in this.text
 
 
 @pytest.mark.parametrize(("times", "targets", "told"), [(300, 1, True), (60, 1, False), (1, 250, False)])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from scapy.layers.inet import IP
 from scapy.layers.inet6 import ICMPv6ND_RA, ICMPv6NDOptPrefixInfo, IPv6
-from scapy.layers.l2 import Ether
+from scapy.layers.l2 import Dot1Q, Ether
 from scapy.layers.vrrp import VRRP
 from scapy.utils import PcapWriter
 
@@ -31,9 +31,22 @@ def of(tmp_path: Path, frames: list[tuple[int, Ether]]) -> dict[str, Finding]:
     return {each.id: each for each in netlens.analyze(path).findings}
 
 
-def vrrp(source: str, times: list[float], number: int = 51, address: str = "192.0.2.100", priority: int = 100) -> list[tuple[int, Ether]]:
-    packet = Ether(src="00:00:5e:00:01:33") / IP(src=source, dst="224.0.0.18", ttl=255, proto=112)
+def vrrp(
+    source: str, times: list[float], number: int = 51, address: str = "192.0.2.100", priority: int = 100, vlans: tuple[int, ...] = ()
+) -> list[tuple[int, Ether]]:
+    packet = Ether(src="00:00:5e:00:01:33")
+    for vlan in vlans:
+        packet = packet / Dot1Q(vlan=vlan)
+    packet = packet / IP(src=source, dst="224.0.0.18", ttl=255, proto=112)
     return [(int(at * S), packet / VRRP(vrid=number, priority=priority, addrlist=[address])) for at in times]
+
+
+IN_TURN: list[float] = [0, 1, 2, 3, 4]
+
+
+def test_two_masters_in_one_vlan(tmp_path: Path) -> None:
+    frames = [*vrrp(A, IN_TURN, vlans=(10,)), *vrrp(B, [t + 0.5 for t in IN_TURN], vlans=(10,))]
+    assert of(tmp_path, frames)["virtual-routers"].severity == "problem"
 
 
 def test_two_masters_of_one_virtual_router(tmp_path: Path) -> None:
@@ -51,6 +64,8 @@ def test_two_masters_of_one_virtual_router(tmp_path: Path) -> None:
         pytest.param([*vrrp(A, [0, 1, 2, 30, 31, 32, 60, 61]), *vrrp(B, [6, 7, 8, 9, 10, 29, 36, 37, 38, 39, 40, 59])], id="fails and comes back"),
         pytest.param([*vrrp(A, [0, 1, 2, 3]), *vrrp(B, [0.5, 1.5, 2.5, 3.5], number=52)], id="two virtual routers"),
         pytest.param([*vrrp(A, [0, 1, 2, 3]), *vrrp(B, [0.5, 1.5, 2.5, 3.5], address="192.0.2.101")], id="the same number in another network"),
+        pytest.param([*vrrp(A, IN_TURN, vlans=(10,)), *vrrp(B, [t + 0.5 for t in IN_TURN], vlans=(20,))], id="two VLANs"),
+        pytest.param([*vrrp(A, IN_TURN, vlans=(10, 7)), *vrrp(B, [t + 0.5 for t in IN_TURN], vlans=(20, 7))], id="VLANs of two customers"),
         pytest.param([*vrrp(A, [k + d for k in range(9) for d in (0, 0.001)])], id="recorded twice"),
         pytest.param([*vrrp(A, [0, 1, 2, 2.9]), *vrrp(B, [2.5, 2.8, 3.8, 4.8])], id="a change of masters"),
     ],

@@ -14,11 +14,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def rtp(numbers: list[int], source: int = 7, start: int = 65_500, kind: int = 0, pace: int = 160) -> list[Packet]:
-    """Voice, a packet each 20 ms; ``numbers``: which of them are in the capture, in its order."""
+def rtp(
+    numbers: list[int], source: int = 7, start: int = 65_500, kind: int = 0, pace: int = 160, other: int = 0, every: int = 0
+) -> list[Packet]:
+    """Voice, a packet each 20 ms; ``numbers``: which of them are in the capture, in its order. other, every : payload type of each so many."""
     packets = []
     for place, k in enumerate(numbers):
-        header = bytes([0x80, kind]) + (start + k & 0xFFFF).to_bytes(2, "big") + (pace * k).to_bytes(4, "big") + source.to_bytes(4, "big")
+        header = (
+            bytes([0x80, other if every and k % every == 0 else kind])
+            + (start + k & 0xFFFF).to_bytes(2, "big")
+            + (pace * k).to_bytes(4, "big")
+            + source.to_bytes(4, "big")
+        )
         packets.append(Packet(place * 20 * MS, datagram((SERVER, 4000), (CLIENT, 16_384), header + bytes(160))))
     return packets
 
@@ -32,6 +39,7 @@ def test_voice_that_loses_packets(tmp_path: Path) -> None:
     assert this.severity == "problem"
     assert this.text == "33 of 399 packets of RTP are missing from 1 stream to 192.0.2.10:16384 (up to 8% of one)."
     assert found(tmp_path, rtp([k for k in range(900) if k % 60]), healthy())["rtp-loss"].severity == "warning"
+    assert found(tmp_path, rtp([k for k in range(900) if not 300 <= k < 360]), healthy())["rtp-loss"].severity == "warning"
 
 
 @pytest.mark.parametrize(
@@ -45,6 +53,8 @@ def test_voice_that_loses_packets(tmp_path: Path) -> None:
         pytest.param(rtp([k * 7919 % 65_536 for k in range(400)]), id="no RTP: numbers that mean something else"),
         pytest.param([p for k in range(200) for p in rtp([k], source=k)], id="no RTP: no source"),
         pytest.param(rtp(LOSSY, kind=73), id="RTCP"),
+        pytest.param(rtp([0] * 200, kind=77), id="RTCP of one length, whose length stands where numbers do"),
+        pytest.param(rtp(list(range(400)), other=101, every=12), id="keys that are pressed"),
         pytest.param(rtp([k for k in range(80) if k % 4]), id="too short to tell"),
     ],
 )

@@ -249,3 +249,8 @@ def test_an_end_of_wireguard_that_nobody_answers(tmp_path: Path) -> None:
     away = [*peers(INITIATION, [0, 5, 10, 15], SERVER), *peers(b"\x04" + bytes(95), [1, 2], "198.51.100.99", b"\x04" + bytes(95))]
     assert found(tmp_path, away, ping(30 * S))["udp-unanswered"].severity == "warning"  # one of its peers
     assert "udp-unanswered" not in found(tmp_path, peers(INITIATION, [0, 5, 10, 15], SERVER, b"\x02" + bytes(91)), ping(30 * S))
+
+
+def test_a_peer_of_wireguard_that_had_come_from_any_port(tmp_path: Path) -> None:
+    asleep = [Packet(t * S, datagram((CLIENT, 51_820), (SERVER, 40_123), INITIATION)) for t in (0, 5, 10, 15)]
+    assert found(tmp_path, asleep, healthy(), ping(30 * S))["udp-unanswered"].severity == "warning"

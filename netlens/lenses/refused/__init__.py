@@ -11,6 +11,7 @@ sent before), ``weighing``, ``causes`` (one file each), ``judging`` and ``verdic
 
 from __future__ import annotations
 
+import bisect
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -40,6 +41,7 @@ _OFTEN, _OFTEN_SHARE = 5, 0.2  #: so many answers that refuse are a problem, tho
 #: How refusals begin that a client answers by another offer, by protocol; and within which time that is taken if nothing was lost
 _ANOTHER_WAY, _AT_ONCE_NS = {"SIP": BY_NAME["SIP"].DAILY, "RDP": ("the server",)}, 5 * S
 MISTYPED = 2  #: logins that were refused before one that was not
+_OTHER_WAY_NS = S  #: another try of the same program, which asks nobody
 UNMET = 3  #: answers that ask for credentials, say, and are all that a client gets; a first one is ordinary, a second may be a copy of it
 #: Words of refusals for which user, password or permissions are to blame; Kerberos speaks of tickets and keys
 _OF_LOGIN = ("login", "logon", "password", "credential", "authent", "authoriz", "denied", "account", "integrity", "ticket")
@@ -140,24 +142,25 @@ def look(view: View) -> list[Finding]:
     return [*_of_dialogs(view), *_of_answers(view)]
 
 
-def _taken_later(view: View) -> dict[tuple[str, str, int], int]:
-    """By client, server and port, when the last session without a refusal began."""
+def _taken(view: View) -> dict[tuple[str, str, int], list[int]]:
+    """By client, server and port, when sessions without a refusal began, in order."""
     refused, starts = {each.session for each in view.once(refusals)}, view.column("start_ns")
-    found: dict[tuple[str, str, int], int] = {}
-    for k in view.whole:
-        if k not in refused:
-            found[view.service(k)] = max(found.get(view.service(k), 0), starts[k])
-    return found
+    taken = sorted((k for k in view.whole if k not in refused), key=starts.__getitem__)
+    return {service: [starts[k] for k in group] for service, group in grouped(taken, view.service).items()}
 
 
 def _made_up_for(view: View, r: Refusal) -> bool:
     """Whether a later session of the same ends went without any: after a refusal for now (45z of SMTP, RFC 5321 4.2.1; 57P03 of PostgreSQL), as greylisting
-    wants it, or a server that starts; or after a login or two that were refused: somebody mistyped."""
-    service = view.service(r.session)
-    if view.once(_taken_later).get(service, 0) <= view.column("start_ns")[r.session]:
+    wants it, or a server that starts; at once, as a program comes the other way, with or without TLS (libpq's sslmode=allow); or after a login or two that were
+    refused: somebody mistyped."""
+    began, service = view.column("start_ns")[r.session], view.service(r.session)
+    taken = view.once(_taken).get(service, [])
+    later = taken[bisect.bisect_right(taken, began) :][:1]
+    if not later:
         return False
     for_now = (r.protocol == "SMTP" and r.what.startswith("45")) or (r.protocol == "PostgreSQL" and "57P0" in r.what)
-    return for_now or (r.of_login and view.once(_failed_logins)[service] <= MISTYPED)
+    other_way = "(28000)" in r.what and later[0] - began <= _OTHER_WAY_NS
+    return for_now or other_way or (r.of_login and view.once(_failed_logins)[service] <= MISTYPED)
 
 
 def _failed_logins(view: View) -> Counter[tuple[str, str, int]]:
