@@ -53,19 +53,7 @@ _CLOSED = {1002: "protocol error", 1003: "kind of data not taken", 1007: "wrong 
            1011: "internal error", 1013: "try again later", 1014: "bad gateway", 3000: "unauthorized", 3003: "forbidden"}  # fmt: skip
 _LOGGED_IN = (b"SE", b"EX", b"LI", b"LS", b"AP", b"NA")  #: how IMAP's commands begin that need a login (RFC 9051 6.3)
 #: In words of refusals, by protocol: FTP and SMTP, IMAP, POP3, MySQL and PostgreSQL, Redis
-_ABOUT_LOGINS = (
-    "530 to",
-    "535 to",
-    "the login",
-    "to USER",
-    "to PASS",
-    "to APOP",
-    "access denied",
-    "wrong password",
-    "at login",
-    "NOAUTH",
-    "WRONGPASS",
-)
+_ABOUT_LOGINS = ("530 to", "535 to", "the login", "to USER", "to PASS", "to APOP", "access denied", "wrong password", "NOAUTH", "WRONGPASS")
 SOON_NS = 10 * S  #: after a WebSocket began; who must log in first is given so long
 #: What must have a name in common, by the places of its lists in a KEXINIT (RFC 4253 7.1)
 _IN_COMMON = (((0,), "key exchange method"), ((1,), "kind of host key"), ((2, 3), "cipher"), ((4, 5), "MAC"), ((6, 7), "compression"))

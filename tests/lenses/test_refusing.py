@@ -164,6 +164,20 @@ def test_mysql_that_takes_no_more_connections(tmp_path: Path) -> None:
     assert "Raise the server's limit" in this["refused"].advice
 
 
+@pytest.mark.parametrize(("code", "severity"), [(1045, "warning"), (1158, "problem")])
+def test_mysql_that_lets_a_client_in_later(tmp_path: Path, code: int, severity: str) -> None:
+    """A password that was mistyped; an error that nobody typed."""
+
+    def login(port: int, at: int, answer: bytes) -> list[Packet]:
+        made = talk(port, at, (SERVER, 3306))
+        made.down("PA", b"\x4a\x00\x00\x00\x0a8.0.32")
+        exchange(made, b"\x20\x00\x00\x01login", answer)
+        return close(made).packets
+
+    no, yes = b"\x17\x00\x00\x02\xff" + code.to_bytes(2, "little") + b"#28000", b"\x07\x00\x00\x02\x00\x00\x00\x02\x00\x00\x00"
+    assert found(tmp_path, login(41_000, 0, no), login(41_001, S, yes))["refused"].severity == severity
+
+
 def hello(port: int = 42_000, at: int = 0) -> Talk:
     made = talk(port, at, TLS)
     made.up("PA", HELLO)
