@@ -63,7 +63,7 @@ def never_arrived(view: View) -> list[Lost]:
     if view.trail is None or view.one_sided or not view.whole:
         return []
     s, kept = view.sessions, np.zeros(view.sessions.rows, bool)
-    kept[[k for k in view.whole if k not in view.halves]] = True
+    kept[view.in_one] = True
     kept &= s["duration_s"] >= STALL_NS / S
     found: list[Lost] = []
     reach = _reach(view)

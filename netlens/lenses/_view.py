@@ -109,6 +109,11 @@ class View:
         return [k for k in self.first_copies if up[k] > 0 and down[k] > 0]
 
     @cached_property
+    def in_one(self) -> list[int]:
+        """Those of :attr:`whole` that are no half of a redirected connection."""
+        return [k for k in self.whole if k not in self.halves]
+
+    @cached_property
     def _ends(self) -> list[tuple[str, int, str, int]]:
         return list(zip(*(self.column(name) for name in ("orig_ip", "orig_port", "resp_ip", "resp_port")), strict=True))
 

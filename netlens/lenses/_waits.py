@@ -33,7 +33,7 @@ def shut_windows(view: View) -> list[Shut]:
     """All of them in which the peer had data waiting."""
     s = view.sessions
     zero = s["orig_zero_windows"] + s["resp_zero_windows"]
-    return [shut for k in view.whole if zero[k] > 0 and k not in view.halves for shut in _of(view, k)]
+    return [shut for k in view.in_one if zero[k] > 0 for shut in _of(view, k)]
 
 
 def _of(view: View, k: int) -> list[Shut]:

@@ -35,7 +35,7 @@ def look(view: View) -> list[Finding]:
     missing = s["orig_missing_bytes"] + s["resp_missing_bytes"]
     # a FIN that was not recorded takes one number of each direction
     data = np.maximum(s["orig_missing_bytes"] - 1, 0) + np.maximum(s["resp_missing_bytes"] - 1, 0)
-    lacking = [k for k in view.whole if data[k] > 0 and k not in view.halves]
+    lacking = [k for k in view.in_one if data[k] > 0]
     if not lacking:
         return []
     lost = int(sum(missing[k] for k in lacking))

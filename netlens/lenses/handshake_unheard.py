@@ -91,7 +91,7 @@ def unheard(view: View) -> list[Unheard]:
     """Connections whose server did not acknowledge the client's first data until it was sent again."""
     s = view.sessions
     kept = np.zeros(s.rows, bool)
-    kept[[k for k in view.whole if k not in view.halves]] = True
+    kept[view.in_one] = True
     kept &= s["saw_syn"].astype(bool) & (s["orig_retransmits"] > 0)
     return [found for k in np.flatnonzero(kept)[:ENOUGH].tolist() if (found := _of(view, k)) is not None]
 

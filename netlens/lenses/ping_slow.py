@@ -32,10 +32,8 @@ USUAL, USUAL_NS = 3, 100 * MS  #: echoes in a row before, and what they take at 
 LATE_NS, TIMES = 400 * MS, 8  #: what a late one takes at least, and how many times the usual
 ROW, ROW_NS, GAP_NS = 8, 3 * S, 5 * S  #: late ones in a row, over so long, without a pause
 TOGETHER, SOME_TOGETHER = 0.25, 0.3  #: of the time between two requests, in which both replies come; and the share of such
-MUCH, MORE = (
-    100_000,
-    2,
-)  #: bytes that one side of a connection sent meanwhile; and how many times as many a second as before, while echoes were quick
+MUCH = 100_000  #: bytes that one side of a connection sent meanwhile
+MORE = 2  #: times as many a second as before, while echoes were quick
 RUNS = 20  #: that are looked at
 
 

@@ -46,7 +46,7 @@ class Broken:
 def broken(view: View) -> list[Broken]:
     """Resets of established connections that had not been closed before."""
     resets = view.column("rst_ns")
-    return [one for k in view.whole if resets[k] is not None and k not in view.halves and (one := _reset(view, k)) is not None]
+    return [one for k in view.in_one if resets[k] is not None and (one := _reset(view, k)) is not None]
 
 
 def _reset(view: View, k: int) -> Broken | None:

@@ -63,7 +63,7 @@ def _likely(view: View) -> list[int]:
     late = ts[i + 1] - ts[i]
     i = i[(late >= PUT_OFF_NS[0]) & (late <= PUT_OFF_NS[1])]
     often = np.bincount(session[i], minlength=s.rows) >= TIMES
-    return [k for k in view.whole if often[k] and k not in view.halves]
+    return [k for k in view.in_one if often[k]]
 
 
 def _waits(seg: Segments) -> dict[bool, list[tuple[int, int]]]:

@@ -284,7 +284,7 @@ def _gone(view: View) -> list[Finding]:
     """Peers that stopped answering keep-alives (RFC 9293 3.8.4)."""
     if view.one_sided:
         return []
-    found = [probed for k in view.whole if k not in view.halves and (probed := _probed(view, k)) is not None]
+    found = [probed for k in view.in_one if (probed := _probed(view, k)) is not None]
     if not found:
         return []
     n = len(found)
