@@ -44,7 +44,7 @@ STUCK_S = 60  #: a kernel cannot be interrupted: then the process ends itself, a
 MEMORY_BYTES = 1_000_000_000
 #: How often a target is chosen: the whole way counts most, an analysis takes a hundred times as long as a packet.
 WEIGHTS = {
-    "pipeline": 30, "container": 10, "packet": 20, "message": 15, "hello": 10, "traffic": 6, "output": 5, "analysis": 5, "sink": 3,
+    "pipeline": 30, "container": 10, "packet": 20, "message": 15, "hello": 10, "clear": 5, "traffic": 6, "output": 5, "analysis": 5, "sink": 3,
     "log": 2, "manifest": 1, "sockets": 1, "requests": 1, "recording": 2,
 }  # fmt: skip
 FILES = ("pipeline", "container", "output", "analysis", "sink")  # whose inputs are capture files

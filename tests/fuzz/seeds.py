@@ -96,6 +96,23 @@ def captures(folders: Iterable[Path], chance: random.Random, most: int = 3000) -
             yield data
 
 
+def _messages() -> list[bytes]:
+    """Messages in clear, with a byte that says who reads them, and one that says that they are whole."""
+    from netlens.parsers.denials import PROTOCOLS
+    from tests.parsers.test_denials import SAID
+
+    numbers = {member.ID: k + 4 for k, member in enumerate(PROTOCOLS)}
+    name = b"\0\0\0\x06aes128"
+    offer = bytes([20]) + bytes(16) + name * 10 + bytes(5)
+    others = (
+        b"\x21\x01\x64\x01\x00\x01\xba\x52" + bytes([10, 0, 0, 1]),
+        b"\x86\x00\x00\x00\x40\x00\x07\x08" + bytes(8) + b"\x03\x04\x40\xc0" + bytes(3) + b"\x01" + bytes(8) + bytes([0x20, 1]) + bytes(14),
+        b"SSH-2.0-x\r\n" + (len(offer) + 1).to_bytes(4, "big") + b"\x04" + offer,
+        b"R\0\0\0\x08\0\0\0\0E\0\0\0\x2cSFATAL\0VFATAL\0C53300\0Mtoo many clients already\0\0",
+    )
+    return [*(bytes([k, 0]) + each for k, each in enumerate(others)), *(bytes([numbers[id_], 0]) + message for id_, message, _ in SAID)]
+
+
 @functools.lru_cache
 def _captures(folders: tuple[Path, ...], seed: int, most: int) -> list[bytes]:
     """The same objects for all targets: they would be most of the memory of a worker."""
@@ -113,6 +130,8 @@ def of(target: str, folders: Iterable[Path], chance: random.Random) -> list[byte
         return [*kept, _beside("same-nat-ip-sshuttle")[target]]
     if target == "recording":
         return [*kept, *map(recording, RECORDINGS)]
+    if target == "clear":
+        return [*kept, *_messages()]
     if target == "traffic":
         return [*kept, bytes(200), *(chance.randbytes(10 * n) for n in (3, 10, 30, 60, 100))]
     whole = _captures(tuple(folders), chance.randrange(1 << 30), 3000 if target in ("container", "pipeline", "output", "analysis") else 300)

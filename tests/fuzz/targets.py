@@ -312,6 +312,41 @@ def traffic(data: bytes) -> Behaviour:
     return behaviour | {("exchanges", _size(exchanges.rows)), ("hellos", tables[0][3].rows)} | {("status", s) for s in exchanges["status"]}
 
 
+@target
+def clear(data: bytes) -> Behaviour:
+    """A message in clear: byte 0 chooses who reads it, byte 1 how much of it was not captured. Nothing of it is told but what a specification has words for."""
+    from netlens.parsers import denials, fatal_errors, routers, ssh_offers
+
+    if len(data) < 2:
+        return set()
+    which, message = data[0] % (len(denials.PROTOCOLS) + 4) - 4, data[2:]
+    if which >= 0:
+        member = denials.PROTOCOLS[which]
+        try:
+            said = member.read(message, len(message) + (0, 0, 0, 100)[data[1] & 3])
+        except IndexError:
+            return {(member.ID, "cut off")}
+        assert said is None or (said.isprintable() and len(said) < 100)
+        return {(member.ID, said)}
+    if which == -1:
+        code = fatal_errors.fatal(message)
+        assert code is None or not code or (len(code) == 5 and code.isalnum())
+        return {("fatal", code)}
+    if which == -2:
+        lists = ssh_offers._offer(message)
+        assert lists is None or len(lists) == 10
+        return {("offer", lists and [_size(len(names)) for names in lists] == [1] * 10)}
+    if which == -3:
+        prefixes = routers._prefixes(message)
+        assert len(prefixes) <= len(message) // 32
+        return {("prefixes", len(prefixes))}
+    built = routers.RouterBuilder()
+    said_by = routers.Master(0, 1, "10.0.0.1", 100)
+    for size in (4, 16):
+        built._vrrp(message, said_by, (0,), size)
+    return {("virtual", len(addresses)) for _, _, addresses in built.virtual}
+
+
 def _tables_of(path: str) -> tuple[Any, Behaviour]:
     from netlens.api import TABLES, Capture
 

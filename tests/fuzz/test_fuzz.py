@@ -41,7 +41,7 @@ def test_mutated_seeds(name: str) -> None:
         TARGETS[name](mutate.changed(name, chance.choice(pool), chance, chance.choice(pool)))
 
 
-@pytest.mark.parametrize("name", ["packet", "message", "hello", "log", "manifest", "sockets", "sink", "container"])
+@pytest.mark.parametrize("name", ["packet", "message", "hello", "clear", "log", "manifest", "sockets", "sink", "container"])
 @given(data=st.binary(max_size=400))
 def test_any_bytes(name: str, data: bytes) -> None:
     TARGETS[name](data)
