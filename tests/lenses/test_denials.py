@@ -270,10 +270,9 @@ def test_searches_for_what_is_never_there(tmp_path: Path, said: list[bytes], tex
 def test_a_fatal_alert_of_dtls_at_any_port(tmp_path: Path) -> None:
     alert = b"\x15\xfe\xfd" + bytes(8) + b"\x00\x02\x02\x28"
     this = found(tmp_path, answers(40_404, [alert]), healthy())
-    assert (this["refused"].severity, this["refused"].text) == (
-        "problem",
-        "1 of 1 DTLS answer was a refusal, from 198.51.100.20: handshake failure (40).",
-    )
+    assert problems(this) == {"tls-failed"}
+    assert this["tls-failed"].text == "1 of 1 DTLS handshake failed (handshake failure (40) by 198.51.100.20)."
+    assert "cipher" in this["tls-failed"].advice
 
 
 def test_commands_that_redis_does_not_understand(tmp_path: Path) -> None:
