@@ -3,7 +3,8 @@
 Whoever gets an answer stops repeating itself. So the repeats of one request are evidence by themselves, even in a capture that holds the client's datagrams
 alone, and of a server that answered the request before. Read are SIP (RFC 3261 17.1), IKE (RFC 7296 2.1), RADIUS (RFC 2865 2.5), DTLS (RFC 9147 5.8), DHCPv6
 (RFC 8415 15), SNMP 1 and 2c (RFC 3416 3), TFTP (RFC 1350 4), L2TP (RFC 2661 5.8), GTP (TS 29.060 7.6, TS 29.274 7.6), PFCP (TS 29.244 6.4) and CoAP
-(RFC 7252 4.2), also NetBIOS name servers (RFC 1002 4.2), calls of RPC (RFC 5531 9), MGCP (RFC 3435 3.5) and NTP (RFC 5905 7.3). Of a message only its mark is kept, and only while its answer may come.
+(RFC 7252 4.2), also NetBIOS name servers (RFC 1002 4.2), calls of RPC (RFC 5531 9),
+MGCP (RFC 3435 3.5) and NTP (RFC 5905 7.3). Of a message only its mark is kept, and only while its answer may come.
 
 Limits: of the first :data:`MAX_MESSAGES`, at the ports of these protocols (DTLS: any).
 """
