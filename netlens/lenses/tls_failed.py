@@ -27,7 +27,7 @@ RANK = 20
 PATIENCE_NS = S  #: a client that closes sooner did not want it
 AT_ONCE_NS = S  #: a handshake of the same ends that succeeds so soon after makes up for it
 FEW = 5  #: handshakes that succeed beside one that failed for its certificate
-TWICE = 2  #: handshakes that merely end early, at one server: once may be a person who closed the page
+TWICE = 2  #: handshakes that merely end early, at one server: once may be a person who closed the page; not if a server closes that takes no other
 _OUT_OF_DATE = "Renew the server's certificate; if it should be valid, set the clocks."
 _ANOTHER = "The server's own certificate is valid by the capture's clock: renew the intermediate one that it sends with it, or set the client's clock."
 _MISNAMED = "Ask for a name that the certificate has, or have the server show the one for that name (SNI, virtual hosts)."
@@ -66,6 +66,7 @@ class Failure:
     ts: int
     about: str = ""
     waited_ns: int = 0
+    by_server: bool = False  # it closed on the hello
     misnamed: bool = False  # the certificate is for another name
 
 
@@ -147,7 +148,8 @@ def _of_tls(view: View) -> list[Finding]:
     if not failed:
         return []
     often = {key for key, group in grouped(lasting, lambda f: view.ends(f.session)[2]).items() if len(group) >= TWICE}
-    grave = [f for f in lasting if f.sure or view.ends(f.session)[2] in often]
+    served_by = {view.ends(k)[2] for k in tried if k not in served}
+    grave = [f for f in lasting if f.sure or view.ends(f.session)[2] in often or (f.by_server and view.ends(f.session)[2] not in served_by)]
     shown = grave or lasting or failed
     severity = "problem" if grave else "warning" if lasting else "note"
     ways = most(f.how for f in shown)
@@ -204,7 +206,8 @@ def _failure(view: View, k: int, seg: Segments, hello: int | None) -> Failure | 
             if seg.orig[i]:  # it had waited
                 return Failure(k, NO_HELLO, False, frames, seg.ts[i], waited_ns=seg.ts[i] - seg.ts[hello_at])
             how = "reset" if seg.flags[i] & RST else "closed"
-            return Failure(k, f"{how} by the server before its hello", False, frames, seg.ts[i])
+            closed = bool(seg.flags[i] & FIN) and view.column("saw_syn")[k]
+            return Failure(k, f"{how} by the server before its hello", False, frames, seg.ts[i], by_server=closed)
     return None
 
 
