@@ -68,7 +68,7 @@ def held_up(view: View) -> list[HeldUp]:
     return found
 
 
-def _begins(first: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+def _begins(first: np.ndarray) -> np.ndarray:
     """Whether a client's first bytes (uint64) begin one of these protocols."""
     text = np.ascontiguousarray(first.astype(">u8")).view(np.uint8).reshape(-1, 8)
     words = np.zeros(len(first), bool)
