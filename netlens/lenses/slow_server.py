@@ -2,7 +2,7 @@
 
 Asks: how long it took from the last byte of a request to the first of its answer, while the client did nothing and nothing was lost.
 Applies: to HTTP/1.1 in the clear, to the hello of a TLS server, to greetings (SSH, SMTP, FTP, POP3, IMAP, VNC), and to logins (SSH, FTP, POP3, IMAP, MySQL,
-    PostgreSQL, IRC); inside TLS to turns, which are judged
+    PostgreSQL, IRC); to requests over UDP that came again with their mark until they were answered (see udp-unanswered); inside TLS to turns, which are judged
     more carefully: a wait there may be a push channel or a long poll.
 Cannot see: what the server did meanwhile, or asked others; of one capture, the share of the way. With a capture on both sides of a tunnel or relay its share
     is measured, and where it is most of the wait, the server is not blamed.
@@ -17,9 +17,11 @@ from __future__ import annotations
 import bisect
 from typing import Any
 
+from netlens.addresses import is_one_host
 from netlens.chains.budget import NETWORK
 from netlens.chains.divided import RELAY, STALL, Divided
 from netlens.lenses import Finding
+from netlens.lenses._datagrams import PATIENT
 from netlens.lenses._logins import held_up
 from netlens.lenses._lost import never_arrived
 from netlens.lenses._repeats import deliveries, stalled
@@ -27,7 +29,8 @@ from netlens.lenses._requests import NOTICED_NS, Asked, asked, budget_of, relaye
 from netlens.lenses._services import silences
 from netlens.lenses._view import S, View, finding, most, seconds, up_to, views
 from netlens.lenses.reset import greets
-from netlens.text import plural
+from netlens.parsers.udp_requests import ATTEMPT_NS
+from netlens.text import endpoint, plural
 
 ID = "slow-server"
 GROUP = "time"
@@ -43,12 +46,14 @@ LOOK = (
 ALIKE = 0.02  #: of each other: waits that a timer ends
 POLLS = 3
 GREETING_NS = 10 * S  #: mail servers pause for some seconds on purpose
+TRIES = 3  #: of a request over UDP
+_TOLD = ("DTLS",)  #: by slow-connect
 UNANSWERED_NS = 10 * S  #: without any answer: what the end of the capture may owe
 
 
 def look(view: View) -> list[Finding]:
     """Requests, what comes before them (hellos of TLS, greetings and logins), and services that fall silent."""
-    return [*_of(view), *_first_words(view), *_logins(view), *_silent(view)]
+    return [*_of(view), *_first_words(view), *_logins(view), *_late_datagrams(view), *_silent(view)]
 
 
 def _of(view: View) -> list[Finding]:
@@ -171,6 +176,25 @@ def _logins(view: View) -> list[Finding]:
     )
     values = {"connections": all_, "slow": len(late), "longest_s": longest / 1e9, "protocols": protocols}
     return [finding(view, ID, "problem", text, [f for each in sorted(late, key=lambda e: -e.wait_ns) for f in each.frames], values, advice)]
+
+
+def _late_datagrams(view: View) -> list[Finding]:
+    """Requests over UDP that were answered when they had come several times, one at a time: who asks many side by side loses some."""
+    requests = [r for r in view.side.capture.requests if r.protocol not in (*PATIENT, *_TOLD) and is_one_host(r.server[0])]
+    late = [
+        r for r in requests if r.tries >= TRIES and LONG_NS <= r.answer_ns - r.first_ns < ATTEMPT_NS and r.answer_ns - r.last_ns < LONG_NS
+    ]
+    if not late:
+        return []
+    longest, tries = max(r.answer_ns - r.first_ns for r in late), max(r.tries for r in late)
+    protocols = sorted({r.protocol for r in late})
+    text = (
+        f"{len(late):,} of {plural(len(requests), 'request')} over UDP ({', '.join(protocols)}) got an answer only after {up_to(late)}{tries} tries and "
+        f"{seconds(longest)}: {most(endpoint(*r.server) for r in late)}."
+    )
+    values = {"requests": len(requests), "slow": len(late), "longest_s": longest / 1e9, "tries": tries, "protocols": protocols}
+    advice = "Requests or answers are lost, or the server is slow or was not there yet: look at its log, and capture at its side."
+    return [finding(view, ID, "problem", text, [f for r in late for f in (*r.frames[: r.tries], r.answer_frame)], values, advice)]
 
 
 def _silent(view: View) -> list[Finding]:

@@ -47,7 +47,11 @@ class Mark(NamedTuple):
 
 @dataclass
 class Request:
-    """One request with its repeats, which are at least :data:`AGAIN_NS` apart."""
+    """One request with its repeats, which are at least :data:`AGAIN_NS` apart.
+
+    answer_ns, answer_frame, tries : when an answer came first, in which frame, and after how many datagrams; 0 where none did, or nothing but a later request
+        tells of it.
+    """
 
     protocol: str
     client: End
@@ -56,6 +60,14 @@ class Request:
     first_ns: int
     last_ns: int
     answered: bool = False
+    answer_ns: int = 0
+    answer_frame: int = 0
+    tries: int = 0
+
+    def take_answer(self, ts: int, frame: int) -> None:
+        """Note that an answer came."""
+        if not self.answered:
+            self.answered, self.answer_ns, self.answer_frame, self.tries = True, ts, frame, len(self.frames)
 
 
 def _sip(message: bytes, length: int) -> Mark | None:
@@ -257,7 +269,7 @@ class RequestBuilder:
         if (awaiting := self._awaited.pop((ANYTHING, dst, destination, src), None)) is not None:
             self._asking[destination] = False  # of another one at that port, what is to come is asked again
             for asked in awaiting:
-                asked.answered = True
+                asked.take_answer(row[c.TS], row[c.FRAME])
         at = row[c.PAY_OFF]
         message = buf[at : at + min(row[c.PAY_CAP], LOOKED_AT)].tobytes()
         mark = None
@@ -271,7 +283,7 @@ class RequestBuilder:
         if not mark.asks:
             for key in mark.keys:
                 for asked in self._awaited.pop((name, key, dst, b"" if unique else (destination, src)), ()):
-                    asked.answered = True
+                    asked.take_answer(row[c.TS], row[c.FRAME])
             return
         again = (name, mark.same, mark.keys, src, 0 if other_ports else source, dst, destination)
         request, ts = self._known.get(again), row[c.TS]

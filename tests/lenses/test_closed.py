@@ -29,7 +29,9 @@ def closed(port: int, request: bytes, wait_ns: int = 50 * MS, at: int = 0, clien
     return made.packets
 
 
-@pytest.mark.parametrize(("port", "request_", "name"), [(389, BIND, "LDAP"), (6379, REDIS, "Redis")])
+@pytest.mark.parametrize(
+    ("port", "request_", "name"), [(389, BIND, "LDAP"), (6379, REDIS, "Redis"), (2404, b"\x68\x04\x07\0\0\0", "IEC 104")]
+)
 def test_a_service_that_closes_without_an_answer(tmp_path: Path, port: int, request_: bytes, name: str) -> None:
     this = found(tmp_path, closed(port, request_), healthy())
     assert problems(this) == {"closed-unanswered"}
