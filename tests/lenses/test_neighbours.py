@@ -207,7 +207,7 @@ def test_pings_of_which_some_in_a_row_get_no_reply(tmp_path: Path) -> None:
         packets = [each for k in range(300) for each in ping(number(k), float(k), answered=k not in gone)]
         this = found(tmp_path, packets)
         assert this["ping-unanswered"].severity == "problem"
-        assert this["ping-unanswered"].text == "14 of 299 pings to 192.0.2.1 got no reply."
+        assert this["ping-unanswered"].text == "14 of 300 pings to 192.0.2.1 got no reply."
 
 
 @pytest.mark.parametrize("number", [lambda k: k, lambda k: 0], ids=["counted", "one number"])
