@@ -202,6 +202,11 @@ class Capture:
         return self._kept.quic.openings
 
     @property
+    def dtls(self) -> list[Opening]:
+        """How handshakes of DTLS begin, in order; none of standard input that was read without ``trail``."""
+        return self._kept.dtls.openings
+
+    @property
     def bfd(self) -> dict[tuple[str, str, int], list[Change]]:
         """What ends of BFD say of their sessions, by sender, receiver and discriminator; none of standard input that was read without ``trail``."""
         return self._kept.bfd.sessions

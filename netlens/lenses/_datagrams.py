@@ -22,7 +22,7 @@ _SIP = (b"INVITE ", b"REGISTER", b"OPTIONS ", b"SUBSCRIB", b"MESSAGE ", b"PUBLIS
 _BY_PORT = {88: "Kerberos", 111: "RPC", 123: "NTP", 161: "SNMP", 500: "IKE", 1194: "OpenVPN", 1645: "RADIUS", 1646: "RADIUS", 1701: "L2TP",
             1812: "RADIUS", 1813: "RADIUS", 2049: "RPC", 2123: "GTP", 3389: "RDP", 5060: "SIP", 5683: "CoAP"}  # fmt: skip
 #: Protocols whose servers stand in for each other: a client that one of them answers goes on.
-SPARE = ("NTP", "RADIUS", "Kerberos")
+SPARE = ("NTP", "RADIUS", "Kerberos", "NetBIOS")
 PATIENT = ("NTP", "SNMP")  #: asked from time to time by what goes on without an answer
 
 

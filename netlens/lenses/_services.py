@@ -20,8 +20,9 @@ MANY = 20  #: messages of which not one is answered, before both close: no patie
 EACH = {21: "FTP", 25: "SMTP", 88: "Kerberos", 110: "POP3", 111: "RPC", 119: "NNTP", 139: "SMB", 143: "IMAP", 389: "LDAP", 445: "SMB", 502: "Modbus",
         587: "SMTP", 1433: "SQL Server", 2049: "RPC", 3268: "LDAP", 3306: "MySQL", 5432: "PostgreSQL"}  # fmt: skip
 #: The first is; later ones may wait (Redis BLPOP), or want none (MQTT PUBLISH).
-FIRST = {22: "SSH", 43: "whois", 79: "finger", 179: "BGP", 1080: "SOCKS", 1521: "Oracle", 1883: "MQTT", 2181: "ZooKeeper", 3389: "RDP", 5672: "AMQP",
-         6379: "Redis", 9042: "Cassandra", 11211: "memcached", 27017: "MongoDB"}  # fmt: skip
+FIRST = {22: "SSH", 43: "whois", 79: "finger", 102: "ISO transport", 179: "BGP", 554: "RTSP", 1080: "SOCKS", 1521: "Oracle", 1720: "H.225", 1723: "PPTP",
+         1883: "MQTT", 2181: "ZooKeeper", 2404: "IEC 104", 3389: "RDP", 3868: "Diameter", 4840: "OPC UA", 5672: "AMQP", 6379: "Redis", 9042: "Cassandra",
+         9092: "Kafka", 11211: "memcached", 27017: "MongoDB", 44_818: "EtherNet/IP"}  # fmt: skip
 NAMES = EACH | FIRST
 
 

@@ -4,7 +4,8 @@ Asks: whether a router that was up says that the session is down, or says nothin
 Applies: where its control packets are in the capture.
 Cannot see: whether the peer, or the link between, is at fault; sessions in MPLS.
 Normal: a session begins down and is up within seconds (RFC 5880 6.2); an administrator takes one down (state AdminDown, diagnostic 7). One that comes up again
-    cost what the routes behind it cost.
+    cost what the routes behind it cost. One that never comes up is a problem where its end names no peer, so that it hears nothing (6.8.1), or says Init to
+    the last, so that it is not heard (6.2); what stays down although it hears the peer may wait for an administrator there.
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ import itertools
 
 from netlens.lenses import Finding, Severity
 from netlens.lenses._view import S, View, finding, grouped, most, seconds
-from netlens.parsers.bfd import DOWN, INIT, UP, Change
+from netlens.parsers.bfd import ADMIN_DOWN, DOWN, INIT, UP, Change
 from netlens.text import plural
 
 ID = "bfd-down"
 GROUP = "delivery"
 RANK = 47
-TIMES, SPAN_NS = 3, 3 * S  #: so many packets over this time without coming up; RFC 5880 6.8.3 has one a second while a session is down
+#: So many packets over this time without coming up: while a session is down each end sends one a second (RFC 5880 6.8.3), or after three quarters of it
+#: (6.8.7), so a peer that is there would have been heard three times
+TIMES, SPAN_NS = 3, 9 * S // 4
 ADMINISTRATOR = 7
 #: RFC 5880 4.1
 SIGNALLED = 3
@@ -73,9 +76,23 @@ def _never_up(view: View) -> list[Finding]:
     }
     if not idle:
         return []
-    lasted = max(said[-1].last_ns - said[0].ts for said in idle.values())
-    packets = sum(change.packets for said in idle.values() for change in said)
-    routers = most(f"{here} with {there}" for here, there, _ in idle)
+    cut_off = {pair: said for pair, said in idle.items() if _is_cut_off(said) and not _is_told_to_stay(sessions, pair)}
+    shown = cut_off or idle
+    lasted = max(said[-1].last_ns - said[0].ts for said in shown.values())
+    packets = sum(change.packets for said in shown.values() for change in said)
+    routers = most(f"{here} with {there}" for here, there, _ in shown)
     text = f"BFD never came up: {routers} ({plural(packets, 'packet')} over {seconds(lasted)})."
-    values = {"sessions": len(idle), "packets": packets, "longest_s": lasted / 1e9}
-    return [finding(view, ID, "warning", text, [change.frame for said in idle.values() for change in said], values)]
+    values = {"sessions": len(shown), "packets": packets, "longest_s": lasted / 1e9}
+    frames = [change.frame for said in shown.values() for change in said]
+    advice = "Nothing of the peer arrives, or nothing arrives there: look at its configuration (addresses, authentication), the link, and filters of UDP 3784."
+    return [finding(view, ID, "problem" if cut_off else "warning", text, frames, values, advice if cut_off else "")]
+
+
+def _is_cut_off(said: list[Change]) -> bool:
+    """Whether an end hears nothing (Down, without the peer's number), or is not heard (Init, which an answer would end)."""
+    return said[-1].state == INIT or not any(change.heard for change in said)
+
+
+def _is_told_to_stay(sessions: dict[tuple[str, str, int], list[Change]], pair: tuple[str, str, int]) -> bool:
+    """Whether the administrator of the other end holds a session down."""
+    return any((there, here) == pair[:2] and change.state == ADMIN_DOWN for (here, there, _), said in sessions.items() for change in said)

@@ -1,18 +1,22 @@
 """Which requests did a server close on, without a byte?
 
-Asks: whether a server acknowledged what a client had asked, and then closed the connection without having sent anything.
+Asks: whether a server acknowledged what a client had asked, and then closed the connection without having sent anything; or, of a service that answers each
+    request, without having answered the last one.
 Applies: to connections captured in both directions from their beginning. HTTP is covered by http-errors, TLS by tls-failed.
-Cannot see: what was asked, where the port does not say which protocol it is; then it is a warning.
+Cannot see: what was asked, where neither the port nor the first words say which protocol it is; then it is a warning.
 Normal: what only takes in (syslog, printers, metrics) answers nothing, and closes when it is idle or the client has closed. Peers of BitTorrent (BEP 3)
-    close on whoever asks for what they do not have; of two routers that both open a connection, one closes (RFC 4271 6.8).
+    close on whoever asks for what they do not have; of two routers that both open a connection, one closes (RFC 4271 6.8). Nobody misses the answer to a
+    farewell (QUIT, LOGOUT), and a client that speaks its last word and at once opens another connection goes on there.
 """
 
 from __future__ import annotations
 
+import numpy as np
+
 from netlens.lenses import Finding, Severity
 from netlens.lenses._connects import scanning
 from netlens.lenses._dialogs import refusals
-from netlens.lenses._services import NAMES, needs_none
+from netlens.lenses._services import EACH, NAMES, needs_none
 from netlens.lenses._view import S, View, finding, most
 from netlens.lenses.http_errors import closed_on, is_among, times_of
 from netlens.text import plural
@@ -25,29 +29,41 @@ SHORT = 2048  #: bytes of a request at most; more is what a server takes in
 ONE_WAY = (9, 514, 515, 601, 1468, 2003, 2004, 4739, 5044, 6514, 9100, 9997, 24_224)  #: discard, syslog, printers, metrics, flows, logs
 ROUTING = (179,)
 BITTORRENT = b"\x13BitTorr"
+#: First words of a client that its protocol has answered, whatever the port: from, before, and the words (JSON-RPC 2.0 5, AMQP 1.0 2.2 and 0-9-1 2.2.4, MQTT
+#: 3.1.1 3.1, PostgreSQL's start-up of protocol 3, X.224's connection request in a TPKT: RFC 1006 6, RFC 3261 17.2)
+SPOKEN = [(0, 8, b'{"jsonrp', "JSON-RPC"), (0, 4, b"AMQP", "AMQP"), (2, 8, b"\0\4MQTT", "MQTT"), (4, 8, b"\0\3\0\0", "PostgreSQL"),
+          (0, 2, b"\3\0", "X.224"), (0, 7, b"INVITE ", "SIP"), (0, 8, b"REGISTER", "SIP")]  # fmt: skip
+X224_REQUEST = 0xE0
+FAREWELLS = (b"QUIT", b"BYE", b"EXIT")  #: of FTP, SMTP, POP3, NNTP
 
 
 def look(view: View) -> list[Finding]:
     if view.one_sided:
         return []
     s = view.sessions
-    silent = (s["resp_bytes"] == 0) & (s["orig_bytes"] > 0) & (s["resp_missing_bytes"] + s["orig_missing_bytes"] == 0) & s["saw_syn"]
-    left_out = view.halves | view.once(scanning) | {r.session for r in view.once(refusals) if r.protocol == "SSH"}  # see refused
-    protocols, asked_ns = view.column("protocol"), view.column("orig_last_payload_ns")
+    whole = (s["orig_bytes"] > 0) & (s["resp_missing_bytes"] + s["orig_missing_bytes"] == 0) & s["saw_syn"]
+    mute = s["resp_bytes"] == 0
+    said_no = {r.session: r.protocol for r in view.once(refusals)}  # see refused
+    left_out = view.halves | view.once(scanning) | {k for k, protocol in said_no.items() if protocol == "SSH" or not mute[k]}
+    protocols, asked_ns, said_ns = view.column("protocol"), view.column("orig_last_payload_ns"), view.column("resp_last_payload_ns")
+    owing = whole & (mute | np.isin(s["resp_port"], [*EACH]))
     closed = [
-        (k, closed_on(view, k, asked_ns[k])) for k in view.whole if silent[k] and k not in left_out and protocols[k] not in ("http", "tls")
+        (k, closed_on(view, k, asked_ns[k]))
+        for k in view.whole
+        if owing[k] and k not in left_out and protocols[k] not in ("http", "tls") and (mute[k] or said_ns[k] < asked_ns[k])
     ]
-    found = [(k, asked, fin) for k, fin in closed if fin and (asked := _request(view, k, fin)) is not None]
+    found = [(k, asked, fin) for k, fin in closed if fin and (asked := (_request if mute[k] else _last_request)(view, k, fin)) is not None]
     if not found:
         return []
     again = _served_after(view, [k for k, *_ in found])
-    known = [each for each in found if view.ends(each[0])[3] in NAMES.keys() - {*ROUTING} and each[0] not in again]
+    known = [each for each in found if _protocol(view, each[0]) and each[0] not in again]
     shown = known or found
     n, of = len(shown), len(view.whole)
-    names = sorted({NAMES[view.ends(k)[3]] for k, *_ in known})
+    names = sorted({_protocol(view, k) for k, *_ in known})
     whom = most(view.server(k) for k, *_ in shown)
     what = f"{whom} ({', '.join(names)})" if names else whom
-    text = f"{n:,} of {plural(of, 'connection')} got no answer: {what} took the request and closed without sending a byte."
+    how = "sending a byte" if all(mute[k] for k, *_ in shown) else "answering it"
+    text = f"{n:,} of {plural(of, 'connection')} got no answer: {what} took the request and closed without {how}."
     values = {"connections": of, "unanswered": n, "protocols": names}
     severity: Severity = "problem" if known else "warning"
     advice = "The server does not want this client (an address list, a limit), expects another protocol (TLS), or ended: look at its log for that moment."
@@ -69,8 +85,36 @@ def _request(view: View, k: int, fin: int) -> int | None:
     return None if one_way or sum(seg.fresh[i] for i in sent) > SHORT or end - seg.ts[last] > SOON_NS else seg.frame[last]
 
 
+def _protocol(view: View, k: int) -> str:
+    """Of a session whose requests must be answered, by its port or the client's first words; "" of others."""
+    port, head = view.ends(k)[3], int(view.first_requests[k]).to_bytes(8, "big")
+    if port in ROUTING:
+        return ""
+    spoken = (name for begin, end, words, name in SPOKEN if head[begin:end] == words and (name != "X.224" or head[5] == X224_REQUEST))
+    return NAMES.get(port) or next(spoken, "")
+
+
+def _last_request(view: View, k: int, fin: int) -> int | None:
+    """The frame of the last request, after others that a server had answered, on which it closes at once; what is encrypted may be a farewell."""
+    seg, name = view.segments(k), EACH[view.ends(k)[3]]
+    last = max(i for i in range(len(seg)) if seg.orig[i] and seg.fresh[i])
+    head, length = seg.head[last].to_bytes(8, "big"), seg.length[last]
+    if seg.ts[seg.frame.index(fin)] - seg.ts[last] > SOON_NS or head[1:2] == b"\3" or needs_none(name, head):
+        return None
+    in_clear = {
+        "MySQL": int.from_bytes(head[:3], "little") == length - 4,
+        "PostgreSQL": head[:1].isalpha(),
+        "LDAP": head[:1] == b"\x30",
+        "IMAP": b" " in head[:6] and not b"LOGOUT ".startswith(head.upper().partition(b" ")[2][:6]),
+        "SQL Server": False,  # a client that has logged in says no farewell, but most encrypt
+    }
+    said_farewell = name in ("FTP", "SMTP", "POP3", "NNTP") and head.upper().startswith(FAREWELLS)
+    return seg.frame[last] if in_clear.get(name, not said_farewell) else None
+
+
 def _served_after(view: View, sessions: list[int]) -> set[int]:
-    """Those of some sessions behind which the same client was served by the same service at once."""
-    starts, came = view.column("start_ns"), view.sessions["resp_bytes"]
-    served = times_of((view.service(k), starts[k]) for k in view.whole if came[k])
-    return {k for k in sessions if is_among(served, view.service(k), starts[k])}
+    """Those of some sessions behind which the same client was served by the same service at once: after they had begun, or ended."""
+    starts, ends, came = view.column("start_ns"), view.column("end_ns"), view.sessions["resp_bytes"]
+    failed = set(sessions)
+    served = times_of((view.service(k), starts[k]) for k in view.whole if came[k] and k not in failed)
+    return {k for k in sessions if any(is_among(served, view.service(k), since[k]) for since in (starts, ends))}

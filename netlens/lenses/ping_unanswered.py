@@ -4,7 +4,7 @@ Asks: how many ICMP echo requests to one address stayed without a reply.
 Applies: where requests are in the capture. If nothing at all came back to their sender, it is a warning: the capture may hold the requests alone.
 Cannot see: whether the request or the reply was lost; whether a host that ignores ping is up.
 Normal: RFC 1122 3.2.2.6 has every host answer, yet firewalls drop echoes, and routers answer few of them: no reply at all from a host that speaks
-    otherwise says nothing. One or two of many may be lost anywhere. What was asked in the last second, or twice the
+    otherwise says nothing. One or two of many may be lost anywhere; not ten in a row, over ten seconds. What was asked in the last second, or twice the
     longest time that a reply took, is pending. Echoes of traceroute, which are to expire on the way, are not counted: those with one hop, or with few
     and then others.
 """
@@ -29,6 +29,7 @@ GROUP = "delivery"
 RANK = 46
 PENDING_NS = S
 TIMES, SHARE = 3, 0.05  #: of the requests to one address
+IN_A_ROW, GAP_NS = 10, 10 * S  #: of many that were answered
 MANY = 8  #: addresses from which nothing came: somebody looks around
 
 
@@ -56,7 +57,8 @@ def look(view: View) -> list[Finding]:
         asked = [(n, seen, p) for p in pings for n, seen in p.requests.items() if n in p.answers or end - seen.ts >= pending]
         open_ = [seen.frame for n, seen, p in asked if n not in p.answers]
         said = 0 if len(open_) == len(asked) else refused[target]
-        if len(open_) - said < TIMES or len(open_) < SHARE * len(asked) or not is_one_host(target):
+        few = len(open_) < SHARE * len(asked) and not _is_gap([(seen.ts, n in p.answers) for n, seen, p in asked])
+        if len(open_) - said < TIMES or few or not is_one_host(target):
             continue
         if len(open_) < len(asked):
             lossy.append((target, len(asked), open_))
@@ -88,3 +90,13 @@ def look(view: View) -> list[Finding]:
             f"Packets go in circles: look at the routes of {most(e.reporter for e in errors_of)} and of the routers beside it (ip route)."
         )
     return [finding(view, ID, severity, text, [f for *_, frames in shown for f in frames], values, advice)]
+
+
+def _is_gap(asked: list[tuple[int, bool]]) -> bool:
+    """Whether of requests (when, whether answered) so many in a row were not that the way was closed."""
+    gap: list[int] = []
+    for ts, answered in sorted(asked):
+        gap = [] if answered else [*gap, ts]
+        if len(gap) >= IN_A_ROW and ts - gap[0] >= GAP_NS:
+            return True
+    return False

@@ -1,11 +1,13 @@
 """Which connections took long to open?
 
 Asks: how long it took from the first SYN until the client could send, with repeated SYNs and with SYN+ACKs that had to be repeated; of QUIC, from the first
-    Initial until the server said more than that it had got it.
+    Initial until the server said more than that it had got it; of DTLS, from the first ClientHello until the server's hello.
 Applies: where the handshake is in the capture.
 Cannot see: whether the SYN or its answer was lost; the lookup before it (see dns-slow).
 Normal: one round trip, a second by satellite at most. RFC 6298 2.1: the first time-out is 1 s, the second comes at 3 s (5.5), the third at 7 s; a wait near
     these is a lost SYN. RFC 9002 6.2.2 sends a first flight of QUIC again after 1 and 3 s; a browser that has TCP meanwhile waits no longer.
+    RFC 9147 5.8 has the first flight of DTLS again after 1 and 3 s; a server may ask for a cookie first, which costs one round trip (5.1). Where STUN has
+    gone before (WebRTC), the peer may be a person who has not taken the call.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from netlens.lenses import Finding
 from netlens.lenses._connects import OPEN, attempts
 from netlens.lenses._datagrams import by_tcp
 from netlens.lenses._view import S, View, finding, most, seconds, up_to
+from netlens.parsers.quic_openings import Opening
 from netlens.text import endpoint, plural
 
 ID = "slow-connect"
@@ -22,30 +25,38 @@ RANK = 51
 LONG_NS = 3 * S  #: two SYNs were lost
 LATE_NS = S  #: one SYN was lost
 LONGEST_NS = 130 * S  #: Linux gives up after 127 s (six repeats); what is longer is a clock that was set
-INITIALS = 3  #: of QUIC, sent one after the other without an answer
+INITIALS = 3  #: of QUIC, or hellos of DTLS, sent one after the other without an answer
+_STUN = 0x2112A442
 LEAST, SHARE = 3, 0.1  #: connections above LATE_NS
 
 
 def look(view: View) -> list[Finding]:
-    return [*_of_tcp(view), *_of_quic(view)]
+    capture = view.side.capture
+    return [*_of_tcp(view), *_of_datagrams(view, capture.quic, "QUIC", "Initials"), *_of_datagrams(view, capture.dtls, "DTLS", "hellos")]
 
 
-def _of_quic(view: View) -> list[Finding]:
-    opened = [o for o in view.side.capture.quic if o.answer_ns]
+def _of_datagrams(view: View, openings: list[Opening], protocol: str, hellos: str) -> list[Finding]:
+    opened = [o for o in openings if o.answer_ns]
     slow = [o for o in opened if LONG_NS <= o.answer_ns - o.first_ns < LONGEST_NS and len(o.frames) >= INITIALS]
-    waited = [o for o in slow if not by_tcp(view, o.client[0], *o.server)]
+    waited = [o for o in slow if not by_tcp(view, o.client[0], *o.server) and (o.client, o.server) not in view.once(_calls)]
     shown = waited or slow
     if not shown:
         return []
     longest, initials = max(o.answer_ns - o.first_ns for o in shown), max(len(o.frames) for o in shown)
-    text = (
-        f"{len(shown):,} of {plural(len(opened), 'connection')} of QUIC took {up_to(shown)}{seconds(longest)} to open ({up_to(shown)}{initials} Initials): "
-        f"{most(endpoint(*o.server) for o in shown)}."
+    took = f"took {up_to(shown)}{seconds(longest)} to open ({up_to(shown)}{initials} {hellos})"
+    text = f"{len(shown):,} of {plural(len(opened), 'connection')} of {protocol} {took}: {most(endpoint(*o.server) for o in shown)}."
+    values = {"connections": len(opened), "slow": len(shown), "longest_s": longest / 1e9, hellos.lower(): initials}
+    advice = (
+        f"{hellos[0].upper()}{hellos[1:]} or their answers are lost, or the server is slow: capture at the server's side." if waited else ""
     )
-    values = {"connections": len(opened), "slow": len(shown), "longest_s": longest / 1e9, "initials": initials}
-    advice = "Initials or their answers are lost, or the server is slow: capture at the server's side." if waited else ""
     frames = [f for o in shown for f in (*o.frames, o.answer_frame)]
     return [finding(view, ID, "problem" if waited else "warning", text, frames, values, advice)]
+
+
+def _calls(view: View) -> set[tuple[tuple[str, int], tuple[str, int]]]:
+    """Ends that began with STUN (its cookie: RFC 8489 5), both ways."""
+    ends = {(t.source, t.destination) for t in view.conversations if t.head & 0xFFFFFFFF == _STUN}
+    return ends | {(there, here) for here, there in ends}
 
 
 def _of_tcp(view: View) -> list[Finding]:

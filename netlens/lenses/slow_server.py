@@ -1,13 +1,15 @@
 """Which requests did a server answer late?
 
 Asks: how long it took from the last byte of a request to the first of its answer, while the client did nothing and nothing was lost.
-Applies: to HTTP/1.1 in the clear, to the hello of a TLS server, and to greetings (SSH, SMTP, FTP, POP3, IMAP, VNC); inside TLS to turns, which are judged
+Applies: to HTTP/1.1 in the clear, to the hello of a TLS server, to greetings (SSH, SMTP, FTP, POP3, IMAP, VNC), and to logins (SSH, FTP, POP3, IMAP, MySQL,
+    PostgreSQL, IRC); to requests over UDP that came again with their mark until they were answered (see udp-unanswered); inside TLS to turns, which are judged
     more carefully: a wait there may be a push channel or a long poll.
 Cannot see: what the server did meanwhile, or asked others; of one capture, the share of the way. With a capture on both sides of a tunnel or relay its share
     is measured, and where it is most of the wait, the server is not blamed.
 Normal: people notice 1 s and leave after 10 s (Nielsen); a model or a report may need longer. Protocols that wait for events (push, chat, subscriptions)
     are not looked at, nor is what a server answers without content after the same time again and again (RFC 6202 2: a long
-    poll that timed out), and what asks to be kept waiting by its address.
+    poll that timed out), and what asks to be kept waiting by its address. A wrong
+    password is answered late on purpose, and a second factor needs a person: of SSH only what precedes the first password is looked at.
 """
 
 from __future__ import annotations
@@ -15,16 +17,20 @@ from __future__ import annotations
 import bisect
 from typing import Any
 
+from netlens.addresses import is_one_host
 from netlens.chains.budget import NETWORK
 from netlens.chains.divided import RELAY, STALL, Divided
 from netlens.lenses import Finding
+from netlens.lenses._datagrams import PATIENT
+from netlens.lenses._logins import held_up
 from netlens.lenses._lost import never_arrived
 from netlens.lenses._repeats import deliveries, stalled
 from netlens.lenses._requests import NOTICED_NS, Asked, asked, budget_of, relayed
 from netlens.lenses._services import silences
 from netlens.lenses._view import S, View, finding, most, seconds, up_to, views
 from netlens.lenses.reset import greets
-from netlens.text import plural
+from netlens.parsers.udp_requests import ATTEMPT_NS
+from netlens.text import endpoint, plural
 
 ID = "slow-server"
 GROUP = "time"
@@ -40,12 +46,14 @@ LOOK = (
 ALIKE = 0.02  #: of each other: waits that a timer ends
 POLLS = 3
 GREETING_NS = 10 * S  #: mail servers pause for some seconds on purpose
+TRIES = 3  #: of a request over UDP
+_TOLD = ("DTLS",)  #: by slow-connect
 UNANSWERED_NS = 10 * S  #: without any answer: what the end of the capture may owe
 
 
 def look(view: View) -> list[Finding]:
-    """Requests, what comes before them (hellos of TLS and greetings), and services that fall silent."""
-    return [*_of(view), *_first_words(view), *_silent(view)]
+    """Requests, what comes before them (hellos of TLS, greetings and logins), and services that fall silent."""
+    return [*_of(view), *_first_words(view), *_logins(view), *_late_datagrams(view), *_silent(view)]
 
 
 def _of(view: View) -> list[Finding]:
@@ -147,6 +155,46 @@ def _first_words(view: View) -> list[Finding]:
         values = {"connections": len(all_), "slow": len(late), "longest_s": longest / 1e9}
         out.append(finding(view, ID, "problem" if grave else "warning", text, frames, values, advice if grave else ""))
     return out
+
+
+def _logins(view: View) -> list[Finding]:
+    """Logins that a server held up."""
+    late = view.once(held_up)
+    if not late:
+        return []
+    servers = {view.ends(each.session)[2:] for each in late}
+    all_ = sum(view.ends(k)[2:] in servers for k in view.whole)
+    longest = max(each.wait_ns for each in late)
+    whom, protocols = most(view.server(each.session) for each in late), sorted({each.protocol for each in late})
+    text = (
+        f"{len(late):,} of {plural(all_, 'connection')} to {whom} waited {up_to(late)}{seconds(longest)} for the server in the login "
+        f"({', '.join(protocols)})."
+    )
+    advice = (
+        "The server waited for somebody else, most often for the name of the client's address (UseDNS, reverse lookups), for its ident (port 113), or for a "
+        "directory: see that these answer, or switch them off."
+    )
+    values = {"connections": all_, "slow": len(late), "longest_s": longest / 1e9, "protocols": protocols}
+    return [finding(view, ID, "problem", text, [f for each in sorted(late, key=lambda e: -e.wait_ns) for f in each.frames], values, advice)]
+
+
+def _late_datagrams(view: View) -> list[Finding]:
+    """Requests over UDP that were answered when they had come several times, one at a time: who asks many side by side loses some."""
+    requests = [r for r in view.side.capture.requests if r.protocol not in (*PATIENT, *_TOLD) and is_one_host(r.server[0])]
+    late = [
+        r for r in requests if r.tries >= TRIES and LONG_NS <= r.answer_ns - r.first_ns < ATTEMPT_NS and r.answer_ns - r.last_ns < LONG_NS
+    ]
+    if not late:
+        return []
+    longest, tries = max(r.answer_ns - r.first_ns for r in late), max(r.tries for r in late)
+    protocols = sorted({r.protocol for r in late})
+    text = (
+        f"{len(late):,} of {plural(len(requests), 'request')} over UDP ({', '.join(protocols)}) got an answer only after {up_to(late)}{tries} tries and "
+        f"{seconds(longest)}: {most(endpoint(*r.server) for r in late)}."
+    )
+    values = {"requests": len(requests), "slow": len(late), "longest_s": longest / 1e9, "tries": tries, "protocols": protocols}
+    advice = "Requests or answers are lost, or the server is slow or was not there yet: look at its log, and capture at its side."
+    return [finding(view, ID, "problem", text, [f for r in late for f in (*r.frames[: r.tries], r.answer_frame)], values, advice)]
 
 
 def _silent(view: View) -> list[Finding]:

@@ -2,6 +2,7 @@
 
 Asks: whether a fatal alert in the clear, an answer that is not TLS, a client that left upon an expired certificate, or a connection that ended before the
     server's hello broke a handshake off.
+    Of DTLS, a fatal alert in the clear.
 Applies: where a ClientHello or a TLS alert is in the capture.
 Cannot see: alerts and certificates of TLS 1.3, which are encrypted; why a certificate was not liked, unless the alert or its dates say so.
 Normal: close_notify and user_canceled end a connection in order (RFC 8446 6.1). An alert behind the handshake, or a RST after the close, is no failure.
@@ -16,6 +17,7 @@ from netlens.lenses import Finding
 from netlens.lenses._validity import certificates, invalid
 from netlens.lenses._view import FIN, RST, S, Segments, View, finding, grouped, most, seconds
 from netlens.parsers.certificates import Shown
+from netlens.parsers.quic_openings import Opening
 from netlens.parsers.records import ALERTS
 from netlens.text import plural
 
@@ -25,7 +27,7 @@ RANK = 20
 PATIENCE_NS = S  #: a client that closes sooner did not want it
 AT_ONCE_NS = S  #: a handshake of the same ends that succeeds so soon after makes up for it
 FEW = 5  #: handshakes that succeed beside one that failed for its certificate
-TWICE = 2  #: handshakes that merely end early, at one server: once may be a person who closed the page
+TWICE = 2  #: handshakes that merely end early, at one server: once may be a person who closed the page; not if a server closes that takes no other
 _OUT_OF_DATE = "Renew the server's certificate; if it should be valid, set the clocks."
 _ANOTHER = "The server's own certificate is valid by the capture's clock: renew the intermediate one that it sends with it, or set the client's clock."
 _MISNAMED = "Ask for a name that the certificate has, or have the server show the one for that name (SNI, virtual hosts)."
@@ -45,6 +47,7 @@ _ADVICE = {
 _OF_CERTIFICATE = ("certificate_expired", "bad_certificate", "certificate_unknown", "unknown_ca")
 #: Alerts with which a client may refuse a certificate because of its names
 _OF_NAME = ("bad_certificate by the client", "certificate_unknown by the client")
+DTLS = "DTLS"  #: as :mod:`netlens.parsers.denials.dtls` has it
 FATAL, CHANGE_CIPHER, ALERT, HANDSHAKE, APPLICATION = 2, 20, 21, 22, 23
 SERVER_HELLO = 2
 NO_HELLO = "no hello from the server"
@@ -63,6 +66,7 @@ class Failure:
     ts: int
     about: str = ""
     waited_ns: int = 0
+    by_server: bool = False  # it closed on the hello
     misnamed: bool = False  # the certificate is for another name
 
 
@@ -97,6 +101,33 @@ def failures(view: View) -> tuple[list[Failure], list[int]]:
 
 
 def look(view: View) -> list[Finding]:
+    return [*_of_tls(view), *_of_dtls(view)]
+
+
+def _of_dtls(view: View) -> list[Finding]:
+    """Handshakes of DTLS that a fatal alert ended, and after which none of the same two succeeded at once."""
+    alerts = [a for a in view.side.capture.denials if a.protocol == DTLS and a.no]
+    if not alerts:
+        return []
+    opened = view.side.capture.dtls
+    ends = {frozenset((a.client, a.server)) for a in alerts}
+    last = {both: max(a.ts for a in alerts if {a.client, a.server} == both) for both in ends}
+    cured = {both for both, ts in last.items() for o in opened if _is_cure(o, both, ts)}
+    lasting = [a for a in alerts if frozenset((a.client, a.server)) not in cured]
+    shown = lasting or alerts
+    n = len(shown)
+    text = f"{n:,} of {plural(max(len(opened), len(alerts)), 'DTLS handshake')} failed ({most(f'{a.no} by {a.server}' for a in shown)})."
+    advice = next((_ADVICE[word] for word in _ADVICE for a in shown if word.replace("_", " ") in a.no), "")
+    values = {"handshakes": max(len(opened), len(alerts)), "failed": n, "how": sorted({a.no for a in shown})}
+    return [finding(view, ID, "problem" if lasting else "warning", text, [a.frame for a in shown], values, advice if lasting else "")]
+
+
+def _is_cure(opening: Opening, ends: frozenset[str], ts: int) -> bool:
+    """Whether a handshake of these two began within a second of an alert, and was answered."""
+    return {opening.client[0], opening.server[0]} == ends and 0 <= opening.first_ns - ts <= AT_ONCE_NS and opening.answer_ns > ts
+
+
+def _of_tls(view: View) -> list[Finding]:
     failed, tried = view.once(failures)
     served = {f.session for f in failed}
     starts: dict[tuple[str, str], list[tuple[int, str | None]]] = {}
@@ -117,7 +148,8 @@ def look(view: View) -> list[Finding]:
     if not failed:
         return []
     often = {key for key, group in grouped(lasting, lambda f: view.ends(f.session)[2]).items() if len(group) >= TWICE}
-    grave = [f for f in lasting if f.sure or view.ends(f.session)[2] in often]
+    served_by = {view.ends(k)[2] for k in tried if k not in served}
+    grave = [f for f in lasting if f.sure or view.ends(f.session)[2] in often or (f.by_server and view.ends(f.session)[2] not in served_by)]
     shown = grave or lasting or failed
     severity = "problem" if grave else "warning" if lasting else "note"
     ways = most(f.how for f in shown)
@@ -174,7 +206,8 @@ def _failure(view: View, k: int, seg: Segments, hello: int | None) -> Failure | 
             if seg.orig[i]:  # it had waited
                 return Failure(k, NO_HELLO, False, frames, seg.ts[i], waited_ns=seg.ts[i] - seg.ts[hello_at])
             how = "reset" if seg.flags[i] & RST else "closed"
-            return Failure(k, f"{how} by the server before its hello", False, frames, seg.ts[i])
+            closed = bool(seg.flags[i] & FIN) and view.column("saw_syn")[k]
+            return Failure(k, f"{how} by the server before its hello", False, frames, seg.ts[i], by_server=closed)
     return None
 
 

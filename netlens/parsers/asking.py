@@ -18,6 +18,8 @@ LOOKED_AT = 64  #: bytes of a message: a neighbour advertisement with its option
 TRACED = 30  #: hops at most: an echo with so few left may be traceroute's, which begins with one and then allows more
 BURST = 100  #: questions; a host asks for one address at most once a second (RFC 1122 2.3.2.1), and some ports record each several times
 COPY_NS = 2_000_000  #: what comes again so soon was recorded again, as from another interface
+NUMBERS = 1 << 16  #: of sequence
+AGAIN_NS = 400_000_000  #: a number that comes again sooner was recorded twice
 _ARP, _ICMP, _ICMPV6 = 0, 1, 58
 _NOBODY = ("0.0.0.0", "::")
 _REQUEST, _REPLY = 1, 2  # operations of ARP
@@ -45,16 +47,25 @@ class Claim(NamedTuple):
 
 @dataclass
 class Ping:
-    """Echo requests from one address to another with one identifier; ``answers`` by sequence number, as ``requests``.
+    """Echo requests from one address to another with one identifier; ``answers`` by sequence number, as ``requests``. Where a number comes again, as of those
+    that count nothing, :data:`NUMBERS` are added each time.
 
-    few : some may make :data:`TRACED` hops at most.
+    latest : by sequence number, under which one it was asked last.  few : some may make :data:`TRACED` hops at most.
     """
 
     source: str
     destination: str
     requests: dict[int, Seen] = field(default_factory=dict)
     answers: dict[int, Seen] = field(default_factory=dict)
+    latest: dict[int, int] = field(default_factory=dict)
     few: bool = False
+
+    def number_of(self, number: int, ts: int) -> int:
+        """Under which number a request is kept."""
+        last = self.latest.get(number, number)
+        again = last in self.requests and ts - self.requests[last].ts >= AGAIN_NS
+        self.latest[number] = last + NUMBERS if again else last
+        return self.latest[number]
 
 
 @dataclass
@@ -121,6 +132,7 @@ class AskingBuilder:
             if ping is None:
                 ping = self.pings[source, destination, ident] = Ping(source, destination)
                 self._sent.setdefault((source, ident), []).append(ping)
+            number = ping.number_of(number, seen.ts)
             if number not in ping.requests and hops <= TRACED:
                 ping.few = True
                 self._few[source, destination].requests.append((ident, number))
@@ -128,6 +140,7 @@ class AskingBuilder:
             return
         sent = self._sent.get((destination, ident), ())  # who answers a broadcast, or has several addresses, has another one
         asked = sent[0] if len(sent) == 1 else self.pings.get((destination, source, ident))
+        number = asked.latest.get(number, number) if asked is not None else number
         if asked is not None and number in asked.requests:
             asked.answers.setdefault(number, seen)
 

@@ -18,7 +18,8 @@ _SHORTEST = 24  #: bytes of a control packet
 
 
 class Change(NamedTuple):
-    """From this packet on, an end says this state; ``packets``, ``last_ns``: how many it sent that say so, and when the last one."""
+    """From this packet on, an end says this state; ``packets``, ``last_ns``: how many it sent that say so, and when the last one; ``heard``: whether any of
+    them names the peer's discriminator, so that something of it had arrived (RFC 5880 6.8.1, bfd.RemoteDiscr)."""
 
     ts: int
     frame: int
@@ -26,6 +27,7 @@ class Change(NamedTuple):
     diagnostic: int
     packets: int
     last_ns: int
+    heard: bool
 
 
 class BfdBuilder:
@@ -46,8 +48,9 @@ class BfdBuilder:
                 continue
             version, ts, state, diagnostic = row[c.PORTS] >> 32, row[c.TS], message[1] >> 6, message[0] & 31
             ends = ip_text(row[c.SRC_HI], row[c.SRC_LO], version), ip_text(row[c.DST_HI], row[c.DST_LO], version)
+            heard = any(message[8:12])
             said = self.sessions.setdefault((*ends, int.from_bytes(message[4:8], "big")), [])
             if said and said[-1].state == state:
-                said[-1] = said[-1]._replace(packets=said[-1].packets + 1, last_ns=ts)
+                said[-1] = said[-1]._replace(packets=said[-1].packets + 1, last_ns=ts, heard=said[-1].heard or heard)
             else:
-                said.append(Change(ts, row[c.FRAME], state, diagnostic, 1, ts))
+                said.append(Change(ts, row[c.FRAME], state, diagnostic, 1, ts, heard))

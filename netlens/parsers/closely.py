@@ -7,6 +7,7 @@ from netlens.parsers.bfd import BfdBuilder
 from netlens.parsers.bodies import BodyBuilder
 from netlens.parsers.certificates import CertificateBuilder
 from netlens.parsers.denials import DenialBuilder
+from netlens.parsers.dtls_openings import HandshakeBuilder
 from netlens.parsers.fatal_errors import FatalBuilder
 from netlens.parsers.hellos import HelloBuilder
 from netlens.parsers.icmp import ErrorBuilder
@@ -28,6 +29,7 @@ class Closely:
         self.errors, self.asking, self.routers = ErrorBuilder(), AskingBuilder(), RouterBuilder()
         self.trail, self.denials = Trail(), DenialBuilder()
         self.leases, self.requests, self.bfd, self.quic = LeaseBuilder(), RequestBuilder(), BfdBuilder(), OpeningBuilder()
+        self.dtls = HandshakeBuilder()
         self.records, self.certificates, self.bodies = RecordBuilder(), CertificateBuilder(), BodyBuilder()
         self.fatal, self.offers, self.rtp = FatalBuilder(), OfferBuilder(), RtpBuilder()
         self._hellos_seen = 0
@@ -41,7 +43,7 @@ class Closely:
         """Take in a batch of packet rows (int64[n, WIDTH]) behind the session fold, with the state of the sessions."""
         datagrams = packets[packets[:, c.KIND] == c.UDP]
         if len(datagrams):
-            for each in (self.leases, self.requests, self.bfd, self.quic, self.rtp):
+            for each in (self.leases, self.requests, self.bfd, self.quic, self.dtls, self.rtp):
                 each.feed(buf, datagrams)
         self.denials.feed(buf, packets, datagrams)
         self.trail.feed(buf, packets, datagrams, sessions)

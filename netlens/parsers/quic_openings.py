@@ -24,7 +24,10 @@ _VERSION_1_HANDSHAKE, _VERSION_2_HANDSHAKE = 0xE0, 0xF0
 
 @dataclass
 class Opening:
-    """One attempt.  frames, last_ns : of the client's Initials before the answer, at least :data:`AGAIN_NS` apart.  answer_ns : 0 without one."""
+    """One attempt, of QUIC or DTLS.
+
+    frames, last_ns : of the client's Initials or hellos before the answer, at least :data:`AGAIN_NS` apart.  answer_ns : 0 without one.
+    """
 
     client: tuple[str, int]
     server: tuple[str, int]

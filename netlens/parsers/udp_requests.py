@@ -3,7 +3,8 @@
 Whoever gets an answer stops repeating itself. So the repeats of one request are evidence by themselves, even in a capture that holds the client's datagrams
 alone, and of a server that answered the request before. Read are SIP (RFC 3261 17.1), IKE (RFC 7296 2.1), RADIUS (RFC 2865 2.5), DTLS (RFC 9147 5.8), DHCPv6
 (RFC 8415 15), SNMP 1 and 2c (RFC 3416 3), TFTP (RFC 1350 4), L2TP (RFC 2661 5.8), GTP (TS 29.060 7.6, TS 29.274 7.6), PFCP (TS 29.244 6.4) and CoAP
-(RFC 7252 4.2). Of a message only its mark is kept, and only while its answer may come.
+(RFC 7252 4.2), also NetBIOS name servers (RFC 1002 4.2), calls of RPC (RFC 5531 9),
+MGCP (RFC 3435 3.5) and NTP (RFC 5905 7.3). Of a message only its mark is kept, and only while its answer may come.
 
 Limits: of the first :data:`MAX_MESSAGES`, at the ports of these protocols (DTLS: any).
 """
@@ -26,22 +27,31 @@ MAX_MESSAGES = 100_000
 LOOKED_AT = 1500  #: bytes of a message
 AGAIN_NS = 400_000_000  #: what comes again sooner was recorded twice; SIP, the most impatient of these, waits 500 ms
 ATTEMPT_NS = 60 * 10**9  #: after this, the same is asked anew
+POLLS_NS = 1100 * 10**9  #: between two of NTP: 1024 s, with what a client varies (RFC 5905 7.2, MAXPOLL of most)
 ANYTHING = b"*"  #: whatever comes back to the port that asked is an answer
 _HELLOS = members(0x16FE, 0x1601)  #: how a handshake of DTLS begins
-_VERSIONS = (b"\xfe\xff", b"\xfe\xfd", b"\xfe\xfc", b"\x01\x00")  # of DTLS; the last is that of OpenSSL before 0.9.8f
+DTLS_VERSIONS = (b"\xfe\xff", b"\xfe\xfd", b"\xfe\xfc", b"\x01\x00")  #: the last is that of OpenSSL before 0.9.8f
 
 
 class Mark(NamedTuple):
-    """asks : a request, else an answer.  same : what a request and its repeats share.  keys : what an answer to it bears, any of them."""
+    """asks : a request, else an answer.  same : what a request and its repeats share.  keys : what an answer to it bears, any of them.
+
+    served : the request says that an earlier one was answered.
+    """
 
     asks: bool
     same: bytes
     keys: tuple[bytes, ...]
+    served: bool = False
 
 
 @dataclass
 class Request:
-    """One request with its repeats, which are at least :data:`AGAIN_NS` apart."""
+    """One request with its repeats, which are at least :data:`AGAIN_NS` apart.
+
+    answer_ns, answer_frame, tries : when an answer came first, in which frame, and after how many datagrams; 0 where none did, or nothing but a later request
+        tells of it.
+    """
 
     protocol: str
     client: End
@@ -50,6 +60,14 @@ class Request:
     first_ns: int
     last_ns: int
     answered: bool = False
+    answer_ns: int = 0
+    answer_frame: int = 0
+    tries: int = 0
+
+    def take_answer(self, ts: int, frame: int) -> None:
+        """Note that an answer came."""
+        if not self.answered:
+            self.answered, self.answer_ns, self.answer_frame, self.tries = True, ts, frame, len(self.frames)
 
 
 def _sip(message: bytes, length: int) -> Mark | None:
@@ -147,8 +165,47 @@ def _coap(message: bytes, length: int) -> Mark | None:
 
 def _dtls(message: bytes, length: int) -> Mark | None:
     """A ClientHello: what follows the headers of record and handshake, whose numbers change."""
-    begins = message[:1] == b"\x16" and message[1:3] in _VERSIONS and message[3:5] == bytes(2) and message[13:14] == b"\x01"
+    begins = message[:1] == b"\x16" and message[1:3] in DTLS_VERSIONS and message[3:5] == bytes(2) and message[13:14] == b"\x01"
     return Mark(True, message[25:], (ANYTHING,)) if begins and len(message) > 59 and message[19:22] == bytes(3) else None
+
+
+def _nbns(message: bytes, length: int) -> Mark | None:
+    """What a name server is asked: not a broadcast, with recursion (a host is asked for its state without)."""
+    if len(message) < 12:
+        return None
+    flags = int.from_bytes(message[2:4], "big")
+    code = flags >> 11 & 15
+    if flags & 0x8000:
+        return Mark(False, b"", (message[:2],))
+    asks = code in (0, 5, 6, 8, 9) and flags & 0x0110 == 0x0100 and message[4:6] == b"\0\1"
+    return Mark(True, message[2:4], (message[:2],)) if asks else None
+
+
+def _rpc(message: bytes, length: int) -> Mark | None:
+    if len(message) < 24 or message[4:7] != bytes(3) or message[7] > 1:
+        return None
+    if message[7] == 1:
+        return Mark(False, b"", (message[:4],))
+    return Mark(True, message[12:24], (message[:4],)) if message[8:12] == b"\0\0\0\2" else None
+
+
+def _mgcp(message: bytes, length: int) -> Mark | None:
+    """A command with its transaction, or the response to one."""
+    word, _, rest = message[:32].partition(b" ")
+    number = rest.partition(b" ")[0].partition(b"\r")[0].partition(b"\n")[0]
+    if not 0 < len(number) < 10 or not number.isdigit():
+        return None
+    if len(word) == 3 and word.isdigit():
+        return Mark(False, b"", (number,))
+    return Mark(True, word, (number,)) if len(word) == 4 and word.isalpha() and word.isupper() else None
+
+
+def _ntp(message: bytes, length: int) -> Mark | None:
+    """A poll by a client of version 4 that fills in all it knows, its own stratum and reference time: then what it last heard of this server stands in its
+    origin timestamp, nothing if it heard nothing yet. Of others that field says nothing."""
+    if len(message) < 48 or message[0] & 0x3F != 0x23 or not 1 <= message[1] <= 15 or not any(message[16:24]) or not any(message[8:12]):
+        return None
+    return Mark(True, b"", (ANYTHING,), any(message[24:32]))
 
 
 #: port -> protocol, how it is read, whether its marks are unique whichever server answers, whether a client asks again from another port
@@ -165,10 +222,15 @@ _BY_PORT: dict[int, tuple[str, Callable[[bytes, int], Mark | None], bool, bool]]
     2123: ("GTP", _gtp, False, False),
     8805: ("PFCP", _pfcp, False, False),
     5683: ("CoAP", _coap, False, False),
+    137: ("NetBIOS", _nbns, False, False),
+    111: ("RPC", _rpc, False, False),
+    2049: ("RPC", _rpc, False, False),
+    **dict.fromkeys((2427, 2727), ("MGCP", _mgcp, False, False)),
+    123: ("NTP", _ntp, False, False),
 }
 _ANY_PORT = ("DTLS", _dtls, False, False)
 _NAT = 4500
-_ANSWERED_ANYHOW = members(69, 1701)  #: TFTP, L2TP
+_ANSWERED_ANYHOW = members(69, 1701, 123)  #: TFTP, L2TP, NTP
 
 
 class RequestBuilder:
@@ -207,7 +269,7 @@ class RequestBuilder:
         if (awaiting := self._awaited.pop((ANYTHING, dst, destination, src), None)) is not None:
             self._asking[destination] = False  # of another one at that port, what is to come is asked again
             for asked in awaiting:
-                asked.answered = True
+                asked.take_answer(row[c.TS], row[c.FRAME])
         at = row[c.PAY_OFF]
         message = buf[at : at + min(row[c.PAY_CAP], LOOKED_AT)].tobytes()
         mark = None
@@ -221,12 +283,14 @@ class RequestBuilder:
         if not mark.asks:
             for key in mark.keys:
                 for asked in self._awaited.pop((name, key, dst, b"" if unique else (destination, src)), ()):
-                    asked.answered = True
+                    asked.take_answer(row[c.TS], row[c.FRAME])
             return
         again = (name, mark.same, mark.keys, src, 0 if other_ports else source, dst, destination)
         request, ts = self._known.get(again), row[c.TS]
         # what has no number of its own and was answered is another request, sent again from another port
-        if request is None or ts - request.last_ns > (AGAIN_NS if request.answered and other_ports else ATTEMPT_NS):
+        if request is None or ts - request.last_ns > (
+            AGAIN_NS if request.answered and other_ports else POLLS_NS if name == "NTP" else ATTEMPT_NS
+        ):
             version = row[c.PORTS] >> 32
             request = Request(name, (ip_text(*src, version), source), (ip_text(*dst, version), destination), [row[c.FRAME]], ts, ts)
             self._known[again] = request
@@ -234,6 +298,7 @@ class RequestBuilder:
         elif ts - request.last_ns >= AGAIN_NS:
             request.frames.append(row[c.FRAME])
             request.last_ns = ts
+        request.answered |= mark.served
         if not request.answered:
             for key in mark.keys:
                 place = (ANYTHING, src, source, dst) if key == ANYTHING else (name, key, src, b"" if unique else (source, dst))

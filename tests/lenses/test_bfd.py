@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 ADMIN_DOWN, DOWN, INIT, UP = range(4)
 
 
-def said(state: int, n: int, at: float = 0, diagnostic: int = 0, back: bool = False, every: int = S, version: int = 1) -> list[Packet]:
-    message = struct.pack(">BBBBIIIII", version << 5 | diagnostic, state << 6, 3, 24, 8 if back else 7, 0, S // 1000, S // 1000, 0)
+def said(
+    state: int, n: int, at: float = 0, diagnostic: int = 0, back: bool = False, every: int = S, version: int = 1, peer: int = 0
+) -> list[Packet]:
+    message = struct.pack(">BBBBIIIII", version << 5 | diagnostic, state << 6, 3, 24, 8 if back else 7, peer, S // 1000, S // 1000, 0)
     ends = ((SERVER, 49_152), (CLIENT, 3784)) if back else ((CLIENT, 49_152), (SERVER, 3784))
     return [Packet(int(at * S) + k * every, datagram(*ends, message)) for k in range(n)]
 
@@ -38,8 +40,19 @@ def test_a_session_that_comes_up_again(tmp_path: Path) -> None:
 
 def test_a_session_that_never_comes_up(tmp_path: Path) -> None:
     this = found(tmp_path, said(DOWN, 5))["bfd-down"]
-    assert this.severity == "warning"
+    assert this.severity == "problem"
     assert this.text == "BFD never came up: 192.0.2.10 with 198.51.100.20 (5 packets over 4.0 s)."
+    assert found(tmp_path, said(DOWN, 15, every=200 * MS))["bfd-down"].severity == "problem"
+    assert found(tmp_path, [*said(DOWN, 2), *said(INIT, 5, 2, peer=8)])["bfd-down"].severity == "problem"
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [said(DOWN, 5, peer=8), [*said(DOWN, 5), *said(ADMIN_DOWN, 5, 0.5, 7, back=True)]],
+    ids=["hears the peer", "the peer's administrator"],
+)
+def test_a_session_that_may_wait_for_an_administrator(tmp_path: Path, packets: list[Packet]) -> None:
+    assert found(tmp_path, packets)["bfd-down"].severity == "warning"
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,9 @@ def closed(port: int, request: bytes, wait_ns: int = 50 * MS, at: int = 0, clien
     return made.packets
 
 
-@pytest.mark.parametrize(("port", "request_", "name"), [(389, BIND, "LDAP"), (6379, REDIS, "Redis")])
+@pytest.mark.parametrize(
+    ("port", "request_", "name"), [(389, BIND, "LDAP"), (6379, REDIS, "Redis"), (2404, b"\x68\x04\x07\0\0\0", "IEC 104")]
+)
 def test_a_service_that_closes_without_an_answer(tmp_path: Path, port: int, request_: bytes, name: str) -> None:
     this = found(tmp_path, closed(port, request_), healthy())
     assert problems(this) == {"closed-unanswered"}
@@ -65,6 +67,88 @@ def test_a_service_that_takes_the_next_connection(tmp_path: Path) -> None:
 )
 def test_closes_that_are_no_fault(tmp_path: Path, packets: list[Packet]) -> None:
     assert "closed-unanswered" not in found(tmp_path, packets, healthy())
+
+
+SMB_NEGOTIATED, SMB_TRANS = (
+    b"\x00\x00\x00" + bytes([len(rest)]) + rest for rest in (b"\xffSMB\x72" + bytes(60), b"\xffSMB\x25" + bytes(60))
+)
+
+
+def halted(port: int, said: list[bytes], last: bytes, wait_ns: int = 3 * MS, at: int = 0) -> list[Packet]:
+    """Requests and answers in turn, and one on which the server closes. A first one that is empty is left out: the server begins."""
+    made = talk(42_000, at, (SERVER, port))
+    for k, message in enumerate(said):
+        if message:
+            (made.down if k % 2 else made.up)("PA", message)
+            (made.up if k % 2 else made.down)("A")
+    made.up("PA", last)
+    made.down("A")
+    made.at += wait_ns
+    made.down("FA")
+    made.up("FA")
+    made.down("A")
+    return made.packets
+
+
+def test_a_service_that_closes_in_the_middle(tmp_path: Path) -> None:
+    packets = halted(445, [SMB_NEGOTIATED, SMB_NEGOTIATED], SMB_TRANS)
+    this = found(tmp_path, packets, healthy())
+    assert problems(this) == {"closed-unanswered"}
+    assert this["closed-unanswered"].text == (
+        f"1 of 2 connections got no answer: {SERVER}:445 (SMB) took the request and closed without answering it."
+    )
+    assert len(this["closed-unanswered"].frames) == 2
+    again = close(exchange(talk(42_001, S, (SERVER, 445)), SMB_NEGOTIATED, SMB_NEGOTIATED)).packets
+    assert found(tmp_path, packets, again)["closed-unanswered"].severity == "warning"
+
+
+HELLO, BYE = b"220 mail.example ESMTP\r\n", b"QUIT\r\n"
+GREETING, LOGIN, FINE = b"J\x00\x00\x00\x0a5.7.34" + bytes(69), b"\xb6\x00\x00\x01" + bytes(182), b"\x07\x00\x00\x02" + bytes(7)
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        halted(25, [b"", HELLO, b"EHLO a\r\n", b"250 a\r\n"], BYE),
+        halted(143, [b"", b"* OK\r\n", b"a1 NOOP\r\n", b"a1 OK\r\n"], b"a2 LOGOUT\r\n"),
+        halted(3306, [b"", GREETING, LOGIN, FINE], b"\x01\x00\x00\x00\x01"),
+        halted(3306, [b"", GREETING, LOGIN, FINE], b"\x17\x03\x03\x00\x20" + bytes(32)),
+        halted(389, [BIND, b"0\x0c\x02\x01\x01a\x07\x0a\x01\x00\x04\x00\x04\x00"], b"0\x05\x02\x01\x02B\x00"),
+        halted(389, [BIND, b"0\x0c\x02\x01\x01a\x07\x0a\x01\x00\x04\x00\x04\x00"], b"\x00\x00\x00\x28" + bytes(40)),
+        halted(445, [SMB_NEGOTIATED, SMB_NEGOTIATED], SMB_TRANS, wait_ns=900 * S),
+        halted(445, [SMB_NEGOTIATED, SMB_NEGOTIATED], b"\x85\x00\x00\x00"),
+        halted(9999, [STRANGE, STRANGE], STRANGE),
+    ],
+    ids=[
+        "QUIT",
+        "LOGOUT",
+        "COM_QUIT",
+        "TLS inside",
+        "unbind",
+        "sealed LDAP",
+        "a notification that never came",
+        "a keep-alive",
+        "unknown protocol",
+    ],
+)
+def test_a_service_that_closes_after_a_farewell(tmp_path: Path, packets: list[Packet]) -> None:
+    assert "closed-unanswered" not in found(tmp_path, packets, healthy())
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (b'{"jsonrpc": "2.0", "method": "echo", "id": 1}', "JSON-RPC"),
+        (b"AMQP\x00\x00\x09\x01", "AMQP"),
+        (b"\x10\x0e\x00\x04MQTT\x04\x02\x00\x3c\x00\x02me", "MQTT"),
+        (b"\x00\x00\x00\x10\x00\x03\x00\x00user\x00me\x00", "PostgreSQL"),
+        (b"\x03\x00\x00\x0b\x06\xe0\x00\x00\x00\x01\x00", "X.224"),
+    ],
+)
+def test_first_words_that_tell_the_protocol(tmp_path: Path, words: bytes, name: str) -> None:
+    this = found(tmp_path, closed(9999, words), healthy())["closed-unanswered"]
+    assert this.severity == "problem"
+    assert f":9999 ({name}) took the request" in this.text
 
 
 def test_who_sends_and_closes_first_wanted_no_answer(tmp_path: Path) -> None:

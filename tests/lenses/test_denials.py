@@ -270,10 +270,9 @@ def test_searches_for_what_is_never_there(tmp_path: Path, said: list[bytes], tex
 def test_a_fatal_alert_of_dtls_at_any_port(tmp_path: Path) -> None:
     alert = b"\x15\xfe\xfd" + bytes(8) + b"\x00\x02\x02\x28"
     this = found(tmp_path, answers(40_404, [alert]), healthy())
-    assert (this["refused"].severity, this["refused"].text) == (
-        "problem",
-        "1 of 1 DTLS answer was a refusal, from 198.51.100.20: handshake failure (40).",
-    )
+    assert problems(this) == {"tls-failed"}
+    assert this["tls-failed"].text == "1 of 1 DTLS handshake failed (handshake failure (40) by 198.51.100.20)."
+    assert "cipher" in this["tls-failed"].advice
 
 
 def test_commands_that_redis_does_not_understand(tmp_path: Path) -> None:
@@ -385,3 +384,20 @@ def test_websockets_that_a_server_closes_with_an_error(tmp_path: Path) -> None:
 )
 def test_websockets_that_end_well(tmp_path: Path, sockets: list[list[Packet]]) -> None:
     assert not problems(found(tmp_path, *sockets, healthy(at=9 * S)))
+
+
+def dnp3(indications: int) -> bytes:
+    return b"\x05\x64\x0a\x44\x03\x00\x04\x00\x7c\xae\xc1\xc1\x81\x00" + bytes([indications]) + b"\x3b\xdb"
+
+
+@pytest.mark.parametrize(
+    ("said", "severity"),
+    [
+        ([dnp3(0), dnp3(4), dnp3(4)], "problem"),
+        ([dnp3(4), dnp3(0)], "warning"),  # the next request is taken
+        ([dnp3(2)] * 6, "warning"),  # a master that asks for what is not there
+        ([dnp3(0), dnp3(1)], "warning"),  # an outstation that says nothing unasked
+    ],
+)
+def test_an_outstation_that_refuses(tmp_path: Path, said: list[bytes], severity: str) -> None:
+    assert found(tmp_path, over_tcp(20_000, *said), healthy())["refused"].severity == severity

@@ -15,6 +15,8 @@ from scapy.utils import PcapWriter
 import netlens
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from scapy.packet import Packet as Layer
 
     from netlens.lenses import Finding
@@ -195,6 +197,31 @@ def test_pings_with_few_hops(tmp_path: Path) -> None:
 
 def test_pings_that_are_answered_but_for_one(tmp_path: Path) -> None:
     packets = [each for k in range(20) for each in ping(k, float(k), answered=k != 4)]
+    assert "ping-unanswered" not in found(tmp_path, packets)
+
+
+def test_pings_of_which_some_in_a_row_get_no_reply(tmp_path: Path) -> None:
+    """A host that was gone for 14 s of five minutes, also where all pings bear one number, as tunnels in ICMP have it."""
+    gone = range(100, 114)
+    for number in (lambda k: k, lambda k: 0):
+        packets = [each for k in range(300) for each in ping(number(k), float(k), answered=k not in gone)]
+        this = found(tmp_path, packets)
+        assert this["ping-unanswered"].severity == "problem"
+        assert this["ping-unanswered"].text == "14 of 300 pings to 192.0.2.1 got no reply."
+
+
+@pytest.mark.parametrize("number", [lambda k: k, lambda k: 0], ids=["counted", "one number"])
+def test_pings_of_which_few_get_no_reply(tmp_path: Path, number: Callable[[int], int]) -> None:
+    """Here and there; nine in a row; and many within a second, as a flood loses them."""
+    here_and_there = [each for k in range(300) for each in ping(number(k), float(k), answered=k % 25 != 3)]
+    nine = [each for k in range(300) for each in ping(number(k), float(k), answered=k not in range(100, 109))]
+    flood = [each for k in range(300) for each in ping(k, k / 50, answered=k not in range(100, 114))]
+    for packets in (here_and_there, nine, flood):
+        assert "ping-unanswered" not in found(tmp_path, packets)
+
+
+def test_a_ping_that_was_recorded_twice(tmp_path: Path) -> None:
+    packets = [(at + again, each) for k in range(8) for again in (0, 0.001) for at, each in ping(0, float(k))]
     assert "ping-unanswered" not in found(tmp_path, packets)
 
 

@@ -224,6 +224,25 @@ def test_a_server_that_says_no_hello_until_the_client_leaves(tmp_path: Path) -> 
     assert "(no hello from the server) at api.example.test:443; the client waited up to 8.0 s." in this["tls-failed"].text
 
 
+def test_a_server_that_closes_on_a_hello(tmp_path: Path) -> None:
+    made = hello()
+    made.down("FA")
+    made.up("FA")
+    this = found(tmp_path, made.packets, healthy(), ping(30 * S))
+    assert problems(this) == {"tls-failed"}
+    assert this["tls-failed"].text == "1 of 1 TLS handshake failed (closed by the server before its hello) at api.example.test:443."
+    served = hello(42_001, 10 * S)  # it takes others
+    served.down("PA", b"\x16\x03\x03\x00\x40\x02\x00\x00\x3c" + bytes(60))
+    assert found(tmp_path, made.packets, served.packets, ping(30 * S))["tls-failed"].severity == "warning"
+    left = hello()  # the client wanted nothing
+    left.up("FA")
+    left.down("FA")
+    assert "tls-failed" not in found(tmp_path, left.packets, ping(30 * S))
+    half = hello()  # of which the beginning is not in the capture
+    half.down("FA")
+    assert not problems(found(tmp_path, half.packets[3:], healthy(), ping(30 * S)))
+
+
 def test_servers_that_are_slow_to_say_hello_and_to_greet(tmp_path: Path) -> None:
     packets: list[Packet] = []
     for k in range(2):

@@ -135,6 +135,14 @@ def dhcp(op: int, kind: int) -> bytes:
     return bytes([op]) + b"\x01\x06\x00" + bytes(232) + b"\x63\x82\x53\x63" + bytes([53, 1, kind, 255])
 
 
+def dnp3(indications: bytes, function: int = 0x81) -> bytes:
+    return b"\x05\x64\x0a\x44\x03\x00\x04\x00\x7c\xae\xc1\xc1" + bytes([function]) + indications + b"\x3b\xdb"
+
+
+def iec104(kind: int, cause: int) -> bytes:
+    return b"\x68\x0e\x02\x00\x02\x00" + bytes([kind, 1, cause, 0, 1, 0, 5, 0, 0, 1])
+
+
 SAID: list[tuple[str, bytes, str | None]] = [
     ("smb", smb2(0xC000006D, 1), "LOGON_FAILURE to the login"),
     ("smb", smb2(0xC00000CC, 3), "BAD_NETWORK_NAME to a share"),
@@ -336,6 +344,17 @@ SAID: list[tuple[str, bytes, str | None]] = [
     ("mgcp", b"100 31656860 wait\n", None),
     ("mgcp", b"RQNT 1 *@gateway.test MGCP 0.1\n", None),
     ("mgcp", b"510 Protocol Error\n", None),  # no transaction
+    ("dnp3", dnp3(b"\x00\x06"), "parameter error (IIN2 0x06)"),
+    ("dnp3", dnp3(b"\x10\x01"), "function not supported (IIN2 0x01)"),
+    ("dnp3", dnp3(b"\x90\x00"), ""),
+    ("dnp3", dnp3(b"\x00\x04", 0x82), None),  # unasked
+    ("dnp3", dnp3(b"\x00\x04")[:10] + b"\x80" + dnp3(b"\x00\x04")[11:], None),  # goes on
+    ("iec104", iec104(45, 0x47), "confirmed negatively (7)"),
+    ("iec104", iec104(100, 0x6E), "common address not known (46)"),
+    ("iec104", iec104(103, 0x47), "clock: confirmed negatively (7)"),
+    ("iec104", iec104(100, 0x07), ""),
+    ("iec104", iec104(1, 0x03), None),  # spontaneous
+    ("iec104", b"\x68\x04\x43\x00\x00\x00", None),  # a test
     ("dtls", b"\x15\xfe\xff" + bytes(8) + b"\x00\x02\x02\x0a", "unexpected message (10)"),
     ("dtls", b"\x15\xfe\xfd" + bytes(8) + b"\x00\x02\x02\xf0", "alert (240)"),
     ("dtls", b"\x15\xfe\xfd" + bytes(8) + b"\x00\x02\x01\x00", None),  # close_notify

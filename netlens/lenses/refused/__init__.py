@@ -24,6 +24,7 @@ from netlens.lenses import Finding, Severity
 from netlens.lenses._dialogs import Refusal, refusals
 from netlens.lenses._view import S, View, finding, frame_filter, grouped, most
 from netlens.lenses.refused.verdict import needed
+from netlens.lenses.tls_failed import DTLS
 from netlens.parsers.denials import BY_NAME, FOUND, NOTHING, Answer
 from netlens.text import plural
 
@@ -217,7 +218,7 @@ def _of_searches(answers: list[Answer]) -> list[Answer]:
 def _of_answers(view: View) -> list[Finding]:
     """What servers of the protocols in :mod:`netlens.parsers.denials` refuse, by protocol."""
     found = []
-    for protocol, answers in grouped(view.side.capture.denials, lambda a: a.protocol).items():
+    for protocol, answers in grouped((a for a in view.side.capture.denials if a.protocol != DTLS), lambda a: a.protocol).items():
         member = BY_NAME[protocol]
         unmet = {client for client, these in grouped(answers, lambda a: a.client).items() if _challenged_in_vain(these, member.CHALLENGES)}
         answers = [a for a in answers if not a.no.startswith(member.CHALLENGES) or a.client in unmet]

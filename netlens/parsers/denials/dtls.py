@@ -1,6 +1,6 @@
 """DTLS (RFC 9147 4, RFC 8446 6): a fatal alert in clear, hence of a handshake; at any port.
 
-Ordinary: close_notify and other warnings. What follows a handshake is encrypted.
+Told by the lens ``tls-failed``. Ordinary: close_notify and other warnings. What follows a handshake is encrypted.
 """
 
 from netlens.parsers.denials._kinds import At
