@@ -152,6 +152,11 @@ class Capture:
         return self._kept.bodies.asked
 
     @property
+    def asked_paths(self) -> dict[int, int]:
+        """By frame, a number of the path of these requests."""
+        return self._kept.bodies.paths
+
+    @property
     def proxied(self) -> list[Proxied]:
         """What proxies answered to CONNECT, in order; nothing of standard input that was read without ``trail``."""
         return self._kept.bodies.proxied

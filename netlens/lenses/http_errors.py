@@ -6,7 +6,8 @@ Asks: how many final answers of HTTP/1.1 in the clear (or read with keys) have a
 Applies: where statuses could be read.
 Cannot see: HTTP inside TLS without keys, HTTP/2 and QUIC; whether the client expected the error.
 Normal: 401 and 407 that the client answers with credentials (RFC 9110 11.6), 304, 412, 416, a 404 to HEAD, to favicon.ico or among many, redirections. 5xx
-    is the server's fault (RFC 9110 15.6): twice, or a tenth, is a fault; of 4xx half. A server may
+    is the server's fault (RFC 9110 15.6): twice, or a tenth, is a fault; of 4xx half. What a client looks for, and makes as it is not there; what it asks for
+    until it is ready (RFC 8628 3.5); a node that tells who checks it that it is out, while others are well. A server may
     close an idle connection at any time, so that a request meets the close; a client sends it again by itself if that does no harm (RFC 9112 9.3.1, 9.5).
     A redirection may lead back once, with a cookie; a client detects circles (RFC 9110 15.4). A proxy asks for a password that a person then types.
 """
@@ -21,7 +22,8 @@ from typing import Any
 import numpy as np
 
 from netlens.lenses import Finding, Severity
-from netlens.lenses._view import FIN, RST, S, View, finding, grouped, most
+from netlens.lenses._granted import granted_later, of_checks
+from netlens.lenses._view import ACK, FIN, RST, SYN, S, Segments, View, finding, grouped, most
 from netlens.parsers.bodies import Body, Redirect
 from netlens.text import plural, size
 
@@ -65,7 +67,7 @@ def final_answers(view: View) -> list[dict[str, Any]]:
     kept, heads = set(view.first_copies) | view.halves, view.once(_heads)
     x = view.side.capture.table("exchanges")
     x = x.take(x.ints("status", -1) >= 200)
-    names = ("session_id", "start_ns", "response_ns", "status", "start_frame", "response_frame")
+    names = ("session_id", "start_ns", "response_ns", "status", "start_frame", "response_frame", "up_bytes")
     rows = [dict(zip(names, row, strict=True)) for row in x.tuples(*names)]
     rows = [r for r in rows if r["session_id"] in kept]
     rows = [r for r in rows if not (r["status"] == 404 and r["start_frame"] in heads)]
@@ -80,7 +82,7 @@ def final_answers(view: View) -> list[dict[str, Any]]:
     return sorted(out, key=lambda r: r["start_frame"])
 
 
-def _served_later(view: View, error: dict[str, Any], answers: list[dict[str, Any]]) -> bool:
+def served_later(view: View, error: dict[str, Any], answers: list[dict[str, Any]]) -> bool:
     """Whether the same client asked for the same again, and was given it: a program that tries again has lost some time (RFC 9110 15.6.4, 10.2.3)."""
     asked, client = view.side.capture.asked, view.ends(error["session_id"])[0]
     place = asked.get(error["start_frame"])
@@ -122,15 +124,24 @@ def _of(view: View) -> list[Finding]:
     if not errors:
         return []
     n = len(answers)
-    lasting = theirs if len(theirs) >= SERVER_TIMES else [r for r in theirs if not _served_later(view, r, answers)]
+    granted, checks = granted_later(view, answers), of_checks(view, answers)
+    amiss = [r for r in theirs if r["start_frame"] not in checks]
+    lasting = amiss if len(amiss) >= SERVER_TIMES else [r for r in amiss if not served_later(view, r, answers)]
+    denied = [r for r in ours if r["start_frame"] not in granted]
     grave = len(lasting) >= SERVER_TIMES or len(lasting) >= max(SERVER_SHARE * n, 1)
-    grave |= len(ours) >= CLIENT_TIMES and len(ours) >= CLIENT_SHARE * n
+    grave |= len(denied) >= CLIENT_TIMES and len(denied) >= CLIENT_SHARE * n
     grave |= len(errors) == n and errors[0]["status"] != 404
     some = bool(theirs) or len(ours) >= SOME_SHARE * n
     codes = Counter(r["status"] for r in errors)
     told = ", ".join(f"{count:,} × {status}" for status, count in codes.most_common(4)) if len(errors) > 1 else f"{errors[0]['status']}"
     whom = most(view.server(r["session_id"]) for r in errors)
-    text = f"{len(errors):,} of {plural(n, 'HTTP response')} {'is an error' if len(errors) == 1 else 'are errors'} ({told}), from {whom}."
+    ends = [f"{plural(len(granted), 'request')} of these {'was' if len(granted) == 1 else 'were'} granted later"] if granted else []
+    if checks:
+        ends.append(f"{len(checks):,} of them tell a client that checks several servers that this one is out")
+    end = "".join(f"; {each}" for each in ends)
+    text = (
+        f"{len(errors):,} of {plural(n, 'HTTP response')} {'is an error' if len(errors) == 1 else 'are errors'} ({told}), from {whom}{end}."
+    )
     values = {"responses": n, "errors": len(errors), "statuses": {str(status): count for status, count in sorted(codes.items())}}
     severity = "problem" if grave else "warning" if some else "note"
     frames = [f for r in errors for f in (r["start_frame"], r["response_frame"])]
@@ -332,8 +343,11 @@ def _both_closed(view: View, k: int, sent_ns: int) -> int | None:
 
 
 def closed_on(view: View, k: int, sent_ns: int) -> int | None:
-    """The frame of the server's FIN that acknowledges all of a request and follows no answer, or of the RST to one that met its FIN."""
+    """The frame of the server's FIN that acknowledges all of a request and follows no answer, or of the RST to one that met its FIN. None where the order of
+    the capture is not that of the wire: then an answer may stand before its request."""
     seg = view.segments(k)
+    if is_out_of_order(seg):
+        return None
     upto = 0
     closed = False  # before the request came
     for i in range(len(seg)):
@@ -350,6 +364,19 @@ def closed_on(view: View, k: int, sent_ns: int) -> int | None:
             closed |= bool(seg.flags[i] & FIN) and not seg.length[i] and seg.acked[i] >= upto
             return seg.frame[i] if closed and not seg.length[i] else None
     return None
+
+
+def is_out_of_order(seg: Segments) -> bool:
+    """Whether what one side acknowledges comes only later in the capture, as it does where two cards with clocks of their own recorded one direction each."""
+    upto, acked = {True: 0, False: 0}, {True: 0, False: 0}
+    for i in range(len(seg)):
+        orig, end = seg.orig[i], seg.offset[i] + seg.length[i]
+        if seg.fresh[i] and seg.offset[i] < acked[not orig] and end <= acked[not orig] and end > upto[orig]:
+            return True
+        upto[orig] = max(upto[orig], end)
+        if seg.flags[i] & ACK and not seg.flags[i] & (SYN | RST):
+            acked[orig] = max(acked[orig], seg.acked[i])
+    return False
 
 
 def _cut_off(view: View) -> list[Finding]:

@@ -76,6 +76,7 @@ class BodyBuilder:
         self.proxied: list[Proxied] = []
         self.redirects: list[Redirect] = []
         self.asked: dict[int, int] = {}  # by frame, the number of host and path that a request names
+        self.paths: dict[int, int] = {}  # and of the path alone
         self._last: dict[int, tuple[bytes, int]] = {}  # by session, host and number of the last request
         self._asking: dict[int, bool] = {}  # sessions with a CONNECT that was not granted, and whether it bore credentials
 
@@ -99,7 +100,7 @@ class BodyBuilder:
             named = _HOST.search(text)
             host = target[2] or (named[1] if named else b"")
             number = _number(host, target[3])
-            self.asked[row[c.FRAME]] = number
+            self.asked[row[c.FRAME]], self.paths[row[c.FRAME]] = number, crc32(target[3])
             self._last[row[c.SESSION]] = host, number
 
     def _answer(self, buf: Array, row: list[int]) -> None:
