@@ -40,9 +40,9 @@ def look(view: View) -> list[Finding]:
         if len(tried) >= PEERS and len(hosts) < PEERS_SHARE * len(tried) and len(answered) > len(hosts):
             grave = []
     shown = grave or lasting or refused
-    where, told = {(a.server, a.port) for a in grave}, {a.session for a in grave}
+    where, grave_ones = {(a.server, a.port) for a in grave}, {a.session for a in grave}
     # refused like these, and reached soon after: by which of them it was reached says nothing of the others
-    besides = [a for a in refused if (a.server, a.port) in where and a.session not in told] if grave else []
+    besides = [a for a in refused if (a.server, a.port) in where and a.session not in grave_ones] if grave else []
     severity: Severity = "problem" if grave else "warning" if lasting else "note"
     whom = most(endpoint(a.server, a.port) for a in shown)
     ends = {"warning": "; it was reached soon after, or others were", "note": "; the service was reached within a second after all"}
