@@ -1,8 +1,9 @@
 """Which requests did a server answer late?
 
 Asks: how long it took from the last byte of a request to the first of its answer, while the client did nothing and nothing was lost.
-Applies: to HTTP/1.1 in the clear (and to what waits for 100 before its body), to the hello of a TLS server, and to greetings (SSH, SMTP, FTP, POP3, IMAP, VNC); inside TLS to turns, which are judged
-    more carefully: a wait there may be a push channel or a long poll.
+Applies: to HTTP/1.1 in the clear (and to what waits for 100 before its body), to the hello of a TLS server, and to greetings (SSH, SMTP, FTP, POP3, IMAP,
+    VNC); inside TLS to turns, which are judged more carefully: a wait there may be a push channel or a long poll. Of queries to databases in clear only to
+    those that wait for others.
 Cannot see: what the server did meanwhile, or asked others; of one capture, the share of the way. With a capture on both sides of a tunnel or relay its share
     is measured, and where it is most of the wait, the server is not blamed.
 Normal: people notice 1 s and leave after 10 s (Nielsen); a model or a report may need longer. Protocols that wait for events (push, chat, subscriptions)
@@ -18,6 +19,7 @@ from typing import Any
 from netlens.chains.budget import NETWORK
 from netlens.chains.divided import RELAY, STALL, Divided
 from netlens.lenses import Finding, Severity
+from netlens.lenses._in_line import QUICK_NS, in_line
 from netlens.lenses._lost import never_arrived
 from netlens.lenses._repeats import deliveries, stalled
 from netlens.lenses._requests import NOTICED_NS, Asked, asked, budget_of, relayed
@@ -47,7 +49,7 @@ UNANSWERED_NS = 10 * S  #: without any answer: what the end of the capture may o
 
 def look(view: View) -> list[Finding]:
     """Requests, what comes before them (hellos of TLS and greetings), and services that fall silent."""
-    return [*_of(view), *_first_words(view), *_silent(view), *_not_told(view)]
+    return [*_of(view), *_first_words(view), *_silent(view), *_not_told(view), *_in_line(view)]
 
 
 def _of(view: View) -> list[Finding]:
@@ -167,6 +169,22 @@ def _silent(view: View) -> list[Finding]:
     values = {"connections": all_, "slow": len(found), "unanswered": len(found), "longest_s": longest / 1e9}
     frames = [f for each in sorted(found, key=lambda each: -each.wait_ns) for f in each.frames]
     return [finding(view, ID, "problem", text, frames, values, LOOK)]
+
+
+def _in_line(view: View) -> list[Finding]:
+    """Queries to databases that waited for those of others."""
+    found, of = in_line(view)
+    if len(found) < TIMES:
+        return []
+    longest = max(turn.wait_ns for turn in found)
+    text = (
+        f"{len(found):,} of {plural(len(of), 'query', 'queries')} to {most(view.server(turn.session) for turn in found)} waited in line {up_to(found)}"
+        f"{seconds(longest)}: each was answered as soon as one of another connection was, and the same takes {seconds(QUICK_NS)} at most at other times."
+    )
+    values = {"requests": len(of), "slow": len(found), "longest_s": longest / 1e9}
+    advice = "Find what they waited for: a pool with too few connections to the database (its size, and what holds them), or a lock that a long one held."
+    frames = [frame for turn in sorted(found, key=lambda turn: -turn.wait_ns) for frame in turn.frames]
+    return [finding(view, ID, "problem" if longest >= LATE_NS else "warning", text, frames, values, advice)]
 
 
 def _not_told(view: View) -> list[Finding]:
