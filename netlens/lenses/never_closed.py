@@ -4,7 +4,8 @@ Asks: whether connections to one service stay open and idle for long, and become
     closed none.
 Applies: to captures of at least five minutes; the latter to any.
 Cannot see: what happens after the end of the capture; an open connection there is normal.
-Normal: workers that are started one after the other and connect once look the same for a while, so that it is a warning. RFC 9293 3.8.4: TCP itself never ends an idle connection, and keep-alive probes come after two hours at the earliest. Pools keep a few.
+Normal: RFC 9293 3.8.4: TCP itself never ends an idle connection, and keep-alive probes come after two hours at the earliest. Pools keep a few. Workers that
+    are started one after the other, and connect once, look for a while as if connections piled up, so that this is a warning.
 """
 
 from __future__ import annotations

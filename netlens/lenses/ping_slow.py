@@ -127,7 +127,8 @@ def _always(view: View, by_host: dict[tuple[str, str], list[Ping]]) -> list[Find
         return []
     every = [e for _, echoes in shown for e in echoes]
     least, most_ns = min(e.took_ns for e in every), max(e.took_ns for e in every)
-    text = f"Pings to {most(target for target, _ in shown)} took {seconds(least)} to {seconds(most_ns)}, {seconds(_median(every))} in the median of {len(every):,}."
+    whom, usual_ns = most(target for target, _ in shown), _median(every)
+    text = f"Pings to {whom} took {seconds(least)} to {seconds(most_ns)}, {seconds(usual_ns)} in the median of {len(every):,}."
     values = {
         "pings": len(every),
         "usual_s": _median(every) / 1e9,
