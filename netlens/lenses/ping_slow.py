@@ -38,7 +38,6 @@ MORE = 2  #: times as many a second as before, while echoes were quick
 MANY = 10  #: echoes of a host that tell what is usual
 FAR_NS = 800 * MS  #: there and back (ITU-T G.114: 400 ms one-way); by a geostationary satellite it is 600 ms
 SWING_NS = 300 * MS  #: between the least and what nine of ten keep; a satellite's way changes by far less
-MUCH_LATE = 0.25  #: of all echoes
 RUNS = 20  #: that are looked at
 
 
@@ -109,20 +108,15 @@ def _of_queues(view: View, found: list[Queue]) -> list[Finding]:
 
 
 def _always(view: View, by_host: dict[tuple[str, str], list[Ping]]) -> list[Finding]:
-    """Hosts whose replies take longer than people bear, most of them or many. Where they swing as well it is a problem: what is merely far does not."""
-    grave: list[tuple[str, list[Echo]]] = []
-    some: list[tuple[str, list[Echo]]] = []
+    """Hosts whose replies always take long, most of them longer than people bear, and swing: what is merely far does not."""
+    shown: list[tuple[str, list[Echo]]] = []
     for (_, target), pings in by_host.items():
         echoes = _echoes(pings)
         took = sorted(e.took_ns for e in echoes)
-        if len(took) < MANY or took[0] < 0 or echoes[-1].ts - echoes[0].ts < ROW_NS:
+        if len(took) < MANY or took[0] < LATE_NS or took[len(took) // 2] < FAR_NS or echoes[-1].ts - echoes[0].ts < ROW_NS:
             continue
-        usual, high = took[len(took) // 2], took[len(took) * 9 // 10]
-        if usual >= FAR_NS and took[0] >= LATE_NS and high - took[0] >= SWING_NS and _is_steady(echoes):
-            grave.append((target, echoes))
-        elif usual >= FAR_NS or (sum(ns >= S for ns in took) >= MUCH_LATE * len(took) and took[-1] >= TIMES * took[0]):
-            some.append((target, echoes))
-    shown = grave or some
+        if took[len(took) * 9 // 10] - took[0] >= SWING_NS and _is_steady(echoes):
+            shown.append((target, echoes))
     if not shown:
         return []
     every = [e for _, echoes in shown for e in echoes]
@@ -140,7 +134,7 @@ def _always(view: View, by_host: dict[tuple[str, str], list[Ping]]) -> list[Find
         "weak. Ping each router on the way (mtr) to find the one behind which it begins."
     )
     frames = [f for e in sorted(every, key=lambda e: -e.took_ns) for f in e.frames]
-    return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice if grave else "")]
+    return [finding(view, ID, "problem", text, frames, values, advice)]
 
 
 def _echoes(pings: list[Ping]) -> list[Echo]:
