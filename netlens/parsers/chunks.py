@@ -36,7 +36,7 @@ class Chunked:
     def add(self, offset: int, length: int, payload: bytes, frame: int) -> None:
         """Take a segment; ``payload`` is what was captured of its ``length`` bytes."""
         p = self.at - offset
-        if p < 0:
+        if p < 0 and not self.over:
             self.state = UNKNOWN
         while 0 <= p < length and not self.over:
             if self.state == DATA:

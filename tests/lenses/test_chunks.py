@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from netlens.parsers.chunks import BAD, DONE, SIZE, UNKNOWN, Chunked
 from tests.lenses.made import GET, MS, OK, Packet, S, close, exchange, found, healthy, ping, problems, talk
@@ -23,6 +25,21 @@ def test_chunks_however_they_are_cut(step: int) -> None:
         answer.add(at, len(part), part, 2)
         answer.add(at, len(part), part, 3)  # sent again
     assert (answer.state, answer.at) == (DONE, len(WHOLE))
+
+
+@given(
+    st.binary(max_size=80) | st.lists(st.sampled_from([b"5\r\nhello\r\n", b"0\r\n", b"\r\n", b"a\n", b"z"]), max_size=9).map(b"".join),
+    st.integers(1, 9),
+)
+def test_any_bytes_are_read_alike_however_they_are_cut(text: bytes, step: int) -> None:
+    whole, parts = Chunked(0, 1, 1, 0), Chunked(0, 1, 1, 0)
+    whole.add(0, len(text), text, 2)
+    for at in range(0, len(text), step):
+        part = text[at : at + step]
+        parts.add(at, len(part), part, 2)
+    assert (whole.state, whole.left, whole.line) == (parts.state, parts.left, parts.line)
+    if not whole.over:
+        assert whole.at == parts.at == len(text)
 
 
 def test_what_cannot_be_known_of_chunks() -> None:
