@@ -12,6 +12,7 @@ Normal: NXDOMAIN is an answer (RFC 2308 2), not a failure: reverse zones, search
 
 from __future__ import annotations
 
+import bisect
 from collections import Counter
 
 from netlens.lenses import Finding, Severity
@@ -88,11 +89,14 @@ def _sent_nowhere(view: View) -> list[Finding]:
     for q in asked:
         if q.forward and q.rcode == "NXDOMAIN" and (q.client, q.name.lower()) not in has_address:
             missing.setdefault((q.client, number_of(q.name)), []).append(q)
+    for group in missing.values():
+        group.sort(key=_last_ns)
     kept = set(view.first_copies)
     found: list[tuple[Sent, Question]] = []
     for each in sent:
-        soon = missing.get((view.ends(each.session)[0], each.host), ()) if each.session in kept else ()
-        found += [(each, q) for q in soon if q.first_ns - FOLLOWED_NS <= each.ts <= q.last_ns][:1]
+        soon = missing.get((view.ends(each.session)[0], each.host), []) if each.session in kept else []
+        at = bisect.bisect_left(soon, each.ts, key=_last_ns)  # the first that was not over
+        found += [(each, q) for q in soon[at : at + 1] if q.first_ns - FOLLOWED_NS <= each.ts]
     if not found:
         return []
     names = {q.name for _, q in found}
@@ -105,6 +109,10 @@ def _sent_nowhere(view: View) -> list[Finding]:
     frames = [f for each, q in found for f in (each.frame, *q.frames, *q.answer_frames)]
     severity: Severity = "problem" if times >= INSISTED else "warning"
     return [finding(view, ID, severity, text, frames, {"names": len(names), "redirects": times}, advice)]
+
+
+def _last_ns(q: Question) -> int:
+    return q.last_ns
 
 
 def shorter(name: str) -> list[str]:

@@ -211,10 +211,6 @@ def _not_told(view: View) -> list[Finding]:
 def _waited(view: View, k: int, frame: int) -> tuple[int, list[int]] | None:
     """From a request's head to its body, in ns, with the frames of both; None where the server spoke before."""
     seg = view.segments(k)
-    at = -1
-    for i in range(len(seg)):
-        if seg.frame[i] == frame:
-            at = i
-        elif at >= 0 and seg.length[i] and (seg.fresh[i] or not seg.orig[i]):
-            return (seg.ts[i] - seg.ts[at], [frame, seg.frame[i]]) if seg.orig[i] else None
-    return None
+    at = bisect.bisect_left(seg.frame, frame)
+    after = next((i for i in range(at + 1, len(seg)) if seg.length[i] and (seg.fresh[i] or not seg.orig[i])), None)
+    return None if after is None or not seg.orig[after] else (seg.ts[after] - seg.ts[at], [frame, seg.frame[after]])
