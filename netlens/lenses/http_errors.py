@@ -150,7 +150,7 @@ def _of(view: View) -> list[Finding]:
     codes = Counter(r["status"] for r in errors)
     told = ", ".join(f"{count:,} × {status}" for status, count in codes.most_common(4)) if len(errors) > 1 else f"{errors[0]['status']}"
     whom = most(view.server(r["session_id"]) for r in errors)
-    ends = [f"{plural(len(granted), 'request')} of these {'was' if len(granted) == 1 else 'were'} granted later"] if granted else []
+    ends = [f"{len(granted):,} of these requests {'was' if len(granted) == 1 else 'were'} granted later"] if granted else []
     if checks:
         ends.append(f"{len(checks):,} of them tell a client that checks several servers that this one is out")
     end = "".join(f"; {each}" for each in ends)

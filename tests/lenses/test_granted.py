@@ -36,7 +36,7 @@ def users(method: str, *later: bytes) -> list[list[Packet]]:
 def test_what_a_client_looks_for_and_then_makes(tmp_path: Path, streams: list[list[Packet]]) -> None:
     this = found(tmp_path, *streams)
     assert not problems(this)
-    assert this["http-errors"].text.endswith("; 3 requests of these were granted later.")
+    assert this["http-errors"].text.endswith("; 3 of these requests were granted later.")
 
 
 @pytest.mark.parametrize(
