@@ -18,6 +18,7 @@ from collections import Counter
 from netlens.lenses import Finding, Severity
 from netlens.lenses._asked import Question, addressed, visible
 from netlens.lenses._view import S, View, finding, most
+from netlens.lenses.http_errors import final_answers
 from netlens.parsers.bodies import Sent, number_of
 from netlens.tables import FAILURES
 from netlens.text import plural
@@ -107,7 +108,10 @@ def _sent_nowhere(view: View) -> list[Finding]:
     )
     advice = "Have the server redirect to a name that its clients can resolve, or make the name known to their resolver."
     frames = [f for each, q in found for f in (each.frame, *q.frames, *q.answer_frames)]
-    severity: Severity = "problem" if times >= INSISTED else "warning"
+    # a filter may deny where one thing of a page leads; a site that does nothing else is of no use
+    served = {view.service(r["session_id"]) for r in view.once(final_answers) if r["status"] < 300}
+    in_vain = len({each.frame for each, _ in found if view.service(each.session) not in served})
+    severity: Severity = "problem" if in_vain >= INSISTED else "warning"
     return [finding(view, ID, severity, text, frames, {"names": len(names), "redirects": times}, advice)]
 
 

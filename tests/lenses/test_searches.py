@@ -63,6 +63,11 @@ def test_a_redirection_to_a_name_that_does_not_exist(tmp_path: Path) -> None:
     assert found(tmp_path, *visits("app.test", "app.test", 1), lookup("www.example.test", 0, MS))["dns-failed"].severity == "warning"
 
 
+def test_a_site_that_serves_something_is_of_use(tmp_path: Path) -> None:
+    page = close(exchange(talk(43_000, S))).packets
+    assert not problems(found(tmp_path, *visits("ads.test", "ads.test"), page, lookup("www.example.test", 0, MS)))
+
+
 @pytest.mark.parametrize(
     "streams",
     [
