@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from netlens.columns import Array
     from netlens.parsers.asking import AskingBuilder
     from netlens.parsers.bfd import Change
-    from netlens.parsers.bodies import Body, Proxied, Redirect
+    from netlens.parsers.bodies import Body, Proxied, Redirect, Sent
     from netlens.parsers.certificates import Shown
+    from netlens.parsers.chunks import Chunked
     from netlens.parsers.closely import Closely
     from netlens.parsers.denials import Answer
     from netlens.parsers.fatal_errors import Fatal
@@ -150,6 +151,32 @@ class Capture:
     def asked(self) -> dict[int, int]:
         """By frame, a number of host and path of requests of HTTP in clear; none of standard input that was read without ``trail``."""
         return self._kept.bodies.asked
+
+    @property
+    def asked_paths(self) -> dict[int, int]:
+        """By frame, a number of the path of these requests."""
+        return self._kept.bodies.paths
+
+    @property
+    def chunked(self) -> list[Chunked]:
+        """Answers of HTTP in clear that come in chunks, in order; none of standard input that was read without ``trail``."""
+        return self._kept.bodies.chunks.answers
+
+    @property
+    def sent_elsewhere(self) -> list[Sent]:
+        """Answers of HTTP in clear that send the client to a host, in order; none of standard input that was read without ``trail``."""
+        return self._kept.bodies.sent
+
+    @property
+    def expecting(self) -> dict[int, int]:
+        """By frame, the session of requests that want to be told to go on (RFC 9110 10.1.1) and were not; of HTTP in clear, read with ``trail``."""
+        told = self._kept.bodies.told_to_go_on
+        return {frame: session for frame, session in self._kept.bodies.expecting.items() if session not in told}
+
+    @property
+    def headless(self) -> set[int]:
+        """Frames in which a request of HTTP in clear begins whose head does not end there; none of standard input that was read without ``trail``."""
+        return self._kept.bodies.headless
 
     @property
     def proxied(self) -> list[Proxied]:

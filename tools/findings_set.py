@@ -152,7 +152,7 @@ def page(rows: list[Any]) -> str:
         "",
         "Two others then judged 341 more, out of the 1,342 that were left, each by himself, without having seen netlens' code or what it says. At the",
         "first look netlens found 48 of 67 faults (72 %), no problem in 221 of 221 healthy captures, and no wrong problem in 288 of 288.",
-        "[Decision 58](decisions/0058-faults-in-fresh-captures.md) says which of the others were then mended, so the figures below are after that.",
+        "[Decision 58](decisions/0058-what-strangers-expected.md) says which of the others were then mended, so the figures below are after that.",
         "",
         "| | tuning | held out | all |",
         "|---|---|---|---|",

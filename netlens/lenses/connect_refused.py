@@ -40,20 +40,26 @@ def look(view: View) -> list[Finding]:
         if len(tried) >= PEERS and len(hosts) < PEERS_SHARE * len(tried) and len(answered) > len(hosts):
             grave = []
     shown = grave or lasting or refused
+    where, grave_ones = {(a.server, a.port) for a in grave}, {a.session for a in grave}
+    # refused like these, and reached soon after: by which of them it was reached says nothing of the others
+    besides = [a for a in refused if (a.server, a.port) in where and a.session not in grave_ones] if grave else []
     severity: Severity = "problem" if grave else "warning" if lasting else "note"
     whom = most(endpoint(a.server, a.port) for a in shown)
     ends = {"warning": "; it was reached soon after, or others were", "note": "; the service was reached within a second after all"}
     heard = [e for a in shown for e in a.said]
     by = f" ({said(heard)})" if heard else ""
     others = sorted({e.reporter for e in heard} - {a.server for a in shown})
-    were = "was" if len(shown) == 1 else "were"
+    n = len(shown) + len(besides)
+    were = "was" if n == 1 else "were"
+    if besides:
+        ends["problem"] = f"; {len(besides):,} of them reached it, or the same by another way, within {SOON_NS // S} s"
     told = f"to {whom} {were} refused on the way" if others and len(heard) >= len(shown) else f"{were} refused by {whom}"
-    text = f"{len(shown):,} of {plural(len(all_), 'connection attempt')} {told}{by}{ends.get(severity, '')}."
-    values = {"attempts": len(all_), "refused": len(shown), "icmp_errors": len(heard)}
+    text = f"{n:,} of {plural(len(all_), 'connection attempt')} {told}{by}{ends.get(severity, '')}."
+    values = {"attempts": len(all_), "refused": n, "icmp_errors": len(heard)}
     advice = (
         "Nothing listens on that port, or a firewall rejects: check that the service runs (ss -ltn) and that address and port are right."
     )
     if others:
         advice = f"A firewall on the way rejects: look at the rules of {most(others)}."
-    frames = [f for a in shown for f in (a.syn_frames[0], a.answer_frame)]
+    frames = [f for a in (*shown, *besides) for f in (a.syn_frames[0], a.answer_frame)]
     return [finding(view, ID, severity, text, frames, values, advice if grave else "")]

@@ -2,7 +2,7 @@
 
 Asks: whether SYNs stayed without SYN+ACK and without RST, however often they were repeated, until their client closed what it had not got, or met a
     connection that the server still held; which ICMP error says why; whether no connection over IPv6 is answered while those over
-    IPv4 are; whether a server answered many SYNs of many addresses after which nothing came (RFC 4987).
+    IPv4 are; whether another address answers than was asked; whether a server answered many SYNs of many addresses after which nothing came (RFC 4987).
 Applies: where the SYNs are in the capture and what their sender hears would be.
 Cannot see: without an ICMP error, whether the SYN or its answer was lost, or a firewall dropped it. A SYN at the end of the capture is pending.
 Normal: RFC 6298 2.1 and 5.5: a SYN is repeated after 1, 2 and 4 s. One address of several that is silent while another is connected costs nobody
@@ -33,6 +33,7 @@ from netlens.lenses._connects import (
     reached_after,
     scanning,
 )
+from netlens.lenses._elsewhere import misplaced
 from netlens.lenses._said import said
 from netlens.lenses._view import S, View, finding, grouped, most, seconds, up_to
 from netlens.parsers.icmp import EXPIRED
@@ -55,7 +56,33 @@ PEERS, PEERS_SHARE = 10, 0.2  #: of so many hosts on a port, fewer than this sha
 
 
 def look(view: View) -> list[Finding]:
-    """Services that never answered, and such that answered some connections."""
+    """Services that never answered, such that answered some connections, and such that others answered for."""
+    return [*_misplaced(view), *_of(view)]
+
+
+def _misplaced(view: View) -> list[Finding]:
+    """Services for which another address answers."""
+    found = []
+    for ends, group in grouped(view.once(misplaced), lambda m: (*view.service(m.session), view.server(m.answered_by))).items():
+        client, server, port, other = ends
+        syns = sorted(ns for m in group for ns in m.syn_ns)
+        if len(syns) < SYNS or syns[-1] - syns[0] < SPAN_NS:
+            continue
+        what = "resets" if any(m.reset for m in group) else "ignores"
+        text = (
+            f"{plural(len(group), 'connection')} from {client} to {endpoint(server, port)} never opened ({plural(len(syns), 'SYN')}): {other} answers in its "
+            f"place, which {client} did not ask and {what}."
+        )
+        values = {"unanswered": len(group), "syns": len(syns), "clients": [client], "servers": [server]}
+        advice = (
+            "A router or firewall translates the address on the way there, and the answer does not come back through it: translate the client's address as "
+            "well (hairpin NAT), have both directions take one way, or let the client use the server's own address (split DNS)."
+        )
+        found.append(finding(view, ID, "problem", text, [f for m in group for f in m.frames], values, advice))
+    return found
+
+
+def _of(view: View) -> list[Finding]:
     if view.one_sided:
         return []
     left_out = view.once(scanning)

@@ -1,6 +1,7 @@
 """Which names could not be resolved?
 
-Asks: whether the last word on a question was a failure (SERVFAIL, REFUSED, FORMERR, NOTIMP), or that a name somebody wanted does not exist.
+Asks: whether the last word on a question was a failure (SERVFAIL, REFUSED, FORMERR, NOTIMP), or that a name somebody wanted does not exist; whether a
+    server of HTTP in clear redirects to such a name (RFC 9110 15.4).
 Applies: where answers of DNS were captured.
 Cannot see: lookups over TLS, HTTPS or QUIC; whether the name was mistyped or the zone is broken.
 Normal: NXDOMAIN is an answer (RFC 2308 2), not a failure: reverse zones, search suffixes, wpad and service discovery get it all day. It counts only
@@ -11,11 +12,14 @@ Normal: NXDOMAIN is an answer (RFC 2308 2), not a failure: reverse zones, search
 
 from __future__ import annotations
 
+import bisect
 from collections import Counter
 
 from netlens.lenses import Finding, Severity
-from netlens.lenses._asked import addressed, visible
-from netlens.lenses._view import View, finding, most
+from netlens.lenses._asked import Question, addressed, visible
+from netlens.lenses._view import S, View, finding, most
+from netlens.lenses.http_errors import final_answers
+from netlens.parsers.bodies import Sent, number_of
 from netlens.tables import FAILURES
 from netlens.text import plural
 
@@ -24,12 +28,13 @@ GROUP = "names"
 RANK = 11
 SHARE, LEAST = 0.1, 3  #: of all questions, or so many, must fail to be a problem: one SERVFAIL of twenty is one broken zone
 NO_NAME_SHARE, NO_NAME_LEAST = 0.5, 3  #: of the names somebody wanted
+FOLLOWED_NS = S  #: from a redirection to the lookup of where it leads
 INSISTED = 3  #: times a client asked for a name that does not exist: its program needs it. What a filter of advertisements denies is mostly asked for once
 
 
 def look(view: View) -> list[Finding]:
-    """Failures, and names that do not exist."""
-    return [*_failures(view), *_no_such_names(view)]
+    """Failures, names that do not exist, and such to which a server sends its clients."""
+    return [*_failures(view), *_no_such_names(view), *_sent_nowhere(view)]
 
 
 def _failures(view: View) -> list[Finding]:
@@ -56,9 +61,9 @@ def _no_such_names(view: View) -> list[Finding]:
     asked = [q for q in visible(view) if q.of_a_host and q.rcode is not None and not q.tunnelled]
     wanted = [q for q in asked if q.forward]
     found = {q.name for q in asked if q.rcode == "NOERROR"}  # whatever was wanted of it
-    known = found | {begin for name in found for begin in _shorter(name)}
+    known = found | {begin for name in found for begin in shorter(name)}
     # with a search suffix behind it, or without, the name is another one that exists
-    missing = [q for q in wanted if q.rcode == "NXDOMAIN" and q.name not in known and found.isdisjoint(_shorter(q.name))]
+    missing = [q for q in wanted if q.rcode == "NXDOMAIN" and q.name not in known and found.isdisjoint(shorter(q.name))]
     names = {q.name for q in missing}
     if not names:
         return []
@@ -74,7 +79,47 @@ def _no_such_names(view: View) -> list[Finding]:
     return [finding(view, ID, severity, text, frames, values, "Check the names for typos.")]
 
 
-def _shorter(name: str) -> list[str]:
+def _sent_nowhere(view: View) -> list[Finding]:
+    """Names that do not exist to which HTTP redirects, for which its clients ask at once, again and again."""
+    sent = view.side.capture.sent_elsewhere
+    if not sent:
+        return []
+    asked = visible(view)
+    has_address = addressed(asked)
+    missing: dict[tuple[str, int], list[Question]] = {}
+    for q in asked:
+        if q.forward and q.rcode == "NXDOMAIN" and (q.client, q.name.lower()) not in has_address:
+            missing.setdefault((q.client, number_of(q.name)), []).append(q)
+    for group in missing.values():
+        group.sort(key=_last_ns)
+    kept = set(view.first_copies)
+    found: list[tuple[Sent, Question]] = []
+    for each in sent:
+        soon = missing.get((view.ends(each.session)[0], each.host), []) if each.session in kept else []
+        at = bisect.bisect_left(soon, each.ts, key=_last_ns)  # the first that was not over
+        found += [(each, q) for q in soon[at : at + 1] if q.first_ns - FOLLOWED_NS <= each.ts]
+    if not found:
+        return []
+    names = {q.name for _, q in found}
+    times = len({each.frame for each, _ in found})
+    text = (
+        f"{most(view.server(each.session) for each, _ in found)} redirects to {most(q.shown for _, q in found)}, which "
+        f"{'does' if len(names) == 1 else 'do'} not exist (NXDOMAIN): {plural(times, 'time')} a client went there in vain."
+    )
+    advice = "Have the server redirect to a name that its clients can resolve, or make the name known to their resolver."
+    frames = [f for each, q in found for f in (each.frame, *q.frames, *q.answer_frames)]
+    # a filter may deny where one thing of a page leads; a site that does nothing else is of no use
+    served = {view.service(r["session_id"]) for r in view.once(final_answers) if r["status"] < 300}
+    in_vain = len({each.frame for each, _ in found if view.service(each.session) not in served})
+    severity: Severity = "problem" if in_vain >= INSISTED else "warning"
+    return [finding(view, ID, severity, text, frames, {"names": len(names), "redirects": times}, advice)]
+
+
+def _last_ns(q: Question) -> int:
+    return q.last_ns
+
+
+def shorter(name: str) -> list[str]:
     """The first labels of a name: one, two, and so on, but not all."""
     labels = name.split(".")
     return [".".join(labels[:k]) for k in range(1, len(labels))]

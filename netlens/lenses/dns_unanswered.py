@@ -39,6 +39,7 @@ LEAST = 3  #: that were asked once only; one or two may be a filter of the captu
 SOME = 200  #: conversations that began later are looked at for one question
 #: Tries of a question to which only pieces of answers came, so long before the end: fragments of one datagram come together (RFC 791 3.2)
 TRIES, PIECES_NS = 2, S
+TOLD_TRIES = 4  #: times as many tries as lookups
 WAITED_NS = S  #: a name that another resolver answered only so late waited for a silent one
 
 
@@ -149,7 +150,11 @@ def _of(view: View) -> list[Finding]:
         why += "; only some fragments of their answers arrived"
         cause = "let fragments through, or have the resolver send less at a time (an EDNS buffer of 1,232 bytes)"
     later = f"; {pending:,} more were asked too close to the end of the capture to tell" if pending else ""
-    text = f"{silent:,} of {plural(queries, 'DNS lookup')} to {resolvers} got no answer{f' ({names})' if names else ''}{why}{later}."
+    tries = sum(q.attempts for q in open_)
+    text = (
+        f"{silent:,} of {plural(queries, 'DNS lookup')} to {resolvers} got no answer{f' in {tries:,} tries' if tries >= TOLD_TRIES * silent else ''}"
+        f"{f' ({names})' if names else ''}{why}{later}."
+    )
     values = {
         "lookups": queries,
         "unanswered": silent,

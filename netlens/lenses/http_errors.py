@@ -2,11 +2,12 @@
 
 Asks: how many final answers of HTTP/1.1 in the clear (or read with keys) have a status of 4xx or 5xx; of requests in the clear, how many the
     server closed on without an answer, that met the end of an idle connection, or that were redirected in circles; how many answers ended before their
-    Content-Length; whether a proxy grants no CONNECT.
+    Content-Length or last chunk; whether a proxy grants no CONNECT.
 Applies: where statuses could be read.
 Cannot see: HTTP inside TLS without keys, HTTP/2 and QUIC; whether the client expected the error.
 Normal: 401 and 407 that the client answers with credentials (RFC 9110 11.6), 304, 412, 416, a 404 to HEAD, to favicon.ico or among many, redirections. 5xx
-    is the server's fault (RFC 9110 15.6): twice, or a tenth, is a fault; of 4xx half. A server may
+    is the server's fault (RFC 9110 15.6): twice, or a tenth, is a fault; of 4xx half. What a client looks for, and makes as it is not there; what it asks for
+    until it is ready (RFC 8628 3.5); a node that tells who checks it that it is out, while others are well. A server may
     close an idle connection at any time, so that a request meets the close; a client sends it again by itself if that does no harm (RFC 9112 9.3.1, 9.5).
     A redirection may lead back once, with a cookie; a client detects circles (RFC 9110 15.4). A proxy asks for a password that a person then types.
 """
@@ -16,12 +17,15 @@ from __future__ import annotations
 import bisect
 from collections import Counter
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from netlens.lenses import Finding, Severity
-from netlens.lenses._view import FIN, RST, S, View, finding, grouped, most
+from netlens.lenses._chunks import cut_off, known, misread
+from netlens.lenses._granted import granted_later, of_checks
+from netlens.lenses._view import ACK, FIN, RST, SYN, S, Segments, View, finding, grouped, most
 from netlens.parsers.bodies import Body, Redirect
 from netlens.text import plural, size
 
@@ -52,12 +56,25 @@ _ADVICE = {
     503: "The server, or one behind the proxy, is overloaded or down for now: look there.",
     504: "A proxy waited in vain for the server behind it: look at that server, and at the proxy's time-out.",
 }
+AT_A_TIME = 10  #: connections of one client that wait for the end of a head; a person who types has one
+PIECES, PIECE, PIECE_NS = 3, 64, S // 2  #: of a head behind the first, bytes of each at most, and the pause before each at least
+_BODYLESS = (b"GET ", b"HEAD ")
 HARMLESS = (412, 416)  #: what the client asked for itself (RFC 9110 13), or has already
 
 
 def look(view: View) -> list[Finding]:
     """Errors, requests without an answer, and answers that were cut off."""
-    return [*_of(view), *_challenged(view), *_circling(view), *_empty(view), *_met(view), *_ended(view), *_cut_off(view)]
+    return [
+        *_of(view),
+        *_challenged(view),
+        *_circling(view),
+        *_empty(view),
+        *_met(view),
+        *_ended(view),
+        *_cut_off(view),
+        *_in_chunks(view),
+        *_unended(view),
+    ]
 
 
 def final_answers(view: View) -> list[dict[str, Any]]:
@@ -65,7 +82,7 @@ def final_answers(view: View) -> list[dict[str, Any]]:
     kept, heads = set(view.first_copies) | view.halves, view.once(_heads)
     x = view.side.capture.table("exchanges")
     x = x.take(x.ints("status", -1) >= 200)
-    names = ("session_id", "start_ns", "response_ns", "status", "start_frame", "response_frame")
+    names = ("session_id", "start_ns", "response_ns", "status", "start_frame", "response_frame", "up_bytes")
     rows = [dict(zip(names, row, strict=True)) for row in x.tuples(*names)]
     rows = [r for r in rows if r["session_id"] in kept]
     rows = [r for r in rows if not (r["status"] == 404 and r["start_frame"] in heads)]
@@ -80,7 +97,7 @@ def final_answers(view: View) -> list[dict[str, Any]]:
     return sorted(out, key=lambda r: r["start_frame"])
 
 
-def _served_later(view: View, error: dict[str, Any], answers: list[dict[str, Any]]) -> bool:
+def served_later(view: View, error: dict[str, Any], answers: list[dict[str, Any]]) -> bool:
     """Whether the same client asked for the same again, and was given it: a program that tries again has lost some time (RFC 9110 15.6.4, 10.2.3)."""
     asked, client = view.side.capture.asked, view.ends(error["session_id"])[0]
     place = asked.get(error["start_frame"])
@@ -122,15 +139,24 @@ def _of(view: View) -> list[Finding]:
     if not errors:
         return []
     n = len(answers)
-    lasting = theirs if len(theirs) >= SERVER_TIMES else [r for r in theirs if not _served_later(view, r, answers)]
+    granted, checks = granted_later(view, answers), of_checks(view, answers)
+    amiss = [r for r in theirs if r["start_frame"] not in checks]
+    lasting = amiss if len(amiss) >= SERVER_TIMES else [r for r in amiss if not served_later(view, r, answers)]
+    denied = [r for r in ours if r["start_frame"] not in granted]
     grave = len(lasting) >= SERVER_TIMES or len(lasting) >= max(SERVER_SHARE * n, 1)
-    grave |= len(ours) >= CLIENT_TIMES and len(ours) >= CLIENT_SHARE * n
+    grave |= len(denied) >= CLIENT_TIMES and len(denied) >= CLIENT_SHARE * n
     grave |= len(errors) == n and errors[0]["status"] != 404
     some = bool(theirs) or len(ours) >= SOME_SHARE * n
     codes = Counter(r["status"] for r in errors)
     told = ", ".join(f"{count:,} × {status}" for status, count in codes.most_common(4)) if len(errors) > 1 else f"{errors[0]['status']}"
     whom = most(view.server(r["session_id"]) for r in errors)
-    text = f"{len(errors):,} of {plural(n, 'HTTP response')} {'is an error' if len(errors) == 1 else 'are errors'} ({told}), from {whom}."
+    ends = [f"{len(granted):,} of these requests {'was' if len(granted) == 1 else 'were'} granted later"] if granted else []
+    if checks:
+        ends.append(f"{len(checks):,} of them tell a client that checks several servers that this one is out")
+    end = "".join(f"; {each}" for each in ends)
+    text = (
+        f"{len(errors):,} of {plural(n, 'HTTP response')} {'is an error' if len(errors) == 1 else 'are errors'} ({told}), from {whom}{end}."
+    )
     values = {"responses": n, "errors": len(errors), "statuses": {str(status): count for status, count in sorted(codes.items())}}
     severity = "problem" if grave else "warning" if some else "note"
     frames = [f for r in errors for f in (r["start_frame"], r["response_frame"])]
@@ -310,7 +336,8 @@ def _ended(view: View) -> list[Finding]:
     s = view.sessions
     silent = (s["resp_bytes"] == 0) & (s["resp_missing_bytes"] + s["orig_missing_bytes"] == 0) & s["saw_syn"]
     rows = _asked(view, "request_end_ns", "start_frame")
-    found = [(first, fin) for k, sent, first in rows if silent[k] and (fin := _both_closed(view, k, sent)) is not None]
+    never = {each[0] for group in view.once(trickling) for each in group}
+    found = [(first, fin) for k, sent, first in rows if silent[k] and k not in never and (fin := _both_closed(view, k, sent)) is not None]
     if not found:
         return []
     n = len(found)
@@ -318,6 +345,45 @@ def _ended(view: View) -> list[Finding]:
     values = {"requests": len(rows), "unanswered": n}
     severity: Severity = "warning" if n >= max(CLIENT_TIMES, SOME_SHARE * len(rows)) or n >= CLIENT_SHARE * len(rows) else "note"
     return [finding(view, ID, severity, text, [f for both in found for f in both], values)]
+
+
+def trickling(view: View) -> list[list[tuple[int, list[int]]]]:
+    """(session, frames) of requests without a body whose head came in pieces for a while and never ended; for each client and server with many at a time."""
+    headless, missing = view.side.capture.headless, view.sessions["orig_missing_bytes"] + view.sessions["resp_missing_bytes"]
+    if view.one_sided or not headless:
+        return []
+    open_ = [
+        (k, first)
+        for k, answered, first in _asked(view, "response_ns", "start_frame")
+        if answered is None and first in headless and not missing[k]
+    ]
+    bodyless = {f for f, head in _first_bytes(view, {first for _, first in open_}).items() if head.to_bytes(8, "big").startswith(_BODYLESS)}
+    found = [(k, frames) for k, first in open_ if first in bodyless and (frames := _pieces(view, k, first))]
+    return [group for group in grouped(found, lambda each: view.service(each[0])).values() if len(group) >= AT_A_TIME]
+
+
+def _pieces(view: View, k: int, first: int) -> list[int]:
+    """Frames of a request that came in small pieces, with a pause before each."""
+    seg = view.segments(k)
+    sent = [i for i in range(len(seg)) if seg.orig[i] and seg.fresh[i] and seg.frame[i] >= first]
+    slow = all(seg.ts[b] - seg.ts[a] >= PIECE_NS and seg.length[b] <= PIECE for a, b in pairwise(sent))
+    return [seg.frame[i] for i in sent] if slow and len(sent) > PIECES else []
+
+
+def _unended(view: View) -> list[Finding]:
+    """Clients that keep a server waiting for heads that never end."""
+    found = view.once(trickling)
+    if not found:
+        return []
+    all_ = [each for group in found for each in group]
+    ends = [view.ends(group[0][0]) for group in found]
+    text = (
+        f"{len(all_):,} HTTP requests from {most(end[0] for end in ends)} never ended: their heads came in up to {max(len(f) for _, f in all_):,} pieces, with "
+        f"pauses, and hold a connection of {most(view.server(group[0][0]) for group in found)} each (slowloris)."
+    )
+    values = {"requests": len(all_), "clients": sorted({end[0] for end in ends})}
+    advice = "Let the server close connections whose head does not come in time (RequestReadTimeout, client_header_timeout), and limit them by address."
+    return [finding(view, ID, "problem", text, [f for _, frames in all_ for f in frames], values, advice)]
 
 
 def _both_closed(view: View, k: int, sent_ns: int) -> int | None:
@@ -332,8 +398,11 @@ def _both_closed(view: View, k: int, sent_ns: int) -> int | None:
 
 
 def closed_on(view: View, k: int, sent_ns: int) -> int | None:
-    """The frame of the server's FIN that acknowledges all of a request and follows no answer, or of the RST to one that met its FIN."""
+    """The frame of the server's FIN that acknowledges all of a request and follows no answer, or of the RST to one that met its FIN. None where the order of
+    the capture is not that of the wire: then an answer may stand before its request."""
     seg = view.segments(k)
+    if is_out_of_order(seg):
+        return None
     upto = 0
     closed = False  # before the request came
     for i in range(len(seg)):
@@ -350,6 +419,19 @@ def closed_on(view: View, k: int, sent_ns: int) -> int | None:
             closed |= bool(seg.flags[i] & FIN) and not seg.length[i] and seg.acked[i] >= upto
             return seg.frame[i] if closed and not seg.length[i] else None
     return None
+
+
+def is_out_of_order(seg: Segments) -> bool:
+    """Whether what one side acknowledges comes only later in the capture, as it does where two cards with clocks of their own recorded one direction each."""
+    upto, acked = {True: 0, False: 0}, {True: 0, False: 0}
+    for i in range(len(seg)):
+        orig, end = seg.orig[i], seg.offset[i] + seg.length[i]
+        if seg.fresh[i] and seg.offset[i] < acked[not orig] and end <= acked[not orig] and end > upto[orig]:
+            return True
+        upto[orig] = max(upto[orig], end)
+        if seg.flags[i] & ACK and not seg.flags[i] & (SYN | RST):
+            acked[orig] = max(acked[orig], seg.acked[i])
+    return False
 
 
 def _cut_off(view: View) -> list[Finding]:
@@ -374,6 +456,32 @@ def _cut_off(view: View) -> list[Finding]:
     values = {"answers": all_, "cut_off": n, "longest_missing_bytes": worst.length - got}
     advice = "The server's program ended or gave up, or a proxy between has a time-out or a size limit: look at their logs for that moment."
     return [finding(view, ID, "problem", text, [body.frame for body, _ in found], values, advice)]
+
+
+def _in_chunks(view: View) -> list[Finding]:
+    """Answers in chunks of which the last one did not come, or a size is no number."""
+    if view.one_sided or not view.side.capture.chunked:
+        return []
+    out = []
+    for found, what, advice in (
+        (
+            cut_off(view),
+            "cut off: {} ended the connection before the last chunk",
+            "The server's program ended or gave up, or a proxy between has a time-out: look at their logs for that moment.",
+        ),
+        (
+            misread(view),
+            "not to be read: {} sent a chunk size that is no hexadecimal number (RFC 9112 7.1)",
+            "The server's program writes chunks by itself and wrongly, or something on the way changes what it writes: have its library do it.",
+        ),
+    ):
+        if found:
+            n, all_ = len(found), known(view)
+            whom = most(view.server(answer.session) for answer, _ in found)
+            text = f"{n:,} of {plural(all_, 'HTTP answer')} in chunks {'was' if n == 1 else 'were'} {what.format(whom)}."
+            frames = [frame for answer, end in found for frame in (answer.frame, answer.bad_frame, end) if frame]
+            out.append(finding(view, ID, "problem", text, frames, {"answers": all_, "cut_off": n}, advice))
+    return out
 
 
 def _left_out(view: View, body: Body) -> int | None:

@@ -1,6 +1,7 @@
 """Did packets wait in a queue on the way?
 
-Asks: whether echoes (ping) took tens of milliseconds at first, and many times as long for many in a row while a connection sent much.
+Asks: whether echoes (ping) took tens of milliseconds at first, and many times as long for many in a row while a connection sent much; whether they take
+    longer all the time than people bear, and swing.
 Applies: where requests and replies are in the capture, with the connections beside them.
 Cannot see: which router's or modem's queue it is; queues before the first echo, which then make the usual time.
 Normal: a queue is there for bursts, and holds them for some milliseconds (RFC 7567 2.1; CoDel aims at 5 ms, RFC 8289 4.4); one that stays full delays everybody
@@ -34,6 +35,9 @@ ROW, ROW_NS, GAP_NS = 8, 3 * S, 5 * S  #: late ones in a row, over so long, with
 TOGETHER, SOME_TOGETHER = 0.25, 0.3  #: of the time between two requests, in which both replies come; and the share of such
 MUCH = 100_000  #: bytes that one side of a connection sent meanwhile
 MORE = 2  #: times as many a second as before, while echoes were quick
+MANY = 10  #: echoes of a host that tell what is usual
+FAR_NS = 800 * MS  #: there and back (ITU-T G.114: 400 ms one-way); by a geostationary satellite it is 600 ms
+SWING_NS = 300 * MS  #: between the least and what nine of ten keep; a satellite's way changes by far less
 RUNS = 20  #: that are looked at
 
 
@@ -56,8 +60,15 @@ class Queue:
 
 
 def look(view: View) -> list[Finding]:
+    """Queues that connections fill, and ways that are slow all the time."""
     asking = view.side.capture.asking
     by_host: dict[tuple[str, str], list[Ping]] = grouped(asking.pings.values(), lambda p: (p.source, p.destination))
+    queues = _queues(view, by_host)
+    told = {q.target for q in queues}
+    return [*_of_queues(view, queues), *_always(view, {ends: pings for ends, pings in by_host.items() if ends[1] not in told})]
+
+
+def _queues(view: View, by_host: dict[tuple[str, str], list[Ping]]) -> list[Queue]:
     found: list[Queue] = []
     looked = 0
     for (_, target), pings in by_host.items():
@@ -66,6 +77,10 @@ def look(view: View) -> list[Finding]:
             sessions = _busy(view, quick, late) if looked <= RUNS else {}
             if sessions:
                 found.append(Queue(target, int(_median(quick)), late, sessions))
+    return found
+
+
+def _of_queues(view: View, found: list[Queue]) -> list[Finding]:
     if not found:
         return []
     worst = max(found, key=lambda q: max(e.took_ns for e in q.late))
@@ -92,14 +107,48 @@ def look(view: View) -> list[Finding]:
     return [finding(view, ID, "problem", text, frames, values, advice)]
 
 
-def _runs(pings: list[Ping]) -> list[tuple[list[Echo], list[Echo]]]:
-    """Late echoes in a row, with the quick ones before."""
-    echoes = sorted(
+def _always(view: View, by_host: dict[tuple[str, str], list[Ping]]) -> list[Finding]:
+    """Hosts whose replies always take long, most of them longer than people bear, and swing: what is merely far does not."""
+    shown: list[tuple[str, list[Echo]]] = []
+    for (_, target), pings in by_host.items():
+        echoes = _echoes(pings)
+        took = sorted(e.took_ns for e in echoes)
+        if len(took) < MANY or took[0] < LATE_NS or took[len(took) // 2] < FAR_NS or echoes[-1].ts - echoes[0].ts < ROW_NS:
+            continue
+        if took[len(took) * 9 // 10] - took[0] >= SWING_NS and _is_steady(echoes):
+            shown.append((target, echoes))
+    if not shown:
+        return []
+    every = [e for _, echoes in shown for e in echoes]
+    least, most_ns = min(e.took_ns for e in every), max(e.took_ns for e in every)
+    whom, usual_ns = most(target for target, _ in shown), _median(every)
+    text = f"Pings to {whom} took {seconds(least)} to {seconds(most_ns)}, {seconds(usual_ns)} in the median of {len(every):,}."
+    values = {
+        "pings": len(every),
+        "usual_s": _median(every) / 1e9,
+        "longest_s": most_ns / 1e9,
+        "hosts": sorted({target for target, _ in shown}),
+    }
+    advice = (
+        "Above 800 ms there and back people cannot talk (ITU-T G.114). What is merely far does not swing so: a link on the way is overloaded, or its radio is "
+        "weak. Ping each router on the way (mtr) to find the one behind which it begins."
+    )
+    frames = [f for e in sorted(every, key=lambda e: -e.took_ns) for f in e.frames]
+    return [finding(view, ID, "problem", text, frames, values, advice)]
+
+
+def _echoes(pings: list[Ping]) -> list[Echo]:
+    return sorted(
         Echo(sent.ts, p.answers[n].ts - sent.ts, (sent.frame, p.answers[n].frame))
         for p in pings
         for n, sent in p.requests.items()
         if n in p.answers
     )
+
+
+def _runs(pings: list[Ping]) -> list[tuple[list[Echo], list[Echo]]]:
+    """Late echoes in a row, with the quick ones before."""
+    echoes = _echoes(pings)
     found: list[tuple[list[Echo], list[Echo]]] = []
     usual: list[Echo] = []  # the last ones that were quick
     late: list[Echo] = []

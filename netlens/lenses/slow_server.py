@@ -1,9 +1,10 @@
 """Which requests did a server answer late?
 
 Asks: how long it took from the last byte of a request to the first of its answer, while the client did nothing and nothing was lost.
-Applies: to HTTP/1.1 in the clear, to the hello of a TLS server, to greetings (SSH, SMTP, FTP, POP3, IMAP, VNC), and to logins (SSH, FTP, POP3, IMAP, MySQL,
-    PostgreSQL, IRC); to requests over UDP that came again with their mark until they were answered (see udp-unanswered); inside TLS to turns, which are judged
-    more carefully: a wait there may be a push channel or a long poll.
+Applies: to HTTP/1.1 in the clear (and to what waits for 100 before its body), to the hello of a TLS server, to greetings (SSH, SMTP, FTP, POP3, IMAP, VNC),
+    and to logins (SSH, FTP, POP3, IMAP, MySQL, PostgreSQL, IRC); to requests over UDP that came again with their mark until they were answered (see
+    udp-unanswered); inside TLS to turns, which are judged more carefully: a wait there may be a push channel or a long poll. Of queries to databases in clear
+    only to those that wait for others.
 Cannot see: what the server did meanwhile, or asked others; of one capture, the share of the way. With a capture on both sides of a tunnel or relay its share
     is measured, and where it is most of the wait, the server is not blamed.
 Normal: people notice 1 s and leave after 10 s (Nielsen); a model or a report may need longer. Protocols that wait for events (push, chat, subscriptions)
@@ -20,8 +21,9 @@ from typing import Any
 from netlens.addresses import is_one_host
 from netlens.chains.budget import NETWORK
 from netlens.chains.divided import RELAY, STALL, Divided
-from netlens.lenses import Finding
+from netlens.lenses import Finding, Severity
 from netlens.lenses._datagrams import PATIENT
+from netlens.lenses._in_line import QUICK_NS, in_line
 from netlens.lenses._logins import held_up
 from netlens.lenses._lost import never_arrived
 from netlens.lenses._repeats import deliveries, stalled
@@ -48,12 +50,14 @@ POLLS = 3
 GREETING_NS = 10 * S  #: mail servers pause for some seconds on purpose
 TRIES = 3  #: of a request over UDP
 _TOLD = ("DTLS",)  #: by slow-connect
+GO_ON_NS = S * 9 // 10  #: for a client to send its body without a word; curl waits 1 s, .NET 0.35 s, which few would notice
+GO_ON_TIMES = 3
 UNANSWERED_NS = 10 * S  #: without any answer: what the end of the capture may owe
 
 
 def look(view: View) -> list[Finding]:
     """Requests, what comes before them (hellos of TLS, greetings and logins), and services that fall silent."""
-    return [*_of(view), *_first_words(view), *_logins(view), *_late_datagrams(view), *_silent(view)]
+    return [*_of(view), *_first_words(view), *_logins(view), *_late_datagrams(view), *_silent(view), *_not_told(view), *_in_line(view)]
 
 
 def _of(view: View) -> list[Finding]:
@@ -213,3 +217,48 @@ def _silent(view: View) -> list[Finding]:
     values = {"connections": all_, "slow": len(found), "unanswered": len(found), "longest_s": longest / 1e9}
     frames = [f for each in sorted(found, key=lambda each: -each.wait_ns) for f in each.frames]
     return [finding(view, ID, "problem", text, frames, values, LOOK)]
+
+
+def _in_line(view: View) -> list[Finding]:
+    """Queries to databases that waited for those of others."""
+    found, of = in_line(view)
+    if len(found) < TIMES:
+        return []
+    longest = max(turn.wait_ns for turn in found)
+    text = (
+        f"{len(found):,} of {plural(len(of), 'query', 'queries')} to {most(view.server(turn.session) for turn in found)} waited in line {up_to(found)}"
+        f"{seconds(longest)}: each was answered as soon as one of another connection was, and the same takes {seconds(QUICK_NS)} at most at other times."
+    )
+    values = {"requests": len(of), "slow": len(found), "longest_s": longest / 1e9}
+    advice = "Find what they waited for: a pool with too few connections to the database (its size, and what holds them), or a lock that a long one held."
+    frames = [frame for turn in sorted(found, key=lambda turn: -turn.wait_ns) for frame in turn.frames]
+    return [finding(view, ID, "problem" if longest >= LATE_NS else "warning", text, frames, values, advice)]
+
+
+def _not_told(view: View) -> list[Finding]:
+    """Requests whose client waited for 100 (Continue) before it sent the body, and heard nothing (RFC 9110 10.1.1)."""
+    expecting = {} if view.one_sided else view.side.capture.expecting
+    kept, missing = set(view.in_one), view.sessions["resp_missing_bytes"] + view.sessions["orig_missing_bytes"]
+    lossy = {d.session for d in view.once(deliveries)}
+    usable = [(k, frame) for frame, k in expecting.items() if k in kept and k not in lossy and not missing[k]]
+    waits = [(k, *waited) for k, frame in usable if (waited := _waited(view, k, frame)) is not None]
+    late = [each for each in waits if each[1] >= GO_ON_NS]
+    if not late or len(late) * 2 < len(waits):
+        return []
+    n, longest = len(late), max(ns for _, ns, _ in late)
+    text = (
+        f"{n:,} of {plural(len(waits), 'HTTP request')} with a body waited {up_to(late)}{seconds(longest)} for the word to go on "
+        f"(100 Continue), which {most(view.server(k) for k, *_ in late)} did not give."
+    )
+    values = {"requests": len(waits), "slow": n, "longest_s": longest / 1e9}
+    advice = "Have the server, or the proxy before it, answer Expect: 100-continue (RFC 9110 10.1.1), or the client not send it (curl -H 'Expect:')."
+    severity: Severity = "problem" if n >= GO_ON_TIMES else "warning"
+    return [finding(view, ID, severity, text, [f for *_, frames in late for f in frames], values, advice)]
+
+
+def _waited(view: View, k: int, frame: int) -> tuple[int, list[int]] | None:
+    """From a request's head to its body, in ns, with the frames of both; None where the server spoke before."""
+    seg = view.segments(k)
+    at = bisect.bisect_left(seg.frame, frame)
+    after = next((i for i in range(at + 1, len(seg)) if seg.length[i] and (seg.fresh[i] or not seg.orig[i])), None)
+    return None if after is None or not seg.orig[after] else (seg.ts[after] - seg.ts[at], [frame, seg.frame[after]])

@@ -1,7 +1,8 @@
 """Did packets arrive damaged?
 
-Asks: whether segments that had to be sent again had arrived here the first time with a wrong checksum.
-Applies: to TCP captured near the receiver, in files that can be read again, where several segments were sent again that had been seen.
+Asks: whether segments that had to be sent again had arrived here the first time with a wrong checksum; the same of answers of DNS behind which their client
+    asked again.
+Applies: to DNS over UDP, and to TCP captured near the receiver, in files that can be read again, where several segments were sent again that had been seen.
 Cannot see: frames that the network card or a router throws away, whose checksums are of Ethernet; what was damaged so that the checksum is right.
 Normal: a receiver drops a segment with a wrong checksum, and its sender repeats it (RFC 9293 3.1, 3.8.1). Ethernet finds bits that change on a line, so what
     is left was damaged in a router, a modem, a tunnel or memory (Stone and Partridge, 2000). What is sent here has no checksum yet where the card adds it,
@@ -13,7 +14,8 @@ from __future__ import annotations
 from netlens.errors import NetlensError
 from netlens.lenses import Finding
 from netlens.lenses._repeats import Repeat, deliveries
-from netlens.lenses._view import View, finding, most
+from netlens.lenses._said import TCP, UDP
+from netlens.lenses._view import S, View, finding, most
 from netlens.text import plural
 
 ID = "wrong-checksums"
@@ -22,10 +24,48 @@ RANK = 48
 LEAST, SHARE = 3, 0.2  #: damaged segments; and of those that were sent again (others are lost as well where frames are damaged)
 NEARER = 3  #: times the way to one side is shorter than to the other: then the capture is near it
 MOST = 64  #: segments that are looked at
+AGAIN_NS = (
+    S // 2,
+    6 * S,
+)  #: from an answer to the same question; a resolver library waits 1 to 5 s for what it takes for no answer (resolv.conf(5))
 TWICE = 2  #: sendings; the last frame of a repeat is its acknowledgment
 
 
 def look(view: View) -> list[Finding]:
+    """Segments that were sent again, and answers of DNS that were not taken."""
+    return [*_segments(view), *_answers(view)]
+
+
+def _answers(view: View) -> list[Finding]:
+    """Answers of DNS that were in the capture when their client asked the same again, from the same port with the same id."""
+    names = ("orig_ip", "orig_port", "resolver_ip", "txid", "qname", "qtype", "query_ns", "answer_ns", "answer_frame", "transport")
+    rows = [r for r in view.side.capture.table("lookups").tuples(*names) if r[6] is not None and r[9] == "udp"]
+    ignored: list[tuple[str, str, int]] = []
+    last: dict[tuple[object, ...], tuple[int | None, int]] = {}
+    for *key, asked_ns, answered_ns, frame, _ in sorted(rows, key=lambda r: r[6]):
+        before_ns, before = last.get(tuple(key), (None, 0))
+        if before_ns is not None and AGAIN_NS[0] <= asked_ns - before_ns <= AGAIN_NS[1]:
+            ignored.append((key[0], key[2], before))
+        last[tuple(key)] = answered_ns, frame
+    if len(ignored) < LEAST:
+        return []
+    right = _checked(view, [frame for *_, frame in ignored[:MOST]], UDP)
+    damaged = [each for each in ignored[:MOST] if right.get(each[2]) is False]
+    if len(damaged) < LEAST or any(right.values()):
+        return []
+    text = (
+        f"{plural(len(damaged), 'DNS answer')} arrived damaged: their UDP checksums are wrong, and {most(client for client, *_ in damaged)} asked again as if "
+        f"{most(resolver for _, resolver, _ in damaged)} had said nothing."
+    )
+    values = {"damaged": len(damaged), "resolvers": sorted({resolver for _, resolver, _ in damaged})}
+    advice = (
+        "Something on the way changes answers and leaves their checksums as they were (a NAT, a filter, a tunnel, a network card or its driver): compare "
+        "with a capture at the resolver."
+    )
+    return [finding(view, ID, "problem", text, [frame for *_, frame in damaged], values, advice)]
+
+
+def _segments(view: View) -> list[Finding]:
     repeats = [
         r
         for d in view.once(deliveries)
@@ -74,7 +114,7 @@ def _is_near_receiver(view: View, k: int, orig: bool) -> bool:
     return to_client > NEARER * to_server if orig else to_server > NEARER * to_client  # not so if either is unknown
 
 
-def _checked(view: View, frames: list[int]) -> dict[int, bool]:
+def _checked(view: View, frames: list[int], protocol: int = TCP) -> dict[int, bool]:
     from netlens.parsers.checked import checksums
     from netlens.parsers.packet_digests import readable_again
 
@@ -82,6 +122,6 @@ def _checked(view: View, frames: list[int]) -> dict[int, bool]:
     if not readable_again(paths):
         return {}
     try:
-        return checksums(paths, frames)
+        return checksums(paths, frames, protocol)
     except NetlensError:
         return {}  # it was changed since

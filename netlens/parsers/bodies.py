@@ -1,6 +1,6 @@
 """What HTTP/1.1 in clear says of itself: how long an answer is (Content-Length, RFC 9112 6.2), to tell those that ended before; which requests ask to be
 kept waiting (long polls, RFC 6202 2), by words in their address; where answers send the client (RFC 9110 15.4); and what proxies answered to CONNECT
-(RFC 9110 9.3.6).
+(RFC 9110 9.3.6); which requests wait for a word before their body (RFC 9110 10.1.1), and whether answers in chunks end (:mod:`netlens.parsers.chunks`).
 
 Of an address nothing is kept but that it has such a word, and a number that tells whether two are the same. Kept while ``netlens analyze`` reads a capture,
 and by no other command.
@@ -15,6 +15,7 @@ from zlib import crc32
 import numpy as np
 
 from netlens.columns import Array
+from netlens.parsers.chunks import ChunkBuilder
 from netlens.wire import columns as c
 from netlens.wire import hints as h
 
@@ -23,6 +24,10 @@ MAX_HEAD = 16_384  #: bytes in which the end of a head is looked for
 MAX_LENGTH = 1 << 50
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,18})[ \t]*\r\n", re.IGNORECASE)
 _CODED = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
+_CHUNKED = re.compile(rb"\r\ntransfer-encoding:[ \t]*chunked[ \t]*\r\n", re.IGNORECASE)
+#: What goes on until somebody ends it, and is asked for again (HTML Living Standard 9.2), or has ends of its own
+_ENDLESS = re.compile(rb"\r\ncontent-type:[ \t]*(?:text/event-stream|multipart/x-mixed-replace|application/grpc)", re.IGNORECASE)
+_EXPECTS = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*\r\n", re.IGNORECASE)
 MAX_LINE = 1024  #: bytes of a request line that are looked at
 _WAITS = re.compile(
     rb"[A-Z]+ [^ ?]*(?:/(?:long-?poll|poll|getUpdates|_changes)\b|\?(?:[^ ]*&)?(?:wait|timeout|watch|long_?poll)=)", re.IGNORECASE
@@ -31,6 +36,9 @@ _HOST = re.compile(rb"\r\nhost:[ \t]*([^ \t\r]*)", re.IGNORECASE)
 _TARGET = re.compile(rb"(GET|HEAD|POST|PUT) (?:http://([^/ ]*))?(/[^ ]*) ")
 #: Where a client is sent that goes on in clear: a host, if it is named, and a path
 _PLACE = re.compile(rb"\r\nlocation:[ \t]*(?:http://([^/\r]*))?(/[^\r#]*)[^\r]*\r\n", re.IGNORECASE)
+#: The host to which a client is sent
+_SITE = re.compile(rb"\r\nlocation:[ \t]*https?://(?:[^/\r@]*@)?([A-Za-z0-9.-]+)", re.IGNORECASE)
+CONTINUE = 100
 _REDIRECTS = (301, 302, 303, 307, 308)
 #: Credentials that are sent at once, not step by step (RFC 7617, RFC 7616, RFC 6750)
 _CREDENTIALS = re.compile(rb"\r\nproxy-authorization:[ \t]*(?:basic|digest|bearer) ", re.IGNORECASE)
@@ -67,6 +75,15 @@ class Redirect(NamedTuple):
     place: int
 
 
+class Sent(NamedTuple):
+    """An answer that sends the client to a host, as the number of its name."""
+
+    session: int
+    frame: int
+    ts: int
+    host: int
+
+
 class BodyBuilder:
     """Fed with decoded packets whose sessions are known."""
 
@@ -76,11 +93,18 @@ class BodyBuilder:
         self.proxied: list[Proxied] = []
         self.redirects: list[Redirect] = []
         self.asked: dict[int, int] = {}  # by frame, the number of host and path that a request names
+        self.paths: dict[int, int] = {}  # and of the path alone
+        self.sent: list[Sent] = []
+        self.expecting: dict[int, int] = {}  # by frame, the session of a request that wants to be told to go on before it sends its body
+        self.told_to_go_on: set[int] = set()  # sessions
+        self.headless: set[int] = set()  # frames of requests whose head does not end in them
+        self.chunks = ChunkBuilder()
+        self._heads: set[int] = set()  # sessions with HEAD
         self._last: dict[int, tuple[bytes, int]] = {}  # by session, host and number of the last request
         self._asking: dict[int, bool] = {}  # sessions with a CONNECT that was not granted, and whether it bore credentials
 
     def feed(self, buf: Array, packets: Array) -> None:
-        rows = np.empty(len(packets), np.int64)
+        rows, everything = np.empty(len(packets), np.int64), packets
         connects = packets[rows[: h.with_hints(packets, h.CLASS_MASK, h.CONNECT, h.CONNECT, rows)]]
         for row in connects[: MAX_BODIES - len(self.proxied)].tolist():
             self._asking[row[c.SESSION]] = _CREDENTIALS.search(_text(buf, row, MAX_HEAD)) is not None
@@ -90,22 +114,36 @@ class BodyBuilder:
                 self._request(buf, row)
             elif row[c.SESSION] >= 0 and len(self.bodies) < MAX_BODIES:
                 self._answer(buf, row)
+        self.chunks.feed(buf, everything)
 
     def _request(self, buf: Array, row: list[int]) -> None:
         text = _text(buf, row, MAX_LINE)
+        if text.startswith(b"HEAD "):
+            self._heads.add(row[c.SESSION])
+        if (
+            len(self.headless) < MAX_BODIES
+            and row[c.PAY_CAP] == row[c.LENGTH] < MAX_LINE
+            and b"\r\n\r\n" not in text
+            and b"\n\n" not in text
+        ):
+            self.headless.add(row[c.FRAME])
+        if len(self.expecting) < MAX_BODIES and _EXPECTS.search(text) is not None:
+            self.expecting[row[c.FRAME]] = row[c.SESSION]
         if len(self.polls) < MAX_BODIES and _WAITS.match(text):
             self.polls.add(row[c.FRAME])
         if len(self.asked) < MAX_BODIES and (target := _TARGET.match(text)) is not None:
             named = _HOST.search(text)
             host = target[2] or (named[1] if named else b"")
             number = _number(host, target[3])
-            self.asked[row[c.FRAME]] = number
+            self.asked[row[c.FRAME]], self.paths[row[c.FRAME]] = number, crc32(target[3])
             self._last[row[c.SESSION]] = host, number
 
     def _answer(self, buf: Array, row: list[int]) -> None:
         offset, status = row[c.OFFSET], row[c.HINT] >> h.STATUS_SHIFT & 0x3FF
         if status >= 200 and row[c.SESSION] in self._asking:
             self.proxied.append(Proxied(row[c.SESSION], row[c.FRAME], row[c.TS], status, self._asking.pop(row[c.SESSION])))
+        if status == CONTINUE:
+            self.told_to_go_on.add(row[c.SESSION])
         head = _text(buf, row, MAX_HEAD)
         end = head.find(b"\r\n\r\n")
         if end < 0 or status < 200 or status in _WITHOUT:
@@ -114,6 +152,10 @@ class BodyBuilder:
             host, asked = self._last.pop(row[c.SESSION])
             if (place := _PLACE.search(head, 0, end + 2)) is not None:
                 self.redirects.append(Redirect(row[c.SESSION], row[c.FRAME], row[c.TS], asked, _number(place[1] or host, place[2])))
+        if status in _REDIRECTS and len(self.sent) < MAX_BODIES and (site := _SITE.search(head, 0, end + 2)) is not None:
+            self.sent.append(Sent(row[c.SESSION], row[c.FRAME], row[c.TS], number_of(site[1].decode("ascii"))))
+        if _CHUNKED.search(head, 0, end + 2) and row[c.SESSION] not in self._heads and not _ENDLESS.search(head, 0, end + 2):
+            self.chunks.begin(row, offset + end + 4)
         found = _LENGTH.search(head, 0, end + 2)
         if found is None or _CODED.search(head, 0, end + 2):
             return
@@ -125,6 +167,11 @@ class BodyBuilder:
 def _text(buf: Array, row: list[int], most: int) -> bytes:
     at = row[c.PAY_OFF]
     return buf[at : at + min(row[c.PAY_CAP], most)].tobytes()
+
+
+def number_of(name: str) -> int:
+    """The number of a host's name."""
+    return crc32(name.lower().rstrip(".").encode())
 
 
 def _number(host: bytes, path: bytes) -> int:

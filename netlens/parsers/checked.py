@@ -1,6 +1,8 @@
-"""Checksums of chosen TCP segments, which needs the capture read again: no other question asks for them, and of every packet they would cost time.
+"""Checksums of chosen TCP segments or UDP datagrams, which needs the capture read again: no other question asks for them, and of every packet they would cost
+time.
 
-Limits: of IPv4 without options and IPv6 without extension headers, of segments that were captured whole.
+Limits: of IPv4 without options and IPv6 without extension headers, of what was captured whole. Nothing is said where the sender's card adds the checksum: the
+field is 0, or holds the sum of the pseudo-header alone, as systems leave it to the card.
 """
 
 from __future__ import annotations
@@ -14,16 +16,18 @@ from netlens.parsers import pipeline
 from netlens.wire import columns as c
 
 _IP = {4: 20, 6: 40}  #: bytes of a header, by version
-_CHECKSUM = 16  #: where it stands in a TCP header
+_CHECKSUM = {c.TCP: 16, c.UDP: 6}  #: where it stands in a header
+_HEADERS = {c.TCP: range(20, 64, 4), c.UDP: range(8, 9)}  #: bytes of one
 
 
-def checksums(paths: Sequence[str], frames: Iterable[int]) -> dict[int, bool]:
-    """Whether the TCP checksum (RFC 9293 3.1) of frames is right; those of which it cannot be said are left out.
+def checksums(paths: Sequence[str], frames: Iterable[int], protocol: int = c.TCP) -> dict[int, bool]:
+    """Whether the checksum (RFC 9293 3.1, RFC 768) of frames is right; those of which it cannot be said are left out.
 
     Parameters
     ----------
     paths : the files of one capture in order, each a regular file.
     frames : their numbers, from 1.
+    protocol : that of these frames, TCP or UDP.
 
     Raises
     ------
@@ -35,33 +39,35 @@ def checksums(paths: Sequence[str], frames: Iterable[int]) -> dict[int, bool]:
     pace = pipeline.pace(alone=False)
     for unit in pipeline.Decoder().read(pipeline.reader_of(paths, pace), pace):
         for buf, packets in unit.pieces:
-            for row in packets[np.isin(packets[:, c.FRAME], wanted) & (packets[:, c.KIND] == c.TCP)].tolist():
-                right = _is_right(buf, row)
+            for row in packets[np.isin(packets[:, c.FRAME], wanted) & (packets[:, c.KIND] == protocol)].tolist():
+                right = _is_right(buf, row, protocol)
                 if right is not None:
                     found[row[c.FRAME]] = right
     return found
 
 
-def _is_right(buf: Array, row: list[int]) -> bool | None:
+def _is_right(buf: Array, row: list[int], protocol: int) -> bool | None:
     version, at, length = row[c.PORTS] >> 32, row[c.PAY_OFF], row[c.LENGTH]
     if row[c.PAY_CAP] < length:
         return None
     ports = (row[c.PORTS] & 0xFFFFFFFF).to_bytes(4, "big")
-    for header in range(20, 64, 4):
+    for header in _HEADERS[protocol]:
         begin = at - header
         ip = begin - _IP[version]
         if ip < 0:
             return None
         packet = buf[ip : at + length].tobytes()
-        tcp = packet[_IP[version] :]
-        if tcp[:4] != ports or tcp[12] >> 4 != header // 4 or packet[0] >> 4 != version:
+        segment = packet[_IP[version] :]
+        fits = segment[12] >> 4 == header // 4 if protocol == c.TCP else int.from_bytes(segment[4:6], "big") == len(segment)
+        if segment[:4] != ports or not fits or packet[0] >> 4 != version:
             continue
-        if (packet[0] != 0x45 or packet[9] != c.TCP) if version == 4 else packet[6] != c.TCP:
+        if (packet[0] != 0x45 or packet[9] != protocol) if version == 4 else packet[6] != protocol:
             continue
-        if tcp[_CHECKSUM : _CHECKSUM + 2] == b"\0\0":
+        pseudo = (packet[12:20] if version == 4 else packet[8:40]) + protocol.to_bytes(4, "big") + len(segment).to_bytes(4, "big")
+        field = segment[_CHECKSUM[protocol] : _CHECKSUM[protocol] + 2]
+        if int.from_bytes(field, "big") in (0, _sum(pseudo)):
             return None
-        addresses = packet[12:20] if version == 4 else packet[8:40]
-        return _sum(addresses + (c.TCP).to_bytes(4, "big") + len(tcp).to_bytes(4, "big") + tcp) == 0xFFFF
+        return _sum(pseudo + segment) == 0xFFFF
     return None
 
 

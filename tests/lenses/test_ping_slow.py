@@ -72,3 +72,23 @@ def test_a_queue_that_an_upload_fills(tmp_path: Path) -> None:
 def test_echoes_that_wait_in_no_queue(tmp_path: Path, took: list[int], segments: int) -> None:
     always = {"at": 0, "over": 30 * S} if segments > 500 else {}
     assert "ping-slow" not in found(tmp_path, echoes(took), upload(segments, **always))
+
+
+def test_a_way_that_is_slow_all_the_time_and_swings(tmp_path: Path) -> None:
+    this = found(tmp_path, echoes([900, 1400, 1000, 1300, 1250, 880, 1100, 1500, 950, 1200, 1350, 1000], S))["ping-slow"]
+    assert (this.severity, this.text) == ("problem", f"Pings to {FAR} took 880 ms to 1.5 s, 1.1 s in the median of 12.")
+
+
+@pytest.mark.parametrize(
+    "took",
+    [
+        [900, 905, 910, 900] * 4,  # far, as by two satellites
+        [600, 640, 700, 610] * 4,  # by one
+        [*range(6500, 500, -500)],  # what comes all at once when a host wakes up
+        [40, 3000] * 8,  # a telephone that sleeps
+        [40, 300, 90, 350] * 4,  # Wi-Fi that saves power
+        [900, 1500, 1000],  # three tell little
+    ],
+)
+def test_ways_that_are_long(tmp_path: Path, took: list[int]) -> None:
+    assert "ping-slow" not in found(tmp_path, echoes(took, 500 * MS))

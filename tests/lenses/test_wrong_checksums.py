@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import pytest
-from scapy.layers.inet import IP, TCP
+from scapy.layers.inet import IP, TCP, UDP
 
-from tests.lenses.made import GET, MS, Packet, S, close, found, ping, problems, talk
+from tests.lenses.made import GET, MS, Packet, S, close, found, lookup, ping, problems, talk
 
 
 def right(packet: Packet, flip: bool = False, both: bool = False) -> Packet:
@@ -87,3 +88,49 @@ def test_segments_that_arrived_damaged(tmp_path: Path) -> None:
 )
 def test_segments_that_nobody_knows_to_be_damaged(tmp_path: Path, packets: list[Packet]) -> None:
     assert "wrong-checksums" not in found(tmp_path, packets, ping(30 * S))
+
+
+def answers(count: int = 3, wrong: int = 0x10, partial: bool = False, again: int = 2 * S, other_id: bool = False) -> list[list[Packet]]:
+    """Questions that are asked again though the answer is there.  wrong : bits of its checksum that are flipped.  partial : the card adds the checksum."""
+    out = []
+    for k in range(count):
+        for repeat in range(2):
+            at = k * 20 * S + repeat * again
+            asked, told = lookup(f"{k}.test", at, at + 10 * MS, port=5_000 + k, txid=k + repeat * 100 * other_id)
+            layer = IP(told.data)
+            del layer[UDP].chksum
+            data = bytearray(bytes(layer))
+            if partial:
+                data[26:28] = sum_of(data[12:20] + bytes([0, 17]) + data[24:26]).to_bytes(2, "big")
+            else:
+                data[27] ^= wrong
+            out.append([asked, Packet(told.at, bytes(data))])
+    return out
+
+
+def sum_of(data: bytes) -> int:
+    total = sum(struct.unpack(f">{len(data) // 2}H", bytes(data)))
+    return (total & 0xFFFF) + (total >> 16)
+
+
+def test_answers_that_arrived_damaged(tmp_path: Path) -> None:
+    this = found(tmp_path, *answers())["wrong-checksums"]
+    assert (this.severity, this.text) == (
+        "problem",
+        "3 DNS answers arrived damaged: their UDP checksums are wrong, and 192.0.2.10 asked again as if 198.51.100.53 had said nothing.",
+    )
+
+
+@pytest.mark.parametrize(
+    "streams",
+    [
+        answers(wrong=0),  # they are right: whatever else the client waits for
+        answers(partial=True),  # captured where they were sent: the card adds the checksum
+        answers(2),
+        answers(again=20 * MS),  # a program asks twice
+        answers(other_id=True),  # another question
+        answers(again=30 * S),
+    ],
+)
+def test_answers_behind_which_the_same_is_asked(tmp_path: Path, streams: list[list[Packet]]) -> None:
+    assert "wrong-checksums" not in found(tmp_path, *streams)

@@ -22,7 +22,8 @@ from netlens.chains.parties import listed, of_requests
 from netlens.chains.situation import REJECTED
 from netlens.lenses import Finding, Severity
 from netlens.lenses._dialogs import Refusal, refusals
-from netlens.lenses._view import S, View, finding, frame_filter, grouped, most
+from netlens.lenses._view import S, View, finding, frame_filter, grouped, most, views
+from netlens.lenses.http_errors import final_answers, served_later
 from netlens.lenses.refused.verdict import needed
 from netlens.lenses.tls_failed import DTLS
 from netlens.parsers.denials import BY_NAME, FOUND, NOTHING, Answer
@@ -30,7 +31,7 @@ from netlens.text import plural
 
 if TYPE_CHECKING:
     from netlens.chains.traffic import Traffic
-    from netlens.columns import Bools
+    from netlens.columns import Array, Bools
     from netlens.lenses.refused.fixes import Prediction
     from netlens.lenses.refused.weighing import Weighed
 
@@ -38,6 +39,7 @@ ID = "refused"
 GROUP = "answers"
 RANK = 30
 FRAMES = 10  #: refused requests that a finding cites
+_FEW_SHARE = 0.1  #: of all requests; one of fewer that was granted when it was sent again cost its client a pause
 _OFTEN, _OFTEN_SHARE = 5, 0.2  #: so many answers that refuse are a problem, though something is granted later
 #: How refusals begin that a client answers by another offer, by protocol; and within which time that is taken if nothing was lost
 _ANOTHER_WAY, _AT_ONCE_NS = {"SIP": BY_NAME["SIP"].DAILY, "RDP": ("the server",)}, 5 * S
@@ -264,13 +266,27 @@ def of_target(traffic: Traffic) -> list[Finding]:
     )
     text = f"{n:,} of {plural(len(r), 'request')} {'was' if n == 1 else 'were'} refused. {why}"
     values = {"requests": len(r), "refused": n, "cause": weighed.cause, "limiter": weighed.limiter}
-    return [_of_requests(traffic, ID, "problem", text, refused, values)]
+    severity: Severity = "warning" if n == 1 and n < _FEW_SHARE * len(r) and _granted_again(traffic, refused) else "problem"
+    return [_of_requests(traffic, ID, severity, text, refused, values)]
+
+
+def _granted_again(traffic: Traffic, refused: Bools) -> bool:
+    """Whether all requests that were refused were sent again by their client and granted, as Retry-After asks for (RFC 6585 4)."""
+    view = next(each for each in views(traffic) if each.name == traffic.upstream.of_log())
+    frames, answers = set(_numbers(traffic)[refused].tolist()), view.once(final_answers)
+    known = [r for r in answers if r["start_frame"] in frames]
+    return len(known) == len(frames) and all(served_later(view, r, answers) for r in known)
+
+
+def _numbers(traffic: Traffic) -> Array:
+    """Frames of requests, in the capture nearest to the provider."""
+    r = traffic.situation.requests
+    return r.vm_frame if traffic.upstream.name == "vm" else r.host_frame  # of a capture of nobody knows which side as well
 
 
 def _of_requests(traffic: Traffic, id_: str, severity: Severity, text: str, which: Bools, values: dict[str, Any]) -> Finding:
     """A finding that cites the first requests of ``which`` (bool per request), in the capture nearest to the provider."""
-    r, name = traffic.situation.requests, traffic.upstream.of_log()
-    numbers = r.vm_frame if traffic.upstream.name == "vm" else r.host_frame  # of a capture of nobody knows which side as well
-    frames = [int(f) for f in numbers[which].tolist() if f]
+    name = traffic.upstream.of_log()
+    frames = [int(f) for f in _numbers(traffic)[which].tolist() if f]
     every = [(name, frame) for frame in frames]
     return Finding(id_, ID, severity, text, every[:FRAMES], frame_filter(frames[:FRAMES]), values, every=every)

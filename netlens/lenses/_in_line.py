@@ -1,0 +1,104 @@
+"""Queries to a database in clear that waited in line: each was answered as soon as another connection's was that had been asked before, while the same query
+is answered at once elsewhere. A pool with too few connections to the server behind it makes such lines, and so does a lock.
+
+How long a query takes by itself says nothing: reports take minutes. Looked at are queries of PostgreSQL (Query, Parse, Bind, Execute) and of MySQL (COM_QUERY,
+COM_STMT_PREPARE, COM_STMT_EXECUTE); what may wait for events (LISTEN, replication, COPY) is not looked at.
+
+Limits: the same is what has the same first eight bytes and the same length, in one segment.
+"""
+
+from __future__ import annotations
+
+import bisect
+from typing import NamedTuple
+
+import numpy as np
+
+from netlens.lenses._repeats import deliveries
+from netlens.lenses._view import S, View, grouped
+
+WAIT_NS = S  #: that somebody notices
+QUICK, QUICK_NS = 10, S // 10  #: times as quick, and how quick, the same query is elsewhere
+NEXT_NS = S // 50  #: from the answer before to the next in line
+LATER_NS = S // 20  #: from question to question: what was asked together may end together
+LOOKED_AT = 50  #: answers before one
+_SSL, _GSS, _VERSION_3 = (
+    0x0000000804D2162F,
+    0x0000000804D21630,
+    0x00030000,
+)  #: of PostgreSQL (protocol 3.0, 55.7): requests for encryption, start-up
+_HANDSHAKE_10 = 0x000A  #: of MySQL: packet 0, protocol version 10
+_COMMANDS = (0x03, 0x16, 0x17)
+
+
+class Turn(NamedTuple):
+    """A query and its answer's first byte.  asked : its first bytes and length."""
+
+    session: int
+    asked_ns: int
+    answered_ns: int
+    asked: tuple[int, int]
+    frames: tuple[int, int]
+
+    @property
+    def wait_ns(self) -> int:
+        return self.answered_ns - self.asked_ns
+
+
+def in_line(view: View) -> tuple[list[Turn], list[Turn]]:
+    """Queries that waited in line, and all queries to the same servers."""
+    turns = _turns(view)
+    found: list[Turn] = []
+    of: list[Turn] = []
+    for group in grouped(turns, lambda turn: view.ends(turn.session)[2:]).values():
+        quickest: dict[tuple[int, int], int] = {}
+        for turn in group:
+            quickest[turn.asked] = min(turn.wait_ns, quickest.get(turn.asked, turn.wait_ns))
+        late = sorted((turn for turn in group if turn.wait_ns >= WAIT_NS), key=lambda turn: turn.answered_ns)
+        times = [turn.answered_ns for turn in late]
+        waited = [
+            turn
+            for k, turn in enumerate(late)
+            if quickest[turn.asked] <= min(turn.wait_ns // QUICK, QUICK_NS)
+            and any(
+                before.session != turn.session and before.asked_ns + LATER_NS <= turn.asked_ns
+                for before in late[max(bisect.bisect_left(times, turn.answered_ns - NEXT_NS), k - LOOKED_AT) : k]
+            )
+        ]
+        if waited:
+            found += waited
+            of += group
+    return found, of
+
+
+def _turns(view: View) -> list[Turn]:
+    """Queries with answers on connections that were captured whole, on which nothing was lost."""
+    s = view.sessions
+    if view.trail is None or view.one_sided or not s.rows:
+        return []
+    asked, told = view.first_requests, view.first_replies
+    postgres = np.isin(asked, np.array([_SSL, _GSS], np.uint64)) | ((asked & np.uint64(0xFFFFFFFF)) == _VERSION_3)
+    mysql = ((told >> np.uint64(24)) & np.uint64(0xFFFF)) == _HANDSHAKE_10
+    usable = np.zeros(s.rows, bool)
+    usable[view.in_one] = True
+    usable[[d.session for d in view.once(deliveries)]] = False
+    usable &= (postgres | mysql) & (s["orig_missing_bytes"] + s["resp_missing_bytes"] == 0)
+    if not usable.any() or not np.any(s["end_ns"][usable] - s["start_ns"][usable] >= WAIT_NS):
+        return []
+    t = view.trail.segments()
+    rows = np.flatnonzero(usable[t["session"]] & (t["fresh"] > 0) & (t["length"] > 0))
+    of, head, orig = t["session"][rows], t["head"][rows], view.by_originator(rows)
+    kind = (head >> np.uint64(56)).astype(np.int64)
+    command, number = (head >> np.uint64(24)) & np.uint64(0xFF), (head >> np.uint64(32)) & np.uint64(0xFF)
+    query = np.where(postgres[of], np.isin(kind, list(b"QPBE")), (number == 0) & np.isin(command, _COMMANDS))
+    first = np.flatnonzero(query[:-1] & orig[:-1] & ~orig[1:] & (of[:-1] == of[1:]))
+    pairs = rows[first], rows[first + 1]
+    columns = [
+        *(t[name][each].tolist() for name in ("ts", "frame") for each in pairs),
+        head[first].tolist(),
+        t["length"][pairs[0]].tolist(),
+    ]
+    return [
+        Turn(k, asked_ns, answered_ns, (begin, length), (frame, answer))
+        for k, asked_ns, answered_ns, frame, answer, begin, length in zip(of[first].tolist(), *columns, strict=True)
+    ]

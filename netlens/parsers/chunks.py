@@ -1,0 +1,118 @@
+"""Answers of HTTP/1.1 in clear that come in chunks (RFC 9112 7.1): whether the last chunk came, and whether each size is a number.
+
+Limits: of the first :data:`MAX_ANSWERS` answers and :data:`MAX_SEGMENTS` segments; not behind a gap, nor behind what the snapshot length cut off of a size.
+"""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from netlens.columns import Array
+from netlens.wire import columns as c
+
+MAX_ANSWERS, MAX_SEGMENTS = 50_000, 500_000
+LEAST_ROWS = 1024
+MAX_SIZE, MAX_TRAILER = 1024, 16_384  #: bytes of a line with a size and its extensions, and of one behind the last chunk
+_SIZE = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n]*)?\r?\n\Z")
+SIZE, DATA, BEHIND, TRAILER, DONE, BAD, UNKNOWN = range(7)  #: what comes next, or how it ended
+
+
+class Chunked:
+    """An answer.  frame : of its head.  at : offset in its stream of what comes next.  bad_frame : of a size that is no number, 0 without."""
+
+    __slots__ = ("at", "bad_frame", "frame", "left", "line", "session", "state", "way")
+
+    def __init__(self, session: int, way: int, frame: int, at: int) -> None:
+        self.session, self.way, self.frame, self.at = session, way, frame, at
+        self.state, self.left, self.line, self.bad_frame = SIZE, 0, b"", 0
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more is read of it."""
+        return self.state >= DONE
+
+    def add(self, offset: int, length: int, payload: bytes, frame: int) -> None:
+        """Take a segment; ``payload`` is what was captured of its ``length`` bytes."""
+        p = self.at - offset
+        if p < 0 and not self.over:
+            self.state = UNKNOWN
+        while 0 <= p < length and not self.over:
+            if self.state == DATA:
+                step = min(self.left, length - p)
+                self.left -= step
+                p += step
+                self.state = DATA if self.left else BEHIND
+            elif p >= len(payload):
+                self.state = UNKNOWN
+            else:
+                end = payload.find(b"\n", p) + 1 or len(payload)
+                self.line += payload[p:end]
+                p = end
+                self._take_line(frame)
+            self.at = offset + p
+
+    def _take_line(self, frame: int) -> None:
+        line, self.line = self.line, b""
+        if not line.endswith(b"\n"):
+            self.line = line
+            if len(line) > (MAX_TRAILER if self.state == TRAILER else MAX_SIZE):
+                self.state = UNKNOWN
+        elif self.state == TRAILER:
+            self.state = TRAILER if line.strip() else DONE
+        elif self.state == BEHIND and not line.strip():
+            self.state = SIZE
+        elif self.state == SIZE and (found := _SIZE.match(line)) is not None:
+            self.left = int(found[1], 16)
+            self.state = DATA if self.left else TRAILER
+        else:
+            self.state, self.bad_frame = BAD, frame
+
+
+class ChunkBuilder:
+    """Told of answers that begin, and then fed with the packets among which they began, and with those behind."""
+
+    def __init__(self) -> None:
+        self.answers: list[Chunked] = []
+        self._open: dict[int, list[Chunked]] = {}  # by session, in order
+        self._followed = np.zeros(0, bool)
+        self._segments = 0
+
+    def begin(self, row: list[int], at: int) -> None:
+        """An answer whose head is in a packet row; its body begins at an offset of its stream."""
+        if len(self.answers) >= MAX_ANSWERS or self._segments >= MAX_SEGMENTS:
+            return
+        session = row[c.SESSION]
+        if session >= len(self._followed):
+            self._followed = np.concatenate([self._followed, np.zeros(session + LEAST_ROWS, bool)])
+        self._followed[session] = True
+        made = Chunked(session, row[c.DIRECTION], row[c.FRAME], at)
+        self.answers.append(made)
+        self._open.setdefault(session, []).append(made)
+
+    def feed(self, buf: Array, packets: Array) -> None:
+        """Rows of decoded packets whose sessions are known."""
+        if not self._open:
+            return
+        number = packets[:, c.SESSION]
+        wanted = (number >= 0) & (number < len(self._followed)) & (packets[:, c.FRESH] > 0)
+        wanted &= self._followed[np.clip(number, 0, len(self._followed) - 1)]
+        rows = packets[wanted][:, [c.SESSION, c.DIRECTION, c.OFFSET, c.LENGTH, c.PAY_OFF, c.PAY_CAP, c.FRAME]]
+        self._segments += len(rows)
+        for session, way, offset, length, start, held, frame in rows.tolist():
+            self._take(session, way, offset, length, buf[start : start + held].tobytes(), frame)
+
+    def _take(self, session: int, way: int, offset: int, length: int, payload: bytes, frame: int) -> None:
+        waiting = self._open.get(session, [])
+        while waiting and waiting[0].way == way:
+            current = waiting[0]
+            current.add(offset, length, payload, frame)
+            if len(waiting) > 1 and not current.over and current.at > waiting[1].at:
+                current.state = UNKNOWN
+            if not current.over:
+                return
+            waiting.pop(0)
+        if not waiting:
+            self._open.pop(session, None)
+            self._followed[session] = False

@@ -1,0 +1,198 @@
+"""Answers in chunks, heads in pieces, and bodies that wait for a word."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from netlens.parsers.chunks import BAD, DONE, SIZE, UNKNOWN, Chunked
+from tests.lenses.made import GET, MS, OK, Packet, S, close, exchange, found, healthy, ping, problems, talk
+
+HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+WHOLE = b'5\r\nhello\r\n1a;name="a b"\r\n' + bytes(26) + b"\r\n0\r\nExpires: never\r\n\r\n"
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 7, 100])
+def test_chunks_however_they_are_cut(step: int) -> None:
+    answer = Chunked(0, 1, 1, 0)
+    for at in range(0, len(WHOLE), step):
+        assert answer.state < DONE
+        part = WHOLE[at : at + step]
+        answer.add(at, len(part), part, 2)
+        answer.add(at, len(part), part, 3)  # sent again
+    assert (answer.state, answer.at) == (DONE, len(WHOLE))
+
+
+@given(
+    st.binary(max_size=80) | st.lists(st.sampled_from([b"5\r\nhello\r\n", b"0\r\n", b"\r\n", b"a\n", b"z"]), max_size=9).map(b"".join),
+    st.integers(1, 9),
+)
+def test_any_bytes_are_read_alike_however_they_are_cut(text: bytes, step: int) -> None:
+    whole, parts = Chunked(0, 1, 1, 0), Chunked(0, 1, 1, 0)
+    whole.add(0, len(text), text, 2)
+    for at in range(0, len(text), step):
+        part = text[at : at + step]
+        parts.add(at, len(part), part, 2)
+    assert (whole.state, whole.left, whole.line) == (parts.state, parts.left, parts.line)
+    if not whole.over:
+        assert whole.at == parts.at == len(text)
+
+
+def test_what_cannot_be_known_of_chunks() -> None:
+    behind_a_gap, cut, inside = Chunked(0, 1, 1, 0), Chunked(0, 1, 1, 0), Chunked(0, 1, 1, 0)
+    behind_a_gap.add(5, 5, b"ello\r", 2)
+    cut.add(0, len(WHOLE), WHOLE[:12], 2)
+    inside.add(0, 20, b"14\r\nhe", 2)
+    assert (behind_a_gap.state, cut.state, inside.left) == (UNKNOWN, UNKNOWN, 4)
+
+
+@pytest.mark.parametrize("size", [b"zz\r\n", b"-5\r\n", b"5 5\r\n", b"\r\n", b"0x5\r\n"])
+def test_a_size_that_is_no_number(size: bytes) -> None:
+    answer = Chunked(0, 1, 1, 0)
+    answer.add(0, len(size), size, 9)
+    assert (answer.state, answer.bad_frame) == (BAD, 9)
+
+
+@pytest.mark.parametrize("size", [b"5 \r\n", b"5;a=b\r\n", b"5\n", b"0005\r\n"])
+def test_sizes_as_some_write_them(size: bytes) -> None:
+    answer = Chunked(0, 1, 1, 0)
+    answer.add(0, len(size) + 7, size + b"hello\r\n", 9)
+    assert answer.state == SIZE
+
+
+def chunked(*parts: bytes, head: bytes = HEAD, ending: str = "server", request: bytes = GET, later: bytes = b"") -> list[Packet]:
+    made = exchange(talk(), request, head + parts[0])
+    for part in parts[1:]:
+        made.at += 50 * MS
+        made.down("PA", part)
+        made.up("A")
+    if later:
+        exchange(made, GET, later)
+    if ending == "server":
+        made.down("FA")
+        made.up("FA")
+        made.down("A")
+        return made.packets
+    if ending == "reset":
+        made.down("RA")
+        return made.packets
+    return close(made).packets if ending == "client" else [*made.packets, *ping(20 * S)]
+
+
+@pytest.mark.parametrize("ending", ["server", "reset"])
+@pytest.mark.parametrize("parts", [(b"5\r\nhello\r\n",), (b"5\r\nhello\r\n5\r\nhe",), (b"5\r\nhello\r\n", b"0\r\n"), (b"1", b"4\r\nhello")])
+def test_an_answer_that_ends_before_its_last_chunk(tmp_path: Path, parts: tuple[bytes, ...], ending: str) -> None:
+    this = found(tmp_path, chunked(*parts, ending=ending), healthy())["http-errors"]
+    assert this.severity == "problem"
+    assert "1 of 1 HTTP answer in chunks was cut off" in this.text
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        chunked(WHOLE),
+        chunked(WHOLE[:20], WHOLE[20:], ending="client"),
+        chunked(b"5\r\nhello\r\n", ending="client"),  # it has enough
+        chunked(b"5\r\nhello\r\n", ending="none"),  # the capture ends
+        chunked(b"5\r\nhello\r\n", head=STREAM),  # asked for again (HTML Living Standard 9.2)
+        chunked(b"", request=b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n"),  # without a body (RFC 9110 9.3.2)
+        chunked(WHOLE, ending="client", later=HEAD + WHOLE),
+        chunked(WHOLE + HEAD + WHOLE, request=GET + GET),  # one behind the other
+    ],
+)
+def test_answers_in_chunks_that_are_well(tmp_path: Path, packets: list[Packet]) -> None:
+    assert "http-errors" not in problems(found(tmp_path, packets, healthy()))
+
+
+@pytest.mark.parametrize("ending", ["client", "server"])
+def test_a_chunk_that_nobody_can_read(tmp_path: Path, ending: str) -> None:
+    this = found(tmp_path, chunked(b"zz\r\nhello\r\n0\r\n\r\n", ending=ending))["http-errors"]
+    assert this.severity == "problem"
+    assert "sent a chunk size that is no hexadecimal number" in this.text
+
+
+def test_a_client_that_goes_on_has_read_it(tmp_path: Path) -> None:
+    assert not problems(found(tmp_path, chunked(b"zz\r\n", later=OK, ending="client")))
+
+
+def drip(
+    port: int,
+    pause: int = S,
+    head: bytes = b"GET / HTTP/1.1\r\nHost: a\r\n",
+    piece: bytes = b"X-a: 1\r\n",
+    end: bytes = b"",
+    pieces: int = 5,
+) -> list[Packet]:
+    """A head in pieces, that may end and be answered."""
+    made = talk(port)
+    made.up("PA", head)
+    made.down("A")
+    for _ in range(pieces):
+        made.at += pause
+        made.up("PA", piece)
+        made.down("A")
+    if end:
+        exchange(made, end)
+    return close(made).packets
+
+
+def test_heads_that_never_end(tmp_path: Path) -> None:
+    this = found(tmp_path, *(drip(41_000 + k) for k in range(12)), healthy())["http-errors"]
+    assert this.severity == "problem"
+    assert this.text.startswith("12 HTTP requests from 192.0.2.10 never ended: their heads came in up to 6 pieces")
+
+
+@pytest.mark.parametrize(
+    "streams",
+    [
+        [drip(41_000)],  # somebody types
+        [drip(41_000 + k, end=b"\r\n") for k in range(12)],  # slow, and served
+        [drip(41_000 + k, head=b"POST /metrics HTTP/1.1\r\nHost: a\r\n", piece=b"17\r\n") for k in range(12)],  # a body in pieces
+        [drip(41_000 + k, pause=10 * MS) for k in range(12)],  # a program that writes line by line, and gives up
+        [drip(41_000 + k, head=GET) for k in range(12)],  # whole, with something behind it
+    ],
+)
+def test_heads_that_come_slowly(tmp_path: Path, streams: list[list[Packet]]) -> None:
+    this = found(tmp_path, *streams, healthy())
+    assert "http-errors" not in this or "never ended" not in this["http-errors"].text
+
+
+UPLOAD = b"POST /up HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 500\r\n\r\n"
+
+
+def upload(port: int, pause: int = S, told: bytes = b"", told_at: int = 0, answer: bytes = OK) -> list[Packet]:
+    made = talk(port, at=(port - 41_000) * 2 * S)
+    made.up("PA", UPLOAD)
+    made.down("A")
+    if told:
+        made.at += told_at
+        made.down("PA", told)
+    made.at += pause - told_at
+    made.up("PA", 500)
+    made.down("PA", answer)
+    made.up("A")
+    return close(made).packets
+
+
+def test_bodies_that_wait_for_a_word(tmp_path: Path) -> None:
+    this = found(tmp_path, *(upload(41_000 + k) for k in range(3)))["slow-server"]
+    assert this.severity == "problem"
+    assert this.text.startswith("3 of 3 HTTP requests with a body waited up to 1.0 s for the word to go on (100 Continue)")
+    assert found(tmp_path, upload(41_000), healthy())["slow-server"].severity == "warning"
+
+
+@pytest.mark.parametrize(
+    "streams",
+    [
+        [upload(41_000 + k, told=b"HTTP/1.1 100 Continue\r\n\r\n", told_at=MS) for k in range(3)],
+        [upload(41_000 + k, told=b"HTTP/1.1 100 Continue\r\n\r\n", told_at=900 * MS) for k in range(3)],  # late, but it came
+        [upload(41_000 + k, pause=2 * MS) for k in range(3)],  # a client that does not wait
+        [upload(41_000 + k, told=b"HTTP/1.1 417 Expectation Failed\r\nContent-Length: 0\r\n\r\n", told_at=MS) for k in range(3)],
+    ],
+)
+def test_bodies_that_wait_for_nothing(tmp_path: Path, streams: list[list[Packet]]) -> None:
+    assert "slow-server" not in found(tmp_path, *streams)

@@ -1,0 +1,132 @@
+"""Queries to databases that wait in line, connections that pile up, and SYNs that another address answers."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import pytest
+
+from tests.lenses.made import CLIENT, MS, SERVER, WEB, End, Packet, S, close, exchange, found, healthy, ping, problems, talk
+from tests.parsers.build import Talk, segment
+
+POSTGRES: End = (SERVER, 6432)
+STARTUP = struct.pack(">II", 24, 0x00030000) + b"user\0a\0database\0b\0\0"[:16]
+READY = b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I"
+
+
+def query(text: bytes, kind: bytes = b"Q") -> bytes:
+    return kind + struct.pack(">I", 4 + len(text)) + text
+
+
+SHORT, LONG = query(b"select 1\0"), query(b"select report()\0")
+
+
+def session(port: int, at: int, asked: bytes = SHORT, wait: int = MS) -> list[Packet]:
+    """A login, and a query that is asked 10 ms later."""
+    made = exchange(talk(port, at, POSTGRES), STARTUP, READY)
+    made.at = at + 10 * MS
+    return close(exchange(made, asked, b"T\0\0\0\x06\0\1D\0\0\0\x05aZ\0\0\0\x05I", wait)).packets
+
+
+def lines(*more: list[Packet], second: bytes = SHORT) -> list[list[Packet]]:
+    """Two reports of 5 s, behind each of which a short query waits."""
+    return [
+        session(40_000, 0, LONG, 5 * S),
+        session(40_001, S, second, 4 * S + 2 * MS),
+        session(40_002, 10 * S, LONG, 5 * S),
+        session(40_003, 11 * S, second, 4 * S + 2 * MS),
+        *more,
+    ]
+
+
+def test_queries_that_wait_for_others(tmp_path: Path) -> None:
+    this = found(tmp_path, *lines(session(40_004, 20 * S)))["slow-server"]
+    assert this.severity == "problem"
+    assert this.text.startswith(
+        "2 of 5 queries to 198.51.100.20:6432 waited in line up to 4.0 s: each was answered as soon as one of another "
+    )
+
+
+@pytest.mark.parametrize(
+    "streams",
+    [
+        lines(),  # whether the query is a quick one, nobody knows
+        lines(session(40_004, 20 * S), second=query(b"select other_report()\0")),
+        [session(40_000 + k, k * 10 * S, LONG, 9 * S) for k in range(3)],  # reports, one after the other
+        [session(40_000 + k, k * MS, SHORT, 4 * S - k * MS) for k in range(6)] + [session(40_010, 20 * S)],  # asked together, done together
+        lines(session(40_004, 20 * S, query(b"\0\0\0\0", b"d")), second=query(b"\0\0\0\0", b"d")),  # replication, which waits for events
+    ],
+)
+def test_queries_that_take_long(tmp_path: Path, streams: list[list[Packet]]) -> None:
+    assert "slow-server" not in problems(found(tmp_path, *streams))
+
+
+REDIS: End = (SERVER, 6379)
+
+
+def jobs(count: int = 40, every: int = 200 * MS, ends: bool = False, again: bool = False) -> list[list[Packet]]:
+    out = []
+    for k in range(count):
+        made = exchange(talk(41_000 + k, k * every, REDIS), b"PING\r\n", b"+PONG\r\n")
+        if again:
+            made.at += 9 * S
+            exchange(made, b"PING\r\n", b"+PONG\r\n")
+        out.append(close(made).packets if ends else made.packets)
+    return [*out, ping(count * every + 20 * S)]
+
+
+def test_connections_that_pile_up(tmp_path: Path) -> None:
+    this = found(tmp_path, *jobs())["never-closed"]
+    assert this.severity == "warning"
+    assert this.text == (
+        "40 connections from 192.0.2.10 to 198.51.100.20:6379 were opened one after the other within 7.8 s; each was used once, and none was closed."
+    )
+
+
+@pytest.mark.parametrize("streams", [jobs(ends=True), jobs(every=0), jobs(again=True), jobs(count=20)])
+def test_pools_and_what_is_closed(tmp_path: Path, streams: list[list[Packet]]) -> None:
+    assert "never-closed" not in found(tmp_path, *streams)
+
+
+INSIDE: End = ("192.0.2.80", 80)
+
+
+def hairpin(port: int, at: int, goes_on: bool = False, resets: bool = True, syns: int = 4) -> list[Packet]:
+    """A SYN to one address, that another one answers."""
+    made = Talk((CLIENT, port), WEB, isn=port * 1000, answer=port * 2000, at=at, step=MS)
+    packets = []
+    for k in range(syns):
+        made.at = at + k * S
+        packets.append(made.up("S", seq=port * 1000))
+        packets.append(Packet(made.at, segment(INSIDE, (CLIENT, port), "SA", port * 2000 + 77 * k, port * 1000 + 1)))
+        if resets:
+            packets.append(Packet(made.at + MS, segment((CLIENT, port), INSIDE, "R", port * 1000 + 1)))
+    if goes_on:
+        packets.append(Packet(made.at + 2 * MS, segment((CLIENT, port), WEB, "A", port * 1000 + 1, port * 2000 + 1)))
+        packets.append(
+            Packet(made.at + 3 * MS, segment((CLIENT, port), WEB, "PA", port * 1000 + 1, port * 2000 + 1, b"GET / HTTP/1.1\r\n\r\n"))
+        )
+    return packets
+
+
+@pytest.mark.parametrize("resets", [True, False])
+def test_another_address_answers(tmp_path: Path, resets: bool) -> None:
+    this = found(tmp_path, hairpin(41_000, 0, resets=resets), hairpin(41_001, 6 * S, resets=resets), ping(30 * S))
+    assert this["connect-unanswered"].severity == "problem"
+    assert this["connect-unanswered"].text == (
+        "2 connections from 192.0.2.10 to 198.51.100.20:80 never opened (8 SYNs): 192.0.2.80:80 answers in its place, which 192.0.2.10 did not ask and "
+        f"{'resets' if resets else 'ignores'}."
+    )
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        hairpin(41_000, 0, goes_on=True, resets=False, syns=1),  # translated on this machine
+        hairpin(41_000, 0, resets=False, syns=1),  # the capture holds SYNs and SYN+ACKs alone
+        hairpin(41_000, 0, syns=2),  # so soon
+    ],
+)
+def test_an_address_that_is_translated_here(tmp_path: Path, packets: list[Packet]) -> None:
+    assert "connect-unanswered" not in problems(found(tmp_path, packets, healthy(), ping(30 * S)))
