@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from netlens.lenses import _databases
+from netlens.lenses._connects import scanning
 from netlens.lenses._view import FIN, RST, SYN, S, Segments, View, grouped
 from netlens.parsers.fatal_errors import Fatal
 
@@ -35,7 +37,7 @@ MYSQL = {1040: "too many connections", 1044: "access denied", 1045: "access deni
 #: SQLSTATEs with which PostgreSQL ends a connection (its documentation, appendix A); any other has its code only
 POSTGRES = {"28P01": "wrong password", "28000": "access denied", "3D000": "database not known", "42501": "access denied", "53300": "too many connections",
             "53400": "a limit of its configuration", "57P01": "ended by an administrator", "57P02": "the server crashed", "57P03": "not ready",
-            "57P05": "idle for too long", "25P03": "a transaction idle for too long", "08P01": "protocol error", "0A000": "not supported",
+            "57P05": "idle for too long", "25P03": "a transaction idle for too long", "08P01": "protocol error, or a pooler refuses", "0A000": "not supported",
             "53100": "its disk is full", "53200": "out of memory"}  # fmt: skip
 _IDLE = "57P05"  # what a pool keeps open and does not use (idle_session_timeout)
 #: Redis: how an error begins -> in words, whether it stays one though other commands are served
@@ -87,12 +89,13 @@ def refusals(view: View) -> list[Refusal]:
     """Of all sessions in clear."""
     begins = _begins(view.first_replies)
     begins[list(view.halves)] = False
-    candidates = view.sessions_where(_says_no, begins) | {each.session for each in view.side.capture.fatal}
+    candidates = view.sessions_where(_says_no, begins) | {each.session for each in view.side.capture.fatal if each.ends}
     found: list[Refusal] = []
     for k in filter(candidates.__contains__, view.first_copies):
         seg = view.segments(k)
         found += next(filter(None, (of(k, seg, view) for of in (_replies, _mysql, _postgres, _redis, _pop))), [])
-    return [*found, *_of_another(view), *_websockets(view), *_ssh(view)]
+    statements = [Refusal(said.session, protocol, said.no, lasting, said.frames) for protocol, said, lasting in _databases.refused(view)]
+    return [*found, *statements, *_of_another(view), *_websockets(view), *_ssh(view), *_without_tls(view)]
 
 
 def _of_another(view: View) -> list[Refusal]:
@@ -342,7 +345,36 @@ def _postgres(k: int, seg: Segments, view: View) -> list[Refusal]:
 
 
 def _fatal(view: View) -> dict[int, list[Fatal]]:
-    return grouped(view.side.capture.fatal, lambda each: each.session)
+    return grouped((each for each in view.side.capture.fatal if each.ends), lambda each: each.session)
+
+
+def _without_tls(view: View) -> list[Refusal]:
+    """Clients that want TLS of PostgreSQL, hear N and leave (SSLRequest), again and again, and go on with no such server. Of one that leaves once or twice, or
+    opens many ports, nothing is said: it looks around."""
+    asking = np.flatnonzero(_databases.starts(view.first_requests)).tolist()
+    wants, starts = {_databases.WANTS_TLS, _databases.WANTS_GSSAPI}, view.column("start_ns")
+    left: dict[int, int] = {}
+    for k in filter(set(asking).__contains__, view.in_one):
+        data = _data(view.opening(k))
+        asked = [int.from_bytes(text, "big") for orig, text, _ in data if orig]
+        said = {text for orig, text, _ in data if not orig}
+        closed, answered = view.column("orig_fin_ns")[k], view.column("resp_fin_ns")[k]
+        if (
+            set(asked) <= wants
+            and asked[-1:] == [_databases.WANTS_TLS]
+            and said == {b"N" + bytes(7)}
+            and closed
+            and closed <= (answered or closed)
+        ):
+            left[k] = data[-1][2]
+    found = []
+    for group in grouped(left, view.service).values():
+        times = [starts[k] for k in group]
+        if len(group) >= SHUT and max(times) - min(times) >= SHUT_NS and not view.once(scanning).intersection(group):
+            client = view.service(group[0])[0]
+            lasting = not any(view.service(k)[0] == client and starts[k] > min(times) for k in asking if k not in left)
+            found += [Refusal(k, "PostgreSQL", "no TLS, which the client insists on", lasting, [left[k]]) for k in group]
+    return found
 
 
 def _redis(k: int, seg: Segments, view: View) -> list[Refusal]:

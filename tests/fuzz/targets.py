@@ -329,9 +329,9 @@ def clear(data: bytes) -> Behaviour:
         assert said is None or (said.isprintable() and len(said) < 100)
         return {(member.ID, said)}
     if which == -1:
-        code = fatal_errors.fatal(message)
-        assert code is None or not code or (len(code) == 5 and code.isalnum())
-        return {("fatal", code)}
+        error = fatal_errors.refusal(message)
+        assert error is None or not error[0] or (len(error[0]) == 5 and error[0].isalnum())
+        return {("fatal", error)}
     if which == -2:
         lists = ssh_offers._offer(message)
         assert lists is None or len(lists) == 10
