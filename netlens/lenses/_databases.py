@@ -1,4 +1,4 @@
-"""Statements that a database refuses behind the login: errors of MySQL and PostgreSQL in clear that an application does not expect of its data, again and again.
+"""Statements that a database refuses behind the login: errors of MySQL and PostgreSQL in clear that an application does not expect, again and again.
 
 Of a statement only its first three letters are known, of an error its number. One kind of statement is refused for good where a client gets the same error to
 it :data:`TIMES` times, and from the first of them on never an answer to one of that kind, by whatever server of that protocol.

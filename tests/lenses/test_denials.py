@@ -12,7 +12,7 @@ import netlens
 from netlens.parsers.denials import _by_port
 from tests.lenses.made import CLIENT, MS, SERVER, S, close, exchange, found, healthy, problems, talk
 from tests.parsers.build import Packet, datagram, write
-from tests.parsers.test_denials import BY_ID, KRB_ERROR, bgp, smb2, stun
+from tests.parsers.test_denials import BY_ID, KRB_ERROR, amqp, bgp, smb2, stun
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -127,6 +127,9 @@ def marked(message: bytes) -> bytes:
     return len(message).to_bytes(4, "big") + message
 
 
+NO_DIALECT, DIALECT, RSYNC_FULL = marked(smb2(0xC00000BB, 0)), marked(smb2(0, 0)), b"@ERROR: max connections (1) reached\n"
+TUNE, PUBLISHED, ASKED = amqp(10, 30, 0), amqp(20, 40, 404, b"\0\x3c\0\x28"), amqp(20, 40, 404, b"\0\x32\0\x0a")
+DECLARED = amqp(50, 11, 0)
 DENIED, TAKEN = marked(smb2(0xC000006D, 1)), marked(smb2(0, 1))
 
 
@@ -138,6 +141,47 @@ DENIED, TAKEN = marked(smb2(0xC000006D, 1)), marked(smb2(0, 1))
         (over_tcp(445, TAKEN, DENIED), "problem", "1 of 2 SMB answers was a refusal, from 198.51.100.20: LOGON_FAILURE to the login."),
         (over_tcp(445, b"the middle of a file" + DENIED), None, ""),
         (over_tcp(80, DENIED), None, ""),
+        (
+            over_tcp(445, *[NO_DIALECT] * 3),
+            "problem",
+            "3 of 3 SMB answers were refusals, from 198.51.100.20: nothing found: no dialect in common.",
+        ),
+        (over_tcp(445, *[NO_DIALECT] * 4, DIALECT, NO_DIALECT), None, ""),  # a scanner tries them one by one
+        (over_tcp(445, *[NO_DIALECT] * 2), None, ""),
+        (over_tcp(445, DIALECT, DENIED), "problem", "1 of 1 SMB answer was a refusal, from 198.51.100.20: LOGON_FAILURE to the login."),
+        (
+            over_tcp(11211, b"ERROR Too many open connections\r\n"),
+            "problem",
+            "1 of 1 memcached answer was a refusal, from 198.51.100.20: too many connections.",
+        ),
+        (
+            over_tcp(11211, b"ERROR Too many open connections\r\n", b"END\r\n"),
+            "warning",
+            "1 of 2 memcached answers was a refusal, from 198.51.100.20: too many connections.",
+        ),
+        (over_tcp(873, RSYNC_FULL), "problem", "1 of 1 rsync answer was a refusal, from 198.51.100.20: too many connections."),
+        (
+            over_tcp(873, RSYNC_FULL, b"@RSYNCD: OK\n"),
+            "warning",
+            "1 of 2 rsync answers was a refusal, from 198.51.100.20: too many connections.",
+        ),
+        (over_tcp(873, b"@ERROR: Unknown module 'x'\n", b"@RSYNCD: OK\n"), None, ""),  # mistyped
+        (
+            over_tcp(873, *[b"@ERROR: Unknown module 'x'\n"] * 3),
+            "problem",
+            "3 of 3 rsync answers were refusals, from 198.51.100.20: Unknown module.",
+        ),
+        (
+            over_tcp(5672, TUNE, *[PUBLISHED] * 2),
+            "problem",
+            "2 of 3 AMQP answers were refusals, from 198.51.100.20: publish: 404 not found.",
+        ),
+        (
+            over_tcp(5672, TUNE, PUBLISHED, DECLARED),
+            "warning",
+            "1 of 3 AMQP answers was a refusal, from 198.51.100.20: publish: 404 not found.",
+        ),
+        (over_tcp(5672, TUNE, *[ASKED] * 4), "warning", "4 of 5 AMQP answers were refusals, from 198.51.100.20: 404 not found."),
         (over_tcp(88, marked(KRB_ERROR)), "problem", "1 of 1 Kerberos answer was a refusal, from 198.51.100.20: clocks differ."),
         (
             over_tcp(179, bgp(b"\x03\x02\x02"), by="client"),
@@ -239,6 +283,15 @@ def test_a_refusal_that_another_offer_cures_at_once(tmp_path: Path, later_s: int
     again = [] if later_s is None else rdp(41_001, later_s * S, RDP_YES)
     this = found(tmp_path, rdp(41_000, 0, RDP_NO), again, healthy())
     assert (this["refused"].severity if "refused" in this else None) == told
+
+
+@pytest.mark.parametrize(
+    ("statuses", "severity"),
+    [([488] * 3, "problem"), ([488] * 2, "warning"), ([488, 488, 488, 200, 488], "warning"), ([200, 488, 488, 488], "warning")],
+)
+def test_calls_of_which_none_has_a_codec_in_common(tmp_path: Path, statuses: list[int], severity: str) -> None:
+    """One call, in which each side offers something else, or a phone that is registered, is none."""
+    assert found(tmp_path, answers(5060, [sip(s) for s in statuses]), healthy())["refused"].severity == severity
 
 
 @pytest.mark.parametrize(("messages", "told"), [([415, 200, 200], False), ([200, 415], True), ([503, 200], True)])

@@ -200,7 +200,7 @@ def _hint(said: list[str], otherwise: str) -> str:
 
 
 def _challenged_in_vain(answers: list[Answer], challenges: tuple[str, ...]) -> bool:
-    """Whether a client hears challenges again and again, and nothing else."""
+    """Whether a client hears challenges, or that another offer is wanted, again and again, and nothing else."""
     return len(answers) >= UNMET and all(a.no.startswith(challenges) for a in answers)
 
 
@@ -238,7 +238,9 @@ def _of_answers(view: View) -> list[Finding]:
         if not refused:
             continue
         granted = {a.client: a.ts for a in answers if not a.no}  # the last time, by any server
-        hard = [a for a in refused if not a.no.startswith(member.DAILY)]
+        offers = _ANOTHER_WAY.get(protocol, ("\0",))
+        vain = {client for client, these in grouped(answers, lambda a: a.client).items() if _challenged_in_vain(these, offers)}
+        hard = [a for a in refused if not a.no.startswith(member.DAILY) or a.client in vain]
         lasting = [a for a in hard if granted.get(a.client, a.ts) <= a.ts]
         if len(hard) >= _OFTEN and len(hard) >= _OFTEN_SHARE * len(answers):
             lasting = hard
