@@ -18,7 +18,7 @@ import numpy as np
 
 from netlens.lenses import _databases
 from netlens.lenses._connects import scanning
-from netlens.lenses._view import FIN, RST, SYN, S, Segments, View, grouped
+from netlens.lenses._view import FIN, RST, SYN, S, Segments, View, grouped, seconds
 from netlens.parsers.fatal_errors import Fatal
 
 #: Commands of FTP (RFC 959) and SMTP (RFC 5321, 3030, 4954) whose refusal ends what the program came for. EHLO, FEAT, SYST, OPTS, SIZE, ... are questions.
@@ -61,6 +61,7 @@ SOON_NS = 10 * S  #: after a WebSocket began; who must log in first is given so 
 _IN_COMMON = (((0,), "key exchange method"), ((1,), "kind of host key"), ((2, 3), "cipher"), ((4, 5), "MAC"), ((6, 7), "compression"))
 _AUTHENTICATED = ("gcm", "poly1305", "ccm", "ocb")  #: in names of ciphers that need no MAC (RFC 5647)
 _SSH = int.from_bytes(b"SSH-", "big")
+_ALIKE = 0.05  #: of each other: silences that a timer ends
 SHUT, SHUT_NS = 3, S  #: connections that a server closes before a word, and over how long; one or two meet a restart, or many at once
 _CLOSE, _SWITCHED = 0x88, 101  # a frame's first byte (RFC 6455 5.2); HTTP's status
 MOST = 5000  #: segments of one session
@@ -131,12 +132,13 @@ def _of_another(view: View) -> list[Refusal]:
 
 def _websockets(view: View) -> list[Refusal]:
     """Those that a server closed with an error soon after they began, more than once and to the last. Later it may be a token that ended, or a client that
-    sleeps. Who answers a close repeats its code (RFC 6455 5.5.1): so only of a server that closed first."""
+    sleeps. Who answers a close repeats its code (RFC 6455 5.5.1): so only of a server that closed first. And those that are cut (:func:`_cut`)."""
     x = view.side.capture.table("exchanges")
     upgraded = set(x["session_id"][x.ints("status", -1) == _SWITCHED].tolist())
     kept: dict[tuple[str, str, int], int] = {}  # when one last began that was not closed so, or not soon
     found = []
-    for k in filter(upgraded.__contains__, view.first_copies):
+    sockets = [k for k in view.first_copies if k in upgraded]
+    for k in sockets:
         seg, start = view.segments(k), view.column("start_ns")[k]
         closed = _closed(seg)
         if closed is None or closed[2] - start > SOON_NS:
@@ -148,7 +150,32 @@ def _websockets(view: View) -> list[Refusal]:
     times = Counter(view.service(r.session) for r in found if r.lasting)
     for r in found:
         r.lasting &= times[view.service(r.session)] > 1
-    return found
+    return found + [r for group in grouped(sockets, view.service).values() for r in _cut(view, group)]
+
+
+def _cut(view: View, sockets: list[int]) -> list[Refusal]:
+    """Of a client's WebSockets with one server, in order: those that end without a close (RFC 6455 7.1.1) when nothing was said for the same time, again and
+    again, each followed by the next. A proxy does that whose timeout is shorter than the silence of the program; a server that is done ends at once. A silence
+    longer than :data:`SOON_NS` is a warning: programs know that they must speak now and then."""
+    cuts: list[tuple[int, int, int]] = []  # session, silence, frame
+    starts = view.column("start_ns")
+    for k, following in zip(sockets, [*sockets[1:], None], strict=True):
+        seg = view.segments(k)
+        end = next((i for i in range(len(seg)) if seg.flags[i] & (FIN | RST)), -1)
+        if end < 0 and following is None:
+            continue  # it is open still
+        said = [i for i in range(max(end, 0)) if seg.length[i] and seg.fresh[i]]
+        clean = any(seg.head[i] >> 56 == _CLOSE for i in said)
+        silence = seg.ts[end] - seg.ts[said[-1]] if said else 0
+        again = following is None or 0 <= starts[following] - seg.ts[end] <= SOON_NS
+        if clean or seg.orig[end] or seg.length[end] or silence < S or not again:
+            return []
+        cuts.append((k, silence, seg.frame[end]))
+    silences = [silence for _, silence, _ in cuts]
+    if len(cuts) < SHUT or max(silences) > min(silences) * (1 + _ALIKE):
+        return []
+    what = f"WebSocket cut without a close after {seconds(min(silences))} of silence"
+    return [Refusal(k, "WebSocket", what, max(silences) <= SOON_NS, [frame]) for k, _, frame in cuts]
 
 
 def _closed(seg: Segments) -> tuple[int, int, int] | None:
@@ -389,7 +416,7 @@ def _redis(k: int, seg: Segments, view: View) -> list[Refusal]:
 
 
 def _pop(k: int, seg: Segments, view: View) -> list[Refusal]:
-    """POP3 says -ERR to a login, IMAP NO."""
+    """POP3 says -ERR to a login, IMAP NO; it may say that to a message that is to be stored as well, as a mailbox is full (OVERQUOTA, RFC 9208 4.3.1)."""
     data = _data(seg)
     server = [text for orig, text, _ in data if not orig]
     if not server:
@@ -405,13 +432,22 @@ def _pop(k: int, seg: Segments, view: View) -> list[Refusal]:
                 served = frame
         return [Refusal(r.session, r.protocol, r.what, r.frames[0] > served, r.frames) for r in found]
     if server[0][:4] in (b"* OK", b"* NO", b"* BY", b"* PR"):
-        asked_tag, found, served = b"", [], 0
+        asked_tag, found, served, appends, stored = b"", [], 0, set(), 0
+        kept_out: list[Refusal] = []
         for orig, text, frame in data:
             tag, _, rest = text.partition(b" ")
             if orig:
                 asked_tag = tag if rest[:2].upper() in (b"LO", b"AU") else b""
                 served = frame if rest[:2].upper() in _LOGGED_IN else served
+                appends |= {tag} if rest[:2].upper() == b"AP" else set()
+            elif tag in appends and rest[:2].upper() in (b"NO", b"OK"):
+                if rest[:2].upper() == b"OK":
+                    stored = frame
+                else:
+                    kept_out.append(Refusal(k, "IMAP", "NO to APPEND", True, [frame]))
             elif asked_tag and tag == asked_tag and rest[:2].upper() == b"NO":
                 found.append(Refusal(k, "IMAP", "NO to the login", True, [frame]))
-        return [Refusal(r.session, r.protocol, r.what, r.frames[0] > served, r.frames) for r in found]
+        # once, a mailbox may have to be made first (TRYCREATE, RFC 9051 7.1)
+        kept_out = [Refusal(k, r.protocol, r.what, r.frames[0] > stored and len(kept_out) > 1, r.frames) for r in kept_out]
+        return [Refusal(r.session, r.protocol, r.what, r.frames[0] > served, r.frames) for r in found] + kept_out
     return []

@@ -438,3 +438,70 @@ def test_websockets_that_a_server_closes_with_an_error(tmp_path: Path) -> None:
 )
 def test_websockets_that_end_well(tmp_path: Path, sockets: list[list[Packet]]) -> None:
     assert not problems(found(tmp_path, *sockets, healthy(at=9 * S)))
+
+
+def cut(port: int, at: float, silence: float = 3, by_client: bool = False) -> list[Packet]:
+    """A WebSocket that is ended without a close."""
+    made = exchange(talk(port, int(at * S)), *UPGRADE)
+    made.down("PA", b"\x81\x05hello")
+    made.up("PA", b"\x81\x85" + bytes(9))
+    made.down("A")
+    made.at += int(silence * S)
+    if by_client:
+        return close(made).packets
+    made.down("FA")
+    made.up("FA")
+    made.down("A")
+    return made.packets
+
+
+def test_websockets_that_are_cut_when_they_are_silent(tmp_path: Path) -> None:
+    this = found(tmp_path, *(cut(41_000 + k, 4 * k) for k in range(3)), healthy(at=15 * S))
+    assert problems(this) == {"refused"}
+    assert this["refused"].text == (
+        "3 of 4 connections to 198.51.100.20:80 got a refusal: WebSocket cut without a close after 3.0 s of silence (WebSocket)."
+    )
+    assert "pings" in this["refused"].advice
+
+
+@pytest.mark.parametrize(
+    "sockets",
+    [
+        pytest.param([cut(41_000 + k, k, 0.1) for k in range(5)], id="a server that has said all"),
+        pytest.param([cut(41_000 + k, 9 * k, 2 + k) for k in range(4)], id="no timer"),
+        pytest.param([cut(41_000 + k, 4 * k, by_client=True) for k in range(4)], id="the client closes"),
+        pytest.param([cut(41_000 + k, 4 * k) for k in range(2)], id="twice"),
+        pytest.param([cut(41_000 + k, 60 * k) for k in range(4)], id="nobody misses it"),
+        pytest.param([cut(41_000 + k, 65 * k, 60) for k in range(4)], id="a minute, as proxies have it"),
+        pytest.param([*(cut(41_000 + k, 4 * k) for k in range(3)), cut(41_003, 12, 8, by_client=True)], id="the last one is kept"),
+    ],
+)
+def test_websockets_whose_end_nobody_minds(tmp_path: Path, sockets: list[list[Packet]]) -> None:
+    assert not problems(found(tmp_path, *sockets, healthy(at=300 * S)))
+
+
+def imap(*said: tuple[bytes, bytes]) -> list[Packet]:
+    made = talk(server=(SERVER, 143))
+    made.down("PA", b"* OK ready\r\n")
+    for asked, answer in ((b"a LOGIN x y", b"a OK in"), *said):
+        exchange(made, asked + b"\r\n", answer + b"\r\n")
+    return close(made).packets
+
+
+FULL, STORED = (b"b1 APPEND Sent {5+}\r\nhello", b"b1 NO [OVERQUOTA] full"), (b"b2 APPEND Sent {5+}\r\nhello", b"b2 OK done")
+
+
+@pytest.mark.parametrize(
+    ("said", "severity"),
+    [
+        ([FULL] * 2, "problem"),
+        ([(b"b1 APPEND Sent {5}", b"+ go on"), (b"hello", b"b1 NO [OVERQUOTA] full")] * 2, "problem"),
+        ([FULL], "warning"),
+        ([FULL, (b"c CREATE Sent", b"c OK made"), STORED], "warning"),
+        ([FULL, FULL, STORED], "warning"),  # something was deleted
+        ([(b"b SELECT x", b"b NO not there")] * 3, None),
+    ],
+)
+def test_messages_that_a_mailbox_does_not_take(tmp_path: Path, said: list[tuple[bytes, bytes]], severity: str | None) -> None:
+    this = found(tmp_path, imap(*said), healthy())
+    assert (this["refused"].severity if "refused" in this else None) == severity

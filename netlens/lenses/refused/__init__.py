@@ -69,6 +69,8 @@ _ADVICE = {
     "host not allowed": _HOSTS,
     "not understood": "The client speaks what this server does not know: another version or protocol, or a scanner.",
     "was answered in": "The port speaks another protocol: check the port number, and what runs there.",
+    "WebSocket cut": "Something ends connections that are silent for so long, as a proxy's read timeout: raise it, or have the program send pings.",
+    "APPEND": "The server does not store messages there: the mailbox may be full (quota), or not be there; its reply says why.",
     "WebSocket closed": "The server's program ended the WebSocket: its log says why.",
     "in common": "Client and server know no algorithm for that which both take: one of them is too old or set too strictly (ssh -Q; KexAlgorithms, Ciphers).",
     "closed before": "The server takes no connections from this client now: MaxStartups, hosts.deny, or a host that is full; its log says which.",
