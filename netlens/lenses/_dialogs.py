@@ -1,5 +1,5 @@
-"""Protocols in clear in which a server says no, where an answer means nothing without its question: FTP, SMTP, POP3, IMAP, MySQL, PostgreSQL, Redis; and
-servers that speak another protocol than who asked, WebSockets that they close with an error, and SSH that ends before its keys: the two ends have no algorithm
+"""Protocols in clear in which a server says no, where an answer means nothing without its question: FTP, SMTP, POP3, IMAP, MySQL, PostgreSQL, Redis (statements
+of databases: :mod:`netlens.lenses._databases`), gRPC; and servers that speak another protocol than who asked, WebSockets that they close with an error, and SSH that ends before its keys: the two ends have no algorithm
 in common (RFC 4253 7.1 lets nothing but the end follow), or the server closes before its version, again and again (OpenSSH's MaxStartups, hosts.deny),
 and serves nobody since: who is shut out alone may have guessed passwords (OpenSSH's PerSourcePenalties).
 
@@ -56,6 +56,10 @@ _CLOSED = {1002: "protocol error", 1003: "kind of data not taken", 1007: "wrong 
 _LOGGED_IN = (b"SE", b"EX", b"LI", b"LS", b"AP", b"NA")  #: how IMAP's commands begin that need a login (RFC 9051 6.3)
 #: In words of refusals, by protocol: FTP and SMTP, IMAP, POP3, MySQL and PostgreSQL, Redis
 _ABOUT_LOGINS = ("530 to", "535 to", "the login", "to USER", "to PASS", "to APOP", "access denied", "wrong password", "NOAUTH", "WRONGPASS")
+#: Status of gRPC that say that the server cannot or must not (its documentation, statuscodes); others answer what was asked, as 404 does
+GRPC = {2: "UNKNOWN", 4: "DEADLINE_EXCEEDED", 7: "PERMISSION_DENIED", 8: "RESOURCE_EXHAUSTED", 12: "UNIMPLEMENTED", 13: "INTERNAL", 14: "UNAVAILABLE",
+        15: "DATA_LOSS", 16: "UNAUTHENTICATED"}  # fmt: skip
+_UNIMPLEMENTED = 12
 SOON_NS = 10 * S  #: after a WebSocket began; who must log in first is given so long
 #: What must have a name in common, by the places of its lists in a KEXINIT (RFC 4253 7.1)
 _IN_COMMON = (((0,), "key exchange method"), ((1,), "kind of host key"), ((2, 3), "cipher"), ((4, 5), "MAC"), ((6, 7), "compression"))
@@ -96,7 +100,7 @@ def refusals(view: View) -> list[Refusal]:
         seg = view.segments(k)
         found += next(filter(None, (of(k, seg, view) for of in (_replies, _mysql, _postgres, _redis, _pop))), [])
     statements = [Refusal(said.session, protocol, said.no, lasting, said.frames) for protocol, said, lasting in _databases.refused(view)]
-    return [*found, *statements, *_of_another(view), *_websockets(view), *_ssh(view), *_without_tls(view)]
+    return [*found, *statements, *_of_another(view), *_websockets(view), *_ssh(view), *_without_tls(view), *_grpc(view)]
 
 
 def _of_another(view: View) -> list[Refusal]:
@@ -223,6 +227,22 @@ def _ssh(view: View) -> list[Refusal]:
     for k, frame in shut.items():
         lasting = view.service(k) in insists and served.get(view.service(k)[1:], 0) < starts[k]
         found.append(Refusal(k, "SSH", "closed before the server's version", lasting, [frame]))
+    return found
+
+
+def _grpc(view: View) -> list[Refusal]:
+    """Calls of gRPC of a client that all fail, with a status that is about the server. A method that is not there must be asked for several times in one
+    connection: load balancers ask for one to see whether somebody answers, each time in a new one."""
+    calls = view.side.capture.grpc
+    found = []
+    for group in grouped(filter(calls.__contains__, view.first_copies), view.service).values():
+        failing = [k for k in group if calls[k].status in GRPC and calls[k].failed]
+        given = max(calls[k].answered for k in group)
+        for status, these in grouped(failing, lambda k: calls[k].status).items():
+            most = (max if status == _UNIMPLEMENTED else sum)(len(calls[k].failed) for k in these)
+            lasting = given < min(view.column("start_ns")[k] for k in these)
+            if most >= SHUT:
+                found += [Refusal(k, "gRPC", f"{GRPC[status]} ({status})", lasting, calls[k].failed) for k in these]
     return found
 
 
