@@ -115,7 +115,9 @@ def _postgres(k: int, seg: Segments, codes: dict[int, str]) -> Iterator[Said]:
         if seg.orig[i]:
             if given >= 0:
                 yield Said(k, kind, "", seg.ts[given], [])
-            kind, asked, given = (text[:1] + text[5:].upper() if text[:1] in b"QPBE" and not text[1] else b""), seg.frame[i], -1
+                kind, given = b"", -1
+            if text[:1] in b"QPBE" and not text[1]:  # else what belongs to the one before
+                kind, asked = text[:1] + text[5:].upper(), seg.frame[i]
         elif kind and (code := codes.get(seg.frame[i])):
             if code in POSTGRES:
                 yield Said(k, kind, f"{POSTGRES[code]} ({code})", seg.ts[i], [asked, seg.frame[i]])

@@ -63,6 +63,16 @@ def test_statements_that_postgresql_never_takes(tmp_path: Path, packets: list[Pa
     assert what in this["refused"].text
 
 
+def test_a_statement_that_takes_several_segments(tmp_path: Path) -> None:
+    """What is sent with it or behind it (Sync) is none of its own."""
+    made = exchange(talk(41_000, 0, POSTGRES), START, READY)
+    for _ in range(3):
+        made.up("PA", b"Q\0\0\x07\xd6insert into a values" + bytes(1426))
+        made.up("PA", bytes(567))
+        exchange(made, b"S\0\0\0\4", error(b"53100", b"ERROR"))
+    assert problems(found(tmp_path, close(made).packets, healthy())) == {"refused"}
+
+
 @pytest.mark.parametrize(
     ("number", "what"),
     [
