@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from netlens.parsers.closely import Closely
     from netlens.parsers.denials import Answer
     from netlens.parsers.fatal_errors import Fatal
+    from netlens.parsers.grpc import Calls
     from netlens.parsers.icmp import Error
     from netlens.parsers.leases import Message
     from netlens.parsers.pipeline import Part
@@ -190,8 +191,13 @@ class Capture:
 
     @property
     def fatal(self) -> list[Fatal]:
-        """FATAL errors of PostgreSQL in clear, in order; none of standard input that was read without ``trail``."""
+        """Errors of PostgreSQL in clear, in order; none of standard input that was read without ``trail``."""
         return self._kept.fatal.errors
+
+    @property
+    def grpc(self) -> dict[int, Calls]:
+        """Calls of gRPC in clear, by session; nothing of standard input that was read without ``trail``."""
+        return self._kept.grpc.sessions
 
     @property
     def offers(self) -> dict[int, Offers]:

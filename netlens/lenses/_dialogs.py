@@ -1,7 +1,8 @@
-"""Protocols in clear in which a server says no, where an answer means nothing without its question: FTP, SMTP, POP3, IMAP, MySQL, PostgreSQL, Redis; and
-servers that speak another protocol than who asked, WebSockets that they close with an error, and SSH that ends before its keys: the two ends have no algorithm
-in common (RFC 4253 7.1 lets nothing but the end follow), or the server closes before its version, again and again (OpenSSH's MaxStartups, hosts.deny),
-and serves nobody since: who is shut out alone may have guessed passwords (OpenSSH's PerSourcePenalties).
+"""Protocols in clear in which a server says no, where an answer means nothing without its question: FTP, SMTP, POP3, IMAP, MySQL, PostgreSQL, Redis
+(statements of databases: :mod:`netlens.lenses._databases`), gRPC; and servers that speak another protocol than who asked, WebSockets that they close with an
+error or that are cut, and SSH that ends before its keys: the two ends have no algorithm in common (RFC 4253 7.1 lets nothing but the end follow), or the
+server closes before its version, again and again (OpenSSH's MaxStartups, hosts.deny), and serves nobody since: who is shut out alone may have guessed
+passwords (OpenSSH's PerSourcePenalties).
 
 Only the first eight bytes of a segment are known (:mod:`netlens.parsers.trail`), the code of a reply and the command before it; of PostgreSQL also the
 SQLSTATE, of SSH the algorithms. What was said, for whom and with which password is never read.
@@ -16,7 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from netlens.lenses._view import FIN, RST, SYN, S, Segments, View, grouped
+from netlens.lenses import _databases
+from netlens.lenses._connects import scanning
+from netlens.lenses._view import FIN, RST, SYN, S, Segments, View, grouped, seconds
 from netlens.parsers.fatal_errors import Fatal
 
 #: Commands of FTP (RFC 959) and SMTP (RFC 5321, 3030, 4954) whose refusal ends what the program came for. EHLO, FEAT, SYST, OPTS, SIZE, ... are questions.
@@ -35,7 +38,7 @@ MYSQL = {1040: "too many connections", 1044: "access denied", 1045: "access deni
 #: SQLSTATEs with which PostgreSQL ends a connection (its documentation, appendix A); any other has its code only
 POSTGRES = {"28P01": "wrong password", "28000": "access denied", "3D000": "database not known", "42501": "access denied", "53300": "too many connections",
             "53400": "a limit of its configuration", "57P01": "ended by an administrator", "57P02": "the server crashed", "57P03": "not ready",
-            "57P05": "idle for too long", "25P03": "a transaction idle for too long", "08P01": "protocol error", "0A000": "not supported",
+            "57P05": "idle for too long", "25P03": "a transaction idle for too long", "08P01": "protocol error, or a pooler refuses", "0A000": "not supported",
             "53100": "its disk is full", "53200": "out of memory"}  # fmt: skip
 _IDLE = "57P05"  # what a pool keeps open and does not use (idle_session_timeout)
 #: Redis: how an error begins -> in words, whether it stays one though other commands are served
@@ -54,11 +57,16 @@ _CLOSED = {1002: "protocol error", 1003: "kind of data not taken", 1007: "wrong 
 _LOGGED_IN = (b"SE", b"EX", b"LI", b"LS", b"AP", b"NA")  #: how IMAP's commands begin that need a login (RFC 9051 6.3)
 #: In words of refusals, by protocol: FTP and SMTP, IMAP, POP3, MySQL and PostgreSQL, Redis
 _ABOUT_LOGINS = ("530 to", "535 to", "the login", "to USER", "to PASS", "to APOP", "access denied", "wrong password", "NOAUTH", "WRONGPASS")
+#: Status of gRPC that say that the server cannot or must not (its documentation, statuscodes); others answer what was asked, as 404 does
+GRPC = {2: "UNKNOWN", 4: "DEADLINE_EXCEEDED", 7: "PERMISSION_DENIED", 8: "RESOURCE_EXHAUSTED", 12: "UNIMPLEMENTED", 13: "INTERNAL", 14: "UNAVAILABLE",
+        15: "DATA_LOSS", 16: "UNAUTHENTICATED"}  # fmt: skip
+_UNIMPLEMENTED = 12
 SOON_NS = 10 * S  #: after a WebSocket began; who must log in first is given so long
 #: What must have a name in common, by the places of its lists in a KEXINIT (RFC 4253 7.1)
 _IN_COMMON = (((0,), "key exchange method"), ((1,), "kind of host key"), ((2, 3), "cipher"), ((4, 5), "MAC"), ((6, 7), "compression"))
 _AUTHENTICATED = ("gcm", "poly1305", "ccm", "ocb")  #: in names of ciphers that need no MAC (RFC 5647)
 _SSH = int.from_bytes(b"SSH-", "big")
+_ALIKE = 0.05  #: of each other: silences that a timer ends
 SHUT, SHUT_NS = 3, S  #: connections that a server closes before a word, and over how long; one or two meet a restart, or many at once
 _CLOSE, _SWITCHED = 0x88, 101  # a frame's first byte (RFC 6455 5.2); HTTP's status
 MOST = 5000  #: segments of one session
@@ -87,12 +95,13 @@ def refusals(view: View) -> list[Refusal]:
     """Of all sessions in clear."""
     begins = _begins(view.first_replies)
     begins[list(view.halves)] = False
-    candidates = view.sessions_where(_says_no, begins) | {each.session for each in view.side.capture.fatal}
+    candidates = view.sessions_where(_says_no, begins) | {each.session for each in view.side.capture.fatal if each.ends}
     found: list[Refusal] = []
     for k in filter(candidates.__contains__, view.first_copies):
         seg = view.segments(k)
         found += next(filter(None, (of(k, seg, view) for of in (_replies, _mysql, _postgres, _redis, _pop))), [])
-    return [*found, *_of_another(view), *_websockets(view), *_ssh(view)]
+    statements = [Refusal(said.session, protocol, said.no, lasting, said.frames) for protocol, said, lasting in _databases.refused(view)]
+    return [*found, *statements, *_of_another(view), *_websockets(view), *_ssh(view), *_without_tls(view), *_grpc(view)]
 
 
 def _of_another(view: View) -> list[Refusal]:
@@ -128,12 +137,13 @@ def _of_another(view: View) -> list[Refusal]:
 
 def _websockets(view: View) -> list[Refusal]:
     """Those that a server closed with an error soon after they began, more than once and to the last. Later it may be a token that ended, or a client that
-    sleeps. Who answers a close repeats its code (RFC 6455 5.5.1): so only of a server that closed first."""
+    sleeps. Who answers a close repeats its code (RFC 6455 5.5.1): so only of a server that closed first. And those that are cut (:func:`_cut`)."""
     x = view.side.capture.table("exchanges")
     upgraded = set(x["session_id"][x.ints("status", -1) == _SWITCHED].tolist())
     kept: dict[tuple[str, str, int], int] = {}  # when one last began that was not closed so, or not soon
     found = []
-    for k in filter(upgraded.__contains__, view.first_copies):
+    sockets = [k for k in view.first_copies if k in upgraded]
+    for k in sockets:
         seg, start = view.segments(k), view.column("start_ns")[k]
         closed = _closed(seg)
         if closed is None or closed[2] - start > SOON_NS:
@@ -145,7 +155,32 @@ def _websockets(view: View) -> list[Refusal]:
     times = Counter(view.service(r.session) for r in found if r.lasting)
     for r in found:
         r.lasting &= times[view.service(r.session)] > 1
-    return found
+    return found + [r for group in grouped(sockets, view.service).values() for r in _cut(view, group)]
+
+
+def _cut(view: View, sockets: list[int]) -> list[Refusal]:
+    """Of a client's WebSockets with one server, in order: those that end without a close (RFC 6455 7.1.1) when nothing was said for the same time, again and
+    again, each followed by the next. A proxy does that whose timeout is shorter than the silence of the program; a server that is done ends at once. A silence
+    longer than :data:`SOON_NS` is a warning: programs know that they must speak now and then."""
+    cuts: list[tuple[int, int, int]] = []  # session, silence, frame
+    starts = view.column("start_ns")
+    for k, following in zip(sockets, [*sockets[1:], None], strict=True):
+        seg = view.segments(k)
+        end = next((i for i in range(len(seg)) if seg.flags[i] & (FIN | RST)), -1)
+        if end < 0 and following is None:
+            continue  # it is open still
+        said = [i for i in range(max(end, 0)) if seg.length[i] and seg.fresh[i]]
+        clean = any(seg.head[i] >> 56 == _CLOSE for i in said)
+        silence = seg.ts[end] - seg.ts[said[-1]] if said else 0
+        again = following is None or 0 <= starts[following] - seg.ts[end] <= SOON_NS
+        if clean or seg.orig[end] or seg.length[end] or silence < S or not again:
+            return []
+        cuts.append((k, silence, seg.frame[end]))
+    silences = [silence for _, silence, _ in cuts]
+    if len(cuts) < SHUT or max(silences) > min(silences) * (1 + _ALIKE):
+        return []
+    what = f"WebSocket cut without a close after {seconds(min(silences))} of silence"
+    return [Refusal(k, "WebSocket", what, max(silences) <= SOON_NS, [frame]) for k, _, frame in cuts]
 
 
 def _closed(seg: Segments) -> tuple[int, int, int] | None:
@@ -193,6 +228,22 @@ def _ssh(view: View) -> list[Refusal]:
     for k, frame in shut.items():
         lasting = view.service(k) in insists and served.get(view.service(k)[1:], 0) < starts[k]
         found.append(Refusal(k, "SSH", "closed before the server's version", lasting, [frame]))
+    return found
+
+
+def _grpc(view: View) -> list[Refusal]:
+    """Calls of gRPC of a client that all fail, with a status that is about the server. A method that is not there must be asked for several times in one
+    connection: load balancers ask for one to see whether somebody answers, each time in a new one."""
+    calls = view.side.capture.grpc
+    found = []
+    for group in grouped(filter(calls.__contains__, view.first_copies), view.service).values():
+        failing = [k for k in group if calls[k].status in GRPC and calls[k].failed]
+        given = max(calls[k].answered for k in group)
+        for status, these in grouped(failing, lambda k: calls[k].status).items():
+            most = (max if status == _UNIMPLEMENTED else sum)(len(calls[k].failed) for k in these)
+            lasting = given < min(view.column("start_ns")[k] for k in these)
+            if most >= SHUT:
+                found += [Refusal(k, "gRPC", f"{GRPC[status]} ({status})", lasting, calls[k].failed) for k in these]
     return found
 
 
@@ -342,7 +393,36 @@ def _postgres(k: int, seg: Segments, view: View) -> list[Refusal]:
 
 
 def _fatal(view: View) -> dict[int, list[Fatal]]:
-    return grouped(view.side.capture.fatal, lambda each: each.session)
+    return grouped((each for each in view.side.capture.fatal if each.ends), lambda each: each.session)
+
+
+def _without_tls(view: View) -> list[Refusal]:
+    """Clients that want TLS of PostgreSQL, hear N and leave (SSLRequest), again and again, and go on with no such server. Of one that leaves once or twice, or
+    opens many ports, nothing is said: it looks around."""
+    asking = np.flatnonzero(_databases.starts(view.first_requests)).tolist()
+    wants, starts = {_databases.WANTS_TLS, _databases.WANTS_GSSAPI}, view.column("start_ns")
+    left: dict[int, int] = {}
+    for k in filter(set(asking).__contains__, view.in_one):
+        data = _data(view.opening(k))
+        asked = [int.from_bytes(text, "big") for orig, text, _ in data if orig]
+        said = {text for orig, text, _ in data if not orig}
+        closed, answered = view.column("orig_fin_ns")[k], view.column("resp_fin_ns")[k]
+        if (
+            set(asked) <= wants
+            and asked[-1:] == [_databases.WANTS_TLS]
+            and said == {b"N" + bytes(7)}
+            and closed
+            and closed <= (answered or closed)
+        ):
+            left[k] = data[-1][2]
+    found = []
+    for group in grouped(left, view.service).values():
+        times = [starts[k] for k in group]
+        if len(group) >= SHUT and max(times) - min(times) >= SHUT_NS and not view.once(scanning).intersection(group):
+            client = view.service(group[0])[0]
+            lasting = not any(view.service(k)[0] == client and starts[k] > min(times) for k in asking if k not in left)
+            found += [Refusal(k, "PostgreSQL", "no TLS, which the client insists on", lasting, [left[k]]) for k in group]
+    return found
 
 
 def _redis(k: int, seg: Segments, view: View) -> list[Refusal]:
@@ -357,7 +437,7 @@ def _redis(k: int, seg: Segments, view: View) -> list[Refusal]:
 
 
 def _pop(k: int, seg: Segments, view: View) -> list[Refusal]:
-    """POP3 says -ERR to a login, IMAP NO."""
+    """POP3 says -ERR to a login, IMAP NO; it may say that to a message that is to be stored as well, as a mailbox is full (OVERQUOTA, RFC 9208 4.3.1)."""
     data = _data(seg)
     server = [text for orig, text, _ in data if not orig]
     if not server:
@@ -373,13 +453,22 @@ def _pop(k: int, seg: Segments, view: View) -> list[Refusal]:
                 served = frame
         return [Refusal(r.session, r.protocol, r.what, r.frames[0] > served, r.frames) for r in found]
     if server[0][:4] in (b"* OK", b"* NO", b"* BY", b"* PR"):
-        asked_tag, found, served = b"", [], 0
+        asked_tag, found, served, appends, stored = b"", [], 0, set(), 0
+        kept_out: list[Refusal] = []
         for orig, text, frame in data:
             tag, _, rest = text.partition(b" ")
             if orig:
                 asked_tag = tag if rest[:2].upper() in (b"LO", b"AU") else b""
                 served = frame if rest[:2].upper() in _LOGGED_IN else served
+                appends |= {tag} if rest[:2].upper() == b"AP" else set()
+            elif tag in appends and rest[:2].upper() in (b"NO", b"OK"):
+                if rest[:2].upper() == b"OK":
+                    stored = frame
+                else:
+                    kept_out.append(Refusal(k, "IMAP", "NO to APPEND", True, [frame]))
             elif asked_tag and tag == asked_tag and rest[:2].upper() == b"NO":
                 found.append(Refusal(k, "IMAP", "NO to the login", True, [frame]))
-        return [Refusal(r.session, r.protocol, r.what, r.frames[0] > served, r.frames) for r in found]
+        # once, a mailbox may have to be made first (TRYCREATE, RFC 9051 7.1)
+        kept_out = [Refusal(k, r.protocol, r.what, r.frames[0] > stored and len(kept_out) > 1, r.frames) for r in kept_out]
+        return [Refusal(r.session, r.protocol, r.what, r.frames[0] > served, r.frames) for r in found] + kept_out
     return []

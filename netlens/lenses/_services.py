@@ -7,11 +7,13 @@ what may wait for events or says nothing on purpose: chat, message queues, logs,
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from netlens.lenses._connects import scanning
 from netlens.lenses._repeats import deliveries
-from netlens.lenses._view import FIN, RST, S, View
+from netlens.lenses._view import FIN, RST, SYN, S, View, grouped
 
 GIVEN_UP_NS = 5 * S  #: by the client, which closed
 PENDING_NS = 10 * S  #: what the end of the capture may owe
@@ -24,6 +26,9 @@ FIRST = {22: "SSH", 43: "whois", 79: "finger", 102: "ISO transport", 179: "BGP",
          1883: "MQTT", 2181: "ZooKeeper", 2404: "IEC 104", 3389: "RDP", 3868: "Diameter", 4840: "OPC UA", 5672: "AMQP", 6379: "Redis", 9042: "Cassandra",
          9092: "Kafka", 11211: "memcached", 27017: "MongoDB", 44_818: "EtherNet/IP"}  # fmt: skip
 NAMES = EACH | FIRST
+#: The server speaks first (RFC 959 5.4, RFC 5321 3.1, RFC 1939 4, RFC 3977 5.1, RFC 9051 7.1.1; MySQL's protocol, connection phase)
+GREETS = (21, 25, 110, 119, 143, 587, 3306)
+UNGREETED, UNGREETED_NS = 3, 30 * S  #: so many that were left without a greeting, or one after so long: some servers pause on purpose
 
 
 @dataclass
@@ -45,13 +50,15 @@ def silences(view: View) -> list[Silence]:
     served = np.isin(s["resp_port"], [*NAMES]) & (patient | (s["end_ns"] < view.side.bounds_ns[1]))
     missing = s["orig_missing_bytes"] + s["resp_missing_bytes"]
     lossy = {d.session for d in view.once(deliveries)}
-    found = []
+    found = _ungreeted(view, served & np.isin(s["resp_port"], GREETS) & (s["resp_bytes"] == 0) & s["saw_syn"] & ~missing.astype(bool))
+    ungreeted = {each.session for each in found}
     for k in view.whole:
         if (
             not served[k]
             or missing[k]
             or asked_ns[k] is None
             or k in lossy
+            or k in ungreeted
             or k in view.halves
             or view.column("protocol")[k] in ("tls", "http")
         ):
@@ -61,6 +68,28 @@ def silences(view: View) -> list[Silence]:
         if owed and (one := _last(view, k, NAMES[port])):
             found.append(one)
     return found
+
+
+def _ungreeted(view: View, among: np.ndarray[Any, Any]) -> list[Silence]:
+    """Connections that a client closes as the server does not say a word. Of one to which it speaks at times nothing is said, nor of who opens many ports."""
+    left: dict[int, Silence] = {}
+    for k in filter(set(np.flatnonzero(among).tolist()).__contains__, view.in_one):
+        seg = view.segments(k)
+        answered = next((i for i in range(len(seg)) if not seg.orig[i] and seg.flags[i] & SYN), len(seg))
+        opened = next((i for i in range(answered, len(seg)) if seg.orig[i] and not seg.flags[i] & SYN), len(seg))
+        end = next((i for i in range(opened, len(seg)) if seg.flags[i] & (FIN | RST)), None)
+        heard = any(not seg.orig[i] and not seg.flags[i] & (SYN | RST) for i in range(opened, len(seg)))
+        if end is not None and seg.orig[end] and heard and GIVEN_UP_NS <= seg.ts[end] - seg.ts[opened] < 3600 * S:
+            frames = [seg.frame[i] for i in (answered, end)]
+            left[k] = Silence(k, NAMES[view.ends(k)[3]], seg.ts[end] - seg.ts[opened], True, frames)
+    spoke = {view.service(k) for k in np.flatnonzero(view.first_replies).tolist()} if left else set()
+    return [
+        left[k]
+        for service, group in grouped(left, view.service).items()
+        if service not in spoke and not view.once(scanning).intersection(group)
+        for k in group
+        if len(group) >= UNGREETED or left[k].wait_ns >= UNGREETED_NS
+    ]
 
 
 def _last(view: View, k: int, protocol: str) -> Silence | None:

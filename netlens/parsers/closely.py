@@ -9,6 +9,7 @@ from netlens.parsers.certificates import CertificateBuilder
 from netlens.parsers.denials import DenialBuilder
 from netlens.parsers.dtls_openings import HandshakeBuilder
 from netlens.parsers.fatal_errors import FatalBuilder
+from netlens.parsers.grpc import GrpcBuilder
 from netlens.parsers.hellos import HelloBuilder
 from netlens.parsers.icmp import ErrorBuilder
 from netlens.parsers.leases import LeaseBuilder
@@ -31,7 +32,7 @@ class Closely:
         self.leases, self.requests, self.bfd, self.quic = LeaseBuilder(), RequestBuilder(), BfdBuilder(), OpeningBuilder()
         self.dtls = HandshakeBuilder()
         self.records, self.certificates, self.bodies = RecordBuilder(), CertificateBuilder(), BodyBuilder()
-        self.fatal, self.offers, self.rtp = FatalBuilder(), OfferBuilder(), RtpBuilder()
+        self.fatal, self.offers, self.grpc, self.rtp = FatalBuilder(), OfferBuilder(), GrpcBuilder(), RtpBuilder()
         self._hellos_seen = 0
 
     def feed_rest(self, buf: Array, rows: Array) -> None:
@@ -55,5 +56,5 @@ class Closely:
             self.records.follow(offering)
         self.records.feed(buf, packets, sessions)
         self.certificates.feed(buf, packets)
-        for each in (self.bodies, self.fatal, self.offers):
+        for each in (self.bodies, self.fatal, self.offers, self.grpc):
             each.feed(buf, packets)

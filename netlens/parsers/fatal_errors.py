@@ -1,9 +1,11 @@
-"""Why a PostgreSQL server ends a connection: the SQLSTATE of its FATAL errors in clear (PostgreSQL's protocol 3.0, ErrorResponse).
+"""Why a PostgreSQL server ends a connection or refuses a statement: the SQLSTATE of its errors in clear (PostgreSQL's protocol 3.0, ErrorResponse).
 
-An error may stand behind other messages in its segment, as behind the last one of a login. Of an error only its class is kept, five letters or digits (SQL:2023
-part 2, 24.1): what it says in words may name users and databases. Kept while ``netlens analyze`` reads a capture, and by no other command.
+An error may stand behind other messages in its segment, as behind the last one of a login or what a statement had begun to give. Of an error only its class
+is kept, five letters or digits (SQL:2023 part 2, 24.1): what it says in words may name users, databases and tables. Kept while ``netlens analyze`` reads a
+capture, and by no other command.
 
-Limits: of the first :data:`MAX_ERRORS`; of an error whose code is in the next segment it is not known.
+Limits: of the first :data:`MAX_ERRORS` of each gravity; of an error whose code is in the next segment it is not known. What a program may expect of data
+that it was given (classes 22 and 23) and what follows of an error before (25P02) is not kept.
 """
 
 import re
@@ -16,19 +18,22 @@ from netlens.wire import columns as c
 
 MAX_ERRORS = 10_000
 LOOKED_AT = 1500  #: bytes of a segment
-_BEFORE = b"RSKNv"  #: messages that a server sends before it takes a query: authentication, settings, key, notice, version
+#: Messages of a server before an error: authentication, settings, key, notice, version; and of a statement that was parsed and bound, rows and their shape
+_BEFORE = b"RSKNv12tnTDC"
 _BEGINS = np.zeros(256, bool)
-_BEGINS[list(b"ER")] = True
-_SEVERITY = re.compile(rb"S(?:FATAL|PANIC)\0|(?:S[^\0]*\0)?V(?:FATAL|PANIC)\0")  #: V, since PostgreSQL 9.6, is never translated
-_CODE = re.compile(rb"(?:V[A-Z]*\0)?C([0-9A-Z]{5})\0")
+_BEGINS[list(b"ERT12")] = True
+_SEVERITY = re.compile(rb"(?:S[^\0]*\0)?V(FATAL|PANIC|ERROR)\0|S(FATAL|PANIC|ERROR)\0")  #: V, since PostgreSQL 9.6, is never translated
+_CODE = re.compile(rb"C([0-9A-Z]{5})\0")
+_EXPECTED = ("22", "23", "25P02")
 
 
 class Fatal(NamedTuple):
-    """code : the SQLSTATE, "" if it is cut off."""
+    """code : the SQLSTATE, "" if it is cut off.  ends : the connection, not only a statement."""
 
     session: int
     frame: int
     code: str
+    ends: bool = True
 
 
 class FatalBuilder:
@@ -36,25 +41,30 @@ class FatalBuilder:
 
     def __init__(self) -> None:
         self.errors: list[Fatal] = []
+        self._left = {True: MAX_ERRORS, False: MAX_ERRORS}
 
     def feed(self, buf: Array, packets: Array) -> None:
         at = np.minimum(packets[:, c.PAY_OFF], len(buf) - 3)
         likely = _BEGINS[buf[at]] & (packets[:, c.PAY_CAP] > 5) & (packets[:, c.FRESH] > 0)
         likely &= (buf[at + 1] == 0) & (buf[at + 2] == 0)  # a length below 65,536
-        for row in packets[likely].tolist() if len(self.errors) < MAX_ERRORS else ():
+        for row in packets[likely].tolist() if any(self._left.values()) else ():
             start = row[c.PAY_OFF]
-            code = fatal(buf[start : start + min(row[c.PAY_CAP], LOOKED_AT)].tobytes())
-            if code is not None and row[c.SESSION] >= 0:
-                self.errors.append(Fatal(row[c.SESSION], row[c.FRAME], code))
+            found = refusal(buf[start : start + min(row[c.PAY_CAP], LOOKED_AT)].tobytes())
+            if found is None or row[c.SESSION] < 0 or not self._left[found[1]]:
+                continue
+            code, ends = found
+            if ends or (code and not code.startswith(_EXPECTED)):
+                self._left[ends] -= 1
+                self.errors.append(Fatal(row[c.SESSION], row[c.FRAME], code, ends))
 
 
-def fatal(text: bytes) -> str | None:
-    """The SQLSTATE of a FATAL error that is the first in these messages; "" if it is cut off, None without an error."""
+def refusal(text: bytes) -> tuple[str, bool] | None:
+    """The SQLSTATE ("" if it is cut off) of the error that is the first in these messages, and whether it is fatal; None without an error."""
     at = 0
     while text[at : at + 1] and text[at] in _BEFORE:
         at += 1 + max(int.from_bytes(text[at + 1 : at + 5], "big"), 4)
-    grave = _SEVERITY.match(text, at + 5) if text[at : at + 1] == b"E" else None
-    if grave is None:
+    severity = _SEVERITY.match(text, at + 5) if text[at : at + 1] == b"E" else None
+    if severity is None:
         return None
-    code = _CODE.match(text, grave.end())
-    return code[1].decode() if code else ""
+    code = _CODE.match(text, severity.end())
+    return code[1].decode() if code else "", (severity[1] or severity[2]) != b"ERROR"

@@ -315,7 +315,7 @@ def traffic(data: bytes) -> Behaviour:
 @target
 def clear(data: bytes) -> Behaviour:
     """A message in clear: byte 0 chooses who reads it, byte 1 how much of it was not captured. Nothing of it is told but what a specification has words for."""
-    from netlens.parsers import denials, fatal_errors, routers, ssh_offers
+    from netlens.parsers import denials, fatal_errors, grpc, routers, ssh_offers
 
     if len(data) < 2:
         return set()
@@ -329,9 +329,12 @@ def clear(data: bytes) -> Behaviour:
         assert said is None or (said.isprintable() and len(said) < 100)
         return {(member.ID, said)}
     if which == -1:
-        code = fatal_errors.fatal(message)
-        assert code is None or not code or (len(code) == 5 and code.isalnum())
-        return {("fatal", code)}
+        error = fatal_errors.refusal(message)
+        assert error is None or not error[0] or (len(error[0]) == 5 and error[0].isalnum())
+        calls = grpc.Calls(0)
+        grpc.read(calls, message, 1, 1)
+        assert len(calls.failed) <= len(message) // 9
+        return {("fatal", error), ("grpc", calls.status, len(calls.failed) > 1, calls.answered)}
     if which == -2:
         lists = ssh_offers._offer(message)
         assert lists is None or len(lists) == 10

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from netlens.parsers.fatal_errors import fatal
+from netlens.parsers.fatal_errors import refusal
 from tests.lenses.made import CLIENT, MS, SERVER, S, close, found, healthy, problems, talk
 
 if TYPE_CHECKING:
@@ -76,11 +76,11 @@ def test_logins_that_succeed_in_the_end(tmp_path: Path, code: bytes, refused: li
 
 
 def test_codes_are_read_before_new_servers_wrote_severity_twice_and_whatever_their_language() -> None:
-    assert fatal(b"E\0\0\0\x30SFATAL\0C53300\0Mx\0\0") == "53300"
-    assert fatal(b"E\0\0\0\x30SSCHWERWIEGEND\0VFATAL\0C53300\0Mx\0\0") == "53300"
-    assert fatal(b"E\0\0\0\x30SFEHLER\0VERROR\0C53300\0Mx\0\0") is None
-    assert fatal(error(b"53300")[:20]) == ""
-    assert fatal(error(b"53300")[:8]) is None
+    assert refusal(b"E\0\0\0\x30SFATAL\0C53300\0Mx\0\0") == ("53300", True)
+    assert refusal(b"E\0\0\0\x30SSCHWERWIEGEND\0VFATAL\0C53300\0Mx\0\0") == ("53300", True)
+    assert refusal(b"E\0\0\0\x30SFEHLER\0VERROR\0C53300\0Mx\0\0") == ("53300", False)
+    assert refusal(error(b"53300")[:20]) == ("", True)
+    assert refusal(error(b"53300")[:8]) is None
 
 
 def offer(kex: str = "curve25519-sha256", key: str = "ssh-ed25519", cipher: str = "aes128-ctr", mac: str = "hmac-sha2-256") -> bytes:

@@ -12,7 +12,7 @@ import netlens
 from netlens.parsers.denials import _by_port
 from tests.lenses.made import CLIENT, MS, SERVER, S, close, exchange, found, healthy, problems, talk
 from tests.parsers.build import Packet, datagram, write
-from tests.parsers.test_denials import BY_ID, KRB_ERROR, bgp, smb2, stun
+from tests.parsers.test_denials import BY_ID, KRB_ERROR, amqp, bgp, smb2, stun
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -127,6 +127,9 @@ def marked(message: bytes) -> bytes:
     return len(message).to_bytes(4, "big") + message
 
 
+NO_DIALECT, DIALECT, RSYNC_FULL = marked(smb2(0xC00000BB, 0)), marked(smb2(0, 0)), b"@ERROR: max connections (1) reached\n"
+TUNE, PUBLISHED, ASKED = amqp(10, 30, 0), amqp(20, 40, 404, b"\0\x3c\0\x28"), amqp(20, 40, 404, b"\0\x32\0\x0a")
+DECLARED = amqp(50, 11, 0)
 DENIED, TAKEN = marked(smb2(0xC000006D, 1)), marked(smb2(0, 1))
 
 
@@ -138,6 +141,47 @@ DENIED, TAKEN = marked(smb2(0xC000006D, 1)), marked(smb2(0, 1))
         (over_tcp(445, TAKEN, DENIED), "problem", "1 of 2 SMB answers was a refusal, from 198.51.100.20: LOGON_FAILURE to the login."),
         (over_tcp(445, b"the middle of a file" + DENIED), None, ""),
         (over_tcp(80, DENIED), None, ""),
+        (
+            over_tcp(445, *[NO_DIALECT] * 3),
+            "problem",
+            "3 of 3 SMB answers were refusals, from 198.51.100.20: nothing found: no dialect in common.",
+        ),
+        (over_tcp(445, *[NO_DIALECT] * 4, DIALECT, NO_DIALECT), None, ""),  # a scanner tries them one by one
+        (over_tcp(445, *[NO_DIALECT] * 2), None, ""),
+        (over_tcp(445, DIALECT, DENIED), "problem", "1 of 1 SMB answer was a refusal, from 198.51.100.20: LOGON_FAILURE to the login."),
+        (
+            over_tcp(11211, b"ERROR Too many open connections\r\n"),
+            "problem",
+            "1 of 1 memcached answer was a refusal, from 198.51.100.20: too many connections.",
+        ),
+        (
+            over_tcp(11211, b"ERROR Too many open connections\r\n", b"END\r\n"),
+            "warning",
+            "1 of 2 memcached answers was a refusal, from 198.51.100.20: too many connections.",
+        ),
+        (over_tcp(873, RSYNC_FULL), "problem", "1 of 1 rsync answer was a refusal, from 198.51.100.20: too many connections."),
+        (
+            over_tcp(873, RSYNC_FULL, b"@RSYNCD: OK\n"),
+            "warning",
+            "1 of 2 rsync answers was a refusal, from 198.51.100.20: too many connections.",
+        ),
+        (over_tcp(873, b"@ERROR: Unknown module 'x'\n", b"@RSYNCD: OK\n"), None, ""),  # mistyped
+        (
+            over_tcp(873, *[b"@ERROR: Unknown module 'x'\n"] * 3),
+            "problem",
+            "3 of 3 rsync answers were refusals, from 198.51.100.20: Unknown module.",
+        ),
+        (
+            over_tcp(5672, TUNE, *[PUBLISHED] * 2),
+            "problem",
+            "2 of 3 AMQP answers were refusals, from 198.51.100.20: publish: 404 not found.",
+        ),
+        (
+            over_tcp(5672, TUNE, PUBLISHED, DECLARED),
+            "warning",
+            "1 of 3 AMQP answers was a refusal, from 198.51.100.20: publish: 404 not found.",
+        ),
+        (over_tcp(5672, TUNE, *[ASKED] * 4), "warning", "4 of 5 AMQP answers were refusals, from 198.51.100.20: 404 not found."),
         (over_tcp(88, marked(KRB_ERROR)), "problem", "1 of 1 Kerberos answer was a refusal, from 198.51.100.20: clocks differ."),
         (
             over_tcp(179, bgp(b"\x03\x02\x02"), by="client"),
@@ -239,6 +283,15 @@ def test_a_refusal_that_another_offer_cures_at_once(tmp_path: Path, later_s: int
     again = [] if later_s is None else rdp(41_001, later_s * S, RDP_YES)
     this = found(tmp_path, rdp(41_000, 0, RDP_NO), again, healthy())
     assert (this["refused"].severity if "refused" in this else None) == told
+
+
+@pytest.mark.parametrize(
+    ("statuses", "severity"),
+    [([488] * 3, "problem"), ([488] * 2, "warning"), ([488, 488, 488, 200, 488], "warning"), ([200, 488, 488, 488], "warning")],
+)
+def test_calls_of_which_none_has_a_codec_in_common(tmp_path: Path, statuses: list[int], severity: str) -> None:
+    """One call, in which each side offers something else, or a phone that is registered, is none."""
+    assert found(tmp_path, answers(5060, [sip(s) for s in statuses]), healthy())["refused"].severity == severity
 
 
 @pytest.mark.parametrize(("messages", "told"), [([415, 200, 200], False), ([200, 415], True), ([503, 200], True)])
@@ -401,3 +454,70 @@ def dnp3(indications: int) -> bytes:
 )
 def test_an_outstation_that_refuses(tmp_path: Path, said: list[bytes], severity: str) -> None:
     assert found(tmp_path, over_tcp(20_000, *said), healthy())["refused"].severity == severity
+
+
+def cut(port: int, at: float, silence: float = 3, by_client: bool = False) -> list[Packet]:
+    """A WebSocket that is ended without a close."""
+    made = exchange(talk(port, int(at * S)), *UPGRADE)
+    made.down("PA", b"\x81\x05hello")
+    made.up("PA", b"\x81\x85" + bytes(9))
+    made.down("A")
+    made.at += int(silence * S)
+    if by_client:
+        return close(made).packets
+    made.down("FA")
+    made.up("FA")
+    made.down("A")
+    return made.packets
+
+
+def test_websockets_that_are_cut_when_they_are_silent(tmp_path: Path) -> None:
+    this = found(tmp_path, *(cut(41_000 + k, 4 * k) for k in range(3)), healthy(at=15 * S))
+    assert problems(this) == {"refused"}
+    assert this["refused"].text == (
+        "3 of 4 connections to 198.51.100.20:80 got a refusal: WebSocket cut without a close after 3.0 s of silence (WebSocket)."
+    )
+    assert "pings" in this["refused"].advice
+
+
+@pytest.mark.parametrize(
+    "sockets",
+    [
+        pytest.param([cut(41_000 + k, k, 0.1) for k in range(5)], id="a server that has said all"),
+        pytest.param([cut(41_000 + k, 9 * k, 2 + k) for k in range(4)], id="no timer"),
+        pytest.param([cut(41_000 + k, 4 * k, by_client=True) for k in range(4)], id="the client closes"),
+        pytest.param([cut(41_000 + k, 4 * k) for k in range(2)], id="twice"),
+        pytest.param([cut(41_000 + k, 60 * k) for k in range(4)], id="nobody misses it"),
+        pytest.param([cut(41_000 + k, 65 * k, 60) for k in range(4)], id="a minute, as proxies have it"),
+        pytest.param([*(cut(41_000 + k, 4 * k) for k in range(3)), cut(41_003, 12, 8, by_client=True)], id="the last one is kept"),
+    ],
+)
+def test_websockets_whose_end_nobody_minds(tmp_path: Path, sockets: list[list[Packet]]) -> None:
+    assert not problems(found(tmp_path, *sockets, healthy(at=300 * S)))
+
+
+def imap(*said: tuple[bytes, bytes]) -> list[Packet]:
+    made = talk(server=(SERVER, 143))
+    made.down("PA", b"* OK ready\r\n")
+    for asked, answer in ((b"a LOGIN x y", b"a OK in"), *said):
+        exchange(made, asked + b"\r\n", answer + b"\r\n")
+    return close(made).packets
+
+
+FULL, STORED = (b"b1 APPEND Sent {5+}\r\nhello", b"b1 NO [OVERQUOTA] full"), (b"b2 APPEND Sent {5+}\r\nhello", b"b2 OK done")
+
+
+@pytest.mark.parametrize(
+    ("said", "severity"),
+    [
+        ([FULL] * 2, "problem"),
+        ([(b"b1 APPEND Sent {5}", b"+ go on"), (b"hello", b"b1 NO [OVERQUOTA] full")] * 2, "problem"),
+        ([FULL], "warning"),
+        ([FULL, (b"c CREATE Sent", b"c OK made"), STORED], "warning"),
+        ([FULL, FULL, STORED], "warning"),  # something was deleted
+        ([(b"b SELECT x", b"b NO not there")] * 3, None),
+    ],
+)
+def test_messages_that_a_mailbox_does_not_take(tmp_path: Path, said: list[tuple[bytes, bytes]], severity: str | None) -> None:
+    this = found(tmp_path, imap(*said), healthy())
+    assert (this["refused"].severity if "refused" in this else None) == severity

@@ -77,3 +77,44 @@ def test_many_calls_without_one_answer(tmp_path: Path, port: int, calls: int, to
         made.up("PA", b"\x80\x00\x00\x28" + bytes(40))
     this = found(tmp_path, close(made).packets, healthy(), ping(30 * S))
     assert ("slow-server" in this) == told
+
+
+def unspoken(port: int, wait_s: float, said: bytes = b"", at: float = 0, server: str = SERVER, heard: bool = True) -> list[Packet]:
+    """A connection on which the server acknowledges and says nothing."""
+    made = talk(41_000 + int(at), int(at * S), (server, port))
+    made.at += int(wait_s * S / 2)
+    if said:
+        made.up("PA", said)
+        made.down("A")
+    made.at += int(wait_s * S / 2)
+    made.up("FA")
+    if heard:
+        made.down("A")
+    return made.packets
+
+
+def greeted(at: float) -> list[Packet]:
+    made = talk(43_000, int(at * S), (SERVER, 25))
+    made.down("PA", b"220 mail\r\n")
+    made.up("A")
+    return close(made).packets
+
+
+@pytest.mark.parametrize(("port", "said"), [(25, b"QUIT\r\n"), (25, b""), (110, b""), (3306, b"")])
+def test_a_server_that_never_greets(tmp_path: Path, port: int, said: bytes) -> None:
+    this = found(tmp_path, *(unspoken(port, 8, said, 20 * k) for k in range(3)), healthy(), ping(90 * S))
+    assert problems(this) == {"slow-server"}
+    assert this["slow-server"].text.startswith(f"3 of 3 connections to 198.51.100.20:{port} (")
+
+
+@pytest.mark.parametrize(
+    "streams",
+    [
+        pytest.param([unspoken(25, 8, b"QUIT\r\n", 20 * k) for k in range(2)], id="twice: a server that pauses on purpose"),
+        pytest.param([unspoken(25, 1, b"", 20 * k) for k in range(5)], id="a monitor that only opens the port"),
+        pytest.param([*(unspoken(25, 8, b"", 20 * k) for k in range(3)), greeted(90)], id="greeted in the end"),
+        pytest.param([unspoken(8025, 8, b"", 20 * k) for k in range(3)], id="another port"),
+    ],
+)
+def test_greetings_that_nobody_misses(tmp_path: Path, streams: list[list[Packet]]) -> None:
+    assert not problems(found(tmp_path, *streams, healthy(), ping(120 * S)))

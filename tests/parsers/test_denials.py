@@ -60,8 +60,8 @@ def tds_token(kind: int, body: bytes) -> bytes:
     return bytes([kind]) + le(len(body), 2) + body
 
 
-def amqp(class_: int, method: int, code: int) -> bytes:
-    payload = be(class_, 2) + be(method, 2) + be(code, 2) + b"\x02no" + bytes(4)
+def amqp(class_: int, method: int, code: int, use: bytes = bytes(4)) -> bytes:
+    payload = be(class_, 2) + be(method, 2) + be(code, 2) + b"\x02no" + use
     return b"\x01\x00\x00" + be(len(payload), 4) + payload + b"\xce"
 
 
@@ -195,6 +195,7 @@ SAID: list[tuple[str, bytes, str | None]] = [
     ("memcached", b"\x81\x01" + bytes(4) + b"\x00\x82" + bytes(16), "out of memory"),
     ("memcached", b"STORED\r\n", ""),
     ("memcached", b"ERROR\r\n", None),
+    ("memcached", b"ERROR Too many open connections\r\n", "too many connections"),
     ("mqtt", b"\x20\x02\x00\x05", "not authorized (5)"),
     ("mqtt", b"\x20\x03\x00\x87\x00", "not authorized (135)"),
     ("mqtt", b"\xe0\x02\x97\x00", "quota exceeded (151)"),
@@ -205,6 +206,14 @@ SAID: list[tuple[str, bytes, str | None]] = [
     ("amqp", amqp(10, 50, 403), "403 access refused"),
     ("amqp", amqp(20, 40, 406), "406 precondition failed"),
     ("amqp", amqp(10, 50, 200), None),
+    ("amqp", amqp(20, 40, 404, b"\0\x3c\0\x28"), "publish: 404 not found"),
+    ("amqp", amqp(20, 40, 404, b"\0\x32\0\x0a"), "404 not found"),  # a declaration
+    ("amqp", b"\x01\0\1\0\0\0\4\0\x32\0\x15\xce", ""),  # bound
+    ("rsync", b"@ERROR: auth failed on module backup\n", "auth failed"),
+    ("rsync", b"@ERROR: max connections (1) reached -- try again later\n", "too many connections"),
+    ("rsync", b"@ERROR: something new\n", "@ERROR"),
+    ("rsync", b"@RSYNCD: OK\n", ""),
+    ("rsync", b"@RSYNCD: AUTHREQD abc\n", None),
     ("amqp", amqp(10, 30, 0), ""),
     ("bgp", bgp(b"\x03\x06\x09"), "Cease: hard reset (6/9)"),
     ("bgp", bgp(b"\x04", b"\x03\x02\x02\xfd\xe8"), "OPEN error: wrong AS of the peer (2/2)"),

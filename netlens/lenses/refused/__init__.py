@@ -56,12 +56,25 @@ _ADVICE = {
     "DATA": "The server does not take that message: its reply says why.",
     "denied (": "The server does not serve this client: see its list of addresses, or ask another server.",
     "clocks differ": "Set the clocks of client and server (NTP): Kerberos allows five minutes.",
+    "table not known": "The database lacks a table: a migration was not run, or the program uses another database or schema.",
+    "column not known": "The database lacks a column: a migration was not run, or the program is of another version.",
+    "read-only": "The server takes no writes: it is a replica, or a setting forbids them. After a failover, see where the programs write to.",
+    "cancelled (57014": "The server ends statements that take longer than it allows (statement_timeout): see what they wait for.",
+    "took too long": "The server ends statements that take longer than it allows: see what they wait for.",
+    "waited too long": "Another transaction holds the lock: see which one is left open.",
+    "deadlock": "Transactions take the same locks in another order; the program should try again what was taken back.",
+    "packet too large": "Raise max_allowed_packet, or write less at once.",
+    "no TLS": "Turn TLS on at the server, or let the client do without (sslmode).",
+    "a pooler": "The log of the server or its pooler (PgBouncer says 08P01 to all that it refuses) says which limit or rule it was.",
     "not known": "The server does not know that name: check user, service and realm.",
     "too many connections": "Raise the server's limit, or keep fewer connections open (a pool).",
     "host blocked": _HOSTS,
     "host not allowed": _HOSTS,
     "not understood": "The client speaks what this server does not know: another version or protocol, or a scanner.",
     "was answered in": "The port speaks another protocol: check the port number, and what runs there.",
+    "UNIMPLEMENTED": "The server does not have that method: client and server are of other versions, or it is another service.",
+    "WebSocket cut": "Something ends connections that are silent for so long, as a proxy's read timeout: raise it, or have the program send pings.",
+    "APPEND": "The server does not store messages there: the mailbox may be full (quota), or not be there; its reply says why.",
     "WebSocket closed": "The server's program ended the WebSocket: its log says why.",
     "in common": "Client and server know no algorithm for that which both take: one of them is too old or set too strictly (ssh -Q; KexAlgorithms, Ciphers).",
     "closed before": "The server takes no connections from this client now: MaxStartups, hosts.deny, or a host that is full; its log says which.",
@@ -193,7 +206,7 @@ def _hint(said: list[str], otherwise: str) -> str:
 
 
 def _challenged_in_vain(answers: list[Answer], challenges: tuple[str, ...]) -> bool:
-    """Whether a client hears challenges again and again, and nothing else."""
+    """Whether a client hears challenges, or that another offer is wanted, again and again, and nothing else."""
     return len(answers) >= UNMET and all(a.no.startswith(challenges) for a in answers)
 
 
@@ -231,7 +244,9 @@ def _of_answers(view: View) -> list[Finding]:
         if not refused:
             continue
         granted = {a.client: a.ts for a in answers if not a.no}  # the last time, by any server
-        hard = [a for a in refused if not a.no.startswith(member.DAILY)]
+        offers = _ANOTHER_WAY.get(protocol, ("\0",))
+        vain = {client for client, these in grouped(answers, lambda a: a.client).items() if _challenged_in_vain(these, offers)}
+        hard = [a for a in refused if not a.no.startswith(member.DAILY) or a.client in vain]
         lasting = [a for a in hard if granted.get(a.client, a.ts) <= a.ts]
         if len(hard) >= _OFTEN and len(hard) >= _OFTEN_SHARE * len(answers):
             lasting = hard

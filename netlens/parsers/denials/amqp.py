@@ -1,6 +1,7 @@
 """AMQP 0-9-1 (specification 2.3.5, 4.2.3; constants in 1.1): a connection or channel that the server closes with an error.
 
-Ordinary: code 200 (success), 320 (an operator closed it), 404 and 406 to a channel that asks whether something is there.
+Ordinary: code 200 (success), 320 (an operator closed it), 404 and 406 to a channel that asks whether something is there (a passive declaration); not so to
+one that publishes, consumes, gets or binds (1.4.1.3: a close names the method that brought it about).
 """
 
 from netlens.parsers.denials._kinds import At
@@ -13,14 +14,26 @@ _CODES = {311: "content too large", 312: "no route", 313: "no consumers", 320: "
           405: "resource locked",
           406: "precondition failed", 501: "frame error", 502: "syntax error", 503: "command invalid", 504: "channel error",
           505: "unexpected frame", 506: "resource error", 530: "not allowed", 540: "not implemented", 541: "internal error"}  # fmt: skip
-_TUNE, _CLOSE, _CHANNEL_CLOSE = b"\x00\x0a\x00\x1e", b"\x00\x0a\x00\x32", b"\x00\x14\x00\x28"
+_NOT_FOUND = 404
+_CLOSE, _CHANNEL_CLOSE = b"\x00\x0a\x00\x32", b"\x00\x14\x00\x28"
+#: Classes and methods: connection.tune, exchange.declare-ok, queue.declare-ok and .bind-ok, basic.consume-ok, .get-ok and .get-empty
+_GRANTS = {(10, 30), (40, 11), (50, 11), (50, 21), (60, 21), (60, 71), (60, 72)}
+_USES = {(60, 40): "publish", (60, 20): "consume", (60, 70): "get", (50, 20): "bind"}
 
 
 def read(message: bytes, length: int, /) -> str | None:
-    """The method of a frame: tune (the login is through), or close."""
-    if len(message) < 13 or message[0] != 1 or int.from_bytes(message[3:7], "big") + 8 > length:
+    """The method of a frame: tune (the login is through), what else was granted, or close."""
+    if len(message) < 12 or message[0] != 1 or int.from_bytes(message[3:7], "big") + 8 > length:
         return None
     method, code = message[7:11], int.from_bytes(message[11:13], "big")
-    if method == _TUNE:
+    if _numbers(method) in _GRANTS:
         return ""
-    return f"{code} {_CODES[code]}" if method in (_CLOSE, _CHANNEL_CLOSE) and code in _CODES else None
+    if method not in (_CLOSE, _CHANNEL_CLOSE) or code not in _CODES:
+        return None
+    behind = 14 + message[13]  # the reply's text
+    use = _USES.get(_numbers(message[behind : behind + 4])) if code == _NOT_FOUND else None
+    return f"{use}: {code} {_CODES[code]}" if use else f"{code} {_CODES[code]}"
+
+
+def _numbers(method: bytes) -> tuple[int, int]:
+    return int.from_bytes(method[:2], "big"), int.from_bytes(method[2:], "big")

@@ -1,4 +1,5 @@
-"""memcached (protocol.txt, Error strings; protocol_binary.txt, 2.2 Response Status).
+"""memcached (protocol.txt, Error strings; protocol_binary.txt, 2.2 Response Status), and what it says to a connection for which it has no room
+(memcached.c: the option maxconns_fast, on by default since 1.4.33).
 
 Ordinary: keys that are not there, ERROR to commands that a version does not know.
 """
@@ -16,6 +17,8 @@ def read(message: bytes, length: int, /) -> str | None:
         return _STATUS.get(int.from_bytes(message[6:8], "big"))
     if message.startswith((b"STORED\r\n", b"VALUE ", b"END\r\n")):
         return ""
+    if message.startswith(b"ERROR Too many open connections"):
+        return "too many connections"
     if message.startswith(b"SERVER_ERROR "):
         return "SERVER_ERROR out of memory" if b"out of memory" in message[:40] else "SERVER_ERROR"
     return None

@@ -1,7 +1,7 @@
 """SIP (RFC 3261 7.2, 21).
 
 Ordinary: most 4xx and 6xx answer probes, negotiate or say what people do with a call (404, 486, 603). A kind of media or of body that one side does not take
-(415, 488, 606) is offered in another way.
+(415, 488, 606) is offered in another way; it counts where a client hears nothing else.
 """
 
 import re

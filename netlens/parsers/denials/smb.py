@@ -1,22 +1,22 @@
 """SMB 1, 2 and 3 ([MS-CIFS] 2.2.3.1, [MS-SMB2] 2.2.1; status: [MS-ERREF] 2.3.1) at its login, shares and files.
 
-Read are the answers to session setup, tree connect and create; of reading and writing only what no program expects (a full
-disk, a session that was ended). Inside a session setup a Kerberos error is read (RFC 4178, RFC 4121).
+Read are the answers to negotiate (no dialect in common: [MS-SMB2] 3.3.5.4), session setup, tree connect and create; of reading and writing only what no
+program expects (a full disk, a session that was ended). Inside a session setup a Kerberos error is read (RFC 4178, RFC 4121).
 
 Ordinary: MORE_PROCESSING_REQUIRED, names that are not there, ends of lists and files, PENDING, locks and files in use, ways of asking that a server does not
 know.
 """
 
 from netlens.parsers.denials._kerberos import error_inside
-from netlens.parsers.denials._kinds import At
+from netlens.parsers.denials._kinds import FOUND, NOTHING, At
 
 ID, NAME = "smb", "SMB"
 AT = At(tcp=(139, 445), mark=4)
 DAILY = ("SHARING_VIOLATION", "IO_TIMEOUT")
-_LOGIN, _SHARE, _FILE, _DATA = 1, 2, 3, 4
+_LOGIN, _SHARE, _FILE, _DATA, _NEGOTIATE = 1, 2, 3, 4, 5
 _COMMANDS = {0x73: _LOGIN, 0x75: _SHARE, 0xA2: _FILE, 0x2E: _DATA, 0x2F: _DATA}  # of SMB 1: the last two read and write
-_COMMANDS2 = {1: _LOGIN, 3: _SHARE, 5: _FILE, 8: _DATA, 9: _DATA, 17: _DATA}  # read, write, set info
-_MORE = 0xC0000016
+_COMMANDS2 = {0: _NEGOTIATE, 1: _LOGIN, 3: _SHARE, 5: _FILE, 8: _DATA, 9: _DATA, 17: _DATA}  # read, write, set info
+_MORE, _NOT_SUPPORTED = 0xC0000016, 0xC00000BB
 _ANY = {0xC000007F: "DISK_FULL", 0xC0000203: "USER_SESSION_DELETED", 0xC00000C9: "NETWORK_NAME_DELETED", 0xC000035C: "NETWORK_SESSION_EXPIRED",
         0xC0000044: "QUOTA_EXCEEDED"}  # fmt: skip
 _AT_FILE = {**_ANY, 0xC0000022: "ACCESS_DENIED", 0xC0000043: "SHARING_VIOLATION", 0xC00000A2: "MEDIA_WRITE_PROTECTED", 0xC00000B5: "IO_TIMEOUT",
@@ -40,6 +40,8 @@ def read(message: bytes, length: int, /) -> str | None:
         status, command = int.from_bytes(message[5:9], "little"), _COMMANDS.get(message[4], 0)
     else:
         return None
+    if command == _NEGOTIATE:  # a scanner tries dialects one by one
+        return FOUND if not status else f"{NOTHING}: no dialect in common" if status == _NOT_SUPPORTED else None
     if command == _LOGIN and (no := error_inside(message)):
         return f"Kerberos: {no}"
     if not status:

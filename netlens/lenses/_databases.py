@@ -1,0 +1,144 @@
+"""Statements that a database refuses behind the login: errors of MySQL and PostgreSQL in clear that an application does not expect, again and again.
+
+Of a statement only its first three letters are known, of an error its number. One kind of statement is refused for good where a client gets the same error to
+it :data:`TIMES` times, and from the first of them on never an answer to one of that kind, by whatever server of that protocol.
+
+Ordinary: an error after which the same works (a deadlock, a table that is then made); one kind that fails beside many that do not (exporters); what is
+dropped or changed though it is not there (dumps that are read in); a statement that somebody cancels; a lock that is asked for without waiting (55P03).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from netlens.lenses._view import Segments, View, grouped
+
+TIMES = 3
+MOST = 5000  #: segments of one session
+#: MySQL's errors of statements (its manual, server error message reference; MariaDB's knowledge base)
+MYSQL = {
+    1021: "its disk is full", 1030: "error of its storage", 1037: "out of memory", 1038: "out of memory", 1041: "out of memory", 1044: "access denied",
+    1047: "not ready", 1049: "database not known", 1054: "column not known", 1114: "its table is full", 1142: "access denied", 1143: "access denied",
+    1146: "table not known", 1153: "packet too large", 1194: "a table is damaged", 1205: "waited too long for a lock", 1213: "deadlock",
+    1226: "a limit of its configuration", 1227: "access denied", 1290: "read-only, or another option forbids it", 1305: "procedure not known",
+    1370: "access denied", 1461: "too many prepared statements", 1792: "read-only transaction", 1836: "read-only", 1969: "took too long",
+    3024: "took too long",
+}  # fmt: skip
+#: PostgreSQL's of statements, by SQLSTATE (its documentation, appendix A)
+POSTGRES = {
+    "0A000": "not supported", "25006": "read-only transaction", "26000": "prepared statement not known", "3F000": "schema not known",
+    "40001": "conflict with another transaction", "40P01": "deadlock", "42501": "access denied", "42703": "column not known", "42883": "function not known",
+    "42P01": "table not known", "42P05": "prepared statement exists already", "53100": "its disk is full", "53200": "out of memory",
+    "53400": "a limit of its configuration", "54000": "a limit of the program", "57014": "cancelled", "58030": "error of its storage",
+    "XX000": "internal error", "XX001": "its data is damaged", "XX002": "an index is damaged",
+}  # fmt: skip
+_CANCELLED, _CANCEL = "57014", 0x0000001004D2162E  # CancelRequest, by a connection of its own
+WANTS_TLS, WANTS_GSSAPI = 0x0000000804D2162F, 0x0000000804D21630
+_GREETING, _MYSQL_PORT = 0x000A, 3306
+_CLEARS = (b"DR", b"AL")  #: DROP, ALTER
+_QUERY, _PREPARE, _EXECUTE = 0x03, 0x16, 0x17  # MySQL's commands
+
+
+class Said(NamedTuple):
+    """What a server said of a statement of this ``kind``; ``no``: in words, "" if it gave what was asked."""
+
+    session: int
+    kind: bytes
+    no: str
+    ts: int
+    frames: list[int]
+
+
+def refused(view: View) -> list[tuple[str, Said, bool]]:
+    """What is refused again and again: protocol, statement, and whether for good."""
+    codes = {k: {e.frame: e.code for e in group} for k, group in grouped(view.side.capture.fatal, lambda e: e.session).items()}
+    first = view.first_replies
+    greeted = (first >> np.uint64(24)) & np.uint64(0xFFFF) == _GREETING
+    greeted |= view.sessions["resp_port"] == _MYSQL_PORT  # older than the capture
+    mysql = view.sessions_where(_fails, greeted)
+    postgres = {e.session for e in view.side.capture.fatal if not e.ends}
+    of_mysql = [
+        (each, "MySQL") for each in _again(view, [s for k in _of_clients(view, mysql, greeted) for s in _mysql(k, view.segments(k))])
+    ]
+    theirs = [s for k in _of_clients(view, postgres, starts(view.first_requests)) for s in _postgres(k, view.segments(k), codes.get(k, {}))]
+    return [(protocol, *each) for each, protocol in of_mysql + [(each, "PostgreSQL") for each in _again(view, theirs)]]
+
+
+def starts(word: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Whether a client's first bytes (uint64) begin a connection to PostgreSQL: a start-up of version 3, or the wish for TLS or GSSAPI before it."""
+    startup = ((word >> 48) == 0) & ((word >> 8) & 0xFFFFFF == 0x000300)
+    found: np.ndarray[Any, Any] = startup | (word == WANTS_TLS) | (word == WANTS_GSSAPI)
+    return found
+
+
+def _of_clients(view: View, failing: set[int], speaks: np.ndarray[Any, Any]) -> list[int]:
+    """Sessions of the protocol, or with the same service, of clients that meet errors."""
+    services = {view.service(k) for k in failing}
+    clients = {client for client, *_ in services}
+    chosen = [k for k in view.first_copies if (speaks[k] and view.service(k)[0] in clients) or view.service(k) in services]
+    return chosen if failing else []
+
+
+def _again(view: View, said: list[Said]) -> list[tuple[Said, bool]]:
+    cancels = {view.service(k)[0] for k in np.flatnonzero(view.first_requests == np.uint64(_CANCEL)).tolist()}
+    out = []
+    for (client, _), these in grouped(said, lambda each: (view.service(each.session)[0], each.kind)).items():
+        for no, group in grouped((e for e in these if e.no), lambda each: each.no).items():
+            clears = "not known" in no and group[0].kind[1:].lstrip(b"\0")[:2] in _CLEARS
+            if len(group) < TIMES or clears or (_CANCELLED in no and client in cancels):
+                continue
+            begin = min(e.ts for e in group)
+            lasting = not any(not e.no and e.ts > begin for e in these)
+            out += [(each, lasting) for each in group]
+    return out
+
+
+def _fails(head: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Which segments begin as an error of MySQL that is no first packet."""
+    found: np.ndarray[Any, Any] = ((head >> 24) & 0xFF == 0xFF) & ((head >> 32) & 0xFF != 0)
+    return found
+
+
+def _dialog(seg: Segments) -> Iterator[tuple[int, bytes]]:
+    """New data: where it is, and how it begins."""
+    for i in range(min(len(seg), MOST)):
+        if seg.length[i] and seg.fresh[i] == seg.length[i]:
+            yield i, seg.head[i].to_bytes(8, "big")
+
+
+def _postgres(k: int, seg: Segments, codes: dict[int, str]) -> Iterator[Said]:
+    kind, asked, given = b"", 0, -1
+    for i, text in _dialog(seg):
+        if seg.orig[i]:
+            if given >= 0:
+                yield Said(k, kind, "", seg.ts[given], [])
+                kind, given = b"", -1
+            if text[:1] in b"QPBE" and not text[1]:  # else what belongs to the one before
+                kind, asked = text[:1] + text[5:].upper(), seg.frame[i]
+        elif kind and (code := codes.get(seg.frame[i])):
+            if code in POSTGRES:
+                yield Said(k, kind, f"{POSTGRES[code]} ({code})", seg.ts[i], [asked, seg.frame[i]])
+            kind, given = b"", -1
+        elif kind and given < 0 and text[:1] in b"T12CDnIGHW":
+            given = i
+    if given >= 0:
+        yield Said(k, kind, "", seg.ts[given], [])
+
+
+def _mysql(k: int, seg: Segments) -> Iterator[Said]:
+    kind, asked = b"", 0
+    for i, text in _dialog(seg):
+        size = int.from_bytes(text[:3], "little") + 4
+        if seg.orig[i]:
+            if size >= seg.length[i] and not text[3] and text[4] in (_QUERY, _PREPARE, _EXECUTE):
+                kind, asked = text[4:].upper(), seg.frame[i]
+        elif kind:
+            number = int.from_bytes(text[5:7], "little") if text[3] and text[4] == 0xFF and size == seg.length[i] < 1024 else 0
+            if not number:
+                yield Said(k, kind, "", seg.ts[i], [])
+            elif number in MYSQL:
+                yield Said(k, kind, f"{MYSQL[number]} ({number})", seg.ts[i], [asked, seg.frame[i]])
+            kind = b""

@@ -1,0 +1,159 @@
+"""Statements that databases refuse behind the login, and TLS that PostgreSQL does not have."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from netlens.parsers.fatal_errors import refusal
+from tests.lenses.made import SERVER, S, close, exchange, found, healthy, problems, talk
+from tests.lenses.test_before_login import POSTGRES, READY, START, error
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.parsers.build import End, Packet
+
+MYSQL, REPLICA = (SERVER, 3306), ("198.51.100.21", 5432)
+SHAPE, DONE = b"T\0\0\0\x21\0\x01n" + bytes(26), b"C\0\0\0\x0dSELECT 1\0Z\0\0\0\5I"
+ROWS = SHAPE + DONE
+MISSING = error(b"42P01", b"ERROR")
+
+
+def pg(*dialog: tuple[bytes, bytes], port: int = 41_000, at: float = 0, server: End = POSTGRES, whole: bool = True) -> list[Packet]:
+    """A session with these queries and answers."""
+    made = talk(port, int(at * S), server)
+    if whole:
+        exchange(made, START, READY)
+    for query, answer in dialog:
+        exchange(made, query if query[:1] == b"P" else b"Q" + (len(query) + 5).to_bytes(4, "big") + query + b"\0", answer)
+    return close(made).packets
+
+
+def my(*dialog: tuple[bytes, int], port: int = 41_000, at: float = 0) -> list[Packet]:
+    """The same of MySQL, with the number of an error or 0."""
+    made = talk(port, int(at * S), MYSQL)
+    made.down("PA", b"\x4a\0\0\0\x0a8.0.32" + bytes(67))
+    exchange(made, b"\x20\0\0\1" + bytes(32), b"\x07\0\0\2\0\0\0\2\0\0\0")
+    for query, number in dialog:
+        body = b"\xff" + number.to_bytes(2, "little") + b"#HY000it says why" if number else bytes(7)
+        exchange(made, (len(query) + 1).to_bytes(3, "little") + b"\0\3" + query, len(body).to_bytes(3, "little") + b"\1" + body)
+    return close(made).packets
+
+
+def sessions(n: int, *dialog: tuple[bytes, bytes]) -> list[Packet]:
+    return [p for k in range(n) for p in pg(*dialog, port=41_000 + k, at=2 * k)]
+
+
+@pytest.mark.parametrize(
+    ("packets", "what"),
+    [
+        (sessions(3, (b"select * from a", MISSING)), "3 of 3 connections to 198.51.100.20:5432 got a refusal: table not known (42P01)"),
+        (sessions(3, (b"P\0\0\0\x18\0SELECT * FROM a\0\0\0", MISSING)), "table not known (42P01)"),
+        (sessions(3, (b"BEGIN", DONE), (b"insert into a", error(b"25006", b"ERROR"))), "read-only transaction (25006)"),
+        (sessions(3, (b"select 1", SHAPE + error(b"57014", b"ERROR"))), "cancelled (57014)"),  # behind the shape of the rows
+        (pg(*[(b"select 1", MISSING)] * 3, whole=False), "table not known (42P01)"),  # older than the capture
+        (pg((b"select 1", ROWS), *[(b"select 1", error(b"53100", b"ERROR"))] * 3), "its disk is full (53100)"),  # since then
+    ],
+)
+def test_statements_that_postgresql_never_takes(tmp_path: Path, packets: list[Packet], what: str) -> None:
+    this = found(tmp_path, packets, healthy())
+    assert problems(this) == {"refused"}
+    assert what in this["refused"].text
+
+
+def test_a_statement_that_takes_several_segments(tmp_path: Path) -> None:
+    """What is sent with it or behind it (Sync) is none of its own."""
+    made = exchange(talk(41_000, 0, POSTGRES), START, READY)
+    for _ in range(3):
+        made.up("PA", b"Q\0\0\x07\xd6insert into a values" + bytes(1426))
+        made.up("PA", bytes(567))
+        exchange(made, b"S\0\0\0\4", error(b"53100", b"ERROR"))
+    assert problems(found(tmp_path, close(made).packets, healthy())) == {"refused"}
+
+
+@pytest.mark.parametrize(
+    ("number", "what"),
+    [
+        (1290, "read-only, or another option forbids it"),
+        (1205, "waited too long for a lock"),
+        (1213, "deadlock"),
+        (1153, "packet too large"),
+    ],
+)
+def test_statements_that_mysql_never_takes(tmp_path: Path, number: int, what: str) -> None:
+    packets = [p for k in range(3) for p in my((b"SET NAMES x", 0), (b"insert into t", number), port=41_000 + k, at=2 * k)]
+    this = found(tmp_path, packets, healthy())
+    assert problems(this) == {"refused"}
+    assert this["refused"].text == f"3 of 3 connections to 198.51.100.20:3306 got a refusal: {what} ({number}) (MySQL)."
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        pytest.param(pg((b"select v from versions", MISSING), (b"create table versions", DONE)), id="a table that is made"),
+        pytest.param(
+            pg(*[(b"select v from versions", MISSING)] * 3, (b"create table versions", DONE), (b"select v from versions", ROWS)),
+            id="a migration that looks into three tables first",
+        ),
+        pytest.param(sessions(5, (b"select * from a", MISSING), (b"select 1", ROWS)), id="an exporter without an extension"),
+        pytest.param(pg(*[(b"drop table a", MISSING), (b"create table a", DONE)] * 4), id="a dump that is read in"),
+        pytest.param(pg(*[(b"update a", error(b"40P01", b"ERROR"))] * 3, (b"update a", DONE)), id="deadlocks, until it is tried once more"),
+        pytest.param(pg(*[(b"lock table a nowait", error(b"55P03", b"ERROR"))] * 5), id="a lock that is taken by another worker"),
+        pytest.param(pg(*[(b"insert into a", error(b"23505", b"ERROR"))] * 5), id="rows that are there"),
+        pytest.param(
+            pg(*[(b"insert into a", error(b"25006", b"ERROR"))] * 3) + pg((b"insert into a", DONE), port=41_001, at=1, server=REPLICA),
+            id="another server takes it",
+        ),
+        pytest.param(
+            pg(*[(b"select 1", error(b"57014", b"ERROR"))] * 3)
+            + close(exchange(talk(41_001, S, POSTGRES), b"\0\0\0\x10\x04\xd2\x16\x2e" + bytes(8), b"")).packets,
+            id="cancelled by somebody",
+        ),
+        pytest.param(pg(*[(b"select 1", MISSING)] * 2), id="twice"),
+        pytest.param(my(*[(b"insert into t", 1062)] * 5), id="rows that are there, in MySQL"),
+        pytest.param(my(*[(b"update t", 1213)] * 3, (b"update t", 0)), id="deadlocks in MySQL"),
+        pytest.param(my(*[(b"DROP TABLE t", 1146)] * 3), id="a dump that is read into MySQL"),
+    ],
+)
+def test_errors_that_an_application_lives_with(tmp_path: Path, packets: list[Packet]) -> None:
+    assert not problems(found(tmp_path, packets, healthy()))
+
+
+def test_the_error_of_a_segment_is_found_behind_what_else_stands_there() -> None:
+    assert refusal(SHAPE + MISSING) == ("42P01", False)
+    assert refusal(b"1\0\0\0\x042\0\0\0\x04" + MISSING) == ("42P01", False)
+    assert refusal(ROWS) is None
+
+
+WANTS = b"\0\0\0\x08\x04\xd2\x16\x2f"
+
+
+def no_tls(n: int, goes_on: bool = False, step: float = 1, at: float = 0) -> list[Packet]:
+    packets: list[Packet] = []
+    for k in range(n):
+        made = talk(42_000 + k, int((at + k * step) * S), POSTGRES)
+        exchange(made, WANTS, b"N")
+        packets += close(exchange(made, START, READY) if goes_on else made).packets
+    return packets
+
+
+def test_a_client_that_insists_on_tls(tmp_path: Path) -> None:
+    this = found(tmp_path, no_tls(3), healthy())
+    assert problems(this) == {"refused"}
+    assert "3 of 3 connections to 198.51.100.20:5432 got a refusal: no TLS, which the client insists on" in this["refused"].text
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        pytest.param(no_tls(5, goes_on=True), id="goes on without"),
+        pytest.param(no_tls(2), id="looks whether there is TLS"),
+        pytest.param(no_tls(5, step=0.01), id="scripts of a scanner"),
+        pytest.param(no_tls(3) + pg(port=43_000, at=9, server=REPLICA), id="another server of its list"),
+        pytest.param(no_tls(3) + pg(port=43_000, at=9), id="without TLS later"),
+    ],
+)
+def test_clients_that_do_not_insist_on_tls(tmp_path: Path, packets: list[Packet]) -> None:
+    assert not problems(found(tmp_path, packets, healthy()))
