@@ -130,14 +130,20 @@ class Provider:
 @dataclass(frozen=True)
 class OverTime:
     """A limit on what is sent: so many in a window (``sliding``, ``fixed``, ``attempts``), a ``bucket`` of ``limit`` tokens with one back every
-    ``window_s``, a ``quota``: ``limit`` requests, then none until ``window_s`` after the first refusal, or a ``volume``: ``limit`` bytes in a window
-    (``edge_s`` of at least 0: windows that follow each other, else one that slides), with the request's own bytes (``own``) or without."""
+    ``window_s``, a ``quota``: ``limit`` requests, then none until ``window_s`` after the first refusal, a ``volume``: ``limit`` bytes in a window
+    (``edge_s`` of at least 0: windows that follow each other, else one that slides), with the request's own bytes (``own``) or without; or a
+    ``volume bucket`` of ``limit`` bytes, which takes ``window_s`` to fill. spread : by which part what counts of a size differs from it at most."""
 
     kind: str
     limit: int
     window_s: float
     edge_s: float = 0.0
     own: bool = True
+    spread: float = 0.0
+
+    def counted(self, size: int) -> float:
+        """What counts of a size: always the same of one, as a prompt has so many tokens."""
+        return size * (1.0 + self.spread * random.Random(size).uniform(-1.0, 1.0)) if self.spread else size
 
 
 class Meter:
@@ -145,12 +151,16 @@ class Meter:
 
     def __init__(self, limiter: OverTime) -> None:
         self.limiter = limiter
-        self.taken: list[tuple[int, int]] = []
+        self.taken: list[tuple[int, float]] = []
         self.tokens, self.at = float(limiter.limit), 0
         self.closed_ns = NEVER
 
-    def refuses(self, now: int, size: int) -> bool:
+    def refuses(self, now: int, size: float) -> bool:
         it, width = self.limiter, ns(self.limiter.window_s)
+        if it.kind == "volume bucket":
+            self.tokens = min(float(it.limit), self.tokens + it.limit * (now - self.at) / width)
+            self.at = now
+            return self.tokens < size if it.own else self.tokens <= 0.0
         if it.kind == "bucket":
             self.tokens = min(float(it.limit), self.tokens + (now - self.at) / width)
             self.at = now
@@ -173,8 +183,8 @@ class Meter:
             return used + size > it.limit if it.own else used >= it.limit
         return len(self.taken) >= it.limit
 
-    def take(self, now: int, size: int) -> None:
-        self.tokens -= 1
+    def take(self, now: int, size: float) -> None:
+        self.tokens -= size if self.limiter.kind == "volume bucket" else 1
         self.taken.append((now, size))
 
 
@@ -367,12 +377,13 @@ class Desk:
         elsewhere = program.side == ELSEWHERE
         group = request.flow.key if self.provider.per == "key" else elsewhere
         together, own = (self.meters.setdefault(name, Meter(limiter)) for name in (group, (group, program.side)))
-        refused, request.alone = together.refuses(now, request.sent_bytes), own.refuses(now, request.sent_bytes)
+        size = limiter.counted(request.sent_bytes)
+        refused, request.alone = together.refuses(now, size), own.refuses(now, size)
         if refused:
             request.refused = "limit"
         if (not refused and not overloaded) or limiter.kind == "attempts":
-            together.take(now, request.sent_bytes)
-            own.take(now, request.sent_bytes)
+            together.take(now, size)
+            own.take(now, size)
 
     def _counted(self, request: Request) -> list[Request] | list[Flow]:
         if self.provider.counts == "requests":

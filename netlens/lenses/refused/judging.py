@@ -155,7 +155,10 @@ def time_evidence(weighing: Weighing, fit: Fit) -> Evidence:
     whose = "from the same egress address" if fit.scope == "egress" else "by the same side"
     told = fit.described()
     about = "about " if told["window"] == "counter" else ""
-    if told["window"] == "bucket":
+    if told["window"] == "bucket" and fit.limiter.COUNTS == "bytes":
+        own = "with their own bytes " if fit.reading.own else ""
+        rule = f"when requests {whose} had {own}used up {told['burst']:,} bytes, of which {told['value'] / 60:,.0f} come back every second"
+    elif told["window"] == "bucket":
         rule = f"when requests {whose} had used up {told['burst']} tokens, one of which comes back every {told['refill_s']:.3g} s"
     elif fit.limiter.COUNTS == "bytes":
         rule = (

@@ -174,6 +174,13 @@ class TimeRule:
         refill = self.fit.described()["refill_s"]
         return 1.0 / refill if refill else self.value / self.fit.parameter_s
 
+    def free_after_s(self, situation: Situation) -> float:
+        """How long after it was used up the limit lets a request of the usual size through, at most."""
+        fit = self.fit
+        if fit.limiter.WINDOW != "bucket":
+            return fit.parameter_s
+        return fit.parameter_s * (float(np.median(fit.reading.taken(situation.requests.sent_bytes))) if self.counts == "bytes" else 1.0)
+
     @property
     def barred_ns(self) -> int:
         """For how long who runs into the limit is refused, whatever is sent then; 0 where only the limit decides."""
@@ -459,6 +466,7 @@ class Search:
         self._outcomes = _Outcomes(self.rejected[self._rows], self.used[self._rows])
         self._counts = np.zeros(len(self._rows), np.int64)
         self._known: dict[Reading, tuple[Floats, Floats]] = {}
+        self._first: dict[Reading, tuple[float, ...]] = {}
         self._last: tuple[tuple[int, float], list[list[Floats]]] | None = None
         self.found: dict[Reading, dict[float, float]] = {}
         self._best_of: dict[tuple[Reading, float], int] = {}
@@ -480,12 +488,20 @@ class Search:
     @cached_property
     def coarse(self) -> tuple[float, ...]:
         """Parameters to try first: those that any group suggests."""
-        taken = self._taken(self.readings[0])[1]
-        if self.unusual and not self.limiter.LATER:
-            longest = max((span_s(starts) for starts in self._starts), default=0.0)
-            return tuple(w for w in UNUSUAL_S if w <= longest / TURNS)
-        each = zip(self._starts, self._parts, strict=True)
-        return tuple(sorted({p for starts, part in each for p in self.limiter.parameters(starts, taken[part])}))
+        return self._coarse(self.readings[0])
+
+    def _coarse(self, reading: Reading) -> tuple[float, ...]:
+        """The same by a reading of sizes; windows are the same by all, refills are not."""
+        if reading not in self._first:
+            if self.unusual and not self.limiter.LATER:
+                longest = max((span_s(starts) for starts in self._starts), default=0.0)
+                self._first[reading] = tuple(w for w in UNUSUAL_S if w <= longest / TURNS)
+            else:
+                room, taken = self._taken(reading)
+                each = zip(self._starts, self._parts, strict=True)
+                suggested = {p for starts, part in each for p in self.limiter.parameters(starts, taken[part], room[part])}
+                self._first[reading] = tuple(sorted(suggested))
+        return self._first[reading]
 
     def unseen(self, parameter_s: float) -> Bools | None:
         """bool per request of all groups: those whose outcome requests may have decided that were sent before the capture began, which is as long as the window
@@ -561,24 +577,21 @@ class Search:
 
     def best(self) -> tuple[Reading, float, float]:
         """(reading, parameter, what the search cost)."""
-        coarse = self.coarse
-        for p in coarse:
-            for each in self.readings:
-                self.tried(each, p)
-        reading = max(self.readings, key=lambda each: max(self.tried(each, p) for p in coarse))
+        tries = sum(len(self._coarse(each)) for each in self.readings)
+        best = {each: max((self.tried(each, p) for p in self._coarse(each)), default=-np.inf) for each in self.readings}
+        reading = max(self.readings, key=lambda each: best[each])
         if self._any_length:
             self._finely(reading, PEAKS)
         parameter_s = self._named(reading)
-        tries = len(coarse) * len(self.readings)
         if len(self.readings) > 1:
-            reading = self._overhead(reading, parameter_s)
+            reading, parameter_s = self._overhead(reading, parameter_s)
             tries *= MOST_OVERHEAD // OVERHEAD_STEP
         return reading, parameter_s, float(np.log(tries))
 
     @property
     def mean(self) -> float:
         """The log of the mean likelihood of all that was tried first."""
-        found = np.array([self.tried(each, p) for each in self.readings for p in self.coarse])
+        found = np.array([self.tried(each, p) for each in self.readings for p in self._coarse(each)])
         return float(np.logaddexp.reduce(found) - np.log(len(found)))
 
     def refined(self, searched: Search, reading: Reading, parameter_s: float) -> float:
@@ -619,11 +632,18 @@ class Search:
         whole = float(round(middle))
         return whole if self.limiter.WINDOW != "bucket" and whole and self.tried(reading, whole) >= least else middle
 
-    def _overhead(self, reading: Reading, parameter_s: float) -> Reading:
-        """The reading with the overhead that fits best, the middle of those that fit equally well."""
-        each = [replace(reading, overhead=k) for k in range(0, MOST_OVERHEAD, OVERHEAD_STEP)]
-        fit = {r.overhead: self.tried(r, parameter_s) for r in [*each, reading]}
-        return replace(reading, overhead=round(_middle({float(k): v for k, v in fit.items()}, max(fit, key=lambda k: fit[k]))))
+    def _overhead(self, reading: Reading, parameter_s: float) -> tuple[Reading, float]:
+        """The reading with the overhead that fits best, the middle of those that fit equally well; and the parameter by it.
+
+        What comes back a second is less by as much as is counted of what was accepted.
+        """
+        each = {k: replace(reading, overhead=k) for k in (*range(0, MOST_OVERHEAD, OVERHEAD_STEP), reading.overhead)}
+        counted = {k: float(self._taken(r)[1].sum()) for k, r in each.items()}
+        refill = self.limiter.WINDOW == "bucket"
+        scaled = {k: parameter_s * (counted[reading.overhead] / counted[k] if refill else 1.0) for k in each if counted[k]}
+        fit = {float(k): self.tried(each[k], scaled[k]) for k in scaled}
+        k = round(_middle(fit, max(fit, key=lambda k: fit[k])))
+        return each[k], scaled[k]
 
 
 def _middle(found: dict[float, float], best: float) -> float:

@@ -534,10 +534,12 @@ class _Timely(_Replay):
         self.attempts, self.barred_ns = rule.counts == "attempts", rule.barred_ns
         self.barred_until: dict[int, int] = {}  # by group
         self.meters = {group: rule.meter() for group in set(self.group.values())}
-        self.room = [1.0] * len(setting.intents)
+        self.taken = [1.0] * len(setting.intents)
         if rule.counts == "bytes":
-            sizes = setting.situation.requests.sent_bytes.tolist()
-            self.room = [sizes[rows[-1]] * change.smaller for rows in setting.intents.attempts]
+            sizes = setting.situation.requests.sent_bytes[[rows[-1] for rows in setting.intents.attempts]]
+            self.taken = (rule.fit.reading.taken(sizes) * change.smaller).tolist()
+        #: What must be left for a request, which may not be asked for its own size.
+        self.room = self.taken if rule.fit.reading.own else [1.0] * len(self.taken)
 
     def accepts(self, now: int, k: int, side: int, refusals: int) -> bool:
         if side in self.exempt:
@@ -548,7 +550,7 @@ class _Timely(_Replay):
         meter = self.meters[group]
         free = meter.free_at(now, self.room[k]) <= now
         if free or self.attempts:
-            meter.take(now, self.room[k])
+            meter.take(now, self.taken[k])
         if not free:
             self.barred_until[group] = now + self.barred_ns
         return free

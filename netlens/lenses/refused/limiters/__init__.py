@@ -45,8 +45,8 @@ class Limiter(Protocol):
     RANK: int
     LATER: bool
 
-    def parameters(self, starts: Ints, taken: Floats, /) -> list[float]:
-        """Windows or refills to try first, in seconds."""
+    def parameters(self, starts: Ints, taken: Floats, room: Floats | float = 0.0, /) -> list[float]:
+        """Windows or refills to try first, in seconds; ``room``: what each request needs for itself (0 where it only asks whether anything is left)."""
         ...
 
     def scores(self, starts: Ints, taken: Floats, parameter_s: float, /) -> Iterable[Floats]:

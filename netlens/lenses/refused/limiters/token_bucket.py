@@ -28,21 +28,28 @@ NEAR, HALVINGS = 1.25, 40  #: factor within which a refill is looked for, and to
 STRETCHES = 4  #: refills are taken from the whole recording, its halves, thirds and quarters
 
 
-def parameters(starts: Ints, taken: Floats) -> list[float]:
+def parameters(starts: Ints, taken: Floats, room: Floats | float = 0.0) -> list[float]:
     longest = max(span_s(starts) / 5, 0.05)  # five refills at least
-    found = set(between(0.05, longest, 1.04))
-    # In a bucket that never fills up again a small error of the refill adds up, so only a very close value fits. But there as many requests were
-    # accepted between two refusals as tokens came back, which gives the refill.
+    return sorted(p for p in {*between(0.05, longest, 1.04), *never_full(starts, taken, room)} if p <= longest)
+
+
+def never_full(starts: Ints, taken: Floats, room: Floats | float) -> set[float]:
+    """Refills of a bucket that never filled up, meanwhile or in parts of the recording.
+
+    There a small error of the refill adds up, so only a very close value fits. But as much was accepted between two refusals as came back, which gives it.
+    """
+    found = set()
     refused = np.flatnonzero(taken == 0)
-    before = np.concatenate([[0.0], np.cumsum(taken)])
+    before = np.concatenate([[0.0], np.cumsum(taken)])[:-1]
+    met = before + room
     for parts in range(1, STRETCHES + 1):
         for edge in np.array_split(refused, parts):
             if len(edge) > 1 and before[edge[-1]] > before[edge[0]]:
                 there = slice(edge[0], edge[-1] + 1)
                 refill = float(span_s(starts[edge[[0, -1]]]) / (before[edge[-1]] - before[edge[0]]))
                 if refill > 0.0:  # all may have been sent at one time, as far as the capture tells
-                    found |= {refill, _apart((starts[there] - starts[edge[0]]) / 1e9, before[there], taken[there] == 0, refill)}
-    return sorted(p for p in found if 0 < p <= longest)
+                    found |= {refill, _apart((starts[there] - starts[edge[0]]) / 1e9, met[there], taken[there] == 0, refill)}
+    return {p for p in found if p > 0}
 
 
 def _apart(at_s: Floats, before: Floats, refused: Bools, near: float) -> float:
@@ -53,7 +60,7 @@ def _apart(at_s: Floats, before: Floats, refused: Bools, near: float) -> float:
 
     Parameters
     ----------
-    at_s : when each was sent.  before : how many had been accepted by then.  near : what it is to within :data:`NEAR`.
+    at_s : when each was sent.  before : how much had been accepted by then, and what it needs itself.  near : what it is to within :data:`NEAR`.
     """
     accepted = ~refused
     low, high = 1.0 / (near * NEAR), NEAR / near
@@ -65,15 +72,25 @@ def _apart(at_s: Floats, before: Floats, refused: Bools, near: float) -> float:
     return 2.0 / (low + high)
 
 
+def _level(starts: Ints, taken: Floats, parameter_s: float) -> Floats:
+    """What had come back since the first request, less what was accepted before each."""
+    return np.asarray((starts - starts[0]) / (parameter_s * 1e9) - np.concatenate([[0.0], np.cumsum(taken)])[:-1])
+
+
+def missing(starts: Ints, taken: Floats, parameter_s: float) -> Floats:
+    """What was missing from the bucket when each request came, had it been full at first."""
+    level = _level(starts, taken, parameter_s)
+    return np.asarray(np.maximum.accumulate(level) - level)
+
+
 def scores(starts: Ints, taken: Floats, parameter_s: float) -> Iterator[Floats]:
-    level = (starts - starts[0]) / (parameter_s * 1e9) - np.concatenate([[0.0], np.cumsum(taken)])[:-1]
-    missing = np.maximum.accumulate(level) - level
-    yield missing
+    at_first = missing(starts, taken, parameter_s)
+    yield at_first
     refused = np.flatnonzero(taken == 0)
-    if len(refused) == 0 or missing[refused[0]] >= missing[refused[-1]]:
+    if len(refused) == 0 or at_first[refused[0]] >= at_first[refused[-1]]:
         return
     # Begun in the midst of use. What later refusals met is the burst, as far as the bucket was full in between; the first met no less.
-    burst = np.ceil(missing[refused[-1]])
+    level, burst = _level(starts, taken, parameter_s), np.ceil(at_first[refused[-1]])
     yield np.maximum(np.maximum.accumulate(level), burst - 0.5 + level[refused[0]]) - level
 
 
