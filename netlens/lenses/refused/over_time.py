@@ -58,6 +58,7 @@ SMALL = 1_000  #: a limit below is one on requests, and exact
 NO_WINDOW = 0.45
 OVERHEADS = (0, 350)  #: bytes of a request that no provider counts: none, and what headers and one TLS record make as a rule
 OVERHEAD_STEP, MOST_OVERHEAD = 50, 1000  #: tried at the best parameter
+NEAR = 1.1  #: factor within which a refill lies of what another overhead makes it
 QUICK = 1.5  #: times as long as nearly all refusals
 SHIFTS, SHIFTED = 99, 0.02  #: shifts of labels, and the share of them that may separate as well
 
@@ -635,15 +636,23 @@ class Search:
     def _overhead(self, reading: Reading, parameter_s: float) -> tuple[Reading, float]:
         """The reading with the overhead that fits best, the middle of those that fit equally well; and the parameter by it.
 
-        What comes back a second is less by as much as is counted of what was accepted.
+        A refill is another by each, as less comes back a second if less is counted of what was accepted: it is searched for again near to what that makes it.
         """
         each = {k: replace(reading, overhead=k) for k in (*range(0, MOST_OVERHEAD, OVERHEAD_STEP), reading.overhead)}
+        if self.limiter.WINDOW != "bucket":
+            return each[self._best_overhead({k: self.tried(r, parameter_s) for k, r in each.items()})], parameter_s
         counted = {k: float(self._taken(r)[1].sum()) for k, r in each.items()}
-        refill = self.limiter.WINDOW == "bucket"
-        scaled = {k: parameter_s * (counted[reading.overhead] / counted[k] if refill else 1.0) for k in each if counted[k]}
-        fit = {float(k): self.tried(each[k], scaled[k]) for k in scaled}
-        k = round(_middle(fit, max(fit, key=lambda k: fit[k])))
-        return each[k], scaled[k]
+        fit = {}
+        for k in (k for k in each if counted[k]):
+            scaled = parameter_s * counted[reading.overhead] / counted[k]
+            fit[k] = max(self.tried(each[k], p) for p in (scaled, *(p for p in self._coarse(each[k]) if scaled / NEAR < p < scaled * NEAR)))
+        found = each[self._best_overhead(fit)]
+        self._finely(found, 1)
+        return found, self._named(found)
+
+    @staticmethod
+    def _best_overhead(fit: dict[int, float]) -> int:
+        return round(_middle({float(k): v for k, v in fit.items()}, max(fit, key=lambda k: fit[k])))
 
 
 def _middle(found: dict[float, float], best: float) -> float:
