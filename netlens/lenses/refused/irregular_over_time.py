@@ -18,8 +18,8 @@ import numpy as np
 
 from netlens.chains.situation import REJECTED
 from netlens.lenses.refused import limit
-from netlens.lenses.refused.limiters import USUAL_S, all_limiters
-from netlens.lenses.refused.over_time import Reading, Search, counted, fitted, together
+from netlens.lenses.refused.limiters import USUAL_S, all_limiters, token_bucket
+from netlens.lenses.refused.over_time import Reading, Search, counted, fitted, paced, together
 
 if TYPE_CHECKING:
     from netlens.chains.situation import Situation
@@ -33,6 +33,8 @@ RUNS = 2  #: times that the limit was run into before a change, and after it: on
 HIGHEST = 128  #: limits that are tried where it may change
 MOST = 3_000  #: requests; a second
 TURNS = 2  #: windows that a recording holds at least
+CUTS = 12  #: times at which a refill may change that are tried first, and again between the two around the best
+NEARBY = tuple(1.0 + k / 250 for k in range(-10, 11))  #: parts of a refill, or of both, that are tried around the best
 
 
 def fits(situation: Situation, first: Bools) -> list[Fit]:
@@ -51,6 +53,7 @@ def fits(situation: Situation, first: Bools) -> list[Fit]:
         tries = float(np.log(len(scopes) * max(sum(len(search.coarse) * search.variants for search in searches), 1)))
         for found in (_barring(searches, scope, first, tries), _changing(searches, scope, first, tries)):
             out += [found] if found is not None else []
+        out += [found] if (found := _refilling(situation, scope, groups, first)) is not None else []
     return sorted(out, key=lambda fit: -fit.log_likelihood)
 
 
@@ -112,6 +115,58 @@ def _changing(searches: list[Search], scope: str, first: Bools, tries: float) ->
     lower = np.where(starts < starts[row], most - before, most - after)
     fit = fitted(search, scope, Reading(), parameter_s, search.counts(Reading(), parameter_s) + lower, first, tries + price)
     return None if fit is None or fit.value <= max(less for _, less in changes) else replace(fit, changes=changes)
+
+
+def _refilling(situation: Situation, scope: str, groups: list[Ints], first: Bools) -> Fit | None:
+    """A bucket of requests, one of which comes back at another pace from some time on.
+
+    Before and after it is a bucket like others, so each is fitted by itself; then both together, on a clock by which it fills at one pace.
+    """
+    r = situation.requests
+    labelled, accepted = r.rejected >= 0, counted(r)
+    rows = np.sort(np.concatenate(groups))
+    rows = rows[labelled[rows]]
+    if len(rows) < 2 * APART:
+        return None
+
+    def part(some: list[Ints], of: Situation = situation) -> Search:
+        return Search(of, token_bucket, labelled, accepted, some)
+
+    def at_best(row: int) -> tuple[float, int, float, float] | None:
+        """(log likelihood, the row, what comes back every so many seconds before it, and from it on)."""
+        halves = [part([g[(g < row) == early] for g in groups]) for early in (True, False)]
+        if not all(half.possible and half.coarse for half in halves):
+            return None
+        before, after = (max(half.coarse, key=lambda p, half=half: half.tried(Reading(), p)) for half in halves)
+        return halves[0].tried(Reading(), before) + halves[1].tried(Reading(), after), row, before, after
+
+    def joint(row: int, before: float, after: float) -> tuple[Search, tuple[tuple[int, float], ...]]:
+        refills = (int(r.start_ns[0]), before), (int(r.start_ns[row]), after)
+        return part(groups, replace(situation, requests=replace(r, start_ns=paced(r.start_ns, refills)))), refills
+
+    at = np.unique(np.linspace(APART, len(rows) - APART, CUTS).astype(np.int64))
+    some = [found for row in rows[at].tolist() if (found := at_best(row)) is not None]
+    if not some:
+        return None
+    best = max(some)
+    k = int(np.searchsorted(rows[at], best[1]))
+    between = rows[at[max(k - 1, 0)] : at[min(k + 1, len(at) - 1)] + 1]
+    near = between[np.unique(np.linspace(0, len(between) - 1, CUTS).astype(np.int64))].tolist()
+    _, row, before, after = max(found for found in (best, *map(at_best, near)) if found is not None)
+    tried = len(rows) * len(part(groups).coarse) ** 2
+
+    def likelihood(row: int, before: float, after: float) -> float:
+        return joint(row, before, after)[0].tried(Reading(), before)
+
+    row = max(between.tolist(), key=lambda row: likelihood(row, before, after))
+    for _ in range(2):
+        before = max((before * k for k in NEARBY), key=lambda p: likelihood(row, p, after))
+        after = max((after * k for k in NEARBY), key=lambda p: likelihood(row, before, p))
+    if any(limit.runs(r.rejected[half] == REJECTED) < RUNS for half in (rows[rows < row], rows[rows >= row])):
+        return None
+    search, refills = joint(row, before, after)
+    fit = fitted(search, scope, Reading(), before, search.counts(Reading(), before), first, float(np.log(tried)))
+    return None if fit is None else replace(fit, refills=refills)
 
 
 def _cut(counts: Ints, rejected: Bools) -> tuple[float, int, tuple[int, int], float]:

@@ -160,6 +160,8 @@ def time_evidence(weighing: Weighing, fit: Fit) -> Evidence:
         rule = f"when requests {whose} had {own}used up {told['burst']:,} bytes, of which {told['value'] / 60:,.0f} come back every second"
     elif told["window"] == "bucket":
         rule = f"when requests {whose} had used up {told['burst']} tokens, one of which comes back every {told['refill_s']:.3g} s"
+    elif fit.limiter.COUNTS == "answers":
+        rule = f"when answers to requests {whose} had come to {fit.value:,} bytes or more in the {told['window_s']:.4g} s before"
     elif fit.limiter.COUNTS == "bytes":
         rule = (
             f"when, together with those accepted {whose} in the {told['window_s']:.4g} s before, they came to {fit.value:,} bytes or more"

@@ -34,7 +34,7 @@ from netlens.chains.situation import ACCEPTED, REJECTED, UNKNOWN, Requests, Situ
 from netlens.columns import Bools, Floats, Ints
 from netlens.lenses.refused import kernels, limit
 from netlens.lenses.refused.counting import SCOPES, Counts, Rule
-from netlens.lenses.refused.limiters import USUAL_S, Limiter, Meter, all_limiters, sliding_window
+from netlens.lenses.refused.limiters import SIZED, USUAL_S, Limiter, Meter, all_limiters, sliding_window
 from netlens.lenses.refused.limiters._windows import Window, span_s
 from netlens.threads import free_cores, in_parallel
 
@@ -59,20 +59,30 @@ NO_WINDOW = 0.45
 OVERHEADS = (0, 350)  #: bytes of a request that no provider counts: none, and what headers and one TLS record make as a rule
 OVERHEAD_STEP, MOST_OVERHEAD = 50, 1000  #: tried at the best parameter
 NEAR = 1.1  #: factor within which a refill lies of what another overhead makes it
+PARTS = 8  #: of an answer that counts as it is sent: by an eighth of one answer no limit errs that is of several
 QUICK = 1.5  #: times as long as nearly all refusals
 SHIFTS, SHIFTED = 99, 0.02  #: shifts of labels, and the share of them that may separate as well
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How sizes are read. overhead : bytes of each request that are not counted.  own : a request also needs room for itself."""
+    """How sizes are read. overhead : bytes of each request, or answer, that are not counted.  own : a request also needs room for itself.
+    streamed : an answer counts as it is sent, and not when it is over."""
 
     overhead: int = 0
     own: bool = True
+    streamed: bool = False
 
-    def taken(self, sent_bytes: Ints) -> Ints:
-        """What requests take of the limit."""
-        return np.maximum(sent_bytes - self.overhead, 0)
+    @classmethod
+    def all_of(cls, counts: str) -> list[Reading]:
+        """Those to try first, by what is counted."""
+        if counts == "bytes":
+            return [cls(overhead, own) for overhead in OVERHEADS for own in (True, False)]
+        return [cls(overhead, False, streamed) for overhead in OVERHEADS for streamed in (False, True)] if counts == "answers" else [cls()]
+
+    def taken(self, sizes: Ints) -> Ints:
+        """What requests, or answers, of these bytes take of the limit."""
+        return np.maximum(sizes - self.overhead, 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,11 +118,13 @@ class Fit:
     barred: Bools | None = field(default=None, repr=False)
     #: From when on (ns) the limit was how much lower than its highest; counts are of the highest, so as much is added to them.
     changes: tuple[tuple[int, int], ...] = ()
+    #: From when on (ns) one token came back every how many seconds; ``parameter_s`` is the first, and ``counts`` are as if it had been so all the time.
+    refills: tuple[tuple[int, float], ...] = ()
     begun: bool = False  # what was sent before the recording is taken to count, though nothing shows that there was any
 
     @property
     def plain(self) -> bool:
-        return not (self.limiter.LATER or self.barred_s or self.changes or self.begun)
+        return not (self.limiter.LATER or self.barred_s or self.changes or self.refills or self.begun)
 
     @property
     def values(self) -> list[tuple[int, int]]:
@@ -137,7 +149,7 @@ class Fit:
         return f"{self.limiter.ID} per {SCOPES[self.scope]}"
 
     def described(self) -> dict[str, Any]:
-        return self.limiter.described(self.parameter_s, self.last)
+        return self.limiter.described(self.refills[-1][1] if self.refills else self.parameter_s, self.last)
 
     def if_begun(self, price: float) -> Fit:
         """The same where that what was sent before counts is an assumption, which costs so many log units."""
@@ -180,7 +192,7 @@ class TimeRule:
         fit = self.fit
         if fit.limiter.WINDOW != "bucket":
             return fit.parameter_s
-        return fit.parameter_s * (float(np.median(fit.reading.taken(situation.requests.sent_bytes))) if self.counts == "bytes" else 1.0)
+        return max((p for _, p in fit.refills), default=fit.parameter_s) * (float(np.median(fit.reading.taken(situation.requests.sent_bytes))) if self.counts == "bytes" else 1.0)
 
     @property
     def barred_ns(self) -> int:
@@ -189,6 +201,8 @@ class TimeRule:
 
     def meter(self) -> Meter:
         meter = self.fit.limiter.decide(self.fit.parameter_s, self.value, self.edge_ns)
+        if self.fit.refills:
+            return _Paced(meter, self.fit.refills)
         return _Changing(meter, self.fit.values) if isinstance(meter, Window) and self.fit.values else meter
 
     def exempt(self, situation: Situation) -> frozenset[int]:
@@ -197,6 +211,32 @@ class TimeRule:
         refused = set(np.unique(r.side[r.rejected == REJECTED]).tolist())
         reached = set(np.unique(r.side[self.fit.counts.count >= self.fit.value]).tolist())
         return frozenset(reached - refused) | {UNKNOWN}
+
+
+def paced(at_ns: Ints, refills: tuple[tuple[int, float], ...]) -> Ints:
+    """Times on a clock by which a bucket that fills at another pace from some time on fills at its first pace always; these as they are without a change."""
+    if not refills:
+        return at_ns
+    (_, before), (since, after) = refills
+    return np.where(at_ns < since, at_ns, since + ((at_ns - since) * (before / after)).astype(np.int64))
+
+
+class _Paced:
+    """A bucket whose refill changes; ``refills``: of :class:`Fit`."""
+
+    def __init__(self, bucket: Meter, refills: tuple[tuple[int, float], ...]) -> None:
+        (_, before), (since, after) = self.refills = refills
+        self.bucket, self.back = bucket, ((since, after), (since, before))
+
+    def free_at(self, now: int, room: float) -> int:
+        free = np.array([self.bucket.free_at(self._on_its_clock(now), room)])
+        return max(now, int(paced(free, self.back)[0]))
+
+    def take(self, now: int, room: float) -> None:
+        self.bucket.take(self._on_its_clock(now), room)
+
+    def _on_its_clock(self, now: int) -> int:
+        return int(paced(np.array([now]), self.refills)[0])
 
 
 class _Changing:
@@ -262,7 +302,7 @@ def together(situation: Situation) -> tuple[list[int], list[str]]:
 
 def _of_any_second(limiter: Limiter) -> bool:
     """Whether its windows follow each other, so that those of unusual lengths are looked at later."""
-    return limiter.WINDOW == "fixed" and limiter.COUNTS != "bytes" and not limiter.LATER
+    return limiter.WINDOW == "fixed" and limiter.COUNTS not in SIZED and not limiter.LATER
 
 
 def without_others(situation: Situation, fit: Fit) -> tuple[Bools, Bools, Bools]:
@@ -283,7 +323,9 @@ def without_others(situation: Situation, fit: Fit) -> tuple[Bools, Bools, Bools]
         """Those of the requests ``asked`` that are below the limit if no other than ``rows`` were sent."""
         # what is left where the edge of the window is not known: the most that any edge gives
         alone = np.zeros(len(rows), np.int64)
-        for score in fit.limiter.scores(r.start_ns[rows], taken[rows], fit.parameter_s):
+        requests = r.take(rows)
+        requests = replace(requests, start_ns=paced(requests.start_ns, fit.refills))
+        for score in _used(requests, fit.limiter, fit.reading, taken[rows], fit.parameter_s):
             counts = np.zeros(len(rows), np.int64)
             kernels.whole(score, own[rows], counts)
             alone = np.maximum(alone, counts)
@@ -307,7 +349,25 @@ def _taken(situation: Situation, limiter: Limiter, reading: Reading, accepted: B
     if limiter.COUNTS == "bytes":
         size = reading.taken(r.sent_bytes).astype(np.float64)
         return size if reading.own else np.zeros(len(r)), np.where(accepted, size, 0.0)
+    if limiter.COUNTS == "answers":
+        return np.zeros(len(r)), np.where(accepted, reading.taken(r.answer_bytes), 0.0)
     return np.zeros(len(r)), np.where(accepted, 1.0, 1.0 if limiter.COUNTS == "attempts" else 0.0)
+
+
+def _used(requests: Requests, limiter: Limiter, reading: Reading, taken: Floats, parameter_s: float) -> list[Floats]:
+    """How much of the limit had been used up when each request came; several where something besides the parameter is unknown."""
+    r = requests
+    if limiter.COUNTS != "answers":
+        return list(limiter.scores(r.start_ns, taken, parameter_s))
+    # What is taken when no request is sent stands between requests, as one that nobody asks the outcome of.
+    share = np.arange(1, PARTS + 1) / PARTS if reading.streamed else np.ones(1)
+    begun = np.where(r.answer_ns > 0, np.minimum(r.answer_ns, r.end_ns), r.end_ns)
+    when = (begun[:, None] + np.outer(r.end_ns - begun, share).astype(np.int64)).ravel()
+    both, sizes = np.concatenate([when, r.start_ns]), np.concatenate([np.repeat(taken / len(share), len(share)), np.zeros(len(r))])
+    order = np.argsort(both, kind="stable")
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order))
+    return [score[place[len(when) :]] for score in limiter.scores(both[order], sizes[order], parameter_s)]
 
 
 def counted(requests: Requests) -> Bools:
@@ -468,11 +528,10 @@ class Search:
         self._counts = np.zeros(len(self._rows), np.int64)
         self._known: dict[Reading, tuple[Floats, Floats]] = {}
         self._first: dict[Reading, tuple[float, ...]] = {}
-        self._last: tuple[tuple[int, float], list[list[Floats]]] | None = None
+        self._last: tuple[tuple[int, bool, float], list[list[Floats]]] | None = None
         self.found: dict[Reading, dict[float, float]] = {}
         self._best_of: dict[tuple[Reading, float], int] = {}
-        sizes = limiter.COUNTS == "bytes"
-        self.readings = [Reading(overhead, own) for overhead in OVERHEADS for own in (True, False)] if sizes else [Reading()]
+        self.readings = Reading.all_of(limiter.COUNTS)
 
     def _taken(self, reading: Reading) -> tuple[Floats, Floats]:
         """As :func:`_taken`, of the requests of all groups, one group after the other; worked out once for a reading."""
@@ -480,6 +539,10 @@ class Search:
             own, taken = _taken(self.situation, self.limiter, reading, self._accepted)
             self._known[reading] = own[self._rows], taken[self._rows]
         return self._known[reading]
+
+    @cached_property
+    def _requests(self) -> list[Requests]:
+        return [self.situation.requests.take(rows) for rows in self.groups]
 
     @property
     def possible(self) -> bool:
@@ -531,11 +594,11 @@ class Search:
 
         The last are kept: readings that differ only in the room that a request needs have the same, and are tried one after the other.
         """
-        if self._last is None or self._last[0] != (reading.overhead, parameter_s):
+        if self._last is None or self._last[0] != (reading.overhead, reading.streamed, parameter_s):
             _, taken = self._taken(reading)
-            each = zip(self._starts, self._parts, strict=True)
-            scores = [list(self.limiter.scores(starts, taken[part], parameter_s)) for starts, part in each]
-            self._last = (reading.overhead, parameter_s), scores
+            each = zip(self._requests, self._parts, strict=True)
+            scores = [_used(requests, self.limiter, reading, taken[part], parameter_s) for requests, part in each]
+            self._last = (reading.overhead, reading.streamed, parameter_s), scores
         return self._last[1]
 
     def _count(self, reading: Reading, variants: list[list[Floats]], k: int) -> Ints:
