@@ -132,6 +132,16 @@ class Fit:
         return [(at, self.value - lower) for at, lower in self.changes]
 
     @property
+    def told(self) -> list[tuple[int, int]]:
+        """The same in the words of the JSON: of a bucket that fills at another pace, what comes back in a minute."""
+        return [(at, round(60.0 / refill_s)) for at, refill_s in self.refills] or self.values
+
+    @property
+    def paces(self) -> str:
+        """How often a token comes back, in words: ``every 1 s, then every 3 s``."""
+        return ", then ".join(f"every {p:.3g} s" for _, p in self.refills or ((0, self.parameter_s),))
+
+    @property
     def last(self) -> int:
         return self.values[-1][1] if self.changes else self.value
 
@@ -424,6 +434,22 @@ def follows_windows(situation: Situation, first: Bools) -> bool:
                 found = ((all_below - below) / (~labels).sum() - below / labels.sum()).max(axis=1)
                 best[: len(found)] = np.maximum(best[: len(found)], found)
     return bool(best[0] > NO_WINDOW and 1 + (best[1:made] >= best[0]).sum() <= max(SHIFTED * made, 1.0))
+
+
+def by_connection(situation: Situation, first: Bools) -> Fit | None:
+    """The best sliding window of requests of one connection upstream, whoever asks by it; None where connections carry one request each.
+
+    It is what is said where no limit by side or address explains the refusals, and no cause by itself: who shares the connection is told by other things.
+    """
+    r = situation.requests
+    if situation.uncountable or situation.midway_ns is not None or len(r) > MOST_LATER:
+        return None
+    groups = [np.flatnonzero(r.session == k) for k in np.unique(r.session[r.session >= 0])]
+    search = Search(situation, sliding_window, r.rejected >= 0, counted(r), [rows for rows in groups if len(rows) > 1])
+    if not search.possible or not search.coarse:
+        return None
+    reading, parameter_s, price = search.best()
+    return fitted(search, "connection", reading, parameter_s, search.counts(reading, parameter_s), first, price)
 
 
 def _fit(

@@ -387,6 +387,17 @@ class Weighing:
         return self.says_rate and not (self.kind or self.named) and (self._by_no_count or not self._reached)
 
     @cached_property
+    def by_connection(self) -> Fit | None:
+        """A limit over time on what one connection upstream carries, where nothing else tells refused from accepted and it leaves hardly an exception."""
+        i = self.inference
+        if self.kind or self.named or self.chance or i.refused < MANY:
+            return None
+        fit = over_time.by_connection(self.situation, i.first)
+        if fit is None or fit.misses + fit.false_alarms > AGAINST_ITS_WORD * (i.refused + i.accepted):
+            return None
+        return fit if self.separates(fit) else None
+
+    @cached_property
     def _reached(self) -> bool:
         """Whether what was sent before reaches some limit over time at most refusals and at few acceptances: not where somebody else fills it, as requests are
         refused then that come after less than others which were accepted. How often chance does as well is not asked."""
@@ -678,7 +689,7 @@ class Weighed:
             return told | own | {
                 "kind": fit.limiter.KIND, "unit": "bytes" if fit.limiter.COUNTS in SIZED else "requests", "scope": SCOPE_WORDS[fit.scope],
                 "low": low, "high": high, "auc": fit.auc, "p": fit.p, "barred_s": fit.barred_s or None,
-                "changes": [{"at_ns": at, "value": value, "at_least": False} for at, value in fit.values],
+                "changes": [{"at_ns": at, "value": value, "at_least": False} for at, value in fit.told],
                 "tied": [f.name for f in self.by_time[1:] if f.log_likelihood >= fit.log_likelihood - TIE],
             }  # fmt: skip
         if (waits := self.queue) is not None:
