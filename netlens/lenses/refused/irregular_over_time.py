@@ -33,7 +33,9 @@ RUNS = 2  #: times that the limit was run into before a change, and after it: on
 HIGHEST = 128  #: limits that are tried where it may change
 MOST = 3_000  #: requests; a second
 TURNS = 2  #: windows that a recording holds at least
-CUTS = 12  #: times at which a refill may change that are tried first, and again between the two around the best
+CUTS, AGAIN = 6, 12  #: times at which a refill may change that are tried first, and then between the two around the best
+#: Share of the labels (of their log likelihood by chance) that two buckets must explain with the best of these: a twelfth of the requests is astray at most.
+PROMISING = 0.3
 NEARBY = tuple(1.0 + k / 250 for k in range(-10, 11))  #: parts of a refill, or of both, that are tried around the best
 
 
@@ -146,12 +148,12 @@ def _refilling(situation: Situation, scope: str, groups: list[Ints], first: Bool
 
     at = np.unique(np.linspace(APART, len(rows) - APART, CUTS).astype(np.int64))
     some = [found for row in rows[at].tolist() if (found := at_best(row)) is not None]
-    if not some:
+    if not some or max(some)[0] < limit.by_chance(r.rejected[rows] == REJECTED) * (1.0 - PROMISING):
         return None
     best = max(some)
     k = int(np.searchsorted(rows[at], best[1]))
     between = rows[at[max(k - 1, 0)] : at[min(k + 1, len(at) - 1)] + 1]
-    near = between[np.unique(np.linspace(0, len(between) - 1, CUTS).astype(np.int64))].tolist()
+    near = between[np.unique(np.linspace(0, len(between) - 1, AGAIN).astype(np.int64))].tolist()
     _, row, before, after = max(found for found in (best, *map(at_best, near)) if found is not None)
     tried = len(rows) * len(part(groups).coarse) ** 2
 

@@ -59,7 +59,7 @@ NO_WINDOW = 0.45
 OVERHEADS = (0, 350)  #: bytes of a request that no provider counts: none, and what headers and one TLS record make as a rule
 OVERHEAD_STEP, MOST_OVERHEAD = 50, 1000  #: tried at the best parameter
 NEAR = 1.1  #: factor within which a refill lies of what another overhead makes it
-PARTS = 8  #: of an answer that counts as it is sent: by an eighth of one answer no limit errs that is of several
+PARTS = 4  #: of an answer that counts as it is sent: a limit that is of several answers hardly errs by a part of one
 QUICK = 1.5  #: times as long as nearly all refusals
 SHIFTS, SHIFTED = 99, 0.02  #: shifts of labels, and the share of them that may separate as well
 
