@@ -391,7 +391,15 @@ def truth(history: History, situation: Situation, rows: Sequence[Request]) -> Tr
     )
 
 
-FINELY = {"sliding": "sliding-window", "fixed": "fixed-window", "bucket": "token-bucket", "attempts": "attempts-window", "quota": "quota", "volume-bucket": "volume-bucket", "answers": "answers-window"}
+FINELY = {
+    "sliding": "sliding-window",
+    "fixed": "fixed-window",
+    "bucket": "token-bucket",
+    "attempts": "attempts-window",
+    "quota": "quota",
+    "volume-bucket": "volume-bucket",
+    "answers": "answers-window",
+}
 
 
 def _finely(provider: Provider, known: Sequence[Request]) -> str:

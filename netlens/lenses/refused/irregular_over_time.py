@@ -36,6 +36,8 @@ TURNS = 2  #: windows that a recording holds at least
 CUTS, AGAIN = 6, 12  #: times at which a refill may change that are tried first, and then between the two around the best
 #: Share of the labels (of their log likelihood by chance) that two buckets must explain with the best of these: a twelfth of the requests is astray at most.
 PROMISING = 0.3
+ROUNDS = 2  #: of refining the time with the refill behind it, and then that before it
+WIDE = 1.5  #: factor within which the refill behind a change lies of what it seems to be by itself
 NEARBY = tuple(1.0 + k / 250 for k in range(-10, 11))  #: parts of a refill, or of both, that are tried around the best
 
 
@@ -146,29 +148,46 @@ def _refilling(situation: Situation, scope: str, groups: list[Ints], first: Bool
         refills = (int(r.start_ns[0]), before), (int(r.start_ns[row]), after)
         return part(groups, replace(situation, requests=replace(r, start_ns=paced(r.start_ns, refills)))), refills
 
-    at = np.unique(np.linspace(APART, len(rows) - APART, CUTS).astype(np.int64))
-    some = [found for row in rows[at].tolist() if (found := at_best(row)) is not None]
+    at = _evenly(rows[APART : len(rows) - APART + 1], CUTS)
+    some = [found for row in at.tolist() if (found := at_best(row)) is not None]
     if not some or max(some)[0] < limit.by_chance(r.rejected[rows] == REJECTED) * (1.0 - PROMISING):
         return None
-    best = max(some)
-    k = int(np.searchsorted(rows[at], best[1]))
-    between = rows[at[max(k - 1, 0)] : at[min(k + 1, len(at) - 1)] + 1]
-    near = between[np.unique(np.linspace(0, len(between) - 1, AGAIN).astype(np.int64))].tolist()
-    _, row, before, after = max(found for found in (best, *map(at_best, near)) if found is not None)
+    near = _evenly(_around(rows, at, max(some)[1]), AGAIN)
+    some += [found for row in near.tolist() if (found := at_best(row)) is not None]
+    _, row, before, after = max(some)
     tried = len(rows) * len(part(groups).coarse) ** 2
 
     def likelihood(row: int, before: float, after: float) -> float:
         return joint(row, before, after)[0].tried(Reading(), before)
 
-    row = max(between.tolist(), key=lambda row: likelihood(row, before, after))
-    for _ in range(2):
+    # how much the bucket holds at a change is not known to the part behind it alone
+    wide = [p for p in part([rows[rows >= row]]).coarse if after / WIDE < p < after * WIDE]
+    row, after = max(((row, p) for row in near.tolist() for p in [after, *wide]), key=lambda each: likelihood(each[0], before, each[1]))
+    for _ in range(ROUNDS):
+        within = _around(rows, near, row)
+        while len(within) > 1:
+            some_rows = _evenly(within, AGAIN)
+            each = ((row, after * k) for row in some_rows.tolist() for k in NEARBY)
+            row, after = max(each, key=lambda each: likelihood(each[0], before, each[1]))
+            within = _around(within, some_rows, row) if len(some_rows) < len(within) else within[:0]
         before = max((before * k for k in NEARBY), key=lambda p: likelihood(row, p, after))
-        after = max((after * k for k in NEARBY), key=lambda p: likelihood(row, before, p))
     if any(limit.runs(r.rejected[half] == REJECTED) < RUNS for half in (rows[rows < row], rows[rows >= row])):
         return None
     search, refills = joint(row, before, after)
     fit = fitted(search, scope, Reading(), before, search.counts(Reading(), before), first, float(np.log(tried)))
     return None if fit is None else replace(fit, refills=refills)
+
+
+def _evenly(rows: Ints, n: int) -> Ints:
+    """So many of some rows, from the first to the last."""
+    return rows[np.unique(np.linspace(0, len(rows) - 1, n).astype(np.int64))]
+
+
+def _around(rows: Ints, some: Ints, row: int) -> Ints:
+    """Of these rows those between the two of ``some`` that are next to ``row``."""
+    k = int(np.searchsorted(some, row))
+    after = k + (k < len(some) and int(some[k]) == row)
+    return rows[(rows >= some[max(k - 1, 0)]) & (rows <= some[min(after, len(some) - 1)])]
 
 
 def _cut(counts: Ints, rejected: Bools) -> tuple[float, int, tuple[int, int], float]:

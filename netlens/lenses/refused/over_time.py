@@ -202,7 +202,9 @@ class TimeRule:
         fit = self.fit
         if fit.limiter.WINDOW != "bucket":
             return fit.parameter_s
-        return max((p for _, p in fit.refills), default=fit.parameter_s) * (float(np.median(fit.reading.taken(situation.requests.sent_bytes))) if self.counts == "bytes" else 1.0)
+        return max((p for _, p in fit.refills), default=fit.parameter_s) * (
+            float(np.median(fit.reading.taken(situation.requests.sent_bytes))) if self.counts == "bytes" else 1.0
+        )
 
     @property
     def barred_ns(self) -> int:
