@@ -14,9 +14,9 @@ from netlens.lenses.refused.classes import of_one_class
 from tests.bench.situations import (
     CORES,
     FAMILIES,
-    WEIGHTS,
     FEWEST_REQUESTS,
     RANDOM,
+    WEIGHTS,
     Drawn,
     Observed,
     View,

@@ -301,8 +301,9 @@ def needs(weighing: Weighing) -> str:
         return BEGINNINGS
     if (shared := weighing.by_connection) is not None:
         return (
-            f"a recording in which each program has connections of its own up to the provider: {shared.value} requests in any {shared.parameter_s:.4g} s of one "
-            f"connection explain the refusals ({plural(shared.misses + shared.false_alarms, 'exception')} in {i.refused + i.accepted:,}), "
+            f"a recording in which each program has connections of its own up to the provider: {shared.value} requests in "
+            f"any {shared.parameter_s:.4g} s of one connection "
+            f"explain the refusals ({plural(shared.misses + shared.false_alarms, 'exception')} in {i.refused + i.accepted:,}), "
             "which no limit by side or address does"
         )
     if weighing.against_its_word:

@@ -59,7 +59,7 @@ NO_WINDOW = 0.45
 OVERHEADS = (0, 350)  #: bytes of a request that no provider counts: none, and what headers and one TLS record make as a rule
 OVERHEAD_STEP, MOST_OVERHEAD = 50, 1000  #: tried at the best parameter
 NEAR = 1.1  #: factor within which a refill lies of what another overhead makes it
-PARTS = 4  #: of an answer that counts as it is sent: a limit that is of several answers hardly errs by a part of one
+PARTS = 12  #: of an answer that counts as it is sent: a limit that is of several answers hardly errs by a part of one
 QUICK = 1.5  #: times as long as nearly all refusals
 SHIFTS, SHIFTED = 99, 0.02  #: shifts of labels, and the share of them that may separate as well
 
@@ -337,7 +337,8 @@ def without_others(situation: Situation, fit: Fit) -> tuple[Bools, Bools, Bools]
         alone = np.zeros(len(rows), np.int64)
         requests = r.take(rows)
         requests = replace(requests, start_ns=paced(requests.start_ns, fit.refills))
-        for score in _used(requests, fit.limiter, fit.reading, taken[rows], fit.parameter_s):
+        line = _Timeline(requests, fit.limiter.COUNTS, fit.reading.streamed)
+        for score in line.used(fit.limiter, taken[rows], fit.parameter_s):
             counts = np.zeros(len(rows), np.int64)
             kernels.whole(score, own[rows], counts)
             alone = np.maximum(alone, counts)
@@ -366,20 +367,33 @@ def _taken(situation: Situation, limiter: Limiter, reading: Reading, accepted: B
     return np.zeros(len(r)), np.where(accepted, 1.0, 1.0 if limiter.COUNTS == "attempts" else 0.0)
 
 
-def _used(requests: Requests, limiter: Limiter, reading: Reading, taken: Floats, parameter_s: float) -> list[Floats]:
-    """How much of the limit had been used up when each request came; several where something besides the parameter is unknown."""
-    r = requests
-    if limiter.COUNTS != "answers":
-        return list(limiter.scores(r.start_ns, taken, parameter_s))
-    # What is taken when no request is sent stands between requests, as one that nobody asks the outcome of.
-    share = np.arange(1, PARTS + 1) / PARTS if reading.streamed else np.ones(1)
-    begun = np.where(r.answer_ns > 0, np.minimum(r.answer_ns, r.end_ns), r.end_ns)
-    when = (begun[:, None] + np.outer(r.end_ns - begun, share).astype(np.int64)).ravel()
-    both, sizes = np.concatenate([when, r.start_ns]), np.concatenate([np.repeat(taken / len(share), len(share)), np.zeros(len(r))])
-    order = np.argsort(both, kind="stable")
-    place = np.empty(len(order), np.int64)
-    place[order] = np.arange(len(order))
-    return [score[place[len(when) :]] for score in limiter.scores(both[order], sizes[order], parameter_s)]
+class _Timeline:
+    """When requests take what they take: when they are sent, or when their answers are over, or are sent bit by bit; in order, with the times at which requests
+    ask for the outcome."""
+
+    def __init__(self, requests: Requests, counts: str, streamed: bool) -> None:
+        r = requests
+        self.parts = 0  # taken where it is asked
+        self.times = r.start_ns
+        if counts != "answers":
+            return
+        share = np.arange(1, PARTS + 1) / PARTS if streamed else np.ones(1)
+        self.parts = len(share)
+        begun = np.where(r.answer_ns > 0, np.minimum(r.answer_ns, r.end_ns), r.end_ns)
+        taken_ns = (begun[:, None] + np.outer(r.end_ns - begun, share).astype(np.int64)).ravel()
+        both = np.concatenate([taken_ns, r.start_ns])
+        self.order = np.argsort(both, kind="stable")
+        self.times = both[self.order]
+        place = np.empty(len(both), np.int64)
+        place[self.order] = np.arange(len(both))
+        self.asked = place[len(taken_ns) :]
+
+    def used(self, limiter: Limiter, taken: Floats, parameter_s: float) -> list[Floats]:
+        """How much of the limit had been used up when each request came; several where something besides the parameter is unknown."""
+        if not self.parts:
+            return list(limiter.scores(self.times, taken, parameter_s))
+        sizes = np.concatenate([np.repeat(taken / self.parts, self.parts), np.zeros(len(taken))])[self.order]
+        return [score[self.asked] for score in limiter.scores(self.times, sizes, parameter_s)]
 
 
 def counted(requests: Requests) -> Bools:
@@ -556,6 +570,7 @@ class Search:
         self._counts = np.zeros(len(self._rows), np.int64)
         self._known: dict[Reading, tuple[Floats, Floats]] = {}
         self._first: dict[Reading, tuple[float, ...]] = {}
+        self._lines: dict[bool, list[_Timeline]] = {}
         self._last: tuple[tuple[int, bool, float], list[list[Floats]]] | None = None
         self.found: dict[Reading, dict[float, float]] = {}
         self._best_of: dict[tuple[Reading, float], int] = {}
@@ -568,9 +583,11 @@ class Search:
             self._known[reading] = own[self._rows], taken[self._rows]
         return self._known[reading]
 
-    @cached_property
-    def _requests(self) -> list[Requests]:
-        return [self.situation.requests.take(rows) for rows in self.groups]
+    def _timelines(self, streamed: bool) -> list[_Timeline]:
+        if streamed not in self._lines:
+            some = (self.situation.requests.take(rows) for rows in self.groups)
+            self._lines[streamed] = [_Timeline(requests, self.limiter.COUNTS, streamed) for requests in some]
+        return self._lines[streamed]
 
     @property
     def possible(self) -> bool:
@@ -624,8 +641,8 @@ class Search:
         """
         if self._last is None or self._last[0] != (reading.overhead, reading.streamed, parameter_s):
             _, taken = self._taken(reading)
-            each = zip(self._requests, self._parts, strict=True)
-            scores = [_used(requests, self.limiter, reading, taken[part], parameter_s) for requests, part in each]
+            each = zip(self._timelines(reading.streamed), self._parts, strict=True)
+            scores = [line.used(self.limiter, taken[part], parameter_s) for line, part in each]
             self._last = (reading.overhead, reading.streamed, parameter_s), scores
         return self._last[1]
 

@@ -377,8 +377,9 @@ class Weighing:
 
     @cached_property
     def chance(self) -> bool:
-        """See :func:`netlens.lenses.refused.chance.told`; not where the provider says that it limits what is sent over time, which no overload does."""
-        return self._by_no_count and not self.says_rate
+        """See :func:`netlens.lenses.refused.chance.told`; not where the provider says that it limits what is sent over time, which no overload does, or where
+        each connection has a limit."""
+        return self._by_no_count and not self.says_rate and self.by_connection is None
 
     @cached_property
     def against_its_word(self) -> bool:
@@ -390,7 +391,7 @@ class Weighing:
     def by_connection(self) -> Fit | None:
         """A limit over time on what one connection upstream carries, where nothing else tells refused from accepted and it leaves hardly an exception."""
         i = self.inference
-        if self.kind or self.named or self.chance or i.refused < MANY:
+        if self.kind or self.named or i.refused < MANY:
             return None
         fit = over_time.by_connection(self.situation, i.first)
         if fit is None or fit.misses + fit.false_alarms > AGAINST_ITS_WORD * (i.refused + i.accepted):

@@ -1,18 +1,16 @@
 """A bucket of bytes: each request takes its size, and so many come back every second.
 
-Claim: a request is refused if, and only if, less is left than it needs (or, where its own size is not asked, nothing). The bucket never holds more than its burst.
-As of a :mod:`bucket of requests <netlens.lenses.refused.limiters.token_bucket>`, what is missing from a full one does not depend on its size, so that
+Claim: a request is refused if, and only if, less is left than it needs (or, where its own size is not asked, nothing). The bucket never holds more than its
+burst. As of a :mod:`bucket of requests <netlens.lenses.refused.limiters.token_bucket>`, what is missing from a full one does not depend on its size, so that
 the burst is the limit and only the refill is searched for: around what was accepted a second, and where the bucket never filled up, very near to it.
 Cannot be told from: a volume in a sliding window, where bursts are rare; a bucket of requests, where all are of nearly one size.
-Source: limits on input tokens a minute (Anthropic documents a bucket, OpenAI's come back evenly too). On the wire a token is about four bytes, encrypted or not.
+Source: limits on input tokens a minute (Anthropic documents a bucket). On the wire a token is about four bytes, encrypted or not.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
-
-import numpy as np
 
 from netlens.columns import Floats, Ints
 from netlens.lenses.refused.limiters import token_bucket
