@@ -330,14 +330,13 @@ def without_others(situation: Situation, fit: Fit) -> tuple[Bools, Bools, Bools]
     if fit.scope == "side":
         return at, gone, maybe
     own, taken = _taken(situation, fit.limiter, fit.reading, counted(r))
+    on_its_clock = replace(r, start_ns=paced(r.start_ns, fit.refills))
 
     def below(rows: Ints, asked: Bools) -> Ints:
         """Those of the requests ``asked`` that are below the limit if no other than ``rows`` were sent."""
         # what is left where the edge of the window is not known: the most that any edge gives
         alone = np.zeros(len(rows), np.int64)
-        requests = r.take(rows)
-        requests = replace(requests, start_ns=paced(requests.start_ns, fit.refills))
-        line = _Timeline(requests, fit.limiter.COUNTS, fit.reading.streamed)
+        line = _Timeline(on_its_clock, rows, fit.limiter.COUNTS, fit.reading.streamed)
         for score in line.used(fit.limiter, taken[rows], fit.parameter_s):
             counts = np.zeros(len(rows), np.int64)
             kernels.whole(score, own[rows], counts)
@@ -371,12 +370,12 @@ class _Timeline:
     """When requests take what they take: when they are sent, or when their answers are over, or are sent bit by bit; in order, with the times at which requests
     ask for the outcome."""
 
-    def __init__(self, requests: Requests, counts: str, streamed: bool) -> None:
-        r = requests
+    def __init__(self, requests: Requests, rows: Ints, counts: str, streamed: bool) -> None:
         self.parts = 0  # taken where it is asked
-        self.times = r.start_ns
+        self.times = requests.start_ns[rows]
         if counts != "answers":
             return
+        r = requests.take(rows)
         share = np.arange(1, PARTS + 1) / PARTS if streamed else np.ones(1)
         self.parts = len(share)
         begun = np.where(r.answer_ns > 0, np.minimum(r.answer_ns, r.end_ns), r.end_ns)
@@ -585,8 +584,8 @@ class Search:
 
     def _timelines(self, streamed: bool) -> list[_Timeline]:
         if streamed not in self._lines:
-            some = (self.situation.requests.take(rows) for rows in self.groups)
-            self._lines[streamed] = [_Timeline(requests, self.limiter.COUNTS, streamed) for requests in some]
+            r, counts = self.situation.requests, self.limiter.COUNTS
+            self._lines[streamed] = [_Timeline(r, rows, counts, streamed) for rows in self.groups]
         return self._lines[streamed]
 
     @property
