@@ -136,12 +136,15 @@ def _refilling(situation: Situation, scope: str, groups: list[Ints], first: Bool
     def part(some: list[Ints], of: Situation = situation) -> Search:
         return Search(of, token_bucket, labelled, accepted, some)
 
+    def best_of(half: Search) -> float:
+        return max(half.coarse, key=lambda p: half.tried(Reading(), p))
+
     def at_best(row: int) -> tuple[float, int, float, float] | None:
         """(log likelihood, the row, what comes back every so many seconds before it, and from it on)."""
         halves = [part([g[(g < row) == early] for g in groups]) for early in (True, False)]
         if not all(half.possible and half.coarse for half in halves):
             return None
-        before, after = (max(half.coarse, key=lambda p, half=half: half.tried(Reading(), p)) for half in halves)
+        before, after = map(best_of, halves)
         return halves[0].tried(Reading(), before) + halves[1].tried(Reading(), after), row, before, after
 
     def joint(row: int, before: float, after: float) -> tuple[Search, tuple[tuple[int, float], ...]]:

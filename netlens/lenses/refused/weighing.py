@@ -60,6 +60,7 @@ BLURRED = 0.01  #: share of the payload that is missing from a capture
 COVERED = 0.8  #: share of the requests that were sent while all captures were made; else each of few refusals is of a time of which half is missing
 ASTRAY = 0.05  #: share of the refusals that may match no request where chance is told: no rule survives a tenth of wrong labels
 UNMATCHED = 0.25  #: share of the refusals; silent retries leave none, and the edges of a recording a few
+BY_SIZE = {"bytes": "bytes", "answers": "answer bytes"}  #: units of what limiters count by size, in the words of the JSON
 SCOPE_WORDS = {"side": "party", "egress": "egress"}  #: scopes of rules in the words of the JSON
 FRAMES = 5  #: frames cited for a statement
 
@@ -688,7 +689,7 @@ class Weighed:
             less = fit.value - fit.last
             low, high = (own["value"], own["value"]) if own["window"] == "bucket" else (fit.low - less, fit.high - less)
             return told | own | {
-                "kind": fit.limiter.KIND, "unit": "bytes" if fit.limiter.COUNTS in SIZED else "requests", "scope": SCOPE_WORDS[fit.scope],
+                "kind": fit.limiter.KIND, "unit": BY_SIZE.get(fit.limiter.COUNTS, "requests"), "scope": SCOPE_WORDS[fit.scope],
                 "low": low, "high": high, "auc": fit.auc, "p": fit.p, "barred_s": fit.barred_s or None,
                 "changes": [{"at_ns": at, "value": value, "at_least": False} for at, value in fit.told],
                 "tied": [f.name for f in self.by_time[1:] if f.log_likelihood >= fit.log_likelihood - TIE],

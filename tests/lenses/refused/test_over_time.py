@@ -676,7 +676,7 @@ def test_a_limit_on_bytes_of_answers_is_no_whim_of_the_provider(seed: int, strea
     made = answered(seed, limit=40_000, window_s=15.0, streamed=streamed)
     supported, found = judged(made)
     assert supported == {"own-rate"}
-    assert (found["kind"], found["unit"], found["window_s"]) == ("volume", "bytes", pytest.approx(15.0, rel=0.1))
+    assert (found["kind"], found["unit"], found["window_s"]) == ("volume", "answer bytes", pytest.approx(15.0, rel=0.1))
     assert found["value"] == pytest.approx(40_000, rel=0.1)
     unknown = replace(made, requests=replace(made.requests, answer_bytes=np.zeros(len(made.requests), np.int64)))
     assert judged(unknown)[1].get("kind") != "volume"
