@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from netlens.columns import Floats, Ints
-from netlens.lenses.refused.limiters import token_bucket
+from netlens.lenses.refused.limiters import _bucket
 from netlens.lenses.refused.limiters._windows import between, span_s
 
 ID = "volume-bucket"
@@ -31,16 +31,16 @@ def parameters(starts: Ints, taken: Floats, room: Floats | float = 0.0) -> list[
     if span <= 0.0 or total <= 0.0:
         return []
     usual_s = span / total
-    return sorted({*between(usual_s / FASTEST, usual_s / SLOWEST, STEP), *token_bucket.never_full(starts, taken, room)})
+    return sorted({*between(usual_s / FASTEST, usual_s / SLOWEST, STEP), *_bucket.never_full(starts, taken, room)})
 
 
 def scores(starts: Ints, taken: Floats, parameter_s: float) -> Iterator[Floats]:
-    yield token_bucket.missing(starts, taken, parameter_s)
+    yield _bucket.missing(starts, taken, parameter_s)
 
 
-decide = token_bucket.decide
+decide = _bucket.decide
 
 
 def described(parameter_s: float, limit: int) -> dict[str, Any]:
     """``value``: bytes a minute."""
-    return token_bucket.described(parameter_s, limit) | {"value": round(60.0 / parameter_s)}
+    return _bucket.described(parameter_s, limit) | {"value": round(60.0 / parameter_s)}
