@@ -117,22 +117,22 @@ def build() -> Schema:
                 "anyOf": [
                     obj(
                         kind={"enum": ["concurrency", "rate", "volume", "quota", "overload", "queue"]},
-                        unit={"enum": [*UNITS, "bytes"]},
+                        unit={"enum": [*UNITS, "bytes", "answer bytes"]},
                         scope={"enum": ["party", "egress"], "description": "Whose requests are counted together."},
                         per_address=boolean("Each address of the server counts by itself."),
                         value=nullable(
                             {
                                 "type": "number",
                                 "description": "The limit: others in progress (concurrency), or requests (rate) or bytes (volume) in a window, from "
-                                "which on a request is refused; for a bucket, tokens that come back in a minute.",
+                                "which on a request is refused; for a bucket, tokens or bytes that come back in a minute.",
                             }
                         ),
                         low=nullable({"type": "number", "description": "Smallest value that fits equally well."}),
                         high=nullable({"type": "number", "description": "Largest value that fits equally well."}),
                         window_s=nullable(seconds("Length of the window.")),
                         window={"enum": ["fixed", "sliding", "counter", "bucket", None]},
-                        burst=count_or_null("Tokens of a full bucket."),
-                        refill_s=nullable(seconds("Time for one token to come back.")),
+                        burst=count_or_null("Tokens, or bytes, of a full bucket."),
+                        refill_s=nullable(seconds("Time for one token, or byte, to come back.")),
                         held_s=nullable(seconds("How long a request still counts after its end; null if it does not, or for other kinds.")),
                         barred_s=nullable(
                             seconds("How long everything is refused after a request ran into a limit over time; null if it is not.")

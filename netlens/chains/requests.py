@@ -81,6 +81,7 @@ def requests(linked: Linked, sessions: Sessions, row_of: dict[int, int], alone: 
     by_size = np.arange(n) >= n - len(up.streams)
     stream = np.where(by_size, 2 * _place_of(up.owner) + 1, -1)  # clients give odd numbers, one after the other (RFC 9113 5.1.1)
     table = replace(table, stream=stream, answer_ns=x.ints("response_ns", 0), broken_off=broken_off, noticed_ns=known, doubt_ns=up.doubt_ns)
+    table = replace(table, answer_bytes=x["down_bytes"].astype(np.int64))
     rows = np.stack([np.arange(n), mate, np.full(n, -1)], axis=1)
     if keys is not None:
         table, rows = _with_streams(linked, keys, table, rows, row_of, sessions)
@@ -238,7 +239,7 @@ def _as_vm_has_them(linked: Linked, vm: Side, rows: Ints, session: Ints, last: i
     end = np.maximum(np.minimum(linked.clock.to_host(vm.answered_ns[0][rows]), last), start)
     frame = x["start_frame"].astype(np.int64)
     table = _unlabelled(np.full(n, VM, np.int8), session, start, end, end, np.zeros(n, np.int64), frame, x["up_bytes"].astype(np.int64))
-    table = replace(table, doubt_ns=vm.doubt_ns[rows])
+    table = replace(table, doubt_ns=vm.doubt_ns[rows], answer_bytes=x["down_bytes"].astype(np.int64))
     return table, np.stack([np.full(n, -1), rows, np.full(n, -1)], axis=1)
 
 

@@ -76,6 +76,7 @@ class Requests(Rows):
     refusal_class : of those refused, a class of :mod:`netlens.logs` ("unknown" unless told); else "".
     sent_bytes : payload of the request, TLS records and all; all 0 where it is not known.
     answer_ns : first byte of the answer upstream; 0 where it is not known.
+    answer_bytes : payload of the answer, as of ``sent_bytes``; all 0 where it is not known.
     broken_off : a reset ended its connection, before the end of its answer or right behind it.
     noticed_ns : when the provider knew at the latest that it was over, int64[n, 3]: see :data:`RECORDED`, :mod:`netlens.chains.noticed`. ``end_ns`` and
         ``done_ns`` unless told.
@@ -96,6 +97,7 @@ class Requests(Rows):
     refusal_class: Objects = field(default_factory=lambda: np.zeros(0, object))
     sent_bytes: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
     answer_ns: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    answer_bytes: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
     broken_off: Bools = field(default_factory=lambda: np.zeros(0, np.bool_))
     noticed_ns: Ints = field(default_factory=lambda: np.zeros((0, 3), np.int64))
     outside: Bools = field(default_factory=lambda: np.zeros(0, np.bool_))
@@ -110,6 +112,8 @@ class Requests(Rows):
             object.__setattr__(self, "sent_bytes", np.zeros(len(self), np.int64))
         if len(self.answer_ns) != len(self):
             object.__setattr__(self, "answer_ns", np.zeros(len(self), np.int64))
+        if len(self.answer_bytes) != len(self):
+            object.__setattr__(self, "answer_bytes", np.zeros(len(self), np.int64))
         if len(self.broken_off) != len(self):
             object.__setattr__(self, "broken_off", np.zeros(len(self), np.bool_))
         if len(self.noticed_ns) != len(self):

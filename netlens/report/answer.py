@@ -238,9 +238,11 @@ def limiter(a: Analysis) -> str | None:
         return None
     fit, told = timely[0], timely[0].described()
     whose = _whose(fit.scope, a.weighed)
+    if told["window"] == "bucket" and fit.limiter.COUNTS == "bytes":
+        return f"{told['burst']:,} bytes at once and {told['value']:,} more every 60 s {whose}"
     if told["window"] == "bucket":
-        return f"{plural(told['burst'], 'request')} at once and one more every {told['refill_s']:.3g} s {whose}"
-    what = fit.limiter.COUNTS if fit.limiter.COUNTS in ("bytes", "attempts") else "requests"
+        return f"{plural(told['burst'], 'request')} at once and one more {fit.paces} {whose}"
+    what = {"bytes": "bytes", "attempts": "attempts", "answers": "bytes of answers"}.get(fit.limiter.COUNTS, "requests")
     which = {"fixed": "each", "counter": "about any"}.get(told["window"], "any")
     value = ", then ".join(f"{value:,}" for _, value in fit.values) or f"{told['value']:,}"
     bar = f"; who exceeds it is refused for {fit.barred_s:.3g} s" if fit.barred_s else ""

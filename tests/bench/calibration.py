@@ -446,7 +446,7 @@ def apart(outcomes: Sequence[Outcome]) -> str:
 ENOUGH_ACCEPTED = 10
 LIMITERS = (
     "concurrency", "late release", "changing limit", "limit a model", "sliding-window", "fixed-window", "token-bucket", "attempts-window",
-    "volume-window", "volume-fixed", "quota", "overload",
+    "volume-window", "volume-fixed", "volume-bucket", "answers-window", "quota", "overload",
 )  # fmt: skip
 
 

@@ -236,10 +236,10 @@ class _Observer:
             start = max(self.here(r.start_ns), self.begin)
             end = max(self.ended(r), start)
             done = min(max(self.done(r.flow, r.done_ns, r.gone_ns, end), start), end)
-            told = (*self.label(r), r.stream, self.in_vm(r.flow), r.sent_bytes + self.overhead)
+            told = (*self.label(r), r.stream, self.in_vm(r.flow), r.sent_bytes + self.overhead, r.answer_bytes + self.overhead)
             rows.append((self.side(r.flow), row_of[r.flow.number], start, end, done, *told))
-        side, session, start, end, done, label, source, stream, in_vm, sent = (
-            (list(column) for column in zip(*rows, strict=True)) if rows else ([],) * 10
+        side, session, start, end, done, label, source, stream, in_vm, sent, answers = (
+            (list(column) for column in zip(*rows, strict=True)) if rows else ([],) * 11
         )
         return Requests(
             np.array(side, np.int8),
@@ -255,6 +255,7 @@ class _Observer:
                 [self.refusal_class(r) if each == REJECTED else "" for each, r in zip(label, requests, strict=True)], np.object_
             ),
             sent_bytes=np.array(sent, np.int64),
+            answer_bytes=np.array(answers, np.int64),
         )
 
     def ended(self, r: Request) -> int:
@@ -390,7 +391,15 @@ def truth(history: History, situation: Situation, rows: Sequence[Request]) -> Tr
     )
 
 
-FINELY = {"sliding": "sliding-window", "fixed": "fixed-window", "bucket": "token-bucket", "attempts": "attempts-window", "quota": "quota"}
+FINELY = {
+    "sliding": "sliding-window",
+    "fixed": "fixed-window",
+    "bucket": "token-bucket",
+    "attempts": "attempts-window",
+    "quota": "quota",
+    "volume-bucket": "volume-bucket",
+    "answers": "answers-window",
+}
 
 
 def _finely(provider: Provider, known: Sequence[Request]) -> str:
@@ -398,7 +407,7 @@ def _finely(provider: Provider, known: Sequence[Request]) -> str:
     if known and all(r.refused == "overload" for r in known):
         return "overload"
     if it is not None:
-        return FINELY.get(it.kind, "volume-fixed" if it.edge_s >= 0 else "volume-window")
+        return FINELY.get(it.kind.replace(" ", "-"), "volume-fixed" if it.edge_s >= 0 else "volume-window")
     special = ((provider.late_s, "late release"), (provider.changes, "changing limit"), (provider.small_limit, "limit a model"))
     return next((name for there, name in special if there), "concurrency")
 
@@ -417,10 +426,13 @@ def _limiter(provider: Provider, known: Sequence[Request]) -> tuple[str | None, 
         return "concurrency", {"value": last} | ({"held_s": provider.late_s} if provider.late_s else {})
     if it.kind == "quota":
         return "quota", {}
-    if it.kind == "volume":
+    if it.kind in ("volume", "answers"):
         return "volume", {"value": it.limit, "window_s": it.window_s}
+    if it.kind == "volume bucket":
+        return "volume", {"value": 60.0 * it.limit / it.window_s, "burst": it.limit}
     if it.kind == "bucket":
-        return "rate", {"refill_s": it.window_s, "burst": it.limit}
+        last = it.refill_s(known[-1].start_ns) if known else it.window_s
+        return "rate", {"refill_s": last, "burst": it.limit}
     return "rate", {"value": it.limit, "window_s": it.window_s}
 
 
@@ -779,6 +791,36 @@ def volume_window(rng: random.Random) -> Plan:
     return replace(setup, provider=provider, programs=programs), view
 
 
+def volume_bucket(rng: random.Random) -> Plan:
+    """a bucket of bytes, with the request's own or without; tokens are bytes, or nearly so"""
+    setup, view = _over_time(rng, "volume bucket")
+    low, high = _log_uniform(rng, 800, 6_000), _log_uniform(rng, 8_000, 60_000)
+    mean, fills_s = (high - low) / log(high / low), rng.uniform(10.0, 60.0)
+    limit = round(max(mean * rng.uniform(2.0, 8.0), 1.2 * high))
+    it = OverTime("volume bucket", limit, fills_s, own=rng.random() < 0.7, spread=rng.choice((0.0, 0.0, 0.02)))
+    programs = tuple(replace(p, prompt_bytes=(low, high), title_bytes=rng.randint(800, 3_000)) for p in setup.programs)
+    return replace(setup, provider=replace(setup.provider, over_time=it), programs=programs), view
+
+
+def volume_answers(rng: random.Random) -> Plan:
+    """so many bytes of answers in a sliding window, each counted when it is over"""
+    setup, view = _over_time(rng, "answers")
+    it = setup.provider.over_time
+    assert it is not None
+    window_s = rng.choice((10.0, 20.0, 60.0))
+    limit = round(3_000 * setup.programs[0].answer_s * rng.uniform(2.0, 6.0) * max(window_s / 20.0, 1.0))
+    return replace(setup, provider=replace(setup.provider, over_time=replace(it, limit=limit, window_s=window_s))), view
+
+
+def bucket_changes(rng: random.Random) -> Plan:
+    """a bucket of tokens that is filled at another pace from some time on"""
+    setup, view = _over_time(rng, "bucket")
+    it = setup.provider.over_time
+    assert it is not None
+    then = setup.seconds * rng.uniform(0.3, 0.7), it.window_s * rng.choice((0.3, 0.5, 2.0, 3.0))
+    return replace(setup, provider=replace(setup.provider, over_time=replace(it, then=then))), view
+
+
 def model_limits(rng: random.Random) -> Plan:
     """each model has a limit of its own: titles, which are small, go to a small one"""
     return _by_model(rng, {"prompt_bytes": (_log_uniform(rng, 8_000, 30_000), 34_000), "title_bytes": 2_900})
@@ -954,9 +996,15 @@ FAMILIES: dict[str, Callable[[random.Random], Plan]] = CORES | {
     "host-capture-only": host_capture_only,
     "unpaired": unpaired,
     "far-provider": far_provider,
+    "volume-bucket": volume_bucket,
+    "volume-answers": volume_answers,
+    "bucket-changes": bucket_changes,
 }
-#: How often a family comes up; once where it is not named.
+#: How often a family comes up; once where it is not named. Of those that are new none does, so that seeds go on to mean what they meant: ``--family`` does.
 WEIGHTS = {
+    "volume-bucket": 0,
+    "volume-answers": 0,
+    "bucket-changes": 0,
     "anything": 4,
     "overload-steady": 2,
     "overload-bursts": 2,

@@ -130,14 +130,25 @@ class Provider:
 @dataclass(frozen=True)
 class OverTime:
     """A limit on what is sent: so many in a window (``sliding``, ``fixed``, ``attempts``), a ``bucket`` of ``limit`` tokens with one back every
-    ``window_s``, a ``quota``: ``limit`` requests, then none until ``window_s`` after the first refusal, or a ``volume``: ``limit`` bytes in a window
-    (``edge_s`` of at least 0: windows that follow each other, else one that slides), with the request's own bytes (``own``) or without."""
+    ``window_s``, a ``quota``: ``limit`` requests, then none until ``window_s`` after the first refusal, a ``volume``: ``limit`` bytes in a window
+    (``edge_s`` of at least 0: windows that follow each other, else one that slides), with the request's own bytes (``own``) or without; or a
+    ``volume bucket`` of ``limit`` bytes, which takes ``window_s`` to fill, or ``answers``: ``limit`` bytes of answers that were over in the window.
+    spread : by which part what counts of a size differs from it at most.  then : of a bucket of tokens, when its refill becomes how many seconds."""
 
     kind: str
     limit: int
     window_s: float
     edge_s: float = 0.0
     own: bool = True
+    spread: float = 0.0
+    then: tuple[float, float] | None = None
+
+    def refill_s(self, now: int) -> float:
+        return self.then[1] if self.then is not None and now >= ns(self.then[0]) else self.window_s
+
+    def counted(self, size: int) -> float:
+        """What counts of a size: always the same of one, as a prompt has so many tokens."""
+        return size * (1.0 + self.spread * random.Random(size).uniform(-1.0, 1.0)) if self.spread else size
 
 
 class Meter:
@@ -145,14 +156,18 @@ class Meter:
 
     def __init__(self, limiter: OverTime) -> None:
         self.limiter = limiter
-        self.taken: list[tuple[int, int]] = []
+        self.taken: list[tuple[int, float]] = []
         self.tokens, self.at = float(limiter.limit), 0
         self.closed_ns = NEVER
 
-    def refuses(self, now: int, size: int) -> bool:
+    def refuses(self, now: int, size: float) -> bool:
         it, width = self.limiter, ns(self.limiter.window_s)
+        if it.kind == "volume bucket":
+            self.tokens = min(float(it.limit), self.tokens + it.limit * (now - self.at) / width)
+            self.at = now
+            return self.tokens < size if it.own else self.tokens <= 0.0
         if it.kind == "bucket":
-            self.tokens = min(float(it.limit), self.tokens + (now - self.at) / width)
+            self.tokens = min(float(it.limit), self.tokens + (now - self.at) / ns(it.refill_s(now)))
             self.at = now
             return self.tokens < 1
         if it.kind == "quota":
@@ -168,13 +183,15 @@ class Meter:
             since = (now - ns(it.edge_s)) // width * width + ns(it.edge_s) - 1
         while self.taken and self.taken[0][0] <= since:
             self.taken.pop(0)
+        if it.kind == "answers":
+            return sum(bytes_ for _, bytes_ in self.taken) >= it.limit
         if it.kind == "volume":
             used = sum(bytes_ for _, bytes_ in self.taken)
             return used + size > it.limit if it.own else used >= it.limit
         return len(self.taken) >= it.limit
 
-    def take(self, now: int, size: int) -> None:
-        self.tokens -= 1
+    def take(self, now: int, size: float) -> None:
+        self.tokens -= size if self.limiter.kind == "volume bucket" else 1
         self.taken.append((now, size))
 
 
@@ -248,6 +265,13 @@ class Request:
     done_ns: int = NEVER  # where the program runs
     gone_ns: int = NEVER  # the same at the wire
     complete: bool = False  # the whole answer went over the wire
+
+    @property
+    def answer_bytes(self) -> int:
+        """Of an answer that is over: some models are faster than others."""
+        if self.refused is not None or NEVER in (self.decided_ns, self.freed_ns):
+            return 300
+        return 400 + round((self.freed_ns - self.decided_ns) / S * 3_000 * random.Random(self.number).uniform(0.3, 1.7))
 
 
 @dataclass(eq=False)
@@ -338,6 +362,10 @@ class Desk:
 
     def free(self, request: Request) -> None:
         self.requests.pop(request.number, None)
+        limiter = self.provider.over_time
+        if limiter is not None and limiter.kind == "answers" and request.refused is None:
+            for meter in self._meters(request, limiter):
+                meter.take(request.freed_ns, request.answer_bytes)
 
     def decide(self, request: Request, now: int) -> None:
         """Refuse it, or let it hold a place."""
@@ -363,16 +391,22 @@ class Desk:
 
     def _measure(self, request: Request, limiter: OverTime, now: int, overloaded: bool) -> None:
         """Refuse by what was sent before; and whether the side's own alone would have been refused."""
-        program = request.flow.program
-        elsewhere = program.side == ELSEWHERE
-        group = request.flow.key if self.provider.per == "key" else elsewhere
-        together, own = (self.meters.setdefault(name, Meter(limiter)) for name in (group, (group, program.side)))
-        refused, request.alone = together.refuses(now, request.sent_bytes), own.refuses(now, request.sent_bytes)
+        together, own = self._meters(request, limiter)
+        size = limiter.counted(request.sent_bytes)
+        refused, request.alone = together.refuses(now, size), own.refuses(now, size)
         if refused:
             request.refused = "limit"
+        if limiter.kind == "answers":
+            return
         if (not refused and not overloaded) or limiter.kind == "attempts":
-            together.take(now, request.sent_bytes)
-            own.take(now, request.sent_bytes)
+            together.take(now, size)
+            own.take(now, size)
+
+    def _meters(self, request: Request, limiter: OverTime) -> list[Meter]:
+        """Of all who count together with it, and of its side alone."""
+        side = request.flow.program.side
+        group = request.flow.key if self.provider.per == "key" else side == ELSEWHERE
+        return [self.meters.setdefault(name, Meter(limiter)) for name in (group, (group, side))]
 
     def _counted(self, request: Request) -> list[Request] | list[Flow]:
         if self.provider.counts == "requests":

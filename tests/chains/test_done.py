@@ -148,3 +148,14 @@ def test_connections_that_a_proxy_opens_beside_are_the_tunnels(tmp_path: Path, s
     assert int(beside.sum()) == 8 * spares
     assert (found.side == VM).all()
     assert len(set(found.connection[beside].tolist()) - set(found.connection[~beside].tolist())) == 0
+
+
+def test_the_size_of_an_answer_is_known(tmp_path: Path) -> None:
+    made = Talk(("192.168.64.5", 40_000), (API[0], 80), isn=1, answer=7, step=2 * MS)
+    made.open()
+    answers = [b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % n + b"a" * n for n in (4, 900)]
+    for answer in answers:
+        made.up("PA", b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
+        made.down("PA", answer)
+    found = traffic(capture=str(write(tmp_path / "a.pcap", made.packets))).situation.requests
+    assert found.answer_bytes.tolist() == [len(answer) for answer in answers]

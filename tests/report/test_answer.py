@@ -79,9 +79,11 @@ def test_one_side_says_what_the_other_would_add(captures: Any) -> None:
 
 def test_a_limit_over_time_is_said_in_words() -> None:
     """Each kind of limiter, from simulated providers; the report and the text use the same words."""
+    from dataclasses import replace
     from types import SimpleNamespace
 
     from netlens.lenses.refused import weighing
+    from netlens.lenses.refused.limiters import answers_window, volume_bucket
     from tests.lenses.refused.test_over_time import bucket, fixed, played, sliding
 
     def said(decide: Any, **more: Any) -> str | None:
@@ -91,6 +93,15 @@ def test_a_limit_over_time_is_said_in_words() -> None:
     assert said(sliding(20, 60.0)) == "20 requests in any 60 s per side"
     assert said(fixed(25, 60.0, 17.3)) == "25 requests in each 60 s per side"
     assert said(bucket(5, 2.0)) == "5 requests at once and one more every 2 s per side"
+    fit = weighing.weigh(played(bucket(5, 2.0), seed=1, seconds=300, rates={"vm": 4})).by_time[0]
+
+    def of(**more: Any) -> str | None:
+        weighed = SimpleNamespace(by_time=[replace(fit, **more)])
+        return answer.limiter(SimpleNamespace(limit=None, weighed=weighed))  # type: ignore[arg-type]
+
+    assert of(refills=((0, 2.0), (9, 3.0))) == "5 requests at once and one more every 2 s, then every 3 s per side"
+    assert of(limiter=volume_bucket, parameter_s=0.001, value=24_000) == "24,000 bytes at once and 60,000 more every 60 s per side"
+    assert of(limiter=answers_window, parameter_s=20.0, value=22_000) == "22,000 bytes of answers in any 20 s per side"
 
 
 def test_every_source_of_a_label_has_words() -> None:

@@ -18,8 +18,8 @@ import numpy as np
 
 from netlens.chains.situation import REJECTED
 from netlens.lenses.refused import limit
-from netlens.lenses.refused.limiters import USUAL_S, all_limiters
-from netlens.lenses.refused.over_time import Reading, Search, counted, fitted, together
+from netlens.lenses.refused.limiters import USUAL_S, all_limiters, token_bucket
+from netlens.lenses.refused.over_time import Reading, Search, counted, fitted, paced, together
 
 if TYPE_CHECKING:
     from netlens.chains.situation import Situation
@@ -33,6 +33,12 @@ RUNS = 2  #: times that the limit was run into before a change, and after it: on
 HIGHEST = 128  #: limits that are tried where it may change
 MOST = 3_000  #: requests; a second
 TURNS = 2  #: windows that a recording holds at least
+CUTS, AGAIN = 6, 12  #: times at which a refill may change that are tried first, and then between the two around the best
+#: Share of the labels (of their log likelihood by chance) that two buckets must explain with the best of these: a twelfth of the requests is astray at most.
+PROMISING = 0.3
+ROUNDS = 2  #: of refining the time with the refill behind it, and then that before it
+WIDE = 1.5  #: factor within which the refill behind a change lies of what it seems to be by itself
+NEARBY = tuple(1.0 + k / 250 for k in range(-10, 11))  #: parts of a refill, or of both, that are tried around the best
 
 
 def fits(situation: Situation, first: Bools) -> list[Fit]:
@@ -51,6 +57,7 @@ def fits(situation: Situation, first: Bools) -> list[Fit]:
         tries = float(np.log(len(scopes) * max(sum(len(search.coarse) * search.variants for search in searches), 1)))
         for found in (_barring(searches, scope, first, tries), _changing(searches, scope, first, tries)):
             out += [found] if found is not None else []
+        out += [found] if (found := _refilling(situation, scope, groups, first)) is not None else []
     return sorted(out, key=lambda fit: -fit.log_likelihood)
 
 
@@ -112,6 +119,78 @@ def _changing(searches: list[Search], scope: str, first: Bools, tries: float) ->
     lower = np.where(starts < starts[row], most - before, most - after)
     fit = fitted(search, scope, Reading(), parameter_s, search.counts(Reading(), parameter_s) + lower, first, tries + price)
     return None if fit is None or fit.value <= max(less for _, less in changes) else replace(fit, changes=changes)
+
+
+def _refilling(situation: Situation, scope: str, groups: list[Ints], first: Bools) -> Fit | None:
+    """A bucket of requests, one of which comes back at another pace from some time on.
+
+    Before and after it is a bucket like others, so each is fitted by itself; then both together, on a clock by which it fills at one pace.
+    """
+    r = situation.requests
+    labelled, accepted = r.rejected >= 0, counted(r)
+    rows = np.sort(np.concatenate(groups))
+    rows = rows[labelled[rows]]
+    if len(rows) < 2 * APART:
+        return None
+
+    def part(some: list[Ints], of: Situation = situation) -> Search:
+        return Search(of, token_bucket, labelled, accepted, some)
+
+    def best_of(half: Search) -> float:
+        return max(half.coarse, key=lambda p: half.tried(Reading(), p))
+
+    def at_best(row: int) -> tuple[float, int, float, float] | None:
+        """(log likelihood, the row, what comes back every so many seconds before it, and from it on)."""
+        halves = [part([g[(g < row) == early] for g in groups]) for early in (True, False)]
+        if not all(half.possible and half.coarse for half in halves):
+            return None
+        before, after = map(best_of, halves)
+        return halves[0].tried(Reading(), before) + halves[1].tried(Reading(), after), row, before, after
+
+    def joint(row: int, before: float, after: float) -> tuple[Search, tuple[tuple[int, float], ...]]:
+        refills = (int(r.start_ns[0]), before), (int(r.start_ns[row]), after)
+        return part(groups, replace(situation, requests=replace(r, start_ns=paced(r.start_ns, refills)))), refills
+
+    at = _evenly(rows[APART : len(rows) - APART + 1], CUTS)
+    some = [found for row in at.tolist() if (found := at_best(row)) is not None]
+    if not some or max(some)[0] < limit.by_chance(r.rejected[rows] == REJECTED) * (1.0 - PROMISING):
+        return None
+    near = _evenly(_around(rows, at, max(some)[1]), AGAIN)
+    some += [found for row in near.tolist() if (found := at_best(row)) is not None]
+    _, row, before, after = max(some)
+    tried = len(rows) * len(part(groups).coarse) ** 2
+
+    def likelihood(row: int, before: float, after: float) -> float:
+        return joint(row, before, after)[0].tried(Reading(), before)
+
+    # how much the bucket holds at a change is not known to the part behind it alone
+    wide = [p for p in part([rows[rows >= row]]).coarse if after / WIDE < p < after * WIDE]
+    row, after = max(((row, p) for row in near.tolist() for p in [after, *wide]), key=lambda each: likelihood(each[0], before, each[1]))
+    for _ in range(ROUNDS):
+        within = _around(rows, near, row)
+        while len(within) > 1:
+            some_rows = _evenly(within, AGAIN)
+            each = ((row, after * k) for row in some_rows.tolist() for k in NEARBY)
+            row, after = max(each, key=lambda each: likelihood(each[0], before, each[1]))
+            within = _around(within, some_rows, row) if len(some_rows) < len(within) else within[:0]
+        before = max((before * k for k in NEARBY), key=lambda p: likelihood(row, p, after))
+    if any(limit.runs(r.rejected[half] == REJECTED) < RUNS for half in (rows[rows < row], rows[rows >= row])):
+        return None
+    search, refills = joint(row, before, after)
+    fit = fitted(search, scope, Reading(), before, search.counts(Reading(), before), first, float(np.log(tried)))
+    return None if fit is None else replace(fit, refills=refills)
+
+
+def _evenly(rows: Ints, n: int) -> Ints:
+    """So many of some rows, from the first to the last."""
+    return rows[np.unique(np.linspace(0, len(rows) - 1, n).astype(np.int64))]
+
+
+def _around(rows: Ints, some: Ints, row: int) -> Ints:
+    """Of these rows those between the two of ``some`` that are next to ``row``."""
+    k = int(np.searchsorted(some, row))
+    after = k + (k < len(some) and int(some[k]) == row)
+    return rows[(rows >= some[max(k - 1, 0)]) & (rows <= some[min(after, len(some) - 1)])]
 
 
 def _cut(counts: Ints, rejected: Bools) -> tuple[float, int, tuple[int, int], float]:

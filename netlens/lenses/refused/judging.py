@@ -155,8 +155,13 @@ def time_evidence(weighing: Weighing, fit: Fit) -> Evidence:
     whose = "from the same egress address" if fit.scope == "egress" else "by the same side"
     told = fit.described()
     about = "about " if told["window"] == "counter" else ""
-    if told["window"] == "bucket":
-        rule = f"when requests {whose} had used up {told['burst']} tokens, one of which comes back every {told['refill_s']:.3g} s"
+    if told["window"] == "bucket" and fit.limiter.COUNTS == "bytes":
+        own = "with their own bytes " if fit.reading.own else ""
+        rule = f"when requests {whose} had {own}used up {told['burst']:,} bytes, of which {told['value'] / 60:,.0f} come back every second"
+    elif told["window"] == "bucket":
+        rule = f"when requests {whose} had used up {told['burst']} tokens, one of which comes back {fit.paces}"
+    elif fit.limiter.COUNTS == "answers":
+        rule = f"when answers to requests {whose} had come to {fit.value:,} bytes or more in the {told['window_s']:.4g} s before"
     elif fit.limiter.COUNTS == "bytes":
         rule = (
             f"when, together with those accepted {whose} in the {told['window_s']:.4g} s before, they came to {fit.value:,} bytes or more"
@@ -294,6 +299,13 @@ def needs(weighing: Weighing) -> str:
         return f"a recording with at least {ENOUGH} accepted requests; this one has {i.accepted}"
     if s.facts.get("protocol_unknown"):
         return BEGINNINGS
+    if (shared := weighing.by_connection) is not None:
+        return (
+            f"a recording in which each program has connections of its own up to the provider: {shared.value} requests in "
+            f"any {shared.parameter_s:.4g} s of one connection "
+            f"explain the refusals ({plural(shared.misses + shared.false_alarms, 'exception')} in {i.refused + i.accepted:,}), "
+            "which no limit by side or address does"
+        )
     if weighing.against_its_word:
         return (
             "to know who else uses this key or account: the provider says that too much was sent over time, and what was captured does not "

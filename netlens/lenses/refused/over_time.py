@@ -34,7 +34,7 @@ from netlens.chains.situation import ACCEPTED, REJECTED, UNKNOWN, Requests, Situ
 from netlens.columns import Bools, Floats, Ints
 from netlens.lenses.refused import kernels, limit
 from netlens.lenses.refused.counting import SCOPES, Counts, Rule
-from netlens.lenses.refused.limiters import USUAL_S, Limiter, Meter, all_limiters, sliding_window
+from netlens.lenses.refused.limiters import SIZED, USUAL_S, Limiter, Meter, all_limiters, sliding_window
 from netlens.lenses.refused.limiters._windows import Window, span_s
 from netlens.threads import free_cores, in_parallel
 
@@ -58,20 +58,31 @@ SMALL = 1_000  #: a limit below is one on requests, and exact
 NO_WINDOW = 0.45
 OVERHEADS = (0, 350)  #: bytes of a request that no provider counts: none, and what headers and one TLS record make as a rule
 OVERHEAD_STEP, MOST_OVERHEAD = 50, 1000  #: tried at the best parameter
+NEAR = 1.1  #: factor within which a refill lies of what another overhead makes it
+PARTS = 12  #: of an answer that counts as it is sent: a limit that is of several answers hardly errs by a part of one
 QUICK = 1.5  #: times as long as nearly all refusals
 SHIFTS, SHIFTED = 99, 0.02  #: shifts of labels, and the share of them that may separate as well
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How sizes are read. overhead : bytes of each request that are not counted.  own : a request also needs room for itself."""
+    """How sizes are read. overhead : bytes of each request, or answer, that are not counted.  own : a request also needs room for itself.
+    streamed : an answer counts as it is sent, and not when it is over."""
 
     overhead: int = 0
     own: bool = True
+    streamed: bool = False
 
-    def taken(self, sent_bytes: Ints) -> Ints:
-        """What requests take of the limit."""
-        return np.maximum(sent_bytes - self.overhead, 0)
+    @classmethod
+    def all_of(cls, counts: str) -> list[Reading]:
+        """Those to try first, by what is counted."""
+        if counts == "bytes":
+            return [cls(overhead, own) for overhead in OVERHEADS for own in (True, False)]
+        return [cls(overhead, False, streamed) for overhead in OVERHEADS for streamed in (False, True)] if counts == "answers" else [cls()]
+
+    def taken(self, sizes: Ints) -> Ints:
+        """What requests, or answers, of these bytes take of the limit."""
+        return np.maximum(sizes - self.overhead, 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,16 +118,28 @@ class Fit:
     barred: Bools | None = field(default=None, repr=False)
     #: From when on (ns) the limit was how much lower than its highest; counts are of the highest, so as much is added to them.
     changes: tuple[tuple[int, int], ...] = ()
+    #: From when on (ns) one token came back every how many seconds; ``parameter_s`` is the first, and ``counts`` are as if it had been so all the time.
+    refills: tuple[tuple[int, float], ...] = ()
     begun: bool = False  # what was sent before the recording is taken to count, though nothing shows that there was any
 
     @property
     def plain(self) -> bool:
-        return not (self.limiter.LATER or self.barred_s or self.changes or self.begun)
+        return not (self.limiter.LATER or self.barred_s or self.changes or self.refills or self.begun)
 
     @property
     def values(self) -> list[tuple[int, int]]:
         """From when on (ns), which limit; the last is that at the end."""
         return [(at, self.value - lower) for at, lower in self.changes]
+
+    @property
+    def told(self) -> list[tuple[int, int]]:
+        """The same in the words of the JSON: of a bucket that fills at another pace, what comes back in a minute."""
+        return [(at, round(60.0 / refill_s)) for at, refill_s in self.refills] or self.values
+
+    @property
+    def paces(self) -> str:
+        """How often a token comes back, in words: ``every 1 s, then every 3 s``."""
+        return ", then ".join(f"every {p:.3g} s" for _, p in self.refills or ((0, self.parameter_s),))
 
     @property
     def last(self) -> int:
@@ -136,7 +159,7 @@ class Fit:
         return f"{self.limiter.ID} per {SCOPES[self.scope]}"
 
     def described(self) -> dict[str, Any]:
-        return self.limiter.described(self.parameter_s, self.last)
+        return self.limiter.described(self.refills[-1][1] if self.refills else self.parameter_s, self.last)
 
     def if_begun(self, price: float) -> Fit:
         """The same where that what was sent before counts is an assumption, which costs so many log units."""
@@ -174,6 +197,15 @@ class TimeRule:
         refill = self.fit.described()["refill_s"]
         return 1.0 / refill if refill else self.value / self.fit.parameter_s
 
+    def free_after_s(self, situation: Situation) -> float:
+        """How long after it was used up the limit lets a request of the usual size through, at most."""
+        fit = self.fit
+        if fit.limiter.WINDOW != "bucket":
+            return fit.parameter_s
+        return max((p for _, p in fit.refills), default=fit.parameter_s) * (
+            float(np.median(fit.reading.taken(situation.requests.sent_bytes))) if self.counts == "bytes" else 1.0
+        )
+
     @property
     def barred_ns(self) -> int:
         """For how long who runs into the limit is refused, whatever is sent then; 0 where only the limit decides."""
@@ -181,6 +213,8 @@ class TimeRule:
 
     def meter(self) -> Meter:
         meter = self.fit.limiter.decide(self.fit.parameter_s, self.value, self.edge_ns)
+        if self.fit.refills:
+            return _Paced(meter, self.fit.refills)
         return _Changing(meter, self.fit.values) if isinstance(meter, Window) and self.fit.values else meter
 
     def exempt(self, situation: Situation) -> frozenset[int]:
@@ -189,6 +223,32 @@ class TimeRule:
         refused = set(np.unique(r.side[r.rejected == REJECTED]).tolist())
         reached = set(np.unique(r.side[self.fit.counts.count >= self.fit.value]).tolist())
         return frozenset(reached - refused) | {UNKNOWN}
+
+
+def paced(at_ns: Ints, refills: tuple[tuple[int, float], ...]) -> Ints:
+    """Times on a clock by which a bucket that fills at another pace from some time on fills at its first pace always; these as they are without a change."""
+    if not refills:
+        return at_ns
+    (_, before), (since, after) = refills
+    return np.where(at_ns < since, at_ns, since + ((at_ns - since) * (before / after)).astype(np.int64))
+
+
+class _Paced:
+    """A bucket whose refill changes; ``refills``: of :class:`Fit`."""
+
+    def __init__(self, bucket: Meter, refills: tuple[tuple[int, float], ...]) -> None:
+        (_, before), (since, after) = self.refills = refills
+        self.bucket, self.back = bucket, ((since, after), (since, before))
+
+    def free_at(self, now: int, room: float) -> int:
+        free = np.array([self.bucket.free_at(self._on_its_clock(now), room)])
+        return max(now, int(paced(free, self.back)[0]))
+
+    def take(self, now: int, room: float) -> None:
+        self.bucket.take(self._on_its_clock(now), room)
+
+    def _on_its_clock(self, now: int) -> int:
+        return int(paced(np.array([now]), self.refills)[0])
 
 
 class _Changing:
@@ -254,7 +314,7 @@ def together(situation: Situation) -> tuple[list[int], list[str]]:
 
 def _of_any_second(limiter: Limiter) -> bool:
     """Whether its windows follow each other, so that those of unusual lengths are looked at later."""
-    return limiter.WINDOW == "fixed" and limiter.COUNTS != "bytes" and not limiter.LATER
+    return limiter.WINDOW == "fixed" and limiter.COUNTS not in SIZED and not limiter.LATER
 
 
 def without_others(situation: Situation, fit: Fit) -> tuple[Bools, Bools, Bools]:
@@ -270,12 +330,14 @@ def without_others(situation: Situation, fit: Fit) -> tuple[Bools, Bools, Bools]
     if fit.scope == "side":
         return at, gone, maybe
     own, taken = _taken(situation, fit.limiter, fit.reading, counted(r))
+    on_its_clock = replace(r, start_ns=paced(r.start_ns, fit.refills))
 
     def below(rows: Ints, asked: Bools) -> Ints:
         """Those of the requests ``asked`` that are below the limit if no other than ``rows`` were sent."""
         # what is left where the edge of the window is not known: the most that any edge gives
         alone = np.zeros(len(rows), np.int64)
-        for score in fit.limiter.scores(r.start_ns[rows], taken[rows], fit.parameter_s):
+        line = _Timeline(on_its_clock, rows, fit.limiter.COUNTS, fit.reading.streamed)
+        for score in line.used(fit.limiter, taken[rows], fit.parameter_s):
             counts = np.zeros(len(rows), np.int64)
             kernels.whole(score, own[rows], counts)
             alone = np.maximum(alone, counts)
@@ -299,7 +361,38 @@ def _taken(situation: Situation, limiter: Limiter, reading: Reading, accepted: B
     if limiter.COUNTS == "bytes":
         size = reading.taken(r.sent_bytes).astype(np.float64)
         return size if reading.own else np.zeros(len(r)), np.where(accepted, size, 0.0)
+    if limiter.COUNTS == "answers":
+        return np.zeros(len(r)), np.where(accepted, reading.taken(r.answer_bytes), 0.0)
     return np.zeros(len(r)), np.where(accepted, 1.0, 1.0 if limiter.COUNTS == "attempts" else 0.0)
+
+
+class _Timeline:
+    """When requests take what they take: when they are sent, or when their answers are over, or are sent bit by bit; in order, with the times at which requests
+    ask for the outcome."""
+
+    def __init__(self, requests: Requests, rows: Ints, counts: str, streamed: bool) -> None:
+        self.parts = 0  # taken where it is asked
+        self.times = requests.start_ns[rows]
+        if counts != "answers":
+            return
+        r = requests.take(rows)
+        share = np.arange(1, PARTS + 1) / PARTS if streamed else np.ones(1)
+        self.parts = len(share)
+        begun = np.where(r.answer_ns > 0, np.minimum(r.answer_ns, r.end_ns), r.end_ns)
+        taken_ns = (begun[:, None] + np.outer(r.end_ns - begun, share).astype(np.int64)).ravel()
+        both = np.concatenate([taken_ns, r.start_ns])
+        self.order = np.argsort(both, kind="stable")
+        self.times = both[self.order]
+        place = np.empty(len(both), np.int64)
+        place[self.order] = np.arange(len(both))
+        self.asked = place[len(taken_ns) :]
+
+    def used(self, limiter: Limiter, taken: Floats, parameter_s: float) -> list[Floats]:
+        """How much of the limit had been used up when each request came; several where something besides the parameter is unknown."""
+        if not self.parts:
+            return list(limiter.scores(self.times, taken, parameter_s))
+        sizes = np.concatenate([np.repeat(taken / self.parts, self.parts), np.zeros(len(taken))])[self.order]
+        return [score[self.asked] for score in limiter.scores(self.times, sizes, parameter_s)]
 
 
 def counted(requests: Requests) -> Bools:
@@ -356,6 +449,22 @@ def follows_windows(situation: Situation, first: Bools) -> bool:
                 found = ((all_below - below) / (~labels).sum() - below / labels.sum()).max(axis=1)
                 best[: len(found)] = np.maximum(best[: len(found)], found)
     return bool(best[0] > NO_WINDOW and 1 + (best[1:made] >= best[0]).sum() <= max(SHIFTED * made, 1.0))
+
+
+def by_connection(situation: Situation, first: Bools) -> Fit | None:
+    """The best sliding window of requests of one connection upstream, whoever asks by it; None where connections carry one request each.
+
+    It is what is said where no limit by side or address explains the refusals, and no cause by itself: who shares the connection is told by other things.
+    """
+    r = situation.requests
+    if situation.uncountable or situation.midway_ns is not None or len(r) > MOST_LATER:
+        return None
+    groups = [np.flatnonzero(r.session == k) for k in np.unique(r.session[r.session >= 0])]
+    search = Search(situation, sliding_window, r.rejected >= 0, counted(r), [rows for rows in groups if len(rows) > 1])
+    if not search.possible or not search.coarse:
+        return None
+    reading, parameter_s, price = search.best()
+    return fitted(search, "connection", reading, parameter_s, search.counts(reading, parameter_s), first, price)
 
 
 def _fit(
@@ -459,11 +568,12 @@ class Search:
         self._outcomes = _Outcomes(self.rejected[self._rows], self.used[self._rows])
         self._counts = np.zeros(len(self._rows), np.int64)
         self._known: dict[Reading, tuple[Floats, Floats]] = {}
-        self._last: tuple[tuple[int, float], list[list[Floats]]] | None = None
+        self._first: dict[Reading, tuple[float, ...]] = {}
+        self._lines: dict[bool, list[_Timeline]] = {}
+        self._last: tuple[tuple[int, bool, float], list[list[Floats]]] | None = None
         self.found: dict[Reading, dict[float, float]] = {}
         self._best_of: dict[tuple[Reading, float], int] = {}
-        sizes = limiter.COUNTS == "bytes"
-        self.readings = [Reading(overhead, own) for overhead in OVERHEADS for own in (True, False)] if sizes else [Reading()]
+        self.readings = Reading.all_of(limiter.COUNTS)
 
     def _taken(self, reading: Reading) -> tuple[Floats, Floats]:
         """As :func:`_taken`, of the requests of all groups, one group after the other; worked out once for a reading."""
@@ -471,6 +581,12 @@ class Search:
             own, taken = _taken(self.situation, self.limiter, reading, self._accepted)
             self._known[reading] = own[self._rows], taken[self._rows]
         return self._known[reading]
+
+    def _timelines(self, streamed: bool) -> list[_Timeline]:
+        if streamed not in self._lines:
+            r, counts = self.situation.requests, self.limiter.COUNTS
+            self._lines[streamed] = [_Timeline(r, rows, counts, streamed) for rows in self.groups]
+        return self._lines[streamed]
 
     @property
     def possible(self) -> bool:
@@ -480,12 +596,20 @@ class Search:
     @cached_property
     def coarse(self) -> tuple[float, ...]:
         """Parameters to try first: those that any group suggests."""
-        taken = self._taken(self.readings[0])[1]
-        if self.unusual and not self.limiter.LATER:
-            longest = max((span_s(starts) for starts in self._starts), default=0.0)
-            return tuple(w for w in UNUSUAL_S if w <= longest / TURNS)
-        each = zip(self._starts, self._parts, strict=True)
-        return tuple(sorted({p for starts, part in each for p in self.limiter.parameters(starts, taken[part])}))
+        return self._coarse(self.readings[0])
+
+    def _coarse(self, reading: Reading) -> tuple[float, ...]:
+        """The same by a reading of sizes; windows are the same by all, refills are not."""
+        if reading not in self._first:
+            if self.unusual and not self.limiter.LATER:
+                longest = max((span_s(starts) for starts in self._starts), default=0.0)
+                self._first[reading] = tuple(w for w in UNUSUAL_S if w <= longest / TURNS)
+            else:
+                room, taken = self._taken(reading)
+                each = zip(self._starts, self._parts, strict=True)
+                suggested = {p for starts, part in each for p in self.limiter.parameters(starts, taken[part], room[part])}
+                self._first[reading] = tuple(sorted(suggested))
+        return self._first[reading]
 
     def unseen(self, parameter_s: float) -> Bools | None:
         """bool per request of all groups: those whose outcome requests may have decided that were sent before the capture began, which is as long as the window
@@ -514,11 +638,11 @@ class Search:
 
         The last are kept: readings that differ only in the room that a request needs have the same, and are tried one after the other.
         """
-        if self._last is None or self._last[0] != (reading.overhead, parameter_s):
+        if self._last is None or self._last[0] != (reading.overhead, reading.streamed, parameter_s):
             _, taken = self._taken(reading)
-            each = zip(self._starts, self._parts, strict=True)
-            scores = [list(self.limiter.scores(starts, taken[part], parameter_s)) for starts, part in each]
-            self._last = (reading.overhead, parameter_s), scores
+            each = zip(self._timelines(reading.streamed), self._parts, strict=True)
+            scores = [line.used(self.limiter, taken[part], parameter_s) for line, part in each]
+            self._last = (reading.overhead, reading.streamed, parameter_s), scores
         return self._last[1]
 
     def _count(self, reading: Reading, variants: list[list[Floats]], k: int) -> Ints:
@@ -561,24 +685,21 @@ class Search:
 
     def best(self) -> tuple[Reading, float, float]:
         """(reading, parameter, what the search cost)."""
-        coarse = self.coarse
-        for p in coarse:
-            for each in self.readings:
-                self.tried(each, p)
-        reading = max(self.readings, key=lambda each: max(self.tried(each, p) for p in coarse))
+        tries = sum(len(self._coarse(each)) for each in self.readings)
+        best = {each: max((self.tried(each, p) for p in self._coarse(each)), default=-np.inf) for each in self.readings}
+        reading = max(self.readings, key=lambda each: best[each])
         if self._any_length:
             self._finely(reading, PEAKS)
         parameter_s = self._named(reading)
-        tries = len(coarse) * len(self.readings)
         if len(self.readings) > 1:
-            reading = self._overhead(reading, parameter_s)
+            reading, parameter_s = self._overhead(reading, parameter_s)
             tries *= MOST_OVERHEAD // OVERHEAD_STEP
         return reading, parameter_s, float(np.log(tries))
 
     @property
     def mean(self) -> float:
         """The log of the mean likelihood of all that was tried first."""
-        found = np.array([self.tried(each, p) for each in self.readings for p in self.coarse])
+        found = np.array([self.tried(each, p) for each in self.readings for p in self._coarse(each)])
         return float(np.logaddexp.reduce(found) - np.log(len(found)))
 
     def refined(self, searched: Search, reading: Reading, parameter_s: float) -> float:
@@ -619,11 +740,26 @@ class Search:
         whole = float(round(middle))
         return whole if self.limiter.WINDOW != "bucket" and whole and self.tried(reading, whole) >= least else middle
 
-    def _overhead(self, reading: Reading, parameter_s: float) -> Reading:
-        """The reading with the overhead that fits best, the middle of those that fit equally well."""
-        each = [replace(reading, overhead=k) for k in range(0, MOST_OVERHEAD, OVERHEAD_STEP)]
-        fit = {r.overhead: self.tried(r, parameter_s) for r in [*each, reading]}
-        return replace(reading, overhead=round(_middle({float(k): v for k, v in fit.items()}, max(fit, key=lambda k: fit[k]))))
+    def _overhead(self, reading: Reading, parameter_s: float) -> tuple[Reading, float]:
+        """The reading with the overhead that fits best, the middle of those that fit equally well; and the parameter by it.
+
+        A refill is another by each, as less comes back a second if less is counted of what was accepted: it is searched for again near to what that makes it.
+        """
+        each = {k: replace(reading, overhead=k) for k in (*range(0, MOST_OVERHEAD, OVERHEAD_STEP), reading.overhead)}
+        if self.limiter.WINDOW != "bucket":
+            return each[self._best_overhead({k: self.tried(r, parameter_s) for k, r in each.items()})], parameter_s
+        counted = {k: float(self._taken(r)[1].sum()) for k, r in each.items()}
+        fit = {}
+        for k in (k for k in each if counted[k]):
+            scaled = parameter_s * counted[reading.overhead] / counted[k]
+            fit[k] = max(self.tried(each[k], p) for p in (scaled, *(p for p in self._coarse(each[k]) if scaled / NEAR < p < scaled * NEAR)))
+        found = each[self._best_overhead(fit)]
+        self._finely(found, 1)
+        return found, self._named(found)
+
+    @staticmethod
+    def _best_overhead(fit: dict[int, float]) -> int:
+        return round(_middle({float(k): v for k, v in fit.items()}, max(fit, key=lambda k: fit[k])))
 
 
 def _middle(found: dict[float, float], best: float) -> float:

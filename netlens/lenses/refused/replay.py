@@ -38,6 +38,7 @@ from netlens.columns import Bools, Ints
 from netlens.lenses.refused import kernels
 from netlens.lenses.refused.counting import models, most_at_once, open_at, peaks
 from netlens.lenses.refused.intents import MS, Intents, S, intents
+from netlens.lenses.refused.limiters import SIZED, Meter
 from netlens.lenses.refused.over_time import TimeRule
 from netlens.lenses.refused.turns import dependencies, titles
 
@@ -534,10 +535,17 @@ class _Timely(_Replay):
         self.attempts, self.barred_ns = rule.counts == "attempts", rule.barred_ns
         self.barred_until: dict[int, int] = {}  # by group
         self.meters = {group: rule.meter() for group in set(self.group.values())}
-        self.room = [1.0] * len(setting.intents)
-        if rule.counts == "bytes":
-            sizes = setting.situation.requests.sent_bytes.tolist()
-            self.room = [sizes[rows[-1]] * change.smaller for rows in setting.intents.attempts]
+        self.taken = [1.0] * len(setting.intents)
+        self.answers = rule.counts == "answers"
+        self.awaited: dict[int, list[tuple[int, float]]] = {
+            group: [] for group in self.meters
+        }  # when answers will be over, and what they take
+        if rule.counts in SIZED:
+            r, last = setting.situation.requests, [rows[-1] for rows in setting.intents.attempts]
+            sizes = r.answer_bytes[last] if self.answers else r.sent_bytes[last]
+            self.taken = (rule.fit.reading.taken(sizes) * (1.0 if self.answers else change.smaller)).tolist()
+        #: What must be left for a request, which may not be asked for its own size.
+        self.room = self.taken if rule.fit.reading.own else [1.0] * len(self.taken)
 
     def accepts(self, now: int, k: int, side: int, refusals: int) -> bool:
         if side in self.exempt:
@@ -545,17 +553,26 @@ class _Timely(_Replay):
         group = self.group[side]
         if now < self.barred_until.get(group, now):
             return False
-        meter = self.meters[group]
+        meter = self._meter(group, now)
         free = meter.free_at(now, self.room[k]) <= now
-        if free or self.attempts:
-            meter.take(now, self.room[k])
+        if free and self.answers:
+            heapq.heappush(self.awaited[group], (now + int(self.setting.intents.busy_ns[k]), self.taken[k]))
+        elif free or self.attempts:
+            meter.take(now, self.taken[k])
         if not free:
             self.barred_until[group] = now + self.barred_ns
         return free
 
     def free_in(self, now: int, k: int, side: int) -> int:
         group = self.group[side]
-        return max(self.meters[group].free_at(now, self.room[k]), self.barred_until.get(group, now)) - now + MS
+        return max(self._meter(group, now).free_at(now, self.room[k]), self.barred_until.get(group, now)) - now + MS
+
+    def _meter(self, group: int, now: int) -> Meter:
+        """Of a group, with all answers taken that are over."""
+        awaited = self.awaited[group]
+        while awaited and awaited[0][0] <= now:
+            self.meters[group].take(*heapq.heappop(awaited))
+        return self.meters[group]
 
 
 class _Connected(_Replay):

@@ -21,7 +21,7 @@ from netlens.lenses.refused.counting import Adjustment, Counts, Rule, models, ot
 from netlens.lenses.refused.judging import HALF, LITTLE
 from netlens.lenses.refused.limit import ENOUGH, PERMUTATIONS, TIE, Inference, Limit, RuleFit, infer, likelihoods, one_rate, runs
 from netlens.lenses.refused.limit import by_chance as by_chance_of
-from netlens.lenses.refused.limiters import USUAL_S
+from netlens.lenses.refused.limiters import SIZED, USUAL_S
 from netlens.lenses.refused.odds import Possibility
 from netlens.lenses.refused.over_time import Fit
 from netlens.lenses.refused.verdict import Evidence, Verdict, statistics
@@ -60,6 +60,7 @@ BLURRED = 0.01  #: share of the payload that is missing from a capture
 COVERED = 0.8  #: share of the requests that were sent while all captures were made; else each of few refusals is of a time of which half is missing
 ASTRAY = 0.05  #: share of the refusals that may match no request where chance is told: no rule survives a tenth of wrong labels
 UNMATCHED = 0.25  #: share of the refusals; silent retries leave none, and the edges of a recording a few
+BY_SIZE = {"bytes": "bytes", "answers": "answer bytes"}  #: units of what limiters count by size, in the words of the JSON
 SCOPE_WORDS = {"side": "party", "egress": "egress"}  #: scopes of rules in the words of the JSON
 FRAMES = 5  #: frames cited for a statement
 
@@ -184,11 +185,11 @@ class Weighing:
         accepted = r.rejected == ACCEPTED
         return float(np.percentile((r.end_ns - r.start_ns)[accepted], 90)) / 1e9 if accepted.any() else 0.0
 
-    @cached_property
-    def _usual_bytes(self) -> float:
-        """The median size of what was accepted."""
+    def _usual_bytes(self, counts: str) -> float:
+        """The median size of what was accepted, or of its answers."""
         r = self.situation.requests
-        return float(np.median(r.sent_bytes[r.rejected == ACCEPTED])) if (r.rejected == ACCEPTED).any() else 0.0
+        sizes = r.answer_bytes if counts == "answers" else r.sent_bytes
+        return float(np.median(sizes[r.rejected == ACCEPTED])) if (r.rejected == ACCEPTED).any() else 0.0
 
     @cached_property
     def by_time(self) -> list[Fit]:
@@ -268,10 +269,10 @@ class Weighing:
     def _clear_of_bytes(self, fit: Fit) -> bool:
         """Whether a limit on bytes, if it is one, explains enough: sizes differ so much that some number of bytes parts few refusals from what is accepted, or
         goes with what is in progress; and no limit on bytes is that of a single request."""
-        if fit.limiter.COUNTS != "bytes":
+        if fit.limiter.COUNTS not in SIZED:
             return True
         most = fit.log_likelihood > self.by_chance * (1.0 - EXPLAINED_BY_BYTES)
-        return fit.hits >= MANY and most and fit.value >= 2 * self._usual_bytes
+        return fit.hits >= MANY and most and fit.value >= 2 * self._usual_bytes(fit.limiter.COUNTS)
 
     def _clear_enough(self, fit: Fit) -> bool:
         """Whether so many outcomes are known that something may be said of what was sent, and against the provider's word that it counts what is in
@@ -377,14 +378,26 @@ class Weighing:
 
     @cached_property
     def chance(self) -> bool:
-        """See :func:`netlens.lenses.refused.chance.told`; not where the provider says that it limits what is sent over time, which no overload does."""
-        return self._by_no_count and not self.says_rate
+        """See :func:`netlens.lenses.refused.chance.told`; not where the provider says that it limits what is sent over time, which no overload does, or where
+        each connection has a limit."""
+        return self._by_no_count and not self.says_rate and self.by_connection is None
 
     @cached_property
     def against_its_word(self) -> bool:
         """Whether the provider says that it limits what is sent over time, and the refusals do not follow what was captured: neither any count, nor what the
         programs themselves had sent. Somebody else may use the same key, or it counts what is not seen."""
         return self.says_rate and not (self.kind or self.named) and (self._by_no_count or not self._reached)
+
+    @cached_property
+    def by_connection(self) -> Fit | None:
+        """A limit over time on what one connection upstream carries, where nothing else tells refused from accepted and it leaves hardly an exception."""
+        i = self.inference
+        if self.kind or self.named or i.refused < MANY:
+            return None
+        fit = over_time.by_connection(self.situation, i.first)
+        if fit is None or fit.misses + fit.false_alarms > AGAINST_ITS_WORD * (i.refused + i.accepted):
+            return None
+        return fit if self.separates(fit) else None
 
     @cached_property
     def _reached(self) -> bool:
@@ -676,9 +689,9 @@ class Weighed:
             less = fit.value - fit.last
             low, high = (own["value"], own["value"]) if own["window"] == "bucket" else (fit.low - less, fit.high - less)
             return told | own | {
-                "kind": fit.limiter.KIND, "unit": "bytes" if fit.limiter.COUNTS == "bytes" else "requests", "scope": SCOPE_WORDS[fit.scope],
+                "kind": fit.limiter.KIND, "unit": BY_SIZE.get(fit.limiter.COUNTS, "requests"), "scope": SCOPE_WORDS[fit.scope],
                 "low": low, "high": high, "auc": fit.auc, "p": fit.p, "barred_s": fit.barred_s or None,
-                "changes": [{"at_ns": at, "value": value, "at_least": False} for at, value in fit.values],
+                "changes": [{"at_ns": at, "value": value, "at_least": False} for at, value in fit.told],
                 "tied": [f.name for f in self.by_time[1:] if f.log_likelihood >= fit.log_likelihood - TIE],
             }  # fmt: skip
         if (waits := self.queue) is not None:
@@ -692,7 +705,7 @@ class Weighed:
 
 def _preferred(fit: Fit) -> float:
     """Sizes differ so much that a limit on bytes fits more than one on requests."""
-    return -fit.log_likelihood + (TIE if fit.limiter.COUNTS == "bytes" else 0.0)
+    return -fit.log_likelihood + (TIE if fit.limiter.COUNTS in SIZED else 0.0)
 
 
 def _begun_before(weighing: Weighing) -> list[Fit]:
@@ -718,7 +731,7 @@ def weigh(situation: Situation, permutations: int = PERMUTATIONS) -> Weighed:
     situation, refusal_class = of_one_class(seen_upstream(situation))
     inference = infer(situation, permutations)
     weighing = Weighing(situation, inference, over_time.fits(situation, inference.first), refusal_class)
-    sized = bool(weighing.by_time) and weighing.by_time[0].limiter.COUNTS == "bytes"  # which fits more than a limit on requests
+    sized = bool(weighing.by_time) and weighing.by_time[0].limiter.COUNTS in SIZED  # which fits more than a limit on requests
     if inference.refused >= MANY:  # of all lengths with all edges, one fits any few refusals
         if sized or not (weighing.kind or weighing.named):
             more = [*over_time.fits(situation, inference.first, unusual=True), *irregular_over_time.fits(situation, inference.first)]

@@ -12,7 +12,7 @@ import pytest
 from netlens import logs
 from netlens.chains.situation import ACCEPTED, REJECTED, UNKNOWN, UNLABELLED, Situation
 from netlens.lenses.refused import limit, over_time, weighing
-from netlens.lenses.refused.limiters import all_limiters
+from netlens.lenses.refused.limiters import all_limiters, token_bucket
 from tests.bench.situations import draw
 from tests.lenses.refused.made import situation
 
@@ -620,3 +620,146 @@ def test_a_window_that_would_reach_back_over_most_of_a_recording_is_not_believed
     drawn = draw(2_001_082)
     assert "own-rate" not in drawn.truth.causes
     assert weighing.weigh(drawn.situation).cause is None
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["with its own bytes", "without"])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_bucket_of_bytes_is_found_with_burst_and_refill(seed: int, own: bool) -> None:
+    """As input tokens are limited: 600 bytes of each request are headers, which nobody counts."""
+    level, before = 90_000.0, 0.0
+
+    def decide(now: float, size: int, *_: object) -> bool:
+        nonlocal level, before
+        level, before = min(90_000.0, level + (now - before) * 9_000), now
+        accepted = level >= max(size - 600, 0) if own else level > 0
+        level -= max(size - 600, 0) * accepted
+        return accepted
+
+    supported, found = judged(sized(decide, seed=seed))
+    assert supported == {"own-rate"}
+    assert (found["kind"], found["unit"], found["window"]) == ("volume", "bytes", "bucket")
+    assert found["burst"] == pytest.approx(90_000, rel=0.05)
+    assert found["value"] == pytest.approx(60 * 9_000, rel=0.05)
+
+
+def answered(seed: int, *, limit: int, window_s: float, streamed: bool = False) -> Situation:
+    """A limit on the bytes of answers, each of which counts when it is over, or evenly while it is sent."""
+    rng = np.random.default_rng(seed)
+    answers: list[tuple[float, float, int]] = []
+
+    def used(now: float) -> float:
+        def until(at: float) -> float:
+            parts = (
+                (min(max((at - begun) / (end - begun), 0.0), 1.0) if streamed else float(end <= at)) * size for begun, end, size in answers
+            )
+            return sum(parts)
+
+        return until(now) - until(now - window_s)
+
+    rows, sizes, now = [], [], 0.5
+    for _ in range(250):
+        now += float(rng.exponential(1.2))
+        accepted = used(now) < limit
+        lasts, size = float(rng.uniform(0.5, 4.0)), int(rng.integers(500, 9_000))
+        if accepted:
+            answers.append((now + 0.1, now + lasts, size))
+        rows.append(("vm", len(rows), now, now + (lasts if accepted else 0.04), ACCEPTED if accepted else REJECTED))
+        sizes.append(size if accepted else 250)
+    made = situation(rows, uncertain_ns=2_000_000)
+    begun = made.requests.start_ns + np.where(made.requests.rejected == ACCEPTED, 100_000_000, 20_000_000)
+    return replace(made, requests=replace(made.requests, answer_bytes=np.array(sizes, np.int64), answer_ns=begun))
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["when it is over", "as it is sent"])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_limit_on_bytes_of_answers_is_no_whim_of_the_provider(seed: int, streamed: bool) -> None:
+    made = answered(seed, limit=40_000, window_s=15.0, streamed=streamed)
+    supported, found = judged(made)
+    assert supported == {"own-rate"}
+    assert (found["kind"], found["unit"], found["window_s"]) == ("volume", "answer bytes", pytest.approx(15.0, rel=0.1))
+    assert found["value"] == pytest.approx(40_000, rel=0.1)
+    unknown = replace(made, requests=replace(made.requests, answer_bytes=np.zeros(len(made.requests), np.int64)))
+    assert judged(unknown)[1].get("kind") != "volume"
+
+
+def slower(burst: int, refills_s: tuple[float, float], at_s: float) -> Decide:
+    tokens, before = float(burst), 0.0
+
+    def decide(_: str, now: float, __: int) -> bool:
+        nonlocal tokens, before
+        tokens = min(float(burst), tokens + (now - before) / refills_s[now >= at_s])
+        before, accepted = now, tokens >= 1
+        tokens -= accepted
+        return accepted
+
+    return decide
+
+
+@pytest.mark.parametrize(("seed", "refills_s"), [(1, (1.5, 4.0)), (2, (3.0, 1.2)), (3, (1.5, 4.0))])
+def test_a_bucket_that_fills_at_another_pace_from_some_time_on(seed: int, refills_s: tuple[float, float]) -> None:
+    made = played(slower(5, refills_s, 70.0), seed=seed, seconds=140.0, rates={"vm": 3.0})
+    supported, found = judged(made)
+    assert supported == {"own-rate"}
+    assert (found["kind"], found["window"], found["burst"]) == ("rate", "bucket", 5)
+    assert found["refill_s"] == pytest.approx(refills_s[1], rel=0.03)
+    changes = found["changes"]
+    assert [each["value"] for each in changes] == pytest.approx([60 / p for p in refills_s], rel=0.03)  # type: ignore[union-attr]
+    assert abs((changes[1]["at_ns"] - made.capture_ns[0]) / 1e9 - 70.0) < 6.0  # type: ignore[index]
+
+
+def test_a_bucket_at_another_pace_is_a_plain_one_on_its_own_clock() -> None:
+    refills = ((0, 1.0), (10_000_000_000, 2.0))
+    at = np.array([0, 4, 10, 12, 20], np.int64) * 1_000_000_000
+    assert (over_time.paced(at, refills) / 1e9).tolist() == [0, 4, 10, 11, 15]
+    assert over_time.paced(at, ()) is at
+    meter = over_time._Paced(token_bucket.decide(1.0, 1, 0), refills)
+    meter.take(9_000_000_000, 1.0)
+    assert meter.free_at(9_000_000_000, 1.0) == pytest.approx(10_000_000_000, abs=10)
+    meter.take(11_000_000_000, 1.0)
+    assert meter.free_at(11_000_000_000, 1.0) == pytest.approx(13_000_000_000, abs=10)
+
+
+def over_one_connection(seed: int, limit: int = 9, window_s: float = 10.0) -> Situation:
+    """Each of three connections upstream takes so many requests in a window, whoever asks by it."""
+    rng = np.random.default_rng(seed)
+    decide, rows, now = sliding(limit, window_s), [], 0.5
+    for _ in range(300):
+        busy = now % 60 < 30
+        now += float(rng.exponential(0.35 if busy else 1.2))
+        session = int(rng.choice(3, p=[0.6, 0.3, 0.1] if now % 40 < 20 else [0.1, 0.3, 0.6]))
+        accepted = decide(str(session), now, 0)
+        end = now + (float(rng.uniform(0.05, 0.3)) if accepted else 0.04)
+        rows.append(("vm", session, now, end, ACCEPTED if accepted else REJECTED))
+    return situation(rows, uncertain_ns=2_000_000)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_limit_on_each_connection_is_said_where_no_other_explains(seed: int) -> None:
+    made = over_one_connection(seed)
+    weighed = weighing.weigh(made)
+    assert weighed.cause is None
+    assert any(
+        "9 requests in any 10 s of one connection explain the refusals (0 exceptions in 300)" in (v.needs or "") for v in weighed.verdicts
+    )
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_chance_is_no_volume_and_no_limit_on_a_connection(seed: int) -> None:
+    """Refusals at random, in bursts, of requests and answers whose sizes are known."""
+    rng = np.random.default_rng(seed)
+    busy = False
+
+    def decide(_: str, __: float, ___: int) -> bool:
+        nonlocal busy
+        busy = rng.random() < (0.7 if busy else 0.1)
+        return not busy
+
+    made = played(decide, seed=seed, seconds=250, rates={"vm": 3})
+    r = made.requests
+    sizes = [(10_000 * rng.lognormal(size=len(r))).astype(np.int64) for _ in range(2)]
+    sessions = rng.integers(0, 4, len(r))
+    made = replace(made, requests=replace(r, sent_bytes=sizes[0], answer_bytes=sizes[1], session=sessions))
+    supported, found = judged(made)
+    assert supported <= {"provider"}
+    assert found.get("kind") in (None, "overload")
+    assert weighing.weigh(made).weighing.by_connection is None

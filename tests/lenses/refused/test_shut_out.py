@@ -10,7 +10,7 @@ import pytest
 from netlens import logs
 from netlens.chains.situation import REJECTED, Situation
 from netlens.lenses.refused.judging import BEGINNINGS, BEYOND
-from netlens.lenses.refused.limiters import token_bucket
+from netlens.lenses.refused.limiters import _bucket, token_bucket
 from netlens.lenses.refused.weighing import Weighed, weigh
 from tests.bench.situations import draw
 from tests.lenses.refused.made import situation
@@ -166,7 +166,7 @@ def test_the_own_requests_are_judged_where_the_host_asks_nothing_though_its_way_
 def test_the_refill_of_a_bucket_that_never_fills_up_is_found_exactly(seed: int) -> None:
     rng, refill, burst = np.random.default_rng(seed), 4.15, 5.0
     starts = np.cumsum(rng.exponential(1e9, 2_000)).astype(np.int64)
-    bucket = token_bucket.Bucket(burst, refill * 1e9)
+    bucket = _bucket.Bucket(burst, refill * 1e9)
     taken = np.zeros(len(starts))
     for k, now in enumerate(starts.tolist()):
         if bucket.free_at(now, 1.0) <= now:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from netlens.lenses.refused import proxies
 from netlens.lenses.refused.fixes import RATES, Case, Variant, names
+from netlens.lenses.refused.limiters import SIZED
 from netlens.lenses.refused.over_time import TimeRule
 from netlens.lenses.refused.replay import Change
 
@@ -25,7 +26,7 @@ CAVEATS = (
 def variants(case: Case) -> list[Variant]:
     """One, where requests are what is counted."""
     rule = case.rule
-    if not isinstance(rule, TimeRule) or rule.counts == "bytes":
+    if not isinstance(rule, TimeRule) or rule.counts in SIZED:
         return []
     per_minute = max(int(60 * rule.per_s / ROOM), 1)
     found = names(case.context)

@@ -21,5 +21,5 @@ def variants(case: Case) -> list[Variant]:
     rule = case.rule
     if not isinstance(rule, TimeRule) or int(case.intents.refusals.max(initial=0)) < 2:
         return []
-    seconds = max(rule.fit.described()["refill_s"] or rule.fit.parameter_s, rule.fit.barred_s)
+    seconds = max(rule.free_after_s(case.situation), rule.fit.barred_s)
     return [Variant(ID, TITLE.format(seconds=seconds), Change(waits=True), None, CAVEATS)]

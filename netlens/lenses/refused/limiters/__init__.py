@@ -14,6 +14,7 @@ from netlens.registry import members
 
 #: What the docstring of a limiter says.
 SECTIONS = ("Claim", "Cannot be told from", "Source")
+SIZED = ("bytes", "answers")  #: what limiters count that counts sizes
 #: Windows that providers and libraries use, in seconds: second, a few, minute, some, hour, five hours (plans of coding agents), day.
 USUAL_S = (1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1800.0, 3600.0, 18000.0, 86400.0)
 
@@ -35,7 +36,7 @@ class Limiter(Protocol):
 
     KIND, WINDOW : as the JSON of analyze has them.  RANK : of limiters that fit equally well, the lowest is named.
     LATER : it is tried only where those without it explain nothing: it fits more, and is rarer.
-    COUNTS : "accepted" requests, "attempts", or "bytes" of what was accepted and of the request itself.
+    COUNTS : "accepted" requests, "attempts", "bytes" of what was accepted and of the request itself, or bytes of "answers".
     """
 
     ID: str
@@ -45,8 +46,8 @@ class Limiter(Protocol):
     RANK: int
     LATER: bool
 
-    def parameters(self, starts: Ints, taken: Floats, /) -> list[float]:
-        """Windows or refills to try first, in seconds."""
+    def parameters(self, starts: Ints, taken: Floats, room: Floats | float = 0.0, /) -> list[float]:
+        """Windows or refills to try first, in seconds; ``room``: what each request needs for itself (0 where it only asks whether anything is left)."""
         ...
 
     def scores(self, starts: Ints, taken: Floats, parameter_s: float, /) -> Iterable[Floats]:

@@ -19,7 +19,7 @@ EDGES = 48  #: edges tried for a window
 TURNS = 2  #: of the window, that a recording must have: what one turn shows, a plain window shows as well
 
 
-def parameters(starts: Ints, _: Floats) -> list[float]:
+def parameters(starts: Ints, _: Floats, __: Floats | float = 0.0) -> list[float]:
     return [w for w in USUAL_S if TURNS * w <= span_s(starts)]
 
 

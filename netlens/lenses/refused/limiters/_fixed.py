@@ -24,7 +24,7 @@ _known: dict[
 ] = {}  # by a digest of what they follow from: limits on requests and on bytes, and readings of sizes, ask for the same
 
 
-def parameters(starts: Ints, _: Floats) -> list[float]:
+def parameters(starts: Ints, _: Floats, __: Floats | float = 0.0) -> list[float]:
     return [w for w in USUAL_S if w <= span_s(starts)]
 
 

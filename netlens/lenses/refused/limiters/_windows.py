@@ -24,7 +24,7 @@ def between(shortest_s: float, longest_s: float, ratio: float) -> list[float]:
     return [shortest_s * ratio**k for k in range(steps)]
 
 
-def parameters(starts: Ints, _: Floats) -> list[float]:
+def parameters(starts: Ints, _: Floats, __: Floats | float = 0.0) -> list[float]:
     """Lengths of sliding windows."""
     longest = span_s(starts)  # a longer window cannot be told from a quota
     return sorted({*between(min(USUAL_S), longest, 1.25), *(w for w in USUAL_S if w <= longest)})

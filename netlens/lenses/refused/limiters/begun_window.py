@@ -24,7 +24,7 @@ LATER = True
 decide, described = _windows.decide, _fixed.described
 
 
-def parameters(starts: Ints, _: Floats) -> list[float]:
+def parameters(starts: Ints, _: Floats, __: Floats | float = 0.0) -> list[float]:
     """Of whole seconds: what a library is given as a number."""
     whole = (*map(float, range(1, 61)), *USUAL_S)
     return sorted({w for w in whole if 2 * w <= span_s(starts)})

@@ -11,11 +11,11 @@ Source: RFC 2697 (token buckets for marking), GCRA (ITU-T I.371); the limits tha
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
-from netlens.columns import Bools, Floats, Ints
+from netlens.columns import Floats, Ints
+from netlens.lenses.refused.limiters import _bucket
 from netlens.lenses.refused.limiters._windows import between, span_s
 
 ID = "token-bucket"
@@ -24,78 +24,22 @@ WINDOW = "bucket"
 COUNTS = "accepted"
 RANK = 3
 LATER = False
-NEAR, HALVINGS = 1.25, 40  #: factor within which a refill is looked for, and to what part of that: 1e-12
-STRETCHES = 4  #: refills are taken from the whole recording, its halves, thirds and quarters
 
 
-def parameters(starts: Ints, taken: Floats) -> list[float]:
+def parameters(starts: Ints, taken: Floats, room: Floats | float = 0.0) -> list[float]:
     longest = max(span_s(starts) / 5, 0.05)  # five refills at least
-    found = set(between(0.05, longest, 1.04))
-    # In a bucket that never fills up again a small error of the refill adds up, so only a very close value fits. But there as many requests were
-    # accepted between two refusals as tokens came back, which gives the refill.
-    refused = np.flatnonzero(taken == 0)
-    before = np.concatenate([[0.0], np.cumsum(taken)])
-    for parts in range(1, STRETCHES + 1):
-        for edge in np.array_split(refused, parts):
-            if len(edge) > 1 and before[edge[-1]] > before[edge[0]]:
-                there = slice(edge[0], edge[-1] + 1)
-                refill = float(span_s(starts[edge[[0, -1]]]) / (before[edge[-1]] - before[edge[0]]))
-                if refill > 0.0:  # all may have been sent at one time, as far as the capture tells
-                    found |= {refill, _apart((starts[there] - starts[edge[0]]) / 1e9, before[there], taken[there] == 0, refill)}
-    return sorted(p for p in found if 0 < p <= longest)
-
-
-def _apart(at_s: Floats, before: Floats, refused: Bools, near: float) -> float:
-    """The refill at which refused and accepted requests lie furthest apart, by how many tokens were missing, had the bucket never been full meanwhile.
-
-    That many are ``before`` less those that came back, a line in one over the refill for each request; so the gap between the lowest of the refused and the
-    highest of the accepted ones is concave in it, and the best is found by halving.
-
-    Parameters
-    ----------
-    at_s : when each was sent.  before : how many had been accepted by then.  near : what it is to within :data:`NEAR`.
-    """
-    accepted = ~refused
-    low, high = 1.0 / (near * NEAR), NEAR / near
-    for _ in range(HALVINGS):
-        rate = (low + high) / 2
-        missing = before - at_s * rate
-        first, last = np.where(refused, missing, np.inf).argmin(), np.where(accepted, missing, -np.inf).argmax()
-        low, high = (rate, high) if at_s[last] > at_s[first] else (low, rate)
-    return 2.0 / (low + high)
+    return sorted(p for p in {*between(0.05, longest, 1.04), *_bucket.never_full(starts, taken, room)} if p <= longest)
 
 
 def scores(starts: Ints, taken: Floats, parameter_s: float) -> Iterator[Floats]:
-    level = (starts - starts[0]) / (parameter_s * 1e9) - np.concatenate([[0.0], np.cumsum(taken)])[:-1]
-    missing = np.maximum.accumulate(level) - level
-    yield missing
+    at_first = _bucket.missing(starts, taken, parameter_s)
+    yield at_first
     refused = np.flatnonzero(taken == 0)
-    if len(refused) == 0 or missing[refused[0]] >= missing[refused[-1]]:
+    if len(refused) == 0 or at_first[refused[0]] >= at_first[refused[-1]]:
         return
     # Begun in the midst of use. What later refusals met is the burst, as far as the bucket was full in between; the first met no less.
-    burst = np.ceil(missing[refused[-1]])
+    level, burst = _bucket.level(starts, taken, parameter_s), np.ceil(at_first[refused[-1]])
     yield np.maximum(np.maximum.accumulate(level), burst - 0.5 + level[refused[0]]) - level
 
 
-class Bucket:
-    """Tokens that are left."""
-
-    def __init__(self, burst: float, refill_ns: float) -> None:
-        self.burst, self.refill_ns = burst, refill_ns
-        self.tokens, self.at = burst, 0
-
-    def free_at(self, now: int, room: float) -> int:
-        tokens = min(self.burst, self.tokens + (now - self.at) / self.refill_ns)
-        return now if tokens >= room - 1e-9 else now + int((room - tokens) * self.refill_ns) + 1
-
-    def take(self, now: int, room: float) -> None:
-        self.tokens = min(self.burst, self.tokens + (now - self.at) / self.refill_ns) - room
-        self.at = now
-
-
-def decide(parameter_s: float, limit: int, edge_ns: int) -> Bucket:
-    return Bucket(float(limit), parameter_s * 1e9)
-
-
-def described(parameter_s: float, limit: int) -> dict[str, Any]:
-    return {"value": 60.0 / parameter_s, "window_s": 60.0, "window": WINDOW, "burst": limit, "refill_s": parameter_s}
+decide, described = _bucket.decide, _bucket.described
