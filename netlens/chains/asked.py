@@ -8,7 +8,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise, zip_longest
+from itertools import accumulate, pairwise, zip_longest
 from typing import NamedTuple
 
 from netlens.columns import NEVER
@@ -46,6 +46,7 @@ CLIENT, SERVER = 0, 1
 FIELDS = 18, 150  #: of a request, in a record of their own: Go's take 22 bytes once all of them are indexed
 FIELDS_DIFFER = range(-5, 5)  #: bytes, on one connection
 OPENING = 10  #: records of the client behind the server's SETTINGS, by which they are acknowledged
+FAREWELL = 64  #: bytes of GOAWAY with words; Java's has 34
 MOST_TOGETHER = 4  #: requests whose fields stand in one record
 MOST_FIELDS = 0.6  #: share of bursts that begin with them, behind the first
 
@@ -141,12 +142,24 @@ def said(seen: Records) -> Said | None:
     preface = http2.prefaces([r.size for r in mine[:2]])
     for _ in range(preface):
         records.remove(mine.pop(0))
+    if _is_farewell(records):
+        records.remove(mine.pop())
     readings = list(_readings(records, mine, settings_ns)) if any(map(is_data, mine)) else []
     kept = _joined(mine)
     answers = _joined(_answers(records))
     kept_too = set(answers)
     updates = [r for r in records if r.way == SERVER and not is_data(r) and r not in kept_too]
     return Said(mine, answers, readings, _all_with_bodies(kept) and _by_fields(kept)[1], settings_ns, preface, updates)
+
+
+def _is_farewell(records: Sequence[Record]) -> bool:
+    """Whether the client's last record is GOAWAY with some words (RFC 9113 6.8; Java): as short as fields, shorter than those of its requests, and what the
+    server says behind it is no answer."""
+    last = next((k for k in range(len(records) - 1, -1, -1) if records[k].way == CLIENT), 0)
+    heads = [r.size for r in records[:last] if r.way == CLIENT and is_data(r) and r.size >= FIELDS[0]]
+    said_more = any(is_data(r) for r in records[last + 1 :])
+    size = records[last].size if records else 0
+    return len(heads) > 1 and FIELDS[0] <= size <= FAREWELL and size + len(FIELDS_DIFFER) < min(heads) and not said_more
 
 
 def _answers(records: list[Record]) -> list[Record]:
@@ -208,11 +221,13 @@ def _times(size: int, most: int, *, with_acknowledgment: bool = True) -> int:
 
 
 def _all_with_bodies(mine: list[Record]) -> bool:
-    """Whether no fields of a request stand alone, as far as these have a record of their own."""
+    """Whether no fields of a request stand alone, as far as these have a record of their own: a body follows soon, or something that is none of another
+    request's fields (a busy machine), or once the server allows it."""
     data = [r for r in mine if is_data(r)]
+    sent = list(accumulate(r.size for r in data))
     return all(
-        after is not None and after.ts - r.ts <= BODY_NS
-        for before, r, after in zip([None, *data], data, [*data[1:], None], strict=False)
+        after is not None and (after.ts - r.ts <= BODY_NS or after.size > MOST_TOGETHER * FIELDS[1] or so_far >= WINDOW)
+        for before, r, after, so_far in zip([None, *data], data, [*data[1:], None], sent, strict=False)
         if FIELDS[0] <= r.size <= FIELDS[1] and not _is_left(r, before)
     )
 

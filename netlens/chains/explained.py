@@ -62,6 +62,7 @@ MOST_WEIGHED = 1_000_000  #: of a capture in all, some 10 s; what is left then i
 SMOOTHING = 1.0  #: records that look like any, beside those seen of a kind
 OFTEN = 1.5  #: short answers of one size
 AT_FIRST = 4.0  #: the same, while little has been learned
+LEAST_SHORT = 64  #: bytes of an answer with a body: frames' headers, a head that none in the table makes shorter, and some words
 SURE_OF_KIND = 0.3, 0.3, 0.5, 0.8  #: for a record to be learned from, each time
 #: How likely what looks like a request is none, one, two, three or four.
 ONE, ONE_EARLY, IN_BURST, FIRST_BURST, IN_PARTS = (
@@ -481,7 +482,7 @@ class Found(NamedTuple):
         return self.walk.events
 
 
-def learn(talks: Sequence[Talk], shown: bool, sure: Sequence[bool]) -> Model:
+def learn(talks: Sequence[Talk], shown: bool, sure: Sequence[bool], start: int = 0) -> Model:
     """What records look like; first from connections that are ``sure`` of their requests."""
     chosen: list[Talk] = []
     records = 0
@@ -490,6 +491,8 @@ def learn(talks: Sequence[Talk], shown: bool, sure: Sequence[bool]) -> Model:
             chosen.append(talk)
             records += len(talk.said.answers)
     model = _by_ends(chosen, shown)
+    if start & 2:
+        model.begins = (Counter({2: 10.0, 3: 10.0, 4: 10.0}), Counter())
     model.updates = updates(chosen)
     model.kinds[Kind.DONE] = max(model.kinds[Kind.DONE], model.kinds[Kind.HEAD])  # each stream ends somewhere
     for sure_of in SURE_OF_KIND:
@@ -550,6 +553,8 @@ def _by_ends(talks: Iterable[Talk], shown: bool) -> Model:
             elif end == End.PERHAPS:
                 model.add(look, Kind.SHORT, 0.5)
                 model.add(look, Kind.PIECE, 0.5)
+            elif end == End.SHORT and look.size < LEAST_SHORT and not look.empty:
+                model.add(look, Kind.HEAD)
             else:
                 model.add(look, Kind.SHORT if end == End.SHORT or (end == End.UNKNOWN and first and not shown) else Kind.DONE)
     return model

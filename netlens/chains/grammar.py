@@ -40,7 +40,7 @@ NEAR = 2  #: bytes by which fields differ, as a rule
 #: How likely they are so much longer: a length has three to six digits, or is that of a request before.
 DIFFER = {0: 0.5, 1: 0.22, -1: 0.22, 2: 0.02, -2: 0.02, 3: 0.001, -3: 0.002, 4: 0.001, -4: 0.003, -5: 0.002}
 #: The same of the first ones behind those that fill the table; weights, which sum up to 1.3.
-FIRST = {0: 0.5, 1: 0.2, -1: 0.2, 2: 0.05, -2: 0.03, 3: 0.15, 4: 0.15, 5: 0.02}
+FIRST = DIFFER | {1: 0.2, -1: 0.2, 2: 0.05, -2: 0.03, 3: 0.15, 4: 0.15, 5: 0.02}
 FEW = 4  #: of these
 REPEATED = 2
 TOGETHER = (0.85, 0.1, 0.03, 0.02)  #: how likely so many requests are begun in one record, where one is
@@ -49,8 +49,11 @@ WITHOUT_BODY = 1e-4
 FIRST_BEGINS = 0.5  #: what is longer than fields, and comes first, begins a request
 BEHIND_END = 0.3  #: fields stand in one record with the end of another request
 HIDDEN = 0.002  #: the same, or an end, with a piece of a body
+OFTEN_HIDDEN = (HIDDEN, 0.02, 0.1)  #: the same, one of which is learned: what waits while a client writes is written at once behind it
+HIDDEN_FROM = 300  #: writes that this is learned from
 SIZES, REST = 1 / 4_000, 1 / 800  #: how likely a piece of a body has a given size, and a short one what a window leaves
 SHORT = 80  #: bytes of such a rest
+NOT_FULL = 0.01  #: how much less likely a rest is before a record is full, or a window
 TWO_ENDS = 0.02
 NEVER_HIDDEN = 1e-5  #: the same, of clients that end no bodies with a frame of their own
 FIRST_HIDES = 0.02, 0.01, 0.005  #: so many more with the first piece of all, as they were begun before the connection was open (hyper)
@@ -60,6 +63,7 @@ SOONER = 0.9  #: how much less likely it is with each record since the server's 
 UPDATES = (1.0, 0.5, 0.05, 0.005, 5e-4, 5e-4, 5e-4)  #: how likely so many WINDOW_UPDATEs stand in one record, where control does
 OPEN = {True: 1e-8, False: 0.02}  #: how likely a request is still open in the end; True: its client ends bodies with an empty frame
 NEGLIGIBLE = 1e-9
+IMPOSSIBLE = -1e9  #: a logarithm
 LIKELY = 1e-4  #: numbers that are worth a reading
 MOST_READ = 4  #: of these
 LEAST_BEGUN = 0.4  #: fields, of as many pieces that may end a body
@@ -136,9 +140,18 @@ def usual(those: Sequence[Said]) -> list[int]:
 
 
 class Sizes:
-    """How long writes are that begin one request, two, three and four, by those behind the first of each connection, which nearly all begin one."""
+    """How long writes are that begin one request, two, three and four, by those behind the first of each connection, which nearly all begin one.
+
+    fields, ended : the usual size of fields in records of their own (0: they have none), and whether bodies end with an empty frame, by most connections that
+    show it.  hidden : how often fields, or an end, stand in one record with a piece of a body.
+    """
 
     def __init__(self, those: Sequence[Said]) -> None:
+        by_fields = [(said, writes, size) for said in those if (size := _fields(writes := _writes(said.mine, said.preface)))]
+        self.fields = Counter(size for *_, size in by_fields).most_common(1)[0][0] if by_fields else 0
+        ending = [each for each in by_fields if _ends(each[1], each[2])]
+        self.ended = 2 * len(ending) > len(by_fields)
+        self.hidden = _hidden(ending)
         self.alone = sorted(w.size for said in those if _at_once(said) for w in _writes(said.mine, said.preface)[1:] if w.size > BODY)
         self.sums = [
             sorted(map(sum, product(self.alone[:: max(-(-len(self.alone) // most), 1)], repeat=n))) for n, most in enumerate(SUMS, 1)
@@ -186,7 +199,7 @@ def _first_times(size: int, usual: int) -> int:
 def told(said: Said, size: int = 0, sizes: Sizes | None = None) -> list[Told]:
     """Ways to read the client's records as requests, one for each likely number of them, the likeliest first; one way, with odds for each start, of a client
     that writes fields and body at once, and none where it is neither. ``size``: of what is written for each request, if that is known; ``sizes``: of others."""
-    by_fields = _by_fields(said.mine, said.settings_ns, said.preface)
+    by_fields = _by_fields(said.mine, said.settings_ns, said.preface, sizes)
     if by_fields:
         return by_fields
     if not _at_once(said):
@@ -195,19 +208,53 @@ def told(said: Said, size: int = 0, sizes: Sizes | None = None) -> list[Told]:
     return [Told(read, 0.0)] if read is not None else []
 
 
-def _by_fields(mine: Sequence[Record], settings_ns: int, preface: int) -> list[Told]:
+def _by_fields(mine: Sequence[Record], settings_ns: int, preface: int, sizes: Sizes | None) -> list[Told]:
     writes = _writes(mine, preface)
     size = _fields(writes)
-    if not size or len(writes) > MOST_WRITES:
+    if len(writes) > MOST_WRITES:
         return []
-    begun = sum(abs(w.size - size) <= NEAR for w in writes)
-    bodies = sum(w.size > FIELDS[1] and w.size % FRAME > 0 for w in writes)
-    if begun < LEAST_BEGUN * bodies:
+    if size:
+        ended = _ends(writes, size)
+        bodies = sum(w.size > FIELDS[1] and w.size % FRAME > 0 for w in writes)
+        if not ended and _begun(writes, size) < LEAST_BEGUN * bodies:
+            return []
+    elif sizes is not None and _as_others(writes, sizes.fields):
+        size, ended = sizes.fields, sizes.ended
+    else:
         return []
-    ended = sum(w.size == EMPTY for w in writes) - 1 >= LEAST_ENDED * begun
     if _without_body(writes, size, ended):
         return []
-    return _walk(writes, size, settings_ns, ended, alone=preface > 1)
+    return _walk(writes, size, settings_ns, ended, alone=preface > 1, hidden=sizes.hidden if sizes is not None else HIDDEN)[0]
+
+
+def _begun(writes: Sequence[_Write], size: int) -> int:
+    return sum(abs(w.size - size) <= NEAR for w in writes)
+
+
+def _ends(writes: Sequence[_Write], size: int) -> bool:
+    """Whether bodies end with an empty frame; one is an acknowledgment."""
+    return sum(w.size == EMPTY for w in writes) - 1 >= LEAST_ENDED * _begun(writes, size)
+
+
+def _as_others(writes: Sequence[_Write], size: int) -> bool:
+    """Whether a connection of too few requests to tell the size of fields begins as those do whose fields have a record of their own, of ``size`` bytes."""
+    data = [w for w in writes if w.size > EMPTY and (w.size not in CONTROL or abs(w.size - size) <= NEAR)]
+    if not size or len(data) < 2:
+        return False
+    first, body = data[:2]
+    return size <= first.size <= MOST_TOGETHER * FIELDS[1] and body.size > FIELDS[1] and body.begin_ns - first.ts <= BODY_NS
+
+
+def _hidden(ending: Sequence[tuple[Said, list[_Write], int]]) -> float:
+    """How often fields, or an end, stand in one record with a piece of a body, of clients that end bodies with an empty frame: the likeliest."""
+    some = [each for each in ending if len(each[1]) <= HIDDEN_FROM]
+    sums = list(accumulate(len(writes) for _, writes, _ in some))
+    some = some[: max(bisect_right(sums, HIDDEN_FROM), 1)]
+
+    def evidence(hidden: float) -> float:
+        return sum(_walk(writes, size, said.settings_ns, True, alone=said.preface > 1, hidden=hidden)[1] for said, writes, size in some)
+
+    return max(OFTEN_HIDDEN, key=evidence) if some else HIDDEN
 
 
 def _writes(mine: Sequence[Record], preface: int) -> list[_Write]:
@@ -249,19 +296,21 @@ def _without_body(writes: Sequence[_Write], size: int, ended: bool) -> bool:
         if not FIELDS[0] <= w.size <= FIELDS[1] or before is None:
             continue
         rest = before.size >= FULL and w.begin_ns - before.ts < BODY_NS
-        if _begins(w.size, size, FIRST, 1.0, ended):
-            if not ended and (after is None or after.begin_ns - w.ts > BODY_NS):
+        if any(_begins(w.size, size, differ, 1.0, ended) for differ in (FIRST, DIFFER)):
+            if not ended and (after is None or (after.begin_ns - w.ts > BODY_NS and after.size <= MOST_TOGETHER * FIELDS[1])):
                 return True
         elif not rest:
             return True
     return False
 
 
-def _moves(writes: Sequence[_Write], size: int, settings_ns: int, ended: bool, alone: bool) -> list[list[_Move]]:
+def _moves(writes: Sequence[_Write], size: int, settings_ns: int, ended: bool, alone: bool, hidden: float) -> list[list[_Move]]:
     """What each of the writes may be, and how likely.  alone : the preface had a record of its own, so the first body may hide fields (hyper)."""
     out: list[list[_Move]] = []
     soon = 1.0
     before = 0  # that look like fields
+    full = False  # a record, or a window
+    sent = 0
     body = next((k for k, w in enumerate(writes) if alone and k and w.size > FIELDS[1]), -1)  # the first fields may be as long
     for k, w in enumerate(writes):
         moves: list[_Move] = []
@@ -270,12 +319,15 @@ def _moves(writes: Sequence[_Write], size: int, settings_ns: int, ended: bool, a
             moves.append(_Move(0, 0, True, ALONE * soon))
         else:
             if w.size >= size:  # those of the first are longer
-                moves.append(_Move(1, 0, False, FIRST_BEGINS if w.size <= MOST_TOGETHER * FIELDS[1] else HIDDEN, is_first=True))
+                begins = FIRST_BEGINS if w.size <= MOST_TOGETHER * FIELDS[1] else HIDDEN
+                moves += [_Move(1, 0, acknowledged, begins * p, is_first=True) for acknowledged, p in ((False, 1.0), (True, BESIDE * soon))]
             moves += (
                 _control(w.size, soon)
                 + _begins(w.size, size, FIRST if before < FEW else DIFFER, soon, ended)
-                + _body(w.size, ended, first=k == body)
+                + _body(w.size, ended, hidden, first=k == body, rest=1.0 if full else NOT_FULL)
             )
+        sent += w.size
+        full = full or w.size >= FULL or sent >= WINDOW
         before += abs(w.size - size) <= NEAR
         if w.ts >= settings_ns:
             soon *= SOONER
@@ -308,10 +360,10 @@ def _begins(size: int, usual: int, differ: dict[int, float], soon: float, ended:
     return out
 
 
-def _body(size: int, ended: bool, *, first: bool) -> list[_Move]:
-    piece = REST if size < SHORT else SIZES
+def _body(size: int, ended: bool, hidden: float, *, first: bool, rest: float) -> list[_Move]:
+    piece = REST * rest if size < SHORT else SIZES
     if ended:
-        some = [_Move(0, 0, False, piece, True), _Move(0, 1, False, piece * HIDDEN, True), _Move(1, 0, False, piece * HIDDEN)]
+        some = [_Move(0, 0, False, piece, True), _Move(0, 1, False, piece * hidden, True), _Move(1, 0, False, piece * hidden)]
         return [*some, _Move(0, 2, False, TWO_ENDS)] if size == 2 * EMPTY else some
     over = IS_WHOLE if size % FRAME == 0 else 1 - GOES_ON
     hides = FIRST_HIDES if first else (NEVER_HIDDEN,)
@@ -322,10 +374,14 @@ def _body(size: int, ended: bool, *, first: bool) -> list[_Move]:
     ]
 
 
-def _walk(writes: Sequence[_Write], size: int, settings_ns: int, ended: bool, *, alone: bool) -> list[Told]:
+def _walk(
+    writes: Sequence[_Write], size: int, settings_ns: int, ended: bool, *, alone: bool, hidden: float = HIDDEN
+) -> tuple[list[Told], float]:
+    """Ways to read the client's writes, and how likely all of them are (a logarithm)."""
+    evidence = 0.0
     before: dict[State, tuple[float, float]] = {(0, 0, False): (1.0, 1.0)}  # of all ways, and of the likeliest
     came: list[dict[State, tuple[State, _Move]]] = []
-    for moves in _moves(writes, size, settings_ns, ended, alone):
+    for moves in _moves(writes, size, settings_ns, ended, alone, hidden):
         total: dict[State, float] = defaultdict(float)
         best: dict[State, float] = defaultdict(float)
         by: dict[State, tuple[State, _Move]] = {}
@@ -348,7 +404,8 @@ def _walk(writes: Sequence[_Write], size: int, settings_ns: int, ended: bool, *,
                     by[to] = ((begun, waiting, acknowledged), move)
         most = max(total.values(), default=0.0)
         if most <= 0.0:
-            return []
+            return [], IMPOSSIBLE
+        evidence += log(most)
         top = max(best.values()) or 1.0
         before = {state: (p / most, best[state] / top) for state, p in total.items() if p > NEGLIGIBLE * most}
         came.append(by)
@@ -357,12 +414,12 @@ def _walk(writes: Sequence[_Write], size: int, settings_ns: int, ended: bool, *,
     for state, p in final.items():
         numbers[state[0]] += p * before[state][0]
     whole = sum(numbers.values())
-    out = []
+    out: list[Told] = []
     for number in sorted(numbers, key=lambda n: -numbers[n])[:MOST_READ]:
         if number and numbers[number] > LIKELY * whole:
             last = max((state for state in final if state[0] == number), key=lambda state: final[state] * before[state][1])
             out.append(Told(_reading(writes, came, last, ended), log(numbers[number] / whole)))
-    return out
+    return out, evidence + log(whole)
 
 
 def _reading(writes: Sequence[_Write], came: list[dict[State, tuple[State, _Move]]], last: State, ended: bool) -> Reading:

@@ -28,7 +28,7 @@ SILENCE_NS = 2_000_000_000
 REST_NS, LEFT_NS = 50_000_000, 50_000_000
 SOONER = 4  #: times that a refusal by a request's head comes sooner than other answers, at least
 RECORD = 5  #: bytes of a TLS record's header
-CHOSEN = 3  #: connections of a program with a server that all speak one version of HTTP, for another to speak it, too
+CHOSEN = 2  #: connections of a program with a server that all speak one version of HTTP, for another to speak it, too
 HIDDEN_ALERT = APPLICATION << 32 | 0x0303 << 16 | ALERT_RECORD  #: header of an alert's record in TLS 1.3 (RFC 8446 5.2), as a number
 WORDS = {"vm": "VM", "host": "host"}  #: sides as texts call them
 
