@@ -102,6 +102,8 @@ SURE_OF_LABEL = 0.95
 MOST_OTHERS = 0.1  #: share of connections that were counted, of which another number is found, for numbers to be certain
 USUAL = 0.3  #: share of short answers that have a size; what has another, and might be WINDOW_UPDATEs, is none
 APART_NS = 100 * MS  #: a request that may have begun so much earlier or later has no label
+AGAIN, BEGUN_AT_ONCE, BETTER = 1_000, 10.0, 5.0  #: records at most to learn from twice; first writes of two, three and four; evidence
+UNEXPLAINED = 100.0
 LEARN_FROM = 3_000  #: records of the server
 ENOUGH, A_FEW = 100, 30  #: the least of these for numbers to be certain, and for intervals
 UPDATE_ELSE = 0.02  #: WINDOW_UPDATEs are others than those of bodies, or as many as for others
@@ -164,13 +166,14 @@ class Look(NamedTuple):
 
 class Talk(NamedTuple):
     """A connection: what was said, when it or the capture ended, whether it was the capture, what looks like ends, and ways to read the client that
-    were weighed, if there are such."""
+    were weighed, if there are such.  guessed : nothing is known of how its client writes (:func:`netlens.chains.grammar.guess`)."""
 
     said: Said
     over_ns: int
     cut: bool
     ends: dict[int, End]
     told: Sequence[grammar.Told] = ()
+    guessed: bool = False
 
     @property
     def best(self) -> Reading:
@@ -482,22 +485,40 @@ class Found(NamedTuple):
         return self.walk.events
 
 
-def learn(talks: Sequence[Talk], shown: bool, sure: Sequence[bool], start: int = 0) -> Model:
-    """What records look like; first from connections that are ``sure`` of their requests."""
+def learn(talks: Sequence[Talk], shown: bool, sure: Sequence[bool]) -> Model:
+    """What records look like; first from connections that are ``sure`` of their requests. Where few records leave numbers in doubt, learning begins again with
+    first writes of several requests, as it ends where it began if little speaks against that; what explains the records better is taken."""
     chosen: list[Talk] = []
     records = 0
     for talk, _ in sorted(zip(talks, sure, strict=True), key=lambda each: not each[1]):
         if records < LEARN_FROM:
             chosen.append(talk)
             records += len(talk.said.answers)
-    model = _by_ends(chosen, shown)
-    if start & 2:
-        model.begins = (Counter({2: 10.0, 3: 10.0, 4: 10.0}), Counter())
-    model.updates = updates(chosen)
+    model, evidence, doubtful = _learned(chosen, _first(chosen, shown, records))
+    if doubtful and records <= AGAIN and any(talk.best.together and talk.best.many for talk in chosen):
+        again = _first(chosen, shown, records)
+        again.weighed = model.weighed
+        again.begins = (Counter(dict.fromkeys(range(2, len(grammar.FIRST_MANY) + 1), BEGUN_AT_ONCE)), Counter())
+        other, of_other, _ = _learned(chosen, again)
+        model = other if of_other > evidence + BETTER else model
+    model.smoothing = SMOOTHING
+    return model
+
+
+def _first(talks: Sequence[Talk], shown: bool, records: int) -> Model:
+    model = _by_ends(talks, shown)
+    model.records = records
+    model.updates = updates(talks)
     model.kinds[Kind.DONE] = max(model.kinds[Kind.DONE], model.kinds[Kind.HEAD])  # each stream ends somewhere
+    return model
+
+
+def _learned(talks: Sequence[Talk], model: Model) -> tuple[Model, float, bool]:
+    """The model after some rounds, how well the one before it explains all (a logarithm), and whether it leaves a number in doubt."""
     for sure_of in SURE_OF_KIND:
-        after = Model(shown, updates=model.updates, weighed=model.weighed, records=records)
-        for talk in chosen:
+        after = Model(model.shown, updates=model.updates, weighed=model.weighed, records=model.records)
+        evidence, doubtful = 0.0, False
+        for talk in talks:
             read = talk.best
             starts = [each.begin_ns for each in read.streams]
             looks = [[], talk.looks(starts), talk.asides(starts)]
@@ -505,7 +526,10 @@ def learn(talks: Sequence[Talk], shown: bool, sure: Sequence[bool], start: int =
                 after.count(look)
             found = explain(talk, read, model)
             if found is None:
+                evidence -= UNEXPLAINED
                 continue
+            evidence += found.evidence
+            doubtful = doubtful or max(found.numbers.values(), default=1.0) < SURE
             might = 0.0  # several requests wait
             for event, kinds, states in zip(found.events, found.kinds, found.behind, strict=True):
                 if event.way == 0:
@@ -522,8 +546,7 @@ def learn(talks: Sequence[Talk], shown: bool, sure: Sequence[bool], start: int =
                 after.waited_ns += (behind.ns - event.ns) * sum(p * waiting for (_, waiting, *_), p in states.items())
             after.begun += sum(n * p for n, p in found.numbers.items())
         model = after
-    model.smoothing = SMOOTHING
-    return model
+    return model, evidence, doubtful
 
 
 def _by_ends(talks: Iterable[Talk], shown: bool) -> Model:
@@ -740,18 +763,18 @@ def requests(talk: Talk, model: Model | None, known: Shapes, *, agreed: bool) ->
     where the client cannot be read. Without a ``model`` of the server the client alone tells.  agreed : the model finds the numbers that were counted
     without it."""
     found = [] if model is None else _weighed(talk, model)
-    if model is not None and found:
+    if model is not None and found and not talk.guessed:
         number, p, at = _number(found)
         read = found[at][0].reading
         may_reset = read.together and any(r.size == WINDOW_UPDATE for r in talk.said.mine)
-        alone = _of_client(talk, model).get(number, 0.0)
+        alone = client_numbers(talk.ways, model).get(number, 0.0)
         few = model.records < ENOUGH
         against = may_reset or few or (not read.together and alone < CLEAR)
         sure = p >= SURER - (0.0 if against else max(2 * alone - 1, 0.0)) * (SURER - SURE)
         sure = sure and (not few or (1 - model.of_client) * p + model.of_client * alone >= SURE)
         if agreed and sure and (exact := _exact(talk, found[at], number, known)) is not None:
             return Counted(exact, number, number)
-    return _between(talk, found, model, known, model.of_client if model is not None and agreed else DISAGREED)
+    return _between(talk, found, model, known, model.of_client if model is not None and agreed and not talk.guessed else DISAGREED)
 
 
 def either(talk: Talk, model: Model, known: Shapes, counted: int, number: int) -> Counted | None:
@@ -806,11 +829,11 @@ def _exact(talk: Talk, weighed: tuple[grammar.Told, Found], number: int, known: 
     return out
 
 
-def _of_client(talk: Talk, model: Model | None) -> dict[int, float]:
-    """Probability of each number of requests by what the client wrote alone."""
+def client_numbers(ways: Sequence[grammar.Told], model: Model | None) -> dict[int, float]:
+    """Probability of each number of requests by what the client wrote alone, by the ways to read it."""
     out: dict[int, float] = defaultdict(float)
     plain = model or Model(False)
-    for each in talk.ways:
+    for each in ways:
         numbers = {0: 1.0}
         for k in range(len(each.reading.streams)):
             many = _many(each.reading, k, plain)
@@ -829,7 +852,7 @@ def _of_client(talk: Talk, model: Model | None) -> dict[int, float]:
 def _between(talk: Talk, found: Weighed, model: Model | None, known: Shapes, of_client: float) -> Counted | None:
     """Requests, as many as are as likely as not, with intervals for all that is in doubt. The model may misread a server, so the client alone has the part
     ``of_client`` in it, and all of it where nothing was found."""
-    alone = _of_client(talk, model)
+    alone = client_numbers(talk.ways, model)
     if not any(alone):
         return None
     of = _numbers(found) if found else []
@@ -838,15 +861,24 @@ def _between(talk: Talk, found: Weighed, model: Model | None, known: Shapes, of_
     numbers = {n: (1 - share) * mixed[n] + share * alone.get(n, 0.0) for n in sorted({*mixed, *alone})}
     least = next(n for n in numbers if sum(p for m, p in numbers.items() if m <= n) > BEYOND)
     most = next(n for n in reversed(numbers) if sum(p for m, p in numbers.items() if m >= n) > BEYOND)
-    if not found:
-        return _by_client(talk, max(least, 1), most)
-    read, one = max(zip(found, of, strict=True), key=lambda each: sum(each[1].values()))[0]
+    least, shown = max(least, 1), [n for n in mixed if n and least <= n <= most and mixed[n] > 0.0]
+    number = max(shown, key=lambda n: numbers[n], default=0)
+    likely = max((n for n in numbers if least <= n <= most), key=lambda n: numbers[n])
+    if not number:
+        return _by_client(talk, model, likely, least, most)
+    at = max(range(len(of)), key=lambda k: of[k].get(number, 0.0))
+    read, one = found[at]
+    given = _backward(one.walk, number)
     begun, ended = _times(one, most)
     never = len(one.events)
-    many = sum(median < never for _, median, _ in begun)
-    streams = _streams(talk, read.reading, one, begun[:many], ended[:many], known)
-    if streams is None or not least <= many <= most:
-        return _by_client(talk, max(least, 1), most)
+    if given is not None:  # the median of so many, within what it is for any number
+        begun[:number], ended[:number] = (
+            [(min(a, b), b, max(b, c)) for (a, *_, c), (_, b, _) in zip(every, those, strict=False)]
+            for every, those in zip((begun, ended), _times(given, number), strict=True)
+        )
+    streams = None if any(median == never for _, median, _ in begun[:number]) else _streams(talk, read.reading, one, begun[:number], ended[:number], known)
+    if streams is None:
+        return _by_client(talk, model, likely, least, most)
     for each in streams:
         each.unsure = True
         if each.end_ns < 0:  # an end that was missed shows nowhere else
@@ -855,14 +887,28 @@ def _between(talk: Talk, found: Weighed, model: Model | None, known: Shapes, of_
         each.doubt_ns = (each.doubt_ns[0], max(talk.over_ns - each.begin_ns, 0), *each.doubt_ns[2:])
     ns = [*(event.ns for event in one.events), talk.over_ns]
     further = [
-        (ns[early] if early < never else ns[0], ns[late]) for (early, *_), (*_, late) in zip(begun[many:], ended[many:], strict=True)
+        (ns[early] if early < never else ns[0], ns[late]) for (early, *_), (*_, late) in zip(begun[number:], ended[number:], strict=True)
     ]
     return Counted(streams, least, most, further)
 
 
-def _by_client(talk: Talk, least: int, most: int) -> Counted:
+def _by_client(talk: Talk, model: Model | None, number: int, least: int, most: int) -> Counted:
     """The same where nothing is known of answers but that each ends with the connection, or before: as if one came after the other."""
-    asked_for = talk.best.streams[:most]
+    read = talk.best
+    many = [_many(read, k, model or Model(False)) for k in range(len(read.streams))]
+    begins = [max(range(len(odds)), key=odds.__getitem__) for odds in many]
+    while (more := number - sum(begins)) != 0:  # where one more or less is likeliest
+        step = 1 if more > 0 else -1
+        gain = [
+            (odds[n + step] if 0 <= n + step < len(odds) else 0.0) / max(odds[n], NEGLIGIBLE) for odds, n in zip(many, begins, strict=True)
+        ]
+        at = max(range(len(gain)), key=gain.__getitem__)
+        if gain[at] <= 0.0:
+            break
+        begins[at] += step
+    asked_for = [replace(each, up=each.up // n) for each, n in zip(read.streams, begins, strict=True) for _ in range(n)][:most]
+    if not asked_for:
+        asked_for = read.streams[:1]
     times = [r.ts for r in talk.said.answers]
     streams = []
     for each, after in zip(asked_for, [*asked_for[1:], None], strict=True):

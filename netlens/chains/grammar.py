@@ -50,7 +50,7 @@ FIRST_BEGINS = 0.5  #: what is longer than fields, and comes first, begins a req
 BEHIND_END = 0.3  #: fields stand in one record with the end of another request
 HIDDEN = 0.002  #: the same, or an end, with a piece of a body
 OFTEN_HIDDEN = (HIDDEN, 0.02, 0.1)  #: the same, one of which is learned: what waits while a client writes is written at once behind it
-HIDDEN_FROM = 300  #: writes that this is learned from
+HIDDEN_FROM, LEAST_GAIN = 500, 2.0  #: writes that this is learned from, and how much better it must explain them (a logarithm)
 SIZES, REST = 1 / 4_000, 1 / 800  #: how likely a piece of a body has a given size, and a short one what a window leaves
 SHORT = 80  #: bytes of such a rest
 NOT_FULL = 0.01  #: how much less likely a rest is before a record is full, or a window
@@ -95,6 +95,7 @@ SELDOM = 0.01
 NEARLY, LEAST_SIZES, ANY, DECADES, SUMS = 0.1, 4, 0.05, 3.0, (200, 32, 12, 7)
 #: How likely one write begins one request, two, three or four: the first of a connection, and others.
 FIRST_MANY, MANY = (0.55, 0.2, 0.15, 0.1), (0.975, 0.02, 0.004, 0.001)
+GUESSED = 0.4, 0.5, 0.07, 0.02, 0.01  #: the same of a write that nothing is known of, none first
 State = tuple[int, int, bool]  #: requests begun, those that have not ended, whether SETTINGS have been acknowledged
 
 
@@ -208,6 +209,16 @@ def told(said: Said, size: int = 0, sizes: Sizes | None = None) -> list[Told]:
     return [Told(read, 0.0)] if read is not None else []
 
 
+def guess(said: Said) -> Reading | None:
+    """A way to read a client of which nothing else can be made: each write may begin a request or some, or none, but the first, which does."""
+    streams: list[Stream] = []
+    for w in _writes(said.mine, said.preface):
+        if w.size > MOST_CONTROL:
+            streams.append(Stream(w.begin_ns, w.ts, w.frame, w.payload))
+    many = [(0.0, *FIRST_MANY)] + [GUESSED] * (len(streams) - 1)
+    return Reading(streams, False, True, False, tuple(many)) if streams else None
+
+
 def _by_fields(mine: Sequence[Record], settings_ns: int, preface: int, sizes: Sizes | None) -> list[Told]:
     writes = _writes(mine, preface)
     size = _fields(writes)
@@ -254,7 +265,7 @@ def _hidden(ending: Sequence[tuple[Said, list[_Write], int]]) -> float:
     def evidence(hidden: float) -> float:
         return sum(_walk(writes, size, said.settings_ns, True, alone=said.preface > 1, hidden=hidden)[1] for said, writes, size in some)
 
-    return max(OFTEN_HIDDEN, key=evidence) if some else HIDDEN
+    return max(OFTEN_HIDDEN, key=lambda hidden: evidence(hidden) + LEAST_GAIN * (hidden == HIDDEN)) if some else HIDDEN
 
 
 def _writes(mine: Sequence[Record], preface: int) -> list[_Write]:
@@ -363,7 +374,7 @@ def _begins(size: int, usual: int, differ: dict[int, float], soon: float, ended:
 def _body(size: int, ended: bool, hidden: float, *, first: bool, rest: float) -> list[_Move]:
     piece = REST * rest if size < SHORT else SIZES
     if ended:
-        some = [_Move(0, 0, False, piece, True), _Move(0, 1, False, piece * hidden, True), _Move(1, 0, False, piece * hidden)]
+        some = [_Move(0, 0, False, piece * (1 - 2 * hidden), True), _Move(0, 1, False, piece * hidden, True), _Move(1, 0, False, piece * hidden)]
         return [*some, _Move(0, 2, False, TWO_ENDS)] if size == 2 * EMPTY else some
     over = IS_WHOLE if size % FRAME == 0 else 1 - GOES_ON
     hides = FIRST_HIDES if first else (NEVER_HIDDEN,)

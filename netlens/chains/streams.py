@@ -43,6 +43,7 @@ from netlens.columns import NEVER
 from netlens.parsers.http2 import WINDOW_UPDATE
 
 TWICE = 1.7  #: a short answer is so many times as long as another, at most
+ALLOWED = 0.1  #: how likely a number of requests is by the client alone, at least, for the likeliest one
 GUESSED = 4  #: requests, of which one answer may be of another size than others
 
 
@@ -82,17 +83,45 @@ def learned(connections: Sequence[Connection], known: Shapes) -> Shapes:
 
 def all_counted(connections: Sequence[Connection], known: Shapes) -> list[Counted | None]:
     """Requests of each connection of a capture; None where they cannot be counted."""
+    return _all_counted(connections, known, _told(connections))
+
+
+def _all_counted(connections: Sequence[Connection], known: Shapes, told: _Told) -> list[Counted | None]:
     found = [counted(each, known) for each in connections]
     sizes = _sizes(connections)
-    few = known.learned and sum(len(each.said.answers) for each in connections if each.said is not None) < explained.A_FEW
+    few = known.learned and sum(len(each.said.answers) for each in connections if each.said is not None) < explained.ENOUGH
     return [
         Counted(streams, len(streams), len(streams))
         if fits
         and not (few and each.said is not None and _may_be_more(each.said, streams))
         and (each.said is None or grammar.fits(each.said, sizes[k], len(streams)))
+        and _allows(told.get(k, ()), len(streams))
         else None
         for k, (each, (streams, fits)) in enumerate(zip(connections, found, strict=True))
     ]
+
+
+_Told = dict[int, list[grammar.Told]]  #: ways to read a client, by place of the connection
+
+
+def _told(connections: Sequence[Connection]) -> _Told:
+    usual, sizes = _sizes(connections), grammar.Sizes([each.said for each in connections if each.said is not None])
+    return {k: grammar.told(each.said, usual[k], sizes) for k, each in enumerate(connections) if each.said is not None}
+
+
+def _talk(said: Said, each: Connection, told: list[grammar.Told]) -> explained.Talk | None:
+    """What there is to be explained; where no way to read the client fits, with a guess. None where it asked nothing."""
+    talk = explained.Talk(said, each.over_ns, each.cut, {}, told)
+    if told or (said.readings and talk.ways):
+        return talk
+    guess = grammar.guess(said)
+    return talk._replace(told=[grammar.Told(guess, 0.0)], guessed=True) if guess is not None else None
+
+
+def _allows(told: Sequence[grammar.Told], number: int) -> bool:
+    """Whether so many requests are not much less likely than another number by what the client wrote."""
+    numbers = explained.client_numbers(told, None)
+    return not numbers or numbers.get(number, 0.0) >= ALLOWED * max(numbers.values())
 
 
 def _may_be_more(said: Said, streams: Sequence[Stream]) -> bool:
@@ -109,19 +138,18 @@ def _sizes(connections: Sequence[Connection]) -> dict[int, int]:
 def likely(connections: Sequence[Connection], known: Shapes) -> list[Counted | None]:
     """Requests of each connection of a capture, with intervals for what is in doubt (:mod:`netlens.chains.explained`) where they cannot be counted; None where
     nothing can be read."""
-    out = all_counted(connections, known)
+    ways = _told(connections)
+    out = _all_counted(connections, known, ways)
     if sum(len(each.said.mine) for each in connections if each.said is not None) > explained.MOST:
         return out
     talks = {}
     short = (
         frozenset() if known.learned else endings.shorts([(each.said, each.cut_ns) for each in connections if each.said is not None], known)
     )
-    usual, sizes = _sizes(connections), grammar.Sizes([each.said for each in connections if each.said is not None])
     for k, each in enumerate(connections):
-        told = grammar.told(each.said, usual[k], sizes) if each.said is not None else []
-        if each.said is not None and (told or each.said.readings):
+        if each.said is not None and (talk := _talk(each.said, each, ways[k])) is not None:
             said = endings.answers_alone(each.said, known) if known.learned else each.said
-            talk = explained.Talk(said, each.over_ns, each.cut, {}, told)
+            talk = talk._replace(said=said)
             ends = endings.ends(said, talk.best.streams, known, each.cut_ns) if known.learned else _shown(said, short)
             talks[k] = talk._replace(ends=ends)
     records = {k: len(talk.said.answers) for k, talk in talks.items()}
