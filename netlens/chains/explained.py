@@ -57,6 +57,7 @@ ECHO_NS, MOST_ECHOED = 5 * MS, 3  #: from a record to the client's WINDOW_UPDATE
 EXACT = 4096  #: bytes; longer records are alike if they differ by less than a half
 MOST_WAITING, MOST_EXTRA, LEAST_EXTRA = 12, 8, -400
 NEGLIGIBLE = 1e-9
+SELDOM = 1e-5  #: the same while learning
 MOST_STATES = 200  #: behind a record, the likeliest; recordings have 20 to 40 on average, and 260 at most
 MOST_WEIGHED = 1_000_000  #: of a capture in all, some 10 s; what is left then is not explained
 SMOOTHING = 1.0  #: records that look like any, beside those seen of a kind
@@ -91,6 +92,7 @@ SURE, SURER = (
     0.985,
     0.999,
 )  #: of the number of requests, and of one where streams may have been broken off, or that the client alone makes unlikely
+HALF = 0.5  #: the same, at least
 CLEAR = 0.95  #: the number, by the client alone, if it sends fields in records of their own
 OF_CLIENT = 0.02  #: part that the client alone has in the number, at least
 WORTH = 10  #: records of the server that weigh as much as the client
@@ -524,7 +526,7 @@ def _learned(talks: Sequence[Talk], model: Model) -> tuple[Model, float, bool]:
             looks = [[], talk.looks(starts), talk.asides(starts)]
             for look in (*looks[1], *looks[2]):
                 after.count(look)
-            found = explain(talk, read, model)
+            found = explain(talk, read, model, SELDOM)
             if found is None:
                 evidence -= UNEXPLAINED
                 continue
@@ -583,13 +585,13 @@ def _by_ends(talks: Iterable[Talk], shown: bool) -> Model:
     return model
 
 
-def explain(talk: Talk, read: Reading, model: Model) -> Found | None:
-    """Weigh all that may have been said; None where nothing fits."""
-    walk = _forward(talk, read, model)
+def explain(talk: Talk, read: Reading, model: Model, negligible: float = NEGLIGIBLE) -> Found | None:
+    """Weigh all that may have been said but for what is ``negligible``; None where nothing fits."""
+    walk = _forward(talk, read, model, negligible)
     return None if walk is None else _backward(walk)
 
 
-def _forward(talk: Talk, read: Reading, model: Model) -> Walk | None:
+def _forward(talk: Talk, read: Reading, model: Model, negligible: float) -> Walk | None:
     """How likely each state is behind each event, by what was said until then."""
     starts = [each.begin_ns for each in read.streams]
     looks = [[], talk.looks(starts), talk.asides(starts)]
@@ -636,7 +638,7 @@ def _forward(talk: Talk, read: Reading, model: Model) -> Walk | None:
             return None
         evidence += log(total)
         steps.append(step)
-        before = {state: p / total for state, p in then.items() if p > NEGLIGIBLE * total}
+        before = {state: p / total for state, p in then.items() if p > negligible * total}
         if len(before) > MOST_STATES:
             before = dict(nlargest(MOST_STATES, before.items(), key=itemgetter(1)))
         forward.append(before)
@@ -771,7 +773,7 @@ def requests(talk: Talk, model: Model | None, known: Shapes, *, agreed: bool) ->
         few = model.records < ENOUGH
         against = may_reset or few or (not read.together and alone < CLEAR)
         sure = p >= SURER - (0.0 if against else max(2 * alone - 1, 0.0)) * (SURER - SURE)
-        sure = sure and (not few or (1 - model.of_client) * p + model.of_client * alone >= SURE)
+        sure = sure and (read.together or alone >= HALF) and (not few or (1 - model.of_client) * p + model.of_client * alone >= SURE)
         if agreed and sure and (exact := _exact(talk, found[at], number, known)) is not None:
             return Counted(exact, number, number)
     return _between(talk, found, model, known, model.of_client if model is not None and agreed and not talk.guessed else DISAGREED)

@@ -75,12 +75,12 @@ MOST_PARTS = 8  #: writes between two parts of a frame
 GROWS = 1_186  #: bytes by which each record of Go's TLS may be longer than the one before, until records are full
 #: How likely a write leaves a body that waits, if it is as long as a window; if all until then is, and half as much came since WINDOW_UPDATE; if it is a frame
 #: at least, of which a server may allow fewer; and if not.
-FILLS, FILLS_SELDOM, FILLS_HARDLY, FILLS_NEVER = 0.5, 0.04, 1e-6, 1e-30
+FILLS, FILLS_SELDOM, FILLS_HARDLY, FILLS_NEVER = 0.5, (0.04, 0.3), 1e-6, 1e-30
 AGAIN, BETWEEN = 0.4, 0.1  #: it waits once more; another request is begun meanwhile
 GAPS_NS = (1_000_000, 5_000_000, 50_000_000)
 NEW_AFTER, GOES_ON_AFTER = (0.03, 0.04, 0.3, 0.63), (0.4, 0.15, 0.42, 0.03)  #: so long behind the write before
 NEW_ALLOWED, GOES_ON_ALLOWED = (0.05, 0.55, 0.4), (0.55, 0.44, 0.01)  #: the same by when the server sent WINDOW_UPDATE
-AT_ONCE_NS = 1_500_000
+AT_ONCE_NS, NOT_ALLOWED = 1_500_000, 2
 OTHERWISE = 1e-3  #: a write of the length of so many requests holds more or fewer
 LESS, ALIKE = (
     8,
@@ -213,7 +213,7 @@ def guess(said: Said) -> Reading | None:
     """A way to read a client of which nothing else can be made: each write may begin a request or some, or none, but the first, which does."""
     streams: list[Stream] = []
     for w in _writes(said.mine, said.preface):
-        if w.size > MOST_CONTROL:
+        if w.size not in CONTROL:
             streams.append(Stream(w.begin_ns, w.ts, w.frame, w.payload))
     many = [(0.0, *FIRST_MANY)] + [GUESSED] * (len(streams) - 1)
     return Reading(streams, False, True, False, tuple(many)) if streams else None
@@ -461,18 +461,29 @@ def _bursts(mine: Sequence[Record], preface: int, updates: Sequence[int], size: 
     if not writes:
         return None
     gaps = [bisect_left(GAPS_NS, after.begin_ns - w.ts) for w, after in pairwise(writes)]
-    allowed = [_allowed(before, w, updates) for before, w in pairwise(writes)]
+    allowed: list[int] = []
+    for before, w in pairwise(writes):  # what allows a part allows the next, if that follows at once
+        at_once = allowed and w.begin_ns - before.ts <= GAPS_NS[0]
+        allowed.append(min(_allowed(before, w, updates), allowed[-1] if at_once else NOT_ALLOWED))
     sent = list(accumulate(w.payload for w in writes))
     open_ = _since_updates(writes, sent, updates)
     whole = {(0, 0, True): 1.0, (1, 0, True): 1.0}  # what is as long as so many requests
-    steps = [
-        whole if size and _times(w.size, size) else _waits(w, sent[k], open_[k], (gaps[k - 1], allowed[k - 1]) if k else None)
-        for k, w in enumerate(writes)
-    ]
-    forward = [(1.0, 0.0)]
-    for step in steps:
-        after = [sum(forward[-1][a] * p for (a, b, _), p in step.items() if b == to) for to in (0, 1)]
-        forward.append((after[0] / sum(after), after[1] / sum(after)))
+    steps: list[dict[tuple[int, int, bool], float]] = []
+    forward: list[tuple[float, float]] = []
+    best = IMPOSSIBLE
+    for seldom in FILLS_SELDOM:  # how often its bodies wait shows by how well that explains when it writes
+        tried = [
+            whole if size and _times(w.size, size) else _waits(w, sent[k], open_[k], (gaps[k - 1], allowed[k - 1]) if k else None, seldom)
+            for k, w in enumerate(writes)
+        ]
+        through = [(1.0, 0.0)]
+        evidence = -LEAST_GAIN * (seldom > FILLS_SELDOM[0])
+        for step in tried:
+            after = [sum(through[-1][a] * p for (a, b, _), p in step.items() if b == to) for to in (0, 1)]
+            evidence += log(sum(after))
+            through.append((after[0] / sum(after), after[1] / sum(after)))
+        if evidence > best:
+            best, steps, forward = evidence, tried, through
     back = [1.0, OPEN[False]]
     begins: list[float] = []
     for k in range(len(steps) - 1, -1, -1):
@@ -511,7 +522,7 @@ def _allowed(before: _Write, w: _Write, updates: Sequence[int]) -> int:
     """Whether the server sent WINDOW_UPDATE between two writes: 0 right before the latter, 1 earlier, 2 not."""
     at = bisect_right(updates, w.begin_ns)
     if not at or updates[at - 1] < before.begin_ns:
-        return 2
+        return NOT_ALLOWED
     return int(w.begin_ns - updates[at - 1] > AT_ONCE_NS)
 
 
@@ -525,11 +536,11 @@ def _since_updates(writes: Sequence[_Write], sent: Sequence[int], updates: Seque
     return out
 
 
-def _waits(w: _Write, sent: int, open_: int, after: tuple[int, int] | None) -> dict[tuple[int, int, bool], float]:
+def _waits(w: _Write, sent: int, open_: int, after: tuple[int, int] | None, seldom: float) -> dict[tuple[int, int, bool], float]:
     """Whether a body waits before and behind a write, and whether it begins a request: how likely. ``sent``: bytes up to its end; ``open_``: those since
-    the latest WINDOW_UPDATE."""
+    the latest WINDOW_UPDATE; ``seldom``: how likely one does that does not show it."""
     full = sent >= WINDOW and open_ >= WINDOW // 2
-    fills = FILLS if w.size >= WINDOW else FILLS_SELDOM if full else FILLS_HARDLY if w.size >= FULL else FILLS_NEVER
+    fills = FILLS if w.size >= WINDOW else seldom if full else FILLS_HARDLY if w.size >= FULL else FILLS_NEVER
     new = 1.0 if after is None else NEW_AFTER[after[0]] * NEW_ALLOWED[after[1]]
     out = {(0, 0, True): new * (1 - fills), (0, 1, True): new * fills}
     if after is not None:

@@ -44,6 +44,7 @@ from netlens.parsers.http2 import WINDOW_UPDATE
 
 TWICE = 1.7  #: a short answer is so many times as long as another, at most
 ALLOWED = 0.1  #: how likely a number of requests is by the client alone, at least, for the likeliest one
+UNCLEAR = 0.5  #: writes of a client of which it is not clear whether they begin requests, as far as can be expected
 GUESSED = 4  #: requests, of which one answer may be of another size than others
 
 
@@ -105,6 +106,9 @@ _Told = dict[int, list[grammar.Told]]  #: ways to read a client, by place of the
 
 
 def _told(connections: Sequence[Connection]) -> _Told:
+    """None where there is too much to read."""
+    if sum(len(each.said.mine) for each in connections if each.said is not None) > explained.MOST:
+        return {}
     usual, sizes = _sizes(connections), grammar.Sizes([each.said for each in connections if each.said is not None])
     return {k: grammar.told(each.said, usual[k], sizes) for k, each in enumerate(connections) if each.said is not None}
 
@@ -120,6 +124,8 @@ def _talk(said: Said, each: Connection, told: list[grammar.Told]) -> explained.T
 
 def _allows(told: Sequence[grammar.Told], number: int) -> bool:
     """Whether so many requests are not much less likely than another number by what the client wrote."""
+    if any(sum(min(none, 1 - none) for none, *_ in each.reading.many) > UNCLEAR for each in told):
+        return False  # bodies waited, and it is not known which
     numbers = explained.client_numbers(told, None)
     return not numbers or numbers.get(number, 0.0) >= ALLOWED * max(numbers.values())
 
@@ -140,7 +146,7 @@ def likely(connections: Sequence[Connection], known: Shapes) -> list[Counted | N
     nothing can be read."""
     ways = _told(connections)
     out = _all_counted(connections, known, ways)
-    if sum(len(each.said.mine) for each in connections if each.said is not None) > explained.MOST:
+    if not ways:
         return out
     talks = {}
     short = (

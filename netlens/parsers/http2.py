@@ -185,8 +185,6 @@ def odds(said: Dialog) -> float:
     total = SETTINGS_FIRST if begins else 0.0 if with_head else OTHER_FIRST
     if any(_is_acknowledgment(size) for size in client[:OPENING]):
         total += CLIENT_ACKNOWLEDGES
-        if total < CLIENT_ACKNOWLEDGES and ACKNOWLEDGMENT in client[:OPENING] and server[first] <= MOST_WITH_HEAD:
-            total -= OTHER_FIRST  # what was asked for came with the preface, which does not show, and the head with SETTINGS
     elif not begins and min(client) > SHORT and not any(size in (ACKNOWLEDGMENT, WINDOW_UPDATE) for size in server[first:]):
         total += NEVER_SHORT * min(len(client) - 1, OFTEN - 1)
     if not begins and len(server) > 1 and not (said.way[np.flatnonzero(said.way == 1)[first] :] == 0).any():
