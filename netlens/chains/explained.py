@@ -57,7 +57,7 @@ ECHO_NS, MOST_ECHOED = 5 * MS, 3  #: from a record to the client's WINDOW_UPDATE
 EXACT = 4096  #: bytes; longer records are alike if they differ by less than a half
 MOST_WAITING, MOST_EXTRA, LEAST_EXTRA = 12, 8, -400
 NEGLIGIBLE = 1e-9
-SELDOM = 1e-5  #: the same while learning
+SELDOM = 1e-7  #: the same while learning
 MOST_STATES = 200  #: behind a record, the likeliest; recordings have 20 to 40 on average, and 260 at most
 MOST_WEIGHED = 1_000_000  #: of a capture in all, some 10 s; what is left then is not explained
 SMOOTHING = 1.0  #: records that look like any, beside those seen of a kind
@@ -96,6 +96,7 @@ HALF = 0.5  #: the same, at least
 CLEAR = 0.95  #: the number, by the client alone, if it sends fields in records of their own
 OF_CLIENT = 0.02  #: part that the client alone has in the number, at least
 WORTH = 10  #: records of the server that weigh as much as the client
+CONTRADICTED = 0.01  #: the number that the model finds, by the client alone, if that sends fields in records of their own
 DISAGREED = 0.5  #: part of the client, if the model finds other numbers than were counted
 BEYOND = 5e-4  #: probability that the number is below its interval, or above
 KNOWN = 0.7  #: share of the time that requests are in progress in which it is known how many, as far as can be expected
@@ -860,6 +861,8 @@ def _between(talk: Talk, found: Weighed, model: Model | None, known: Shapes, of_
     of = _numbers(found) if found else []
     share = of_client if of else 1.0
     mixed = sum((Counter(each) for each in of), Counter[int]())
+    if mixed and not talk.best.together and alone.get(max(mixed, key=mixed.__getitem__), 0.0) < CONTRADICTED:
+        share = 1 - DISAGREED / 2  # where each begins shows, so it is the server that is misread
     numbers = {n: (1 - share) * mixed[n] + share * alone.get(n, 0.0) for n in sorted({*mixed, *alone})}
     least = next(n for n in numbers if sum(p for m, p in numbers.items() if m <= n) > BEYOND)
     most = next(n for n in reversed(numbers) if sum(p for m, p in numbers.items() if m >= n) > BEYOND)
