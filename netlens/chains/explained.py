@@ -19,9 +19,10 @@ Theory of operation
 5. *The number of requests* is told if it is next to certain, more so where the client alone makes another one likelier. Given the number, the time of each
    start and each end is the median, and an interval that holds it with all but :data:`OUTSIDE` on either side. For an exact number nothing may be in
    progress in the end, of the connection or the capture: an end that was missed shows there, or nowhere.
-6. *Else the number is an interval*, and requests are as many as are as likely as not. What the server said may be misread, so what the client alone tells has a
+6. *Else the number is an interval*, and requests are as many as are likeliest. What the server said may be misread, so what the client alone tells has a
    part in the interval, a greater one where few records were learned from; with too few it is all there is, and answers may have ended at any time. Those
-   beyond the least may never have begun, and those beyond the ones told may have been in progress besides (:class:`Counted`).
+   beyond the least may never have begun, and those beyond the ones told may have been in progress besides (:class:`Counted`). A client of which nothing
+   can be made is guessed at: each write may begin a request, so the interval is wide and never exact.
 
 Limits: what is not foreseen here (requests without a body, streams that were broken off, what three streams say in one record) makes the number
 uncertain, as a rule, not wrong.
@@ -762,7 +763,7 @@ def disagrees(talks: Sequence[Talk], counted: Sequence[int], model: Model) -> di
 
 
 def requests(talk: Talk, model: Model | None, known: Shapes, *, agreed: bool) -> Counted | None:
-    """Requests of a connection: exactly, where their number is next to certain, else as many as are as likely as not, and between which numbers they are. None
+    """Requests of a connection: exactly, where their number is next to certain, else as many as are likeliest, and between which numbers they are. None
     where the client cannot be read. Without a ``model`` of the server the client alone tells.  agreed : the model finds the numbers that were counted
     without it."""
     found = [] if model is None else _weighed(talk, model)
@@ -853,7 +854,7 @@ def client_numbers(ways: Sequence[grammar.Told], model: Model | None) -> dict[in
 
 
 def _between(talk: Talk, found: Weighed, model: Model | None, known: Shapes, of_client: float) -> Counted | None:
-    """Requests, as many as are as likely as not, with intervals for all that is in doubt. The model may misread a server, so the client alone has the part
+    """Requests, as many as are likeliest, with intervals for all that is in doubt. The model may misread a server, so the client alone has the part
     ``of_client`` in it, and all of it where nothing was found."""
     alone = client_numbers(talk.ways, model)
     if not any(alone):
@@ -881,7 +882,11 @@ def _between(talk: Talk, found: Weighed, model: Model | None, known: Shapes, of_
             [(min(a, b), b, max(b, c)) for (a, *_, c), (_, b, _) in zip(every, those, strict=False)]
             for every, those in zip((begun, ended), _times(given, number), strict=True)
         )
-    streams = None if any(median == never for _, median, _ in begun[:number]) else _streams(talk, read.reading, one, begun[:number], ended[:number], known)
+    streams = (
+        None
+        if any(median == never for _, median, _ in begun[:number])
+        else _streams(talk, read.reading, one, begun[:number], ended[:number], known)
+    )
     if streams is None:
         return _by_client(talk, model, likely, least, most)
     for each in streams:

@@ -374,7 +374,11 @@ def _begins(size: int, usual: int, differ: dict[int, float], soon: float, ended:
 def _body(size: int, ended: bool, hidden: float, *, first: bool, rest: float) -> list[_Move]:
     piece = REST * rest if size < SHORT else SIZES
     if ended:
-        some = [_Move(0, 0, False, piece * (1 - 2 * hidden), True), _Move(0, 1, False, piece * hidden, True), _Move(1, 0, False, piece * hidden)]
+        some = [
+            _Move(0, 0, False, piece * (1 - 2 * hidden), True),
+            _Move(0, 1, False, piece * hidden, True),
+            _Move(1, 0, False, piece * hidden),
+        ]
         return [*some, _Move(0, 2, False, TWO_ENDS)] if size == 2 * EMPTY else some
     over = IS_WHOLE if size % FRAME == 0 else 1 - GOES_ON
     hides = FIRST_HIDES if first else (NEVER_HIDDEN,)
@@ -493,13 +497,15 @@ def _bursts(mine: Sequence[Record], preface: int, updates: Sequence[int], size: 
         back = [each / sum(back) for each in back]
     streams: list[Stream] = []
     many: list[tuple[float, ...]] = []
+    latest = 0  # that rather begins a request than goes on
     for k, (w, p) in enumerate(zip(writes, reversed(begins), strict=True)):
         if k == 0 or p > SELDOM:
             streams.append(Stream(w.begin_ns, w.ts, w.frame, w.payload))
             several = _many(w.size, size, sizes, first=k == 0)
             many.append((1 - p, *(p * each for each in several)))
+            latest = len(streams) - 1 if p >= 0.5 or not k else latest
         if k and p < 0.5:
-            streams[-1 - (p > SELDOM and len(streams) > 1)].sent_ns = w.ts
+            streams[latest].sent_ns = w.ts
     return Reading(streams, False, True, many=tuple(many))
 
 

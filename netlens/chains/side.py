@@ -144,7 +144,7 @@ class Side:
             alike.setdefault((sni, ja4), set()).add(session)
         for those in alike.values():
             chosen = [told[session] for session in those if told[session] is not None]
-            if len(set(chosen)) == 1 and len(chosen) >= CHOSEN[chosen[0]]:
+            if len(set(chosen)) == 1 and len(chosen) >= CHOSEN[bool(chosen[0])]:
                 told |= dict.fromkeys(those, chosen[0])
         return told
 
