@@ -43,6 +43,7 @@ BODY_NS = 50_000_000  #: from fields to the body
 ALLOWED_NS = 15_000_000  #: from WINDOW_UPDATE to what it allows
 WAIT_NS = 200_000_000  #: for WINDOW_UPDATE, at most
 MOST_PAUSED = 0.2  #: share of requests with a longer pause in their bodies
+PINGED_NS = 1_000_000_000  #: from PING to its answer, at most
 CLIENT, SERVER = 0, 1
 FIELDS = 18, 150  #: of a request, in a record of their own: Go's take 22 bytes once all of them are indexed
 FIELDS_DIFFER = range(-5, 5)  #: bytes, on one connection
@@ -105,7 +106,7 @@ class Reading(NamedTuple):
 class Said(NamedTuple):
     """Records behind the opening of each side, without what is left of full frames, and of the server's those of answers alone; ``readings`` are empty where
     the client asked nothing.  bodies : each request seems to have a body.  settings_ns : of the server's SETTINGS.  preface : records of the client's opening.
-    updates : what may be the server's WINDOW_UPDATEs, or heads of as few bytes, behind its opening.
+    updates : what may be the server's WINDOW_UPDATEs, or heads of as few bytes, behind its opening; and what is as long as PING and is none.
     """
 
     mine: list[Record]
@@ -151,6 +152,7 @@ def said(seen: Records) -> Said | None:
     kept = _joined(mine)
     answers = _joined(_answers(records))
     kept_too = set(answers)
+    kept_too.update(_pings(records))
     updates = [r for r in records if r.way == SERVER and not is_data(r) and r not in kept_too]
     return Said(mine, answers, readings, _all_with_bodies(kept) and _by_fields(kept)[1], settings_ns, preface, updates)
 
@@ -175,6 +177,21 @@ def _answers(records: list[Record]) -> list[Record]:
         elif r.size not in ASIDE and (r.size % WINDOW_UPDATE or r.size > MOST_CONTROL or (r.size > FEW and r.ts - sent_ns > UPDATE_NS)):
             out.append(r)
     return out
+
+
+def _pings(records: list[Record]) -> set[Record]:
+    """The server's records as long as PING that are PING, which is answered with PING by either side (RFC 9113 6.7), or its last words, GOAWAY."""
+    theirs = [r for r in records if r.way == SERVER]
+    pings = [r.ts for r in records if r.way == CLIENT and PING <= r.size <= MOST_CONTROL and not (r.size - PING) % WINDOW_UPDATE]
+    if pings and records[-1].way == CLIENT and records[-1].size == PING:
+        pings.pop()  # GOAWAY
+    last = next((k for k in range(len(theirs) - 1, -1, -1) if theirs[k].size != PING), -1)
+    return {r for k, r in enumerate(theirs) if r.size == PING and (k > last or _is_near(r.ts, pings))}
+
+
+def _is_near(ns: int, times: Sequence[int]) -> bool:
+    at = bisect_left(times, ns - PINGED_NS)
+    return at < len(times) and times[at] <= ns + PINGED_NS
 
 
 def _readings(records: list[Record], mine: list[Record], settings_ns: int) -> Iterator[Reading]:

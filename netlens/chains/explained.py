@@ -15,7 +15,9 @@ Theory of operation
 3. *The client* is read by what its records may hold (:mod:`netlens.chains.grammar`). How many requests its first write begins, and others, is learned, too:
    by what is answered, and by how long writes are.
 4. *WINDOW_UPDATEs* (RFC 9113 6.9) are sent by many servers for each body, one or two, as soon as it is there. Where that is the rule, how many of them come
-   tells how many requests a write began: what is owed is a part of what is walked over. Records as short may be heads of answers, too.
+   tells how many requests a write began: what is owed is a part of what is walked over. Records as short may be heads of answers, too. So may those as long as
+   PING where nobody pinged. RST_STREAM of the client (6.4) is as long as WINDOW_UPDATE: a request ends there, whether it was answered in part or not, and the
+   server may say a little more. How often a record of that size is one is learned, apart for those that come at once behind what the server says.
 5. *The number of requests* is told if it is next to certain, more so where the client alone makes another one likelier. Given the number, the time of each
    start and each end is the median, and an interval that holds it with all but :data:`OUTSIDE` on either side. For an exact number nothing may be in
    progress in the end, of the connection or the capture: an end that was missed shows there, or nowhere.
@@ -24,8 +26,9 @@ Theory of operation
    beyond the least may never have begun, and those beyond the ones told may have been in progress besides (:class:`Counted`). A client of which nothing
    can be made is guessed at: each write may begin a request, so the interval is wide and never exact.
 
-Limits: what is not foreseen here (requests without a body, streams that were broken off, what three streams say in one record) makes the number
-uncertain, as a rule, not wrong.
+Learning may take about half of the states that are weighed for a capture; with what is left, fewer of the unlikely ones are kept.
+
+Limits: what is not foreseen here (requests that the server resets, what three streams say in one record) makes the number uncertain, as a rule, not wrong.
 """
 
 from __future__ import annotations
@@ -44,7 +47,7 @@ from typing import NamedTuple
 
 from netlens.chains import asked, grammar
 from netlens.chains.answers import give
-from netlens.chains.asked import BODY, EMPTY, FULL, UPDATE_NS, Reading, Record, Said, Stream
+from netlens.chains.asked import BODY, EMPTY, FULL, PING, UPDATE_NS, Reading, Record, Said, Stream
 from netlens.chains.endings import SHORT_NS, End, Shapes
 from netlens.columns import NEVER
 from netlens.parsers.http2 import WINDOW_UPDATE
@@ -55,12 +58,14 @@ SOON = 1  #: places of these
 GAP_NS = tuple(ms * MS for ms in (1, 5, 30, 120, 300, 1000))  #: from a record to the next one of the server
 AT_ONCE = 2
 ECHO_NS, MOST_ECHOED = 5 * MS, 3  #: from a record to the client's WINDOW_UPDATEs, and how many are told apart
+PROMPT_NS = 2 * MS  #: the same, if these are to be told from RST_STREAM
 EXACT = 4096  #: bytes; longer records are alike if they differ by less than a half
 MOST_WAITING, MOST_EXTRA, LEAST_EXTRA = 12, 8, -400
 NEGLIGIBLE = 1e-9
 SELDOM = 1e-7  #: the same while learning
-MOST_STATES = 200  #: behind a record, the likeliest; recordings have 20 to 40 on average, and 260 at most
+MOST_STATES, LEAST_STATES = 200, 40  #: behind a record, the likeliest; recordings have 20 to 40 on average, and 260 at most
 MOST_WEIGHED = 1_000_000  #: of a capture in all, some 10 s; what is left then is not explained
+FOR_A_ROUND, FOR_ANOTHER = MOST_WEIGHED // 8, MOST_WEIGHED // 4  #: of learning, behind the first; and before it begins again
 SMOOTHING = 1.0  #: records that look like any, beside those seen of a kind
 OFTEN = 1.5  #: short answers of one size
 AT_FIRST = 4.0  #: the same, while little has been learned
@@ -82,10 +87,8 @@ LEFT = 1e-9  #: a request in progress when its connection is closed
 ENDS_ELSE = 0.02  #: an answer without an empty frame of a server that ends answers with one, before anything is known
 LEAST_ELSE = 1e-3  #: the same, at least, and WINDOW_UPDATEs that fit no number of bodies
 TAIL = 5e-4  #: an empty frame ends no answer, before anything is known
-WRITES, LEAST_MANY = (
-    5.0,
-    0.2,
-)  #: that what is set beforehand of how many requests these begin is worth; how much more seldom it is learned to be, at most
+#: That what is set beforehand of how many requests these begin is worth; how much more seldom it is learned to be, at most; and more often, behind the first.
+WRITES, LEAST_MANY, MOST_MANY = 5.0, 0.2, 10.0
 SEEN_BEFORE = 5.0  #: empty frames that this is worth, and short answers that :data:`MERGED` is
 WAITS_NS = 500 * MS  #: a request, for its answer to begin, before anything is known
 SLOWER = 3  #: times that one may wait longer than usual before that speaks against it: streams take longer to begin than refusals
@@ -98,6 +101,7 @@ CLEAR = 0.95  #: the number, by the client alone, if it sends fields in records 
 OF_CLIENT = 0.02  #: part that the client alone has in the number, at least
 WORTH = 10  #: records of the server that weigh as much as the client
 CONTRADICTED = 0.01  #: the number that the model finds, by the client alone, if that sends fields in records of their own
+LIKELY = 0.9  #: that a number is another than was counted
 DISAGREED = 0.5  #: part of the client, if the model finds other numbers than were counted
 BEYOND = 5e-4  #: probability that the number is below its interval, or above
 KNOWN = 0.7  #: share of the time that requests are in progress in which it is known how many, as far as can be expected
@@ -115,8 +119,14 @@ UPDATE_LARGE = 0.3  #: the same behind a body longer than a frame, and before wh
 ALONE_NS = 60 * MS  #: from a body to the next request, to learn of its WINDOW_UPDATEs
 LEAST_SEEN, AS_A_RULE, NEARLY_ALL = 5, 0.75, 0.95
 LATER_NS = 20 * MS
+RESETS = frozenset((WINDOW_UPDATE, PING + WINDOW_UPDATE))  #: as long as RST_STREAM (RFC 9113 6.4), of which Go sends PING behind
+#: How likely such a record breaks off a request, at once behind what the server says and else, before anything is known, and what that is worth.
+BROKEN, BROKEN_SEEN = (0.01, 0.05), 2.0
+LEAST_BROKEN = 1e-4
+STILL_NS, STILL = 150 * MS, 0.02  #: what the server still sends of it, and how likely
 MOST_OWED, MOST_MISSED = 6, 0.15
 IS_ASIDE = 1.8, 2.0  #: before anything is known, of so many of its size as are no head
+PING_ASIDE = 0.4, 2.0  #: the same of what is as long as PING and answers none
 MOST = 20_000  #: records of servers on connections that are to be explained, and of all clients; half a millisecond each
 
 
@@ -133,6 +143,7 @@ class Kind(IntEnum):
     ENDS = 7  #: of two streams, empty frames
     ASIDE = 8
     HEADS = 9  #: of two answers
+    BROKEN = 10  #: the client's RST_STREAM
 
 
 CHANGES = {Kind.PIECE: (0, 0), Kind.DONE: (0, -1), Kind.HEAD: (-1, 1), Kind.SHORT: (-1, 0)}
@@ -206,6 +217,17 @@ class Talk(NamedTuple):
         at = bisect_left(mine, ns, key=attrgetter("ts"))
         until = min(behind_ns, ns + ECHO_NS)
         return next((min(n, MOST_ECHOED) for r in mine[at : at + 2] if r.ts < until and (n := asked.updates(r))), 0)
+
+    def resets(self, starts: int) -> list[tuple[Record, bool]]:
+        """What may be the client's RST_STREAM, and whether it comes at once behind what the server says, as WINDOW_UPDATEs do: these are left out where there
+        are more than requests."""
+        times = [r.ts for r in self.said.answers]
+        out = []
+        for r in self.said.mine:
+            if r.size in RESETS:
+                at = bisect_right(times, r.ts)
+                out.append((r, at > 0 and r.ts - times[at - 1] <= PROMPT_NS))
+        return out if sum(prompt for _, prompt in out) <= starts else [each for each in out if not each[1]]
 
     def asides(self, starts: Sequence[int]) -> list[Look]:
         """Of what may be its WINDOW_UPDATEs, or heads as short."""
@@ -283,13 +305,22 @@ class Model:
     )  #: requests in one write, the first and others
     asides: Counter[int] = field(default_factory=Counter)  #: of a size, that are no heads
     updates: Updates = field(default_factory=Updates)
+    broken: tuple[list[float], list[float]] = field(
+        default_factory=lambda: ([0.0, 0.0], [0.0, 0.0])
+    )  #: what may be RST_STREAM and is, and is not
     records: int = 0  #: of servers, that were learned from
     weighed: list[int] = field(default_factory=lambda: [0])  #: states, by this model and those before it
+    most_states: int = MOST_STATES  #: behind a record
 
     @property
     def of_client(self) -> float:
         """Part that the client alone has in the number of requests: the fewer records, the less is known of the server."""
         return max(OF_CLIENT, WORTH / (self.records + WORTH))
+
+    def breaks(self, prompt: bool) -> float:
+        """How likely what may be RST_STREAM is."""
+        was, no = self.broken[not prompt]
+        return max((was + BROKEN[not prompt] * BROKEN_SEEN) / (was + no + BROKEN_SEEN), LEAST_BROKEN)
 
     def count(self, look: Look) -> None:
         for at, value in enumerate(look[:-1]):
@@ -354,14 +385,14 @@ class Model:
     def beginning(self) -> tuple[list[float], list[float]]:
         """How much more often than as a rule first writes, and others, begin one request, two, three or four, of clients that write fields and body at once."""
         out = []
-        for seen, usual in zip(self.begins, (grammar.FIRST_MANY, grammar.MANY), strict=True):
+        for seen, usual, most in zip(self.begins, (grammar.FIRST_MANY, grammar.MANY), (NEVER, MOST_MANY), strict=True):
             total = sum(n for many, n in seen.items() if many <= len(usual))
-            out.append([max((seen[n] + WRITES * p) / (total + WRITES) / p, LEAST_MANY) for n, p in enumerate(usual, 1)])
+            out.append([min(max((seen[n] + WRITES * p) / (total + WRITES) / p, LEAST_MANY), most) for n, p in enumerate(usual, 1)])
         return out[0], out[1]
 
     def aside(self, size: int) -> float:
         """How likely what has the size of WINDOW_UPDATEs is no head."""
-        known, of = IS_ASIDE
+        known, of = PING_ASIDE if size == PING else IS_ASIDE
         return (self.asides[size] + known) / (self.asides[size] + self.values[0][Kind.HEAD][size] + of)
 
     @cached_property
@@ -422,7 +453,7 @@ class Model:
 
 
 class Event(NamedTuple):
-    """A start (``way`` 0), a record of the server (1) or what may be its WINDOW_UPDATEs (2), by its place among these."""
+    """A start (``way`` 0), a record of the server (1), what may be its WINDOW_UPDATEs (2) or the client's RST_STREAM (3), by its place among these."""
 
     ns: int
     way: int
@@ -499,13 +530,15 @@ def learn(talks: Sequence[Talk], shown: bool, sure: Sequence[bool]) -> Model:
             chosen.append(talk)
             records += len(talk.said.answers)
     model, evidence, doubtful = _learned(chosen, _first(chosen, shown, records))
-    if doubtful and records <= AGAIN and any(talk.best.together and talk.best.many for talk in chosen):
+    if doubtful and records <= AGAIN and model.weighed[0] <= FOR_ANOTHER and any(talk.best.together and talk.best.many for talk in chosen):
         again = _first(chosen, shown, records)
         again.weighed = model.weighed
         again.begins = (Counter(dict.fromkeys(range(2, len(grammar.FIRST_MANY) + 1), BEGUN_AT_ONCE)), Counter())
         other, of_other, _ = _learned(chosen, again)
         model = other if of_other > evidence + BETTER else model
     model.smoothing = SMOOTHING
+    events = sum((len(read.streams) + len(talk.said.answers)) for talk in talks for read, _ in talk.ways)
+    model.most_states = min(max((MOST_WEIGHED - model.weighed[0]) // max(events, 1), LEAST_STATES), MOST_STATES)
     return model
 
 
@@ -522,10 +555,13 @@ def _learned(talks: Sequence[Talk], model: Model) -> tuple[Model, float, bool]:
     for sure_of in SURE_OF_KIND:
         after = Model(model.shown, updates=model.updates, weighed=model.weighed, records=model.records)
         evidence, doubtful = 0.0, False
+        before, few = model.weighed[0], 0
         for talk in talks:
+            few += model.weighed[0] - before <= FOR_A_ROUND
             read = talk.best
             starts = [each.begin_ns for each in read.streams]
             looks = [[], talk.looks(starts), talk.asides(starts)]
+            resets = talk.resets(len(starts))
             for look in (*looks[1], *looks[2]):
                 after.count(look)
             found = explain(talk, read, model, SELDOM)
@@ -539,6 +575,11 @@ def _learned(talks: Sequence[Talk], model: Model) -> tuple[Model, float, bool]:
                 if event.way == 0:
                     after.begins[event.at > 0].update({~kind: p for kind, p in kinds.items() if ~kind})
                     continue
+                if event.way == 3:
+                    of = after.broken[not resets[event.at][1]]
+                    was = kinds.get(Kind.BROKEN, 0.0)
+                    of[0], of[1] = of[0] + was, of[1] + 1 - was
+                    continue
                 for each, p in kinds.items():
                     kind = Kind(each)
                     if p > sure_of:
@@ -549,7 +590,7 @@ def _learned(talks: Sequence[Talk], model: Model) -> tuple[Model, float, bool]:
             for event, behind, states in zip(found.events, found.events[1:], found.behind, strict=False):
                 after.waited_ns += (behind.ns - event.ns) * sum(p * waiting for (_, waiting, *_), p in states.items())
             after.begun += sum(n * p for n, p in found.numbers.items())
-        model = after
+        model, talks = after, talks[:few]
     return model, evidence, doubtful
 
 
@@ -563,6 +604,8 @@ def _by_ends(talks: Iterable[Talk], shown: bool) -> Model:
         looks = talk.looks(starts)
         for look in talk.asides(starts):
             model.count(look)
+            if look.size == PING:
+                model.add(look, Kind.HEAD, 1 - PING_ASIDE[0] / PING_ASIDE[1])
         for k, look in enumerate(looks):
             model.count(look)
             at = bisect_right(starts, talk.said.answers[k].ts)
@@ -598,11 +641,13 @@ def _forward(talk: Talk, read: Reading, model: Model, negligible: float) -> Walk
     starts = [each.begin_ns for each in read.streams]
     looks = [[], talk.looks(starts), talk.asides(starts)]
     records = talk.said.updates
+    resets = talk.resets(len(starts))
     events = sorted(
         [
             *(Event(ns, 0, k) for k, ns in enumerate(starts)),
             *(Event(r.ts, 1, k) for k, r in enumerate(talk.said.answers)),
-            *(Event(r.ts, 2, k) for k, r in enumerate(records) if asked.updates(r)),
+            *(Event(r.ts, 2, k) for k, r in enumerate(records) if asked.updates(r) or r.size == PING),
+            *(Event(r.ts, 3, k) for k, (r, _) in enumerate(resets)),
         ]
     )
     before: dict[State, float] = {(0, 0, 0, 0): 1.0}
@@ -612,7 +657,7 @@ def _forward(talk: Talk, read: Reading, model: Model, negligible: float) -> Walk
     wait_ns = SLOWER * model.waited_ns / model.begun
     ns = events[0].ns if events else 0
     owed = model.updates if read.together else Updates()  # others show where each body ends
-    sent_ns = large_ns = -NEVER
+    sent_ns = large_ns = reset_ns = -NEVER
     for event in events:
         still = 1 / (1 + (event.ns - ns) / wait_ns)  # that one waits for so long
         ns = event.ns
@@ -626,6 +671,10 @@ def _forward(talk: Talk, read: Reading, model: Model, negligible: float) -> Walk
             large_ns = large_ns if owes else sent_ns
         elif event.way == 1:
             changes = partial(model.changes, looks[1][event.at])
+            if ns - reset_ns <= STILL_NS:
+                changes = partial(_still, changes)
+        elif event.way == 3:
+            changes, reset_ns = partial(_breaks, model.breaks(resets[event.at][1])), ns
         else:
             changes = partial(_asides, looks[2][event.at], asked.updates(records[event.at]), model, owed, ns - large_ns <= UPDATE_NS)
         step = Step(changes, [still**n for n in range(MOST_WAITING + 1)], owed.missed if late else None)
@@ -641,8 +690,8 @@ def _forward(talk: Talk, read: Reading, model: Model, negligible: float) -> Walk
         evidence += log(total)
         steps.append(step)
         before = {state: p / total for state, p in then.items() if p > negligible * total}
-        if len(before) > MOST_STATES:
-            before = dict(nlargest(MOST_STATES, before.items(), key=itemgetter(1)))
+        if len(before) > model.most_states:
+            before = dict(nlargest(model.most_states, before.items(), key=itemgetter(1)))
         forward.append(before)
         model.weighed[0] += len(before)
         if model.weighed[0] > MOST_WEIGHED:
@@ -678,6 +727,23 @@ def _begins(many: Sequence[float], owes: bool, state: State) -> list[Change]:
         for n, p in enumerate(many)
         if waiting + n <= MOST_WAITING and LEAST_EXTRA <= extra + n - 1 <= MOST_EXTRA
     ]
+
+
+def _breaks(p: float, state: State) -> list[Change]:
+    """What may be RST_STREAM of one that waits or is answered in part, or is not."""
+    _, waiting, answered, _ = state
+    if not waiting and not answered:
+        return [(0, 0, 0, 0, 1.0, Kind.ASIDE)]
+    out: list[Change] = [(0, 0, 0, 0, 1 - p, Kind.ASIDE)]
+    for n, change in ((waiting, (0, -1, 0, 0)), (answered, (0, 0, -1, 0))):
+        if n:
+            out.append((*change, p * n / (waiting + answered), Kind.BROKEN))
+    return out
+
+
+def _still(changes: Changes, state: State) -> list[Change]:
+    """The same shortly behind RST_STREAM: what the server says may be of a request that was broken off."""
+    return [*changes(state), (0, 0, 0, 0, STILL, Kind.ASIDE)]
 
 
 def _asides(look: Look, several: int, model: Model, of: Updates, large: bool, state: State) -> list[Change]:
@@ -753,13 +819,18 @@ def _backward(walk: Walk, number: int | None = None) -> Found | None:
     return Found(evidence, numbers, walk, behind[::-1], kinds[::-1])
 
 
-def disagrees(talks: Sequence[Talk], counted: Sequence[int], model: Model) -> dict[int, int]:
-    """Numbers of requests that what was learned finds, where these are next to certain and others than were counted without it: of the first connections, as
-    many as it is learned from, by place."""
+def disagrees(talks: Sequence[Talk], counted: Sequence[int], model: Model) -> dict[int, tuple[int, bool]]:
+    """Numbers of requests that what was learned finds, where these are others than were counted without it, which is unlikely, and whether they are next to
+    certain: of the first connections, as many as it is learned from, by place."""
     before = accumulate((len(talk.said.answers) for talk in talks), initial=0)
     some = [(talk, n) for talk, n, records in zip(talks, counted, before, strict=False) if records < LEARN_FROM]
-    found = {k: (n, _number(of)) for k, (talk, n) in enumerate(some) if (of := _weighed(talk, model))}
-    return {k: number for k, (n, (number, p, _)) in found.items() if number != n and p >= SURE}
+    out = {}
+    for k, (talk, n) in enumerate(some):
+        if of := _weighed(talk, model):
+            number, p, _ = _number(of)
+            if number != n and (p >= SURE or sum(each.get(n, 0.0) for each in _numbers(of)) <= 1 - LIKELY):
+                out[k] = number, p >= SURE
+    return out
 
 
 def requests(talk: Talk, model: Model | None, known: Shapes, *, agreed: bool) -> Counted | None:
@@ -781,7 +852,7 @@ def requests(talk: Talk, model: Model | None, known: Shapes, *, agreed: bool) ->
     return _between(talk, found, model, known, model.of_client if model is not None and agreed and not talk.guessed else DISAGREED)
 
 
-def either(talk: Talk, model: Model, known: Shapes, counted: int, number: int) -> Counted | None:
+def either(talk: Talk, model: Model | None, known: Shapes, counted: int, number: int) -> Counted | None:
     """Requests of a connection that was counted, where the model finds another number."""
     found = requests(talk, model, known, agreed=False)
     if found is None:
@@ -952,9 +1023,14 @@ def _streams(talk: Talk, read: Reading, found: Found, begun: Times, ended: Times
     ends: dict[int, list[End]] = defaultdict(list)
     doubtful = set()  # records of which it is not sure what they end
     heads = [event.ns for event, kinds in zip(found.events, found.kinds, strict=True) if kinds.get(Kind.HEAD, 0.0) > 0.5]
+    broken: list[tuple[int, int]] = []
+    resets = talk.resets(len(read.streams))
     for _, median, _ in ended:
         if median < len(found.events):
             at = found.events[median].at
+            if found.events[median].way == 3:
+                broken.append((resets[at][0].ts, resets[at][0].frame))
+                continue
             likely = {kind: found.kinds[median].get(kind, 0.0) for kind in ENDING}
             streamed = likely[Kind.DONE] + likely[Kind.ENDS]
             short = sum(likely.values()) - streamed
@@ -962,7 +1038,7 @@ def _streams(talk: Talk, read: Reading, found: Found, begun: Times, ended: Times
             ends[at].append(End.SHORT if short > streamed else End.UNKNOWN if soon else End.STREAM)
             if max(short, streamed) < SURE_OF_LABEL * (short + streamed):
                 doubtful.add(talk.said.answers[at].ts)
-    if not give(talk.said.answers, streams, known, ends, all_told=False):
+    if not give(talk.said.answers, streams, known, ends, all_told=False, broken=broken):
         return None
     ns = [*(event.ns for event in found.events), talk.over_ns]
     order = sorted(streams, key=lambda each: (each.end_ns < 0, each.end_ns))
