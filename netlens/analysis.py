@@ -379,14 +379,14 @@ def together(found: Sequence[Analysis]) -> Analysis:
     judged = refused.judge(replace(shown.assembled, situation=situation))
     counts: dict[str, Any] = {}
     for name, value in shown.counts.items():
-        if name in _BETWEEN:
+        if name in (*_BETWEEN, "exchanges_by_connection"):
             continue
         values = [each.counts.get(name) for each in found]
         if isinstance(value, dict):
             counts[name] = dict(sorted(sum((Counter(each) for each in values), Counter[str]()).items()))
         else:
             counts[name] = sum(each or 0 for each in values)
-    counts |= _between(situation)
+    counts |= _between(situation) | {"exchanges_by_connection": None}  # sessions of several recordings have no common names
     weighed = judged.weighed
     return replace(
         shown,
@@ -431,19 +431,33 @@ def _counts(made: Traffic) -> dict[str, Any]:
         "lookups": lookups,
         "exchanges": len(s.requests),
         **_between(s),
+        "exchanges_by_connection": _by_connection(made) if s.between is not None else None,
         "rejections": int((s.requests.rejected == REJECTED).sum()),
         "refused_by_class": dict(sorted(Counter(s.requests.refusal_class[s.requests.rejected == REJECTED].tolist()).items())),
     }
 
 
-_BETWEEN = ("exchanges_between", "in_flight_between")
+_BETWEEN = ("exchanges_between", "exchanges_likeliest", "in_flight_between")
 
 
-def _between(situation: Situation) -> dict[str, list[int] | None]:
-    """How many requests there are, and how many in progress at once, at least and at most; None where that is not in doubt."""
+def _between(situation: Situation) -> dict[str, Any]:
+    """How many requests there are, at least and at most, and most likely, as there are rows of them; and how many in progress at once, at least and at most;
+    None where that is not in doubt."""
     if situation.between is None:
         return dict.fromkeys(_BETWEEN)
-    return dict(zip(_BETWEEN, ([*situation.between], [*counting.in_flight_between(situation)]), strict=True))
+    told = [*situation.between], len(situation.requests), [*counting.in_flight_between(situation)]
+    return dict(zip(_BETWEEN, told, strict=True))
+
+
+def _by_connection(made: Traffic) -> list[dict[str, int]] | None:
+    """The same by connection of HTTP/2 on which it is in doubt, named by its session in the upstream's capture."""
+    up = made.upstream
+    told = [
+        {"session_id": up.read_of[row], "least": those.least, "likeliest": len(those.streams), "most": those.most}
+        for row, those in sorted(up.counted.items())
+        if not those.exact
+    ]
+    return told or None
 
 
 def _peaks(made: Traffic, sides: Mapping[str | None, SideFindings]) -> dict[str, Any]:

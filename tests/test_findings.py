@@ -62,6 +62,8 @@ def test_what_nat_copies_counts_once(tmp_path: Path) -> None:
         "lookups": 0,
         "exchanges": 1,
         "exchanges_between": None,
+        "exchanges_likeliest": None,
+        "exchanges_by_connection": None,
         "in_flight_between": None,
         "rejections": 1,
         "refused_by_class": {"unknown": 1},

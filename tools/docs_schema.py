@@ -64,6 +64,24 @@ def build() -> Schema:
                     "minItems": 2,
                     "maxItems": 2,
                 },
+                exchanges_likeliest=count_or_null(
+                    "How many there were most likely, where exchanges_between says that this is in doubt: the sum of what is likeliest on each connection."
+                ),
+                exchanges_by_connection={
+                    "description": "The same by connection of HTTP/2 on which it is in doubt; null where it is on none, and for several recordings together.",
+                    "anyOf": [
+                        array(
+                            obj(
+                                "One connection.",
+                                session_id=count("In the sessions of the host's capture; of the VM's without one."),
+                                least=count("Requests at least."),
+                                likeliest=count("Most likely."),
+                                most=count("At most."),
+                            )
+                        ),
+                        {"type": "null"},
+                    ],
+                },
                 in_flight_between={
                     "type": ["array", "null"],
                     "description": "How many of them were in progress at once at the peak, at least and at most; null likewise.",

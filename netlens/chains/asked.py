@@ -8,7 +8,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise, zip_longest
+from itertools import accumulate, pairwise, zip_longest
 from typing import NamedTuple
 
 from netlens.columns import NEVER
@@ -42,10 +42,13 @@ AT_ONCE_NS = 5_000_000  #: between records of what is sent as a whole
 BODY_NS = 50_000_000  #: from fields to the body
 ALLOWED_NS = 15_000_000  #: from WINDOW_UPDATE to what it allows
 WAIT_NS = 200_000_000  #: for WINDOW_UPDATE, at most
+MOST_PAUSED = 0.2  #: share of requests with a longer pause in their bodies
+PINGED_NS = 1_000_000_000  #: from PING to its answer, at most
 CLIENT, SERVER = 0, 1
 FIELDS = 18, 150  #: of a request, in a record of their own: Go's take 22 bytes once all of them are indexed
 FIELDS_DIFFER = range(-5, 5)  #: bytes, on one connection
 OPENING = 10  #: records of the client behind the server's SETTINGS, by which they are acknowledged
+FAREWELL = 64  #: bytes of GOAWAY with words; Java's has 34
 MOST_TOGETHER = 4  #: requests whose fields stand in one record
 MOST_FIELDS = 0.6  #: share of bursts that begin with them, behind the first
 
@@ -103,7 +106,7 @@ class Reading(NamedTuple):
 class Said(NamedTuple):
     """Records behind the opening of each side, without what is left of full frames, and of the server's those of answers alone; ``readings`` are empty where
     the client asked nothing.  bodies : each request seems to have a body.  settings_ns : of the server's SETTINGS.  preface : records of the client's opening.
-    updates : what may be the server's WINDOW_UPDATEs, or heads of as few bytes, behind its opening.
+    updates : what may be the server's WINDOW_UPDATEs, or heads of as few bytes, behind its opening; and what is as long as PING and is none.
     """
 
     mine: list[Record]
@@ -133,6 +136,8 @@ def said(seen: Records) -> Said | None:
     at = dialog.at
     columns = dialog.way.tolist(), dialog.size.tolist(), seen.ts[at].tolist(), seen.frame[at].tolist(), (seen.size[at] + HEADER).tolist()
     records = [Record(*row) for row in zip(*columns, strict=True)]
+    if all(r.way == CLIENT for r in records):  # it was never answered
+        return Said(records, [], [], False, preface=http2.prefaces([r.size for r in records[:2]]))
     begun = _opened(records)
     if begun is None:
         return None
@@ -141,12 +146,25 @@ def said(seen: Records) -> Said | None:
     preface = http2.prefaces([r.size for r in mine[:2]])
     for _ in range(preface):
         records.remove(mine.pop(0))
+    if _is_farewell(records):
+        records.remove(mine.pop())
     readings = list(_readings(records, mine, settings_ns)) if any(map(is_data, mine)) else []
     kept = _joined(mine)
     answers = _joined(_answers(records))
     kept_too = set(answers)
+    kept_too.update(_pings(records))
     updates = [r for r in records if r.way == SERVER and not is_data(r) and r not in kept_too]
     return Said(mine, answers, readings, _all_with_bodies(kept) and _by_fields(kept)[1], settings_ns, preface, updates)
+
+
+def _is_farewell(records: Sequence[Record]) -> bool:
+    """Whether the client's last record is GOAWAY with some words (RFC 9113 6.8; Java): as short as fields, shorter than those of its requests, and what the
+    server says behind it is no answer."""
+    last = next((k for k in range(len(records) - 1, -1, -1) if records[k].way == CLIENT), 0)
+    heads = [r.size for r in records[:last] if r.way == CLIENT and is_data(r) and r.size >= FIELDS[0]]
+    said_more = any(is_data(r) for r in records[last + 1 :])
+    size = records[last].size if records else 0
+    return len(heads) > 1 and FIELDS[0] <= size <= FAREWELL and size + len(FIELDS_DIFFER) < min(heads) and not said_more
 
 
 def _answers(records: list[Record]) -> list[Record]:
@@ -161,6 +179,21 @@ def _answers(records: list[Record]) -> list[Record]:
     return out
 
 
+def _pings(records: list[Record]) -> set[Record]:
+    """The server's records as long as PING that are PING, which is answered with PING by either side (RFC 9113 6.7), or its last words, GOAWAY."""
+    theirs = [r for r in records if r.way == SERVER]
+    pings = [r.ts for r in records if r.way == CLIENT and PING <= r.size <= MOST_CONTROL and not (r.size - PING) % WINDOW_UPDATE]
+    if pings and records[-1].way == CLIENT and records[-1].size == PING:
+        pings.pop()  # GOAWAY
+    last = next((k for k in range(len(theirs) - 1, -1, -1) if theirs[k].size != PING), -1)
+    return {r for k, r in enumerate(theirs) if r.size == PING and (k > last or _is_near(r.ts, pings))}
+
+
+def _is_near(ns: int, times: Sequence[int]) -> bool:
+    at = bisect_left(times, ns - PINGED_NS)
+    return at < len(times) and times[at] <= ns + PINGED_NS
+
+
 def _readings(records: list[Record], mine: list[Record], settings_ns: int) -> Iterator[Reading]:
     """Ways to read the client's records as requests: the acknowledgment of SETTINGS, which is as long as an empty frame, may stand by itself or with something
     else."""
@@ -172,8 +205,9 @@ def _readings(records: list[Record], mine: list[Record], settings_ns: int) -> It
     begun, bodies = _by_fields(kept)
     bodies = bodies and _all_with_bodies(kept)
     if streams := next((each for k in acknowledged if (each := _ended(kept[:k] + kept[k + 1 :]))), []):
-        yield Reading(streams, True, False, bodies and (len(begun) == len(streams) or (not joined and len(begun) < len(streams))))
-    if sum(r.size == EMPTY for r in kept) <= 1:
+        fits = len(begun) == len(streams) or (not joined and len(begun) < len(streams))
+        yield Reading(streams, True, False, bodies and fits and _without_pauses(streams))
+    if sum(r.size == EMPTY for r in kept) <= 1 or not (begun or _without_pauses(streams)):
         streams, fields = _by_bursts(records, within_turns=False)
         others = [] if fields else _by_bursts(records, within_turns=True)[0]
         more = len(others) > len(streams)
@@ -189,6 +223,12 @@ def _readings(records: list[Record], mine: list[Record], settings_ns: int) -> It
         )
         if len(begun) > len(all_of_them) - (not joined):
             yield Reading(begun, False, False, bodies)
+
+
+def _without_pauses(streams: Sequence[Stream]) -> bool:
+    """Whether few requests go on behind a pause: else only some end with an empty frame, as bodies longer than a frame do (undici)."""
+    paused = sum(each.sent_ns - each.begin_ns > WAIT_NS for each in streams)
+    return bool(streams) and paused <= MOST_PAUSED * len(streams)
 
 
 def _with_fields(mine: list[Record], settings_ns: int) -> bool:
@@ -208,11 +248,13 @@ def _times(size: int, most: int, *, with_acknowledgment: bool = True) -> int:
 
 
 def _all_with_bodies(mine: list[Record]) -> bool:
-    """Whether no fields of a request stand alone, as far as these have a record of their own."""
+    """Whether no fields of a request stand alone, as far as these have a record of their own: a body follows soon, or something that is none of another
+    request's fields (a busy machine), or once the server allows it."""
     data = [r for r in mine if is_data(r)]
+    sent = list(accumulate(r.size for r in data))
     return all(
-        after is not None and after.ts - r.ts <= BODY_NS
-        for before, r, after in zip([None, *data], data, [*data[1:], None], strict=False)
+        after is not None and (after.ts - r.ts <= BODY_NS or after.size > MOST_TOGETHER * FIELDS[1] or so_far >= WINDOW)
+        for before, r, after, so_far in zip([None, *data], data, [*data[1:], None], sent, strict=False)
         if FIELDS[0] <= r.size <= FIELDS[1] and not _is_left(r, before)
     )
 

@@ -15,16 +15,20 @@ Theory of operation
 3. *The client* is read by what its records may hold (:mod:`netlens.chains.grammar`). How many requests its first write begins, and others, is learned, too:
    by what is answered, and by how long writes are.
 4. *WINDOW_UPDATEs* (RFC 9113 6.9) are sent by many servers for each body, one or two, as soon as it is there. Where that is the rule, how many of them come
-   tells how many requests a write began: what is owed is a part of what is walked over. Records as short may be heads of answers, too.
+   tells how many requests a write began: what is owed is a part of what is walked over. Records as short may be heads of answers, too. So may those as long as
+   PING where nobody pinged. RST_STREAM of the client (6.4) is as long as WINDOW_UPDATE: a request ends there, whether it was answered in part or not, and the
+   server may say a little more. How often a record of that size is one is learned, apart for those that come at once behind what the server says.
 5. *The number of requests* is told if it is next to certain, more so where the client alone makes another one likelier. Given the number, the time of each
    start and each end is the median, and an interval that holds it with all but :data:`OUTSIDE` on either side. For an exact number nothing may be in
    progress in the end, of the connection or the capture: an end that was missed shows there, or nowhere.
-6. *Else the number is an interval*, and requests are as many as are as likely as not. What the server said may be misread, so what the client alone tells has a
+6. *Else the number is an interval*, and requests are as many as are likeliest. What the server said may be misread, so what the client alone tells has a
    part in the interval, a greater one where few records were learned from; with too few it is all there is, and answers may have ended at any time. Those
-   beyond the least may never have begun, and those beyond the ones told may have been in progress besides (:class:`Counted`).
+   beyond the least may never have begun, and those beyond the ones told may have been in progress besides (:class:`Counted`). A client of which nothing
+   can be made is guessed at: each write may begin a request, so the interval is wide and never exact.
 
-Limits: what is not foreseen here (requests without a body, streams that were broken off, what three streams say in one record) makes the number
-uncertain, as a rule, not wrong.
+Learning may take about half of the states that are weighed for a capture; with what is left, fewer of the unlikely ones are kept.
+
+Limits: what is not foreseen here (requests that the server resets, what three streams say in one record) makes the number uncertain, as a rule, not wrong.
 """
 
 from __future__ import annotations
@@ -43,7 +47,7 @@ from typing import NamedTuple
 
 from netlens.chains import asked, grammar
 from netlens.chains.answers import give
-from netlens.chains.asked import BODY, EMPTY, FULL, UPDATE_NS, Reading, Record, Said, Stream
+from netlens.chains.asked import BODY, EMPTY, FULL, PING, UPDATE_NS, Reading, Record, Said, Stream
 from netlens.chains.endings import SHORT_NS, End, Shapes
 from netlens.columns import NEVER
 from netlens.parsers.http2 import WINDOW_UPDATE
@@ -54,14 +58,18 @@ SOON = 1  #: places of these
 GAP_NS = tuple(ms * MS for ms in (1, 5, 30, 120, 300, 1000))  #: from a record to the next one of the server
 AT_ONCE = 2
 ECHO_NS, MOST_ECHOED = 5 * MS, 3  #: from a record to the client's WINDOW_UPDATEs, and how many are told apart
+PROMPT_NS = 2 * MS  #: the same, if these are to be told from RST_STREAM
 EXACT = 4096  #: bytes; longer records are alike if they differ by less than a half
 MOST_WAITING, MOST_EXTRA, LEAST_EXTRA = 12, 8, -400
 NEGLIGIBLE = 1e-9
-MOST_STATES = 200  #: behind a record, the likeliest; recordings have 20 to 40 on average, and 260 at most
+SELDOM = 1e-7  #: the same while learning
+MOST_STATES, LEAST_STATES = 200, 40  #: behind a record, the likeliest; recordings have 20 to 40 on average, and 260 at most
 MOST_WEIGHED = 1_000_000  #: of a capture in all, some 10 s; what is left then is not explained
+FOR_A_ROUND, FOR_ANOTHER = MOST_WEIGHED // 8, MOST_WEIGHED // 4  #: of learning, behind the first; and before it begins again
 SMOOTHING = 1.0  #: records that look like any, beside those seen of a kind
 OFTEN = 1.5  #: short answers of one size
 AT_FIRST = 4.0  #: the same, while little has been learned
+LEAST_SHORT = 64  #: bytes of an answer with a body: frames' headers, a head that none in the table makes shorter, and some words
 SURE_OF_KIND = 0.3, 0.3, 0.5, 0.8  #: for a record to be learned from, each time
 #: How likely what looks like a request is none, one, two, three or four.
 ONE, ONE_EARLY, IN_BURST, FIRST_BURST, IN_PARTS = (
@@ -79,10 +87,8 @@ LEFT = 1e-9  #: a request in progress when its connection is closed
 ENDS_ELSE = 0.02  #: an answer without an empty frame of a server that ends answers with one, before anything is known
 LEAST_ELSE = 1e-3  #: the same, at least, and WINDOW_UPDATEs that fit no number of bodies
 TAIL = 5e-4  #: an empty frame ends no answer, before anything is known
-WRITES, LEAST_MANY = (
-    5.0,
-    0.2,
-)  #: that what is set beforehand of how many requests these begin is worth; how much more seldom it is learned to be, at most
+#: That what is set beforehand of how many requests these begin is worth; how much more seldom it is learned to be, at most; and more often, behind the first.
+WRITES, LEAST_MANY, MOST_MANY = 5.0, 0.2, 10.0
 SEEN_BEFORE = 5.0  #: empty frames that this is worth, and short answers that :data:`MERGED` is
 WAITS_NS = 500 * MS  #: a request, for its answer to begin, before anything is known
 SLOWER = 3  #: times that one may wait longer than usual before that speaks against it: streams take longer to begin than refusals
@@ -90,9 +96,12 @@ SURE, SURER = (
     0.985,
     0.999,
 )  #: of the number of requests, and of one where streams may have been broken off, or that the client alone makes unlikely
+HALF = 0.5  #: the same, at least
 CLEAR = 0.95  #: the number, by the client alone, if it sends fields in records of their own
 OF_CLIENT = 0.02  #: part that the client alone has in the number, at least
 WORTH = 10  #: records of the server that weigh as much as the client
+CONTRADICTED = 0.01  #: the number that the model finds, by the client alone, if that sends fields in records of their own
+LIKELY = 0.9  #: that a number is another than was counted
 DISAGREED = 0.5  #: part of the client, if the model finds other numbers than were counted
 BEYOND = 5e-4  #: probability that the number is below its interval, or above
 KNOWN = 0.7  #: share of the time that requests are in progress in which it is known how many, as far as can be expected
@@ -101,6 +110,8 @@ SURE_OF_LABEL = 0.95
 MOST_OTHERS = 0.1  #: share of connections that were counted, of which another number is found, for numbers to be certain
 USUAL = 0.3  #: share of short answers that have a size; what has another, and might be WINDOW_UPDATEs, is none
 APART_NS = 100 * MS  #: a request that may have begun so much earlier or later has no label
+AGAIN, BEGUN_AT_ONCE, BETTER = 1_000, 10.0, 5.0  #: records at most to learn from twice; first writes of two, three and four; evidence
+UNEXPLAINED = 100.0
 LEARN_FROM = 3_000  #: records of the server
 ENOUGH, A_FEW = 100, 30  #: the least of these for numbers to be certain, and for intervals
 UPDATE_ELSE = 0.02  #: WINDOW_UPDATEs are others than those of bodies, or as many as for others
@@ -108,8 +119,14 @@ UPDATE_LARGE = 0.3  #: the same behind a body longer than a frame, and before wh
 ALONE_NS = 60 * MS  #: from a body to the next request, to learn of its WINDOW_UPDATEs
 LEAST_SEEN, AS_A_RULE, NEARLY_ALL = 5, 0.75, 0.95
 LATER_NS = 20 * MS
+RESETS = frozenset((WINDOW_UPDATE, PING + WINDOW_UPDATE))  #: as long as RST_STREAM (RFC 9113 6.4), of which Go sends PING behind
+#: How likely such a record breaks off a request, at once behind what the server says and else, before anything is known, and what that is worth.
+BROKEN, BROKEN_SEEN = (0.01, 0.05), 2.0
+LEAST_BROKEN = 1e-4
+STILL_NS, STILL = 150 * MS, 0.02  #: what the server still sends of it, and how likely
 MOST_OWED, MOST_MISSED = 6, 0.15
 IS_ASIDE = 1.8, 2.0  #: before anything is known, of so many of its size as are no head
+PING_ASIDE = 0.4, 2.0  #: the same of what is as long as PING and answers none
 MOST = 20_000  #: records of servers on connections that are to be explained, and of all clients; half a millisecond each
 
 
@@ -126,6 +143,7 @@ class Kind(IntEnum):
     ENDS = 7  #: of two streams, empty frames
     ASIDE = 8
     HEADS = 9  #: of two answers
+    BROKEN = 10  #: the client's RST_STREAM
 
 
 CHANGES = {Kind.PIECE: (0, 0), Kind.DONE: (0, -1), Kind.HEAD: (-1, 1), Kind.SHORT: (-1, 0)}
@@ -163,13 +181,14 @@ class Look(NamedTuple):
 
 class Talk(NamedTuple):
     """A connection: what was said, when it or the capture ended, whether it was the capture, what looks like ends, and ways to read the client that
-    were weighed, if there are such."""
+    were weighed, if there are such.  guessed : nothing is known of how its client writes (:func:`netlens.chains.grammar.guess`)."""
 
     said: Said
     over_ns: int
     cut: bool
     ends: dict[int, End]
     told: Sequence[grammar.Told] = ()
+    guessed: bool = False
 
     @property
     def best(self) -> Reading:
@@ -198,6 +217,17 @@ class Talk(NamedTuple):
         at = bisect_left(mine, ns, key=attrgetter("ts"))
         until = min(behind_ns, ns + ECHO_NS)
         return next((min(n, MOST_ECHOED) for r in mine[at : at + 2] if r.ts < until and (n := asked.updates(r))), 0)
+
+    def resets(self, starts: int) -> list[tuple[Record, bool]]:
+        """What may be the client's RST_STREAM, and whether it comes at once behind what the server says, as WINDOW_UPDATEs do: these are left out where there
+        are more than requests."""
+        times = [r.ts for r in self.said.answers]
+        out = []
+        for r in self.said.mine:
+            if r.size in RESETS:
+                at = bisect_right(times, r.ts)
+                out.append((r, at > 0 and r.ts - times[at - 1] <= PROMPT_NS))
+        return out if sum(prompt for _, prompt in out) <= starts else [each for each in out if not each[1]]
 
     def asides(self, starts: Sequence[int]) -> list[Look]:
         """Of what may be its WINDOW_UPDATEs, or heads as short."""
@@ -275,13 +305,22 @@ class Model:
     )  #: requests in one write, the first and others
     asides: Counter[int] = field(default_factory=Counter)  #: of a size, that are no heads
     updates: Updates = field(default_factory=Updates)
+    broken: tuple[list[float], list[float]] = field(
+        default_factory=lambda: ([0.0, 0.0], [0.0, 0.0])
+    )  #: what may be RST_STREAM and is, and is not
     records: int = 0  #: of servers, that were learned from
     weighed: list[int] = field(default_factory=lambda: [0])  #: states, by this model and those before it
+    most_states: int = MOST_STATES  #: behind a record
 
     @property
     def of_client(self) -> float:
         """Part that the client alone has in the number of requests: the fewer records, the less is known of the server."""
         return max(OF_CLIENT, WORTH / (self.records + WORTH))
+
+    def breaks(self, prompt: bool) -> float:
+        """How likely what may be RST_STREAM is."""
+        was, no = self.broken[not prompt]
+        return max((was + BROKEN[not prompt] * BROKEN_SEEN) / (was + no + BROKEN_SEEN), LEAST_BROKEN)
 
     def count(self, look: Look) -> None:
         for at, value in enumerate(look[:-1]):
@@ -346,14 +385,14 @@ class Model:
     def beginning(self) -> tuple[list[float], list[float]]:
         """How much more often than as a rule first writes, and others, begin one request, two, three or four, of clients that write fields and body at once."""
         out = []
-        for seen, usual in zip(self.begins, (grammar.FIRST_MANY, grammar.MANY), strict=True):
+        for seen, usual, most in zip(self.begins, (grammar.FIRST_MANY, grammar.MANY), (NEVER, MOST_MANY), strict=True):
             total = sum(n for many, n in seen.items() if many <= len(usual))
-            out.append([max((seen[n] + WRITES * p) / (total + WRITES) / p, LEAST_MANY) for n, p in enumerate(usual, 1)])
+            out.append([min(max((seen[n] + WRITES * p) / (total + WRITES) / p, LEAST_MANY), most) for n, p in enumerate(usual, 1)])
         return out[0], out[1]
 
     def aside(self, size: int) -> float:
         """How likely what has the size of WINDOW_UPDATEs is no head."""
-        known, of = IS_ASIDE
+        known, of = PING_ASIDE if size == PING else IS_ASIDE
         return (self.asides[size] + known) / (self.asides[size] + self.values[0][Kind.HEAD][size] + of)
 
     @cached_property
@@ -414,7 +453,7 @@ class Model:
 
 
 class Event(NamedTuple):
-    """A start (``way`` 0), a record of the server (1) or what may be its WINDOW_UPDATEs (2), by its place among these."""
+    """A start (``way`` 0), a record of the server (1), what may be its WINDOW_UPDATEs (2) or the client's RST_STREAM (3), by its place among these."""
 
     ns: int
     way: int
@@ -482,31 +521,64 @@ class Found(NamedTuple):
 
 
 def learn(talks: Sequence[Talk], shown: bool, sure: Sequence[bool]) -> Model:
-    """What records look like; first from connections that are ``sure`` of their requests."""
+    """What records look like; first from connections that are ``sure`` of their requests. Where few records leave numbers in doubt, learning begins again with
+    first writes of several requests, as it ends where it began if little speaks against that; what explains the records better is taken."""
     chosen: list[Talk] = []
     records = 0
     for talk, _ in sorted(zip(talks, sure, strict=True), key=lambda each: not each[1]):
         if records < LEARN_FROM:
             chosen.append(talk)
             records += len(talk.said.answers)
-    model = _by_ends(chosen, shown)
-    model.updates = updates(chosen)
+    model, evidence, doubtful = _learned(chosen, _first(chosen, shown, records))
+    if doubtful and records <= AGAIN and model.weighed[0] <= FOR_ANOTHER and any(talk.best.together and talk.best.many for talk in chosen):
+        again = _first(chosen, shown, records)
+        again.weighed = model.weighed
+        again.begins = (Counter(dict.fromkeys(range(2, len(grammar.FIRST_MANY) + 1), BEGUN_AT_ONCE)), Counter())
+        other, of_other, _ = _learned(chosen, again)
+        model = other if of_other > evidence + BETTER else model
+    model.smoothing = SMOOTHING
+    events = sum((len(read.streams) + len(talk.said.answers)) for talk in talks for read, _ in talk.ways)
+    model.most_states = min(max((MOST_WEIGHED - model.weighed[0]) // max(events, 1), LEAST_STATES), MOST_STATES)
+    return model
+
+
+def _first(talks: Sequence[Talk], shown: bool, records: int) -> Model:
+    model = _by_ends(talks, shown)
+    model.records = records
+    model.updates = updates(talks)
     model.kinds[Kind.DONE] = max(model.kinds[Kind.DONE], model.kinds[Kind.HEAD])  # each stream ends somewhere
+    return model
+
+
+def _learned(talks: Sequence[Talk], model: Model) -> tuple[Model, float, bool]:
+    """The model after some rounds, how well the one before it explains all (a logarithm), and whether it leaves a number in doubt."""
     for sure_of in SURE_OF_KIND:
-        after = Model(shown, updates=model.updates, weighed=model.weighed, records=records)
-        for talk in chosen:
+        after = Model(model.shown, updates=model.updates, weighed=model.weighed, records=model.records)
+        evidence, doubtful = 0.0, False
+        before, few = model.weighed[0], 0
+        for talk in talks:
+            few += model.weighed[0] - before <= FOR_A_ROUND
             read = talk.best
             starts = [each.begin_ns for each in read.streams]
             looks = [[], talk.looks(starts), talk.asides(starts)]
+            resets = talk.resets(len(starts))
             for look in (*looks[1], *looks[2]):
                 after.count(look)
-            found = explain(talk, read, model)
+            found = explain(talk, read, model, SELDOM)
             if found is None:
+                evidence -= UNEXPLAINED
                 continue
+            evidence += found.evidence
+            doubtful = doubtful or max(found.numbers.values(), default=1.0) < SURE
             might = 0.0  # several requests wait
             for event, kinds, states in zip(found.events, found.kinds, found.behind, strict=True):
                 if event.way == 0:
                     after.begins[event.at > 0].update({~kind: p for kind, p in kinds.items() if ~kind})
+                    continue
+                if event.way == 3:
+                    of = after.broken[not resets[event.at][1]]
+                    was = kinds.get(Kind.BROKEN, 0.0)
+                    of[0], of[1] = of[0] + was, of[1] + 1 - was
                     continue
                 for each, p in kinds.items():
                     kind = Kind(each)
@@ -518,9 +590,8 @@ def learn(talks: Sequence[Talk], shown: bool, sure: Sequence[bool]) -> Model:
             for event, behind, states in zip(found.events, found.events[1:], found.behind, strict=False):
                 after.waited_ns += (behind.ns - event.ns) * sum(p * waiting for (_, waiting, *_), p in states.items())
             after.begun += sum(n * p for n, p in found.numbers.items())
-        model = after
-    model.smoothing = SMOOTHING
-    return model
+        model, talks = after, talks[:few]
+    return model, evidence, doubtful
 
 
 def _by_ends(talks: Iterable[Talk], shown: bool) -> Model:
@@ -533,6 +604,8 @@ def _by_ends(talks: Iterable[Talk], shown: bool) -> Model:
         looks = talk.looks(starts)
         for look in talk.asides(starts):
             model.count(look)
+            if look.size == PING:
+                model.add(look, Kind.HEAD, 1 - PING_ASIDE[0] / PING_ASIDE[1])
         for k, look in enumerate(looks):
             model.count(look)
             at = bisect_right(starts, talk.said.answers[k].ts)
@@ -550,27 +623,31 @@ def _by_ends(talks: Iterable[Talk], shown: bool) -> Model:
             elif end == End.PERHAPS:
                 model.add(look, Kind.SHORT, 0.5)
                 model.add(look, Kind.PIECE, 0.5)
+            elif end == End.SHORT and look.size < LEAST_SHORT and not look.empty:
+                model.add(look, Kind.HEAD)
             else:
                 model.add(look, Kind.SHORT if end == End.SHORT or (end == End.UNKNOWN and first and not shown) else Kind.DONE)
     return model
 
 
-def explain(talk: Talk, read: Reading, model: Model) -> Found | None:
-    """Weigh all that may have been said; None where nothing fits."""
-    walk = _forward(talk, read, model)
+def explain(talk: Talk, read: Reading, model: Model, negligible: float = NEGLIGIBLE) -> Found | None:
+    """Weigh all that may have been said but for what is ``negligible``; None where nothing fits."""
+    walk = _forward(talk, read, model, negligible)
     return None if walk is None else _backward(walk)
 
 
-def _forward(talk: Talk, read: Reading, model: Model) -> Walk | None:
+def _forward(talk: Talk, read: Reading, model: Model, negligible: float) -> Walk | None:
     """How likely each state is behind each event, by what was said until then."""
     starts = [each.begin_ns for each in read.streams]
     looks = [[], talk.looks(starts), talk.asides(starts)]
     records = talk.said.updates
+    resets = talk.resets(len(starts))
     events = sorted(
         [
             *(Event(ns, 0, k) for k, ns in enumerate(starts)),
             *(Event(r.ts, 1, k) for k, r in enumerate(talk.said.answers)),
-            *(Event(r.ts, 2, k) for k, r in enumerate(records) if asked.updates(r)),
+            *(Event(r.ts, 2, k) for k, r in enumerate(records) if asked.updates(r) or r.size == PING),
+            *(Event(r.ts, 3, k) for k, (r, _) in enumerate(resets)),
         ]
     )
     before: dict[State, float] = {(0, 0, 0, 0): 1.0}
@@ -580,7 +657,7 @@ def _forward(talk: Talk, read: Reading, model: Model) -> Walk | None:
     wait_ns = SLOWER * model.waited_ns / model.begun
     ns = events[0].ns if events else 0
     owed = model.updates if read.together else Updates()  # others show where each body ends
-    sent_ns = large_ns = -NEVER
+    sent_ns = large_ns = reset_ns = -NEVER
     for event in events:
         still = 1 / (1 + (event.ns - ns) / wait_ns)  # that one waits for so long
         ns = event.ns
@@ -594,6 +671,10 @@ def _forward(talk: Talk, read: Reading, model: Model) -> Walk | None:
             large_ns = large_ns if owes else sent_ns
         elif event.way == 1:
             changes = partial(model.changes, looks[1][event.at])
+            if ns - reset_ns <= STILL_NS:
+                changes = partial(_still, changes)
+        elif event.way == 3:
+            changes, reset_ns = partial(_breaks, model.breaks(resets[event.at][1])), ns
         else:
             changes = partial(_asides, looks[2][event.at], asked.updates(records[event.at]), model, owed, ns - large_ns <= UPDATE_NS)
         step = Step(changes, [still**n for n in range(MOST_WAITING + 1)], owed.missed if late else None)
@@ -608,9 +689,9 @@ def _forward(talk: Talk, read: Reading, model: Model) -> Walk | None:
             return None
         evidence += log(total)
         steps.append(step)
-        before = {state: p / total for state, p in then.items() if p > NEGLIGIBLE * total}
-        if len(before) > MOST_STATES:
-            before = dict(nlargest(MOST_STATES, before.items(), key=itemgetter(1)))
+        before = {state: p / total for state, p in then.items() if p > negligible * total}
+        if len(before) > model.most_states:
+            before = dict(nlargest(model.most_states, before.items(), key=itemgetter(1)))
         forward.append(before)
         model.weighed[0] += len(before)
         if model.weighed[0] > MOST_WEIGHED:
@@ -646,6 +727,23 @@ def _begins(many: Sequence[float], owes: bool, state: State) -> list[Change]:
         for n, p in enumerate(many)
         if waiting + n <= MOST_WAITING and LEAST_EXTRA <= extra + n - 1 <= MOST_EXTRA
     ]
+
+
+def _breaks(p: float, state: State) -> list[Change]:
+    """What may be RST_STREAM of one that waits or is answered in part, or is not."""
+    _, waiting, answered, _ = state
+    if not waiting and not answered:
+        return [(0, 0, 0, 0, 1.0, Kind.ASIDE)]
+    out: list[Change] = [(0, 0, 0, 0, 1 - p, Kind.ASIDE)]
+    for n, change in ((waiting, (0, -1, 0, 0)), (answered, (0, 0, -1, 0))):
+        if n:
+            out.append((*change, p * n / (waiting + answered), Kind.BROKEN))
+    return out
+
+
+def _still(changes: Changes, state: State) -> list[Change]:
+    """The same shortly behind RST_STREAM: what the server says may be of a request that was broken off."""
+    return [*changes(state), (0, 0, 0, 0, STILL, Kind.ASIDE)]
 
 
 def _asides(look: Look, several: int, model: Model, of: Updates, large: bool, state: State) -> list[Change]:
@@ -721,35 +819,40 @@ def _backward(walk: Walk, number: int | None = None) -> Found | None:
     return Found(evidence, numbers, walk, behind[::-1], kinds[::-1])
 
 
-def disagrees(talks: Sequence[Talk], counted: Sequence[int], model: Model) -> dict[int, int]:
-    """Numbers of requests that what was learned finds, where these are next to certain and others than were counted without it: of the first connections, as
-    many as it is learned from, by place."""
+def disagrees(talks: Sequence[Talk], counted: Sequence[int], model: Model) -> dict[int, tuple[int, bool]]:
+    """Numbers of requests that what was learned finds, where these are others than were counted without it, which is unlikely, and whether they are next to
+    certain: of the first connections, as many as it is learned from, by place."""
     before = accumulate((len(talk.said.answers) for talk in talks), initial=0)
     some = [(talk, n) for talk, n, records in zip(talks, counted, before, strict=False) if records < LEARN_FROM]
-    found = {k: (n, _number(of)) for k, (talk, n) in enumerate(some) if (of := _weighed(talk, model))}
-    return {k: number for k, (n, (number, p, _)) in found.items() if number != n and p >= SURE}
+    out = {}
+    for k, (talk, n) in enumerate(some):
+        if of := _weighed(talk, model):
+            number, p, _ = _number(of)
+            if number != n and (p >= SURE or sum(each.get(n, 0.0) for each in _numbers(of)) <= 1 - LIKELY):
+                out[k] = number, p >= SURE
+    return out
 
 
 def requests(talk: Talk, model: Model | None, known: Shapes, *, agreed: bool) -> Counted | None:
-    """Requests of a connection: exactly, where their number is next to certain, else as many as are as likely as not, and between which numbers they are. None
+    """Requests of a connection: exactly, where their number is next to certain, else as many as are likeliest, and between which numbers they are. None
     where the client cannot be read. Without a ``model`` of the server the client alone tells.  agreed : the model finds the numbers that were counted
     without it."""
     found = [] if model is None else _weighed(talk, model)
-    if model is not None and found:
+    if model is not None and found and not talk.guessed:
         number, p, at = _number(found)
         read = found[at][0].reading
         may_reset = read.together and any(r.size == WINDOW_UPDATE for r in talk.said.mine)
-        alone = _of_client(talk, model).get(number, 0.0)
+        alone = client_numbers(talk.ways, model).get(number, 0.0)
         few = model.records < ENOUGH
         against = may_reset or few or (not read.together and alone < CLEAR)
         sure = p >= SURER - (0.0 if against else max(2 * alone - 1, 0.0)) * (SURER - SURE)
-        sure = sure and (not few or (1 - model.of_client) * p + model.of_client * alone >= SURE)
+        sure = sure and (read.together or alone >= HALF) and (not few or (1 - model.of_client) * p + model.of_client * alone >= SURE)
         if agreed and sure and (exact := _exact(talk, found[at], number, known)) is not None:
             return Counted(exact, number, number)
-    return _between(talk, found, model, known, model.of_client if model is not None and agreed else DISAGREED)
+    return _between(talk, found, model, known, model.of_client if model is not None and agreed and not talk.guessed else DISAGREED)
 
 
-def either(talk: Talk, model: Model, known: Shapes, counted: int, number: int) -> Counted | None:
+def either(talk: Talk, model: Model | None, known: Shapes, counted: int, number: int) -> Counted | None:
     """Requests of a connection that was counted, where the model finds another number."""
     found = requests(talk, model, known, agreed=False)
     if found is None:
@@ -801,11 +904,11 @@ def _exact(talk: Talk, weighed: tuple[grammar.Told, Found], number: int, known: 
     return out
 
 
-def _of_client(talk: Talk, model: Model | None) -> dict[int, float]:
-    """Probability of each number of requests by what the client wrote alone."""
+def client_numbers(ways: Sequence[grammar.Told], model: Model | None) -> dict[int, float]:
+    """Probability of each number of requests by what the client wrote alone, by the ways to read it."""
     out: dict[int, float] = defaultdict(float)
     plain = model or Model(False)
-    for each in talk.ways:
+    for each in ways:
         numbers = {0: 1.0}
         for k in range(len(each.reading.streams)):
             many = _many(each.reading, k, plain)
@@ -822,26 +925,41 @@ def _of_client(talk: Talk, model: Model | None) -> dict[int, float]:
 
 
 def _between(talk: Talk, found: Weighed, model: Model | None, known: Shapes, of_client: float) -> Counted | None:
-    """Requests, as many as are as likely as not, with intervals for all that is in doubt. The model may misread a server, so the client alone has the part
+    """Requests, as many as are likeliest, with intervals for all that is in doubt. The model may misread a server, so the client alone has the part
     ``of_client`` in it, and all of it where nothing was found."""
-    alone = _of_client(talk, model)
+    alone = client_numbers(talk.ways, model)
     if not any(alone):
         return None
     of = _numbers(found) if found else []
     share = of_client if of else 1.0
     mixed = sum((Counter(each) for each in of), Counter[int]())
+    if mixed and not talk.best.together and alone.get(max(mixed, key=mixed.__getitem__), 0.0) < CONTRADICTED:
+        share = 1 - DISAGREED / 2  # where each begins shows, so it is the server that is misread
     numbers = {n: (1 - share) * mixed[n] + share * alone.get(n, 0.0) for n in sorted({*mixed, *alone})}
     least = next(n for n in numbers if sum(p for m, p in numbers.items() if m <= n) > BEYOND)
     most = next(n for n in reversed(numbers) if sum(p for m, p in numbers.items() if m >= n) > BEYOND)
-    if not found:
-        return _by_client(talk, max(least, 1), most)
-    read, one = max(zip(found, of, strict=True), key=lambda each: sum(each[1].values()))[0]
+    least, shown = max(least, 1), [n for n in mixed if n and least <= n <= most and mixed[n] > 0.0]
+    number = max(shown, key=lambda n: numbers[n], default=0)
+    likely = max((n for n in numbers if least <= n <= most), key=lambda n: numbers[n])
+    if not number:
+        return _by_client(talk, model, likely, least, most)
+    at = max(range(len(of)), key=lambda k: of[k].get(number, 0.0))
+    read, one = found[at]
+    given = _backward(one.walk, number)
     begun, ended = _times(one, most)
     never = len(one.events)
-    many = sum(median < never for _, median, _ in begun)
-    streams = _streams(talk, read.reading, one, begun[:many], ended[:many], known)
-    if streams is None or not least <= many <= most:
-        return _by_client(talk, max(least, 1), most)
+    if given is not None:  # the median of so many, within what it is for any number
+        begun[:number], ended[:number] = (
+            [(min(a, b), b, max(b, c)) for (a, *_, c), (_, b, _) in zip(every, those, strict=False)]
+            for every, those in zip((begun, ended), _times(given, number), strict=True)
+        )
+    streams = (
+        None
+        if any(median == never for _, median, _ in begun[:number])
+        else _streams(talk, read.reading, one, begun[:number], ended[:number], known)
+    )
+    if streams is None:
+        return _by_client(talk, model, likely, least, most)
     for each in streams:
         each.unsure = True
         if each.end_ns < 0:  # an end that was missed shows nowhere else
@@ -850,14 +968,28 @@ def _between(talk: Talk, found: Weighed, model: Model | None, known: Shapes, of_
         each.doubt_ns = (each.doubt_ns[0], max(talk.over_ns - each.begin_ns, 0), *each.doubt_ns[2:])
     ns = [*(event.ns for event in one.events), talk.over_ns]
     further = [
-        (ns[early] if early < never else ns[0], ns[late]) for (early, *_), (*_, late) in zip(begun[many:], ended[many:], strict=True)
+        (ns[early] if early < never else ns[0], ns[late]) for (early, *_), (*_, late) in zip(begun[number:], ended[number:], strict=True)
     ]
     return Counted(streams, least, most, further)
 
 
-def _by_client(talk: Talk, least: int, most: int) -> Counted:
+def _by_client(talk: Talk, model: Model | None, number: int, least: int, most: int) -> Counted:
     """The same where nothing is known of answers but that each ends with the connection, or before: as if one came after the other."""
-    asked_for = talk.best.streams[:most]
+    read = talk.best
+    many = [_many(read, k, model or Model(False)) for k in range(len(read.streams))]
+    begins = [max(range(len(odds)), key=odds.__getitem__) for odds in many]
+    while (more := number - sum(begins)) != 0:  # where one more or less is likeliest
+        step = 1 if more > 0 else -1
+        gain = [
+            (odds[n + step] if 0 <= n + step < len(odds) else 0.0) / max(odds[n], NEGLIGIBLE) for odds, n in zip(many, begins, strict=True)
+        ]
+        at = max(range(len(gain)), key=gain.__getitem__)
+        if gain[at] <= 0.0:
+            break
+        begins[at] += step
+    asked_for = [replace(each, up=each.up // n) for each, n in zip(read.streams, begins, strict=True) for _ in range(n)][:most]
+    if not asked_for:
+        asked_for = read.streams[:1]
     times = [r.ts for r in talk.said.answers]
     streams = []
     for each, after in zip(asked_for, [*asked_for[1:], None], strict=True):
@@ -891,9 +1023,14 @@ def _streams(talk: Talk, read: Reading, found: Found, begun: Times, ended: Times
     ends: dict[int, list[End]] = defaultdict(list)
     doubtful = set()  # records of which it is not sure what they end
     heads = [event.ns for event, kinds in zip(found.events, found.kinds, strict=True) if kinds.get(Kind.HEAD, 0.0) > 0.5]
+    broken: list[tuple[int, int]] = []
+    resets = talk.resets(len(read.streams))
     for _, median, _ in ended:
         if median < len(found.events):
             at = found.events[median].at
+            if found.events[median].way == 3:
+                broken.append((resets[at][0].ts, resets[at][0].frame))
+                continue
             likely = {kind: found.kinds[median].get(kind, 0.0) for kind in ENDING}
             streamed = likely[Kind.DONE] + likely[Kind.ENDS]
             short = sum(likely.values()) - streamed
@@ -901,7 +1038,7 @@ def _streams(talk: Talk, read: Reading, found: Found, begun: Times, ended: Times
             ends[at].append(End.SHORT if short > streamed else End.UNKNOWN if soon else End.STREAM)
             if max(short, streamed) < SURE_OF_LABEL * (short + streamed):
                 doubtful.add(talk.said.answers[at].ts)
-    if not give(talk.said.answers, streams, known, ends, all_told=False):
+    if not give(talk.said.answers, streams, known, ends, all_told=False, broken=broken):
         return None
     ns = [*(event.ns for event in found.events), talk.over_ns]
     order = sorted(streams, key=lambda each: (each.end_ns < 0, each.end_ns))

@@ -7,6 +7,10 @@ table). Bodies follow in DATA frames, of several requests in turn, and some clie
 same sizes are what is left of a full frame, which a record cannot hold as a whole, the acknowledgment of SETTINGS, and WINDOW_UPDATEs. So each record has
 several readings, and what fits the one may not fit another: an end needs a request that has begun, and none may be open in the end. All ways are weighed at
 once, with the number of requests as a part of what is walked over, so each number has its probability.
+
+Requests without a body are fields that no body follows. What sizes these have is learned of a capture, as are those of fields with a body, of which there may
+be several. What is as long as WINDOW_UPDATEs or PING may be one, too: nothing else that the client says depends on it, so the server's answers decide. Of
+clients that write fields and body at once, a short write is such a request.
 """
 
 from __future__ import annotations
@@ -14,6 +18,8 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import accumulate, pairwise, product
 from math import log
 from typing import NamedTuple
@@ -40,17 +46,29 @@ NEAR = 2  #: bytes by which fields differ, as a rule
 #: How likely they are so much longer: a length has three to six digits, or is that of a request before.
 DIFFER = {0: 0.5, 1: 0.22, -1: 0.22, 2: 0.02, -2: 0.02, 3: 0.001, -3: 0.002, 4: 0.001, -4: 0.003, -5: 0.002}
 #: The same of the first ones behind those that fill the table; weights, which sum up to 1.3.
-FIRST = {0: 0.5, 1: 0.2, -1: 0.2, 2: 0.05, -2: 0.03, 3: 0.15, 4: 0.15, 5: 0.02}
+FIRST = DIFFER | {1: 0.2, -1: 0.2, 2: 0.05, -2: 0.03, 3: 0.15, 4: 0.15, 5: 0.02}
 FEW = 4  #: of these
 REPEATED = 2
+FOLLOWED = 2 / 3  #: share of fields that bodies follow soon, at least
 TOGETHER = (0.85, 0.1, 0.03, 0.02)  #: how likely so many requests are begun in one record, where one is
 BEGINS = 0.3  #: of records that are none of control, one begins requests
-WITHOUT_BODY = 1e-4
+#: Share of requests without a body, before any was seen; how likely their fields have any other size than those seen, and are so much longer than these.
+FEW_BARE, LEAST_BARE, ANY_SIZE = 0.005, 0.5, 1 / 200
+DIFFERS = {0: 0.45, 1: 0.2, -1: 0.2, 2: 0.06, -2: 0.06, 3: 0.015, -3: 0.015}
+OF_A_KIND, LONGER_BY = 0.2, 60  #: the first fields of a kind, with a body or without, are longer by less than so many bytes
+#: How likely a write as long as frames of control is a request, if nothing else is known; and at most. WINDOW_UPDATEs follow what the server says within
+#: AT_ONCE_NS.
+PERHAPS, MOST_PERHAPS = 0.02, 0.9
+#: How likely a short write begins a request, of a client that writes fields and body at once; the same at once behind a body; and a body at once behind it.
+IS_SHORT, NEAR_A_BODY, BEHIND_FIELDS = 0.95, 0.6, 0.1
 FIRST_BEGINS = 0.5  #: what is longer than fields, and comes first, begins a request
 BEHIND_END = 0.3  #: fields stand in one record with the end of another request
 HIDDEN = 0.002  #: the same, or an end, with a piece of a body
+OFTEN_HIDDEN = (HIDDEN, 0.02, 0.1)  #: the same, one of which is learned: what waits while a client writes is written at once behind it
+HIDDEN_FROM, LEAST_GAIN = 500, 2.0  #: writes that this is learned from, and how much better it must explain them (a logarithm)
 SIZES, REST = 1 / 4_000, 1 / 800  #: how likely a piece of a body has a given size, and a short one what a window leaves
 SHORT = 80  #: bytes of such a rest
+NOT_FULL = 0.01  #: how much less likely a rest is before a record is full, or a window
 TWO_ENDS = 0.02
 NEVER_HIDDEN = 1e-5  #: the same, of clients that end no bodies with a frame of their own
 FIRST_HIDES = 0.02, 0.01, 0.005  #: so many more with the first piece of all, as they were begun before the connection was open (hyper)
@@ -60,6 +78,7 @@ SOONER = 0.9  #: how much less likely it is with each record since the server's 
 UPDATES = (1.0, 0.5, 0.05, 0.005, 5e-4, 5e-4, 5e-4)  #: how likely so many WINDOW_UPDATEs stand in one record, where control does
 OPEN = {True: 1e-8, False: 0.02}  #: how likely a request is still open in the end; True: its client ends bodies with an empty frame
 NEGLIGIBLE = 1e-9
+IMPOSSIBLE = -1e9  #: a logarithm
 LIKELY = 1e-4  #: numbers that are worth a reading
 MOST_READ = 4  #: of these
 LEAST_BEGUN = 0.4  #: fields, of as many pieces that may end a body
@@ -71,12 +90,12 @@ MOST_PARTS = 8  #: writes between two parts of a frame
 GROWS = 1_186  #: bytes by which each record of Go's TLS may be longer than the one before, until records are full
 #: How likely a write leaves a body that waits, if it is as long as a window; if all until then is, and half as much came since WINDOW_UPDATE; if it is a frame
 #: at least, of which a server may allow fewer; and if not.
-FILLS, FILLS_SELDOM, FILLS_HARDLY, FILLS_NEVER = 0.5, 0.04, 1e-6, 1e-30
+FILLS, FILLS_SELDOM, FILLS_HARDLY, FILLS_NEVER = 0.5, (0.04, 0.3), 1e-6, 1e-30
 AGAIN, BETWEEN = 0.4, 0.1  #: it waits once more; another request is begun meanwhile
 GAPS_NS = (1_000_000, 5_000_000, 50_000_000)
 NEW_AFTER, GOES_ON_AFTER = (0.03, 0.04, 0.3, 0.63), (0.4, 0.15, 0.42, 0.03)  #: so long behind the write before
 NEW_ALLOWED, GOES_ON_ALLOWED = (0.05, 0.55, 0.4), (0.55, 0.44, 0.01)  #: the same by when the server sent WINDOW_UPDATE
-AT_ONCE_NS = 1_500_000
+AT_ONCE_NS, NOT_ALLOWED = 1_500_000, 2
 OTHERWISE = 1e-3  #: a write of the length of so many requests holds more or fewer
 LESS, ALIKE = (
     8,
@@ -91,6 +110,7 @@ SELDOM = 0.01
 NEARLY, LEAST_SIZES, ANY, DECADES, SUMS = 0.1, 4, 0.05, 3.0, (200, 32, 12, 7)
 #: How likely one write begins one request, two, three or four: the first of a connection, and others.
 FIRST_MANY, MANY = (0.55, 0.2, 0.15, 0.1), (0.975, 0.02, 0.004, 0.001)
+GUESSED = 0.4, 0.5, 0.07, 0.02, 0.01  #: the same of a write that nothing is known of, none first
 State = tuple[int, int, bool]  #: requests begun, those that have not ended, whether SETTINGS have been acknowledged
 
 
@@ -108,6 +128,45 @@ class _Move(NamedTuple):
     p: float
     is_body: bool = False
     is_first: bool = False
+    is_bare: bool = False  # no body follows
+    is_early: bool = False  # among the first
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """Sizes of fields in a capture, of requests without a body (``bare``) and with one, and of what is as long as frames of control, and how often each is
+    there."""
+
+    bare: Counter[int] = field(default_factory=Counter)
+    with_body: Counter[int] = field(default_factory=Counter)
+    control: Counter[int] = field(default_factory=Counter)
+
+    @cached_property
+    def share(self) -> float:
+        """Of requests without a body."""
+        seen = self.bare.total()
+        return (seen + LEAST_BARE * FEW_BARE) / (seen + self.with_body.total() + LEAST_BARE)
+
+    def of_body(self, size: int) -> float:
+        """How likely one with a body has this size."""
+        near = _near(self.with_body, size)
+        return near / self.with_body.total() if near >= REPEATED * DIFFERS[0] else 0.0
+
+    def odds(self, size: int) -> float:
+        """How likely one without has this size, of all requests."""
+        if not FIELDS[0] <= size <= FIELDS[1]:
+            return 0.0
+        return self.share * (_near(self.bare, size) + ANY_SIZE) / (self.bare.total() + 1)
+
+    def perhaps(self, size: int) -> float:
+        """How likely a write as long as frames of control is a request: of those as long, as many as are expected."""
+        near = _near(self.bare, size) / DIFFERS[0]
+        return min(near / max(self.control[size], near), MOST_PERHAPS) if near else 0.0
+
+
+def _near(sizes: Counter[int], size: int) -> float:
+    """How many are expected to have this size, by those seen."""
+    return sum(sizes[size - d] * p for d, p in DIFFERS.items())
 
 
 class _Write(NamedTuple):
@@ -136,9 +195,19 @@ def usual(those: Sequence[Said]) -> list[int]:
 
 
 class Sizes:
-    """How long writes are that begin one request, two, three and four, by those behind the first of each connection, which nearly all begin one."""
+    """How long writes are that begin one request, two, three and four, by those behind the first of each connection, which nearly all begin one.
+
+    fields, ended : the usual size of fields in records of their own (0: they have none), and whether bodies end with an empty frame, by most connections that
+    show it.  hidden : how often fields, or an end, stand in one record with a piece of a body.
+    """
 
     def __init__(self, those: Sequence[Said]) -> None:
+        by_fields = [(said, writes, size) for said in those if (size := _fields(writes := _writes(said.mine, said.preface)))]
+        self.fields = Counter(size for *_, size in by_fields).most_common(1)[0][0] if by_fields else 0
+        ending = [each for each in by_fields if _ends(each[1], each[2])]
+        self.ended = 2 * len(ending) > len(by_fields)
+        self.seen = _sizes_seen(by_fields)
+        self.hidden = _hidden(ending, self.seen)
         self.alone = sorted(w.size for said in those if _at_once(said) for w in _writes(said.mine, said.preface)[1:] if w.size > BODY)
         self.sums = [
             sorted(map(sum, product(self.alone[:: max(-(-len(self.alone) // most), 1)], repeat=n))) for n, most in enumerate(SUMS, 1)
@@ -159,11 +228,11 @@ class Sizes:
 
 
 def fits(said: Said, size: int, number: int) -> bool:
-    """Whether a client whose requests are all of one ``size`` (0: they are not) wrote so many."""
+    """Whether a client whose requests with a body are all of one ``size`` (0: they are not) wrote so many, where what is shorter are fields, or requests."""
     if not size:
         return True
-    read = _bursts(said.mine, said.preface, [r.ts for r in said.updates], size)
-    return read is None or number == sum(max(range(len(many)), key=many.__getitem__) for many in read.many)
+    those = [read for short in (False, True) if (read := _bursts(said, size, short=short)) is not None]
+    return not those or any(number == sum(max(range(len(many)), key=many.__getitem__) for many in read.many) for read in those)
 
 
 def _times(size: int, usual: int) -> int:
@@ -186,28 +255,92 @@ def _first_times(size: int, usual: int) -> int:
 def told(said: Said, size: int = 0, sizes: Sizes | None = None) -> list[Told]:
     """Ways to read the client's records as requests, one for each likely number of them, the likeliest first; one way, with odds for each start, of a client
     that writes fields and body at once, and none where it is neither. ``size``: of what is written for each request, if that is known; ``sizes``: of others."""
-    by_fields = _by_fields(said.mine, said.settings_ns, said.preface)
+    answers = [r.ts for r in said.answers]
+    by_fields = _by_fields(said.mine, said.settings_ns, said.preface, sizes, answers)
     if by_fields:
         return by_fields
-    if not _at_once(said):
+    if not (_at_once(said) if said.bodies else _alone(said, sizes)):
         return []
-    read = _bursts(said.mine, said.preface, [r.ts for r in said.updates], size, sizes)
+    read = _bursts(said, size, sizes)
     return [Told(read, 0.0)] if read is not None else []
 
 
-def _by_fields(mine: Sequence[Record], settings_ns: int, preface: int) -> list[Told]:
+def _alone(said: Said, sizes: Sizes | None) -> bool:
+    """Whether requests without a body are among those of a client that, as far as can be seen, writes fields and body at once."""
+    ended = sum(r.size == EMPTY for r in said.mine) > 1
+    return not ended and (sizes is None or not sizes.fields)
+
+
+def guess(said: Said) -> Reading | None:
+    """A way to read a client of which nothing else can be made: each write may begin a request or some, or none, but the first, which does."""
+    streams: list[Stream] = []
+    for w in _writes(said.mine, said.preface):
+        if w.size not in CONTROL:
+            streams.append(Stream(w.begin_ns, w.ts, w.frame, w.payload))
+    many = [(0.0, *FIRST_MANY)] + [GUESSED] * (len(streams) - 1)
+    return Reading(streams, False, True, False, tuple(many)) if streams else None
+
+
+def _by_fields(mine: Sequence[Record], settings_ns: int, preface: int, sizes: Sizes | None, answers: Sequence[int]) -> list[Told]:
     writes = _writes(mine, preface)
     size = _fields(writes)
-    if not size or len(writes) > MOST_WRITES:
+    if len(writes) > MOST_WRITES:
         return []
-    begun = sum(abs(w.size - size) <= NEAR for w in writes)
-    bodies = sum(w.size > FIELDS[1] and w.size % FRAME > 0 for w in writes)
-    if begun < LEAST_BEGUN * bodies:
+    if size:
+        ended = _ends(writes, size)
+        bodies = sum(w.size > FIELDS[1] and w.size % FRAME > 0 for w in writes)
+        if not ended and _begun(writes, size) < LEAST_BEGUN * bodies:
+            return []
+    elif sizes is not None and _as_others(writes, sizes.fields):
+        size, ended = sizes.fields, sizes.ended
+    else:
         return []
-    ended = sum(w.size == EMPTY for w in writes) - 1 >= LEAST_ENDED * begun
-    if _without_body(writes, size, ended):
-        return []
-    return _walk(writes, size, settings_ns, ended, alone=preface > 1)
+    seen = sizes.seen if sizes is not None else _Seen()
+    return _walk(
+        writes,
+        size,
+        settings_ns,
+        ended,
+        alone=preface > 1,
+        hidden=sizes.hidden if sizes is not None else HIDDEN,
+        seen=seen,
+        answers=answers,
+    )[0]
+
+
+def _begun(writes: Sequence[_Write], size: int) -> int:
+    return sum(abs(w.size - size) <= NEAR for w in writes)
+
+
+def _ends(writes: Sequence[_Write], size: int) -> bool:
+    """Whether bodies end with an empty frame; one is an acknowledgment."""
+    return sum(w.size == EMPTY for w in writes) - 1 >= LEAST_ENDED * _begun(writes, size)
+
+
+def _as_others(writes: Sequence[_Write], size: int) -> bool:
+    """Whether a connection of too few requests to tell the size of fields begins as those do whose fields have a record of their own, of ``size`` bytes."""
+    data = [w for w in writes if w.size > EMPTY and (w.size not in CONTROL or abs(w.size - size) <= NEAR)]
+    if not size or len(data) < 2:
+        return False
+    first = data[0]
+    return size <= first.size <= MOST_TOGETHER * FIELDS[1] and any(
+        size <= w.size <= MOST_TOGETHER * FIELDS[1] and after.size > FIELDS[1] and after.begin_ns - w.ts <= BODY_NS
+        for w, after in pairwise(data[: FEW + 1])
+    )
+
+
+def _hidden(ending: Sequence[tuple[Said, list[_Write], int]], seen: _Seen) -> float:
+    """How often fields, or an end, stand in one record with a piece of a body, of clients that end bodies with an empty frame: the likeliest."""
+    some = [each for each in ending if len(each[1]) <= HIDDEN_FROM]
+    sums = list(accumulate(len(writes) for _, writes, _ in some))
+    some = some[: max(bisect_right(sums, HIDDEN_FROM), 1)]
+
+    def evidence(hidden: float) -> float:
+        return sum(
+            _walk(writes, size, said.settings_ns, True, alone=said.preface > 1, hidden=hidden, seen=seen)[1] for said, writes, size in some
+        )
+
+    return max(OFTEN_HIDDEN, key=lambda hidden: evidence(hidden) + LEAST_GAIN * (hidden == HIDDEN)) if some else HIDDEN
 
 
 def _writes(mine: Sequence[Record], preface: int) -> list[_Write]:
@@ -235,33 +368,42 @@ def _writes(mine: Sequence[Record], preface: int) -> list[_Write]:
 
 def _fields(writes: Sequence[_Write]) -> int:
     """The usual size of fields behind the first; 0 where they have no record of their own."""
-    sizes: Counter[int] = Counter(w.size for w, after in pairwise(writes[1:]) if FIELDS[0] <= w.size <= FIELDS[1] < after.size)
+    sizes: Counter[int] = Counter(
+        w.size for w, after in pairwise(writes[1:]) if FIELDS[0] <= w.size <= FIELDS[1] < after.size and after.begin_ns - w.ts <= BODY_NS
+    )
     near = {size: sum(sizes[size + more] for more in range(-1, 2)) for size in sizes}
     best = max(sizes, key=lambda size: (near[size], sizes[size]), default=0)
+    if best and near[best] < FOLLOWED * sum(abs(w.size - best) <= 1 for w in writes[1:]):
+        return 0  # it is control, or a request by itself
     return best if best and near[best] >= REPEATED and near[best] * 4 >= sizes.total() else 0
 
 
-def _without_body(writes: Sequence[_Write], size: int, ended: bool) -> bool:
-    """Whether something as short as fields may be those of a request without a body: it is no rest of a body, and of another size than fields, or nothing
-    follows; ends show that of a request which fields as usual begin."""
-    data = [w for w in writes if w.size not in CONTROL or abs(w.size - size) <= NEAR]
-    for before, w, after in zip([None, *data], data, [*data[1:], None], strict=False):
-        if not FIELDS[0] <= w.size <= FIELDS[1] or before is None:
-            continue
-        rest = before.size >= FULL and w.begin_ns - before.ts < BODY_NS
-        if _begins(w.size, size, FIRST, 1.0, ended):
-            if not ended and (after is None or after.begin_ns - w.ts > BODY_NS):
-                return True
-        elif not rest:
-            return True
-    return False
+def _sizes_seen(by_fields: Sequence[tuple[Said, list[_Write], int]]) -> _Seen:
+    """Sizes of fields, of clients that send them in a record of their own: without a body are those that no body follows soon, and that are no rest of one.
+    The first of each connection is longer."""
+    bare, with_body, control = Counter[int](), Counter[int](), Counter[int]()
+    for _, writes, size in by_fields:
+        data = [w for w in writes if w.size != EMPTY and (w.size not in CONTROL or abs(w.size - size) <= NEAR)]
+        control.update(w.size for w in writes if w.size in CONTROL)
+        for before, w, after in zip(data, data[1:], [*data[2:], None], strict=False):
+            if not FIELDS[0] <= w.size <= FIELDS[1] or (before.size >= FULL and w.begin_ns - before.ts < BODY_NS):
+                continue
+            if after is not None and after.size > FIELDS[1] and after.begin_ns - w.ts <= BODY_NS:
+                with_body[w.size] += 1
+            elif w.size - size not in DIFFER or after is None or after.begin_ns - w.ts > BODY_NS:
+                bare[w.size] += 1
+    return _Seen(bare, with_body, control)
 
 
-def _moves(writes: Sequence[_Write], size: int, settings_ns: int, ended: bool, alone: bool) -> list[list[_Move]]:
+def _moves(
+    writes: Sequence[_Write], size: int, settings_ns: int, ended: bool, alone: bool, hidden: float, seen: _Seen
+) -> list[list[_Move]]:
     """What each of the writes may be, and how likely.  alone : the preface had a record of its own, so the first body may hide fields (hyper)."""
     out: list[list[_Move]] = []
     soon = 1.0
     before = 0  # that look like fields
+    full = False  # a record, or a window
+    sent = 0
     body = next((k for k, w in enumerate(writes) if alone and k and w.size > FIELDS[1]), -1)  # the first fields may be as long
     for k, w in enumerate(writes):
         moves: list[_Move] = []
@@ -270,12 +412,18 @@ def _moves(writes: Sequence[_Write], size: int, settings_ns: int, ended: bool, a
             moves.append(_Move(0, 0, True, ALONE * soon))
         else:
             if w.size >= size:  # those of the first are longer
-                moves.append(_Move(1, 0, False, FIRST_BEGINS if w.size <= MOST_TOGETHER * FIELDS[1] else HIDDEN, is_first=True))
+                begins = FIRST_BEGINS if w.size <= MOST_TOGETHER * FIELDS[1] else HIDDEN
+                for acknowledged, p in ((False, 1.0), (True, BESIDE * soon)):
+                    moves.append(_Move(1, 0, acknowledged, begins * p, is_first=True))
+                    moves.append(_Move(1, 0, acknowledged, begins * p * seen.share, is_first=True, is_bare=True))
             moves += (
                 _control(w.size, soon)
-                + _begins(w.size, size, FIRST if before < FEW else DIFFER, soon, ended)
-                + _body(w.size, ended, first=k == body)
+                + _begins(w.size, size, FIRST if before < FEW else DIFFER, soon, ended, seen)
+                + _begins_bare(w.size, size, seen, soon)
+                + _body(w.size, ended, hidden, first=k == body, rest=1.0 if full else NOT_FULL)
             )
+        sent += w.size
+        full = full or w.size >= FULL or sent >= WINDOW
         before += abs(w.size - size) <= NEAR
         if w.ts >= settings_ns:
             soon *= SOONER
@@ -294,24 +442,45 @@ def _control(size: int, soon: float) -> list[_Move]:
     return out
 
 
-def _begins(size: int, usual: int, differ: dict[int, float], soon: float, ended: bool) -> list[_Move]:
+def _begins(size: int, usual: int, differ: dict[int, float], soon: float, ended: bool, seen: _Seen) -> list[_Move]:
     out = []
     for n in range(1, MOST_TOGETHER + 1 if ended else 2):
         for more, ends, acknowledged, p in (
-            (0, 0, False, 1.0), (EMPTY, 0, True, BESIDE * soon), (EMPTY, 1, False, BEHIND_END * ended),
-            (0, 1, False, WITHOUT_BODY * ended),
-        ):  # fmt: skip
+            (0, 0, False, 1.0),
+            (EMPTY, 0, True, BESIDE * soon),
+            (EMPTY, 1, False, BEHIND_END * ended),
+        ):
             d = size - more - n * usual
-            near = differ.get(d, 0.0) if n == 1 else 0.15 if abs(d) <= n else 0.02 if -n <= d <= 2 * n else 0.0
+            near = (
+                max(differ.get(d, 0.0), seen.of_body(size - more)) if n == 1 else 0.15 if abs(d) <= n else 0.02 if -n <= d <= 2 * n else 0.0
+            )
             if p * near > 0.0:
                 out.append(_Move(n, ends, acknowledged, BEGINS * TOGETHER[n - 1] * near * p))
     return out
 
 
-def _body(size: int, ended: bool, *, first: bool) -> list[_Move]:
-    piece = REST if size < SHORT else SIZES
+def _begins_bare(size: int, usual: int, seen: _Seen, soon: float) -> list[_Move]:
+    """A request without a body, or the first one with, whose fields are longer than those of others."""
+    out = []
+    for more, acknowledged, p in ((0, False, 1.0), (EMPTY, True, BESIDE * soon)):
+        if _is_apart(size - more, usual, seen):
+            continue
+        if odds := seen.odds(size - more):
+            out.append(_Move(1, 0, acknowledged, BEGINS * p * odds, is_bare=True))
+        if more == 0 and 0 < size - usual < LONGER_BY:
+            out.append(_Move(1, 0, False, BEGINS * OF_A_KIND * seen.share / LONGER_BY, is_early=True))
+            out.append(_Move(1, 0, False, BEGINS * OF_A_KIND * seen.share / LONGER_BY, is_bare=True, is_early=True))
+    return out
+
+
+def _body(size: int, ended: bool, hidden: float, *, first: bool, rest: float) -> list[_Move]:
+    piece = REST * rest if size < SHORT else SIZES
     if ended:
-        some = [_Move(0, 0, False, piece, True), _Move(0, 1, False, piece * HIDDEN, True), _Move(1, 0, False, piece * HIDDEN)]
+        some = [
+            _Move(0, 0, False, piece * (1 - 2 * hidden), True),
+            _Move(0, 1, False, piece * hidden, True),
+            _Move(1, 0, False, piece * hidden),
+        ]
         return [*some, _Move(0, 2, False, TWO_ENDS)] if size == 2 * EMPTY else some
     over = IS_WHOLE if size % FRAME == 0 else 1 - GOES_ON
     hides = FIRST_HIDES if first else (NEVER_HIDDEN,)
@@ -322,16 +491,28 @@ def _body(size: int, ended: bool, *, first: bool) -> list[_Move]:
     ]
 
 
-def _walk(writes: Sequence[_Write], size: int, settings_ns: int, ended: bool, *, alone: bool) -> list[Told]:
+def _walk(
+    writes: Sequence[_Write],
+    size: int,
+    settings_ns: int,
+    ended: bool,
+    *,
+    alone: bool,
+    hidden: float = HIDDEN,
+    seen: _Seen = _Seen(),
+    answers: Sequence[int] = (),
+) -> tuple[list[Told], float]:
+    """Ways to read the client's writes, and how likely all of them are (a logarithm).  answers : times of what the server says."""
+    evidence = 0.0
     before: dict[State, tuple[float, float]] = {(0, 0, False): (1.0, 1.0)}  # of all ways, and of the likeliest
     came: list[dict[State, tuple[State, _Move]]] = []
-    for moves in _moves(writes, size, settings_ns, ended, alone):
+    for moves in _moves(writes, size, settings_ns, ended, alone, hidden, seen):
         total: dict[State, float] = defaultdict(float)
         best: dict[State, float] = defaultdict(float)
         by: dict[State, tuple[State, _Move]] = {}
         for (begun, waiting, acknowledged), (p, q) in before.items():
             for move in moves:
-                left = waiting + move.begun - move.ended
+                left = waiting + (0 if move.is_bare else move.begun) - move.ended
                 is_body = move.is_body
                 if (
                     left < 0
@@ -339,6 +520,7 @@ def _walk(writes: Sequence[_Write], size: int, settings_ns: int, ended: bool, *,
                     or (move.acknowledged and acknowledged)
                     or (is_body and not waiting)
                     or (move.is_first and begun)
+                    or (move.is_early and not 0 < begun < FEW)
                 ):
                     continue
                 to = (begun + move.begun, left, acknowledged or move.acknowledged)
@@ -348,7 +530,8 @@ def _walk(writes: Sequence[_Write], size: int, settings_ns: int, ended: bool, *,
                     by[to] = ((begun, waiting, acknowledged), move)
         most = max(total.values(), default=0.0)
         if most <= 0.0:
-            return []
+            return [], IMPOSSIBLE
+        evidence += log(most)
         top = max(best.values()) or 1.0
         before = {state: (p / most, best[state] / top) for state, p in total.items() if p > NEGLIGIBLE * most}
         came.append(by)
@@ -357,54 +540,99 @@ def _walk(writes: Sequence[_Write], size: int, settings_ns: int, ended: bool, *,
     for state, p in final.items():
         numbers[state[0]] += p * before[state][0]
     whole = sum(numbers.values())
-    out = []
+    out: list[Told] = []
     for number in sorted(numbers, key=lambda n: -numbers[n])[:MOST_READ]:
         if number and numbers[number] > LIKELY * whole:
             last = max((state for state in final if state[0] == number), key=lambda state: final[state] * before[state][1])
-            out.append(Told(_reading(writes, came, last, ended), log(numbers[number] / whole)))
+            out.append(Told(_reading(writes, came, last, ended, _perhaps(writes, size, seen, answers)), log(numbers[number] / whole)))
+    return out, evidence + log(whole)
+
+
+def _is_apart(size: int, usual: int, seen: _Seen) -> bool:
+    """Whether what is as long as frames of control is no fields with a body, so that nothing else depends on what it is."""
+    return size in CONTROL and FIELDS[0] <= size <= FIELDS[1] and not (usual and _begins(size, usual, DIFFER, 1.0, True, seen))
+
+
+def _perhaps(writes: Sequence[_Write], size: int, seen: _Seen, answers: Sequence[int]) -> dict[int, float]:
+    """Writes as long as frames of control that may be requests without a body, by place, and how likely; what the server says decides. Frames of control
+    answer at once what it says."""
+    out = {}
+    for k, w in enumerate(writes):
+        if k and _is_apart(w.size, size, seen):
+            at = bisect_right(answers, w.begin_ns)
+            p = max(seen.perhaps(w.size), 0.0 if at and w.begin_ns - answers[at - 1] <= AT_ONCE_NS else PERHAPS)
+            if p >= PERHAPS:
+                out[k] = p
     return out
 
 
-def _reading(writes: Sequence[_Write], came: list[dict[State, tuple[State, _Move]]], last: State, ended: bool) -> Reading:
+def _reading(
+    writes: Sequence[_Write], came: list[dict[State, tuple[State, _Move]]], last: State, ended: bool, perhaps: dict[int, float]
+) -> Reading:
     moves: list[_Move] = []
     for by in reversed(came):
         last, move = by[last]
         moves.append(move)
     streams: list[Stream] = []
+    many: list[tuple[float, ...]] = []
     waiting: list[Stream] = []
-    for w, move in zip(writes, reversed(moves), strict=True):
+    latest: Stream | None = None  # with a body
+    for k, (w, move) in enumerate(zip(writes, reversed(moves), strict=True)):
         new = [Stream(w.ts, w.ts, w.frame, w.payload) for _ in range(move.begun)]
-        if not move.begun and waiting and w.size not in CONTROL:
+        many += [(0.0, 1.0)] * move.begun
+        if not new and k in perhaps:
+            streams.append(Stream(w.ts, w.ts, w.frame, w.payload))
+            many.append((1 - perhaps[k], perhaps[k]))
+        if not new and waiting and w.size not in CONTROL:
             waiting[0].up += w.payload
         if ended:
             for each in waiting[: move.ended]:
                 each.sent_ns = w.ts
-        elif move.is_body and streams:
-            streams[-1].sent_ns = w.ts  # of several bodies in turn it is not known which ends
-        waiting = waiting[move.ended :] + new
+        elif move.is_body and latest is not None:
+            latest.sent_ns = w.ts  # of several bodies in turn it is not known which ends
+        waiting = waiting[move.ended :]
+        if not move.is_bare:
+            waiting += new
+            latest = new[-1] if new else latest
         streams += new
-    return Reading(streams, ended, False, many=((0.0, 1.0),) * len(streams))
+    return Reading(streams, ended, False, many=tuple(many))
 
 
-def _bursts(mine: Sequence[Record], preface: int, updates: Sequence[int], size: int = 0, sizes: Sizes | None = None) -> Reading | None:
+def _bursts(said: Said, size: int = 0, sizes: Sizes | None = None, *, short: bool = True) -> Reading | None:
     """Requests of a client that writes fields and body at once (Node, nghttp2): each write begins one or several, or goes on with a body that waited for
-    WINDOW_UPDATE, which only one that has filled a window does. Forward and backward over whether one waits."""
-    writes = [w for w in _writes(mine, preface) if w.size > MOST_CONTROL]
+    WINDOW_UPDATE, which only one that has filled a window does. Forward and backward over whether one waits. A ``short`` write is a request without a body."""
+    updates = [r.ts for r in said.updates]
+    every = _writes(said.mine, said.preface)
+    perhaps = {every[k].frame: p for k, p in _perhaps(every, 0, _Seen(), [r.ts for r in said.answers]).items()}
+    writes = [
+        w for w in every if w.size > MOST_CONTROL or (short and w.size >= FIELDS[0] and (w.size not in CONTROL or w.frame in perhaps))
+    ]
     if not writes:
         return None
     gaps = [bisect_left(GAPS_NS, after.begin_ns - w.ts) for w, after in pairwise(writes)]
-    allowed = [_allowed(before, w, updates) for before, w in pairwise(writes)]
+    allowed: list[int] = []
+    for before, w in pairwise(writes):  # what allows a part allows the next, if that follows at once
+        at_once = allowed and w.begin_ns - before.ts <= GAPS_NS[0]
+        allowed.append(min(_allowed(before, w, updates), allowed[-1] if at_once else NOT_ALLOWED))
     sent = list(accumulate(w.payload for w in writes))
     open_ = _since_updates(writes, sent, updates)
     whole = {(0, 0, True): 1.0, (1, 0, True): 1.0}  # what is as long as so many requests
-    steps = [
-        whole if size and _times(w.size, size) else _waits(w, sent[k], open_[k], (gaps[k - 1], allowed[k - 1]) if k else None)
-        for k, w in enumerate(writes)
-    ]
-    forward = [(1.0, 0.0)]
-    for step in steps:
-        after = [sum(forward[-1][a] * p for (a, b, _), p in step.items() if b == to) for to in (0, 1)]
-        forward.append((after[0] / sum(after), after[1] / sum(after)))
+    steps: list[dict[tuple[int, int, bool], float]] = []
+    forward: list[tuple[float, float]] = []
+    best = IMPOSSIBLE
+    for seldom in FILLS_SELDOM:  # how often its bodies wait shows by how well that explains when it writes
+        tried = [
+            whole if size and _times(w.size, size) else _waits(w, sent[k], open_[k], (gaps[k - 1], allowed[k - 1]) if k else None, seldom)
+            for k, w in enumerate(writes)
+        ]
+        through = [(1.0, 0.0)]
+        evidence = -LEAST_GAIN * (seldom > FILLS_SELDOM[0])
+        for step in tried:
+            after = [sum(through[-1][a] * p for (a, b, _), p in step.items() if b == to) for to in (0, 1)]
+            evidence += log(sum(after))
+            through.append((after[0] / sum(after), after[1] / sum(after)))
+        if evidence > best:
+            best, steps, forward = evidence, tried, through
     back = [1.0, OPEN[False]]
     begins: list[float] = []
     for k in range(len(steps) - 1, -1, -1):
@@ -414,14 +642,30 @@ def _bursts(mine: Sequence[Record], preface: int, updates: Sequence[int], size: 
         back = [each / sum(back) for each in back]
     streams: list[Stream] = []
     many: list[tuple[float, ...]] = []
+    latest = 0  # that rather begins a request than goes on
     for k, (w, p) in enumerate(zip(writes, reversed(begins), strict=True)):
         if k == 0 or p > SELDOM:
             streams.append(Stream(w.begin_ns, w.ts, w.frame, w.payload))
-            several = _many(w.size, size, sizes, first=k == 0)
+            several = _many(w.size, size, sizes, first=k == 0 and not (said.preface and w.size <= FIELDS[1]))
+            p *= _is_request(writes, k, perhaps)
             many.append((1 - p, *(p * each for each in several)))
+            latest = len(streams) - 1 if p >= 0.5 or not k else latest
         if k and p < 0.5:
-            streams[-1 - (p > SELDOM and len(streams) > 1)].sent_ns = w.ts
+            streams[latest].sent_ns = w.ts
     return Reading(streams, False, True, many=tuple(many))
+
+
+def _is_request(writes: Sequence[_Write], k: int, perhaps: dict[int, float]) -> float:
+    """How likely a write that goes on with no body begins a request: a short one may be part of another."""
+    w = writes[k]
+    if w.frame in perhaps:
+        return perhaps[w.frame]
+    before = writes[k - 1]
+    near = k > 0 and before.frame not in perhaps and w.begin_ns - before.ts <= AT_ONCE_NS
+    near = near and min(w.size, before.size) <= FIELDS[1] < max(w.size, before.size)
+    if near:
+        return NEAR_A_BODY if w.size <= FIELDS[1] else BEHIND_FIELDS
+    return IS_SHORT if k and w.size <= FIELDS[1] else 1.0
 
 
 def _many(written: int, size: int, sizes: Sizes | None, *, first: bool) -> tuple[float, ...]:
@@ -443,7 +687,7 @@ def _allowed(before: _Write, w: _Write, updates: Sequence[int]) -> int:
     """Whether the server sent WINDOW_UPDATE between two writes: 0 right before the latter, 1 earlier, 2 not."""
     at = bisect_right(updates, w.begin_ns)
     if not at or updates[at - 1] < before.begin_ns:
-        return 2
+        return NOT_ALLOWED
     return int(w.begin_ns - updates[at - 1] > AT_ONCE_NS)
 
 
@@ -457,11 +701,11 @@ def _since_updates(writes: Sequence[_Write], sent: Sequence[int], updates: Seque
     return out
 
 
-def _waits(w: _Write, sent: int, open_: int, after: tuple[int, int] | None) -> dict[tuple[int, int, bool], float]:
+def _waits(w: _Write, sent: int, open_: int, after: tuple[int, int] | None, seldom: float) -> dict[tuple[int, int, bool], float]:
     """Whether a body waits before and behind a write, and whether it begins a request: how likely. ``sent``: bytes up to its end; ``open_``: those since
-    the latest WINDOW_UPDATE."""
+    the latest WINDOW_UPDATE; ``seldom``: how likely one does that does not show it."""
     full = sent >= WINDOW and open_ >= WINDOW // 2
-    fills = FILLS if w.size >= WINDOW else FILLS_SELDOM if full else FILLS_HARDLY if w.size >= FULL else FILLS_NEVER
+    fills = FILLS if w.size >= WINDOW else seldom if full else FILLS_HARDLY if w.size >= FULL else FILLS_NEVER
     new = 1.0 if after is None else NEW_AFTER[after[0]] * NEW_ALLOWED[after[1]]
     out = {(0, 0, True): new * (1 - fills), (0, 1, True): new * fills}
     if after is not None:

@@ -28,7 +28,9 @@ SILENCE_NS = 2_000_000_000
 REST_NS, LEFT_NS = 50_000_000, 50_000_000
 SOONER = 4  #: times that a refusal by a request's head comes sooner than other answers, at least
 RECORD = 5  #: bytes of a TLS record's header
-CHOSEN = 3  #: connections of a program with a server that all speak one version of HTTP, for another to speak it, too
+#: Connections of a program with a server that all speak one version of HTTP, for another to speak it, too, which ALPN makes certain (RFC 7301 3.2): of HTTP/2,
+#: which shows by what is there, and of HTTP/1.1, which shows by what is not.
+CHOSEN = {True: 2, False: 3}
 HIDDEN_ALERT = APPLICATION << 32 | 0x0303 << 16 | ALERT_RECORD  #: header of an alert's record in TLS 1.3 (RFC 8446 5.2), as a number
 WORDS = {"vm": "VM", "host": "host"}  #: sides as texts call them
 
@@ -142,7 +144,7 @@ class Side:
             alike.setdefault((sni, ja4), set()).add(session)
         for those in alike.values():
             chosen = [told[session] for session in those if told[session] is not None]
-            if len(chosen) >= CHOSEN and len(set(chosen)) == 1:
+            if len(set(chosen)) == 1 and len(chosen) >= CHOSEN[bool(chosen[0])]:
                 told |= dict.fromkeys(those, chosen[0])
         return told
 

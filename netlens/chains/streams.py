@@ -21,7 +21,7 @@ connection, behind its opening (:mod:`netlens.parsers.http2`):
    from all connections (:func:`shapes`). Where two may have ended, all requests in progress are unsure.
 6. *What cannot be counted* so is explained (:mod:`netlens.chains.explained`): the number is next to certain or an interval, and times are intervals.
 
-Limits: requests without a body, trailers and padding leave a connection uncountable, as do streams that the program broke off, mostly. Of requests that are
+Limits: requests without a body, trailers and padding, and streams that the program broke off, are left to what is explained. Of requests that are
 begun within a few ms, a refusal may be taken for the other's.
 """
 
@@ -36,13 +36,17 @@ from typing import NamedTuple
 
 from netlens.chains import asked, endings, explained, grammar
 from netlens.chains.answers import give
-from netlens.chains.asked import AT_ONCE_NS, CONTROL, EMPTY, FULL, UPDATE_NS, Reading, Record, Said, Stream
+from netlens.chains.asked import AT_ONCE_NS, CONTROL, EMPTY, FIELDS, FULL, UPDATE_NS, Reading, Record, Said, Stream
 from netlens.chains.endings import ALIKE, ALIVE_NS, BALANCED, NOTHING, OFTEN, SHORT, SHORT_NS, End, Shapes
 from netlens.chains.explained import Counted
 from netlens.columns import NEVER
 from netlens.parsers.http2 import WINDOW_UPDATE
 
 TWICE = 1.7  #: a short answer is so many times as long as another, at most
+LONG_FIRST = FIELDS[1] + 60  #: bytes of a first write, with preface and SETTINGS, which are more than the fields of one request, as a rule
+COUNTED_BY_CLIENT = 0.6  #: the same, for the server not to be asked
+ALLOWED = 0.1  #: how likely a number of requests is by the client alone, at least, for the likeliest one
+UNCLEAR = 0.5  #: writes of a client of which it is not clear whether they begin requests, as far as can be expected
 GUESSED = 4  #: requests, of which one answer may be of another size than others
 
 
@@ -77,22 +81,68 @@ def shapes(connections: Sequence[Sequence[Stream]]) -> Shapes:
 
 def learned(connections: Sequence[Connection], known: Shapes) -> Shapes:
     """What is known, and what ends answers where that does not show, by the connections of one capture."""
-    return endings.learn([(each.said, each.cut_ns) for each in connections if each.said is not None], known)
+    those = [(each.said, each.cut_ns) for each in connections if each.said is not None]
+    if not all(said.bodies for said, _ in those):
+        told = _told([each for each in connections if each.said is not None])
+        those = [
+            (said if said.bodies or not told[k] else said._replace(readings=[told[k][0].reading]), ns) for k, (said, ns) in enumerate(those)
+        ]
+    return endings.learn(those, known)
 
 
 def all_counted(connections: Sequence[Connection], known: Shapes) -> list[Counted | None]:
     """Requests of each connection of a capture; None where they cannot be counted."""
+    return _all_counted(connections, known, _told(connections))
+
+
+def _all_counted(connections: Sequence[Connection], known: Shapes, told: _Told) -> list[Counted | None]:
     found = [counted(each, known) for each in connections]
     sizes = _sizes(connections)
-    few = known.learned and sum(len(each.said.answers) for each in connections if each.said is not None) < explained.A_FEW
+    few = known.learned and sum(len(each.said.answers) for each in connections if each.said is not None) < explained.ENOUGH
     return [
         Counted(streams, len(streams), len(streams))
         if fits
         and not (few and each.said is not None and _may_be_more(each.said, streams))
         and (each.said is None or grammar.fits(each.said, sizes[k], len(streams)))
+        and _allows(told.get(k, ()), len(streams))
         else None
         for k, (each, (streams, fits)) in enumerate(zip(connections, found, strict=True))
     ]
+
+
+_Told = dict[int, list[grammar.Told]]  #: ways to read a client, by place of the connection
+
+
+def _told(connections: Sequence[Connection]) -> _Told:
+    """None where there is too much to read."""
+    if sum(len(each.said.mine) for each in connections if each.said is not None) > explained.MOST:
+        return {}
+    usual, sizes = _sizes(connections), grammar.Sizes([each.said for each in connections if each.said is not None])
+    return {k: grammar.told(each.said, usual[k], sizes) for k, each in enumerate(connections) if each.said is not None}
+
+
+def _talk(said: Said, each: Connection, told: list[grammar.Told]) -> explained.Talk | None:
+    """What there is to be explained; where no way to read the client fits, with a guess. None where it asked nothing."""
+    talk = explained.Talk(said, each.over_ns, each.cut, {}, told)
+    if told or (said.readings and talk.ways):
+        return talk
+    guess = grammar.guess(said)
+    return talk._replace(told=[grammar.Told(guess, 0.0)], guessed=True) if guess is not None else None
+
+
+def _may_hold_more(talk: explained.Talk, number: int) -> bool:
+    """Whether the first write may hold more requests than were counted, none of which has a body: nghttp and h2load begin with all that they ask for."""
+    first = talk.best.streams[0].up if talk.best.together and talk.best.streams else 0
+    several = LONG_FIRST < first <= asked.MOST_TOGETHER * FIELDS[1]
+    return several and explained.client_numbers(talk.told, None).get(number, 1.0) < COUNTED_BY_CLIENT
+
+
+def _allows(told: Sequence[grammar.Told], number: int) -> bool:
+    """Whether so many requests are not much less likely than another number by what the client wrote."""
+    if any(sum(min(none, 1 - none) for none, *_ in each.reading.many) > UNCLEAR for each in told):
+        return False  # bodies waited, and it is not known which
+    numbers = explained.client_numbers(told, None)
+    return not numbers or numbers.get(number, 0.0) >= ALLOWED * max(numbers.values())
 
 
 def _may_be_more(said: Said, streams: Sequence[Stream]) -> bool:
@@ -109,35 +159,37 @@ def _sizes(connections: Sequence[Connection]) -> dict[int, int]:
 def likely(connections: Sequence[Connection], known: Shapes) -> list[Counted | None]:
     """Requests of each connection of a capture, with intervals for what is in doubt (:mod:`netlens.chains.explained`) where they cannot be counted; None where
     nothing can be read."""
-    out = all_counted(connections, known)
-    if sum(len(each.said.mine) for each in connections if each.said is not None) > explained.MOST:
+    ways = _told(connections)
+    out = _all_counted(connections, known, ways)
+    if not ways:
         return out
     talks = {}
     short = (
         frozenset() if known.learned else endings.shorts([(each.said, each.cut_ns) for each in connections if each.said is not None], known)
     )
-    usual, sizes = _sizes(connections), grammar.Sizes([each.said for each in connections if each.said is not None])
     for k, each in enumerate(connections):
-        told = grammar.told(each.said, usual[k], sizes) if each.said is not None else []
-        if each.said is not None and (told or each.said.readings):
+        if each.said is not None and (talk := _talk(each.said, each, ways[k])) is not None:
             said = endings.answers_alone(each.said, known) if known.learned else each.said
-            talk = explained.Talk(said, each.over_ns, each.cut, {}, told)
+            talk = talk._replace(said=said)
             ends = endings.ends(said, talk.best.streams, known, each.cut_ns) if known.learned else _shown(said, short)
             talks[k] = talk._replace(ends=ends)
     records = {k: len(talk.said.answers) for k, talk in talks.items()}
-    if all(out[k] is not None for k in talks):
+    if all((one := out[k]) is not None and not _may_hold_more(talk, one.most) for k, talk in talks.items()):
         return out
     model, agreed = None, True
     if sum(records.values()) >= explained.A_FEW and sum(n for k, n in records.items() if out[k] is None) <= explained.MOST:
         model = explained.learn(list(talks.values()), not known.learned, [out[k] is not None for k in talks])
         numbers = {k: one.most for k in talks if (one := out[k]) is not None}
         others = explained.disagrees([talks[k] for k in numbers], list(numbers.values()), model)
-        agreed = len(others) <= explained.MOST_OTHERS * len(numbers)
-        for at, number in others.items():
+        agreed = sum(sure for _, sure in others.values()) <= explained.MOST_OTHERS * len(numbers)
+        for at, (number, _) in others.items():
             k = list(numbers)[at]
             if any(each.together for each in talks[k].said.readings):  # a write that was taken for one request may be several
                 out[k] = explained.either(talks[k], model, known, numbers[k], number)
     for k, talk in talks.items():
+        one = out[k]
+        if one is not None and one.exact and len(talk.best.streams) == 1 and _may_hold_more(talk, one.most):
+            out[k] = explained.either(talk, model, known, one.most, one.most)
         if out[k] is None:
             out[k] = explained.requests(talk, model, known, agreed=agreed)
     return out

@@ -192,7 +192,11 @@ def _uncountable(linked: Linked, beside: Beside, made: Requests) -> tuple[str | 
             return None, []
         span, _ = _between(linked, made)
         keys = f"a TLS key log (SSLKEYLOGFILE): HTTP/2 is spoken on {plural(len(up.counted), 'connection')}"
-        only = f"only that there are between {span[0]:,} and {span[1]:,} requests" if span else "not whose each answer is"
+        only = (
+            f"only that there are between {span[0]:,} and {span[1]:,} requests (most likely {len(made):,})"
+            if span
+            else "not whose each answer is"
+        )
         return f"{keys}, where the sizes of records show {only}", doubtful
     spoken = all(any(linked.http2.get(k) for k in up.session_ids[row]) for row in hidden)
     how = "is spoken" if spoken else "was offered"

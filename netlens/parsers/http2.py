@@ -12,7 +12,7 @@ Up to TLS 1.2 the ServerHello names what was chosen. In TLS 1.3:
 3. Only the acknowledgments are so short. An HTTP/1.1 client sends a request line and fields, a server a head; a chunk of a body may be shorter, but comes
    behind it, and the last one has 5 bytes, which is less than any frame.
 4. A client must acknowledge SETTINGS at once (RFC 9113 6.5.3). So where a server's first record is none that begins HTTP/2 and the client has said nothing
-   since, nothing was acknowledged: a request in HTTP/1.1 with its answer, and the connection was closed.
+   since, nothing was acknowledged: a request in HTTP/1.1 with its answer, and the connection was closed. What it says last may be GOAWAY.
 5. Evidence is multiplied as odds. HTTP/2 is said where its opening was seen; HTTP/1.1 where none of it was, though the client asked several times. Else
    neither is known.
 6. Java pads each record with 16 bytes (RFC 8446 5.4). Its Finished shows that, as the hash of the cipher suite gives its size; the padding is taken off.
@@ -34,6 +34,7 @@ FINISHED, FINISHED_SHA384, AES_256_GCM_SHA384 = 36, 52, 0x1302  #: handshake hea
 PADDING = 0, 16  #: bytes in each record of one side; Java's
 ALERT_BYTES = 2
 PREFACE = 24  #: of a client (RFC 9113 3.4)
+GOAWAY = 17  #: without words (RFC 9113 6.8); PING is as long
 ACKNOWLEDGMENT = 9  #: of SETTINGS: a frame's header (RFC 9113 4.1, 6.5)
 WINDOW_UPDATE = 13  #: RFC 9113 6.9
 SETTING, MOST_SETTINGS = 6, 9  #: RFC 9113 and 8441 define 7, and servers send one or two of their own
@@ -61,6 +62,9 @@ CLIENT_ACKNOWLEDGES = 2.0  #: no HTTP/1.1 client met sends so little; a WebSocke
 PREFACE_FIRST = 0.5
 SERVER_ACKNOWLEDGES, SERVER_IS_SHORT = 1.0, 0.5  #: the latter might be a head of 39 bytes and a body of 13
 NEVER_SHORT = -1.5  #: neither side
+#: The client's first record is as long as a preface, and shorter than any request of HTTP/1.1.
+PREFACE_ALONE = 0.5
+GOAWAY_LAST = 1.0  #: the client's last words are as long as GOAWAY (RFC 9113 6.8), behind the server's; nothing so short follows an answer of HTTP/1.1
 #: The client said nothing behind the server's first record; of curl, Node and httpx over HTTP/2 each did (measured: 24 of 24).
 NOTHING_SINCE = -2.0
 OFTEN = 3  #: records of the client, of which each behind the first weighs so
@@ -187,6 +191,10 @@ def odds(said: Dialog) -> float:
         total += NOTHING_SINCE  # a record alone may be a ticket
     if preface:
         total += PREFACE_FIRST
+    elif opened and client[0] < SHORT:
+        total += PREFACE_ALONE
+    if client[-1] == GOAWAY and said.way[-1] == 0 and len(client) > 1:
+        total += GOAWAY_LAST
     if server[first] in USUAL_OPENINGS:
         if ACKNOWLEDGMENT in server[first + 1 : first + 1 + SOON]:
             total += SERVER_ACKNOWLEDGES

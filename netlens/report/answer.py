@@ -142,11 +142,11 @@ def findings_headline(a: Analysis) -> list[Part]:
 
 
 def how_many(a: Analysis) -> str:
-    """``43 requests``, or ``between 41 and 45 requests`` where their number is in doubt."""
+    """``43 requests``, or ``between 41 and 45 requests (most likely 43)`` where their number is in doubt."""
     between = a.counts["exchanges_between"]
     if between is None:
         return plural(a.counts["exchanges"], "request")
-    return f"between {between[0]:,} and {between[1]:,} requests"
+    return f"between {between[0]:,} and {between[1]:,} requests (most likely {a.counts['exchanges_likeliest']:,})"
 
 
 def _failed(a: Analysis) -> list[str]:
@@ -191,7 +191,7 @@ def requests_in_brief(a: Analysis) -> str:
     requests = a.counts["exchanges"]
     if not requests or a.assembled.situation.uncountable or (a.target.guessed and not a.target.names):
         return ""
-    at_once, number = most_at_once(a), how_many(a).rpartition(" ")[0]
+    at_once, number = most_at_once(a), how_many(a).replace(" requests", "").removesuffix(" request")
     how = f"{at_once} at once at the peak" if " to " in at_once else f"at most {at_once} at once"
     return f"{number} to {target(a)}, {how}" + (f"; outcomes {outcomes(a)[1]}" if findings.is_all(a) else "")
 

@@ -99,7 +99,8 @@ def facts(situation: Situation, rule: RuleLike | None = None, **more: object) ->
 
 def _how_many(f: SupportFacts) -> str:
     if f.between is not None:
-        return f"between {f.between[0]:,} and {f.between[1]:,} requests"
+        likeliest = f" (most likely {f.requests:,})" if f.requests is not None else ""
+        return f"between {f.between[0]:,} and {f.between[1]:,} requests{likeliest}"
     return "a number of requests that cannot be told" if f.requests is None else plural(f.requests, "request")
 
 

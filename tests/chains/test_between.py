@@ -284,8 +284,14 @@ def test_a_capture_says_between_which_numbers_its_requests_are(tmp_path: Path) -
     low, high = found.counts["in_flight_between"]
     assert low <= high
     assert found.assembled.situation.uncountable is None
-    assert answer.how_many(found) == f"between {least} and {most} requests"
-    assert f"of between {least} and {most} requests to api.z.ai were refused" in answer.sentence(found)
+    likeliest = found.counts["exchanges_likeliest"]
+    assert least <= likeliest <= most
+    assert likeliest == len(found.assembled.situation.requests)
+    (one,) = found.to_dict()["counts"]["exchanges_by_connection"]
+    assert (one["least"] + 28, one["likeliest"] + 28, one["most"] + 28) == (least, likeliest, most)
+    told = f"between {least} and {most} requests (most likely {likeliest})"
+    assert answer.how_many(found) == told
+    assert f"of {told} to api.z.ai were refused" in answer.sentence(found)
     assert found.assembled.situation.facts["in_doubt"] == 3
 
 
@@ -402,7 +408,7 @@ def test_a_few_records_do_not_tell_one_answer_from_several(monkeypatch: pytest.M
     found = streams.likely(those, known)[0]
     assert found is not None
     assert (found.least, found.most) == (1, 4)
-    monkeypatch.setattr(explained, "A_FEW", 3)
+    monkeypatch.setattr(explained, "ENOUGH", 3)
     assert streams.all_counted(those, known) != [None]
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from netlens.chains import streams
+from netlens.chains import grammar, streams
 from netlens.chains.situation import ACCEPTED, REJECTED
 from tests.chains.test_streams import MS, OPENED, T0, Said, analysed, asked, connection, refused, streamed, together, work
 
@@ -199,9 +199,13 @@ def test_requests_of_a_capture_are_counted_and_refusals_found(tmp_path: Path) ->
     assert sum("counted by the sizes of TLS records" in note for note in found.quality["notes"]) == 1
 
 
-def test_one_connection_that_cannot_be_counted_leaves_all_as_it_was(tmp_path: Path) -> None:
-    said, refusals, _ = work(8)
+def test_one_connection_that_cannot_be_counted_is_told_between_wide_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has more writes than can be walked over, and a request without a body among them."""
+    monkeypatch.setattr(grammar, "MOST_WRITES", 8)
+    said, refusals, _ = work(4)
     odd = [*alone(), (13_000, 38), (13_010, -80)]
     found = analysed(tmp_path, [ends_hidden(said), odd], refusals)
     assert found.assembled.situation.uncountable is not None
-    assert not found.assembled.upstream.streams
+    guessed = found.assembled.upstream.counted[1]
+    assert guessed.least < 9 < guessed.most
+    assert guessed.least <= len(guessed.streams) <= guessed.most

@@ -160,9 +160,12 @@ def test_nothing_is_explained_by_what_finds_other_numbers_than_were_counted(monk
 
 
 def test_a_request_without_a_body_is_not_explained_away() -> None:
-    said, _ = overlapping()
+    said, truth = overlapping()
     for form in (list, with_fields_apart):
-        assert likely(form(alone(6)), [*form(said), (20_000, 38), (20_010, -80)])[1] is None
+        found = weighed(form(alone(6)), [*form(said), (20_000, 38), (20_010, -80)])[1]
+        assert found is not None
+        assert found.most > len(truth)
+        assert not found.exact or fits(found.streams, [*truth, (20_000, 20_010)])
 
 
 def test_several_at_a_time_that_are_in_progress_when_the_capture_ends_may_have_ended_before() -> None:
@@ -227,3 +230,42 @@ def test_what_was_counted_is_compared_as_far_as_is_learned_from(monkeypatch: pyt
     talks = [explained.Talk(one.said, 0, False, {}, []) for one in map(connection, [in_bursts(alone(12))] * 9) if one.said is not None]
     assert not explained.disagrees(talks, [12] * 9, explained.Model(False))
     assert 0 < len(those) < 9
+
+
+def test_the_likeliest_number_is_told_and_there_are_as_many_rows() -> None:
+    said: Said = [*OPENED, (10, 2100), (20, 2900), (40, -258), (1000, 2200), (1020, -261)]
+    *_, found = weighed(*in_bursts_each(alone(12), said))
+    assert found is not None
+    assert found.least <= len(found.streams) <= found.most
+    assert len(found.further) == found.most - len(found.streams)
+
+
+def in_bursts_each(*conversations: Said) -> list[Said]:
+    return [in_bursts(each) for each in conversations]
+
+
+def test_learning_begins_again_with_several_requests_in_first_writes_if_that_explains_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    each = connection(in_bursts(alone(4)))
+    assert each.said is not None
+    talk = explained.Talk(each.said, each.over_ns, False, {}, grammar.told(each.said))
+    for better, doubtful in ((10.0, True), (1.0, True), (10.0, False)):
+        monkeypatch.setattr(explained, "_learned", lambda _, m, at=better, doubt=doubtful: (m, at if m.begins[0] else 0.0, doubt))
+        found = explained.learn([talk], False, [False])
+        assert bool(found.begins[0]) == (better > explained.BETTER and doubtful)
+    monkeypatch.setattr(explained, "_learned", lambda _, m: (m, 10.0 if m.begins[0] else 0.0, True))
+    monkeypatch.setattr(explained, "AGAIN", 1)
+    assert not explained.learn([talk], False, [False]).begins[0]
+
+
+def test_a_client_whose_requests_show_outweighs_a_server_that_is_misread(monkeypatch: pytest.MonkeyPatch) -> None:
+    each = connection(
+        [*OPENED, *(part for k in range(5) for part in ((500 * k + 10, 102 if k == 0 else 45), (500 * k + 10, 900), (500 * k + 11, 9)))]
+    )
+    assert each.said is not None
+    talk = explained.Talk(each.said, each.over_ns, False, {}, grammar.told(each.said))
+    assert len(talk.best.streams) == 5
+    model = explained.Model(False, records=500)
+    monkeypatch.setattr(explained, "_numbers", lambda found: [{3: 1.0}] + [{}] * (len(found) - 1))
+    found = explained.requests(talk._replace(told=talk.told), model, streams.NOTHING, agreed=False)
+    assert found is not None
+    assert found.least <= 5 <= found.most

@@ -1,4 +1,4 @@
-"""Requests of HTTP/2 by what a client's records may hold: each number with its probability, and nothing where a request may have no body."""
+"""Requests of HTTP/2 by what a client's records may hold: each number with its probability."""
 
 from __future__ import annotations
 
@@ -80,12 +80,15 @@ def test_records_that_grow_are_one_write() -> None:
 
 
 @pytest.mark.parametrize("odd", [at(20_000, 22), at(20_000, 38)])
-def test_fields_without_a_body_are_not_read(odd: Said) -> None:
-    assert numbers(*FIELDS, odd, preface=GO_PREFACE) == {}
+def test_fields_without_a_body_leave_the_number_open_where_they_stand_alone(odd: Said) -> None:
+    """As long as other fields, and as WINDOW_UPDATE with an acknowledgment; or as what may be left of a body."""
+    found = numbers(*FIELDS, odd, preface=GO_PREFACE)
+    assert found[4] > 0.01
+    assert found[5] > 0.01
 
 
-def test_fields_of_another_size_are_not_read_beside_others() -> None:
-    assert numbers(at(4, 9), *ENDED, at(500, 45, 3000), at(501, 36), at(502, 9)) == {}
+def test_fields_of_another_size_beside_others_are_a_request() -> None:
+    assert numbers(at(4, 9), *ENDED, at(500, 45, 3000), at(501, 36), at(502, 9))[6] > 0.001
 
 
 def test_a_body_that_waits_begins_no_request() -> None:
@@ -116,3 +119,106 @@ def test_of_very_many_records_none_is_read(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(explained, "MOST", len(said.mine) - 1)
     monkeypatch.setattr(grammar, "told", lambda *_: pytest.fail("it was read"))
     assert len(streams.likely([streams.Connection(said, 0, cut=False)], streams.NOTHING)) == 1
+
+
+def said_by(*parts: Said, preface: Said = OPENED[:2]) -> asked.Said:
+    said = read(seen([*preface, *(each for part in parts for each in part)]))
+    assert said is not None
+    return said
+
+
+def weights(said: asked.Said, sizes: grammar.Sizes | None = None) -> dict[int, float]:
+    return {len(each.reading.streams): exp(each.weight) for each in grammar.told(said, 0, sizes)}
+
+
+def test_two_fields_in_one_record_by_the_size_of_others_of_the_capture() -> None:
+    """httpx: behind the first, all that a connection asks may be begun in one record, with the acknowledgment."""
+    few = said_by(at(10, 129, 3239, 9), at(30, 9 + 2 * 72, 3235, 4104), at(35, 9), at(36, 9))
+    others = [said_by(at(4, 9), at(10, 129, 900, 9), *(at(100 * k, 72, 700 + k, 9) for k in range(1, 5)))] * 2
+    assert weights(few) == {}
+    sizes = grammar.Sizes([few, *others])
+    assert (sizes.fields, sizes.ended) == (72, True)
+    found = weights(few, sizes)
+    assert max(found, key=lambda n: found[n]) == 3
+
+
+def test_the_only_request_of_a_connection_whose_client_sends_fields_apart() -> None:
+    """Java: with others to tell, the first fields and a body are one request."""
+    one = said_by(at(10, 199, 2411), at(13, 9))
+    others = [said_by(at(4, 9), at(10, 199, 900), *(at(100 * k, 33, 700 + k) for k in range(1, 6)))] * 2
+    assert weights(one, grammar.Sizes([one, *others]))[1] > 0.999
+
+
+def test_how_often_ends_hide_behind_pieces_is_learned() -> None:
+    plain = [said_by(at(4, 9), at(10, 129, 900, 9), *(at(100 * k, 72, 700 + k, 9) for k in range(1, 9)))] * 3
+    assert grammar.Sizes(plain).hidden == grammar.HIDDEN
+    hiding = [
+        said_by(
+            at(4, 9), at(10, 129, 900, 9), *(at(100 * k, 72, 700 + k, 9) for k in range(1, 5)),
+            *(at(1000 * k, 72, 16384, 9, 500, 72, 2500, 2300, 9) for k in range(1, 9)),
+        )
+    ] * 3  # fmt: skip
+    assert grammar.Sizes(hiding).hidden > grammar.HIDDEN
+
+
+def test_an_acknowledgment_with_the_first_fields_and_shorter_ones_behind() -> None:
+    """niquests: no body is cut before a record or a window is full, so 23 bytes are no rest of one."""
+    asked_for = [at(10, 121, 939, 9), at(11, 23, 1037, 9), at(12, 23, 1011, 9), at(20, 19, 1037, 9)]
+    found = numbers(*asked_for)
+    assert max(found, key=lambda n: found[n]) == 4
+    assert found[4] > 0.9
+
+
+def test_fields_whose_body_comes_late() -> None:
+    """On a busy machine, or once a window is open."""
+    late = [at(10, 86, 900), at(12, 9), at(200, 22), at(270, 700), at(300, 23, *FULL, 500), at(400, 22, 700)]
+    assert numbers(*late, preface=GO_PREFACE)[4] > 0.95
+    assert numbers(*late[:2], at(200, 22), at(270, 23, 700), at(300, 22, 800), preface=GO_PREFACE)[4] > 0.1  # one without a body
+
+
+def test_words_of_farewell_are_no_request() -> None:
+    """Java's GOAWAY has 34 bytes."""
+    last: Said = [(10, 199), (10, 2411), (13, 9), (300, -52), (301, -182), (900, -9), (905, 34)]
+    said = read(seen([*OPENED[:2], *last]))
+    assert said is not None
+    assert [r.size for r in said.mine] == [199, 2411, 9]
+    assert said.bodies
+    followed = read(seen([*OPENED[:2], *last, (950, -182)]))
+    assert followed is not None
+    assert followed.mine[-1].size == 34
+
+
+def test_what_nothing_is_known_of_is_a_guess_with_room() -> None:
+    said = said_by(at(10, 38), at(500, 12_000), at(900, 40))
+    guess = grammar.guess(said)
+    assert guess is not None
+    found = explained.client_numbers([grammar.Told(guess, 0.0)], None)
+    assert all(found[n] > explained.BEYOND for n in range(1, 8))
+    assert 0 not in found
+
+
+def test_a_part_that_follows_at_once_was_allowed_with_the_one_before() -> None:
+    parts: Said = []
+    for k in range(4):
+        t = 3000 * k + 10
+        parts += [(t, 16384)] * 4 + [
+            (t, 190),
+            (t + 21, -26),
+            (t + 22, 16346),
+            (t + 43, -26),
+            (t + 44, 16346),
+            (t + 44, 2740),
+            (t + 1500, 800),
+        ]
+    (told,) = grammar.told(said_by(parts))
+    found = explained.client_numbers([told], None)
+    assert max(found, key=lambda n: found[n]) in (8, 9)
+    assert found[8] > 0.25
+
+
+def test_bodies_longer_than_a_frame_alone_end_with_an_empty_one() -> None:
+    """undici: what goes on behind a pause is no body of one request."""
+    parts = [at(300 * k + 10, 12_000) if k % 3 else at(300 * k + 10, 16384, 5000, 9) for k in range(9)]
+    said = said_by(at(4, 9), *parts)
+    assert not any(each.likely and each.apart for each in said.readings)
+    assert 9 in [len(each.streams) for each in said.readings if each.together]

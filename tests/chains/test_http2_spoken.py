@@ -44,6 +44,8 @@ def test_what_does_not_show_of_one_connection_shows_by_others_of_the_program(mon
     assert known(False, False, False, None) == [False] * 4
     assert known(True, None, True, True) == [True] * 4
     assert known(False, False, None) == [False, False, None]
+    assert known(True, True, None) == [True] * 3
+    assert known(True, None) == [True, None]
     assert known(False, False, False, True, None) == [False, False, False, True, None]
 
 

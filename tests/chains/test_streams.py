@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import netlens
-from netlens.chains import streams
+from netlens.chains import grammar, streams
 from netlens.chains.asked import said as read
 from netlens.chains.situation import ACCEPTED, REJECTED
 from netlens.parsers.records import Records
@@ -241,15 +241,25 @@ def test_requests_of_a_capture_are_counted_and_refusals_found(tmp_path: Path) ->
     assert not any("cannot be told apart by turn-taking" in note for note in found.quality["notes"])
 
 
-def test_one_connection_that_cannot_be_counted_leaves_all_as_it_was(tmp_path: Path) -> None:
-    said, refusals, _ = work(8)
+def test_one_connection_that_cannot_be_counted_is_told_between_wide_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has more writes than can be walked over, and a request without a body among them."""
+    monkeypatch.setattr(grammar, "MOST_WRITES", 8)
+    said, refusals, _ = work(2)
     odd = [*ONE_BY_ONE, (4000, 60), (4010, -80), (4010, -9)]
     found = analysed(tmp_path, [said, odd], refusals)
     assert found.assembled.situation.uncountable is not None
     assert "TLS key log" in found.assembled.situation.uncountable
     assert found.limit is None
-    assert not found.assembled.upstream.streams
-    assert not any("counted by the sizes" in note for note in found.quality["notes"])
+    guessed = found.assembled.upstream.counted[1]
+    assert guessed.least < 4 < guessed.most
+    assert any("not exactly" in note for note in found.quality["notes"])
+
+
+def test_a_request_without_a_body_is_counted_beside_others(tmp_path: Path) -> None:
+    said, refusals, requests = work(8)
+    found = analysed(tmp_path, [said, [*ONE_BY_ONE, (4000, 60), (4010, -80), (4010, -9)]], refusals)
+    assert found.assembled.situation.uncountable is None
+    assert len(found.assembled.situation.requests) == requests + 4
 
 
 def test_answers_that_may_be_anyones_are_no_evidence(tmp_path: Path) -> None:

@@ -143,6 +143,9 @@ def dialog(*said: int) -> http2.Dialog:
         ((70, 114, 3558, 4744, -265, -265, -121, 9, -186, 22), True),  # Go, nginx: SETTINGS with the head of a refusal
         ((70, 114, 3558, 4744, -265, -265, -121, -186, 222), None),  # nothing was acknowledged
         ((200, 114, 3558, 4744, -265, -265, -121, 9, -186, 22), None),  # no preface
+        ((11485, -57, -57, -15, -16384, -8116, 17), True),  # h2load, nghttpd: answered before SETTINGS were acknowledged, and GOAWAY
+        ((11485, -57, -57, -15, -16384, -8116), None),
+        ((33, -265, -265, -36, 4419, -26, 4301, -26, -252), True),  # Node, HAProxy: the acknowledgment stands with the fields
     ],
 )
 def test_openings(said: tuple[int, ...], expected: bool | None) -> None:
