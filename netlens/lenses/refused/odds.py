@@ -35,6 +35,7 @@ from netlens.chains.situation import HOST, VM
 from netlens.lenses.refused import causes, limit
 from netlens.lenses.refused.counting import ALONE
 from netlens.lenses.refused.judging import HALF
+from netlens.lenses.refused.opened import share_of_others
 from netlens.lenses.refused.over_time import without_others
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def possibilities(weighing: Weighing) -> tuple[list[Possibility], list[Possibili
         return [], []
     plain, kindly = _open(weighing)
     others = [*_partly(weighing), *_over_time(weighing), *_chance(weighing)]
-    plain, kindly = (_as_said(weighing, [*each, *others]) for each in (plain, kindly))
+    plain, kindly = (_relays_own(weighing, _as_said(weighing, [*each, *others])) for each in (plain, kindly))
     return _weighed(plain), _weighed(kindly)
 
 
@@ -125,6 +126,18 @@ def _as_said(weighing: Weighing, found: list[Weight]) -> list[Weight]:
     if not weighing.says_rate:
         return found
     return [(usual - SAID * holds.keys().isdisjoint(("rate", "volume")), evidence, holds) for usual, evidence, holds in found]
+
+
+def _relays_own(weighing: Weighing, found: list[Weight]) -> list[Weight]:
+    """What others fill a relay may fill by itself, as far as what they opened may be its own: it is as likely."""
+    share = share_of_others(weighing.situation) / 2
+    if not share:
+        return found
+    theirs = [holds.get("same-nat-ip", 0.0) for *_, holds in found]
+    return [
+        (usual, evidence, {**holds, "same-nat-ip": (1 - share) * a, "multiplexing": max(holds.get("multiplexing", 0.0), share * a)})
+        for (usual, evidence, holds), a in zip(found, theirs, strict=True)
+    ]
 
 
 def _weighed(found: list[Weight]) -> list[Possibility]:

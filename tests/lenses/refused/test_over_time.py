@@ -116,6 +116,32 @@ def test_a_window_that_was_partly_used_up_when_the_capture_began(decide: Callabl
     assert (limiter["kind"], limiter["value"], limiter["window_s"]) == ("rate", value, 15.0)
 
 
+@pytest.mark.parametrize("added", [True, False], ids=["opened by a relay", "opened by the program"])
+def test_a_connection_for_each_request_may_be_what_is_counted(added: bool) -> None:
+    """The program keeps its connection and a relay opens one for each request: by a limit on new connections the same ones are refused."""
+    made = played(sliding(14, 15.0), seed=4, seconds=100.0, rates={"vm": 2.2})
+    made = replace(made, requests=replace(made.requests, added=np.arange(len(made.requests)) >= (1 if added else len(made.requests))))
+    told = {v.id: v for v in weighing.weigh(made).verdicts}
+    if not added:
+        assert (told["own-rate"].verdict, told["multiplexing"].verdict) == ("supported", "refuted")
+        return
+    assert told["own-rate"].verdict == told["multiplexing"].verdict == "undecided"
+    assert told["own-rate"].needs == told["multiplexing"].needs
+    assert "for the 1 that programs opened" in str(told["own-rate"].needs)
+
+
+@pytest.mark.parametrize("unasked", [True, False], ids=["perhaps a relay's own", "a program's"])
+def test_what_others_send_may_be_a_relays_own(unasked: bool) -> None:
+    made = played(sliding(20, 15.0, together=True), seed=4, seconds=100.0, rates={"vm": 2.2, "host": 2.0})
+    made.facts["unasked"] = int((made.sessions.side == 1).sum()) if unasked else 0
+    told = {v.id: v for v in weighing.weigh(made).verdicts}
+    if not unasked:
+        assert (told["same-nat-ip"].verdict, told["multiplexing"].verdict) == ("supported", "refuted")
+        return
+    assert told["same-nat-ip"].verdict == told["multiplexing"].verdict == "undecided"
+    assert "health checks off" in str(told["multiplexing"].needs)
+
+
 def sized(decide: Callable[[float, int, float, list[float]], bool], *, seed: int, hold_s: float = 0.0) -> Situation:
     """Requests of one program with sizes, each tried again once; ``decide(now, bytes, open now, ends)``."""
     rng = np.random.default_rng(seed)

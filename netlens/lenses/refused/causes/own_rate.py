@@ -5,13 +5,16 @@ reach it in at least half of the refusals. Or a side is shut out from a moment o
 much was sent, nobody but the side was seen to send anything, or was refused, and what it sent reaches some limit at most refusals and few acceptances.
 Refuted: what is open at once tells refused from accepted clearly better than what was sent before; or the refusals follow no window of time at all.
 Undecided: what leaves by the egress address was not captured, or a limit on what is open fits as well; or requests are refused after less than others that
-were accepted, whatever the provider says: somebody else, who is not seen, may use the same key.
+were accepted, whatever the provider says: somebody else, who is not seen, may use the same key. Or a relay opens a connection for each request, and a limit
+on new connections would refuse the same.
 Source: cause G of the investigation (docs/glossary.md); rate limits as providers document them (requests a minute, token buckets).
 """
 
 from __future__ import annotations
 
+from netlens.lenses.refused import opened
 from netlens.lenses.refused.judging import (
+    LITTLE,
     chance_evidence,
     named_evidence,
     needs,
@@ -56,6 +59,8 @@ def judge(weighing: Weighing) -> Verdict:
     )
     evidence = [Evidence(text, weighing.frames(alone if alone.any() else at)), time_evidence(weighing, fit)]
     missing = None if s.egress_seen else f"{s.other_capture}, which shows what else counts"
+    if missing is None and opened.spared_if_kept(weighing) >= LITTLE:
+        missing = opened.needed(weighing)
     return share_verdict(
         weighing,
         fit.p,

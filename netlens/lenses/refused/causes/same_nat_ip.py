@@ -3,7 +3,8 @@
 Claim: without the other side's traffic, at least half of the refusals would have met less than the limit. Seen from either side.
 Refuted: the other side had nothing open with the provider while requests were refused, or its traffic changes next to nothing under the rule that fits; its
     requests were accepted while the quota was used up.
-Undecided: only one side was captured, or what the host sends cannot be told from what it forwards; a quota is used up, and both sides sent requests.
+Undecided: only one side was captured, or what the host sends cannot be told from what it forwards; a quota is used up, and both sides sent requests;
+    or most of what is not the VM's a relay may have opened by itself.
 Source: cause A of the investigation (docs/glossary.md). That both sides use one key looks the same from outside: the rule is then per key.
 """
 
@@ -12,8 +13,9 @@ from __future__ import annotations
 import numpy as np
 
 from netlens.chains.situation import ACCEPTED, HOST, REQUESTS, UNKNOWN, VM
+from netlens.lenses.refused import opened
 from netlens.lenses.refused.counting import Adjustment
-from netlens.lenses.refused.judging import ABOUT_HALF, limit_verdict, share_verdict, time_evidence, without_others_tied
+from netlens.lenses.refused.judging import ABOUT_HALF, HALF, limit_verdict, share_verdict, time_evidence, without_others_tied
 from netlens.lenses.refused.over_time import without_others
 from netlens.lenses.refused.verdict import Evidence, Verdict, refuted, undecided
 from netlens.lenses.refused.weighing import Weighing
@@ -45,6 +47,8 @@ def judge(weighing: Weighing) -> Verdict:
             if (apart := _went_on(weighing)) is not None:
                 return refuted(apart)
             return undecided("to know whether both sides use one key or plan, because then both use up its quota")
+        elif opened.share_of_others(s) >= HALF and (own := opened.unasked(weighing)):
+            missing = opened.without_its_own(own)
     if structure is None and weighing.by_time:
         return _over_time(weighing, missing)
     return limit_verdict(weighing, WITHOUT, structure=structure, missing=missing, told=f"without {_whose(weighing)} traffic")
