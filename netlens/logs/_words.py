@@ -49,6 +49,8 @@ REFUSALS: tuple[tuple[re.Pattern[str], str, str], ...] = (
     (
         _words(
             "concurrent connections to",
+            "number of concurrent connections",
+            "number of concurrent requests",
             "too many concurrent",
             "concurrency limit",
             "maximum concurrency",
@@ -77,6 +79,8 @@ REFUSALS: tuple[tuple[re.Pattern[str], str, str], ...] = (
     (
         _words(
             "insufficient_quota",
+            "requests per day",
+            "tokens per day",
             "quota exceeded",
             "exceeded your current quota",
             "usage limit",
@@ -150,6 +154,8 @@ REFUSALS: tuple[tuple[re.Pattern[str], str, str], ...] = (
         UNKNOWN,
     ),
     (_words("too many requests"), '"too many requests"', UNKNOWN),
+    # nginx's own page: what limit_conn and limit_req answer with unless they are told otherwise; a gateway with nothing behind it shows the same
+    (re.compile(r"503 Service Temporarily Unavailable[\s\S]{0,200}?\bnginx\b"), '"503 Service Temporarily Unavailable nginx"', UNKNOWN),
     (re.compile(_NUMBER.format("429")), "status=429", UNKNOWN),
 )
 _FAILURES = (
