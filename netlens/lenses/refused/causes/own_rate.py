@@ -6,7 +6,7 @@ much was sent, nobody but the side was seen to send anything, or was refused, an
 Refuted: what is open at once tells refused from accepted clearly better than what was sent before; or the refusals follow no window of time at all.
 Undecided: what leaves by the egress address was not captured, or a limit on what is open fits as well; or requests are refused after less than others that
 were accepted, whatever the provider says: somebody else, who is not seen, may use the same key. Or a relay opens a connection for each request, and a limit
-on new connections would refuse the same.
+on new connections would refuse the same. Or a quota that may be one for both sides is used up for both at once.
 Source: cause G of the investigation (docs/glossary.md); rate limits as providers document them (requests a minute, token buckets).
 """
 
@@ -15,6 +15,7 @@ from __future__ import annotations
 from netlens.lenses.refused import opened
 from netlens.lenses.refused.judging import (
     LITTLE,
+    ONE_PLAN,
     chance_evidence,
     named_evidence,
     needs,
@@ -23,6 +24,7 @@ from netlens.lenses.refused.judging import (
     share_verdict,
     shut_out_evidence,
     time_evidence,
+    used_up_together,
     without_others_tied,
 )
 from netlens.lenses.refused.over_time import without_others
@@ -41,6 +43,8 @@ def judge(weighing: Weighing) -> Verdict:
     s = weighing.situation
     if weighing.named:
         told = named_evidence(weighing)
+        if weighing.named == QUOTA and used_up_together(weighing):
+            return undecided(ONE_PLAN, evidence=[told])
         return supported(1.0, None, [told]) if weighing.named == QUOTA else refuted(told)
     if weighing.rules:
         if not s.egress_seen:
