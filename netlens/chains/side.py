@@ -297,13 +297,24 @@ class Side:
 
     @cached_property
     def left_by_server(self) -> Bools:
-        """Per row of ``exchanges``, whether the server left it without an answer: it reset the connection, or closed it, or said farewell in TLS."""
+        """Per row of ``exchanges``, whether the server left it without an answer: it reset the connection, or closed it, or said farewell in TLS, before its
+        program did."""
         x, s = self.exchanges, self.sessions
         ids = x["session_id"].astype(np.int64)
         fins, others = (ints(s[name], NEVER)[ids] for name in ("resp_fin_ns", "orig_fin_ns"))
-        said = s.ints("resp_last_payload_ns", -1)[ids] > x["request_end_ns"].astype(np.int64)
+        said = self._farewell_of(False)[ids]  # not session tickets, which servers send of themselves
         reset = np.isin(s["state"].astype(str), ("RSTR", "RSTRH"))[ids]
-        left: Bools = (x.ints("response_ns", NEVER) == NEVER) & (reset | (fins < others) | (said & (others < NEVER)))
+        left: Bools = (x.ints("response_ns", NEVER) == NEVER) & (
+            reset
+            | (fins < others)
+            | (
+                (said < NEVER)
+                & (said > x["request_end_ns"].astype(np.int64))
+                & (others < NEVER)
+                & (said < self._farewell_ns[ids])
+                & (said < others)
+            )
+        )
         return left
 
     @cached_property
@@ -314,13 +325,16 @@ class Side:
 
     @cached_property
     def _farewell_ns(self) -> Ints:
-        """Per session, when its originator sent an alert of TLS as its last words, as with close_notify (RFC 8446 6.1); :data:`NEVER` where it did not.
-        Programs may wait for the server's before they close (asyncio: up to 30 s)."""
+        """Per session, when its originator said farewell; programs may wait for the server's before they close (asyncio: up to 30 s)."""
+        return self._farewell_of(True)
+
+    def _farewell_of(self, originator: bool) -> Ints:
+        """Per session, when one end sent an alert of TLS as its last words, as with close_notify (RFC 8446 6.1); :data:`NEVER` where it did not."""
         out = np.full(self.sessions.rows, NEVER, np.int64)
         if self.capture.trail is not None and len(out):
             t = self.capture.trail.segments()
             said = np.flatnonzero((t["fresh"] > 0) & (t["length"] > 0))
-            said = said[t["way"][said] == self.originator[t["session"][said]]]
+            said = said[(t["way"][said] == self.originator[t["session"][said]]) == originator]
             last = said[np.diff(t["session"][said], append=-1) != 0]  # segments stand by session
             head = t["head"][last].astype(np.uint64)
             alert = (head >> np.uint64(48) == ALERT << 8 | 3) | (

@@ -525,12 +525,14 @@ def test_what_is_named_is_not_doubted_from_an_address(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("unanswered", "broken_off", "left"), [("client", 1, 0), ("server", 0, 1), ("alert", 0, 1), ("resets", 1, 1), ("", 0, 0)]
+    ("unanswered", "broken_off", "left"),
+    [("client", 1, 0), ("server", 0, 1), ("alert", 0, 1), ("tickets", 1, 0), ("resets", 1, 1), ("", 0, 0)],
 )
 def test_who_left_a_request_without_an_answer(unanswered: str, broken_off: int, left: int, tmp_path: Path) -> None:
     host = Machine()
     (one,) = hellos(1)
-    host.see(Talk((EGRESS, 50001), API, 1, one, 1 << 20, unanswered=unanswered), *LEAVES)
+    sizes = (500,) if unanswered == "tickets" else (500, 700, 900)
+    host.see(Talk((EGRESS, 50001), API, 1, one, 1 << 20, sizes, unanswered=unanswered), *LEAVES)
     host.write(tmp_path / "host.pcap")
     (tmp_path / "errors.log").write_text("2020-01-01T00:00:00.000Z INFO x\n2030-01-01T00:00:00.000Z INFO x\n")
     found = netlens.analyze(host=tmp_path / "host.pcap", host_errors=str(tmp_path / "errors.log"), apis="api.example.test")

@@ -76,3 +76,21 @@ def test_what_a_provider_says(its_class: str, words: str) -> None:
 def test_what_is_no_refusal(words: str) -> None:
     found = logs.refusal(words)
     assert found is None or found.bare
+
+
+@pytest.mark.parametrize(
+    ("words", "how"),
+    [
+        ("AuthenticationError: Error code: 401 - Incorrect API key provided: sk-proj-****abcd.", "status 401"),
+        ("InternalServerError: 500 The server had an error while processing your request.", "status 500"),
+        ("Refused: HTTP 503 from /v1: <title>503 Service Temporarily Unavailable</title>", "status 503"),
+        ("ReadTimeout: The read operation timed out", "time-out"),
+        ("fetch failed: ECONNRESET", "ECONNRESET"),
+        ("Error code: 429 - Rate limit reached for requests", None),
+        ("AbortError: the user stopped it", None),
+        ("wrote 500 lines in 404 files", None),
+    ],
+)
+def test_how_a_request_failed_that_no_limit_refused(words: str, how: str | None) -> None:
+    assert logs.failure(words) == how
+    assert how is None or logs.failure(" ".join(logs.words(words))) == how, "the recorder keeps words that tell it"

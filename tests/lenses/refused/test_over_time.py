@@ -451,6 +451,22 @@ def test_where_all_is_refused_from_a_moment_on_neither_chance_nor_a_window_is_cl
         assert {v.id for v in weighing.weigh(named).verdicts if v.verdict == "supported"} == {"own-rate"}
 
 
+@pytest.mark.parametrize("shared", [True, False], ids=["one quota", "one each"])
+def test_a_quota_that_is_used_up_for_both_sides_at_once_may_be_one(shared: bool) -> None:
+    left = {"vm": 20, "host": 45}
+
+    def decide(side: str, now: float, _: int) -> bool:
+        left["vm" if shared else side] -= 1
+        return left["vm" if shared else side] >= 0
+
+    made = played(decide, seed=3, seconds=120, rates={"vm": 2.0, "host": 2.0})
+    named = replace(made, requests=replace(made.requests, refusal_class=np.where(made.requests.rejected == REJECTED, logs.QUOTA, "")))
+    told = {v.id: v for v in weighing.weigh(named).verdicts}
+    assert told["own-rate"].verdict == ("undecided" if shared else "supported")
+    assert told["same-nat-ip"].verdict == "undecided"
+    assert ("one key or plan" in str(told["own-rate"].needs)) is shared
+
+
 def test_quota_is_what_some_providers_call_a_limit_by_the_minute() -> None:
     made = played(sliding(10, 20.0), seed=1, seconds=240, rates={"vm": 5.0})
     said = replace(made, requests=replace(made.requests, refusal_class=np.where(made.requests.rejected == REJECTED, logs.QUOTA, "")))

@@ -163,6 +163,8 @@ def _perhaps_refused(traffic: Traffic, told: Told) -> int:
     streams = answers.waits[answers.stream]
     if len(streams) < TAUGHT:
         return 0
+    named = (told.source == ERROR_LOG) & (told.rejected == ACCEPTED) & (up >= 0)  # what a log calls something else
+    rows = rows[~alike(answers.down[rows], np.unique(answers.down[up[named]][answers.short[up[named]]]))]
     sizes = answers.down[rows][answers.short[rows] & (answers.waits[rows] <= QUICK * np.percentile(streams, 10))]
     most = max((int(alike(sizes, np.array([size])).sum()) for size in np.unique(sizes)), default=0)
     return most if most >= TAUGHT else 0
