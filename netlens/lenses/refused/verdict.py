@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -61,7 +61,7 @@ class Verdict:
 def needed(verdicts: Sequence[Verdict]) -> list[str]:
     """What the undecided verdicts need: first what likely ones do, if those that need the same are, then what most of them do."""
     undecided = [(v.needs, v.probability or 0.0) for v in verdicts if v.verdict == "undecided" and v.needs]
-    likely: Counter[str] = Counter()
+    likely: dict[str, float] = defaultdict(float)
     for text, probability in undecided:
         likely[text] += probability
     first = [text for text in likely if likely[text] > 0.5]
