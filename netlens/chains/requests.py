@@ -176,8 +176,9 @@ def _broken_off(up: Side) -> Bools:
     for k in np.flatnonzero(soon & ~more).tolist() if _in_chunks(up, last[closed <= over + SOON_NS]) else ():
         more[k] = not _whole(up, up.session_ids[rows[k]], int(closed[k]))
     out[last] = by_reset | unanswered | (more & (closed >= answered))
-    # what is too short to hold a key asks whether the server is there: who checks that resets behind the answer, as HAProxy does
-    out &= x["up_bytes"].astype(np.int64) >= LEAST_BYTES
+    # what is too short in TLS to hold a key asks whether the server is there: who checks that resets behind the answer, as HAProxy does
+    sealed = (s["protocol"] == "tls")[x["session_id"].astype(np.int64)]
+    out &= ~sealed | (x["up_bytes"].astype(np.int64) >= LEAST_BYTES)
     return out
 
 

@@ -27,6 +27,7 @@ SILENCE_NS = 2_000_000_000
 #: The rest of a request follows an early answer as soon, and the connection's end follows it as soon: a program that asks anew waits for the answer.
 REST_NS, LEFT_NS = 50_000_000, 50_000_000
 SOONER = 4  #: times that a refusal by a request's head comes sooner than other answers, at least
+REACTS_NS = 1_000_000_000  #: a program that reads a farewell closes as well; one that gives up has waited for longer
 RECORD = 5  #: bytes of a TLS record's header
 CHOSEN = 3  #: connections of a program with a server that all speak one version of HTTP, for another to speak it, too
 HIDDEN_ALERT = APPLICATION << 32 | 0x0303 << 16 | ALERT_RECORD  #: header of an alert's record in TLS 1.3 (RFC 8446 5.2), as a number
@@ -297,24 +298,15 @@ class Side:
 
     @cached_property
     def left_by_server(self) -> Bools:
-        """Per row of ``exchanges``, whether the server left it without an answer: it reset the connection, or closed it, or said farewell in TLS, before its
-        program did."""
+        """Per row of ``exchanges``, whether the server left it without an answer: it reset the connection, or closed it, or said farewell in TLS, upon which
+        the program closed. What it says long before that is no farewell, but session tickets: then it is the program that gave up."""
         x, s = self.exchanges, self.sessions
         ids = x["session_id"].astype(np.int64)
         fins, others = (ints(s[name], NEVER)[ids] for name in ("resp_fin_ns", "orig_fin_ns"))
-        said = self._farewell_of(False)[ids]  # not session tickets, which servers send of themselves
+        last = s.ints("resp_last_payload_ns", -1)[ids]
+        said = (last > x["request_end_ns"].astype(np.int64)) & (others - last <= REACTS_NS)
         reset = np.isin(s["state"].astype(str), ("RSTR", "RSTRH"))[ids]
-        left: Bools = (x.ints("response_ns", NEVER) == NEVER) & (
-            reset
-            | (fins < others)
-            | (
-                (said < NEVER)
-                & (said > x["request_end_ns"].astype(np.int64))
-                & (others < NEVER)
-                & (said < self._farewell_ns[ids])
-                & (said < others)
-            )
-        )
+        left: Bools = (x.ints("response_ns", NEVER) == NEVER) & (reset | (fins < others) | (said & (others < NEVER)))
         return left
 
     @cached_property
@@ -325,16 +317,13 @@ class Side:
 
     @cached_property
     def _farewell_ns(self) -> Ints:
-        """Per session, when its originator said farewell; programs may wait for the server's before they close (asyncio: up to 30 s)."""
-        return self._farewell_of(True)
-
-    def _farewell_of(self, originator: bool) -> Ints:
-        """Per session, when one end sent an alert of TLS as its last words, as with close_notify (RFC 8446 6.1); :data:`NEVER` where it did not."""
+        """Per session, when its originator sent an alert of TLS as its last words, as with close_notify (RFC 8446 6.1); :data:`NEVER` where it did not.
+        Programs may wait for the server's before they close (asyncio: up to 30 s)."""
         out = np.full(self.sessions.rows, NEVER, np.int64)
         if self.capture.trail is not None and len(out):
             t = self.capture.trail.segments()
             said = np.flatnonzero((t["fresh"] > 0) & (t["length"] > 0))
-            said = said[(t["way"][said] == self.originator[t["session"][said]]) == originator]
+            said = said[t["way"][said] == self.originator[t["session"][said]]]
             last = said[np.diff(t["session"][said], append=-1) != 0]  # segments stand by session
             head = t["head"][last].astype(np.uint64)
             alert = (head >> np.uint64(48) == ALERT << 8 | 3) | (

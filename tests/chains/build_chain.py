@@ -70,6 +70,7 @@ class Talk:
             return
         if self.unanswered == "tickets":  # which the server sends of itself behind the handshake; then the client gives up
             yield at - 0.1997, False, PSH | ACK, 2 * request(218)
+            at += 2
         if self.unanswered == "alert":
             yield at - 0.001, False, PSH | ACK, b"\x17\x03\x03\x00\x13" + bytes(19)
         first = self.unanswered != "server"

@@ -366,3 +366,12 @@ def test_what_is_needed_is_what_was_missing() -> None:
     assert "break off no answer" in needs(scene)
     from_then_on = w.weigh(draw(5_000_000, "attempts-window").situation)
     assert "stop every program for some minutes" in needs(from_then_on.weighing)
+
+
+def test_what_several_causes_need_that_are_likely_together_comes_first() -> None:
+    def one(needs: str, probability: float) -> Verdict:
+        return Verdict("undecided", needs, probability=probability)
+
+    most = [one("a longer recording", 0.02) for _ in range(4)]
+    assert needed([one("health checks off", 0.49), one("health checks off", 0.49), *most])[0] == "health checks off"
+    assert needed([one("health checks off", 0.2), one("health checks off", 0.2), *most])[0] == "a longer recording"
