@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from netlens.chains.side import Side
     from netlens.parsers.decrypted import Decrypted
 
+LEAST_BYTES = 100  #: of a request of HTTP/1.1 with a key in TLS; what else clients of HTTP/2 send (windows, pings) is shorter
 #: A program that is done this much before its answer is over is done with it then: times of two captures say no more, and the next request would meet it.
 TOGETHER_NS = 1_000_000
 FAREWELL_BYTES = 64  #: a close_notify takes 24 to 47 bytes (RFC 8446 6.1, with padding of none), a session ticket comes at the beginning
@@ -80,8 +81,16 @@ def requests(linked: Linked, sessions: Sessions, row_of: dict[int, int], alone: 
     known = noticed(linked, table.end_ns, table.done_ns, broken_off, mate)
     by_size = np.arange(n) >= n - len(up.streams)
     stream = np.where(by_size, 2 * _place_of(up.owner) + 1, -1)  # clients give odd numbers, one after the other (RFC 9113 5.1.1)
-    table = replace(table, stream=stream, answer_ns=x.ints("response_ns", 0), broken_off=broken_off, noticed_ns=known, doubt_ns=up.doubt_ns)
-    table = replace(table, answer_bytes=x["down_bytes"].astype(np.int64))
+    table = replace(
+        table,
+        stream=stream,
+        answer_ns=x.ints("response_ns", 0),
+        broken_off=broken_off,
+        noticed_ns=known,
+        doubt_ns=up.doubt_ns,
+        added=_added(linked),
+        answer_bytes=x["down_bytes"].astype(np.int64),
+    )
     rows = np.stack([np.arange(n), mate, np.full(n, -1)], axis=1)
     if keys is not None:
         table, rows = _with_streams(linked, keys, table, rows, row_of, sessions)
@@ -127,6 +136,19 @@ def _done_with_relay(linked: Linked, done: Ints) -> None:
         done[i] = min(int(done[i]), closed)
 
 
+def _added(linked: Linked) -> Bools:
+    """Per exchange of the upstream, whether a relay opened a connection for it though the program sent it on one that it had used before."""
+    up = linked.upstream
+    every = up.capture.table("exchanges")
+    out = np.zeros(up.exchanges.rows, np.bool_)
+    if linked.carried:
+        older = up.connections["started_before_capture"].astype(bool)
+        opens = (_place_of(up.owner) == 0) & ~older[up.owner]
+        place = _place_of(every["session_id"].astype(np.int64))
+        out[[i for i, asked in linked.asked_of_relay.items() if opens[i] and place[asked]]] = True
+    return out
+
+
 def _broken_off(up: Side) -> Bools:
     """Per exchange of the upstream, whether it is the last of a connection that its program left before the answer was over: that ended with a reset while
     it was under way or within :data:`SOON_NS`, the server not having closed, or was closed before the answer began, or while more of it than a farewell was
@@ -155,6 +177,9 @@ def _broken_off(up: Side) -> Bools:
     for k in np.flatnonzero(soon & ~more).tolist() if _in_chunks(up, last[closed <= over + SOON_NS]) else ():
         more[k] = not _whole(up, up.session_ids[rows[k]], int(closed[k]))
     out[last] = by_reset | unanswered | (more & (closed >= answered))
+    # what is too short in TLS to hold a key asks whether the server is there: who checks that resets behind the answer, as HAProxy does
+    sealed = (s["protocol"] == "tls")[x["session_id"].astype(np.int64)]
+    out &= ~sealed | (x["up_bytes"].astype(np.int64) >= LEAST_BYTES)
     return out
 
 

@@ -27,6 +27,7 @@ SILENCE_NS = 2_000_000_000
 #: The rest of a request follows an early answer as soon, and the connection's end follows it as soon: a program that asks anew waits for the answer.
 REST_NS, LEFT_NS = 50_000_000, 50_000_000
 SOONER = 4  #: times that a refusal by a request's head comes sooner than other answers, at least
+REACTS_NS = 1_000_000_000  #: a program that reads a farewell closes as well; one that gives up has waited for longer
 RECORD = 5  #: bytes of a TLS record's header
 #: Connections of a program with a server that all speak one version of HTTP, for another to speak it, too, which ALPN makes certain (RFC 7301 3.2): of HTTP/2,
 #: which shows by what is there, and of HTTP/1.1, which shows by what is not.
@@ -299,11 +300,13 @@ class Side:
 
     @cached_property
     def left_by_server(self) -> Bools:
-        """Per row of ``exchanges``, whether the server left it without an answer: it reset the connection, or closed it, or said farewell in TLS."""
+        """Per row of ``exchanges``, whether the server left it without an answer: it reset the connection, or closed it, or said farewell in TLS, upon which
+        the program closed. What it says long before that is no farewell, but session tickets: then it is the program that gave up."""
         x, s = self.exchanges, self.sessions
         ids = x["session_id"].astype(np.int64)
         fins, others = (ints(s[name], NEVER)[ids] for name in ("resp_fin_ns", "orig_fin_ns"))
-        said = s.ints("resp_last_payload_ns", -1)[ids] > x["request_end_ns"].astype(np.int64)
+        last = s.ints("resp_last_payload_ns", -1)[ids]
+        said = (last > x["request_end_ns"].astype(np.int64)) & (others - last <= REACTS_NS)
         reset = np.isin(s["state"].astype(str), ("RSTR", "RSTRH"))[ids]
         left: Bools = (x.ints("response_ns", NEVER) == NEVER) & (reset | (fins < others) | (said & (others < NEVER)))
         return left

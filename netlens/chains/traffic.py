@@ -21,7 +21,7 @@ import numpy as np
 from netlens.chains import target, visibility
 from netlens.chains.linking import Linked
 from netlens.chains.parties import others
-from netlens.chains.requests import requests, underway
+from netlens.chains.requests import LEAST_BYTES, requests, underway
 from netlens.chains.sessions import sessions, vm_alone
 from netlens.chains.situation import HOST, SIDES, VM, Perhaps, Requests, Situation
 from netlens.columns import NEVER, Bools, Ints
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 SLACK_NS = 2_000_000  #: what a request waits in kernels and at the provider before it is counted: 0.3 ms in the laboratory, more under load
 FRAMES = 5  #: frames cited for a fact
-LEAST_BYTES = 100  #: of a request of HTTP/1.1 with a key in TLS; what else clients of HTTP/2 send (windows, pings) is shorter
 MOST_UNSURE = 0.2  #: share of requests of HTTP/2 of which it is not known which answer is theirs, at most, to take them as such
 SEVERAL = 3  #: requests of a side that began while another was in progress on another connection
 
@@ -99,6 +98,7 @@ def rebuild(linked: Linked, beside: Beside) -> Traffic:
         egress = egress or missing
     common = _common_ns(linked, notes)
     facts = _facts(linked, egress_seen=not egress) | {"vm_blind": blind}
+    facts["addresses"] = {int(upstream.address[k]): str(linked.upstream.connections["resp_ip"][row]) for row, k in row_of.items()}
     facts["in_doubt"] = int(np.isin(made.session, [row_of.get(row, -1) for row in _in_doubt(linked.upstream)]).sum())
     facts["protocol_unknown"] = linked.protocol_unknown and not _side_by_side(made)
     situation = Situation(
@@ -255,6 +255,23 @@ def _leave_apart(linked: Linked) -> bool:
     return bool(both) and all(seen[VM, v6].isdisjoint(seen[HOST, v6]) for v6 in both)
 
 
+def _unasked(linked: Linked) -> int:
+    """How many connections to the target a relay on the upstream's machine that asks anew may have opened by itself: they come from where its others do, begin
+    alike (JA4), and carry no request that it was asked."""
+    up = linked.upstream
+    relayed = up.owner[sorted(linked.asked_of_relay)]
+    if not len(relayed):
+        return 0
+    c, kinds, processes = up.connections, up.ja4, linked.processes.get(str(up.name), {})
+    asked, alike = set(relayed.tolist()), {(c["orig_ip"][k], kinds.get(k)) for k in relayed.tolist()}
+    names = {processes.get(k) for k in asked}
+    rest = np.flatnonzero(up.target & up.opened & (linked.origin != VM) & ~c["started_before_capture"].astype(bool)).tolist()
+    return sum(
+        k not in asked and k not in linked.served and (c["orig_ip"][k], kinds.get(k)) in alike and processes.get(k) in (None, *names)
+        for k in rest
+    )
+
+
 def _facts(linked: Linked, *, egress_seen: bool) -> dict[str, Any]:
     """What causes may cite besides."""
     asker, pairs, vm = linked.sides.get("vm") or linked.upstream, linked.pairing, linked.vm
@@ -268,6 +285,7 @@ def _facts(linked: Linked, *, egress_seen: bool) -> dict[str, Any]:
         "same_provider": target.of_same_provider(linked.upstream),
         "leaves_elsewhere": visibility.leaves_elsewhere(linked),
         "host_silent": visibility.host_silent(linked),
+        "unasked": _unasked(linked),
         "apart": egress_seen and _leave_apart(linked),
         "lookups": lookups.rows,
         "lookups_unseen": not egress_seen and any(side.for_lookups.any() for side in linked.sides.values()),

@@ -49,6 +49,8 @@ REFUSALS: tuple[tuple[re.Pattern[str], str, str], ...] = (
     (
         _words(
             "concurrent connections to",
+            "number of concurrent connections",
+            "number of concurrent requests",
             "too many concurrent",
             "concurrency limit",
             "maximum concurrency",
@@ -77,6 +79,8 @@ REFUSALS: tuple[tuple[re.Pattern[str], str, str], ...] = (
     (
         _words(
             "insufficient_quota",
+            "requests per day",
+            "tokens per day",
             "quota exceeded",
             "exceeded your current quota",
             "usage limit",
@@ -150,6 +154,8 @@ REFUSALS: tuple[tuple[re.Pattern[str], str, str], ...] = (
         UNKNOWN,
     ),
     (_words("too many requests"), '"too many requests"', UNKNOWN),
+    # nginx's own page: what limit_conn and limit_req answer with unless they are told otherwise; a gateway with nothing behind it shows the same
+    (re.compile(r"503 Service Temporarily Unavailable[\s\S]{0,200}?\bnginx\b"), '"503 Service Temporarily Unavailable nginx"', UNKNOWN),
     (re.compile(_NUMBER.format("429")), "status=429", UNKNOWN),
 )
 _FAILURES = (
@@ -205,6 +211,16 @@ def names_status(rest: str) -> bool:
     )
 
 
+def failure(said: str) -> str | None:
+    """How a request failed that no limit refused, in the log's words: "status 401", "time-out", or the name of an error; None if it is not said."""
+    if refusal_class(said) is not None:
+        return None
+    if status := _FAILED.search(said):
+        return f"status {status[1]}"
+    name = next((text for pattern, text in WORDS if text in _FAILURES and text != "AbortError" and pattern.search(said)), None)
+    return "time-out" if name in _TIMED_OUT else name
+
+
 def in_known_words(rest: str) -> bool:
     """Whether a refusal is told in words, or by a code, that are known."""
     return _NAMED.search(rest) is not None or any(pattern.search(rest) for pattern, _, _ in REFUSALS)
@@ -223,6 +239,12 @@ _STATED = re.compile(
     r"(?:^\W{0,4}|(?:status|code|http|error|exception|response|fail\w{0,4}|refus\w{0,4}|reject\w{0,4})\W{0,4}(?:[\w/.]{1,12}\W{1,3}){0,2})(?:429|529)(?!\w|\.\w)",
     re.IGNORECASE | re.ASCII,
 )
+#: The same of any other status of an error.
+_FAILED = re.compile(
+    r"(?:^\W{0,4}|(?:status|code|http|error|exception|response|fail\w{0,4})\W{0,4}(?:[\w/.]{1,12}\W{1,3}){0,2})([45]\d\d)(?!\w|\.\w)",
+    re.IGNORECASE | re.ASCII,
+)
+_TIMED_OUT = ("TimeoutError", "ETIMEDOUT", "APITimeoutError", "ReadTimeout", "ConnectTimeout")
 _BARE = (re.compile(_NUMBER.format("429")), re.compile(_NUMBER.format("529")))
 
 

@@ -110,6 +110,8 @@ class ErrorLog:
     program : whose forms they and the refusals have, as :mod:`netlens.logs` names it ("any" where the forms are those of many); None without any.
     other : first and last instant at which lines may have been written that say that a request failed otherwise (by a status such as 500), and hosts of
         URLs in them.
+    failed : first and last instant at which a fault was written that says how a request failed otherwise, how (:func:`netlens.logs.failure`), and hosts of URLs
+        in it; of several lines that one failure leaves the first.
     untimed : where no line has a time, the class of each that tells of a refusal.
     """
 
@@ -126,6 +128,7 @@ class ErrorLog:
     program: str | None = None
     untimed: tuple[str, ...] = ()
     other: tuple[tuple[int, int, tuple[str, ...]], ...] = ()
+    failed: tuple[tuple[int, int, str, tuple[str, ...]], ...] = ()
 
 
 def at_once(log: ErrorLog) -> int:
@@ -151,9 +154,10 @@ def converted(log: ErrorLog, to_host: Callable[[int], int]) -> ErrorLog:
     last = None if log.last_ns is None else int(to_host(log.last_ns))
     unclear = tuple(int(to_host(time)) for time in log.unclear_ns)
     other = tuple((int(to_host(low)), int(to_host(high)), hosts) for low, high, hosts in log.other)
+    failed = tuple((int(to_host(low)), int(to_host(high)), how, hosts) for low, high, how, hosts in log.failed)
     starts = tuple(replace(each, low_ns=int(to_host(each.low_ns)), high_ns=int(to_host(each.high_ns))) for each in log.starts)
     events.sort(key=lambda e: (e.time_ns, e.line))
-    return replace(log, events=events, first_ns=first, last_ns=last, unclear_ns=unclear, starts=starts, other=other)
+    return replace(log, events=events, first_ns=first, last_ns=last, unclear_ns=unclear, starts=starts, other=other, failed=failed)
 
 
 def dated(log: ErrorLog, until_ns: int) -> ErrorLog:
@@ -196,6 +200,7 @@ def joined(found: Sequence[ErrorLog]) -> ErrorLog:
         next((log.program for log in sorted(found, key=lambda log: (log.program == "any", -len(log.events))) if log.program), None),
         tuple(each for log in found for each in log.untimed),
         tuple(each for log in found for each in log.other),
+        tuple(each for log in found for each in log.failed),
     )
 
 
@@ -296,6 +301,8 @@ def _read(rows: Lines, name: str) -> ErrorLog:
     whose: Counter[str] = Counter()  # programs whose refusals or starts they are
     untimed: list[str] = []
     other: list[tuple[int, int, tuple[str, ...]]] = []  # of faults that name another status
+    failed: list[tuple[int, int, str, tuple[str, ...]]] = []
+    echo: tuple[str, str] = ("", "")  # how the last of these failed, and which kind of line says so
     lines = unread = quiet = 0
     first = last = before = None
     joined = True
@@ -337,6 +344,10 @@ def _read(rows: Lines, name: str) -> ErrorLog:
                 those += [span[0]] if len(those) < MAX_EVENTS else []
             if refusal is None and len(other) < MAX_EVENTS and logs.names_status(said):
                 other.append((*span, _named(whole)[0]))
+            if found.level in (*_FAULTS, "") and len(failed) < MAX_EVENTS and (how := logs.failure(said)):
+                if echo[0] != how or echo[1] == kind or span[0] - failed[-1][1] > ECHO_NS:
+                    failed.append((*span, how, _named(whole)[0]))
+                    echo = how, kind
             whose[form.PROGRAM] += refusal is not None
             names = _named(whole) if refusal else _NO_NAMES
             quiet += not quiet and not found.level and not refusal and not logs.words(rest)
@@ -382,6 +393,7 @@ def _read(rows: Lines, name: str) -> ErrorLog:
         program,
         tuple(untimed) if last is None else (),
         tuple(other),
+        tuple(failed),
     )
 
 

@@ -37,9 +37,8 @@ class Talk:
     reset: bool = False  # the client ends with an RST
     one_way: bool = False  # what the server sends is not captured
     shorter: float = 0.0  # by how much its answers come earlier
-    unanswered: str = (
-        ""  # the last request has no answer: the "client" leaves it, or the "server" closes, or says farewell ("alert"), or "resets"
-    )
+    # the last request has no answer: the "client" leaves it, also behind "tickets", or the "server" closes, or says farewell ("alert"), or "resets"
+    unanswered: str = ""
 
     def turns(self) -> Iterator[tuple[float, bool, int, bytes]]:
         """(time, from the client, flags, payload)"""
@@ -69,6 +68,9 @@ class Talk:
         if self.unanswered == "resets":
             yield at, False, RST | ACK, b""
             return
+        if self.unanswered == "tickets":  # which the server sends of itself behind the handshake; then the client gives up
+            yield at - 0.1997, False, PSH | ACK, 2 * request(218)
+            at += 2
         if self.unanswered == "alert":
             yield at - 0.001, False, PSH | ACK, b"\x17\x03\x03\x00\x13" + bytes(19)
         first = self.unanswered != "server"

@@ -197,6 +197,28 @@ def test_a_relay_on_the_host_that_goes_by_the_targets_name_is_a_hop(tmp_path: Pa
     assert found["counts"]["exchanges"] == 8
 
 
+@pytest.mark.parametrize("kept", [True, False], ids=["one connection", "one a request"])
+def test_what_a_relay_opens_of_its_own_accord(kept: bool, tmp_path: Path) -> None:
+    """It asks on one connection, or opens one for each request; beside that, it checks whether the server is there and resets behind the answer."""
+    vm, host = Machine(), Machine()
+    asking, *anew = hellos(20)
+    sizes = tuple(400 + 37 * k for k in range(8))
+    talk = Talk((VM, 40001), (BRIDGE, 443), 1, asking, 1 << 20, sizes)
+    vm.see(talk, *VM_SIDE)
+    host.see(talk, *THROUGH_NAT, late=50e-6)
+    for k, these in enumerate([sizes] if kept else [(size,) for size in sizes]):
+        sent = tuple(size + 40 for size in these)
+        host.see(Talk((EGRESS, 50001 + k), API, 1.001 + k, anew[k], (3 + k) << 20, sent, shorter=0.004), *LEAVES)
+    for k in range(5):
+        host.see(Talk((EGRESS, 50100 + k), API, 1.5 + k, anew[10 + k], (20 + k) << 20, (44,), every=0.31, reset=True), *LEAVES)
+    for name, machine in {"vm": vm, "host": host}.items():
+        machine.write(tmp_path / f"{name}.pcap")
+    s = netlens.analyze(tmp_path, apis="api.example.test").assembled.situation
+    assert int(s.requests.added.sum()) == (0 if kept else 7)  # the first one the program had to open as well
+    assert s.facts["unasked"] == 5
+    assert not s.requests.broken_off.any()
+
+
 def test_a_relay_with_a_name_of_its_own_does_not_stop_the_analysis(tmp_path: Path) -> None:
     """The VM's capture alone shows the relay's name only, not that of the API that was asked for."""
     vm = Machine()
@@ -503,12 +525,14 @@ def test_what_is_named_is_not_doubted_from_an_address(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("unanswered", "broken_off", "left"), [("client", 1, 0), ("server", 0, 1), ("alert", 0, 1), ("resets", 1, 1), ("", 0, 0)]
+    ("unanswered", "broken_off", "left"),
+    [("client", 1, 0), ("server", 0, 1), ("alert", 0, 1), ("tickets", 1, 0), ("resets", 1, 1), ("", 0, 0)],
 )
 def test_who_left_a_request_without_an_answer(unanswered: str, broken_off: int, left: int, tmp_path: Path) -> None:
     host = Machine()
     (one,) = hellos(1)
-    host.see(Talk((EGRESS, 50001), API, 1, one, 1 << 20, unanswered=unanswered), *LEAVES)
+    sizes = (500,) if unanswered == "tickets" else (500, 700, 900)
+    host.see(Talk((EGRESS, 50001), API, 1, one, 1 << 20, sizes, unanswered=unanswered), *LEAVES)
     host.write(tmp_path / "host.pcap")
     (tmp_path / "errors.log").write_text("2020-01-01T00:00:00.000Z INFO x\n2030-01-01T00:00:00.000Z INFO x\n")
     found = netlens.analyze(host=tmp_path / "host.pcap", host_errors=str(tmp_path / "errors.log"), apis="api.example.test")

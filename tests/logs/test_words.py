@@ -11,6 +11,7 @@ WORDS = {
         "Your account reached max organization concurrency: 3, please try again after 1 seconds",
         "max parallel request limit reached",
         "Too many concurrent requests",
+        "Number of concurrent connections has exceeded your rate limit. Please try again later or contact sales",
     ],
     "rate": [
         "Requests to this operation have exceeded call rate limit of your current OpenAI S0 pricing tier",
@@ -24,6 +25,8 @@ WORDS = {
         "You exceeded your current quota, please check your plan and billing details.",
         "You've hit your limit · resets 3pm",
         "ServiceQuotaExceededException: quota",
+        "Rate limit reached for gpt-4.1 in organization org-X on requests per day (RPD): Limit 40, Used 40, Requested 1.",
+        "Rate limit reached for model `llama` on tokens per day (TPD): Limit 500000, Used 499990, Requested 1200.",
         "已达到 5 小时的使用上限",
     ],
     "overload": [
@@ -44,6 +47,7 @@ WORDS = {
         "Resource has been exhausted (e.g. check quota).",
         "Requests throttling triggered.",
         "No deployments available for selected model",
+        "HTTP 503: <head><title>503 Service Temporarily Unavailable</title></head>\r\n<body><hr><center>nginx/1.26.3</center>",
     ],
 }
 
@@ -59,8 +63,34 @@ def test_what_a_provider_says(its_class: str, words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", ["fetch failed", "the disk quota is fine", "limit: 429 MB", "request done in 1302 ms", "please slow down, said the user"]
+    "words",
+    [
+        "fetch failed",
+        "the disk quota is fine",
+        "limit: 429 MB",
+        "request done in 1302 ms",
+        "please slow down, said the user",
+        "HTTP 503: <html><title>503 Service Temporarily Unavailable</title></html>",
+    ],
 )
 def test_what_is_no_refusal(words: str) -> None:
     found = logs.refusal(words)
     assert found is None or found.bare
+
+
+@pytest.mark.parametrize(
+    ("words", "how"),
+    [
+        ("AuthenticationError: Error code: 401 - Incorrect API key provided: sk-proj-****abcd.", "status 401"),
+        ("InternalServerError: 500 The server had an error while processing your request.", "status 500"),
+        ("Refused: HTTP 503 from /v1: <title>503 Service Temporarily Unavailable</title>", "status 503"),
+        ("ReadTimeout: The read operation timed out", "time-out"),
+        ("fetch failed: ECONNRESET", "ECONNRESET"),
+        ("Error code: 429 - Rate limit reached for requests", None),
+        ("AbortError: the user stopped it", None),
+        ("wrote 500 lines in 404 files", None),
+    ],
+)
+def test_how_a_request_failed_that_no_limit_refused(words: str, how: str | None) -> None:
+    assert logs.failure(words) == how
+    assert how is None or logs.failure(" ".join(logs.words(words))) == how, "the recorder keeps words that tell it"

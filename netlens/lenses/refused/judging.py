@@ -40,6 +40,7 @@ BEGINNINGS = (
     "cannot be told apart"
 )
 UNSURE_ORDER = "a recording with fewer requests at the same moment: which of them came first cannot be told, and the answer depends on it"
+ONE_PLAN = "to know whether both sides use one key or plan: the provider says that a quota is used up, and then both use it up"
 ABOUT_HALF = "a longer recording, because this cause explains only about half of the refusals"
 
 
@@ -141,6 +142,15 @@ def without_rules(weighing: Weighing, missing: str | None = None) -> Verdict:
     if weighing.chance:
         return refuted(chance_evidence(weighing))
     return undecided(missing or needs(weighing))
+
+
+def used_up_together(weighing: Weighing) -> bool:
+    """Whether both sides were refused, and nothing of either was accepted from the first refusal to the last: one quota that both use up looks so."""
+    r, refused = weighing.situation.requests, weighing.refused
+    if not all((refused & (r.side == side)).any() for side in (VM, HOST)):
+        return False
+    first, last = r.start_ns[refused].min(), r.start_ns[refused].max()
+    return not ((r.rejected == ACCEPTED) & (r.start_ns > first) & (r.start_ns < last)).any()
 
 
 def fit_equally(weighing: Weighing) -> str:

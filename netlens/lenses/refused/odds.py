@@ -35,6 +35,7 @@ from netlens.chains.situation import HOST, VM
 from netlens.lenses.refused import causes, limit
 from netlens.lenses.refused.counting import ALONE
 from netlens.lenses.refused.judging import HALF
+from netlens.lenses.refused.opened import share_of_others
 from netlens.lenses.refused.over_time import without_others
 
 if TYPE_CHECKING:
@@ -50,7 +51,9 @@ USUAL = {"open": 0.0, "partly": -4.25, "rate": -5.25, "volume": -7.0, "chance": 
 #: log units by which chance is less usual where fewer than so many were accepted: a limit has little to show itself by there
 HIDDEN, FEW = 2.0, 10
 EGRESS = 0.5  #: log units by which a rule per egress address is more usual where one per side fits as well: then the other side held something each time
-SAID = 4.0  #: log units by which all but limits over time are less usual where the provider says that too much was sent over time
+#: log units by which all but limits over time are less usual where the provider says that too much was sent over time; and these, where it says that too much
+#: is in progress, which is sometimes said of them as well, and most refusals came while something was
+SAID, SAID_OPEN = 4.0, 2.0
 EVIDENCE = 0.9  #: what a log unit of likelihood counts: models are never quite right
 BURSTS_S = (2.0, 5.0, 10.0, 20.0, 40.0)  #: for how long an overload may last that one refusal shows
 LIMITS = 6  #: that a rule on what is open is taken to have tried
@@ -116,15 +119,31 @@ def possibilities(weighing: Weighing) -> tuple[list[Possibility], list[Possibili
         return [], []
     plain, kindly = _open(weighing)
     others = [*_partly(weighing), *_over_time(weighing), *_chance(weighing)]
-    plain, kindly = (_as_said(weighing, [*each, *others]) for each in (plain, kindly))
+    plain, kindly = (_relays_own(weighing, _as_said(weighing, [*each, *others])) for each in (plain, kindly))
     return _weighed(plain), _weighed(kindly)
 
 
 def _as_said(weighing: Weighing, found: list[Weight]) -> list[Weight]:
-    """Where the provider says that it counts over time, what does not is less usual."""
-    if not weighing.says_rate:
+    """Where the provider says that it counts over time, what does not is less usual; and what does, where it says that it counts what is in progress, and
+    that may be."""
+    if weighing.says_rate:
+        return [(usual - SAID * holds.keys().isdisjoint(("rate", "volume")), evidence, holds) for usual, evidence, holds in found]
+    i = weighing.inference
+    if weighing.refusal_class == logs.CONCURRENCY and any(fit.hits >= HALF * i.refused for fit in i.fits):
+        return [(usual - SAID_OPEN * ("rate" in holds or "volume" in holds), evidence, holds) for usual, evidence, holds in found]
+    return found
+
+
+def _relays_own(weighing: Weighing, found: list[Weight]) -> list[Weight]:
+    """What others fill a relay may fill by itself, as far as what they opened may be its own: it is as likely."""
+    share = share_of_others(weighing.situation) / 2
+    if not share:
         return found
-    return [(usual - SAID * holds.keys().isdisjoint(("rate", "volume")), evidence, holds) for usual, evidence, holds in found]
+    theirs = [holds.get("same-nat-ip", 0.0) for *_, holds in found]
+    return [
+        (usual, evidence, {**holds, "same-nat-ip": (1 - share) * a, "multiplexing": max(holds.get("multiplexing", 0.0), share * a)})
+        for (usual, evidence, holds), a in zip(found, theirs, strict=True)
+    ]
 
 
 def _weighed(found: list[Weight]) -> list[Possibility]:

@@ -1,7 +1,7 @@
 """How each program is told what a fix asks of it: another base URL, fewer requests at once, another key or model.
 
-Which program runs is known from the form of its error log; without a log it is taken for opencode. What a program has no setting for is said in words and
-has no command. Names in capitals are the user's to fill in.
+Which program runs is known from the form of its error log; without one, what opencode would be told is said beside what to do by hand, and is no command.
+What a program has no setting for is said in words and has no command. Names in capitals are the user's to fill in.
 
 Source: the programs' documentation of their environment variables, settings and commands; models.dev for opencode's names of providers.
 """
@@ -86,6 +86,14 @@ _BY_NAME = {
 }
 
 
+#: One of which no log tells.
+_UNTOLD = Program(
+    cap_caveat=f"{Program.cap_caveat} (opencode: {_BY_NAME[OPENCODE].cap})",
+    models_caveat="by hand: choose another where the program gets its model now (opencode: opencode models)",
+    login_caveat=f"{Program.login_caveat} (opencode: {_BY_NAME[OPENCODE].login})",
+)
+
+
 def api_of(provider: str) -> str | None:
     """The name of the API of one of opencode's providers; None of another."""
     return next(
@@ -95,7 +103,7 @@ def api_of(provider: str) -> str | None:
 
 def known(name: str | None) -> Program:
     """What there is to say of the program with the name that :mod:`netlens.logs` has for it; None: no log tells."""
-    return _BY_NAME.get(OPENCODE if name is None else name, Program())
+    return _UNTOLD if name is None else _BY_NAME.get(name, Program())
 
 
 def led(name: str | None, api: str, where: str) -> tuple[str | None, tuple[str, ...]]:
@@ -104,7 +112,13 @@ def led(name: str | None, api: str, where: str) -> tuple[str | None, tuple[str, 
     provider, path, anthropic = _APIS.get(api, ("PROVIDER", "/PATH", None))
     if name in (None, OPENCODE):
         content = {"provider": {provider: {"options": {"baseURL": f"http://{where}{path}"}}}}
-        return f"OPENCODE_CONFIG_CONTENT={shlex.quote(json.dumps(content))} opencode", () if api in _APIS else (PROVIDER_CAVEAT,)
+        command = f"OPENCODE_CONFIG_CONTENT={shlex.quote(json.dumps(content))} opencode"
+        caveats = () if api in _APIS else (PROVIDER_CAVEAT,)
+        return (
+            (command, caveats)
+            if name
+            else (None, (f"set the base URL of the program to http://{where}{path} (opencode: {command})", *caveats))
+        )
     variable = program.base_url
     if program.anthropic:
         path = "/PATH" if anthropic is None else anthropic

@@ -1,13 +1,13 @@
-"""What is told by how differently the two sides fare: one alone is refused, one alone is shut out, one alone asks anything."""
+"""What is told by how differently the two sides fare, or the API's addresses: one alone is refused, one alone is shut out, one alone asks anything."""
 
 from __future__ import annotations
 
 from math import lgamma, log, prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from netlens.chains.situation import ACCEPTED, HOST, REJECTED, VM
+from netlens.chains.situation import ACCEPTED, HOST, REJECTED, VM, Situation
 from netlens.columns import NEVER
 from netlens.lenses.refused.counting import Rule
 
@@ -31,6 +31,36 @@ def of_one_side(weighing: Weighing) -> tuple[int, int, int] | None:
         if alone and prod((mine - k) / (mine + theirs - k) for k in range(refused)) < ONE_SIDED:
             return side, mine, theirs
     return None
+
+
+class Addresses(NamedTuple):
+    """refusing, other : an address of the API where requests were refused, and one where none was, those with most requests; "" if not known.
+    refused : how many.  here, there : requests to addresses of either kind, from the first refusal to the last."""
+
+    refusing: str
+    other: str
+    refused: int
+    here: int
+    there: int
+
+
+def of_one_address(situation: Situation) -> Addresses | None:
+    """Where all refusals are of requests to some of the API's addresses, and others were asked meanwhile and refused nothing, which one rate for all does
+    not explain. None else."""
+    r, s = situation.requests, situation.sessions
+    refused = r.rejected == REJECTED
+    if not refused.any():
+        return None
+    first, last = r.start_ns[refused].min(), r.start_ns[refused].max()
+    asked = (r.rejected >= 0) & (r.session >= 0) & (r.start_ns >= first) & (r.start_ns <= last)
+    address = s.address[np.maximum(r.session, 0)]
+    refusing = np.isin(address, address[refused & (r.session >= 0)])
+    k, here, there = int(refused.sum()), int((asked & refusing).sum()), int((asked & ~refusing).sum())
+    if not there or (refused & (r.session < 0)).any() or prod((here - j) / (here + there - j) for j in range(k)) >= ONE_SIDED:
+        return None
+    names = situation.facts.get("addresses", {})
+    one, other = (names.get(int(np.bincount(address[asked & rows]).argmax()), "") for rows in (refusing, ~refusing))
+    return Addresses(one, other, k, here, there)
 
 
 def shut_out(weighing: Weighing) -> tuple[int, int] | None:

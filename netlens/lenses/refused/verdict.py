@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -59,10 +59,14 @@ class Verdict:
 
 
 def needed(verdicts: Sequence[Verdict]) -> list[str]:
-    """What the undecided verdicts need: first what the likely one does, if one is, then what most of them do."""
+    """What the undecided verdicts need: first what likely ones do, if those that need the same are, then what most of them do."""
     undecided = [(v.needs, v.probability or 0.0) for v in verdicts if v.verdict == "undecided" and v.needs]
-    likely = [text for text, probability in undecided if probability > 0.5]
-    return list(dict.fromkeys([*likely[:1], *(text for text, _ in Counter(text for text, _ in undecided).most_common())]))
+    likely: dict[str, float] = defaultdict(float)
+    for text, probability in undecided:
+        likely[text] += probability
+    first = [text for text in likely if likely[text] > 0.5]
+    first.sort(key=likely.__getitem__, reverse=True)
+    return list(dict.fromkeys([*first[:1], *(text for text, _ in Counter(text for text, _ in undecided).most_common())]))
 
 
 def statistics(fit: Any) -> str:

@@ -42,6 +42,19 @@ def test_kinds_of_limiters_go_with_the_cause_that_is_named() -> None:
     assert max(found.likely.values()) == found.likely["concurrency"]
 
 
+def test_the_word_concurrency_speaks_against_limits_over_time_where_something_was_in_progress() -> None:
+    def over_time(scene: Situation, word: str) -> float:
+        r = scene.requests
+        said = replace(scene, requests=replace(r, refusal_class=np.where(r.rejected == REJECTED, word, "").astype(object)))
+        return sum(
+            each.weight for each in odds.possibilities(weigh(said).weighing)[0] if not each.holds.keys().isdisjoint(("rate", "volume"))
+        )
+
+    made, nothing_open = (draw(seed, "under-ten").situation for seed in (4, 3))
+    assert 0 < over_time(made, logs.CONCURRENCY) < 0.5 * over_time(made, logs.UNKNOWN)
+    assert over_time(nothing_open, logs.CONCURRENCY) == over_time(nothing_open, logs.UNKNOWN) > 0.2
+
+
 def test_a_limit_that_was_never_reached_is_chance() -> None:
     """Where refusals follow no count, the best limit is one above all counts, which refuses nothing: that is no limit on what is open."""
     found = weigh(AT_RANDOM)

@@ -116,6 +116,32 @@ def test_a_window_that_was_partly_used_up_when_the_capture_began(decide: Callabl
     assert (limiter["kind"], limiter["value"], limiter["window_s"]) == ("rate", value, 15.0)
 
 
+@pytest.mark.parametrize("added", [True, False], ids=["opened by a relay", "opened by the program"])
+def test_a_connection_for_each_request_may_be_what_is_counted(added: bool) -> None:
+    """The program keeps its connection and a relay opens one for each request: by a limit on new connections the same ones are refused."""
+    made = played(sliding(14, 15.0), seed=4, seconds=100.0, rates={"vm": 2.2})
+    made = replace(made, requests=replace(made.requests, added=np.arange(len(made.requests)) >= (1 if added else len(made.requests))))
+    told = {v.id: v for v in weighing.weigh(made).verdicts}
+    if not added:
+        assert (told["own-rate"].verdict, told["multiplexing"].verdict) == ("supported", "refuted")
+        return
+    assert told["own-rate"].verdict == told["multiplexing"].verdict == "undecided"
+    assert told["own-rate"].needs == told["multiplexing"].needs
+    assert "for the 1 that programs opened" in str(told["own-rate"].needs)
+
+
+@pytest.mark.parametrize("unasked", [True, False], ids=["perhaps a relay's own", "a program's"])
+def test_what_others_send_may_be_a_relays_own(unasked: bool) -> None:
+    made = played(sliding(20, 15.0, together=True), seed=4, seconds=100.0, rates={"vm": 2.2, "host": 2.0})
+    made.facts["unasked"] = int((made.sessions.side == 1).sum()) if unasked else 0
+    told = {v.id: v for v in weighing.weigh(made).verdicts}
+    if not unasked:
+        assert (told["same-nat-ip"].verdict, told["multiplexing"].verdict) == ("supported", "refuted")
+        return
+    assert told["same-nat-ip"].verdict == told["multiplexing"].verdict == "undecided"
+    assert "health checks off" in str(told["multiplexing"].needs)
+
+
 def sized(decide: Callable[[float, int, float, list[float]], bool], *, seed: int, hold_s: float = 0.0) -> Situation:
     """Requests of one program with sizes, each tried again once; ``decide(now, bytes, open now, ends)``."""
     rng = np.random.default_rng(seed)
@@ -423,6 +449,22 @@ def test_where_all_is_refused_from_a_moment_on_neither_chance_nor_a_window_is_cl
         assert [v.verdict for v in weighed.verdicts if v.id == "provider"] == ["undecided"]
         named = replace(made, requests=replace(made.requests, refusal_class=np.where(made.requests.rejected == REJECTED, logs.QUOTA, "")))
         assert {v.id for v in weighing.weigh(named).verdicts if v.verdict == "supported"} == {"own-rate"}
+
+
+@pytest.mark.parametrize("shared", [True, False], ids=["one quota", "one each"])
+def test_a_quota_that_is_used_up_for_both_sides_at_once_may_be_one(shared: bool) -> None:
+    left = {"vm": 20, "host": 45}
+
+    def decide(side: str, now: float, _: int) -> bool:
+        left["vm" if shared else side] -= 1
+        return left["vm" if shared else side] >= 0
+
+    made = played(decide, seed=3, seconds=120, rates={"vm": 2.0, "host": 2.0})
+    named = replace(made, requests=replace(made.requests, refusal_class=np.where(made.requests.rejected == REJECTED, logs.QUOTA, "")))
+    told = {v.id: v for v in weighing.weigh(named).verdicts}
+    assert told["own-rate"].verdict == ("undecided" if shared else "supported")
+    assert told["same-nat-ip"].verdict == "undecided"
+    assert ("one key or plan" in str(told["own-rate"].needs)) is shared
 
 
 def test_quota_is_what_some_providers_call_a_limit_by_the_minute() -> None:

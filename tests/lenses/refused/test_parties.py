@@ -13,7 +13,7 @@ from netlens import logs
 from netlens.chains.parties import Who, of_requests
 from netlens.chains.situation import ACCEPTED, APART, ELSEWISE, HOST, REJECTED, UNLABELLED, VM, Situation
 from netlens.lenses.refused import _of_some_parties, weighing
-from netlens.lenses.refused.labels import ERROR_LOG, LOOK_ALIKE, Told, _of_one_that_logs_nothing, _without_a_log
+from netlens.lenses.refused.labels import ERROR_LOG, LOOK_ALIKE, Told, _of_one_that_logs_nothing, _perhaps_refused, _without_a_log
 from tests.lenses.refused.made import situation
 
 MS = 1_000_000
@@ -143,6 +143,14 @@ def test_where_refusals_that_are_told_of_lack_lines_silence_says_nothing() -> No
     assert told.rejected.tolist()[len(LOGGED) :] == [UNLABELLED] * 6
 
 
+def test_two_refusals_teach_where_still_more_answers_look_otherwise() -> None:
+    log = [REJECTED] * 2 + [ACCEPTED] * 15 + [UNLABELLED] * 3
+    told = told_of([400] * 2 + [9000] * 15 + [401, 9000, 700], log, [0] * 17 + [2] * 3)
+    assert told.rejected.tolist() == [*log[:17], REJECTED, ACCEPTED, UNLABELLED]
+    few = [REJECTED] * 2 + [ACCEPTED] * 14 + [UNLABELLED] * 3
+    assert told_of([400] * 2 + [9000] * 14 + [401, 9000, 700], few, [0] * 16 + [2] * 3).rejected.tolist() == few
+
+
 def test_three_refusals_teach_where_many_answers_look_otherwise() -> None:
     log = [REJECTED] * 3 + [ACCEPTED] * 10 + [UNLABELLED] * 3
     told = told_of([400] * 3 + [9000] * 10 + [401, 9000, 700], log, [0] * 13 + [2] * 3)
@@ -184,3 +192,16 @@ def test_what_refusals_of_another_class_say_is_not_refuted() -> None:
     assert verdicts["own-rate"].verdict == "undecided"
     assert verdicts["own-rate"].needs is not None
     assert "8 refusals say that too much was sent over time" in verdicts["own-rate"].needs
+
+
+def test_short_answers_of_a_size_that_a_log_calls_something_else_may_be_no_refusals() -> None:
+    """An answer of 500, say, of which other lines tell: those of the time before the log are no more."""
+    sizes = [400] * 6 + [9000] * 6 + [400] * 2
+    for named, perhaps in ((False, 8), (True, 0)):
+        told = Told.nothing(len(sizes))
+        if named:
+            told.rejected[12:], told.source[12:] = ACCEPTED, ERROR_LOG
+        rows = np.stack([np.arange(len(sizes))] * 3, axis=1)
+        goal = SimpleNamespace(guessed=False, names=["api.example.test"])
+        made = SimpleNamespace(rows=rows, upstream=SimpleNamespace(exchanges=answers(sizes)), goal=goal)
+        assert _perhaps_refused(made, told) == perhaps  # type: ignore[arg-type]

@@ -58,6 +58,18 @@ def test_no_other_program_is_told_to_start_opencode(name: str) -> None:
             assert variant.command or any(text.startswith(BY_HAND) for text in variant.caveats)  # what to do is always said
 
 
+def test_where_no_log_tells_the_program_nothing_is_pasted_for_opencode() -> None:
+    """What it would be told is said beside what to do by hand."""
+    context = replace(CONTEXT, program=None, quota=True)
+    found = variants(queue, TWO, Rule("requests", "side", 1), context) + variants(cap, TWO, context=context)
+    found += variants(other_provider, TWO, context=context) + variants(other_key, TWO, None, context)
+    found += no_title.variants(Case(*titles(), context))
+    assert len(found) == 5
+    for variant in found:
+        assert "opencode" not in f"{variant.command} {variant.program}"
+        assert any("(opencode: " in text for text in variant.caveats)
+
+
 def titles() -> tuple:
     case = sized_case(
         [(0, 0, 1, 0), (0, 0.02, 1, 0), (0, 9, 10, 0), (0, 9.02, 10, 0), (0, 20, 21, 0), (0, 20.02, 21, 0)], *[2900, 31000] * 3

@@ -53,7 +53,7 @@ def test_nginx_takes_the_pacer(shared: bool, where: str, tmp_path: Path) -> None
 
 
 def test_the_program_is_led_to_the_proxy() -> None:
-    command = programs.led(None, "api.z.ai", "192.168.64.1:8900")[0]
+    command = programs.led("opencode", "api.z.ai", "192.168.64.1:8900")[0]
     name, _, content = shlex.split(command)[0].partition("=")
     assert name == "OPENCODE_CONFIG_CONTENT"
     options = json.loads(content)["provider"]["zai-coding-plan"]["options"]
@@ -76,9 +76,9 @@ def test_the_program_is_led_to_the_proxy() -> None:
 )
 def test_the_host_as_the_vm_reaches_it(argv: tuple[str, ...] | None, host: str) -> None:
     assert proxies.host_address(argv) == host
-    program, caveats = proxies.leads(Context(sshuttle_argv=argv), ["api.z.ai"], shared=True)
+    program, caveats = proxies.leads(Context(sshuttle_argv=argv, program="opencode"), ["api.z.ai"], shared=True)
     assert re.search(r"http://([\w.]+):8900", program)[1] == host  # type: ignore[index]
     assert ("HOST is what `ip route show default` names on the VM" in caveats) is (host == "HOST")
-    told = Context(sshuttle_argv=argv, host_address="fd00::1")
+    told = Context(sshuttle_argv=argv, host_address="fd00::1", program="opencode")
     assert ("[fd00::1]:8900" in proxies.leads(told, ["api.z.ai"], shared=True)[0]) is (host == "HOST")
-    assert proxies.leads(Context(), ["api.example"], shared=False)[1][0] == programs.PROVIDER_CAVEAT
+    assert proxies.leads(Context(program="opencode"), ["api.example"], shared=False)[1][0] == programs.PROVIDER_CAVEAT

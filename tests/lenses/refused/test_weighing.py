@@ -327,6 +327,14 @@ def test_a_limit_without_exception_is_believed_against_the_word_overloaded() -> 
     assert w.weigh(of_class(by_chance, logs.OVERLOAD)).cause == "provider"
 
 
+def test_who_was_not_captured_may_fill_a_limit_that_the_provider_names() -> None:
+    by_chance = draw(1, "overload-steady").situation
+    found = {v.id: v for v in w.weigh(of_class(by_chance, logs.CONCURRENCY)).verdicts}
+    assert (found["provider"].verdict, found["same-nat-ip"].verdict) == ("supported", "undecided")
+    assert "who else uses this address or key" in str(found["same-nat-ip"].needs)
+    assert {v.id: v.verdict for v in w.weigh(of_class(by_chance, logs.UNKNOWN)).verdicts}["same-nat-ip"] == "refuted"
+
+
 def test_of_one_quota_nobody_goes_on_while_it_is_used_up() -> None:
     used_up = ["v.v", "h.h"] * 4 + ["v!v", "h.h"] * 4
     found = {v.id: v for v in w.weigh(of_class(rounds(*used_up), logs.QUOTA)).verdicts}["same-nat-ip"]
@@ -358,3 +366,12 @@ def test_what_is_needed_is_what_was_missing() -> None:
     assert "break off no answer" in needs(scene)
     from_then_on = w.weigh(draw(5_000_000, "attempts-window").situation)
     assert "stop every program for some minutes" in needs(from_then_on.weighing)
+
+
+def test_what_several_causes_need_that_are_likely_together_comes_first() -> None:
+    def one(needs: str, probability: float) -> Verdict:
+        return Verdict("undecided", needs, probability=probability)
+
+    most = [one("a longer recording", 0.02) for _ in range(4)]
+    assert needed([one("health checks off", 0.49), one("health checks off", 0.49), *most])[0] == "health checks off"
+    assert needed([one("health checks off", 0.2), one("health checks off", 0.2), *most])[0] == "a longer recording"

@@ -1,8 +1,9 @@
-"""Connections for DNS lookups count against the provider's limit.
+"""Lookups are to blame: their connections count against the provider's limit, or they lead to an address of the API that refuses.
 
 Claim: without the connections of DNS over TCP (or TLS), at least half of the refusals would have met less than the limit.
 Refuted: no lookup travelled over a connection; UDP holds nothing open.
-Undecided: connections of lookups were opened, and what leaves was not captured; else only through the other causes' reasons.
+Undecided: connections of lookups were opened, and what leaves was not captured; or one of the API's addresses alone refuses, and no limit explains it; else
+only through the other causes' reasons.
 Source: cause C of the investigation (docs/glossary.md).
 """
 
@@ -11,13 +12,15 @@ from __future__ import annotations
 from netlens.chains.situation import LOOKUPS
 from netlens.lenses.refused.counting import Adjustment
 from netlens.lenses.refused.judging import limit_verdict
-from netlens.lenses.refused.verdict import Evidence, Verdict
+from netlens.lenses.refused.sides import of_one_address
+from netlens.lenses.refused.verdict import Evidence, Verdict, undecided
 from netlens.lenses.refused.weighing import Weighing
+from netlens.logs import QUOTA
 from netlens.text import plural
 
 ID = "dns"
 LETTER = "C"
-CLAIM = "Connections for DNS lookups count against the provider's limit."
+CLAIM = "Connections for DNS lookups count against the provider's limit, or lookups lead to an address of the API that refuses."
 RANK = 3
 WITHOUT = Adjustment(lookups=True)
 
@@ -26,6 +29,11 @@ def judge(weighing: Weighing) -> Verdict:
     s = weighing.situation
     theirs = s.sessions.kind == LOOKUPS
     structure = missing = None
+    if not weighing.kind and weighing.named != QUOTA and (one := of_one_address(s)) is not None:
+        return undecided(
+            f"a recording in which all programs ask the same address of the API: of {one.here:,} requests to {one.refusing or 'one address'} "
+            f"{one.refused:,} were refused, of {one.there:,} to {one.other or 'another'} meanwhile none"
+        )
     if not theirs.any() and s.facts.get("lookups_unseen"):
         missing = f"{s.other_capture}: the VM opened connections for lookups, but this capture does not show them leave"
     elif not theirs.any():

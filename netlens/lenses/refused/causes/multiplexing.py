@@ -2,7 +2,8 @@
 
 Claim: with one upstream session for each connection of the program, at least half of the refusals would have met less than the limit.
 Refuted: each connection of the program has exactly one upstream session.
-Undecided: the host was not captured, so that upstream sessions are not seen; or for some of them it is not known whose they are.
+Undecided: the host was not captured, so that upstream sessions are not seen; or for some of them it is not known whose they are; or a relay opens a
+connection for each request, and a limit on new connections would refuse the same ones as one on requests; or it asks by itself (health checks).
 Source: cause B of the investigation (docs/glossary.md); sshuttle itself opens exactly one (its ssnet.py).
 """
 
@@ -12,9 +13,10 @@ import numpy as np
 
 from netlens.chains.situation import COMPANION, UNKNOWN, Situation
 from netlens.columns import Bools
+from netlens.lenses.refused import opened
 from netlens.lenses.refused.counting import Adjustment
-from netlens.lenses.refused.judging import limit_verdict, unknown_sides
-from netlens.lenses.refused.verdict import Evidence, Verdict
+from netlens.lenses.refused.judging import LITTLE, limit_verdict, unknown_sides
+from netlens.lenses.refused.verdict import Evidence, Verdict, undecided
 from netlens.lenses.refused.weighing import Weighing
 from netlens.text import plural
 
@@ -31,9 +33,13 @@ def judge(weighing: Weighing) -> Verdict:
     structure = missing = None
     if not (s.vm_seen and s.egress_seen):
         missing = f"{s.other_capture}, to match each connection of the program with those to the provider"
+    elif (spared := opened.spared_if_kept(weighing)) >= LITTLE:
+        return undecided(opened.needed(weighing), spared)
+    elif (own := opened.unasked(weighing)) and not companions.any():
+        missing = opened.without_its_own(own)
     elif not companions.any() and _maybe(s).any():
         missing = unknown_sides(s)
-    elif not companions.any():
+    elif not (companions.any() or s.requests.added.any() or s.facts.get("unasked")):
         pairs = int(s.facts.get("pairs", 0))
         one = "the only connection" if pairs == 1 else f"each of the {pairs:,} connections"
         structure = Evidence(

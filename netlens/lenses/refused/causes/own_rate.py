@@ -5,13 +5,17 @@ reach it in at least half of the refusals. Or a side is shut out from a moment o
 much was sent, nobody but the side was seen to send anything, or was refused, and what it sent reaches some limit at most refusals and few acceptances.
 Refuted: what is open at once tells refused from accepted clearly better than what was sent before; or the refusals follow no window of time at all.
 Undecided: what leaves by the egress address was not captured, or a limit on what is open fits as well; or requests are refused after less than others that
-were accepted, whatever the provider says: somebody else, who is not seen, may use the same key.
+were accepted, whatever the provider says: somebody else, who is not seen, may use the same key. Or a relay opens a connection for each request, and a limit
+on new connections would refuse the same. Or a quota that may be one for both sides is used up for both at once.
 Source: cause G of the investigation (docs/glossary.md); rate limits as providers document them (requests a minute, token buckets).
 """
 
 from __future__ import annotations
 
+from netlens.lenses.refused import opened
 from netlens.lenses.refused.judging import (
+    LITTLE,
+    ONE_PLAN,
     chance_evidence,
     named_evidence,
     needs,
@@ -20,6 +24,7 @@ from netlens.lenses.refused.judging import (
     share_verdict,
     shut_out_evidence,
     time_evidence,
+    used_up_together,
     without_others_tied,
 )
 from netlens.lenses.refused.over_time import without_others
@@ -38,6 +43,8 @@ def judge(weighing: Weighing) -> Verdict:
     s = weighing.situation
     if weighing.named:
         told = named_evidence(weighing)
+        if weighing.named == QUOTA and used_up_together(weighing):
+            return undecided(ONE_PLAN, evidence=[told])
         return supported(1.0, None, [told]) if weighing.named == QUOTA else refuted(told)
     if weighing.rules:
         if not s.egress_seen:
@@ -56,6 +63,8 @@ def judge(weighing: Weighing) -> Verdict:
     )
     evidence = [Evidence(text, weighing.frames(alone if alone.any() else at)), time_evidence(weighing, fit)]
     missing = None if s.egress_seen else f"{s.other_capture}, which shows what else counts"
+    if missing is None and opened.spared_if_kept(weighing) >= LITTLE:
+        missing = opened.needed(weighing)
     return share_verdict(
         weighing,
         fit.p,

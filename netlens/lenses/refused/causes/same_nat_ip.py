@@ -3,7 +3,9 @@
 Claim: without the other side's traffic, at least half of the refusals would have met less than the limit. Seen from either side.
 Refuted: the other side had nothing open with the provider while requests were refused, or its traffic changes next to nothing under the rule that fits; its
     requests were accepted while the quota was used up.
-Undecided: only one side was captured, or what the host sends cannot be told from what it forwards; a quota is used up, and both sides sent requests.
+Undecided: only one side was captured, or what the host sends cannot be told from what it forwards; a quota is used up, and both sides sent requests;
+    or most of what is not the VM's a relay may have opened by itself; or the provider
+    says that it limits what is in progress, and no count of what was captured tells when it refuses: others, who are not seen, may fill the limit.
 Source: cause A of the investigation (docs/glossary.md). That both sides use one key looks the same from outside: the rule is then per key.
 """
 
@@ -12,18 +14,23 @@ from __future__ import annotations
 import numpy as np
 
 from netlens.chains.situation import ACCEPTED, HOST, REQUESTS, UNKNOWN, VM
+from netlens.lenses.refused import opened
 from netlens.lenses.refused.counting import Adjustment
-from netlens.lenses.refused.judging import ABOUT_HALF, limit_verdict, share_verdict, time_evidence, without_others_tied
+from netlens.lenses.refused.judging import ABOUT_HALF, HALF, ONE_PLAN, limit_verdict, share_verdict, time_evidence, without_others_tied
 from netlens.lenses.refused.over_time import without_others
 from netlens.lenses.refused.verdict import Evidence, Verdict, refuted, undecided
 from netlens.lenses.refused.weighing import Weighing
-from netlens.logs import QUOTA
+from netlens.logs import CONCURRENCY, QUOTA
 from netlens.text import plural
 
 ID = "same-nat-ip"
 LETTER = "A"
 CLAIM = "The provider counts host and VM together, as they share an address or a key, and together they exceed the limit."
 RANK = 1
+UNSEEN = (
+    "to know who else uses this address or key: the provider says that it limits requests in progress, and those that were captured do not fill the limit. "
+    "A run with another key, or by another way out, tells which"
+)
 SEVERAL = 2  #: one accepted request may have been sent before the quota was used up
 WITHOUT = Adjustment(others_side=True)
 
@@ -31,6 +38,8 @@ WITHOUT = Adjustment(others_side=True)
 def judge(weighing: Weighing) -> Verdict:
     s = weighing.situation
     structure = missing = None
+    if weighing.chance and weighing.refusal_class == CONCURRENCY:  # that nobody who was captured fills the limit says nothing of others
+        return undecided(UNSEEN)
     if not s.egress_seen:
         missing = f"{s.other_capture}, which shows what else leaves from its address"
     else:
@@ -44,7 +53,9 @@ def judge(weighing: Weighing) -> Verdict:
         elif weighing.named == QUOTA:
             if (apart := _went_on(weighing)) is not None:
                 return refuted(apart)
-            return undecided("to know whether both sides use one key or plan, because then both use up its quota")
+            return undecided(ONE_PLAN)
+        elif opened.share_of_others(s) >= HALF and (own := opened.unasked(weighing)):
+            missing = opened.without_its_own(own)
     if structure is None and weighing.by_time:
         return _over_time(weighing, missing)
     return limit_verdict(weighing, WITHOUT, structure=structure, missing=missing, told=f"without {_whose(weighing)} traffic")

@@ -30,12 +30,12 @@ def variants(case: Case) -> list[Variant]:
     """One, if there are requests that look like titles."""
     if not case.titles:
         return []
-    named, count = case.context.program in (None, OPENCODE), len(case.titles)
+    program, count = case.context.program, len(case.titles)
+    named = program == OPENCODE
     like = "like titles" if named else "small beside the others"
     note = f"{plural(count, 'request')} {'looks' if count == 1 else 'look'} {like}; {_beside(case, 'titles' if named else 'these')}"
-    command, caveats = (
-        (COMMAND, CAVEATS) if named else (None, (CAVEATS[0], "they may be any small jobs: see which of them the program can leave out"))
-    )
+    by_hand = "they may be any small jobs: see which of them the program can leave out" + ("" if program else f" (opencode: {COMMAND})")
+    command, caveats = (COMMAND, CAVEATS) if named else (None, (CAVEATS[0], by_hand))
     return [Variant(ID, TITLE if named else SMALL, Change(without=case.titles), command, caveats, note)]
 
 

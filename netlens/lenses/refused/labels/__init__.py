@@ -28,7 +28,7 @@ from netlens.text import plural, printable
 ERROR_LOG, KEY_LOG, STATUS, LOOK_ALIKE, INFERRED = "error log", "key log", "status", "look-alike", "inferred"
 
 UNHEARD, NEARLY_ALL = 3, 0.9  #: fewer may be chance; the rest is what a log loses
-TAUGHT_BY_FEW = (3, 10)  #: or so few, where as many accepted answers are known not to look so
+TAUGHT_BY_FEW = ((3, 10), (2, 15))  #: or so few, where as many accepted answers are known not to look so
 #: refusals of a log that teach what they look like; share of these, as many accepted answers as which may look so
 TAUGHT, MISTAKEN = 5, 0.05
 
@@ -110,7 +110,7 @@ def _without_a_log(traffic: Traffic, told: Told) -> None:
     up = traffic.rows[:, UPSTREAM]
     refused, accepted = (told.source == ERROR_LOG) & (told.rejected == REJECTED) & (up >= 0), (told.rejected == ACCEPTED) & (up >= 0)
     open_ = (told.rejected == UNLABELLED) & (up >= 0)
-    enough = refused.sum() >= TAUGHT or (refused.sum() >= TAUGHT_BY_FEW[0] and accepted.sum() >= TAUGHT_BY_FEW[1])
+    enough = refused.sum() >= TAUGHT or any(refused.sum() >= few and accepted.sum() >= others for few, others in TAUGHT_BY_FEW)
     if not enough or not open_.any():
         return
     answers = Answers(traffic.upstream.exchanges)
@@ -163,6 +163,8 @@ def _perhaps_refused(traffic: Traffic, told: Told) -> int:
     streams = answers.waits[answers.stream]
     if len(streams) < TAUGHT:
         return 0
+    named = (told.source == ERROR_LOG) & (told.rejected == ACCEPTED) & (up >= 0)  # what a log calls something else
+    rows = rows[~alike(answers.down[rows], np.unique(answers.down[up[named]][answers.short[up[named]]]))]
     sizes = answers.down[rows][answers.short[rows] & (answers.waits[rows] <= QUICK * np.percentile(streams, 10))]
     most = max((int(alike(sizes, np.array([size])).sum()) for size in np.unique(sizes)), default=0)
     return most if most >= TAUGHT else 0

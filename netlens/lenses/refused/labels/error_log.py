@@ -193,8 +193,13 @@ def of_target(log: ErrorLog, names: Sequence[str], asked: Collection[str] = ()) 
         """A server by its name, which a relay near by is not as a rule."""
         return "." in host and not host.replace(".", "").isdigit() and not matching(host, domains) and host not in asked
 
-    other = tuple(each for each in log.other if not each[2] or not all(map(of_another, each[2])))
-    return log if len(kept) == len(log.events) and len(other) == len(log.other) else replace(log, events=kept, other=other)
+    def is_ours(hosts: tuple[str, ...]) -> bool:
+        return not hosts or not all(map(of_another, hosts))
+
+    other = tuple(each for each in log.other if is_ours(each[2]))
+    failed = tuple(each for each in log.failed if is_ours(each[3]))
+    changed = len(kept) < len(log.events) or len(other) < len(log.other) or len(failed) < len(log.failed)
+    return replace(log, events=kept, other=other, failed=failed) if changed else log
 
 
 def _own(traffic: Traffic, side: Side) -> Ints:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
+from netlens.chains.situation import HOST, Situation
 from netlens.lenses.refused.causes import dns, keep_alive, multiplexing
+from netlens.lenses.refused.fixes import Case, Context, other_address
 from tests.lenses.refused.scenes import judged, rounds
 
 
@@ -30,3 +34,27 @@ def test_lookups_over_tcp_that_change_nothing_refute_it() -> None:
 
 def test_four_refusals_are_too_few() -> None:
     assert judged(dns, rounds(*["v.v", "d.v", "vd!v"] * 4)).verdict == "undecided"
+
+
+def two_addresses(*specs: str) -> Situation:
+    """The VM asks one address of the API, the host another."""
+    scene = rounds(*specs)
+    scene.facts["addresses"] = {0: "203.0.113.11", 1: "203.0.113.10"}
+    return replace(scene, sessions=replace(scene.sessions, address=(scene.sessions.side == HOST).astype(np.int64)))
+
+
+def test_an_address_of_the_api_that_alone_refuses_leaves_lookups_in_doubt() -> None:
+    by_chance = ["v!v", "hh.h", "v.v", "hh.h", "vv!v", "hh.h", "vv.v"] * 5
+    verdict = judged(dns, two_addresses(*by_chance))
+    assert verdict.verdict == "undecided"
+    assert "requests to 203.0.113.11 10 were refused, of 42 to 203.0.113.10 meanwhile none" in str(verdict.needs)
+    context = Context(("api.z.ai",), ("203.0.113.11", "203.0.113.10"), cause="provider")
+    [found] = other_address.variants(Case(two_addresses(*by_chance), None, context))
+    assert found.command == "echo '203.0.113.10 api.z.ai' | sudo tee -a /etc/hosts"
+    both = [spec.replace("hh.h", "hh!h") for spec in by_chance]
+    assert judged(dns, two_addresses(*both)).verdict == "refuted"
+    assert other_address.variants(Case(two_addresses(*both), None, context)) == []
+
+
+def test_a_limit_that_explains_the_refusals_leaves_the_address_out_of_it() -> None:
+    assert judged(dns, two_addresses(*["v.v", "hh.h", "vv!v", "hh.h"] * 8)).verdict == "refuted"

@@ -39,7 +39,7 @@ def test_of_many_the_best_is_looked_for():
 
 @pytest.mark.parametrize("k", [1, 2])
 def test_what_the_setting_does_not_do_is_said(k: int):
-    variant = cap.variants(Case(situation(FIVE), Rule("requests", "side", 3), Context()))[k - 1]
+    variant = cap.variants(Case(situation(FIVE), Rule("requests", "side", 3), Context(program="opencode")))[k - 1]
     assert variant.command == f"BUN_CONFIG_MAX_HTTP_REQUESTS={k} opencode"
     assert any("counts for one process" in each for each in variant.caveats)
 

@@ -28,7 +28,7 @@ from tests.lenses.refused.made_up import LOOKUPS, Rule, situation
 
 REQUESTS, CONNECTIONS = Rule("requests", "egress", 2), Rule("connections", "egress", 2)
 BOTH = [(VM, 0, 1, 0), (HOST, 0.5, 2, 0)]
-CONTEXT = Context(("api.z.ai",), ("203.0.113.10", "2001:db8::1"), "sshuttle")
+CONTEXT = Context(("api.z.ai",), ("203.0.113.10", "2001:db8::1"), "sshuttle", program="opencode")
 
 
 def variants(

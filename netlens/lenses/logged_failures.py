@@ -1,0 +1,65 @@
+"""Which requests failed, as the programs' own error logs say?
+
+Asks: how many lines of the log that was given with a capture tell of a failed request that no limit refused: a status (401, 500), a time-out, a broken
+    connection; the frames are of requests that ended when the lines were written.
+Applies: where there is an error log, and of its lines those of the time of the capture.
+Cannot see: failures that the program does not write down, as SDKs try again in silence; why the server failed.
+Normal: a failure now and then; half of them may be those of one request that was tried again. Refusals are weighed by themselves (``refused``).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+
+from netlens.chains.side import WORDS
+from netlens.columns import NEVER
+from netlens.lenses import Finding
+from netlens.lenses._view import S, View, finding
+from netlens.text import plural
+
+ID = "logged-failures"
+GROUP = "answers"
+RANK = 32
+TIMES = 2  #: lines that make a problem
+NEAR_NS = S  #: from the end of a request to its line, at most; measured 50 ms as a rule
+_ADVICE = {
+    "status 401": "The server rejects the credentials: check the key that this program uses.",
+    "status 403": "The server forbids it: check what this key may do, and a filter in front.",
+    "status 404": "The server has nothing at that path, or no such model: check the base URL and the model's name.",
+    "time-out": "The program waited for an answer and gave up: look at how long answers take, and at the program's time-out.",
+}
+_OF_SERVER = "The server failed, or one behind it: its own log or status page says why."
+
+
+def look(view: View) -> list[Finding]:
+    from netlens.lenses.refused.labels.error_log import of_target
+
+    log = view.traffic.beside.logs.get(view.name)
+    if log is None or not log.failed:
+        return []
+    begin, end = view.side.bounds_ns
+    asked = {str(name).lower() for name in view.side.connections["sni"].tolist() if name}
+    failed = [each for each in of_target(log, view.traffic.goal.names, asked).failed if begin <= each[1] and each[0] <= end + NEAR_NS]
+    if not failed:
+        return []
+    how = Counter(each[2] for each in failed)
+    told = ", ".join(f"{kind} ({n:,})" if len(how) > 1 else kind for kind, n in how.most_common())
+    text = f"The error log of the {WORDS.get(view.name, view.name)} has {plural(len(failed), 'line')} of failed requests: {told}."
+    advice = _ADVICE.get(how.most_common(1)[0][0], _OF_SERVER if how.most_common(1)[0][0].startswith("status 5") else "")
+    values = {"lines": len(failed), "failures": dict(how)}
+    return [finding(view, ID, "problem" if len(failed) >= TIMES else "warning", text, _frames(view, failed), values, advice)]
+
+
+def _frames(view: View, failed: list[tuple[int, int, str, tuple[str, ...]]]) -> list[int]:
+    """Of each line the first frame of the request to the target that ended last before it, if one did just then."""
+    x = view.side.exchanges
+    over = np.minimum(x.ints("end_ns", NEVER), view.side.done_ns[view.side.owner])
+    order = np.argsort(over, kind="stable")
+    found = []
+    for low, high, *_ in failed:
+        k = int(np.searchsorted(over[order], high + NEAR_NS // 10, "right")) - 1
+        if k >= 0 and over[order[k]] >= low - NEAR_NS:
+            found.append(int(x["start_frame"][order[k]]))
+    return found

@@ -1,0 +1,47 @@
+"""What error logs say of failed requests is told, though no limit refused them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+import netlens
+from netlens.lenses import Finding
+from tests.chains.build_chain import SERVER, T0, Machine, Talk, hellos
+
+EGRESS, API = "203.0.113.7", (SERVER, 443)
+
+
+def found(folder: Path, *lines: tuple[float, str]) -> list[Finding]:
+    """``lines``: (seconds in the capture, text); answers end at 1.4, 2.4 and 3.4 s."""
+    host = Machine()
+    (hello,) = hellos(1)
+    host.see(Talk((EGRESS, 50001), API, 1, hello, 1 << 20), (2, False))
+    host.write(folder / "host.pcap")
+    stamped = [(datetime.fromtimestamp(T0 + at, UTC).strftime("%Y-%m-%d %H:%M:%S,%f")[:-3], text) for at, text in lines]
+    (folder / "errors.log").write_text("".join(f"{at} [ERROR] agent - {text}\n" for at, text in stamped))
+    told = netlens.analyze(host=folder / "host.pcap", host_errors=str(folder / "errors.log"), apis="api.example.test")
+    return [each for each in told.findings if each.id == "logged-failures"]
+
+
+def test_statuses_and_time_outs(tmp_path: Path) -> None:
+    wrong = "AuthenticationError: Error code: 401 - Incorrect API key provided: sk-****"
+    [told] = found(tmp_path, (1.42, wrong), (2.42, wrong), (3.42, "ReadTimeout: The read operation timed out"), (900, wrong))
+    assert told.severity == "problem"
+    assert told.text.startswith("The error log of the host has 3 lines of failed requests: status 401 (2), time-out (1)")
+    assert told.values == {"lines": 3, "failures": {"status 401": 2, "time-out": 1}}
+    assert "key" in told.advice
+    assert len(told.frames) == 3
+
+
+@pytest.mark.parametrize("text", ["Error code: 429 - Rate limit reached for requests", "took 500 ms", "all is well"])
+def test_what_is_no_failure_or_a_refusal(text: str, tmp_path: Path) -> None:
+    assert found(tmp_path, (1.42, text), (2.42, text)) == []
+
+
+def test_one_line_alone_is_a_warning(tmp_path: Path) -> None:
+    [told] = found(tmp_path, (1.42, "InternalServerError: Error code: 500 - The server had an error"))
+    assert told.severity == "warning"
+    assert "1 line of failed requests: status 500" in told.text
