@@ -79,7 +79,7 @@ def _request(view: View, k: int, fin: int) -> int | None:
     first, last = sent[0], sent[-1]
     name = NAMES.get(port)
     if name is not None:
-        return None if needs_none(name, seg.head[last].to_bytes(8, "big")) else seg.frame[last]
+        return None if needs_none(name, seg, last) else seg.frame[last]
     end = seg.ts[seg.frame.index(fin)]
     one_way = port in ONE_WAY or seg.head[first].to_bytes(8, "big") == BITTORRENT
     return None if one_way or sum(seg.fresh[i] for i in sent) > SHORT or end - seg.ts[last] > SOON_NS else seg.frame[last]
@@ -99,7 +99,7 @@ def _last_request(view: View, k: int, fin: int) -> int | None:
     seg, name = view.segments(k), EACH[view.ends(k)[3]]
     last = max(i for i in range(len(seg)) if seg.orig[i] and seg.fresh[i])
     head, length = seg.head[last].to_bytes(8, "big"), seg.length[last]
-    if seg.ts[seg.frame.index(fin)] - seg.ts[last] > SOON_NS or head[1:2] == b"\3" or needs_none(name, head):
+    if seg.ts[seg.frame.index(fin)] - seg.ts[last] > SOON_NS or head[1:2] == b"\3" or needs_none(name, seg, last):
         return None
     in_clear = {
         "MySQL": int.from_bytes(head[:3], "little") == length - 4,

@@ -118,6 +118,7 @@ GREETING, LOGIN, FINE = b"J\x00\x00\x00\x0a5.7.34" + bytes(69), b"\xb6\x00\x00\x
         halted(445, [SMB_NEGOTIATED, SMB_NEGOTIATED], SMB_TRANS, wait_ns=900 * S),
         halted(445, [SMB_NEGOTIATED, SMB_NEGOTIATED], b"\x85\x00\x00\x00"),
         halted(9999, [STRANGE, STRANGE], STRANGE),
+        halted(5432, [b"Q\0\0\0\x1bSTART_REPLICATION 0/0\0", b"W\0\0\0\7\0\0\0"], b"d\0\0\0\x26r" + bytes(33)),
     ],
     ids=[
         "QUIT",
@@ -129,6 +130,7 @@ GREETING, LOGIN, FINE = b"J\x00\x00\x00\x0a5.7.34" + bytes(69), b"\xb6\x00\x00\x
         "a notification that never came",
         "a keep-alive",
         "unknown protocol",
+        "a replica whose primary stops",
     ],
 )
 def test_a_service_that_closes_after_a_farewell(tmp_path: Path, packets: list[Packet]) -> None:

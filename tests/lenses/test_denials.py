@@ -294,6 +294,31 @@ def test_calls_of_which_none_has_a_codec_in_common(tmp_path: Path, statuses: lis
     assert found(tmp_path, answers(5060, [sip(s) for s in statuses]), healthy())["refused"].severity == severity
 
 
+def test_what_a_fax_does_not_take_within_a_call(tmp_path: Path) -> None:
+    """The other side offers T.38 once in each call, which goes on without (RFC 3261 14.1)."""
+    phone, gateway = (CLIENT, 5060), (SERVER, 5060)
+    calls = [
+        Packet(k * 60 * S + t * S, datagram(*ends, sip(status)))
+        for k in range(4)
+        for t, ends, status in (
+            (0, (gateway, phone), 200),
+            (9, (phone, gateway), 488),
+            (10, (phone, gateway), 488),
+            (40, (gateway, phone), 200),
+        )
+    ]
+    assert found(tmp_path, calls, healthy())["refused"].severity == "warning"
+    assert (
+        found(tmp_path, calls[:1], [p for p in calls if p.data[12:16] == calls[1].data[12:16]], healthy())["refused"].severity == "problem"
+    )
+
+
+@pytest.mark.parametrize(("status", "told"), [(488, False), (403, False), (501, False), (503, True)])
+def test_who_answers_a_probe_is_there(tmp_path: Path, status: int, told: bool) -> None:
+    probe = b"SIP/2.0 %d X\r\nCSeq: 7 OPTIONS\r\n\r\n" % status
+    assert ("refused" in found(tmp_path, answers(5060, [probe] * 5), healthy())) == told
+
+
 @pytest.mark.parametrize(("messages", "told"), [([415, 200, 200], False), ([200, 415], True), ([503, 200], True)])
 def test_another_kind_of_body_that_is_taken(tmp_path: Path, messages: list[int], told: bool) -> None:
     assert ("refused" in found(tmp_path, answers(5060, [sip(each) for each in messages]), healthy())) == told
