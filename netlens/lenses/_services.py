@@ -26,8 +26,10 @@ FIRST = {22: "SSH", 43: "whois", 79: "finger", 102: "ISO transport", 179: "BGP",
          1883: "MQTT", 2181: "ZooKeeper", 2404: "IEC 104", 3389: "RDP", 3868: "Diameter", 4840: "OPC UA", 5672: "AMQP", 6379: "Redis", 9042: "Cassandra",
          9092: "Kafka", 11211: "memcached", 27017: "MongoDB", 44_818: "EtherNet/IP"}  # fmt: skip
 NAMES = EACH | FIRST
-#: How memcached's commands begin that write
-_WRITES = (b"set ", b"add ", b"cas ", b"incr ", b"decr ", b"touch ", b"append ", b"delete ", b"replace ", b"prepend ", b"flush_al")
+#: How memcached's commands begin that write, or say farewell
+_WRITES = (b"set ", b"add ", b"cas ", b"incr ", b"decr ", b"touch ", b"append ", b"delete ", b"replace ", b"prepend ", b"flush_al", b"quit")
+_QUIET = (0x09, 0x0D, *range(0x11, 0x1B))
+_SHORTEST = 10  #: bytes of LDAP's messages behind their length; a request that is answered has more
 #: The server speaks first (RFC 959 5.4, RFC 5321 3.1, RFC 1939 4, RFC 3977 5.1, RFC 9051 7.1.1; MySQL's protocol, connection phase)
 GREETS = (21, 25, 110, 119, 143, 587, 3306)
 UNGREETED, UNGREETED_NS = 3, 30 * S  #: so many that were left without a greeting, or one after so long: some servers pause on purpose
@@ -134,12 +136,17 @@ def needs_none(protocol: str, seg: Segments, asked: int) -> bool:
         return next((seg.head[i] >> 56 == ord("1") for i in before), False)
     if protocol == "Modbus":  # a broadcast that writes (MODBUS messaging on TCP/IP 4.2: unit 0)
         return head[6] == 0 and head[7] in (5, 6, 15, 16)
-    if protocol == "Redis":  # commands that wait for data have names of 5, 8 or 10 letters (BLPOP, XREAD, BZPOPMIN, BRPOPLPUSH)
-        return head[:1] == b"*" and head[1:2] > b"2" and head[4:].startswith((b"$5\r\n", b"$8\r\n", b"$10\r"))
-    if protocol == "memcached":  # what writes may say "noreply"
-        return head.startswith(_WRITES)
+    if (
+        protocol == "Redis"
+    ):  # commands that wait for data have names of 5, 8 or 10 letters (BLPOP, XREAD, BZPOPMIN, BRPOPLPUSH); SHUTDOWN has 8
+        return head[:1] == b"*" and (head[4:] == b"$8\r\n" or (head[1:2] > b"2" and head[4:] in (b"$5\r\n", b"$10\r")))
+    if protocol == "memcached":  # what writes may say "noreply"; of the binary protocol the quiet commands
+        return head.startswith(_WRITES) or (head[0] == 0x80 and head[1] in _QUIET)
     if protocol == "SMB":
         return head[:1] == b"\x85"  # a keep-alive (RFC 1002 4.3.5)
-    if protocol == "LDAP":  # unbind and abandon (RFC 4511 4.3, 4.11), behind a message id of 1 to 3 bytes
-        return head[:1] == b"\x30" and any(op in head[5:8] for op in (0x42, 0x50))
+    if (
+        protocol == "LDAP"
+    ):  # unbind and abandon (RFC 4511 4.3, 4.11), behind a message id of 1 to 3 bytes; Windows writes lengths of four bytes
+        short = head[1:5] == b"\x84\0\0\0" and head[5] <= _SHORTEST
+        return head[:1] == b"\x30" and (short or any(op in head[5:8] for op in (0x42, 0x50)))
     return False

@@ -425,6 +425,9 @@ def test_what_stood_before_the_first_words_that_were_recorded_may_have_been_anot
 UPGRADE = b"GET /live HTTP/1.1\r\nUpgrade: websocket\r\n\r\n", b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"
 
 
+MASKED = b"\x81\x85" + bytes(9)
+
+
 def websocket(code: int, port: int = 41_000, at: int = 0, client_first: bool = False, lasts: int = 0) -> list[Packet]:
     made = exchange(talk(port, at), *UPGRADE)
     made.at += lasts
@@ -481,12 +484,13 @@ def test_an_outstation_that_refuses(tmp_path: Path, said: list[bytes], severity:
     assert found(tmp_path, over_tcp(20_000, *said), healthy())["refused"].severity == severity
 
 
-def cut(port: int, at: float, silence: float = 3, by_client: bool = False) -> list[Packet]:
+def cut(port: int, at: float, silence: float = 3, by_client: bool = False, asked: bytes = UPGRADE[0], said: bytes = MASKED) -> list[Packet]:
     """A WebSocket that is ended without a close."""
-    made = exchange(talk(port, int(at * S)), *UPGRADE)
+    made = exchange(talk(port, int(at * S)), asked, UPGRADE[1])
     made.down("PA", b"\x81\x05hello")
-    made.up("PA", b"\x81\x85" + bytes(9))
-    made.down("A")
+    if said:
+        made.up("PA", said)
+        made.down("A")
     made.at += int(silence * S)
     if by_client:
         return close(made).packets
@@ -515,6 +519,11 @@ def test_websockets_that_are_cut_when_they_are_silent(tmp_path: Path) -> None:
         pytest.param([cut(41_000 + k, 60 * k) for k in range(4)], id="nobody misses it"),
         pytest.param([cut(41_000 + k, 65 * k, 60) for k in range(4)], id="a minute, as proxies have it"),
         pytest.param([*(cut(41_000 + k, 4 * k) for k in range(3)), cut(41_003, 12, 8, by_client=True)], id="the last one is kept"),
+        pytest.param(
+            [cut(41_000 + k, 4 * k, asked=b"POST /exec/1/start HTTP/1.1\r\nUpgrade: tcp\r\n\r\n", said=b"") for k in range(3)],
+            id="a terminal",
+        ),
+        pytest.param([cut(41_000 + k, 4 * k, said=b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n") for k in range(3)], id="HTTP/2"),
     ],
 )
 def test_websockets_whose_end_nobody_minds(tmp_path: Path, sockets: list[list[Packet]]) -> None:
