@@ -129,7 +129,7 @@ def needs_none(protocol: str, seg: Segments, asked: int) -> bool:
     if protocol == "MySQL":  # COM_QUIT, COM_STMT_SEND_LONG_DATA, COM_STMT_CLOSE, a replica's acknowledgment (semi-synchronous replication)
         return head[3] == 0 and head[4] in (0x01, 0x18, 0x19, 0xEF)
     if protocol == "PostgreSQL":  # Terminate (a start-up has no type), CopyData (also a replica's), CancelRequest
-        return head[:5] == b"X\0\0\0\4" or head[:3] == b"d\0\0" or head == b"\0\0\0\x10\x04\xd2\x16\x2e"
+        return head[:5] == b"X\0\0\0\4" or head[:2] == b"d\0" or head == b"\0\0\0\x10\x04\xd2\x16\x2e"
     if protocol == "RPC":  # the client's reply to a call of the server, behind the record's mark (RFC 8881 2.10.3.1)
         return any(seg.head[i] & 0xFFFFFFFF == seg.head[asked] & 0xFFFFFFFF for i in before)
     if protocol == "FTP":  # while a file is sent (RFC 959 4.2: a preliminary reply) many servers read no command
