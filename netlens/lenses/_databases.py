@@ -3,8 +3,9 @@
 Of a statement only its first three letters are known, of an error its number. One kind of statement is refused for good where a client gets the same error to
 it :data:`TIMES` times, and from the first of them on never an answer to one of that kind, by whatever server of that protocol.
 
-Ordinary: an error after which the same works (a deadlock, a table that is then made); one kind that fails beside many that do not (exporters); what is
-dropped or changed though it is not there (dumps that are read in); a statement that somebody cancels; a lock that is asked for without waiting (55P03).
+Ordinary: an error after which the same works (a deadlock), or the client makes what was not there (installers ask for a table to see whether it is), or
+prepares its statement anew; one kind that fails beside many that do not (exporters); what is dropped, changed or deallocated though it is not there (dumps
+that are read in, poolers); a statement that somebody cancels; a lock that is asked for without waiting (55P03).
 """
 
 from __future__ import annotations
@@ -38,7 +39,10 @@ POSTGRES = {
 _CANCELLED, _CANCEL = "57014", 0x0000001004D2162E  # CancelRequest, by a connection of its own
 WANTS_TLS, WANTS_GSSAPI = 0x0000000804D2162F, 0x0000000804D21630
 _GREETING, _MYSQL_PORT = 0x000A, 3306
-_CLEARS = (b"DR", b"AL")  #: DROP, ALTER
+_CLEARS, _PREPARED_CLEARS = (b"DR", b"AL"), (b"DE",)  #: DROP, ALTER; DEALLOCATE, of a statement that is gone (:data:`_GONE`)
+_GONE = "26000"
+_MAKES = (b"CR", b"AL")  #: CREATE, ALTER
+_RUNS = (b"B", b"E")  #: PostgreSQL's Bind and Execute, of what was prepared before
 _QUERY, _PREPARE, _EXECUTE = 0x03, 0x16, 0x17  # MySQL's commands
 
 
@@ -84,14 +88,24 @@ def _of_clients(view: View, failing: set[int], speaks: np.ndarray[Any, Any]) -> 
 
 def _again(view: View, said: list[Said]) -> list[tuple[Said, bool]]:
     cancels = {view.service(k)[0] for k in np.flatnonzero(view.first_requests == np.uint64(_CANCEL)).tolist()}
+    granted = [e for e in said if not e.no]
+    made = {
+        client: [e.ts for e in these if e.kind[1:].lstrip(b"\0")[:2] in _MAKES]
+        for client, these in grouped(granted, lambda each: view.service(each.session)[0]).items()
+    }
+    prepared = {session: [e.ts for e in these if e.kind[:1] == b"P"] for session, these in grouped(granted, lambda e: e.session).items()}
     out = []
     for (client, _), these in grouped(said, lambda each: (view.service(each.session)[0], each.kind)).items():
         for no, group in grouped((e for e in these if e.no), lambda each: each.no).items():
-            clears = "not known" in no and group[0].kind[1:].lstrip(b"\0")[:2] in _CLEARS
+            clears = "not known" in no and group[0].kind[1:].lstrip(b"\0")[:2] in (_PREPARED_CLEARS if _GONE in no else _CLEARS)
             if len(group) < TIMES or clears or (_CANCELLED in no and client in cancels):
                 continue
             begin = min(e.ts for e in group)
             lasting = not any(not e.no and e.ts > begin for e in these)
+            if "not known" in no:  # and is made then: asking for it shows whether it is there
+                lasting &= not any(at > max(e.ts for e in group) for at in made.get(client, ()))
+            if group[0].kind[:1] in _RUNS:  # and the client prepares it anew, in the same session
+                lasting &= not all(any(at > e.ts for at in prepared.get(e.session, ())) for e in group)
             out += [(each, lasting) for each in group]
     return out
 

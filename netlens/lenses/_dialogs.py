@@ -11,6 +11,7 @@ A refusal counts if the same was not allowed later in the same session (a typing
 
 from __future__ import annotations
 
+import bisect
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -68,6 +69,7 @@ _AUTHENTICATED = ("gcm", "poly1305", "ccm", "ocb")  #: in names of ciphers that 
 _SSH = int.from_bytes(b"SSH-", "big")
 _ALIKE = 0.05  #: of each other: silences that a timer ends
 SHUT, SHUT_NS = 3, S  #: connections that a server closes before a word, and over how long; one or two meet a restart, or many at once
+_GET, _MASKED = int.from_bytes(b"GET ", "big"), 0x80 << 48
 _CLOSE, _SWITCHED = 0x88, 101  # a frame's first byte (RFC 6455 5.2); HTTP's status
 MOST = 5000  #: segments of one session
 _FIRST = np.frombuffer(b"+-:$*%_#,(~>=", np.uint8)  #: Redis: its types (RESP 2 and 3), and POP3.  IMAP: *
@@ -139,10 +141,11 @@ def _websockets(view: View) -> list[Refusal]:
     """Those that a server closed with an error soon after they began, more than once and to the last. Later it may be a token that ended, or a client that
     sleeps. Who answers a close repeats its code (RFC 6455 5.5.1): so only of a server that closed first. And those that are cut (:func:`_cut`)."""
     x = view.side.capture.table("exchanges")
-    upgraded = set(x["session_id"][x.ints("status", -1) == _SWITCHED].tolist())
+    switched = x.ints("status", -1) == _SWITCHED
+    upgraded = dict(zip(x["session_id"][switched].tolist(), x["start_frame"][switched].tolist(), strict=True))
     kept: dict[tuple[str, str, int], int] = {}  # when one last began that was not closed so, or not soon
     found = []
-    sockets = [k for k in view.first_copies if k in upgraded]
+    sockets = [k for k in view.first_copies if k in upgraded and _is_websocket(view.segments(k), upgraded[k])]
     for k in sockets:
         seg, start = view.segments(k), view.column("start_ns")[k]
         closed = _closed(seg)
@@ -156,6 +159,15 @@ def _websockets(view: View) -> list[Refusal]:
     for r in found:
         r.lasting &= times[view.service(r.session)] > 1
     return found + [r for group in grouped(sockets, view.service).values() for r in _cut(view, group)]
+
+
+def _is_websocket(seg: Segments, request: int) -> bool:
+    """Whether what a server switched to may be WebSocket: asked for by GET (RFC 6455 4.1), and what the client then says is masked (5.1). Else it is a terminal
+    of Docker, SPDY or HTTP/2."""
+    at = bisect.bisect_left(seg.frame, request)
+    answer = next((i for i in range(at, len(seg)) if not seg.orig[i] and seg.fresh[i]), len(seg))
+    said = next((seg.head[i] for i in range(answer, len(seg)) if seg.orig[i] and seg.fresh[i]), _MASKED)
+    return at < len(seg) and seg.head[at] >> 32 == _GET and bool(said & _MASKED)
 
 
 def _cut(view: View, sockets: list[int]) -> list[Refusal]:
@@ -322,17 +334,19 @@ def _replies(k: int, seg: Segments, view: View) -> list[Refusal]:
     port = view.ends(k)[3]
     smtp = port in (25, 465, 587, 2525) or any(c in (b"EHLO", b"HELO", b"MAIL", b"RCPT", b"LHLO") for c in commands)
     protocol = "SMTP" if smtp else "FTP"
-    asked, asked_frame = b"", 0
+    asked, asked_frame, answered = b"", 0, False
     found: list[tuple[bytes, int, list[int]]] = []
     allowed: dict[bytes, int] = {}
     for orig, text, frame in data:
         if orig:
             if text[:4].upper() in _KNOWN:
                 asked, asked_frame = text[:4].upper(), frame
+            answered = False
             continue
         code = _code(text)
-        if not code:
-            continue
+        if not code or (code == 421 and asked and answered):
+            continue  # the second: it was idle
+        answered = 200 <= code < 300
         if 200 <= code < 400 and asked:
             allowed[asked] = frame
             if asked in LOGINS and (code in (230, 235)):

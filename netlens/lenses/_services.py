@@ -13,7 +13,7 @@ import numpy as np
 
 from netlens.lenses._connects import scanning
 from netlens.lenses._repeats import deliveries
-from netlens.lenses._view import FIN, RST, SYN, S, View, grouped
+from netlens.lenses._view import FIN, RST, SYN, S, Segments, View, grouped
 
 GIVEN_UP_NS = 5 * S  #: by the client, which closed
 PENDING_NS = 10 * S  #: what the end of the capture may owe
@@ -26,6 +26,10 @@ FIRST = {22: "SSH", 43: "whois", 79: "finger", 102: "ISO transport", 179: "BGP",
          1883: "MQTT", 2181: "ZooKeeper", 2404: "IEC 104", 3389: "RDP", 3868: "Diameter", 4840: "OPC UA", 5672: "AMQP", 6379: "Redis", 9042: "Cassandra",
          9092: "Kafka", 11211: "memcached", 27017: "MongoDB", 44_818: "EtherNet/IP"}  # fmt: skip
 NAMES = EACH | FIRST
+#: How memcached's commands begin that write, or say farewell
+_WRITES = (b"set ", b"add ", b"cas ", b"incr ", b"decr ", b"touch ", b"append ", b"delete ", b"replace ", b"prepend ", b"flush_al", b"quit")
+_QUIET = (0x09, 0x0D, *range(0x11, 0x1B))
+_SHORTEST = 10  #: bytes of LDAP's messages behind their length; a request that is answered has more
 #: The server speaks first (RFC 959 5.4, RFC 5321 3.1, RFC 1939 4, RFC 3977 5.1, RFC 9051 7.1.1; MySQL's protocol, connection phase)
 GREETS = (21, 25, 110, 119, 143, 587, 3306)
 UNGREETED, UNGREETED_NS = 3, 30 * S  #: so many that were left without a greeting, or one after so long: some servers pause on purpose
@@ -95,7 +99,7 @@ def _ungreeted(view: View, among: np.ndarray[Any, Any]) -> list[Silence]:
 def _last(view: View, k: int, protocol: str) -> Silence | None:
     seg = view.segments(k)
     asked = max((i for i in range(len(seg)) if seg.orig[i] and seg.fresh[i]), default=None)
-    if asked is None or needs_none(protocol, seg.head[asked].to_bytes(8, "big")):
+    if asked is None or needs_none(protocol, seg, asked):
         return None
     after = range(asked + 1, len(seg))
     if not any(not seg.orig[i] for i in after) or any(seg.flags[i] & (FIN | RST) for i in range(asked + 1)):
@@ -118,14 +122,31 @@ def _last(view: View, k: int, protocol: str) -> Silence | None:
     return Silence(k, protocol, wait, end is not None, [seg.frame[i] for i in (asked, end) if i is not None])
 
 
-def needs_none(protocol: str, head: bytes) -> bool:
-    """Farewells and other messages that get no answer."""
-    if protocol == "MySQL":  # COM_QUIT, COM_STMT_SEND_LONG_DATA, COM_STMT_CLOSE
-        return head[3] == 0 and head[4] in (0x01, 0x18, 0x19)
-    if protocol == "PostgreSQL":
-        return head[:5] == b"X\0\0\0\4" or head == b"\0\0\0\x10\x04\xd2\x16\x2e"  # Terminate (a start-up has no type); CancelRequest
+def needs_none(protocol: str, seg: Segments, asked: int) -> bool:
+    """Whether a client's message (segment ``asked``) is a farewell or another one that gets no answer, or none yet."""
+    head = seg.head[asked].to_bytes(8, "big")
+    before = (i for i in range(asked - 1, -1, -1) if seg.fresh[i] and not seg.orig[i])
+    if protocol == "MySQL":  # COM_QUIT, COM_STMT_SEND_LONG_DATA, COM_STMT_CLOSE, a replica's acknowledgment (semi-synchronous replication)
+        return head[3] == 0 and head[4] in (0x01, 0x18, 0x19, 0xEF)
+    if protocol == "PostgreSQL":  # Terminate (a start-up has no type), CopyData (also a replica's), CancelRequest
+        return head[:5] == b"X\0\0\0\4" or head[:2] == b"d\0" or head == b"\0\0\0\x10\x04\xd2\x16\x2e"
+    if protocol == "RPC":  # the client's reply to a call of the server, behind the record's mark (RFC 8881 2.10.3.1)
+        return any(seg.head[i] & 0xFFFFFFFF == seg.head[asked] & 0xFFFFFFFF for i in before)
+    if protocol == "FTP":  # while a file is sent (RFC 959 4.2: a preliminary reply) many servers read no command
+        return next((seg.head[i] >> 56 == ord("1") for i in before), False)
+    if protocol == "Modbus":  # a broadcast that writes (MODBUS messaging on TCP/IP 4.2: unit 0)
+        return head[6] == 0 and head[7] in (5, 6, 15, 16)
+    if (
+        protocol == "Redis"
+    ):  # commands that wait for data have names of 5, 8 or 10 letters (BLPOP, XREAD, BZPOPMIN, BRPOPLPUSH); SHUTDOWN has 8
+        return head[:1] == b"*" and (head[4:] == b"$8\r\n" or (head[1:2] > b"2" and head[4:] in (b"$5\r\n", b"$10\r")))
+    if protocol == "memcached":  # what writes may say "noreply"; of the binary protocol the quiet commands
+        return head.startswith(_WRITES) or (head[0] == 0x80 and head[1] in _QUIET)
     if protocol == "SMB":
         return head[:1] == b"\x85"  # a keep-alive (RFC 1002 4.3.5)
-    if protocol == "LDAP":  # unbind and abandon (RFC 4511 4.3, 4.11), behind a message id of 1 to 3 bytes
-        return head[:1] == b"\x30" and any(op in head[5:8] for op in (0x42, 0x50))
+    if (
+        protocol == "LDAP"
+    ):  # unbind and abandon (RFC 4511 4.3, 4.11), behind a message id of 1 to 3 bytes; Windows writes lengths of four bytes
+        short = head[1:5] == b"\x84\0\0\0" and head[5] <= _SHORTEST
+        return head[:1] == b"\x30" and (short or any(op in head[5:8] for op in (0x42, 0x50)))
     return False

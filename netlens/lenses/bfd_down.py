@@ -4,8 +4,9 @@ Asks: whether a router that was up says that the session is down, or says nothin
 Applies: where its control packets are in the capture.
 Cannot see: whether the peer, or the link between, is at fault; sessions in MPLS.
 Normal: a session begins down and is up within seconds (RFC 5880 6.2); an administrator takes one down (state AdminDown, diagnostic 7). One that comes up again
-    cost what the routes behind it cost. One that never comes up is a problem where its end names no peer, so that it hears nothing (6.8.1), or says Init to
-    the last, so that it is not heard (6.2); what stays down although it hears the peer may wait for an administrator there.
+    cost what the routes behind it cost, also under a new discriminator, as routers make a session anew whose configuration changes. One that never comes up
+    is a problem where its end names no peer, so that it hears nothing (6.8.1), or says Init to the last, so that it is not heard (6.2); what stays down
+    although it hears the peer may wait for an administrator there.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def _fell(view: View) -> list[Finding]:
     }
     if not fallen:
         return []
-    left = [pair for pair in fallen if _is_down(now[pair][-1])]
+    left = [pair for pair in fallen if _is_down(now[pair][-1]) and not _is_up_anew(now, pair)]
     both = grouped(fallen, _ends)  # the two ends of one session
     times = sum(max(len(fallen[pair]) for pair in pairs) for pairs in both.values())
     said = {b.diagnostic for falls in fallen.values() for b in falls if b.diagnostic in _DIAGNOSTICS}
@@ -72,7 +73,10 @@ def _never_up(view: View) -> list[Finding]:
     idle = {
         pair: said
         for pair, said in sessions.items()
-        if all(map(_is_down, said)) and sum(change.packets for change in said) >= TIMES and said[-1].last_ns - said[0].ts >= SPAN_NS
+        if all(map(_is_down, said))
+        and sum(change.packets for change in said) >= TIMES
+        and said[-1].last_ns - said[0].ts >= SPAN_NS
+        and not _is_up_anew(sessions, pair)
     }
     if not idle:
         return []
@@ -86,6 +90,12 @@ def _never_up(view: View) -> list[Finding]:
     frames = [change.frame for said in shown.values() for change in said]
     advice = "Nothing of the peer arrives, or nothing arrives there: look at its configuration (addresses, authentication), the link, and filters of UDP 3784."
     return [finding(view, ID, "problem" if cut_off else "warning", text, frames, values, advice if cut_off else "")]
+
+
+def _is_up_anew(sessions: dict[tuple[str, str, int], list[Change]], pair: tuple[str, str, int]) -> bool:
+    """Whether an end gave a session up and has it up by another number since, as after a change of its configuration."""
+    last = sessions[pair][-1].last_ns
+    return any(each[:2] == pair[:2] and said[0].ts > last and said[-1].state == UP for each, said in sessions.items())
 
 
 def _is_cut_off(said: list[Change]) -> bool:

@@ -5,8 +5,8 @@ Asks: whether a server acknowledged what a client had asked, and then closed the
 Applies: to connections captured in both directions from their beginning. HTTP is covered by http-errors, TLS by tls-failed.
 Cannot see: what was asked, where neither the port nor the first words say which protocol it is; then it is a warning.
 Normal: what only takes in (syslog, printers, metrics) answers nothing, and closes when it is idle or the client has closed. Peers of BitTorrent (BEP 3)
-    close on whoever asks for what they do not have; of two routers that both open a connection, one closes (RFC 4271 6.8). Nobody misses the answer to a
-    farewell (QUIT, LOGOUT), and a client that speaks its last word and at once opens another connection goes on there.
+    close on whoever asks for what they do not have; of two routers, or peers of Diameter, that both open a connection, one closes (RFC 4271 6.8, RFC 6733
+    5.6.4). Nobody misses the answer to a farewell (QUIT, LOGOUT), and a client that speaks its last word and at once opens another connection goes on there.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def look(view: View) -> list[Finding]:
     found = [(k, asked, fin) for k, fin in closed if fin and (asked := (_request if mute[k] else _last_request)(view, k, fin)) is not None]
     if not found:
         return []
-    again = _served_after(view, [k for k, *_ in found])
+    again = _served_after(view, [k for k, *_ in found]) | _met(view, [k for k, *_ in found])
     known = [each for each in found if _protocol(view, each[0]) and each[0] not in again]
     shown = known or found
     n, of = len(shown), len(view.whole)
@@ -79,7 +79,7 @@ def _request(view: View, k: int, fin: int) -> int | None:
     first, last = sent[0], sent[-1]
     name = NAMES.get(port)
     if name is not None:
-        return None if needs_none(name, seg.head[last].to_bytes(8, "big")) else seg.frame[last]
+        return None if needs_none(name, seg, last) else seg.frame[last]
     end = seg.ts[seg.frame.index(fin)]
     one_way = port in ONE_WAY or seg.head[first].to_bytes(8, "big") == BITTORRENT
     return None if one_way or sum(seg.fresh[i] for i in sent) > SHORT or end - seg.ts[last] > SOON_NS else seg.frame[last]
@@ -99,7 +99,7 @@ def _last_request(view: View, k: int, fin: int) -> int | None:
     seg, name = view.segments(k), EACH[view.ends(k)[3]]
     last = max(i for i in range(len(seg)) if seg.orig[i] and seg.fresh[i])
     head, length = seg.head[last].to_bytes(8, "big"), seg.length[last]
-    if seg.ts[seg.frame.index(fin)] - seg.ts[last] > SOON_NS or head[1:2] == b"\3" or needs_none(name, head):
+    if seg.ts[seg.frame.index(fin)] - seg.ts[last] > SOON_NS or head[1:2] == b"\3" or needs_none(name, seg, last):
         return None
     in_clear = {
         "MySQL": int.from_bytes(head[:3], "little") == length - 4,
@@ -110,6 +110,13 @@ def _last_request(view: View, k: int, fin: int) -> int | None:
     }
     said_farewell = name in ("FTP", "SMTP", "POP3", "NNTP") and head.upper().startswith(FAREWELLS)
     return seg.frame[last] if in_clear.get(name, not said_farewell) else None
+
+
+def _met(view: View, sessions: list[int]) -> set[int]:
+    """Those of some sessions whose server has the same service of the client: of two that both connect, one is closed (RFC 6733 5.6.4)."""
+    came = view.sessions["resp_bytes"]
+    served = {view.service(k) for k in view.whole if came[k]}
+    return {k for k in sessions for client, server, port in [view.service(k)] if (server, client, port) in served}
 
 
 def _served_after(view: View, sessions: list[int]) -> set[int]:

@@ -50,6 +50,8 @@ POLLS = 3
 GREETING_NS = 10 * S  #: mail servers pause for some seconds on purpose
 TRIES = 3  #: of a request over UDP
 _TOLD = ("DTLS",)  #: by slow-connect
+#: Logins that wait for a person with a second factor: RADIUS' Access-Request (RFC 2865 4.1), and IKE behind its first exchange (RFC 7296 2.16, 2.23)
+_SECOND_FACTOR = (("RADIUS", 1645), ("RADIUS", 1812), ("IKE", 4500))
 GO_ON_NS = S * 9 // 10  #: for a client to send its body without a word; curl waits 1 s, .NET 0.35 s, which few would notice
 GO_ON_TIMES = 3
 UNANSWERED_NS = 10 * S  #: without any answer: what the end of the capture may owe
@@ -190,6 +192,8 @@ def _late_datagrams(view: View) -> list[Finding]:
     ]
     if not late:
         return []
+    grave = [r for r in late if (r.protocol, r.server[1]) not in _SECOND_FACTOR]
+    late = grave or late
     longest, tries = max(r.answer_ns - r.first_ns for r in late), max(r.tries for r in late)
     protocols = sorted({r.protocol for r in late})
     text = (
@@ -198,7 +202,8 @@ def _late_datagrams(view: View) -> list[Finding]:
     )
     values = {"requests": len(requests), "slow": len(late), "longest_s": longest / 1e9, "tries": tries, "protocols": protocols}
     advice = "Requests or answers are lost, or the server is slow or was not there yet: look at its log, and capture at its side."
-    return [finding(view, ID, "problem", text, [f for r in late for f in (*r.frames[: r.tries], r.answer_frame)], values, advice)]
+    frames = [f for r in late for f in (*r.frames[: r.tries], r.answer_frame)]
+    return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice if grave else "")]
 
 
 def _silent(view: View) -> list[Finding]:

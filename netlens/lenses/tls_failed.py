@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from netlens.lenses import Finding
+from netlens.lenses._datagrams import by_tcp
 from netlens.lenses._validity import certificates, invalid
 from netlens.lenses._view import FIN, RST, S, Segments, View, finding, grouped, most, seconds
 from netlens.parsers.certificates import Shown
@@ -113,6 +114,7 @@ def _of_dtls(view: View) -> list[Finding]:
     ends = {frozenset((a.client, a.server)) for a in alerts}
     last = {both: max(a.ts for a in alerts if {a.client, a.server} == both) for both in ends}
     cured = {both for both, ts in last.items() for o in opened if _is_cure(o, both, ts)}
+    cured |= {frozenset((o.client[0], o.server[0])) for o in opened if by_tcp(view, o.client[0], *o.server)}  # a VPN goes on
     lasting = [a for a in alerts if frozenset((a.client, a.server)) not in cured]
     shown = lasting or alerts
     n = len(shown)
@@ -206,7 +208,9 @@ def _failure(view: View, k: int, seg: Segments, hello: int | None) -> Failure | 
             if seg.orig[i]:  # it had waited
                 return Failure(k, NO_HELLO, False, frames, seg.ts[i], waited_ns=seg.ts[i] - seg.ts[hello_at])
             how = "reset" if seg.flags[i] & RST else "closed"
-            closed = bool(seg.flags[i] & FIN) and view.column("saw_syn")[k]
+            # else the two crossed: it had been idle
+            took = seg.acked[i] >= seg.offset[hello_at] + seg.length[hello_at]
+            closed = bool(seg.flags[i] & FIN) and view.column("saw_syn")[k] and took
             return Failure(k, f"{how} by the server before its hello", False, frames, seg.ts[i], by_server=closed)
     return None
 

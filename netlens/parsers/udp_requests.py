@@ -170,14 +170,14 @@ def _dtls(message: bytes, length: int) -> Mark | None:
 
 
 def _nbns(message: bytes, length: int) -> Mark | None:
-    """What a name server is asked: not a broadcast, with recursion (a host is asked for its state without)."""
+    """What a name server is asked: not a broadcast, with recursion, and not for a host's state (RFC 1002 4.2.17)."""
     if len(message) < 12:
         return None
     flags = int.from_bytes(message[2:4], "big")
     code = flags >> 11 & 15
     if flags & 0x8000:
         return Mark(False, b"", (message[:2],))
-    asks = code in (0, 5, 6, 8, 9) and flags & 0x0110 == 0x0100 and message[4:6] == b"\0\1"
+    asks = code in (0, 5, 6, 8, 9) and flags & 0x0110 == 0x0100 and message[4:6] == b"\0\1" and message[46:48] not in (_HOSTS_STATE, b"")
     return Mark(True, message[2:4], (message[:2],)) if asks else None
 
 
@@ -229,6 +229,7 @@ _BY_PORT: dict[int, tuple[str, Callable[[bytes, int], Mark | None], bool, bool]]
     123: ("NTP", _ntp, False, False),
 }
 _ANY_PORT = ("DTLS", _dtls, False, False)
+_HOSTS_STATE = b"\0\x21"  # behind a name of 34 bytes: NBSTAT
 _NAT = 4500
 _ANSWERED_ANYHOW = members(69, 1701, 123)  #: TFTP, L2TP, NTP
 

@@ -17,9 +17,17 @@ ADMIN_DOWN, DOWN, INIT, UP = range(4)
 
 
 def said(
-    state: int, n: int, at: float = 0, diagnostic: int = 0, back: bool = False, every: int = S, version: int = 1, peer: int = 0
+    state: int,
+    n: int,
+    at: float = 0,
+    diagnostic: int = 0,
+    back: bool = False,
+    every: int = S,
+    version: int = 1,
+    peer: int = 0,
+    own: int = 7,
 ) -> list[Packet]:
-    message = struct.pack(">BBBBIIIII", version << 5 | diagnostic, state << 6, 3, 24, 8 if back else 7, peer, S // 1000, S // 1000, 0)
+    message = struct.pack(">BBBBIIIII", version << 5 | diagnostic, state << 6, 3, 24, 8 if back else own, peer, S // 1000, S // 1000, 0)
     ends = ((SERVER, 49_152), (CLIENT, 3784)) if back else ((CLIENT, 49_152), (SERVER, 3784))
     return [Packet(int(at * S) + k * every, datagram(*ends, message)) for k in range(n)]
 
@@ -33,6 +41,8 @@ def test_a_session_that_goes_down(tmp_path: Path) -> None:
 
 
 def test_a_session_that_comes_up_again(tmp_path: Path) -> None:
+    assert found(tmp_path, [*said(UP, 5), *said(DOWN, 3, 6, 3), *said(UP, 5, 10, own=9)])["bfd-down"].severity == "warning"
+    assert found(tmp_path, [*said(UP, 5, own=9), *said(UP, 5, 6), *said(DOWN, 3, 12, 1)])["bfd-down"].severity == "problem"
     this = found(tmp_path, [*said(UP, 5), *said(DOWN, 3, 6, 1), *said(UP, 5, 10)])["bfd-down"]
     assert this.severity == "warning"
     assert this.text.endswith("(control detection time expired); up again since.")
@@ -61,11 +71,12 @@ def test_a_session_that_may_wait_for_an_administrator(tmp_path: Path, packets: l
         [*said(DOWN, 2), *said(INIT, 1, 2), *said(UP, 5, 3)],
         [*said(UP, 5), *said(ADMIN_DOWN, 5, 6, 7)],
         [*said(UP, 5), *said(DOWN, 5, 6, 7)],
+        [*said(DOWN, 5), *said(DOWN, 1, 6, own=9), *said(UP, 5, 7, own=9, peer=8)],
         said(DOWN, 2),
         said(DOWN, 5, every=MS),
         said(DOWN, 5, version=0),
     ],
-    ids=["comes up", "an administrator", "told by the administrator of the peer", "twice", "at once", "another version"],
+    ids=["comes up", "an administrator", "told by the administrator of the peer", "made anew", "twice", "at once", "another version"],
 )
 def test_sessions_that_are_well(tmp_path: Path, packets: list[Packet]) -> None:
     assert "bfd-down" not in found(tmp_path, packets)

@@ -52,6 +52,14 @@ def test_a_service_that_takes_the_next_connection(tmp_path: Path) -> None:
     assert found(tmp_path, closed(6379, REDIS), again)["closed-unanswered"].severity == "warning"
 
 
+def test_two_peers_that_both_connect(tmp_path: Path) -> None:
+    """One connection is enough (RFC 6733 5.6.4)."""
+    asks = b"\1\0\0\x80\x80\0\1\1" + bytes(120)
+    other_way = close(exchange(talk(40_001, S, (CLIENT, 3868), SERVER), asks, asks)).packets
+    assert problems(found(tmp_path, closed(3868, asks), healthy())) == {"closed-unanswered"}
+    assert found(tmp_path, closed(3868, asks), other_way, healthy())["closed-unanswered"].severity == "warning"
+
+
 @pytest.mark.parametrize(
     "packets",
     [
@@ -62,8 +70,11 @@ def test_a_service_that_takes_the_next_connection(tmp_path: Path) -> None:
         closed(389, b"0\x05\x02\x01\x01B\x00"),  # a farewell
         closed(5432, b"\x00\x00\x00\x10\x04\xd2\x16\x2e" + bytes(8)),  # by protocol
         close(exchange(talk(server=(SERVER, 6379)), REDIS, b"+PONG\r\n")).packets,
+        closed(6379, b"*1\r\n$8\r\nSHUTDOWN\r\n"),
+        closed(11_211, b"quit\r\n"),
+        closed(11_211, b"\x80\x17" + bytes(22)),
     ],
-    ids=["syslog", "idle", "a file", "BitTorrent", "unbind", "cancel", "answered"],
+    ids=["syslog", "idle", "a file", "BitTorrent", "unbind", "cancel", "answered", "shutdown", "quit", "quit, in binary"],
 )
 def test_closes_that_are_no_fault(tmp_path: Path, packets: list[Packet]) -> None:
     assert "closed-unanswered" not in found(tmp_path, packets, healthy())
@@ -114,10 +125,12 @@ GREETING, LOGIN, FINE = b"J\x00\x00\x00\x0a5.7.34" + bytes(69), b"\xb6\x00\x00\x
         halted(3306, [b"", GREETING, LOGIN, FINE], b"\x01\x00\x00\x00\x01"),
         halted(3306, [b"", GREETING, LOGIN, FINE], b"\x17\x03\x03\x00\x20" + bytes(32)),
         halted(389, [BIND, b"0\x0c\x02\x01\x01a\x07\x0a\x01\x00\x04\x00\x04\x00"], b"0\x05\x02\x01\x02B\x00"),
+        halted(389, [BIND, b"0\x0c\x02\x01\x01a\x07\x0a\x01\x00\x04\x00\x04\x00"], b"0\x84\x00\x00\x00\x05\x02\x01\x02B\x00"),
         halted(389, [BIND, b"0\x0c\x02\x01\x01a\x07\x0a\x01\x00\x04\x00\x04\x00"], b"\x00\x00\x00\x28" + bytes(40)),
         halted(445, [SMB_NEGOTIATED, SMB_NEGOTIATED], SMB_TRANS, wait_ns=900 * S),
         halted(445, [SMB_NEGOTIATED, SMB_NEGOTIATED], b"\x85\x00\x00\x00"),
         halted(9999, [STRANGE, STRANGE], STRANGE),
+        halted(5432, [b"Q\0\0\0\x1bSTART_REPLICATION 0/0\0", b"W\0\0\0\7\0\0\0"], b"d\0\0\0\x26r" + bytes(33)),
     ],
     ids=[
         "QUIT",
@@ -125,10 +138,12 @@ GREETING, LOGIN, FINE = b"J\x00\x00\x00\x0a5.7.34" + bytes(69), b"\xb6\x00\x00\x
         "COM_QUIT",
         "TLS inside",
         "unbind",
+        "unbind by Windows",
         "sealed LDAP",
         "a notification that never came",
         "a keep-alive",
         "unknown protocol",
+        "a replica whose primary stops",
     ],
 )
 def test_a_service_that_closes_after_a_farewell(tmp_path: Path, packets: list[Packet]) -> None:

@@ -19,6 +19,7 @@ MYSQL, REPLICA = (SERVER, 3306), ("198.51.100.21", 5432)
 SHAPE, DONE = b"T\0\0\0\x21\0\x01n" + bytes(26), b"C\0\0\0\x0dSELECT 1\0Z\0\0\0\5I"
 ROWS = SHAPE + DONE
 MISSING = error(b"42P01", b"ERROR")
+PARSED, BOUND = b"P\0\0\0\x18\0SELECT * FROM a\0\0\0", b"B\0\0\0\x0f\0S_1\0" + bytes(6)
 
 
 def pg(*dialog: tuple[bytes, bytes], port: int = 41_000, at: float = 0, server: End = POSTGRES, whole: bool = True) -> list[Packet]:
@@ -27,7 +28,7 @@ def pg(*dialog: tuple[bytes, bytes], port: int = 41_000, at: float = 0, server: 
     if whole:
         exchange(made, START, READY)
     for query, answer in dialog:
-        exchange(made, query if query[:1] == b"P" else b"Q" + (len(query) + 5).to_bytes(4, "big") + query + b"\0", answer)
+        exchange(made, query if query[:1] in (b"P", b"B") else b"Q" + (len(query) + 5).to_bytes(4, "big") + query + b"\0", answer)
     return close(made).packets
 
 
@@ -99,6 +100,29 @@ def test_statements_that_mysql_never_takes(tmp_path: Path, number: int, what: st
         ),
         pytest.param(sessions(5, (b"select * from a", MISSING), (b"select 1", ROWS)), id="an exporter without an extension"),
         pytest.param(pg(*[(b"drop table a", MISSING), (b"create table a", DONE)] * 4), id="a dump that is read in"),
+        pytest.param(
+            pg(*[(b"select v from a%d" % k, MISSING) for k in range(3)], *[(b"create table a%d" % k, DONE) for k in range(3)]),
+            id="an installer that looks which tables there are",
+        ),
+        pytest.param(
+            [
+                p
+                for k, name in enumerate((b"a", b"b", b"c"))
+                for p in pg(
+                    (b"select %s from t" % name, error(b"42703", b"ERROR")),
+                    (b"alter table t add %s int" % name, DONE),
+                    port=41_000 + k,
+                    at=k,
+                )
+            ],
+            id="columns that are added",
+        ),
+        pytest.param(
+            sessions(4, (b"select 1", ROWS), (b"deallocate a", error(b"26000", b"ERROR"))), id="a statement that its pooler forgot"
+        ),
+        pytest.param(
+            sessions(3, (BOUND, error(b"0A000", b"ERROR")), (PARSED, b"1\0\0\0\x04" + ROWS)), id="a plan that a migration changed"
+        ),
         pytest.param(pg(*[(b"update a", error(b"40P01", b"ERROR"))] * 3, (b"update a", DONE)), id="deadlocks, until it is tried once more"),
         pytest.param(pg(*[(b"lock table a nowait", error(b"55P03", b"ERROR"))] * 5), id="a lock that is taken by another worker"),
         pytest.param(pg(*[(b"insert into a", error(b"23505", b"ERROR"))] * 5), id="rows that are there"),
@@ -115,10 +139,24 @@ def test_statements_that_mysql_never_takes(tmp_path: Path, number: int, what: st
         pytest.param(my(*[(b"insert into t", 1062)] * 5), id="rows that are there, in MySQL"),
         pytest.param(my(*[(b"update t", 1213)] * 3, (b"update t", 0)), id="deadlocks in MySQL"),
         pytest.param(my(*[(b"DROP TABLE t", 1146)] * 3), id="a dump that is read into MySQL"),
+        pytest.param(my(*[(b"DESCRIBE wp_users", 1146)] * 12, *[(b"CREATE TABLE wp_users", 0)] * 12), id="an installer with MySQL"),
     ],
 )
 def test_errors_that_an_application_lives_with(tmp_path: Path, packets: list[Packet]) -> None:
     assert not problems(found(tmp_path, packets, healthy()))
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        pg((b"create table b", DONE), *[(b"select v from a", MISSING)] * 3),  # before
+        pg(*[(b"select v from a", MISSING)] * 2, (b"create table b", DONE), (b"select v from a", MISSING)),  # and it goes on
+        sessions(3, (BOUND, error(b"0A000", b"ERROR")), (PARSED, error(b"0A000", b"ERROR"))),
+    ],
+    ids=["something else before", "something else", "prepared in vain"],
+)
+def test_errors_that_nothing_made_up_for(tmp_path: Path, packets: list[Packet]) -> None:
+    assert problems(found(tmp_path, packets, healthy())) == {"refused"}
 
 
 def test_the_error_of_a_segment_is_found_behind_what_else_stands_there() -> None:

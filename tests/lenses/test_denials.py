@@ -294,6 +294,31 @@ def test_calls_of_which_none_has_a_codec_in_common(tmp_path: Path, statuses: lis
     assert found(tmp_path, answers(5060, [sip(s) for s in statuses]), healthy())["refused"].severity == severity
 
 
+def test_what_a_fax_does_not_take_within_a_call(tmp_path: Path) -> None:
+    """The other side offers T.38 once in each call, which goes on without (RFC 3261 14.1)."""
+    phone, gateway = (CLIENT, 5060), (SERVER, 5060)
+    calls = [
+        Packet(k * 60 * S + t * S, datagram(*ends, sip(status)))
+        for k in range(4)
+        for t, ends, status in (
+            (0, (gateway, phone), 200),
+            (9, (phone, gateway), 488),
+            (10, (phone, gateway), 488),
+            (40, (gateway, phone), 200),
+        )
+    ]
+    assert found(tmp_path, calls, healthy())["refused"].severity == "warning"
+    assert (
+        found(tmp_path, calls[:1], [p for p in calls if p.data[12:16] == calls[1].data[12:16]], healthy())["refused"].severity == "problem"
+    )
+
+
+@pytest.mark.parametrize(("status", "told"), [(488, False), (403, False), (501, False), (503, True)])
+def test_who_answers_a_probe_is_there(tmp_path: Path, status: int, told: bool) -> None:
+    probe = b"SIP/2.0 %d X\r\nCSeq: 7 OPTIONS\r\n\r\n" % status
+    assert ("refused" in found(tmp_path, answers(5060, [probe] * 5), healthy())) == told
+
+
 @pytest.mark.parametrize(("messages", "told"), [([415, 200, 200], False), ([200, 415], True), ([503, 200], True)])
 def test_another_kind_of_body_that_is_taken(tmp_path: Path, messages: list[int], told: bool) -> None:
     assert ("refused" in found(tmp_path, answers(5060, [sip(each) for each in messages]), healthy())) == told
@@ -400,6 +425,9 @@ def test_what_stood_before_the_first_words_that_were_recorded_may_have_been_anot
 UPGRADE = b"GET /live HTTP/1.1\r\nUpgrade: websocket\r\n\r\n", b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"
 
 
+MASKED = b"\x81\x85" + bytes(9)
+
+
 def websocket(code: int, port: int = 41_000, at: int = 0, client_first: bool = False, lasts: int = 0) -> list[Packet]:
     made = exchange(talk(port, at), *UPGRADE)
     made.at += lasts
@@ -456,12 +484,13 @@ def test_an_outstation_that_refuses(tmp_path: Path, said: list[bytes], severity:
     assert found(tmp_path, over_tcp(20_000, *said), healthy())["refused"].severity == severity
 
 
-def cut(port: int, at: float, silence: float = 3, by_client: bool = False) -> list[Packet]:
+def cut(port: int, at: float, silence: float = 3, by_client: bool = False, asked: bytes = UPGRADE[0], said: bytes = MASKED) -> list[Packet]:
     """A WebSocket that is ended without a close."""
-    made = exchange(talk(port, int(at * S)), *UPGRADE)
+    made = exchange(talk(port, int(at * S)), asked, UPGRADE[1])
     made.down("PA", b"\x81\x05hello")
-    made.up("PA", b"\x81\x85" + bytes(9))
-    made.down("A")
+    if said:
+        made.up("PA", said)
+        made.down("A")
     made.at += int(silence * S)
     if by_client:
         return close(made).packets
@@ -490,6 +519,11 @@ def test_websockets_that_are_cut_when_they_are_silent(tmp_path: Path) -> None:
         pytest.param([cut(41_000 + k, 60 * k) for k in range(4)], id="nobody misses it"),
         pytest.param([cut(41_000 + k, 65 * k, 60) for k in range(4)], id="a minute, as proxies have it"),
         pytest.param([*(cut(41_000 + k, 4 * k) for k in range(3)), cut(41_003, 12, 8, by_client=True)], id="the last one is kept"),
+        pytest.param(
+            [cut(41_000 + k, 4 * k, asked=b"POST /exec/1/start HTTP/1.1\r\nUpgrade: tcp\r\n\r\n", said=b"") for k in range(3)],
+            id="a terminal",
+        ),
+        pytest.param([cut(41_000 + k, 4 * k, said=b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n") for k in range(3)], id="HTTP/2"),
     ],
 )
 def test_websockets_whose_end_nobody_minds(tmp_path: Path, sockets: list[list[Packet]]) -> None:

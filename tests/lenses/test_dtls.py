@@ -76,6 +76,7 @@ def test_handshakes_that_are_well(tmp_path: Path, packets: list[Packet], severit
 def test_a_vpn_that_has_gone_over_to_tcp(tmp_path: Path) -> None:
     tunnel = close(exchange(talk(42_000, 0, THERE), b"\x17\x03\x03", b"\x17\x03\x03")).packets
     assert found(tmp_path, late(), tunnel)["slow-connect"].severity == "warning"
+    assert found(tmp_path, [up(0, handshake(1)), down(0.01, ALERT)], tunnel)["tls-failed"].severity == "warning"
 
 
 def test_an_alert_is_told_once(tmp_path: Path) -> None:

@@ -407,6 +407,18 @@ def test_a_login_to_imap_that_was_mistyped(tmp_path: Path, later: bytes, severit
     assert found(tmp_path, close(made).packets)["refused"].severity == severity
 
 
+@pytest.mark.parametrize(("reply", "told"), [(b"226 Done", False), (b"150 Opening", True)])
+def test_a_server_that_ends_an_idle_session(tmp_path: Path, reply: bytes, told: bool) -> None:
+    """421 is no answer to what was answered before."""
+    made = talk(server=(SERVER, 21))
+    made.down("PA", b"220 ready\r\n")
+    for command, answer in ((b"PASS b", b"230 In"), (b"RETR a", reply)):
+        exchange(made, command + b"\r\n", answer + b"\r\n")
+    made.at += 300 * S
+    made.down("PA", b"421 Timeout\r\n")
+    assert ("refused" in found(tmp_path, close(made).packets)) == told
+
+
 def test_questions_to_a_server_are_no_tasks(tmp_path: Path) -> None:
     assert "refused" not in found(tmp_path, ftp((b"FEAT", b"500 Unknown"), (b"SIZE x", b"550 No"), (b"PASS b", b"230 In")))
 

@@ -231,6 +231,12 @@ def test_a_server_that_closes_on_a_hello(tmp_path: Path) -> None:
     this = found(tmp_path, made.packets, healthy(), ping(30 * S))
     assert problems(this) == {"tls-failed"}
     assert this["tls-failed"].text == "1 of 1 TLS handshake failed (closed by the server before its hello) at api.example.test:443."
+    crossed = talk(42_000, 0, TLS)  # it had not seen the hello
+    before = crossed.seq
+    crossed.up("PA", HELLO)
+    crossed.down("FA", ack=before)
+    crossed.down("R", seq=crossed.back + 1)
+    assert found(tmp_path, crossed.packets, healthy(), ping(30 * S))["tls-failed"].severity == "warning"
     served = hello(42_001, 10 * S)  # it takes others
     served.down("PA", b"\x16\x03\x03\x00\x40\x02\x00\x00\x3c" + bytes(60))
     assert found(tmp_path, made.packets, served.packets, ping(30 * S))["tls-failed"].severity == "warning"

@@ -20,6 +20,11 @@ QUERY = b"\x09\x00\x00\x00\x03SELECT 1"
 FOUND = b"\x01\x00\x00\x01\x01" + bytes(40)
 
 
+def call(number: int) -> bytes:
+    """A call of RPC, or its reply."""
+    return b"\x80\0\0\x28" + number.to_bytes(4, "big") + bytes(36)
+
+
 def dialog(port: int, said: list[bytes], wait_s: float, closes: bool = True) -> list[Packet]:
     """What is said in turns, an empty one left out, beginning with the server; then a wait."""
     made = talk(server=(SERVER, port))
@@ -40,6 +45,20 @@ def test_a_login_that_gets_no_answer(tmp_path: Path) -> None:
     assert this.frames  # the request and the end
 
 
+@pytest.mark.parametrize(
+    ("port", "said"),
+    [
+        (2049, [b"", call(7), call(7), call(8)]),
+        (21, [b"220 a\r\n", b"RETR a\r\n", b"150 a\r\n", b"", b"226 a\r\n", b"NOOP\r\n"]),
+        (502, [b"", b"\0\1\0\0\0\6\1\6" + bytes(4)]),
+        (6379, [b"", b"*3\r\n$3\r\nSET\r\n$1\r\nq\r\n$1\r\n0\r\n"]),
+        (11_211, [b"", b"get k\r\n"]),
+    ],
+)
+def test_a_message_that_must_be_answered(tmp_path: Path, port: int, said: list[bytes]) -> None:
+    assert problems(found(tmp_path, dialog(port, said, 63), healthy())) == {"slow-server"}
+
+
 def test_a_server_that_never_says_a_word(tmp_path: Path) -> None:
     """Of Redis only the first message must be answered."""
     this = found(tmp_path, dialog(6379, [b"", b"*1\r\n$4\r\nPING\r\n"], 0, closes=False), healthy(), ping(30 * S))
@@ -57,6 +76,18 @@ def test_a_server_that_never_says_a_word(tmp_path: Path) -> None:
         (389, [b"", b"0\x0c\x02\x01\x01`\x07", b"0\x0c\x02\x01\x01a\x07", b"0\x05\x02\x01\x02B\x00"], 63, True),  # unbind
         (9100, [b"", b"%!PS\n"], 63, True),  # a printer says nothing
         (445, [b"\x00\x00\x00\x40\xfeSMB" + bytes(60), b"\x85\x00\x00\x00"], 63, True),  # a keep-alive
+        (3306, [GREETING, LOGIN, FOUND, b"\x18\0\0\0\xef" + bytes(23)], 63, True),  # a replica that acknowledges
+        (
+            5432,
+            [b"", b"Q\0\0\0\x13COPY t FROM", b"G\0\0\0\7\0\0\0", b"d\0\0\0\x061\n"],
+            63,
+            True,
+        ),  # rows, or a replica that says how far it is
+        (2049, [b"", call(7), call(7), b"", call(9), call(9)], 63, True),  # a client that answers a call of its server
+        (21, [b"220 a\r\n", b"RETR a\r\n", b"150 a\r\n", b"NOOP\r\n"], 63, True),  # while a file is sent
+        (502, [b"", b"\0\1\0\0\0\6\0\6" + bytes(4)], 63, True),  # a broadcast
+        (6379, [b"", b"*3\r\n$5\r\nBRPOP\r\n$1\r\nq\r\n$1\r\n0\r\n"], 63, True),  # waits for work at once
+        (11_211, [b"", b"set k 0 0 1 noreply\r\na\r\n"], 63, True),
     ],
 )
 def test_waits_that_are_nothing(tmp_path: Path, port: int, said: list[bytes], wait_s: float, closes: bool) -> None:

@@ -361,6 +361,7 @@ SAID: list[tuple[str, bytes, str | None]] = [
     ("iec104", iec104(45, 0x47), "confirmed negatively (7)"),
     ("iec104", iec104(100, 0x6E), "common address not known (46)"),
     ("iec104", iec104(103, 0x47), "clock: confirmed negatively (7)"),
+    ("iec104", iec104(101, 0x6C), "counters: type not known (44)"),
     ("iec104", iec104(100, 0x07), ""),
     ("iec104", iec104(1, 0x03), None),  # spontaneous
     ("iec104", b"\x68\x04\x43\x00\x00\x00", None),  # a test

@@ -14,6 +14,7 @@ from __future__ import annotations
 import bisect
 from collections import Counter
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -210,6 +211,15 @@ def _challenged_in_vain(answers: list[Answer], challenges: tuple[str, ...]) -> b
     return len(answers) >= UNMET and all(a.no.startswith(challenges) for a in answers)
 
 
+def _goes_on(refused: list[Answer], answers: list[Answer]) -> bool:
+    """Whether who refuses was granted something by that client between one time and the next: what is offered within a call, and is not taken, leaves the
+    call as it was (RFC 3261 14.1)."""
+    grants = grouped((a for a in answers if not a.no), lambda a: (a.server, a.client))
+    in_order = pairwise(sorted(refused, key=lambda a: a.ts))
+    apart = [(a, b) for a, b in in_order if b.ts - a.ts > _AT_ONCE_NS]  # others are copies, or sent again
+    return bool(apart) and all(any(a.ts < g.ts < b.ts for g in grants.get((b.client, b.server), ())) for a, b in apart)
+
+
 def _cured(answers: list[Answer], protocol: str) -> list[Answer]:
     """Refusals that the same server took back at once, as the client came another way."""
     granted = [a for a in answers if not a.no]
@@ -245,7 +255,11 @@ def _of_answers(view: View) -> list[Finding]:
             continue
         granted = {a.client: a.ts for a in answers if not a.no}  # the last time, by any server
         offers = _ANOTHER_WAY.get(protocol, ("\0",))
-        vain = {client for client, these in grouped(answers, lambda a: a.client).items() if _challenged_in_vain(these, offers)}
+        vain = {
+            client
+            for client, these in grouped(answers, lambda a: a.client).items()
+            if _challenged_in_vain(these, offers) and not _goes_on(these, answers)
+        }
         hard = [a for a in refused if not a.no.startswith(member.DAILY) or a.client in vain]
         lasting = [a for a in hard if granted.get(a.client, a.ts) <= a.ts]
         if len(hard) >= _OFTEN and len(hard) >= _OFTEN_SHARE * len(answers):

@@ -1,14 +1,14 @@
 """IEC 60870-5-104 (5.1; IEC 60870-5-101 7.2.3): a station that does not know what it is told, or confirms it negatively.
 
-Ordinary: a station that keeps its own time and does not take another.
+Ordinary: a station that keeps its own time and does not take another, or has no counters for which a master asks.
 """
 
 from netlens.parsers.denials._kinds import At
 
 ID, NAME = "iec104", "IEC 104"
 AT = At(tcp=(2404,))
-DAILY = ("clock",)
-_START, _CLOCK = 0x68, 103
+DAILY = ("clock", "counters")
+_START, _TRIED = 0x68, {101: "counters: ", 103: "clock: "}
 _NEGATIVE, _CAUSE = 0x40, 0x3F
 _CONFIRMED, _INTERROGATED = 7, 20
 _UNKNOWN = {44: "type not known", 45: "cause not known", 46: "common address not known", 47: "object address not known"}
@@ -24,4 +24,4 @@ def read(message: bytes, length: int, /) -> str | None:
     if not message[8] & _NEGATIVE:
         return "" if cause not in _UNKNOWN else None
     no = _UNKNOWN.get(cause, "confirmed negatively")
-    return f"{'clock: ' if kind == _CLOCK else ''}{no} ({cause})"
+    return f"{_TRIED.get(kind, '')}{no} ({cause})"
