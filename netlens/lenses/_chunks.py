@@ -14,10 +14,12 @@ from netlens.parsers.chunks import BAD, UNKNOWN, Chunked
 LIVE, PAUSE_NS, LIVE_NS = 5, S // 4, 5 * S  #: pauses in an answer that is made while it is sent, how long each is, and how long all last
 
 
-def cut_off(view: View) -> list[tuple[Chunked, int]]:
-    """Answers behind which the server ended the connection before the last chunk, with the frame of its FIN or RST."""
+def cut_off(view: View) -> tuple[list[tuple[Chunked, int]], bool]:
+    """Answers behind which the server ended the connection before the last chunk, with the frame of its FIN or RST; and whether all are live, which may be
+    their end. Where others are not, these alone."""
     open_ = [(a, end) for a in _last(view) if a.state < BAD and (end := _ended(view, a, by_client=False)) is not None]
-    return [(a, end) for a, end in open_ if not _is_live(view, a)]
+    cut = [(a, end) for a, end in open_ if not _is_live(view, a)]
+    return cut or open_, not cut
 
 
 def misread(view: View) -> list[tuple[Chunked, int]]:

@@ -469,14 +469,17 @@ def _in_chunks(view: View) -> list[Finding]:
     if view.one_sided or not view.side.capture.chunked:
         return []
     out = []
-    for found, what, advice in (
+    cut, live = cut_off(view)
+    for found, severity, what, advice in (
         (
-            cut_off(view),
+            cut,
+            "warning" if live else "problem",
             "cut off: {} ended the connection before the last chunk",
             "The server's program ended or gave up, or a proxy between has a time-out: look at their logs for that moment.",
         ),
         (
             misread(view),
+            "problem",
             "not to be read: {} sent a chunk size that is no hexadecimal number (RFC 9112 7.1)",
             "The server's program writes chunks by itself and wrongly, or something on the way changes what it writes: have its library do it.",
         ),
@@ -486,7 +489,8 @@ def _in_chunks(view: View) -> list[Finding]:
             whom = most(view.server(answer.session) for answer, _ in found)
             text = f"{n:,} of {plural(all_, 'HTTP answer')} in chunks {'was' if n == 1 else 'were'} {what.format(whom)}."
             frames = [frame for answer, end in found for frame in (answer.frame, answer.bad_frame, end) if frame]
-            out.append(finding(view, ID, "problem", text, frames, {"answers": all_, "cut_off": n}, advice))
+            values = {"answers": all_, "cut_off": n}
+            out.append(finding(view, ID, severity, text, frames, values, advice if severity == "problem" else ""))  # type: ignore[arg-type]
     return out
 
 

@@ -235,7 +235,12 @@ def half_closed() -> list[Packet]:
     ],
 )
 def test_answers_in_chunks_that_have_no_end(tmp_path: Path, packets: list[Packet]) -> None:
-    assert "http-errors" not in found(tmp_path, packets, healthy())
+    assert "http-errors" not in problems(found(tmp_path, packets, healthy()))
+
+
+def test_an_answer_that_comes_with_pauses_may_have_been_cut_off(tmp_path: Path) -> None:
+    assert found(tmp_path, live(), healthy())["http-errors"].severity == "warning"
+    assert "http-errors" not in found(tmp_path, live(20 * MS, b"video/mp2t"), healthy())
 
 
 @pytest.mark.parametrize("packets", [live(20 * MS), live(20 * MS, b"application/json"), live(2 * S, pieces=2)])
