@@ -159,6 +159,21 @@ class Capture:
         return self._kept.bodies.paths
 
     @property
+    def asked_within(self) -> dict[int, int]:
+        """By frame, a number of host and path without its last name, of these requests."""
+        return self._kept.bodies.parents
+
+    @property
+    def making(self) -> set[int]:
+        """Frames of those of these requests that may make something (POST, PUT, PATCH, MKCOL)."""
+        return self._kept.bodies.making
+
+    @property
+    def probing(self) -> set[int]:
+        """Frames of those that ask for what browsers and systems look for at every site."""
+        return self._kept.bodies.probing
+
+    @property
     def chunked(self) -> list[Chunked]:
         """Answers of HTTP in clear that come in chunks, in order; none of standard input that was read without ``trail``."""
         return self._kept.bodies.chunks.answers

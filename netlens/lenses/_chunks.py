@@ -1,14 +1,25 @@
-"""Answers in chunks (RFC 9112 7.1) that ended before their last chunk, or that nobody can read on as a size is no number."""
+"""Answers in chunks (RFC 9112 7.1) that ended before their last chunk, or that nobody can read on as a size is no number.
+
+What is made while it is sent (a log that is followed, a watch, a live recording) ends when its source does, or when somebody has had enough, and many servers
+then just close. It is told by its type (:mod:`netlens.parsers.bodies`), or by pauses all along.
+"""
 
 from __future__ import annotations
 
-from netlens.lenses._view import FIN, RST, View
+from itertools import pairwise
+
+from netlens.lenses._view import FIN, RST, S, View
 from netlens.parsers.chunks import BAD, UNKNOWN, Chunked
 
+LIVE, PAUSE_NS, LIVE_NS = 5, S // 4, 5 * S  #: pauses in an answer that is made while it is sent, how long each is, and how long all last
 
-def cut_off(view: View) -> list[tuple[Chunked, int]]:
-    """Answers behind which the server ended the connection before the last chunk, with the frame of its FIN or RST."""
-    return [(a, end) for a in _last(view) if a.state < BAD and (end := _ended(view, a, by_client=False)) is not None]
+
+def cut_off(view: View) -> tuple[list[tuple[Chunked, int]], bool]:
+    """Answers behind which the server ended the connection before the last chunk, with the frame of its FIN or RST; and whether all are live, which may be
+    their end. Where others are not, these alone."""
+    open_ = [(a, end) for a in _last(view) if a.state < BAD and (end := _ended(view, a, by_client=False)) is not None]
+    cut = [(a, end) for a, end in open_ if not _is_live(view, a)]
+    return cut or open_, not cut
 
 
 def misread(view: View) -> list[tuple[Chunked, int]]:
@@ -34,6 +45,8 @@ def _ended(view: View, answer: Chunked, by_client: bool) -> int | None:
     seg = view.segments(answer.session)
     for i in range(len(seg)):
         if seg.frame[i] < answer.frame:
+            if seg.flags[i] & (FIN | RST):
+                return None  # the client asked for no more
             continue
         if seg.orig[i] and seg.fresh[i]:
             return None  # the client goes on, so it took the answer for whole
@@ -42,3 +55,11 @@ def _ended(view: View, answer: Chunked, by_client: bool) -> int | None:
         if seg.flags[i] & (FIN | RST):
             return seg.frame[i] if by_client or not seg.orig[i] else None
     return None
+
+
+def _is_live(view: View, answer: Chunked) -> bool:
+    """Whether an answer came with pauses all along, as what is made while it is sent."""
+    seg = view.segments(answer.session)
+    came = [seg.ts[i] for i in range(len(seg)) if not seg.orig[i] and seg.fresh[i] and seg.frame[i] >= answer.frame]
+    pauses = [b - a for a, b in pairwise(came) if b - a >= PAUSE_NS]
+    return len(pauses) >= LIVE and sum(pauses) >= LIVE_NS

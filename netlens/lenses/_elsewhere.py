@@ -13,32 +13,34 @@ from netlens.lenses._view import ACK, RST, SYN, View
 
 @dataclass
 class Misplaced:
-    """An attempt.  session : of its SYNs.  answered_by : of its SYN+ACKs."""
+    """An attempt.  session : of its SYNs.  answered_by : of its SYN+ACKs, the first of which came at ``answer_ns``."""
 
     session: int
     answered_by: int
     syn_ns: list[int]
+    answer_ns: int
     synacks: int
     reset: bool
     frames: list[int]
 
 
 def misplaced(view: View) -> list[Misplaced]:
-    """All of them that were repeated or reset."""
+    """All of them whose SYN was repeated behind the answer; none of a service where as many others were not, as in a capture of SYNs alone."""
     s = view.sessions
     if not view.halves or not s.rows:
         return []
     may_be = s["saw_syn"].astype(bool) & (s["resp_frames"] == 0) & (s["orig_bytes"] == 0)
     if not np.any(may_be):
         return []
-    found = []
+    found: dict[tuple[str, int, str, int], list[Misplaced]] = {}
     for ids in view.side.session_ids:
         if len(ids) > 1 and ids[0] in view.halves:
             asked = [k for k in ids if may_be[k]]
             told = [k for k in ids if k not in asked]
             if len(asked) == 1 and len(told) == 1 and (one := _of(view, asked[0], told[0])) is not None:
-                found.append(one)
-    return found
+                found.setdefault((*view.ends(one.session)[2:], *view.ends(one.answered_by)[2:]), []).append(one)
+    repeated = ([one for one in group if one.syn_ns[-1] > one.answer_ns] for group in found.values())
+    return [one for group, lasting in zip(found.values(), repeated, strict=True) if 2 * len(lasting) > len(group) for one in lasting]
 
 
 def _of(view: View, asked: int, told: int) -> Misplaced | None:
@@ -53,7 +55,5 @@ def _of(view: View, asked: int, told: int) -> Misplaced | None:
         or not all(answer.flags[i] & RST for i in mine)
     ):
         return None
-    if len(syns) < 2 and not mine:
-        return None
     frames = [syns.frame[0], *answer.frame[:2], *syns.frame[1:]]
-    return Misplaced(asked, told, syns.ts, len(theirs), bool(mine), frames)
+    return Misplaced(asked, told, syns.ts, answer.ts[theirs[0]], len(theirs), bool(mine), frames)

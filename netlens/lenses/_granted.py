@@ -1,10 +1,11 @@
 """Which errors of HTTP a client took as an answer: what was looked for and then made, what was asked for until it was ready, and nodes that say they are out.
 
-Limits: only of requests in clear, by GET, HEAD, POST and PUT, whose first line is in one segment.
+Limits: only of requests in clear, by GET, HEAD, POST, PUT, PATCH, DELETE, PROPFIND and MKCOL, whose first line is in one segment.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import pairwise
 from typing import Any
 
@@ -12,6 +13,9 @@ from netlens.lenses._view import S, View, grouped
 
 LEAST = 3  #: requests that are a rhythm
 EVEN = 1.5  #: times the shortest pause that the longest of a rhythm may last
+GROWS = 2.5  #: times the pause before that one may last of polls that become rarer (RFC 8628 3.5: slow_down; twice as long each time)
+NEXT_NS = 2 * S  #: in which a program goes on by what it was told
+NOT_THERE, THERE = (404, 410), 409
 PAUSE_NS = S  #: between polls for something that is not ready; RFC 8628 3.5 has 5 s where the server names none
 AWAY = 503  #: what a node answers to who asks whether it can be used (RFC 9110 15.6.4)
 
@@ -20,17 +24,61 @@ Row = dict[str, Any]  #: an answer, as :func:`netlens.lenses.http_errors.final_a
 
 def granted_later(view: View, answers: list[Row]) -> set[int]:
     """Frames of requests with an error of 4xx that the same client was granted later, and never refused again: a 404 of what it then made, or what came to
-    be (RFC 9110 9.3.3, 9.3.4); any other of a request that it sent again in an even rhythm (RFC 8628 3.3: authorization_pending)."""
+    be (RFC 9110 9.3.3, 9.3.4); any other of a request that it sent again in an even rhythm (RFC 8628 3.3: authorization_pending). And a 503 of what it went on
+    to ask for in the same rhythm when it was granted, as who checks a server that starts."""
     found: set[int] = set()
     for group in _of_places(view, answers, view.side.capture.asked).values():
         granted = next((k for k, r in enumerate(group) if r["status"] < 300), 0)
         before, after = group[:granted], group[granted:]
-        if not before or any(r["status"] >= 400 for r in after) or any(not 400 <= r["status"] < 500 for r in before):
+        if not before or any(r["status"] >= 400 for r in after):
+            continue
+        if {r["status"] for r in before} == {AWAY} and len(after) >= LEAST and _is_even(group, PAUSE_NS):
+            found |= {r["start_frame"] for r in before}  # a server that starts, and who checks it
+        if any(not 400 <= r["status"] < 500 for r in before):
             continue
         alike = {(r["status"], r["up_bytes"]) for r in before}
-        polled = len(after) == 1 and len(alike) == 1 and group[granted]["up_bytes"] == before[0]["up_bytes"] and _is_even(group, PAUSE_NS)
+        polled = len(after) == 1 and len(alike) == 1 and group[granted]["up_bytes"] == before[0]["up_bytes"] and _is_poll(group)
         if polled or all(r["status"] == 404 for r in before):
             found |= {r["start_frame"] for r in before}
+    return found
+
+
+def taken(view: View, answers: list[Row]) -> set[int]:
+    """Frames of requests by which a client looked for something, or made it, and did at once what that called for: what was not there (404) and had not been,
+    it made, there or in the place around it, or found at another server; what was there already (409) it read. Who does the same twice, or is told the same
+    again, has not got on by it."""
+    capture = view.side.capture
+    places, around, making = capture.asked, capture.asked_within, capture.making
+    found: dict[tuple[str, int, int], list[int]] = {}
+    for (client, _, _), group in grouped(
+        (r for r in answers if r["start_frame"] in places), lambda r: view.service(r["session_id"])
+    ).items():
+        group.sort(key=lambda r: r["start_frame"])
+        granted: set[int] = set()
+        refused = Counter(places[r["start_frame"]] for r in group if r["status"] >= 400)
+        for r, later in pairwise(group):
+            first, second = r["start_frame"], later["start_frame"]
+            place, next_place = places[first], places[second]
+            if r["status"] < 300:
+                granted.add(place)
+            if later["status"] >= 300 or later["start_ns"] - (r["response_ns"] or r["start_ns"]) > NEXT_NS:
+                continue
+            made = r["status"] in NOT_THERE and first not in making and second in making and next_place in (place, around[first])
+            read = r["status"] == THERE and first in making and second not in making and place in (next_place, around[second])
+            if read or (made and place not in granted and refused[place] == 1):
+                found.setdefault((client, place, next_place), []).append(first)
+    return {frames[0] for frames in found.values() if len(frames) == 1} | _found_elsewhere(view, answers)
+
+
+def _found_elsewhere(view: View, answers: list[Row]) -> set[int]:
+    """Frames of requests for what one server has not (404), and the next one that is asked for the same path has."""
+    found: set[int] = set()
+    for group in _of_places(view, answers, view.side.capture.asked_paths).values():
+        for r, later in pairwise(group):
+            soon = later["start_ns"] - (r["response_ns"] or r["start_ns"]) <= NEXT_NS
+            other = view.ends(r["session_id"])[2:] != view.ends(later["session_id"])[2:]
+            if r["status"] in NOT_THERE and later["status"] < 300 and soon and other and len(group) == LEAST - 1:
+                found.add(r["start_frame"])
     return found
 
 
@@ -57,3 +105,10 @@ def _is_even(group: list[Row], pause_ns: int) -> bool:
     """Whether requests follow each other in an even rhythm, at least so long apart."""
     pauses = [b["start_ns"] - a["start_ns"] for a, b in pairwise(group)]
     return len(group) >= LEAST and min(pauses) >= pause_ns and max(pauses) <= EVEN * min(pauses)
+
+
+def _is_poll(group: list[Row]) -> bool:
+    """Whether requests follow each other with pauses that stay as they are, or grow."""
+    pauses = [b["start_ns"] - a["start_ns"] for a, b in pairwise(group)]
+    grow = all(a <= EVEN * b and b <= GROWS * a for a, b in pairwise(pauses))
+    return len(group) >= LEAST and min(pauses) >= PAUSE_NS and grow

@@ -86,16 +86,20 @@ def _sent_nowhere(view: View) -> list[Finding]:
         return []
     asked = visible(view)
     has_address = addressed(asked)
+    # who went there found it elsewhere: in a file, by multicast, over TLS
+    reached = {(view.ends(k)[0], number_of(name)) for k, name in view.side.capture.table("hellos").tuples("session_id", "sni") if name}
     missing: dict[tuple[str, int], list[Question]] = {}
     for q in asked:
-        if q.forward and q.rcode == "NXDOMAIN" and (q.client, q.name.lower()) not in has_address:
+        # who knows the address of IPv4 may ask for the other one alone, of which some servers say that there is no such name (RFC 4074 4.2)
+        if q.type == "A" and q.rcode == "NXDOMAIN" and (q.client, q.name.lower()) not in has_address:
             missing.setdefault((q.client, number_of(q.name)), []).append(q)
     for group in missing.values():
         group.sort(key=_last_ns)
     kept = set(view.first_copies)
     found: list[tuple[Sent, Question]] = []
     for each in sent:
-        soon = missing.get((view.ends(each.session)[0], each.host), []) if each.session in kept else []
+        whither = view.ends(each.session)[0], each.host
+        soon = missing.get(whither, []) if each.session in kept and whither not in reached else []
         at = bisect.bisect_left(soon, each.ts, key=_last_ns)  # the first that was not over
         found += [(each, q) for q in soon[at : at + 1] if q.first_ns - FOLLOWED_NS <= each.ts]
     if not found:

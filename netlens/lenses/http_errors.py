@@ -5,11 +5,13 @@ Asks: how many final answers of HTTP/1.1 in the clear (or read with keys) have a
     Content-Length or last chunk; whether a proxy grants no CONNECT.
 Applies: where statuses could be read.
 Cannot see: HTTP inside TLS without keys, HTTP/2 and QUIC; whether the client expected the error.
-Normal: 401 and 407 that the client answers with credentials (RFC 9110 11.6), 304, 412, 416, a 404 to HEAD, to favicon.ico or among many, redirections. 5xx
-    is the server's fault (RFC 9110 15.6): twice, or a tenth, is a fault; of 4xx half. What a client looks for, and makes as it is not there; what it asks for
-    until it is ready (RFC 8628 3.5); a node that tells who checks it that it is out, while others are well. A server may
-    close an idle connection at any time, so that a request meets the close; a client sends it again by itself if that does no harm (RFC 9112 9.3.1, 9.5).
-    A redirection may lead back once, with a cookie; a client detects circles (RFC 9110 15.4). A proxy asks for a password that a person then types.
+Normal: 401 and 407 that the client answers with credentials (RFC 9110 11.6), 304, 412, 416, a 404 to HEAD, to what is looked for at every site (favicon.ico,
+    robots.txt, wpad.dat) or among many, redirections. 5xx is the server's fault (RFC 9110 15.6): twice, or a tenth, is a fault; of 4xx half. What a client
+    looks for, and makes as it is not there, or finds at the next server; what is there already (409), and is then read; what it asks for until it is ready
+    (RFC 8628 3.5); a node that tells who checks it that it is out, while others are well, or that it starts. Streams that are made while they are sent (logs,
+    watches, films) have no end of their own. A server may close an idle connection at any time, so that a request meets the close; a client sends it again by
+    itself if that does no harm (RFC 9112 9.3.1, 9.5). A redirection may lead back once, with a cookie; a client detects circles (RFC 9110 15.4). A proxy asks
+    for a password that a person then types.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ import numpy as np
 
 from netlens.lenses import Finding, Severity
 from netlens.lenses._chunks import cut_off, known, misread
-from netlens.lenses._granted import granted_later, of_checks
+from netlens.lenses._granted import granted_later, of_checks, taken
 from netlens.lenses._view import ACK, FIN, RST, SYN, S, Segments, View, finding, grouped, most
 from netlens.parsers.bodies import Body, Redirect
 from netlens.text import plural, size
@@ -43,7 +45,6 @@ CHALLENGES = (401, 407)
 AGAIN_NS = 2 * S
 SOON_NS = 5 * S  #: a client that waits longer, and gives up, waited in vain (slow-server)
 HEAD = int.from_bytes(b"HEAD", "big")
-ICON = int.from_bytes(b"GET /fav", "big")  #: favicon.ico, for which browsers ask of themselves
 #: What statuses say (RFC 9110 15.5, 15.6, RFC 6585 4)
 _ADVICE = {
     401: "The server wants credentials, or rejects those that were sent.",
@@ -113,11 +114,6 @@ def _heads(view: View) -> set[int]:
     return _beginning(view, HEAD, 32)
 
 
-def _icons(view: View) -> set[int]:
-    """Frames of requests for the icon of a site."""
-    return _beginning(view, ICON, 0)
-
-
 def _beginning(view: View, number: int, shift: int) -> set[int]:
     """Frames of which the first bytes, without the last ``shift`` bits of eight bytes, are this number."""
     if view.trail is None:
@@ -128,11 +124,11 @@ def _beginning(view: View, number: int, shift: int) -> set[int]:
 
 def _of(view: View) -> list[Finding]:
     answers = view.once(final_answers)
-    icons = view.once(_icons)
+    probing = view.side.capture.probing
     ours = [
         r
         for r in answers
-        if 400 <= r["status"] < 500 and r["status"] not in HARMLESS and not (r["status"] == 404 and r["start_frame"] in icons)
+        if 400 <= r["status"] < 500 and r["status"] not in HARMLESS and not (r["status"] == 404 and r["start_frame"] in probing)
     ]
     theirs = [r for r in answers if r["status"] >= 500]
     errors = ours + theirs
@@ -140,9 +136,10 @@ def _of(view: View) -> list[Finding]:
         return []
     n = len(answers)
     granted, checks = granted_later(view, answers), of_checks(view, answers)
-    amiss = [r for r in theirs if r["start_frame"] not in checks]
+    amiss = [r for r in theirs if r["start_frame"] not in checks | granted]
     lasting = amiss if len(amiss) >= SERVER_TIMES else [r for r in amiss if not served_later(view, r, answers)]
-    denied = [r for r in ours if r["start_frame"] not in granted]
+    acted_on = taken(view, answers) - granted
+    denied = [r for r in ours if r["start_frame"] not in granted | acted_on]
     grave = len(lasting) >= SERVER_TIMES or len(lasting) >= max(SERVER_SHARE * n, 1)
     grave |= len(denied) >= CLIENT_TIMES and len(denied) >= CLIENT_SHARE * n
     grave |= len(errors) == n and errors[0]["status"] != 404
@@ -153,6 +150,8 @@ def _of(view: View) -> list[Finding]:
     ends = [f"{len(granted):,} of these requests {'was' if len(granted) == 1 else 'were'} granted later"] if granted else []
     if checks:
         ends.append(f"{len(checks):,} of them tell a client that checks several servers that this one is out")
+    if acted_on:
+        ends.append(f"of {len(acted_on):,} the client took it for an answer, and went on by it")
     end = "".join(f"; {each}" for each in ends)
     text = (
         f"{len(errors):,} of {plural(n, 'HTTP response')} {'is an error' if len(errors) == 1 else 'are errors'} ({told}), from {whom}{end}."
@@ -359,7 +358,14 @@ def trickling(view: View) -> list[list[tuple[int, list[int]]]]:
     ]
     bodyless = {f for f, head in _first_bytes(view, {first for _, first in open_}).items() if head.to_bytes(8, "big").startswith(_BODYLESS)}
     found = [(k, frames) for k, first in open_ if first in bodyless and (frames := _pieces(view, k, first))]
-    return [group for group in grouped(found, lambda each: view.service(each[0])).values() if len(group) >= AT_A_TIME]
+    by_service = grouped(found, lambda each: view.service(each[0])).values()
+    return [group for group in by_service if _at_a_time(view, [k for k, _ in group]) >= AT_A_TIME]
+
+
+def _at_a_time(view: View, sessions: list[int]) -> int:
+    """How many of some sessions were open at a time."""
+    starts, ends = (sorted(int(view.sessions[name][k]) for k in sessions) for name in ("start_ns", "end_ns"))
+    return max((n + 1 - bisect.bisect_left(ends, start) for n, start in enumerate(starts)), default=0)
 
 
 def _pieces(view: View, k: int, first: int) -> list[int]:
@@ -463,14 +469,17 @@ def _in_chunks(view: View) -> list[Finding]:
     if view.one_sided or not view.side.capture.chunked:
         return []
     out = []
-    for found, what, advice in (
+    cut, live = cut_off(view)
+    for found, severity, what, advice in (
         (
-            cut_off(view),
+            cut,
+            "warning" if live else "problem",
             "cut off: {} ended the connection before the last chunk",
             "The server's program ended or gave up, or a proxy between has a time-out: look at their logs for that moment.",
         ),
         (
             misread(view),
+            "problem",
             "not to be read: {} sent a chunk size that is no hexadecimal number (RFC 9112 7.1)",
             "The server's program writes chunks by itself and wrongly, or something on the way changes what it writes: have its library do it.",
         ),
@@ -480,7 +489,8 @@ def _in_chunks(view: View) -> list[Finding]:
             whom = most(view.server(answer.session) for answer, _ in found)
             text = f"{n:,} of {plural(all_, 'HTTP answer')} in chunks {'was' if n == 1 else 'were'} {what.format(whom)}."
             frames = [frame for answer, end in found for frame in (answer.frame, answer.bad_frame, end) if frame]
-            out.append(finding(view, ID, "problem", text, frames, {"answers": all_, "cut_off": n}, advice))
+            values = {"answers": all_, "cut_off": n}
+            out.append(finding(view, ID, severity, text, frames, values, advice if severity == "problem" else ""))  # type: ignore[arg-type]
     return out
 
 

@@ -6,7 +6,8 @@ Applies: where requests and replies are in the capture, with the connections bes
 Cannot see: which router's or modem's queue it is; queues before the first echo, which then make the usual time.
 Normal: a queue is there for bursts, and holds them for some milliseconds (RFC 7567 2.1; CoDel aims at 5 ms, RFC 8289 4.4); one that stays full delays everybody
     (bufferbloat, RFC 8289 3.1). Above 400 ms one-way people cannot talk (ITU-T G.114). A single late reply is an accident; Wi-Fi that saves
-    power holds packets for some hundred milliseconds, now longer, now shorter (IEEE 802.11, 100 ms beacons), whatever else is sent; a line
+    power holds packets for some hundred milliseconds, now longer, now shorter (IEEE 802.11, 100 ms beacons), whatever else is sent; links for telephones and
+    things, and satellites' terminals, take 1 s and swing, so that a way that is slow all the time is a warning; a line
     that is interrupted or a host that slept hands over all at once what had come meanwhile.
 """
 
@@ -130,11 +131,12 @@ def _always(view: View, by_host: dict[tuple[str, str], list[Ping]]) -> list[Find
         "hosts": sorted({target for target, _ in shown}),
     }
     advice = (
-        "Above 800 ms there and back people cannot talk (ITU-T G.114). What is merely far does not swing so: a link on the way is overloaded, or its radio is "
-        "weak. Ping each router on the way (mtr) to find the one behind which it begins."
+        "Above 800 ms there and back people cannot talk (ITU-T G.114). By a mobile network of the second generation, one for things (NB-IoT), or a satellite's "
+        "terminal this is usual; on any other way a link is overloaded, or its radio is weak: ping each router on the way (mtr) to find the one behind "
+        "which it begins."
     )
     frames = [f for e in sorted(every, key=lambda e: -e.took_ns) for f in e.frames]
-    return [finding(view, ID, "problem", text, frames, values, advice)]
+    return [finding(view, ID, "warning", text, frames, values, advice)]
 
 
 def _echoes(pings: list[Ping]) -> list[Echo]:

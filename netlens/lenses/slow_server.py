@@ -230,6 +230,8 @@ def _in_line(view: View) -> list[Finding]:
     if len(found) < TIMES:
         return []
     longest = max(turn.wait_ns for turn in found)
+    # once is a burst, as when a program starts, or a lock that is held on purpose
+    often = all(max(times) - min(times) >= LATE_NS for times in ([t.asked_ns for t in found], [t.answered_ns for t in found]))
     text = (
         f"{len(found):,} of {plural(len(of), 'query', 'queries')} to {most(view.server(turn.session) for turn in found)} waited in line {up_to(found)}"
         f"{seconds(longest)}: each was answered as soon as one of another connection was, and the same takes {seconds(QUICK_NS)} at most at other times."
@@ -237,7 +239,7 @@ def _in_line(view: View) -> list[Finding]:
     values = {"requests": len(of), "slow": len(found), "longest_s": longest / 1e9}
     advice = "Find what they waited for: a pool with too few connections to the database (its size, and what holds them), or a lock that a long one held."
     frames = [frame for turn in sorted(found, key=lambda turn: -turn.wait_ns) for frame in turn.frames]
-    return [finding(view, ID, "problem" if longest >= LATE_NS else "warning", text, frames, values, advice)]
+    return [finding(view, ID, "problem" if longest >= LATE_NS and often else "warning", text, frames, values, advice)]
 
 
 def _not_told(view: View) -> list[Finding]:
@@ -250,20 +252,24 @@ def _not_told(view: View) -> list[Finding]:
     late = [each for each in waits if each[1] >= GO_ON_NS]
     if not late or len(late) * 2 < len(waits):
         return []
-    n, longest = len(late), max(ns for _, ns, _ in late)
+    n, longest = len(late), max(ns for _, ns, *_ in late)
+    felt = sum(ns >= SHARE * took for _, ns, took, _ in late)  # not beside a body that takes a minute
     text = (
         f"{n:,} of {plural(len(waits), 'HTTP request')} with a body waited {up_to(late)}{seconds(longest)} for the word to go on "
         f"(100 Continue), which {most(view.server(k) for k, *_ in late)} did not give."
     )
     values = {"requests": len(waits), "slow": n, "longest_s": longest / 1e9}
     advice = "Have the server, or the proxy before it, answer Expect: 100-continue (RFC 9110 10.1.1), or the client not send it (curl -H 'Expect:')."
-    severity: Severity = "problem" if n >= GO_ON_TIMES else "warning"
+    severity: Severity = "problem" if felt >= GO_ON_TIMES else "warning"
     return [finding(view, ID, severity, text, [f for *_, frames in late for f in frames], values, advice)]
 
 
-def _waited(view: View, k: int, frame: int) -> tuple[int, list[int]] | None:
-    """From a request's head to its body, in ns, with the frames of both; None where the server spoke before."""
+def _waited(view: View, k: int, frame: int) -> tuple[int, int, list[int]] | None:
+    """From a request's head to its body, and to the answer, in ns, with the frames of head and body; None where the server spoke before."""
     seg = view.segments(k)
     at = bisect.bisect_left(seg.frame, frame)
     after = next((i for i in range(at + 1, len(seg)) if seg.length[i] and (seg.fresh[i] or not seg.orig[i])), None)
-    return None if after is None or not seg.orig[after] else (seg.ts[after] - seg.ts[at], [frame, seg.frame[after]])
+    if after is None or not seg.orig[after]:
+        return None
+    answer = next((i for i in range(after, len(seg)) if seg.length[i] and not seg.orig[i]), len(seg) - 1)
+    return seg.ts[after] - seg.ts[at], seg.ts[answer] - seg.ts[at], [frame, seg.frame[after]]

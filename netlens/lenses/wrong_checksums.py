@@ -38,20 +38,38 @@ def look(view: View) -> list[Finding]:
 
 def _answers(view: View) -> list[Finding]:
     """Answers of DNS that were in the capture when their client asked the same again, from the same port with the same id."""
-    names = ("orig_ip", "orig_port", "resolver_ip", "txid", "qname", "qtype", "query_ns", "answer_ns", "answer_frame", "transport")
-    rows = [r for r in view.side.capture.table("lookups").tuples(*names) if r[6] is not None and r[9] == "udp"]
+    names = (
+        "orig_ip",
+        "orig_port",
+        "resolver_ip",
+        "txid",
+        "qname",
+        "qtype",
+        "query_ns",
+        "answer_ns",
+        "answer_frame",
+        "query_frame",
+        "transport",
+    )
+    rows = [r for r in view.side.capture.table("lookups").tuples(*names) if r[6] is not None and r[10] == "udp"]
     ignored: list[tuple[str, str, int]] = []
+    repeated: set[tuple[str, str]] = set()  # client and name
     last: dict[tuple[object, ...], tuple[int | None, int]] = {}
-    for *key, asked_ns, answered_ns, frame, _ in sorted(rows, key=lambda r: r[6]):
+    for *key, asked_ns, answered_ns, frame, _, _ in sorted(rows, key=lambda r: r[6]):
         before_ns, before = last.get(tuple(key), (None, 0))
         if before_ns is not None and AGAIN_NS[0] <= asked_ns - before_ns <= AGAIN_NS[1]:
             ignored.append((key[0], key[2], before))
+            repeated.add((key[0], key[4]))
         last[tuple(key)] = answered_ns, frame
     if len(ignored) < LEAST:
         return []
-    right = _checked(view, [frame for *_, frame in ignored[:MOST]], UDP)
+    first = {frame for *_, frame in ignored[:MOST]}
+    # where checksums of questions, or of answers that were taken, are wrong too, they tell nothing: addresses were changed, or the card makes them
+    taken = [r[8] for r in rows if r[8] is not None and (r[0], r[4]) not in repeated][:MOST]
+    others = {*[r[9] for r in rows if r[9] is not None][:MOST], *taken}
+    right = _checked(view, [*first, *others], UDP)
     damaged = [each for each in ignored[:MOST] if right.get(each[2]) is False]
-    if len(damaged) < LEAST or any(right.values()):
+    if len(damaged) < LEAST or any(right.get(frame) for frame in first) or not all(right.get(frame, True) for frame in others):
         return []
     text = (
         f"{plural(len(damaged), 'DNS answer')} arrived damaged: their UDP checksums are wrong, and {most(client for client, *_ in damaged)} asked again as if "

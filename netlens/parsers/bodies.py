@@ -25,15 +25,23 @@ MAX_LENGTH = 1 << 50
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,18})[ \t]*\r\n", re.IGNORECASE)
 _CODED = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding:[ \t]*chunked[ \t]*\r\n", re.IGNORECASE)
-#: What goes on until somebody ends it, and is asked for again (HTML Living Standard 9.2), or has ends of its own
-_ENDLESS = re.compile(rb"\r\ncontent-type:[ \t]*(?:text/event-stream|multipart/x-mixed-replace|application/grpc)", re.IGNORECASE)
+#: What goes on until somebody ends it, and is asked for again (HTML Living Standard 9.2), what is made while it is sent, or has ends of its own
+_ENDLESS = re.compile(
+    rb"\r\ncontent-type:[ \t]*(?:text/event-stream|multipart/x-mixed-replace|application/grpc|audio/|video/"
+    rb"|[^\r]*(?:stream=watch|ndjson|json-seq|stream\+json|jsonlines|[.-](?:raw|multiplexed)-stream))",
+    re.IGNORECASE,
+)
 _EXPECTS = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*\r\n", re.IGNORECASE)
 MAX_LINE = 1024  #: bytes of a request line that are looked at
 _WAITS = re.compile(
-    rb"[A-Z]+ [^ ?]*(?:/(?:long-?poll|poll|getUpdates|_changes)\b|\?(?:[^ ]*&)?(?:wait|timeout|watch|long_?poll)=)", re.IGNORECASE
+    rb"[A-Z]+ [^ ?]*(?:/(?:long-?poll|poll|getUpdates|_changes|http-bind)\b|\?(?:[^ ]*&)?(?:(?:wait|timeout|watch|long_?poll)=|transport=(?:long-?)?polling))",
+    re.IGNORECASE,
 )
 _HOST = re.compile(rb"\r\nhost:[ \t]*([^ \t\r]*)", re.IGNORECASE)
-_TARGET = re.compile(rb"(GET|HEAD|POST|PUT) (?:http://([^/ ]*))?(/[^ ]*) ")
+_TARGET = re.compile(rb"(GET|HEAD|POST|PUT|PATCH|DELETE|PROPFIND|MKCOL) (?:http://([^/ ]*))?(/[^ ]*) ")
+_MAKING = (b"POST", b"PUT", b"PATCH", b"MKCOL")
+#: What browsers and systems look for at every site (RFC 9309, WPAD)
+_PROBES = re.compile(rb"/(?:favicon[^/]*|apple-touch-icon[^/]*\.png|robots\.txt|wpad\.dat)\Z")
 #: Where a client is sent that goes on in clear: a host, if it is named, and a path
 _PLACE = re.compile(rb"\r\nlocation:[ \t]*(?:http://([^/\r]*))?(/[^\r#]*)[^\r]*\r\n", re.IGNORECASE)
 #: The host to which a client is sent
@@ -94,6 +102,9 @@ class BodyBuilder:
         self.redirects: list[Redirect] = []
         self.asked: dict[int, int] = {}  # by frame, the number of host and path that a request names
         self.paths: dict[int, int] = {}  # and of the path alone
+        self.parents: dict[int, int] = {}  # and of host and path up to the last name
+        self.making: set[int] = set()  # frames of requests that may make something
+        self.probing: set[int] = set()  # frames of requests for what browsers and systems look for of themselves
         self.sent: list[Sent] = []
         self.expecting: dict[int, int] = {}  # by frame, the session of a request that wants to be told to go on before it sends its body
         self.told_to_go_on: set[int] = set()  # sessions
@@ -136,6 +147,11 @@ class BodyBuilder:
             host = target[2] or (named[1] if named else b"")
             number = _number(host, target[3])
             self.asked[row[c.FRAME]], self.paths[row[c.FRAME]] = number, crc32(target[3])
+            self.parents[row[c.FRAME]] = _number(host, target[3].partition(b"?")[0].rstrip(b"/").rpartition(b"/")[0])
+            if target[1] in _MAKING:
+                self.making.add(row[c.FRAME])
+            if _PROBES.match(target[3]):
+                self.probing.add(row[c.FRAME])
             self._last[row[c.SESSION]] = host, number
 
     def _answer(self, buf: Array, row: list[int]) -> None:

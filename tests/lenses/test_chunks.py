@@ -196,3 +196,80 @@ def test_bodies_that_wait_for_a_word(tmp_path: Path) -> None:
 )
 def test_bodies_that_wait_for_nothing(tmp_path: Path, streams: list[list[Packet]]) -> None:
     assert "slow-server" not in found(tmp_path, *streams)
+
+
+def live(pause: int = S, kind: bytes = b"text/plain", pieces: int = 9, ending: str = "server") -> list[Packet]:
+    """An answer that is made while it is sent, and of which the last chunk does not come."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: " + kind + b"\r\nTransfer-Encoding: chunked\r\n\r\n"
+    made = exchange(talk(), GET, head + b"5\r\nhello\r\n")
+    for _ in range(pieces):
+        made.at += pause
+        made.down("PA", b"5\r\nhello\r\n")
+        made.up("A")
+    made.down("FA" if ending == "server" else "RA")
+    return made.packets
+
+
+def half_closed() -> list[Packet]:
+    """A client that closes its side behind its request, as netcat does, and a server that then ends."""
+    made = talk()
+    made.up("PA", GET)
+    made.up("FA")
+    made.down("PA", HEAD + b"5\r\nhello\r\n")
+    made.up("A")
+    made.down("FA")
+    made.up("A")
+    return made.packets
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        live(),  # a log that is followed
+        live(ending="reset"),
+        live(20 * MS, b"application/json;stream=watch"),
+        live(20 * MS, b"application/x-ndjson"),
+        live(20 * MS, b"video/mp2t"),
+        live(20 * MS, b"application/vnd.docker.raw-stream"),
+        half_closed(),
+    ],
+)
+def test_answers_in_chunks_that_have_no_end(tmp_path: Path, packets: list[Packet]) -> None:
+    assert "http-errors" not in problems(found(tmp_path, packets, healthy()))
+
+
+def test_an_answer_that_comes_with_pauses_may_have_been_cut_off(tmp_path: Path) -> None:
+    assert found(tmp_path, live(), healthy())["http-errors"].severity == "warning"
+    assert "http-errors" not in found(tmp_path, live(20 * MS, b"video/mp2t"), healthy())
+
+
+@pytest.mark.parametrize("packets", [live(20 * MS), live(20 * MS, b"application/json"), live(2 * S, pieces=2)])
+def test_answers_in_chunks_that_should_end(tmp_path: Path, packets: list[Packet]) -> None:
+    assert "http-errors" in problems(found(tmp_path, packets, healthy()))
+
+
+def test_heads_that_never_end_one_after_the_other(tmp_path: Path) -> None:
+    """Somebody types, now and then."""
+    streams = [[Packet(p.at + k * 60 * S, p.data) for p in drip(41_000 + k)] for k in range(12)]
+    assert "http-errors" not in problems(found(tmp_path, *streams, healthy()))
+
+
+def test_a_wait_of_a_second_before_a_body_of_a_minute(tmp_path: Path) -> None:
+    streams = []
+    for k in range(3):
+        made = talk(41_000 + k, at=k * 90 * S)
+        made.up("PA", UPLOAD)
+        made.down("A")
+        made.at += S
+        for part in range(5):
+            made.at += 10 * S if part else 0
+            made.up("PA", 100)
+            made.down("A")
+        streams.append(close(exchange(made, b"", OK)).packets)
+    assert found(tmp_path, *streams)["slow-server"].severity == "warning"
+
+
+@pytest.mark.parametrize("place", [b"/socket.io/?EIO=4&transport=polling", b"/hub?transport=longPolling", b"/http-bind"])
+def test_requests_that_ask_to_be_kept_waiting(tmp_path: Path, place: bytes) -> None:
+    streams = [exchange(talk(41_000 + k, at=k * 30 * S), GET.replace(b"/ ", place + b" "), OK, (7 + 5 * k) * S) for k in range(3)]
+    assert "slow-server" not in problems(found(tmp_path, *(close(made).packets for made in streams)))

@@ -150,3 +150,76 @@ def closed() -> list[Packet]:
 
 def test_a_server_that_closes_instead(tmp_path: Path) -> None:
     assert "http-errors" in problems(found(tmp_path, closed()))
+
+
+CONFLICT = b"HTTP/1.1 409 Conflict\r\nContent-Length: 0\r\n\r\n"
+
+
+def pairs(*each: tuple[str, str, bytes], count: int = 4, servers: tuple[End, ...] = (WEB,)) -> list[list[Packet]]:
+    """The same few requests again and again, 50 ms after each other; a path may have a number."""
+    rows = [
+        (asked(method, path.format(k)).replace(b"Host: a", f"Host: {servers[n % len(servers)][0]}".encode()), answer)
+        for k in range(count)
+        for n, (method, path, answer) in enumerate(each)
+    ]
+    return [
+        close(exchange(talk(40_000 + k, k * 50 * MS, servers[k % len(servers)]), request, answer)).packets
+        for k, (request, answer) in enumerate(rows)
+    ]
+
+
+@pytest.mark.parametrize(
+    "streams",
+    [
+        pairs(("GET", "/items/{}", NOT_FOUND), ("POST", "/items", CREATED)),
+        pairs(("PROPFIND", "/folder/{}", NOT_FOUND), ("MKCOL", "/folder/{}", CREATED)),
+        pairs(("DELETE", "/items/{}", NOT_FOUND), ("PUT", "/items/{}", CREATED)),
+        pairs(("POST", "/items", CONFLICT), ("GET", "/items/{}", OK)),
+        pairs(("PUT", "/items/{}", CONFLICT), ("GET", "/items/{}", OK)),
+        pairs(("GET", "/repository/{}.pom", NOT_FOUND), ("GET", "/repository/{}.pom", OK), servers=(WEB, OTHER)),
+    ],
+)
+def test_errors_by_which_a_client_goes_on(tmp_path: Path, streams: list[list[Packet]]) -> None:
+    assert not problems(found(tmp_path, *streams))
+
+
+@pytest.mark.parametrize(
+    "streams",
+    [
+        pairs(("GET", "/settings", NOT_FOUND), ("POST", "/metrics", CREATED)),  # one has nothing to do with the other
+        pairs(("GET", "/items/{}", NOT_FOUND), ("GET", "/items", OK)),
+        pairs(("GET", "/items/7", NOT_FOUND), ("POST", "/items", CREATED)),  # made again and again, and never there
+        pairs(("PUT", "/items/7", CONFLICT), ("GET", "/items/7", OK)),  # two that overwrite each other
+        pairs(("GET", "/items/{}", NOT_FOUND), ("POST", "/items", NOT_FOUND)),
+        pairs(("GET", "/a/{}", NOT_FOUND), ("GET", "/b/{}", OK), servers=(WEB, OTHER)),
+        pairs(("GET", "/a", NOT_FOUND), ("GET", "/a", OK), servers=(WEB, OTHER)),  # one of two servers lacks it
+    ],
+)
+def test_errors_by_which_nobody_goes_on(tmp_path: Path, streams: list[list[Packet]]) -> None:
+    assert "http-errors" in problems(found(tmp_path, *streams))
+
+
+def test_what_is_looked_for_at_every_site(tmp_path: Path) -> None:
+    paths = ("/wpad.dat", "/robots.txt", "/apple-touch-icon-precomposed.png", "/favicon-32x32.png")
+    assert "http-errors" not in found(tmp_path, *calls(*((k * S, asked("GET", path), NOT_FOUND) for k, path in enumerate(paths))))
+
+
+def test_polls_that_become_rarer(tmp_path: Path) -> None:
+    assert not problems(found(tmp_path, *polls(WAIT, WAIT, WAIT, OK, at=(0, 2000, 6000, 14_000))))
+
+
+def test_a_server_that_starts(tmp_path: Path) -> None:
+    assert not problems(found(tmp_path, *checks(WEB, 40_000, AWAY, AWAY, AWAY, *[OK] * 6)))
+
+
+@pytest.mark.parametrize(
+    "streams",
+    [
+        checks(WEB, 40_000, AWAY, AWAY, AWAY, OK),  # tried until it was served
+        checks(WEB, 40_000, AWAY, AWAY, *[OK] * 6, AWAY, AWAY),
+        [*checks(WEB, 40_000, AWAY, AWAY, AWAY), *checks(WEB, 41_000, OK, OK, OK, every=10 * S)],
+        [*checks(WEB, 40_000, AWAY, AWAY, AWAY, *[OK] * 6), *calls((S, asked("GET", "/"), AWAY), (2 * S, asked("GET", "/a"), AWAY))],
+    ],
+)
+def test_servers_that_fail_for_a_while(tmp_path: Path, streams: list[list[Packet]]) -> None:
+    assert "http-errors" in problems(found(tmp_path, *streams))

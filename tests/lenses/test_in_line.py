@@ -130,3 +130,38 @@ def test_another_address_answers(tmp_path: Path, resets: bool) -> None:
 )
 def test_an_address_that_is_translated_here(tmp_path: Path, packets: list[Packet]) -> None:
     assert "connect-unanswered" not in problems(found(tmp_path, packets, healthy(), ping(30 * S)))
+
+
+def held(count: int = 4) -> list[list[Packet]]:
+    """A lock that a migration of 8 s holds, for which others wait that begin within a while."""
+    lock, migrate = query(b"select pg_advisory_lock(1)\0"), query(b"alter table a add b int\0")
+    first = exchange(exchange(talk(40_000, 0, POSTGRES), STARTUP, READY), lock, READY)
+    exchange(first, migrate, READY, 8 * S)
+    streams = [close(first).packets]
+    for k in range(1, count + 1):
+        made = exchange(talk(40_000 + k, k * S, POSTGRES), STARTUP, READY)
+        exchange(made, lock, READY, first.at + k * 3 * MS - made.at)
+        streams.append(close(made).packets)
+    return streams
+
+
+def test_a_lock_that_all_wait_for_once(tmp_path: Path) -> None:
+    assert found(tmp_path, *held(), healthy(at=20 * S))["slow-server"].severity == "warning"
+
+
+def syns_alone(port: int, at: int, again: bool) -> list[Packet]:
+    """Of a connection that is translated on the way, SYN and SYN+ACK; the SYN is perhaps repeated, as it is lost behind the capture, or its answer is."""
+    syn, synack = segment((CLIENT, port), WEB, "S", port * 1000), segment(INSIDE, (CLIENT, port), "SA", port * 2000, port * 1000 + 1)
+    order = [syn, syn, synack, synack] if again else [syn, synack]
+    return [Packet(at + k * S, data) for k, data in enumerate(order)]
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_a_capture_of_syns_whose_answers_are_translated(tmp_path: Path, most: int) -> None:
+    streams = [syns_alone(41_000 + k, k * 6 * S, k % 2 < most) for k in range(8)]
+    assert "connect-unanswered" not in problems(found(tmp_path, *streams, healthy(), ping(60 * S)))
+
+
+def test_most_connections_that_are_translated_open(tmp_path: Path) -> None:
+    streams = [syns_alone(41_000 + k, k * 6 * S, again=False) for k in range(8)]
+    assert "connect-unanswered" not in problems(found(tmp_path, *streams, hairpin(42_000, S, resets=False), healthy(), ping(60 * S)))

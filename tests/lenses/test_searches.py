@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.lenses.made import GET, MS, Packet, S, close, exchange, found, lookup, ping, problems, talk
+from tests.lenses.made import GET, MS, SERVER, Packet, S, close, exchange, found, lookup, ping, problems, talk
+from tests.wire.test_tls import hello
 
 SUFFIXES = (".app.svc.cluster.test", ".svc.cluster.test", ".cluster.test", ".corp.test", "")
 
@@ -105,3 +106,25 @@ def test_how_often_a_lookup_was_tried_in_vain(tmp_path: Path) -> None:
     tries = [lookup("a.test", k * 2 * S, port=5_000) for k in range(5)]
     this = found(tmp_path, *tries, lookup("b.test", 0, MS, port=5_100, txid=9), ping(30 * S))["dns-unanswered"]
     assert this.text == "1 of 2 DNS lookups to 198.51.100.53 got no answer in 5 tries (a.test)."
+
+
+def test_a_name_that_its_client_finds_elsewhere(tmp_path: Path) -> None:
+    """In a file, by multicast, or over TLS: it goes there."""
+    there = close(exchange(talk(44_000, 300 * MS, (SERVER, 443)), hello(b"app.corp.test"), b"\x16\x03\x03\x00\x05hello")).packets
+    assert "dns-failed" not in problems(
+        found(tmp_path, *visits("app.corp.test", "app.corp.test"), there, lookup("www.example.test", 0, MS))
+    )
+
+
+def test_a_name_whose_address_is_known_and_that_has_no_other(tmp_path: Path) -> None:
+    """Some servers say of names without AAAA that they do not exist (RFC 4074 4.2)."""
+    streams = [
+        x
+        for k in range(3)
+        for x in (
+            redirect("app.test", k * 20 * S, 40_000 + k),
+            lookup("app.test", k * 20 * S + 20 * MS, k * 20 * S + 21 * MS, 3, 5_000 + k, 100 + k, "AAAA"),
+        )
+    ]
+    this = found(tmp_path, *streams, lookup("www.example.test", 0, MS))
+    assert "dns-failed" not in this or "redirects" not in this["dns-failed"].text
