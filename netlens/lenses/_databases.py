@@ -43,7 +43,7 @@ _CLEARS, _PREPARED_CLEARS = (b"DR", b"AL"), (b"DE",)  #: DROP, ALTER; DEALLOCATE
 _GONE = "26000"
 _MAKES = (b"CR", b"AL")  #: CREATE, ALTER
 _RUNS = (b"B", b"E")  #: PostgreSQL's Bind and Execute, of what was prepared before
-_QUERY, _PREPARE, _EXECUTE = 0x03, 0x16, 0x17  # MySQL's commands
+COMMANDS = (0x03, 0x16, 0x17)  #: MySQL's, of statements: COM_QUERY, COM_STMT_PREPARE, COM_STMT_EXECUTE
 
 
 class Said(NamedTuple):
@@ -59,8 +59,7 @@ class Said(NamedTuple):
 def refused(view: View) -> list[tuple[str, Said, bool]]:
     """What is refused again and again: protocol, statement, and whether for good."""
     codes = {k: {e.frame: e.code for e in group} for k, group in grouped(view.side.capture.fatal, lambda e: e.session).items()}
-    first = view.first_replies
-    greeted = (first >> np.uint64(24)) & np.uint64(0xFFFF) == _GREETING
+    greeted = greets(view.first_replies)
     greeted |= view.sessions["resp_port"] == _MYSQL_PORT  # older than the capture
     mysql = view.sessions_where(_fails, greeted)
     postgres = {e.session for e in view.side.capture.fatal if not e.ends}
@@ -75,6 +74,12 @@ def starts(word: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Whether a client's first bytes (uint64) begin a connection to PostgreSQL: a start-up of version 3, or the wish for TLS or GSSAPI before it."""
     startup = ((word >> 48) == 0) & ((word >> 8) & 0xFFFFFF == 0x000300)
     found: np.ndarray[Any, Any] = startup | (word == WANTS_TLS) | (word == WANTS_GSSAPI)
+    return found
+
+
+def greets(word: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Whether a server's first bytes (uint64) are a greeting of MySQL: packet 0, version 10 of the protocol."""
+    found: np.ndarray[Any, Any] = (word >> np.uint64(24)) & np.uint64(0xFFFF) == _GREETING
     return found
 
 
@@ -147,7 +152,7 @@ def _mysql(k: int, seg: Segments) -> Iterator[Said]:
     for i, text in _dialog(seg):
         size = int.from_bytes(text[:3], "little") + 4
         if seg.orig[i]:
-            if size >= seg.length[i] and not text[3] and text[4] in (_QUERY, _PREPARE, _EXECUTE):
+            if size >= seg.length[i] and not text[3] and text[4] in COMMANDS:
                 kind, asked = text[4:].upper(), seg.frame[i]
         elif kind:
             number = int.from_bytes(text[5:7], "little") if text[3] and text[4] == 0xFF and size == seg.length[i] < 1024 else 0

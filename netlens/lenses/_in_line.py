@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from netlens.lenses import _databases
 from netlens.lenses._repeats import deliveries
 from netlens.lenses._view import S, View, grouped
 
@@ -22,13 +23,6 @@ QUICK, QUICK_NS = 10, S // 10  #: times as quick, and how quick, the same query 
 NEXT_NS = S // 50  #: from the answer before to the next in line
 LATER_NS = S // 20  #: from question to question: what was asked together may end together
 LOOKED_AT = 50  #: answers before one
-_SSL, _GSS, _VERSION_3 = (
-    0x0000000804D2162F,
-    0x0000000804D21630,
-    0x00030000,
-)  #: of PostgreSQL (protocol 3.0, 55.7): requests for encryption, start-up
-_HANDSHAKE_10 = 0x000A  #: of MySQL: packet 0, protocol version 10
-_COMMANDS = (0x03, 0x16, 0x17)
 
 
 class Turn(NamedTuple):
@@ -76,9 +70,7 @@ def _turns(view: View) -> list[Turn]:
     s = view.sessions
     if view.trail is None or view.one_sided or not s.rows:
         return []
-    asked, told = view.first_requests, view.first_replies
-    postgres = np.isin(asked, np.array([_SSL, _GSS], np.uint64)) | ((asked & np.uint64(0xFFFFFFFF)) == _VERSION_3)
-    mysql = ((told >> np.uint64(24)) & np.uint64(0xFFFF)) == _HANDSHAKE_10
+    postgres, mysql = _databases.starts(view.first_requests), _databases.greets(view.first_replies)
     usable = np.zeros(s.rows, bool)
     usable[view.in_one] = True
     usable[[d.session for d in view.once(deliveries)]] = False
@@ -90,7 +82,7 @@ def _turns(view: View) -> list[Turn]:
     of, head, orig = t["session"][rows], t["head"][rows], view.by_originator(rows)
     kind = (head >> np.uint64(56)).astype(np.int64)
     command, number = (head >> np.uint64(24)) & np.uint64(0xFF), (head >> np.uint64(32)) & np.uint64(0xFF)
-    query = np.where(postgres[of], np.isin(kind, list(b"QPBE")), (number == 0) & np.isin(command, _COMMANDS))
+    query = np.where(postgres[of], np.isin(kind, list(b"QPBE")), (number == 0) & np.isin(command, _databases.COMMANDS))
     first = np.flatnonzero(query[:-1] & orig[:-1] & ~orig[1:] & (of[:-1] == of[1:]))
     pairs = rows[first], rows[first + 1]
     columns = [

@@ -10,10 +10,10 @@ import re
 import numpy as np
 
 from netlens.columns import Array
+from netlens.parsers.lifecycle import LEAST_ROWS, grown
 from netlens.wire import columns as c
 
 MAX_ANSWERS, MAX_SEGMENTS = 50_000, 500_000
-LEAST_ROWS = 1024
 MAX_SIZE, MAX_TRAILER = 1024, 16_384  #: bytes of a line with a size and its extensions, and of one behind the last chunk
 _SIZE = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n]*)?\r?\n\Z")
 SIZE, DATA, BEHIND, TRAILER, DONE, BAD, UNKNOWN = range(7)  #: what comes next, or how it ended
@@ -76,7 +76,7 @@ class ChunkBuilder:
     def __init__(self) -> None:
         self.answers: list[Chunked] = []
         self._open: dict[int, list[Chunked]] = {}  # by session, in order
-        self._followed = np.zeros(0, bool)
+        self._followed = np.zeros(LEAST_ROWS, bool)
         self._segments = 0
 
     def begin(self, row: list[int], at: int) -> None:
@@ -85,7 +85,7 @@ class ChunkBuilder:
             return
         session = row[c.SESSION]
         if session >= len(self._followed):
-            self._followed = np.concatenate([self._followed, np.zeros(session + LEAST_ROWS, bool)])
+            self._followed = grown(self._followed, session + 1)
         self._followed[session] = True
         made = Chunked(session, row[c.DIRECTION], row[c.FRAME], at)
         self.answers.append(made)

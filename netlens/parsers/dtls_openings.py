@@ -8,13 +8,11 @@ Limits: of the first :data:`MAX_MESSAGES` hellos, that begin a datagram in clear
 import numpy as np
 
 from netlens.columns import Array
-from netlens.parsers.quic_openings import Opening
+from netlens.parsers.quic_openings import Opening, ends
 from netlens.parsers.udp_requests import DTLS_VERSIONS
 from netlens.wire import columns as c
-from netlens.wire.addresses import ip_text
 
 MAX_MESSAGES = 100_000
-AGAIN_NS = 100_000_000  #: what comes sooner is a copy, or bears the cookie
 _HANDSHAKE, _CLIENT_HELLO, _SERVER_HELLO = 0x16, 1, 2
 _RANDOM = slice(27, 59)  # behind the headers of record and message, and the version
 
@@ -39,19 +37,16 @@ class HandshakeBuilder:
     def _take(self, message: bytes, row: list[int]) -> None:
         if message[1:3] not in DTLS_VERSIONS or any(message[3:5]) or any(message[19:22]):
             return  # another protocol, a later epoch, not the first fragment
-        version, source, destination = row[c.PORTS] >> 32, row[c.PORTS] >> 16 & 0xFFFF, row[c.PORTS] & 0xFFFF
-        src, dst, ts = (row[c.SRC_HI], row[c.SRC_LO]), (row[c.DST_HI], row[c.DST_LO]), row[c.TS]
+        sender, receiver = ends(row)
         if message[13] == _SERVER_HELLO:
-            _, asked = self._known.get((*dst, destination, *src, source), (b"", None))
-            if asked is not None and not asked.answer_ns:
-                asked.answer_ns, asked.answer_frame = ts, row[c.FRAME]
+            _, asked = self._known.get((*receiver, *sender), (b"", None))
+            if asked is not None:
+                asked.answered(row)
             return
-        key = (*src, source, *dst, destination)
-        random, own = self._known.get(key, (b"", None))
+        random, own = self._known.get((*sender, *receiver), (b"", None))
         if own is None or random != message[_RANDOM]:
-            own = Opening((ip_text(*src, version), source), (ip_text(*dst, version), destination), [row[c.FRAME]], ts, ts)
-            self._known[key] = message[_RANDOM], own
+            own = Opening.of(row)
+            self._known[*sender, *receiver] = message[_RANDOM], own
             self.openings.append(own)
-        elif not own.answer_ns and ts - own.last_ns >= AGAIN_NS:
-            own.frames.append(row[c.FRAME])
-            own.last_ns = ts
+        else:
+            own.again(row)

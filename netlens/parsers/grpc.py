@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from netlens.columns import Array
+from netlens.parsers.lifecycle import grown
 from netlens.wire import columns as c
 
 MAX_SEGMENTS = 200_000
@@ -55,7 +56,7 @@ class GrpcBuilder:
             for row in packets[begins].tolist():
                 session = row[c.SESSION]
                 if session >= len(self._open):
-                    self._open = np.concatenate((self._open, np.zeros(session + 1, bool)))
+                    self._open = grown(self._open, session + 1)
                 self._open[session] = True
                 self.sessions.setdefault(session, Calls(row[c.DIRECTION]))
         if not self.sessions or self._left <= 0:

@@ -5,6 +5,8 @@ What acknowledges alone may be small; a datagram with an Initial that says more 
 Limits: of the first :data:`MAX_MESSAGES` such datagrams, of versions 1 and 2 (RFC 9369 3.2).
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +18,7 @@ from netlens.wire.datagrams import QUIC_2
 
 MAX_MESSAGES = 100_000
 FULL = 1200  #: bytes
-AGAIN_NS = 100_000_000  #: what comes sooner belongs to the Initial before
+AGAIN_NS = 100_000_000  #: what comes sooner belongs to the Initial before; of DTLS, it is a copy, or bears the cookie
 ATTEMPT_NS = 60 * 10**9  #: after this, it is another connection from the same port
 _VERSION_1_INITIAL, _VERSION_2_INITIAL = 0xC0, 0xD0  # the upper four bits of the first byte
 _VERSION_1_HANDSHAKE, _VERSION_2_HANDSHAKE = 0xE0, 0xF0
@@ -36,6 +38,29 @@ class Opening:
     last_ns: int
     answer_ns: int = 0
     answer_frame: int = 0
+
+    @classmethod
+    def of(cls, row: list[int]) -> Opening:
+        """One that begins with a datagram."""
+        client, server = ((ip_text(*end[:2], row[c.PORTS] >> 32), end[2]) for end in ends(row))
+        return cls(client, server, [row[c.FRAME]], row[c.TS], row[c.TS])
+
+    def again(self, row: list[int]) -> None:
+        """The client says the same again."""
+        if not self.answer_ns and row[c.TS] - self.last_ns >= AGAIN_NS:
+            self.frames.append(row[c.FRAME])
+            self.last_ns = row[c.TS]
+
+    def answered(self, row: list[int]) -> None:
+        """The server says more than that it got it."""
+        if not self.answer_ns:
+            self.answer_ns, self.answer_frame = row[c.TS], row[c.FRAME]
+
+
+def ends(row: list[int]) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+    """Where a datagram comes from, and where it goes: both halves of the address, and the port."""
+    ports = row[c.PORTS]
+    return (row[c.SRC_HI], row[c.SRC_LO], ports >> 16 & 0xFFFF), (row[c.DST_HI], row[c.DST_LO], ports & 0xFFFF)
 
 
 class OpeningBuilder:
@@ -61,21 +86,16 @@ class OpeningBuilder:
             self._take(row, begins)
 
     def _take(self, row: list[int], begins: bool) -> None:
-        version, source, destination = row[c.PORTS] >> 32, row[c.PORTS] >> 16 & 0xFFFF, row[c.PORTS] & 0xFFFF
-        src, dst, ts = (row[c.SRC_HI], row[c.SRC_LO]), (row[c.DST_HI], row[c.DST_LO]), row[c.TS]
-        asked = self._known.get((*dst, destination, *src, source))
+        sender, receiver = ends(row)
+        asked = self._known.get((*receiver, *sender))
         if asked is not None:
-            if not asked.answer_ns:
-                asked.answer_ns, asked.answer_frame = ts, row[c.FRAME]
+            asked.answered(row)
             return
-        key = (*src, source, *dst, destination)
-        own = self._known.get(key)
-        if begins and source < destination:
-            return  # a server, of a connection that is older than the capture
-        if begins and (own is None or ts - own.last_ns > ATTEMPT_NS):
-            own = Opening((ip_text(*src, version), source), (ip_text(*dst, version), destination), [row[c.FRAME]], ts, ts)
-            self._known[key] = own
+        if not begins or sender[-1] < receiver[-1]:
+            return  # behind the first flight, or a server, of a connection that is older than the capture
+        own = self._known.get((*sender, *receiver))
+        if own is None or row[c.TS] - own.last_ns > ATTEMPT_NS:
+            self._known[*sender, *receiver] = own = Opening.of(row)
             self.openings.append(own)
-        elif begins and own is not None and not own.answer_ns and ts - own.last_ns >= AGAIN_NS:
-            own.frames.append(row[c.FRAME])
-            own.last_ns = ts
+        else:
+            own.again(row)

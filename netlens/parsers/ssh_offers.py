@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from netlens.columns import Array
+from netlens.parsers.lifecycle import grown
 from netlens.wire import columns as c
 
 MAX_SESSIONS = 10_000
@@ -55,7 +56,7 @@ class OfferBuilder:
         if session in self.sessions:
             return
         if session >= len(self._open):
-            self._open = np.concatenate((self._open, np.zeros(session + 1, bool)))
+            self._open = grown(self._open, session + 1)
         self._open[session] = True
         self.sessions[session] = Offers()
         self._texts[session, 0], self._texts[session, 1] = bytearray(), bytearray()

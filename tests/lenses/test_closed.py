@@ -17,9 +17,8 @@ REDIS = b"*1\r\n$4\r\nPING\r\n"
 STRANGE = b"hello there, who are you?"
 
 
-def closed(port: int, request: bytes, wait_ns: int = 50 * MS, at: int = 0, client_port: int = 40_000) -> list[Packet]:
-    """A request that the server acknowledges, and then closes on."""
-    made = talk(client_port, at, (SERVER, port))
+def closed_on(made: Talk, request: bytes, wait_ns: int) -> list[Packet]:
+    """What was said, and then a request that the server acknowledges, and closes on."""
     made.up("PA", request)
     made.down("A")
     made.at += wait_ns
@@ -27,6 +26,12 @@ def closed(port: int, request: bytes, wait_ns: int = 50 * MS, at: int = 0, clien
     made.up("FA")
     made.down("A")
     return made.packets
+
+
+def closed(port: int, request: bytes, wait_ns: int = 50 * MS, at: int = 0, client_port: int = 40_000) -> list[Packet]:
+    """A request that the server acknowledges, and then closes on."""
+    made = talk(client_port, at, (SERVER, port))
+    return closed_on(made, request, wait_ns)
 
 
 @pytest.mark.parametrize(
@@ -92,13 +97,7 @@ def halted(port: int, said: list[bytes], last: bytes, wait_ns: int = 3 * MS, at:
         if message:
             (made.down if k % 2 else made.up)("PA", message)
             (made.up if k % 2 else made.down)("A")
-    made.up("PA", last)
-    made.down("A")
-    made.at += wait_ns
-    made.down("FA")
-    made.up("FA")
-    made.down("A")
-    return made.packets
+    return closed_on(made, last, wait_ns)
 
 
 def test_a_service_that_closes_in_the_middle(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from netlens import logs
 from netlens.lenses.refused import programs
-from netlens.lenses.refused.fixes import BY_HAND, Case, cap, no_title, other_key, other_provider, queue
+from netlens.lenses.refused.fixes import BY_HAND, Case, Context, cap, no_title, other_key, other_provider, queue
 from netlens.parsers import errorlog
 from tests.lenses.refused.fixes.test_each import CONTEXT, Rule, variants
 from tests.lenses.refused.fixes.test_each import sized as sized_case
@@ -45,14 +45,18 @@ def test_every_name_is_that_of_a_form_of_logs() -> None:
     assert set(programs._BY_NAME) <= {form.PROGRAM for form in logs.formats()}
 
 
-@pytest.mark.parametrize("name", sorted({form.PROGRAM for form in logs.formats()} - {"opencode"}))
-def test_no_other_program_is_told_to_start_opencode(name: str) -> None:
-    context = replace(CONTEXT, program=name, quota=True)
+def told(context: Context) -> list:
+    """What a program is told to do, of each fix that names commands."""
     found = variants(queue, TWO, Rule("requests", "side", 1), context) + variants(cap, TWO, context=context)
     found += variants(other_provider, TWO, context=context) + variants(other_key, TWO, None, context)
     found += no_title.variants(Case(*titles(), context))
     assert len(found) == 5
-    for variant in found:
+    return found
+
+
+@pytest.mark.parametrize("name", sorted({form.PROGRAM for form in logs.formats()} - {"opencode"}))
+def test_no_other_program_is_told_to_start_opencode(name: str) -> None:
+    for variant in told(replace(CONTEXT, program=name, quota=True)):
         assert "opencode" not in f"{variant.command} {variant.program} {variant.caveats}"
         if variant.id.startswith("cap-"):
             assert variant.command or any(text.startswith(BY_HAND) for text in variant.caveats)  # what to do is always said
@@ -60,12 +64,7 @@ def test_no_other_program_is_told_to_start_opencode(name: str) -> None:
 
 def test_where_no_log_tells_the_program_nothing_is_pasted_for_opencode() -> None:
     """What it would be told is said beside what to do by hand."""
-    context = replace(CONTEXT, program=None, quota=True)
-    found = variants(queue, TWO, Rule("requests", "side", 1), context) + variants(cap, TWO, context=context)
-    found += variants(other_provider, TWO, context=context) + variants(other_key, TWO, None, context)
-    found += no_title.variants(Case(*titles(), context))
-    assert len(found) == 5
-    for variant in found:
+    for variant in told(replace(CONTEXT, program=None, quota=True)):
         assert "opencode" not in f"{variant.command} {variant.program}"
         assert any("(opencode: " in text for text in variant.caveats)
 
