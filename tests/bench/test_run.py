@@ -14,10 +14,14 @@ import pytest
 from tests.bench.check import address_text
 from tests.bench.generate import generate
 from tests.bench.run import (
+    AT_ONCE,
     CAPINFOS,
+    INFLATE,
     NETLENS,
     NETLENS_COMMAND,
+    ONE_CORE,
     TCPTRACE,
+    TSHARK,
     BenchError,
     Contestant,
     Result,
@@ -69,6 +73,28 @@ def test_targets_are_judged_by_medians() -> None:
         workloads={"short": [Result(NETLENS_COMMAND.name, [3.0], [1], packets=10), Result(TCPTRACE.name, [2.0], [1], packets=10)]}
     )
     assert {claim: met for claim, _, _, met in targets(slower)}["short: whole command / the fastest peer (tcptrace -n)"] is False
+
+
+def test_a_bound_stands_beside_what_it_bounds() -> None:
+    times = {CAPINFOS: 0.6, NETLENS: 0.5, ONE_CORE: 0.8, AT_ONCE: 0.45, NETLENS_COMMAND: 1.0, TSHARK: 4.0}
+    results = [Result(contestant.name, [seconds], [1], packets=10) for contestant, seconds in times.items()]
+    packed = [*results, Result(INFLATE.name, [0.6], [1], packets=10)]
+    found = {claim: (text, met) for claim, _, text, met in targets(data(workloads={"mixed": results, "gzip": packed}))}
+    assert found["mixed: sessions in process, all cores / one"] == ("0.500 s / 0.800 s = 0.625; the bound is 0.450 s = 0.562", True)
+    assert found["gzip: whole command / tshark -q -z conv,tcp"] == ("1.000 s / 4.000 s = 0.250; the bound is 0.600 s = 0.150", False)
+    assert found["gzip: whole command / the fastest peer (tshark -q -z conv,tcp)"][1] is True
+
+
+def test_bounds_are_measured(tmp_path: Path) -> None:
+    plain, packed = tmp_path / "c.pcap", tmp_path / "c.pcap.gz"
+    generate("short", plain, sessions=20)
+    generate("gzip", packed, sessions=20)
+    for contestant, capture in ((AT_ONCE, plain), (INFLATE, packed)):
+        result = Result(contestant.name)
+        measure(contestant, capture, capture, tmp_path, result)
+        assert not result.failure, result.failure
+        assert result.seconds[0] > 0
+        assert result.peak_bytes[0] > 0
 
 
 def test_results_survive_being_stored() -> None:
