@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from netlens.columns import Array
     from netlens.parsers.asking import AskingBuilder
     from netlens.parsers.bfd import Change
-    from netlens.parsers.bodies import Body, Proxied, Redirect, Sent
+    from netlens.parsers.bodies import Body, Proxied, Redirect, Sent, Unasked
     from netlens.parsers.certificates import Shown
     from netlens.parsers.chunks import Chunked
     from netlens.parsers.closely import Closely
@@ -142,6 +142,11 @@ class Capture:
     def polls(self) -> set[int]:
         """Frames of HTTP requests in clear that ask to be kept waiting; none of standard input that was read without ``trail``."""
         return self._kept.bodies.polls
+
+    @property
+    def unasked(self) -> list[Unasked]:
+        """Final answers of HTTP in clear in sessions of which no request was seen."""
+        return self._kept.bodies.unasked
 
     @property
     def redirects(self) -> list[Redirect]:

@@ -50,6 +50,9 @@ UNCLEAR = 0.5  #: writes of a client of which it is not clear whether they begin
 GUESSED = 4  #: requests, of which one answer may be of another size than others
 
 
+AS_MUCH = 0.05  #: share by which all that is written at once differs, where it is as many requests
+
+
 class Connection(NamedTuple):
     """What was said on one connection, when it ended, or the capture, and whether it was the capture."""
 
@@ -192,7 +195,22 @@ def likely(connections: Sequence[Connection], known: Shapes) -> list[Counted | N
             out[k] = explained.either(talk, model, known, one.most, one.most)
         if out[k] is None:
             out[k] = explained.requests(talk, model, known, agreed=agreed)
+    for k, most in _of_alike(talks, out).items():
+        out[k] = explained.either(talks[k], model, known, most[0], most[1])
     return out
+
+
+def _of_alike(talks: dict[int, explained.Talk], out: Sequence[Counted | None]) -> dict[int, tuple[int, int]]:
+    """Connections on which all was written at once, so that only answers tell how many requests it held, and whose exact number is less than what may be on
+    another that wrote as much: by place, this number and the other."""
+    written = {k: talk.best.streams[0].up for k, talk in talks.items() if len(talk.best.streams) == 1 and talk.best.together}
+    found = {}
+    for k, size in written.items():
+        one = out[k]
+        most = max((other.most for j, near in written.items() if abs(near - size) <= size * AS_MUCH and (other := out[j])), default=0)
+        if one is not None and one.exact and one.most < most:
+            found[k] = one.most, most
+    return found
 
 
 def counted(connection: Connection, known: Shapes = NOTHING) -> tuple[list[Stream], bool]:

@@ -29,7 +29,7 @@ def look(view: View) -> list[Finding]:
     if view.one_sided:
         n = sum(not (s["orig_frames"][k] and s["resp_frames"][k]) for k in view.first_copies)
         were = "was" if n == 1 else "were"
-        text = f"{n:,} of {plural(len(view.first_copies), 'connection')} {were} recorded in one direction only: nothing can be said about answers."
+        text = f"{n:,} of {plural(len(view.first_copies), 'connection')} {were} recorded in one direction only: what the other side said is not known."
         frames = [int(firsts[k]) for k in view.first_copies[:5]]
         return [finding(view, ID, "warning", text, frames, {"one_sided": n, "connections": len(view.first_copies)}, advice)]
     missing = s["orig_missing_bytes"] + s["resp_missing_bytes"]

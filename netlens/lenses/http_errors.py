@@ -11,7 +11,7 @@ Normal: 401 and 407 that the client answers with credentials (RFC 9110 11.6), 30
     (RFC 8628 3.5); a node that tells who checks it that it is out, while others are well, or that it starts. Streams that are made while they are sent (logs,
     watches, films) have no end of their own. A server may close an idle connection at any time, so that a request meets the close; a client sends it again by
     itself if that does no harm (RFC 9112 9.3.1, 9.5). A redirection may lead back once, with a cookie; a client detects circles (RFC 9110 15.4). A proxy asks
-    for a password that a person then types.
+    for a password that a person then types. A recording of the server's side alone has its answers, though not what was asked.
 """
 
 from __future__ import annotations
@@ -67,6 +67,7 @@ def look(view: View) -> list[Finding]:
     """Errors, requests without an answer, and answers that were cut off."""
     return [
         *_of(view),
+        *_unasked(view),
         *_challenged(view),
         *_circling(view),
         *_empty(view),
@@ -168,6 +169,29 @@ def _of(view: View) -> list[Finding]:
             else "4xx: the server does not accept the requests: check address, method and credentials."
         )
     return [finding(view, ID, severity, text, frames, values, advice)]  # type: ignore[arg-type]
+
+
+def _unasked(view: View) -> list[Finding]:
+    """Errors among the answers of connections of which the server's side alone was recorded: to what, nobody knows."""
+    s, kept = view.sessions, set(view.first_copies) - view.halves
+    alone = (s["orig_frames"] == 0) != (s["resp_frames"] == 0)
+    answers = [a for a in view.side.capture.unasked if a.session in kept and alone[a.session]]
+    theirs = [a for a in answers if a.status >= 500]
+    ours = [a for a in answers if 400 <= a.status < 500 and a.status not in (*HARMLESS, *CHALLENGES)]
+    errors = theirs + ours
+    if not errors:
+        return []
+    n = len(answers)
+    grave = len(theirs) >= max(SERVER_TIMES, SERVER_SHARE * n) or len(ours) >= max(CLIENT_TIMES, CLIENT_SHARE * n)
+    codes = Counter(a.status for a in errors)
+    text = (
+        f"{len(errors):,} of {plural(n, 'HTTP response')} {'is an error' if len(errors) == 1 else 'are errors'} "
+        f"({', '.join(f'{count:,} × {status}' for status, count in codes.most_common(4))}), from {most(view.server(a.session) for a in errors)}; "
+        "the requests were not recorded."
+    )
+    values = {"responses": n, "errors": len(errors), "statuses": {str(status): count for status, count in sorted(codes.items())}}
+    advice = _ADVICE.get(codes.most_common(1)[0][0], "") if grave else ""
+    return [finding(view, ID, "problem" if grave else "warning", text, [a.frame for a in errors], values, advice)]
 
 
 def _challenged(view: View) -> list[Finding]:

@@ -92,6 +92,14 @@ class Sent(NamedTuple):
     host: int
 
 
+class Unasked(NamedTuple):
+    """A final answer in a session of which no request was seen."""
+
+    session: int
+    frame: int
+    status: int
+
+
 class BodyBuilder:
     """Fed with decoded packets whose sessions are known."""
 
@@ -106,11 +114,13 @@ class BodyBuilder:
         self.making: set[int] = set()  # frames of requests that may make something
         self.probing: set[int] = set()  # frames of requests for what browsers and systems look for of themselves
         self.sent: list[Sent] = []
+        self.unasked: list[Unasked] = []
         self.expecting: dict[int, int] = {}  # by frame, the session of a request that wants to be told to go on before it sends its body
         self.told_to_go_on: set[int] = set()  # sessions
         self.headless: set[int] = set()  # frames of requests whose head does not end in them
         self.chunks = ChunkBuilder()
         self._heads: set[int] = set()  # sessions with HEAD
+        self._requests: set[int] = set()  # sessions with a request
         self._last: dict[int, tuple[bytes, int]] = {}  # by session, host and number of the last request
         self._asking: dict[int, bool] = {}  # sessions with a CONNECT that was not granted, and whether it bore credentials
 
@@ -129,6 +139,7 @@ class BodyBuilder:
 
     def _request(self, buf: Array, row: list[int]) -> None:
         text = _text(buf, row, MAX_LINE)
+        self._requests.add(row[c.SESSION])
         if text.startswith(b"HEAD "):
             self._heads.add(row[c.SESSION])
         if (
@@ -160,6 +171,8 @@ class BodyBuilder:
             self.proxied.append(Proxied(row[c.SESSION], row[c.FRAME], row[c.TS], status, self._asking.pop(row[c.SESSION])))
         if status == CONTINUE:
             self.told_to_go_on.add(row[c.SESSION])
+        if status >= 200 and row[c.FRESH] > 0 and row[c.SESSION] not in self._requests and len(self.unasked) < MAX_BODIES:
+            self.unasked.append(Unasked(row[c.SESSION], row[c.FRAME], status))
         head = _text(buf, row, MAX_HEAD)
         end = head.find(b"\r\n\r\n")
         if end < 0 or status < 200 or status in _WITHOUT:

@@ -33,6 +33,7 @@ CHOSEN = {
 }
 VERDICTS = ("supported", "undecided", "refuted")
 REFUSALS = ((1, 4), (5, 9), (10, 19), (20, 49), (50, 2_000))  #: classes for the power
+MANY = (10, 2_000)  #: some of these together
 BINS = 10
 Z = 1.959964  #: two-sided 95 %
 
@@ -336,12 +337,12 @@ def power(outcomes: Sequence[Outcome], seen_whole: Callable[[Outcome], bool] = l
     rows = []
     for cause in (*CAUSES, "any"):
         cells = []
-        for low, high in REFUSALS:
+        for low, high in (*REFUSALS, MANY):
             said = [o.verdicts[c] for o in outcomes if low <= o.refusals <= high and seen_whole(o) for c in o.sure if cause in (c, "any")]
             hits = sum(v == "supported" for v in said)
             cells.append(f"{100 * hits / len(said):.0f} % of {len(said)}" if said else "")
         rows.append((f"`{cause}`" if cause != "any" else cause, *cells))
-    return table(("cause", *(f"{low} to {high}" if high < 2_000 else f"{low} or more" for low, high in REFUSALS)), rows)
+    return table(("cause", *(f"{low} to {high}" if high < 2_000 else f"{low} or more" for low, high in (*REFUSALS, MANY))), rows)
 
 
 #: Families in which part of the captures is missing.

@@ -418,3 +418,18 @@ def test_few_records_of_a_server_weigh_less_than_its_client() -> None:
     assert of_client == sorted(of_client, reverse=True)
     assert of_client[0] == 0.25
     assert of_client[-1] == explained.OF_CLIENT
+
+
+def test_what_one_connection_leaves_open_is_open_on_others_that_wrote_as_much() -> None:
+    """nghttp writes all that it asks for at once. Where many pieces and one end follow, one request would explain them, but four do on the others."""
+
+    def said(write: int, answers: Said) -> Said:
+        return [(2, write), (3, -40), (4, 9), *answers, (answers[-1][0] + 1, 17)]
+
+    streamed_on = [said(3988 + 7 * k, [(220 + 30 * i, -195 - (17 * i + 11 * k) % 90) for i in range(30 + k)]) for k in range(3)]
+    short = [said(3980 + 5 * k, [(300, -660 - k), (450, -645 + 3 * k), (451, -618), (600, -640)]) for k in range(3)]
+    found = weighed(*streamed_on, *short)
+    assert [(each.least, each.most) for each in found if each is not None] == [(1, 4)] * 6
+    less = weighed(*streamed_on, *short, said(600, [(300, -258), (300, -9)]))[-1]
+    assert less is not None
+    assert less.exact

@@ -354,6 +354,21 @@ def test_errors_of_http(tmp_path: Path) -> None:
     assert (this.severity, this.values["errors"], this.values["responses"]) == ("problem", 4, 5)
 
 
+def test_errors_of_which_the_servers_side_alone_was_recorded(tmp_path: Path) -> None:
+    """What was asked is not known, but the answers say that they are errors; a challenge does not."""
+
+    def answers(*statuses: bytes) -> list[Packet]:
+        every = [exchange(talk(40_000 + k, k * S), answer=b"HTTP/1.1 %s\r\n\r\n" % each) for k, each in enumerate(statuses)]
+        return only([p for made in every for p in close(made).packets], WEB[0])
+
+    bad = found(tmp_path, answers(b"500 Oops", b"200 OK", b"500 Oops"))["http-errors"]
+    assert (bad.severity, bad.values["errors"], bad.values["responses"]) == ("problem", 2, 3)
+    assert bad.text.startswith(f"2 of 3 HTTP responses are errors (2 × 500), from {WEB[0]}:{WEB[1]}")
+    assert found(tmp_path, answers(b"404 Not Found", b"404 Not Found", b"200 OK"))["http-errors"].severity == "problem"
+    assert found(tmp_path, answers(b"404 Not Found", *[b"200 OK"] * 9))["http-errors"].severity == "warning"
+    assert "http-errors" not in found(tmp_path, answers(b"401 Unauthorized", b"200 OK", b"304 Not Modified"))
+
+
 def test_one_404_of_many(tmp_path: Path) -> None:
     good = [p for k in range(20) for p in healthy(41_000 + k, k * S)]
     lost = close(exchange(talk(40_000), answer=b"HTTP/1.1 404 Not Found\r\n\r\n")).packets

@@ -19,7 +19,7 @@ from netlens.wire import columns as c
 from netlens.wire import spans as wire_spans
 from netlens.wire import writing
 from netlens.wire.containers import Reader
-from netlens.wire.spans import A_FRAME, LEAST, borders
+from netlens.wire.spans import A_FRAME, A_SYN, LEAST, borders
 from tests.parsers import build
 from tests.parsers.build import MS, US, Packet, Talk, mixed
 from tests.parsers.test_pipeline import APP, HELLO, a_capture, segment
@@ -273,6 +273,21 @@ def test_spans_take_about_as_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     [cut] = borders(str(path), 2)
     costs = [A_FRAME + size for size in sizes]
     assert sum(costs[: offsets.index(cut)]) == pytest.approx(sum(costs) / 2, rel=0.1)
+
+
+@pytest.mark.parametrize("pcapng", [False, True])
+def test_sessions_that_begin_take_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pcapng: bool) -> None:
+    monkeypatch.setattr(wire_spans, "SAMPLED", 1 << 10)
+    flags = [2] * 2000 + [16] * 2000
+    ethernet = bytes(12) + b"\x08\x00"
+    packets = [(i, ethernet + segment("10.0.0.2", 1000, "203.0.113.10", 443, each, 7 * i, 9, bytes(400))) for i, each in enumerate(flags)]
+    path = tmp_path / "c.pcap"
+    blocks = [writing.packet(0, data, build.T0 + i, len(data)) for i, data in packets]
+    path.write_bytes(writing.SECTION + writing.interface(1) + b"".join(blocks) if pcapng else pcap_of(packets))
+    [cut] = borders(str(path), 2)
+    costs = [A_FRAME + 400 + A_SYN * (each == 2) for each in flags]
+    before = round(len(flags) * cut / path.stat().st_size)
+    assert sum(costs[:before]) == pytest.approx(sum(costs) / 2, rel=0.1)
 
 
 @pytest.mark.parametrize("more", ["", "interface", "section"])

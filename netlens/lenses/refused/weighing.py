@@ -18,7 +18,7 @@ from netlens.columns import Bools
 from netlens.lenses.refused import causes, chance, condition, irregular_over_time, odds, over_time, queue, sides
 from netlens.lenses.refused.classes import beside_others, never_all_refuted, of_one_class, seen_upstream
 from netlens.lenses.refused.counting import Adjustment, Counts, Rule, models, others, patience
-from netlens.lenses.refused.judging import HALF, LITTLE
+from netlens.lenses.refused.judging import HALF, LITTLE, needs
 from netlens.lenses.refused.limit import ENOUGH, PERMUTATIONS, TIE, Inference, Limit, RuleFit, infer, likelihoods, one_rate, runs
 from netlens.lenses.refused.limit import by_chance as by_chance_of
 from netlens.lenses.refused.limiters import SIZED, USUAL_S
@@ -764,7 +764,7 @@ def _with_odds(weighing: Weighing, verdicts: list[Verdict], plain: list[Possibil
             v = replace(v, verdict="undecided", needs=needed)
         elif v.verdict == "refuted" and (few or doubted) and odds.possible(plain, v.id):
             needed = f"a longer recording: {'with so few refusals ' if few else ''}it is still possible ({found[v.id]:.0%})"
-            v = replace(v, verdict="undecided", needs=needed)
+            v = replace(v, verdict="undecided", needs=needs(weighing) if (found[v.id] or 0.0) >= HALF else needed)
         out.append(v)
     return out
 

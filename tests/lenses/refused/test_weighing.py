@@ -69,6 +69,14 @@ def test_of_few_refusals_a_cause_that_is_possible_is_not_refuted() -> None:
     assert verdicts["multiplexing"].verdict == "refuted"
 
 
+def test_what_is_likely_but_not_told_is_not_said_to_be_barely_possible() -> None:
+    """From a moment on all of the VM was refused, as its idle connections filled the limit for good, or as under a quota."""
+    verdicts = {v.id: v for v in w.weigh(draw(3_000_510, "pool-lingers").situation).verdicts}
+    assert verdicts["keep-alive"].probability == pytest.approx(0.98)
+    assert verdicts["keep-alive"].needs == verdicts["own-rate"].needs
+    assert (verdicts["keep-alive"].needs or "").startswith("a recording with a pause")
+
+
 def test_rules_are_the_best_and_those_tied_with_it_or_none() -> None:
     assert weighed(rounds(*CLEAR)).rules[0].rule == RULES[0]
     assert weighed(rounds("v.v", "vv!v")).rules == []
