@@ -87,7 +87,10 @@ def questions(view: View) -> list[Question]:
     """All questions to resolvers (not multicast, not broadcast) whose first query is in the capture."""
     at_once = {t.first_frame: t.datagrams for t in view.conversations if t.last_ns - t.first_ns < COPY_NS}
     rows = starmap(_Lookup, view.side.capture.table("lookups").tuples(*_Lookup._fields))
-    asked = (_without_copies(row, at_once) for row in rows if _counts(row))
+    cut = "cut_payload" in view.side.capture.table("quality")["reason"].tolist()  # over TCP, nothing is read behind what the snaplen cut
+    asked = (
+        _without_copies(row, at_once) for row in rows if _counts(row) and not (cut and row.transport == "tcp" and row.answer_ns is None)
+    )
     out = []
     for (name, type_, client), group in grouped(asked, lambda row: (row.qname.lower(), row.qtype, row.orig_ip)).items():
         run: list[_Lookup] = []

@@ -6,7 +6,8 @@ alone, and of a server that answered the request before. Read are SIP (RFC 3261 
 (RFC 7252 4.2), also NetBIOS name servers (RFC 1002 4.2), calls of RPC (RFC 5531 9),
 MGCP (RFC 3435 3.5) and NTP (RFC 5905 7.3). Of a message only its mark is kept, and only while its answer may come.
 
-Limits: of the first :data:`MAX_MESSAGES`, at the ports of these protocols (DTLS: any).
+Limits: of the first :data:`MAX_MESSAGES`, at the ports of these protocols (DTLS: any). Where an answer was captured in part and bears no mark in that, what had
+been asked before from the same port is left out.
 """
 
 import contextlib
@@ -75,7 +76,10 @@ def _sip(message: bytes, length: int) -> Mark | None:
     at = message.find(b"branch=")
     if at < 0 or not method.isascii() or not rest:
         return None
-    branch = message[at + 7 : at + 135].split(b"\r")[0].split(b";")[0].split(b",")[0]
+    told = message[at + 7 : at + 135]
+    branch = told.split(b"\r")[0].split(b";")[0].split(b",")[0]
+    if branch == told and len(message) < length:
+        return None  # the snaplen cut it
     if method == b"SIP/2.0":
         return Mark(False, b"", (branch,))
     return Mark(True, method + branch, (branch,)) if method.isalpha() and method != b"ACK" else None
@@ -234,11 +238,16 @@ _NAT = 4500
 _ANSWERED_ANYHOW = members(69, 1701, 123)  #: TFTP, L2TP, NTP
 
 
+_Ends = tuple[tuple[int, int], int, tuple[int, int]]  #: a client's address and port, and the server's address, as numbers
+
+
 class RequestBuilder:
-    """Fed with decoded packets.  requests : in the order of their first datagrams."""
+    """Fed with decoded packets."""
 
     def __init__(self) -> None:
-        self.requests: list[Request] = []
+        self._requests: list[Request] = []
+        self._asking_ends: list[_Ends] = []  # of each
+        self._unread: dict[_Ends, int] = {}  # when something was last told in a datagram that was captured in part
         self._read = 0
         self._known: dict[tuple[Any, ...], Request] = {}
         self._awaited: dict[tuple[Any, ...], list[Request]] = {}
@@ -246,6 +255,14 @@ class RequestBuilder:
         self._ports: Array = np.zeros(1 << 16, bool)
         self._ports[list(_BY_PORT)] = True
         self._asking: Array = np.zeros(1 << 16, bool)
+
+    @property
+    def requests(self) -> list[Request]:
+        """In the order of their first datagrams; without those of which the answer may not have been captured whole."""
+        if not self._unread:
+            return self._requests
+        both = zip(self._requests, self._asking_ends, strict=True)
+        return [r for r, ends in both if r.answered or self._unread.get(ends, r.first_ns) <= r.first_ns]
 
     def feed(self, buf: Array, packets: Array) -> None:
         if self._read >= MAX_MESSAGES:
@@ -279,6 +296,8 @@ class RequestBuilder:
                 if mark := protocol[1](message, row[c.LENGTH]):
                     break
         if mark is None:
+            if row[c.PAY_CAP] < row[c.LENGTH]:
+                self._unread[dst, destination, src] = row[c.TS]
             return
         name, _, unique, other_ports = protocol
         if not mark.asks:
@@ -295,7 +314,8 @@ class RequestBuilder:
             version = row[c.PORTS] >> 32
             request = Request(name, (ip_text(*src, version), source), (ip_text(*dst, version), destination), [row[c.FRAME]], ts, ts)
             self._known[again] = request
-            self.requests.append(request)
+            self._requests.append(request)
+            self._asking_ends.append((src, source, dst))
         elif ts - request.last_ns >= AGAIN_NS:
             request.frames.append(row[c.FRAME])
             request.last_ns = ts

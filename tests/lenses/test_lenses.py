@@ -354,6 +354,20 @@ def test_errors_of_http(tmp_path: Path) -> None:
     assert (this.severity, this.values["errors"], this.values["responses"]) == ("problem", 4, 5)
 
 
+def test_answers_over_tcp_that_the_snaplen_cut(tmp_path: Path) -> None:
+    """A question of which nothing came back is open; one of which the answer was captured in part is not."""
+
+    def asked(port: int, at: int, answered: bool, kept: int) -> list[Packet]:
+        query, reply = (len(p.data[28:]).to_bytes(2, "big") + p.data[28:] for p in lookup("api.example.", 0, 1))
+        made = exchange(talk(port, at, (SERVER, 53)), query, reply if answered else b"")
+        return [dataclasses.replace(p, data=p.data[:kept], cut=len(p.data[kept:])) for p in close(made).packets]
+
+    later = healthy(at=20 * S)
+    assert "dns-unanswered" in found(tmp_path, *(asked(40_000 + k, k * S, False, 1500) for k in range(3)), later)
+    for kept in (1500, 80):
+        assert "dns-unanswered" not in found(tmp_path, *(asked(40_000 + k, k * S, True, kept) for k in range(3)), later)
+
+
 def test_errors_of_which_the_servers_side_alone_was_recorded(tmp_path: Path) -> None:
     """What was asked is not known, but the answers say that they are errors; a challenge does not."""
 

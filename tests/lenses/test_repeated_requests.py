@@ -262,3 +262,13 @@ def test_ike_of_version_1_and_behind_nat(tmp_path: Path) -> None:
     assert "udp-unanswered" in found(tmp_path, behind)
     carried = [Packet(p.at, datagram((CLIENT, 4500), (SERVER, 4500), b"\x01\x02\x03\x04" + ike())) for p in asked("IKE", 500, b"")]
     assert "udp-unanswered" not in found(tmp_path, carried)
+
+
+@pytest.mark.parametrize(("name", "port", "message", "other", "answer"), EVERY, ids=[each[0] for each in EVERY])
+@pytest.mark.parametrize("kept", [8, 60])
+def test_answers_that_the_snaplen_cut(tmp_path: Path, name: str, port: int, message: bytes, other: bytes, answer: bytes, kept: int) -> None:
+    """What does not show by what is left of them is no evidence; each request is answered, but one only at its third attempt."""
+    requests = [p for k in range(3) for p in asked(name, port, other, (0, 0.5, 1.5) if k == 1 else (0,), at=10 * k)]
+    answers = [p for k in range(3) for p in told(name, port, answer + bytes(200), 10 * k + 4 * (k == 1) + 0.1)]
+    this = found(tmp_path, requests, [Packet(p.at, p.data[: 28 + kept], cut=len(p.data[28 + kept :])) for p in answers])
+    assert "udp-unanswered" not in this

@@ -32,12 +32,13 @@ End = tuple[str, int]  # address and port
 
 @dataclass(frozen=True)
 class Packet:
-    """One IP packet: when (ns after :data:`T0`), what, and where it was seen."""
+    """One IP packet: when (ns after :data:`T0`), what, and where it was seen.  cut : bytes behind that, which the snaplen left out."""
 
     at: int
     data: bytes
     iface: int = 1
     kind: int = INCOMING
+    cut: int = 0
 
 
 def segment(src: End, dst: End, flags: str, seq: int, ack: int = 0, data: bytes = b"", window: int = 1000) -> bytes:
@@ -222,7 +223,7 @@ def pcap(packets: Iterable[Packet], link: int = SLL2) -> bytes:
     out = [struct.pack("<IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, 262144, link)]
     for p in packets:
         data = _sll2(p) if link == SLL2 else p.data
-        out.append(struct.pack("<IIII", (T0 + p.at) // S, (T0 + p.at) % S, len(data), len(data)) + data)
+        out.append(struct.pack("<IIII", (T0 + p.at) // S, (T0 + p.at) % S, len(data), len(data) + p.cut) + data)
     return b"".join(out)
 
 
