@@ -32,6 +32,7 @@ _SERVER_PORTS = (
     3478, 4443, 5000, 5060, 5061, 5222, 5223, 5269, 5432, 5900, 5985, 6379, 6443, 6666, 6667, 6668, 6669, 6697, 8000, 8008, 8080, 8081, 8443, 8883,
     8888, 9000, 9090, 9200, 9418, 11211, 20000, 25565, 27017,
 )  # fmt: skip
+EPHEMERAL = 32768  #: where the local ports of Linux begin; those of other systems are above 49151 (RFC 6335 6)
 SERVER_PORT = np.zeros(65536, np.uint8)
 SERVER_PORT[list(_SERVER_PORTS)] = 1
 
@@ -113,6 +114,8 @@ def _new_session(s, row):
             orig = 1 if known_s else 0
         elif not known_s and (sp < 1024) != (dp < 1024):
             orig = 1 if sp < 1024 else 0
+        elif not known_s and (sp < EPHEMERAL) != (dp < EPHEMERAL):
+            orig = 1 if sp < EPHEMERAL else 0
     s[FSM] |= np.int64(orig) << ORIGINATOR_SHIFT
     if orig == 1:
         s[FSM] |= FLIPPED

@@ -5,6 +5,8 @@ Theory of operation
 1. A session is a 5-tuple in both directions, split as Wireshark (4.4) splits ``tcp.stream``: a SYN or SYN+ACK of a direction whose begin is known
    opens a new session if its sequence number is another, or if a FIN+ACK or RST of either side was seen.
    The begin of a direction is its SYN, else one below its first segment, else one below the first acknowledgment of the peer.
+   Who began a session whose SYN is not in the capture is told by ports: that of a registered service, else one below 1024, else one below those that
+   systems give away by themselves, is the responder's; if they tell nothing, whoever is seen first began.
 2. Per direction the state keeps the next sequence number as a 64-bit stream offset (0 is the first byte after the SYN), so that wraps of the
    32-bit number do not matter (RFC 9293 3.4), and a list of holes below it. Payload counts when it is seen for the first time: it advances
    the stream or fills a hole. What repeats is a keep-alive probe, a copy from another interface, or a retransmission. A segment further off than

@@ -415,6 +415,18 @@ def test_bytes_of_a_stream_joined_mid_way_are_the_union_of_what_was_seen(seed: i
     assert counted >= sum(f == 0 for f in expected_fresh)
 
 
+@pytest.mark.parametrize(
+    ("server", "client", "first", "begun_by"),
+    [(8001, 56106, "server", "client"), (8001, 56106, "client", "client"), (443, 900, "server", "client"), (40001, 50002, "server", "server"),
+     (4001, 5002, "server", "server")],
+)  # fmt: skip
+def test_who_began_what_was_joined_mid_way_is_told_by_ports(server: int, client: int, first: str, begun_by: str) -> None:
+    made = talk(("10.0.0.1", client), ("203.0.113.9", server)).open()
+    (made.up if first == "client" else made.down)("PA", b"some")
+    made.up("PA", b"more")
+    assert one(made.packets[3:])["orig_port"] == {"client": client, "server": server}[begun_by]
+
+
 def test_an_older_segment_of_a_stream_joined_mid_way() -> None:
     """In order 2, 1, 3 on the wire; and the end of an answer before its begin, as tcpdump wrote it once: 87 of 1,483 bytes were counted."""
     t = talk()
