@@ -6,12 +6,13 @@ Applies: where the SYN and the answer are in the capture.
 Cannot see: a refusal inside a proxy or tunnel.
 Normal: a client that tries ::1 and then 127.0.0.1, or the other address family, within a second (RFC 8305 5); a browser that tries HTTPS, and then HTTP at
     once; routers whose peer is not up yet. A program that asks until a service is up, or a service that starts anew, is refused in one run; one that serves a
-    single client at a time refuses while it is busy.
+    few connections at a time refuses while it has as many.
     RFC 9293 3.10.7.1 has a closed port answer with RST.
 """
 
 from __future__ import annotations
 
+import bisect
 import itertools
 
 from netlens.lenses import Finding, Severity
@@ -82,17 +83,27 @@ def _between(view: View, all_: list[Attempt], refused: list[Attempt]) -> list[At
     found: list[Attempt] = []
     for mine in grouped((a for a in all_ if a.service in services), lambda a: a.service).values():
         mine.sort(key=lambda a: a.syn_ns[0])
-        opened = [(a.answer_ns, view.column("end_ns")[a.session]) for a in mine if a.outcome == OPEN]
-        if len(opened) <= RUNS:
-            continue
-        one_by_one = all(later[0] >= earlier[1] for earlier, later in itertools.pairwise(opened))
         runs = [(outcome, list(group)) for outcome, group in itertools.groupby(mine, key=lambda a: a.outcome)]
         among = [
             run
             for (before, first), (outcome, run), (after, last) in zip(runs, runs[1:], runs[2:], strict=False)
             if (before, outcome, after) == (OPEN, REFUSED, OPEN) and last[0].syn_ns[0] - first[-1].syn_ns[0] <= SOON_NS
         ]
-        busy = one_by_one and any(begin <= a.syn_ns[0] <= end for run in among for a in run for begin, end in opened)
-        if len(among) >= RUNS and not busy:
-            found += [a for run in among for a in run]
+        these = [a for run in among for a in run]
+        if len(among) >= RUNS and not _is_full(view, all_, these):
+            found += these
     return found
+
+
+def _is_full(view: View, all_: list[Attempt], refused: list[Attempt]) -> bool:
+    """Whether a service that refused (mostly) had as many connections open then as it ever had: it may take no more at once."""
+    server, port = refused[0].server, refused[0].port
+    opened = [a for a in all_ if a.outcome == OPEN and (a.server, a.port) == (server, port)]
+    closed = view.column("closed_ns")
+    begun, over = sorted(a.answer_ns for a in opened), sorted(ns for a in opened if (ns := closed[a.session]) is not None)
+
+    def open_at(ns: int) -> int:
+        return bisect.bisect_right(begun, ns) - bisect.bisect_left(over, ns)
+
+    most_at_once = max(map(open_at, begun))
+    return 2 * sum(open_at(a.syn_ns[0]) >= most_at_once for a in refused) > len(refused)

@@ -67,13 +67,13 @@ def _truncated(view: View) -> list[Finding]:
         return []
     by_tcp = {view.ends(k)[0] for k in range(view.sessions.rows) if view.ends(k)[3] in _OVER_TCP}
     asked = visible(view)
+    has_address = addressed(asked)
     failed = [
         q
         for q in asked
-        if q.answer_frames
-        and bare.issuperset(q.answer_frames)
-        and q.type != "ANY"  # asked by who wants a large answer sent to somebody else
-        if q.client not in by_tcp and view.end_of(q.frames[0]) - q.first_ns >= FOLLOWED_NS
+        if q.answer_frames and bare.issuperset(q.answer_frames) and q.client not in by_tcp and (q.client, q.name.lower()) not in has_address
+        if q.type != "ANY" and not q.tunnelled  # ANY is asked by who wants much sent to another
+        if view.end_of(q.frames[0]) - q.first_ns >= FOLLOWED_NS
     ]
     if not failed:
         return []

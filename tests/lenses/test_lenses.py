@@ -105,7 +105,7 @@ def test_a_name_that_goes_on_being_answered(tmp_path: Path, later: list[Packet])
 def truncated(at: int, records: int = 0, txid: int = 7, qtype: str | int = "TXT", opt: bool = False) -> list[Packet]:
     """A question over UDP and an answer that says that there is more (TC); ``opt``: one that is whole, as EDNS allows."""
     asked = DNSQR(qname="big.example.test", qtype=qtype)
-    text = [DNSRR(rrname="big.example.test", type=qtype, rdata=b"x" * 100)] * (1 if opt else records)
+    text = [DNSRR(rrname="big.example.test", type="TXT", rdata=b"x" * 100)] * (1 if opt else records)
     query = bytes(DNS(id=txid, rd=1, qd=asked, ar=[DNSRROPT()] if opt else []))
     reply = bytes(DNS(id=txid, qr=1, tc=not opt, rd=1, ra=1, qd=asked, an=text, ar=[DNSRROPT()] if opt else []))
     return [
@@ -131,9 +131,10 @@ def test_an_answer_that_is_truncated_to_nothing(tmp_path: Path) -> None:
         [*truncated(0), *truncated(S), *truncated(S + 2 * MS, txid=8, opt=True), *healthy()],
         [*truncated(0, records=2), *truncated(S, records=2), *healthy()],
         [*truncated(0), *truncated(S)],  # of UDP alone
+        [*lookup("big.example.test", 0, MS), *truncated(S, qtype="AAAA"), *truncated(2 * S, qtype="AAAA"), *healthy()],
         [*truncated(0, qtype=255), *truncated(S, qtype=255), *healthy()],  # ANY: forged, so that answers go to another
     ],
-    ids=["then over TCP", "then with EDNS", "some records", "a filter of the capture", "forged"],
+    ids=["then over TCP", "then with EDNS", "some records", "a filter of the capture", "it has an address", "forged"],
 )
 def test_a_truncated_answer_that_nobody_misses(tmp_path: Path, packets: list[Packet]) -> None:
     assert "dns-failed" not in found(tmp_path, packets, ping(30 * S))
@@ -279,17 +280,17 @@ def test_http_at_once_where_https_is_refused(tmp_path: Path) -> None:
     assert found(tmp_path, refused(40_000, 0, (SERVER, 444)), plain, ping(30 * S))["connect-refused"].severity == "problem"
 
 
-def attempts(pattern: str, step: int = 300 * MS, open_for: int = 20 * MS) -> list[Packet]:
-    """Connections to one service, ``step`` apart: taken (o) or refused (x)."""
+def attempts(pattern: str, step: int = 300 * MS, open_for: int = 20 * MS, at: int = 0, port: int = 40_000) -> list[Packet]:
+    """Connections to one service, ``step`` apart: taken (o), for some time, or refused (x)."""
     out: list[Packet] = []
     for k, kind in enumerate(pattern):
         if kind == "x":
-            made = Talk((CLIENT, 40_000 + k), WEB, isn=k * 1000, at=k * step)
+            made = Talk((CLIENT, port + k), WEB, isn=port * 1000 + k, at=at + k * step)
             made.up("S")
             made.down("RA")
             out += made.packets
         elif kind == "o":
-            out += close(exchange(talk(40_000 + k, k * step), wait=open_for)).packets
+            out += close(exchange(talk(port + k, at + k * step), wait=open_for)).packets
     return out
 
 
@@ -301,6 +302,15 @@ def test_every_second_server_behind_an_address_is_gone(tmp_path: Path) -> None:
         == "4 of 13 connection attempts were refused by 198.51.100.20:80, which took others of the same client right before and after."
     )
     assert this.advice.startswith("Some of the servers behind that address take no connections")
+
+
+def test_a_service_that_takes_a_few_connections_at_once(tmp_path: Path) -> None:
+    """Three are taken and held for a second, and two more are refused, again and again; then the same, while it had taken more before."""
+    busy = [p for k in range(4) for p in attempts("oooxx", 100 * MS, 900 * MS, at=2 * k * S, port=40_000 + 10 * k)]
+    busy += attempts("o", at=8 * S, port=42_000)
+    assert "connect-refused" not in problems(found(tmp_path, busy, ping(30 * S)))
+    before = attempts("ooooooo", 10 * MS, 900 * MS, at=9 * S, port=41_000)
+    assert "connect-refused" in problems(found(tmp_path, busy, before, ping(30 * S)))
 
 
 @pytest.mark.parametrize(
