@@ -106,6 +106,8 @@ def questions(view: View) -> list[Question]:
 
 def _parted(run: list[_Lookup]) -> list[list[_Lookup]]:
     """Lookups of one name: what was asked again in vain after the last good answer stands by itself."""
+    if len(run) == 1:
+        return [run]
     known = max((r.answer_ns for r in run if r.answer_ns is not None and r.rcode not in FAILURES), default=None)
     if known is None:
         return [run]

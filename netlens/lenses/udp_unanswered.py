@@ -50,6 +50,8 @@ MORE_PATIENT = 2  #: times as long as at first a client of DHCP waits in the end
 SOON_NS = 2 * S  #: another try that was answered so soon
 LONGEST_NS = 3600 * S  #: a conversation that began before
 CHECKS, CHECK_BYTES = 5, 56  #: of ICE, to one end; attributes of one with the shortest user name (RFC 8445 7.2.2; RFC 8489 14)
+BINDING, STUN_COOKIE = 1, 0x2112A442  #: a request for a binding, and what stands at byte 4 (RFC 8489 5)
+STUN_HEADER, NOMINATES = 20, 4  #: bytes of the header, and of the attribute USE-CANDIDATE
 MEDIA = 50  #: datagrams or segments of what may be media: speech has so many in a second
 NO_MEDIA = (53, 123, 1900, 3702, 5353, 5355)  #: ports of names, clocks, and searches
 MOST_BESIDE = 1000  #: other tries that are looked at for one
@@ -253,10 +255,12 @@ def _checks(view: View) -> list[Finding]:
 
 
 def _is_check(talk: Conversation) -> bool:
-    """Whether a conversation with one host begins by a Binding request (RFC 8489 5) that has room for user name, priority, role and integrity."""
-    head = talk.head.to_bytes(8, "big")
-    asks_ = head[:2] == b"\x00\x01" and head[4:] == b"\x21\x12\xa4\x42"
-    return asks_ and int.from_bytes(head[2:4], "big") >= CHECK_BYTES and is_one_host(talk.destination[0])
+    """Whether a conversation with one host is Binding requests (RFC 8489 5) alone, as the first one and the sizes say, with room for user name, priority,
+    role and integrity. The request that nominates a way has four bytes more (RFC 8445 7.1.2)."""
+    is_request = talk.head >> 48 == BINDING and talk.head & 0xFFFFFFFF == STUN_COOKIE
+    attributes = talk.head >> 32 & 0xFFFF
+    of_one_size = 0 <= talk.bytes - talk.datagrams * (STUN_HEADER + attributes) <= NOMINATES * talk.datagrams
+    return is_request and attributes >= CHECK_BYTES and of_one_size and is_one_host(talk.destination[0])
 
 
 def _leases(view: View) -> list[Finding]:

@@ -307,6 +307,7 @@ def by_tcp() -> list[Packet]:
         [checks((0, 0.05, 0.1, 0.15, 0.2, 0.25)), healthy()],
         [checks()],
         [checks(), media(100, PEER), healthy()],
+        [checks((0,)), media(400, PEER)[::2], healthy()],  # what comes back went another way
     ],
     ids=[
         "another way works",
