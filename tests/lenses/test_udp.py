@@ -318,6 +318,7 @@ def by_tcp() -> list[Packet]:
         "at once",
         "recorded one-sided",
         "answered without STUN",
+        "media one way",
     ],
 )
 def test_checks_of_ways_that_nobody_misses(tmp_path: Path, streams: list[list[Packet]]) -> None:
