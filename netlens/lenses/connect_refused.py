@@ -70,7 +70,10 @@ def look(view: View) -> list[Finding]:
         "Nothing listens on that port, or a firewall rejects: check that the service runs (ss -ltn) and that address and port are right."
     )
     if between:
-        advice = "Some of the servers behind that address take no connections: see which it hands them to (endpoints, upstreams), and whether all still run."
+        advice = (
+            "Behind that address a server may be gone, while others serve: see to which it hands connections (endpoints, upstreams), and whether all run. If "
+            "there is one alone, it ends and starts again and again."
+        )
     elif others:
         advice = f"A firewall on the way rejects: look at the rules of {most(others)}."
     frames = [f for a in (*shown, *besides) for f in (a.syn_frames[0], a.answer_frame)]

@@ -1,8 +1,8 @@
 """AMQP 0-9-1 (specification 2.3.5, 4.2.3; constants in 1.1): a connection or channel that the server closes with an error.
 
 Ordinary: code 200 (success), 320 (an operator closed it), 404 to a channel that asks whether something is there (a passive declaration), 406 to one that
-acknowledges twice; not so 404 to one that publishes, consumes, gets or binds, nor 406 to one that declares what is there with other properties (a close names
-the method that brought it about).
+acknowledges twice; not so 404 to one that publishes, consumes, gets or binds, nor 406 to one that declares what is there with other properties (1.4.1.3: a
+close names the method that brought it about).
 """
 
 from netlens.parsers.denials._kinds import At

@@ -10,7 +10,7 @@ import re
 from netlens.parsers.denials._kinds import At
 
 ID, NAME = "nats", "NATS"
-#: What is asked of a client before it is let in; behind, each PING gets a PONG
+#: The beginning of what a server says: later, PONGs are no news, and there may be very many
 AT = At(tcp=(4222,), within=(0, 1 << 14))
 DAILY = ("permissions violation", "authentication timeout", "authorization timeout", "user authentication expired",
          "account authentication expired", "unknown protocol operation", "parser error")  # fmt: skip
