@@ -1,4 +1,7 @@
-"""What was asked of the DNS, as who asked sees it: one question is its name and type with all repeats, ids and servers together."""
+"""What was asked of the DNS, as who asked sees it: one question is its name and type with all repeats, ids and servers together.
+
+What is asked again and again after an answer, and gets none, is another question.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ SAME_NS = 15 * S
 PENDING_NS = 5 * S
 #: Questions of machines among themselves, not of a program that waits for a name: zone transfers, updates, keys.
 _OF_SERVERS = ("SOA", "AXFR", "IXFR", "TKEY", "TSIG", "NULL")
+AGAIN = 2  #: times asked: somebody still waits for it
 ORPHANS = 0.1  #: of all lookups; a capture that begins in the middle has one or two
 
 
@@ -96,11 +100,24 @@ def questions(view: View) -> list[Question]:
         run: list[_Lookup] = []
         for row in group:
             if run and abs(row.query_ns - run[-1].query_ns) > SAME_NS:
-                out.append(_question(name, type_, client, run))
+                out += [_question(name, type_, client, part) for part in _parted(run)]
                 run = []
             run.append(row)
-        out.append(_question(name, type_, client, run))
+        out += [_question(name, type_, client, part) for part in _parted(run)]
     return sorted(out, key=lambda q: q.frames[0])
+
+
+def _parted(run: list[_Lookup]) -> list[list[_Lookup]]:
+    """Lookups of one name: what was asked again in vain after the last good answer stands by itself."""
+    if len(run) == 1:
+        return [run]
+    known = max((r.answer_ns for r in run if r.answer_ns is not None and r.rcode not in FAILURES), default=None)
+    if known is None:
+        return [run]
+    later = [r for r in run if r.query_ns > known]
+    if any(r.answer_ns is not None for r in later) or sum(r.attempts for r in later) < AGAIN:
+        return [run]
+    return [[r for r in run if r.query_ns <= known], later]
 
 
 def _counts(row: _Lookup) -> bool:

@@ -1,19 +1,24 @@
 """Which connections were refused?
 
-Asks: whether a SYN was answered by RST, or by an ICMP error that says the port is unreachable or prohibited: nothing listens there, or a firewall says no.
+Asks: whether a SYN was answered by RST, or by an ICMP error that says the port is unreachable or prohibited: nothing listens there, or a firewall says no;
+    whether a service refuses some connections of a client and takes others in between, again and again.
 Applies: where the SYN and the answer are in the capture.
 Cannot see: a refusal inside a proxy or tunnel.
 Normal: a client that tries ::1 and then 127.0.0.1, or the other address family, within a second (RFC 8305 5); a browser that tries HTTPS, and then HTTP at
-    once; routers whose peer is not up yet.
+    once; routers whose peer is not up yet. A program that asks until a service is up, or a service that starts anew, is refused in one run; one that serves a
+    few connections at a time refuses while it has as many.
     RFC 9293 3.10.7.1 has a closed port answer with RST.
 """
 
 from __future__ import annotations
 
+import bisect
+import itertools
+
 from netlens.lenses import Finding, Severity
-from netlens.lenses._connects import OPEN, REFUSED, attempts, reached_after, scanning
+from netlens.lenses._connects import OPEN, REFUSED, Attempt, attempts, reached_after, scanning
 from netlens.lenses._said import said
-from netlens.lenses._view import S, View, finding, most
+from netlens.lenses._view import S, View, finding, grouped, most
 from netlens.text import endpoint, plural
 
 ID = "connect-refused"
@@ -22,6 +27,7 @@ RANK = 15
 AT_ONCE_NS = S  #: reached otherwise so soon: nobody noticed
 SOON_NS = 5 * S  #: reached so soon: worth a look
 ROUTING = (179, 646)  #: BGP, LDP: both sides try until one gets through
+RUNS = 3  #: of refusals, each between two connections that were taken, within :data:`SOON_NS`; a service that starts anew makes one
 PEERS, PEERS_SHARE = 10, 0.2  #: as for connect-unanswered
 
 
@@ -39,10 +45,12 @@ def look(view: View) -> list[Finding]:
         answered = {a.server for a in all_ if a.outcome == OPEN and a.port == grave[0].port}
         if len(tried) >= PEERS and len(hosts) < PEERS_SHARE * len(tried) and len(answered) > len(hosts):
             grave = []
+    between = [] if grave else _between(view, all_, refused)
+    grave = grave or between
     shown = grave or lasting or refused
     where, grave_ones = {(a.server, a.port) for a in grave}, {a.session for a in grave}
     # refused like these, and reached soon after: by which of them it was reached says nothing of the others
-    besides = [a for a in refused if (a.server, a.port) in where and a.session not in grave_ones] if grave else []
+    besides = [a for a in refused if (a.server, a.port) in where and a.session not in grave_ones] if grave and not between else []
     severity: Severity = "problem" if grave else "warning" if lasting else "note"
     whom = most(endpoint(a.server, a.port) for a in shown)
     ends = {"warning": "; it was reached soon after, or others were", "note": "; the service was reached within a second after all"}
@@ -51,6 +59,8 @@ def look(view: View) -> list[Finding]:
     others = sorted({e.reporter for e in heard} - {a.server for a in shown})
     n = len(shown) + len(besides)
     were = "was" if n == 1 else "were"
+    if between:
+        ends["problem"] = ", which took others of the same client right before and after"
     if besides:
         ends["problem"] = f"; {len(besides):,} of them reached it, or the same by another way, within {SOON_NS // S} s"
     told = f"to {whom} {were} refused on the way" if others and len(heard) >= len(shown) else f"{were} refused by {whom}"
@@ -59,7 +69,44 @@ def look(view: View) -> list[Finding]:
     advice = (
         "Nothing listens on that port, or a firewall rejects: check that the service runs (ss -ltn) and that address and port are right."
     )
-    if others:
+    if between:
+        advice = (
+            "Behind that address a server may be gone, while others serve: see to which it hands connections (endpoints, upstreams), and whether all run. If "
+            "there is one alone, it ends and starts again and again."
+        )
+    elif others:
         advice = f"A firewall on the way rejects: look at the rules of {most(others)}."
     frames = [f for a in (*shown, *besides) for f in (a.syn_frames[0], a.answer_frame)]
     return [finding(view, ID, severity, text, frames, values, advice if grave else "")]
+
+
+def _between(view: View, all_: list[Attempt], refused: list[Attempt]) -> list[Attempt]:
+    """Refusals among connections of the same client to the same service that were taken, if they come again and again: one server of several is gone."""
+    services = {a.service for a in refused if a.port not in ROUTING}
+    found: list[Attempt] = []
+    for mine in grouped((a for a in all_ if a.service in services), lambda a: a.service).values():
+        mine.sort(key=lambda a: a.syn_ns[0])
+        runs = [(outcome, list(group)) for outcome, group in itertools.groupby(mine, key=lambda a: a.outcome)]
+        among = [
+            run
+            for (before, first), (outcome, run), (after, last) in zip(runs, runs[1:], runs[2:], strict=False)
+            if (before, outcome, after) == (OPEN, REFUSED, OPEN) and last[0].syn_ns[0] - first[-1].syn_ns[0] <= SOON_NS
+        ]
+        these = [a for run in among for a in run]
+        if len(among) >= RUNS and not _is_full(view, all_, these):
+            found += these
+    return found
+
+
+def _is_full(view: View, all_: list[Attempt], refused: list[Attempt]) -> bool:
+    """Whether a service that refused (mostly) had as many connections open then as it ever had: it may take no more at once."""
+    server, port = refused[0].server, refused[0].port
+    opened = [a for a in all_ if a.outcome == OPEN and (a.server, a.port) == (server, port)]
+    closed = view.column("closed_ns")
+    begun, over = sorted(a.answer_ns for a in opened), sorted(ns for a in opened if (ns := closed[a.session]) is not None)
+
+    def open_at(ns: int) -> int:
+        return bisect.bisect_right(begun, ns) - bisect.bisect_left(over, ns)
+
+    most_at_once = max(map(open_at, begun))
+    return 2 * sum(open_at(a.syn_ns[0]) >= most_at_once for a in refused) > len(refused)

@@ -1,13 +1,14 @@
 """Which names could not be resolved?
 
 Asks: whether the last word on a question was a failure (SERVFAIL, REFUSED, FORMERR, NOTIMP), or that a name somebody wanted does not exist; whether a
-    server of HTTP in clear redirects to such a name (RFC 9110 15.4).
+    server of HTTP in clear redirects to such a name (RFC 9110 15.4); whether all answers were truncated to nothing, and nobody asked over TCP.
 Applies: where answers of DNS were captured.
 Cannot see: lookups over TLS, HTTPS or QUIC; whether the name was mistyped or the zone is broken.
 Normal: NXDOMAIN is an answer (RFC 2308 2), not a failure: reverse zones, search suffixes, wpad and service discovery get it all day. It counts only
     where names do not exist under any suffix: all that somebody wanted, or most of them and one is asked for again and again; what a filter of advertisements
     denies is mostly asked for once. A failure that a repeat or another server cures is
-    none (RFC 7873 5.2.3: BADCOOKIE), and one of AAAA is no problem where A gave an address (RFC 4074: servers that mistreat AAAA).
+    none (RFC 7873 5.2.3: BADCOOKIE), and one of AAAA is no problem where A gave an address (RFC 4074: servers that mistreat AAAA). A client whose answer is
+    truncated (TC) asks again over TCP at once (RFC 1035 4.2.1, RFC 7766 5), or with EDNS. In a capture of UDP alone that is not seen.
 """
 
 from __future__ import annotations
@@ -29,12 +30,13 @@ RANK = 11
 SHARE, LEAST = 0.1, 3  #: of all questions, or so many, must fail to be a problem: one SERVFAIL of twenty is one broken zone
 NO_NAME_SHARE, NO_NAME_LEAST = 0.5, 3  #: of the names somebody wanted
 FOLLOWED_NS = S  #: from a redirection to the lookup of where it leads
+_OVER_TCP = (53, 853)  #: DNS over TCP, and over TLS
 INSISTED = 3  #: times a client asked for a name that does not exist: its program needs it. What a filter of advertisements denies is mostly asked for once
 
 
 def look(view: View) -> list[Finding]:
-    """Failures, names that do not exist, and such to which a server sends its clients."""
-    return [*_failures(view), *_no_such_names(view), *_sent_nowhere(view)]
+    """Failures, answers without a record, names that do not exist, and such to which a server sends its clients."""
+    return [*_failures(view), *_truncated(view), *_no_such_names(view), *_sent_nowhere(view)]
 
 
 def _failures(view: View) -> list[Finding]:
@@ -55,6 +57,40 @@ def _failures(view: View) -> list[Finding]:
     advice = "SERVFAIL: the resolver got no usable answer from the zone's servers (or DNSSEC failed); REFUSED: it does not serve you. Try another resolver."
     frames = [f for q in failed for f in q.frames + q.answer_frames]
     return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice)]
+
+
+def _truncated(view: View) -> list[Finding]:
+    """Questions of which all answers were truncated to nothing, by clients that did not go on over TCP."""
+    lookups, asking = view.side.capture.part.lookups, view.side.capture.asking
+    bare = lookups.bare() if lookups is not None else set()
+    if not bare or not (view.sessions.rows or asking.claims or asking.pings):
+        return []
+    by_tcp = {view.ends(k)[0] for k in range(view.sessions.rows) if view.ends(k)[3] in _OVER_TCP}
+    asked = visible(view)
+    has_address = addressed(asked)
+    failed = [
+        q
+        for q in asked
+        if q.answer_frames and bare.issuperset(q.answer_frames) and q.client not in by_tcp and (q.client, q.name.lower()) not in has_address
+        if q.type != "ANY" and not q.tunnelled  # ANY is asked by who wants much sent to another
+        if view.end_of(q.frames[0]) - q.first_ns >= FOLLOWED_NS
+    ]
+    if not failed:
+        return []
+    clients = most(q.client for q in failed)
+    text = (
+        f"{len(failed):,} of {plural(len(asked), 'DNS question')} got only answers that are truncated (TC) and hold no record, and {clients} did not ask over "
+        f"TCP: {most(q.shown for q in failed)}."
+    )
+    again = [q for q in failed if q.attempts > 1]
+    grave = len(again) >= LEAST or len(again) >= max(SHARE * len(asked), 1)
+    values = {"questions": len(asked), "failed": len(failed), "codes": ["TC"]}
+    advice = (
+        f"Whoever asks must do so again over TCP (RFC 7766 5), or allow larger answers (EDNS): see which resolver library {clients} has, and "
+        "that TCP port 53 is open."
+    )
+    frames = [f for q in failed for f in q.frames + q.answer_frames]
+    return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice if grave else "")]
 
 
 def _no_such_names(view: View) -> list[Finding]:

@@ -3,8 +3,8 @@
 Asks: whether ARP or neighbour discovery asked for an address again and again, and nobody claimed it.
 Applies: where requests are in the capture, and so is something that came back to the host that asked (in a switched network others hear the requests
     alone). A host that asks five times, a second apart, shows by itself that nobody answers (RFC 1122 2.3.2.1), which is a warning; a problem where it
-    asks on for eight times and the capture holds nothing else that is told to one host, or where the address had answered before and the host's connections
-    get no answer since.
+    asks on for eight times and the capture holds nothing else that is told to one host, where the address had answered before and the host's connections
+    get no answer since, or where the host then says of two connections and more that the address is unreachable (RFC 1122 3.2.2.1).
 Cannot see: whether the host is off, in another network, or does not want to be found.
 Normal: RFC 4861 10 asks three times, 1 s apart, and Linux does so for ARP; then the program is told that there is no route to the host. A host that asks
     for many addresses is looking around (a scanner, a router that is scanned), and a DHCP server asks whether an address is free. Linux' bonding asks for
@@ -19,8 +19,10 @@ import numpy as np
 
 from netlens.addresses import is_one_host
 from netlens.lenses import Finding
+from netlens.lenses._said import TCP, errors
 from netlens.lenses._view import S, View, finding, most, seconds
 from netlens.parsers.asking import Seen
+from netlens.parsers.icmp import HOST
 from netlens.parsers.leases import SERVER as DHCP_SERVER
 from netlens.text import plural
 
@@ -30,6 +32,7 @@ RANK = 12
 TIMES, LEAST_NS, MOST_NS = 3, S, 10 * S  #: asked so often, in so long
 PROOF, PROOF_NS = 5, (S // 2, 2 * S)  #: so often, with such a time between
 WAITED = 8  #: so often in a row: three attempts to send (RFC 4861 10 asks three times for each), so a program tries again and again
+CONNECTIONS = 2  #: that a host says were in vain: a program, or several, try again
 MANY = 8  #: addresses that one host asks for in vain: it looks around
 
 
@@ -52,6 +55,8 @@ def look(view: View) -> list[Finding]:
     # who has something else to talk to does not wait for this one, as far as is seen; with one partner alone, the capture may be the partner's
     others = {address for k in view.whole for address in view.ends(k)[::2]} | {t.source[0] for t in view.conversations}
     grave = [pair for pair in shown if pair[0] not in others and len(partners.get(pair[0], ())) > 1]
+    in_vain = view.once(_in_vain)
+    grave = grave or [pair for pair in shown if len(in_vain.get(pair, ())) >= CONNECTIONS]
     if (
         not grave
         and len({source for source, _ in shown}) == 1
@@ -63,14 +68,25 @@ def look(view: View) -> list[Finding]:
     requests = sum(len(asking.sought[pair]) for pair in shown)
     lasted = max(asking.sought[pair][-1].ts - asking.sought[pair][0].ts for pair in shown)
     targets, sources = sorted({target for _, target in shown}), sorted({source for source, _ in shown})
+    connections = sum(len(in_vain.get(pair, ())) for pair in shown)
+    told = f", and told those who wanted to connect that it is unreachable ({plural(connections, 'connection')})" if connections else ""
     text = (
         f"Nobody answered for {most(target for _, target in shown)}: {most(source for source, _ in shown)} asked for "
-        f"{'its' if len(targets) == 1 else 'their'} hardware address {plural(requests, 'time')} over {seconds(lasted)}."
+        f"{'its' if len(targets) == 1 else 'their'} hardware address {plural(requests, 'time')} over {seconds(lasted)}{told}."
     )
-    values = {"addresses": targets, "asked_by": sources, "requests": requests, "longest_s": lasted / 1e9}
+    values = {"addresses": targets, "asked_by": sources, "requests": requests, "longest_s": lasted / 1e9, "connections": connections}
     advice = "The host is off, in another network (VLAN, netmask), or the address is wrong: look at ip neigh, and at the switch."
     frames = [each.frame for pair in shown for each in asking.sought[pair]]
     return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice)]
+
+
+def _in_vain(view: View) -> dict[tuple[str, str], set[tuple[str, int]]]:
+    """By who says so and of which address: the ends whose connections found nobody there."""
+    found: dict[tuple[str, str], set[tuple[str, int]]] = {}
+    for e in view.once(errors):
+        if e.protocol == TCP and e.what == HOST:
+            found.setdefault((e.reporter, e.destination[0]), set()).add(e.source)
+    return found
 
 
 def _is_alone(view: View, partners: dict[str, set[str]]) -> bool:

@@ -2,7 +2,7 @@
 
 Asks: whether a client sent a request over UDP again for seconds and heard nothing: the same one, by its mark (SIP, IKE, RADIUS, DTLS, DHCPv6, SNMP, TFTP,
     L2TP, GTP, PFCP, CoAP, DHCP, RPC, MGCP, NetBIOS' name servers), or that by which it opened a conversation (QUIC, WireGuard, OpenVPN, NTP, Kerberos,
-    RDP).
+    RDP); whether a peer of a call (ICE) found no way at all to the other.
 Applies: where the first datagram is in the capture. That the same comes again shows by itself that no answer came (of QUIC, WireGuard and RDP, too); of
     the others only where their sender hears something in the capture. DNS is covered by dns-unanswered, ICMP errors by unreachable.
 Cannot see: whether the request or the answer was lost, or a firewall dropped it; whether a server of QUIC that sent little acknowledged or refused, which is
@@ -31,6 +31,7 @@ from netlens.lenses._datagrams import PATIENT, SPARE, acknowledged, answered, by
 from netlens.lenses._said import UDP, undelivered
 from netlens.lenses._view import S, View, finding, grouped, most, seconds
 from netlens.parsers.leases import DISCOVER, OFFER, REQUEST, SERVER, Message
+from netlens.parsers.trail import Conversation
 from netlens.text import endpoint, plural
 
 ID = "udp-unanswered"
@@ -48,6 +49,11 @@ LEFT_ALONE = 4  #: messages without an answer: an answer or two may be lost
 MORE_PATIENT = 2  #: times as long as at first a client of DHCP waits in the end: it backs off (RFC 2131 4.1: 4, 8, 16, 32, 64 s, each up to a second off)
 SOON_NS = 2 * S  #: another try that was answered so soon
 LONGEST_NS = 3600 * S  #: a conversation that began before
+CHECKS, CHECK_BYTES = 5, 56  #: of ICE, to one end; attributes of one with the shortest user name (RFC 8445 7.2.2; RFC 8489 14)
+BINDING, STUN_COOKIE = 1, 0x2112A442  #: a request for a binding, and what stands at byte 4 (RFC 8489 5)
+STUN_HEADER, NOMINATES = 20, 4  #: bytes of the header, and of the attribute USE-CANDIDATE
+MEDIA = 50  #: datagrams or segments of what may be media: speech has so many in a second
+NO_MEDIA = (53, 123, 1900, 3702, 5353, 5355)  #: ports of names, clocks, and searches
 MOST_BESIDE = 1000  #: other tries that are looked at for one
 
 
@@ -89,8 +95,8 @@ class Try(NamedTuple):
 
 
 def look(view: View) -> list[Finding]:
-    """At most one, and one of DHCP."""
-    return [*_of(view), *_leases(view)]
+    """At most one, one of ICE, and those of DHCP."""
+    return [*_of(view), *_checks(view), *_leases(view)]
 
 
 def _tries(view: View) -> dict[tuple[str, str, tuple[str, int]], list[Try]]:
@@ -212,6 +218,49 @@ def _of(view: View) -> list[Finding]:
         advice = "It answered others, so it ignored these, or they were lost: look at its log (a secret or a client that it does not know)."
     frames = [f for s in sorted(shown, key=lambda s: -s.lasted_ns) for t in s.tries for f in t.frames]
     return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice if grave else "")]
+
+
+def _checks(view: View) -> list[Finding]:
+    """Clients that check ways to peers by STUN (RFC 8445 7.2.4), again and again, hear from none of them, and have no other way for media: a relay over UDP
+    or TCP, say."""
+    checks = [t for t in view.conversations if _is_check(t)]
+    if not checks or view.one_sided:
+        return []
+    ways, heard = {(t.source, t.destination) for t in view.conversations}, view.once(hearing)
+    others = [t for t in view.conversations if t.datagrams >= MEDIA and t.destination[1] not in NO_MEDIA and not _is_check(t)]
+    busy = {end for t in others for end in (t.source[0], t.destination[0])}
+    up, down = view.column("orig_frames"), view.column("resp_frames")
+    busy |= {end for k in view.whole if min(up[k], down[k]) >= MEDIA for end in view.ends(k)[::2]}
+    failed = []
+    for client, mine in grouped(checks, lambda t: t.source[0]).items():
+        insistent = any(t.datagrams >= CHECKS and t.last_ns - t.first_ns >= WAITED_NS for t in mine)
+        if insistent and client in heard and client not in busy and not any((t.destination, t.source) in ways for t in mine):
+            failed += mine
+    if not failed:
+        return []
+    longest = max(t.last_ns - t.first_ns for t in failed)
+    text = (
+        f"{most(t.source[0] for t in failed)} looked for a way to a peer by STUN (ICE) and heard nothing: {most(endpoint(*t.destination) for t in failed)} "
+        f"({plural(sum(t.datagrams for t in failed), 'datagram')} over {seconds(longest)})."
+    )
+    values = {
+        "unanswered": len(failed),
+        "servers": sorted({endpoint(*t.destination) for t in failed}),
+        "datagrams": sum(t.datagrams for t in failed),
+        "longest_s": longest / 1e9,
+        "protocols": ["STUN"],
+    }
+    advice = "Firewalls or NAT between the two drop UDP: let both use a relay (TURN), or let their ports through."
+    return [finding(view, ID, "problem", text, [t.first_frame for t in failed], values, advice)]
+
+
+def _is_check(talk: Conversation) -> bool:
+    """Whether a conversation with one host is Binding requests (RFC 8489 5) alone, as the first one and the sizes say, with room for user name, priority,
+    role and integrity. The request that nominates a way has four bytes more (RFC 8445 7.1.2)."""
+    is_request = talk.head >> 48 == BINDING and talk.head & 0xFFFFFFFF == STUN_COOKIE
+    attributes = talk.head >> 32 & 0xFFFF
+    of_one_size = 0 <= talk.bytes - talk.datagrams * (STUN_HEADER + attributes) <= NOMINATES * talk.datagrams
+    return is_request and attributes >= CHECK_BYTES and of_one_size and is_one_host(talk.destination[0])
 
 
 def _leases(view: View) -> list[Finding]:

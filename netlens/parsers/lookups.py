@@ -58,6 +58,8 @@ from netlens.wire import columns as c
 from netlens.wire import dns as d
 from netlens.wire.compiled import lean
 
+TRUNCATED = 0x8200  #: flags of an answer (QR) that was truncated (TC)
+
 
 @lean
 def _add_message(buf, off, cap, length, packet, transport, extra, rows, n_rows, arena, used, scratch):
@@ -193,6 +195,14 @@ class LookupBuilder:
     def messages(self) -> int:
         """Rows collected so far: one per message, of mDNS responses one per name and type they answer."""
         return self._n_rows
+
+    def bare(self) -> set[int]:
+        """Frames of answers over UDP that were truncated to nothing: TC is set (RFC 1035 4.1.1), and no record came."""
+        rows, _ = self.content()
+        flags, status, records = rows[:, d.META] >> 16, rows[:, d.META] >> 42, rows[:, d.ANSWER] & (1 << 20) - 1
+        udp = rows[:, d.META] >> 40 & 3 == d.UDP
+        found = udp & (flags & TRUNCATED == TRUNCATED) & (records == 0) & (status & d.ANSWERS_CUT == 0)
+        return set(rows[found, d.FRAME].tolist())
 
     def _make_room(self, rows: int, texts: int) -> None:
         """Grow what has no room for so many rows and bytes more."""

@@ -129,7 +129,12 @@ def marked(message: bytes) -> bytes:
 
 NO_DIALECT, DIALECT, RSYNC_FULL = marked(smb2(0xC00000BB, 0)), marked(smb2(0, 0)), b"@ERROR: max connections (1) reached\n"
 TUNE, PUBLISHED, ASKED = amqp(10, 30, 0), amqp(20, 40, 404, b"\0\x3c\0\x28"), amqp(20, 40, 404, b"\0\x32\0\x0a")
-DECLARED = amqp(50, 11, 0)
+DECLARED, OTHERWISE = amqp(50, 11, 0), amqp(20, 40, 406, b"\0\x32\0\x0a")
+NO_LOGIN, NO_RIGHT, IN = (
+    b"-ERR 'Authorization Violation'\r\n",
+    b"-ERR 'Permissions Violation for Subscription to \"a\"'\r\n",
+    b"PONG\r\n",
+)
 DENIED, TAKEN = marked(smb2(0xC000006D, 1)), marked(smb2(0, 1))
 
 
@@ -182,6 +187,20 @@ DENIED, TAKEN = marked(smb2(0xC000006D, 1)), marked(smb2(0, 1))
             "1 of 3 AMQP answers was a refusal, from 198.51.100.20: publish: 404 not found.",
         ),
         (over_tcp(5672, TUNE, *[ASKED] * 4), "warning", "4 of 5 AMQP answers were refusals, from 198.51.100.20: 404 not found."),
+        (
+            over_tcp(5672, TUNE, OTHERWISE),
+            "problem",
+            "1 of 2 AMQP answers was a refusal, from 198.51.100.20: declare queue: 406 precondition failed.",
+        ),
+        (
+            over_tcp(5672, TUNE, OTHERWISE, DECLARED),  # under another name, or made anew
+            "warning",
+            "1 of 3 AMQP answers was a refusal, from 198.51.100.20: declare queue: 406 precondition failed.",
+        ),
+        (over_tcp(4222, NO_LOGIN), "problem", "1 of 1 NATS answer was a refusal, from 198.51.100.20: authorization violation."),
+        (over_tcp(4222, NO_LOGIN, IN), "warning", "1 of 2 NATS answers was a refusal, from 198.51.100.20: authorization violation."),
+        (over_tcp(4222, IN, *[NO_RIGHT] * 6), "warning", "6 of 7 NATS answers were refusals, from 198.51.100.20: permissions violation."),
+        (over_tcp(4222, IN, b"-ERR 'Stale Connection'\r\n"), None, ""),
         (over_tcp(88, marked(KRB_ERROR)), "problem", "1 of 1 Kerberos answer was a refusal, from 198.51.100.20: clocks differ."),
         (
             over_tcp(179, bgp(b"\x03\x02\x02"), by="client"),

@@ -8,12 +8,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from scapy.layers.dns import DNS, DNSQR, DNSRR, DNSRROPT
 
 import netlens
 from netlens import lenses
 from netlens.lenses.tls_failed import ALERTS
-from tests.lenses.made import CLIENT, GET, MS, OK, SERVER, WEB, S, close, exchange, found, healthy, lookup, ping, problems, talk
-from tests.parsers.build import T0, End, Packet, Talk, mixed, segment, write
+from tests.lenses.made import CLIENT, GET, MS, OK, RESOLVER, SERVER, WEB, S, close, exchange, found, healthy, lookup, ping, problems, talk
+from tests.parsers.build import T0, End, Packet, Talk, datagram, mixed, segment, write
 from tests.parsers.certificates import DONE, SERVER_HELLO, certificate, chain, message, record
 from tests.parsers.test_pipeline import HELLO
 
@@ -76,6 +77,67 @@ def test_one_of_many_that_is_asked_once_is_a_warning(tmp_path: Path) -> None:
 def test_a_question_that_another_id_answers_was_answered(tmp_path: Path) -> None:
     packets = [*lookup("a.example.test", 0, txid=1), *lookup("a.example.test", S, S + 20 * MS, txid=2), *ping(30 * S)]
     assert "dns-unanswered" not in found(tmp_path, packets)
+
+
+def test_a_name_that_was_answered_and_then_is_not(tmp_path: Path) -> None:
+    """Its repeats follow each other within seconds, so that one question would go on and on."""
+    before = [p for k in range(5) for p in lookup("db.example.test", k * S, k * S + MS, txid=k)]
+    later = [p for k in range(5) for p in lookup("db.example.test", (5 + 4 * k) * S, txid=9)]
+    this = found(tmp_path, before, later, ping(40 * S))
+    assert this["dns-unanswered"].severity == "problem"
+    assert this["dns-unanswered"].text == "1 of 6 DNS lookups to 198.51.100.53 got no answer in 5 tries (db.example.test)."
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        lookup("db.example.test", 5 * S, txid=9),  # once, by another program
+        [*lookup("db.example.test", 5 * S, txid=9), *lookup("db.example.test", 9 * S, 9 * S + MS, txid=9)],
+        [*lookup("db.example.test", 3 * S + MS // 2, txid=9), *lookup("db.example.test", 3 * S + MS // 2, txid=10)],  # asked side by side
+    ],
+    ids=["once", "answered in the end", "beside"],
+)
+def test_a_name_that_goes_on_being_answered(tmp_path: Path, later: list[Packet]) -> None:
+    before = [p for k in range(4) for p in lookup("db.example.test", k * S, k * S + MS, txid=k)]
+    assert "dns-unanswered" not in found(tmp_path, before, later, ping(40 * S))
+
+
+def truncated(at: int, records: int = 0, txid: int = 7, qtype: str | int = "TXT", opt: bool = False) -> list[Packet]:
+    """A question over UDP and an answer that says that there is more (TC); ``opt``: one that is whole, as EDNS allows."""
+    asked = DNSQR(qname="big.example.test", qtype=qtype)
+    text = [DNSRR(rrname="big.example.test", type="TXT", rdata=b"x" * 100)] * (1 if opt else records)
+    query = bytes(DNS(id=txid, rd=1, qd=asked, ar=[DNSRROPT()] if opt else []))
+    reply = bytes(DNS(id=txid, qr=1, tc=not opt, rd=1, ra=1, qd=asked, an=text, ar=[DNSRROPT()] if opt else []))
+    return [
+        Packet(at, datagram((CLIENT, 5_000), (RESOLVER, 53), query)),
+        Packet(at + MS, datagram((RESOLVER, 53), (CLIENT, 5_000), reply)),
+    ]
+
+
+def test_an_answer_that_is_truncated_to_nothing(tmp_path: Path) -> None:
+    packets = [p for k in range(3) for p in truncated(k * S, txid=k)]
+    this = found(tmp_path, packets, healthy(), ping(30 * S))["dns-failed"]
+    assert this.severity == "problem"
+    assert this.text == (
+        "1 of 1 DNS question got only answers that are truncated (TC) and hold no record, and 192.0.2.10 did not ask over TCP: big.example.test (TXT)."
+    )
+    assert found(tmp_path, truncated(0), healthy(), ping(30 * S))["dns-failed"].severity == "warning"
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        [*truncated(0), *truncated(S), *close(exchange(talk(41_000, 2 * MS, (RESOLVER, 53)), b"q", b"a")).packets, *healthy()],
+        [*truncated(0), *truncated(S), *truncated(S + 2 * MS, txid=8, opt=True), *healthy()],
+        [*truncated(0, records=2), *truncated(S, records=2), *healthy()],
+        [*truncated(0), *truncated(S)],  # of UDP alone
+        [*lookup("big.example.test", 0, MS), *truncated(S, qtype="AAAA"), *truncated(2 * S, qtype="AAAA"), *healthy()],
+        [*truncated(0, qtype=255), *truncated(S, qtype=255), *healthy()],  # ANY: forged, so that answers go to another
+    ],
+    ids=["then over TCP", "then with EDNS", "some records", "a filter of the capture", "it has an address", "forged"],
+)
+def test_a_truncated_answer_that_nobody_misses(tmp_path: Path, packets: list[Packet]) -> None:
+    assert "dns-failed" not in found(tmp_path, packets, ping(30 * S))
 
 
 def test_failed_lookups(tmp_path: Path) -> None:
@@ -216,6 +278,54 @@ def test_http_at_once_where_https_is_refused(tmp_path: Path) -> None:
     plain = close(exchange(talk(40_001, 3 * MS, (SERVER, 80)))).packets
     assert found(tmp_path, first, plain, ping(30 * S))["connect-refused"].severity == "note"
     assert found(tmp_path, refused(40_000, 0, (SERVER, 444)), plain, ping(30 * S))["connect-refused"].severity == "problem"
+
+
+def attempts(pattern: str, step: int = 300 * MS, open_for: int = 20 * MS, at: int = 0, port: int = 40_000) -> list[Packet]:
+    """Connections to one service, ``step`` apart: taken (o), for some time, or refused (x)."""
+    out: list[Packet] = []
+    for k, kind in enumerate(pattern):
+        if kind == "x":
+            made = Talk((CLIENT, port + k), WEB, isn=port * 1000 + k, at=at + k * step)
+            made.up("S")
+            made.down("RA")
+            out += made.packets
+        elif kind == "o":
+            out += close(exchange(talk(port + k, at + k * step), wait=open_for)).packets
+    return out
+
+
+def test_every_second_server_behind_an_address_is_gone(tmp_path: Path) -> None:
+    this = found(tmp_path, attempts("oooxoxoxoxooo"), ping(30 * S))["connect-refused"]
+    assert this.severity == "problem"
+    assert (
+        this.text
+        == "4 of 13 connection attempts were refused by 198.51.100.20:80, which took others of the same client right before and after."
+    )
+    assert this.advice.startswith("Behind that address a server may be gone, while others serve")
+
+
+def test_a_service_that_takes_a_few_connections_at_once(tmp_path: Path) -> None:
+    """Three are taken and held for a second, and two more are refused, again and again; then the same, while it had taken more before."""
+    busy = [p for k in range(4) for p in attempts("oooxx", 100 * MS, 900 * MS, at=2 * k * S, port=40_000 + 10 * k)]
+    busy += attempts("o", at=8 * S, port=42_000)
+    assert "connect-refused" not in problems(found(tmp_path, busy, ping(30 * S)))
+    before = attempts("ooooooo", 10 * MS, 900 * MS, at=9 * S, port=41_000)
+    assert "connect-refused" in problems(found(tmp_path, busy, before, ping(30 * S)))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "step", "open_for"),
+    [
+        ("xxxxxooooo", 300 * MS, 20 * MS),  # it asks until the service is up
+        ("ooooxooooo", 300 * MS, 20 * MS),  # one that is tried again at once
+        ("oooxxxxooo", 300 * MS, 20 * MS),  # the service starts anew
+        ("oooxxoooxxoo", 300 * MS, 20 * MS),  # and once more
+        ("oxoxoxoxoxo", 300 * MS, 400 * MS),  # one client at a time: the one before is served still
+    ],
+    ids=["until it is up", "once", "one restart", "two restarts", "one at a time"],
+)
+def test_refusals_of_a_service_that_is_well(tmp_path: Path, pattern: str, step: int, open_for: int) -> None:
+    assert "connect-refused" not in problems(found(tmp_path, attempts(pattern, step, open_for), ping(30 * S)))
 
 
 def test_a_scan(tmp_path: Path) -> None:

@@ -348,6 +348,35 @@ def test_a_gateway_that_stops_answering(tmp_path: Path) -> None:
     assert idle is None or "stopped" not in idle.text
 
 
+def unreachable(at: float, port: int = 40_000, protocol: type[Layer] = TCP, reporter: str = OWN) -> tuple[float, Layer]:
+    quoted = IP(src="192.0.2.77", dst=NOBODY) / protocol(sport=port, dport=80)
+    return at, Ether(src=MAC, dst=OTHER) / IP(src=reporter, dst="192.0.2.77") / ICMP(type=3, code=1) / quoted
+
+
+def test_connections_to_an_address_that_nobody_has(tmp_path: Path) -> None:
+    asked = [*GREETED, *opened(0.1, 40_009), *(who_has(NOBODY, 1.0 + k) for k in range(6))]
+    this = found(tmp_path, [*asked, unreachable(4.1), unreachable(7.1, 40_001)])["neighbour-unanswered"]
+    assert this.severity == "problem"
+    assert this.text == (
+        "Nobody answered for 192.0.2.50: 192.0.2.10 asked for its hardware address 6 times over 5.0 s, and told those who wanted to connect that it is "
+        "unreachable (2 connections)."
+    )
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        [unreachable(4.1), unreachable(7.1)],  # its SYN, again
+        [unreachable(4.1, protocol=UDP), unreachable(7.1, 40_001, UDP)],
+        [unreachable(4.1, reporter=GATEWAY), unreachable(7.1, 40_001, reporter=GATEWAY)],
+    ],
+    ids=["one connection", "datagrams", "another host says so"],
+)
+def test_who_is_told_that_an_address_is_unreachable_and_may_not_miss_it(tmp_path: Path, said: list[tuple[float, Layer]]) -> None:
+    asked = [*GREETED, *opened(0.1, 40_009), *(who_has(NOBODY, 1.0 + k) for k in range(6))]
+    assert found(tmp_path, [*asked, *said])["neighbour-unanswered"].severity == "warning"
+
+
 def quic(at: float, up: bool) -> tuple[float, Layer]:
     ends, ports, macs = (OWN, "203.0.113.5"), (50_000, 443), (MAC, OTHER)
     k = 1 if up else -1

@@ -254,3 +254,72 @@ def test_an_end_of_wireguard_that_nobody_answers(tmp_path: Path) -> None:
 def test_a_peer_of_wireguard_that_had_come_from_any_port(tmp_path: Path) -> None:
     asleep = [Packet(t * S, datagram((CLIENT, 51_820), (SERVER, 40_123), INITIATION)) for t in (0, 5, 10, 15)]
     assert found(tmp_path, asleep, healthy(), ping(30 * S))["udp-unanswered"].severity == "warning"
+
+
+PEER: End = ("203.0.113.10", 50_000)
+CHECK = b"\x00\x01\x00\x58\x21\x12\xa4\x42" + bytes(12 + 88)  # with a user name, a priority, a role, integrity
+TO_SERVER = b"\x00\x01\x00\x08\x21\x12\xa4\x42" + bytes(12 + 8)  # with a fingerprint
+GRANTED = b"\x01\x01" + CHECK[2:]
+RELAY: End = (SERVER, 3478)
+
+
+def checks(
+    seconds: tuple[float, ...] = (0, 0.5, 1.5, 3.5, 7.5), peer: End = PEER, first: bytes = CHECK, answered: bool = False
+) -> list[Packet]:
+    packets = [Packet(int(at * S), datagram((CLIENT, 50_001), peer, first)) for at in seconds]
+    return [*packets, Packet(packets[-1].at + MS, datagram(peer, (CLIENT, 50_001), GRANTED))] if answered else packets
+
+
+def media(n: int, server: End, step: int = 20 * MS) -> list[Packet]:
+    return [
+        Packet(S + k * step + way, datagram(*ends, b"\x40\x00" + bytes(160)))
+        for k in range(n)
+        for way, ends in enumerate((((CLIENT, 50_001), server), (server, (CLIENT, 50_001))))
+    ]
+
+
+def test_a_call_that_finds_no_way_to_its_peer(tmp_path: Path) -> None:
+    other: End = ("10.1.2.3", 50_000)
+    asked = checks((0,), ("192.0.2.53", 3478), TO_SERVER, answered=True)  # by which it learned its address
+    this = found(tmp_path, checks(), checks(peer=other), asked, healthy(), ping(30 * S))
+    assert problems(this) == {"udp-unanswered"}
+    assert this["udp-unanswered"].text == (
+        "192.0.2.10 looked for a way to a peer by STUN (ICE) and heard nothing: 10.1.2.3:50000 and 203.0.113.10:50000 (10 datagrams over 7.5 s)."
+    )
+
+
+def by_tcp() -> list[Packet]:
+    made = talk(42_000, server=(SERVER, 443), step=50 * MS)
+    for _ in range(60):
+        made.up("PA", b"m" * 160)
+        made.down("PA", b"m" * 160)
+    return made.packets
+
+
+@pytest.mark.parametrize(
+    "streams",
+    [
+        [checks(), checks(peer=("10.1.2.3", 50_000), answered=True), healthy()],
+        [checks(), media(100, RELAY), healthy()],
+        [checks(), by_tcp()],
+        [checks(first=TO_SERVER), healthy()],
+        [checks((0, 0.5, 1.5)), healthy()],
+        [checks((0, 0.05, 0.1, 0.15, 0.2, 0.25)), healthy()],
+        [checks()],
+        [checks(), media(100, PEER), healthy()],
+        [checks((0,)), media(400, PEER)[::2], healthy()],  # what comes back went another way
+    ],
+    ids=[
+        "another way works",
+        "a relay",
+        "a relay over TCP",
+        "a server",
+        "soon given up",
+        "at once",
+        "recorded one-sided",
+        "answered without STUN",
+        "media one way",
+    ],
+)
+def test_checks_of_ways_that_nobody_misses(tmp_path: Path, streams: list[list[Packet]]) -> None:
+    assert "udp-unanswered" not in problems(found(tmp_path, *streams, ping(30 * S)))

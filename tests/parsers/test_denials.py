@@ -208,7 +208,20 @@ SAID: list[tuple[str, bytes, str | None]] = [
     ("amqp", amqp(10, 50, 200), None),
     ("amqp", amqp(20, 40, 404, b"\0\x3c\0\x28"), "publish: 404 not found"),
     ("amqp", amqp(20, 40, 404, b"\0\x32\0\x0a"), "404 not found"),  # a declaration
+    ("amqp", amqp(20, 40, 406, b"\0\x32\0\x0a"), "declare queue: 406 precondition failed"),
+    ("amqp", amqp(20, 40, 406, b"\0\x28\0\x0a"), "declare exchange: 406 precondition failed"),
+    ("amqp", amqp(20, 40, 406, b"\0\x3c\0\x50"), "406 precondition failed"),  # acknowledged twice
     ("amqp", b"\x01\0\1\0\0\0\4\0\x32\0\x15\xce", ""),  # bound
+    ("nats", b"-ERR 'Authorization Violation'\r\n", "authorization violation"),
+    ("nats", b"-ERR 'maximum connections exceeded'\r\n", "maximum connections exceeded"),
+    ("nats", b"-ERR 'Permissions Violation for Publish to \"a.b\"'\r\n", "permissions violation"),
+    ("nats", b"-ERR 'Stale Connection'\r\n", None),
+    ("nats", b"-ERR 'something new'\r\n", None),
+    ("nats", b"PONG\r\n", ""),
+    ("nats", b"+OK\r\n", ""),
+    ("nats", b"PING\r\n", None),
+    ("nats", b'INFO {"auth_required":true}\r\n', None),
+    ("nats", b"MSG a 1 40\r\n-ERR 'Authorization Violation'\r\n", None),
     ("rsync", b"@ERROR: auth failed on module backup\n", "auth failed"),
     ("rsync", b"@ERROR: max connections (1) reached -- try again later\n", "too many connections"),
     ("rsync", b"@ERROR: something new\n", "@ERROR"),

@@ -1,7 +1,8 @@
 """AMQP 0-9-1 (specification 2.3.5, 4.2.3; constants in 1.1): a connection or channel that the server closes with an error.
 
-Ordinary: code 200 (success), 320 (an operator closed it), 404 and 406 to a channel that asks whether something is there (a passive declaration); not so to
-one that publishes, consumes, gets or binds (1.4.1.3: a close names the method that brought it about).
+Ordinary: code 200 (success), 320 (an operator closed it), 404 to a channel that asks whether something is there (a passive declaration), 406 to one that
+acknowledges twice; not so 404 to one that publishes, consumes, gets or binds, nor 406 to one that declares what is there with other properties (1.4.1.3: a
+close names the method that brought it about).
 """
 
 from netlens.parsers.denials._kinds import At
@@ -14,11 +15,14 @@ _CODES = {311: "content too large", 312: "no route", 313: "no consumers", 320: "
           405: "resource locked",
           406: "precondition failed", 501: "frame error", 502: "syntax error", 503: "command invalid", 504: "channel error",
           505: "unexpected frame", 506: "resource error", 530: "not allowed", 540: "not implemented", 541: "internal error"}  # fmt: skip
-_NOT_FOUND = 404
 _CLOSE, _CHANNEL_CLOSE = b"\x00\x0a\x00\x32", b"\x00\x14\x00\x28"
 #: Classes and methods: connection.tune, exchange.declare-ok, queue.declare-ok and .bind-ok, basic.consume-ok, .get-ok and .get-empty
 _GRANTS = {(10, 30), (40, 11), (50, 11), (50, 21), (60, 21), (60, 71), (60, 72)}
-_USES = {(60, 40): "publish", (60, 20): "consume", (60, 70): "get", (50, 20): "bind"}
+#: By code, methods of which the refusal is not ordinary
+_USES = {
+    404: {(60, 40): "publish", (60, 20): "consume", (60, 70): "get", (50, 20): "bind"},
+    406: {(40, 10): "declare exchange", (50, 10): "declare queue"},
+}
 
 
 def read(message: bytes, length: int, /) -> str | None:
@@ -31,7 +35,7 @@ def read(message: bytes, length: int, /) -> str | None:
     if method not in (_CLOSE, _CHANNEL_CLOSE) or code not in _CODES:
         return None
     behind = 14 + message[13]  # the reply's text
-    use = _USES.get(_numbers(message[behind : behind + 4])) if code == _NOT_FOUND else None
+    use = _USES.get(code, {}).get(_numbers(message[behind : behind + 4]))
     return f"{use}: {code} {_CODES[code]}" if use else f"{code} {_CODES[code]}"
 
 
