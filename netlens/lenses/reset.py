@@ -48,8 +48,8 @@ class Broken:
     asked: bool  # a request of the client was open
     frames: list[int]
     idle: bool = False  # nothing had been sent for a while
-    late: bool = False  # MQTT: published behind the server's FIN
     unknown: bool = False  # the RST has no ACK: where it was made, nobody knew the connection (RFC 9293 3.10.7.1)
+    late: bool = False  # MQTT: published behind the server's FIN
 
 
 def broken(view: View) -> list[Broken]:
