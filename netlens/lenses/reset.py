@@ -66,6 +66,7 @@ def _reset(view: View, k: int) -> Broken | None:
     answered = 0  # bytes of the server since the last request
     head = 0
     said = False  # the server sent anything at all
+    done = False  # the client has said farewell
     in_turn = False  # and when it last did, it had all that the client had sent: what came then is a new question
     for i in range(len(seg)):
         flags = seg.flags[i]
@@ -86,7 +87,7 @@ def _reset(view: View, k: int) -> Broken | None:
             if orig and last[False] >= 0 and seg.head[last[False]] >> 48 == ALERTED:
                 return None  # the server had said that it closes, or that it will not go on
             since = seg.ts[i] - seg.ts[asked_at] if asked_at >= 0 else 1 << 62
-            open_ = asked_at >= 0 and answered == 0 and since <= ASKED_NS
+            open_ = asked_at >= 0 and answered == 0 and since <= ASKED_NS and (orig or not done)
             wrong_door = not orig and 0 < answered <= SHORT and since <= AT_ONCE_NS and greets(head) and seg.offset[asked_at] == 0
             unknown = open_ and not orig and not flags & ACK and asked_at == i - 1 and since <= AT_ONCE_NS
             if view.column("protocol")[k] == "http" and k not in view.once(_unanswered):
@@ -99,12 +100,9 @@ def _reset(view: View, k: int) -> Broken | None:
             idle = seg.ts[i] - seg.ts[max(last.values())] > AT_ONCE_NS
             return Broken(k, orig, asked, frames, idle, unknown)
         if seg.length[i] and seg.fresh[i]:
-            if orig and said and _is_alert(seg, i):
-                answered = answered or 1  # the client is done
-                continue
             last[orig] = i
             if orig:
-                answered, head = 0, 0
+                answered, head, done = 0, 0, said and _is_alert(seg, i)
             else:
                 said = True
                 in_turn = last[True] < 0 or _heard(seg, i, last[True])
