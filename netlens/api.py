@@ -215,6 +215,11 @@ class Capture:
         return self._kept.fatal.errors
 
     @property
+    def databases(self) -> dict[int, int]:
+        """The database for which connections to PostgreSQL in clear ask, as a number, by session; none of standard input that was read without ``trail``."""
+        return self._kept.fatal.databases
+
+    @property
     def grpc(self) -> dict[int, Calls]:
         """Calls of gRPC in clear, by session; nothing of standard input that was read without ``trail``."""
         return self._kept.grpc.sessions

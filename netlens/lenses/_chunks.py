@@ -1,7 +1,8 @@
 """Answers in chunks (RFC 9112 7.1) that ended before their last chunk, or that nobody can read on as a size is no number.
 
 What is made while it is sent (a log that is followed, a watch, a live recording) ends when its source does, or when somebody has had enough, and many servers
-then just close. It is told by its type (:mod:`netlens.parsers.bodies`), or by pauses all along.
+then just close. It is told by its type (:mod:`netlens.parsers.bodies`), or by pauses all along. Events in answer to a POST, as of a language model, have pauses
+and an end all the same.
 """
 
 from __future__ import annotations
@@ -58,7 +59,9 @@ def _ended(view: View, answer: Chunked, by_client: bool) -> int | None:
 
 
 def _is_live(view: View, answer: Chunked) -> bool:
-    """Whether an answer came with pauses all along, as what is made while it is sent."""
+    """Whether an answer came with pauses all along, as what is made while it is sent and has no end of its own."""
+    if answer.events:
+        return False
     seg = view.segments(answer.session)
     came = [seg.ts[i] for i in range(len(seg)) if not seg.orig[i] and seg.fresh[i] and seg.frame[i] >= answer.frame]
     pauses = [b - a for a, b in pairwise(came) if b - a >= PAUSE_NS]

@@ -67,6 +67,11 @@ SOON_NS = 10 * S  #: after a WebSocket began; who must log in first is given so 
 _IN_COMMON = (((0,), "key exchange method"), ((1,), "kind of host key"), ((2, 3), "cipher"), ((4, 5), "MAC"), ((6, 7), "compression"))
 _AUTHENTICATED = ("gcm", "poly1305", "ccm", "ocb")  #: in names of ciphers that need no MAC (RFC 5647)
 _SSH = int.from_bytes(b"SSH-", "big")
+#: Errors with which HTTP/2 is ended (RFC 9113 7); HTTP_1_1_REQUIRED (13) asks for another way
+_ERRORS = {1: "PROTOCOL_ERROR", 2: "INTERNAL_ERROR", 3: "FLOW_CONTROL_ERROR", 4: "SETTINGS_TIMEOUT", 5: "STREAM_CLOSED", 6: "FRAME_SIZE_ERROR",
+           9: "COMPRESSION_ERROR", 11: "ENHANCE_YOUR_CALM", 12: "INADEQUATE_SECURITY"}  # fmt: skip
+#: How a client of AMQP 0-9-1 begins (4.2.2), a heartbeat (4.2.7, 4.2.3), and how many of a server pass in two intervals: it sends one in half of one
+_AMQP, _HEARTBEAT, _BEATS = int.from_bytes(b"AMQP\0\0\x09\x01", "big"), 0x08000000000000CE, 4
 _ALIKE = 0.05  #: of each other: silences that a timer ends
 SHUT, SHUT_NS = 3, S  #: connections that a server closes before a word, and over how long; one or two meet a restart, or many at once
 _GET, _MASKED = int.from_bytes(b"GET ", "big"), 0x80 << 48
@@ -103,7 +108,17 @@ def refusals(view: View) -> list[Refusal]:
         seg = view.segments(k)
         found += next(filter(None, (of(k, seg, view) for of in (_replies, _mysql, _postgres, _redis, _pop))), [])
     statements = [Refusal(said.session, protocol, said.no, lasting, said.frames) for protocol, said, lasting in _databases.refused(view)]
-    return [*found, *statements, *_of_another(view), *_websockets(view), *_ssh(view), *_without_tls(view), *_grpc(view)]
+    return [
+        *found,
+        *statements,
+        *_of_another(view),
+        *_websockets(view),
+        *_ssh(view),
+        *_without_tls(view),
+        *_grpc(view),
+        *_ended(view),
+        *_unheard(view),
+    ]
 
 
 def _of_another(view: View) -> list[Refusal]:
@@ -256,6 +271,37 @@ def _grpc(view: View) -> list[Refusal]:
             lasting = given < min(view.column("start_ns")[k] for k in these)
             if most >= SHUT:
                 found += [Refusal(k, "gRPC", f"{GRPC[status]} ({status})", lasting, calls[k].failed) for k in these]
+    return found
+
+
+def _ended(view: View) -> list[Refusal]:
+    """Connections of HTTP/2 in clear that a server ended for an error; for good, if those of a client are more than one."""
+    calls = view.side.capture.grpc
+    found = [k for k in filter(calls.__contains__, view.first_copies) if calls[k].error in _ERRORS]
+    times = Counter(view.service(k) for k in found)
+    return [
+        Refusal(k, "HTTP/2", f"GOAWAY, {_ERRORS[calls[k].error]} ({calls[k].error})", times[view.service(k)] > 1, [calls[k].error_frame])
+        for k in found
+    ]
+
+
+def _unheard(view: View) -> list[Refusal]:
+    """Clients of AMQP that say nothing while a server sends them heartbeats, until it ends the connection without a word (AMQP 0-9-1 4.2.7)."""
+    asking = set(np.flatnonzero(view.first_requests == np.uint64(_AMQP)).tolist()) - view.halves
+    missing = view.sessions["orig_missing_bytes"]
+    found = []
+    for k in view.first_copies if asking else ():
+        if k not in asking or missing[k]:
+            continue
+        seg = view.segments(k)
+        end = next((i for i in range(len(seg)) if seg.flags[i] & (FIN | RST)), 0)
+        said = [i for i in range(end) if seg.length[i] and seg.fresh[i]]
+        last = max((i for i in said if seg.orig[i]), default=end)
+        beats = [i for i in said if i > last and seg.head[i] == _HEARTBEAT]
+        if not seg.orig[end] and len(beats) >= _BEATS and said[-1] == beats[-1]:
+            silence = seg.ts[end] - seg.ts[last]
+            what = f"ended after {seconds(silence)} without a heartbeat of the client"
+            found.append(Refusal(k, "AMQP", what, True, [seg.frame[i] for i in (last, beats[0], end)]))
     return found
 
 

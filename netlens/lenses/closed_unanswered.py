@@ -2,7 +2,8 @@
 
 Asks: whether a server acknowledged what a client had asked, and then closed the connection without having sent anything; or, of a service that answers each
     request, without having answered the last one.
-Applies: to connections captured in both directions from their beginning. HTTP is covered by http-errors, TLS by tls-failed.
+Applies: to connections captured in both directions from their beginning. HTTP is covered by http-errors, TLS by tls-failed. Of MySQL and PostgreSQL in
+    clear it does not matter how long the statement was open.
 Cannot see: what was asked, where neither the port nor the first words say which protocol it is; then it is a warning.
 Normal: what only takes in (syslog, printers, metrics) answers nothing, and closes when it is idle or the client has closed. Peers of BitTorrent (BEP 3)
     close on whoever asks for what they do not have; of two routers, or peers of Diameter, that both open a connection, one closes (RFC 4271 6.8, RFC 6733
@@ -13,11 +14,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from netlens.lenses import Finding, Severity
+from netlens.lenses import Finding, Severity, _databases
 from netlens.lenses._connects import scanning
 from netlens.lenses._dialogs import refusals
 from netlens.lenses._services import EACH, NAMES, needs_none
-from netlens.lenses._view import S, View, finding, most
+from netlens.lenses._view import S, Segments, View, finding, most
 from netlens.lenses.http_errors import closed_on, is_among, times_of
 from netlens.text import plural
 
@@ -34,6 +35,8 @@ BITTORRENT = b"\x13BitTorr"
 SPOKEN = [(0, 8, b'{"jsonrp', "JSON-RPC"), (0, 4, b"AMQP", "AMQP"), (2, 8, b"\0\4MQTT", "MQTT"), (4, 8, b"\0\3\0\0", "PostgreSQL"),
           (0, 2, b"\3\0", "X.224"), (0, 7, b"INVITE ", "SIP"), (0, 8, b"REGISTER", "SIP")]  # fmt: skip
 X224_REQUEST = 0xE0
+#: PostgreSQL's Parse, Bind, Execute, and the Sync or Flush behind them that calls for the answer, of 5 bytes
+PREPARED, SYNC = (b"P", b"B", b"E"), 5
 FAREWELLS = (b"QUIT", b"BYE", b"EXIT")  #: of FTP, SMTP, POP3, NNTP
 
 
@@ -46,7 +49,9 @@ def look(view: View) -> list[Finding]:
     said_no = {r.session: r.protocol for r in view.once(refusals)}  # see refused
     left_out = view.halves | view.once(scanning) | {k for k, protocol in said_no.items() if protocol == "SSH" or not mute[k]}
     protocols, asked_ns, said_ns = view.column("protocol"), view.column("orig_last_payload_ns"), view.column("resp_last_payload_ns")
-    owing = whole & (mute | np.isin(s["resp_port"], [*EACH]))
+    owing = whole & (
+        mute | np.isin(s["resp_port"], [*EACH]) | _databases.starts(view.first_requests) | _databases.greets(view.first_replies)
+    )
     closed = [
         (k, closed_on(view, k, asked_ns[k]))
         for k in view.whole
@@ -56,6 +61,9 @@ def look(view: View) -> list[Finding]:
     if not found:
         return []
     again = _served_after(view, [k for k, *_ in found]) | _met(view, [k for k, *_ in found])
+    again -= {
+        k for k, *_ in found if not mute[k] and view.column("end_ns")[k] - asked_ns[k] > SOON_NS
+    }  # that was no farewell, and it waited in vain
     known = [each for each in found if _protocol(view, each[0]) and each[0] not in again]
     shown = known or found
     n, of = len(shown), len(view.whole)
@@ -91,16 +99,24 @@ def _protocol(view: View, k: int) -> str:
     if port in ROUTING:
         return ""
     spoken = (name for begin, end, words, name in SPOKEN if head[begin:end] == words and (name != "X.224" or head[5] == X224_REQUEST))
-    return NAMES.get(port) or next(spoken, "")
+    return NAMES.get(port) or next(spoken, "") or _database(view, k)
+
+
+def _database(view: View, k: int) -> str:
+    """MySQL or PostgreSQL, by how a session begins."""
+    greeted = _databases.greets(view.first_replies[k : k + 1])[0]
+    return "MySQL" if greeted else "PostgreSQL" if _databases.starts(view.first_requests[k : k + 1])[0] else ""
 
 
 def _last_request(view: View, k: int, fin: int) -> int | None:
     """The frame of the last request, after others that a server had answered, on which it closes at once; what is encrypted may be a farewell."""
-    seg, name = view.segments(k), EACH[view.ends(k)[3]]
+    seg, name = view.segments(k), EACH.get(view.ends(k)[3]) or _database(view, k)
     last = max(i for i in range(len(seg)) if seg.orig[i] and seg.fresh[i])
     head, length = seg.head[last].to_bytes(8, "big"), seg.length[last]
-    if seg.ts[seg.frame.index(fin)] - seg.ts[last] > SOON_NS or head[1:2] == b"\3" or needs_none(name, seg, last):
+    if head[1:2] == b"\3" or needs_none(name, seg, last):
         return None
+    if seg.ts[seg.frame.index(fin)] - seg.ts[last] > SOON_NS:
+        return seg.frame[last] if _is_statement(name, seg, last) else None
     in_clear = {
         "MySQL": int.from_bytes(head[:3], "little") == length - 4,
         "PostgreSQL": head[:1].isalpha(),
@@ -110,6 +126,19 @@ def _last_request(view: View, k: int, fin: int) -> int | None:
     }
     said_farewell = name in ("FTP", "SMTP", "POP3", "NNTP") and head.upper().startswith(FAREWELLS)
     return seg.frame[last] if in_clear.get(name, not said_farewell) else None
+
+
+def _is_statement(name: str, seg: Segments, last: int) -> bool:
+    """Whether what a client has said since the server's last word is a statement in clear, and whole: however long it takes, it has an answer."""
+    before = max((i for i in range(last) if seg.fresh[i] and not seg.orig[i]), default=-1)
+    said = [i for i in range(before + 1, last + 1) if seg.fresh[i] and seg.orig[i]]
+    head, size = seg.head[said[0]].to_bytes(8, "big"), sum(seg.fresh[i] for i in said)
+    if name == "MySQL":
+        return head[3] == 0 and head[4] in _databases.COMMANDS and int.from_bytes(head[:3], "little") + 4 == size
+    if name != "PostgreSQL":
+        return False
+    first = 1 + int.from_bytes(head[1:5], "big")
+    return first == size if head[:1] == b"Q" else head[:1] in PREPARED and first + SYNC <= size
 
 
 def _met(view: View, sessions: list[int]) -> set[int]:

@@ -8,10 +8,11 @@ Cannot see: HTTP inside TLS without keys, HTTP/2 and QUIC; whether the client ex
 Normal: 401 and 407 that the client answers with credentials (RFC 9110 11.6), 304, 412, 416, a 404 to HEAD, to what is looked for at every site (favicon.ico,
     robots.txt, wpad.dat) or among many, redirections. 5xx is the server's fault (RFC 9110 15.6): twice, or a tenth, is a fault; of 4xx half. What a client
     looks for, and makes as it is not there, or finds at the next server; what is there already (409), and is then read; what it asks for until it is ready
-    (RFC 8628 3.5); a node that tells who checks it that it is out, while others are well, or that it starts. Streams that are made while they are sent (logs,
-    watches, films) have no end of their own. A server may close an idle connection at any time, so that a request meets the close; a client sends it again by
-    itself if that does no harm (RFC 9112 9.3.1, 9.5). A redirection may lead back once, with a cookie; a client detects circles (RFC 9110 15.4). A proxy asks
-    for a password that a person then types. A recording of the server's side alone has its answers, though not what was asked.
+    (RFC 8628 3.5); a node that tells who checks it that it is out, while others are well, or that it starts. Streams that are made while they are sent
+    (logs, watches, films) have no end of their own, but events in answer to a POST have. A server may close an idle connection at any time, so that a
+    request meets the close; a client sends it again by itself if that does no harm (RFC 9112 9.3.1, 9.5). A redirection may lead back once, with a cookie;
+    a client detects circles (RFC 9110 15.4). A proxy asks for a password that a person then types. A recording of the server's side alone has its answers,
+    though not what was asked.
 """
 
 from __future__ import annotations

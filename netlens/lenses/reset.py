@@ -5,11 +5,14 @@ Applies: to connections captured in both directions, in which data was exchanged
 Cannot see: whether the peer or a box on the way sent the RST; what was asked inside TLS.
 Normal: RFC 9293 3.6.1: a program that closes with data unread resets. A RST behind a FIN of either side, behind the server's last alert of TLS, to what
     comes late, by a client that has all it wanted, or at the end of an idle time is the ordinary end of many programs (browsers, Windows, LDAP, SMB).
-    Not so where the server closes on a question that it has not answered, and then resets what the client goes on to say: that was lost (RFC 1122 4.2.2.13).
+    Not so where the server closes on a question that it has not answered, and then resets what the client goes on to say: that was lost (RFC 1122 4.2.2.13);
+    nor where clients of MQTT publish into connections that were closed before, again and again (MQTT 5.0 3.1.2.10: after 1.5 times the keep-alive). An alert
+    of TLS asks for nothing: nothing follows it (RFC 8446 6.1).
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +31,11 @@ ASKED_NS = 10 * S  #: a request older than this was given up before
 AT_ONCE_NS = S  #: RST so soon after the request answers it
 APPLICATION_DATA = 23  #: type of a TLS record (RFC 8446 5.1); the client's last words of the handshake begin with ChangeCipherSpec (20)
 ALERTED = 0x1503  #: how a record with an alert begins
+ALERT_1_3, ALERT_1_3_BYTES = (
+    0x1703030013,
+    24,
+)  #: one of TLS 1.3 (RFC 8446 5.2, 6): two bytes, the type and a tag of 16; and with the record's header
+PUBLISH, AGAIN = 3, 2  #: a type of MQTT (5.0 2.1.2); connections of a client that published in vain
 SHORT = 512  #: bytes of an answer that is no more than a greeting or an error
 
 
@@ -41,12 +49,15 @@ class Broken:
     frames: list[int]
     idle: bool = False  # nothing had been sent for a while
     unknown: bool = False  # the RST has no ACK: where it was made, nobody knew the connection (RFC 9293 3.10.7.1)
+    late: bool = False  # MQTT: published behind the server's FIN
 
 
 def broken(view: View) -> list[Broken]:
     """Resets of established connections that had not been closed before."""
     resets = view.column("rst_ns")
-    return [one for k in view.in_one if resets[k] is not None and (one := _reset(view, k)) is not None]
+    found = [one for k in view.in_one if resets[k] is not None and (one := _reset(view, k)) is not None]
+    late = Counter(view.service(b.session) for b in found if b.late)
+    return [b for b in found if not b.late or late[view.service(b.session)] >= AGAIN]
 
 
 def _reset(view: View, k: int) -> Broken | None:
@@ -55,6 +66,7 @@ def _reset(view: View, k: int) -> Broken | None:
     answered = 0  # bytes of the server since the last request
     head = 0
     said = False  # the server sent anything at all
+    done = False  # the client has said farewell
     in_turn = False  # and when it last did, it had all that the client had sent: what came then is a new question
     for i in range(len(seg)):
         flags = seg.flags[i]
@@ -67,7 +79,7 @@ def _reset(view: View, k: int) -> Broken | None:
             )
             if view.column("resp_missing_bytes")[k] or (view.column("protocol")[k] == "http" and k not in view.once(_unanswered)):
                 open_ = False
-            return (_lost(seg, k, i) if open_ else None) or _closed_on(seg, k, i)
+            return (_lost(seg, k, i) if open_ else None) or _closed_on(seg, k, i) or _published(view, seg, k, i)
         if flags & RST:
             if i == 0 or (last[True] < 0 and last[False] < 0):
                 return None
@@ -75,7 +87,7 @@ def _reset(view: View, k: int) -> Broken | None:
             if orig and last[False] >= 0 and seg.head[last[False]] >> 48 == ALERTED:
                 return None  # the server had said that it closes, or that it will not go on
             since = seg.ts[i] - seg.ts[asked_at] if asked_at >= 0 else 1 << 62
-            open_ = asked_at >= 0 and answered == 0 and since <= ASKED_NS
+            open_ = asked_at >= 0 and answered == 0 and since <= ASKED_NS and (orig or not done)
             wrong_door = not orig and 0 < answered <= SHORT and since <= AT_ONCE_NS and greets(head) and seg.offset[asked_at] == 0
             unknown = open_ and not orig and not flags & ACK and asked_at == i - 1 and since <= AT_ONCE_NS
             if view.column("protocol")[k] == "http" and k not in view.once(_unanswered):
@@ -90,13 +102,18 @@ def _reset(view: View, k: int) -> Broken | None:
         if seg.length[i] and seg.fresh[i]:
             last[orig] = i
             if orig:
-                answered, head = 0, 0
+                answered, head, done = 0, 0, said and _is_alert(seg, i)
             else:
                 said = True
                 in_turn = last[True] < 0 or _heard(seg, i, last[True])
                 answered += seg.length[i]
                 head = head or seg.head[i]
     return None
+
+
+def _is_alert(seg: Segments, i: int) -> bool:
+    """Whether a segment is an alert of TLS, and nothing else."""
+    return seg.head[i] >> 48 == ALERTED or (seg.head[i] >> 24 == ALERT_1_3 and seg.length[i] == ALERT_1_3_BYTES)
 
 
 def _heard(seg: Segments, i: int, asked_at: int) -> bool:
@@ -134,6 +151,18 @@ def _lost(seg: Segments, k: int, fin: int) -> Broken | None:
     if reset is None or not said or said[0] > reset or sum(seg.length[i] for i in said) <= FAREWELL:
         return None
     return Broken(k, False, True, [seg.frame[i] for i in (fin, said[0], reset)])
+
+
+def _published(view: View, seg: Segments, k: int, fin: int) -> Broken | None:
+    """A client of MQTT that publishes though its host has acknowledged the server's FIN, and is reset."""
+    if b"\0\4MQT" not in int(view.first_requests[k]).to_bytes(8, "big"):
+        return None
+    later = range(fin + 1, len(seg))
+    said = next((i for i in later if seg.orig[i] and (seg.fresh[i] or seg.flags[i] & FIN)), len(seg))
+    reset = next((i for i in later if not seg.orig[i] and seg.flags[i] & RST), 0)
+    if said > reset or seg.head[said] >> 60 != PUBLISH or seg.acked[said] <= seg.offset[fin] + seg.length[fin]:
+        return None
+    return Broken(k, False, True, [seg.frame[i] for i in (fin, said, reset)], late=True)
 
 
 def _closed_on(seg: Segments, k: int, fin: int) -> Broken | None:
@@ -175,6 +204,7 @@ def look(view: View) -> list[Finding]:
         unknown = not between and all(b.unknown for b in grave)
         what = "when data came, as if it did not know the connection" if unknown else "while a request was open"
         by = f"in the name of {whom} by something between the two captures (the host's capture shows no reset)" if between else f"by {whom}"
+        what = "as the client published behind its close" if all(b.late for b in grave) else what
         text = f"{n:,} of {plural(of, 'connection')} {'was' if n == 1 else 'were'} reset {by} {what}."
     else:
         by = "the client" if all(b.by_client for b in shown) else "the server" if not any(b.by_client for b in shown) else "either side"
@@ -183,6 +213,11 @@ def look(view: View) -> list[Finding]:
     advice = ""
     if grave and between:
         advice = "Look at the firewalls and proxies between the VM and the host, unless the host's capture was filtered."
+    elif grave and all(b.late for b in grave):
+        advice = (
+            "What was published then is lost. A broker closes after 1.5 times the keep-alive without a message: have the client send its pings, "
+            "and look whether it is still connected before it publishes."
+        )
     elif grave and unknown:
         advice = (
             "The server was restarted, or a NAT or firewall on the way has forgotten the connection, perhaps because it was idle: "

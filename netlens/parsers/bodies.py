@@ -25,12 +25,14 @@ MAX_LENGTH = 1 << 50
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,18})[ \t]*\r\n", re.IGNORECASE)
 _CODED = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding:[ \t]*chunked[ \t]*\r\n", re.IGNORECASE)
-#: What goes on until somebody ends it, and is asked for again (HTML Living Standard 9.2), what is made while it is sent, or has ends of its own
+#: What is made while it is sent, or has ends of its own
 _ENDLESS = re.compile(
-    rb"\r\ncontent-type:[ \t]*(?:text/event-stream|multipart/x-mixed-replace|application/grpc|audio/|video/"
-    rb"|[^\r]*(?:stream=watch|ndjson|json-seq|stream\+json|jsonlines|[.-](?:raw|multiplexed)-stream))",
+    rb"\r\ncontent-type:[ \t]*(?:multipart/x-mixed-replace|application/grpc|audio/|video/|[^\r]*(?:stream=watch|[.-](?:raw|multiplexed)-stream))",
     re.IGNORECASE,
 )
+#: Events and lines that go on until somebody ends them, and are asked for again (HTML Living Standard 9.2): by GET. To a POST, as of a language model, they
+#: are an answer like others: nobody can go on where it stopped.
+_EVENTS = re.compile(rb"\r\ncontent-type:[ \t]*(?:text/event-stream|[^\r]*(?:ndjson|json-seq|stream\+json|jsonlines))", re.IGNORECASE)
 _EXPECTS = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*\r\n", re.IGNORECASE)
 MAX_LINE = 1024  #: bytes of a request line that are looked at
 _WAITS = re.compile(
@@ -121,6 +123,7 @@ class BodyBuilder:
         self.chunks = ChunkBuilder()
         self._heads: set[int] = set()  # sessions with HEAD
         self._requests: set[int] = set()  # sessions with a request
+        self._posting: set[int] = set()  # and such of which the last one is POST
         self._last: dict[int, tuple[bytes, int]] = {}  # by session, host and number of the last request
         self._asking: dict[int, bool] = {}  # sessions with a CONNECT that was not granted, and whether it bore credentials
 
@@ -142,6 +145,7 @@ class BodyBuilder:
         self._requests.add(row[c.SESSION])
         if text.startswith(b"HEAD "):
             self._heads.add(row[c.SESSION])
+        (self._posting.add if text.startswith(b"POST ") else self._posting.discard)(row[c.SESSION])
         if (
             len(self.headless) < MAX_BODIES
             and row[c.PAY_CAP] == row[c.LENGTH] < MAX_LINE
@@ -184,7 +188,9 @@ class BodyBuilder:
         if status in _REDIRECTS and len(self.sent) < MAX_BODIES and (site := _SITE.search(head, 0, end + 2)) is not None:
             self.sent.append(Sent(row[c.SESSION], row[c.FRAME], row[c.TS], number_of(site[1].decode("ascii"))))
         if _CHUNKED.search(head, 0, end + 2) and row[c.SESSION] not in self._heads and not _ENDLESS.search(head, 0, end + 2):
-            self.chunks.begin(row, offset + end + 4)
+            events = _EVENTS.search(head, 0, end + 2) is not None
+            if not events or row[c.SESSION] in self._posting:
+                self.chunks.begin(row, offset + end + 4, events)
         found = _LENGTH.search(head, 0, end + 2)
         if found is None or _CODED.search(head, 0, end + 2):
             return

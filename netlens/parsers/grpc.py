@@ -1,4 +1,5 @@
-"""Whether calls of gRPC over HTTP/2 in clear failed: the first status of a connection, and whether its server ever gave an answer.
+"""Whether calls of gRPC over HTTP/2 in clear failed: the first status of a connection, and whether its server ever gave an answer; and of any HTTP/2 in
+clear, whether the server ended the connection for an error (GOAWAY, RFC 9113 6.8).
 
 A call that fails before an answer has nothing but a head that ends its stream (gRPC over HTTP/2, "Trailers-Only"), with a grpc-status other than 0. Name and
 value stand there in full when a connection says them for the first time (RFC 7541 6.2.1; Huffman's code of the name: appendix B); later ones are numbers in
@@ -21,7 +22,7 @@ from netlens.wire import columns as c
 MAX_SEGMENTS = 200_000
 LOOKED_AT = 1500  #: bytes of a segment
 _PREFACE = np.frombuffer(b"PRI * HT", np.uint8)  # RFC 9113 3.4
-_DATA, _HEADERS, _LAST_TYPE, _END_STREAM = 0, 1, 9, 1
+_DATA, _HEADERS, _GOAWAY, _LAST_TYPE, _END_STREAM = 0, 1, 7, 9, 1
 _STATUS = re.compile(rb"(?:\x0bgrpc-status|\x88\x9a\xca\xc8\xb2\x12\x34\xda\x8f)(?:\x01([0-9])|\x02(1[0-6]))")
 
 
@@ -30,13 +31,15 @@ class Calls:
     """Of one connection.
 
     status : the first, None before.  failed : frames of heads that ended their streams and were all of the answer.  answered : when the last message came, 0
-    without.
+    without.  error, error_frame : of the first GOAWAY with an error (RFC 9113 7), 0 without.
     """
 
     client_way: int
     status: int | None = None
     failed: list[int] = field(default_factory=list)
     answered: int = 0
+    error: int = 0
+    error_frame: int = 0
 
 
 class GrpcBuilder:
@@ -86,4 +89,7 @@ def read(calls: Calls, text: bytes, frame: int, ts: int) -> None:
                 calls.status = int(found[1] or found[2])
             if flags & _END_STREAM and calls.status is not None and not calls.answered:
                 calls.failed.append(frame)
+        elif kind == _GOAWAY and not calls.error and 8 <= size <= len(text) - at - 9:
+            calls.error = int.from_bytes(text[at + 13 : at + 17], "big")
+            calls.error_frame = frame if calls.error else 0
         at += 9 + size

@@ -331,10 +331,11 @@ def clear(data: bytes) -> Behaviour:
     if which == -1:
         error = fatal_errors.refusal(message)
         assert error is None or not error[0] or (len(error[0]) == 5 and error[0].isalnum())
+        assert fatal_errors.database(message) >= 0
         calls = grpc.Calls(0)
         grpc.read(calls, message, 1, 1)
         assert len(calls.failed) <= len(message) // 9
-        return {("fatal", error), ("grpc", calls.status, len(calls.failed) > 1, calls.answered)}
+        return {("fatal", error), ("grpc", calls.status, len(calls.failed) > 1, calls.answered, bool(calls.error))}
     if which == -2:
         lists = ssh_offers._offer(message)
         assert lists is None or len(lists) == 10

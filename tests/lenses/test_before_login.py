@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from netlens.parsers.fatal_errors import refusal
+from netlens.parsers.fatal_errors import database, refusal
 from tests.lenses.made import CLIENT, MS, SERVER, S, close, found, healthy, problems, talk
 
 if TYPE_CHECKING:
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from tests.parsers.build import Packet
 
 POSTGRES, SSH = (SERVER, 5432), (SERVER, 22)
-START = b"\x00\x00\x00\x16\x00\x03\x00\x00user\x00app\x00database\x00shop\x00\x00"
+START = b"\x00\x00\x00\x20\x00\x03\x00\x00user\x00app\x00database\x00shop\x00\x00"
+ANOTHER = START.replace(b"shop", b"else")
 LOGGED_IN = b"R\x00\x00\x00\x08\x00\x00\x00\x00"
 READY = LOGGED_IN + b"Z\x00\x00\x00\x05I"
 VERSION = b"SSH-2.0-OpenSSH_9.9\r\n"
@@ -26,9 +27,9 @@ def error(code: bytes, severity: bytes = b"FATAL") -> bytes:
     return b"E" + (len(said) + 4).to_bytes(4, "big") + said
 
 
-def session(answer: bytes, port: int, at: int = 0) -> list[Packet]:
-    made = talk(port, at, POSTGRES)
-    made.up("PA", START)
+def session(answer: bytes, port: int, at: int = 0, start: bytes = START, client: str = CLIENT) -> list[Packet]:
+    made = talk(port, at, POSTGRES, client)
+    made.up("PA", start)
     made.down("PA", answer)
     made.up("A")
     return close(made).packets
@@ -73,6 +74,30 @@ def test_logins_that_succeed_in_the_end(tmp_path: Path, code: bytes, refused: li
     yes = [session(READY, 42_000 + k, int(at * S)) for k, at in enumerate(served)]
     this = found(tmp_path, *no, *yes, healthy())
     assert this["refused"].severity == ("problem" if grave else "warning")
+
+
+@pytest.mark.parametrize(
+    ("refused", "then", "grave"),
+    [
+        pytest.param([0, 1, 2], session(READY, 42_000, 9 * S), False, id="made, and used"),
+        pytest.param([0], session(READY, 42_000, 9 * S, ANOTHER), True, id="another one is there"),
+        pytest.param([0, 12], session(READY, 42_000, 9 * S), True, id="gone again"),
+        pytest.param([0], session(READY, 42_000, 9 * S, client="192.0.2.99"), True, id="another client"),
+        pytest.param([0], session(error(b"28P01"), 42_000, 9 * S), True, id="there now, but not for this client"),
+        pytest.param([0], [], True, id="never made"),
+    ],
+)
+def test_a_database_that_is_made(tmp_path: Path, refused: list[int], then: list[Packet], grave: bool) -> None:
+    """By a script that looks for it first, or by somebody else for whom a program waits."""
+    no = [session(error(b"3D000"), 41_000 + k, at * S) for k, at in enumerate(refused)]
+    this = found(tmp_path, *no, *([then] if then else []), healthy())
+    assert this["refused"].severity == ("problem" if grave else "warning")
+
+
+def test_a_database_is_that_of_the_users_name_unless_one_is_named() -> None:
+    assert database(START) == database(START.replace(b"app", b"xyz")) != database(ANOTHER)
+    assert database(b"\0\0\0\x13\0\3\0\0user\0shop\0\0") == database(START)
+    assert database(START[:11]) == database(START[:8])
 
 
 def test_codes_are_read_before_new_servers_wrote_severity_twice_and_whatever_their_language() -> None:

@@ -64,8 +64,10 @@ def test_sizes_as_some_write_them(size: bytes) -> None:
     assert answer.state == SIZE
 
 
-def chunked(*parts: bytes, head: bytes = HEAD, ending: str = "server", request: bytes = GET, later: bytes = b"") -> list[Packet]:
-    made = exchange(talk(), request, head + parts[0])
+def chunked(
+    *parts: bytes, head: bytes = HEAD, ending: str = "server", request: bytes = GET, later: bytes = b"", first: bytes = b""
+) -> list[Packet]:
+    made = exchange(exchange(talk(), first) if first else talk(), request, head + parts[0])
     for part in parts[1:]:
         made.at += 50 * MS
         made.down("PA", part)
@@ -89,6 +91,36 @@ def test_an_answer_that_ends_before_its_last_chunk(tmp_path: Path, parts: tuple[
     this = found(tmp_path, chunked(*parts, ending=ending), healthy())["http-errors"]
     assert this.severity == "problem"
     assert "1 of 1 HTTP answer in chunks was cut off" in this.text
+
+
+POST = b"POST /v1/chat HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"
+EVENT = b"d\r\ndata: hello\n\n\r\n"
+
+
+@pytest.mark.parametrize("ending", ["server", "reset"])
+@pytest.mark.parametrize("kind", [b"text/event-stream", b"text/event-stream; charset=utf-8", b"application/x-ndjson"])
+def test_events_in_answer_to_a_post_that_are_cut_off(tmp_path: Path, kind: bytes, ending: str) -> None:
+    head = STREAM.replace(b"text/event-stream", kind)
+    this = found(tmp_path, chunked(EVENT, EVENT, EVENT[:7], head=head, request=POST, ending=ending), healthy())["http-errors"]
+    assert this.severity == "problem"
+    assert "1 of 1 HTTP answer in chunks was cut off" in this.text
+    slowly = live(kind=kind, request=POST, ending=ending)  # of a model that takes its time
+    assert found(tmp_path, slowly, healthy())["http-errors"].severity == "problem"
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        chunked(EVENT, EVENT, b"0\r\n\r\n", head=STREAM, request=POST),  # the last chunk came
+        chunked(EVENT, EVENT, head=STREAM, request=POST, ending="client"),  # somebody pressed "stop"
+        chunked(EVENT, EVENT, head=STREAM, request=POST, ending="none"),  # the capture ends
+        chunked(EVENT, EVENT, head=STREAM),  # of an EventSource, which asks again
+        chunked(EVENT, head=STREAM.replace(b"chunked", b"identity").replace(b"Transfer", b"X"), request=POST),  # ends with its connection
+        chunked(EVENT, EVENT, head=STREAM, first=POST),  # an EventSource behind a POST, on one connection
+    ],
+)
+def test_events_that_are_well(tmp_path: Path, packets: list[Packet]) -> None:
+    assert "http-errors" not in problems(found(tmp_path, packets, healthy()))
 
 
 @pytest.mark.parametrize(
@@ -198,10 +230,10 @@ def test_bodies_that_wait_for_nothing(tmp_path: Path, streams: list[list[Packet]
     assert "slow-server" not in found(tmp_path, *streams)
 
 
-def live(pause: int = S, kind: bytes = b"text/plain", pieces: int = 9, ending: str = "server") -> list[Packet]:
+def live(pause: int = S, kind: bytes = b"text/plain", pieces: int = 9, ending: str = "server", request: bytes = GET) -> list[Packet]:
     """An answer that is made while it is sent, and of which the last chunk does not come."""
     head = b"HTTP/1.1 200 OK\r\nContent-Type: " + kind + b"\r\nTransfer-Encoding: chunked\r\n\r\n"
-    made = exchange(talk(), GET, head + b"5\r\nhello\r\n")
+    made = exchange(talk(), request, head + b"5\r\nhello\r\n")
     for _ in range(pieces):
         made.at += pause
         made.down("PA", b"5\r\nhello\r\n")

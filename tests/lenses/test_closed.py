@@ -230,3 +230,66 @@ def test_a_server_that_drops_it_and_takes_the_next_syn(tmp_path: Path) -> None:
     assert "connect-unanswered" not in found(tmp_path, half_open(1).packets, other, ping(30 * S))
     unseen = half_open(2, acked=1001).packets  # the SYN+ACK may have been missed
     assert "connect-unanswered" not in found(tmp_path, unseen, ping(30 * S))
+
+
+START = b"\x00\x00\x00\x1f\x00\x03\x00\x00user\x00app\x00database\x00sho\x00\x00"
+READY, ROWS = b"R\0\0\0\x08\0\0\0\0Z\0\0\0\5I", b"T\0\0\0\6\0\0C\0\0\0\rSELECT 1\0Z\0\0\0\5I"
+
+
+def query(text: bytes) -> bytes:
+    return b"Q" + (len(text) + 5).to_bytes(4, "big") + text + b"\0"
+
+
+def command(code: int, text: bytes, sequence: int = 0) -> bytes:
+    return (len(text) + 1).to_bytes(3, "little") + bytes([sequence, code]) + text
+
+
+PARSED = b"P\0\0\0\x11\0select $1\0\0\0"
+SYNC = b"S\0\0\0\4"
+
+
+@pytest.mark.parametrize("wait_ns", [50 * MS, 4 * S, 3000 * S])
+@pytest.mark.parametrize(
+    ("port", "said", "last", "name"),
+    [
+        (5432, [START, READY, query(b"select 1"), ROWS], query(b"select pg_sleep(9)"), "PostgreSQL"),
+        (6432, [START, READY], query(b"select pg_sleep(9)"), "PostgreSQL"),  # of a pooler
+        (5432, [START, READY], PARSED + SYNC, "PostgreSQL"),
+        (3306, [b"", GREETING, LOGIN, FINE], command(3, b"select sleep(9)"), "MySQL"),
+        (3307, [b"", GREETING, LOGIN, FINE], command(0x17, bytes(12)), "MySQL"),
+    ],
+)
+def test_a_statement_on_which_the_connection_ends(
+    tmp_path: Path, port: int, said: list[bytes], last: bytes, name: str, wait_ns: int
+) -> None:
+    """A proxy's time-out, or a server that was killed."""
+    this = found(tmp_path, halted(port, said, last, wait_ns), healthy())
+    assert problems(this) == {"closed-unanswered"}
+    text = f"1 of 2 connections got no answer: {SERVER}:{port} ({name}) took the request and closed without answering it."
+    assert this["closed-unanswered"].text == text
+
+
+def test_that_a_client_comes_in_again_is_no_answer_to_a_statement(tmp_path: Path) -> None:
+    cut = [halted(5432, [START, READY], query(b"select pg_sleep(9)"), 4 * S, at=k * 9 * S) for k in range(2)]
+    for k, packets in enumerate(cut):
+        cut[k] = [*packets, *close(exchange(talk(43_000 + k, k * 9 * S + 5 * S, (SERVER, 5432)), START, READY)).packets]
+    assert problems(found(tmp_path, *cut, healthy())) == {"closed-unanswered"}
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        halted(5432, [START, READY, query(b"select 1"), ROWS], b"X\0\0\0\4", 4 * S),
+        halted(5432, [START, READY], b"\x17\x03\x03\x00\x20" + bytes(32), 4 * S),
+        halted(5432, [START, READY, query(b"copy a from stdin"), b"G\0\0\0\7\0\0\0"], b"d\0\0\0\x0d1\t2\n1\t2\n", 4 * S),
+        halted(5432, [START, READY], PARSED, 4 * S),  # nothing called for the answer yet
+        halted(5432, [START, READY, query(b"listen a"), b"C\0\0\0\x0bLISTEN\0Z\0\0\0\5I"], SYNC, 900 * S)[:-1],
+        close(exchange(exchange(talk(server=(SERVER, 5432)), START, READY), query(b"select pg_sleep(9)"), ROWS, 9 * S)).packets,
+        halted(3306, [b"", GREETING, LOGIN, FINE], command(0x19, bytes(4)), 900 * S),  # a statement is closed, and then it is idle
+        halted(3306, [b"", GREETING, LOGIN, FINE], command(0x12, bytes(20)), 900 * S),  # a replica that waits for events
+        halted(3306, [b"", GREETING, LOGIN, FINE], b"\x17\x03\x03\x00\x20" + bytes(32), 900 * S),
+    ],
+    ids=["Terminate", "TLS inside", "COPY", "no Sync", "idle", "slow", "COM_STMT_CLOSE", "COM_BINLOG_DUMP", "TLS inside MySQL"],
+)
+def test_databases_that_end_what_was_idle(tmp_path: Path, packets: list[Packet]) -> None:
+    assert "closed-unanswered" not in found(tmp_path, packets, healthy())

@@ -530,3 +530,123 @@ def test_ipv6_that_does_not_work(tmp_path: Path) -> None:
 def test_ipv6_that_may_work(tmp_path: Path, packets: list[Packet]) -> None:
     this = found(tmp_path, [NEIGHBOUR], packets, healthy(), ping(30 * S))
     assert "connect-unanswered" not in this or not this["connect-unanswered"].text.startswith("IPv6")
+
+
+HELLO = b"\x16\x03\x01\x00\x50" + bytes(80)
+QUIET = b"\x14\x03\x03\x00\x01\x01"
+ALERT_1_2, ALERT_1_3 = b"\x15\x03\x03\x00\x1a" + bytes(26), b"\x17\x03\x03\x00\x13" + bytes(19)
+
+
+def secret(size: int) -> bytes:
+    return b"\x17\x03\x03" + size.to_bytes(2, "big") + bytes(size)
+
+
+def secretly(answer: bytes, last: bytes, first: bytes = HELLO, port: int = 7_443) -> list[Packet]:
+    """A question and an answer in TLS, and what the client says last, on which the server resets."""
+    made = talk(server=(SERVER, port))
+    for said, heard in ((first, first), (QUIET, QUIET), (secret(300), answer)):
+        made.up("PA", said)
+        made.down("PA" if heard else "A", heard)
+    made.up("PA", last)
+    made.down("RA")
+    return made.packets
+
+
+@pytest.mark.parametrize("alert", [ALERT_1_2, ALERT_1_3])
+def test_a_farewell_of_tls_that_is_reset(tmp_path: Path, alert: bytes) -> None:
+    """A server that has closed at once behind its answer, and so has not read it (RFC 9293 3.6.1)."""
+    assert "reset" not in problems(found(tmp_path, secretly(secret(300) + alert, alert), healthy()))
+    assert "reset" not in problems(found(tmp_path, secretly(secret(300), alert), healthy()))
+
+
+def test_a_question_of_tls_that_is_reset(tmp_path: Path) -> None:
+    assert "reset" in problems(found(tmp_path, secretly(secret(300), secret(300)), healthy()))
+
+
+CONNECT, CONNACK = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x04\x00\x01a", b"\x20\x02\x00\x00"
+PUBLISHED, PINGED = b"\x30\x05\x00\x01tOK", b"\xc0\x00"
+
+
+def dropped(port: int, at: int, said: bytes = PUBLISHED, silence: int = 6 * S, told: bool = True, first: bytes = CONNECT) -> list[Packet]:
+    """A client of MQTT that is silent for too long, and then speaks."""
+    made = talk(port, at, (SERVER, 1883))
+    exchange(made, first, CONNACK)
+    made.up("PA", PUBLISHED)
+    made.down("A")
+    made.at += silence
+    before = made.back
+    made.down("FA")
+    if told:
+        made.up("A")
+        made.at += S
+    made.up("PA", said, ack=None if told else before)
+    made.down("R", seq=made.back)
+    return made.packets
+
+
+@pytest.mark.parametrize("silence", [6 * S, 90 * S])
+def test_messages_of_mqtt_behind_the_brokers_close(tmp_path: Path, silence: int) -> None:
+    this = found(tmp_path, *(dropped(41_000 + k, k * 100 * S, silence=silence) for k in range(2)), healthy())
+    assert problems(this) == {"reset"}
+    assert this["reset"].text == "2 of 3 connections were reset by 198.51.100.20:1883 as the client published behind its close."
+
+
+@pytest.mark.parametrize(
+    "streams",
+    [
+        pytest.param([dropped(41_000, 0)], id="once"),
+        pytest.param([dropped(41_000 + k, k * 100 * S, told=False) for k in range(3)], id="the message and the close crossed"),
+        pytest.param([dropped(41_000 + k, k * 100 * S, b"\xe0\x00") for k in range(3)], id="a farewell"),
+        pytest.param([dropped(41_000 + k, k * 100 * S, PINGED) for k in range(3)], id="to see whether it is still there"),
+        pytest.param([dropped(41_000 + k, k * 100 * S, b"0" * 9, first=b"hello, you") for k in range(3)], id="no MQTT"),
+    ],
+)
+def test_ends_of_mqtt_that_lose_nothing(tmp_path: Path, streams: list[list[Packet]]) -> None:
+    assert not problems(found(tmp_path, *streams, healthy()))
+
+
+AMQP, BEAT = b"AMQP\x00\x00\x09\x01", b"\x08\x00\x00\x00\x00\x00\x00\xce"
+START_OK = b"\x01\x00\x00\x00\x00\x00\x08\x00\x0a\x00\x0b" + bytes(4) + b"\xce"
+CLOSING = b"\x01\x00\x00\x00\x00\x00\x08\x00\x0a\x00\x32" + bytes(4) + b"\xce"
+
+
+def consuming(beats: int, answers: bool = False, ends: str = "RA", last: bytes = b"") -> list[Packet]:
+    """A client of AMQP that a server sends heartbeats, and that answers with its own or is busy."""
+    made = exchange(talk(server=(SERVER, 5672)), AMQP, START_OK)
+    exchange(made, START_OK, START_OK)
+    for _ in range(beats):
+        made.at += 5 * S
+        made.down("PA", BEAT)
+        made.up(*(("PA", BEAT) if answers else ("A",)))
+    made.at += 5 * S
+    if last:
+        made.down("PA", last)
+        made.up("PA", last)
+    if ends == "client":
+        return close(made).packets
+    if ends:
+        made.down(ends)
+    return [*made.packets, *ping(made.at + 9 * S)]
+
+
+@pytest.mark.parametrize("ends", ["RA", "FA"])
+def test_a_client_of_amqp_without_heartbeats(tmp_path: Path, ends: str) -> None:
+    this = found(tmp_path, consuming(5, ends=ends), healthy())
+    assert "refused" in problems(this)
+    text = "1 of 1 connection to 198.51.100.20:5672 got a refusal: ended after 30.0 s without a heartbeat of the client (AMQP)."
+    assert this["refused"].text == text
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        pytest.param(consuming(9, answers=True), id="a server that is killed"),
+        pytest.param(consuming(3), id="a client whose heartbeat is rarer"),
+        pytest.param(consuming(9, ends=""), id="the capture ends"),
+        pytest.param(consuming(9, ends="client"), id="the client ends"),
+        pytest.param(consuming(9, ends="FA", last=CLOSING), id="a server that closes by the protocol"),
+    ],
+)
+def test_clients_of_amqp_that_are_not_dropped(tmp_path: Path, packets: list[Packet]) -> None:
+    this = found(tmp_path, packets, healthy())
+    assert "refused" not in this or "heartbeat" not in this["refused"].text

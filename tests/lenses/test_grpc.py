@@ -75,6 +75,34 @@ def test_calls_that_fail_for_no_fault(tmp_path: Path, packets: list[Packet]) -> 
     assert not problems(found(tmp_path, packets, healthy()))
 
 
+def goaway(code: int, words: bytes = b"") -> bytes:
+    return frame(7, 0, 0, bytes(4) + code.to_bytes(4, "big") + words)
+
+
+@pytest.mark.parametrize(
+    ("answer", "what"),
+    [(goaway(11, b"too_many_pings"), "ENHANCE_YOUR_CALM (11)"), (given(1) + goaway(2), "INTERNAL_ERROR (2)")],
+)
+def test_connections_of_http_2_that_end_for_an_error(tmp_path: Path, answer: bytes, what: str) -> None:
+    this = found(tmp_path, *(session(answer, port=41_000 + k, at=k) for k in range(2)), healthy())
+    assert problems(this) == {"refused"}
+    assert this["refused"].text == f"2 of 2 connections to 198.51.100.20:50051 got a refusal: GOAWAY, {what} (HTTP/2)."
+    assert found(tmp_path, session(answer), healthy())["refused"].severity == "warning"  # once
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(goaway(0), id="a server that ends"),
+        pytest.param(goaway(0, b"max_age"), id="or a connection that is old"),
+        pytest.param(goaway(13), id="HTTP/1.1 is wanted"),
+        pytest.param(given(1) + frame(3, 0, 1, (8).to_bytes(4, "big")), id="a request that was cancelled"),
+    ],
+)
+def test_connections_of_http_2_that_end(tmp_path: Path, answer: bytes) -> None:
+    assert "refused" not in found(tmp_path, *(session(answer, port=41_000 + k, at=k) for k in range(3)), healthy())
+
+
 def test_what_is_no_frame_ends_what_is_read() -> None:
     calls = Calls(0)
     read(calls, b"the middle of a message" + failed(12, 1), 1, 1)

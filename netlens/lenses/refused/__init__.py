@@ -78,6 +78,8 @@ _ADVICE = {
     "APPEND": "The server does not store messages there: the mailbox may be full (quota), or not be there; its reply says why.",
     "WebSocket closed": "The server's program ended the WebSocket: its log says why.",
     "in common": "Client and server know no algorithm for that which both take: one of them is too old or set too strictly (ssh -Q; KexAlgorithms, Ciphers).",
+    "without a heartbeat": "The client sent nothing for two intervals: have it send heartbeats while its program works, or agree on a longer interval.",
+    "GOAWAY": "The server ended HTTP/2 for an error, or as the client asks too much of it: its log says which.",
     "closed before": "The server takes no connections from this client now: MaxStartups, hosts.deny, or a host that is full; its log says which.",
     "address is in use": "Another host has that address: find the one that took an address out of the server's range.",
 }
@@ -169,7 +171,9 @@ def _taken(view: View) -> dict[tuple[str, str, int], list[int]]:
 def _made_up_for(view: View, r: Refusal) -> bool:
     """Whether a later session of the same ends went without any: after a refusal for now (45z of SMTP, RFC 5321 4.2.1; 57P03 of PostgreSQL), as greylisting
     wants it, or a server that starts; at once, as a program comes the other way, with or without TLS (libpq's sslmode=allow); or after a login or two that were
-    refused: somebody mistyped."""
+    refused: somebody mistyped; or to a database that was not there, and now is."""
+    if "(3D000)" in r.what:
+        return r.session in view.once(_made_since)
     began, service = view.column("start_ns")[r.session], view.service(r.session)
     taken = view.once(_taken).get(service, [])
     later = taken[bisect.bisect_right(taken, began) :][:1]
@@ -178,6 +182,15 @@ def _made_up_for(view: View, r: Refusal) -> bool:
     for_now = (r.protocol == "SMTP" and r.what.startswith("45")) or (r.protocol == "PostgreSQL" and "57P0" in r.what)
     other_way = "(28000)" in r.what and later[0] - began <= _OTHER_WAY_NS
     return for_now or other_way or (r.of_login and view.once(_failed_logins)[service] <= MISTYPED)
+
+
+def _made_since(view: View) -> set[int]:
+    """Sessions of clients of PostgreSQL that a server lets into the same database later."""
+    databases, starts = view.side.capture.databases, view.column("start_ns")
+    refused = {each.session for each in view.once(refusals)}
+    same = grouped((k for k in view.whole if k in databases), lambda k: (view.service(k), databases[k])).values()
+    last = [(group, max((starts[k] for k in group if k not in refused), default=0)) for group in same]
+    return {k for group, let_in in last for k in group if starts[k] < let_in}
 
 
 def _failed_logins(view: View) -> Counter[tuple[str, str, int]]:
