@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from netlens import logs
 from netlens.lenses.refused import condition, limit, odds, over_time
 from netlens.lenses.refused.counting import patience
 from netlens.lenses.refused.limit import TIE
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 NO_BETTER = 4.0
 SOME = 0.05  #: share of the requests that must have been accepted: where nearly all are refused, nothing tells which are not
 LABELLED = 0.8  #: share of the requests that must have a label
+#: Stretches of refusals, with so many in each, that show how long a block is, and by which share of it they may differ
+STRETCHES, DENSE, ALIKE = 3, 5, 0.1
 
 
 def told(weighing: Weighing) -> bool:
@@ -30,6 +33,8 @@ def told(weighing: Weighing) -> bool:
 def may_be_told(weighing: Weighing) -> bool:
     """Whether chance may be told at all: enough was seen of it, and nothing that one rate for all does not explain."""
     i, r = weighing.inference, weighing.situation.requests
+    if weighing.chance_against_word or weighing.blocked_s:
+        return False
     if not (i.enough and weighing.seen_whole) or i.chains < odds.CHAINS or i.accepted < weighing.accepted_wanted:
         return False
     labelled = i.refused + i.accepted
@@ -44,6 +49,35 @@ def may_be_told(weighing: Weighing) -> bool:
     ):
         return False
     return patience(r) is None and not over_time.follows_windows(weighing.situation, i.first)
+
+
+def against_word(weighing: Weighing) -> bool:
+    """Whether few refusals seem to be by chance of which the provider says that it counts what is in progress: places that are given back late, each after
+    another time, look like that too."""
+    return weighing.refusal_class == logs.CONCURRENCY and weighing.inference.refused <= odds.MOST
+
+
+def blocked_s(weighing: Weighing) -> float:
+    """For how long a side is refused each time, in s, where that is equally long: who exceeded a limit is blocked for a while, whatever that limit counts; an
+    overload ends when it ends. 0 where it is not.
+
+    A stretch lasts from its first refusal to between its last one and the next request that is accepted.
+    """
+    r = weighing.situation.requests
+    for side in np.unique(r.side):
+        rows = np.flatnonzero((r.side == side) & (r.rejected >= 0))
+        refused, start = weighing.refused[rows], r.start_ns[rows]
+        edges = np.flatnonzero(np.diff(np.concatenate([[False], refused, [False]]).astype(np.int8)))
+        whole = [
+            (first, behind) for first, behind in edges.reshape(-1, 2).tolist() if first and behind < len(rows) and behind - first >= DENSE
+        ]
+        if len(whole) < STRETCHES:
+            continue
+        least = max(int(start[behind - 1] - start[first]) for first, behind in whole)
+        most = min(int(start[behind] - start[first]) for first, behind in whole)
+        if least <= most and most - least <= ALIKE * most and min(int(start[b - 1] - start[a]) for a, b in whole) >= (1 - ALIKE) * most:
+            return (least + most) / 2e9
+    return 0.0
 
 
 def open_evidence(weighing: Weighing) -> float:

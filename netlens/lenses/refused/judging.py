@@ -339,6 +339,16 @@ def needs(weighing: Weighing) -> str:
             f"a recording with a pause: stop every program for some minutes, then start one. From a moment on {whose} was refused here, as under{outage} "
             "a quota, or a limit that counts refused attempts"
         )
+    if blocked := weighing.blocked_s:
+        return (
+            f"to know from the provider what it limits: whoever is refused once is refused for {blocked:.3g} s each time, as by a block for whoever exceeds "
+            "a limit, and nothing that was captured tells which limit that is"
+        )
+    if weighing.chance_against_word:
+        return (
+            "a longer recording with long and short answers: the provider says that it limits requests in progress, and so few refusals do not tell places "
+            "that it gives back late from others who hold them, or from chance"
+        )
     if weighing.reached_for_good:
         return "a longer recording, in which the limit is reached again: refusals in one stretch alone fit several limits over time equally well"
     if weighing.of_one_side is not None:

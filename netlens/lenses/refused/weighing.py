@@ -420,6 +420,16 @@ class Weighing:
         """See :func:`netlens.lenses.refused.chance.may_be_told`."""
         return chance.may_be_told(self)
 
+    @cached_property
+    def blocked_s(self) -> float:
+        """See :func:`netlens.lenses.refused.chance.blocked_s`."""
+        return chance.blocked_s(self)
+
+    @property
+    def chance_against_word(self) -> bool:
+        """See :func:`netlens.lenses.refused.chance.against_word`."""
+        return chance.against_word(self)
+
     @property
     def accepted_wanted(self) -> int:
         """Accepted requests that chance takes. Of few refusals it takes more, because a window that began before the recording looks like chance."""

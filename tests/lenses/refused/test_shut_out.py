@@ -196,3 +196,34 @@ def test_what_a_window_could_not_have_decided_is_no_evidence_against_it(seed: in
     found, unknown = weigh(drawn.situation), weigh(replace(drawn.situation, midway_ns=None))
     assert found.cause == unknown.cause == "own-rate"
     assert found.weighing.time_fits[0].log_likelihood > unknown.weighing.by_time[0].log_likelihood  # it costs that both were asked
+
+
+def blocked(seconds: tuple[float, ...]) -> Situation:
+    """Requests twice a second until one is refused; then all are, four times a second, for so long each time."""
+    rng, rows, at = np.random.default_rng(7), list[Row](), 1.0
+    for length in (*seconds, 0.0):
+        for _ in range(int(rng.integers(10, 18))):
+            rows.append(("vm", len(rows), at, at + 0.3, 0))
+            at += float(rng.uniform(0.3, 0.7))
+        until = at + length
+        while at < until:
+            rows.append(("vm", len(rows), at, at + 0.05, 1))
+            at += float(rng.uniform(0.15, 0.4))
+    return situation(rows)
+
+
+def test_blocks_that_are_equally_long_are_no_overload() -> None:
+    found = weigh(blocked((10.0, 10.0, 10.0, 10.0)))
+    assert not supported(found)
+    assert found.weighing.blocked_s == pytest.approx(10.0, abs=0.3)
+    assert all("is refused for" in (v.needs or "") for v in found.verdicts if v.id == "provider")
+    assert supported(weigh(blocked((10.0, 4.0, 13.0, 7.0)))) == {"provider"}
+
+
+def test_few_refusals_by_chance_are_not_believed_against_the_word_of_a_limit_on_what_is_open() -> None:
+    """Places that are given back late, each after another time, look the same."""
+    plain = draw(4_000_516, "overload-steady").situation
+    assert supported(weigh(plain)) == {"provider"}
+    found = weigh(said(plain, logs.CONCURRENCY))
+    assert not supported(found)
+    assert any("gives back late" in (v.needs or "") for v in found.verdicts if v.id == "provider")
