@@ -22,20 +22,15 @@ def give(
     ends: Mapping[int, Sequence[End]],
     *,
     all_told: bool,
-    broken: Sequence[tuple[int, int]] = (),
 ) -> bool:
     """Give each request its answer, in place; whether that fits. ``ends``: what ends with a record, by place.  ``all_told``: nothing comes while no request is
-    in progress.  ``broken``: when the client breaks off one each, and the frame, in order; whose that is shows nowhere."""
+    in progress."""
     if len(streams) - sum(map(len, ends.values())) > MOST_OPEN:
         return False
     waiting = streams[::-1]
     open_now: list[Stream] = []
     piece: Record | None = None  # the server's latest, since the latest end
-    over = list(broken[::-1])
     for k, r in enumerate(answers):
-        while over and over[-1][0] <= r.ts:
-            if not _break(open_now, waiting, *over.pop()):
-                return False
         while waiting and waiting[-1].begin_ns <= r.ts:
             open_now.append(waiting.pop())
         if len(open_now) > MOST_OPEN:
@@ -57,21 +52,6 @@ def give(
                 return False
         if k in ends:
             piece = None
-    return all(_break(open_now, waiting, *each) for each in over[::-1])
-
-
-def _break(open_now: list[Stream], waiting: list[Stream], ns: int, frame: int) -> bool:
-    """Break off the oldest request in progress, whether it was answered or not; whether there is one."""
-    while waiting and waiting[-1].begin_ns <= ns:
-        open_now.append(waiting.pop())
-    if not open_now:
-        return False
-    for each in open_now:
-        each.unsure = True
-    ended = open_now.pop(0)
-    ended.end_ns, ended.end_frame = ns, frame
-    if ended.answer_ns < 0:
-        ended.answer_ns, ended.answer_frame, ended.sent_ns = ns, frame, min(ended.sent_ns, ns)
     return True
 
 

@@ -60,6 +60,7 @@ class Stream:
     up, down : payload in bytes, with what TLS adds; ``down`` is the most that it may be.  sizes : of the records of its answer, as plaintext.
     mixed : others were in progress at the time.  unsure : another one may have ended instead.  quick : it ended soon after the latest request was begun.
     doubt_ns : by how much it may have begun earlier and later, and ended earlier and later.  parts : records of a burst that may end a body.
+    theirs : how likely the answer that ended at each time was its own; empty where that was not asked.
     """
 
     begin_ns: int
@@ -78,6 +79,7 @@ class Stream:
     last: int = 0  # size of the record before its end
     doubt_ns: tuple[int, int, int, int] = (0, 0, 0, 0)
     parts: int = 1
+    theirs: dict[int, float] = field(default_factory=dict)
 
 
 class Record(NamedTuple):

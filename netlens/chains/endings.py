@@ -48,6 +48,7 @@ SHOWN = 0.5  #: share of turns with an empty frame of the server, where all answ
 LONG = 8  #: records of an answer that is a stream beyond doubt, and not some short ones
 TOGETHER = 4  #: answers between the starts of two requests
 MOST, SLOWER = 0.9, 2  #: of refusals, and how many times slower than these one may be
+RESET_NS = 1_000_000  #: from a short answer to the server's RST_STREAM, which is as long as WINDOW_UPDATE
 SAMPLE = 100  #: pieces of streams by themselves, of which not one in so many has the size of an end
 WITH = 4  #: times as often as before a request, what may be an end with its empty frame occurs
 COVERED = 0.5  #: share of streams by themselves that end with the sizes known, at least
@@ -165,6 +166,17 @@ def shorts(connections: Iterable[tuple[Said, int]], known: Shapes) -> frozenset[
     return found.short - found.inside - {EMPTY}
 
 
+def _refused_early(connections: Sequence[tuple[Said, int]]) -> set[int]:
+    """Sizes of records behind which the server mostly resets the stream, as it does not want to read the rest of the request (RFC 9113 8.1): short answers."""
+    every: Counter[int] = Counter()
+    reset: Counter[int] = Counter()
+    for said, _ in connections:
+        frames = [r.ts for r in said.updates if r.size == WINDOW_UPDATE]
+        every.update(r.size for r in said.answers)
+        reset.update(r.size for r in said.answers if bisect_right(frames, r.ts + RESET_NS) > bisect_left(frames, r.ts))
+    return {size for size, n in reset.items() if n >= OFTEN and n > SHOWN * every[size]} - {EMPTY}
+
+
 def answers_alone(said: Said, known: Shapes) -> Said:
     """The same without what are many WINDOW_UPDATEs behind a long body, rather than an answer of their size."""
     uploads = [r.ts for r in said.mine if r.size == FULL]
@@ -231,7 +243,9 @@ def _learned(connections: Sequence[tuple[Said, int]], known: Shapes) -> Shapes:
     if every[DONE] and not inside[DONE]:
         done.add(DONE)
     done |= {size + EMPTY for size in done if 0 < every[size + EMPTY] <= WITH * both[size + EMPTY]}
-    short = (short | (often - streamed)) - done
+    early = _refused_early(connections)
+    done -= early
+    short = (short | (often - streamed) | early) - done
     short -= _doubled(short, both, every)
     soon = sorted(ns for size in short for ns in waits[size])
     return replace(
@@ -239,7 +253,7 @@ def _learned(connections: Sequence[tuple[Said, int]], known: Shapes) -> Shapes:
         learned=True,
         done=frozenset(done),
         short=frozenset(short),
-        inside=frozenset((done - sure - {DONE, DONE + EMPTY}) | {size for size, n in inside.items() if n > 1 and size not in done}),
+        inside=frozenset((done - sure - {DONE, DONE + EMPTY}) | {size for size, n in inside.items() if n > 1 and size not in done}) - early,
         soon_ns=SLOWER * soon[int(len(soon) * MOST)] if soon else NEVER,
         whole=whole and bool(short) and not done,
     )

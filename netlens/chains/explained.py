@@ -25,6 +25,7 @@ Theory of operation
    part in the interval, a greater one where few records were learned from; with too few it is all there is, and answers may have ended at any time. Those
    beyond the least may never have begun, and those beyond the ones told may have been in progress besides (:class:`Counted`). A client of which nothing
    can be made is guessed at: each write may begin a request, so the interval is wide and never exact.
+7. *Whose each answer is* is asked at last, of all that may have been said (:mod:`netlens.chains.whose`).
 
 Learning may take about half of the states that are weighed for a capture; with what is left, fewer of the unlikely ones are kept.
 
@@ -35,9 +36,8 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from enum import IntEnum
 from functools import cached_property, partial
 from heapq import nlargest
 from itertools import accumulate, zip_longest
@@ -45,10 +45,10 @@ from math import exp, log, log2
 from operator import attrgetter, itemgetter
 from typing import NamedTuple
 
-from netlens.chains import asked, grammar
-from netlens.chains.answers import give
+from netlens.chains import asked, grammar, whose
 from netlens.chains.asked import BODY, EMPTY, FULL, PING, UPDATE_NS, Reading, Record, Said, Stream
-from netlens.chains.endings import SHORT_NS, End, Shapes
+from netlens.chains.endings import SHORT_NS, End
+from netlens.chains.walks import SEVERAL, Change, Changes, Event, Kind, State, Step, Walk, begun
 from netlens.columns import NEVER
 from netlens.parsers.http2 import WINDOW_UPDATE
 
@@ -104,15 +104,14 @@ CONTRADICTED = 0.01  #: the number that the model finds, by the client alone, if
 LIKELY = 0.9  #: that a number is another than was counted
 DISAGREED = 0.5  #: part of the client, if the model finds other numbers than were counted
 BEYOND = 5e-4  #: probability that the number is below its interval, or above
-KNOWN = 0.7  #: share of the time that requests are in progress in which it is known how many, as far as can be expected
 OUTSIDE = 0.003  #: probability that a time is before its interval, or behind it
-SURE_OF_LABEL = 0.95
+SHORT_BYTES = 4096  #: of short answers, at most
+SURE_ALONE = 0.9  #: that no other answer is in progress, for all that was said to be a short one's
 MOST_OTHERS = 0.1  #: share of connections that were counted, of which another number is found, for numbers to be certain
 USUAL = 0.3  #: share of short answers that have a size; what has another, and might be WINDOW_UPDATEs, is none
-APART_NS = 100 * MS  #: a request that may have begun so much earlier or later has no label
 AGAIN, BEGUN_AT_ONCE, BETTER = 1_000, 10.0, 5.0  #: records at most to learn from twice; first writes of two, three and four; evidence
 UNEXPLAINED = 100.0
-LEARN_FROM = 3_000  #: records of the server
+LEARN_FROM, AGES_FROM = 3_000, 1_500  #: records of the server
 ENOUGH, A_FEW = 100, 30  #: the least of these for numbers to be certain, and for intervals
 UPDATE_ELSE = 0.02  #: WINDOW_UPDATEs are others than those of bodies, or as many as for others
 UPDATE_LARGE = 0.3  #: the same behind a body longer than a frame, and before what was sent first is told apart from SETTINGS
@@ -130,29 +129,12 @@ PING_ASIDE = 0.4, 2.0  #: the same of what is as long as PING and answers none
 MOST = 20_000  #: records of servers on connections that are to be explained, and of all clients; half a millisecond each
 
 
-class Kind(IntEnum):
-    """What a record of the server is."""
-
-    PIECE = 0
-    DONE = 1
-    HEAD = 2
-    SHORT = 3
-    TWO = 4  #: short answers
-    THREE = 5
-    FOUR = 6
-    ENDS = 7  #: of two streams, empty frames
-    ASIDE = 8
-    HEADS = 9  #: of two answers
-    BROKEN = 10  #: the client's RST_STREAM
-
-
 CHANGES = {Kind.PIECE: (0, 0), Kind.DONE: (0, -1), Kind.HEAD: (-1, 1), Kind.SHORT: (-1, 0)}
 LEARNED = tuple(CHANGES)
 #: What the time since a request may tell, at least and at most: requests come beside streams, too, and may come in a rush.
 BESIDE = {kind: (0.7, 1.4) if kind in (Kind.PIECE, Kind.DONE) else (0.01, 3.0) for kind in LEARNED}
 #: What WINDOW_UPDATEs of the client may tell, at least and at most: some are for the connection, whose window any record may fill.
 ECHO = 0.3, 3.0
-SEVERAL = {Kind.TWO: 2, Kind.THREE: 3, Kind.FOUR: 4}
 MOST_TOGETHER = max(SEVERAL.values())
 TOGETHER = {
     Kind.TWO: 0.1,
@@ -162,11 +144,6 @@ TOGETHER = {
 ENDING = {Kind.DONE: (End.STREAM,), Kind.ENDS: (End.STREAM,) * 2, Kind.SHORT: (End.SHORT,)} | {
     kind: (End.SHORT,) * n for kind, n in SEVERAL.items()
 }
-#: Requests beyond one of each start, those that wait, those answered in part, those whose body the server has not answered with WINDOW_UPDATE.
-State = tuple[int, int, int, int]
-#: What an event may add to each of these, how likely, and its kind; of a start, how many requests it begins, as :func:`begun`.
-Change = tuple[int, int, int, int, float, int]
-Changes = Callable[[State], Sequence[Change]]
 
 
 class Look(NamedTuple):
@@ -311,6 +288,7 @@ class Model:
     records: int = 0  #: of servers, that were learned from
     weighed: list[int] = field(default_factory=lambda: [0])  #: states, by this model and those before it
     most_states: int = MOST_STATES  #: behind a record
+    ages: whose.Ages = field(default_factory=whose.Ages)  #: of requests as they are answered
 
     @property
     def of_client(self) -> float:
@@ -452,14 +430,6 @@ class Model:
         return out
 
 
-class Event(NamedTuple):
-    """A start (``way`` 0), a record of the server (1), what may be its WINDOW_UPDATEs (2) or the client's RST_STREAM (3), by its place among these."""
-
-    ns: int
-    way: int
-    at: int
-
-
 class Counted(NamedTuple):
     """Requests of a connection, and of how many the number is: at least and at most.  further : spans (start, end) of time in which one more each may have been
     in progress, of those beyond ``streams``."""
@@ -475,34 +445,6 @@ class Counted(NamedTuple):
 
 
 Times = list[tuple[int, int, int]]
-
-
-class Step(NamedTuple):
-    """What one event may change.  kept : how likely requests wait until then, by how many wait.  missed : how likely one WINDOW_UPDATE that is late does not
-    come; None while none is late."""
-
-    changes: Changes
-    kept: list[float]
-    missed: float | None
-
-    def of(self, state: State) -> tuple[State, float, Sequence[Change]]:
-        """The state without what is late, how likely that is, and what may change. Both ways ask for it, as keeping it took 16 times the memory."""
-        if self.missed is None or not state[3]:
-            return state, self.kept[state[1]], self.changes(state)
-        on = (*state[:3], 0)
-        return on, self.kept[state[1]] * self.missed ** state[3], self.changes(on)
-
-
-class Walk(NamedTuple):
-    """All ways through a connection, by what was said until then. ``evidence`` is a logarithm.  starts : how many events are starts, which begin one request
-    each, as a rule.  forward : of each state before the first event, and behind each.  last : how likely the connection ends in each state."""
-
-    evidence: float
-    starts: int
-    events: list[Event]
-    forward: list[dict[State, float]]
-    steps: list[Step]
-    last: dict[State, float]
 
 
 class Found(NamedTuple):
@@ -538,6 +480,15 @@ def learn(talks: Sequence[Talk], shown: bool, sure: Sequence[bool]) -> Model:
         model = other if of_other > evidence + BETTER else model
     model.smoothing = SMOOTHING
     events = sum((len(read.streams) + len(talk.said.answers)) for talk in talks for read, _ in talk.ways)
+    walks, before = [], model.weighed[0]
+    for talk, so_far in zip(chosen, accumulate((len(talk.said.answers) for talk in chosen), initial=0), strict=False):
+        if (
+            so_far < AGES_FROM
+            and model.weighed[0] - before <= FOR_A_ROUND
+            and (walk := _forward(talk, talk.best, model, SELDOM)) is not None
+        ):
+            walks.append((walk, backs(walk), partial(_size, talk, walk)))
+    model.ages = whose.learn(walks)
     model.most_states = min(max((MOST_WEIGHED - model.weighed[0]) // max(events, 1), LEAST_STATES), MOST_STATES)
     return model
 
@@ -715,11 +666,6 @@ def _many(read: Reading, k: int, model: Model) -> Sequence[float]:
     return ONE_EARLY if not read.together and each.begin_ns - read.streams[0].begin_ns <= EARLY_NS else ONE
 
 
-def begun(n: int) -> int:
-    """What a start is that begins so many requests, beside kinds of records."""
-    return ~n
-
-
 def _begins(many: Sequence[float], owes: bool, state: State) -> list[Change]:
     extra, waiting, _, owed = state
     return [
@@ -819,6 +765,31 @@ def _backward(walk: Walk, number: int | None = None) -> Found | None:
     return Found(evidence, numbers, walk, behind[::-1], kinds[::-1])
 
 
+def backs(walk: Walk, number: int | None = None) -> list[dict[State, float]]:
+    """How likely all that follows is, in each state before the first event and behind each; as a rule to each other."""
+    back = {state: q for state, q in walk.last.items() if number is None or walk.starts + state[0] == number}
+    out = [back]
+    for i in range(len(walk.steps) - 1, -1, -1):
+        earlier: dict[State, float] = {}
+        for state in walk.forward[i]:
+            (extra, waiting, answered, owing), kept, some = walk.steps[i].of(state)
+            so_far = 0.0
+            for more, wait, answer, owe, q, _ in some:
+                so_far += q * back.get((extra + more, waiting + wait, answered + answer, owing + owe), 0.0)
+            if so_far:
+                earlier[state] = so_far * kept
+        most = max(earlier.values(), default=1.0)
+        back = {state: p / most for state, p in earlier.items()}
+        out.append(back)
+    return out[::-1]
+
+
+def _size(talk: Talk, walk: Walk, i: int) -> int:
+    """Of the record that an event is."""
+    event = walk.events[i]
+    return (talk.said.answers if event.way == 1 else talk.said.updates)[event.at].size if event.way in (1, 2) else 0
+
+
 def disagrees(talks: Sequence[Talk], counted: Sequence[int], model: Model) -> dict[int, tuple[int, bool]]:
     """Numbers of requests that what was learned finds, where these are others than were counted without it, which is unlikely, and whether they are next to
     certain: of the first connections, as many as it is learned from, by place."""
@@ -833,7 +804,7 @@ def disagrees(talks: Sequence[Talk], counted: Sequence[int], model: Model) -> di
     return out
 
 
-def requests(talk: Talk, model: Model | None, known: Shapes, *, agreed: bool) -> Counted | None:
+def requests(talk: Talk, model: Model | None, *, agreed: bool) -> Counted | None:
     """Requests of a connection: exactly, where their number is next to certain, else as many as are likeliest, and between which numbers they are. None
     where the client cannot be read. Without a ``model`` of the server the client alone tells.  agreed : the model finds the numbers that were counted
     without it."""
@@ -847,14 +818,14 @@ def requests(talk: Talk, model: Model | None, known: Shapes, *, agreed: bool) ->
         against = may_reset or few or (not read.together and alone < CLEAR)
         sure = p >= SURER - (0.0 if against else max(2 * alone - 1, 0.0)) * (SURER - SURE)
         sure = sure and (read.together or alone >= HALF) and (not few or (1 - model.of_client) * p + model.of_client * alone >= SURE)
-        if agreed and sure and (exact := _exact(talk, found[at], number, known)) is not None:
+        if agreed and sure and (exact := _exact(talk, found[at], number, model)) is not None:
             return Counted(exact, number, number)
-    return _between(talk, found, model, known, model.of_client if model is not None and agreed and not talk.guessed else DISAGREED)
+    return _between(talk, found, model, model.of_client if model is not None and agreed and not talk.guessed else DISAGREED)
 
 
-def either(talk: Talk, model: Model | None, known: Shapes, counted: int, number: int) -> Counted | None:
+def either(talk: Talk, model: Model | None, counted: int, number: int) -> Counted | None:
     """Requests of a connection that was counted, where the model finds another number."""
-    found = requests(talk, model, known, agreed=False)
+    found = requests(talk, model, agreed=False)
     if found is None:
         return None
     most = max(found.most, counted, number)
@@ -889,7 +860,7 @@ def _number(found: Weighed) -> tuple[int, float, int]:
     return number, totals[number], max(range(len(of)), key=lambda k: of[k].get(number, 0.0))
 
 
-def _exact(talk: Talk, weighed: tuple[grammar.Told, Found], number: int, known: Shapes) -> list[Stream] | None:
+def _exact(talk: Talk, weighed: tuple[grammar.Told, Found], number: int, model: Model) -> list[Stream] | None:
     read = weighed[0].reading
     one = _backward(weighed[1].walk, number)
     if one is None or sum(p for state, p in one.behind[-1].items() if state[1] or state[2]) > 1 - SURE:
@@ -897,11 +868,11 @@ def _exact(talk: Talk, weighed: tuple[grammar.Told, Found], number: int, known: 
     begun, ended = _times(one, number)
     if any(median == len(one.events) for _, median, _ in ended):
         return None
-    out = _streams(talk, read, one, begun, ended, known)
-    in_doubt = _known(one) < KNOWN
-    for each in out or ():
-        each.unsure = each.unsure or in_doubt
-    return out
+    return _streams(talk, read, one, begun, ended, _answers(talk, weighed[1].walk, model, number))
+
+
+def _answers(talk: Talk, walk: Walk, model: Model, number: int | None = None) -> whose.Answered:
+    return whose.answers(walk, backs(walk, number), partial(_size, talk, walk), model.ages)
 
 
 def client_numbers(ways: Sequence[grammar.Told], model: Model | None) -> dict[int, float]:
@@ -924,7 +895,7 @@ def client_numbers(ways: Sequence[grammar.Told], model: Model | None) -> dict[in
     return {n: p / total for n, p in out.items()} if total else {}
 
 
-def _between(talk: Talk, found: Weighed, model: Model | None, known: Shapes, of_client: float) -> Counted | None:
+def _between(talk: Talk, found: Weighed, model: Model | None, of_client: float) -> Counted | None:
     """Requests, as many as are likeliest, with intervals for all that is in doubt. The model may misread a server, so the client alone has the part
     ``of_client`` in it, and all of it where nothing was found."""
     alone = client_numbers(talk.ways, model)
@@ -941,7 +912,7 @@ def _between(talk: Talk, found: Weighed, model: Model | None, known: Shapes, of_
     least, shown = max(least, 1), [n for n in mixed if n and least <= n <= most and mixed[n] > 0.0]
     number = max(shown, key=lambda n: numbers[n], default=0)
     likely = max((n for n in numbers if least <= n <= most), key=lambda n: numbers[n])
-    if not number:
+    if not number or model is None:
         return _by_client(talk, model, likely, least, most)
     at = max(range(len(of)), key=lambda k: of[k].get(number, 0.0))
     read, one = found[at]
@@ -956,12 +927,11 @@ def _between(talk: Talk, found: Weighed, model: Model | None, known: Shapes, of_
     streams = (
         None
         if any(median == never for _, median, _ in begun[:number])
-        else _streams(talk, read.reading, one, begun[:number], ended[:number], known)
+        else _streams(talk, read.reading, one, begun[:number], ended[:number], _answers(talk, one.walk, model))
     )
     if streams is None:
         return _by_client(talk, model, likely, least, most)
     for each in streams:
-        each.unsure = True
         if each.end_ns < 0:  # an end that was missed shows nowhere else
             each.doubt_ns = (*each.doubt_ns[:2], max(talk.over_ns - each.sent_ns, 0), 0)
     for each in streams[least:]:
@@ -1003,55 +973,89 @@ def _by_client(talk: Talk, model: Model | None, number: int, least: int, most: i
     return Counted(streams, min(least, len(streams)), most, [(asked_for[0].begin_ns, talk.over_ns)] * (most - len(streams)))
 
 
-def _known(found: Found) -> float:
-    """Share of the busy time in which the likeliest number of requests in progress is right, as far as can be expected."""
-    right = busy = 0.0
-    for event, after, states in zip(found.events, found.events[1:], found.behind, strict=False):
-        tally: dict[int, float] = defaultdict(float)
-        for (_, waiting, answered, _), p in states.items():
-            tally[waiting + answered] += p
-        some = 1 - tally[0]
-        busy += some * (after.ns - event.ns)
-        right += max(some - (1 - max(tally.values())), 0.0) * (after.ns - event.ns)
-    return right / busy if busy else 1.0
+def settled(talk: Talk, model: Model, counted: list[Stream]) -> list[Stream]:
+    """Requests that were counted without the model, with the answers that are theirs by it, and whether that is sure; as they are where it finds no way."""
+    found = [(each, given) for each, one in _weighed(talk, model) if (given := _backward(one.walk, len(counted))) is not None]
+    found.sort(key=lambda each: -each[0].weight - each[1].evidence)
+    for read, one in found:
+        starts: dict[int, list[int]] = defaultdict(list)  # several may begin at once, each by itself or in one write
+        for i, event in enumerate(one.events):
+            if event.way == 0:
+                starts[event.ns].append(i)
+        ends = {talk.said.answers[event.at].ts: i for i, event in enumerate(one.events) if event.way == 1}
+        begun = [(those.pop(0) if len(those) > 1 else those[0]) if (those := starts[each.begin_ns]) else -1 for each in counted]
+        over = [ends.get(each.end_ns, -1) if each.end_ns >= 0 else len(one.events) for each in counted]
+        if min(begun) >= 0 and min(over) >= 0:
+            times = [(i, i, i) for i in sorted(begun)], [(i, i, i) for i in sorted(over)]
+            answers = _answers(talk, one.walk, model, len(counted))
+            return _streams(talk, read.reading, one, *times, answers) or counted
+    return (found and _exact(talk, found[0], len(counted), model)) or counted  # it was read in another way
 
 
-def _streams(talk: Talk, read: Reading, found: Found, begun: Times, ended: Times, known: Shapes) -> list[Stream] | None:
-    """Requests by when each began, and when each ended, which may be never."""
-    pieces: Counter[int] = Counter(found.events[each[1]].at for each in begun)
-    streams = [replace(read.streams[at], sizes=[], up=read.streams[at].up // n) for at, n in sorted(pieces.items()) for _ in range(n)]
-    ends: dict[int, list[End]] = defaultdict(list)
-    doubtful = set()  # records of which it is not sure what they end
-    heads = [event.ns for event, kinds in zip(found.events, found.kinds, strict=True) if kinds.get(Kind.HEAD, 0.0) > 0.5]
-    broken: list[tuple[int, int]] = []
-    resets = talk.resets(len(read.streams))
-    for _, median, _ in ended:
-        if median < len(found.events):
-            at = found.events[median].at
-            if found.events[median].way == 3:
-                broken.append((resets[at][0].ts, resets[at][0].frame))
-                continue
-            likely = {kind: found.kinds[median].get(kind, 0.0) for kind in ENDING}
-            streamed = likely[Kind.DONE] + likely[Kind.ENDS]
-            short = sum(likely.values()) - streamed
-            soon = bisect_right(heads, found.events[median].ns) > bisect_left(heads, found.events[median].ns - SHORT_NS)
-            ends[at].append(End.SHORT if short > streamed else End.UNKNOWN if soon else End.STREAM)
-            if max(short, streamed) < SURE_OF_LABEL * (short + streamed):
-                doubtful.add(talk.said.answers[at].ts)
-    if not give(talk.said.answers, streams, known, ends, all_told=False, broken=broken):
-        return None
-    ns = [*(event.ns for event in found.events), talk.over_ns]
-    order = sorted(streams, key=lambda each: (each.end_ns < 0, each.end_ns))
-    for each, (early, median, late) in zip(order, ended, strict=True):
-        each.doubt_ns = (0, 0, max(ns[median] - ns[early], 0), max(ns[late] - ns[median], 0))
-        each.unsure = each.unsure or each.end_ns in doubtful
-    for each, (early, median, late) in zip(streams, begun, strict=True):
+def _streams(talk: Talk, read: Reading, found: Found, begun: Times, ended: Times, answers: whose.Answered) -> list[Stream] | None:
+    """Requests by when each began, when answers ended, which may be never, and whose they are."""
+    events, never = found.events, len(found.events)
+    records = [_record(talk, read, event) for event in events]
+    sent = [0, *accumulate(r.payload if r is not None and event.way == 1 else 0 for r, event in zip(records, events, strict=True))]
+
+    def look(pair: whose.Pair) -> int:
+        """Bytes of a short answer, -1 of another one."""
+        begins, over = records[pair[0]], records[pair[1]]
+        size = sent[pair[1] + 1] - sent[pair[0]]
+        short = begins is not None and over is not None and over.ts - begins.ts <= SHORT_NS and size <= SHORT_BYTES
+        return size if short else -1
+
+    starts = sorted(median for _, median, _ in begun)
+    told = whose.shared(answers, starts, look)
+    ends = sorted(median for _, median, _ in ended)
+    of = [each.pair[1] if each.pair is not None and each.look >= 0 else -1 for each in told]
+    for end in sorted(end for end in of if end >= 0):
+        ends.remove(min(ends, key=lambda other: abs(other - end)))
+    for k, start in enumerate(starts):
+        if of[k] < 0:
+            at = bisect_right(ends, start)
+            if at == len(ends):
+                return None
+            of[k] = ends.pop(at)
+    streams: list[Stream] = []
+    many = Counter(starts)
+    for start, each, end in zip(starts, told, of, strict=True):
+        one = read.streams[events[start].at]
+        one = replace(one, sizes=[], theirs={}, up=one.up // many[start], unsure=each.pair is None)
+        first = each.pair[0] if each.pair is not None and start < each.pair[0] <= end else start + 1
+        first = next((i for i in range(first, never) if events[i].way == 1 or (each.pair is not None and i == each.pair[0])), never)
+        first = min(first, end)
+        begins, over = (records[i] if i < never else None for i in (first, end))
+        if over is not None:
+            one.end_ns, one.end_frame = over.ts, over.frame
+        if begins is not None:
+            one.answer_ns, one.answer_frame, one.sent_ns = begins.ts, begins.frame, min(one.sent_ns, begins.ts)
+            beside = sum(p for state, p in found.behind[first].items() if state[2] > 1)
+            if each.look >= 0 and beside > 1 - SURE_ALONE:  # what was said before the last record may be another's
+                data = (i for i in range(end, first, -1) if events[i].way == 1 and getattr(records[i], "size", EMPTY) != EMPTY)
+                first = next(data, first)
+            one.down = (sent[min(end, never - 1) + 1] - sent[first]) // each.together
+        one.unsure = one.unsure or over is None
+        for pair, p in each.theirs.items():
+            end_ns = one.end_ns if pair == each.pair else events[pair[1]].ns
+            one.theirs[end_ns] = one.theirs.get(end_ns, 0.0) + p
+        streams.append(one)
+    ns = [*(event.ns for event in events), talk.over_ns]
+    for k, (early, _, late) in zip(sorted(range(len(of)), key=of.__getitem__), ended, strict=True):
+        streams[k].doubt_ns = (0, 0, max(ns[of[k]] - ns[early], 0), max(ns[late] - ns[of[k]], 0))
+    for stream, (early, median, late) in zip(streams, begun, strict=True):
         sooner, later = ns[median] - ns[early], ns[late] - ns[median]
         if not read.apart:  # of several at once, some were sent before the end
-            sooner += each.sent_ns - each.begin_ns
-        each.doubt_ns = (sooner, later, *each.doubt_ns[2:])
-        each.unsure = each.unsure or max(sooner, later) > APART_NS
+            sooner += stream.sent_ns - stream.begin_ns
+        stream.doubt_ns = (sooner, later, *stream.doubt_ns[2:])
     return streams
+
+
+def _record(talk: Talk, read: Reading, event: Event) -> Record | None:
+    """What an event is; None of a start."""
+    if event.way == 3:
+        return talk.resets(len(read.streams))[event.at][0]
+    return None if event.way == 0 else (talk.said.answers if event.way == 1 else talk.said.updates)[event.at]
 
 
 def _times(found: Found, number: int) -> tuple[Times, Times]:

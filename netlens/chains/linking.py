@@ -240,10 +240,14 @@ def _count_streams(sides: Iterable[Side]) -> None:
         if records is not None:
             found[side][row] = streams.Connection(said(records), int(side.end_ns[row]), bool(side.connections["open_at_end"][row]))
     shapes = streams.shapes([streams.counted(each._replace(cut=True))[0] for of in found.values() for each in of.values()])
-    counted = _all_counted(found, dict.fromkeys(found, shapes))
+    known = {side: streams.with_shorts(list(of.values()), shapes) for side, of in found.items()}
+    counted = _all_counted(found, known)
     if counted is None:  # what shows no ends may have some that can be learned
         known = {side: streams.learned(list(of.values()), shapes) for side, of in found.items()}
-        counted = _all_counted(found, known) or _all_likely(found, known)
+        known = {side: each if each.learned else streams.with_shorts(list(found[side].values()), each) for side, each in known.items()}
+        counted = _all_counted(found, known)
+    if counted is None or any(streams.several(each.streams) for of in counted.values() for each in of.values()):
+        counted = _all_likely(found, known)
     if counted is None:
         return
     for side, theirs in counted.items():

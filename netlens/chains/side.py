@@ -232,6 +232,20 @@ class Side:
         return np.array([False] * (len(self.owner) - len(self.streams)) + [each.unsure for each in self.streams], bool)
 
     @cached_property
+    def perhaps(self) -> dict[int, dict[int, float]]:
+        """Of rows of ``exchanges`` whose answer may be that of other ones of the connection, how likely it is each row's."""
+        out = {}
+        first = len(self.owner) - len(self.streams)
+        ended: dict[tuple[int, int], list[int]] = {}
+        for k, each in enumerate(self.streams, first):
+            ended.setdefault((int(self.owner[k]), each.end_ns), []).append(k)
+        for k, each in enumerate(self.streams, first):
+            those = {ns: ended.get((int(self.owner[k]), ns), []) for ns in each.theirs}
+            if each.theirs and (len(those) > 1 or each.end_ns not in those):
+                out[k] = {row: p / len(those[ns]) for ns, p in each.theirs.items() for row in those[ns]}
+        return out
+
+    @cached_property
     def doubt_ns(self) -> Ints:
         """Per row of ``exchanges``, by how much it may have begun earlier and later, and ended earlier and later: int64[n, 4]; 0 where that shows."""
         out = np.zeros((len(self.owner), 4), np.int64)

@@ -18,11 +18,12 @@ connection, behind its opening (:mod:`netlens.parsers.http2`):
    Where ends were learned, it must fit as one request after the other; or, if more are in progress at a time, nothing is left in the end, and neither a piece
    looks like an end nor may two requests stand in one burst.
 5. *Which end belongs to which request* does not matter for how many are in flight (:mod:`netlens.chains.answers`). What sizes short answers have is learned
-   from all connections (:func:`shapes`). Where two may have ended, all requests in progress are unsure.
+   from all connections (:func:`shapes`). Where two may have ended, all requests in progress are unsure, until it is asked how old they are
+   (:mod:`netlens.chains.whose`).
 6. *What cannot be counted* so is explained (:mod:`netlens.chains.explained`): the number is next to certain or an interval, and times are intervals.
 
 Limits: requests without a body, trailers and padding, and streams that the program broke off, are left to what is explained. Of requests that are
-begun within a few ms, a refusal may be taken for the other's.
+begun within a few ms it may stay unknown which was refused.
 """
 
 from __future__ import annotations
@@ -80,6 +81,12 @@ def shapes(connections: Sequence[Sequence[Stream]]) -> Shapes:
         if sum(often[each] for each in near) >= OFTEN and size not in pieces and not last.intersection(near):
             short.add(size)
     return Shapes(frozenset(short), frozenset(last), frozenset(pieces), plain)
+
+
+def with_shorts(connections: Sequence[Connection], known: Shapes) -> Shapes:
+    """What is known, and what short answers look like that have no empty frame behind them at a server that ends others with one."""
+    those = [(each.said, each.cut_ns) for each in connections if each.said is not None]
+    return replace(known, short=endings.shorts(those, known))
 
 
 def learned(connections: Sequence[Connection], known: Shapes) -> Shapes:
@@ -167,36 +174,37 @@ def likely(connections: Sequence[Connection], known: Shapes) -> list[Counted | N
     if not ways:
         return out
     talks = {}
-    short = (
-        frozenset() if known.learned else endings.shorts([(each.said, each.cut_ns) for each in connections if each.said is not None], known)
-    )
     for k, each in enumerate(connections):
         if each.said is not None and (talk := _talk(each.said, each, ways[k])) is not None:
             said = endings.answers_alone(each.said, known) if known.learned else each.said
             talk = talk._replace(said=said)
-            ends = endings.ends(said, talk.best.streams, known, each.cut_ns) if known.learned else _shown(said, short)
+            ends = endings.ends(said, talk.best.streams, known, each.cut_ns) if known.learned else _shown(said, known.short)
             talks[k] = talk._replace(ends=ends)
     records = {k: len(talk.said.answers) for k, talk in talks.items()}
-    if all((one := out[k]) is not None and not _may_hold_more(talk, one.most) for k, talk in talks.items()):
+    all_told = all((one := out[k]) is not None and not _may_hold_more(talk, one.most) for k, talk in talks.items())
+    if all_told and not any(several(one.streams) for one in out if one is not None):
         return out
     model, agreed = None, True
-    if sum(records.values()) >= explained.A_FEW and sum(n for k, n in records.items() if out[k] is None) <= explained.MOST:
+    to_explain = sum(n for k, n in records.items() if (one := out[k]) is None or several(one.streams))
+    if sum(records.values()) >= explained.A_FEW and to_explain <= explained.MOST:
         model = explained.learn(list(talks.values()), not known.learned, [out[k] is not None for k in talks])
-        numbers = {k: one.most for k in talks if (one := out[k]) is not None}
+        numbers = {k: one.most for k in talks if (one := out[k]) is not None and not all_told}
         others = explained.disagrees([talks[k] for k in numbers], list(numbers.values()), model)
         agreed = sum(sure for _, sure in others.values()) <= explained.MOST_OTHERS * len(numbers)
         for at, (number, _) in others.items():
             k = list(numbers)[at]
             if any(each.together for each in talks[k].said.readings):  # a write that was taken for one request may be several
-                out[k] = explained.either(talks[k], model, known, numbers[k], number)
+                out[k] = explained.either(talks[k], model, numbers[k], number)
     for k, talk in talks.items():
         one = out[k]
         if one is not None and one.exact and len(talk.best.streams) == 1 and _may_hold_more(talk, one.most):
-            out[k] = explained.either(talk, model, known, one.most, one.most)
+            out[k] = explained.either(talk, model, one.most, one.most)
         if out[k] is None:
-            out[k] = explained.requests(talk, model, known, agreed=agreed)
-    for k, most in _of_alike(talks, out).items():
-        out[k] = explained.either(talks[k], model, known, most[0], most[1])
+            out[k] = explained.requests(talk, model, agreed=agreed)
+        elif model is not None and out[k] is one and one is not None and several(one.streams):
+            out[k] = one._replace(streams=explained.settled(talk, model, one.streams))
+    for k, (counted, most) in _of_alike(talks, out).items():
+        out[k] = explained.either(talks[k], model, counted, most)
     return out
 
 
@@ -211,6 +219,11 @@ def _of_alike(talks: dict[int, explained.Talk], out: Sequence[Counted | None]) -
         if one is not None and one.exact and one.most < most:
             found[k] = one.most, most
     return found
+
+
+def several(streams: Sequence[Stream]) -> bool:
+    """Whether several of these were in progress at a time."""
+    return any(each.mixed for each in streams)
 
 
 def counted(connection: Connection, known: Shapes = NOTHING) -> tuple[list[Stream], bool]:
@@ -243,10 +256,11 @@ def counted(connection: Connection, known: Shapes = NOTHING) -> tuple[list[Strea
         for each in said.readings:
             if two and each.together:
                 continue
-            streams = _copied(each)
-            over = give(said.answers, streams, known, _each(shown), all_told=False)
-            if over and _is_over(said.mine, said.answers, streams, each.apart, over_ns, known):
-                fitting.append(streams)
+            for ends in [shown, _shown(said, known.short)] if known.short else [shown]:
+                streams = _copied(each)
+                over = give(said.answers, streams, known, _each(ends), all_told=False)
+                if over and _is_over(said.mine, said.answers, streams, each.apart, over_ns, known):
+                    fitting.append(streams)
     # one that leaves nothing open is right, though another would be, too, if the last request had been in progress
     fitting = [streams for streams in fitting if _all_ended(streams)] or fitting
     return (fitting[0], True) if len({len(streams) for streams in fitting}) == 1 else (said.readings[0].streams, False)

@@ -21,7 +21,7 @@ import numpy as np
 from netlens.chains import target, visibility
 from netlens.chains.linking import Linked
 from netlens.chains.parties import others
-from netlens.chains.requests import LEAST_BYTES, requests, underway
+from netlens.chains.requests import LEAST_BYTES, UPSTREAM, requests, underway
 from netlens.chains.sessions import sessions, vm_alone
 from netlens.chains.situation import HOST, SIDES, VM, Perhaps, Requests, Situation
 from netlens.columns import NEVER, Bools, Ints
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 SLACK_NS = 2_000_000  #: what a request waits in kernels and at the provider before it is counted: 0.3 ms in the laboratory, more under load
 FRAMES = 5  #: frames cited for a fact
+OTHERS_KEYS = "a TLS key log (SSLKEYLOGFILE) of what speaks HTTP/2 beside the VM"
 MOST_UNSURE = 0.2  #: share of requests of HTTP/2 of which it is not known which answer is theirs, at most, to take them as such
 SEVERAL = 3  #: requests of a side that began while another was in progress on another connection
 
@@ -90,11 +91,12 @@ def rebuild(linked: Linked, beside: Beside) -> Traffic:
     missing = egress if host_seen else ""
     uncountable, hidden = _uncountable(linked, beside, made)
     between, perhaps = _between(linked, made)
-    if uncountable and hidden and (apart := _of_others(linked, made, hidden, row_of)) is not None:
+    apart = np.isin(made.session, [row_of.get(row, -1) for row in hidden])
+    if uncountable and hidden and _of_others(linked, made, hidden, apart):
         # what others have in flight is not known, which is no reason not to count the VM's own
         made, rows, uncountable = made.take(~apart), rows[~apart], None
         between, perhaps = _between(linked, made, hidden)
-        missing = missing or "a TLS key log (SSLKEYLOGFILE) of what speaks HTTP/2 beside the VM"
+        missing = missing or OTHERS_KEYS
         egress = egress or missing
     common = _common_ns(linked, notes)
     facts = _facts(linked, egress_seen=not egress) | {"vm_blind": blind}
@@ -147,10 +149,9 @@ def _vm_is_blind(linked: Linked, notes: list[str]) -> bool:
     return bool(came)
 
 
-def _of_others(linked: Linked, made: Requests, hidden: list[int], row_of: dict[int, int]) -> Bools | None:
-    """Which requests are of the connections ``hidden`` of the upstream, if none of these is the VM's; None if one may be, or the VM has no others."""
-    apart = np.isin(made.session, [row_of.get(row, -1) for row in hidden])
-    return apart if linked.vm is not None and set(linked.origin[hidden].tolist()) == {HOST} and (made.side[~apart] == VM).any() else None
+def _of_others(linked: Linked, made: Requests, hidden: list[int], apart: Bools) -> bool:
+    """Whether none of the connections ``hidden`` of the upstream is the VM's, and the VM has requests on others.  apart : which are on these."""
+    return linked.vm is not None and set(linked.origin[hidden].tolist()) == {HOST} and bool((made.side[~apart] == VM).any())
 
 
 def _side_by_side(made: Requests) -> bool:
@@ -187,21 +188,42 @@ def _uncountable(linked: Linked, beside: Beside, made: Requests) -> tuple[str | 
         and not readable.intersection(up.session_ids[row])
     ]
     if not hidden:
-        doubtful = sorted(set(up.owner[up.unsure].tolist()))
-        if up.unsure.sum() <= MOST_UNSURE * len(up.streams):
-            return None, []
-        span, _ = _between(linked, made)
-        keys = f"a TLS key log (SSLKEYLOGFILE): HTTP/2 is spoken on {plural(len(up.counted), 'connection')}"
-        only = (
-            f"only that there are between {span[0]:,} and {span[1]:,} requests (most likely {len(made):,})"
-            if span
-            else "not whose each answer is"
-        )
-        return f"{keys}, where the sizes of records show {only}", doubtful
+        return None, []
     spoken = all(any(linked.http2.get(k) for k in up.session_ids[row]) for row in hidden)
     how = "is spoken" if spoken else "was offered"
     keys = f"a TLS key log (SSLKEYLOGFILE): HTTP/2 {how} on {plural(len(hidden), 'connection')}"
     return f"{keys}, where several requests share a connection and cannot be told apart by who sends when", hidden
+
+
+def without_answers(traffic: Traffic, unsure: Bools) -> Traffic:
+    """The same traffic, where it is not known of ``unsure`` requests which answer is theirs: if these, and those on connections whose number is in doubt, are
+    many of those of HTTP/2, requests cannot be told apart. What others have in flight is then left out, if the VM has some of its own."""
+    up, situation, rows = traffic.upstream, traffic.situation, traffic.rows[:, UPSTREAM]
+    owner = np.where(rows >= 0, np.append(up.owner, -1)[rows], -1)
+    unsure = unsure | np.isin(owner, _in_doubt(up))
+    if situation.uncountable or unsure.sum() <= MOST_UNSURE * len(up.streams):
+        return traffic
+    doubtful = sorted(set(owner[unsure & (rows >= 0)].tolist()))
+    apart = np.isin(owner, doubtful)
+    if _of_others(traffic, situation.requests, doubtful, apart):
+        made = situation.requests.take(~apart)
+        between, perhaps = _between(traffic, made, doubtful)
+        missing = situation.egress_missing or OTHERS_KEYS
+        facts = {**situation.facts, **_facts(traffic, egress_seen=False)}
+        changed = replace(
+            situation, requests=made, between=between, perhaps=perhaps, egress_missing=missing, egress_seen=False, facts=facts
+        )
+        fewer = replace(traffic, situation=changed, rows=traffic.rows[~apart], aside=None)
+        facts["others"] = others(fewer)
+        return fewer
+    span, made = situation.between, situation.requests
+    only = (
+        f"only that there are between {span[0]:,} and {span[1]:,} requests (most likely {len(made):,})"
+        if span
+        else "not whose each answer is"
+    )
+    keys = f"a TLS key log (SSLKEYLOGFILE): HTTP/2 is spoken on {plural(len(up.counted), 'connection')}, where the sizes of records show {only}"
+    return traffic.knowing(situation=replace(situation, uncountable=keys))
 
 
 def _uncertain_ns(linked: Linked) -> int:

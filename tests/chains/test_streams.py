@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from datetime import UTC, datetime
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -264,10 +263,11 @@ def test_a_request_without_a_body_is_counted_beside_others(tmp_path: Path) -> No
 
 def test_answers_that_may_be_anyones_are_no_evidence(tmp_path: Path) -> None:
     parts: list[Said] = [OPENED]
-    for k in range(10):  # of which each ends shortly after another began
+    refusals = []
+    for k in range(10):  # of two that begin at once, one is refused, and it does not show which
         t = 2000 * k + 10
-        parts += [asked(t, 900), streamed(t + 300, t + 2050)]
-    said = [(ms, size - k % 40 if size == -23 else size) for k, (ms, size) in enumerate(together(*parts))]
-    assert all(a <= b for (a, _), (b, _) in pairwise(said))
-    found = analysed(tmp_path, [said], [2062])
+        parts += [asked(t, 900), asked(t, 900), refused(t + 12), streamed(t + 300, t + 1500)]
+        refusals.append(t + 12)
+    found = analysed(tmp_path, [together(*parts)], refusals)
+    assert len(found.assembled.situation.requests) == 20
     assert found.assembled.situation.uncountable is not None

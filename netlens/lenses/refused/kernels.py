@@ -421,13 +421,13 @@ def follow(events, settings, starts, ends, side, first, last, closed, on, distan
 
 
 @lean
-def pair_costs(low, high, end, look, first, stop, settings, out):
+def pair_costs(low, high, begin, end, look, first, stop, settings, out):
     """What each line costs with each answer; inf for those that it cannot mean.
 
     Parameters
     ----------
     low, high : int64[n], when each line was written, ns.  first, stop : int64[n], which answers it may mean, as places in ``end``.
-    end, look : int64[m], float64[m] when answers ended, in order, and what their looks cost.
+    begin, end, look : int64[m], int64[m], float64[m] when answers began and ended, in order of the latter, and what their looks cost.
     settings : float64[5]: how late lines are as a rule (ns), what that costs, how much later costs 1 more (ns); what a line before its answer costs, and how
         much earlier costs 1 more (ns).
     out : float64[n, m], filled in.
@@ -439,6 +439,8 @@ def pair_costs(low, high, end, look, first, stop, settings, out):
                 out[k, j] = np.inf
                 continue
             lag = float(min(max(0, low[k] - end[j]), high[k] - end[j]))
+            if lag < 0 and high[k] >= begin[j]:  # a client tells of the status as soon as it has read that
+                lag = 0.0
             if lag < 0:
                 out[k, j] = early - lag / lead + look[j]
             else:

@@ -362,6 +362,52 @@ def test_a_program_that_writes_all_its_lines_seconds_late() -> None:
     assert from_log(table(*answers), log(*lines)).rejected.tolist() == [REJECTED, ACCEPTED] * 12
 
 
+def test_lines_that_stand_at_once_behind_their_answers_mean_none_of_the_others_just_before() -> None:
+    """Of several programs: answers of all sizes end 8 to 30 ms before each refusal, as short as these; each line stands 2 ms behind its own."""
+    rows, refused = [], []
+    for k in range(20):
+        at = 500 * k + 1_000
+        for before in (30, 8 + k % 9):
+            rows.append((at - before, 300 + 37 * (k % 7) + before, 0, 900))
+            refused.append(False)
+        rows.append((at, 250 if k % 5 else 274, 0, 900))  # the first of a second is longer by its date
+        refused.append(True)
+    labels = from_log(table(*rows), log(*((500 * k + 1_002,) for k in range(20))))
+    assert (labels.rejected == REJECTED).tolist() == refused
+    assert not (labels.rejected[np.array(refused)] == UNLABELLED).any()
+
+
+def test_a_line_within_an_answer_means_that_one() -> None:
+    """SDKs tell of a status as soon as they have read the head; the body of some comes 40 ms later."""
+    rows = [row for k in range(12) for row in ((900 * k + 1_000, 250, 40, 900), (900 * k + 959, 420 + 37 * (k % 5), 0, 900))]
+    labels = from_log(table(*rows), log(*((900 * k + 962,) for k in range(12))))
+    assert (labels.rejected == REJECTED).tolist() == [True, False] * 12
+
+
+def test_short_answers_as_quick_as_refusals_are_not_accepted_by_the_silence_of_a_log_that_misses_some() -> None:
+    """A second program logs nothing; its first refusal on each connection is longer than all that have a line."""
+    logged = [(1_000 * k, REFUSAL, 0, 900 + 50 * k) for k in range(1, 11)]
+    silent = [(1_000 * k + 500, REFUSAL + 90 * (k == 1), 0, 3_000 + 50 * k) for k in range(1, 11)]
+    streams = [(1_000 * k + 800, 3_000 + k, 900, 6_000 + 50 * k) for k in range(1, 11)]
+    made = table(*logged, *silent, *streams)
+    for name in ("start_ns", "request_end_ns"):
+        made[name][20:] -= 50 * MS
+    labels = from_log(made, log(*((1_000 * k + 1,) for k in range(1, 11))))
+    assert labels.rejected[:10].tolist() == [REJECTED] * 10
+    assert ACCEPTED not in labels.rejected[10:20].tolist()
+    assert labels.rejected[20:].tolist() == [ACCEPTED] * 10
+
+
+def test_requests_of_one_size_are_not_tried_again_for_that() -> None:
+    """All requests are of one size, so that one follows says nothing of an answer that looks like a refusal."""
+    refused = [(2_000 * k, 250, 0, 900) for k in range(1, 9)]
+    like = [(2_000 * k + 700, 255, 0, 900 if k < 6 else 5_000 + 50 * k) for k in range(1, 9)]
+    others = [row for k in range(1, 9) for row in ((2_000 * k + 1_200, 420 + 20 * k, 0, 900), (2_000 * k + 1_900, 4_000, 400, 900))]
+    labels = from_log(table(*refused, *like, *others), log(*((2_000 * k + 1,) for k in range(1, 9))))
+    assert labels.rejected[:8].tolist() == [REJECTED] * 8
+    assert labels.rejected[8:16].tolist() == [UNLABELLED] * 8
+
+
 def test_lines_that_name_another_provider_are_none_of_this_one() -> None:
     def events(*names: tuple[tuple[str, ...], str]) -> ErrorLog:
         made = log(*((1_000 * k,) for k in range(len(names))))

@@ -17,8 +17,8 @@ from netlens.chains.requests import STREAM, UPSTREAM, VM_ROW
 from netlens.chains.side import WORDS
 from netlens.chains.situation import ACCEPTED, HOST, REJECTED, SIDES, UNLABELLED, Requests
 from netlens.chains.target import KNOWN_APIS, matching
-from netlens.chains.traffic import Traffic
-from netlens.columns import Codes, Ints, Objects
+from netlens.chains.traffic import Traffic, without_answers
+from netlens.columns import Bools, Codes, Ints, Objects
 from netlens.lenses.refused.counting import models
 from netlens.lenses.refused.labels._labels import QUICK, Answers, Labels, alike
 from netlens.registry import members
@@ -29,6 +29,7 @@ ERROR_LOG, KEY_LOG, STATUS, LOOK_ALIKE, INFERRED = "error log", "key log", "stat
 
 UNHEARD, NEARLY_ALL = 3, 0.9  #: fewer may be chance; the rest is what a log loses
 TAUGHT_BY_FEW = ((3, 10), (2, 15))  #: or so few, where as many accepted answers are known not to look so
+SURE = 0.95  #: that an answer is a request's own, or another one of which the same is known
 #: refusals of a log that teach what they look like; share of these, as many accepted answers as which may look so
 TAUGHT, MISTAKEN = 5, 0.05
 
@@ -94,14 +95,18 @@ def labelled(traffic: Traffic) -> Traffic:
     _without_a_log(traffic, told)
     _of_one_that_logs_nothing(traffic, told)
     left = _left_alone(traffic, told)
-    _unsure(traffic, told)
+    unsure = _unsure(traffic, told)
     name_by_size(told, np.where(up >= 0, np.append(traffic.upstream.exchanges["down_bytes"], 0)[up], 0))
     situation = traffic.situation
     requests = replace(situation.requests, rejected=told.rejected, source=told.source, refusal_class=told.refusal_class)
     notes = traffic.notes + told.notes + _leave_out_repeated(traffic, requests)
     told_besides = {"unmatched": told.unmatched_within, "unclear": told.unclear, "left": left, "alike": _perhaps_refused(traffic, told)}
     situation = replace(situation, requests=requests, facts={**situation.facts, **told_besides})
-    return traffic.knowing(situation=situation, notes=notes, unmatched=told.unmatched)
+    made = without_answers(traffic.knowing(situation=situation, notes=notes, unmatched=told.unmatched), unsure)
+    if made.situation.uncountable:  # what cannot be counted shows nothing by itself
+        guessed, requests = made.situation.requests.source == INFERRED, made.situation.requests
+        requests.rejected[guessed], requests.source[guessed], requests.refusal_class[guessed] = UNLABELLED, "", ""
+    return made
 
 
 def _without_a_log(traffic: Traffic, told: Told) -> None:
@@ -192,15 +197,36 @@ def _left_alone(traffic: Traffic, told: Told) -> int:
     return int(there.sum())
 
 
-def _unsure(traffic: Traffic, told: Told) -> None:
-    """Take the label, in place, from requests of HTTP/2 of which another one may have the answer that was taken for theirs."""
-    for side, rows in ((traffic.upstream, traffic.rows[:, UPSTREAM]), (traffic.vm, traffic.rows[:, VM_ROW])):
-        if (
-            side is not None and side.streams and not traffic.situation.uncountable
-        ):  # else labels tell no more than that there were refusals
-            there = (rows >= 0) & np.append(side.unsure, False)[rows] & (traffic.rows[:, STREAM] < 0)
-            told.unclear += int((there & (told.rejected == REJECTED)).sum())
-            told.rejected[there], told.source[there], told.refusal_class[there] = UNLABELLED, "", ""
+def _unsure(traffic: Traffic, told: Told) -> Bools:
+    """Where another request of HTTP/2 may have the answer that was taken for a request's: its label, in place, is what all answers that may be its own have in
+    common, and there is none where they have nothing. bool per request that has none for this."""
+    was = replace(told, rejected=told.rejected.copy(), source=told.source.copy(), refusal_class=told.refusal_class.copy())
+    left = np.zeros(len(told.rejected), np.bool_)
+    done = traffic.rows[:, STREAM] >= 0
+    for side, rows in ((traffic.vm, traffic.rows[:, VM_ROW]), (traffic.upstream, traffic.rows[:, UPSTREAM])):
+        if side is None or not side.streams:
+            continue
+        of = {row: i for i, row in enumerate(rows.tolist()) if row >= 0}
+        mine = (rows >= len(side.owner) - len(side.streams)) & ~done
+        left |= mine & np.append(side.unsure, False)[rows]
+        for i in np.flatnonzero(mine).tolist():
+            if (perhaps := side.perhaps.get(int(rows[i]))) is None:
+                continue
+            odds, likeliest = {REJECTED: 0.0, ACCEPTED: 0.0}, {REJECTED: (0.0, i), ACCEPTED: (0.0, i)}
+            for row, p in perhaps.items():
+                label = int(was.rejected[of[row]]) if row in of else UNLABELLED
+                if label != UNLABELLED:
+                    odds[label] += p
+                    likeliest[label] = max(likeliest[label], (p, of[row]))
+            label = max(odds, key=lambda each: odds[each])
+            left[i] = odds[label] < SURE
+            told.rejected[i] = label
+            for name in ("source", "refusal_class"):
+                getattr(told, name)[i] = getattr(was, name)[likeliest[label][1]]
+        done |= mine
+    told.unclear += int((left & (was.rejected == REJECTED)).sum())
+    told.rejected[left], told.source[left], told.refusal_class[left] = UNLABELLED, "", ""
+    return left
 
 
 def name_by_size(told: Told, down: Ints) -> None:

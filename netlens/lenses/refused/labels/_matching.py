@@ -8,7 +8,8 @@ later, and before it where the error stands in a stream that goes on a little. S
 at most :data:`EARLY_NS` before and :data:`LATE_NS` after the end of the other.
 2. Of all ways to give each event an answer of its own, the cheapest is taken (dynamic programming over both in order of time). What a pair costs
 grows with its lag, and is higher if the answer does not look like a refusal; leaving an event out costs more than any pair.
-3. How long the lag usually is is learned from the events that leave no choice, and what a refusal looks like from all. Refusals are all of nearly one size
+3. How long the lag usually is, and what a refusal looks like, is learned from what stands at once behind answers of few sizes far more often than by chance;
+else the lag from the events that leave no choice, and the look from all. Refusals are all of nearly one size
 if the provider answers with a status; if it refuses inside streams they are not, and size says nothing. Events of one chain of the log (see
 parsers.errorlog) share what is left open about their times, so those without a choice narrow the others.
 4. One refusal may leave several lines of different kinds (the stream's error, the session's, "retrying"). A line of another kind right behind one is
@@ -42,6 +43,14 @@ EARLY_NS = 400 * MS
 LATEST_NS = 4 * S
 LATE_NS = 2 * S  #: a machine busy enough to write a line later than that would have fewer requests in flight than matter
 USUAL_NS = 60 * MS  #: a delayed acknowledgment (40 ms on Linux) and some; replaced by what is learned
+ELSEWHERE_NS = tuple(ms * MS for ms in (150, 230, 310, 390, 470, 550))  #: from where lines stand, for what is chance
+NEARLY_ALL = 0.7  #: share of the short answers right before lines that are of these sizes, if not each line has one
+CLEARLY, FEW = 4.0, 1.5  #: standard deviations from what is chance, and answers more, where other tries have no lines
+NEARLY_EVERY, MOST_TOLD, MOST_CHANCE = (
+    0.95,
+    0.9,
+    0.5,
+)  #: share of lines that stand so soon behind an answer beyond chance, and of those that would elsewhere
 AT_ONCE_NS = 5 * MS  #: of several lines the quickest follows its answer at least this soon
 LAG_UNIT_NS = 100 * MS  #: less where lines are known to follow at once
 MIN_LEAD = 2  #: lines more than any other place in the span of a chain must explain
@@ -101,16 +110,21 @@ def match(
         first = np.searchsorted(end, low - LATE_NS, "left")
         stop = np.searchsorted(end, high + EARLY_NS, "right")
     known = _while_answering(end, low, high, NEAR_NS)  # others may mean what was not captured
-    sizes = _sizes(answers, rows, low[known], high[known], NEAR_NS)
+    at_once, sizes = _each_has_its_line(answers, rows, low[known], high[known])
+    at_once = at_once or _at_once(end, low[known], high[known])
+    if sizes is None and at_once:
+        sizes = _sizes(answers, rows, low[known], high[known], 2 * at_once)
+    if sizes is None:
+        sizes = _sizes(answers, rows, low[known], high[known], NEAR_NS)
     if sizes is None and len(taught):
         sizes = taught
     if sizes is None:
         sizes = _seen(answers, rows, low[known], high[known])
     look = _look(answers, sizes)
     if sizes is None and (sizes := _sizes(answers, rows, low[known], high[known], LATEST_NS)) is not None:
-        look = _look(answers, sizes) * (LATEST_NS / LATE_NS)
+        look, at_once = _look(answers, sizes) * (LATEST_NS / LATE_NS), 0
         first = np.searchsorted(end, low - LATEST_NS, "left")
-    usual = _usual(answers, rows, low, _sure(end, low, high, first, stop), sizes)
+    usual = at_once or _usual(answers, rows, low, _sure(end, low, high, first, stop), sizes)
     # one size or two of all refusals: then they can be told by it
     looks = np.zeros(n, bool) if sizes is None else answers.short & alike(answers.down, sizes)
 
@@ -118,13 +132,14 @@ def match(
     title = np.array([-1 if events[i].small is None else int(bool(events[i].small)) for i in main], np.int8)
 
     looked = look[rows]
+    begin = np.where(answers.short[rows], answers.response[rows], end)
     unit = min(max(2 * usual, 20 * MS), LAG_UNIT_NS)  # where lines follow at once, one that comes late is the stranger
     settings = np.array([usual, MARGIN / 2, unit, TOO_EARLY, LAG_UNIT_NS / 4])
 
     def costs_of(group: Ints, a: int, b: int) -> Floats:
         """Of each event with each of the rows a to b; inf where it cannot be meant."""
         found = np.empty((len(group), b - a))
-        spans = (low[group], high[group], end[a:b], looked[a:b], first[group] - a, stop[group] - a)
+        spans = (low[group], high[group], begin[a:b], end[a:b], looked[a:b], first[group] - a, stop[group] - a)
         kernels.pair_costs(*spans, settings, found)
         if small is not None:
             found += np.where((title[group, None] >= 0) & (title[group, None] != small[rows[a:b]]), UNLIKE, 0.0)
@@ -213,8 +228,10 @@ def tried_again(answers: Answers, starts: Sequence[Start], small: Bools, slack_n
 
 
 def tried_again_soon(answers: Answers, rows: Bools) -> bool:
-    """Whether the same request came again soon after these answers, as a rule."""
-    return float((chains(answers, np.ones(len(answers), bool), SILENT_RETRY_NS)[rows] >= 0).mean()) >= RETRIED
+    """Whether the same request came again soon after these answers, as a rule, and more often than after other short ones: requests may be all of one size."""
+    again = chains(answers, np.ones(len(answers), bool), SILENT_RETRY_NS) >= 0
+    others = answers.short & ~rows
+    return bool(again[rows].mean() >= RETRIED and (others.sum() < MIN_LEARNED or again[rows].mean() >= again[others].mean()))
 
 
 def _echoes(events: Sequence[ErrorEvent]) -> set[int]:
@@ -280,6 +297,60 @@ def _tighten(events: Sequence[ErrorEvent], end: Ints, low: Ints, high: Ints, sla
             high[i] = min(high[i], low[i] + last - first + 2 * slack_ns)
         changed = True
     return changed
+
+
+def _each_has_its_line(answers: Answers, rows: Ints, low: Ints, high: Ints) -> tuple[int, Ints | None]:
+    """How soon behind its answer (or in it) each line is written, and sizes of short answers nearly all of which have one so soon, or far more of them than
+    by chance, so that nearly each line has its answer. (0, None) if that does not show."""
+    if len(low) < MIN_LEARNED:
+        return 0, None
+    short = rows[answers.short[rows]]
+    short = short[(answers.end[short] >= low.min() - USUAL_NS) & (answers.end[short] <= high.max())]
+    begin, end, down = answers.response[short], answers.end[short], answers.down[short]
+    low, high = np.sort(low), np.sort(high)
+
+    def have(within_ns: int, off_ns: int) -> Bools:
+        """Which answers have a line so soon behind them."""
+        found: Bools = np.searchsorted(low, end + off_ns + within_ns, "right") > np.searchsorted(high, begin + off_ns, "left")
+        return found
+
+    within_ns = AT_ONCE_NS
+    while within_ns <= USUAL_NS and len(short):
+        near = have(within_ns, 0)
+        chance = float(np.mean([have(within_ns, sign * off).mean() for off in ELSEWHERE_NS for sign in (-1, 1)]))
+        sizes, left = np.zeros(0, np.int64), np.ones(len(short), np.bool_)
+        while left.any() and chance <= MOST_CHANCE:
+            values, many = np.unique(down[left & near], return_counts=True)
+            if not len(values) or (of := left & (np.abs(down - values[many.argmax()]) <= ALIKE_BYTES)).sum() < MIN_LEARNED:
+                break
+            told = near[of].mean() - chance
+            by_chance = (CLEARLY * np.sqrt(chance * (1 - chance) * of.sum()) + FEW) / of.sum()
+            if told >= MOST_TOLD * (1 - chance) or told >= by_chance:
+                sizes = np.union1d(sizes, down[of])
+            left &= ~of
+        of = np.isin(down, sizes)
+        have_one = np.searchsorted(np.sort(begin[of]), high, "right") > np.searchsorted(np.sort(end[of]), low - within_ns, "left")
+        if have_one.mean() >= ONE_LOOK or (have_one.mean() >= BELIEVED and (near & of).sum() >= NEARLY_ALL * near.sum()):
+            return within_ns, sizes
+        within_ns *= 2
+    return 0, None
+
+
+def _at_once(end: Ints, low: Ints, high: Ints) -> int:
+    """How soon behind an answer nearly every line is written, beyond what is chance where many answers end; 0 if that does not show."""
+    if len(low) < MIN_LEARNED or not len(end):
+        return 0
+
+    def share(within_ns: int, off_ns: int) -> float:
+        return float((np.searchsorted(end, high + off_ns, "right") > np.searchsorted(end, low + off_ns - within_ns, "left")).mean())
+
+    within_ns = AT_ONCE_NS
+    while within_ns <= USUAL_NS:
+        chance = float(np.mean([share(within_ns, sign * off) for off in ELSEWHERE_NS for sign in (-1, 1)]))
+        if share(within_ns, 0) - chance >= NEARLY_EVERY * (1 - chance) and chance <= MOST_CHANCE:
+            return within_ns
+        within_ns *= 2
+    return 0
 
 
 def _usual(answers: Answers, rows: Ints, low: Ints, sure: dict[int, int], sizes: Ints | None) -> int:

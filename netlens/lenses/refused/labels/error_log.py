@@ -275,7 +275,9 @@ def from_log(
             set_labels(labels, found.looks_refused, UNLABELLED)
             set_labels(labels, _taught(answers, found, covered), REJECTED, LOOK_ALIKE, like)
     silent = (_silently_refused(answers) | _just_begun(answers, found)) & (labels.rejected == ACCEPTED)
-    set_labels(labels, silent | _as_refusals_look(answers, found, labels), UNLABELLED)
+    set_labels(
+        labels, silent | _as_refusals_look(answers, found, labels) | _as_quick_as_refusals(answers, found, labels, len(events)), UNLABELLED
+    )
     failed = answers.short & alike(answers.down, _failed_otherwise(answers, log, found)) & (labels.rejected == UNLABELLED)
     set_labels(labels, failed & covered, ACCEPTED, ERROR_LOG)
     unclear = _may_be_meant(answers, log.unclear_ns, slack_ns)
@@ -332,6 +334,19 @@ def _as_refusals_look(answers: Answers, found: Match, labels: Labels) -> Bools:
         return np.zeros(len(answers), np.bool_)
     between = float(np.sqrt(float(answers.waits[sure].max()) * np.percentile(others, 10)))  # as many times the one as the other is times it
     return np.asarray(late & (answers.waits <= between))
+
+
+def _as_quick_as_refusals(answers: Answers, found: Match, labels: Labels, lines: int) -> Bools:
+    """Short answers that are called accepted, and are as quick as refusals, where the log has no line for many that look refused, or a line that means none
+    that does: the first one of a connection, or of a second, is longer, as fields that changed are written out (RFC 7541)."""
+    sure = [row for _, row in found.pairs if row not in found.doubtful and answers.short[row]]
+    looks = alike(answers.down, np.array(found.sizes, np.int64))
+    strange = sum(bool(~looks[row]) or row in found.doubtful for _, row in found.pairs) + lines - len(found.pairs) - len(found.echoes)
+    few = len(found.sizes) == 0 or len(sure) < MIN_LEARNED
+    if few or (not strange and found.looks_refused.sum() <= max(1, MISTAKEN * len(sure))):
+        return np.zeros(len(answers), np.bool_)
+    quick = answers.short & (answers.waits <= SLOWER * np.percentile(answers.waits[sure], 90))
+    return np.asarray(quick & (labels.rejected == ACCEPTED) & (labels.source == ERROR_LOG))
 
 
 def _failed_otherwise(answers: Answers, log: ErrorLog, found: Match) -> Ints:

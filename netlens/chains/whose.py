@@ -1,0 +1,342 @@
+"""Which request of HTTP/2 each answer is of, and how sure that is, where several are in progress.
+
+Theory of operation
+-------------------
+1. :mod:`netlens.chains.explained` knows how many requests wait and how many are answered in part, not which. Here each way through a connection is walked once
+   more with the requests by name: of those that wait one is answered, of those that are answered in part one ends. How likely ways are is known by
+   then from both sides, so only those that can be right are followed.
+2. *Age tells.* A refusal comes soon after its request, a stream begins late and lasts: how old requests are when an answer comes, by the size of its first
+   record, and how long answers last that begin with a record of this size, is learned from the capture; first where there is no choice, then from all.
+3. *Each answer is of one request*, so what is certain of one helps with the others; sums both ways over a stretch of time between two moments at which
+   nothing is in doubt give the probability of each answer for each request.
+4. *A request is sure of its answer* if nearly all of that probability is of answers that look alike: whose stream ended does not matter for what became of
+   it.
+
+Limits: what several in one record are (:data:`netlens.chains.walks.SEVERAL`) are all of one size.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from math import exp, log, log2, prod
+from typing import NamedTuple, TypeVar
+
+from netlens.chains.endings import AT_ONCE_NS
+from netlens.chains.walks import SEVERAL, Kind, State, Walk
+
+FINEST_NS = 16_000  #: of ages; below that the clock of a capture tells nothing
+BINS, A_BIN = 96, 4.0  #: of ages: quarters of octaves, up to four minutes
+#: Of one age over bins, as few are known: of one size, and of others.
+NARROW = (-1, 0.2), (0, 0.6), (1, 0.2)
+WIDE = (-4, 0.04), (-3, 0.08), (-2, 0.12), (-1, 0.16), (0, 0.2), (1, 0.16), (2, 0.12), (3, 0.08), (4, 0.04)
+NEAR = 4  #: sizes that have the same bits above these are near
+ALL, NEARBY, SPARE = 1.0, 0.5, 0.1  #: weight of answers of any size, of near sizes, and of any age in each
+MOST_WAYS, UNLIKELY = 24, 1e-4  #: behind each event
+STRETCH = 256  #: events at most that are kept, to look back
+CHOICES = 6  #: of those that wait the latest, where a record holds several answers
+ROUNDS = 3  #: of learning
+SURE, PERHAPS = 0.95, 0.2  #: of an answer, and of one to be taken for a request's own at all
+ALIKE_BYTES = 16  #: by which answers that look alike differ
+
+T = TypeVar("T")
+Pair = tuple[int, int]  #: the events at which an answer begins and ends; the same for a short one of one record
+Answered = dict[
+    int, dict[Pair, float]
+]  #: by start, how many of its requests are answered from one event to another, as far as can be expected
+Answer = tuple[int, int, int]  #: of which start, and these
+Way = tuple[
+    State, tuple[int, ...], tuple[Pair, ...]
+]  #: a state; starts of the requests that wait; start and head of those answered in part
+
+
+class Age(NamedTuple):
+    """What was seen: "wait" of a request for its answer to begin, or for a "short" one, or how long one "lasts"; size of the answer's first record."""
+
+    what: str
+    size: int
+    ns: int
+
+
+@dataclass
+class Ages:
+    """How old requests are as they are answered, and how long answers last; weights by what, size and bin."""
+
+    exact: dict[tuple[str, int], Counter[int]] = field(default_factory=lambda: defaultdict(Counter))
+    near: dict[tuple[str, int], Counter[int]] = field(default_factory=lambda: defaultdict(Counter))
+    every: dict[str, Counter[int]] = field(default_factory=lambda: defaultdict(Counter))
+    known: dict[tuple[str, int, int], float] = field(default_factory=dict)
+
+    def add(self, age: Age, weight: float) -> None:
+        at = _bin(age.ns)
+        for off, part in NARROW:
+            self.exact[age.what, age.size][at + off] += weight * part  # type: ignore[assignment]
+        for off, part in WIDE:
+            self.near[age.what, age.size >> NEAR][at + off] += weight * part  # type: ignore[assignment]
+            self.every[age.what][at + off] += weight * part  # type: ignore[assignment]
+
+    def odds(self, age: Age) -> tuple[float, float]:
+        """How likely such an age is for an answer of this size, for each unit of time, by itself and beside what is usual."""
+        at = _bin(age.ns)
+        key = age.what, age.size, at
+        if key not in self.known:
+            self.known[key] = self._share(*key)
+        odds = self.known[key] / (max(age.ns, 0) + FINEST_NS)
+        return odds, odds / self._usual(age.what, age.size)
+
+    def _share(self, what: str, size: int, at: int) -> float:
+        every = self.every[what]
+        p = ALL * (every[at] + SPARE) / (every.total() + SPARE * BINS)
+        whole = ALL
+        for weight, counts in ((1.0, self.exact.get((what, size))), (NEARBY, self.near.get((what, size >> NEAR)))):
+            if counts:
+                p += weight * counts[at]
+                whole += weight * counts.total()
+        return p / whole
+
+    def _usual(self, what: str, size: int) -> float:
+        """The same of answers that were seen (geometric mean), of this size if there are any."""
+        key = what, size, -1
+        if key not in self.known:
+            seen = self.exact.get((what, size)) or self.near.get((what, size >> NEAR)) or self.every[what]
+            total = seen.total()
+            mean = sum(n * (log(self._share(what, size, at)) - log(FINEST_NS) - log(2) * at / A_BIN) for at, n in seen.items())
+            self.known[key] = exp(mean / total) if total else 1.0 / FINEST_NS
+        return self.known[key]
+
+
+def _bin(ns: int) -> int:
+    return min(int(A_BIN * log2(1 + max(ns, 0) / FINEST_NS)), BINS - 1)
+
+
+def learn(those: Sequence[tuple[Walk, Sequence[Mapping[State, float]], Callable[[int], int]]]) -> Ages:
+    """Ages by the ways through some connections: of each also how likely what follows is behind each event (:func:`netlens.chains.explained.backs`), and the
+    size of the record of each."""
+    ages = Ages()
+    for nth in range(ROUNDS):
+        found = Ages()
+        for walk, back, size in those:
+            for _, seen, weight, alone in _steps(walk, back, size, ages):
+                if nth or alone:
+                    for age in seen:
+                        found.add(age, weight)
+        ages = found
+    return ages
+
+
+def answers(walk: Walk, back: Sequence[Mapping[State, float]], size: Callable[[int], int], ages: Ages) -> Answered:
+    """By start, how many requests that it begins are answered from one event to another, as far as can be expected; see :func:`learn`."""
+    out: Answered = defaultdict(lambda: defaultdict(float))
+    for found, _, weight, _ in _steps(walk, back, size, ages):
+        for start, begin, end in found:
+            out[start][begin, end] += weight
+    return out
+
+
+class Shared(NamedTuple):
+    """Of one request: the answer that is its own, as far as can be told, or any that is not short; how that looks; how likely it is, and others are that look
+    otherwise or are another request's; and how many short answers its record holds."""
+
+    pair: Pair | None
+    look: int
+    theirs: dict[Pair, float]
+    together: int = 1
+
+
+def shared(answered: Answered, starts: Sequence[int], look: Callable[[Pair], int]) -> list[Shared]:
+    """The answers of requests, by their starts in order, where no short answer is that of two.
+
+    answered : see :func:`answers`.  look : bytes of a short answer, -1 of another one.
+    """
+    looks = {pair: look(pair) for counts in answered.values() for pair in counts}
+    ends: dict[int, float] = defaultdict(float)
+    in_one: dict[int, float] = defaultdict(float)
+    for pair, p in (each for those in answered.values() for each in those.items()):
+        ends[pair[1]] += p
+        in_one[pair[1]] += p * (pair[0] == pair[1])
+    room = {end: max(round(p), 1) for end, p in ends.items()}
+    left = Counter(starts)
+    own: dict[int, list[tuple[float, Pair]]] = defaultdict(list)
+    options = []
+    for start in left:
+        counts = answered.get(start, {})
+        options += [(p, start, pair) for pair, p in counts.items() if looks[pair] >= 0 and p >= PERHAPS]
+        if others := {pair: p for pair, p in counts.items() if looks[pair] < 0}:
+            options.append((sum(others.values()), start, max(others, key=lambda pair: others[pair])))
+    for p, start, pair in sorted(options, reverse=True):
+        for _ in range(max(round(p), 1)):
+            if left[start] and (looks[pair] < 0 or room[pair[1]]):
+                left[start] -= 1
+                room[pair[1]] -= looks[pair] >= 0
+                own[start].append((p / max(round(p), 1), pair))
+    taken = {pair[1] for those in own.values() for _, pair in those}
+    out: dict[int, list[Shared]] = {}
+    for start, n in Counter(starts).items():
+        rest = dict(answered.get(start, {}))
+        sure = [pair for p, pair in own[start] if p >= SURE]
+        for pair in sure:
+            rest = _less(rest, pair, looks, 1.0)
+        open_ = max(n - len(sure), 1)
+        those = []
+        for p, pair in own[start]:
+            theirs = {pair: 1.0}
+            if p < SURE:
+                theirs = {each: q / open_ for each, q in rest.items()}
+                alike = {each for each in theirs if each[1] not in taken and _alike(looks[each], looks[pair])} | {pair}
+                alike |= {each for each in theirs if looks[each] < 0} if looks[pair] < 0 else set()
+                theirs = {pair: sum(theirs.get(each, 0.0) for each in alike)} | {each: q for each, q in theirs.items() if each not in alike}
+            together = max(round(in_one[pair[1]]), 1) if pair[0] == pair[1] else 1
+            those.append(Shared(pair, looks[pair], theirs, together))
+        out[start] = those + [Shared(None, -1, {})] * (n - len(those))
+    return [out[start].pop(0) for start in starts]
+
+
+def _less(counts: dict[Pair, float], pair: Pair, looks: Mapping[Pair, int], by: float) -> dict[Pair, float]:
+    """Without so many of an answer, or of all that are not short, of which one stands for all."""
+    those = [each for each in counts if looks[each] < 0] if looks[pair] < 0 else [pair]
+    total = sum(counts[each] for each in those)
+    return counts | {each: counts[each] * max(1 - by / total, 0.0) for each in those if total}
+
+
+def _alike(one: int, other: int) -> bool:
+    return (one < 0) == (other < 0) and abs(one - other) <= ALIKE_BYTES
+
+
+class _Edge(NamedTuple):
+    """From one way to one behind the next event.  found, seen : answers that end there, and ages.  alone : nothing else could be meant."""
+
+    begin: int
+    end: int
+    weight: float
+    found: tuple[Answer, ...]
+    seen: tuple[Age, ...]
+    alone: bool
+
+
+def _steps(
+    walk: Walk, back: Sequence[Mapping[State, float]], size: Callable[[int], int], ages: Ages
+) -> Iterator[tuple[tuple[Answer, ...], tuple[Age, ...], float, bool]]:
+    """What each event may be by name, and how likely: answers that end there, ages, probability, and whether there was no choice."""
+    ways: list[Way] = [(state, (), ()) for state in walk.forward[0] if state in back[0]]
+    masses = [1.0 / max(len(ways), 1)] * len(ways)
+    stretch: list[tuple[list[float], list[_Edge]]] = []
+    for i in range(len(walk.steps)):
+        edges, after = _edges(walk, i, ways, back[i], back[i + 1], size, ages)
+        sums = [0.0] * len(after)
+        for each in edges:
+            sums[each.end] += masses[each.begin] * each.weight
+        total = sum(sums)
+        if total <= 0.0:
+            return
+        keep = sorted((k for k, p in enumerate(sums) if p > UNLIKELY * total), key=lambda k: -sums[k])[:MOST_WAYS]
+        place = {k: n for n, k in enumerate(keep)}
+        stretch.append((masses, [each._replace(end=place[each.end]) for each in edges if each.end in place]))
+        total = sum(sums[k] for k in keep)
+        ways, masses = [after[k] for k in keep], [sums[k] / total for k in keep]
+        if len(ways) == 1 or len(stretch) >= STRETCH or i == len(walk.steps) - 1:
+            yield from _looked_back(stretch, len(ways))
+            stretch = []
+
+
+def _looked_back(
+    stretch: Sequence[tuple[list[float], list[_Edge]]], last: int
+) -> Iterator[tuple[tuple[Answer, ...], tuple[Age, ...], float, bool]]:
+    back = [1.0] * last
+    for masses, edges in reversed(stretch):
+        before = [0.0] * len(masses)
+        for each in edges:
+            before[each.begin] += each.weight * back[each.end]
+        total = sum(p * q for p, q in zip(masses, before, strict=True))
+        for each in edges:
+            if each.seen and (p := masses[each.begin] * each.weight * back[each.end] / total) > UNLIKELY:
+                yield each.found, each.seen, p, each.alone
+        most = max(before)
+        back = [p / most for p in before]
+
+
+def _edges(
+    walk: Walk,
+    i: int,
+    ways: Sequence[Way],
+    now: Mapping[State, float],
+    back: Mapping[State, float],
+    size: Callable[[int], int],
+    ages: Ages,
+) -> tuple[list[_Edge], list[Way]]:
+    """What event ``i`` may make of each way, and the ways behind it. ``now``, ``back``: how likely what follows is, before the event and behind it."""
+    place: dict[Way, int] = {}
+    edges = []
+    known: dict[State, list[tuple[State, float, int, int]]] = {}
+    for k, (state, waiting, answered) in enumerate(ways):
+        if state not in known:
+            known[state] = _likely(walk, i, state, now, back)
+        for then, likely, wait, kind in known[state]:
+            if kind == Kind.PIECE or kind == Kind.ASIDE or kind < 0:
+                way = (then, waiting + (i,) * ~kind if kind < 0 else waiting, answered)
+                edges.append(_Edge(k, place.setdefault(way, len(place)), likely, (), (), True))
+                continue
+            choices = list(_named(walk, i, kind, wait, waiting, answered, size))
+            odds = [[ages.odds(age) for age in seen] for *_, seen, _ in choices]
+            plain = [prod(one for one, _ in each) for each in odds]
+            best = max(plain, default=0.0)
+            # a usual age speaks for none of the kinds of records, an unusual one against
+            usual = max((prod(min(beside, 1.0) for _, beside in each) for each in odds), default=1.0)
+            for (left, in_part, found, seen, alone), each in zip(choices, plain, strict=True):
+                way = (then, left, in_part)
+                edges.append(_Edge(k, place.setdefault(way, len(place)), likely * usual * each / best, found, seen, alone))
+    return edges, list(place)
+
+
+def _likely(
+    walk: Walk, i: int, state: State, now: Mapping[State, float], back: Mapping[State, float]
+) -> list[tuple[State, float, int, int]]:
+    """What event ``i`` may be in a state: the state behind it, how likely that is, how many more wait then, and its kind."""
+    (extra, waits, begun, owed), kept, some = walk.steps[i].of(state)
+    out = []
+    for more, wait, answer, owe, q, kind in some:
+        then = (extra + more, waits + wait, begun + answer, owed + owe)
+        if p := kept * q * back.get(then, 0.0) / now[state]:
+            out.append((then, p, wait, kind))
+    least = UNLIKELY * max((p for _, p, _, _ in out), default=0.0)
+    return [each for each in out if each[1] >= least]
+
+
+def _named(
+    walk: Walk, i: int, kind: int, wait: int, waiting: tuple[int, ...], answered: tuple[Pair, ...], size: Callable[[int], int]
+) -> Iterator[tuple[tuple[int, ...], tuple[Pair, ...], tuple[Answer, ...], tuple[Age, ...], bool]]:
+    """Of which requests event ``i`` may be that answers some, or breaks one off: those that wait then, those answered in part, answers that end, ages, and
+    whether there was no choice."""
+    events, now = walk.events, walk.events[i].ns
+
+    if kind in (Kind.HEAD, Kind.HEADS):
+        for each in set(combinations(waiting if wait == -1 else waiting[-CHOICES:], -wait)):
+            yield _without(waiting, each), tuple(sorted((*answered, *((start, i) for start in each)))), (), (), True
+    elif kind == Kind.SHORT or kind in SEVERAL:
+        those = set(combinations(waiting if wait == -1 else waiting[-CHOICES:], -wait))
+        for each in those:
+            seen = tuple(Age("short", size(i) // -wait, now - events[start].ns) for start in each)
+            yield _without(waiting, each), answered, tuple((start, i, i) for start in each), seen, len(those) == 1
+    elif kind in (Kind.DONE, Kind.ENDS):
+        pairs = set(combinations(answered, 1 if kind == Kind.DONE else 2))
+        for some in pairs:
+            ages: list[Age] = []
+            for start, head in some:
+                lasted = now - events[head].ns
+                waited = Age("short" if lasted <= AT_ONCE_NS else "wait", size(head), events[head].ns - events[start].ns)
+                ages += [waited, Age("lasts", size(head), lasted)]
+            yield waiting, _without(answered, some), tuple((start, head, i) for start, head in some), tuple(ages), len(pairs) == 1
+    elif kind == Kind.BROKEN and wait:
+        for start in set(waiting):
+            yield _without(waiting, (start,)), answered, (), (), False
+    else:
+        for one in set(answered):
+            yield waiting, _without(answered, (one,)), (), (), False
+
+
+def _without(those: tuple[T, ...], some: Sequence[T]) -> tuple[T, ...]:
+    out = list(those)
+    for each in some:
+        out.remove(each)
+    return tuple(out)
