@@ -203,8 +203,8 @@ def likely(connections: Sequence[Connection], known: Shapes) -> list[Counted | N
             out[k] = explained.requests(talk, model, agreed=agreed)
         elif model is not None and out[k] is one and one is not None and several(one.streams):
             out[k] = one._replace(streams=explained.settled(talk, model, one.streams))
-    for k, (counted, most) in _of_alike(talks, out).items():
-        out[k] = explained.either(talks[k], model, counted, most)
+    for k, (own, most) in _of_alike(talks, out).items():
+        out[k] = explained.either(talks[k], model, own, most)
     return out
 
 
