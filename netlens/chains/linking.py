@@ -27,7 +27,7 @@ from netlens.columns import Codes
 from netlens.errors import NetlensError
 from netlens.parsers import connections
 from netlens.parsers.tunnels import SSH_PORT
-from netlens.text import printable
+from netlens.text import plural, printable
 
 CODES = {"vm": VM, "host": HOST}
 USUAL = ("vm", "host", None)  #: names of sides; all others are further vantages
@@ -153,10 +153,16 @@ def link(
         pairs = pairing.pair(vm.capture, host.capture, told, samples, vm_addresses=known, served=served["host"])
         pairs = relays.beside(relays.through(pairs, served["host"]), host, served["host"])
         notes += getattr(samples, "notes", ())
+        name = printable((goal.names or goal.addresses or ["the target"])[0])
         if not host.target.any() and vm.target.any():
             upstream, pairs = vm, None
-            name = printable((goal.names or goal.addresses or ["the target"])[0])
             notes.append(f"the host's capture shows no connection to {name}, so only the VM's capture is used")
+        elif _nothing_in_common(told, pairs, vm, host):
+            upstream, pairs = vm, None
+            notes.append(
+                f"nothing tells which of the host's {plural(int(host.target.sum()), 'connection')} to {name} carries what the VM sent (a relay that ends TLS "
+                "does that), so only the VM's capture is used: what leaves the host together is not known"
+            )
     http2, unknown = _http2(upstream, sides, pairs)
     carried = passed_on[upstream.name].of
     origin = _origin(upstream, pairs)
@@ -201,6 +207,15 @@ def link(
         exchanged=bool(exchanged),
         notes=notes,
     )
+
+
+def _nothing_in_common(clock: clocks.Clock, pairs: pairing.Pairing, vm: Side, host: Side) -> bool:
+    """Whether no connection to the target is in both captures, though they were made at one time, their times cannot be compared, and it is unknown whose each
+    connection of the host is: what the VM's log says then belongs to nothing that the host's capture shows."""
+    if clock.pieces or not vm.target.any() or (pairs.host_of[vm.target] >= 0).any():
+        return False
+    overlap = max(vm.bounds_ns[0], host.bounds_ns[0]) < min(vm.bounds_ns[1], host.bounds_ns[1])
+    return overlap and bool((pairs.origin[host.target] == UNKNOWN).all())
 
 
 def _looked_at(

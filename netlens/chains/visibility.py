@@ -99,7 +99,8 @@ def host_silent(linked: Linked) -> bool:
     asked, carried = (
         sum(int(each.sessions[f"{end}_bytes"][rows].sum()) for end in ("orig", "resp")) for each, rows in ((vm, ids), (host, slice(None)))
     )
-    return carried >= asked > 0 and not (up is host and (linked.origin[up.target] != VM).any())
+    others = host.target.any() if up is vm else (linked.origin[up.target] != VM).any()
+    return carried >= asked > 0 and not others
 
 
 def leaves_elsewhere(linked: Linked) -> bool:
@@ -135,6 +136,8 @@ def missing_egress(linked: Linked) -> str:
         return "a capture of the host with both directions of its traffic"
     if up.seen.lost_share > LOSSY:
         return "a capture of the host with less loss (tcpdump -B 65536, full snaplen)"
+    if up.name == "vm" and "host" in linked.sides and linked.sides["host"].target.any():
+        return "a recording in which both captures show the same connections: the host's where they leave (-i any), and no relay on the way ends TLS"
     if up.name == "vm":  # the host's shows nothing of the target
         return outside
     c = up.connections

@@ -8,6 +8,7 @@ import shutil
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,7 +23,7 @@ from netlens.chains.situation import REJECTED, UNKNOWN, UNLABELLED
 from netlens.errors import NetlensError
 from netlens.lenses.refused import fixes
 from netlens.report import answer
-from tests.chains.build_chain import ACK, EGRESS, FIN, HERE, IN, PSH, SERVER, Machine, Talk, hellos, request
+from tests.chains.build_chain import ACK, EGRESS, FIN, HERE, IN, PSH, SERVER, T0, Machine, Talk, hellos, request
 
 VM, OTHER, BRIDGE = "192.168.122.2", "192.168.122.6", "192.168.122.1"
 API = (SERVER, 443)
@@ -712,3 +713,31 @@ def test_a_request_that_meets_the_close_of_its_connection_is_one(tmp_path: Path)
     for k, hello in enumerate(hellos(5)):
         host.see(LeftAtOnce((EGRESS, 50001 + k), API, 1.0 + 5 * k, hello, (1 + k) << 20), *LEAVES)
     assert analysed(tmp_path, host=host)["counts"]["exchanges"] == 10
+
+
+def test_behind_a_relay_that_ends_tls_the_vms_capture_tells_what_was_refused(tmp_path: Path) -> None:
+    """No connection is in both captures, so what the VM's log says belongs to none of the host's."""
+    vm, host = Machine(), Machine()
+    every = list(hellos(8))
+    lines = []
+    for k in range(4):
+        start = 1 + 4 * k
+        vm.see(Talk((VM, 40001 + k), API, start, every[k], (1 + k) << 20), *VM_SIDE)
+        host.see(Talk((EGRESS, 50001 + k), API, start + 0.02, every[4 + k], (9 + k) << 20, shorter=0.03), (2, True))
+        lines.append(
+            f"{datetime.fromtimestamp(T0 + start + 1.4005, UTC):%Y-%m-%dT%H:%M:%S.%f}Z curl: (22) The requested URL returned error: 429\n"
+        )
+    vm.write(tmp_path / "vm.pcap")
+    host.write(tmp_path / "host.pcap", 2)
+    (tmp_path / "vm-errors.log").write_text("".join(lines))
+    found = netlens.analyze(tmp_path, apis="api.example.test")
+    assert found.assembled.upstream.name == "vm"
+    r = found.assembled.situation.requests
+    assert len(r) == 12
+    assert (r.rejected[1::3] == REJECTED).all()
+    assert any(
+        note.startswith("nothing tells which of the host's 4 connections to api.example.test carries") for note in found.quality["notes"]
+    )
+    verdicts = {v.id: v for v in found.hypotheses}
+    assert verdicts["same-nat-ip"].verdict == verdicts["multiplexing"].verdict == "undecided"
+    assert "no relay on the way ends TLS" in (verdicts["same-nat-ip"].needs or "")
