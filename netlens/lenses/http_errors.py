@@ -147,7 +147,7 @@ def _of(view: View) -> list[Finding]:
     grave |= len(errors) == n and errors[0]["status"] != 404
     some = bool(theirs) or len(ours) >= SOME_SHARE * n
     codes = Counter(r["status"] for r in errors)
-    told = ", ".join(f"{count:,} × {status}" for status, count in codes.most_common(4)) if len(errors) > 1 else f"{errors[0]['status']}"
+    told = _each(codes) if len(errors) > 1 else f"{errors[0]['status']}"
     whom = most(view.server(r["session_id"]) for r in errors)
     ends = [f"{len(granted):,} of these requests {'was' if len(granted) == 1 else 'were'} granted later"] if granted else []
     if checks:
@@ -155,10 +155,8 @@ def _of(view: View) -> list[Finding]:
     if acted_on:
         ends.append(f"of {len(acted_on):,} the client took it for an answer, and went on by it")
     end = "".join(f"; {each}" for each in ends)
-    text = (
-        f"{len(errors):,} of {plural(n, 'HTTP response')} {'is an error' if len(errors) == 1 else 'are errors'} ({told}), from {whom}{end}."
-    )
-    values = {"responses": n, "errors": len(errors), "statuses": {str(status): count for status, count in sorted(codes.items())}}
+    text, values = _told(n, codes, told)
+    text += f", from {whom}{end}."
     severity = "problem" if grave else "warning" if some else "note"
     frames = [f for r in errors for f in (r["start_frame"], r["response_frame"])]
     advice = ""
@@ -170,6 +168,18 @@ def _of(view: View) -> list[Finding]:
             else "4xx: the server does not accept the requests: check address, method and credentials."
         )
     return [finding(view, ID, severity, text, frames, values, advice)]  # type: ignore[arg-type]
+
+
+def _each(codes: Counter[int]) -> str:
+    """The most frequent statuses, with how often each came."""
+    return ", ".join(f"{count:,} × {status}" for status, count in codes.most_common(4))
+
+
+def _told(n: int, codes: Counter[int], told: str) -> tuple[str, dict[str, Any]]:
+    """How many of ``n`` responses are errors, and which: the begin of a sentence, and as values."""
+    errors = codes.total()
+    text = f"{errors:,} of {plural(n, 'HTTP response')} {'is an error' if errors == 1 else 'are errors'} ({told})"
+    return text, {"responses": n, "errors": errors, "statuses": {str(status): count for status, count in sorted(codes.items())}}
 
 
 def _unasked(view: View) -> list[Finding]:
@@ -185,12 +195,8 @@ def _unasked(view: View) -> list[Finding]:
     n = len(answers)
     grave = len(theirs) >= max(SERVER_TIMES, SERVER_SHARE * n) or len(ours) >= max(CLIENT_TIMES, CLIENT_SHARE * n)
     codes = Counter(a.status for a in errors)
-    text = (
-        f"{len(errors):,} of {plural(n, 'HTTP response')} {'is an error' if len(errors) == 1 else 'are errors'} "
-        f"({', '.join(f'{count:,} × {status}' for status, count in codes.most_common(4))}), from {most(view.server(a.session) for a in errors)}; "
-        "the requests were not recorded."
-    )
-    values = {"responses": n, "errors": len(errors), "statuses": {str(status): count for status, count in sorted(codes.items())}}
+    text, values = _told(n, codes, _each(codes))
+    text += f", from {most(view.server(a.session) for a in errors)}; the requests were not recorded."
     advice = _ADVICE.get(codes.most_common(1)[0][0], "") if grave else ""
     return [finding(view, ID, "problem" if grave else "warning", text, [a.frame for a in errors], values, advice)]
 

@@ -238,16 +238,13 @@ _NAT = 4500
 _ANSWERED_ANYHOW = members(69, 1701, 123)  #: TFTP, L2TP, NTP
 
 
-_Ends = tuple[tuple[int, int], int, tuple[int, int]]  #: a client's address and port, and the server's address, as numbers
-
-
 class RequestBuilder:
     """Fed with decoded packets."""
 
     def __init__(self) -> None:
         self._requests: list[Request] = []
-        self._asking_ends: list[_Ends] = []  # of each
-        self._unread: dict[_Ends, int] = {}  # when something was last told in a datagram that was captured in part
+        #: by a client's end and a server's address, when something was last told in a datagram that was captured in part
+        self._unread: dict[tuple[End, str], int] = {}
         self._read = 0
         self._known: dict[tuple[Any, ...], Request] = {}
         self._awaited: dict[tuple[Any, ...], list[Request]] = {}
@@ -261,8 +258,7 @@ class RequestBuilder:
         """In the order of their first datagrams; without those of which the answer may not have been captured whole."""
         if not self._unread:
             return self._requests
-        both = zip(self._requests, self._asking_ends, strict=True)
-        return [r for r, ends in both if r.answered or self._unread.get(ends, r.first_ns) <= r.first_ns]
+        return [r for r in self._requests if r.answered or self._unread.get((r.client, r.server[0]), r.first_ns) <= r.first_ns]
 
     def feed(self, buf: Array, packets: Array) -> None:
         if self._read >= MAX_MESSAGES:
@@ -297,7 +293,8 @@ class RequestBuilder:
                     break
         if mark is None:
             if row[c.PAY_CAP] < row[c.LENGTH]:
-                self._unread[dst, destination, src] = row[c.TS]
+                version = row[c.PORTS] >> 32
+                self._unread[(ip_text(*dst, version), destination), ip_text(*src, version)] = row[c.TS]
             return
         name, _, unique, other_ports = protocol
         if not mark.asks:
@@ -315,7 +312,6 @@ class RequestBuilder:
             request = Request(name, (ip_text(*src, version), source), (ip_text(*dst, version), destination), [row[c.FRAME]], ts, ts)
             self._known[again] = request
             self._requests.append(request)
-            self._asking_ends.append((src, source, dst))
         elif ts - request.last_ns >= AGAIN_NS:
             request.frames.append(row[c.FRAME])
             request.last_ns = ts
