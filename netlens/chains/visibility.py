@@ -137,7 +137,7 @@ def missing_egress(linked: Linked) -> str:
     if up.seen.lost_share > LOSSY:
         return "a capture of the host with less loss (tcpdump -B 65536, full snaplen)"
     if up.name == "vm" and "host" in linked.sides and linked.sides["host"].target.any():
-        return "a recording in which both captures show the same connections: the host's where they leave (-i any), and no relay on the way ends TLS"
+        return "a recording in which no relay on the way ends TLS, with a capture of the host where its connections leave (-i any)"
     if up.name == "vm":  # the host's shows nothing of the target
         return outside
     c = up.connections
