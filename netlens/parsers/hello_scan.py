@@ -439,59 +439,80 @@ def ask_for_payload(packets, looks, expected, turn, known, wanted):
     """Choose the packet rows of which ``scan`` needs the payload. All others only count, and lose theirs.
 
     These are the rows of a direction that collects bytes, a segment that may begin a hello and what follows it, and bytes behind a hole up to those that
-    fill it: if no hello begins with these, none was there.
+    fill it. Where no hello begins with these, none was there, whatever the bytes are: such rows get zeros.
 
-    known : int64[2 * sessions, 4]: the end of the stream so far; segments since a hole was met (0: none is, MAX_SEGMENTS: all are needed); the end of the
-    stream behind the hole; and the turn in which the others were written, as they hold until ``scan`` has taken these rows. Turns are numbered from 1.
-    wanted : int64[n, 2], gets of each such row where its payload lies now, and its size; in the row, PAY_OFF is where it lies if they follow each other.
+    known : int64[2 * sessions, 5]: the end of the stream so far; segments since a hole was met (0: none is, MAX_SEGMENTS: all are needed); the end of the
+    stream behind the hole; the last row behind it, + 1; and the turn in which the others were written, as they hold until ``scan`` has taken these rows.
+    Turns are numbered from 1.  wanted : int64[n, 2], gets of each such row where its payload lies now, and its size; in the row, PAY_OFF is where it lies
+    if they follow each other, behind the zeros.
 
-    Returns (rows, bytes) that are wanted.
+    Returns (rows that are wanted, bytes of zeros, bytes of both).
     """
-    n, size = np.int64(0), np.int64(0)
     for i in range(packets.shape[0]):
-        row = packets[i]
-        if not _is_wanted(row, looks, expected, turn, known):
+        wanted[i, _NEED] = _needs(packets, i, looks, expected, turn, known, wanted)
+    zeros = np.int64(0)
+    for i in range(packets.shape[0]):
+        if wanted[i, _NEED] == _ZEROS:
+            zeros = max(zeros, packets[i, PAY_CAP])
+    n, size = np.int64(0), zeros
+    for i in range(packets.shape[0]):
+        row, need = packets[i], wanted[i, _NEED]
+        if need == _NOTHING:
             row[PAY_CAP] = 0
-            continue
-        wanted[n, 0], wanted[n, 1] = row[PAY_OFF], row[PAY_CAP]
-        row[PAY_OFF] = size
-        n += 1
-        size += row[PAY_CAP]
-    return n, size
+        elif need == _ZEROS:
+            row[PAY_OFF] = 0
+        else:
+            wanted[n, 0], wanted[n, 1] = row[PAY_OFF], row[PAY_CAP]
+            row[PAY_OFF] = size
+            n += 1
+            size += row[PAY_CAP]
+    return n, zeros, size
+
+
+_BEFORE, _NEED = 0, 1  # of ``wanted``, until it is known: the row before it behind a hole, + 1; and one of
+_NOTHING, _ZEROS, _PAYLOAD = range(3)
 
 
 @inlined
-def _is_wanted(row, looks, expected, turn, known):
-    """Does ``scan`` need the payload of a row? See :func:`ask_for_payload`."""
+def _needs(packets, i, looks, expected, turn, known, wanted):
+    """What ``scan`` needs of the payload of a row, so far. See :func:`ask_for_payload`."""
+    row = packets[i]
     session = row[SESSION]
     if row[FRESH] <= 0 or session < 0:
-        return False
+        return np.int64(_NOTHING)
     owner = 2 * session + (row[DIRECTION] & 1)
     its = known[owner]
-    if its[3] != turn:
-        its[0], its[1], its[3] = expected[owner], 0, turn
+    if its[4] != turn:
+        its[0], its[1], its[4] = expected[owner], 0, turn
     offset, end = row[OFFSET], row[OFFSET] + row[LENGTH]
     if row[KIND] != TCP or looks[owner] == 0:
         its[0] = max(its[0], end)
         its[2] = max(its[2], end)
-        return False
+        return np.int64(_NOTHING)
     if its[1] > 0:
         its[2] = max(its[2], end)
         if not row[HINT] & NO_HELLO or offset < its[0] or its[1] == MAX_SEGMENTS:
             its[1] = MAX_SEGMENTS
         elif offset == its[0] and row[PAY_CAP] > 0:
             its[0], its[1] = its[2], 0
+            k = its[3]
+            while k > 0:
+                wanted[k - 1, _NEED] = _ZEROS
+                k = wanted[k - 1, _BEFORE]
+            return np.int64(_ZEROS)
         else:
             its[1] += 1
-        return True
+            wanted[i, _BEFORE], its[3] = its[3], i + 1
+        return np.int64(_PAYLOAD)
     if looks[owner] < 0 or not row[HINT] & NO_HELLO:
         its[1] = MAX_SEGMENTS
-        return True
+        return np.int64(_PAYLOAD)
     if 0 < offset - its[0] < SLOT_BYTES and row[PAY_CAP] > 0:
         its[1], its[2] = 1, end
-        return True
+        wanted[i, _BEFORE], its[3] = 0, i + 1
+        return np.int64(_PAYLOAD)
     its[0] = max(its[0], end)
-    return False
+    return np.int64(_NOTHING)
 
 
 @lean

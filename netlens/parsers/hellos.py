@@ -381,16 +381,17 @@ class HelloBuilder:
     def asking(self, packets: Array) -> Array:
         """Room to work in for :meth:`asks_for`, once for all these rows and those of the same sessions."""
         self._reserve(int(packets[:, c.SESSION].max(initial=0)) + 1)
-        return np.zeros((len(self._arrays.looks), 4), np.int64)
+        return np.zeros((len(self._arrays.looks), 5), np.int64)
 
-    def asks_for(self, packets: Array, turn: int, room: Array) -> tuple[Array, int]:
+    def asks_for(self, packets: Array, turn: int, room: Array) -> tuple[Array, int, int]:
         """Of which rows the payload must be there when they are fed, as far as can be told before.  turn : from 1, another one each time.
 
-        Returns int64[n, 2], where the payload of each lies and its size, and the size of all. In this order their rows expect it; the other rows lose theirs.
+        Returns int64[n, 2], where the payload of each lies and its size; the number of zeros that must come before; and the size of all. In this order their
+        rows expect it; the other rows lose theirs.
         """
         wanted = np.empty((len(packets), 2), np.int64)
-        n, size = ask_for_payload(packets, self._arrays.looks, self._arrays.expected, turn, room, wanted)
-        return wanted[:n], int(size)
+        n, zeros, size = ask_for_payload(packets, self._arrays.looks, self._arrays.expected, turn, room, wanted)
+        return wanted[:n], int(zeros), int(size)
 
     @property
     def is_crowded(self) -> bool:

@@ -205,6 +205,8 @@ def keep(buf, packets, sessions, offset, kept):
             for j in range(c.WIDTH):
                 rows[n, j] = row[j]
             rows[n, c.PAY_OFF] = row[c.PAY_OFF] + offset if offset != UNSET else UNSET
+            if row[c.PAY_CAP] > 0 and not hello:
+                rows[n, c.HINT] |= h.NO_HELLO
             n += 1
             if _shows(row) and row[c.HINT] & h.CLASS_MASK != h.CONNECT:
                 mine[_KNOWN] = 1

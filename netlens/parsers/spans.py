@@ -187,10 +187,10 @@ def _look_for_hellos(part: Part, path: str, rows: Array) -> None:
     with open(path, "rb") as file:
         for turn in range(-(-len(rows) // LOOK_AT)):
             some = rows[turn * LOOK_AT : (turn + 1) * LOOK_AT]
-            wanted, size = part.hellos.asks_for(some, turn + 1, asking)
+            wanted, at, size = part.hellos.asks_for(some, turn + 1, asking)
             if size > len(found):  # the same memory for all turns
                 found = memoryview(bytearray(2 * size))
-            at = 0
+            found[:at] = bytes(at)
             for place, length in wanted.tolist():
                 if place == UNSET or os.preadv(file.fileno(), (found[at : at + length],), place) != length:
                     raise NotKnown

@@ -33,7 +33,7 @@ SAMPLES = 64  #: places at which records are counted, at most
 SAMPLED = 16 << 20  #: bytes a place, at least: where a disk seeks, that is a tenth of the time in which they are read
 SAMPLE = 1 << 16  #: bytes of each
 A_FRAME = 2048  #: bytes that are read and passed over while one frame is decoded and folded
-A_SYN = 5_000  #: the same of what is done besides for one frame with SYN, of which a session has two
+A_SYN = 3_000  #: the same of what is done besides for one frame with SYN, of which a session has two
 DAY_S = 86_400  #: from one record to the next, at most; a longer silence makes another place be looked for
 
 

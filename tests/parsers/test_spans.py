@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import random
 import struct
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +82,17 @@ def ordinary() -> list[Packet]:
     return mixed(*talks)
 
 
+def in_pieces(t: Talk, rng: random.Random) -> None:
+    """A hello, or a record that is none, in segments that come in any order."""
+    said, first = rng.choice([HELLO, HELLO[5:], APP * 4]), len(t.packets)
+    borders = [0, *sorted(rng.sample(range(1, len(said)), rng.randint(1, 4))), len(said)]
+    for begin, end in pairwise(borders):
+        t.up("PA", said[begin:end])
+    times = [p.at for p in t.packets[first:]]
+    rng.shuffle(times)
+    t.packets[first:] = [replace(p, at=at) for p, at in zip(t.packets[first:], times, strict=True)]
+
+
 def transfers(rng: random.Random, n: int) -> list[Packet]:
     """Long answers, now and then with a segment that is lost, late, repeated or from before, a shut window, a probe, a hello, or a protocol shown late."""
     streams = []
@@ -105,11 +118,13 @@ def transfers(rng: random.Random, n: int) -> list[Packet]:
                     t.up("PA", HELLO)
                 elif odd < 0.13:
                     t.up("PA", HELLO[:300])
-                elif odd < 0.16:
+                elif odd < 0.15:
+                    in_pieces(t, rng)
+                elif odd < 0.17:
                     rng.choice([t.up, t.down])("PA", rng.choice([APP, REQUEST, b"SSH-2.0-x\r\n", b"\x05\x01\x00"]))
-                elif odd < 0.18:
-                    rng.choice([t.up, t.down])("FA")
                 elif odd < 0.19:
+                    rng.choice([t.up, t.down])("FA")
+                elif odd < 0.20:
                     rng.choice([t.up, t.down])("RA")
                 for _ in range(rng.randint(1, 6)):
                     t.down("A", rng.choice([1400, 1400, 1]))
@@ -123,7 +138,7 @@ def transfers(rng: random.Random, n: int) -> list[Packet]:
         packets = [p for p in t.packets if rng.random() > 0.002]
         for i in range(len(packets) - 1):
             if rng.random() < 0.01:
-                packets[i], packets[i + 1] = packets[i + 1], packets[i]
+                packets[i : i + 2] = replace(packets[i], at=packets[i + 1].at), replace(packets[i + 1], at=packets[i].at)
         streams.append(packets)
     return mixed(*streams)
 
@@ -223,7 +238,7 @@ def test_a_place_that_is_no_record_does_no_harm(tmp_path: Path) -> None:
 
 
 def test_a_damaged_or_cut_file_says_what_it_says_in_one(tmp_path: Path) -> None:
-    data = build.pcap(transfers(random.Random(6), 3), RAW)
+    data = build.pcap(ordinary(), RAW)
     offsets = records(data)
     middle, path = len(offsets) // 2, tmp_path / "c.pcap"
     for broken in (data[:-7], data[: offsets[middle + 9] + 8] + b"\xff" * 4 + data[offsets[middle + 9] + 12 :]):
