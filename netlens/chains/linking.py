@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 from netlens.addresses import is_loopback
 from netlens.api import Capture
 from netlens.chains import clock as clocks
-from netlens.chains import pairing, parties, relays, streams, target, visibility
+from netlens.chains import nesting, pairing, parties, relays, streams, target, visibility
 from netlens.chains.asked import said
 from netlens.chains.endings import Shapes
 from netlens.chains.explained import Counted
@@ -47,6 +47,7 @@ class Linked:
         VM's capture.  by_relays : address and port of a relay on the upstream's machine -> how many requests it answered itself.
     served : connection of the upstream's capture that a relay on that machine opened -> those that it was opened for, the first first.
     served_in_vm : the same of the VM's capture.
+    nested : which requests of the upstream carry on the VM's over a relay between the captures that ends TLS; None where connections tell.
     further : captures of further vantages, by name.
     claimed : connection of the upstream's capture -> the further vantage whose capture holds it.  clocks : of each of these, to the upstream's.
     processes : vantage -> row of its connections -> process, where sockets were sampled.
@@ -66,6 +67,7 @@ class Linked:
     by_relays: dict[tuple[str, int], int]
     served: dict[int, tuple[int, ...]]
     served_in_vm: dict[int, tuple[int, ...]]
+    nested: nesting.Nested | None
     further: dict[str, Side]
     claimed: dict[int, str]
     clocks: dict[str, clocks.Clock]
@@ -145,8 +147,11 @@ def link(
         clock = clocks.ahead(sides["vm"].capture, sides["host"].capture) if two else lambda: clocks.identity(ONE_SIDE)
     exchanged, goal, served, passed_on, notes = _looked_at(sides, apis, manifest, keys)
     told = clock()
+    if told.method == clocks.NESTED:  # what it rests on is found below
+        told = clocks.identity(told.note)
     upstream = sides.get("host") or next(iter(sides.values()))
     pairs: pairing.Pairing | None = None
+    nested: nesting.Nested | None = None
     if two:
         vm, host = sides["vm"], sides["host"]
         known = connections.sent_from(vm.capture)
@@ -157,6 +162,12 @@ def link(
         if not host.target.any() and vm.target.any():
             upstream, pairs = vm, None
             notes.append(f"the host's capture shows no connection to {name}, so only the VM's capture is used")
+        elif _nothing_in_common(told, pairs, vm, host) and (nested := nesting.nested(vm, host)) is not None:
+            told, pairs = nested.clock, replace(pairs, **nested.whose(host))
+            notes.append(
+                f"a relay between VM and host ends TLS: {plural(int((nested.vm_of >= 0).sum()), 'request')} of the host's capture "
+                "were matched with the VM's that enclose them in time; whose each connection of the relay is, is not known"
+            )
         elif _nothing_in_common(told, pairs, vm, host):
             upstream, pairs = vm, None
             notes.append(
@@ -195,9 +206,10 @@ def link(
         origin=origin,
         carried=carried,
         carried_in_vm=passed_on["vm"].of if "vm" in passed_on else {},
-        by_relays=passed_on[upstream.name].itself,
+        by_relays=passed_on[upstream.name].itself | ({} if nested is None else nested.by_relays(sides["vm"])),
         served=served[upstream.name],
         served_in_vm=served.get("vm", {}),
+        nested=nested,
         further=further,
         claimed=claimed,
         clocks=clock_of,

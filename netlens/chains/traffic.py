@@ -281,7 +281,7 @@ def _unasked(linked: Linked) -> int:
     """How many connections to the target a relay on the upstream's machine that asks anew may have opened by itself: they come from where its others do, begin
     alike (JA4), and carry no request that it was asked."""
     up = linked.upstream
-    relayed = up.owner[sorted(linked.asked_of_relay)]
+    relayed = up.owner[sorted(linked.asked_of_relay)] if linked.nested is None else linked.nested.carriers(up)
     if not len(relayed):
         return 0
     c, kinds, processes = up.connections, up.ja4, linked.processes.get(str(up.name), {})
@@ -308,6 +308,7 @@ def _facts(linked: Linked, *, egress_seen: bool) -> dict[str, Any]:
         "leaves_elsewhere": visibility.leaves_elsewhere(linked),
         "host_silent": visibility.host_silent(linked),
         "unasked": _unasked(linked),
+        "asked_anew": linked.nested is not None,
         "apart": egress_seen and _leave_apart(linked),
         "lookups": lookups.rows,
         "lookups_unseen": not egress_seen and any(side.for_lookups.any() for side in linked.sides.values()),
