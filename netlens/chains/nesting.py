@@ -55,6 +55,7 @@ USUALLY = 0.95  #: share of pairs that are taken as usual
 WRONG = 0.05  #: share of bounds that may contradict the others
 ALIKE = 0.8  #: share of pairs that must differ in size alike for that to count
 ODD_NS = 100_000_000  #: what an unusual difference in size is worth, as time
+UNSURE_NS = 10_000_000  #: what is odd in size and as unusual in time as that is another request
 SIZES_BYTES = 64  #: by which sizes differ that are passed on alike: a header that comes and goes
 MOST_OPTIONS = 30  #: partners that fit a request on average, beyond which they are no evidence
 
@@ -97,11 +98,11 @@ class Nested:
 
 
 class _Times:
-    """Of exchanges: when the request was sent, and when the answer began and was over; NEVER where that is not known."""
+    """Of exchanges: when the request began and was sent, and when the answer began and was over; NEVER where that is not known."""
 
     def __init__(self, side: Side) -> None:
         x = side.exchanges
-        self.asked = x["request_end_ns"].astype(np.int64)
+        self.begun, self.asked = x["start_ns"].astype(np.int64), x["request_end_ns"].astype(np.int64)
         self.first = x.ints("response_ns", NEVER)
         self.over = np.where(x["complete"], x.ints("end_ns", NEVER), NEVER)
         self.up, self.down = x["up_bytes"].astype(np.int64), x["down_bytes"].astype(np.int64)
@@ -172,8 +173,8 @@ def _votes(a: _Times, b: _Times, anchors: Ints, theirs: Ints) -> Ints:
     """Differences of the ends of answers of all pairs that could nest, in order."""
     out = []
     for i in anchors.tolist():
-        asked, first, over = b.asked[theirs] - a.asked[i], b.first[theirs] - a.first[i], b.over[theirs] - a.over[i]
-        fits = (np.maximum(first, over) <= asked + TOLERANCE_NS) & (asked - over <= LATEST_NS)
+        begun, first, over = b.begun[theirs] - a.begun[i], b.first[theirs] - a.first[i], b.over[theirs] - a.over[i]
+        fits = (np.maximum(first, over) <= begun + TOLERANCE_NS) & (begun - over <= LATEST_NS)
         out.append(over[fits])
     return np.sort(np.concatenate(out))
 
@@ -231,7 +232,7 @@ def _options(a: _Times, b: _Times, rows: Ints, line: _Line, late_ns: int, early_
         _within(a.asked, b.asked, *silent, x, early_ns, late_ns),
     ]
     i, j = (np.concatenate(each) for each in zip(*found, strict=True))
-    way = b.asked[j] - a.asked[i] - x[i]
+    way = b.begun[j] - a.begun[i] - x[i]
     fits = (way >= -early_ns) & (way <= LATEST_NS)
     return i[fits], j[fits]
 
@@ -260,16 +261,17 @@ class _Usual:
     down: int | None
 
     def costs(self, a: _Times, b: _Times, i: Ints, j: Ints, x: Ints) -> Ints:
-        """How unusual pairs are, in ns."""
-        out = np.zeros(len(i), np.int64)
-        for mine, theirs, usual in ((a.asked, b.asked, self.asked_ns), (a.over, b.over, self.over_ns), (a.first, b.first, self.first_ns)):
+        """How unusual pairs are, in ns; :data:`NEVER` of those that are so in size and in the time of their answers."""
+        out, back, odd = np.zeros(len(i), np.int64), np.zeros(len(i), np.int64), np.zeros(len(i), np.bool_)
+        for mine, theirs, usual in ((a.asked, b.asked, self.asked_ns), (a.first, b.first, self.first_ns), (a.over, b.over, self.over_ns)):
             known = (mine[i] != NEVER) & (theirs[j] != NEVER)
-            apart = theirs[j][known] - mine[i][known] - x[i][known] - usual
-            out[known] += np.minimum(np.abs(apart), ODD_NS)
+            apart = np.abs(theirs[j][known] - mine[i][known] - x[i][known] - usual)
+            out[known] += np.minimum(apart, ODD_NS)
+            back[known] = apart  # of the last that is known
         for mine, theirs, size in ((a.up, b.up, self.up), (a.down, b.down, self.down)):
             if size is not None:
-                out += np.where(np.abs(theirs[j] - mine[i] - size) > SIZES_BYTES, ODD_NS, 0)
-        return out
+                odd |= np.abs(theirs[j] - mine[i] - size) > SIZES_BYTES
+        return np.where(odd, np.where(back > UNSURE_NS, NEVER, out + ODD_NS), out)
 
 
 def _usual(a: _Times, b: _Times, i: Ints, j: Ints, x: Ints) -> _Usual:
@@ -309,17 +311,17 @@ def _trusted(vm: Side, host: Side, a: _Times, b: _Times, line: _Line, window: in
     low, high = host.bounds_ns
     seen = (a.asked + x >= low) & (np.where(a.back == NEVER, a.asked, a.back) + x <= high)
     left, free = np.setdiff1d(rows[seen], i), np.flatnonzero(vm_of < 0)
-    free = free[np.argsort(b.asked[free], kind="stable")]
-    begin = np.searchsorted(b.asked[free], a.asked[left] + x[left] - early)
-    end = np.searchsorted(b.asked[free], vm.answered_ns[0][left] + x[left] + early, "right")
+    free = free[np.argsort(b.begun[free], kind="stable")]
+    begin = np.searchsorted(b.begun[free], a.begun[left] + x[left] - early)
+    end = np.searchsorted(b.begun[free], vm.answered_ns[0][left] + x[left] + early, "right")
     itself = left[begin >= end]
     within = np.bincount(begin, minlength=len(free) + 1) - np.bincount(np.maximum(begin, end), minlength=len(free) + 1)
     doubtful[free[np.cumsum(within)[:-1] > 0]] = True
     # requests upstream without one: of others, unless more of them than by chance follow the VM's
-    soon = min(int(np.quantile(b.asked[j] - a.asked[i] - x[i], USUALLY)), ODD_NS) + TOLERANCE_NS
-    sent = np.sort(a.asked + x)
-    beside = _follows(sent, b.asked[free], early, soon)
-    others = [_follows(sent + int(s * 1e9), b.asked[free], early, soon).sum() for s in SHIFTS_S]
+    soon = min(int(np.quantile(b.begun[j] - a.begun[i] - x[i], USUALLY)), ODD_NS) + TOLERANCE_NS
+    sent = np.sort(a.begun + x)
+    beside = _follows(sent, b.begun[free], early, soon)
+    others = [_follows(sent + int(s * 1e9), b.begun[free], early, soon).sum() for s in SHIFTS_S]
     doubtful[free[beside]] |= _alike(host, j, free[beside])
     limit = int(np.quantile(usual.costs(a, b, i, j, x), USUALLY))
     chance = max(_by_chance(a, b, rows, replace(line, ns=line.ns + int(s * 1e9)), early, usual, limit) for s in SHIFTS_S)
@@ -339,6 +341,8 @@ def _trusted(vm: Side, host: Side, a: _Times, b: _Times, line: _Line, window: in
 def _chosen(i: Ints, j: Ints, costs: Ints, n: int, m: int) -> tuple[Ints, Bools]:
     """Per request upstream (m), the VM's (of n) that it carries on, the most usual pairs first, each once; and which are in doubt, as others fit as well."""
     vm_of, least = np.full(m, -1, np.int64), np.full(n + m, NEVER, np.int64)
+    may = costs != NEVER
+    i, j, costs = i[may], j[may], costs[may]
     pairs = nearest_first(zip(costs.tolist(), i.tolist(), j.tolist(), strict=True))
     for mine, theirs in pairs:
         vm_of[theirs] = mine
@@ -367,7 +371,7 @@ def _alike(host: Side, carried: Ints, others: Ints) -> Bools:
 def _clock(vm: Side, a: _Times, b: _Times, i: Ints, j: Ints, line: _Line) -> Clock | None:
     """What the pairs say of the clocks; None if too many contradict each other."""
     over = (a.over[i] != NEVER) & (b.over[j] != NEVER)
-    sent = np.stack([a.asked[i], b.asked[j], a.frames[i, 0], b.frames[j, 0]], axis=1)
+    sent = np.stack([a.begun[i], b.begun[j], a.frames[i, 0], b.frames[j, 0]], axis=1)
     done = np.stack([a.over[i], b.over[j], a.frames[i, 2], b.frames[j, 2]], axis=1)[over]
     both = np.concatenate([sent, done])
     upper = np.arange(len(both)) >= len(sent)

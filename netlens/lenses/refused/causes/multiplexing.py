@@ -35,10 +35,10 @@ def judge(weighing: Weighing) -> Verdict:
     structure = missing = None
     if not (s.vm_seen and s.egress_seen):
         missing = f"{s.other_capture}, to match each connection of the program with those to the provider"
-    elif s.facts.get("asked_anew"):
-        missing = ASKED_ANEW
     elif (spared := opened.spared_if_kept(weighing)) >= LITTLE:
         return undecided(opened.needed(weighing), spared)
+    elif s.facts.get("asked_anew"):
+        missing = ASKED_ANEW
     elif (own := opened.unasked(weighing)) and not companions.any():
         missing = opened.without_its_own(own)
     elif not companions.any() and _maybe(s).any():
