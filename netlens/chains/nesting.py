@@ -62,34 +62,25 @@ MOST_OPTIONS = 30  #: partners that fit a request on average, beyond which they 
 
 @dataclass(frozen=True, eq=False)
 class Nested:
-    """``vm_of``: per exchange of the host's, the VM's that it carries on, -1 without one.  doubtful : of those without, which may be the VM's.
+    """``vm_of``: per exchange of the host's, the VM's that it carries on, -1 without one.  side : whose each is: the VM's, of others, or not known.
     itself : the VM's exchanges that the relay answered by itself.  clock : the VM's clock against the host's."""
 
     vm_of: Ints
-    doubtful: Bools
+    side: Codes
     itself: Ints
     clock: Clock
 
-    @property
-    def side(self) -> Codes:
-        """Whose each of the host's exchanges is: of the VM, of others, or unknown."""
-        return np.where(self.vm_of >= 0, VM, np.where(self.doubtful, UNKNOWN, HOST)).astype(np.int8)
-
-    def whose(self, host: Side) -> dict[str, Objects | Codes]:
+    def whose(self, host: Side) -> tuple[Codes, Objects]:
         """Origin of each of the host's connections, and why, as in :class:`netlens.chains.pairing.Pairing`: that of its requests, if they are of one side."""
-        mine, others = (np.bincount(host.owner[rows], minlength=host.connections.rows) for rows in (self.side == VM, self.side == HOST))
+        mine, others = (np.bincount(host.owner[self.side == code], minlength=host.connections.rows) for code in (VM, HOST))
         every = np.bincount(host.owner, minlength=host.connections.rows)
-        origin = np.full(len(every), UNKNOWN, np.int8)
-        origin[(every > 0) & (mine == every)] = VM
-        origin[(every > 0) & (others == every)] = HOST
-        why = np.where(
-            origin == UNKNOWN, "", np.where(origin == VM, "its requests nest in the VM's", "none of its requests nests in the VM's")
-        )
-        return {"origin": origin, "origin_why": why.astype(object)}
+        origin = np.where((every > 0) & (mine == every), VM, np.where((every > 0) & (others == every), HOST, UNKNOWN)).astype(np.int8)
+        why = np.array(["its requests nest in the VM's", "its requests nest in none of the VM's", ""], object)
+        return origin, why[origin]
 
     def carriers(self, host: Side) -> Ints:
         """Rows of the host's connections that carry requests of the VM: the relay's."""
-        return np.unique(host.owner[self.vm_of >= 0])
+        return np.unique(host.owner[self.side == VM])
 
     def by_relays(self, vm: Side) -> dict[tuple[str, int], int]:
         """Where the relays listen that answered requests of the VM themselves, and how many."""
@@ -321,7 +312,7 @@ def _trusted(vm: Side, host: Side, a: _Times, b: _Times, line: _Line, window: in
     soon = min(int(np.quantile(b.begun[j] - a.begun[i] - x[i], USUALLY)), ODD_NS) + TOLERANCE_NS
     sent = np.sort(a.begun + x)
     beside = _follows(sent, b.begun[free], early, soon)
-    others = [_follows(sent + int(s * 1e9), b.begun[free], early, soon).sum() for s in SHIFTS_S]
+    by_chance = float(np.mean([_follows(sent + int(s * 1e9), b.begun[free], early, soon).sum() for s in SHIFTS_S]))
     doubtful[free[beside]] |= _alike(host, j, free[beside])
     limit = int(np.quantile(usual.costs(a, b, i, j, x), USUALLY))
     chance = max(_by_chance(a, b, rows, replace(line, ns=line.ns + int(s * 1e9)), early, usual, limit) for s in SHIFTS_S)
@@ -331,11 +322,20 @@ def _trusted(vm: Side, host: Side, a: _Times, b: _Times, line: _Line, window: in
         or len(itself) > ITSELF * many
         or doubtful.sum() > FEW * many
         or chance > BY_CHANCE * len(i)
-        or beside.sum() - np.mean(others) > max(BESIDES * many, 1)
+        or beside.sum() - by_chance > BESIDES * many + 2 * np.sqrt(by_chance + 1)
     ):
         return None
     told = _clock(vm, a, b, i, j, line)
-    return None if told is None else Nested(vm_of, doubtful, itself, told)
+    return None if told is None else Nested(vm_of, _side(host.owner, vm_of >= 0, doubtful), itself, told)
+
+
+def _side(owner: Ints, mine: Bools, doubtful: Bools) -> Codes:
+    """Whose each request upstream is. Where no connection has some of the VM's and some of others, what is in doubt is of those whose connection it is on."""
+    side = np.where(mine, VM, np.where(doubtful, UNKNOWN, HOST)).astype(np.int8)
+    of_vm, of_others = (np.bincount(owner[side == code], minlength=int(owner.max()) + 1) > 0 for code in (VM, HOST))
+    if not (of_vm & of_others).any():
+        side = np.where(doubtful & of_vm[owner], VM, np.where(doubtful & of_others[owner], HOST, side)).astype(np.int8)
+    return side
 
 
 def _chosen(i: Ints, j: Ints, costs: Ints, n: int, m: int) -> tuple[Ints, Bools]:
