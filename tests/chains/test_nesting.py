@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+import netlens
 from netlens.chains import nesting
-from netlens.chains.situation import HOST, UNKNOWN, VM
+from netlens.chains.situation import HOST, REJECTED, UNKNOWN, VM
 from netlens.schema import Table
 from netlens.tables import EXCHANGES
+from tests.chains.build_chain import ACK, EGRESS, FIN, PSH, SERVER, Machine, Talk, hellos, request
+from tests.chains.build_chain import T0 as T0_S
+from tests.parsers.test_pipeline import SYN
 
 MS = 1_000_000
 T0 = 1_700_000_000_000 * MS
@@ -118,7 +125,8 @@ def test_whose_connections_are_follows_from_their_requests() -> None:
     told = found(pair)
     assert told is not None
     whose = told.whose(side(pair.host))
-    assert whose["origin"].tolist() == [VM, UNKNOWN, HOST]
+    assert whose[0].tolist() == [VM, UNKNOWN, HOST]
+    assert whose[1][1] == ""
     assert told.carriers(side(pair.host)).tolist() == [0, 1]
 
 
@@ -274,3 +282,124 @@ def test_a_clock_that_is_set_tells_nothing() -> None:
     for name in ("response_ns", "end_ns"):
         late.exchanges[name][40:] = [value + 5_000 * MS for value in late.exchanges[name][40:].tolist()]
     assert nesting.nested(late, side(pair.host)) is None
+
+
+# --- from packets
+
+
+@dataclass
+class Turns(Talk):
+    """A connection with these turns: (request sent, answer begun, answer over, bytes of the request, bytes of the answer), in seconds."""
+
+    asked: tuple[tuple[float, float, float, int, int], ...] = ()
+
+    def turns(self) -> Iterator[tuple[float, bool, int, bytes]]:
+        t = self.start
+        yield t, True, SYN, b""
+        yield t + 0.0002, False, SYN | ACK, b""
+        yield t + 0.0003, True, ACK, b""
+        yield t + 0.0004, True, PSH | ACK, self.hello
+        yield t + 0.0010, False, PSH | ACK, b"\x16\x03\x03\x03\xe8" + bytes(1000)
+        for sent, first, over, up, down in self.asked:
+            yield sent, True, PSH | ACK, request(up)
+            yield first, False, PSH | ACK, request(down)
+            if over > first:
+                yield over, False, PSH | ACK, request(down + 300)
+        end = self.asked[-1][2] + 1
+        yield end, True, FIN | ACK, b""
+        yield end + 0.0002, False, FIN | ACK, b""
+
+
+def shared(limit: int = 3, seconds: float = 90, seed: int = 3) -> list[tuple[int, float, float, float, int, bool]]:
+    """Two workers each of VM and host at a provider that answers ``limit`` requests at once: (worker, sent, begun, over, bytes, refused), worker 0 and 1 are
+    the VM's."""
+    rng = np.random.default_rng(seed)
+    ready = {worker: float(rng.uniform(0.5, 2)) for worker in range(4)}
+    until: list[float] = []
+    out = []
+    while min(ready.values()) < seconds:
+        worker = min(ready, key=lambda each: ready[each])
+        sent = ready[worker]
+        refused = sum(each > sent for each in until) >= limit
+        first = sent + (0.004 + rng.exponential(0.002) if refused else rng.uniform(0.1, 0.6))
+        over = first if refused else first + rng.uniform(0.3, 1.8)
+        until += [] if refused else [over]
+        out.append((worker, sent, first, over, int(rng.integers(400, 4000)), refused))
+        ready[worker] = over + (rng.uniform(0.8, 1.6) if refused else rng.uniform(0.1, 1))
+    return out
+
+
+def recorded(
+    folder: Path, named: bool = True, ahead_s: float = 3, others_bytes: int | None = None
+) -> list[tuple[int, float, float, float, int, bool]]:
+    """A recording of it: the relay asks on connections of its own for the VM, whose clock is ahead. ``others_bytes``: size of all requests of others."""
+    every = [(each[0], *each[1:4], others_bytes or each[4], each[5]) if each[0] > 1 else each for each in shared()]
+    rng = np.random.default_rng(1)
+    vm, host = Machine(), Machine()
+    upstream_hellos, own_hellos = list(hellos(4)), list(hellos(2, "api.example.test" if named else "relay.example.test"))
+    lines = []
+    for worker in range(4):
+        theirs = [each[1:] for each in every if each[0] == worker]
+        upstream = tuple((s, f, o, up + 61 * (worker < 2), 200 if refused else 900) for s, f, o, up, refused in theirs)
+        talk = Turns(
+            (EGRESS, 50001 + worker), (SERVER, 443), upstream[0][0] - 0.01, upstream_hellos[worker], (9 + worker) << 20, asked=upstream
+        )
+        host.see(talk, (2, True))
+        if worker > 1:
+            continue
+        asked = []
+        for sent, first, over, up, refused in theirs:
+            way, back = rng.uniform(0.0002, 0.003), rng.uniform(0.0001, 0.002)
+            turn = (sent - way + ahead_s, first + back + ahead_s, over + back + ahead_s, up, 230 if refused else 930)
+            asked.append(turn)
+            if refused:
+                at = datetime.fromtimestamp(T0_S + turn[2] + 0.0005, UTC)
+                lines.append((turn[2], f"{at:%Y-%m-%dT%H:%M:%S.%f}Z ERROR completion failed: 429 Too Many Requests\n"))
+        end = ("192.168.122.1", 443 if named else 4000)
+        vm.see(
+            Turns(("192.168.122.2", 40001 + worker), end, asked[0][0] - 0.01, own_hellos[worker], (1 + worker) << 20, asked=tuple(asked)),
+            (1, False),
+        )
+    vm.write(folder / "vm.pcap", 1)
+    host.write(folder / "host.pcap", 2)
+    (folder / "vm-errors.log").write_text("".join(line for _, line in sorted(lines)))
+    return every
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_who_else_uses_the_address_shows_behind_a_relay_that_ends_tls(tmp_path: Path, named: bool) -> None:
+    """By the target's name, or by a name of its own."""
+    every = recorded(tmp_path, named)
+    found = netlens.analyze(tmp_path, apis="api.example.test")
+    made = found.assembled
+    assert made.upstream.name == "host"
+    r = made.situation.requests
+    assert len(r) == len(every)
+    truth = sorted(every, key=lambda each: each[1])
+    assert r.side.tolist() == [VM if worker < 2 else HOST for worker, *_ in truth]
+    assert [label == REJECTED for label in r.rejected.tolist()] == [refused for *_, refused in truth]
+    verdicts = {v.id: v for v in found.hypotheses}
+    assert verdicts["same-nat-ip"].verdict == "supported"
+    assert verdicts["multiplexing"].verdict == "undecided"
+    assert "without the relay that ends TLS" in (verdicts["multiplexing"].needs or "")
+    assert verdicts["keep-alive"].verdict == "refuted"
+    assert found.clock.method == "nested requests"
+    assert found.clock.low_s is not None
+    assert found.clock.high_s is not None
+    assert found.clock.low_s <= 3 <= found.clock.high_s
+    assert found.clock.high_s - found.clock.low_s < 0.002
+    assert any("a relay between VM and host ends TLS" in note for note in found.quality["notes"])
+    parties = {p.name: p.requests for p in found.parties}
+    assert parties == {"VM": sum(each[0] < 2 for each in every), "host": sum(each[0] > 1 for each in every)}
+    assert found.counts["connections"] == 4
+
+
+def test_what_the_relay_may_ask_by_itself_is_no_others(tmp_path: Path) -> None:
+    """What does not nest is all of one size, and on connections that begin as the relay's do: it may be how it sees whether the server is there."""
+    every = recorded(tmp_path, others_bytes=700)
+    found = netlens.analyze(tmp_path, apis="api.example.test")
+    assert found.assembled.upstream.name == "host"
+    assert len(found.assembled.situation.requests) == len(every)
+    verdicts = {v.id: v for v in found.hypotheses}
+    assert verdicts["same-nat-ip"].verdict == "undecided"
+    assert "health checks off" in (verdicts["same-nat-ip"].needs or "")
