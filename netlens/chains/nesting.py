@@ -13,7 +13,8 @@ Theory of operation
 4. *Pairs.* Of all that nest, those are taken whose way there and back, and whose difference in size, are the most usual, each request once. Where another
    request fits about as well, all of these are in doubt, unless as many of the VM's fit them: then they are the VM's, whichever is which.
 5. *Trust.* Nearly all of the VM's requests must have a partner, and when times are shifted by some seconds few may. A relay that asks more than once (a mirror,
-   a retry) leaves requests upstream that nobody sent and that begin with the VM's: if more do so than by chance, nothing is told.
+   a retry) leaves requests upstream that nobody sent and that begin with the VM's: if more do so than by chance, nothing is told. Nor where more than by
+   chance follow the VM's requests or answers by one delay (what is asked for each besides: a check before it, a summary behind it).
 6. The bounds of all pairs make the clock, as those of packets do (:mod:`netlens.chains.offset`).
 
 Limits: a request without a partner was answered by the relay itself if nothing upstream could be it. Many of these, and nothing is told, since what a log
@@ -36,7 +37,7 @@ from netlens.columns import NEVER, Bools, Codes, Floats, Ints, Objects
 
 ENOUGH = 10  #: of the VM's requests, at least
 ANCHORS = (200, 50, 20)  #: of the VM's requests that vote, one after the other; fewer where clocks drift much meanwhile
-MOST_VOTES = 20_000_000  #: pairs that are looked at for votes
+MOST_VOTES = 8_000_000  #: pairs that are looked at for votes
 WINDOWS_NS = (3_000_000, 12_000_000, 48_000_000)  #: by which votes that agree may differ: as ways back through a relay do
 AGREE = 0.6  #: share of the anchors that must vote alike
 RIVAL = 0.5  #: of that, what another difference may have
@@ -49,6 +50,11 @@ RELAYS_OWN = 5  #: answers of the relay itself from which on they are told
 BY_CHANCE = 0.4  #: of the pairs, what may be found when times are shifted
 SHIFTS_S = (3.1, -4.3, 7.7, -11.3, 17.9)  #: no multiples of each other, nor of usual back-offs
 BESIDES = 0.05  #: share of the VM's requests beside which more may begin upstream than by chance
+ECHO_NS, ECHO_STEP_NS = (
+    5_000_000_000,
+    5_000_000,
+)  #: how long after an event something that a relay does each time is looked for, and how exactly
+CHANCES = 5  #: standard deviations by which the highest of a thousand counts does not differ from their mean by chance
 CLOSE_NS = 5_000_000  #: a pair that is less usual by less is as good
 BACK_NS, LATE_NS = 60_000_000, 1_000_000_000  #: what a relay takes to pass on the end of an answer, at most; and where it has no time
 USUALLY = 0.95  #: share of pairs that are taken as usual
@@ -298,35 +304,55 @@ def _trusted(vm: Side, host: Side, a: _Times, b: _Times, line: _Line, window: in
     i = vm_of[j]
     if len(i) < ENOUGH:
         return None
-    # requests of the VM without a partner: the relay's own answers, unless something upstream that nobody sent may be theirs
     low, high = host.bounds_ns
     seen = (a.asked + x >= low) & (np.where(a.back == NEVER, a.asked, a.back) + x <= high)
-    left, free = np.setdiff1d(rows[seen], i), np.flatnonzero(vm_of < 0)
+    many, free = int(seen.sum()), np.flatnonzero(vm_of < 0)
     free = free[np.argsort(b.begun[free], kind="stable")]
-    begin = np.searchsorted(b.begun[free], a.begun[left] + x[left] - early)
-    end = np.searchsorted(b.begun[free], vm.answered_ns[0][left] + x[left] + early, "right")
-    itself = left[begin >= end]
-    within = np.bincount(begin, minlength=len(free) + 1) - np.bincount(np.maximum(begin, end), minlength=len(free) + 1)
-    doubtful[free[np.cumsum(within)[:-1] > 0]] = True
-    # requests upstream without one: of others, unless more of them than by chance follow the VM's
-    soon = min(int(np.quantile(b.begun[j] - a.begun[i] - x[i], USUALLY)), ODD_NS) + TOLERANCE_NS
-    sent = np.sort(a.begun + x)
-    beside = _follows(sent, b.begun[free], early, soon)
-    by_chance = float(np.mean([_follows(sent + int(s * 1e9), b.begun[free], early, soon).sum() for s in SHIFTS_S]))
-    doubtful[free[beside]] |= _alike(host, j, free[beside])
+    begun = b.begun[free]
+    left = np.setdiff1d(rows[seen], i)
+    inside, itself = _inside(a.begun[left] + x[left] - early, vm.answered_ns[0][left] + x[left] + early, begun)
+    doubtful[free[inside]] = True
     limit = int(np.quantile(usual.costs(a, b, i, j, x), USUALLY))
     chance = max(_by_chance(a, b, rows, replace(line, ns=line.ns + int(s * 1e9)), early, usual, limit) for s in SHIFTS_S)
-    many = int(seen.sum())
+    answered = a.back != NEVER
+    sent, over = np.sort(a.begun + x), np.sort(a.back[answered] + x[answered])
+    soon = min(int(np.quantile(b.begun[j] - a.begun[i] - x[i], USUALLY)), ODD_NS) + TOLERANCE_NS
+    beside = _follows(sent, begun, early, soon)
+    by_chance = float(np.mean([_follows(sent + int(s * 1e9), begun, early, soon).sum() for s in SHIFTS_S]))
     if (
-        seen[i].sum() < NEARLY_ALL * (many - len(itself))
-        or len(itself) > ITSELF * many
+        seen[i].sum() < NEARLY_ALL * (many - itself.sum())
+        or itself.sum() > ITSELF * many
         or doubtful.sum() > FEW * many
         or chance > BY_CHANCE * len(i)
         or beside.sum() - by_chance > BESIDES * many + 2 * np.sqrt(by_chance + 1)
+        or max(_echo(sent - early, begun), _echo(over - early, begun)) > BESIDES * many
     ):
         return None
+    doubtful[free[beside]] |= _alike(host, j, free[beside])
     told = _clock(vm, a, b, i, j, line)
-    return None if told is None else Nested(vm_of, _side(host.owner, vm_of >= 0, doubtful), itself, told)
+    return None if told is None else Nested(vm_of, _side(host.owner, vm_of >= 0, doubtful), left[itself], told)
+
+
+def _inside(begin: Ints, end: Ints, times: Ints) -> tuple[Bools, Bools]:
+    """Which of some times, in order, lie in one of these spans; and which of the spans hold none."""
+    first, last = np.searchsorted(times, begin), np.searchsorted(times, end, "right")
+    change = np.bincount(first, minlength=len(times) + 1) - np.bincount(np.maximum(first, last), minlength=len(times) + 1)
+    return np.cumsum(change)[:-1] > 0, first >= last
+
+
+def _echo(events: Ints, times: Ints) -> float:
+    """How many more of some times follow events, both in order, by one delay than by others: what a relay sends besides, before, behind or a while later."""
+    low, high = np.searchsorted(events, times - ECHO_NS, "right"), np.searchsorted(events, times, "right")
+    count = high - low
+    count = count[: int(np.searchsorted(np.cumsum(count), MOST_VOTES))]
+    if not count.sum():
+        return 0.0
+    of = np.repeat(np.arange(len(count)), count)
+    delays = times[of] - events[np.arange(len(of)) - np.repeat(np.cumsum(count) - count, count) + np.repeat(low[: len(count)], count)]
+    bins = np.bincount(delays // ECHO_STEP_NS, minlength=ECHO_NS // ECHO_STEP_NS)
+    both = bins + np.append(bins[1:], 0)  # one may lie between two
+    usual = float(both.mean())
+    return float(both.max()) - usual - CHANCES * np.sqrt(usual + 1)
 
 
 def _side(owner: Ints, mine: Bools, doubtful: Bools) -> Codes:
@@ -381,11 +407,13 @@ def _clock(vm: Side, a: _Times, b: _Times, i: Ints, j: Ints, line: _Line) -> Clo
     for slope in (-line.slope, *_slopes(ahead, TOLERANCE_NS).tolist()):
         apart = straight + np.rint(slope * ahead).astype(np.int64)
         low, high = np.sort(apart[~upper]), np.sort(apart[upper])
-        at = np.unique(apart)
+        at = np.sort(apart)
         wrong = len(low) - np.searchsorted(low, at, "right") + np.searchsorted(high, at)
         if wrong.min() < least:
             least, best = int(wrong.min()), at[wrong == wrong.min()]
             kept = np.where(upper, apart >= best[-1], apart <= best[0])
+        if not least:
+            break
     if least > WRONG * len(both):
         return None
     times = both[kept]

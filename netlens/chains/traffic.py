@@ -323,7 +323,7 @@ def _facts(linked: Linked, *, egress_seen: bool) -> dict[str, Any]:
         "leaves_elsewhere": visibility.leaves_elsewhere(linked),
         "host_silent": visibility.host_silent(linked),
         "unasked": _unasked(linked),
-        "asked_anew": linked.nested is not None,
+        "asked_anew": int(linked.nested is not None),
         "apart": egress_seen and _leave_apart(linked),
         "lookups": lookups.rows,
         "lookups_unseen": not egress_seen and any(side.for_lookups.any() for side in linked.sides.values()),

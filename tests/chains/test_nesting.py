@@ -150,7 +150,7 @@ def test_what_has_nothing_to_do_with_each_other_does_not_pair(seed: int) -> None
 def test_a_mirror_tells_nothing() -> None:
     """Each request goes out twice, as some relays send a copy to another version of a service: which of both counts for the VM is not known."""
     pair = relayed(7, others=0)
-    rng = np.random.default_rng(7)
+    rng = np.random.default_rng(1007)
     for k in range(80):
         asked = pair.host[k]
         over = asked.sent + rng.uniform(10, 2000)
@@ -169,6 +169,18 @@ def test_a_relay_that_asks_again_tells_nothing() -> None:
         pair.host.append(Asked(later, later + 100, later + 300, asked.up, 0))
         pair.vm[k] = Asked(vm.sent, later + 100.2, later + 300.2, vm.up)
     assert found(pair) is None
+
+
+@pytest.mark.parametrize(("behind", "delay"), [(True, 2.0), (True, 1_200.0), (False, 700.0)])
+def test_a_relay_that_asks_something_besides_each_time_tells_nothing(behind: bool, delay: float) -> None:
+    """A summary behind each answer, or the same to another model if an answer takes long: nobody sent these, and they are no others'."""
+    pair = relayed(18, every_ms=1_500)
+    rng = np.random.default_rng(1018)
+    for k in range(80):
+        at = (pair.vm[k].over if behind else pair.vm[k].sent) or 0.0
+        at += delay + rng.exponential(1)
+        pair.host.append(Asked(at, at + 100, at + rng.uniform(110, 900), int(rng.integers(400, 4000)), 3))
+    assert found(pair, 300) is None
 
 
 def with_two_retries() -> Pair:
@@ -203,7 +215,7 @@ def test_it_stays_in_doubt_where_others_use_the_relay() -> None:
 
 def test_answers_of_the_relay_itself_have_no_partner() -> None:
     pair = relayed(10)
-    rng = np.random.default_rng(10)
+    rng = np.random.default_rng(1010)
     for _ in range(30):
         at = rng.uniform(0, pair.vm[-1].sent)
         pair.vm.append(Asked(at, at + 1, at + 1, int(rng.integers(400, 4000))))
