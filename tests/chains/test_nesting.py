@@ -216,8 +216,7 @@ def test_it_stays_in_doubt_where_others_use_the_relay() -> None:
 def test_answers_of_the_relay_itself_have_no_partner() -> None:
     pair = relayed(10)
     rng = np.random.default_rng(1010)
-    for _ in range(30):
-        at = rng.uniform(0, pair.vm[-1].sent)
+    for at in rng.uniform(0, pair.vm[-1].sent, 30).tolist():
         pair.vm.append(Asked(at, at + 1, at + 1, int(rng.integers(400, 4000))))
     told = found(pair, -4_000)
     assert told is not None
