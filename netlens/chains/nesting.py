@@ -69,10 +69,12 @@ MOST_OPTIONS = 30  #: partners that fit a request on average, beyond which they 
 @dataclass(frozen=True, eq=False)
 class Nested:
     """``vm_of``: per exchange of the host's, the VM's that it carries on, -1 without one.  side : whose each is: the VM's, of others, or not known.
-    itself : the VM's exchanges that the relay answered by itself.  clock : the VM's clock against the host's."""
+    carriers : rows of the host's connections that carry requests of the VM: the relay's.  itself : the VM's exchanges that the relay answered by itself.
+    clock : the VM's clock against the host's."""
 
     vm_of: Ints
     side: Codes
+    carriers: frozenset[int]
     itself: Ints
     clock: Clock
 
@@ -83,10 +85,6 @@ class Nested:
         origin = np.where((every > 0) & (mine == every), VM, np.where((every > 0) & (others == every), HOST, UNKNOWN)).astype(np.int8)
         why = np.array(["its requests nest in the VM's", "its requests nest in none of the VM's", ""], object)
         return origin, why[origin]
-
-    def carriers(self, host: Side) -> Ints:
-        """Rows of the host's connections that carry requests of the VM: the relay's."""
-        return np.unique(host.owner[self.side == VM])
 
     def by_relays(self, vm: Side) -> dict[tuple[str, int], int]:
         """Where the relays listen that answered requests of the VM themselves, and how many."""
@@ -330,7 +328,10 @@ def _trusted(vm: Side, host: Side, a: _Times, b: _Times, line: _Line, window: in
         return None
     doubtful[free[beside]] |= _alike(host, j, free[beside])
     told = _clock(vm, a, b, i, j, line)
-    return None if told is None else Nested(vm_of, _side(host.owner, vm_of >= 0, doubtful), left[itself], told)
+    if told is None:
+        return None
+    side = _side(host.owner, vm_of >= 0, doubtful)
+    return Nested(vm_of, side, frozenset(host.owner[side == VM].tolist()), left[itself], told)
 
 
 def _inside(begin: Ints, end: Ints, times: Ints) -> tuple[Bools, Bools]:

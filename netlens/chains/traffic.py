@@ -285,7 +285,7 @@ def _unasked(linked: Linked) -> int:
     """How many connections to the target a relay on the upstream's machine that asks anew may have opened by itself: they come from where its others do, begin
     alike (JA4), and carry no request that it was asked."""
     up = linked.upstream
-    relayed = up.owner[sorted(linked.asked_of_relay)] if linked.nested is None else linked.nested.carriers(up)
+    relayed = up.owner[sorted(linked.asked_of_relay)] if linked.nested is None else np.array(sorted(linked.nested.carriers), np.int64)
     if not len(relayed):
         return 0
     c, kinds, processes = up.connections, up.ja4, linked.processes.get(str(up.name), {})
