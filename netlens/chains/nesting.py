@@ -48,12 +48,14 @@ NEARLY_ALL = 0.9  #: share of the VM's requests that must have a partner
 ITSELF, FEW = 0.5, 0.1  #: what the relay may have answered by itself, and what may be in doubt, for each of them
 RELAYS_OWN = 5  #: answers of the relay itself from which on they are told
 BY_CHANCE = 0.4  #: of the pairs, what may be found when times are shifted
-SHIFTS_S = (3.1, -4.3, 7.7, -11.3, 17.9)  #: no multiples of each other, nor of usual back-offs
+SHIFTS_S = (3.1, -4.3, 7.7, -11.3, 17.9)  #: no multiples of each other, nor of usual back-offs; less in what is shorter than SHIFTED_NS
+SHIFTED_NS = 60_000_000_000
 BESIDES = 0.05  #: share of the VM's requests beside which more may begin upstream than by chance
 ECHO_NS, ECHO_STEP_NS = (
     5_000_000_000,
     5_000_000,
 )  #: how long after an event something that a relay does each time is looked for, and how exactly
+TOGETHER_NS = 4 * ECHO_STEP_NS  #: what comes within this is one burst
 CHANCES = 5  #: standard deviations by which the highest of a thousand counts does not differ from their mean by chance
 CLOSE_NS = 5_000_000  #: a pair that is less usual by less is as good
 BACK_NS, LATE_NS = 60_000_000, 1_000_000_000  #: what a relay takes to pass on the end of an answer, at most; and where it has no time
@@ -311,19 +313,21 @@ def _trusted(vm: Side, host: Side, a: _Times, b: _Times, line: _Line, window: in
     inside, itself = _inside(a.begun[left] + x[left] - early, vm.answered_ns[0][left] + x[left] + early, begun)
     doubtful[free[inside]] = True
     limit = int(np.quantile(usual.costs(a, b, i, j, x), USUALLY))
-    chance = max(_by_chance(a, b, rows, replace(line, ns=line.ns + int(s * 1e9)), early, usual, limit) for s in SHIFTS_S)
+    shifts = [int(s * 1e9 * min(float(np.ptp(a.asked[i])) / SHIFTED_NS, 1.0)) for s in SHIFTS_S]
+    chance = max(_by_chance(a, b, rows, replace(line, ns=line.ns + shift), early, usual, limit) for shift in shifts)
     answered = a.back != NEVER
     sent, over = np.sort(a.begun + x), np.sort(a.back[answered] + x[answered])
     soon = min(int(np.quantile(b.begun[j] - a.begun[i] - x[i], USUALLY)), ODD_NS) + TOLERANCE_NS
     beside = _follows(sent, begun, early, soon)
-    by_chance = float(np.mean([_follows(sent + int(s * 1e9), begun, early, soon).sum() for s in SHIFTS_S]))
+    by_chance = float(np.mean([_follows(sent + shift, begun, early, soon).sum() for shift in shifts]))
     if (
         seen[i].sum() < NEARLY_ALL * (many - itself.sum())
         or itself.sum() > ITSELF * many
         or doubtful.sum() > FEW * many
         or chance > BY_CHANCE * len(i)
         or beside.sum() - by_chance > BESIDES * many + 2 * np.sqrt(by_chance + 1)
-        or max(_echo(sent - early, begun), _echo(over - early, begun)) > BESIDES * many
+        or _echoes(sent - early, begun)
+        or _echoes(over - early, begun)
     ):
         return None
     doubtful[free[beside]] |= _alike(host, j, free[beside])
@@ -341,19 +345,26 @@ def _inside(begin: Ints, end: Ints, times: Ints) -> tuple[Bools, Bools]:
     return np.cumsum(change)[:-1] > 0, first >= last
 
 
-def _echo(events: Ints, times: Ints) -> float:
-    """How many more of some times follow events, both in order, by one delay than by others: what a relay sends besides, before, behind or a while later."""
+def _echoes(events: Ints, times: Ints) -> bool:
+    """Whether more of some times follow events, both in order, by one delay than by others: what a relay sends besides, before, behind or a while later.
+    Of what comes together one counts: two bursts have one delay many times over."""
+    events, times = _apart(events), _apart(times)
     low, high = np.searchsorted(events, times - ECHO_NS, "right"), np.searchsorted(events, times, "right")
     count = high - low
     count = count[: int(np.searchsorted(np.cumsum(count), MOST_VOTES))]
     if not count.sum():
-        return 0.0
+        return False
     of = np.repeat(np.arange(len(count)), count)
     delays = times[of] - events[np.arange(len(of)) - np.repeat(np.cumsum(count) - count, count) + np.repeat(low[: len(count)], count)]
     bins = np.bincount(delays // ECHO_STEP_NS, minlength=ECHO_NS // ECHO_STEP_NS)
     both = bins + np.append(bins[1:], 0)  # one may lie between two
     usual = float(both.mean())
-    return float(both.max()) - usual - CHANCES * np.sqrt(usual + 1)
+    return bool(both.max() > usual + CHANCES * np.sqrt(usual + 1) + BESIDES * len(events))
+
+
+def _apart(times: Ints) -> Ints:
+    """Those of some times, in order, that do not follow another one at once."""
+    return times[np.diff(times, prepend=times[:1] - TOGETHER_NS) >= TOGETHER_NS]
 
 
 def _side(owner: Ints, mine: Bools, doubtful: Bools) -> Codes:
