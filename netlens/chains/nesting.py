@@ -259,7 +259,7 @@ class _Usual:
 
     def costs(self, a: _Times, b: _Times, i: Ints, j: Ints, x: Ints) -> Ints:
         """How unusual pairs are, in ns; :data:`NEVER` of those that are so in size and in the time of their answers."""
-        out, back, odd = np.zeros(len(i), np.int64), np.zeros(len(i), np.int64), np.zeros(len(i), np.bool_)
+        out, back, odd = (np.zeros(len(i), np.int64) for _ in range(3))
         for mine, theirs, usual in ((a.asked, b.asked, self.asked_ns), (a.first, b.first, self.first_ns), (a.over, b.over, self.over_ns)):
             known = (mine[i] != NEVER) & (theirs[j] != NEVER)
             apart = np.abs(theirs[j][known] - mine[i][known] - x[i][known] - usual)
@@ -267,8 +267,8 @@ class _Usual:
             back[known] = apart  # of the last that is known
         for mine, theirs, size in ((a.up, b.up, self.up), (a.down, b.down, self.down)):
             if size is not None:
-                odd |= np.abs(theirs[j] - mine[i] - size) > SIZES_BYTES
-        return np.where(odd, np.where(back > UNSURE_NS, NEVER, out + ODD_NS), out)
+                odd += np.abs(theirs[j] - mine[i] - size) > SIZES_BYTES
+        return np.where((odd > 0) & (back > UNSURE_NS), NEVER, out + odd * ODD_NS)
 
 
 def _usual(a: _Times, b: _Times, i: Ints, j: Ints, x: Ints) -> _Usual:
