@@ -17,8 +17,8 @@ Theory of operation
    chance follow the VM's requests or answers by one delay (what is asked for each besides: a check before it, a summary behind it).
 6. The bounds of all pairs make the clock, as those of packets do (:mod:`netlens.chains.offset`).
 
-Limits: a request without a partner was answered by the relay itself if nothing upstream could be it. Many of these, and nothing is told, since what a log
-says of them would be looked for among the others. A clock that is set while recording leaves most of what follows without a partner.
+Limits: a request without a partner was answered by the relay itself if nothing upstream could be it. With more than half of these nothing is told, nor where a
+clock is set while recording, as most of what follows has no partner. HTTP/2 whose answers are told by sizes alone seldom nests.
 """
 
 from __future__ import annotations
@@ -51,10 +51,8 @@ BY_CHANCE = 0.4  #: of the pairs, what may be found when times are shifted
 SHIFTS_S = (3.1, -4.3, 7.7, -11.3, 17.9)  #: no multiples of each other, nor of usual back-offs; less in what is shorter than SHIFTED_NS
 SHIFTED_NS = 60_000_000_000
 BESIDES = 0.05  #: share of the VM's requests beside which more may begin upstream than by chance
-ECHO_NS, ECHO_STEP_NS = (
-    5_000_000_000,
-    5_000_000,
-)  #: how long after an event something that a relay does each time is looked for, and how exactly
+ECHO_NS = 5_000_000_000  #: how long after an event something that a relay does each time is looked for
+ECHO_STEP_NS = 5_000_000  #: and how exactly
 TOGETHER_NS = 4 * ECHO_STEP_NS  #: what comes within this is one burst
 CHANCES = 5  #: standard deviations by which the highest of a thousand counts does not differ from their mean by chance
 CLOSE_NS = 5_000_000  #: a pair that is less usual by less is as good
@@ -288,47 +286,34 @@ def _usual(a: _Times, b: _Times, i: Ints, j: Ints, x: Ints) -> _Usual:
 def _trusted(vm: Side, host: Side, a: _Times, b: _Times, line: _Line, window: int) -> Nested | None:
     """Pairs along the line, if they are beyond doubt."""
     x, early = line.at(a.asked), window + TOLERANCE_NS
-    rows = np.arange(len(x))
-    i, j = _options(a, b, rows, line, BACK_NS, early)
-    one = (np.bincount(i, minlength=len(x))[i] == 1) & (np.bincount(j, minlength=len(b.asked))[j] == 1)
-    if one.sum() < ENOUGH:
+    found = _paired(a, b, line, early)
+    if found is None:
         return None
-    usual = _usual(a, b, i[one], j[one], x)
-    vm_of, doubtful = _chosen(i, j, usual.costs(a, b, i, j, x), len(x), len(b.asked))
-    # what took long on its way back is looked for among the others
-    left, free = np.setdiff1d(rows, vm_of), np.flatnonzero((vm_of < 0) & ~doubtful)
-    k, m = _options(a, b.of(free), left, line, LATE_NS, early)
-    more, unsure = _chosen(k, free[m], usual.costs(a, b, k, free[m], x), len(x), len(b.asked))
-    vm_of, doubtful = np.where(vm_of < 0, more, vm_of), doubtful | unsure
+    vm_of, doubtful, usual = found
     j = np.flatnonzero(vm_of >= 0)
     i = vm_of[j]
-    if len(i) < ENOUGH:
-        return None
-    low, high = host.bounds_ns
-    seen = (a.asked + x >= low) & (np.where(a.back == NEVER, a.asked, a.back) + x <= high)
-    many, free = int(seen.sum()), np.flatnonzero(vm_of < 0)
+    free = np.flatnonzero(vm_of < 0)
     free = free[np.argsort(b.begun[free], kind="stable")]
     begun = b.begun[free]
-    left = np.setdiff1d(rows[seen], i)
+    # requests of the VM without a partner: the relay's own answers, unless something upstream that nobody sent may be theirs
+    low, high = host.bounds_ns
+    seen = (a.asked + x >= low) & (np.where(a.back == NEVER, a.asked, a.back) + x <= high)
+    left = np.setdiff1d(np.flatnonzero(seen), i)
     inside, itself = _inside(a.begun[left] + x[left] - early, vm.answered_ns[0][left] + x[left] + early, begun)
     doubtful[free[inside]] = True
-    limit = int(np.quantile(usual.costs(a, b, i, j, x), USUALLY))
+    many = int(seen.sum())
+    if seen[i].sum() < NEARLY_ALL * (many - itself.sum()) or itself.sum() > ITSELF * many or doubtful.sum() > FEW * many:
+        return None
     shifts = [int(s * 1e9 * min(float(np.ptp(a.asked[i])) / SHIFTED_NS, 1.0)) for s in SHIFTS_S]
-    chance = max(_by_chance(a, b, rows, replace(line, ns=line.ns + shift), early, usual, limit) for shift in shifts)
-    answered = a.back != NEVER
-    sent, over = np.sort(a.begun + x), np.sort(a.back[answered] + x[answered])
+    limit = int(np.quantile(usual.costs(a, b, i, j, x), USUALLY))
+    if max(_by_chance(a, b, replace(line, ns=line.ns + shift), early, usual, limit) for shift in shifts) > BY_CHANCE * len(i):
+        return None
+    # requests upstream that nobody sent, and that follow the VM's requests or answers: the relay's, or others' by chance
+    sent, over = np.sort(a.begun + x), np.sort((a.back + x)[a.back != NEVER])
     soon = min(int(np.quantile(b.begun[j] - a.begun[i] - x[i], USUALLY)), ODD_NS) + TOLERANCE_NS
     beside = _follows(sent, begun, early, soon)
-    by_chance = float(np.mean([_follows(sent + shift, begun, early, soon).sum() for shift in shifts]))
-    if (
-        seen[i].sum() < NEARLY_ALL * (many - itself.sum())
-        or itself.sum() > ITSELF * many
-        or doubtful.sum() > FEW * many
-        or chance > BY_CHANCE * len(i)
-        or beside.sum() - by_chance > BESIDES * many + 2 * np.sqrt(by_chance + 1)
-        or _echoes(sent - early, begun)
-        or _echoes(over - early, begun)
-    ):
+    others = float(np.mean([_follows(sent + shift, begun, early, soon).sum() for shift in shifts]))
+    if beside.sum() - others > BESIDES * many + 2 * np.sqrt(others + 1) or _echoes(sent - early, begun) or _echoes(over - early, begun):
         return None
     doubtful[free[beside]] |= _alike(host, j, free[beside])
     told = _clock(vm, a, b, i, j, line)
@@ -336,6 +321,24 @@ def _trusted(vm: Side, host: Side, a: _Times, b: _Times, line: _Line, window: in
         return None
     side = _side(host.owner, vm_of >= 0, doubtful)
     return Nested(vm_of, side, frozenset(host.owner[side == VM].tolist()), left[itself], told)
+
+
+def _paired(a: _Times, b: _Times, line: _Line, early_ns: int) -> tuple[Ints, Bools, _Usual] | None:
+    """Per request upstream, the VM's that it carries on (-1: none), and whether it is in doubt; and what is usual. None with few pairs."""
+    x, rows, n, m = line.at(a.asked), np.arange(len(a.asked)), len(a.asked), len(b.asked)
+    i, j = _options(a, b, rows, line, BACK_NS, early_ns)
+    one = (np.bincount(i, minlength=n)[i] == 1) & (np.bincount(j, minlength=m)[j] == 1)
+    if one.sum() < ENOUGH:
+        return None
+    usual = _usual(a, b, i[one], j[one], x)
+    vm_of, doubtful = _chosen(i, j, usual.costs(a, b, i, j, x), n, m)
+    # what took long on its way back is looked for among the others
+    free = np.flatnonzero((vm_of < 0) & ~doubtful)
+    i, j = _options(a, b.of(free), np.setdiff1d(rows, vm_of), line, LATE_NS, early_ns)
+    j = free[j]
+    more, unsure = _chosen(i, j, usual.costs(a, b, i, j, x), n, m)
+    vm_of, doubtful = np.where(vm_of < 0, more, vm_of), doubtful | unsure
+    return (vm_of, doubtful, usual) if (vm_of >= 0).sum() >= ENOUGH else None
 
 
 def _inside(begin: Ints, end: Ints, times: Ints) -> tuple[Bools, Bools]:
@@ -392,9 +395,9 @@ def _chosen(i: Ints, j: Ints, costs: Ints, n: int, m: int) -> tuple[Ints, Bools]
     return vm_of, doubtful
 
 
-def _by_chance(a: _Times, b: _Times, rows: Ints, line: _Line, early_ns: int, usual: _Usual, limit: int) -> int:
+def _by_chance(a: _Times, b: _Times, line: _Line, early_ns: int, usual: _Usual, limit: int) -> int:
     """How many pairs a line finds that are no less usual than most."""
-    i, j = _options(a, b, rows, line, BACK_NS, early_ns)
+    i, j = _options(a, b, np.arange(len(a.asked)), line, BACK_NS, early_ns)
     fits = usual.costs(a, b, i, j, line.at(a.asked)) <= limit
     return min(len(np.unique(i[fits])), len(np.unique(j[fits])))
 
