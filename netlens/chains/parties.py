@@ -126,7 +126,8 @@ def who(linked: Linked) -> list[Who]:
         if (name := linked.claimed.get(row)) and code != VM:
             out.append(Who(HOST, name, name, ip if ip not in own else None))
         elif code == VM:
-            address = by_tunnel[first[row]] or (None if ip in own or is_loopback(ip) else ip)
+            of_relay = linked.nested is not None or ip in own or is_loopback(ip)
+            address = by_tunnel[first[row]] or (None if of_relay else ip)
             out.append(Who(VM, WORDS["vm"], "vm" if "vm" in linked.sides else None, address, vm_processes.get(vm_of[row])))
         elif code == UNKNOWN:
             out.append(Who(UNKNOWN, "unknown", None, ip))

@@ -14,6 +14,7 @@ import pytest
 
 import netlens
 from netlens.chains import nesting
+from netlens.chains.paths import chains
 from netlens.chains.situation import HOST, REJECTED, UNKNOWN, VM
 from netlens.schema import Table
 from netlens.tables import EXCHANGES
@@ -295,6 +296,30 @@ def test_a_clock_that_is_set_tells_nothing() -> None:
     assert nesting.nested(late, side(pair.host)) is None
 
 
+@pytest.mark.parametrize("seed", range(40))
+def test_odd_captures_break_nothing(seed: int) -> None:
+    """Answers that are missing, times that are zero or far off, sizes beyond reason."""
+    rng = np.random.default_rng(seed)
+    pair = relayed(seed, int(rng.integers(10, 60)), int(rng.integers(0, 60)), every_ms=float(rng.choice([0, 1, 50, 400])))
+    for rows in (pair.vm, pair.host):
+        for asked in rows:
+            match int(rng.integers(60)):
+                case 0 | 1:
+                    asked.over = None
+                case 2:
+                    asked.first = asked.over = None
+                case 3:
+                    asked.sent = 0.0
+                case 4:
+                    asked.sent, asked.first, asked.over = 1e9, 1e9 + 1, 1e9 + 1
+                case 5:
+                    asked.up = int(rng.choice([0, 2**40]))
+        if rng.random() < 0.2:
+            rows[:] = [Asked(0.0, None, None, each.up) for each in rows]
+    told = found(pair, float(rng.choice([0, 1e3, -1e12])))
+    assert told is None or told.clock.pieces
+
+
 # --- from packets
 
 
@@ -400,6 +425,8 @@ def test_who_else_uses_the_address_shows_behind_a_relay_that_ends_tls(tmp_path: 
     assert found.clock.low_s <= 3 <= found.clock.high_s
     assert found.clock.high_s - found.clock.low_s < 0.002
     assert any("a relay between VM and host ends TLS" in note for note in found.quality["notes"])
+    assert next(p for p in found.parties if p.name == "VM").addresses == ()
+    assert made.once(chains)["proxy"] == 2
     parties = {p.name: p.requests for p in found.parties}
     assert parties == {"VM": sum(each[0] < 2 for each in every), "host": sum(each[0] > 1 for each in every)}
     assert found.counts["connections"] == 4
