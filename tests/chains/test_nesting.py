@@ -14,8 +14,10 @@ import pytest
 
 import netlens
 from netlens.chains import nesting
+from netlens.chains.linking import link
 from netlens.chains.paths import chains
-from netlens.chains.situation import HOST, REJECTED, UNKNOWN, VM
+from netlens.chains.situation import HOST, REJECTED, UNKNOWN, VM, joined
+from netlens.lenses.refused import odds
 from netlens.schema import Table
 from netlens.tables import EXCHANGES
 from tests.chains.build_chain import ACK, EGRESS, FIN, PSH, SERVER, Machine, Talk, hellos, request
@@ -366,34 +368,35 @@ def shared(limit: int = 3, seconds: float = 90, seed: int = 3) -> list[tuple[int
 
 
 def recorded(
-    folder: Path, named: bool = True, ahead_s: float = 3, others_bytes: int | None = None
+    folder: Path, named: bool = True, ahead_s: float = 3, others_bytes: int | None = None, anew: bool = False, seconds: float = 90
 ) -> list[tuple[int, float, float, float, int, bool]]:
-    """A recording of it: the relay asks on connections of its own for the VM, whose clock is ahead. ``others_bytes``: size of all requests of others."""
-    every = [(each[0], *each[1:4], others_bytes or each[4], each[5]) if each[0] > 1 else each for each in shared()]
+    """A recording of it: the relay asks on connections of its own for the VM, whose clock is ahead. ``others_bytes``: size of all requests of others.
+    anew : what leaves the host does so on a connection for each request."""
+    every = [(each[0], *each[1:4], others_bytes or each[4], each[5]) if each[0] > 1 else each for each in shared(seconds=seconds)]
     rng = np.random.default_rng(1)
     vm, host = Machine(), Machine()
-    upstream_hellos, own_hellos = list(hellos(4)), list(hellos(2, "api.example.test" if named else "relay.example.test"))
-    lines = []
+    upstream_hellos, own_hellos = iter(hellos(len(every))), list(hellos(2, "api.example.test" if named else "relay.example.test"))
+    lines, ports = [], iter(range(1, len(every) + 1))
     for worker in range(4):
         theirs = [each[1:] for each in every if each[0] == worker]
         upstream = tuple((s, f, o, up + 61 * (worker < 2), 200 if refused else 900) for s, f, o, up, refused in theirs)
-        talk = Turns(
-            (EGRESS, 50001 + worker), (SERVER, 443), upstream[0][0] - 0.01, upstream_hellos[worker], (9 + worker) << 20, asked=upstream
-        )
-        host.see(talk, (2, True))
+        for asked in zip(upstream, strict=True) if anew else (upstream,):
+            port = next(ports)
+            talk = Turns((EGRESS, 50000 + port), (SERVER, 443), asked[0][0] - 0.002, next(upstream_hellos), (8 + port) << 20, asked=asked)
+            host.see(talk, (2, True))
         if worker > 1:
             continue
-        asked = []
+        turns = []
         for sent, first, over, up, refused in theirs:
             way, back = rng.uniform(0.0002, 0.003), rng.uniform(0.0001, 0.002)
             turn = (sent - way + ahead_s, first + back + ahead_s, over + back + ahead_s, up, 230 if refused else 930)
-            asked.append(turn)
+            turns.append(turn)
             if refused:
                 at = datetime.fromtimestamp(T0_S + turn[2] + 0.0005, UTC)
                 lines.append((turn[2], f"{at:%Y-%m-%dT%H:%M:%S.%f}Z ERROR completion failed: 429 Too Many Requests\n"))
         end = ("192.168.122.1", 443 if named else 4000)
         vm.see(
-            Turns(("192.168.122.2", 40001 + worker), end, asked[0][0] - 0.01, own_hellos[worker], (1 + worker) << 20, asked=tuple(asked)),
+            Turns(("192.168.122.2", 40001 + worker), end, turns[0][0] - 0.01, own_hellos[worker], (1 + worker) << 20, asked=tuple(turns)),
             (1, False),
         )
     vm.write(folder / "vm.pcap", 1)
@@ -441,3 +444,32 @@ def test_what_the_relay_may_ask_by_itself_is_no_others(tmp_path: Path) -> None:
     verdicts = {v.id: v for v in found.hypotheses}
     assert verdicts["same-nat-ip"].verdict == "undecided"
     assert "health checks off" in (verdicts["same-nat-ip"].needs or "")
+
+
+@pytest.mark.parametrize("anew", [False, True])
+def test_a_relay_that_opens_a_connection_for_each_request_leaves_the_odds_open(tmp_path: Path, anew: bool) -> None:
+    """A limit on new connections would refuse the same, and none of what is weighed is one."""
+    every = recorded(tmp_path, anew=anew, seconds=50)
+    found = netlens.analyze(tmp_path, apis="api.example.test")
+    r = found.assembled.situation.requests
+    assert len(r) == len(every)
+    # but the first of each of the VM's connections
+    assert r.added.sum() == (sum(worker < 2 for worker, *_ in every) - 2 if anew else 0)
+    assert bool(odds.possibilities(found.weighed.weighing)[0]) != anew
+
+
+def test_recordings_that_are_weighed_together_keep_what_is_not_known(tmp_path: Path) -> None:
+    recorded(tmp_path)
+    made = netlens.analyze(tmp_path, apis="api.example.test").assembled
+    assert joined([made.situation, made.situation]).facts["asked_anew"] == 2
+
+
+def test_what_nests_is_found_again_where_the_clock_is_known_from_it(tmp_path: Path) -> None:
+    """Captures are linked anew where one of several names alone is of interest."""
+    recorded(tmp_path)
+    made = netlens.analyze(tmp_path, apis="api.example.test").assembled
+    captures = {name: netlens.read(tmp_path / f"{name}.pcap") for name in ("vm", "host")}
+    again = link(captures, ("api.example.test",), clock=lambda: made.clock)
+    assert again.nested is not None
+    assert made.nested is not None
+    assert again.nested.vm_of.tolist() == made.nested.vm_of.tolist()
