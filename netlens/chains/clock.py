@@ -78,8 +78,8 @@ class Clock:
 
     offset_s, low_s, high_s : at the first common packet, the interval being guaranteed; all None where nothing bounds it on both sides.
     drift_ppm : how much faster the VM's clock runs (where it changes: in the longest piece); None where it cannot be told.
-    method : "ssh packets", "nat copies", "common packets", "causal bounds", several of these with commas, or "none".
-    packets : common packets used; of causal bounds, the bounds.
+    method : "ssh packets", "nat copies", "common packets", "causal bounds", several of these with commas, "nested requests", or "none".
+    packets : common packets used; of causal bounds, the bounds; of nested requests, these.
     steps : when a clock was set, and by how much.
     frames : a few frame numbers that it rests on, "vm" and "host".
     note : one sentence for people.
