@@ -425,6 +425,7 @@ def _counts(made: Traffic) -> dict[str, Any]:
         vm = made.sides["vm"]
         companions = int(((pairs.companion_of >= 0) & made.upstream.target).sum())
         connections += int((vm.target & (pairs.host_of < 0)).sum()) - companions
+        connections -= 0 if made.nested is None else len(made.nested.carriers)
     return {
         "sessions": sum(side.sessions.rows for side in made.sides.values()),
         "connections": connections,
@@ -469,6 +470,8 @@ def _peaks(made: Traffic, sides: Mapping[str | None, SideFindings]) -> dict[str,
     c = up.connections
     relays = np.zeros(c.rows, bool) if made.pairing is None else made.pairing.companion_of >= 0
     relays[up.owner[list(made.asked_of_relay)]] = made.pairing is not None
+    if made.nested is not None:
+        relays[list(made.nested.carriers)] = True
     rows = np.flatnonzero(up.target & ~relays)
     out: dict[str, Any] = {"vm": None, "host": None, "combined": None}
     start, end, side = c["start_ns"][rows].copy(), c["end_ns"][rows].copy(), _origin(made, rows)

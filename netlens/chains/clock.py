@@ -66,6 +66,8 @@ GUESS_NS = 500_000_000
 VOTE_SLOPE = 1e-3
 VOTE_NS = 2_000  #: and twice what rounding makes
 FEW = 4  #: frames cited per side
+NESTED = "nested requests"  #: a method of :mod:`netlens.chains.nesting`
+WHAT = {"causal bounds": "bounds from tunnelled bytes or lookups", NESTED: "requests to a relay that enclose what it asked"}
 CHANCE = 1e-3  #: expected number of lookups with equal transaction id by chance, above which a single match proves nothing
 SSH_PORT = 22
 
@@ -76,8 +78,8 @@ class Clock:
 
     offset_s, low_s, high_s : at the first common packet, the interval being guaranteed; all None where nothing bounds it on both sides.
     drift_ppm : how much faster the VM's clock runs (where it changes: in the longest piece); None where it cannot be told.
-    method : "ssh packets", "nat copies", "common packets", "causal bounds", several of these with commas, or "none".
-    packets : common packets used; of causal bounds, the bounds.
+    method : "ssh packets", "nat copies", "common packets", "causal bounds", several of these with commas, "nested requests", or "none".
+    packets : common packets used; of causal bounds, the bounds; of nested requests, these.
     steps : when a clock was set, and by how much.
     frames : a few frame numbers that it rests on, "vm" and "host".
     note : one sentence for people.
@@ -149,7 +151,7 @@ def estimate(vm: Capture, host: Capture) -> Clock:
         else:
             why = "The captures share no packet, tunnelled connection or lookup, so the clocks cannot be compared"
         return identity(why + ". Times are used as they are.")
-    return _clock(bounds, ", ".join(methods), packets, vm.part.bounds_ns)
+    return of_bounds(bounds, ", ".join(methods), packets, vm.part.bounds_ns)
 
 
 MANY = 100_000  #: frames of both captures from which on another process is worth its 20 ms
@@ -498,7 +500,8 @@ def _lookups(vm: Capture, host: Capture) -> list[Bounds]:
 # -- the result --
 
 
-def _clock(bounds: Bounds, method: str, packets: int, vm_bounds_ns: tuple[int, int] | None) -> Clock:
+def of_bounds(bounds: Bounds, method: str, packets: int, vm_bounds_ns: tuple[int, int] | None) -> Clock:
+    """What bounds of any kind say, in order of the VM's frames: ``packets`` of them, found by ``method``."""
     if not bounds.two_sided:
         upper = bool(bounds.upper[0])
         at = int(np.argmin(bounds.diff_ns) if upper else np.argmax(bounds.diff_ns))
@@ -604,7 +607,7 @@ def _note(found: Fit, offset: float, low: float, high: float, drift: float | Non
         text += f"; the rate changed {found.bends} time{'s' if found.bends > 1 else ''}"
     if found.wrong:
         text += f"; {found.wrong} of the bounds contradict all others and are ignored"
-    what = "bounds from tunnelled bytes or lookups" if method == "causal bounds" else "packets seen in both captures"
+    what = WHAT.get(method, "packets seen in both captures")
     return f"{text}. Based on {packets:,} {what} ({method})."
 
 

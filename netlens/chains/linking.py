@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 from netlens.addresses import is_loopback
 from netlens.api import Capture
 from netlens.chains import clock as clocks
-from netlens.chains import pairing, parties, relays, streams, target, visibility
+from netlens.chains import nesting, pairing, parties, relays, streams, target, visibility
 from netlens.chains.asked import said
 from netlens.chains.endings import Shapes
 from netlens.chains.explained import Counted
@@ -26,6 +26,7 @@ from netlens.chains.situation import HOST, UNKNOWN, VM
 from netlens.columns import Codes
 from netlens.errors import NetlensError
 from netlens.parsers import connections
+from netlens.parsers.connections import is_public
 from netlens.parsers.tunnels import SSH_PORT
 from netlens.text import plural, printable
 
@@ -33,6 +34,7 @@ CODES = {"vm": VM, "host": HOST}
 USUAL = ("vm", "host", None)  #: names of sides; all others are further vantages
 #: How far times of the VM may be off for it to be told what went on upstream after the program was done: broken-off streams go on for seconds.
 UNSURE_NS = 1_000_000_000
+MOST_RELAYS = 8  #: services near the VM that are taken for a relay to the target, one after the other
 #: of each capture connections that may speak HTTP/2: records, when the connection or the capture ended, and whether it was the capture
 _Offering = dict[Side, dict[int, streams.Connection]]
 ONE_SIDE = "only one side was captured; its clock is used"
@@ -47,6 +49,7 @@ class Linked:
         VM's capture.  by_relays : address and port of a relay on the upstream's machine -> how many requests it answered itself.
     served : connection of the upstream's capture that a relay on that machine opened -> those that it was opened for, the first first.
     served_in_vm : the same of the VM's capture.
+    nested : which requests of the upstream carry on the VM's over a relay between the captures that ends TLS; None where connections tell.
     further : captures of further vantages, by name.
     claimed : connection of the upstream's capture -> the further vantage whose capture holds it.  clocks : of each of these, to the upstream's.
     processes : vantage -> row of its connections -> process, where sockets were sampled.
@@ -66,6 +69,7 @@ class Linked:
     by_relays: dict[tuple[str, int], int]
     served: dict[int, tuple[int, ...]]
     served_in_vm: dict[int, tuple[int, ...]]
+    nested: nesting.Nested | None
     further: dict[str, Side]
     claimed: dict[int, str]
     clocks: dict[str, clocks.Clock]
@@ -145,8 +149,11 @@ def link(
         clock = clocks.ahead(sides["vm"].capture, sides["host"].capture) if two else lambda: clocks.identity(ONE_SIDE)
     exchanged, goal, served, passed_on, notes = _looked_at(sides, apis, manifest, keys)
     told = clock()
+    if told.method == clocks.NESTED:  # what it rests on is found below
+        told = clocks.identity(told.note)
     upstream = sides.get("host") or next(iter(sides.values()))
     pairs: pairing.Pairing | None = None
+    nested: nesting.Nested | None = None
     if two:
         vm, host = sides["vm"], sides["host"]
         known = connections.sent_from(vm.capture)
@@ -158,11 +165,21 @@ def link(
             upstream, pairs = vm, None
             notes.append(f"the host's capture shows no connection to {name}, so only the VM's capture is used")
         elif _nothing_in_common(told, pairs, vm, host):
-            upstream, pairs = vm, None
-            notes.append(
-                f"nothing tells which of the host's {plural(int(host.target.sum()), 'connection')} to {name} carries what the VM sent (a relay that ends TLS "
-                "does that), so only the VM's capture is used: what leaves the host together is not known"
-            )
+            vm, nested = _over_relay(vm, host, keys)
+            sides["vm"] = vm
+            if nested is not None:
+                origin, why = nested.whose(host)
+                told, pairs = nested.clock, replace(pairs, origin=origin, origin_why=why)
+                notes.append(
+                    f"a relay between VM and host ends TLS: {plural(int((nested.vm_of >= 0).sum()), 'request')} of the host's capture "
+                    "were matched with the VM's that enclose them in time; which of its connections stands for which of the VM's is not known"
+                )
+            elif vm.target.any():
+                upstream, pairs = vm, None
+                notes.append(
+                    f"nothing tells which of the host's {plural(int(host.target.sum()), 'connection')} to {name} carries what the VM sent (a relay that "
+                    "ends TLS does that), so only the VM's capture is used: what leaves the host together is not known"
+                )
     http2, unknown = _http2(upstream, sides, pairs)
     carried = passed_on[upstream.name].of
     origin = _origin(upstream, pairs)
@@ -195,9 +212,10 @@ def link(
         origin=origin,
         carried=carried,
         carried_in_vm=passed_on["vm"].of if "vm" in passed_on else {},
-        by_relays=passed_on[upstream.name].itself,
+        by_relays=passed_on[upstream.name].itself | ({} if nested is None else nested.by_relays(sides["vm"])),
         served=served[upstream.name],
         served_in_vm=served.get("vm", {}),
+        nested=nested,
         further=further,
         claimed=claimed,
         clocks=clock_of,
@@ -212,10 +230,26 @@ def link(
 def _nothing_in_common(clock: clocks.Clock, pairs: pairing.Pairing, vm: Side, host: Side) -> bool:
     """Whether no connection to the target is in both captures, though they were made at one time, their times cannot be compared, and it is unknown whose each
     connection of the host is: what the VM's log says then belongs to nothing that the host's capture shows."""
-    if clock.pieces or not vm.target.any() or (pairs.host_of[vm.target] >= 0).any():
+    if clock.pieces or (pairs.host_of[vm.target] >= 0).any():
         return False
     overlap = max(vm.bounds_ns[0], host.bounds_ns[0]) < min(vm.bounds_ns[1], host.bounds_ns[1])
     return overlap and bool((pairs.origin[host.target] == UNKNOWN).all())
+
+
+def _over_relay(vm: Side, host: Side, keys: bool) -> tuple[Side, nesting.Nested | None]:
+    """What nests, and the VM's capture: where it has no connection to the target, with what it asks a service nearby that asks the target for it."""
+    if vm.target.any():
+        return vm, nesting.nested(vm, host)
+    asked = {end: rows for end, rows in relays.services(vm.connections, vm.target).items() if not is_public(end[0])}
+    for rows in sorted(asked.values(), key=len, reverse=True)[:MOST_RELAYS]:
+        other = Side(vm.name, vm.capture, vm.target.copy())
+        other.target[rows] = True
+        other.find_requests()
+        if not keys:
+            _count_streams([other])
+        if (found := nesting.nested(other, host)) is not None:
+            return other, found
+    return vm, None
 
 
 def _looked_at(

@@ -4,7 +4,8 @@ Theory of operation
 -------------------
 1. A party is a captured machine, a machine that the host was seen to carry for but that was not captured itself (another VM, a container), or one
    program of the host or of the VM where samples of its sockets tell programs apart.
-2. Whose a request is follows the connection that carries it; over a relay on the host, the connection that the relay was asked on.
+2. Whose a request is follows the connection that carries it; over a relay on the host, the connection that the relay was asked on. Where that was not
+   captured, what a connection carries besides the VM's is of others who use the relay.
 3. A machine that was not captured is named by the address that it has before the host translates it. Of one behind a tunnel, that is the other end of
    the tunnel.
 
@@ -125,7 +126,8 @@ def who(linked: Linked) -> list[Who]:
         if (name := linked.claimed.get(row)) and code != VM:
             out.append(Who(HOST, name, name, ip if ip not in own else None))
         elif code == VM:
-            address = by_tunnel[first[row]] or (None if ip in own or is_loopback(ip) else ip)
+            of_relay = linked.nested is not None or ip in own or is_loopback(ip)
+            address = by_tunnel[first[row]] or (None if of_relay else ip)
             out.append(Who(VM, WORDS["vm"], "vm" if "vm" in linked.sides else None, address, vm_processes.get(vm_of[row])))
         elif code == UNKNOWN:
             out.append(Who(UNKNOWN, "unknown", None, ip))
@@ -166,6 +168,8 @@ def _who(traffic: Traffic, row: int, code: int, asked: int) -> Who:
             row = side.connection_of[int(side.capture.table("exchanges")["session_id"][asked])]
         if owners[row].code == code:
             return owners[row]
+        if code == HOST and traffic.nested is not None and row in traffic.nested.carriers:
+            return Who(HOST, "other users of the relay", None, None)
         if (name := traffic.claimed.get(row)) is not None:
             return Who(code, name, name, side.connections["orig_ip"][row])
         ip = side.connections["orig_ip"][row]

@@ -71,6 +71,8 @@ def _parts(linked: Linked, row: int) -> tuple[list[str], list[str], list[str]]:
         and not {SSHUTTLE, SOCKS, FORWARD} & {*before}
     ):
         before.append(SSHUTTLE)
+    if linked.nested is not None and row in linked.nested.carriers:
+        before.append(PROXY)
     kinds += [PROXY] if not hops and _asks_anew(up, row, linked.carried) else []
     return before, kinds, _own(up, row)
 

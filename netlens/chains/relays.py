@@ -75,7 +75,7 @@ def serving(side: Side) -> dict[int, tuple[int, ...]]:
     linked = {row for rows in carrying.values() if len(rows) > 1 for row in rows}
     nameless = [row for row in np.flatnonzero(side.target).tolist() if row not in linked]
     if nameless:
-        nameless += [row for rows in _services(c, side.target).values() for row in rows.tolist() if c["sni"][row] is None]
+        nameless += [row for rows in services(c, side.target).values() for row in rows.tolist() if c["sni"][row] is None]
     for rows in (*carrying.values(), *_alike(side, sorted(nameless))):
         *hops, last = sorted(rows, key=lambda row: int(c["start_ns"][row])) if isinstance(rows, set) else rows
         # what goes on to a server elsewhere, encrypted anew, shows nothing of the target any more
@@ -276,7 +276,7 @@ def carried(side: Side, served: Mapping[int, tuple[int, ...]], known: Collection
     of_vm = np.zeros(c.rows, bool)
     of_vm[[*known]] = True
     came_out = _bytes(c, np.flatnonzero(of_vm))
-    for end, rows in (_services(c, side.target) | _grouped(c, np.flatnonzero(named))).items():
+    for end, rows in (services(c, side.target) | _grouped(c, np.flatnonzero(named))).items():
         # a relay that goes by the target's name is asked by connections with a hello of the VM's capture, which are no way out of it
         if _come_out(_bytes(c, rows), came_out - _bytes(c, np.asarray(rows)[of_vm[rows]])):
             continue
@@ -409,7 +409,7 @@ def may_be_relayed(side: Side, known: frozenset[tuple[str, int]], paired: Bools)
     owner = overlap.owner_rows(x, c)
     upstream = np.sort(x["request_end_ns"][(owner >= 0) & side.target[owner]].astype(np.int64))
     came_out = _bytes(c, np.flatnonzero(side.target & paired))
-    for end, rows in _services(c, side.target).items():
+    for end, rows in services(c, side.target).items():
         theirs = [row for row in rows.tolist() if c["orig_ip"][row] not in own]
         asked = x["request_end_ns"][np.isin(owner, theirs)].astype(np.int64)
         if end in known or len(asked) < ENOUGH or not is_private(end[0]):
@@ -433,7 +433,7 @@ def _come_out(went_in: int, came_out: int) -> bool:
     return 0 < went_in <= TUNNEL * came_out and came_out <= TUNNEL * went_in
 
 
-def _services(connections: Table, target: Bools) -> dict[tuple[str, int], Ints]:
+def services(connections: Table, target: Bools) -> dict[tuple[str, int], Ints]:
     """Connections that are not of the target by the server they go to; no SSH, no lookups, of the target's own addresses only what is redirected."""
     c, theirs = connections, set(connections["resp_ip"][target].tolist())
     ends: Any = zip(*(c[name].tolist() for name in ("resp_ip", "resp_port", "redirect_port")), target.tolist(), strict=True)

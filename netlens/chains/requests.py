@@ -63,16 +63,18 @@ def requests(linked: Linked, sessions: Sessions, row_of: dict[int, int], alone: 
     frame, vm_frame = x["start_frame"].astype(np.int64), np.zeros(n, np.int64)
     mate = np.full(n, -1, np.int64)
     if vm is not None:
-        mate = _mates(linked, vm, start)
+        mate = _mates(linked, vm, start) if linked.nested is None else linked.nested.vm_of
         k = np.flatnonzero(mate >= 0)
         over_ns, over = _over_in_vm(linked, vm)
+        # by clocks that requests tell, which the relay held up, the program seems to have an answer before it was sent
+        late = 0 if linked.nested is None else linked.clock.uncertain_ns
         finished = k[over[mate[k]] & linked.clock_told]
-        done[finished] = np.minimum(done[finished], linked.clock.to_host(over_ns[mate[finished]]))
+        done[finished] = np.minimum(done[finished], linked.clock.to_host(over_ns[mate[finished]]) + late)
         closed_ns = vm.done_ns[vm.owner[mate[k]]]  # of a connection to a relay, which goes on by itself for a while
         closed = (closed_ns != NEVER) & linked.clock_told
-        done[k[closed]] = np.minimum(done[k[closed]], linked.clock.to_host(closed_ns[closed]))
+        done[k[closed]] = np.minimum(done[k[closed]], linked.clock.to_host(closed_ns[closed]) + late)
         vm_frame[k] = vm.exchanges["start_frame"][mate[k]]
-    side = linked.origin[up.owner].astype(np.int8)
+    side = linked.origin[up.owner].astype(np.int8) if linked.nested is None else linked.nested.side
     _take_over(linked, side, sessions, carrier)
     here, there = (frame, vm_frame) if up.name != "vm" else (np.zeros(n, np.int64), frame)
     done = np.maximum(np.where(end - done < TOGETHER_NS, end, done), start)
@@ -146,6 +148,10 @@ def _added(linked: Linked) -> Bools:
         opens = (_place_of(up.owner) == 0) & ~older[up.owner]
         place = _place_of(every["session_id"].astype(np.int64))
         out[[i for i, asked in linked.asked_of_relay.items() if opens[i] and place[asked]]] = True
+    if linked.nested is not None and linked.vm is not None:
+        mate = linked.nested.vm_of
+        opens = (_place_of(up.owner) == 0) & ~up.connections["started_before_capture"].astype(bool)[up.owner]
+        out = opens & (mate >= 0) & (_place_of(linked.vm.owner)[mate] > 0)
     return out
 
 
@@ -248,7 +254,8 @@ def _of_vm(linked: Linked, vm: Side, alone: Ints, first_session: int) -> tuple[R
 
 def _outside(linked: Linked, vm: Side, known: Ints) -> Ints:
     """Rows of the VM's exchanges that were sent before the host's capture began, or after it ended, and so are not among those that are ``known``."""
-    if linked.pairing is None or not linked.clock.pieces or not (linked.pairing.host_of >= 0).any():
+    common = linked.nested is not None or (linked.pairing is not None and bool((linked.pairing.host_of >= 0).any()))
+    if not common or not linked.clock.pieces:
         return np.zeros(0, np.int64)
     begin, end = linked.upstream.bounds_ns
     sent = linked.clock.to_host(vm.exchanges["request_end_ns"].astype(np.int64))

@@ -20,7 +20,7 @@ def vm_alone(linked: Linked, notes: list[str]) -> Ints:
     """Rows of the VM's connections to the target that no session upstream carries, nor may carry: one that nobody is known to have opened, about
     when it began, may be its own and counts already."""
     vm, pairs, clock, up = linked.vm, linked.pairing, linked.clock, linked.upstream
-    if vm is None or pairs is None or not clock.pieces:
+    if vm is None or pairs is None or not clock.pieces or linked.nested is not None:  # a relay that ends TLS carries none as it is
         return np.zeros(0, np.int64)
     v, h = vm.connections, up.connections
     rows = np.flatnonzero(vm.target & (pairs.host_of < 0) & vm.opened)

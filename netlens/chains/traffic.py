@@ -37,6 +37,10 @@ SLACK_NS = 2_000_000  #: what a request waits in kernels and at the provider bef
 FRAMES = 5  #: frames cited for a fact
 OTHERS_KEYS = "a TLS key log (SSLKEYLOGFILE) of what speaks HTTP/2 beside the VM"
 MOST_UNSURE = 0.2  #: share of requests of HTTP/2 of which it is not known which answer is theirs, at most, to take them as such
+CHECKS, CHECK_BYTES = (
+    3,
+    8,
+)  #: requests of one size, at least, that a relay may send by itself to see whether the server is there; by what these differ
 SEVERAL = 3  #: requests of a side that began while another was in progress on another connection
 
 
@@ -281,17 +285,28 @@ def _unasked(linked: Linked) -> int:
     """How many connections to the target a relay on the upstream's machine that asks anew may have opened by itself: they come from where its others do, begin
     alike (JA4), and carry no request that it was asked."""
     up = linked.upstream
-    relayed = up.owner[sorted(linked.asked_of_relay)]
+    relayed = up.owner[sorted(linked.asked_of_relay)] if linked.nested is None else np.array(sorted(linked.nested.carriers), np.int64)
     if not len(relayed):
         return 0
     c, kinds, processes = up.connections, up.ja4, linked.processes.get(str(up.name), {})
     asked, alike = set(relayed.tolist()), {(c["orig_ip"][k], kinds.get(k)) for k in relayed.tolist()}
     names = {processes.get(k) for k in asked}
     rest = np.flatnonzero(up.target & up.opened & (linked.origin != VM) & ~c["started_before_capture"].astype(bool)).tolist()
-    return sum(
-        k not in asked and k not in linked.served and (c["orig_ip"][k], kinds.get(k)) in alike and processes.get(k) in (None, *names)
+    found = [
+        k
         for k in rest
-    )
+        if k not in asked and k not in linked.served and (c["orig_ip"][k], kinds.get(k)) in alike and processes.get(k) in (None, *names)
+    ]
+    return len(found) - (0 if linked.nested is None else _of_programs(up, found))
+
+
+def _of_programs(up: Side, rows: list[int]) -> int:
+    """How many of these connections carry requests of a size that few of them have: what a relay asks by itself, and not for others, is always the same."""
+    of = np.flatnonzero(np.isin(up.owner, rows))
+    sizes = up.exchanges["up_bytes"].astype(np.int64)[of]
+    in_order = np.sort(sizes)
+    many = np.searchsorted(in_order, sizes + CHECK_BYTES, "right") - np.searchsorted(in_order, sizes - CHECK_BYTES)
+    return len(np.unique(up.owner[of[many < CHECKS]]))
 
 
 def _facts(linked: Linked, *, egress_seen: bool) -> dict[str, Any]:
@@ -308,6 +323,7 @@ def _facts(linked: Linked, *, egress_seen: bool) -> dict[str, Any]:
         "leaves_elsewhere": visibility.leaves_elsewhere(linked),
         "host_silent": visibility.host_silent(linked),
         "unasked": _unasked(linked),
+        "asked_anew": int(linked.nested is not None),
         "apart": egress_seen and _leave_apart(linked),
         "lookups": lookups.rows,
         "lookups_unseen": not egress_seen and any(side.for_lookups.any() for side in linked.sides.values()),

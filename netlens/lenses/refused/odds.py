@@ -35,7 +35,7 @@ from netlens.chains.situation import HOST, VM
 from netlens.lenses.refused import causes, limit
 from netlens.lenses.refused.counting import ALONE
 from netlens.lenses.refused.judging import HALF
-from netlens.lenses.refused.opened import share_of_others
+from netlens.lenses.refused.opened import each_anew, share_of_others
 from netlens.lenses.refused.over_time import without_others
 
 if TYPE_CHECKING:
@@ -110,10 +110,11 @@ def possibilities(weighing: Weighing) -> tuple[list[Possibility], list[Possibili
     """All that may refuse, by two readings: what is uncertain in counts is a toss of a coin, or fits every rule on what is open. Empty where there are no
     refusals, or nothing can be compared.
 
-    Also empty where what leaves was not captured: whoever else counts cannot be weighed then.
+    Also empty where what leaves was not captured: whoever else counts cannot be weighed then; and where a relay opens a connection for each request: no
+    possibility here is a limit on new connections.
     """
     i = weighing.inference
-    if not weighing.situation.egress_seen or not FEWEST <= i.refused <= WEIGHED or not i.fits:
+    if not weighing.situation.egress_seen or each_anew(weighing.situation.requests) or not FEWEST <= i.refused <= WEIGHED or not i.fits:
         return [], []
     if weighing.refusal_class in (logs.QUOTA, logs.OVERLOAD):
         return [], []

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from netlens.chains.situation import VM, Situation
+from netlens.chains.situation import VM, Requests, Situation
 from netlens.lenses.refused import kernels
 from netlens.lenses.refused.counting import Adjustment
 from netlens.text import plural
@@ -26,21 +26,23 @@ OTHERS = Adjustment(others_side=True)
 def spared_if_kept(weighing: Weighing) -> float:
     """Share of the refusals at the limit over time that would be below it, were it one on new connections, had relays opened none but for those that programs
     opened; 0 where a limit on connections does not look the same."""
-    s, fits = weighing.situation, weighing.by_time
-    r = s.requests
-    if not fits or fits[0].limiter.COUNTS == "bytes" or not r.added.any():
+    fits, r = weighing.by_time, weighing.situation.requests
+    if not fits or fits[0].limiter.COUNTS == "bytes" or not each_anew(r):
         return 0.0
-    fit, (_, firsts) = fits[0], np.unique(r.session, return_index=True)
-    first = np.zeros(len(r), np.bool_)
-    first[firsts] = True
+    fit = fits[0]
     at = weighing.met(fit)
-    if first.mean() < NEARLY_ALL or not at.any():
+    if not at.any():
         return 0.0
     gone = at & r.added
     for side in np.unique(r.side).tolist() if fit.scope == "side" else [None]:
         rows = np.flatnonzero(~r.added if side is None else ~r.added & (r.side == side))
         gone[rows] = at[rows] & (_counts(weighing, fit, rows) < fit.value)
     return float(gone.sum() / at.sum())
+
+
+def each_anew(requests: Requests) -> bool:
+    """Whether nearly each request is sent on a connection of its own, some of them by a relay alone."""
+    return bool(requests.added.any()) and len(np.unique(requests.session)) >= NEARLY_ALL * len(requests)
 
 
 def _counts(weighing: Weighing, fit: Fit, rows: np.ndarray) -> np.ndarray:

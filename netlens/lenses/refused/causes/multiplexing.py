@@ -3,7 +3,8 @@
 Claim: with one upstream session for each connection of the program, at least half of the refusals would have met less than the limit.
 Refuted: each connection of the program has exactly one upstream session.
 Undecided: the host was not captured, so that upstream sessions are not seen; or for some of them it is not known whose they are; or a relay opens a
-connection for each request, and a limit on new connections would refuse the same ones as one on requests; or it asks by itself (health checks).
+connection for each request, and a limit on new connections would refuse the same ones as one on requests; or it asks by itself (health checks); or it
+    ends TLS where no capture shows it, so that nobody knows which of its connections it opened for which of the program's.
 Source: cause B of the investigation (docs/glossary.md); sshuttle itself opens exactly one (its ssnet.py).
 """
 
@@ -25,6 +26,7 @@ LETTER = "B"
 CLAIM = "The tunnel opens more connections to the provider than the program did."
 RANK = 2
 WITHOUT = Adjustment(companions=True)
+ASKED_ANEW = "a recording without the relay that ends TLS, to know which of its connections stands for which of the program's"
 
 
 def judge(weighing: Weighing) -> Verdict:
@@ -35,6 +37,8 @@ def judge(weighing: Weighing) -> Verdict:
         missing = f"{s.other_capture}, to match each connection of the program with those to the provider"
     elif (spared := opened.spared_if_kept(weighing)) >= LITTLE:
         return undecided(opened.needed(weighing), spared)
+    elif s.facts.get("asked_anew"):
+        missing = ASKED_ANEW
     elif (own := opened.unasked(weighing)) and not companions.any():
         missing = opened.without_its_own(own)
     elif not companions.any() and _maybe(s).any():

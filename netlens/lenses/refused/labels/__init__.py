@@ -203,7 +203,9 @@ def _unsure(traffic: Traffic, told: Told) -> Bools:
     was = replace(told, rejected=told.rejected.copy(), source=told.source.copy(), refusal_class=told.refusal_class.copy())
     left = np.zeros(len(told.rejected), np.bool_)
     done = traffic.rows[:, STREAM] >= 0
-    for side, rows in ((traffic.vm, traffic.rows[:, VM_ROW]), (traffic.upstream, traffic.rows[:, UPSTREAM])):
+    # what nests was paired by the ends of answers, so whose an answer is shows upstream
+    asker = traffic.vm if traffic.nested is None else None
+    for side, rows in ((asker, traffic.rows[:, VM_ROW]), (traffic.upstream, traffic.rows[:, UPSTREAM])):
         if side is None or not side.streams:
             continue
         of = {row: i for i, row in enumerate(rows.tolist()) if row >= 0}
