@@ -52,6 +52,7 @@ _OF_LOGIN = ("login", "logon", "password", "credential", "authent", "authoriz", 
 _LOGIN = "Check user, password and permissions at that server; its log says what it did not like."
 _HOSTS = "The server does not let this client's address in: see its list of hosts."
 _ADVICE = {
+    "messages blocked": "The broker takes no messages until it has memory or disk again (an alarm; rabbitmqctl status): publishers wait for it.",
     "RCPT": "The server does not take mail for that recipient, or not from this client: its reply says why.",
     "MAIL": "The server does not take mail from that sender, or not from this client: its reply says why.",
     "DATA": "The server does not take that message: its reply says why.",
