@@ -11,13 +11,14 @@ _OLD = {
     0: "", 1: "protocol version not accepted", 2: "client identifier not accepted", 3: "server unavailable", 4: "bad user name or password",
     5: "not authorized",
 }  # fmt: skip
-_NEW = {0x80: "unspecified error", 0x81: "malformed packet", 0x82: "protocol error", 0x84: "protocol version not accepted",
-        0x85: "client identifier not accepted",
-        0x86: "bad user name or password", 0x87: "not authorized", 0x88: "server unavailable", 0x89: "server busy", 0x8A: "banned",
-        0x8C: "bad authentication method", 0x8F: "topic filter not valid", 0x90: "topic name not valid", 0x93: "receive maximum exceeded", 0x95: "packet too large", 0x96: "message rate too high", 0x97: "quota exceeded",
-        0x99: "payload format not valid",
-        0x9E: "shared subscriptions not supported", 0x9F: "connection rate exceeded", 0xA1: "subscription identifiers not supported",
-        0xA2: "wildcard subscriptions not supported"}  # fmt: skip
+_NEW = {
+    0x80: "unspecified error", 0x81: "malformed packet", 0x82: "protocol error", 0x84: "protocol version not accepted",
+    0x85: "client identifier not accepted", 0x86: "bad user name or password", 0x87: "not authorized", 0x88: "server unavailable", 0x89: "server busy",
+    0x8A: "banned", 0x8C: "bad authentication method", 0x8F: "topic filter not valid", 0x90: "topic name not valid", 0x93: "receive maximum exceeded",
+    0x95: "packet too large", 0x96: "message rate too high", 0x97: "quota exceeded", 0x99: "payload format not valid",
+    0x9E: "shared subscriptions not supported", 0x9F: "connection rate exceeded", 0xA1: "subscription identifiers not supported",
+    0xA2: "wildcard subscriptions not supported",
+}  # fmt: skip
 _REFUSED = 0x80  #: codes from here on are failures (5.0: 2.4)
 _CONNACK, _PUBACK, _PUBREC, _SUBACK, _DISCONNECT = 0x20, 0x40, 0x50, 0x90, 0xE0
 
