@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import subprocess
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
@@ -603,6 +604,29 @@ def test_a_standstill(tmp_path: Path) -> None:
     this = found(tmp_path, resent([0.3, 0.9, 2.1, 4.5]).packets, ping(30 * S))["stalled"]
     assert (this.severity, this.values["retransmissions"]) == ("problem", 4)
     assert "stood still for up to 4.5 s" in this.text  # 2 ms behind the last sending
+
+
+@pytest.mark.parametrize(
+    ("times", "sent", "told"),
+    [([0.3, 0.9, 2.1, 4.5], GET, True), ([0.3, 4.5], GET, False), ([0.3, 0.5, 0.7, 1.1], GET, False), ([1, 3, 7, 15], b"G", False)],
+    ids=["backs off", "twice", "not for long", "probes a window that is shut"],
+)
+def test_a_standstill_that_was_recorded_in_one_direction_only(tmp_path: Path, times: list[float], sent: bytes, told: bool) -> None:
+    """Who sends the same again and again heard nothing, wherever the answers went."""
+    streams = []
+    for k in range(6):
+        made = exchange(talk(40_000 + k))
+        seq = made.seq
+        for t in [0.2, *times]:
+            made.at = int(t * S)
+            made.up("PA", sent, seq=seq)
+        streams.append([p for p in made.packets if p.data[12:16] == ip_address(CLIENT).packed])
+    findings = found(tmp_path, *streams, ping(30 * S))
+    assert problems(findings) == ({"stalled"} if told else set())
+    if told:
+        assert findings["stalled"].text == (
+            "6 connections stood still for up to 4.3 s because data to 198.51.100.20:80 was not acknowledged and was sent again 24 times."
+        )
 
 
 def test_a_standstill_lasts_until_the_acknowledgment(tmp_path: Path) -> None:
