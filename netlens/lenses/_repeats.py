@@ -139,10 +139,11 @@ def _delivery(view: View, k: int) -> Delivery:
     rtt = view.column("handshake_ms")[k]
     once = sum(bool(flags & SYN) for flags in seg.flags[:OPENING]) <= 2  # else the handshake took as long as somebody waited to repeat it
     reorder = max(REORDER_NS, int(rtt * 1e6) if rtt == rtt and once else 0)
+    alone = view.one_sided and len({*seg.orig}) == 1
     found, spurious, count = [], 0, 0
     for orig in (True, False):
         repeats, false_ones, data = _direction(k, seg, orig, reorder)
-        if view.one_sided or (data >= MANY and _filtered(seg, not orig)):
+        if alone or (data >= MANY and _filtered(seg, not orig)):
             for r in repeats:
                 r.end_ns, r.acked = r.last_ns, True
         found += repeats
