@@ -1,7 +1,7 @@
 """Did the network lose packets, and did that cost time?
 
 Asks: how many segments with data really had to be sent again, and how long the other side waited for them.
-Applies: to connections captured in both directions.
+Applies: to connections captured in both directions; where all were captured in one only, to those in which something was sent again three times.
 Cannot see: where on the way they were lost, unless two captures show the connection; losses that SACK and a short round trip repair at once look the
     same as none to a program.
 Normal: copies of packets, spurious retransmissions, reordering, repeated SYNs and FINs, probes and what comes after the close are not loss. A loss of 1 %

@@ -208,6 +208,10 @@ SAID: list[tuple[str, bytes, str | None]] = [
     ("mqtt", b"\x90\x09\0\1\5\x1f\0\2no\x87", "subscription: not authorized (135)"),  # with a reason
     ("mqtt", b"\x90\x04\0\1\1\x80", "subscription: unspecified error (128)"),  # one of two
     ("mqtt", b"\x90\x03\0\1\2", ""),
+    ("mqtt", b"\x90\x03\0\1\2\x31\x05\0\1a12", ""),  # and a message that was kept for it
+    ("mqtt", b"\x90\x03\0\1\x87" + bytes(1400), None),  # amid a long message
+    ("mqtt", b"\x40\x03\0\1\x87" + bytes(1400), None),
+    ("mqtt", b"\x90\x04\0\1\x40\0", None),  # properties that are longer than the whole
     ("mqtt", b"\x90\x09\0\1\5\x1f\0\2\xc3\xa9\0", ""),  # a reason, which is text
     ("mqtt", b"\x90\x03\0\1", None),
     ("mqtt", b"\x40\x03\0\1\x87", "message: not authorized (135)"),

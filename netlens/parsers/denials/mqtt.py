@@ -24,8 +24,10 @@ _CONNACK, _PUBACK, _PUBREC, _SUBACK, _DISCONNECT = 0x20, 0x40, 0x50, 0x90, 0xE0
 
 
 def read(message: bytes, length: int, /) -> str | None:
-    """A CONNACK; a SUBACK, PUBACK or PUBREC that refuses, or a SUBACK that grants; or a DISCONNECT of version 5 by the server."""
+    """A CONNACK, or a SUBACK that grants; alone, as a segment amid a long message may look like anything, a SUBACK, PUBACK or PUBREC that refuses, or a
+    DISCONNECT of version 5 by the server."""
     kind, size = message[0], message[1]
+    alone = length == size + 2
     if size >= 0x80 or length < size + 2:
         return None
     if kind == _CONNACK and size >= 2 and message[2] <= 1:
@@ -34,12 +36,12 @@ def read(message: bytes, length: int, /) -> str | None:
     elif kind == _SUBACK and size >= 3 and len(message) >= size + 2:
         # version 5 has the length of properties first, which is 0, or more than any that 3.1.1 grants
         codes = message[4 if message[4] < 3 or message[4] >= _REFUSED else 5 + message[4] : size + 2]
-        code = max(codes, default=0)
-        no = "" if code < _REFUSED else f"subscription: {_NEW[code]}" if code in _NEW else None
-    elif kind in (_PUBACK, _PUBREC) and size >= 3:
+        code = max(codes, default=0xFF)
+        no = "" if code < _REFUSED else f"subscription: {_NEW[code]}" if alone and code in _NEW else None
+    elif kind in (_PUBACK, _PUBREC) and size >= 3 and alone:
         code = message[4]
         no = f"message: {_NEW[code]}" if code in _NEW else None
-    elif kind == _DISCONNECT and size and length == size + 2:
+    elif kind == _DISCONNECT and size and alone:
         code = message[2]
         no = _NEW.get(code)
     else:
