@@ -5,7 +5,8 @@ it :data:`TIMES` times, and from the first of them on never an answer to one of 
 
 Ordinary: an error after which the same works (a deadlock), or the client makes what was not there (installers ask for a table to see whether it is), or
 prepares its statement anew, or runs what its pooler has prepared already; one kind that fails beside many that do not (exporters); what is dropped,
-changed or deallocated though it is not there (dumps that are read in, poolers); a statement that somebody cancels; a lock that is asked for without waiting (55P03).
+changed or deallocated though it is not there (dumps that are read in, poolers); a statement that somebody cancels; a lock that is asked for without waiting
+(55P03).
 """
 
 from __future__ import annotations
