@@ -4,8 +4,9 @@ Of a statement only its first three letters are known, of an error its number. O
 it :data:`TIMES` times, and from the first of them on never an answer to one of that kind, by whatever server of that protocol.
 
 Ordinary: an error after which the same works (a deadlock), or the client makes what was not there (installers ask for a table to see whether it is), or
-prepares its statement anew; one kind that fails beside many that do not (exporters); what is dropped, changed or deallocated though it is not there (dumps
-that are read in, poolers); a statement that somebody cancels; a lock that is asked for without waiting (55P03).
+prepares its statement anew, or runs what its pooler has prepared already; one kind that fails beside many that do not (exporters); what is dropped,
+changed or deallocated though it is not there (dumps that are read in, poolers); a statement that somebody cancels; a lock that is asked for without waiting
+(55P03).
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ WANTS_TLS, WANTS_GSSAPI = 0x0000000804D2162F, 0x0000000804D21630
 _GREETING, _MYSQL_PORT = 0x000A, 3306
 _CLEARS, _PREPARED_CLEARS = (b"DR", b"AL"), (b"DE",)  #: DROP, ALTER; DEALLOCATE, of a statement that is gone (:data:`_GONE`)
 _GONE = "26000"
+_OF_SESSION = (f"({_GONE})", "(42P05)")  #: what is prepared is the session's own: that others have it says nothing
 _MAKES = (b"CR", b"AL")  #: CREATE, ALTER
 _RUNS = (b"B", b"E")  #: PostgreSQL's Bind and Execute, of what was prepared before
 COMMANDS = (0x03, 0x16, 0x17)  #: MySQL's, of statements: COM_QUERY, COM_STMT_PREPARE, COM_STMT_EXECUTE
@@ -98,19 +100,23 @@ def _again(view: View, said: list[Said]) -> list[tuple[Said, bool]]:
         client: [e.ts for e in these if e.kind[1:].lstrip(b"\0")[:2] in _MAKES]
         for client, these in grouped(granted, lambda each: view.service(each.session)[0]).items()
     }
-    prepared = {session: [e.ts for e in these if e.kind[:1] == b"P"] for session, these in grouped(granted, lambda e: e.session).items()}
+    given = grouped(granted, lambda each: each.session)
     out = []
     for (client, _), these in grouped(said, lambda each: (view.service(each.session)[0], each.kind)).items():
         for no, group in grouped((e for e in these if e.no), lambda each: each.no).items():
             clears = "not known" in no and group[0].kind[1:].lstrip(b"\0")[:2] in (_PREPARED_CLEARS if _GONE in no else _CLEARS)
             if len(group) < TIMES or clears or (_CANCELLED in no and client in cancels):
                 continue
-            begin = min(e.ts for e in group)
-            lasting = not any(not e.no and e.ts > begin for e in these)
+            own = no.endswith(_OF_SESSION)
+            begin: dict[int, int] = {}
+            for e in group:
+                begin[e.session * own] = min(e.ts, begin.get(e.session * own, e.ts))
+            lasting = not any(not e.no and e.ts > begin.get(e.session * own, e.ts) for e in these)
             if "not known" in no:  # and is made then: asking for it shows whether it is there
                 lasting &= not any(at > max(e.ts for e in group) for at in made.get(client, ()))
-            if group[0].kind[:1] in _RUNS:  # and the client prepares it anew, in the same session
-                lasting &= not all(any(at > e.ts for at in prepared.get(e.session, ())) for e in group)
+            if own or group[0].kind[:1] in _RUNS:  # and the client prepares it anew, or runs what is there, in the same session
+                after = (b"P",) if group[0].kind[:1] in _RUNS else _RUNS
+                lasting &= not all(any(g.kind[:1] in after and g.ts > e.ts for g in given.get(e.session, ())) for e in group)
             out += [(each, lasting) for each in group]
     return out
 

@@ -67,6 +67,9 @@ SOON_NS = 10 * S  #: after a WebSocket began; who must log in first is given so 
 _IN_COMMON = (((0,), "key exchange method"), ((1,), "kind of host key"), ((2, 3), "cipher"), ((4, 5), "MAC"), ((6, 7), "compression"))
 _AUTHENTICATED = ("gcm", "poly1305", "ccm", "ocb")  #: in names of ciphers that need no MAC (RFC 5647)
 _SSH = int.from_bytes(b"SSH-", "big")
+#: Messages of SSH, behind four bytes of length and one of padding: a client's in the key exchange, the server's with its key, and a farewell (RFC 4253 8, 12,
+#: RFC 4419 5, RFC 5656 7.1); and in names of kinds of host keys
+_KEX_ASKS, _KEX_GIVES, _DISCONNECT, _HOST_KEYS = (30, 32), (31, 33), 1, ("rsa", "ecdsa", "ed25519")
 #: Errors with which HTTP/2 is ended (RFC 9113 7); HTTP_1_1_REQUIRED (13) asks for another way
 _ERRORS = {1: "PROTOCOL_ERROR", 2: "INTERNAL_ERROR", 3: "FLOW_CONTROL_ERROR", 4: "SETTINGS_TIMEOUT", 5: "STREAM_CLOSED", 6: "FRAME_SIZE_ERROR",
            9: "COMPRESSION_ERROR", 11: "ENHANCE_YOUR_CALM", 12: "INADEQUATE_SECURITY"}  # fmt: skip
@@ -248,6 +251,7 @@ def _ssh(view: View) -> list[Refusal]:
     starts = view.column("start_ns")
     tried = {service: [starts[k] for k in group] for service, group in grouped(shut, view.service).items()}
     insists = {service for service, times in tried.items() if len(times) >= SHUT and max(times) - min(times) >= SHUT_NS}
+    found += _untrusted(view, asking)
     served: dict[tuple[str, int], int] = {}
     for k in asking if shut else ():
         if view.first_replies[k]:
@@ -256,6 +260,32 @@ def _ssh(view: View) -> list[Refusal]:
         lasting = view.service(k) in insists and served.get(view.service(k)[1:], 0) < starts[k]
         found.append(Refusal(k, "SSH", "closed before the server's version", lasting, [frame]))
     return found
+
+
+def _untrusted(view: View, asking: set[int]) -> list[Refusal]:
+    """Clients of SSH that leave at the server's host key (RFC 4253 8: they must not go on if it is not that server's), again and again, and never go on.
+    ssh-keyscan does so as well, but offers one kind of host key."""
+    offers, starts = view.side.capture.offers, view.column("start_ns")
+    found = []
+    for group in grouped((k for k in view.in_one if k in asking and k in offers), view.service).values():
+        left = {k: frames for k in group if (frames := _left(view, k))}
+        names = {k: (offers[k].by_way[int(view.side.originator[k])] or [[], []])[1] for k in left}
+        several = all(sum(any(kind in name for name in names[k]) for kind in _HOST_KEYS) > 1 for k in left)
+        times = [starts[k] for k in left]
+        if several and len(left) == len(group) >= SHUT and max(times) - min(times) >= SHUT_NS:
+            found += [Refusal(k, "SSH", "its host key is not accepted", True, frames) for k, frames in left.items()]
+    return found
+
+
+def _left(view: View, k: int) -> list[int]:
+    """The frames in which a client asks for the server's host key, and closes when it has that; empty if it takes new keys (RFC 4253 7.3), or is left."""
+    seg = view.opening(k)
+    end = next((i for i in range(len(seg)) if seg.flags[i] & (FIN | RST)), 0)
+    kinds = [(i, seg.head[i] >> 16 & 0xFF) for i in range(end) if seg.length[i] and seg.fresh[i]]
+    asked = next((i for i, kind in reversed(kinds) if seg.orig[i] and kind != _DISCONNECT), 0)
+    asks = dict(kinds).get(asked) in _KEX_ASKS
+    given = any(i > asked and not seg.orig[i] and kind in _KEX_GIVES for i, kind in kinds)
+    return [seg.frame[asked], seg.frame[end]] if seg.orig[end] and asks and given else []
 
 
 def _grpc(view: View) -> list[Refusal]:

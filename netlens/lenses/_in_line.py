@@ -1,5 +1,6 @@
 """Queries to a database in clear that waited in line: each was answered as soon as another connection's was that had been asked before, while the same query
-is answered at once elsewhere. A pool with too few connections to the server behind it makes such lines, and so does a lock.
+is answered at once elsewhere. A pool with too few connections to the server behind it makes such lines, and so does a lock. What a transaction locks is free
+when it ends (PostgreSQL's manual, 13.3): one that lasts counts as one query, from its beginning to the answer to COMMIT or ROLLBACK.
 
 How long a query takes by itself says nothing: reports take minutes. Looked at are queries of PostgreSQL (Query, Parse, Bind, Execute) and of MySQL (COM_QUERY,
 COM_STMT_PREPARE, COM_STMT_EXECUTE); what may wait for events (LISTEN, replication, COPY) is not looked at.
@@ -23,46 +24,69 @@ QUICK, QUICK_NS = 10, S // 10  #: times as quick, and how quick, the same query 
 NEXT_NS = S // 50  #: from the answer before to the next in line
 LATER_NS = S // 20  #: from question to question: what was asked together may end together
 LOOKED_AT = 50  #: answers before one
+BEGIN, END = (b"BEG", b"STA"), (b"COM", b"ROL", b"END")  #: of a transaction, in words; without the first it begins behind the one before
+IDLE_SHARE = 0.5  #: of a transaction's time: so long it waited for its client
 
 
 class Turn(NamedTuple):
-    """A query and its answer's first byte.  asked : its first bytes and length."""
+    """A query and its answer's first byte.  asked : its first bytes and length.  idle : it is a transaction, most of whose time nobody asked anything."""
 
     session: int
     asked_ns: int
     answered_ns: int
     asked: tuple[int, int]
     frames: tuple[int, int]
+    idle: bool = False
 
     @property
     def wait_ns(self) -> int:
         return self.answered_ns - self.asked_ns
 
 
-def in_line(view: View) -> tuple[list[Turn], list[Turn]]:
-    """Queries that waited in line, and all queries to the same servers."""
+def in_line(view: View) -> tuple[list[tuple[Turn, Turn]], list[Turn]]:
+    """Queries that waited in line, each with the one that it waited for, and all queries to the same servers."""
     turns = _turns(view)
-    found: list[Turn] = []
+    found: list[tuple[Turn, Turn]] = []
     of: list[Turn] = []
     for group in grouped(turns, lambda turn: view.ends(turn.session)[2:]).values():
         quickest: dict[tuple[int, int], int] = {}
         for turn in group:
             quickest[turn.asked] = min(turn.wait_ns, quickest.get(turn.asked, turn.wait_ns))
-        late = sorted((turn for turn in group if turn.wait_ns >= WAIT_NS), key=lambda turn: turn.answered_ns)
-        times = [turn.answered_ns for turn in late]
-        waited = [
-            turn
-            for k, turn in enumerate(late)
-            if quickest[turn.asked] <= min(turn.wait_ns // QUICK, QUICK_NS)
-            and any(
-                before.session != turn.session and before.asked_ns + LATER_NS <= turn.asked_ns
-                for before in late[max(bisect.bisect_left(times, turn.answered_ns - NEXT_NS), k - LOOKED_AT) : k]
-            )
-        ]
+        late = [turn for turn in group if turn.wait_ns >= WAIT_NS]
+        line = sorted(late + _transactions(group), key=lambda turn: turn.answered_ns) if late else []
+        times = [turn.answered_ns for turn in line]
+        waited = []
+        for turn in late:
+            upto = bisect.bisect_right(times, turn.answered_ns)
+            before = [
+                each
+                for each in line[max(bisect.bisect_left(times, turn.answered_ns - NEXT_NS), upto - LOOKED_AT) : upto]
+                if each.session != turn.session and each.asked_ns + LATER_NS <= turn.asked_ns
+            ]
+            if before and quickest[turn.asked] <= min(turn.wait_ns // QUICK, QUICK_NS):
+                waited.append((turn, max(before, key=lambda each: each.idle)))
         if waited:
             found += waited
             of += group
     return found, of
+
+
+def _transactions(turns: list[Turn]) -> list[Turn]:
+    """Those that lasted, each as one query. Others go on when it ends, which may be just before its client hears of it."""
+    out = []
+    for group in grouped(turns, lambda turn: turn.session).values():
+        first, busy = None, 0
+        for turn in group:
+            word = (turn.asked[0] & 0xFFFFFF).to_bytes(3, "big").upper()
+            if first is None or word in BEGIN:
+                first, busy = turn, 0
+            busy += turn.wait_ns
+            if word in END:
+                idle = busy <= (1 - IDLE_SHARE) * (turn.answered_ns - first.asked_ns)
+                ended_ns = max(turn.asked_ns, turn.answered_ns - NEXT_NS // 2)
+                out.append(Turn(turn.session, first.asked_ns, ended_ns, turn.asked, (first.frames[0], turn.frames[1]), idle))
+                first = None
+    return [each for each in out if each.wait_ns >= WAIT_NS]
 
 
 def _turns(view: View) -> list[Turn]:

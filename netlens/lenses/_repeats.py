@@ -10,7 +10,8 @@ Theory of operation
    on until a RST, the last segment of the session, or the time at which the next sending would be due (RFC 6298 5.5: twice the last interval).
 5. Not looked at: SYN, FIN, probes of one byte, what follows a RST, what a peer that has closed never acknowledged, and farewells of a side that has closed.
 6. A connection of which one direction is not in the capture is looked at only if most of what else reaches its originator is: then silence is silence.
-   So is one of a sender that repeats itself :data:`STALL_TIMES` times: it heard nothing.
+   So is one of a sender that repeats itself :data:`STALL_TIMES` times: it heard nothing. Where all were recorded in one direction only, that alone tells, and
+   a wait lasts until the last sending.
 7. Where the peer of :data:`MANY` segments sent more than its SYN, but not one acknowledgment without data is in the capture (a filter took them out),
    nobody knows when they were acknowledged: a wait then lasts until the last sending.
 8. An acknowledgment that comes sooner after the only repeat than the way there and back takes is of the first sending: nothing was lost (RFC 3522).
@@ -24,6 +25,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
+from netlens.lenses._said import TCP, too_big
 from netlens.lenses._view import ACK, FIN, OPENING, RST, SYN, S, Segments, View
 
 REORDER_NS = 3_000_000
@@ -39,6 +41,7 @@ LATE_SHARE = 0.001
 STALL_NS = 2_500_000_000  #: two time-outs of 1 s (RFC 6298 2.1 and 5.5: 1 s, then 2 s), as measured between first and last sending
 TRIP_SHARE = 0.6  #: of the shortest round trip, which varies; what comes sooner answers something earlier
 MANY = 10  #: segments with data; a receiver acknowledges every second one at once (RFC 9293 3.8.6.3)
+IGNORED = 2  #: times that the same is sent once more in vain after a router has said that it is too large; one may have been under way
 STALL_TIMES = 3  #: R1 of RFC 9293 3.8.3: three retransmissions make TCP doubt the way
 
 
@@ -117,14 +120,17 @@ def deliveries(view: View) -> list[Delivery]:
 
 
 def _unheard(view: View) -> list[int]:
-    """Connections of which only the originator is in the capture, though most others of it are there in both directions."""
-    if view.one_sided:
-        return []
+    """Connections of which only one direction is in the capture: that of the originator, though most others of it are there in both; or, where no
+    others are, of a sender that repeats itself."""
     up, down = view.sessions["orig_frames"], view.sessions["resp_frames"]
+    repeated = view.sessions["orig_retransmits"]
+    if view.one_sided:
+        repeated = repeated + view.sessions["resp_retransmits"]
+        return [k for k in view.first_copies if up[k] * down[k] == 0 and repeated[k] >= STALL_TIMES]
     heard = Counter(view.ends(k)[0] for k in view.whole)
     alone = [k for k in view.first_copies if up[k] and not down[k]]
     unheard = Counter(view.ends(k)[0] for k in alone)
-    repeated, missing = view.sessions["orig_retransmits"], view.sessions["resp_missing_bytes"]
+    missing = view.sessions["resp_missing_bytes"]
     return [k for k in alone if (heard[view.ends(k)[0]] >= unheard[view.ends(k)[0]] or repeated[k] >= STALL_TIMES) and missing[k] == 0]
 
 
@@ -133,10 +139,11 @@ def _delivery(view: View, k: int) -> Delivery:
     rtt = view.column("handshake_ms")[k]
     once = sum(bool(flags & SYN) for flags in seg.flags[:OPENING]) <= 2  # else the handshake took as long as somebody waited to repeat it
     reorder = max(REORDER_NS, int(rtt * 1e6) if rtt == rtt and once else 0)
+    alone = view.one_sided and len({*seg.orig}) == 1
     found, spurious, count = [], 0, 0
     for orig in (True, False):
         repeats, false_ones, data = _direction(k, seg, orig, reorder)
-        if data >= MANY and _filtered(seg, not orig):
+        if alone or (data >= MANY and _filtered(seg, not orig)):
             for r in repeats:
                 r.end_ns, r.acked = r.last_ns, True
         found += repeats
@@ -257,11 +264,20 @@ def _covering(first_sent: dict[int, tuple[int, int, int]], offset: int) -> tuple
 
 
 def stalled(view: View) -> list[Repeat]:
-    """Waits long enough to be a standstill; of a peer that is not heard at all, after :data:`STALL_TIMES` repeats."""
+    """Waits long enough to be a standstill, or in vain as a router had said; of a peer that is not heard at all, after :data:`STALL_TIMES` repeats."""
     heard = set(view.whole)
     return [
         r
         for d in view.once(deliveries)
         for r in d.repeats
-        if r.last_ns - r.start_ns >= STALL_NS and (r.session in heard or r.times >= STALL_TIMES)
+        if (r.last_ns - r.start_ns >= STALL_NS or _told(view, r)) and (r.session in heard or r.times >= STALL_TIMES)
     ]
+
+
+def _told(view: View, r: Repeat) -> bool:
+    """Whether what was never acknowledged was sent again and again though a router had said that it is too large."""
+    return (
+        not r.acked
+        and r.times >= IGNORED
+        and any(r.start_ns <= e.ts < r.last_ns for e in view.once(too_big).get((TCP, *view.way(r.session, r.orig)), ()))
+    )

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from netlens.chains.copies import COPY_NS
 from netlens.lenses._view import View, grouped, most
-from netlens.parsers.icmp import EXPIRED, REASSEMBLY, UNREACHABLE, Error
+from netlens.parsers.icmp import EXPIRED, REASSEMBLY, TOO_BIG, UNREACHABLE, Error
 
 End = tuple[str, int]
 TCP, UDP = 6, 17
@@ -40,6 +40,11 @@ def undelivered(view: View) -> dict[tuple[int, End, End], list[Error]]:
         (e for e in lost if e.destination[0] not in traced and not (e.protocol == UDP and e.destination[1] in TRACEROUTE)),
         lambda e: (e.protocol, e.source, e.destination),
     )
+
+
+def too_big(view: View) -> dict[tuple[int, End, End], list[Error]]:
+    """Errors that say a packet is too large for a link on the way, in the same manner: its sender must send smaller ones (RFC 1191, RFC 8201)."""
+    return grouped((e for e in view.once(errors) if e.what == TOO_BIG), lambda e: (e.protocol, e.source, e.destination))
 
 
 def fate(found: Iterable[Error]) -> str:

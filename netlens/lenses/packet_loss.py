@@ -1,14 +1,18 @@
 """Did the network lose packets, and did that cost time?
 
 Asks: how many segments with data really had to be sent again, and how long the other side waited for them.
-Applies: to connections captured in both directions.
+Applies: to connections captured in both directions; where all were captured in one only, to those in which something was sent again three times.
 Cannot see: where on the way they were lost, unless two captures show the connection; losses that SACK and a short round trip repair at once look the
     same as none to a program.
 Normal: copies of packets, spurious retransmissions, reordering, repeated SYNs and FINs, probes and what comes after the close are not loss. A loss of 1 %
-    repaired within a round trip (RFC 5681 3.2, fast retransmit) is everyday; only time lost makes it a problem.
+    repaired within a round trip (RFC 5681 3.2, fast retransmit) is everyday; only time lost makes it a problem: a second, or less of a
+    transfer that takes few.
+    A standstill is told by stalled; beside one there is a problem only if what else was lost makes one.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from netlens.lenses import Finding
 from netlens.lenses._between import where
@@ -23,15 +27,16 @@ RESENT = 3  #: fewer are an accident
 #: of a connection with so many segments this share was sent again; of a shorter one that share
 LONG, LONG_SHARE, SHORT_SHARE = 50, 0.03, 0.1
 WAITED_NS = S  #: what is noticed
+SLOWED_NS, SLOWED_SHARE = S // 2, 0.1  #: so is this, if it is so much of the time that a long one took
 SOME_SHARE = 0.01
 
 
 def look(view: View) -> list[Finding]:
     lossy = [d for d in view.once(deliveries) if d.repeats]
     stalls = view.once(stalled)
-    standing = {r.session for r in stalls}
-    grave = [d for d in lossy if _grave(d)]
-    only_here = [d for d in grave if d.session not in standing]
+    standing = {id(r) for r in stalls}
+    grave = [d for d in lossy if _grave(view, d)]
+    only_here = [d for d in grave if _grave(view, replace(d, repeats=[r for r in d.repeats if id(r) not in standing]))]
     some = [d for d in lossy if d.resent >= RESENT or d.resent >= SOME_SHARE * d.segments > 1]
     if not grave and _everywhere(some):
         grave = only_here = some
@@ -63,8 +68,10 @@ def _everywhere(lossy: list[Delivery]) -> bool:
     return segments >= LONG and resent >= SHORT_SHARE * segments and sum(d.waited_ns for d in lossy) >= WAITED_NS
 
 
-def _grave(d: Delivery) -> bool:
+def _grave(view: View, d: Delivery) -> bool:
     resent = d.resent + (d.spurious if d.repeats else 0)  # a sender that has lost something sends more again than it must
     share = resent / max(d.segments, 1)
     often = resent >= RESENT and share >= (LONG_SHARE if d.segments >= LONG else SHORT_SHARE)
-    return often and WAITED_NS <= d.waited_ns < 3600 * S
+    took = view.column("end_ns")[d.session] - view.column("start_ns")[d.session]
+    slowed = d.segments >= LONG and d.waited_ns >= max(SLOWED_NS, SLOWED_SHARE * took)
+    return often and (d.waited_ns >= WAITED_NS or slowed) and d.waited_ns < 3600 * S

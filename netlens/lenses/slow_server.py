@@ -45,6 +45,8 @@ LOOK = (
     "The requests were acknowledged at once, so the time was spent at the server or behind it: look at its log. A proxy or tunnel that acknowledges for "
     "the server looks the same, and so does an answer that was lost on the way here: if so, capture behind it as well."
 )
+LINE = "Find what they waited for: a pool with too few connections to the database (its size, and what holds them), or a lock that a long one held."
+HELD = "End transactions as soon as their work is done: find the program that left one open (idle in transaction), or have the server end such ones."
 ALIKE = 0.02  #: of each other: waits that a timer ends
 POLLS = 3
 GREETING_NS = 10 * S  #: mail servers pause for some seconds on purpose
@@ -225,21 +227,24 @@ def _silent(view: View) -> list[Finding]:
 
 
 def _in_line(view: View) -> list[Finding]:
-    """Queries to databases that waited for those of others."""
+    """Queries to databases that waited for those of others, or for transactions that stood idle."""
     found, of = in_line(view)
-    if len(found) < TIMES:
+    held = [(turn, before) for turn, before in found if before.idle and turn.wait_ns >= LONG_NS]
+    if len(found) < TIMES and not held:
         return []
-    longest = max(turn.wait_ns for turn in found)
+    shown = [turn for turn, _ in held or found]
+    longest = max(turn.wait_ns for turn in shown)
     # once is a burst, as when a program starts, or a lock that is held on purpose
-    often = all(max(times) - min(times) >= LATE_NS for times in ([t.asked_ns for t in found], [t.answered_ns for t in found]))
+    often = all(max(times) - min(times) >= LATE_NS for times in ([t.asked_ns for t in shown], [t.answered_ns for t in shown]))
+    then = "a transaction of another connection ended that had stood idle" if held else "one of another connection was"
     text = (
-        f"{len(found):,} of {plural(len(of), 'query', 'queries')} to {most(view.server(turn.session) for turn in found)} waited in line {up_to(found)}"
-        f"{seconds(longest)}: each was answered as soon as one of another connection was, and the same takes {seconds(QUICK_NS)} at most at other times."
+        f"{len(shown):,} of {plural(len(of), 'query', 'queries')} to {most(view.server(turn.session) for turn in shown)} waited in line {up_to(shown)}"
+        f"{seconds(longest)}: each was answered as soon as {then}, and the same takes {seconds(QUICK_NS)} at most at other times."
     )
-    values = {"requests": len(of), "slow": len(found), "longest_s": longest / 1e9}
-    advice = "Find what they waited for: a pool with too few connections to the database (its size, and what holds them), or a lock that a long one held."
-    frames = [frame for turn in sorted(found, key=lambda turn: -turn.wait_ns) for frame in turn.frames]
-    return [finding(view, ID, "problem" if longest >= LATE_NS and often else "warning", text, frames, values, advice)]
+    values = {"requests": len(of), "slow": len(shown), "longest_s": longest / 1e9, "held": len(held)}
+    frames = [frame for pair in sorted(held or found, key=lambda pair: -pair[0].wait_ns) for each in pair for frame in each.frames]
+    severity: Severity = "problem" if held or (longest >= LATE_NS and often) else "warning"
+    return [finding(view, ID, severity, text, frames, values, HELD if held else LINE)]
 
 
 def _not_told(view: View) -> list[Finding]:

@@ -2,7 +2,7 @@
 
 Asks: whether data that had been sent stayed without acknowledgment for seconds and had to be sent again, once or many times; whether a peer stopped
     answering keep-alives; whether an answer of HTTP in the clear stopped midway until its client gave up.
-Applies: to connections captured in both directions.
+Applies: to connections captured in both directions; where all were captured in one only, to what was sent again three times and more.
 Cannot see: without an ICMP error, on which part of the way the data was lost; whether programs wait for each other (see slow-server, slow-client).
 Normal: RFC 6298 2.1 sets the first time-out to 1 s at least and doubles it (5.5), stacks begin at 200 ms; RFC 9293 3.8.3 has TCP doubt the way after
     three retransmissions. Silence while nothing is outstanding is idleness, and after the close nobody waits. A
@@ -19,11 +19,11 @@ from typing import NamedTuple
 from netlens.lenses import Finding
 from netlens.lenses._between import where
 from netlens.lenses._lost import LARGE, never_arrived
-from netlens.lenses._repeats import STALL_TIMES, Repeat, stalled
-from netlens.lenses._said import TCP, errors, said, undelivered
+from netlens.lenses._repeats import IGNORED, STALL_TIMES, Repeat, stalled
+from netlens.lenses._said import TCP, said, too_big, undelivered
 from netlens.lenses._view import FIN, RST, SYN, S, View, finding, grouped, most, seconds, up_to
 from netlens.parsers.bodies import Body
-from netlens.parsers.icmp import TOO_BIG, Error
+from netlens.parsers.icmp import Error
 from netlens.text import plural, size
 
 ID = "stalled"
@@ -39,8 +39,8 @@ IDLE_NS = 5 * S  #: before what was never acknowledged; who forgets connections 
 PROBES, PROBED_NS = 3, 2 * S  #: unanswered, in so long: a lost one or two say nothing
 _LOST = "Something on the way drops packets, or the peer is gone: compare with a capture nearer to the peer; if only large packets are lost, look at the MTU."
 _MTU = (
-    "A link on the way does not carry packets that large, and the sender is not told: let ICMP (fragmentation needed, packet too big) through to the sender, "
-    "lower its MTU (ip link set dev DEV mtu 1400), or clamp the MSS on the router."
+    "A link on the way does not carry packets that large, and the sender does not hear of it, or does not heed it: let ICMP (fragmentation needed, packet too "
+    "big) through to the sender, lower its MTU (ip link set dev DEV mtu 1400), or clamp the MSS on the router."
 )
 _FORGOTTEN = (
     "Have one side send something more often than that (TCP keep-alives, or the program's own), raise the idle time-out of what stands between, or close idle "
@@ -131,18 +131,17 @@ def too_large(view: View) -> list[TooLarge]:
     What tells it from a peer that is gone: the peer went on sending, and in the same direction shorter segments arrived, before or in between. A sender
     that hears of it sends shorter ones at once (RFC 1191, RFC 8201), which nobody waits for; one that probes (RFC 4821) does so after some time-outs.
     """
-    told = grouped((e for e in view.once(errors) if e.what == TOO_BIG), lambda e: (e.protocol, e.source, e.destination))
-    return [found for wait in view.once(stalled) if (found := _too_large(view, wait, told)) is not None]
+    return [found for wait in view.once(stalled) if (found := _too_large(view, wait)) is not None]
 
 
-def _too_large(view: View, wait: Repeat, told: dict[tuple[int, tuple[str, int], tuple[str, int]], list[Error]]) -> TooLarge | None:
-    seg = view.segments(wait.session)
+def _too_large(view: View, wait: Repeat) -> TooLarge | None:
+    seg, heard = view.segments(wait.session), view.once(too_big).get((TCP, *view.way(wait.session, wait.orig)), [])
     frames = set(wait.frames)
     sent = [i for i in range(len(seg)) if seg.orig[i] == wait.orig and seg.frame[i] in frames and seg.length[i]]
     # the first time, the sender's card may have been given several in one (offload)
     size = max((seg.length[i] for i in sent[1:]), default=0)
     whole = [i for i in sent if seg.length[i] >= size]
-    if size < LARGE or len(whole) <= STALL_TIMES:
+    if size < LARGE or len(whole) <= (IGNORED if heard else STALL_TIMES):
         return None
     offset = seg.offset[whole[0]]
     since, again = seg.ts[whole[0]], seg.ts[whole[1]]
@@ -160,7 +159,6 @@ def _too_large(view: View, wait: Repeat, told: dict[tuple[int, tuple[str, int], 
     for i in range(whole[0]):
         if seg.orig[i] == wait.orig and seg.length[i] and seg.offset[i] + seg.length[i] <= min(acked, offset):
             passed = max(passed, seg.length[i])
-    heard = told.get((TCP, *view.way(wait.session, wait.orig)), [])
     if not heard and (not alive or passed >= size or not (passed or small)):
         return None
     return TooLarge(wait, size, len(whole), heard)

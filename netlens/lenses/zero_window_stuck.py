@@ -16,19 +16,16 @@ from netlens.text import plural
 ID = "zero-window-stuck"
 GROUP = "delivery"
 RANK = 44
-STUCK_NS, PROBES = 10 * S, 3  #: three probes are sent within 7 s (RFC 6298: 1, 2, 4 s)
-SOME_NS = 3 * S
+STUCK_NS = 3 * S  #: two probes are sent within that time (RFC 6298: 1, 2 s)
 
 
 def stuck(view: View) -> list[Shut]:
     """Windows that never opened again."""
-    return [s for s in view.once(shut_windows) if not s.reopened and s.probes and s.lasted_ns >= SOME_NS]
+    return [s for s in view.once(shut_windows) if not s.reopened and s.probes and s.lasted_ns >= STUCK_NS]
 
 
 def look(view: View) -> list[Finding]:
-    shuts = view.once(stuck)
-    grave = [s for s in shuts if s.lasted_ns >= STUCK_NS and s.probes >= PROBES]
-    shown = grave or shuts
+    shown = view.once(stuck)
     if not shown:
         return []
     longest = max(s.lasted_ns for s in shown)
@@ -36,4 +33,4 @@ def look(view: View) -> list[Finding]:
     text = f"{plural(len(shown), 'connection')} hung because {who} stopped reading: the window stayed shut for {seconds(longest)} and never opened."
     values = {"connections": len(shown), "longest_s": longest / 1e9, "probes": sum(s.probes for s in shown)}
     advice = "The receiving program is stuck: take its stack trace (py-spy, gdb, jstack) while it happens."
-    return [finding(view, ID, "problem" if grave else "warning", text, [f for s in shown for f in s.frames], values, advice)]
+    return [finding(view, ID, "problem", text, [f for s in shown for f in s.frames], values, advice)]

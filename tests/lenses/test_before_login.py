@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from netlens.parsers.fatal_errors import database, refusal
-from tests.lenses.made import CLIENT, MS, SERVER, S, close, found, healthy, problems, talk
+from tests.lenses.made import CLIENT, MS, SERVER, S, close, exchange, found, healthy, problems, talk
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -205,3 +205,39 @@ def test_ports_of_ssh_that_somebody_opens_and_closes_himself(tmp_path: Path) -> 
         made.up("A")
         probes.append(made.packets)
     assert "refused" not in found(tmp_path, *probes, healthy())
+
+
+def at_the_key(port: int, at: int, keys: str = "ssh-ed25519,ssh-rsa", last: int = 0, by_server: bool = False) -> list[Packet]:
+    """A client that leaves when it has the server's host key, behind a message of the kind ``last``."""
+    made = talk(port, at, SSH)
+    made.up("PA", VERSION)
+    made.down("PA", VERSION)
+    exchange(made, offer(key=keys), offer())
+    exchange(made, b"\0\0\0\x2c\6\x1e" + bytes(42), b"\0\0\0\xbc\7\x1f" + bytes(186))
+    if last:
+        made.up("PA", bytes([0, 0, 0, 12, 10, last]) + bytes(10))
+    if by_server:
+        made.down("FA")
+    return close(made).packets
+
+
+@pytest.mark.parametrize("last", [0, 1])
+def test_a_host_key_that_is_not_accepted(tmp_path: Path, last: int) -> None:
+    this = found(tmp_path, *[at_the_key(41_000 + k, k * S, last=last) for k in range(3)], healthy())
+    assert problems(this) == {"refused"}
+    assert this["refused"].text == "3 of 3 connections to 198.51.100.20:22 got a refusal: its host key is not accepted (SSH)."
+    assert "known_hosts" in this["refused"].advice
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        pytest.param([at_the_key(41_000 + k, k * S, keys="ssh-ed25519") for k in range(5)], id="ssh-keyscan"),
+        pytest.param([at_the_key(41_000 + k, k * S, last=21) for k in range(5)], id="goes on"),
+        pytest.param([at_the_key(41_000 + k, k * S, last=21 * (k > 2)) for k in range(5)], id="goes on later"),
+        pytest.param([at_the_key(41_000 + k, k * S) for k in range(2)], id="twice"),
+        pytest.param([at_the_key(41_000 + k, k * S, by_server=True) for k in range(5)], id="the server leaves"),
+    ],
+)
+def test_clients_that_say_nothing_against_a_host_key(tmp_path: Path, packets: list[list[Packet]]) -> None:
+    assert "refused" not in found(tmp_path, *packets, healthy())

@@ -19,6 +19,7 @@ MYSQL, REPLICA = (SERVER, 3306), ("198.51.100.21", 5432)
 SHAPE, DONE = b"T\0\0\0\x21\0\x01n" + bytes(26), b"C\0\0\0\x0dSELECT 1\0Z\0\0\0\5I"
 ROWS = SHAPE + DONE
 MISSING = error(b"42P01", b"ERROR")
+THERE = error(b"42P05", b"ERROR")
 PARSED, BOUND = b"P\0\0\0\x18\0SELECT * FROM a\0\0\0", b"B\0\0\0\x0f\0S_1\0" + bytes(6)
 
 
@@ -123,6 +124,8 @@ def test_statements_that_mysql_never_takes(tmp_path: Path, number: int, what: st
         pytest.param(
             sessions(3, (BOUND, error(b"0A000", b"ERROR")), (PARSED, b"1\0\0\0\x04" + ROWS)), id="a plan that a migration changed"
         ),
+        pytest.param(sessions(3, (PARSED, THERE), (BOUND, b"2\0\0\0\x04" + ROWS)), id="a statement that the pooler has already"),
+        pytest.param(pg((PARSED, THERE), (PARSED, THERE), (PARSED, THERE), (PARSED, b"1\0\0\0\x04" + ROWS)), id="prepared in the end"),
         pytest.param(pg(*[(b"update a", error(b"40P01", b"ERROR"))] * 3, (b"update a", DONE)), id="deadlocks, until it is tried once more"),
         pytest.param(pg(*[(b"lock table a nowait", error(b"55P03", b"ERROR"))] * 5), id="a lock that is taken by another worker"),
         pytest.param(pg(*[(b"insert into a", error(b"23505", b"ERROR"))] * 5), id="rows that are there"),
@@ -152,8 +155,10 @@ def test_errors_that_an_application_lives_with(tmp_path: Path, packets: list[Pac
         pg((b"create table b", DONE), *[(b"select v from a", MISSING)] * 3),  # before
         pg(*[(b"select v from a", MISSING)] * 2, (b"create table b", DONE), (b"select v from a", MISSING)),  # and it goes on
         sessions(3, (BOUND, error(b"0A000", b"ERROR")), (PARSED, error(b"0A000", b"ERROR"))),
+        pg(*[(PARSED, THERE)] * 3) + pg((PARSED, b"1\0\0\0\x04" + ROWS), port=41_001, at=1),
+        pg(*[(b"execute a", error(b"26000", b"ERROR"))] * 3) + pg((b"execute a", ROWS), port=41_001, at=1),
     ],
-    ids=["something else before", "something else", "prepared in vain"],
+    ids=["something else before", "something else", "prepared in vain", "another session prepares it", "another session has it"],
 )
 def test_errors_that_nothing_made_up_for(tmp_path: Path, packets: list[Packet]) -> None:
     assert problems(found(tmp_path, packets, healthy())) == {"refused"}

@@ -339,3 +339,32 @@ def test_fragments_that_are_lost_of_what_is_long_only(tmp_path: Path, short_late
     assert problems(this) == ({"unreachable"} if told else set())
     if told:
         assert this["unreachable"].text.startswith("3 packets to 198.51.100.20:6000 arrived in part, as fragments were lost on the way")
+
+
+@pytest.mark.parametrize(
+    ("told", "again", "acked", "stands"),
+    [
+        (True, 1400, False, True),
+        (False, 1400, False, False),  # so soon nobody knows
+        (True, 600, True, False),  # the sender heeds it (RFC 1191)
+        (True, 1400, True, False),
+    ],
+)
+def test_a_sender_that_goes_on_though_a_router_says_that_it_sends_too_much(
+    tmp_path: Path, told: bool, again: int, acked: bool, stands: bool
+) -> None:
+    made = talk()
+    seq = made.seq
+    large = made.up("PA", bytes(1400))
+    said = error(made.at, (3, 4), large.data) if told else []
+    for ms in (500, 1000):
+        made.at += ms * MS
+        made.up("PA", bytes(again), seq=seq)
+    if acked:
+        made.down("A")
+    this = found(tmp_path, made.packets, said, healthy(at=20 * S))
+    assert problems(this) == ({"stalled"} if stands else set())
+    if stands:
+        assert this["stalled"].text.endswith(
+            "only large packets were lost (1,400 bytes were sent 3 times in vain); 203.0.113.1 said: packet too big."
+        )

@@ -149,6 +149,40 @@ def test_a_lock_that_all_wait_for_once(tmp_path: Path) -> None:
     assert found(tmp_path, *held(), healthy(at=20 * S))["slow-server"].severity == "warning"
 
 
+def locked(waits: int = 9 * S, busy: bool = False, begins: int = 0, other: bytes = SHORT, ends: bytes = b"commit\0") -> list[list[Packet]]:
+    """A transaction that changes a table and ends late, and a query that is asked a second later, and answered when that ends."""
+    first = exchange(exchange(talk(40_000, begins, POSTGRES), STARTUP, READY), query(b"begin\0"), READY)
+    exchange(first, query(b"alter table a add b int\0"), READY, waits if busy else MS)
+    first.at = max(first.at, S + waits)
+    exchange(first, query(ends), READY, 5 * MS)
+    return [close(first).packets, session(40_001, S, SHORT, waits), session(40_002, 30 * S, other)]
+
+
+@pytest.mark.parametrize("ends", [b"commit\0", b"ROLLBACK\0"])
+def test_a_transaction_that_holds_its_locks_while_it_is_idle(tmp_path: Path, ends: bytes) -> None:
+    this = found(tmp_path, *locked(ends=ends))["slow-server"]
+    assert this.severity == "problem"
+    assert (
+        "1 of 5 queries to 198.51.100.20:6432 waited in line 9.0 s: each was answered as soon as a transaction of another connection"
+        in this.text
+    )
+
+
+@pytest.mark.parametrize(
+    "streams",
+    [
+        pytest.param(locked(busy=True), id="its statement takes so long"),
+        pytest.param(locked(waits=2 * S), id="not for long"),
+        pytest.param(locked(begins=3 * S), id="it began later"),
+        pytest.param(locked(other=LONG), id="whether the query is a quick one, nobody knows"),
+        pytest.param(locked(ends=b"select 2\0"), id="it goes on"),
+        pytest.param([session(40_001, S, SHORT, 9 * S), session(40_002, 30 * S)], id="no transaction"),
+    ],
+)
+def test_queries_that_wait_for_no_idle_transaction(tmp_path: Path, streams: list[list[Packet]]) -> None:
+    assert "slow-server" not in problems(found(tmp_path, *streams))
+
+
 def syns_alone(port: int, at: int, again: bool) -> list[Packet]:
     """Of a connection that is translated on the way, SYN and SYN+ACK; the SYN is perhaps repeated, as it is lost behind the capture, or its answer is."""
     syn, synack = segment((CLIENT, port), WEB, "S", port * 1000), segment(INSIDE, (CLIENT, port), "SA", port * 2000, port * 1000 + 1)

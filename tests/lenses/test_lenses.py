@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import subprocess
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
@@ -605,6 +606,29 @@ def test_a_standstill(tmp_path: Path) -> None:
     assert "stood still for up to 4.5 s" in this.text  # 2 ms behind the last sending
 
 
+@pytest.mark.parametrize(
+    ("times", "sent", "told"),
+    [([0.3, 0.9, 2.1, 4.5], GET, True), ([0.3, 4.5], GET, False), ([0.3, 0.5, 0.7, 1.1], GET, False), ([1, 3, 7, 15], b"G", False)],
+    ids=["backs off", "twice", "not for long", "probes a window that is shut"],
+)
+def test_a_standstill_that_was_recorded_in_one_direction_only(tmp_path: Path, times: list[float], sent: bytes, told: bool) -> None:
+    """Who sends the same again and again heard nothing, wherever the answers went."""
+    streams = []
+    for k in range(6):
+        made = exchange(talk(40_000 + k))
+        seq = made.seq
+        for t in [0.2, *times]:
+            made.at = int(t * S)
+            made.up("PA", sent, seq=seq)
+        streams.append([p for p in made.packets if p.data[12:16] == ip_address(CLIENT).packed])
+    findings = found(tmp_path, *streams, ping(30 * S))
+    assert problems(findings) == ({"stalled"} if told else set())
+    if told:
+        assert findings["stalled"].text == (
+            "6 connections stood still for up to 4.3 s because data to 198.51.100.20:80 was not acknowledged and was sent again 24 times."
+        )
+
+
 def test_a_standstill_lasts_until_the_acknowledgment(tmp_path: Path) -> None:
     made = resent([0.3, 0.9, 2.1, 4.5], acked=False)
     made.at = 20 * S
@@ -686,24 +710,51 @@ def test_a_repeat_after_the_peer_left_costs_nobody_anything(tmp_path: Path) -> N
     assert not problems(found(tmp_path, made.packets, ping(30 * S)))
 
 
-def lossy(spurious: bool) -> list[Packet]:
-    """Forty segments, five of which come again after 0.4 s; acknowledged at once if the repeats were needless."""
+def lossy(spurious: bool, count: int = 40, wait: int = 400 * MS, rests: int = 0) -> list[Packet]:
+    """``count`` segments, of which every eighth comes again after ``wait``; acknowledged at once if the repeats were needless."""
     made = exchange(talk())
-    for k in range(40):
+    for k in range(count):
         seq = made.back
         made.down("PA", 1000)
         if spurious or k % 8:
             made.up("A")
         if k % 8 == 0:
-            made.at += 400 * MS
+            made.at += wait
             made.down("PA", 1000, seq=seq)
             made.up("A")
+    made.at += rests
     return close(made).packets
 
 
 def test_loss_that_costs_time(tmp_path: Path) -> None:
     this = found(tmp_path, lossy(spurious=False))["packet-loss"]
     assert (this.severity, this.values["resent"]) == ("problem", 5)
+
+
+@pytest.mark.parametrize(("rests", "severity"), [(0, "problem"), (20 * S, "warning")])
+def test_loss_that_costs_a_large_part_of_the_time(tmp_path: Path, rests: int, severity: str) -> None:
+    assert found(tmp_path, lossy(spurious=False, count=56, wait=110 * MS, rests=rests))["packet-loss"].severity == severity
+
+
+@pytest.mark.parametrize(("wait", "severity"), [(400 * MS, "problem"), (50 * MS, "warning")])
+def test_loss_beside_a_standstill(tmp_path: Path, wait: int, severity: str) -> None:
+    """What stands still is told by itself; the rest is judged without it."""
+    made = exchange(talk())
+    seq = made.back
+    made.down("PA", 1000)
+    made.at += 4 * S
+    made.down("PA", 1000, seq=seq)
+    made.up("A")
+    for k in range(60):
+        seq = made.back
+        made.down("PA", 1000)
+        if k % 8 == 0:
+            made.at += wait
+            made.down("PA", 1000, seq=seq)
+        made.up("A")
+    this = found(tmp_path, close(made).packets)
+    assert this["stalled"].severity == "problem"
+    assert this["packet-loss"].severity == severity
 
 
 def test_repeats_of_what_had_arrived_are_no_loss(tmp_path: Path) -> None:
@@ -734,8 +785,9 @@ def test_a_window_that_is_shut_for_seconds(tmp_path: Path) -> None:
     assert "192.0.2.10 did not read" in this.text
 
 
-def test_a_window_that_never_opens(tmp_path: Path) -> None:
-    this = found(tmp_path, shut(reopens=False, lasts=15 * S))
+@pytest.mark.parametrize("lasts", [4 * S, 15 * S])
+def test_a_window_that_never_opens(tmp_path: Path, lasts: int) -> None:
+    this = found(tmp_path, shut(reopens=False, lasts=lasts))
     assert problems(this) == {"zero-window-stuck"}
 
 

@@ -203,6 +203,20 @@ SAID: list[tuple[str, bytes, str | None]] = [
     ("mqtt", b"\x20\x02\x09\x05", None),
     ("mqtt", b"\xe0\x02\x8b\x00", None),  # it shuts down
     ("mqtt", b"\x20", None),
+    ("mqtt", b"\x90\x03\0\1\x80", "subscription: unspecified error (128)"),
+    ("mqtt", b"\x90\x04\0\1\0\x87", "subscription: not authorized (135)"),  # version 5, without properties
+    ("mqtt", b"\x90\x09\0\1\5\x1f\0\2no\x87", "subscription: not authorized (135)"),  # with a reason
+    ("mqtt", b"\x90\x04\0\1\1\x80", "subscription: unspecified error (128)"),  # one of two
+    ("mqtt", b"\x90\x03\0\1\2", ""),
+    ("mqtt", b"\x90\x03\0\1\2\x31\x05\0\1a12", ""),  # and a message that was kept for it
+    ("mqtt", b"\x90\x03\0\1\x87" + bytes(1400), None),  # amid a long message
+    ("mqtt", b"\x40\x03\0\1\x87" + bytes(1400), None),
+    ("mqtt", b"\x90\x04\0\1\x40\0", None),  # properties that are longer than the whole
+    ("mqtt", b"\x90\x09\0\1\5\x1f\0\2\xc3\xa9\0", ""),  # a reason, which is text
+    ("mqtt", b"\x90\x03\0\1", None),
+    ("mqtt", b"\x40\x03\0\1\x87", "message: not authorized (135)"),
+    ("mqtt", b"\x40\x03\0\1\x10", None),  # nobody subscribes to it
+    ("mqtt", b"\x40\x02\0\1", None),
     ("amqp", amqp(10, 50, 403), "403 access refused"),
     ("amqp", amqp(20, 40, 406), "406 precondition failed"),
     ("amqp", amqp(10, 50, 200), None),
@@ -212,6 +226,8 @@ SAID: list[tuple[str, bytes, str | None]] = [
     ("amqp", amqp(20, 40, 406, b"\0\x28\0\x0a"), "declare exchange: 406 precondition failed"),
     ("amqp", amqp(20, 40, 406, b"\0\x3c\0\x50"), "406 precondition failed"),  # acknowledged twice
     ("amqp", b"\x01\0\1\0\0\0\4\0\x32\0\x15\xce", ""),  # bound
+    ("amqp", b"\x01\0\0\0\0\0\x10\0\x0a\0\x3c\x0blow on disk\xce", "messages blocked"),
+    ("amqp", b"\x01\0\0\0\0\0\4\0\x0a\0\x3d\xce", ""),  # unblocked
     ("nats", b"-ERR 'Authorization Violation'\r\n", "authorization violation"),
     ("nats", b"-ERR 'maximum connections exceeded'\r\n", "maximum connections exceeded"),
     ("nats", b"-ERR 'Permissions Violation for Publish to \"a.b\"'\r\n", "permissions violation"),

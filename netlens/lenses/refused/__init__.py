@@ -52,6 +52,7 @@ _OF_LOGIN = ("login", "logon", "password", "credential", "authent", "authoriz", 
 _LOGIN = "Check user, password and permissions at that server; its log says what it did not like."
 _HOSTS = "The server does not let this client's address in: see its list of hosts."
 _ADVICE = {
+    "messages blocked": "The broker takes no messages until it has memory or disk again (an alarm; rabbitmqctl status): publishers wait for it.",
     "RCPT": "The server does not take mail for that recipient, or not from this client: its reply says why.",
     "MAIL": "The server does not take mail from that sender, or not from this client: its reply says why.",
     "DATA": "The server does not take that message: its reply says why.",
@@ -77,6 +78,7 @@ _ADVICE = {
     "WebSocket cut": "Something ends connections that are silent for so long, as a proxy's read timeout: raise it, or have the program send pings.",
     "APPEND": "The server does not store messages there: the mailbox may be full (quota), or not be there; its reply says why.",
     "WebSocket closed": "The server's program ended the WebSocket: its log says why.",
+    "host key is not": "The client does not trust the server's host key: it is new, or another server answers; see known_hosts (ssh-keygen -R).",
     "in common": "Client and server know no algorithm for that which both take: one of them is too old or set too strictly (ssh -Q; KexAlgorithms, Ciphers).",
     "without a heartbeat": "The client sent nothing for two intervals: have it send heartbeats while its program works, or agree on a longer interval.",
     "GOAWAY": "The server ended HTTP/2 for an error, or as the client asks too much of it: its log says which.",
