@@ -80,7 +80,7 @@ def unanswered(view: View) -> tuple[list[Question], bool]:
 
 def _insisted(view: View, q: Question) -> bool:
     """Whether a question, alone at its ports, was tried so often for so long that an answer that is still on its way is too late. Its tries bear one number."""
-    if q.attempts < INSISTED:
+    if q.attempts < INSISTED or any((r, q.client) in view.once(_in_pieces) for r in q.resolvers):
         return False
     first, tries = view.once(_by_number)
     mine = tries.get((q.client, first.get(q.frames[0], 0)), [])
