@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.lenses.made import GET, MS, OK, SERVER, Packet, S, close, exchange, found, ping, problems, talk
+from tests.lenses.made import CLIENT, GET, MS, OK, SERVER, WEB, Packet, S, close, exchange, found, ping, problems, talk
+from tests.parsers.build import segment
 
 
 def repeated(data: bytes = GET, heard: bool = False, synacks: int = 3) -> list[Packet]:
