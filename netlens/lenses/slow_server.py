@@ -192,6 +192,7 @@ def _late_datagrams(view: View) -> list[Finding]:
     given them up, as these say of the answer (port unreachable)."""
     requests = [r for r in view.side.capture.requests if r.protocol not in _TOLD and is_one_host(r.server[0])]
     left = [r for r in requests if LATE_NS <= r.answer_ns - r.first_ns < ATTEMPT_NS and _is_refused(view, r)]
+    left = left if len(left) >= TIMES or len(left) >= SHARE * len(requests) else []  # who asks often does so again
     requests = [r for r in requests if r.protocol not in PATIENT or left]
     late = [
         r

@@ -159,6 +159,14 @@ def test_an_answer_for_which_nobody_waits_any_more(
         )
 
 
+def test_one_of_many_polls_that_was_answered_late(tmp_path: Path) -> None:
+    """The monitor asks again."""
+    answered = told("SNMP", 161, snmp(99, 0xA2), 5.0)[0]
+    refused = Packet(answered.at + 1000, _ip(CLIENT, SERVER, 1, bytes([3, 3]) + bytes(6) + answered.data[:28]))
+    polls = [p for k in range(20) for p in (*asked("SNMP", 161, snmp(k), (0,), 9 + k), *told("SNMP", 161, snmp(k, 0xA2), 9.01 + k))]
+    assert "slow-server" not in found(tmp_path, asked("SNMP", 161, snmp(99), (0, 1, 2)), [answered, refused], polls)
+
+
 def test_logins_that_may_wait_for_a_person(tmp_path: Path) -> None:
     """Not what precedes them, nor the accounts."""
     for port, grave in ((4500, False), (500, True)):
