@@ -14,8 +14,8 @@ Normal: RFC 9002 6.2.2 and RFC 9147 5.8 send a first flight again after 1, 2 and
     or a monitor (NTP, SNMP) that asked a few times in vain asks again later, and a monitor that asks many hosts looks for those that answer. A clock that
     fills in its whole header tells by its origin timestamp whether it ever heard a server (RFC 5905 7.3), also where only its own polls were recorded. Hosts
     ask for DHCPv6 (RFC 8415 18.2.1) in networks that have none. A neighbour whose broadcasts alone are heard may have been told; not if it says one DISCOVER
-    again and again, waiting longer each time (RFC 2131 4.1), and never asks for what it was offered, which it would broadcast as well (3.1). What a relay hands on
-    is heard between two hosts, so twice is enough. Who renews a lease does so by unicast (4.4.5), and need not begin anew while the server is there.
+    again and again, waiting longer each time (RFC 2131 4.1), and never asks for what it was offered, which it would broadcast as well (3.1). What a relay hands
+    on is heard between two hosts, so twice is enough. Who renews a lease does so by unicast (4.4.5), and need not begin anew while the server is there.
 """
 
 from __future__ import annotations
