@@ -21,6 +21,7 @@ SAME_NS = 15 * S
 PENDING_NS = 5 * S
 #: Questions of machines among themselves, not of a program that waits for a name: zone transfers, updates, keys.
 _OF_SERVERS = ("SOA", "AXFR", "IXFR", "TKEY", "TSIG", "NULL")
+PORT = 53
 AGAIN = 2  #: times asked: somebody still waits for it
 ORPHANS = 0.1  #: of all lookups; a capture that begins in the middle has one or two
 
@@ -37,6 +38,7 @@ class _Lookup(NamedTuple):
     rcode: str | None
     attempts: int
     answers: list[str] | None
+    cnames: list[str] | None
     query_frame: int
     answer_frame: int | None
     transport: str
@@ -56,6 +58,7 @@ class Question:
     answer_ns: int | None
     rcode: str | None
     addresses: list[str]
+    leads_to: list[str]  # by CNAME, the last step
     frames: list[int]  # of the queries
     answer_frames: list[int]
 
@@ -146,6 +149,7 @@ def _question(name: str, type_: str, client: str, rows: list[_Lookup]) -> Questi
         min([r.answer_ns for r in good or answered if r.answer_ns is not None], default=None),
         (good or answered)[-1].rcode if answered else None,
         [text for r in answered for text in r.answers or ()],
+        [r.cnames[-1] for r in answered if r.cnames],
         [r.query_frame for r in rows],
         [r.answer_frame for r in answered if r.answer_frame is not None],
     )
@@ -161,6 +165,13 @@ def filtered(view: View) -> bool:
     lookups = view.side.capture.table("lookups")
     orphans = sum(query is None and transport != "mdns" for query, transport in lookups.tuples("query_ns", "transport"))
     return orphans >= 2 and orphans >= ORPHANS * lookups.rows
+
+
+def holds_more(view: View) -> bool:
+    """Whether a capture holds more than DNS."""
+    asking = view.side.capture.asking
+    others = any(PORT not in (t.source[1], t.destination[1]) for t in view.conversations) or set(view.column("resp_port")) - {PORT}
+    return bool(asking.claims or asking.pings or others)
 
 
 def visible(view: View) -> list[Question]:

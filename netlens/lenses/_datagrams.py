@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections import defaultdict
 
 from netlens.addresses import is_one_host
-from netlens.lenses._view import View
+from netlens.lenses._view import S, View
 from netlens.parsers.quic_openings import FULL
 from netlens.parsers.trail import Conversation
 from netlens.wire.datagrams import QUIC_2, quic_kind
 
 QUIC_VERSIONS = (1, QUIC_2)  #: RFC 9000 15, RFC 9369 3.1
 RDP_SYN = 1232  #: bytes of a SYN (MS-RDPEUDP 3.1.5.1.1)
+AGAIN_NS, DONE_NS = S, S // 5  #: a client of QUIC repeats its Initial within 1 s (RFC 9002 6.2.2); one that closes says so at once
 INITIATION = 148  #: bytes of WireGuard's first message (whitepaper 5.4.2)
 _SIP = (b"INVITE ", b"REGISTER", b"OPTIONS ", b"SUBSCRIB", b"MESSAGE ", b"PUBLISH ", b"NOTIFY ")  #: ACK gets no answer (RFC 3261 13.2.2.4)
 _BY_PORT = {88: "Kerberos", 111: "RPC", 123: "NTP", 161: "SNMP", 500: "IKE", 1194: "OpenVPN", 1645: "RADIUS", 1646: "RADIUS", 1701: "L2TP",
@@ -93,7 +94,7 @@ def requests(view: View) -> dict[tuple[str, str, tuple[str, int]], list[Conversa
 
 def answered(view: View, talk: Conversation) -> bool:
     """Whether anything came back from where a conversation went, of QUIC more than acknowledgments."""
-    return (talk.destination, talk.source) in view.once(_ways) and not acknowledged(view, talk)
+    return (talk.destination, talk.source) in view.once(ways) and not acknowledged(view, talk)
 
 
 def has_other_peers(view: View, end: tuple[str, int], peer: tuple[str, int]) -> bool:
@@ -113,7 +114,7 @@ def _peers(view: View) -> dict[tuple[str, int], set[tuple[str, int]]]:
 def acknowledged(view: View, talk: Conversation) -> bool:
     """Whether a client of QUIC got nothing but acknowledgments of its Initials, or that the server closes: what says more fills a datagram of :data:`FULL`
     bytes (RFC 9000 14.1)."""
-    back = view.once(_ways).get((talk.destination, talk.source))
+    back = view.once(ways).get((talk.destination, talk.source))
     return back is not None and back.bytes < FULL and all(_initial(t.head.to_bytes(8, "big")) for t in (talk, back))
 
 
@@ -121,5 +122,18 @@ def _initial(head: bytes) -> bool:
     return int.from_bytes(head[1:5], "big") in QUIC_VERSIONS and quic_kind(head) == 0
 
 
-def _ways(view: View) -> dict[tuple[tuple[str, int], tuple[str, int]], Conversation]:
+def closed_at_once(view: View) -> list[tuple[Conversation, Conversation]]:
+    """Conversations of QUIC whose server said no more than one short Initial, after which the client is done, with what came back: were it an acknowledgment
+    alone, the client would say the same again within a second (RFC 9002 6.2.2), so it is CONNECTION_CLOSE (RFC 9000 10.2.3)."""
+    found = []
+    for talk in view.conversations:
+        back = view.once(ways).get((talk.destination, talk.source))
+        begins = back is not None and talk.first_ns <= back.first_ns and talk.source[1] > talk.destination[1] and acknowledged(view, talk)
+        if back is not None and begins and back.datagrams == 1 and talk.last_ns - back.first_ns < DONE_NS:
+            found += [(talk, back)] if view.end_of(talk.first_frame) - talk.last_ns >= AGAIN_NS else []
+    return found
+
+
+def ways(view: View) -> dict[tuple[tuple[str, int], tuple[str, int]], Conversation]:
+    """Conversations by their two ends."""
     return {(t.source, t.destination): t for t in view.conversations}

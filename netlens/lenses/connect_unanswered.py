@@ -5,10 +5,11 @@ Asks: whether SYNs stayed without SYN+ACK and without RST, however often they we
     IPv4 are; whether another address answers than was asked; whether a server answered many SYNs of many addresses after which nothing came (RFC 4987).
 Applies: where the SYNs are in the capture and what their sender hears would be.
 Cannot see: without an ICMP error, whether the SYN or its answer was lost, or a firewall dropped it. A SYN at the end of the capture is pending.
-Normal: RFC 6298 2.1 and 5.5: a SYN is repeated after 1, 2 and 4 s. One address of several that is silent while another is connected costs nobody
-    anything (RFC 8305 5), but some hundred ms each time where it is so with all of IPv6; among peers of a peer-to-peer program some are always gone. A
-    server that still holds an old connection of these ports is told so by a RST, and takes the next SYN (RFC 9293 3.5.1). A capture of SYNs and
-    SYN+ACKs alone shows no handshake completed; a server that repeats its SYN+ACK shows that it was not (RFC 9293 3.8.1).
+Normal: RFC 6298 2.1 and 5.5: a SYN is repeated after 1, 2 and 4 s, by Linux since 6.5 at first after 1 s each. One address of several that is silent
+    while another is connected costs nobody anything (RFC 8305 5), nor does one connection of which the next one opens, but some hundred ms each time where
+    it is so with all of IPv6; among peers of a peer-to-peer program some are always gone. A server that still holds an old connection of these ports is told
+    so by a RST, and takes the next SYN (RFC 9293 3.5.1). A capture of SYNs and SYN+ACKs alone shows no handshake completed; a server that repeats its
+    SYN+ACK shows that it was not (RFC 9293 3.8.1).
 """
 
 from __future__ import annotations
@@ -42,8 +43,9 @@ from netlens.text import endpoint, plural
 ID = "connect-unanswered"
 GROUP = "handshakes"
 RANK = 14
-SYNS, SPAN_NS = 3, 3 * S  #: three SYNs over 3 s: the answer to the first had three times the time-out of RFC 6298
+SYNS, SPAN_NS = 3, 2 * S  #: three SYNs over 2 s: the answer to the first had twice the time-out of RFC 6298
 ELSEWHERE_NS = 2 * S  #: another address of the service that was reached so soon
+LEFT = 3  #: connections that never opened, though the next one did
 #: SYNs of so many addresses that a server answers and that lead to nothing, of all; and SYN+ACKs repeated, of these, where nobody completes a handshake
 MANY, MANY_SHARE, REPEATED_SHARE = 100, 0.5, 0.1
 FALLBACKS = 3  #: connections over IPv6 in vain, within more than a moment; of one or two that server may not be there
@@ -99,7 +101,7 @@ def _of(view: View) -> list[Finding]:
             given_up.append(group)
         elif last >= SPAN_NS:
             early.append(group)
-    given_up = [group for group in given_up if not reached_after(view, group[0], ELSEWHERE_NS)]
+    given_up = [group for group in given_up if not reached_after(view, group[0], ELSEWHERE_NS) or _waited(view, group)]
     early = [group for group in early if not reached_after(view, group[0], ELSEWHERE_NS)]
     grave = [group for group in given_up if not _peers(view, group[0])]
     shown = grave or given_up or early
@@ -201,12 +203,17 @@ def _some(view: View, shown: list[list[Attempt]], severity: Severity) -> list[Fi
     values = {"unanswered": len(failed), "connections": tried, "services": len(services), "syns": sum(len(a.syn_ns) for a in failed)}
     advice = (
         "The server takes no more connections (ss -ltn there: Recv-Q at Send-Q means a full accept queue, as its program does not accept), "
-        "or something on the way drops some of them."
+        "or something on the way drops some of them: one link of several (LAG, ECMP), or one host of those behind a balancer."
     )
     if heard:
         advice = f"For a while {most(e.reporter for e in heard)} could not reach it: look at the routes, links and neighbours there (ip route, ip neigh)."
     frames = [f for a in failed for f in (*a.syn_frames, *(e.frame for e in a.said))]
     return [finding(view, ID, severity, text, frames, values, advice)]
+
+
+def _waited(view: View, group: list[Attempt]) -> bool:
+    """Whether a client waited in vain for several connections to a service, and reached it in no other way meanwhile, though afterwards."""
+    return sum(len(a.syn_ns) >= SYNS and a.span_ns >= SPAN_NS and not reached_after(view, a, 0) for a in group) >= LEFT
 
 
 def _never(view: View, shown: list[list[Attempt]], severity: Severity) -> list[Finding]:

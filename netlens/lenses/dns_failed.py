@@ -1,14 +1,16 @@
 """Which names could not be resolved?
 
 Asks: whether the last word on a question was a failure (SERVFAIL, REFUSED, FORMERR, NOTIMP), or that a name somebody wanted does not exist; whether a
-    server of HTTP in clear redirects to such a name (RFC 9110 15.4); whether all answers were truncated to nothing, and nobody asked over TCP.
+    server of HTTP in clear redirects to such a name (RFC 9110 15.4); whether a server denies a name of which it tells the address; whether all answers were
+    truncated to nothing, and nobody asked over TCP.
 Applies: where answers of DNS were captured.
 Cannot see: lookups over TLS, HTTPS or QUIC; whether the name was mistyped or the zone is broken.
 Normal: NXDOMAIN is an answer (RFC 2308 2), not a failure: reverse zones, search suffixes, wpad and service discovery get it all day. It counts only
-    where names do not exist under any suffix: all that somebody wanted, or most of them and one is asked for again and again; what a filter of advertisements
-    denies is mostly asked for once. A failure that a repeat or another server cures is
-    none (RFC 7873 5.2.3: BADCOOKIE), and one of AAAA is no problem where A gave an address (RFC 4074: servers that mistreat AAAA). A client whose answer is
-    truncated (TC) asks again over TCP at once (RFC 1035 4.2.1, RFC 7766 5), or with EDNS. In a capture of UDP alone that is not seen.
+    where names do not exist under any suffix: all that somebody wanted, who got nowhere since; most of them, of which one is asked for again and again; or
+    one that is, and that exists itself, but leads (CNAME) to a name that does not. What a filter of advertisements denies is mostly asked for once. A failure
+    that a repeat or another server cures is none (RFC 7873 5.2.3: BADCOOKIE), and one of AAAA is no problem where A gave an address (RFC 4074: servers that
+    mistreat AAAA), unless it denies the name (4.2), its client asks again and again, and never goes to that address: musl believes it. A client whose answer
+    is truncated (TC) asks again over TCP at once (RFC 1035 4.2.1, RFC 7766 5), or with EDNS. In a capture of UDP alone that is not seen.
 """
 
 from __future__ import annotations
@@ -17,8 +19,8 @@ import bisect
 from collections import Counter
 
 from netlens.lenses import Finding, Severity
-from netlens.lenses._asked import Question, addressed, visible
-from netlens.lenses._view import S, View, finding, most
+from netlens.lenses._asked import PORT, Question, addressed, holds_more, visible
+from netlens.lenses._view import S, View, finding, grouped, most
 from netlens.lenses.http_errors import final_answers
 from netlens.parsers.bodies import Sent, number_of
 from netlens.tables import FAILURES
@@ -30,13 +32,13 @@ RANK = 11
 SHARE, LEAST = 0.1, 3  #: of all questions, or so many, must fail to be a problem: one SERVFAIL of twenty is one broken zone
 NO_NAME_SHARE, NO_NAME_LEAST = 0.5, 3  #: of the names somebody wanted
 FOLLOWED_NS = S  #: from a redirection to the lookup of where it leads
-_OVER_TCP = (53, 853)  #: DNS over TCP, and over TLS
+_OVER_TCP = (PORT, 853)  #: DNS over TCP, and over TLS
 INSISTED = 3  #: times a client asked for a name that does not exist: its program needs it. What a filter of advertisements denies is mostly asked for once
 
 
 def look(view: View) -> list[Finding]:
-    """Failures, answers without a record, names that do not exist, and such to which a server sends its clients."""
-    return [*_failures(view), *_truncated(view), *_no_such_names(view), *_sent_nowhere(view)]
+    """Failures, answers without a record, names that do not exist, such that also do, and such to which a server sends its clients."""
+    return [*_failures(view), *_truncated(view), *_no_such_names(view), *_denied(view), *_sent_nowhere(view)]
 
 
 def _failures(view: View) -> list[Finding]:
@@ -104,15 +106,66 @@ def _no_such_names(view: View) -> list[Finding]:
     if not names:
         return []
     all_ = {q.name for q in wanted} | found
-    text = f"{len(names):,} of {plural(len(all_), 'name')} looked up {'does' if len(names) == 1 else 'do'} not exist (NXDOMAIN)."
+    text = f"{len(names):,} of {plural(len(all_), 'name')} looked up {'does' if len(names) == 1 else 'do'} not exist (NXDOMAIN)"
     values = {"names": len(all_), "missing": len(names)}
     asked_for = Counter((q.client, q.name, q.type) for q in missing for _ in q.answer_frames)
-    insisted = max(asked_for.values(), default=0) >= INSISTED
+    insisted = {name for (_, name, _), times in asked_for.items() if times >= INSISTED}
+    dangling = [q for q in missing if q.name in insisted and q.leads_to]
+    text += f"; {most(q.name for q in dangling)} leads (CNAME) to {most(q.leads_to[-1] for q in dangling)}." if dangling else "."
     most_of_them = len(all_) >= NO_NAME_LEAST and len(names) >= max(NO_NAME_SHARE * len(all_), NO_NAME_LEAST - 1)
-    grave = insisted + most_of_them + (names == all_) >= 2
+    nowhere = names == all_ and not any(_goes_on(view, q) for q in missing)
+    grave = nowhere or bool(dangling) or bool(insisted) + most_of_them + (names == all_) >= 2
     severity: Severity = "problem" if grave else "warning" if names == all_ else "note"
     frames = [f for q in missing for f in q.frames + q.answer_frames]
-    return [finding(view, ID, severity, text, frames, values, "Check the names for typos.")]
+    advice = "Make the name that it leads to anew, or take the CNAME out of the zone." if dangling else "Check the names for typos."
+    return [finding(view, ID, severity, text, frames, values, advice)]
+
+
+def _goes_on(view: View, q: Question) -> bool:
+    """Whether a client has anything but DNS after an answer."""
+    last = view.once(_last_of).get(q.client)
+    return last is not None and last > (q.answer_ns or 0)
+
+
+def _last_of(view: View) -> dict[str, int]:
+    """When each client last had a connection, or sent a datagram, that was not for DNS."""
+    end = view.column("end_ns")
+    times = [(view.ends(k)[0], end[k]) for k in view.first_copies if view.ends(k)[3] != PORT]
+    times += [(t.source[0], t.last_ns) for t in view.conversations if t.destination[1] != PORT]
+    return {client: max(ns for _, ns in group) for client, group in grouped(times, lambda each: each[0]).items()}
+
+
+def _denied(view: View) -> list[Finding]:
+    """Names that a client asks for again and again, of which a server tells the address (A) and says that there are none such (AAAA: RFC 4074 4.2, RFC 8020),
+    and to whose addresses that client does not go."""
+    asked = visible(view)
+    denied = [q for q in asked if q.type == "AAAA" and q.rcode == "NXDOMAIN" and q.of_a_host]
+    if not denied or not view.once(holds_more):
+        return []
+    told: dict[tuple[str, str], set[str]] = {}
+    for q in asked:
+        if q.type == "A" and q.rcode == "NOERROR" and q.addresses:
+            told.setdefault((q.client, q.name.lower()), set()).update(q.addresses)
+    reached = {view.ends(k)[::2] for k in view.first_copies} | {
+        (t.source[0], t.destination[0]) for t in view.conversations if t.destination[1] != PORT
+    }
+    reached |= {(p.source, p.destination) for p in view.side.capture.asking.pings.values()}
+    times: Counter[tuple[str, str]] = Counter()
+    for q in denied:
+        times[q.client, q.name.lower()] += len(q.answer_frames)
+    insisted = {
+        key for key, n in times.items() if n >= INSISTED and key in told and not any((key[0], address) in reached for address in told[key])
+    }
+    shown = [q for q in denied if (q.client, q.name.lower()) in insisted]
+    if not shown:
+        return []
+    text = (
+        f"{most(r for q in shown for r in q.resolvers)} tells the IPv4 address of {most(q.name for q in shown)} and says in answer to AAAA that there is no "
+        f"such name (NXDOMAIN, {plural(sum(len(q.answer_frames) for q in shown), 'time')}): some resolver libraries believe that."
+    )
+    values = {"names": len({q.name for q in shown}), "clients": sorted({q.client for q in shown})}
+    advice = "Have the DNS server answer AAAA without a record (NOERROR) where the name has another (RFC 4074 4.2, RFC 8020)."
+    return [finding(view, ID, "problem", text, [f for q in shown for f in q.frames + q.answer_frames], values, advice)]
 
 
 def _sent_nowhere(view: View) -> list[Finding]:

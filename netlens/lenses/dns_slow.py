@@ -5,6 +5,7 @@ Asks: how long lookups took from the first query, repeats included, to the first
 Applies: where queries and answers of DNS were captured.
 Cannot see: whether the resolver, its upstream or the way was slow; what a program's own cache answered.
 Normal: tens of ms, up to a second for what no cache has. RFC 8767 5 sets 1.8 s for an answer because clients begin to give up at about 2 s.
+    Where every answer took more than 1 s at the first try, it is no cache that lacks a name.
 """
 
 from __future__ import annotations
@@ -47,17 +48,18 @@ def look(view: View) -> list[Finding]:
     longest = max(took for took, _ in timed)
     middle = median(took for took, _ in timed)
     grave = bool(slow) and (len(slow) >= LEAST or len(slow) >= SHARE * len(timed) or longest > GAVE_UP_NS)
+    grave |= all(q.attempts == 1 and (q.answer_ns or 0) - q.first_ns > LATE_NS for _, q in timed)  # no suffixes, and nothing was lost
     lost, grave_loss = view.once(unanswered)
     if grave_loss and {r for q in slow for r in q.resolvers} <= {r for q in lost for r in q.resolvers}:
         grave = False  # of one cause: what was lost and asked again with success took long
     if not late and middle <= USUAL_NS:
         return []
-    shown = slow if grave else late
+    shown = slow if grave and slow else late
     values = {"questions": len(timed), "slow": len(slow), "late": len(late), "median_ms": middle / 1e6, "longest_ms": longest / 1e6}
     if not shown:
         text = f"DNS answers take {seconds(middle)} (median of {plural(len(timed), 'question')})."
         return [finding(view, ID, "warning", text, [q.frames[0] for _, q in timed], values)]
-    over = seconds(SLOW_NS if grave else LATE_NS)
+    over = seconds(LATE_NS if shown is late else SLOW_NS)
     whom = most(r for q in shown for r in q.resolvers)
     took = f"more than {over}, the longest {seconds(longest)}" if len(shown) > 1 else seconds(longest)
     suffixed = [q for q in shown if id(q) in searched]

@@ -4,7 +4,7 @@ Asks: whether lookups stayed without any answer, counting all repeats of a quest
     answered, so that names waited for the next one.
 Applies: where DNS over UDP or TCP was captured in both directions. Multicast DNS and broadcasts need no answer.
 Cannot see: lookups over TLS, HTTPS or QUIC; without an ICMP error, whether the question or the answer was lost. One asked in the last 5 s of the
-    capture is pending.
+    capture is pending, unless it was tried three times and more over 2 s already.
 Normal: RFC 1035 4.2.1 asks again after 2 to 5 s at the earliest; RFC 8767 5 lets a resolver try for 10 to 30 s. A question that another server or a
     repeat answered was answered; resolvers that are asked side by side need not all answer. A single one of many is noise; a tenth of all, or one that was
     asked again in vain while few were asked, is a fault. Where no question was asked again and no answer is in the capture, it was recorded one-sided.
@@ -19,12 +19,13 @@ from itertools import accumulate
 
 from netlens.addresses import is_one_host
 from netlens.lenses import Finding
-from netlens.lenses._asked import PENDING_NS, Question, addressed, filtered, visible
+from netlens.lenses._asked import PENDING_NS, PORT, Question, addressed, filtered, holds_more, visible
 from netlens.lenses._datagrams import hearing
 from netlens.lenses._said import UDP, said, undelivered
 from netlens.lenses._view import S, View, finding, grouped, most, seconds
 from netlens.parsers.icmp import PORT as NO_PROGRAM
 from netlens.parsers.icmp import Error
+from netlens.parsers.trail import Conversation
 from netlens.text import plural
 from netlens.wire.addresses import ip_text
 
@@ -34,11 +35,12 @@ RANK = 10
 SHARE = 0.1  #: of all questions; with fewer than a tenth open, programs went on (a capture with 6 % open among parallel questions: nobody waited)
 #: may stand in a command that is pasted
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*\.?\Z")
-PORT = 53
 LEAST = 3  #: that were asked once only; one or two may be a filter of the capture
 SOME = 200  #: conversations that began later are looked at for one question
 #: Tries of a question to which only pieces of answers came, so long before the end: fragments of one datagram come together (RFC 791 3.2)
 TRIES, PIECES_NS = 2, S
+#: A question that was tried so often for so long is a problem even if an answer is on its way (dns-slow: RFC 8767 5)
+INSISTED, SLOW_NS = 3, 2 * S
 TOLD_TRIES = 4  #: times as many tries as lookups
 WAITED_NS = S  #: a name that another resolver answered only so late waited for a silent one
 
@@ -58,6 +60,7 @@ def unanswered(view: View) -> tuple[list[Question], bool]:
         if q.answer_ns is None
         and (
             view.end_of(q.frames[0]) - q.first_ns >= PENDING_NS
+            or _insisted(view, q)
             or {e.destination[0] for e in _heard(told, q)} >= set(q.resolvers)
             or _answered_in_pieces(view, q)
         )
@@ -73,6 +76,21 @@ def unanswered(view: View) -> tuple[list[Question], bool]:
         return [], False  # recorded one-sided
     grave = len(needed) >= SHARE * len(asked) and (again > 0 or len(once) >= LEAST)
     return open_, bool(open_) and not filtered(view) and (grave or (again >= LEAST and len(open_) >= LEAST))
+
+
+def _insisted(view: View, q: Question) -> bool:
+    """Whether a question, alone at its ports, was tried so often for so long that an answer that is still on its way is too late. Its tries bear one number."""
+    if q.attempts < INSISTED or any((r, q.client) in view.once(_in_pieces) for r in q.resolvers):
+        return False
+    first, tries = view.once(_by_number)
+    mine = tries.get((q.client, first.get(q.frames[0], 0)), [])
+    return sum(t.datagrams for t in mine) == q.attempts and max(t.last_ns for t in mine) - q.first_ns >= SLOW_NS
+
+
+def _by_number(view: View) -> tuple[dict[int, int], dict[tuple[str, int], list[Conversation]]]:
+    """How conversations with resolvers begin, number and flags, by their first frame; and they, by client and that."""
+    talks = [t for t in view.conversations if t.destination[1] == PORT]
+    return {t.first_frame: t.head for t in talks}, grouped(talks, lambda t: (t.source[0], t.head))
 
 
 @dataclass
@@ -204,16 +222,9 @@ def _in_pieces(view: View) -> dict[tuple[str, str], list[int]]:
     return found
 
 
-def _holds_more(view: View) -> bool:
-    """Whether a capture holds more than DNS."""
-    asking = view.side.capture.asking
-    others = any(PORT not in (t.source[1], t.destination[1]) for t in view.conversations) or set(view.column("resp_port")) - {PORT}
-    return bool(asking.claims or asking.pings or others)
-
-
 def _answered_in_pieces(view: View, q: Question) -> bool:
     """Whether a question was repeated and a piece of an answer came to each try but the last; a filter by ports leaves no other pieces, and nothing else."""
-    if q.attempts < TRIES or not view.once(_in_pieces) or not view.once(_holds_more):
+    if q.attempts < TRIES or not view.once(_in_pieces) or not view.once(holds_more):
         return False
     until = view.end_of(q.frames[0]) - PIECES_NS
     came = [ns for r in q.resolvers for ns in view.once(_in_pieces).get((r, q.client), ()) if q.first_ns <= ns <= until]

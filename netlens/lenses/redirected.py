@@ -3,21 +3,23 @@
 Asks: whether a router told a host by ICMP redirect that another gateway is the better way.
 Applies: where redirects are in the capture.
 Cannot see: whether the host obeyed; whether the redirect was forged.
-Normal: one redirect a destination, after which the host takes the better way (RFC 792, RFC 4861 8). Many mean that it does not, and each packet crosses the
-    network twice; most systems ignore redirects by default.
+Normal: one redirect a destination, after which the host takes the better way (RFC 792, RFC 4861 8); a few where packets are under way. A host that is told
+    of one destination again and again for a second and longer does not, and each packet crosses the network twice; most systems ignore redirects by
+    default.
 """
 
 from __future__ import annotations
 
 from netlens.lenses import Finding
 from netlens.lenses._said import errors
-from netlens.lenses._view import View, finding, most
+from netlens.lenses._view import S, View, finding, grouped, most
 from netlens.parsers.icmp import REDIRECT
 from netlens.text import plural
 
 ID = "redirected"
 GROUP = "delivery"
 RANK = 83
+TIMES, SPAN_NS = 5, S  #: of one destination: the host does not take the better way
 
 
 def look(view: View) -> list[Finding]:
@@ -34,4 +36,6 @@ def look(view: View) -> list[Finding]:
         "destinations": sorted({e.destination[0] for e in found}),
     }
     advice = "Set that route on the host, or on its router: until then each packet crosses the network twice."
-    return [finding(view, ID, "note", text, [e.frame for e in found], values, advice)]
+    of = grouped(found, lambda e: (e.told, e.destination[0])).values()
+    ignored = any(len(group) >= TIMES and group[-1].ts - group[0].ts >= SPAN_NS for group in of)
+    return [finding(view, ID, "problem" if ignored else "note", text, [e.frame for e in found], values, advice)]

@@ -3,8 +3,8 @@
 Asks: how long it took from the last byte of a request to the first of its answer, while the client did nothing and nothing was lost.
 Applies: to HTTP/1.1 in the clear (and to what waits for 100 before its body), to the hello of a TLS server, to greetings (SSH, SMTP, FTP, POP3, IMAP, VNC),
     and to logins (SSH, FTP, POP3, IMAP, MySQL, PostgreSQL, IRC); to requests over UDP that came again with their mark until they were answered (see
-    udp-unanswered); inside TLS to turns, which are judged more carefully: a wait there may be a push channel or a long poll. Of queries to databases in clear
-    only to those that wait for others.
+    udp-unanswered), or were given up by then; inside TLS to turns, which are judged more carefully: a wait there may be a push channel or a long poll. Of
+    queries to databases in clear only to those that wait for others.
 Cannot see: what the server did meanwhile, or asked others; of one capture, the share of the way. With a capture on both sides of a tunnel or relay its share
     is measured, and where it is most of the wait, the server is not blamed.
 Normal: people notice 1 s and leave after 10 s (Nielsen); a model or a report may need longer. Protocols that wait for events (push, chat, subscriptions)
@@ -28,10 +28,13 @@ from netlens.lenses._logins import held_up
 from netlens.lenses._lost import never_arrived
 from netlens.lenses._repeats import deliveries, stalled
 from netlens.lenses._requests import NOTICED_NS, Asked, asked, budget_of, relayed
+from netlens.lenses._said import UDP, End, errors
 from netlens.lenses._services import silences
-from netlens.lenses._view import S, View, finding, most, seconds, up_to, views
+from netlens.lenses._view import S, View, finding, grouped, most, seconds, up_to, views
 from netlens.lenses.reset import greets
-from netlens.parsers.udp_requests import ATTEMPT_NS
+from netlens.parsers.icmp import PORT as NO_PROGRAM
+from netlens.parsers.icmp import Error
+from netlens.parsers.udp_requests import ATTEMPT_NS, Request
 from netlens.text import endpoint, plural
 
 ID = "slow-server"
@@ -187,25 +190,50 @@ def _logins(view: View) -> list[Finding]:
 
 
 def _late_datagrams(view: View) -> list[Finding]:
-    """Requests over UDP that were answered when they had come several times, one at a time: who asks many side by side loses some."""
-    requests = [r for r in view.side.capture.requests if r.protocol not in (*PATIENT, *_TOLD) and is_one_host(r.server[0])]
+    """Requests over UDP that were answered when they had come several times, one at a time: who asks many side by side loses some; and when their clients had
+    given them up, as these say of the answer (port unreachable)."""
+    requests = [r for r in view.side.capture.requests if r.protocol not in _TOLD and is_one_host(r.server[0])]
+    left = [r for r in requests if LATE_NS <= r.answer_ns - r.first_ns < ATTEMPT_NS and _is_refused(view, r)]
+    left = left if len(left) >= TIMES or len(left) >= SHARE * len(requests) else []  # who asks often does so again
+    requests = [r for r in requests if r.protocol not in PATIENT or left]
     late = [
-        r for r in requests if r.tries >= TRIES and LONG_NS <= r.answer_ns - r.first_ns < ATTEMPT_NS and r.answer_ns - r.last_ns < LONG_NS
+        r
+        for r in requests
+        if r.protocol not in PATIENT
+        and r.tries >= TRIES
+        and LONG_NS <= r.answer_ns - r.first_ns < ATTEMPT_NS
+        and r.answer_ns - r.last_ns < LONG_NS
     ]
+    late = left or late
     if not late:
         return []
-    grave = [r for r in late if (r.protocol, r.server[1]) not in _SECOND_FACTOR]
+    grave = left or [r for r in late if (r.protocol, r.server[1]) not in _SECOND_FACTOR]
     late = grave or late
     longest, tries = max(r.answer_ns - r.first_ns for r in late), max(r.tries for r in late)
     protocols = sorted({r.protocol for r in late})
+    end = ", after the client had given up" if left else ""
     text = (
-        f"{len(late):,} of {plural(len(requests), 'request')} over UDP ({', '.join(protocols)}) got an answer only after {up_to(late)}{tries} tries and "
-        f"{seconds(longest)}: {most(endpoint(*r.server) for r in late)}."
+        f"{len(late):,} of {plural(len(requests), 'request')} over UDP ({', '.join(protocols)}) got an answer only after {up_to(late)}"
+        f"{plural(tries, 'try', 'tries')} and {seconds(longest)}{end}: {most(endpoint(*r.server) for r in late)}."
     )
     values = {"requests": len(requests), "slow": len(late), "longest_s": longest / 1e9, "tries": tries, "protocols": protocols}
     advice = "Requests or answers are lost, or the server is slow or was not there yet: look at its log, and capture at its side."
+    if left:
+        advice = (
+            "The server is slow, or waits for something itself (a directory, a script): look at its log, or let the client wait longer."
+        )
     frames = [f for r in late for f in (*r.frames[: r.tries], r.answer_frame)]
     return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice if grave else "")]
+
+
+def _is_refused(view: View, r: Request) -> bool:
+    """Whether a client says of an answer that it is not there any more."""
+    return any(e.ts >= r.answer_ns for e in view.once(_closed).get((r.server, r.client), ()))
+
+
+def _closed(view: View) -> dict[tuple[End, End], list[Error]]:
+    """Errors that say that a port is closed, whatever its number, by source and destination of the datagram that came to it."""
+    return grouped((e for e in view.once(errors) if e.protocol == UDP and e.what == NO_PROGRAM), lambda e: (e.source, e.destination))
 
 
 def _silent(view: View) -> list[Finding]:

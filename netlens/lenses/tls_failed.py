@@ -2,7 +2,7 @@
 
 Asks: whether a fatal alert in the clear, an answer that is not TLS, a client that left upon an expired certificate, or a connection that ended before the
     server's hello broke a handshake off.
-    Of DTLS, a fatal alert in the clear.
+    Of DTLS, a fatal alert in the clear; of QUIC, whether a server ends one handshake after the other at once.
 Applies: where a ClientHello or a TLS alert is in the capture.
 Cannot see: alerts and certificates of TLS 1.3, which are encrypted; why a certificate was not liked, unless the alert or its dates say so.
 Normal: close_notify and user_canceled end a connection in order (RFC 8446 6.1). An alert behind the handshake, or a RST after the close, is no failure.
@@ -14,13 +14,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from netlens.lenses import Finding
-from netlens.lenses._datagrams import by_tcp
+from netlens.lenses._datagrams import by_tcp, closed_at_once
 from netlens.lenses._validity import certificates, invalid
 from netlens.lenses._view import FIN, RST, S, Segments, View, finding, grouped, most, seconds
 from netlens.parsers.certificates import Shown
 from netlens.parsers.quic_openings import Opening
 from netlens.parsers.records import ALERTS
-from netlens.text import plural
+from netlens.text import endpoint, plural
 
 ID = "tls-failed"
 GROUP = "handshakes"
@@ -102,7 +102,32 @@ def failures(view: View) -> tuple[list[Failure], list[int]]:
 
 
 def look(view: View) -> list[Finding]:
-    return [*_of_tls(view), *_of_dtls(view)]
+    return [*_of_tls(view), *_of_dtls(view), *_of_quic(view)]
+
+
+def _of_quic(view: View) -> list[Finding]:
+    """Servers that close one connection of QUIC after the other in their first datagram, and open none of that client's."""
+    opened = view.side.capture.quic
+    served = {(o.client[0], o.server) for o in opened if o.answer_ns}
+    closed = [(talk, back) for talk, back in view.once(closed_at_once) if (talk.source[0], talk.destination) not in served]
+    often = [
+        pair
+        for pairs in grouped(closed, lambda pair: (pair[0].source[0], pair[0].destination)).values()
+        if len(pairs) >= TWICE
+        for pair in pairs
+    ]
+    if not often:
+        return []
+    n = len(often)
+    text = (
+        f"{n:,} of {plural(max(len(opened), n), 'QUIC handshake')} failed: {most(endpoint(*talk.destination) for talk, _ in often)} ended them at once with a "
+        f"short Initial (CONNECTION_CLOSE)."
+    )
+    values = {"handshakes": max(len(opened), n), "failed": n, "how": ["CONNECTION_CLOSE"]}
+    advice = "Why is encrypted: look at the server's log. Client and server may share no protocol (ALPN) or version, or the server refuses that name or client."
+    goes_on = all(by_tcp(view, talk.source[0], *talk.destination) for talk, _ in often)
+    frames = [f for talk, back in often for f in (talk.first_frame, back.first_frame)]
+    return [finding(view, ID, "warning" if goes_on else "problem", text, frames, values, advice)]
 
 
 def _of_dtls(view: View) -> list[Finding]:

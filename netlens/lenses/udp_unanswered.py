@@ -2,7 +2,7 @@
 
 Asks: whether a client sent a request over UDP again for seconds and heard nothing: the same one, by its mark (SIP, IKE, RADIUS, DTLS, DHCPv6, SNMP, TFTP,
     L2TP, GTP, PFCP, CoAP, DHCP, RPC, MGCP, NetBIOS' name servers), or that by which it opened a conversation (QUIC, WireGuard, OpenVPN, NTP, Kerberos,
-    RDP); whether a peer of a call (ICE) found no way at all to the other.
+    RDP); whether a client of DHCP gets no address, or cannot renew its lease; whether a peer of a call (ICE) found no way at all to the other.
 Applies: where the first datagram is in the capture. That the same comes again shows by itself that no answer came (of QUIC, WireGuard and RDP, too); of
     the others only where their sender hears something in the capture. DNS is covered by dns-unanswered, ICMP errors by unreachable.
 Cannot see: whether the request or the answer was lost, or a firewall dropped it; whether a server of QUIC that sent little acknowledged or refused, which is
@@ -10,11 +10,12 @@ Cannot see: whether the request or the answer was lost, or a firewall dropped it
 Normal: RFC 9002 6.2.2 and RFC 9147 5.8 send a first flight again after 1, 2 and 4 s; that a server of QUIC acknowledges it is no answer yet. A browser
     that cannot use QUIC takes TCP (RFC 9114 3.1), at once; a client that takes it after seconds, without any TCP to that port meanwhile, has waited.
     VPNs over DTLS take TCP, too; a client of NTP, RADIUS or NetBIOS' names takes another server. Of several peers of WireGuard one may be away, and so may one
-    that had asked a server from any port. A clock or a monitor
-    (NTP, SNMP) that asked a few times in vain asks again later, and a monitor that asks many hosts looks for those that answer. A clock that fills in its
-    whole header tells by its origin timestamp whether it ever heard a server (RFC 5905 7.3), also where only its own polls were recorded. Hosts ask for
-    DHCPv6 (RFC 8415 18.2.1) in networks that have none. A neighbour whose broadcasts alone are heard may have been told; not if it says one DISCOVER again
-    and again, waiting longer each time (RFC 2131 4.1), and never asks for what it was offered, which it would broadcast as well (3.1).
+    that had asked a server from any port; where one that had spoken says nothing for 15 s, the second handshake in vain is enough (whitepaper 6.5). A clock
+    or a monitor (NTP, SNMP) that asked a few times in vain asks again later, and a monitor that asks many hosts looks for those that answer. A clock that
+    fills in its whole header tells by its origin timestamp whether it ever heard a server (RFC 5905 7.3), also where only its own polls were recorded. Hosts
+    ask for DHCPv6 (RFC 8415 18.2.1) in networks that have none. A neighbour whose broadcasts alone are heard may have been told; not if it says one DISCOVER
+    again and again, waiting longer each time (RFC 2131 4.1), and never asks for what it was offered, which it would broadcast as well (3.1). What a relay hands
+    on is heard between two hosts, so twice is enough. Who renews a lease does so by unicast (4.4.5), and need not begin anew while the server is there.
 """
 
 from __future__ import annotations
@@ -27,7 +28,19 @@ from typing import NamedTuple
 
 from netlens.addresses import is_one_host
 from netlens.lenses import Finding
-from netlens.lenses._datagrams import PATIENT, SPARE, acknowledged, answered, by_tcp, has_other_peers, hearing, hearing_answers, requests
+from netlens.lenses._datagrams import (
+    PATIENT,
+    SPARE,
+    acknowledged,
+    answered,
+    by_tcp,
+    closed_at_once,
+    has_other_peers,
+    hearing,
+    hearing_answers,
+    requests,
+    ways,
+)
 from netlens.lenses._said import UDP, undelivered
 from netlens.lenses._view import S, View, finding, grouped, most, seconds
 from netlens.parsers.leases import DISCOVER, OFFER, REQUEST, SERVER, Message
@@ -44,6 +57,7 @@ BY_ITSELF = ("QUIC", "RDP", "WireGuard")  #: whose repeated first datagrams prov
 ATTEMPT_NS = 600 * S  #: clients that gave up try again after some minutes
 AGAIN_NS = S // 2  #: a request that comes again sooner was recorded twice, or handed on by a relay
 WIREGUARD = 51820  #: port of its documentation
+SILENT_NS = 15 * S  #: a peer of WireGuard that says nothing to data, not even that it has it: then comes a new handshake (whitepaper 6.5)
 MANY = 8  #: silent servers that one client of SNMP or NTP asks: it looks around
 LEFT_ALONE = 4  #: messages without an answer: an answer or two may be lost
 MORE_PATIENT = 2  #: times as long as at first a client of DHCP waits in the end: it backs off (RFC 2131 4.1: 4, 8, 16, 32, 64 s, each up to a second off)
@@ -107,6 +121,7 @@ def _tries(view: View) -> dict[tuple[str, str, tuple[str, int]], list[Try]]:
         one = Try(r.frames, len(r.frames), r.first_ns, r.last_ns, r.answered, True, (r.client, r.server))
         found.setdefault((r.protocol, r.client[0], r.server), []).append(one)
     known = {ends for r in marked for ends in ((r.client, r.server), (r.server, r.client))}
+    known |= {(talk.source, talk.destination) for talk, _ in view.once(closed_at_once)}  # refused, as tls-failed says
     for key, talks in view.once(requests).items():
         for t in talks:
             if (t.source, t.destination) not in known:
@@ -126,7 +141,7 @@ def _silent(view: View) -> list[Silent]:
             t
             for t in tries
             if not t.answered
-            and t.datagrams >= TIMES
+            and t.datagrams >= (TIMES - 1 if _after_silence(view, protocol, t) else TIMES)
             and t.last_ns - t.first_ns >= SPAN_NS
             and (UDP, *t.ends) not in told
             and (t.marked or ((client in heard or protocol in BY_ITSELF) and not view.one_sided))
@@ -149,6 +164,12 @@ def _silent(view: View) -> list[Silent]:
             patient = protocol in PATIENT and (silent_ones[protocol, client] > MANY or sum(t.datagrams for t in tries) < 2 * TIMES)
             found.append(Silent(protocol, server, open_, instead or not alone or patient or not is_one_host(server[0])))
     return found
+
+
+def _after_silence(view: View, protocol: str, t: Try) -> bool:
+    """Whether an end of WireGuard began its handshake anew because its peer, which had spoken, left it without a word (whitepaper 6.5: after 15 s)."""
+    back = view.once(ways).get(t.ends[::-1]) if protocol == "WireGuard" else None
+    return back is not None and back.last_ns + SILENT_NS <= t.first_ns
 
 
 def _is_roaming(end: tuple[str, int], peer: tuple[str, int]) -> bool:
@@ -270,7 +291,28 @@ def _leases(view: View) -> list[Finding]:
     return [
         *_no_lease(view, {client: run for client, (run, _) in runs.items() if client not in offers}, {}),
         *_no_lease(view, {client: run for client, (run, _) in runs.items() if client in offers}, offers),
+        *_not_renewed(view),
     ]
+
+
+def _not_renewed(view: View) -> list[Finding]:
+    """Clients of DHCP that ask a server in vain to renew their lease, until they begin anew (RFC 2131 4.4.5), while that server is there."""
+    found: dict[str, list[Message]] = {}
+    for client, messages in view.side.capture.leases.items():
+        run: list[Message] = []
+        for m in messages:
+            if m.kind == DISCOVER and len(run) > 1 and run[-1].ts - run[0].ts >= SPAN_NS and any(each.server for each in messages):
+                found.setdefault(client, []).extend([*run, m])
+            if not run or m.ts - run[-1].ts >= AGAIN_NS or m.kind != run[-1].kind:  # else it is a copy
+                run = [*run, m] if m.renews and m.kind == REQUEST else []
+    if not found:
+        return []
+    servers = most(m.server for client in found for m in view.side.capture.leases[client] if m.server)
+    asked = sum(m.renews for group in found.values() for m in group)
+    text = f"{servers} did not answer {most(found)}, which asked by DHCP to renew its lease ({plural(asked, 'request')}) and began anew (DISCOVER)."
+    values = {"clients": len(found), "datagrams": asked, "protocols": ["DHCP"]}
+    advice = f"Leases are renewed by unicast: let UDP port 67 of {servers} through from clients that have an address, and its answers back."
+    return [finding(view, ID, "problem", text, [m.frame for group in found.values() for m in group], values, advice)]
 
 
 def _no_lease(view: View, left: dict[str, list[Message]], offers: dict[str, Message]) -> list[Finding]:
@@ -290,10 +332,17 @@ def _no_lease(view: View, left: dict[str, list[Message]], offers: dict[str, Mess
     talks = {t.destination[0] for t in view.conversations if SERVER not in (t.source[1], t.destination[1])}
     others = bool(view.whole) or any(map(is_one_host, talks))
     grave = any(
-        len(run) >= LEFT_ALONE and (not others or _backs_off(run, view.side.capture.leases[client])) for client, run in left.items()
+        (len(run) >= LEFT_ALONE and (not others or _backs_off(run, view.side.capture.leases[client])))
+        or _is_relayed(view.side.capture.leases[client])
+        for client, run in left.items()
     )
     frames = [m.frame for client, run in left.items() for m in (*([offers[client]] if client in offers else ()), *run)]
     return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice if grave else "")]
+
+
+def _is_relayed(messages: list[Message]) -> bool:
+    """Whether a relay hands on what a client asks, and that is DISCOVERs alone: who is offered something asks for it the same way."""
+    return any(m.relayed for m in messages) and {m.kind for m in messages} == {DISCOVER}
 
 
 def _backs_off(run: list[Message], messages: list[Message]) -> bool:
@@ -316,11 +365,12 @@ def _in_vain(messages: list[Message]) -> list[Message]:
     """
     longest: list[Message] = []
     run: list[Message] = []
+    least = TIMES - 1 if _is_relayed(messages) else TIMES
     for m in messages:
         goes_on = run and m.ts - run[-1].ts <= ATTEMPT_NS and m.kind == run[-1].kind and (m.kind == DISCOVER or m.xid == run[-1].xid)
         if goes_on and m.ts - run[-1].ts < AGAIN_NS and m.xid == run[-1].xid:
             continue
         run = [*run, m] if goes_on else [m] if m.kind in (DISCOVER, REQUEST) else []
-        if len(run) >= TIMES and run[-1].ts - run[0].ts >= max(SPAN_NS, longest[-1].ts - longest[0].ts if longest else 0):
+        if len(run) >= least and run[-1].ts - run[0].ts >= max(SPAN_NS, longest[-1].ts - longest[0].ts if longest else 0):
             longest = run
     return longest

@@ -10,7 +10,8 @@ Normal: a client that has closed its socket says so of answers that come late (R
     (QUIC, NTP, RADIUS, ...) does, unless it has the same over TCP or from another server. Logs are lost, though, if all of them are answered so for seconds,
     and their sender has no other server for them (RFC 5426 5: it does not learn of it). What
     traceroute sends has few hops to make; what had 32 and more, and ran out of them, went in circles (RFC 1122 3.2.1.7: 64 are usual).
-    A fragment may be lost as any packet may; not of all that two say to each other from a moment on.
+    A fragment may be lost as any packet may; not of all that two say to each other from a moment on. A host that tells itself so of connections which
+    are not in the capture, again and again, does not let them leave (a firewall of its own, or no neighbour there).
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ ANSWERS_FROM = (1900, 3702, 5353, 5355)  #: SSDP, WS-Discovery, mDNS, LLMNR: ask
 TIMES = 2  #: datagrams in vain; a single one may be a greeting to a peer that is gone
 USUAL_HOPS = 32
 MOST_LOST = 3  #: datagrams without an answer for each error; a host limits how often it says so, and some are still to come
+OWN = 3  #: connections that a host does not let leave
 LOGS, LOGS_NS = 3, 3 * S  #: errors about syslog, and how long; a log server that starts anew is there again sooner or later
 TOLD_NS = 2 * S  #: Linux says so at most once a second after the first few (icmp_ratelimit)
 REASSEMBLED_NS = 15 * S  #: a host waits at least so long for fragments (RFC 791 3.2; RFC 1122 3.3.2 wants 60 s, Linux takes 30)
@@ -152,7 +154,10 @@ def _of_others(view: View) -> list[Finding]:
         for e in errors
     ]
     parts = [e for e in found if e.what == REASSEMBLY]
-    return [*(_cut(view) or _unseen(view, parts, "")), *_unseen(view, [e for e in found if e.what != REASSEMBLY], " not in the capture")]
+    rest = [e for e in found if e.what != REASSEMBLY]
+    own = [e for e in rest if e.protocol == TCP and e.reporter == e.told == e.source[0]]  # what a host tells itself
+    severity: Severity | None = "problem" if len(own) >= OWN else None
+    return [*(_cut(view) or _unseen(view, parts, "")), *_unseen(view, own if severity else rest, " not in the capture", severity)]
 
 
 def _cut(view: View) -> list[Finding]:
@@ -177,8 +182,11 @@ def _unseen(view: View, found: list[Error], where: str, severity: Severity | Non
     missing = f" that {'is' if n == 1 else 'are'}{where}" if where else ""
     text = f"{plural(n, 'packet')}{f' to {whom}' if whom else ''}{missing} {fate(found)}; {said(found)}."
     values = {"icmp_errors": n, "destinations": sorted({endpoint(*e.destination) for e in found if e.destination[0]})}
+    advice = "" if where else _FRAGMENTS
+    if severity and where:
+        advice = f"{most(e.reporter for e in found)} did not let them leave: look at its own firewall, and at its routes and neighbours (ip route, ip neigh)."
     severity = severity or ("warning" if n >= SHARE * view.side.capture.part.frames else "note")
-    return [finding(view, ID, severity, text, [e.frame for e in found], values, "" if where else _FRAGMENTS)]
+    return [finding(view, ID, severity, text, [e.frame for e in found], values, advice)]
 
 
 def _is_answer(source: tuple[str, int], destination: tuple[str, int]) -> bool:

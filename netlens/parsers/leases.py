@@ -27,7 +27,8 @@ _MASK, _ROUTERS, _NAME_SERVERS, _TYPE, _SERVER_ID = 1, 3, 6, 53, 54
 class Message(NamedTuple):
     """xid : what a client calls its attempt, which repeats and answers bear.  server : the address of a server that answers; "" of clients.
 
-    routers, name_servers : that an answer gives.  network : that of the address it gives, "" without.  relayed : a relay had asked for it.
+    routers, name_servers : that an answer gives.  network : that of the address it gives, "" without.  relayed : a relay asks, or had asked for it.  renews :
+    who asks has its address already.
     """
 
     ts: int
@@ -39,6 +40,7 @@ class Message(NamedTuple):
     name_servers: frozenset[str] = frozenset()
     network: str = ""
     relayed: bool = False
+    renews: bool = False
 
 
 class LeaseBuilder:
@@ -60,11 +62,11 @@ class LeaseBuilder:
             nameless = message[12:16] == message[24:28] == bytes(4)  # neither ciaddr, the client's, nor giaddr, a relay's
             if kind and not (message[0] == BOOTREQUEST and nameless and row[c.SRC_LO] & 0xFFFFFFFF):
                 client, xid = message[28:34].hex(":"), int.from_bytes(message[4:8], "big")
-                said = Message(row[c.TS], row[c.FRAME], kind, xid, "")
+                relayed, renews = any(message[24:28]), message[0] == BOOTREQUEST and any(message[12:16])  # giaddr, ciaddr
+                said = Message(row[c.TS], row[c.FRAME], kind, xid, "", relayed=relayed, renews=renews)
                 if message[0] == BOOTREPLY:
                     routers, names = (frozenset(_addresses(_option(message, wanted))) for wanted in (_ROUTERS, _NAME_SERVERS))
                     said = said._replace(server=_server(message, row), routers=routers, name_servers=names, network=_network(message))
-                    said = said._replace(relayed=any(message[24:28]))  # giaddr
                 self.messages.setdefault(client, []).append(said)
 
 

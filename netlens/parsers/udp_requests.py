@@ -4,7 +4,7 @@ Whoever gets an answer stops repeating itself. So the repeats of one request are
 alone, and of a server that answered the request before. Read are SIP (RFC 3261 17.1), IKE (RFC 7296 2.1), RADIUS (RFC 2865 2.5), DTLS (RFC 9147 5.8), DHCPv6
 (RFC 8415 15), SNMP 1 and 2c (RFC 3416 3), TFTP (RFC 1350 4), L2TP (RFC 2661 5.8), GTP (TS 29.060 7.6, TS 29.274 7.6), PFCP (TS 29.244 6.4) and CoAP
 (RFC 7252 4.2), also NetBIOS name servers (RFC 1002 4.2), calls of RPC (RFC 5531 9),
-MGCP (RFC 3435 3.5) and NTP (RFC 5905 7.3). Of a message only its mark is kept, and only while its answer may come.
+MGCP (RFC 3435 3.5), NTP (RFC 5905 7.3) and handshakes of WireGuard (whitepaper 6.4). Of a message only its mark is kept, and only while its answer may come.
 
 Limits: of the first :data:`MAX_MESSAGES`, at the ports of these protocols (DTLS: any). Where an answer was captured in part and bears no mark in that, what had
 been asked before from the same port is left out.
@@ -204,6 +204,11 @@ def _mgcp(message: bytes, length: int) -> Mark | None:
     return Mark(True, word, (number,)) if len(word) == 4 and word.isalpha() and word.isupper() else None
 
 
+def _wireguard(message: bytes, length: int) -> Mark | None:
+    """A handshake's first message (whitepaper 5.4.2): whatever comes back shows that the peer is there."""
+    return Mark(True, b"", (ANYTHING,)) if length == 148 and message[:4] == b"\1\0\0\0" else None
+
+
 def _ntp(message: bytes, length: int) -> Mark | None:
     """A poll by a client of version 4 that fills in all it knows, its own stratum and reference time: then what it last heard of this server stands in its
     origin timestamp, nothing if it heard nothing yet. Of others that field says nothing."""
@@ -231,11 +236,12 @@ _BY_PORT: dict[int, tuple[str, Callable[[bytes, int], Mark | None], bool, bool]]
     2049: ("RPC", _rpc, False, False),
     **dict.fromkeys((2427, 2727), ("MGCP", _mgcp, False, False)),
     123: ("NTP", _ntp, False, False),
+    51820: ("WireGuard", _wireguard, False, False),
 }
 _ANY_PORT = ("DTLS", _dtls, False, False)
 _HOSTS_STATE = b"\0\x21"  # behind a name of 34 bytes: NBSTAT
 _NAT = 4500
-_ANSWERED_ANYHOW = members(69, 1701, 123)  #: TFTP, L2TP, NTP
+_ANSWERED_ANYHOW = members(69, 1701, 123, 51820)  #: TFTP, L2TP, NTP, WireGuard
 
 
 class RequestBuilder:

@@ -574,3 +574,28 @@ FULL, STORED = (b"b1 APPEND Sent {5+}\r\nhello", b"b1 NO [OVERQUOTA] full"), (b"
 def test_messages_that_a_mailbox_does_not_take(tmp_path: Path, said: list[tuple[bytes, bytes]], severity: str | None) -> None:
     this = found(tmp_path, imap(*said), healthy())
     assert (this["refused"].severity if "refused" in this else None) == severity
+
+
+def in_eap(alert: int, level: int = 2, flags: int = 0, kind: int = 13) -> bytes:
+    """An Access-Request in which a client says an alert of TLS."""
+    record = (bytes(4) if flags & 0x80 else b"") + bytes([0x15, 3, 3, 0, 2, level, alert])
+    eap = bytes([2, 9, 0, 6 + len(record), kind, flags]) + record
+    attributes = b"\x01\x05bob" + bytes([79, 2 + len(eap)]) + eap
+    return bytes([1, 7]) + (20 + len(attributes)).to_bytes(2, "big") + bytes(16) + attributes
+
+
+def asked_by_radius(message: bytes) -> list[Packet]:
+    ends = (CLIENT, 40_000), (SERVER, 1812)
+    return [Packet(0, datagram(*ends, message)), Packet(S, datagram(*ends[::-1], radius(3)))]
+
+
+@pytest.mark.parametrize("flags", [0, 0x80])
+def test_a_client_that_does_not_trust_the_server_inside_eap(tmp_path: Path, flags: int) -> None:
+    this = found(tmp_path, asked_by_radius(in_eap(48, flags=flags)), healthy())["refused"]
+    assert this.severity == "problem"
+    assert "unknown_ca by the client (TLS inside EAP)" in this.text
+
+
+@pytest.mark.parametrize("message", [in_eap(0, level=1), in_eap(48, kind=26), in_eap(48)[:-3], radius(1)])
+def test_what_a_client_says_inside_eap_in_order(tmp_path: Path, message: bytes) -> None:
+    assert "refused" not in problems(found(tmp_path, asked_by_radius(message), healthy()))

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.lenses.made import GET, MS, OK, SERVER, Packet, S, close, exchange, found, ping, problems, talk
+from tests.lenses.made import CLIENT, GET, MS, OK, SERVER, WEB, Packet, S, close, exchange, found, ping, problems, talk
+from tests.parsers.build import segment
 
 
 def repeated(data: bytes = GET, heard: bool = False, synacks: int = 3) -> list[Packet]:
@@ -94,3 +95,33 @@ def test_a_queue_of_new_connections_that_is_full(tmp_path: Path) -> None:
 )
 def test_losses_that_are_no_full_queue(tmp_path: Path, packets: list[list[Packet]]) -> None:
     assert "handshake-unheard" not in found(tmp_path, *packets, ping(30 * S))
+
+
+def with_lost_ones(lost: int, syns: int = 4, pause: int = S) -> list[Packet]:
+    """Connections one after the other, of which some never open, and each next one does."""
+    packets: list[Packet] = []
+    for k in range(lost):
+        at = 10 * k * S
+        packets += [Packet(at + n * S, segment((CLIENT, 41_000 + k), WEB, "S", 5)) for n in range(syns)]
+        packets += close(exchange(talk(42_000 + k, at + (syns - 1) * S + pause))).packets
+    return packets
+
+
+def test_connections_that_never_open_though_the_next_ones_do(tmp_path: Path) -> None:
+    this = found(tmp_path, with_lost_ones(3), ping(60 * S))
+    assert problems(this) == {"connect-unanswered"}
+    assert this["connect-unanswered"].text == (
+        "3 of 6 connections to 198.51.100.20:80 never got an answer (up to 4 SYNs over 3.0 s), though others did."
+    )
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        pytest.param(with_lost_ones(2), id="two of them"),
+        pytest.param(with_lost_ones(3, syns=2), id="given up at once"),
+        pytest.param(with_lost_ones(3, pause=-2 * S), id="another one opens meanwhile"),
+    ],
+)
+def test_single_connections_of_which_the_next_one_opens(tmp_path: Path, packets: list[Packet]) -> None:
+    assert "connect-unanswered" not in problems(found(tmp_path, sorted(packets, key=lambda p: p.at), ping(60 * S)))

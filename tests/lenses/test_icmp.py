@@ -150,6 +150,30 @@ def test_redirects(tmp_path: Path) -> None:
     assert (this.severity, this.text) == ("note", "203.0.113.1 told 192.0.2.10 of a better route to 198.51.100.20: 203.0.113.9 (3 times).")
 
 
+def test_a_host_that_does_not_take_the_better_way(tmp_path: Path) -> None:
+    def told(times: int, step: int, targets: int = 1) -> list[Packet]:
+        better = ip_address("203.0.113.9").packed
+        quoted = [segment((CLIENT, 40_000), (f"198.51.100.{20 + k}", 8009), "S", 5) for k in range(targets)]
+        return [p for k in range(times) for p in error(k * step, (5, 1), quoted[k % targets], rest=better)]
+
+    assert found(tmp_path, told(5, S), healthy(), ping(30 * S))["redirected"].severity == "problem"
+    for others in (told(5, 100 * MS), told(5, S, targets=3)):  # under way before it was told; of each once or twice
+        assert found(tmp_path, others, healthy(), ping(30 * S))["redirected"].severity == "note"
+
+
+def test_connections_that_a_host_does_not_let_leave(tmp_path: Path) -> None:
+    def turned_down(times: int, reporter: str) -> list[Packet]:
+        syns = [segment((CLIENT, 40_000 + k), WEB, "S", 5) for k in range(times)]
+        return [p for k, quoted in enumerate(syns) for p in error(k * S, PORT, quoted, reporter)]
+
+    this = found(tmp_path, turned_down(3, CLIENT), healthy(at=9 * S))["unreachable"]
+    assert this.severity == "problem"
+    assert this.text == "3 packets to 198.51.100.20:80 that are not in the capture reached nobody; 192.0.2.10 said: port unreachable."
+    assert "its own firewall" in this.advice
+    for others in (turned_down(2, CLIENT), turned_down(3, ROUTER)):
+        assert "problem" not in {f.severity for f in found(tmp_path, others, healthy(at=9 * S)).values()}
+
+
 # -- the path MTU --
 
 

@@ -194,3 +194,59 @@ def test_two_networks_of_one_link_whose_servers_a_relay_asks(tmp_path: Path) -> 
         told("offer", 1.1, OTHER, options=(mask, *TWO), given="198.51.100.8", relay=relay),
     ]
     assert found(tmp_path, packets)["dhcp-servers"].severity == "warning"
+
+
+def relayed(kind: str, at: float, relay: str = "192.0.2.1") -> Packet:
+    """What a relay hands on to a server."""
+    message = BOOTP(op=1, chaddr=HARDWARE, xid=7, giaddr=relay) / DHCP(options=[("message-type", kind), "end"])
+    return Packet(int(at * S), datagram((relay, 67), (SERVER, 67), bytes(message)))
+
+
+def test_a_relay_whose_server_does_not_answer(tmp_path: Path) -> None:
+    packets = [p for at in (0, 7) for p in (asks("discover", at), relayed("discover", at + 0.01))]
+    this = found(tmp_path, packets, healthy())["udp-unanswered"]
+    assert (this.severity, this.text) == ("problem", "No DHCP server answered 02:00:00:00:00:07: 2 requests over 7.0 s.")
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        pytest.param([asks("discover", 0), asks("discover", 7)], id="without a relay"),
+        pytest.param([relayed("discover", 0), relayed("discover", 1)], id="again at once"),
+        pytest.param([relayed("discover", 0), relayed("discover", 7), relayed("request", 8)], id="offered something in the end"),
+        pytest.param([relayed("discover", 0), relayed("discover", 7), told("offer", 7.1, to="192.0.2.1")], id="answered"),
+    ],
+)
+def test_a_relay_whose_server_may_have_answered(tmp_path: Path, packets: list[Packet]) -> None:
+    assert "udp-unanswered" not in found(tmp_path, packets, healthy())
+
+
+def renews(at: float, source: str = "192.0.2.8") -> Packet:
+    message = BOOTP(op=1, chaddr=HARDWARE, xid=7, ciaddr=source) / DHCP(options=[("message-type", "request"), "end"])
+    return Packet(int(at * S), datagram((source, 68), (SERVER, 67), bytes(message)))
+
+
+LEASED = [asks("discover", 0), told("offer", 0.1), asks("request", 0.2), told("ack", 0.3)]
+ANEW = [asks("discover", 30, xid=8), told("offer", 30.1, xid=8), asks("request", 30.2, xid=8), told("ack", 30.3, xid=8)]
+
+
+def test_a_lease_that_cannot_be_renewed(tmp_path: Path) -> None:
+    this = found(tmp_path, [*LEASED, renews(15), renews(20), *ANEW])["udp-unanswered"]
+    assert (this.severity, this.text) == (
+        "problem",
+        "198.51.100.20 did not answer 02:00:00:00:00:07, which asked by DHCP to renew its lease (2 requests) and began anew (DISCOVER).",
+    )
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        pytest.param([*LEASED, renews(15), told("ack", 15.1), *ANEW], id="renewed"),
+        pytest.param([*LEASED, renews(15), renews(20), told("ack", 20.1), *ANEW], id="renewed at the second try"),
+        pytest.param([*LEASED, renews(15), renews(20)], id="not over yet"),
+        pytest.param([renews(15), renews(20), asks("discover", 30)], id="of a server that is not there, as in another network"),
+        pytest.param([*LEASED, renews(15), *ANEW], id="once, and the host was started again"),
+    ],
+)
+def test_leases_that_are_renewed_or_may_be(tmp_path: Path, packets: list[Packet]) -> None:
+    assert "udp-unanswered" not in found(tmp_path, packets)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.lenses.made import CLIENT, SERVER, S, close, exchange, found, problems, talk
-from tests.parsers.build import MS, Packet, datagram
+from tests.parsers.build import MS, Packet, _ip, datagram
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -138,6 +138,33 @@ def test_a_request_that_is_answered_at_last(tmp_path: Path, name: str, port: int
     assert this["slow-server"].text == (
         f"1 of 1 request over UDP ({name}) got an answer only after 4 tries and 7.2 s: 198.51.100.20:{port}."
     )
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["in time", "late"])
+@pytest.mark.parametrize(("name", "port", "message", "other", "answer"), EVERY, ids=[each[0] for each in EVERY])
+def test_an_answer_for_which_nobody_waits_any_more(
+    tmp_path: Path, name: str, port: int, message: bytes, other: bytes, answer: bytes, late: bool
+) -> None:
+    """Its client has closed its socket, as it says; after an answer in time it may close at once."""
+    if name in ("TFTP", "DTLS", "L2TP"):
+        pytest.skip("answered from another port, or by another lens")
+    times, at = ((0, 1, 2), 5.0) if late else ((0, 1), 1.1)
+    answered = told(name, port, answer, at)[0]
+    refused = Packet(answered.at + 1000, _ip(CLIENT, SERVER, 1, bytes([3, 3]) + bytes(6) + answered.data[:28]))
+    this = found(tmp_path, asked(name, port, other, times), [answered, refused])
+    assert ("slow-server" in problems(this)) == late
+    if late:
+        assert this["slow-server"].text == (
+            f"1 of 1 request over UDP ({name}) got an answer only after 3 tries and 5.0 s, after the client had given up: 198.51.100.20:{port}."
+        )
+
+
+def test_one_of_many_polls_that_was_answered_late(tmp_path: Path) -> None:
+    """The monitor asks again."""
+    answered = told("SNMP", 161, snmp(99, 0xA2), 5.0)[0]
+    refused = Packet(answered.at + 1000, _ip(CLIENT, SERVER, 1, bytes([3, 3]) + bytes(6) + answered.data[:28]))
+    polls = [p for k in range(20) for p in (*asked("SNMP", 161, snmp(k), (0,), 9 + k), *told("SNMP", 161, snmp(k, 0xA2), 9.01 + k))]
+    assert "slow-server" not in found(tmp_path, asked("SNMP", 161, snmp(99), (0, 1, 2)), [answered, refused], polls)
 
 
 def test_logins_that_may_wait_for_a_person(tmp_path: Path) -> None:

@@ -251,6 +251,56 @@ def test_an_end_of_wireguard_that_nobody_answers(tmp_path: Path) -> None:
     assert "udp-unanswered" not in found(tmp_path, peers(INITIATION, [0, 5, 10, 15], SERVER, b"\x02" + bytes(91)), ping(30 * S))
 
 
+DATA = b"\x04" + bytes(95)
+
+
+@pytest.mark.parametrize(
+    ("silent_at", "handshakes", "told"),
+    [
+        pytest.param(1, [20, 25], True, id="it had spoken, and two handshakes later nothing came"),
+        pytest.param(18, [20, 25], False, id="it spoke just before"),
+        pytest.param(1, [20], False, id="one handshake"),
+    ],
+)
+def test_an_end_of_wireguard_whose_peer_falls_silent(tmp_path: Path, silent_at: int, handshakes: list[int], told: bool) -> None:
+    packets = [*peers(DATA, [0, silent_at], SERVER, DATA), *peers(DATA, list(range(2, 20)), SERVER), *peers(INITIATION, handshakes, SERVER)]
+    assert ("udp-unanswered" in problems(found(tmp_path, packets, ping(26 * S)))) == told
+    answered = [Packet(25 * S + 2 * MS, datagram((SERVER, 51_820), (CLIENT, 51_820), b"\x02" + bytes(91)))]
+    assert "udp-unanswered" not in found(tmp_path, packets, answered, ping(26 * S))
+
+
+def closed(times: list[int], repeats: int = 0, full: bool = False) -> list[Packet]:
+    """Connections of QUIC, each from a new port, that the server answers by one short Initial, or by more."""
+    out = []
+    for k, at in enumerate(times):
+        client = (CLIENT, 41_000 + k)
+        out += [Packet(at * S + r * S, datagram(client, (SERVER, 443), QUIC)) for r in range(repeats + 1)]
+        out.append(Packet(at * S + MS, datagram((SERVER, 443), client, QUIC if full else QUIC[:80])))
+    return out
+
+
+def test_a_server_of_quic_that_ends_each_handshake(tmp_path: Path) -> None:
+    this = found(tmp_path, closed([0, 2, 4, 6, 8, 10]), ping(30 * S))
+    assert problems(this) == {"tls-failed"}
+    assert this["tls-failed"].text == (
+        "6 of 6 QUIC handshakes failed: 198.51.100.20:443 ended them at once with a short Initial (CONNECTION_CLOSE)."
+    )
+
+
+@pytest.mark.parametrize(
+    "streams",
+    [
+        pytest.param([closed([0])], id="once"),
+        pytest.param([closed([0, 2], repeats=1)], id="acknowledged, and said again"),
+        pytest.param([closed([0, 2], full=True)], id="served"),
+        pytest.param([closed([0, 2]), closed([0, 1, 4], full=True)[-2:]], id="served in the end"),
+        pytest.param([closed([0, 2]), close(exchange(talk(server=(SERVER, 443)))).packets], id="by TCP"),
+    ],
+)
+def test_handshakes_of_quic_that_may_succeed(tmp_path: Path, streams: list[list[Packet]]) -> None:
+    assert "tls-failed" not in problems(found(tmp_path, *streams, ping(30 * S)))
+
+
 def test_a_peer_of_wireguard_that_had_come_from_any_port(tmp_path: Path) -> None:
     asleep = [Packet(t * S, datagram((CLIENT, 51_820), (SERVER, 40_123), INITIATION)) for t in (0, 5, 10, 15)]
     assert found(tmp_path, asleep, healthy(), ping(30 * S))["udp-unanswered"].severity == "warning"

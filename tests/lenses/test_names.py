@@ -1,0 +1,113 @@
+"""Names that lead nowhere, that are denied and told at once, and questions whose capture ends with the last try."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from scapy.layers.dns import DNS, DNSQR, DNSRR
+
+from tests.lenses.made import CLIENT, MS, RESOLVER, S, close, exchange, found, healthy, lookup, ping, talk
+from tests.parsers.build import Packet, datagram
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def dangling(times: int, target: str = "lb-7.cloud.test", step: int = S) -> list[Packet]:
+    """A name that leads to another one, which does not exist."""
+    out = []
+    for k in range(times):
+        question = DNSQR(qname="shop.example.test", qtype="A")
+        records = DNSRR(rrname="shop.example.test", type="CNAME", rdata=target) if target else None
+        reply = DNS(id=k, qr=1, rd=1, ra=1, rcode=3, qd=question, an=records)
+        out += [
+            Packet(k * step, datagram((CLIENT, 5_000 + k), (RESOLVER, 53), bytes(DNS(id=k, rd=1, qd=question)))),
+            Packet(k * step + MS, datagram((RESOLVER, 53), (CLIENT, 5_000 + k), bytes(reply))),
+        ]
+    return out
+
+
+def test_a_name_that_leads_to_one_that_does_not_exist(tmp_path: Path) -> None:
+    this = found(tmp_path, dangling(3), lookup("www.example.test", 9 * S, 9 * S + MS, port=6_000), healthy(at=9 * S))["dns-failed"]
+    assert (this.severity, this.text) == (
+        "problem",
+        "1 of 2 names looked up does not exist (NXDOMAIN); shop.example.test leads (CNAME) to lb-7.cloud.test.",
+    )
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [pytest.param(dangling(1), id="asked once, as of an advertisement"), pytest.param(dangling(3, target=""), id="denied itself")],
+)
+def test_names_that_somebody_may_have_denied_on_purpose(tmp_path: Path, packets: list[Packet]) -> None:
+    this = found(tmp_path, packets, lookup("www.example.test", 9 * S, 9 * S + MS, port=6_000), healthy(at=9 * S))["dns-failed"]
+    assert this.severity == "note"
+
+
+def test_the_only_name_does_not_exist_and_nobody_goes_on(tmp_path: Path) -> None:
+    assert found(tmp_path, lookup("absent.example.test", 0, MS, rcode=3))["dns-failed"].severity == "problem"
+    assert found(tmp_path, lookup("absent.example.test", 0, MS, rcode=3), healthy(at=S))["dns-failed"].severity == "warning"
+
+
+def denied(times: int, rcode: int = 3) -> list[Packet]:
+    """A name of which a server tells the IPv4 address, and says to AAAA that it does not exist."""
+    packets = []
+    for k in range(times):
+        packets += lookup("git.home.test", k * S, k * S + MS, port=5_000 + k, txid=2 * k)
+        packets += lookup("git.home.test", k * S + MS // 2, k * S + 2 * MS, rcode=rcode, port=5_000 + k, txid=2 * k + 1, qtype="AAAA")
+    return packets
+
+
+def test_a_name_that_is_told_and_denied(tmp_path: Path) -> None:
+    this = found(tmp_path, denied(3), ping_of_another(9 * S))["dns-failed"]
+    assert this.severity == "problem"
+    assert this.text == (
+        "198.51.100.53 tells the IPv4 address of git.home.test and says in answer to AAAA that there is no such name (NXDOMAIN, 3 times): some resolver "
+        "libraries believe that."
+    )
+
+
+def ping_of_another(at: int) -> list[Packet]:
+    return [Packet(at, datagram((CLIENT, 50_000), ("198.51.100.99", 123), b"\x23" + bytes(47)))]
+
+
+@pytest.mark.parametrize(
+    "streams",
+    [
+        pytest.param([denied(2), ping_of_another(9 * S)], id="twice"),
+        pytest.param([denied(5)], id="a capture of DNS alone"),
+        pytest.param([denied(5), ping_of_another(9 * S), close(exchange(talk(at=9 * S))).packets], id="its client goes there"),
+        pytest.param([denied(5), ping(9 * S)], id="by UDP"),
+    ],
+)
+def test_a_denial_that_costs_nothing_or_may_not(tmp_path: Path, streams: list[list[Packet]]) -> None:
+    assert "dns-failed" not in found(tmp_path, *streams)
+
+
+def tries(*at: int) -> list[Packet]:
+    """One question from a new port each time, as dig asks."""
+    return [p for k, ns in enumerate(at) for p in lookup("app.example.test", ns, port=5_000 + k)]
+
+
+def test_a_question_that_is_open_at_the_end_and_was_tried_for_long(tmp_path: Path) -> None:
+    assert found(tmp_path, tries(0, S, 2 * S), healthy())["dns-unanswered"].severity == "problem"
+
+
+@pytest.mark.parametrize(
+    "packets", [tries(0, S), tries(0, 700 * MS, 1400 * MS), [*tries(0, S, 2 * S), *lookup("app.example.test", 2 * S, 2 * S + MS)[1:]]]
+)
+def test_a_question_that_is_open_at_the_end_is_pending(tmp_path: Path, packets: list[Packet]) -> None:
+    assert "dns-unanswered" not in found(tmp_path, packets, healthy())
+
+
+@pytest.mark.parametrize(("took", "others", "severity"), [(1500 * MS, 0, "problem"), (1500 * MS, 1, "warning")])
+def test_every_answer_is_late(tmp_path: Path, took: int, others: int, severity: str) -> None:
+    fast = [p for k in range(others) for p in lookup(f"www{k}.example.test", 9 * S, 9 * S + MS, port=6_000 + k)]
+    this = found(tmp_path, lookup("app.example.test", 0, took), fast, ping(20 * S))["dns-slow"]
+    assert (this.severity, this.text) == (severity, f"1 of {1 + others} DNS question{'s' if others else ''} took 1.5 s ({RESOLVER}).")
+
+
+def test_the_only_question_was_lost_once(tmp_path: Path) -> None:
+    packets = [*lookup("app.example.test", 0), *lookup("app.example.test", S, S + 100 * MS)]
+    assert found(tmp_path, packets, ping(20 * S))["dns-slow"].severity == "warning"
