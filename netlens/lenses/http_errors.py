@@ -480,7 +480,7 @@ def _cut_off(view: View) -> list[Finding]:
     missing = view.sessions["resp_missing_bytes"]
     came = view.sessions["resp_bytes"]
     last = {body.session: body for body in bodies if body.session in kept and not missing[body.session] and came[body.session] < body.end}
-    found = [(body, got) for body in last.values() if (got := _left_out(view, body)) is not None]
+    found = [(body, got) for body in last.values() if (got := _left_out(view, body, int(came[body.session]))) is not None]
     if not found:
         return []
     n, all_ = len(found), sum(body.session in kept for body in bodies)
@@ -525,8 +525,9 @@ def _in_chunks(view: View) -> list[Finding]:
     return out
 
 
-def _left_out(view: View, body: Body) -> int | None:
-    """Bytes of a body that came before the server ended the connection; None where all came, the client ended it first, or HEAD was asked."""
+def _left_out(view: View, body: Body, came: int) -> int | None:
+    """Bytes of a body that came before the server ended the connection; None where the client ended it first, or HEAD was asked.  came : bytes of the
+    server's stream, less than to the end of the body."""
     seg = view.segments(body.session)
     upto, asked = body.start, 0
     for i in range(len(seg)):
@@ -535,7 +536,10 @@ def _left_out(view: View, body: Body) -> int | None:
         if not seg.orig[i]:
             upto = max(upto, seg.offset[i] + seg.length[i])
         if seg.flags[i] & (FIN | RST) and seg.frame[i] >= body.frame:
-            if seg.orig[i] or upto >= body.end or asked >> 32 == HEAD:
+            lost = upto >= body.end  # all was sent, but not all came: it may be sent again, until somebody resets
+            if lost and not seg.orig[i] and not seg.flags[i] & RST:
+                continue
+            if seg.orig[i] or asked >> 32 == HEAD:
                 return None
-            return max(body.length - (body.end - upto), 0)
+            return max(body.length - (body.end - (came if lost else upto)), 0)
     return None
