@@ -488,11 +488,30 @@ def _cut_off(view: View) -> list[Finding]:
     whom = most(view.server(body.session) for body, _ in found)
     text = (
         f"{n:,} of {plural(all_, 'HTTP answer')} {'was' if n == 1 else 'were'} cut off: {whom} ended the connection after {size(got)} of {size(worst.length)}"
-        f"{' (in the worst case)' if n > 1 else ''}."
+        f"{' (in the worst case)' if n > 1 else ''}"
     )
-    values = {"answers": all_, "cut_off": n, "longest_missing_bytes": worst.length - got}
-    advice = "The server's program ended or gave up, or a proxy between has a time-out or a size limit: look at their logs for that moment."
-    return [finding(view, ID, "problem", text, [body.frame for body, _ in found], values, advice)]
+    strays = view.once(_strays)
+    behind = [(strays[end], body) for body, _ in found if (end := view.ends(body.session)[:2]) in strays]
+    if behind:
+        text += (
+            f"; to {len(behind):,} of these clients {most(view.server(k) for k, _ in behind)} had sent a piece, and the client reset that"
+        )
+    values = {"answers": all_, "cut_off": n, "longest_missing_bytes": worst.length - got, "strays": len(behind)}
+    advice = (
+        "A NAT in front of the server lets some segments pass untranslated, as those that its connection tracking holds for invalid: drop them there, or have "
+        "it take them (nf_conntrack_tcp_be_liberal)."
+        if behind
+        else "The server's program ended or gave up, or a proxy between has a time-out or a size limit: look at their logs for that moment."
+    )
+    frames = [body.frame for body, _ in found] + [view.column("first_frame")[k] for k, _ in behind]
+    return [finding(view, ID, "problem", text + ".", frames, values, advice)]
+
+
+def _strays(view: View) -> dict[tuple[str, int], int]:
+    """By address and port, sessions in which a client does nothing but reset what somebody sends who had not been asked."""
+    s = view.sessions
+    chosen = ~s["saw_syn"] & (s["orig_bytes"] == 0) & (s["resp_bytes"] > 0)
+    return {view.ends(k)[:2]: k for k in view.whole if chosen[k] and view.column("rst_ns")[k] is not None}
 
 
 def _in_chunks(view: View) -> list[Finding]:
