@@ -30,6 +30,7 @@ from netlens.lenses._chunks import cut_off, known, misread
 from netlens.lenses._granted import granted_later, of_checks, taken
 from netlens.lenses._view import ACK, FIN, RST, SYN, S, Segments, View, finding, grouped, most
 from netlens.parsers.bodies import Body, Redirect
+from netlens.parsers.grpc import ERRORS, STREAM_CLOSED, Calls
 from netlens.text import plural, size
 
 ID = "http-errors"
@@ -69,6 +70,8 @@ def look(view: View) -> list[Finding]:
     return [
         *_of(view),
         *_unasked(view),
+        *_over_http2(view),
+        *_broken(view),
         *_challenged(view),
         *_circling(view),
         *_empty(view),
@@ -175,10 +178,10 @@ def _each(codes: Counter[int]) -> str:
     return ", ".join(f"{count:,} × {status}" for status, count in codes.most_common(4))
 
 
-def _told(n: int, codes: Counter[int], told: str) -> tuple[str, dict[str, Any]]:
+def _told(n: int, codes: Counter[int], told: str, what: str = "HTTP") -> tuple[str, dict[str, Any]]:
     """How many of ``n`` responses are errors, and which: the begin of a sentence, and as values."""
     errors = codes.total()
-    text = f"{errors:,} of {plural(n, 'HTTP response')} {'is an error' if errors == 1 else 'are errors'} ({told})"
+    text = f"{errors:,} of {plural(n, f'{what} response')} {'is an error' if errors == 1 else 'are errors'} ({told})"
     return text, {"responses": n, "errors": errors, "statuses": {str(status): count for status, count in sorted(codes.items())}}
 
 
@@ -199,6 +202,52 @@ def _unasked(view: View) -> list[Finding]:
     text += f", from {most(view.server(a.session) for a in errors)}; the requests were not recorded."
     advice = _ADVICE.get(codes.most_common(1)[0][0], "") if grave else ""
     return [finding(view, ID, "problem" if grave else "warning", text, [a.frame for a in errors], values, advice)]
+
+
+def _calls(view: View) -> list[tuple[int, Calls]]:
+    """Sessions of HTTP/2 in clear."""
+    return [(k, calls) for k in view.first_copies if (calls := view.side.capture.grpc.get(k)) is not None]
+
+
+def _over_http2(view: View) -> list[Finding]:
+    """Errors among the answers of HTTP/2 in clear."""
+    calls = _calls(view)
+    errors = [(k, status, frame) for k, each in calls for status, frame in each.errors]
+    if not errors:
+        return []
+    n, codes = sum(each.answers for _, each in calls), Counter(status for _, status, _ in errors)
+    theirs = sum(count for status, count in codes.items() if status >= 500)
+    ours = sum(count for status, count in codes.items() if status < 500 and status not in (*HARMLESS, *CHALLENGES))
+    grave = theirs >= max(SERVER_TIMES, SERVER_SHARE * n) or ours >= max(CLIENT_TIMES, CLIENT_SHARE * n)
+    text, values = _told(n, codes, _each(codes), "HTTP/2")
+    text += f", from {most(view.server(k) for k, *_ in errors)}."
+    advice = _ADVICE.get(codes.most_common(1)[0][0], "") if grave else ""
+    return [finding(view, ID, "problem" if grave else "warning", text, [frame for *_, frame in errors], values, advice)]
+
+
+def _broken(view: View) -> list[Finding]:
+    """Streams of HTTP/2 in clear that one side reset for an error, not as it wants no more (RFC 9113 8.1, 8.7)."""
+    calls = _calls(view)
+    amiss = [(k, each) for k, call in calls for each in call.broken if each.code in ERRORS and each.code != STREAM_CLOSED]
+    out = []
+    for by_client in (True, False):
+        found = [(k, each) for k, each in amiss if each.by_client == by_client]
+        if not found:
+            continue
+        n, whom = len(found), most(view.server(k) for k, _ in found)
+        code = most(ERRORS[each.code] for _, each in found)
+        text = f"{n:,} of {plural(sum(call.requests for _, call in calls), 'HTTP/2 request')} {'was' if n == 1 else 'were'} broken off: "
+        text += f"the client did not take what {whom} answered ({code})." if by_client else f"{whom} reset the stream ({code})."
+        grave = n >= SERVER_TIMES
+        advice = (
+            "The answer breaks a rule of HTTP/2, as by a field that belongs to HTTP/1.1 (Connection, Upgrade, Transfer-Encoding: RFC 9113 8.2.2): see what "
+            "the server or the proxy in front of it adds."
+            if by_client
+            else "Look at the server's log for that moment, and at that of the proxy in front of it."
+        )
+        frames = [each.frame for _, each in found]
+        out.append(finding(view, ID, "problem" if grave else "warning", text, frames, {"broken": n}, advice if grave else ""))
+    return out
 
 
 def _challenged(view: View) -> list[Finding]:
