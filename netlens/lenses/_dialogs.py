@@ -1,6 +1,6 @@
 """Protocols in clear in which a server says no, where an answer means nothing without its question: FTP, SMTP, POP3, IMAP, MySQL, PostgreSQL, Redis
-(statements of databases: :mod:`netlens.lenses._databases`), gRPC; and servers that speak another protocol than who asked, WebSockets that they close with an
-error or that are cut, and SSH that ends before its keys: the two ends have no algorithm in common (RFC 4253 7.1 lets nothing but the end follow), or the
+(statements of databases: :mod:`netlens.lenses._databases`), gRPC, git; and servers that speak another protocol than who asked, WebSockets that they close
+with an error or that are cut, and SSH that ends before its keys: the two ends have no algorithm in common (RFC 4253 7.1 lets nothing but the end follow), or the
 server closes before its version, again and again (OpenSSH's MaxStartups, hosts.deny), and serves nobody since: who is shut out alone may have guessed
 passwords (OpenSSH's PerSourcePenalties).
 
@@ -68,7 +68,7 @@ SOON_NS = 10 * S  #: after a WebSocket began; who must log in first is given so 
 #: What must have a name in common, by the places of its lists in a KEXINIT (RFC 4253 7.1)
 _IN_COMMON = (((0,), "key exchange method"), ((1,), "kind of host key"), ((2, 3), "cipher"), ((4, 5), "MAC"), ((6, 7), "compression"))
 _AUTHENTICATED = ("gcm", "poly1305", "ccm", "ocb")  #: in names of ciphers that need no MAC (RFC 5647)
-_SSH = int.from_bytes(b"SSH-", "big")
+_SSH, _GIT_ERROR = int.from_bytes(b"SSH-", "big"), int.from_bytes(b"ERR ", "big")
 #: How a client of AMQP 0-9-1 begins (4.2.2), a heartbeat (4.2.7, 4.2.3), and how many of a server pass in two intervals: it sends one in half of one
 _AMQP, _HEARTBEAT, _BEATS = int.from_bytes(b"AMQP\0\0\x09\x01", "big"), 0x08000000000000CE, 4
 _ALIKE = 0.05  #: of each other: silences that a timer ends
@@ -115,6 +115,7 @@ def refusals(view: View) -> list[Refusal]:
         *_ssh(view),
         *_without_tls(view),
         *_grpc(view),
+        *_git(view),
         *_ended(view),
         *_unheard(view),
     ]
@@ -279,6 +280,23 @@ def _often(calls: dict[int, Calls], status: int, sessions: list[int]) -> bool:
     """Whether calls fail often enough."""
     times = [len(calls[k].failed) for k in sessions]
     return (max(times) if status == _UNIMPLEMENTED else sum(times)) >= SHUT
+
+
+def _git(view: View) -> list[Refusal]:
+    """What a server of git says instead of what it has: a line with its length, in hexadecimal, and ERR (gitprotocol-pack). A client may be given another
+    repository, or the same by another name."""
+    said = {k: int(head).to_bytes(8, "big") for k, head in enumerate(view.first_replies.tolist()) if head & 0xFFFFFFFF == _GIT_ERROR}
+    denied = {}
+    for k in filter(said.__contains__, view.first_copies):
+        seg = view.opening(k)
+        first = next(i for i in range(len(seg)) if seg.fresh[i] and not seg.orig[i])
+        if said[k][:4].lower() == b"%04x" % seg.length[first]:
+            denied[k] = seg.frame[first]
+    starts, given = view.column("start_ns"), {view.service(k): 0 for k in denied}
+    for k in view.first_copies if denied else ():
+        if k not in denied and view.first_replies[k] and view.service(k) in given:
+            given[view.service(k)] = max(given[view.service(k)], starts[k])
+    return [Refusal(k, "git", "ERR instead of refs", given[view.service(k)] < starts[k], [frame]) for k, frame in denied.items()]
 
 
 def _ended(view: View) -> list[Refusal]:

@@ -43,9 +43,11 @@ FOLLOWED_NS = S  #: from one redirection to the next; a server that has its clie
 PROXY, CHALLENGED = 407, 3  #: answers of a proxy that grants nothing; a first one is ordinary
 CREDENTIALS_NS = 10 * S  #: in which a program answers a challenge by itself
 CHALLENGES = (401, 407)
+NOT_ALLOWED = 405
 #: A client that asks again within this on a new connection, and is served, has lost nothing (RFC 9110 9.2.2)
 AGAIN_NS = 2 * S
 SOON_NS = 5 * S  #: a client that waits longer, and gives up, waited in vain (slow-server)
+AT_ONCE_NS, HALF = 2_000_000, 3  #: from a request to the FIN behind it, of a client that then waits; and how many
 HEAD = int.from_bytes(b"HEAD", "big")
 #: What statuses say (RFC 9110 15.5, 15.6, RFC 6585 4)
 _ADVICE = {
@@ -70,6 +72,8 @@ def look(view: View) -> list[Finding]:
     return [
         *_of(view),
         *_unasked(view),
+        *_preflights(view),
+        *_posted(view),
         *_over_http2(view),
         *_broken(view),
         *_challenged(view),
@@ -202,6 +206,40 @@ def _unasked(view: View) -> list[Finding]:
     text += f", from {most(view.server(a.session) for a in errors)}; the requests were not recorded."
     advice = _ADVICE.get(codes.most_common(1)[0][0], "") if grave else ""
     return [finding(view, ID, "problem" if grave else "warning", text, [a.frame for a in errors], values, advice)]
+
+
+def _preflights(view: View) -> list[Finding]:
+    """Preflights of CORS that a server does not grant: the browser then does not send the request for which it asked (Fetch Standard 4.8)."""
+    places, client = view.side.capture.asked, view.column("orig_ip")
+    names = ("start_frame", "response_frame", "status")
+    rows = [r for r in _asked(view, *names) if r[1] in view.side.capture.preflights and r[3] is not None and r[3] >= 200]
+    granted = {(client[k], places[first]) for k, first, _, status in rows if status < 300}
+    denied = [r for r in rows if r[3] >= 300 and (client[r[0]], places[r[1]]) not in granted]
+    if len(denied) < CLIENT_TIMES:
+        return []
+    whom, codes = most(view.server(k) for k, *_ in denied), Counter(status for *_, status in denied)
+    text = f"{len(denied):,} of {plural(len(rows), 'preflight')} (OPTIONS) got no leave from {whom} ({_each(codes)}): the browser did not send its requests."
+    advice = "A preflight bears no credentials and follows no redirection: have the server, or the login in front of it, answer OPTIONS with 200 or 204."
+    values = {"preflights": len(rows), "denied": len(denied)}
+    return [finding(view, ID, "problem", text, [f for _, *both, _ in denied for f in both], values, advice)]
+
+
+def _posted(view: View) -> list[Finding]:
+    """What was posted and got lost in a redirection, behind which clients mostly ask by GET (RFC 9110 15.4.2, 15.4.3), and that is not allowed there."""
+    told = [r for r in view.side.capture.redirects if r.posted and r.status in (301, 302) and r.session in set(view.whole) - view.halves]
+    if not told:
+        return []
+    places, client, making = view.side.capture.asked, view.column("orig_ip"), view.side.capture.making
+    rows = [r for r in _asked(view, "start_ns", "start_frame", "status") if r[3] == NOT_ALLOWED and r[2] not in making]
+    asked = grouped(rows, lambda r: (client[r[0]], places.get(r[2])))
+    then = [(r, next((each for each in asked.get((client[r.session], r.place), ()) if each[1] >= r.ts), None)) for r in told]
+    found = [(r.frame, each[2]) for r, each in then if each is not None and each[1] - r.ts <= FOLLOWED_NS]
+    if len(found) < CLIENT_TIMES:
+        return []
+    whom = most(view.server(r.session) for r in told)
+    text = f"{plural(len(found), 'POST')} to {whom} got lost: redirected (301, 302), the client asked by GET, which is not allowed there (405)."
+    advice = "Post to the address to which it is redirected (a slash at the end, the host's other name), or have the server redirect with 307 or 308."
+    return [finding(view, ID, "problem", text, [f for both in found for f in both], {"posts": len(found)}, advice)]
 
 
 def _calls(view: View) -> list[tuple[int, Calls]]:
@@ -416,14 +454,37 @@ def _ended(view: View) -> list[Finding]:
     silent = (s["resp_bytes"] == 0) & (s["resp_missing_bytes"] + s["orig_missing_bytes"] == 0) & s["saw_syn"]
     rows = _asked(view, "request_end_ns", "start_frame")
     never = {each[0] for group in view.once(trickling) for each in group}
-    found = [(first, fin) for k, sent, first in rows if silent[k] and k not in never and (fin := _both_closed(view, k, sent)) is not None]
+    found = [
+        (k, first, fin) for k, sent, first in rows if silent[k] and k not in never and (fin := _both_closed(view, k, sent)) is not None
+    ]
     if not found:
         return []
     n = len(found)
-    text = f"{n:,} of {plural(len(rows), 'HTTP request')} got no answer before both sides closed the connection."
+    text = f"{n:,} of {plural(len(rows), 'HTTP request')} got no answer before both sides closed the connection"
     values = {"requests": len(rows), "unanswered": n}
     severity: Severity = "warning" if n >= max(CLIENT_TIMES, SOME_SHARE * len(rows)) or n >= CLIENT_SHARE * len(rows) else "note"
-    return [finding(view, ID, severity, text, [f for both in found for f in both], values)]
+    advice = ""
+    if _are_taken_for_gone(view, found):
+        severity, text = (
+            "problem",
+            f"{text}: {most(view.server(k) for k, *_ in found)} takes a client that closes its own side for one that left",
+        )
+        advice = "Have the client keep its side open until the answer is there, or the server's proxy go on without it (proxy_ignore_client_abort in nginx)."
+    return [finding(view, ID, severity, text + ".", [f for _, *both in found for f in both], values, advice)]
+
+
+def _are_taken_for_gone(view: View, unanswered: list[tuple[int, int, int]]) -> bool:
+    """Whether a service answers no client that asks (by GET, to which the answer is all) and at once closes its own side (RFC 9112 9.6 lets it), but others."""
+    begins = _first_bytes(view, {first for _, first, _ in unanswered})
+    bodyless = {k for k, first, _ in unanswered if begins.get(first, 0).to_bytes(8, "big").startswith(_BODYLESS)}
+    fin, services = view.column("orig_fin_ns"), {view.ends(k)[2:] for k in bodyless}
+    at_once, served = 0, {True: 0, False: 0}
+    for k, sent, answered in _asked(view, "request_end_ns", "response_ns"):
+        if view.ends(k)[2:] in services:
+            half = fin[k] is not None and 0 <= fin[k] - sent <= AT_ONCE_NS
+            at_once += half and k in bodyless
+            served[half] += answered is not None
+    return at_once >= HALF and not served[True] and served[False] > 0
 
 
 def trickling(view: View) -> list[list[tuple[int, list[int]]]]:
