@@ -1,8 +1,8 @@
 """Protocols in clear in which a server says no, where an answer means nothing without its question: FTP, SMTP, POP3, IMAP, MySQL, PostgreSQL, Redis
 (statements of databases: :mod:`netlens.lenses._databases`), gRPC, git; and servers that speak another protocol than who asked, WebSockets that they close
-with an error or that are cut, and SSH that ends before its keys: the two ends have no algorithm in common (RFC 4253 7.1 lets nothing but the end follow), or the
-server closes before its version, again and again (OpenSSH's MaxStartups, hosts.deny), and serves nobody since: who is shut out alone may have guessed
-passwords (OpenSSH's PerSourcePenalties).
+with an error or that are cut, and SSH that ends before its keys: the two ends have no algorithm in common (RFC 4253 7.1 lets nothing but the end follow),
+or the server closes before its version, again and again (OpenSSH's MaxStartups, hosts.deny), and serves nobody since: who is shut out alone may have
+guessed passwords (OpenSSH's PerSourcePenalties).
 
 Only the first eight bytes of a segment are known (:mod:`netlens.parsers.trail`), the code of a reply and the command before it; of PostgreSQL also the
 SQLSTATE, of SSH the algorithms. What was said, for whom and with which password is never read.
