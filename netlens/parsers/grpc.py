@@ -31,6 +31,7 @@ ERRORS = {1: "PROTOCOL_ERROR", 2: "INTERNAL_ERROR", 3: "FLOW_CONTROL_ERROR", 4: 
 _PREFACE, _PREFACE_BYTES = np.frombuffer(b"PRI * HT", np.uint8), 24  # RFC 9113 3.4
 _DATA, _HEADERS, _RST_STREAM, _GOAWAY, _WINDOW_UPDATE, _LAST_TYPE, _HEADER = 0, 1, 3, 7, 8, 9, 9
 _CONTROL = {_RST_STREAM: 4, _GOAWAY: 8, _WINDOW_UPDATE: 4}  # bytes that they have at least
+_FIELDS = 32  # bytes in which the first field of a head stands, or all of a request's path that is short
 _END_STREAM, _PADDED, _PRIORITY = 1, 8, 32
 _STATUS = re.compile(rb"(?:\x0bgrpc-status|\x88\x9a\xca\xc8\xb2\x12\x34\xda\x8f)(?:\x01([0-9])|\x02(1[0-6]))")
 _STATUSES = dict(zip(range(0x88, 0x8F), (200, 204, 206, 304, 400, 404, 500), strict=True))
@@ -140,7 +141,7 @@ def _frames(text: bytes) -> tuple[list[tuple[int, int, int, int, int]], int]:
         size, kind, flags = int.from_bytes(text[at : at + 3], "big"), text[at + 3], text[at + 4]
         if kind > _LAST_TYPE or size > 1 << 14 or text[at + 5] & 0x80 or size < _CONTROL.get(kind, 0):
             return found, -1
-        if at + _HEADER + _CONTROL.get(kind, 0) > len(text):
+        if at + _HEADER + (min(size, _FIELDS) if kind == _HEADERS else _CONTROL.get(kind, 0)) > len(text):
             break
         found.append((kind, flags, int.from_bytes(text[at + 5 : at + 9], "big"), at + _HEADER, at + _HEADER + size))
         at += _HEADER + size
@@ -210,7 +211,7 @@ def _head(calls: Calls, block: bytes, frame: int) -> bool:
     if not block:
         return True
     status, first = _STATUSES.get(block[0], 0), block[0]
-    if first in _LITERAL_STATUS and len(block) > 4:
+    if first in _LITERAL_STATUS and len(block) > 3:
         value = block[2 : 2 + (block[1] & 0x7F)]
         status = _digits(value) if block[1] & 0x80 else int(value) if len(value) == 3 and value.isdigit() else 0
         if first == _LITERAL_STATUS[0]:

@@ -191,8 +191,8 @@ def read_slowly(size: int = 65_535, others: int = 3, pause: int = 5 * S, hole: b
     for at in range(0, len(text), 1400):
         made.down("A", text[at : at + 1400])
         made.up("A")
-    if hole:
-        made.packets.pop(-20)
+        if hole and at < 16_384 < at + 1400:
+            made.packets.pop(-2)  # where the second frame begins
     for k in range(others):
         exchange(made, frame(1, 5, 2 * k + 3, b"\x82"), frame(1, 4, 2 * k + 3, b"\x88"))
     made.at += pause
