@@ -296,7 +296,11 @@ def _git(view: View) -> list[Refusal]:
     for k in view.first_copies if denied else ():
         if k not in denied and view.first_replies[k] and view.service(k) in given:
             given[view.service(k)] = max(given[view.service(k)], starts[k])
-    return [Refusal(k, "git", "ERR instead of refs", given[view.service(k)] < starts[k], [frame]) for k, frame in denied.items()]
+    times = Counter(view.service(k) for k in denied)
+    found = [Refusal(k, "git", "ERR instead of refs", given[view.service(k)] < starts[k], [frame]) for k, frame in denied.items()]
+    for r in found:  # once, where others were given, it may be a name that was tried
+        r.lasting &= times[view.service(r.session)] > 1 or not given[view.service(r.session)]
+    return found
 
 
 def _ended(view: View) -> list[Refusal]:

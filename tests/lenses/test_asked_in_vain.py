@@ -250,3 +250,5 @@ def test_a_repository_that_is_not_exported(tmp_path: Path) -> None:
     assert problems(this) == {"refused"}
     assert this["refused"].text == "1 of 1 connection to 198.51.100.20:9418 got a refusal: ERR instead of refs (git)."
     assert not problems(found(tmp_path, denied, git(41_001, S, b"version 2"), healthy()))
+    assert not problems(found(tmp_path, git(41_001, -S, b"version 2"), denied, healthy()))
+    assert problems(found(tmp_path, git(41_001, -S, b"version 2"), denied, git(41_002, S, b"ERR no such thing"), healthy()))
