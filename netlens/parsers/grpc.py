@@ -7,8 +7,8 @@ field of a head (RFC 9113 8.3), and those that servers mostly give have numbers 
 window of the connection allows, which the client widens (RFC 9113 6.9.1). Kept while ``netlens analyze`` reads a capture, and by no other command; of a call
 nothing is kept but its frame, and a number for its path.
 
-Limits: connections whose first bytes are in the capture; of :data:`MAX_SEGMENTS` segments. Where bytes are missing, frames are looked for at the beginning of
-the next segment, and nothing is said of the window.
+Limits: connections whose first bytes are in the capture; of :data:`MAX_FRAMES` frames and segments. Where bytes are missing, frames are looked for at the
+beginning of the next segment, and nothing is said of the window.
 """
 
 import re
@@ -22,7 +22,7 @@ from netlens.columns import Array
 from netlens.parsers.lifecycle import grown
 from netlens.wire import columns as c
 
-MAX_SEGMENTS = 200_000
+MAX_FRAMES = 500_000
 STREAM_CLOSED = 5
 WINDOW = 65_535  #: of a connection at its beginning (RFC 9113 6.9.2)
 #: With which connections or streams are ended (RFC 9113 7); HTTP_1_1_REQUIRED (13) asks for another way, and others say that somebody wants no more
@@ -80,6 +80,7 @@ class Calls:
     window: int = WINDOW
     waiting: list[tuple[int, int]] | None = None
     whole: bool = True
+    frames: int = 0  # of the last segment
     _due: list[int] = field(default_factory=lambda: [0, _PREFACE_BYTES])  # offsets where frames begin next, of the server and the client
     _rest: list[bytes] = field(default_factory=lambda: [b"", b""])  # of frames that begin at the end of a segment
     _heads: set[int] = field(default_factory=set)  # streams with a head and no end
@@ -107,7 +108,7 @@ class GrpcBuilder:
 
     def __init__(self) -> None:
         self.sessions: dict[int, Calls] = {}
-        self._left = MAX_SEGMENTS
+        self._left = MAX_FRAMES
         self._open: Array = np.zeros(1024, bool)  # by session, whether it is one of these
 
     def feed(self, buf: Array, packets: Array) -> None:
@@ -126,11 +127,16 @@ class GrpcBuilder:
             return
         known = np.minimum(of, len(self._open) - 1)
         chosen = (of == known) & (of >= 0) & self._open[known] & (packets[:, c.FRESH] > 0)
-        for row in packets[chosen][: self._left].tolist():
-            self._left -= 1
+        for row in packets[chosen].tolist():
+            if self._left <= 0:
+                for calls in self.sessions.values():
+                    calls.whole = False
+                break
             calls, start = self.sessions[row[c.SESSION]], row[c.PAY_OFF]
             text = buf[start : start + row[c.PAY_CAP]].tobytes()
             calls.feed(row[c.DIRECTION] == calls.client_way, row[c.OFFSET], text, row[c.LENGTH], row[c.FRAME], row[c.TS])
+            self._left -= 1 + calls.frames
+            calls.frames = 0
 
 
 def _frames(text: bytes) -> tuple[list[tuple[int, int, int, int, int]], int]:
@@ -151,6 +157,7 @@ def _frames(text: bytes) -> tuple[list[tuple[int, int, int, int, int]], int]:
 def read(calls: Calls, text: bytes, frame: int, ts: int) -> int:
     """Take in what a server says from the beginning of a frame on; where the next one begins, -1 where it was none."""
     frames, end = _frames(text)
+    calls.frames += len(frames)
     for kind, flags, stream, at, upto in frames:
         if kind == _DATA and upto > at:
             calls.answered = ts
@@ -178,6 +185,7 @@ def read(calls: Calls, text: bytes, frame: int, ts: int) -> int:
 def asked(calls: Calls, text: bytes, frame: int, ts: int) -> int:
     """The same of a client."""
     frames, end = _frames(text)
+    calls.frames += len(frames)
     for kind, flags, stream, at, upto in frames:
         if kind == _HEADERS:
             calls.requests += 1

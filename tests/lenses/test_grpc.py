@@ -223,6 +223,11 @@ def test_windows_for_which_nobody_waits(tmp_path: Path, packets: list[Packet]) -
     assert "slow-client" not in found(tmp_path, packets, healthy(), ping(60 * S))
 
 
+def test_that_nothing_is_said_of_windows_that_were_not_followed_to_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("netlens.parsers.grpc.MAX_FRAMES", 60)
+    assert "slow-client" not in found(tmp_path, read_slowly(), healthy(), ping(60 * S))
+
+
 def test_frames_across_segments() -> None:
     """Whatever the cut, the same is read."""
     text = frame(4, 0, 0) + answered(1, NGINX) + frame(3, 0, 1, bytes(4)) + given(3) + goaway(2, b"why")
