@@ -179,6 +179,11 @@ class Capture:
         return self._kept.bodies.probing
 
     @property
+    def preflights(self) -> set[int]:
+        """Frames of those by which a browser asks whether it may send a request (CORS)."""
+        return self._kept.bodies.preflights
+
+    @property
     def chunked(self) -> list[Chunked]:
         """Answers of HTTP in clear that come in chunks, in order; none of standard input that was read without ``trail``."""
         return self._kept.bodies.chunks.answers

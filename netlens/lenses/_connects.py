@@ -23,7 +23,8 @@ PLAIN_MS = 500  #: a handshake that took less needs no look at its segments
 SAID_NS = 10 * S  #: after the last SYN; a router that finds nobody at the address says so after 3 s (RFC 4861 10, Linux' ARP)
 FALLBACK_NS = 5 * S  #: RFC 8305 8 has 250 ms, and 2 s at most
 ANYBODY = "anybody"  #: in place of a client
-HTTP, HTTPS = 80, 443
+#: By port, the one that clients take instead: HTTP for HTTPS, which browsers try first, and SMB for SMB over NetBIOS, tried together ([MS-SMB2] 2.1)
+INSTEAD = {443: 80, 139: 445}
 ONLY = ""  #: in place of a name
 SOME_PORTS = 8  #: worth a look
 
@@ -152,8 +153,8 @@ def _hear(view: View, attempt: Attempt) -> None:
 
 
 def reached_after(view: View, failed: Attempt, within_ns: int) -> bool:
-    """Whether the service was reached within some time of a failed attempt: another address, the other family, from the other side, or, as browsers do that
-    try HTTPS first and are refused, by HTTP."""
+    """Whether the service was reached within some time of a failed attempt: another address, the other family, from the other side, or, where it was refused,
+    by the port that clients take instead."""
     times = view.once(_opened)
     begin, end = failed.syn_ns[0], failed.syn_ns[-1] + within_ns
 
@@ -164,7 +165,7 @@ def reached_after(view: View, failed: Attempt, within_ns: int) -> bool:
 
     if opened(begin, failed.client, failed.server):  # not only before
         return True
-    if failed.outcome == REFUSED and failed.port == HTTPS and opened(begin, failed.client, failed.server, HTTP):
+    if failed.outcome == REFUSED and opened(begin, failed.client, failed.server, INSTEAD.get(failed.port, 0)):
         return True
     elsewhere = [(failed.client, other) for other in _aliases(view, failed.server)]
     reversed_ = (failed.server, failed.client)

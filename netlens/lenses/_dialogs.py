@@ -1,8 +1,8 @@
 """Protocols in clear in which a server says no, where an answer means nothing without its question: FTP, SMTP, POP3, IMAP, MySQL, PostgreSQL, Redis
-(statements of databases: :mod:`netlens.lenses._databases`), gRPC; and servers that speak another protocol than who asked, WebSockets that they close with an
-error or that are cut, and SSH that ends before its keys: the two ends have no algorithm in common (RFC 4253 7.1 lets nothing but the end follow), or the
-server closes before its version, again and again (OpenSSH's MaxStartups, hosts.deny), and serves nobody since: who is shut out alone may have guessed
-passwords (OpenSSH's PerSourcePenalties).
+(statements of databases: :mod:`netlens.lenses._databases`), gRPC, git; and servers that speak another protocol than who asked, WebSockets that they close
+with an error or that are cut, and SSH that ends before its keys: the two ends have no algorithm in common (RFC 4253 7.1 lets nothing but the end follow),
+or the server closes before its version, again and again (OpenSSH's MaxStartups, hosts.deny), and serves nobody since: who is shut out alone may have
+guessed passwords (OpenSSH's PerSourcePenalties).
 
 Only the first eight bytes of a segment are known (:mod:`netlens.parsers.trail`), the code of a reply and the command before it; of PostgreSQL also the
 SQLSTATE, of SSH the algorithms. What was said, for whom and with which password is never read.
@@ -22,6 +22,7 @@ from netlens.lenses import _databases
 from netlens.lenses._connects import scanning
 from netlens.lenses._view import FIN, RST, SYN, S, Segments, View, grouped, seconds
 from netlens.parsers.fatal_errors import Fatal
+from netlens.parsers.grpc import ERRORS, Calls
 
 #: Commands of FTP (RFC 959) and SMTP (RFC 5321, 3030, 4954) whose refusal ends what the program came for. EHLO, FEAT, SYST, OPTS, SIZE, ... are questions.
 TASKS = {b"USER", b"PASS", b"ACCT", b"STOR", b"STOU", b"APPE", b"RETR", b"MAIL", b"RCPT", b"DATA", b"BDAT"}
@@ -48,10 +49,11 @@ REDIS = {b"-WRONGPA": ("WRONGPASS", False), b"-NOAUTH ": ("NOAUTH", False), b"-N
          b"-ERR ope": ("operation not permitted", False), b"-ERR AUT": ("no password is set", False), b"-ERR Cli": ("no password is set", False),
          b"-READONL": ("READONLY", False), b"-LOADING": ("LOADING", False), b"-MASTERD": ("MASTERDOWN", True), b"-CLUSTER": ("CLUSTERDOWN", True),
          b"-MISCONF": ("MISCONF: it cannot save", True), b"-OOM com": ("out of memory", True), b"-NOREPLI": ("NOREPLICAS", True)}  # fmt: skip
-#: How connections begin (RFC 4253 4.2, RFC 9112 2.1, RFC 6143 7.1.1, and an alert of TLS: RFC 8446 5.1): bits to shift the first eight bytes by, what is
-#: left, and the protocol
+#: How connections begin (RFC 4253 4.2, RFC 9112 2.1, RFC 6143 7.1.1, an alert of TLS: RFC 8446 5.1; HTTP/2's preface and SETTINGS: RFC 9113 3.4): bits to
+#: shift the first eight bytes by, what is left, and the protocol
 _WORDS = [(32, int.from_bytes(b"SSH-", "big"), "SSH"), (24, int.from_bytes(b"HTTP/", "big"), "HTTP"), (32, int.from_bytes(b"RFB ", "big"), "VNC"),
-          (48, 0x1503, "TLS"), *((64 - 8 * len(verb), int.from_bytes(verb, "big"), "HTTP") for verb in (b"GET /", b"POST /", b"HEAD /", b"PUT /"))]  # fmt: skip
+          (48, 0x1503, "TLS"), *((64 - 8 * len(verb), int.from_bytes(verb, "big"), "HTTP") for verb in (b"GET /", b"POST /", b"HEAD /", b"PUT /")),
+          (0, int.from_bytes(b"PRI * HT", "big"), "HTTP/2"), *((0, size << 40 | 4 << 32, "HTTP/2") for size in range(0, 60, 6))]  # fmt: skip
 #: Why a server closes a WebSocket with which it does not want to go on (RFC 6455 7.4.1, and IANA's registry). 1001 and 1012: it goes away or restarts.
 _CLOSED = {1002: "protocol error", 1003: "kind of data not taken", 1007: "wrong data", 1008: "policy violation", 1009: "too big",
            1011: "internal error", 1013: "try again later", 1014: "bad gateway", 3000: "unauthorized", 3003: "forbidden"}  # fmt: skip
@@ -66,13 +68,10 @@ SOON_NS = 10 * S  #: after a WebSocket began; who must log in first is given so 
 #: What must have a name in common, by the places of its lists in a KEXINIT (RFC 4253 7.1)
 _IN_COMMON = (((0,), "key exchange method"), ((1,), "kind of host key"), ((2, 3), "cipher"), ((4, 5), "MAC"), ((6, 7), "compression"))
 _AUTHENTICATED = ("gcm", "poly1305", "ccm", "ocb")  #: in names of ciphers that need no MAC (RFC 5647)
-_SSH = int.from_bytes(b"SSH-", "big")
+_SSH, _GIT_ERROR = int.from_bytes(b"SSH-", "big"), int.from_bytes(b"ERR ", "big")
 #: Messages of SSH, behind four bytes of length and one of padding: a client's in the key exchange, the server's with its key, and a farewell (RFC 4253 8, 12,
 #: RFC 4419 5, RFC 5656 7.1); and in names of kinds of host keys
 _KEX_ASKS, _KEX_GIVES, _DISCONNECT, _HOST_KEYS = (30, 32), (31, 33), 1, ("rsa", "ecdsa", "ed25519")
-#: Errors with which HTTP/2 is ended (RFC 9113 7); HTTP_1_1_REQUIRED (13) asks for another way
-_ERRORS = {1: "PROTOCOL_ERROR", 2: "INTERNAL_ERROR", 3: "FLOW_CONTROL_ERROR", 4: "SETTINGS_TIMEOUT", 5: "STREAM_CLOSED", 6: "FRAME_SIZE_ERROR",
-           9: "COMPRESSION_ERROR", 11: "ENHANCE_YOUR_CALM", 12: "INADEQUATE_SECURITY"}  # fmt: skip
 #: How a client of AMQP 0-9-1 begins (4.2.2), a heartbeat (4.2.7, 4.2.3), and how many of a server pass in two intervals: it sends one in half of one
 _AMQP, _HEARTBEAT, _BEATS = int.from_bytes(b"AMQP\0\0\x09\x01", "big"), 0x08000000000000CE, 4
 _ALIKE = 0.05  #: of each other: silences that a timer ends
@@ -119,6 +118,7 @@ def refusals(view: View) -> list[Refusal]:
         *_ssh(view),
         *_without_tls(view),
         *_grpc(view),
+        *_git(view),
         *_ended(view),
         *_unheard(view),
     ]
@@ -289,28 +289,57 @@ def _left(view: View, k: int) -> list[int]:
 
 
 def _grpc(view: View) -> list[Refusal]:
-    """Calls of gRPC of a client that all fail, with a status that is about the server. A method that is not there must be asked for several times in one
-    connection: load balancers ask for one to see whether somebody answers, each time in a new one."""
-    calls = view.side.capture.grpc
+    """Calls of gRPC of a client that all fail, or all those of a method do, with a status that is about the server. A method that is not there must be asked
+    for several times in one connection: load balancers ask for one to see whether somebody answers, each time in a new one."""
+    calls, starts = view.side.capture.grpc, view.column("start_ns")
     found = []
     for group in grouped(filter(calls.__contains__, view.first_copies), view.service).values():
         failing = [k for k in group if calls[k].status in GRPC and calls[k].failed]
-        given = max(calls[k].answered for k in group)
         for status, these in grouped(failing, lambda k: calls[k].status).items():
-            most = (max if status == _UNIMPLEMENTED else sum)(len(calls[k].failed) for k in these)
-            lasting = given < min(view.column("start_ns")[k] for k in these)
-            if most >= SHUT:
-                found += [Refusal(k, "gRPC", f"{GRPC[status]} ({status})", lasting, calls[k].failed) for k in these]
+            if not _often(calls, status, these):
+                continue
+            stays = max(calls[k].answered for k in group) < min(starts[k] for k in these)
+            for method, mine in grouped(these, lambda k: calls[k].method).items():
+                given = max(calls[k].answered for k in group if calls[k].method in (method, 0))
+                lasting = stays or bool(method and _often(calls, status, mine) and given < min(starts[k] for k in mine))
+                found += [Refusal(k, "gRPC", f"{GRPC[status]} ({status})", lasting, calls[k].failed) for k in mine]
+    return found
+
+
+def _often(calls: dict[int, Calls], status: int, sessions: list[int]) -> bool:
+    """Whether calls fail often enough."""
+    times = [len(calls[k].failed) for k in sessions]
+    return (max(times) if status == _UNIMPLEMENTED else sum(times)) >= SHUT
+
+
+def _git(view: View) -> list[Refusal]:
+    """What a server of git says instead of what it has: a line with its length, in hexadecimal, and ERR (gitprotocol-pack). A client may be given another
+    repository, or the same by another name."""
+    said = {k: int(head).to_bytes(8, "big") for k, head in enumerate(view.first_replies.tolist()) if head & 0xFFFFFFFF == _GIT_ERROR}
+    denied = {}
+    for k in filter(said.__contains__, view.first_copies):
+        seg = view.opening(k)
+        first = next(i for i in range(len(seg)) if seg.fresh[i] and not seg.orig[i])
+        if said[k][:4].lower() == b"%04x" % seg.length[first]:
+            denied[k] = seg.frame[first]
+    starts, given = view.column("start_ns"), {view.service(k): 0 for k in denied}
+    for k in view.first_copies if denied else ():
+        if k not in denied and view.first_replies[k] and view.service(k) in given:
+            given[view.service(k)] = max(given[view.service(k)], starts[k])
+    times = Counter(view.service(k) for k in denied)
+    found = [Refusal(k, "git", "ERR instead of refs", given[view.service(k)] < starts[k], [frame]) for k, frame in denied.items()]
+    for r in found:  # once, where others were given, it may be a name that was tried
+        r.lasting &= times[view.service(r.session)] > 1 or not given[view.service(r.session)]
     return found
 
 
 def _ended(view: View) -> list[Refusal]:
     """Connections of HTTP/2 in clear that a server ended for an error; for good, if those of a client are more than one."""
     calls = view.side.capture.grpc
-    found = [k for k in filter(calls.__contains__, view.first_copies) if calls[k].error in _ERRORS]
+    found = [k for k in filter(calls.__contains__, view.first_copies) if calls[k].error in ERRORS]
     times = Counter(view.service(k) for k in found)
     return [
-        Refusal(k, "HTTP/2", f"GOAWAY, {_ERRORS[calls[k].error]} ({calls[k].error})", times[view.service(k)] > 1, [calls[k].error_frame])
+        Refusal(k, "HTTP/2", f"GOAWAY, {ERRORS[calls[k].error]} ({calls[k].error})", times[view.service(k)] > 1, [calls[k].error_frame])
         for k in found
     ]
 

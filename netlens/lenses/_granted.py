@@ -1,6 +1,6 @@
 """Which errors of HTTP a client took as an answer: what was looked for and then made, what was asked for until it was ready, and nodes that say they are out.
 
-Limits: only of requests in clear, by GET, HEAD, POST, PUT, PATCH, DELETE, PROPFIND and MKCOL, whose first line is in one segment.
+Limits: only of requests in clear, by GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, PROPFIND and MKCOL, whose first line is in one segment.
 """
 
 from __future__ import annotations

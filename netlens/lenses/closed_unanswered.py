@@ -2,12 +2,14 @@
 
 Asks: whether a server acknowledged what a client had asked, and then closed the connection without having sent anything; or, of a service that answers each
     request, without having answered the last one.
-Applies: to connections captured in both directions from their beginning. HTTP is covered by http-errors, TLS by tls-failed. Of MySQL and PostgreSQL in
-    clear it does not matter how long the statement was open.
+Applies: to connections captured in both directions from their beginning. HTTP is covered by http-errors, handshakes of TLS by tls-failed. Of MySQL and
+    PostgreSQL in clear it does not matter how long the statement was open; nor of HTTPS, also behind a proxy's CONNECT: there what has no answer is known but
+    for what was asked (:mod:`netlens.parsers.exchanges`), and a server that ends of its own accord says so first (close_notify, RFC 8446 6.1).
 Cannot see: what was asked, where neither the port nor the first words say which protocol it is; then it is a warning.
 Normal: what only takes in (syslog, printers, metrics) answers nothing, and closes when it is idle or the client has closed. Peers of BitTorrent (BEP 3)
     close on whoever asks for what they do not have; of two routers, or peers of Diameter, that both open a connection, one closes (RFC 4271 6.8, RFC 6733
-    5.6.4). Nobody misses the answer to a farewell (QUIT, LOGOUT), and a client that speaks its last word and at once opens another connection goes on there.
+    5.6.4). Of HTTPS a request that is sent again at once and answered has cost little; HTTP/2 says more than requests. Nobody misses the answer to a
+    farewell (QUIT, LOGOUT), and a client that speaks its last word and at once opens another connection goes on there.
 """
 
 from __future__ import annotations
@@ -17,10 +19,12 @@ import numpy as np
 from netlens.lenses import Finding, Severity, _databases
 from netlens.lenses._connects import scanning
 from netlens.lenses._dialogs import refusals
+from netlens.lenses._repeats import FAREWELL
 from netlens.lenses._services import EACH, NAMES, needs_none
-from netlens.lenses._view import S, Segments, View, finding, most
+from netlens.lenses._view import FIN, RST, S, Segments, View, finding, most, seconds, up_to
 from netlens.lenses.http_errors import closed_on, is_among, times_of
-from netlens.text import plural
+from netlens.lenses.reset import is_alert
+from netlens.text import endpoint, plural
 
 ID = "closed-unanswered"
 GROUP = "answers"
@@ -28,6 +32,9 @@ RANK = 32
 SOON_NS = 2 * S  #: a server of an unknown protocol that waits longer was idle
 SHORT = 2048  #: bytes of a request at most; more is what a server takes in
 ONE_WAY = (9, 514, 515, 601, 1468, 2003, 2004, 4739, 5044, 6514, 9100, 9997, 24_224)  #: discard, syslog, printers, metrics, flows, logs
+HTTPS = (443, 8443)
+SOME = 2  #: requests of HTTPS
+ALIKE, EVEN_NS = 3, S // 2  #: closes after the same time: a timer's
 ROUTING = (179,)
 BITTORRENT = b"\x13BitTorr"
 #: First words of a client that its protocol has answered, whatever the port: from, before, and the words (JSON-RPC 2.0 5, AMQP 1.0 2.2 and 0-9-1 2.2.4, MQTT
@@ -41,8 +48,61 @@ FAREWELLS = (b"QUIT", b"BYE", b"EXIT")  #: of FTP, SMTP, POP3, NNTP
 
 
 def look(view: View) -> list[Finding]:
-    if view.one_sided:
+    """Requests in clear, and those of HTTPS."""
+    return [] if view.one_sided else [*_in_clear(view), *_encrypted(view)]
+
+
+def _encrypted(view: View) -> list[Finding]:
+    """Requests of HTTPS, to a server or through a proxy, on which the connection is closed without an answer or a close_notify."""
+    s, ports, protocols = view.sessions, view.column("resp_port"), view.column("protocol")
+    proxied = {p.session for p in view.side.capture.proxied if p.status < 300}
+    missing = s["resp_missing_bytes"] + s["orig_missing_bytes"]
+    kept = {
+        k for k in view.in_one
+        if protocols[k] == "tls" and not missing[k] and (ports[k] in HTTPS or k in proxied) and view.side.http2.get(k) is False
+    }  # fmt: skip
+    rows = [
+        r for r in view.side.capture.table("exchanges").tuples("session_id", "request_end_ns", "response_ns", "up_bytes") if r[0] in kept
+    ]
+    served = times_of((view.service(k), sent) for k, sent, answered, _ in rows if answered is not None)
+    closed = [(k, sent, end) for k, sent, answered, size in rows if answered is None and size > FAREWELL and (end := _cut(view, k, sent))]
+    found = [(k, sent, end) for k, sent, end in closed if not is_among(served, view.service(k), end[0])]
+    if not found:
         return []
+    n, waits = len(found), [end[0] - sent for _, sent, end in found]
+    whom = most(f"the proxy {endpoint(*view.ends(k)[2:])}" if k in proxied else view.server(k) for k, *_ in found)
+    after = f"{up_to(found)}{seconds(max(waits))}"
+    text = f"{n:,} of {plural(len(rows), 'HTTPS request')} got no answer: {whom} closed the connection instead, after {after}."
+    alike = n >= ALIKE and max(waits) <= min(waits) + EVEN_NS
+    advice = (
+        "It ends connections that are silent for so long, though a request is open: raise that time-out (of the proxy, or of what stands between), or have the "
+        "server answer sooner, or in pieces."
+        if alike
+        else "Look at the log of the server, or of the proxy, for that moment."
+    )
+    values = {"requests": len(rows), "unanswered": n, "longest_s": max(waits) / 1e9}
+    severity: Severity = "problem" if n >= SOME else "warning"
+    return [finding(view, ID, severity, text, [f for *_, (_, *both) in found for f in both], values, advice if n >= SOME else "")]
+
+
+def _cut(view: View, k: int, sent_ns: int) -> tuple[int, int, int] | None:
+    """When a server's FIN came behind a request of TLS, that it acknowledges and before which it said no close_notify; with the frames of both."""
+    seg = view.segments(k)
+    last = {True: -1, False: -1}
+    for i in range(len(seg)):
+        if seg.flags[i] & (FIN | RST):
+            asked, said = last[True], last[False]
+            orderly = seg.length[i] or (said >= 0 and is_alert(seg, said))
+            if seg.orig[i] or seg.flags[i] & RST or orderly or asked < 0 or seg.ts[asked] > sent_ns or seg.ts[i] < sent_ns:
+                return None
+            whole = seg.acked[i] >= seg.offset[asked] + seg.length[asked]
+            return (seg.ts[i], seg.frame[asked], seg.frame[i]) if whole else None
+        if seg.fresh[i]:
+            last[seg.orig[i]] = i
+    return None
+
+
+def _in_clear(view: View) -> list[Finding]:
     s = view.sessions
     whole = (s["orig_bytes"] > 0) & (s["resp_missing_bytes"] + s["orig_missing_bytes"] == 0) & s["saw_syn"]
     mute = s["resp_bytes"] == 0

@@ -5,8 +5,8 @@ Asks: whether a SYN was answered by RST, or by an ICMP error that says the port 
 Applies: where the SYN and the answer are in the capture.
 Cannot see: a refusal inside a proxy or tunnel.
 Normal: a client that tries ::1 and then 127.0.0.1, or the other address family, within a second (RFC 8305 5); a browser that tries HTTPS, and then HTTP at
-    once; routers whose peer is not up yet. A program that asks until a service is up, or a service that starts anew, is refused in one run; one that serves a
-    few connections at a time refuses while it has as many.
+    once; a client of SMB that tries 139 beside 445; routers whose peer is not up yet. A program that asks until a service is up, or a service that starts
+    anew, is refused in one run; one that serves a few connections at a time refuses while it has as many.
     RFC 9293 3.10.7.1 has a closed port answer with RST.
 """
 

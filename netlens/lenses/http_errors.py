@@ -30,6 +30,7 @@ from netlens.lenses._chunks import cut_off, known, misread
 from netlens.lenses._granted import granted_later, of_checks, taken
 from netlens.lenses._view import ACK, FIN, RST, SYN, S, Segments, View, finding, grouped, most
 from netlens.parsers.bodies import Body, Redirect
+from netlens.parsers.grpc import ERRORS, STREAM_CLOSED, Calls
 from netlens.text import plural, size
 
 ID = "http-errors"
@@ -42,9 +43,11 @@ FOLLOWED_NS = S  #: from one redirection to the next; a server that has its clie
 PROXY, CHALLENGED = 407, 3  #: answers of a proxy that grants nothing; a first one is ordinary
 CREDENTIALS_NS = 10 * S  #: in which a program answers a challenge by itself
 CHALLENGES = (401, 407)
+NOT_ALLOWED = 405
 #: A client that asks again within this on a new connection, and is served, has lost nothing (RFC 9110 9.2.2)
 AGAIN_NS = 2 * S
 SOON_NS = 5 * S  #: a client that waits longer, and gives up, waited in vain (slow-server)
+AT_ONCE_NS, HALF = 2_000_000, 3  #: from a request to the FIN behind it, of a client that then waits; and how many
 HEAD = int.from_bytes(b"HEAD", "big")
 #: What statuses say (RFC 9110 15.5, 15.6, RFC 6585 4)
 _ADVICE = {
@@ -69,6 +72,10 @@ def look(view: View) -> list[Finding]:
     return [
         *_of(view),
         *_unasked(view),
+        *_preflights(view),
+        *_posted(view),
+        *_over_http2(view),
+        *_broken(view),
         *_challenged(view),
         *_circling(view),
         *_empty(view),
@@ -175,10 +182,10 @@ def _each(codes: Counter[int]) -> str:
     return ", ".join(f"{count:,} × {status}" for status, count in codes.most_common(4))
 
 
-def _told(n: int, codes: Counter[int], told: str) -> tuple[str, dict[str, Any]]:
+def _told(n: int, codes: Counter[int], told: str, what: str = "HTTP") -> tuple[str, dict[str, Any]]:
     """How many of ``n`` responses are errors, and which: the begin of a sentence, and as values."""
     errors = codes.total()
-    text = f"{errors:,} of {plural(n, 'HTTP response')} {'is an error' if errors == 1 else 'are errors'} ({told})"
+    text = f"{errors:,} of {plural(n, f'{what} response')} {'is an error' if errors == 1 else 'are errors'} ({told})"
     return text, {"responses": n, "errors": errors, "statuses": {str(status): count for status, count in sorted(codes.items())}}
 
 
@@ -199,6 +206,86 @@ def _unasked(view: View) -> list[Finding]:
     text += f", from {most(view.server(a.session) for a in errors)}; the requests were not recorded."
     advice = _ADVICE.get(codes.most_common(1)[0][0], "") if grave else ""
     return [finding(view, ID, "problem" if grave else "warning", text, [a.frame for a in errors], values, advice)]
+
+
+def _preflights(view: View) -> list[Finding]:
+    """Preflights of CORS that a server does not grant: the browser then does not send the request for which it asked (Fetch Standard 4.8)."""
+    places, client = view.side.capture.asked, view.column("orig_ip")
+    names = ("start_frame", "response_frame", "status")
+    rows = [r for r in _asked(view, *names) if r[1] in view.side.capture.preflights and r[3] is not None and r[3] >= 200]
+    granted = {(client[k], places[first]) for k, first, _, status in rows if status < 300}
+    denied = [r for r in rows if r[3] >= 300 and (client[r[0]], places[r[1]]) not in granted]
+    if len(denied) < CLIENT_TIMES:
+        return []
+    whom, codes = most(view.server(k) for k, *_ in denied), Counter(status for *_, status in denied)
+    text = f"{len(denied):,} of {plural(len(rows), 'preflight')} (OPTIONS) got no leave from {whom} ({_each(codes)}): the browser did not send its requests."
+    advice = "A preflight bears no credentials and follows no redirection: have the server, or the login in front of it, answer OPTIONS with 200 or 204."
+    values = {"preflights": len(rows), "denied": len(denied)}
+    return [finding(view, ID, "problem", text, [f for _, *both, _ in denied for f in both], values, advice)]
+
+
+def _posted(view: View) -> list[Finding]:
+    """What was posted and got lost in a redirection, behind which clients mostly ask by GET (RFC 9110 15.4.2, 15.4.3), and that is not allowed there."""
+    told = [r for r in view.side.capture.redirects if r.posted and r.status in (301, 302) and r.session in set(view.whole) - view.halves]
+    if not told:
+        return []
+    places, client, making = view.side.capture.asked, view.column("orig_ip"), view.side.capture.making
+    rows = [r for r in _asked(view, "start_ns", "start_frame", "status") if r[3] == NOT_ALLOWED and r[2] not in making]
+    asked = grouped(rows, lambda r: (client[r[0]], places.get(r[2])))
+    then = [(r, next((each for each in asked.get((client[r.session], r.place), ()) if each[1] >= r.ts), None)) for r in told]
+    found = [(r.frame, each[2]) for r, each in then if each is not None and each[1] - r.ts <= FOLLOWED_NS]
+    if len(found) < CLIENT_TIMES:
+        return []
+    whom = most(view.server(r.session) for r in told)
+    text = f"{plural(len(found), 'POST')} to {whom} got lost: redirected (301, 302), the client asked by GET, which is not allowed there (405)."
+    advice = "Post to the address to which it is redirected (a slash at the end, the host's other name), or have the server redirect with 307 or 308."
+    return [finding(view, ID, "problem", text, [f for both in found for f in both], {"posts": len(found)}, advice)]
+
+
+def _calls(view: View) -> list[tuple[int, Calls]]:
+    """Sessions of HTTP/2 in clear."""
+    return [(k, calls) for k in view.first_copies if (calls := view.side.capture.grpc.get(k)) is not None]
+
+
+def _over_http2(view: View) -> list[Finding]:
+    """Errors among the answers of HTTP/2 in clear."""
+    calls = _calls(view)
+    errors = [(k, status, frame) for k, each in calls for status, frame in each.errors]
+    if not errors:
+        return []
+    n, codes = sum(each.answers for _, each in calls), Counter(status for _, status, _ in errors)
+    theirs = sum(count for status, count in codes.items() if status >= 500)
+    ours = sum(count for status, count in codes.items() if status < 500 and status not in (*HARMLESS, *CHALLENGES))
+    grave = theirs >= max(SERVER_TIMES, SERVER_SHARE * n) or ours >= max(CLIENT_TIMES, CLIENT_SHARE * n)
+    text, values = _told(n, codes, _each(codes), "HTTP/2")
+    text += f", from {most(view.server(k) for k, *_ in errors)}."
+    advice = _ADVICE.get(codes.most_common(1)[0][0], "") if grave else ""
+    return [finding(view, ID, "problem" if grave else "warning", text, [frame for *_, frame in errors], values, advice)]
+
+
+def _broken(view: View) -> list[Finding]:
+    """Streams of HTTP/2 in clear that one side reset for an error, not as it wants no more (RFC 9113 8.1, 8.7)."""
+    calls = _calls(view)
+    amiss = [(k, each) for k, call in calls for each in call.broken if each.code in ERRORS and each.code != STREAM_CLOSED]
+    out = []
+    for by_client in (True, False):
+        found = [(k, each) for k, each in amiss if each.by_client == by_client]
+        if not found:
+            continue
+        n, whom = len(found), most(view.server(k) for k, _ in found)
+        code = most(ERRORS[each.code] for _, each in found)
+        text = f"{n:,} of {plural(sum(call.requests for _, call in calls), 'HTTP/2 request')} {'was' if n == 1 else 'were'} broken off: "
+        text += f"the client did not take what {whom} answered ({code})." if by_client else f"{whom} reset the stream ({code})."
+        grave = n >= SERVER_TIMES
+        advice = (
+            "The answer breaks a rule of HTTP/2, as by a field that belongs to HTTP/1.1 (Connection, Upgrade, Transfer-Encoding: RFC 9113 8.2.2): see what "
+            "the server or the proxy in front of it adds."
+            if by_client
+            else "Look at the server's log for that moment, and at that of the proxy in front of it."
+        )
+        frames = [each.frame for _, each in found]
+        out.append(finding(view, ID, "problem" if grave else "warning", text, frames, {"broken": n}, advice if grave else ""))
+    return out
 
 
 def _challenged(view: View) -> list[Finding]:
@@ -367,14 +454,37 @@ def _ended(view: View) -> list[Finding]:
     silent = (s["resp_bytes"] == 0) & (s["resp_missing_bytes"] + s["orig_missing_bytes"] == 0) & s["saw_syn"]
     rows = _asked(view, "request_end_ns", "start_frame")
     never = {each[0] for group in view.once(trickling) for each in group}
-    found = [(first, fin) for k, sent, first in rows if silent[k] and k not in never and (fin := _both_closed(view, k, sent)) is not None]
+    found = [
+        (k, first, fin) for k, sent, first in rows if silent[k] and k not in never and (fin := _both_closed(view, k, sent)) is not None
+    ]
     if not found:
         return []
     n = len(found)
-    text = f"{n:,} of {plural(len(rows), 'HTTP request')} got no answer before both sides closed the connection."
+    text = f"{n:,} of {plural(len(rows), 'HTTP request')} got no answer before both sides closed the connection"
     values = {"requests": len(rows), "unanswered": n}
     severity: Severity = "warning" if n >= max(CLIENT_TIMES, SOME_SHARE * len(rows)) or n >= CLIENT_SHARE * len(rows) else "note"
-    return [finding(view, ID, severity, text, [f for both in found for f in both], values)]
+    advice = ""
+    if _are_taken_for_gone(view, found):
+        severity, text = (
+            "problem",
+            f"{text}: {most(view.server(k) for k, *_ in found)} takes a client that closes its own side for one that left",
+        )
+        advice = "Have the client keep its side open until the answer is there, or the server's proxy go on without it (proxy_ignore_client_abort in nginx)."
+    return [finding(view, ID, severity, text + ".", [f for _, *both in found for f in both], values, advice)]
+
+
+def _are_taken_for_gone(view: View, unanswered: list[tuple[int, int, int]]) -> bool:
+    """Whether a service answers no client that asks (by GET, to which the answer is all) and at once closes its own side (RFC 9112 9.6 lets it), but others."""
+    begins = _first_bytes(view, {first for _, first, _ in unanswered})
+    bodyless = {k for k, first, _ in unanswered if begins.get(first, 0).to_bytes(8, "big").startswith(_BODYLESS)}
+    fin, services = view.column("orig_fin_ns"), {view.ends(k)[2:] for k in bodyless}
+    at_once, served = 0, {True: 0, False: 0}
+    for k, sent, answered in _asked(view, "request_end_ns", "response_ns"):
+        if view.ends(k)[2:] in services:
+            half = fin[k] is not None and 0 <= fin[k] - sent <= AT_ONCE_NS
+            at_once += half and k in bodyless
+            served[half] += answered is not None
+    return at_once >= HALF and not served[True] and served[False] > 0
 
 
 def trickling(view: View) -> list[list[tuple[int, list[int]]]]:
@@ -480,7 +590,7 @@ def _cut_off(view: View) -> list[Finding]:
     missing = view.sessions["resp_missing_bytes"]
     came = view.sessions["resp_bytes"]
     last = {body.session: body for body in bodies if body.session in kept and not missing[body.session] and came[body.session] < body.end}
-    found = [(body, got) for body in last.values() if (got := _left_out(view, body)) is not None]
+    found = [(body, got) for body in last.values() if (got := _left_out(view, body, int(came[body.session]))) is not None]
     if not found:
         return []
     n, all_ = len(found), sum(body.session in kept for body in bodies)
@@ -488,11 +598,30 @@ def _cut_off(view: View) -> list[Finding]:
     whom = most(view.server(body.session) for body, _ in found)
     text = (
         f"{n:,} of {plural(all_, 'HTTP answer')} {'was' if n == 1 else 'were'} cut off: {whom} ended the connection after {size(got)} of {size(worst.length)}"
-        f"{' (in the worst case)' if n > 1 else ''}."
+        f"{' (in the worst case)' if n > 1 else ''}"
     )
-    values = {"answers": all_, "cut_off": n, "longest_missing_bytes": worst.length - got}
-    advice = "The server's program ended or gave up, or a proxy between has a time-out or a size limit: look at their logs for that moment."
-    return [finding(view, ID, "problem", text, [body.frame for body, _ in found], values, advice)]
+    strays = view.once(_strays)
+    behind = [(strays[end], body) for body, _ in found if (end := view.ends(body.session)[:2]) in strays]
+    if behind:
+        text += (
+            f"; to {len(behind):,} of these clients {most(view.server(k) for k, _ in behind)} had sent a piece, and the client reset that"
+        )
+    values = {"answers": all_, "cut_off": n, "longest_missing_bytes": worst.length - got, "strays": len(behind)}
+    advice = (
+        "A NAT in front of the server lets some segments pass untranslated, as those that its connection tracking holds for invalid: drop them there, or have "
+        "it take them (nf_conntrack_tcp_be_liberal)."
+        if behind
+        else "The server's program ended or gave up, or a proxy between has a time-out or a size limit: look at their logs for that moment."
+    )
+    frames = [body.frame for body, _ in found] + [view.column("first_frame")[k] for k, _ in behind]
+    return [finding(view, ID, "problem", text + ".", frames, values, advice)]
+
+
+def _strays(view: View) -> dict[tuple[str, int], int]:
+    """By address and port, sessions in which a client does nothing but reset what somebody sends who had not been asked."""
+    s = view.sessions
+    chosen = ~s["saw_syn"] & (s["orig_bytes"] == 0) & (s["resp_bytes"] > 0)
+    return {view.ends(k)[:2]: k for k in view.whole if chosen[k] and view.column("rst_ns")[k] is not None}
 
 
 def _in_chunks(view: View) -> list[Finding]:
@@ -525,8 +654,9 @@ def _in_chunks(view: View) -> list[Finding]:
     return out
 
 
-def _left_out(view: View, body: Body) -> int | None:
-    """Bytes of a body that came before the server ended the connection; None where all came, the client ended it first, or HEAD was asked."""
+def _left_out(view: View, body: Body, came: int) -> int | None:
+    """Bytes of a body that came before the server ended the connection; None where the client ended it first, or HEAD was asked.  came : bytes of the
+    server's stream, less than to the end of the body."""
     seg = view.segments(body.session)
     upto, asked = body.start, 0
     for i in range(len(seg)):
@@ -535,7 +665,10 @@ def _left_out(view: View, body: Body) -> int | None:
         if not seg.orig[i]:
             upto = max(upto, seg.offset[i] + seg.length[i])
         if seg.flags[i] & (FIN | RST) and seg.frame[i] >= body.frame:
-            if seg.orig[i] or upto >= body.end or asked >> 32 == HEAD:
+            lost = upto >= body.end  # all was sent, but not all came: it may be sent again, until somebody resets
+            if lost and not seg.orig[i] and not seg.flags[i] & RST:
+                continue
+            if seg.orig[i] or asked >> 32 == HEAD:
                 return None
-            return max(body.length - (body.end - upto), 0)
+            return max(body.length - (body.end - (came if lost else upto)), 0)
     return None

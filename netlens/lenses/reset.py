@@ -102,7 +102,7 @@ def _reset(view: View, k: int) -> Broken | None:
         if seg.length[i] and seg.fresh[i]:
             last[orig] = i
             if orig:
-                answered, head, done = 0, 0, said and _is_alert(seg, i)
+                answered, head, done = 0, 0, said and is_alert(seg, i)
             else:
                 said = True
                 in_turn = last[True] < 0 or _heard(seg, i, last[True])
@@ -111,7 +111,7 @@ def _reset(view: View, k: int) -> Broken | None:
     return None
 
 
-def _is_alert(seg: Segments, i: int) -> bool:
+def is_alert(seg: Segments, i: int) -> bool:
     """Whether a segment is an alert of TLS, and nothing else."""
     return seg.head[i] >> 48 == ALERTED or (seg.head[i] >> 24 == ALERT_1_3 and seg.length[i] == ALERT_1_3_BYTES)
 

@@ -1,9 +1,11 @@
 """Where did a client hold things up?
 
-Asks: how long a client took for a step that no person makes: the answer to a TLS server's hello.
+Asks: how long a client took for a step that no person makes: the answer to a TLS server's hello; whether requests waited as it took no more of another
+    answer, so that the window of their connection was used up (HTTP/2 in clear).
 Applies: where TLS handshakes are in the capture, in both directions and without losses.
 Cannot see: steps inside TLS; whether a person was asked about the server's certificate. Pauses of FTP, SSH or chat are people's.
 Normal: milliseconds; checking a certificate's revocation online takes a second. Where the server wants a certificate of the client, a person chooses one.
+    A client that reads slowly holds up its own answer; who does not read at all must not let others wait for that (RFC 9113 5.2.2).
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ RANK = 53
 CERTIFICATE = 11  #: type of the handshake message by which a client answers who asks for its certificate (RFC 5246 7.4.6)
 LONG_NS = 5 * S
 LATE_NS = S
+SOME = 2  #: requests that waited for a window
 
 
 def pauses(view: View) -> list[tuple[int, int, list[int]]]:
@@ -84,6 +87,32 @@ def _may_be_late(view: View) -> np.ndarray[Any, Any]:
 
 
 def look(view: View) -> list[Finding]:
+    """Late steps of TLS, and windows that stay shut."""
+    return [*_late(view), *_shut(view)]
+
+
+def _shut(view: View) -> list[Finding]:
+    """Requests over HTTP/2 in clear that had to wait until their client took more of other answers."""
+    found: list[tuple[int, int, list[int]]] = []
+    for k in view.in_one:
+        call = view.side.capture.grpc.get(k)
+        if call is not None and call.whole:
+            ends = [*call.shut, *([(view.column("end_ns")[k], call.waiting)] if call.waiting else [])]
+            found += [(k, end - ts, [frame]) for end, waiting in ends for ts, frame in waiting if end - ts >= LATE_NS]
+    if len(found) < SOME:
+        return []
+    longest = max(f[1] for f in found)
+    client, whom = most(view.ends(f[0])[0] for f in found), most(view.server(f[0]) for f in found)
+    text = (
+        f"{plural(len(found), 'HTTP/2 request')} waited {up_to(found)}{seconds(longest)} as the client ({client}) took no more of another answer of {whom}: "
+        "the window of their connection was used up."
+    )
+    values = {"requests": len(found), "longest_s": longest / 1e9}
+    advice = "Let the program read each answer, or cancel it, or raise the window of the connection above that of a stream; or use another connection for it."
+    return [finding(view, ID, "problem", text, [f for *_, frames in found for f in frames], values, advice)]
+
+
+def _late(view: View) -> list[Finding]:
     late = [p for p in view.once(pauses) if LATE_NS <= p[1] < 3600 * S]
     long = [p for p in late if p[1] >= LONG_NS]
     shown = long or late

@@ -39,8 +39,10 @@ _WAITS = re.compile(
     rb"[A-Z]+ [^ ?]*(?:/(?:long-?poll|poll|getUpdates|_changes|http-bind)\b|\?(?:[^ ]*&)?(?:(?:wait|timeout|watch|long_?poll)=|transport=(?:long-?)?polling))",
     re.IGNORECASE,
 )
+#: What a browser asks before a request to another site (Fetch Standard 3.3.2)
+_PREFLIGHT = re.compile(rb"OPTIONS [^\n]*\r\n(?:[^\r\n]+\r\n)*?access-control-request-method:", re.IGNORECASE)
 _HOST = re.compile(rb"\r\nhost:[ \t]*([^ \t\r]*)", re.IGNORECASE)
-_TARGET = re.compile(rb"(GET|HEAD|POST|PUT|PATCH|DELETE|PROPFIND|MKCOL) (?:http://([^/ ]*))?(/[^ ]*) ")
+_TARGET = re.compile(rb"(GET|HEAD|POST|PUT|PATCH|DELETE|PROPFIND|MKCOL|OPTIONS) (?:http://([^/ ]*))?(/[^ ]*) ")
 _MAKING = (b"POST", b"PUT", b"PATCH", b"MKCOL")
 #: What browsers and systems look for at every site (RFC 9309, WPAD)
 _PROBES = re.compile(rb"/(?:favicon[^/]*|apple-touch-icon[^/]*\.png|robots\.txt|wpad\.dat)\Z")
@@ -76,13 +78,15 @@ class Proxied(NamedTuple):
 
 
 class Redirect(NamedTuple):
-    """An answer that sends the client elsewhere, both as numbers of host and path."""
+    """An answer that sends the client elsewhere, both as numbers of host and path.  status, posted : whether it answers POST."""
 
     session: int
     frame: int
     ts: int
     asked: int
     place: int
+    status: int
+    posted: bool
 
 
 class Sent(NamedTuple):
@@ -115,6 +119,7 @@ class BodyBuilder:
         self.parents: dict[int, int] = {}  # and of host and path up to the last name
         self.making: set[int] = set()  # frames of requests that may make something
         self.probing: set[int] = set()  # frames of requests for what browsers and systems look for of themselves
+        self.preflights: set[int] = set()  # frames
         self.sent: list[Sent] = []
         self.unasked: list[Unasked] = []
         self.expecting: dict[int, int] = {}  # by frame, the session of a request that wants to be told to go on before it sends its body
@@ -165,6 +170,8 @@ class BodyBuilder:
             self.parents[row[c.FRAME]] = _number(host, target[3].partition(b"?")[0].rstrip(b"/").rpartition(b"/")[0])
             if target[1] in _MAKING:
                 self.making.add(row[c.FRAME])
+            if target[1] == b"OPTIONS" and _PREFLIGHT.match(text):
+                self.preflights.add(row[c.FRAME])
             if _PROBES.match(target[3]):
                 self.probing.add(row[c.FRAME])
             self._last[row[c.SESSION]] = host, number
@@ -184,7 +191,9 @@ class BodyBuilder:
         if status in _REDIRECTS and row[c.SESSION] in self._last and len(self.redirects) < MAX_BODIES:
             host, asked = self._last.pop(row[c.SESSION])
             if (place := _PLACE.search(head, 0, end + 2)) is not None:
-                self.redirects.append(Redirect(row[c.SESSION], row[c.FRAME], row[c.TS], asked, _number(place[1] or host, place[2])))
+                posted = row[c.SESSION] in self._posting
+                number = _number(place[1] or host, place[2])
+                self.redirects.append(Redirect(row[c.SESSION], row[c.FRAME], row[c.TS], asked, number, status, posted))
         if status in _REDIRECTS and len(self.sent) < MAX_BODIES and (site := _SITE.search(head, 0, end + 2)) is not None:
             self.sent.append(Sent(row[c.SESSION], row[c.FRAME], row[c.TS], number_of(site[1].decode("ascii"))))
         if _CHUNKED.search(head, 0, end + 2) and row[c.SESSION] not in self._heads and not _ENDLESS.search(head, 0, end + 2):

@@ -1,17 +1,20 @@
-"""Whether calls of gRPC over HTTP/2 in clear failed: the first status of a connection, and whether its server ever gave an answer; and of any HTTP/2 in
-clear, whether the server ended the connection for an error (GOAWAY, RFC 9113 6.8).
+"""HTTP/2 in clear: errors of answers, streams and connections; whether calls of gRPC failed; and requests that waited for a shut window.
 
-A call that fails before an answer has nothing but a head that ends its stream (gRPC over HTTP/2, "Trailers-Only"), with a grpc-status other than 0. Name and
-value stand there in full when a connection says them for the first time (RFC 7541 6.2.1; Huffman's code of the name: appendix B); later ones are numbers in
-a table that is not kept here. Whatever succeeds has a message, and so a DATA frame (RFC 9113 6.1). Kept while ``netlens analyze`` reads a capture, and by
-no other command; of a call nothing is kept but its frame.
+A call of gRPC that fails before an answer has nothing but a head that ends its stream (gRPC over HTTP/2, "Trailers-Only"), with a grpc-status other than 0.
+Name and value stand there in full when a connection says them for the first time (RFC 7541 6.2.1; Huffman's code of the name and of digits: appendix B);
+later ones are numbers in a table that is not kept here. Whatever succeeds has a message, and so a DATA frame (RFC 9113 6.1). The status of HTTP is the first
+field of a head (RFC 9113 8.3), and those that servers mostly give have numbers of their own (RFC 7541, appendix A). A server sends no more DATA than the
+window of the connection allows, which the client widens (RFC 9113 6.9.1). Kept while ``netlens analyze`` reads a capture, and by no other command; of a call
+nothing is kept but its frame, and a number for its path.
 
-Limits: connections whose first bytes are in the capture; of the first :data:`MAX_SEGMENTS` segments of their servers, frames that follow each other from the
-beginning of a segment.
+Limits: connections whose first bytes are in the capture; of :data:`MAX_FRAMES` frames and segments. Where bytes are missing, frames are looked for at the
+beginning of the next segment, and nothing is said of the window.
 """
 
 import re
 from dataclasses import dataclass, field
+from typing import NamedTuple
+from zlib import crc32
 
 import numpy as np
 
@@ -19,19 +22,47 @@ from netlens.columns import Array
 from netlens.parsers.lifecycle import grown
 from netlens.wire import columns as c
 
-MAX_SEGMENTS = 200_000
-LOOKED_AT = 1500  #: bytes of a segment
-_PREFACE = np.frombuffer(b"PRI * HT", np.uint8)  # RFC 9113 3.4
-_DATA, _HEADERS, _GOAWAY, _LAST_TYPE, _END_STREAM = 0, 1, 7, 9, 1
+MAX_FRAMES = 500_000
+STREAM_CLOSED = 5
+WINDOW = 65_535  #: of a connection at its beginning (RFC 9113 6.9.2)
+#: With which connections or streams are ended (RFC 9113 7); HTTP_1_1_REQUIRED (13) asks for another way, and others say that somebody wants no more
+ERRORS = {1: "PROTOCOL_ERROR", 2: "INTERNAL_ERROR", 3: "FLOW_CONTROL_ERROR", 4: "SETTINGS_TIMEOUT", STREAM_CLOSED: "STREAM_CLOSED", 6: "FRAME_SIZE_ERROR",
+          9: "COMPRESSION_ERROR", 11: "ENHANCE_YOUR_CALM", 12: "INADEQUATE_SECURITY"}  # fmt: skip
+_PREFACE, _PREFACE_BYTES = np.frombuffer(b"PRI * HT", np.uint8), 24  # RFC 9113 3.4
+_DATA, _HEADERS, _RST_STREAM, _GOAWAY, _WINDOW_UPDATE, _LAST_TYPE, _HEADER = 0, 1, 3, 7, 8, 9, 9
+_CONTROL = {_RST_STREAM: 4, _GOAWAY: 8, _WINDOW_UPDATE: 4}  # bytes that they have at least
+_FIELDS = 32  # bytes in which the first field of a head stands, or all of a request's path that is short
+_END_STREAM, _PADDED, _PRIORITY = 1, 8, 32
 _STATUS = re.compile(rb"(?:\x0bgrpc-status|\x88\x9a\xca\xc8\xb2\x12\x34\xda\x8f)(?:\x01([0-9])|\x02(1[0-6]))")
+_STATUSES = dict(zip(range(0x88, 0x8F), (200, 204, 206, 304, 400, 404, 500), strict=True))
+_LITERAL_STATUS, _FIRST_OWN = (0x48, 0x08, 0x18), 0xBE  # (RFC 7541 6.2); the first number of a connection's own table
+_PATHS = 4, 5  # numbers of that name
+
+
+class Shut(NamedTuple):
+    """A time in which the window of a connection was used up.  waiting : time and frame of each request that the client made meanwhile."""
+
+    end_ns: int
+    waiting: list[tuple[int, int]]
+
+
+class Broken(NamedTuple):
+    """A stream that one side reset.  code : RFC 9113 7."""
+
+    by_client: bool
+    code: int
+    frame: int
 
 
 @dataclass
 class Calls:
     """Of one connection.
 
-    status : the first, None before.  failed : frames of heads that ended their streams and were all of the answer.  answered : when the last message came, 0
-    without.  error, error_frame : of the first GOAWAY with an error (RFC 9113 7), 0 without.
+    status : of gRPC, the first, None before.  failed : frames of heads that ended their streams and were all of the answer.  answered : when the last message
+    came, 0 without.  error, error_frame : of the first GOAWAY of the server with an error (RFC 9113 7), 0 without.  requests, answers : how many.  method : a
+    number of the path that was asked for, if that was the only request; else 0.  errors : status of HTTP and frame of answers of 400 and more.  broken : of
+    streams that were reset.  shut : times in which requests waited for the window.  waiting : time and frame of those that do at last; None if it is open.
+    whole : no byte was missing.
     """
 
     client_way: int
@@ -40,6 +71,36 @@ class Calls:
     answered: int = 0
     error: int = 0
     error_frame: int = 0
+    requests: int = 0
+    answers: int = 0
+    method: int = 0
+    errors: list[tuple[int, int]] = field(default_factory=list)
+    broken: list[Broken] = field(default_factory=list)
+    shut: list[Shut] = field(default_factory=list)
+    window: int = WINDOW
+    waiting: list[tuple[int, int]] | None = None
+    whole: bool = True
+    frames: int = 0  # of the last segment
+    _due: list[int] = field(default_factory=lambda: [0, _PREFACE_BYTES])  # offsets where frames begin next, of the server and the client
+    _rest: list[bytes] = field(default_factory=lambda: [b"", b""])  # of frames that begin at the end of a segment
+    _heads: set[int] = field(default_factory=set)  # streams with a head and no end
+    _own: set[int] = field(default_factory=set)  # statuses that have a number in the connection's own table
+
+    def feed(self, by_client: bool, offset: int, text: bytes, length: int, frame: int, ts: int) -> None:
+        """Take in a segment: its offset, what was captured of its payload, and bytes of that."""
+        due, rest, end = self._due[by_client], self._rest[by_client], offset + length
+        if offset > due + len(rest):
+            self.whole, due, rest = False, offset, b""
+        begin = due + len(rest) - offset
+        if begin >= length:
+            return
+        text = rest + text[begin:]
+        at = (asked if by_client else read)(self, text, frame, ts)
+        if at < 0 or len(text) < end - due > at:  # there is no frame, or one begins that the snaplen cut
+            self.whole, due, rest = False, end, b""
+        else:
+            due, rest = due + at, text[at:]
+        self._due[by_client], self._rest[by_client] = due, rest
 
 
 class GrpcBuilder:
@@ -47,7 +108,7 @@ class GrpcBuilder:
 
     def __init__(self) -> None:
         self.sessions: dict[int, Calls] = {}
-        self._left = MAX_SEGMENTS
+        self._left = MAX_FRAMES
         self._open: Array = np.zeros(1024, bool)  # by session, whether it is one of these
 
     def feed(self, buf: Array, packets: Array) -> None:
@@ -65,31 +126,154 @@ class GrpcBuilder:
         if not self.sessions or self._left <= 0:
             return
         known = np.minimum(of, len(self._open) - 1)
-        chosen = (of == known) & (of >= 0) & self._open[known] & (packets[:, c.FRESH] > 0) & (packets[:, c.PAY_CAP] >= 9)
+        chosen = (of == known) & (of >= 0) & self._open[known] & (packets[:, c.FRESH] > 0)
         for row in packets[chosen].tolist():
-            calls = self.sessions[row[c.SESSION]]
-            if row[c.DIRECTION] != calls.client_way:
-                self._left -= 1
-                at_ = row[c.PAY_OFF]
-                read(calls, buf[at_ : at_ + min(row[c.PAY_CAP], LOOKED_AT)].tobytes(), row[c.FRAME], row[c.TS])
+            if self._left <= 0:
+                for calls in self.sessions.values():
+                    calls.whole = False
+                break
+            calls, start = self.sessions[row[c.SESSION]], row[c.PAY_OFF]
+            text = buf[start : start + row[c.PAY_CAP]].tobytes()
+            calls.feed(row[c.DIRECTION] == calls.client_way, row[c.OFFSET], text, row[c.LENGTH], row[c.FRAME], row[c.TS])
+            self._left -= 1 + calls.frames
+            calls.frames = 0
 
 
-def read(calls: Calls, text: bytes, frame: int, ts: int) -> None:
-    """Take in a segment of the server."""
+def _frames(text: bytes) -> tuple[list[tuple[int, int, int, int, int]], int]:
+    """(type, flags, stream, begin and end of the payload) of frames, and where the next one begins; -1 where no frame begins."""
+    found: list[tuple[int, int, int, int, int]] = []
     at = 0
-    while at + 9 <= len(text):
+    while at + _HEADER <= len(text):
         size, kind, flags = int.from_bytes(text[at : at + 3], "big"), text[at + 3], text[at + 4]
-        if kind > _LAST_TYPE or size > 1 << 14 or text[at + 5] & 0x80:
-            return  # not where a frame begins
-        if kind == _DATA and size:
+        if kind > _LAST_TYPE or size > 1 << 14 or text[at + 5] & 0x80 or size < _CONTROL.get(kind, 0):
+            return found, -1
+        if at + _HEADER + (min(size, _FIELDS) if kind == _HEADERS else _CONTROL.get(kind, 0)) > len(text):
+            break
+        found.append((kind, flags, int.from_bytes(text[at + 5 : at + 9], "big"), at + _HEADER, at + _HEADER + size))
+        at += _HEADER + size
+    return found, at
+
+
+def read(calls: Calls, text: bytes, frame: int, ts: int) -> int:
+    """Take in what a server says from the beginning of a frame on; where the next one begins, -1 where it was none."""
+    frames, end = _frames(text)
+    calls.frames += len(frames)
+    for kind, flags, stream, at, upto in frames:
+        if kind == _DATA and upto > at:
             calls.answered = ts
-        elif kind == _HEADERS:
-            found = _STATUS.search(text, at + 9, at + 9 + size) if calls.status is None else None
+            calls.window -= upto - at
+            if calls.window <= 0 and calls.waiting is None:
+                calls.waiting = []
+        if kind == _HEADERS:
+            found = _STATUS.search(text, at, upto) if calls.status is None else None
             if found:
                 calls.status = int(found[1] or found[2])
             if flags & _END_STREAM and calls.status is not None and not calls.answered:
                 calls.failed.append(frame)
-        elif kind == _GOAWAY and not calls.error and 8 <= size <= len(text) - at - 9:
-            calls.error = int.from_bytes(text[at + 13 : at + 17], "big")
+            if stream not in calls._heads and _head(calls, _block(text[at:upto], flags), frame):
+                calls._heads.add(stream)
+        elif kind == _RST_STREAM:
+            calls.broken.append(Broken(False, int.from_bytes(text[at : at + 4], "big"), frame))
+        elif kind == _GOAWAY and not calls.error:
+            calls.error = int.from_bytes(text[at + 4 : at + 8], "big")
             calls.error_frame = frame if calls.error else 0
-        at += 9 + size
+        if kind in (_DATA, _HEADERS) and flags & _END_STREAM:
+            calls._heads.discard(stream)
+    return end
+
+
+def asked(calls: Calls, text: bytes, frame: int, ts: int) -> int:
+    """The same of a client."""
+    frames, end = _frames(text)
+    calls.frames += len(frames)
+    for kind, flags, stream, at, upto in frames:
+        if kind == _HEADERS:
+            calls.requests += 1
+            calls.method = _path(_block(text[at:upto], flags)) if calls.requests == 1 else 0
+            if calls.waiting is not None:
+                calls.waiting.append((ts, frame))
+        elif kind == _RST_STREAM:
+            calls.broken.append(Broken(True, int.from_bytes(text[at : at + 4], "big"), frame))
+        elif kind == _WINDOW_UPDATE and not stream:
+            calls.window += int.from_bytes(text[at : at + 4], "big")
+            if calls.waiting is not None and calls.window > 0:
+                if calls.waiting:
+                    calls.shut.append(Shut(ts, calls.waiting))
+                calls.waiting = None
+    return end
+
+
+def _block(payload: bytes, flags: int) -> bytes:
+    """The fields of a HEADERS frame (RFC 9113 6.2), and padding; without changes of the table's size before them (RFC 7541 6.3)."""
+    block = payload[(1 if flags & _PADDED else 0) + (5 if flags & _PRIORITY else 0) :]
+    while block and block[0] >> 5 == 1:
+        more = block[0] & 31 == 31
+        block = block[1:]
+        while more and block:
+            more, block = bool(block[0] & 0x80), block[1:]
+    return block
+
+
+def _head(calls: Calls, block: bytes, frame: int) -> bool:
+    """Take in the head of an answer; whether that is the final one."""
+    if not block:
+        return True
+    status, first = _STATUSES.get(block[0], 0), block[0]
+    if first in _LITERAL_STATUS and len(block) > 3:
+        value = block[2 : 2 + (block[1] & 0x7F)]
+        status = _digits(value) if block[1] & 0x80 else int(value) if len(value) == 3 and value.isdigit() else 0
+        if first == _LITERAL_STATUS[0]:
+            calls._own.add(status)
+    elif first >= _FIRST_OWN and len(calls._own) == 1:
+        (status,) = calls._own
+    if 100 <= status < 200:
+        return False
+    calls.answers += 1
+    if 400 <= status < 600:
+        calls.errors.append((status, frame))
+    return True
+
+
+def _digits(coded: bytes) -> int:
+    """Three digits in Huffman's code: 0 to 2 have 5 bits, the others 6; 0 where it is something else."""
+    bits, left, out = int.from_bytes(coded, "big"), 8 * len(coded), 0
+    for _ in range(3):
+        if left < 6 and not (left == 5 and bits & 31 < 3):
+            return 0
+        five = bits >> (left - 5) & 31
+        if five < 3:
+            left, out = left - 5, out * 10 + five
+        else:
+            left, out = left - 6, out * 10 + (bits >> (left - 6) & 63) - 22
+    return out
+
+
+def _path(block: bytes) -> int:
+    """A number of the path that stands in the fields of a request (RFC 7541 6), not 0; 0 where none stands there in full."""
+    at = 0
+    try:
+        while True:
+            first = block[at]
+            at += 1
+            if first == 0xFF:
+                return 0
+            if first & 0x80:  # a field by its number
+                continue
+            most = 0x3F if first & 0x40 else 0x0F
+            name = first & most
+            if name == most:
+                name += block[at]
+                at += 1
+            for is_value in (False, True) if not name else (True,):
+                size = block[at] & 0x7F
+                at += 1
+                if size == 0x7F:
+                    if block[at] & 0x80:
+                        return 0
+                    size += block[at]
+                    at += 1
+                if is_value and name in _PATHS and at + size <= len(block):
+                    return crc32(block[at : at + size]) or 1
+                at += size
+    except IndexError:
+        return 0

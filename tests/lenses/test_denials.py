@@ -400,6 +400,8 @@ def spoken(*said: tuple[bytes, bytes]) -> list[Packet]:
         (HTTP, SSH, "HTTP was answered in SSH (HTTP)"),
         (HTTP, b"\x15\x03\x01\x00\x02\x02\x16", "HTTP was answered in TLS (HTTP)"),
         (b"POST /a HTTP/1.1\r\n\r\n", b"RFB 003.008\n", "HTTP was answered in VNC (HTTP)"),
+        (HTTP, b"\0\0\6\4\0\0\0\0\0\0\5\0\0\x40\0", "HTTP was answered in HTTP/2 (HTTP)"),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", BAD, "HTTP/2 was answered in HTTP (HTTP/2)"),
     ],
 )
 def test_a_server_that_speaks_another_protocol(tmp_path: Path, asked: bytes, answer: bytes, what: str) -> None:

@@ -1,4 +1,4 @@
-"""Calls of gRPC in clear that fail."""
+"""HTTP/2 in clear: calls of gRPC that fail, errors, streams that are reset, and windows that stay shut."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from netlens.parsers.grpc import Calls, read
-from tests.lenses.made import SERVER, S, close, exchange, found, healthy, problems, talk
+from tests.lenses.made import SERVER, S, close, exchange, found, healthy, ping, problems, talk
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,6 +75,24 @@ def test_calls_that_fail_for_no_fault(tmp_path: Path, packets: list[Packet]) -> 
     assert not problems(found(tmp_path, packets, healthy()))
 
 
+PUT, RANGE = b"\x83\x86\x45\x04/Put", b"\x83\x86\x45\x06/Range"
+
+
+def called(k: int, path: bytes, answer: bytes) -> list[Packet]:
+    """A connection with one call."""
+    made = exchange(talk(41_000 + k, k * S, (SERVER, 50_051)), PREFACE + frame(4, 0, 0), frame(4, 0, 0) + frame(4, 1, 0))
+    return close(exchange(made, frame(1, 4, 1, path) + frame(0, 1, 1, bytes(5)), answer)).packets
+
+
+def test_a_method_that_always_fails(tmp_path: Path) -> None:
+    calls = [p for k in range(8) for p in called(k, *((RANGE, given(1)) if k % 2 else (PUT, failed(8, 1))))]
+    this = found(tmp_path, calls, healthy())
+    assert problems(this) == {"refused"}
+    assert this["refused"].text == "4 of 8 connections to 198.51.100.20:50051 got a refusal: RESOURCE_EXHAUSTED (8) (gRPC)."
+    again = [p for k in range(8) for p in called(k, PUT, given(1) if k % 2 else failed(8, 1))]
+    assert not problems(found(tmp_path, again, healthy()))  # who tries again is served
+
+
 def goaway(code: int, words: bytes = b"") -> bytes:
     return frame(7, 0, 0, bytes(4) + code.to_bytes(4, "big") + words)
 
@@ -107,3 +125,120 @@ def test_what_is_no_frame_ends_what_is_read() -> None:
     calls = Calls(0)
     read(calls, b"the middle of a message" + failed(12, 1), 1, 1)
     assert calls == Calls(0)
+
+
+NGINX, CODED, NUMBER = (
+    b"\x48\x03502",
+    b"\x3f\xe1\x1f\x48\x82\x6c\x02",
+    b"\xbe",
+)  # 502 in full, in Huffman's code behind a change of the table, and by its number
+
+
+def answered(stream: int, head: bytes) -> bytes:
+    return frame(1, 4, stream, head) + frame(0, 1, stream, bytes(7))
+
+
+@pytest.mark.parametrize("heads", [[NGINX, NGINX], [CODED, NUMBER], [b"\x8e", b"\x88", b"\x8e"]])
+def test_errors_of_http_2(tmp_path: Path, heads: list[bytes]) -> None:
+    this = found(tmp_path, session(*(answered(2 * k + 1, head) for k, head in enumerate(heads))), healthy())
+    assert problems(this) == {"http-errors"}
+    code = 500 if len(heads) == 3 else 502
+    assert this["http-errors"].text == f"2 of {len(heads)} HTTP/2 responses are errors (2 × {code}), from 198.51.100.20:50051."
+
+
+@pytest.mark.parametrize(
+    "heads", [[NGINX] + [b"\x88"] * 5, [b"\x8d"] + [b"\x88"] * 5, [b"\x48\x03401", b"\x88"], [b"\x08\x03103", b"\x48\x03201"]]
+)
+def test_errors_of_http_2_that_are_few(tmp_path: Path, heads: list[bytes]) -> None:
+    assert not problems(found(tmp_path, session(*(answered(2 * k + 1, head) for k, head in enumerate(heads))), healthy()))
+
+
+def reset(code: int, by_client: bool, port: int = 41_000) -> list[Packet]:
+    """A request of which one side resets the stream."""
+    made = exchange(talk(port, port * S, (SERVER, 50_051)), PREFACE + frame(4, 0, 0), frame(4, 0, 0) + frame(4, 1, 0))
+    end = frame(3, 0, 1, code.to_bytes(4, "big"))
+    exchange(made, frame(1, 5, 1, b"\x82"), frame(1, 4, 1, b"\x88") + (b"" if by_client else end))
+    if by_client:
+        made.up("PA", end)
+        made.down("A")
+    return close(made).packets
+
+
+@pytest.mark.parametrize(
+    ("by_client", "what"),
+    [
+        (True, "the client did not take what 198.51.100.20:50051 answered (PROTOCOL_ERROR)."),
+        (False, "198.51.100.20:50051 reset the stream (PROTOCOL_ERROR)."),
+    ],
+)
+def test_streams_that_are_reset_for_an_error(tmp_path: Path, by_client: bool, what: str) -> None:
+    this = found(tmp_path, reset(1, by_client), reset(1, by_client, 41_001), healthy())
+    assert problems(this) == {"http-errors"}
+    assert this["http-errors"].text == f"2 of 2 HTTP/2 requests were broken off: {what}"
+
+
+@pytest.mark.parametrize("by_client", [True, False])
+@pytest.mark.parametrize("code", [0, 5, 7, 8])
+def test_streams_that_are_reset_for_no_error(tmp_path: Path, code: int, by_client: bool) -> None:
+    assert not problems(found(tmp_path, reset(code, by_client), reset(code, by_client, 41_001), healthy()))
+
+
+def read_slowly(size: int = 65_535, others: int = 3, pause: int = 5 * S, hole: bool = False) -> list[Packet]:
+    """A large answer that fills the window, requests beside it, and the client takes more after a while."""
+    made = exchange(talk(41_000, 0, (SERVER, 50_051)), PREFACE + frame(4, 0, 0), frame(4, 0, 0) + frame(4, 1, 0))
+    exchange(made, frame(1, 5, 1, b"\x82"), frame(1, 4, 1, b"\x88"))
+    text = b"".join(frame(0, 0, 1, bytes(min(16_384, size - at))) for at in range(0, size, 16_384))
+    for at in range(0, len(text), 1400):
+        made.down("A", text[at : at + 1400])
+        made.up("A")
+        if hole and at < 16_384 < at + 1400:
+            made.packets.pop(-2)  # where the second frame begins
+    for k in range(others):
+        exchange(made, frame(1, 5, 2 * k + 3, b"\x82"), frame(1, 4, 2 * k + 3, b"\x88"))
+    made.at += pause
+    made.up("PA", frame(8, 0, 0, (1 << 20).to_bytes(4, "big")) + frame(8, 0, 1, (1 << 20).to_bytes(4, "big")))
+    made.down("PA", b"".join(frame(0, 1, 2 * k + 3, bytes(50)) for k in range(others)) + frame(0, 1, 1, bytes(1000)))
+    return close(made).packets
+
+
+def test_requests_that_wait_as_their_client_reads_nothing(tmp_path: Path) -> None:
+    this = found(tmp_path, read_slowly(), healthy(), ping(60 * S))
+    assert problems(this) == {"slow-client"}
+    assert this["slow-client"].text == (
+        "3 HTTP/2 requests waited up to 5.0 s as the client (192.0.2.10) took no more of another answer of 198.51.100.20:50051: the window of their "
+        "connection was used up."
+    )
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        pytest.param(read_slowly(65_000), id="the window is open"),
+        pytest.param(read_slowly(others=0), id="nobody else waits"),
+        pytest.param(read_slowly(pause=100_000_000), id="not for long"),
+        pytest.param(read_slowly(hole=True), id="bytes are missing"),
+    ],
+)
+def test_windows_for_which_nobody_waits(tmp_path: Path, packets: list[Packet]) -> None:
+    assert "slow-client" not in found(tmp_path, packets, healthy(), ping(60 * S))
+
+
+def test_that_nothing_is_said_of_windows_that_were_not_followed_to_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("netlens.parsers.grpc.MAX_FRAMES", 60)
+    assert "slow-client" not in found(tmp_path, read_slowly(), healthy(), ping(60 * S))
+
+
+def test_frames_across_segments() -> None:
+    """Whatever the cut, the same is read."""
+    text = frame(4, 0, 0) + answered(1, NGINX) + frame(3, 0, 1, bytes(4)) + given(3) + goaway(2, b"why")
+    whole = Calls(0)
+    whole.feed(False, 0, text, len(text), 1, 1)
+    assert (whole.errors, whole.error, len(whole.broken)) == ([(502, 1)], 2, 1)
+    for cut in range(1, len(text)):
+        calls = Calls(0)
+        calls.feed(False, 0, text[:cut], cut, 1, 1)
+        calls.feed(False, cut, text[cut:], len(text) - cut, 1, 1)
+        assert (calls.error, len(calls.broken), calls.answers, calls.window, calls.whole) == (2, 1, 2, whole.window, True)
+    calls = Calls(0)
+    calls.feed(False, 0, text[:12], len(text), 1, 1)  # the snaplen
+    assert not calls.whole

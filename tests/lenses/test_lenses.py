@@ -274,9 +274,10 @@ def test_the_other_family_at_once(tmp_path: Path) -> None:
     assert found(tmp_path, six, four, ping(30 * S))["connect-refused"].severity == "note"
 
 
-def test_http_at_once_where_https_is_refused(tmp_path: Path) -> None:
-    first = refused(40_000, 0, (SERVER, 443))
-    plain = close(exchange(talk(40_001, 3 * MS, (SERVER, 80)))).packets
+@pytest.mark.parametrize(("port", "instead"), [(443, 80), (139, 445)])
+def test_the_port_that_clients_take_where_another_is_refused(tmp_path: Path, port: int, instead: int) -> None:
+    first = refused(40_000, 0, (SERVER, port))
+    plain = close(exchange(talk(40_001, 3 * MS, (SERVER, instead)))).packets
     assert found(tmp_path, first, plain, ping(30 * S))["connect-refused"].severity == "note"
     assert found(tmp_path, refused(40_000, 0, (SERVER, 444)), plain, ping(30 * S))["connect-refused"].severity == "problem"
 

@@ -74,6 +74,8 @@ _ADVICE = {
     "host not allowed": _HOSTS,
     "not understood": "The client speaks what this server does not know: another version or protocol, or a scanner.",
     "was answered in": "The port speaks another protocol: check the port number, and what runs there.",
+    "RESOURCE_EXHAUSTED": "The server has none left of something, as of this client's quota, or of its own disk (etcd: NOSPACE): its log says of what.",
+    "instead of refs": "The server says why in that line: the repository is not there under that name, or not exported (git-daemon-export-ok).",
     "UNIMPLEMENTED": "The server does not have that method: client and server are of other versions, or it is another service.",
     "WebSocket cut": "Something ends connections that are silent for so long, as a proxy's read timeout: raise it, or have the program send pings.",
     "APPEND": "The server does not store messages there: the mailbox may be full (quota), or not be there; its reply says why.",
