@@ -157,7 +157,7 @@ def link(
     if two:
         vm, host = sides["vm"], sides["host"]
         known = connections.sent_from(vm.capture)
-        pairs = pairing.pair(vm.capture, host.capture, told, samples, vm_addresses=known, served=served["host"])
+        pairs = pairing.pair(vm.capture, host.capture, told, samples, vm_addresses=known, served=served["host"], served_in_vm=served["vm"])
         pairs = relays.beside(relays.through(pairs, served["host"]), host, served["host"])
         notes += getattr(samples, "notes", ())
         name = printable((goal.names or goal.addresses or ["the target"])[0])

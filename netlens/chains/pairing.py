@@ -60,6 +60,7 @@ def pair(
     *,
     vm_addresses: Collection[str] = (),
     served: Mapping[int, tuple[int, ...]] | None = None,
+    served_in_vm: Mapping[int, tuple[int, ...]] | None = None,
 ) -> Pairing:
     """Pair the connections and lookups of the VM's capture with those of the host's.
 
@@ -70,11 +71,12 @@ def pair(
     sockets : samples of the host's sockets (rows of ``sockets.jsonl``), if there are any.
     vm_addresses : addresses that are known to be the VM's; others are told by how often they stand in its capture.
     served : the host's connections that a relay on it opened -> those that they were opened for; of each chain, the first is paired.
+    served_in_vm : the same of the VM's; of each chain, the last is paired.
     """
     servers: dict[Any, int] = {}
     v, h = Compared(vm, servers), Compared(host, servers)
     v.to_host(clock)
-    found = Found(v, h, Timing(_uncertain(clock)), Processes(h, sockets), served or {})
+    found = Found(v, h, Timing(_uncertain(clock)), Processes(h, sockets), served, served_in_vm)
     links = all_links()
     for link in links:
         if link.EXACT:

@@ -596,6 +596,24 @@ def test_what_is_redirected_to_a_program_that_asks_a_proxy_here(tmp_path: Path) 
     assert found["counts"]["exchanges"] == 10
 
 
+@pytest.mark.parametrize("redirected", [True, False])
+def test_what_a_relay_in_the_vm_passes_on_to_one_on_the_host_counts_once(redirected: bool, tmp_path: Path) -> None:
+    """redsocks in the VM, or a proxy that its programs ask, and a SOCKS server on the host, of which only what leaves was captured: that has the bytes of what
+    the program sent, and so is like the connection that does not leave the VM."""
+    vm, host = Machine(), Machine()
+    sizes = tuple(400 + 37 * k for k in range(8))
+    for k, hello in enumerate(hellos(3)):
+        talk = Talk((VM, 41001 + k), API, 1 + k, hello, (1 + k) << 20, sizes, every=0.9)
+        if redirected:
+            vm.frames += [(t, 1, IN, HERE, packet) for t, up, packet in talk.packets() if not up]
+            vm.see(replace(talk, server=("127.0.0.1", 12345), one_way=True), (1, True), kind=HERE)
+        else:
+            vm.see(replace(talk, server=("127.0.0.1", 3128), client=("127.0.0.1", 41001 + k), negotiation=CONNECT), (1, True), kind=HERE)
+        vm.see(replace(talk, client=(VM, 42001 + k), server=(BRIDGE, 1080), isn=(11 + k) << 20, negotiation=SOCKS), *VM_SIDE, late=100e-6)
+        host.see(replace(talk, client=(EGRESS, 50001 + k), isn=(21 + k) << 20), *LEAVES, late=300e-6)
+    assert requests(analysed(tmp_path, vm=vm, host=host)) == {"VM": 24, "host": 0}
+
+
 @pytest.mark.parametrize("through_the_host", [True, False], ids=["to a server on the host", "to a server elsewhere"])
 def test_a_proxy_that_encrypts_anew(through_the_host: bool, tmp_path: Path) -> None:
     """Shadowsocks: the program's hello comes out of the server on the host, or does not come out where anybody looks."""
