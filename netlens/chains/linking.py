@@ -157,7 +157,19 @@ def link(
     if two:
         vm, host = sides["vm"], sides["host"]
         known = connections.sent_from(vm.capture)
-        pairs = pairing.pair(vm.capture, host.capture, told, samples, vm_addresses=known, served=served["host"], served_in_vm=served["vm"])
+        same = target.same_bytes(vm, host)
+        if same and not told.pieces:
+            told = clocks.estimate(vm.capture, host.capture, [(vm.session_ids[i][0], host.session_ids[j][0]) for i, j in same])
+        pairs = pairing.pair(
+            vm.capture,
+            host.capture,
+            told,
+            samples,
+            vm_addresses=known,
+            served=served["host"],
+            served_in_vm=served["vm"],
+            same=same,
+        )
         pairs = relays.beside(relays.through(pairs, served["host"]), host, served["host"])
         notes += getattr(samples, "notes", ())
         name = printable((goal.names or goal.addresses or ["the target"])[0])
