@@ -33,7 +33,7 @@ Limits
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -127,8 +127,12 @@ def identity(note: str) -> Clock:
     return Clock(None, None, None, None, "none", 0, [], {"vm": [], "host": []}, note)
 
 
-def estimate(vm: Capture, host: Capture) -> Clock:
+def estimate(vm: Capture, host: Capture, same: Sequence[tuple[int, int]] = ()) -> Clock:
     """The VM's clock against the host's, from captures of both sides of the same time.
+
+    Parameters
+    ----------
+    same : sessions of both that are known to be one byte stream, though no hello shows it.
 
     Raises
     ------
@@ -140,7 +144,7 @@ def estimate(vm: Capture, host: Capture) -> Clock:
     known = _at_hand(vm) and _at_hand(host)
     bounds, methods, packets, undecided = _common_packets(vm, host) if known else (join([]), [], 0, 0)
     if not bounds.two_sided:
-        causal = _causal(vm, host, known)
+        causal = _causal(vm, host, known, same)
         if len(causal):
             bounds, methods, packets = join([bounds, causal]), [*methods, "causal bounds"], packets + len(causal)
     if not len(bounds):
@@ -347,7 +351,7 @@ def _votes(flow: Ints, kind: Bools, diff: Ints, at: Ints, sure: Bools | None = N
 # -- common bytes and lookups --
 
 
-def _causal(vm: Capture, host: Capture, known: bool) -> Bounds:
+def _causal(vm: Capture, host: Capture, known: bool, same: Sequence[tuple[int, int]]) -> Bounds:
     """Bounds from bytes and lookups that both captures hold, ``known``: so are single packets.
 
     The VM is where requests come from, unless the times show it is the other: then the captures were given the other way round.
@@ -355,7 +359,7 @@ def _causal(vm: Capture, host: Capture, known: bool) -> Bounds:
     as_given = join([])
     for turned in (False, True):
         first, second = (host, vm) if turned else (vm, host)
-        bounds = join(_streams(first, second)) if known else join([])
+        bounds = join(_streams(first, second, [pair[::-1] if turned else pair for pair in same])) if known else join([])
         if not bounds.two_sided:
             bounds = join([bounds, *_lookups(first, second)])
         if bounds.two_sided and _votes(np.zeros(len(bounds), np.int64), bounds.upper, bounds.diff_ns, bounds.vm_ns).sum() >= 0:
@@ -384,10 +388,10 @@ def _session_of_random(capture: Capture) -> dict[str, int]:
     return out
 
 
-def _streams(vm: Capture, host: Capture) -> list[Bounds]:
+def _streams(vm: Capture, host: Capture, same: Sequence[tuple[int, int]]) -> list[Bounds]:
     """Bounds from TLS connections that are one byte stream on both sides."""
     here, there = _session_of_random(vm), _session_of_random(host)
-    common = [(here[r], there[r]) for r in here if r in there]
+    common = [*((here[r], there[r]) for r in here if r in there), *same]
     if len(common) > STREAMS:  # spread over the recording
         common = [common[k] for k in np.linspace(0, len(common) - 1, STREAMS).astype(int).tolist()]
     at_vm = _segments(vm, _whole(vm, [a for a, _ in common]))

@@ -174,11 +174,18 @@ class Found:
     """The pairs so far, and what they are found by.
 
     v, h : the captures of the VM and of the host.  time : how far their times can be compared.  processes : whose the host's connections are.
-    ends_in : of chains over relays on the host, the first connection -> the last; all but the first are left out here.
+    ends_in : of chains over relays on the host, the first connection -> the last; all but the first are left out here.  carried_on : connections of the VM
+    that relays on it carry on, left out as well: of these chains, the last is what leaves.
     """
 
     def __init__(
-        self, v: Compared, h: Compared, time: Timing, processes: Processes, served: Mapping[int, tuple[int, ...]] | None = None
+        self,
+        v: Compared,
+        h: Compared,
+        time: Timing,
+        processes: Processes,
+        served: Mapping[int, tuple[int, ...]] | None = None,
+        served_in_vm: Mapping[int, tuple[int, ...]] | None = None,
     ) -> None:
         self.v, self.h, self.time, self.processes = v, h, time, processes
         self.ends_in = {hops[0]: last for last, hops in (served or {}).items()}
@@ -187,6 +194,12 @@ class Found:
             self.later[[last, *hops[1:]]] = True
         for j in np.flatnonzero(self.later).tolist():
             h.randoms[j] = set()
+        self.carried_on = np.zeros(v.n, dtype=bool)
+        for last, hops in (served_in_vm or {}).items():
+            self.carried_on[list(hops)] = True
+            v.randoms[last] = v.randoms[last].union(*(v.randoms[i] for i in hops))
+        for i in np.flatnonzero(self.carried_on).tolist():
+            v.randoms[i] = set()
         self.host_of = np.full(v.n, -1, np.int64)
         self.vm_of = np.full(h.n, -1, np.int64)
         self.method = np.full(v.n, "", dtype=object)
@@ -211,7 +224,7 @@ class Found:
                 self.add(i, j, method)
 
     def free_vm(self) -> Ints:
-        return np.flatnonzero((self.host_of < 0) & ~self.v.local)
+        return np.flatnonzero((self.host_of < 0) & ~self.v.local & ~self.carried_on)
 
     def free_host(self) -> Ints:
         return np.flatnonzero((self.vm_of < 0) & ~self.h.local & ~self.later)

@@ -157,7 +157,19 @@ def link(
     if two:
         vm, host = sides["vm"], sides["host"]
         known = connections.sent_from(vm.capture)
-        pairs = pairing.pair(vm.capture, host.capture, told, samples, vm_addresses=known, served=served["host"])
+        same = target.same_bytes(vm, host)
+        if same and not told.pieces:
+            told = clocks.estimate(vm.capture, host.capture, [(vm.session_ids[i][0], host.session_ids[j][0]) for i, j in same])
+        pairs = pairing.pair(
+            vm.capture,
+            host.capture,
+            told,
+            samples,
+            vm_addresses=known,
+            served=served["host"],
+            served_in_vm=served["vm"],
+            same=same,
+        )
         pairs = relays.beside(relays.through(pairs, served["host"]), host, served["host"])
         notes += getattr(samples, "notes", ())
         name = printable((goal.names or goal.addresses or ["the target"])[0])
@@ -171,7 +183,7 @@ def link(
                 origin, why = nested.whose(host)
                 told, pairs = nested.clock, replace(pairs, origin=origin, origin_why=why)
                 notes.append(
-                    f"a relay between VM and host ends TLS: {plural(int((nested.vm_of >= 0).sum()), 'request')} of the host's capture "
+                    f"a relay between VM and host {_ends_tls(vm, host)}: {plural(int((nested.vm_of >= 0).sum()), 'request')} of the host's capture "
                     "were matched with the VM's that enclose them in time; which of its connections stands for which of the VM's is not known"
                 )
             elif vm.target.any():
@@ -225,6 +237,12 @@ def link(
         exchanged=bool(exchanged),
         notes=notes,
     )
+
+
+def _ends_tls(vm: Side, host: Side) -> str:
+    """What is known of it: it ends TLS if both captures show hellos, of which none is the same."""
+    shown = all(any(each.target[row] for row in each.randoms) for each in (vm, host))
+    return "ends TLS" if shown else "ends TLS or passes it on (not all ClientHellos were captured)"
 
 
 def _nothing_in_common(clock: clocks.Clock, pairs: pairing.Pairing, vm: Side, host: Side) -> bool:

@@ -319,6 +319,9 @@ def _trusted(vm: Side, host: Side, a: _Times, b: _Times, line: _Line, window: in
     told = _clock(vm, a, b, i, j, line)
     if told is None:
         return None
+    # what a connection of the relay carries while the VM's capture does not run may be the VM's as well
+    first, last = (ns + int(line.at(np.array([ns]))[0]) for ns in vm.bounds_ns)
+    doubtful |= ((b.begun < first - early) | (b.begun > last)) & np.isin(host.owner, host.owner[j])
     side = _side(host.owner, vm_of >= 0, doubtful)
     return Nested(vm_of, side, frozenset(host.owner[side == VM].tolist()), left[itself], told)
 

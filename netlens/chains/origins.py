@@ -141,7 +141,7 @@ class _Unpaired:
         v, self.h, self.slack = found.v, found.h, found.time.uncertain_ns
         asked: dict[int, list[int]] = defaultdict(list)
         for i, ns in zip(v.request_of.tolist(), v.request_ns.tolist(), strict=True):
-            if i >= 0 and found.host_of[i] < 0:
+            if i >= 0 and found.host_of[i] < 0 and not found.carried_on[i]:
                 for server in reached[int(v.server[i])]:
                     asked[server].append(ns)
         self.asked = {server: np.sort(np.array(times, np.int64)) for server, times in asked.items()}
@@ -168,7 +168,8 @@ class _Lacking:
         # of one that was seen in one direction only, all is missing, which is no loss
         self.lossy = bool(((v.up_missing > 0) & (v.up > 0)).any())
         self.slack = (found.time.uncertain_ns + MAX_DELAY_NS) if found.time.known else FAR_NS
-        lacks = [v.up[i] + v.up_missing[i] > 0 and not v.randoms[i] and found.host_of[i] < 0 for i in range(v.n)]
+        alone = (found.host_of < 0) & ~found.carried_on
+        lacks = [v.up[i] + v.up_missing[i] > 0 and not v.randoms[i] and alone[i] for i in range(v.n)]
         rows = [i for i in range(v.n) if lacks[i] and not v.censored[i]]
         self.many = MANY_FRAMES[int(v.up_missing.sum()) > FEW_LOST * max(int(v.up.sum()), 1)]
         self.seen = np.sort(v.events[v.events != MISSING])

@@ -28,13 +28,15 @@ from netlens.chains.processes import Processes
 from netlens.chains.timing import timing
 from netlens.columns import MISSING, Codes, Floats, Ints, Objects
 
+SAME = "bytes"  #: the method of pairs that whoever asks for a pairing knows already
+
 
 @dataclass(frozen=True, eq=False)
 class Pairing:
     """Which connections of two captures are one; rows number the rows of ``connections`` of each.
 
-    host_of, method, confidence : per connection of the VM: the host's (-1: none); "isn", "address", "hello", "assignment" or ""; 1.0 for the
-    exact methods, NaN where there is none.
+    host_of, method, confidence : per connection of the VM: the host's (-1: none); "isn", "address", "hello", "bytes", "requests", "assignment" or ""; 1.0
+    for the exact methods, NaN where there is none.
     vm_of, companion_of, origin, origin_why : per connection of the host: the VM's (-1: none); the VM's that it was opened beside (-1: none);
     VM, HOST or UNKNOWN, and why.  beside : the host's that a relay opened it beside (-1: none).
     lookup_pairs : int64[k, 2], rows of ``lookups`` of VM and host.  shared : addresses that both machines have.
@@ -60,6 +62,8 @@ def pair(
     *,
     vm_addresses: Collection[str] = (),
     served: Mapping[int, tuple[int, ...]] | None = None,
+    served_in_vm: Mapping[int, tuple[int, ...]] | None = None,
+    same: Collection[tuple[int, int]] = (),
 ) -> Pairing:
     """Pair the connections and lookups of the VM's capture with those of the host's.
 
@@ -70,11 +74,18 @@ def pair(
     sockets : samples of the host's sockets (rows of ``sockets.jsonl``), if there are any.
     vm_addresses : addresses that are known to be the VM's; others are told by how often they stand in its capture.
     served : the host's connections that a relay on it opened -> those that they were opened for; of each chain, the first is paired.
+    served_in_vm : the same of the VM's; of each chain, the last is paired.
+    same : rows of both that are known to carry the same bytes over a relay between the captures.
     """
     servers: dict[Any, int] = {}
+    ends, there = (list(capture.table("connections").tuples("resp_ip", "resp_port")) for capture in (vm, host))
+    for i, j in same:  # a relay's address stands for the server's
+        servers[ends[i]] = servers.setdefault(there[j], len(servers))
     v, h = Compared(vm, servers), Compared(host, servers)
     v.to_host(clock)
-    found = Found(v, h, Timing(_uncertain(clock)), Processes(h, sockets), served or {})
+    found = Found(v, h, Timing(_uncertain(clock)), Processes(h, sockets), served, served_in_vm)
+    for i, j in same:
+        found.add(i, j, SAME)
     links = all_links()
     for link in links:
         if link.EXACT:

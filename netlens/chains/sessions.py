@@ -20,7 +20,7 @@ def vm_alone(linked: Linked, notes: list[str]) -> Ints:
     """Rows of the VM's connections to the target that no session upstream carries, nor may carry: one that nobody is known to have opened, about
     when it began, may be its own and counts already."""
     vm, pairs, clock, up = linked.vm, linked.pairing, linked.clock, linked.upstream
-    if vm is None or pairs is None or not clock.pieces or linked.nested is not None:  # a relay that ends TLS carries none as it is
+    if vm is None or pairs is None or not clock.pieces:
         return np.zeros(0, np.int64)
     v, h = vm.connections, up.connections
     rows = np.flatnonzero(vm.target & (pairs.host_of < 0) & vm.opened)
@@ -34,6 +34,8 @@ def vm_alone(linked: Linked, notes: list[str]) -> Ints:
             f"{plural(outside, 'request')} of the VM {'was' if outside == 1 else 'were'} sent outside the time of the host's capture, and "
             f"{'is' if outside == 1 else 'are'} counted, but no evidence"
         )
+    if linked.nested is not None:  # a relay that ends TLS carries none as it is
+        return rows[:0]
     rows, begun = rows[within], begun[within]
     after = np.sort(h["start_ns"][open_to_all])
     near = np.searchsorted(after, begun + slack, "right") > np.searchsorted(after, begun - slack, "left")

@@ -15,7 +15,7 @@ import numpy as np
 
 from netlens.chains import overlap
 from netlens.chains.side import Side
-from netlens.columns import by_value
+from netlens.columns import Bools, by_value
 from netlens.errors import NetlensError
 from netlens.parsers.connections import is_public
 from netlens.schema import Table
@@ -44,6 +44,9 @@ OF_ONE_PROVIDER = (
     ("moonshot.cn", "moonshot.ai"),
     ("dashscope.aliyuncs.com", "dashscope-intl.aliyuncs.com"),
 )
+
+
+ALIKE = 4  #: requests one after the other whose answers all differ in size: what has the same sizes elsewhere carries the same
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,8 @@ def find(sides: Mapping[str | None, Side], upstream: Side, apis: tuple[str, ...]
     program asks nobody beyond the local network, a known API that the other capture shows is taken instead. Connections without a name, as they are older than
     a capture, are told by the target's public addresses in the other one.
 
+    Where the program reaches it over a relay, and no name tells it in the other capture, what carries on the same requests there goes to it.
+
     The sides' ``target`` is set.
     """
     first = sides.get("vm") or upstream
@@ -100,9 +105,58 @@ def find(sides: Mapping[str | None, Side], upstream: Side, apis: tuple[str, ...]
             goal = chosen
     if goal is None:  # named, and not even in the second capture
         raise NetlensError(f"{_named_by(apis, manifest)}: no connection of these captures goes there")
-    if goal.names and reached and not any(map(is_public, goal.addresses)):  # those that the program's capture shows are a relay's
+    if not any(map(is_public, goal.addresses)):
+        for side in sides.values():
+            if side is not first and not side.target.any():
+                side.target = _with_nameless(side.connections, _carrying_on(first, side)) & ~side.for_lookups
+                reached.update(side.connections["resp_ip"][side.target].tolist())
+    if reached and not any(map(is_public, goal.addresses)):  # those that the program's capture shows are a relay's
         goal = replace(goal, addresses=sorted(reached))
     return goal
+
+
+def _carrying_on(program: Side, side: Side) -> Bools:
+    """Connections without a name, to public addresses, that carry requests of the program to the target: a relay passed on its bytes."""
+    c = side.connections
+    asked = set[Any]().union(*_runs(program, program.target).values())
+    nameless = np.array([sni is None and is_public(ip) for sni, ip in c.tuples("sni", "resp_ip")], bool)
+    out = np.zeros(c.rows, bool)
+    out[[row for row, runs in _runs(side, nameless).items() if not asked.isdisjoint(runs)]] = True
+    return out
+
+
+def same_bytes(program: Side, side: Side) -> list[tuple[int, int]]:
+    """Connections of both to the target, whole in both captures, that carry the same bytes, where no hello shows it: a relay passed them on."""
+    here, there = (_whole(each, public) for each, public in ((program, False), (side, True)))
+    found: list[tuple[int, int]] = []
+    if here and there:
+        runs, theirs = _runs(program, program.target), _runs(side, side.target)
+        pairs = [(rows[0], there[size][0]) for size, rows in here.items() if len(rows) == 1 == len(there.get(size, ()))]
+        found = [(i, j) for i, j in pairs if j not in side.randoms and not runs.get(i, set()).isdisjoint(theirs.get(j, ()))]
+    return found
+
+
+def _whole(side: Side, public: bool) -> dict[tuple[int, int], list[int]]:
+    """Connections to the target, at public addresses or at others, by how much they carry each way, without what is older than the capture."""
+    c = side.connections
+    rows = np.flatnonzero(side.target & ~c["started_before_capture"].astype(bool))
+    out: dict[tuple[int, int], list[int]] = {}
+    for row in rows.tolist():
+        if is_public(c["resp_ip"][row]) == public:
+            out.setdefault((int(c["orig_bytes"][row]), int(c["resp_bytes"][row])), []).append(row)
+    return out
+
+
+def _runs(side: Side, rows: Bools) -> dict[int, set[Any]]:
+    """By connection of ``rows``, the sizes of each :data:`ALIKE` exchanges that follow each other, where all answers are of different sizes."""
+    x = side.capture.table("exchanges")
+    owner = overlap.owner_rows(x, side.connections)
+    chosen = np.flatnonzero((owner >= 0) & rows[owner])
+    sizes: dict[int, list[tuple[int, int]]] = {}
+    for row, up, down in zip(*(values[chosen].tolist() for values in (owner, x["up_bytes"], x["down_bytes"])), strict=True):
+        sizes.setdefault(row, []).append((up, down))
+    runs = {row: zip(*(those[k:] for k in range(ALIKE)), strict=False) for row, those in sizes.items()}
+    return {row: {run for run in those if len({down for _, down in run}) == ALIKE} for row, those in runs.items()}
 
 
 def _asks_known(side: Side) -> bool:

@@ -23,7 +23,7 @@ from netlens.chains.situation import REJECTED, UNKNOWN, UNLABELLED
 from netlens.errors import NetlensError
 from netlens.lenses.refused import fixes
 from netlens.report import answer
-from tests.chains.build_chain import ACK, EGRESS, FIN, HERE, IN, PSH, SERVER, T0, Machine, Talk, hellos, request
+from tests.chains.build_chain import ACK, ANSWER, EGRESS, FIN, HERE, IN, PSH, SERVER, T0, Machine, Talk, hellos, request
 
 VM, OTHER, BRIDGE = "192.168.122.2", "192.168.122.6", "192.168.122.1"
 API = (SERVER, 443)
@@ -594,6 +594,59 @@ def test_what_is_redirected_to_a_program_that_asks_a_proxy_here(tmp_path: Path) 
     found = analysed(tmp_path, vm=vm, host=host)
     assert requests(found) == {"VM": 8, "host": 2}
     assert found["counts"]["exchanges"] == 10
+
+
+@pytest.mark.parametrize("redirected", [True, False])
+def test_what_a_relay_in_the_vm_passes_on_to_one_on_the_host_counts_once(redirected: bool, tmp_path: Path) -> None:
+    """redsocks in the VM, or a proxy that its programs ask, and a SOCKS server on the host, of which only what leaves was captured: that has the bytes of what
+    the program sent, and so is like the connection that does not leave the VM."""
+    vm, host = Machine(), Machine()
+    sizes = tuple(400 + 37 * k for k in range(8))
+    for k, hello in enumerate(hellos(3)):
+        talk = Talk((VM, 41001 + k), API, 1 + k, hello, (1 + k) << 20, sizes, every=0.9)
+        if redirected:
+            vm.frames += [(t, 1, IN, HERE, packet) for t, up, packet in talk.packets() if not up]
+            vm.see(replace(talk, server=("127.0.0.1", 12345), one_way=True), (1, True), kind=HERE)
+        else:
+            vm.see(replace(talk, server=("127.0.0.1", 3128), client=("127.0.0.1", 41001 + k), negotiation=CONNECT), (1, True), kind=HERE)
+        vm.see(replace(talk, client=(VM, 42001 + k), server=(BRIDGE, 1080), isn=(11 + k) << 20, negotiation=SOCKS), *VM_SIDE, late=100e-6)
+        host.see(replace(talk, client=(EGRESS, 50001 + k), isn=(21 + k) << 20), *LEAVES, late=300e-6)
+    assert requests(analysed(tmp_path, vm=vm, host=host)) == {"VM": 24, "host": 0}
+
+
+@dataclass
+class Varied(Talk):
+    """Answers of different sizes."""
+
+    def turns(self) -> Iterator[tuple[float, bool, int, bytes]]:
+        yield from (
+            (t, up, flags, request(300 + len(self.sizes) * int(t * 10) % 977) if data == ANSWER else data)
+            for t, up, flags, data in super().turns()
+        )
+
+
+@pytest.mark.parametrize(("begins", "paired"), [(0.0, True), (5.0, False)])
+def test_behind_a_relay_the_target_is_told_by_what_it_carries_on_where_no_hello_was_captured(
+    begins: float, paired: bool, tmp_path: Path
+) -> None:
+    """HAProxy passes on TLS to the provider, and the host's own requests go there too. All hellos are cut, but for one to another name. Where the beginning was
+    captured, the connections are known to be the same."""
+    vm, host = Machine(), Machine()
+    theirs, own = (hello[:90] for hello in hellos(2))
+    (other,) = hellos(1, "other.example.test")
+    sizes = tuple(400 + 37 * k for k in range(24))
+    talk = Varied((VM, 40001), (BRIDGE, 443), 1, theirs, 1 << 20, sizes, every=0.913)
+    vm.see(talk, *VM_SIDE)
+    host.see(replace(talk, client=(EGRESS, 50001), server=API, isn=3 << 20, begins=begins), *LEAVES, late=110e-6)
+    host.see(Varied((EGRESS, 50002), API, 5.4, own, 4 << 20, (650, 750, 810), every=1.7), *LEAVES)
+    host.see(Varied((EGRESS, 50003), API, 5.7, other, 5 << 20, (650, 850)), *LEAVES)
+    host.see(Varied((EGRESS, 50004), ("198.51.100.11", 443), 5.9, own, 6 << 20, (550, 750)), *LEAVES)
+    for name, machine in (("vm", vm), ("host", host)):
+        machine.write(tmp_path / f"{name}.pcap")
+    found = netlens.analyze(tmp_path, apis=BRIDGE)
+    assert found.assembled.sides["host"].target.sum() == 2
+    assert found.to_dict()["target"]["addresses"] == [SERVER]
+    assert requests(found.to_dict()) == {"VM": 24, "host": 3 * paired}
 
 
 @pytest.mark.parametrize("through_the_host", [True, False], ids=["to a server on the host", "to a server elsewhere"])

@@ -106,6 +106,23 @@ def found(pair: Pair, offset_ms: float = 0.0, ppm: float = 0.0, kinds: dict[int,
     return nesting.nested(side(pair.vm, offset_ms, ppm), side(pair.host, kinds=kinds or {0: 0, 1: 0, 2: 1}))
 
 
+@pytest.mark.parametrize("shared", [False, True])
+def test_what_the_relay_asks_while_the_vms_capture_does_not_run_is_not_of_others(shared: bool) -> None:
+    """Where the relay's connections are the VM's alone, it is the VM's; where others use them, nobody knows. What other connections carry is of others."""
+    pair = relayed(3)
+    if shared:
+        pair.host += [Asked(each.sent + 7, each.sent + 907, each.sent + 907, 5000, 0) for each in pair.host[:40:8]]
+    pair.vm, ends = pair.vm[:50], max(each.over or 0 for each in pair.vm[:50]) + 1_100
+    pair.host = [each for k, each in enumerate(pair.host) if not 50 <= k < 80 or each.sent > ends]
+    late = {k for k, each in enumerate(pair.host) if each.sent > ends}
+    nested = found(pair, 3_000)
+    assert nested is not None
+    ours = {k for k in late if pair.host[k].connection < 2}
+    assert len(ours) > 5
+    assert {int(nested.side[k]) for k in ours} == {UNKNOWN if shared else VM}
+    assert {int(nested.side[k]) for k in late - ours} == {HOST}
+
+
 @pytest.mark.parametrize(("seed", "offset_ms", "ppm"), [(0, 0, 0), (1, 3_000, 0), (2, -7_250, 40), (3, 60_000, -80), (4, 900_000, 10)])
 def test_requests_pair_and_tell_the_clock(seed: int, offset_ms: float, ppm: float) -> None:
     pair = relayed(seed)
