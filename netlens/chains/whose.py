@@ -20,7 +20,6 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from heapq import nlargest
 from itertools import combinations
 from math import exp, log, log2, prod
 from typing import Any, NamedTuple, TypeVar
@@ -37,7 +36,7 @@ NEAR = 4  #: sizes that have the same bits above these are near
 ALL, NEARBY, SPARE = 1.0, 0.5, 0.1  #: weight of answers of any size, of near sizes, and of any age in each
 MOST_WAYS, UNLIKELY = 24, 1e-4  #: behind each event
 HOPELESS = UNLIKELY / 100  #: a choice beside the best one
-MOST_WEIGHED, FOR_A_ROUND = 600_000, 300_000  #: choices on one connection, a second; and of learning. Of what is left then nothing is said
+MOST_WEIGHED, FOR_A_ROUND = 400_000, 150_000  #: choices on one connection, a second; and of learning. Of what is left then nothing is said
 STRETCH = 256  #: events at most that are kept, to look back
 CHOICES = 6  #: of those that wait the latest, where a record holds several answers
 ROUNDS = 3  #: of learning
@@ -299,20 +298,23 @@ def _edges(
                 if (kind, one) not in aged:
                     aged[kind, one] = _aged(walk, i, kind, one, size, ages)
             # a usual age speaks for none of the kinds of records, an unusual one against
-            usual = prod(nlargest(n, [aged[kind, one].usual for one in pool]))
+            usual = prod(sorted([aged[kind, one].usual for one in pool])[-n:]) if n else 1.0
             if n <= len(pool):
                 options.append((likely * usual, then, kind, wait, pool, n))
+        weighed += len(options)
         least = HOPELESS * max((p for p, *_ in options), default=0.0)
         for p, then, kind, wait, pool, n in options:
             choices = set(combinations(pool, n)) if p >= least else ()
             weighed += len(choices)
-            best = prod(nlargest(n, [aged[kind, one].odds for one in pool]))
-            for some in choices:
-                odds = prod([aged[kind, one].odds for one in some]) / best
-                if odds > HOPELESS:
+            odds = [prod([aged[kind, one].odds for one in some]) for some in choices]
+            best = max(odds, default=0.0)
+            for some, each in zip(choices, odds, strict=True):
+                if each > HOPELESS * best:
                     way = (then, *_left(i, kind, wait, waiting, answered, some))
                     seen = tuple(age for one in some for age in aged[kind, one].seen)
-                    edges.append(_Edge(k, place.setdefault(way, len(place)), p * odds, _ending(i, kind, some), seen, len(choices) == 1))
+                    edges.append(
+                        _Edge(k, place.setdefault(way, len(place)), p * each / best, _ending(i, kind, some), seen, len(choices) == 1)
+                    )
     return edges, list(place), weighed
 
 
