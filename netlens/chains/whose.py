@@ -12,6 +12,8 @@ Theory of operation
 4. *A request is sure of its answer* if nearly all of that probability is of answers that look alike: whose stream ended does not matter for what became of
    it.
 
+How much is weighed of a connection, and to learn, is bounded (:data:`MOST_WEIGHED`). What comes behind that has no answer of its own here, so it is unsure.
+
 Limits: what several in one record are (:data:`netlens.chains.walks.SEVERAL`) are all of one size.
 """
 
@@ -36,7 +38,10 @@ NEAR = 4  #: sizes that have the same bits above these are near
 ALL, NEARBY, SPARE = 1.0, 0.5, 0.1  #: weight of answers of any size, of near sizes, and of any age in each
 MOST_WAYS, UNLIKELY = 24, 1e-4  #: behind each event
 HOPELESS = UNLIKELY / 100  #: a choice beside the best one
-MOST_WEIGHED, FOR_A_ROUND = 400_000, 150_000  #: choices on one connection, a second; and of learning. Of what is left then nothing is said
+MOST_WEIGHED, FOR_A_ROUND = (
+    600_000,
+    150_000,
+)  #: choices on one connection, one to two seconds; and of learning. Of what is left then nothing is said
 STRETCH = 256  #: events at most that are kept, to look back
 CHOICES = 6  #: of those that wait the latest, where a record holds several answers
 ROUNDS = 3  #: of learning
