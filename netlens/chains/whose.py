@@ -12,6 +12,8 @@ Theory of operation
 4. *A request is sure of its answer* if nearly all of that probability is of answers that look alike: whose stream ended does not matter for what became of
    it.
 
+How much is weighed of a connection, and to learn, is bounded (:data:`MOST_WEIGHED`). What comes behind that has no answer of its own here, so it is unsure.
+
 Limits: what several in one record are (:data:`netlens.chains.walks.SEVERAL`) are all of one size.
 """
 
@@ -22,7 +24,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from math import exp, log, log2, prod
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from netlens.chains.endings import AT_ONCE_NS
 from netlens.chains.walks import SEVERAL, Kind, State, Walk
@@ -35,6 +37,11 @@ WIDE = (-4, 0.04), (-3, 0.08), (-2, 0.12), (-1, 0.16), (0, 0.2), (1, 0.16), (2, 
 NEAR = 4  #: sizes that have the same bits above these are near
 ALL, NEARBY, SPARE = 1.0, 0.5, 0.1  #: weight of answers of any size, of near sizes, and of any age in each
 MOST_WAYS, UNLIKELY = 24, 1e-4  #: behind each event
+HOPELESS = UNLIKELY / 100  #: a choice beside the best one
+MOST_WEIGHED, FOR_A_ROUND = (
+    600_000,
+    150_000,
+)  #: choices on one connection, one to two seconds; and of learning. Of what is left then nothing is said
 STRETCH = 256  #: events at most that are kept, to look back
 CHOICES = 6  #: of those that wait the latest, where a record holds several answers
 ROUNDS = 3  #: of learning
@@ -116,9 +123,9 @@ def learn(those: Sequence[tuple[Walk, Sequence[Mapping[State, float]], Callable[
     size of the record of each."""
     ages = Ages()
     for nth in range(ROUNDS):
-        found = Ages()
+        found, left = Ages(), [FOR_A_ROUND]
         for walk, back, size in those:
-            for _, seen, weight, alone in _steps(walk, back, size, ages):
+            for _, seen, weight, alone in _steps(walk, back, size, ages, left):
                 if nth or alone:
                     for age in seen:
                         found.add(age, weight)
@@ -129,7 +136,7 @@ def learn(those: Sequence[tuple[Walk, Sequence[Mapping[State, float]], Callable[
 def answers(walk: Walk, back: Sequence[Mapping[State, float]], size: Callable[[int], int], ages: Ages) -> Answered:
     """By start, how many requests that it begins are answered from one event to another, as far as can be expected; see :func:`learn`."""
     out: Answered = defaultdict(lambda: defaultdict(float))
-    for found, _, weight, _ in _steps(walk, back, size, ages):
+    for found, _, weight, _ in _steps(walk, back, size, ages, [MOST_WEIGHED]):
         for start, begin, end in found:
             out[start][begin, end] += weight
     return out
@@ -215,15 +222,26 @@ class _Edge(NamedTuple):
     alone: bool
 
 
+class _Aged(NamedTuple):
+    """What is seen of one request that an event may be of, how likely that is, and how usual, at most 1."""
+
+    seen: tuple[Age, ...]
+    odds: float
+    usual: float
+
+
 def _steps(
-    walk: Walk, back: Sequence[Mapping[State, float]], size: Callable[[int], int], ages: Ages
+    walk: Walk, back: Sequence[Mapping[State, float]], size: Callable[[int], int], ages: Ages, left: list[int]
 ) -> Iterator[tuple[tuple[Answer, ...], tuple[Age, ...], float, bool]]:
-    """What each event may be by name, and how likely: answers that end there, ages, probability, and whether there was no choice."""
+    """What each event may be by name, and how likely: answers that end there, ages, probability, and whether there was no choice.
+
+    left : how many choices may be weighed still.
+    """
     ways: list[Way] = [(state, (), ()) for state in walk.forward[0] if state in back[0]]
     masses = [1.0 / max(len(ways), 1)] * len(ways)
     stretch: list[tuple[list[float], list[_Edge]]] = []
-    for i in range(len(walk.steps)):
-        edges, after = _edges(walk, i, ways, back[i], back[i + 1], size, ages)
+    for i in range(len(walk.steps) if left[0] > 0 else 0):
+        edges, after, weighed = _edges(walk, i, ways, back[i], back[i + 1], size, ages)
         sums = [0.0] * len(after)
         for each in edges:
             sums[each.end] += masses[each.begin] * each.weight
@@ -235,9 +253,12 @@ def _steps(
         stretch.append((masses, [each._replace(end=place[each.end]) for each in edges if each.end in place]))
         total = sum(sums[k] for k in keep)
         ways, masses = [after[k] for k in keep], [sums[k] / total for k in keep]
-        if len(ways) == 1 or len(stretch) >= STRETCH or i == len(walk.steps) - 1:
+        left[0] -= weighed
+        if len(ways) == 1 or len(stretch) >= STRETCH or i == len(walk.steps) - 1 or left[0] <= 0:
             yield from _looked_back(stretch, len(ways))
             stretch = []
+        if left[0] <= 0:
+            return
 
 
 def _looked_back(
@@ -264,29 +285,42 @@ def _edges(
     back: Mapping[State, float],
     size: Callable[[int], int],
     ages: Ages,
-) -> tuple[list[_Edge], list[Way]]:
-    """What event ``i`` may make of each way, and the ways behind it. ``now``, ``back``: how likely what follows is, before the event and behind it."""
+) -> tuple[list[_Edge], list[Way], int]:
+    """What event ``i`` may make of each way, the ways behind it, and how many choices were weighed. ``now``, ``back``: how likely what follows is, before the
+    event and behind it."""
     place: dict[Way, int] = {}
     edges = []
     known: dict[State, list[tuple[State, float, int, int]]] = {}
+    aged: dict[tuple[int, int | Pair], _Aged] = {}
+    weighed = 0
     for k, (state, waiting, answered) in enumerate(ways):
         if state not in known:
             known[state] = _likely(walk, i, state, now, back)
+        options = []
         for then, likely, wait, kind in known[state]:
-            if kind == Kind.PIECE or kind == Kind.ASIDE or kind < 0:
-                way = (then, waiting + (i,) * ~kind if kind < 0 else waiting, answered)
-                edges.append(_Edge(k, place.setdefault(way, len(place)), likely, (), (), True))
-                continue
-            choices = list(_named(walk, i, kind, wait, waiting, answered, size))
-            odds = [[ages.odds(age) for age in seen] for *_, seen, _ in choices]
-            plain = [prod(one for one, _ in each) for each in odds]
-            best = max(plain, default=0.0)
+            pool, n = _pool(kind, wait, waiting, answered)
+            for one in pool:
+                if (kind, one) not in aged:
+                    aged[kind, one] = _aged(walk, i, kind, one, size, ages)
             # a usual age speaks for none of the kinds of records, an unusual one against
-            usual = max((prod(min(beside, 1.0) for _, beside in each) for each in odds), default=1.0)
-            for (left, in_part, found, seen, alone), each in zip(choices, plain, strict=True):
-                way = (then, left, in_part)
-                edges.append(_Edge(k, place.setdefault(way, len(place)), likely * usual * each / best, found, seen, alone))
-    return edges, list(place)
+            usual = prod(sorted([aged[kind, one].usual for one in pool])[-n:]) if n else 1.0
+            if n <= len(pool):
+                options.append((likely * usual, then, kind, wait, pool, n))
+        weighed += len(options)
+        least = HOPELESS * max((p for p, *_ in options), default=0.0)
+        for p, then, kind, wait, pool, n in options:
+            choices = set(combinations(pool, n)) if p >= least else ()
+            weighed += len(choices)
+            odds = [prod([aged[kind, one].odds for one in some]) for some in choices]
+            best = max(odds, default=0.0)
+            for some, each in zip(choices, odds, strict=True):
+                if each > HOPELESS * best:
+                    way = (then, *_left(i, kind, wait, waiting, answered, some))
+                    seen = tuple(age for one in some for age in aged[kind, one].seen)
+                    edges.append(
+                        _Edge(k, place.setdefault(way, len(place)), p * each / best, _ending(i, kind, some), seen, len(choices) == 1)
+                    )
+    return edges, list(place), weighed
 
 
 def _likely(
@@ -303,36 +337,46 @@ def _likely(
     return [each for each in out if each[1] >= least]
 
 
-def _named(
-    walk: Walk, i: int, kind: int, wait: int, waiting: tuple[int, ...], answered: tuple[Pair, ...], size: Callable[[int], int]
-) -> Iterator[tuple[tuple[int, ...], tuple[Pair, ...], tuple[Answer, ...], tuple[Age, ...], bool]]:
-    """Of which requests event ``i`` may be that answers some, or breaks one off: those that wait then, those answered in part, answers that end, ages, and
-    whether there was no choice."""
-    events, now = walk.events, walk.events[i].ns
+def _pool(kind: int, wait: int, waiting: tuple[int, ...], answered: tuple[Pair, ...]) -> tuple[tuple[Any, ...], int]:
+    """Requests of which an event may be that answers some, or breaks one off, and of how many of them: starts of those that wait, or those answered in part."""
+    if kind == Kind.PIECE or kind == Kind.ASIDE or kind < 0:
+        return (), 0
+    if wait:
+        return waiting if wait == -1 else waiting[-CHOICES:], -wait
+    return answered, 2 if kind == Kind.ENDS else 1
 
-    if kind in (Kind.HEAD, Kind.HEADS):
-        for each in set(combinations(waiting if wait == -1 else waiting[-CHOICES:], -wait)):
-            yield _without(waiting, each), tuple(sorted((*answered, *((start, i) for start in each)))), (), (), True
+
+def _aged(walk: Walk, i: int, kind: int, one: Any, size: Callable[[int], int], ages: Ages) -> _Aged:
+    """How old one is that event ``i`` may be of."""
+    events, now = walk.events, walk.events[i].ns
+    seen: tuple[Age, ...] = ()
+    if kind in (Kind.DONE, Kind.ENDS):
+        start, head = one
+        lasted = now - events[head].ns
+        waited = Age("short" if lasted <= AT_ONCE_NS else "wait", size(head), events[head].ns - events[start].ns)
+        seen = (waited, Age("lasts", size(head), lasted))
     elif kind == Kind.SHORT or kind in SEVERAL:
-        those = set(combinations(waiting if wait == -1 else waiting[-CHOICES:], -wait))
-        for each in those:
-            seen = tuple(Age("short", size(i) // -wait, now - events[start].ns) for start in each)
-            yield _without(waiting, each), answered, tuple((start, i, i) for start in each), seen, len(those) == 1
-    elif kind in (Kind.DONE, Kind.ENDS):
-        pairs = set(combinations(answered, 1 if kind == Kind.DONE else 2))
-        for some in pairs:
-            ages: list[Age] = []
-            for start, head in some:
-                lasted = now - events[head].ns
-                waited = Age("short" if lasted <= AT_ONCE_NS else "wait", size(head), events[head].ns - events[start].ns)
-                ages += [waited, Age("lasts", size(head), lasted)]
-            yield waiting, _without(answered, some), tuple((start, head, i) for start, head in some), tuple(ages), len(pairs) == 1
-    elif kind == Kind.BROKEN and wait:
-        for start in set(waiting):
-            yield _without(waiting, (start,)), answered, (), (), False
-    else:
-        for one in set(answered):
-            yield waiting, _without(answered, (one,)), (), (), False
+        seen = (Age("short", size(i) // SEVERAL.get(Kind(kind), 1), now - events[one].ns),)
+    odds = [ages.odds(age) for age in seen]
+    return _Aged(seen, prod(each for each, _ in odds), prod(min(beside, 1.0) for _, beside in odds))
+
+
+def _left(
+    i: int, kind: int, wait: int, waiting: tuple[int, ...], answered: tuple[Pair, ...], some: tuple[Any, ...]
+) -> tuple[tuple[int, ...], tuple[Pair, ...]]:
+    """Those that wait behind event ``i``, which is of ``some``, and those answered in part."""
+    if kind < 0:
+        return waiting + (i,) * ~kind, answered
+    if kind in (Kind.HEAD, Kind.HEADS):
+        answered = tuple(sorted((*answered, *((start, i) for start in some))))
+    return (_without(waiting, some), answered) if wait else (waiting, _without(answered, some))
+
+
+def _ending(i: int, kind: int, some: tuple[Any, ...]) -> tuple[Answer, ...]:
+    """Answers that end at event ``i``."""
+    if kind in (Kind.DONE, Kind.ENDS):
+        return tuple((start, head, i) for start, head in some)
+    return tuple((start, i, i) for start in some) if kind == Kind.SHORT or kind in SEVERAL else ()
 
 
 def _without(those: tuple[T, ...], some: Sequence[T]) -> tuple[T, ...]:

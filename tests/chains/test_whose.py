@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -103,3 +103,34 @@ def test_short_answers_are_learned_by_the_server_that_resets_the_stream_behind_t
     assert found.least <= len(truth) <= found.most
     short = sorted((each.end_ns - T0) // MS for each in found.streams if 0 <= each.end_ns - each.sent_ns < 60 * MS)
     assert sum(end in short for begin, end in truth if end - begin == 18) >= 38
+
+
+def test_work_is_bounded_where_many_are_in_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten requests wait at a time, of which any may be refused, or several: what is weighed ends where the budget does, and what is left is unsure."""
+    parts = [OPENED]
+    for k in range(6):
+        t = 3000 * k + 10
+        parts += [asked(t + 3 * j, 900) for j in range(10)]
+        parts += [refused(t + 60 + 7 * j) if j % 3 else streamed(t + 300 + 11 * j, t + 1500 + 40 * j) for j in range(10)]
+    said = ends_hidden(together(*parts))
+    work: list[int] = []
+    edges = whose._edges
+
+    def counted(*those: Any) -> Any:
+        out = edges(*those)
+        work.append(len(out[0]))
+        return out
+
+    monkeypatch.setattr(whose, "_edges", counted)
+    whole = weighed(said)[0]
+    assert whole is not None
+    assert sum(work) <= 150 * len(work)  # 337, were those made that will not be kept
+    before, most = sum(work), 2000
+    work.clear()
+    monkeypatch.setattr(whose, "MOST_WEIGHED", most, raising=False)
+    monkeypatch.setattr(whose, "FOR_A_ROUND", most, raising=False)
+    found = weighed(said)[0]
+    assert found is not None
+    assert sum(work) <= (whose.ROUNDS + 1) * (most + 1000) < before
+    assert (found.least, found.most) == (whole.least, whole.most)
+    assert sum(each.unsure for each in found.streams) > sum(each.unsure for each in whole.streams)
