@@ -41,8 +41,6 @@ def _words(*texts: str) -> re.Pattern[str]:
     return re.compile("|".join(re.sub(r"[A-Za-z]", lambda letter: f"[{letter[0].upper()}{letter[0].lower()}]", text) for text in texts))
 
 
-_QUOTA = '"quota exceeded"'  #: of a period that is not named
-
 #: Words of a refusal, what the recorder writes instead, and its class; the first that stands in a line tells it, and a code goes before all.
 REFUSALS: tuple[tuple[re.Pattern[str], str, str], ...] = (
     (re.compile(_NUMBER.format("1302")), "code=1302", CONCURRENCY),
@@ -127,7 +125,7 @@ REFUSALS: tuple[tuple[re.Pattern[str], str, str], ...] = (
             "hit your limit",
             "使用上限",
         ),
-        _QUOTA,
+        '"quota exceeded"',  # of a period that is not named
         QUOTA,
     ),
     (
@@ -243,16 +241,11 @@ def refusal_class(rest: str) -> str | None:
     """The class of the refusal that the rest of a line speaks of; None if it speaks of none."""
     if named := _NAMED.search(rest):
         return CLASS_OF_CODE[named[1]]
-    for pattern, text, its_class in REFUSALS:
+    for pattern, _, its_class in REFUSALS:
         if pattern.search(rest):
-            return RATE if text == _QUOTA and _soon_over(rest) else its_class
+            return its_class
     failed = _CALL_FAILED in rest or _GAVE_UP in rest
     return UNKNOWN if failed and not any(pattern.search(rest) for pattern in _OTHER_FAILURE) else None
-
-
-def _soon_over(rest: str) -> bool:
-    """Whether there is to be another try within a minute: what is used up till then is no quota of a day."""
-    return (after := retry_after_s(rest)) is not None and after <= MINUTE_S
 
 
 def names_status(rest: str) -> bool:
@@ -288,6 +281,7 @@ _RETRY_AFTER = re.compile(
 )
 MINUTE_S = 60.0
 _SECONDS = {"ms": 0.001, "m": 60.0, "min": 60.0}
+_DAY = next(pattern for pattern, text, _ in REFUSALS if text == '"daily limit"')
 _STATUS = re.compile(r"(?<![\w.+-])(429|529)(?![\w]|\.\w)")
 #: A number that is called a status or an error, or stands first; any other may be a count of anything.
 _STATED = re.compile(
@@ -325,13 +319,15 @@ def whole(rest: str, /) -> str:
 
 @dataclass(frozen=True)
 class Refusal:
-    """What a record says of a refused request; None where it does not say.  bare : all that it says is a number that is not called a status."""
+    """What a record says of a refused request; None where it does not say.  bare : all that it says is a number that is not called a status.
+    passing : a quota of a period that is not named, and another try within a minute, which Gemini says of quotas of a minute and of a day alike."""
 
     refusal_class: str
     code: str | None = None
     status: int | None = None
     retry_after_s: float | None = None
     bare: bool = False
+    passing: bool = False
 
 
 def refusal(said: str) -> Refusal | None:
@@ -340,7 +336,8 @@ def refusal(said: str) -> Refusal | None:
         return None
     code, status, after = _CODE.search(said), _STATUS.search(said), retry_after_s(said)
     bare = not code and _only_a_number(said)
-    return Refusal(its_class, code["code"] if code else None, int(status[1]) if status else None, after, bare)
+    passing = its_class == QUOTA and after is not None and after <= MINUTE_S and not _DAY.search(said)
+    return Refusal(its_class, code["code"] if code else None, int(status[1]) if status else None, after, bare, passing)
 
 
 def _only_a_number(said: str) -> bool:

@@ -72,7 +72,7 @@ class ErrorEvent:
     url_hosts : hosts of the URLs in it.  provider : opencode's id of the provider; "" if it does not say.
     bare : it is taken for a refusal by a number alone, which may be any number.
     asked : servers that it says were asked, with a scheme or without ("GET https://...", "429 from api...").
-    elsewhere : these are not the target's, as far as is known.
+    elsewhere : these are not the target's, as far as is known.  passing : see :class:`netlens.logs.Refusal`.
     """
 
     time_ns: int
@@ -91,6 +91,7 @@ class ErrorEvent:
     bare: bool = False
     asked: tuple[str, ...] = ()
     elsewhere: bool = False
+    passing: bool = False
 
 
 @dataclass(frozen=True)
@@ -382,7 +383,21 @@ def _read(rows: Lines, name: str) -> ErrorLog:
     for row, span, line, kind, refusal, about, (hosts, provider, asked) in refused:
         low, high, number = chain.span(row) if row >= 0 else (*span, -1)
         small, session = (about.small, about.session) if about else (None, "")
-        said_so = (refusal.code, name, kind, number, refusal.refusal_class, small, session, hosts, provider, refusal.bare, asked)
+        said_so = (
+            refusal.code,
+            name,
+            kind,
+            number,
+            refusal.refusal_class,
+            small,
+            session,
+            hosts,
+            provider,
+            refusal.bare,
+            asked,
+            False,
+            refusal.passing,
+        )
         events.append(ErrorEvent((low + high) // 2, low, high, line, *said_so))
     events.sort(key=lambda e: (e.time_ns, e.line))
     events = _classed(events)

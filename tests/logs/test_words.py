@@ -23,8 +23,6 @@ WORDS = {
         "您的账户已达到速率限制",
         "429 Quota exceeded for aiplatform.googleapis.com/generate_content_requests_per_minute_per_project_per_base_model with base model: x.",
         "429 RESOURCE_EXHAUSTED. {'violations': [{'quotaId': 'GenerateContentInputTokensPerModelPerMinute-FreeTier'}]}",
-        "429 RESOURCE_EXHAUSTED. {'message': 'You exceeded your current quota.\\nQuota exceeded for metric: requests, limit: 10\\nPlease retry in 11.2s.'}",
-        "429 RESOURCE_EXHAUSTED. {'message': 'You exceeded your current quota', 'details': [{'retryDelay': '11s'}]}",
         "Rate limit exceeded: free-models-per-min.",
         "Rate limit is exceeded. Try again in 30 seconds.",
         "You are past the per minute request limit, please wait and try again later.",
@@ -44,7 +42,6 @@ WORDS = {
         "已达到 5 小时的使用上限",
         "429 RESOURCE_EXHAUSTED. {'quotaId': 'GenerateRequestsPerDayPerProjectPerModel-FreeTier', 'retryDelay': '45s'}",
         "{'quotaId': 'GenerateRequestsPerMinutePerProjectPerModel'}, {'quotaId': 'GenerateRequestsPerDayPerProjectPerModel'}",
-        "You exceeded your current quota. Please retry in 3600s.",
         "Rate limit exceeded: free-models-per-day. Add 10 credits to unlock 1000 free model requests per day",
         "Rate limit exceeded: free-models-per-day-high-balance.",
         "You are using a Trial key, which is limited to 1000 API calls / month.",
@@ -96,6 +93,28 @@ def test_what_a_provider_says(its_class: str, words: str) -> None:
     again = logs.refusal(" ".join(logs.words(words)))
     assert again is not None, "the recorder keeps words that tell it"
     assert again.refusal_class == its_class
+
+
+@pytest.mark.parametrize(
+    ("words", "passing"),
+    [
+        (
+            "429 RESOURCE_EXHAUSTED. {'message': 'You exceeded your current quota.\\nQuota exceeded for metric: requests, limit: 10\\nPlease retry in 11.2s.'}",
+            True,
+        ),
+        ("429 RESOURCE_EXHAUSTED. {'message': 'You exceeded your current quota', 'details': [{'retryDelay': '11s'}]}", True),
+        ("429 RESOURCE_EXHAUSTED. {'quotaId': 'GenerateRequestsPerDayPerProjectPerModel-FreeTier', 'retryDelay': '45s'}", False),
+        ("You exceeded your current quota. Please retry in 3600s.", False),
+        ("You exceeded your current quota, please check your plan and billing details.", False),
+    ],
+)
+def test_a_quota_that_may_be_over_soon(words: str, passing: bool) -> None:
+    found = logs.refusal(words)
+    assert found is not None
+    assert (found.refusal_class, found.passing) == ("quota", passing)
+    again = logs.refusal(" ".join(logs.words(words)))
+    assert again is not None, "the recorder keeps words that tell it"
+    assert (again.refusal_class, again.passing) == ("quota", passing)
 
 
 @pytest.mark.parametrize(

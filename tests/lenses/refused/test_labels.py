@@ -473,6 +473,19 @@ def test_lines_of_one_wording_that_follow_no_answer_are_left_out_beside_others_t
     assert "of one wording" not in alone.note
 
 
+@pytest.mark.parametrize(
+    ("after", "its_class"), [((9_000, 7_000, 400), "rate"), ((3_500, 7_000, 1_400), "quota"), ((9_000, REFUSAL, 0), "quota")]
+)
+def test_a_quota_after_which_requests_are_accepted_is_a_rate(after: tuple[int, int, int], its_class: str) -> None:
+    """Gemini words quotas of a minute and of a day alike, and says in how many seconds to try again."""
+    made = log(*((1_000 * k + 1,) for k in (3, 4, 5, 6)))
+    made = replace(made, events=[replace(e, refusal_class="quota", code=None, passing=True) for e in made.events])
+    answers = table((1_000, 7_000, 400), *((1_000 * k, REFUSAL, 0) for k in (3, 4, 5, 6)), after)
+    assert set(from_log(answers, made).refusal_class[1:5]) == {its_class}
+    lasting = replace(made, events=[replace(e, passing=False) for e in made.events])
+    assert set(from_log(answers, lasting).refusal_class[1:5]) == {"quota"}
+
+
 def test_servers_that_a_line_says_were_asked_are_read(tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_text(

@@ -269,7 +269,7 @@ def from_log(
         if not kept:  # a log of other requests alone says nothing by its silence
             log, covers = replace(log, first_ns=None, last_ns=None), False
         found = match(answers, kept, slack_ns, sizes, small, log.starts)
-    events = log.events
+    events = _of_passing(answers, log.events, found)
     covered = _covered(answers, log, covers)
     doubted = _doubted(answers, events, found, covered)
     classes = [events[event].refusal_class for event, _ in found.pairs]
@@ -317,6 +317,15 @@ def from_log(
         as_it_is=not (zone or shift),
         unclear=len(unsure) + int(unclear.sum()),
     )
+
+
+def _of_passing(answers: Answers, events: list[ErrorEvent], found: Match) -> list[ErrorEvent]:
+    """The events; a quota that may be one of a minute or of a day, as its words tell, is a rate where a request that was sent after it was accepted."""
+    ends = [int(answers.end[row]) for event, row in found.pairs if events[event].passing]
+    accepted = answers.stream | (answers.answered & ~alike(answers.down, np.array(found.sizes, np.int64)) & (len(found.sizes) > 0))
+    if not ends or not (accepted & (answers.start > min(ends))).any():
+        return events
+    return [replace(each, refusal_class=logs.RATE) if each.passing else each for each in events]
 
 
 def _of_others(named: int, unnamed: int) -> str:
