@@ -69,7 +69,7 @@ class ErrorEvent:
     file : the log.  kind : form, level and service, for telling apart the lines that one refusal may leave.
     chain : spans of events of one chain (>= 0) are equally wide, and the true times lie equally far within them.
     small : whether it was a request for a title; None if the line does not say.  session : which lines are of one session; "" if it does not say.
-    url_hosts : hosts of the URLs in it.  provider : opencode's id of the provider; "" if it does not say.
+    url_hosts : hosts of the URLs in it, and those of ``asked``.  provider : opencode's id of the provider; "" if it does not say.
     bare : it is taken for a refusal by a number alone, which may be any number.
     asked : servers that it says were asked, with a scheme or without ("GET https://...", "429 from api...").
     elsewhere : these are not the target's, as far as is known.  passing : see :class:`netlens.logs.Refusal`.
@@ -301,7 +301,7 @@ def _named(record: str) -> _Names:
         (found["url"] or found["name"]).lower().rstrip(".") for found in itertools.islice(_ASKED.finditer(record), MAX_URLS)
     )
     provider = _PROVIDER.search(record)
-    return tuple(hosts), provider[1] if provider else "", tuple(asked)
+    return tuple(hosts | asked), provider[1] if provider else "", tuple(asked)
 
 
 def _read(rows: Lines, name: str) -> ErrorLog:

@@ -443,7 +443,7 @@ ANYWHERE = tuple(2_700 * k + (k * k * 389) % 2_000 + 300 for k in range(12))
 
 
 def asking(lines: ErrorLog, *hosts: str) -> ErrorLog:
-    return replace(lines, events=[replace(e, asked=hosts) for e in lines.events])
+    return replace(lines, events=[replace(e, asked=hosts, url_hosts=hosts) for e in lines.events])
 
 
 def test_lines_that_ask_an_unseen_server_are_believed_only_if_they_follow_the_answers() -> None:
@@ -493,7 +493,11 @@ def test_servers_that_a_line_says_were_asked_are_read(tmp_path: Path) -> None:
         "2026-11-30 09:52:50,771 - billing - ERROR - GET https://api.pay.test/v1/charges failed: 429 Too Many Requests\n"
         "2026-11-30 09:52:51,771 - app - ERROR - 429 from openai.types import x; see https://docs.pay.test\n"
     )
-    assert [e.asked for e in errorlog.read(path).events] == [("api.embed.test",), ("api.pay.test",), ()]
+    found = errorlog.read(path).events
+    assert [e.asked for e in found] == [("api.embed.test",), ("api.pay.test",), ()]
+    assert [e.url_hosts for e in found] == [("api.embed.test",), ("api.pay.test",), ("docs.pay.test",)]
+    seen = error_log.of_target(ErrorLog(found, 3, 0, None, None, None), ["api.z.ai"], {"api.z.ai", "api.embed.test"})
+    assert [(e.line, e.elsewhere) for e in seen.events] == [(2, True), (3, False)]
 
 
 def test_what_so_many_lines_have_shown_is_believed_outside_the_time_of_the_log() -> None:

@@ -197,7 +197,7 @@ def of_target(log: ErrorLog, names: Sequence[str], asked: Collection[str] = ()) 
     def is_ours(hosts: tuple[str, ...]) -> bool:
         return not hosts or not all(map(of_another, hosts))
 
-    kept = [replace(e, elsewhere=True) if e.asked and not is_ours(e.asked) and not is_ours(e.url_hosts or e.asked) else e for e in kept]
+    kept = [replace(e, elsewhere=True) if e.asked and not is_ours(e.url_hosts) else e for e in kept]
     other = tuple(each for each in log.other if is_ours(each[2]))
     failed = tuple(each for each in log.failed if is_ours(each[3]))
     changed = kept != log.events or len(other) < len(log.other) or len(failed) < len(log.failed)
