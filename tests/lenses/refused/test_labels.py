@@ -469,6 +469,9 @@ def test_lines_of_one_wording_that_follow_no_answer_are_left_out_beside_others_t
     assert labels.rejected.tolist() == [REJECTED, ACCEPTED, ACCEPTED] * 12
     assert "rate" not in labels.refusal_class
     assert "12 refusals of it, of one wording" in labels.note
+    coarse = [replace(e, low_ns=e.low_ns - 500 * MS, high_ns=e.high_ns + 500 * MS) for e in other.events]  # answers end in any second
+    rough = from_log(table(*MIXED), replace(both, events=sorted([*own.events, *coarse], key=lambda e: e.time_ns)))
+    assert "of one wording" not in rough.note
     alone = from_log(table(*MIXED), other)  # without others beside them nothing is known
     assert "of one wording" not in alone.note
 

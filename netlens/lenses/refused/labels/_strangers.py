@@ -7,7 +7,7 @@ Theory of operation
 2. A line that says it asked a server that is not the target's, and that the capture does not show, may still be the target's: its program asks a relay.
    It is believed if its kind follows the answers better than chance (:data:`SURE`).
 3. A kind that names nobody is left out only where the log's other lines follow the answers at once and clearly (:data:`CLEAR`), and its own do it no better
-   than chance at any lag (:data:`NO_BETTER`).
+   than chance at any lag (:data:`NO_BETTER`), though all of them could not by chance.
 
 Limits: a few lines of a program that writes them late cannot be told from chance. Those of the second rule are then left out, which leaves requests unknown.
 """
@@ -45,24 +45,25 @@ def left_out(answers: Answers, events: Sequence[ErrorEvent]) -> tuple[list[int],
     if len(kinds) == 1 and not events[0].elsewhere:
         return [], []
     by_chance = {kind: _by_chance([events[i] for i in those], end) for kind, those in kinds.items() if kind[0] or len(those) >= FEW}
-    named = [i for kind, those in kinds.items() if kind[0] and min(by_chance[kind]) > SURE for i in those]
-    clear = [kind for kind, each in by_chance.items() if min(each[:AT_ONCE]) <= CLEAR]
+    named = [i for kind, those in kinds.items() if kind[0] and min(by_chance[kind][0]) > SURE for i in those]
+    clear = [kind for kind, (each, _) in by_chance.items() if min(each[:AT_ONCE]) <= CLEAR]
     unnamed = [
         i
         for kind, those in kinds.items()
-        if clear and not kind[0] and len(those) >= FEW and min(by_chance[kind]) > NO_BETTER
+        if clear and not kind[0] and len(those) >= FEW and min(by_chance[kind][0]) > NO_BETTER and by_chance[kind][1] <= CLEAR
         for i in those
     ]
     return named, unnamed
 
 
-def _by_chance(events: Sequence[ErrorEvent], end: Ints) -> list[float]:
-    """How likely it is by chance that so many lines stand so soon behind the end of an answer, for each of :data:`WITHIN_NS`."""
+def _by_chance(events: Sequence[ErrorEvent], end: Ints) -> tuple[list[float], float]:
+    """How likely it is by chance that so many lines stand so near the end of an answer, for each of :data:`WITHIN_NS`; and that all did at once, which is
+    likely where lines are known to the second only, or answers are many."""
     low, high = np.array([(event.low_ns, event.high_ns) for event in events], np.int64).T
     within = (high >= end[0]) & (low <= end[-1] + WITHIN_NS[-1])  # others mean what was not captured
     low, high = low[within][:MOST], high[within][:MOST]
     if not len(low):
-        return [1.0]
+        return [1.0], 1.0
     begin, lasts = int(end[0]), int(end[-1] - end[0]) + 1
 
     def behind(within_ns: int, off_ns: int) -> Bools:
@@ -74,7 +75,9 @@ def _by_chance(events: Sequence[ErrorEvent], end: Ints) -> list[float]:
         return found
 
     places = np.linspace(0, lasts, PLACES + 2).astype(np.int64)[1:-1].tolist()
-    return [_tail(len(low), int(behind(w, 0).sum()), float(np.mean([behind(w, off).mean() for off in places]))) for w in WITHIN_NS]
+    chance = [float(np.mean([behind(w, off).mean() for off in places])) for w in WITHIN_NS]
+    told = [_tail(len(low), int(behind(w, 0).sum()), each) for w, each in zip(WITHIN_NS, chance, strict=True)]
+    return told, _tail(len(low), len(low), chance[AT_ONCE - 1])
 
 
 def _tail(n: int, hits: int, chance: float) -> float:
