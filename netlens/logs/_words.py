@@ -55,59 +55,103 @@ REFUSALS: tuple[tuple[re.Pattern[str], str, str], ...] = (
             "concurrency limit",
             "maximum concurrency",
             "organization concurrency",
+            "organization max concurrency",
             "parallel request limit",
             "max parallel request",
         ),
         '"too many concurrent"',
         CONCURRENCY,
     ),
+    # a text may name the minute beside the day; then the day is what lasts
+    (
+        _words(
+            "daily limit",
+            "daily call limit",
+            "daily rate limit",
+            "weekly limit",
+            "monthly limit",
+            "spending limit",
+            "(?:request|token)s per day",
+            "(?:request|token|count|model)s?[_-]?per[_-]?(?:model[_-]?per[_-]?)?day",
+            "api calls / month",
+            "limit_rpd",
+            "organization (?:max )?(?:rpd|tpd)",
+            "每日调用上限",
+        ),
+        '"daily limit"',
+        QUOTA,
+    ),
     (
         _words(
             "per-minute rate limit",
-            "perminuteper",
+            "per minute request limit",
+            "(?:request|token|count|model)s?[_-]?per[_-]?(?:model[_-]?per[_-]?)?minute",
+            "api calls / minute",
+            "limit_rpm",
+            "free-models-per-min",
+            "organization (?:max )?(?:rpm|tpm)",
             "call rate limit",
             "token rate limit",
             "exceeded your rate limit",
+            "reached the rate limit",
+            "rate limit is exceeded",
+            "exhausted this model's rate limit",
+            "request rate increased too quickly",
+            "your team's rate limit",
             "too many tokens, please wait",
             "reached max request",
+            "current requests list",
+            "allocated quota exceeded",
+            "throttling.ratequota",
+            "throttling.allocationquota",
             "频率过高",
             "速率限制",
         ),
         '"per-minute rate limit"',
         RATE,
     ),
+    (_words("not your usage limit"), '"not your usage limit"', OVERLOAD),
+    (_words("usage limits. please try again later"), '"usage limits. please try again later"', UNKNOWN),
     (
         _words(
             "insufficient_quota",
-            "requests per day",
-            "tokens per day",
             "quota exceeded",
+            "call volume quota",
             "exceeded your current quota",
             "usage limit",
             "usage_limit_reached",
-            "weekly limit",
-            "monthly limit",
             "credit balance is too low",
             "servicequotaexceeded",
             "hit your limit",
             "使用上限",
         ),
-        '"quota exceeded"',
+        '"quota exceeded"',  # of a period that is not named
         QUOTA,
     ),
-    (_words("in arrears", "insufficient balance", "no resource package", "fair usage policy", "欠费"), '"fair usage policy"', OTHER),
-    (_words("daily limit", "daily call limit", "每日调用上限"), '"daily limit"', QUOTA),
+    (
+        _words(
+            "in arrears",
+            "insufficient balance",
+            "insufficient credits",
+            "requires more credits",
+            "no resource package",
+            "fair usage policy",
+            "欠费",
+        ),
+        '"fair usage policy"',
+        OTHER,
+    ),
     (
         _words(
             "overloaded_error",
             "overloadederror",
             "temporarily overloaded",
             "currently overloaded",
-            "model is overloaded",
-            "server is overloaded",
-            "server is currently overloaded",
-            "service is overloaded",
-            "engine_overloaded",
+            "(?:model|server|service|engine|system)s?[_ ](?:is |are )?overloaded",
+            "(?:model|server|service|engine|system)s? (?:is |are )?(?:currently |temporarily |too ){0,2}busy",
+            "(?:model|server|service|engine|system)s? (?:is |are )(?:currently )?at capacity",
+            "no capacity available",
+            "capacity_exhausted",
             "experiencing high demand",
             "experiencing high traffic",
             "experiencing high load",
@@ -118,6 +162,8 @@ REFUSALS: tuple[tuple[re.Pattern[str], str, str], ...] = (
             "modelnotreadyexception",
             "503 unavailable",
             "slow_down",
+            "服务器?繁忙",
+            "系统繁忙",
             "请求过多",
             "访问量过大",
         ),
@@ -229,10 +275,13 @@ def in_known_words(rest: str) -> bool:
 _RETRY_AFTER = re.compile(
     r"retry(?:ing)?[-_ ]?(?:after|in)(?P<ms>[-_]?ms)?[\"'\\]{0,4}[ :=]{1,4}[\"'\\]{0,4}"
     r"(?P<after>\d{1,7}(?:\.\d{1,9})?) ?(?P<unit>ms|s|sec|m|min)?(?!\w|\.\d|:\d)"
+    r"|retryDelay[\"'\\]{0,4}: ?[\"'\\]{0,4}(?P<delay>\d{1,6}(?:\.\d{1,9})?)s\b"
     r"|try again in (?P<again>\d{1,6}(?:\.\d{1,9})?) ?(?P<of>ms|s|sec|m|min)(?![a-z])",
     re.IGNORECASE | re.ASCII,
 )
+MINUTE_S = 60.0
 _SECONDS = {"ms": 0.001, "m": 60.0, "min": 60.0}
+_DAY = next(pattern for pattern, text, _ in REFUSALS if text == '"daily limit"')
 _STATUS = re.compile(r"(?<![\w.+-])(429|529)(?![\w]|\.\w)")
 #: A number that is called a status or an error, or stands first; any other may be a count of anything.
 _STATED = re.compile(
@@ -252,6 +301,8 @@ def retry_after_s(rest: str) -> float | None:
     """How long the program waits before it tries again, or is told to, in seconds."""
     if "try" not in rest.lower() or (found := _RETRY_AFTER.search(rest)) is None:
         return None
+    if found["delay"]:
+        return float(found["delay"])
     if found["again"]:
         return float(found["again"]) * _SECONDS.get(found["of"].lower(), 1.0)
     unit = "ms" if found["ms"] else (found["unit"] or "s").lower()
@@ -268,13 +319,15 @@ def whole(rest: str, /) -> str:
 
 @dataclass(frozen=True)
 class Refusal:
-    """What a record says of a refused request; None where it does not say.  bare : all that it says is a number that is not called a status."""
+    """What a record says of a refused request; None where it does not say.  bare : all that it says is a number that is not called a status.
+    passing : a quota of a period that is not named, and another try within a minute, which Gemini says of quotas of a minute and of a day alike."""
 
     refusal_class: str
     code: str | None = None
     status: int | None = None
     retry_after_s: float | None = None
     bare: bool = False
+    passing: bool = False
 
 
 def refusal(said: str) -> Refusal | None:
@@ -283,7 +336,8 @@ def refusal(said: str) -> Refusal | None:
         return None
     code, status, after = _CODE.search(said), _STATUS.search(said), retry_after_s(said)
     bare = not code and _only_a_number(said)
-    return Refusal(its_class, code["code"] if code else None, int(status[1]) if status else None, after, bare)
+    passing = its_class == QUOTA and after is not None and after <= MINUTE_S and not _DAY.search(said)
+    return Refusal(its_class, code["code"] if code else None, int(status[1]) if status else None, after, bare, passing)
 
 
 def _only_a_number(said: str) -> bool:

@@ -45,6 +45,11 @@ SECOND = 1_000_000_000
 ECHO_NS = 500 * MS  #: the lines of one refusal are written together
 NEAR = 8  #: lines after one that are looked at for its echo
 _URL_HOST = re.compile(r"https?://([a-zA-Z0-9.-]+)")
+#: A server after a word that says it was asked; without a scheme in three parts at least, as modules have two.
+_ASKED = re.compile(
+    r"\b(?:GET|POST|PUT|PATCH|DELETE|HEAD|[Ff]rom|(?:[Bb]ase_?)?[Uu][Rr][LlIi]|[Aa]pi_?[Bb]ase|[Hh]ost(?:name)?|[Ee]ndpoint)\b[\"']?[ :=]{1,3}[\"']?"
+    r"(?:https?://(?P<url>[a-zA-Z0-9.-]+)|(?P<name>[a-zA-Z0-9-]{1,63}(?:\.[a-zA-Z0-9-]{1,63}){1,6}\.[a-zA-Z]{2,24})(?![\w.]))"
+)
 _PROVIDER = re.compile(r"providerID[\"']?[=:]\s*[\"']?([\w.-]+)")
 MAX_URLS = 8
 _FAULTS = frozenset({"ERROR", "FATAL", "CRITICAL"})
@@ -64,8 +69,10 @@ class ErrorEvent:
     file : the log.  kind : form, level and service, for telling apart the lines that one refusal may leave.
     chain : spans of events of one chain (>= 0) are equally wide, and the true times lie equally far within them.
     small : whether it was a request for a title; None if the line does not say.  session : which lines are of one session; "" if it does not say.
-    url_hosts : hosts of the URLs in it.  provider : opencode's id of the provider; "" if it does not say.
+    url_hosts : hosts of the URLs in it, and those of ``asked``.  provider : opencode's id of the provider; "" if it does not say.
     bare : it is taken for a refusal by a number alone, which may be any number.
+    asked : servers that it says were asked, with a scheme or without ("GET https://...", "429 from api...").
+    elsewhere : these are not the target's, as far as is known.  passing : see :class:`netlens.logs.Refusal`.
     """
 
     time_ns: int
@@ -82,6 +89,9 @@ class ErrorEvent:
     url_hosts: tuple[str, ...] = ()
     provider: str = ""
     bare: bool = False
+    asked: tuple[str, ...] = ()
+    elsewhere: bool = False
+    passing: bool = False
 
 
 @dataclass(frozen=True)
@@ -280,15 +290,18 @@ def _cut(chain: _Chain, order: range) -> array[int]:
     return out
 
 
-_Names = tuple[tuple[str, ...], str]  #: hosts of URLs, and a provider's id
-_NO_NAMES: _Names = ((), "")
+_Names = tuple[tuple[str, ...], str, tuple[str, ...]]  #: hosts of URLs, a provider's id, and servers that were asked
+_NO_NAMES: _Names = ((), "", ())
 
 
 def _named(record: str) -> _Names:
     """What a record says of whom it asked."""
     hosts = dict.fromkeys(found[1].lower().rstrip(".") for found in itertools.islice(_URL_HOST.finditer(record), MAX_URLS))
+    asked = dict.fromkeys(
+        (found["url"] or found["name"]).lower().rstrip(".") for found in itertools.islice(_ASKED.finditer(record), MAX_URLS)
+    )
     provider = _PROVIDER.search(record)
-    return tuple(hosts), provider[1] if provider else ""
+    return tuple(hosts | asked), provider[1] if provider else "", tuple(asked)
 
 
 def _read(rows: Lines, name: str) -> ErrorLog:
@@ -367,10 +380,24 @@ def _read(rows: Lines, name: str) -> ErrorLog:
         first = span[0] if first is None else min(first, span[0])
         last = span[1] if last is None else max(last, span[1])
     events = []
-    for row, span, line, kind, refusal, about, (hosts, provider) in refused:
+    for row, span, line, kind, refusal, about, (hosts, provider, asked) in refused:
         low, high, number = chain.span(row) if row >= 0 else (*span, -1)
         small, session = (about.small, about.session) if about else (None, "")
-        said_so = (refusal.code, name, kind, number, refusal.refusal_class, small, session, hosts, provider, refusal.bare)
+        said_so = (
+            refusal.code,
+            name,
+            kind,
+            number,
+            refusal.refusal_class,
+            small,
+            session,
+            hosts,
+            provider,
+            refusal.bare,
+            asked,
+            False,
+            refusal.passing,
+        )
         events.append(ErrorEvent((low + high) // 2, low, high, line, *said_so))
     events.sort(key=lambda e: (e.time_ns, e.line))
     events = _classed(events)

@@ -12,6 +12,7 @@ WORDS = {
         "max parallel request limit reached",
         "Too many concurrent requests",
         "Number of concurrent connections has exceeded your rate limit. Please try again later or contact sales",
+        "request reached organization max concurrency: 3",
     ],
     "rate": [
         "Requests to this operation have exceeded call rate limit of your current OpenAI S0 pricing tier",
@@ -20,6 +21,17 @@ WORDS = {
         "you have exceeded your rate limit",
         "Quota exceeded for quota metric 'GenerateRequestsPerMinutePerProjectPerModel'",
         "您的账户已达到速率限制",
+        "429 Quota exceeded for aiplatform.googleapis.com/generate_content_requests_per_minute_per_project_per_base_model with base model: x.",
+        "429 RESOURCE_EXHAUSTED. {'violations': [{'quotaId': 'GenerateContentInputTokensPerModelPerMinute-FreeTier'}]}",
+        "Rate limit exceeded: free-models-per-min.",
+        "Rate limit is exceeded. Try again in 30 seconds.",
+        "You are past the per minute request limit, please wait and try again later.",
+        "You are using a Trial key, which is limited to 10 API calls / minute.",
+        "Too many requests for team X and model Y. Your team's rate limit is: Requests per Second (actual/limit): 5/4",
+        "request reached organization max RPM: 3, please try again after 1 seconds",
+        "request reached organization TPM rate limit, current: 5, limit: 4",
+        "You have reached the rate limit specific to this model. The maximum rate limit for this model is 9.0 queries per minute.",
+        "Allocated quota exceeded, please increase your quota limit.",
     ],
     "quota": [
         "You exceeded your current quota, please check your plan and billing details.",
@@ -28,6 +40,16 @@ WORDS = {
         "Rate limit reached for gpt-4.1 in organization org-X on requests per day (RPD): Limit 40, Used 40, Requested 1.",
         "Rate limit reached for model `llama` on tokens per day (TPD): Limit 500000, Used 499990, Requested 1200.",
         "已达到 5 小时的使用上限",
+        "429 RESOURCE_EXHAUSTED. {'quotaId': 'GenerateRequestsPerDayPerProjectPerModel-FreeTier', 'retryDelay': '45s'}",
+        "{'quotaId': 'GenerateRequestsPerMinutePerProjectPerModel'}, {'quotaId': 'GenerateRequestsPerDayPerProjectPerModel'}",
+        "Rate limit exceeded: free-models-per-day. Add 10 credits to unlock 1000 free model requests per day",
+        "Rate limit exceeded: free-models-per-day-high-balance.",
+        "You are using a Trial key, which is limited to 1000 API calls / month.",
+        "Number of request tokens has exceeded your daily rate limit",
+        "Too many tokens per day, please wait before trying again.",
+        "Your team has either used all available credits or reached its monthly spending limit.",
+        "request reached organization TPD rate limit, current: 5, limit: 4",
+        "Out of call volume quota. Quota will be replenished in 10:00:00.",
     ],
     "overload": [
         "request failed: HTTP 503: {'error': {'message': 'The server is overloaded or not ready yet.', 'type': 'server_error'}}",
@@ -37,17 +59,28 @@ WORDS = {
         "the model is temporarily rate-limited upstream",
         "503 UNAVAILABLE",
         "当前 API 请求过多，请稍后重试",
+        "Service is too busy. We advise users to temporarily switch to alternative LLM API service providers.",
+        "The server is busy. Please try again later.",
+        "Engine overloaded",
+        "Model too busy, unable to get response in less than 60 second(s)",
+        "Selected model is at capacity. Please try a different model.",
+        "No capacity available for model on the server, RESOURCE_EXHAUSTED",
+        "Server is temporarily limiting requests (not your usage limit) · Rate limited",
+        "服务器繁忙，请稍后再试",
     ],
     "other": [
         "Insufficient balance or no resource package. Please recharge.",
         "does not comply with the Fair Usage Policy",
         "Your account is in arrears",
+        "This request requires more credits, or fewer max_tokens.",
     ],
     "unknown": [
         "Resource has been exhausted (e.g. check quota).",
         "Requests throttling triggered.",
         "No deployments available for selected model",
         "HTTP 503: <head><title>503 Service Temporarily Unavailable</title></head>\r\n<body><hr><center>nginx/1.26.3</center>",
+        "ThrottlingException: Too many requests, please wait before trying again.",
+        "Too Many Requests: You have exceeded your usage limits. Please try again later",
     ],
 }
 
@@ -63,6 +96,28 @@ def test_what_a_provider_says(its_class: str, words: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("words", "passing"),
+    [
+        (
+            "429 RESOURCE_EXHAUSTED. {'message': 'You exceeded your current quota.\\nQuota exceeded for metric: requests, limit: 10\\nPlease retry in 11.2s.'}",
+            True,
+        ),
+        ("429 RESOURCE_EXHAUSTED. {'message': 'You exceeded your current quota', 'details': [{'retryDelay': '11s'}]}", True),
+        ("429 RESOURCE_EXHAUSTED. {'quotaId': 'GenerateRequestsPerDayPerProjectPerModel-FreeTier', 'retryDelay': '45s'}", False),
+        ("You exceeded your current quota. Please retry in 3600s.", False),
+        ("You exceeded your current quota, please check your plan and billing details.", False),
+    ],
+)
+def test_a_quota_that_may_be_over_soon(words: str, passing: bool) -> None:
+    found = logs.refusal(words)
+    assert found is not None
+    assert (found.refusal_class, found.passing) == ("quota", passing)
+    again = logs.refusal(" ".join(logs.words(words)))
+    assert again is not None, "the recorder keeps words that tell it"
+    assert (again.refusal_class, again.passing) == ("quota", passing)
+
+
+@pytest.mark.parametrize(
     "words",
     [
         "fetch failed",
@@ -70,6 +125,9 @@ def test_what_a_provider_says(its_class: str, words: str) -> None:
         "limit: 429 MB",
         "request done in 1302 ms",
         "please slow down, said the user",
+        "I am too busy today",
+        "the disk is at capacity of 90 %",
+        "served 12 requests per second",
         "HTTP 503: <html><title>503 Service Temporarily Unavailable</title></html>",
     ],
 )

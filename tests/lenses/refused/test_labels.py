@@ -433,6 +433,76 @@ def test_lines_that_name_a_server_beside_the_target_are_none_of_this_one() -> No
     assert not error_log.of_target(gateway, ["api.z.ai"], {"other.test", "api.z.ai"}).events
 
 
+#: Answers of which every third is a refusal, and times in ms that follow none of them.
+MIXED = tuple(
+    a
+    for k in range(12)
+    for a in ((3_000 * k, REFUSAL, 0), (3_000 * k + 1_100, 5_000 + 60 * k, 400), (3_000 * k + 2_300, 9_000 + 60 * k, 400))
+)
+ANYWHERE = tuple(2_700 * k + (k * k * 389) % 2_000 + 300 for k in range(12))
+
+
+def asking(lines: ErrorLog, *hosts: str) -> ErrorLog:
+    return replace(lines, events=[replace(e, asked=hosts, url_hosts=hosts) for e in lines.events])
+
+
+def test_lines_that_ask_an_unseen_server_are_believed_only_if_they_follow_the_answers() -> None:
+    """A program may ask a relay whose name the capture does not show; and a log may be of another program altogether."""
+    target = ["api.z.ai"]
+    strange = error_log.of_target(asking(log(*((at,) for at in ANYWHERE)), "api.other.test"), target, {"api.z.ai"})
+    left = from_log(table(*MIXED), strange)
+    assert set(left.rejected.tolist()) == {UNLABELLED}
+    assert "12 refusals of it name a server that is not the target" in left.note
+    assert not left.unmatched
+    relay = error_log.of_target(asking(log(*((3_000 * k + 1,) for k in range(12))), "api.other.test"), target, {"api.z.ai"})
+    assert from_log(table(*MIXED), relay).rejected.tolist() == [REJECTED, ACCEPTED, ACCEPTED] * 12
+    for host in ("api.z.ai", "localhost", "10.0.0.1"):
+        assert not any(e.elsewhere for e in error_log.of_target(asking(log((1_000,)), host), target, {"api.z.ai"}).events)
+    assert not any(e.elsewhere for e in error_log.of_target(asking(log((1_000,)), "x.test"), target, {"x.test"}).events)
+
+
+def test_lines_of_one_wording_that_follow_no_answer_are_left_out_beside_others_that_do() -> None:
+    own = log(*((3_000 * k + 1,) for k in range(12)))
+    other = log(*((at, 1, "plain") for at in ANYWHERE))
+    both = replace(own, events=sorted([*own.events, *(replace(e, refusal_class="rate") for e in other.events)], key=lambda e: e.time_ns))
+    labels = from_log(table(*MIXED), both)
+    assert labels.rejected.tolist() == [REJECTED, ACCEPTED, ACCEPTED] * 12
+    assert "rate" not in labels.refusal_class
+    assert "12 refusals of it, of one wording" in labels.note
+    coarse = [replace(e, low_ns=e.low_ns - 500 * MS, high_ns=e.high_ns + 500 * MS) for e in other.events]  # answers end in any second
+    rough = from_log(table(*MIXED), replace(both, events=sorted([*own.events, *coarse], key=lambda e: e.time_ns)))
+    assert "of one wording" not in rough.note
+    alone = from_log(table(*MIXED), other)  # without others beside them nothing is known
+    assert "of one wording" not in alone.note
+
+
+@pytest.mark.parametrize(
+    ("after", "its_class"), [((9_000, 7_000, 400), "rate"), ((3_500, 7_000, 1_400), "quota"), ((9_000, REFUSAL, 0), "quota")]
+)
+def test_a_quota_after_which_requests_are_accepted_is_a_rate(after: tuple[int, int, int], its_class: str) -> None:
+    """Gemini words quotas of a minute and of a day alike, and says in how many seconds to try again."""
+    made = log(*((1_000 * k + 1,) for k in (3, 4, 5, 6)))
+    made = replace(made, events=[replace(e, refusal_class="quota", code=None, passing=True) for e in made.events])
+    answers = table((1_000, 7_000, 400), *((1_000 * k, REFUSAL, 0) for k in (3, 4, 5, 6)), after)
+    assert set(from_log(answers, made).refusal_class[1:5]) == {its_class}
+    lasting = replace(made, events=[replace(e, passing=False) for e in made.events])
+    assert set(from_log(answers, lasting).refusal_class[1:5]) == {"quota"}
+
+
+def test_servers_that_a_line_says_were_asked_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_text(
+        "2026-11-30 09:52:49,771 - embedder - ERROR - RateLimitError: Error code: 429 from api.embed.test, retry in 98s\n"
+        "2026-11-30 09:52:50,771 - billing - ERROR - GET https://api.pay.test/v1/charges failed: 429 Too Many Requests\n"
+        "2026-11-30 09:52:51,771 - app - ERROR - 429 from openai.types import x; see https://docs.pay.test\n"
+    )
+    found = errorlog.read(path).events
+    assert [e.asked for e in found] == [("api.embed.test",), ("api.pay.test",), ()]
+    assert [e.url_hosts for e in found] == [("api.embed.test",), ("api.pay.test",), ("docs.pay.test",)]
+    seen = error_log.of_target(ErrorLog(found, 3, 0, None, None, None), ["api.z.ai"], {"api.z.ai", "api.embed.test"})
+    assert [(e.line, e.elsewhere) for e in seen.events] == [(2, True), (3, False)]
+
+
 def test_what_so_many_lines_have_shown_is_believed_outside_the_time_of_the_log() -> None:
     """Nothing is tried again; each answer of the size that the log covers has its line."""
     answers = [a for k in range(20) for a in ((1_000 * k, REFUSAL, 0), (1_000 * k + 500, 5_000 + 60 * k, 400))]

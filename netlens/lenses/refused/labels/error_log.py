@@ -48,6 +48,7 @@ from netlens.lenses.refused.labels._matching import (
     tried_again,
     tried_again_soon,
 )
+from netlens.lenses.refused.labels._strangers import left_out
 from netlens.parsers.errorlog import ErrorEvent, ErrorLog, converted
 from netlens.text import plural, printable
 
@@ -196,9 +197,10 @@ def of_target(log: ErrorLog, names: Sequence[str], asked: Collection[str] = ()) 
     def is_ours(hosts: tuple[str, ...]) -> bool:
         return not hosts or not all(map(of_another, hosts))
 
+    kept = [replace(e, elsewhere=True) if e.asked and not is_ours(e.url_hosts) else e for e in kept]
     other = tuple(each for each in log.other if is_ours(each[2]))
     failed = tuple(each for each in log.failed if is_ours(each[3]))
-    changed = len(kept) < len(log.events) or len(other) < len(log.other) or len(failed) < len(log.failed)
+    changed = kept != log.events or len(other) < len(log.other) or len(failed) < len(log.failed)
     return replace(log, events=kept, other=other, failed=failed) if changed else log
 
 
@@ -260,7 +262,14 @@ def from_log(
     elif shift := _shift(answers, log.events):
         log = converted(log, lambda time: time + shift)
         found = match(answers, log.events, slack_ns, sizes, small, log.starts)
-    events = log.events
+    strangers, chance = left_out(answers, log.events)
+    if strangers or chance:
+        kept = [event for i, event in enumerate(log.events) if i not in {*strangers, *chance}]
+        log = replace(log, events=kept)
+        if not kept:  # a log of other requests alone says nothing by its silence
+            log, covers = replace(log, first_ns=None, last_ns=None), False
+        found = match(answers, kept, slack_ns, sizes, small, log.starts)
+    events = _of_passing(answers, log.events, found)
     covered = _covered(answers, log, covers)
     doubted = _doubted(answers, events, found, covered)
     classes = [events[event].refusal_class for event, _ in found.pairs]
@@ -294,16 +303,46 @@ def from_log(
             set_labels(labels, row, REJECTED, ERROR_LOG, next(iter(told)) if len(told) == 1 else logs.UNKNOWN)
     taken = {event for event, _ in found.pairs}
     unmatched = [event for i, event in enumerate(events) if i not in taken and i not in found.echoes and not event.bare]
+    if log.first_ns is None and strangers:
+        said = "it says nothing of the requests to the target"
+    else:
+        said = doubted or _note(answers, found, unsure, unmatched, covered, zone, shift, int(unclear.sum()))
     return replace(
         labels,
         matched=found.pairs,
         unmatched=unmatched,
-        note=doubted or _note(answers, found, unsure, unmatched, covered, zone, shift, int(unclear.sum())),
+        note="; ".join(filter(None, [_of_others(len(strangers), len(chance)), said])),
         sizes=found.sizes,
         lag_ns=_lag_ns(answers, events, found.pairs),
         as_it_is=not (zone or shift),
         unclear=len(unsure) + int(unclear.sum()),
     )
+
+
+def _of_passing(answers: Answers, events: list[ErrorEvent], found: Match) -> list[ErrorEvent]:
+    """The events; a quota that may be one of a minute or of a day, as its words tell, is a rate where a request that was sent after it was accepted."""
+    ends = [int(answers.end[row]) for event, row in found.pairs if events[event].passing]
+    accepted = answers.stream | (answers.answered & ~alike(answers.down, np.array(found.sizes, np.int64)) & (len(found.sizes) > 0))
+    if not ends or not (accepted & (answers.start > min(ends))).any():
+        return events
+    return [replace(each, refusal_class=logs.RATE) if each.passing else each for each in events]
+
+
+def _of_others(named: int, unnamed: int) -> str:
+    """What to say of lines that mean no request to the target; "" without any."""
+    parts = []
+    if named:
+        many = named == 1
+        parts.append(
+            f"{plural(named, 'refusal')} of it {'names' if many else 'name'} a server that is not the target, and {'does' if many else 'do'} not follow its "
+            f"answers more often than by chance, so {'it is' if many else 'they are'} left out"
+        )
+    if unnamed:
+        parts.append(
+            f"{plural(unnamed, 'refusal')} of it, of one wording, do not follow answers of the target more often than by chance, while others do, so they "
+            "are left out: are they another server's?"
+        )
+    return "; ".join(parts)
 
 
 def _by_number(answers: Answers, untimed: Sequence[str]) -> Labels:
