@@ -85,12 +85,14 @@ class Weighing:
     """A situation with its fitted rules.
 
     time_fits : limits over time (:func:`netlens.lenses.refused.over_time.fits`).  refusal_class : the class of its refusals.
+    rarer : those that are tried later and do not tell refused from accepted by themselves; chance must explain the labels as well as they do.
     """
 
     situation: Situation
     inference: Inference
     time_fits: list[Fit] = field(default_factory=list)
     refusal_class: str = logs.UNKNOWN
+    rarer: list[Fit] = field(default_factory=list)
 
     @cached_property
     def named(self) -> str:
@@ -747,6 +749,8 @@ def weigh(situation: Situation, permutations: int = PERMUTATIONS) -> Weighed:
             more = [*over_time.fits(situation, inference.first, unusual=True), *irregular_over_time.fits(situation, inference.first)]
             if found := [fit for fit in more if weighing.separates(fit)]:
                 weighing = replace(weighing, time_fits=sorted([*weighing.time_fits, *found], key=_preferred))
+            else:
+                weighing = replace(weighing, rarer=more)
         if not (weighing.kind or weighing.named):
             weighing = replace(weighing, time_fits=_begun_before(weighing))
     verdicts = beside_others(weighing, never_all_refuted(weighing, causes.judge_all(weighing)))
