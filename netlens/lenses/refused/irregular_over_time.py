@@ -24,7 +24,7 @@ from netlens.lenses.refused.over_time import UNUSUAL_S, Reading, Search, counted
 
 if TYPE_CHECKING:
     from netlens.chains.situation import Situation
-    from netlens.columns import Bools, Floats, Ints
+    from netlens.columns import Bools, Ints
     from netlens.lenses.refused.over_time import Fit
 
 BARRED_S = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 15.0, 20.0, 30.0, 45.0, 60.0, 90.0, 120.0, 180.0, 300.0, 600.0)
