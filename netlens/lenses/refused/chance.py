@@ -89,9 +89,7 @@ def open_evidence(weighing: Weighing) -> float:
 
 
 def time_evidence(weighing: Weighing) -> float:
-    """The same of limits over time: the mean of all labels and of first refusals."""
+    """The same of limits over time, and of bytes in progress: the mean of all labels and of first refusals."""
     first = limit.by_chance(weighing.refused[weighing.inference.first])
-    return max(
-        ((f.log_likelihood - weighing.by_chance + f.first_log_likelihood - first) / 2 for f in [*weighing.time_fits, *weighing.rarer]),
-        default=0.0,
-    )
+    fits = [*weighing.time_fits, *weighing.rarer, *([weighing.sized] if weighing.sized is not None else [])]
+    return max(((f.log_likelihood - weighing.by_chance + f.first_log_likelihood - first) / 2 for f in fits), default=0.0)

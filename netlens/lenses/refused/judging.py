@@ -309,6 +309,12 @@ def needs(weighing: Weighing) -> str:
         return f"a recording with at least {ENOUGH} accepted requests; this one has {i.accepted}"
     if s.facts.get("protocol_unknown"):
         return BEGINNINGS
+    if (sized := weighing.by_size) is not None:
+        return (
+            "to know from the provider whether it counts tokens of requests in progress: when the bytes of those that were open"
+            f"{', with its own,' * sized.own} came to {sized.value:,} or more, {sized.hits:,} of {i.refused:,} refused requests came, and "
+            f"{sized.false_alarms:,} of {i.accepted:,} accepted ones"
+        )
     if (shared := weighing.by_connection) is not None:
         return (
             f"a recording in which each program has connections of its own up to the provider: {shared.value} requests in "
