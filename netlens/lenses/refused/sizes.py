@@ -1,10 +1,10 @@
 """Bytes in progress: does the size of the requests that are open tell which others are refused?
 
 Claim: a request is refused if, and only if, others are in progress and their bytes, with its own or without, come to a limit; one alone is let through.
-Theory of operation: sizes are those of uploads, less what headers and one TLS record make as a rule; a token is about four bytes. Likelihood, limit and noise are
+Theory of operation: sizes are those of uploads, less what headers and one TLS record make as a rule; a token is about four bytes. Likelihood and noise are
 those of :mod:`netlens.lenses.refused.over_time`. The log of all that is tried, limits too, is taken off, so that the ratio to chance bounds ``p``.
-It is no cause by itself, and its limit is not told: where it separates, something local explains the refusals, and chance is not told, nor is the provider's word
-that it is overloaded taken for a reason that lies with the provider alone.
+It is no cause by itself. Where it separates, something local explains the refusals: chance is not told, and that the provider says it is overloaded is no
+reason that lies with the provider alone.
 Cannot be told from: a limit on requests in progress, where all are of nearly one size.
 Source: servers of models that admit prompts by the room that their tokens take in memory (vLLM's cache of keys and values).
 """
@@ -17,7 +17,7 @@ from itertools import product
 import numpy as np
 
 from netlens.chains.situation import REJECTED, Requests, Situation
-from netlens.columns import Bools, Floats, Ints
+from netlens.columns import Bools, Ints
 from netlens.lenses.refused import limit
 from netlens.lenses.refused.over_time import OVERHEADS, Reading, best_limit, counted, together
 
