@@ -310,10 +310,10 @@ def needs(weighing: Weighing) -> str:
     if s.facts.get("protocol_unknown"):
         return BEGINNINGS
     if (sized := weighing.by_size) is not None:
+        own = ", with its own," if sized.own else ""
         return (
-            "to know from the provider whether it counts tokens of requests in progress: when the bytes of those that were open"
-            f"{', with its own,' * sized.own} came to {sized.value:,} or more, {sized.hits:,} of {i.refused:,} refused requests came, and "
-            f"{sized.false_alarms:,} of {i.accepted:,} accepted ones"
+            f"to know from the provider whether it counts tokens of requests in progress: {sized.hits:,} of {i.refused:,} refused requests came when the "
+            f"bytes of others in progress{own} came to {sized.value:,} or more; {sized.false_alarms:,} of {i.accepted:,} accepted ones did"
         )
     if (shared := weighing.by_connection) is not None:
         return (
