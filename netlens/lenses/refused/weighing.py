@@ -85,7 +85,8 @@ class Weighing:
     """A situation with its fitted rules.
 
     time_fits : limits over time (:func:`netlens.lenses.refused.over_time.fits`).  refusal_class : the class of its refusals.
-    rarer : those that are tried later and do not tell refused from accepted by themselves; chance must explain the labels as well as they do.
+    rarer : those that are tried later and do not tell refused from accepted by themselves; chance must explain the labels as well as they do. None that bars
+        who exceeds it: its evidence is that of fewer labels.
     """
 
     situation: Situation
@@ -768,7 +769,7 @@ def weigh(situation: Situation, permutations: int = PERMUTATIONS) -> Weighed:
             if found := [fit for fit in more if weighing.separates(fit)]:
                 weighing = replace(weighing, time_fits=sorted([*weighing.time_fits, *found], key=_preferred))
             else:
-                weighing = replace(weighing, rarer=more)
+                weighing = replace(weighing, rarer=[fit for fit in more if not fit.barred_s])
         if not (weighing.kind or weighing.named):
             weighing = replace(weighing, time_fits=_begun_before(weighing))
     verdicts = beside_others(weighing, never_all_refuted(weighing, causes.judge_all(weighing)))
