@@ -274,7 +274,9 @@ def how_sure(a: Analysis) -> list[Fact]:
     if left := a.weighed.weighing.situation.facts.get("left_out"):
         found.append(
             Fact(
-                "apart", f"{left} are left out: they fit the limit only if they are counted by themselves, as with another key", good=False
+                "apart",
+                f"{left} are left out: they fit the limit only if they are counted by themselves, as with another key or model",
+                good=False,
             )
         )
     found += [Fact("relay", told, good=False) for told in _by_relays(a)]

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netlens.chains.parties import listed, of_requests
-from netlens.chains.situation import REJECTED
+from netlens.chains.situation import ACCEPTED, REJECTED
 from netlens.lenses import Finding, Severity
 from netlens.lenses._dialogs import Refusal, refusals
 from netlens.lenses._view import S, View, finding, frame_filter, grouped, most, views
@@ -34,12 +34,14 @@ if TYPE_CHECKING:
     from netlens.chains.traffic import Traffic
     from netlens.columns import Array, Bools
     from netlens.lenses.refused.fixes import Prediction
-    from netlens.lenses.refused.weighing import Weighed
+    from netlens.lenses.refused.weighing import Weighed, Weighing
 
 ID = "refused"
 GROUP = "answers"
 RANK = 30
 FRAMES = 10  #: refused requests that a finding cites
+#: An answer whose last byte comes so soon after its first is none that is written bit by bit; and the share of the others that must be such streams.
+_WHOLE_NS, _STREAMS = S // 20, 0.9
 _FEW_SHARE = 0.1  #: of all requests; one of fewer that was granted when it was sent again cost its client a pause
 _OFTEN, _OFTEN_SHARE = 5, 0.2  #: so many answers that refuse are a problem, though something is granted later
 #: How refusals begin that a client answers by another offer, by protocol; and within which time that is taken if nothing was lost
@@ -112,20 +114,18 @@ def judge(traffic: Traffic) -> Judged:
 
 
 def _of_some_parties(traffic: Traffic, weighed: Weighed) -> Weighed:
-    """What was weighed; where no limit explains it, and more than one party shares the egress with the VM, without one of them if a limit explains the rest:
-    that one has another key, and the provider counts it by itself."""
-    from netlens.chains.situation import APART, HOST
-    from netlens.lenses.refused.weighing import ALPHA, weigh
+    """What was weighed; where no limit explains it, without some of the requests if a limit explains the rest: those of one of several parties that share the
+    egress with the VM, which has another key; or those that are never refused and answered in another way. The provider counts them by themselves."""
+    from netlens.chains.situation import APART
+    from netlens.lenses.refused.weighing import AGAINST_ITS_WORD, ALPHA, weigh
 
     w, s = weighed.weighing, traffic.situation
     if w.kind or w.named or w.chance or not w.inference.enough:
         return weighed
-    (everybody, of), r = traffic.once(of_requests), s.requests
-    names = np.array([each.name for each in everybody], object)[of]
-    others = sorted(set(names[r.side == HOST].tolist()))
+    r = s.requests
+    tried = [*_by_party(traffic), *_answered_whole(w)]
     found: list[Weighed] = []
-    for name in others if len(others) > 1 else ():
-        theirs = names == name
+    for theirs, facts in tried:
         left = replace(r, rejected=np.where(theirs, np.int8(APART), r.rejected))
         gone = np.isin(np.arange(len(s.sessions)), r.session[theirs & (r.session >= 0)])
         open_ = replace(
@@ -133,15 +133,49 @@ def _of_some_parties(traffic: Traffic, weighed: Weighed) -> Weighed:
             end_ns=np.where(gone, s.sessions.start_ns, s.sessions.end_ns),
             done_ns=np.where(gone, s.sessions.start_ns, s.sessions.done_ns),
         )
-        facts = {
-            **s.facts,
-            "others": listed(each for each in others if each != name),
-            "left_out": f"the {plural(int(theirs.sum()), 'request')} of the {name}",
-        }
-        one = weigh(replace(s, requests=left, sessions=open_, facts=facts))
-        if (best := one.weighing.taken) is not None and best.p * len(others) <= ALPHA:
+        one = weigh(replace(s, requests=left, sessions=open_, facts={**s.facts, **facts}))
+        if (best := one.weighing.taken) is None or best.p * len(tried) > ALPHA:
+            continue
+        if "others" in facts or best.misses + best.false_alarms <= AGAINST_ITS_WORD * (
+            one.weighing.inference.refused + one.weighing.inference.accepted
+        ):
             found.append(one)
     return max(found, key=lambda each: each.weighing.explained, default=weighed)
+
+
+def _by_party(traffic: Traffic) -> list[tuple[Bools, dict[str, Any]]]:
+    """The requests of each party that shares the egress with the VM, where there are several, and what is known without them."""
+    from netlens.chains.situation import HOST
+
+    (everybody, of), r = traffic.once(of_requests), traffic.situation.requests
+    names = np.array([each.name for each in everybody], object)[of]
+    others = sorted(set(names[r.side == HOST].tolist()))
+    masks = [(name, names == name) for name in others if len(others) > 1]
+    return [
+        (theirs, {"others": listed(each for each in others if each != name), "left_out": f"the {_requests(theirs)} of the {name}"})
+        for name, theirs in masks
+    ]
+
+
+def _answered_whole(weighing: Weighing) -> list[tuple[Bools, dict[str, Any]]]:
+    """The requests on connections on which each answer came at once and none was refused, where the others' answers are streams: embeddings beside chats.
+
+    None where they are few, or what is left would hardly show a limit.
+    """
+    from netlens.lenses.refused.limit import ENOUGH
+    from netlens.lenses.refused.weighing import MANY
+
+    r = weighing.situation.requests
+    whole = (r.answer_ns > 0) & (r.end_ns - r.answer_ns < _WHOLE_NS) & ~weighing.refused & (r.session >= 0)
+    theirs = whole & ~np.isin(r.session, r.session[~whole])
+    rest = (r.rejected == ACCEPTED) & ~theirs
+    if weighing.inference.refused < MANY or min(int(theirs.sum()), int(rest.sum())) < ENOUGH or whole[rest].mean() > 1.0 - _STREAMS:
+        return []
+    return [(theirs, {"left_out": f"the {_requests(theirs)} that were answered at once, by connections of their own,"})]
+
+
+def _requests(mask: Bools) -> str:
+    return plural(int(mask.sum()), "request")
 
 
 def _queued(traffic: Traffic) -> list[Finding]:

@@ -12,6 +12,8 @@ from netlens.lenses.refused.counting import patience
 from netlens.lenses.refused.limit import TIE
 
 if TYPE_CHECKING:
+    from netlens.lenses.refused.over_time import Fit
+    from netlens.lenses.refused.sizes import Filled
     from netlens.lenses.refused.weighing import Weighing
 
 #: Log units by which limits over time may beat the chance model where chance is told: many are tried, and bursts fit some of them.
@@ -89,6 +91,9 @@ def open_evidence(weighing: Weighing) -> float:
 
 
 def time_evidence(weighing: Weighing) -> float:
-    """The same of limits over time: the mean of all labels and of first refusals."""
+    """The same of limits over time, and of bytes in progress: the mean of all labels and of first refusals."""
     first = limit.by_chance(weighing.refused[weighing.inference.first])
-    return max(((f.log_likelihood - weighing.by_chance + f.first_log_likelihood - first) / 2 for f in weighing.time_fits), default=0.0)
+    fits: list[Fit | Filled] = [*weighing.time_fits, *weighing.rarer]
+    if weighing.sized is not None:
+        fits.append(weighing.sized)
+    return max(((f.log_likelihood - weighing.by_chance + f.first_log_likelihood - first) / 2 for f in fits), default=0.0)

@@ -19,11 +19,12 @@ import numpy as np
 from netlens.chains.situation import REJECTED
 from netlens.lenses.refused import limit
 from netlens.lenses.refused.limiters import USUAL_S, all_limiters, token_bucket
-from netlens.lenses.refused.over_time import Reading, Search, counted, fitted, paced, together
+from netlens.lenses.refused.limiters._windows import span_s
+from netlens.lenses.refused.over_time import UNUSUAL_S, Reading, Search, counted, fitted, paced, together
 
 if TYPE_CHECKING:
     from netlens.chains.situation import Situation
-    from netlens.columns import Bools, Floats, Ints
+    from netlens.columns import Bools, Ints
     from netlens.lenses.refused.over_time import Fit
 
 BARRED_S = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 15.0, 20.0, 30.0, 45.0, 60.0, 90.0, 120.0, 180.0, 300.0, 600.0)
@@ -31,6 +32,7 @@ TRIGGERS = 4  #: times that the limit was run into
 APART = 8  #: requests before and after a change
 RUNS = 2  #: times that the limit was run into before a change, and after it: one run of refusals may be anything
 HIGHEST = 128  #: limits that are tried where it may change
+PLACES = 200  #: requests before which it may change that are tried first; then all between the two around the best
 MOST = 3_000  #: requests; a second
 TURNS = 2  #: windows that a recording holds at least
 CUTS, AGAIN = 6, 12  #: times at which a refill may change that are tried first, and then between the two around the best
@@ -55,7 +57,7 @@ def fits(situation: Situation, first: Bools) -> list[Fit]:
         searches = [Search(situation, limiter, labelled, accepted, groups) for limiter in chosen]
         searches = [search for search in searches if search.possible and search.coarse]
         tries = float(np.log(len(scopes) * max(sum(len(search.coarse) * search.variants for search in searches), 1)))
-        for found in (_barring(searches, scope, first, tries), _changing(searches, scope, first, tries)):
+        for found in (_barring(searches, scope, first, tries), _changing(searches, scope, first)):
             out += [found] if found is not None else []
         out += [found] if (found := _refilling(situation, scope, groups, first)) is not None else []
     return sorted(out, key=lambda fit: -fit.log_likelihood)
@@ -97,16 +99,25 @@ def _barring(searches: list[Search], scope: str, first: Bools, tries: float) -> 
     return replace(fit, barred_s=for_s, barred=barred)
 
 
-def _changing(searches: list[Search], scope: str, first: Bools, tries: float) -> Fit | None:
+def _lengths(search: Search) -> list[float]:
+    """Of the windows that may change: those that providers use, and sliding ones of all lengths of whole seconds that somebody might choose."""
+    starts = search.situation.requests.start_ns
+    more = [w for w in UNUSUAL_S if search.limiter.WINDOW == "sliding" and TURNS * w <= span_s(starts)]
+    return sorted({*more, *(each for each in search.coarse if each in USUAL_S)})
+
+
+def _changing(searches: list[Search], scope: str, first: Bools) -> Fit | None:
     best: tuple[float, Search, float, int, tuple[int, int], float] | None = None
+    tries = 0
     for search in searches:
         rows = np.flatnonzero(search.used)
         if len(rows) < 2 * APART:
             continue
-        for parameter_s in (each for each in search.coarse if each in USUAL_S):
+        tries += len(_lengths(search)) * search.variants
+        for parameter_s in _lengths(search):
             counts = search.counts(Reading(), parameter_s)[rows]
             ll, at, values, price = _cut(counts, search.rejected[rows])
-            if best is None or ll - price > best[0]:
+            if best is None or (ll - price, parameter_s in USUAL_S) > (best[0], best[2] in USUAL_S):
                 best = ll - price, search, parameter_s, int(rows[at]), values, price
     if best is None or best[4][0] == best[4][1]:
         return None
@@ -117,7 +128,8 @@ def _changing(searches: list[Search], scope: str, first: Bools, tries: float) ->
         return None
     changes = ((int(starts[0]), most - before), (int(starts[row]), most - after))
     lower = np.where(starts < starts[row], most - before, most - after)
-    fit = fitted(search, scope, Reading(), parameter_s, search.counts(Reading(), parameter_s) + lower, first, tries + price)
+    price += float(np.log(tries * len(together(search.situation)[1])))
+    fit = fitted(search, scope, Reading(), parameter_s, search.counts(Reading(), parameter_s) + lower, first, price)
     return None if fit is None or fit.value <= max(less for _, less in changes) else replace(fit, changes=changes)
 
 
@@ -195,20 +207,31 @@ def _around(rows: Ints, some: Ints, row: int) -> Ints:
 
 def _cut(counts: Ints, rejected: Bools) -> tuple[float, int, tuple[int, int], float]:
     """(log likelihood, before which request, the limit before and from then on, what the search costs) of the best change."""
-    limits = np.arange(1, min(int(counts.max(initial=0)) + 1, HIGHEST) + 1)[:, None]
-    above, noise = counts[None, :] >= limits, limit.noise_of(len(counts))
+    highest = min(int(counts.max(initial=0)) + 1, HIGHEST)
+    all_places = np.arange(APART, len(counts) - APART + 1)
+    places = _evenly(all_places, PLACES)
+    found = _cut_at(counts, rejected, places, highest)
+    if len(places) < len(all_places):
+        found = _cut_at(counts, rejected, _around(all_places, places, found[1]), highest)
+    ll, at, values = found
+    return ll, min(at, len(counts) - 1), values, float(np.log(len(all_places)) + np.log(highest))
 
-    def running(mask: Bools) -> Ints:
-        return np.concatenate([np.zeros((len(mask), 1), np.int64), np.cumsum(mask, axis=1)], axis=1)
 
-    tables = [running(mask) for mask in (above & ~rejected, above & rejected, ~above & rejected, ~above & ~rejected)]
+def _cut_at(counts: Ints, rejected: Bools, places: Ints, highest: int) -> tuple[float, int, tuple[int, int]]:
+    """The same at the best of some places, without the price."""
+    noise = limit.noise_of(len(counts))
+    cell = np.searchsorted(places, np.arange(len(counts)), "right") * (highest + 1) + np.minimum(counts, highest)
 
-    def likelihood(each: list[Ints]) -> Floats:
-        alarms, hits, misses, calms = each
-        return np.asarray(noise(alarms, hits) + noise(misses, calms))
+    def below(mask: Bools) -> tuple[Ints, Ints]:
+        """How many came before each place, and before the end, below each limit; and at it or above."""
+        cells = np.bincount(cell[mask], minlength=(len(places) + 1) * (highest + 1)).reshape(len(places) + 1, -1)
+        upto = np.cumsum(np.cumsum(cells, axis=0), axis=1)
+        return upto[:, :-1], upto[:, -1:] - upto[:, :-1]
 
-    left, right = likelihood(tables), likelihood([table[:, -1:] - table for table in tables])
-    both = (left.max(axis=0) + right.max(axis=0))[APART : len(counts) - APART + 1]
-    at = int(both.argmax()) + APART
-    values = int(limits[left[:, at].argmax(), 0]), int(limits[right[:, at].argmax(), 0])
-    return float(both.max()), min(at, len(counts) - 1), values, float(np.log(len(both)) + np.log(len(limits)))
+    (misses, hits), (calms, alarms) = below(rejected), below(~rejected)
+    before = noise(alarms[:-1], hits[:-1]) + noise(misses[:-1], calms[:-1])
+    alarms, hits, misses, calms = (table[-1] - table[:-1] for table in (alarms, hits, misses, calms))
+    after = noise(alarms, hits) + noise(misses, calms)
+    both = before.max(axis=1) + after.max(axis=1)
+    at = int(both.argmax())
+    return float(both[at]), int(places[at]), (1 + int(before[at].argmax()), 1 + int(after[at].argmax()))

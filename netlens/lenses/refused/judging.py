@@ -309,6 +309,12 @@ def needs(weighing: Weighing) -> str:
         return f"a recording with at least {ENOUGH} accepted requests; this one has {i.accepted}"
     if s.facts.get("protocol_unknown"):
         return BEGINNINGS
+    if (sized := weighing.by_size) is not None:
+        own = ", with its own," if sized.own else ""
+        return (
+            f"to know from the provider whether it counts tokens of requests in progress: {sized.hits:,} of {i.refused:,} refused requests came when the "
+            f"bytes of others in progress{own} came to {sized.value:,} or more; {sized.false_alarms:,} of {i.accepted:,} accepted ones did"
+        )
     if (shared := weighing.by_connection) is not None:
         return (
             f"a recording in which each program has connections of its own up to the provider: {shared.value} requests in "

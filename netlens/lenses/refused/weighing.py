@@ -15,7 +15,7 @@ import numpy as np
 from netlens import logs
 from netlens.chains.situation import ACCEPTED, REJECTED, UNKNOWN, UNLABELLED, Requests, Sessions, Situation
 from netlens.columns import Bools
-from netlens.lenses.refused import causes, chance, condition, irregular_over_time, odds, over_time, queue, sides
+from netlens.lenses.refused import causes, chance, condition, irregular_over_time, odds, over_time, queue, sides, sizes
 from netlens.lenses.refused.classes import beside_others, never_all_refuted, of_one_class, seen_upstream
 from netlens.lenses.refused.counting import Adjustment, Counts, Rule, models, others, patience
 from netlens.lenses.refused.judging import HALF, LITTLE, needs
@@ -85,12 +85,15 @@ class Weighing:
     """A situation with its fitted rules.
 
     time_fits : limits over time (:func:`netlens.lenses.refused.over_time.fits`).  refusal_class : the class of its refusals.
+    rarer : those that are tried later and do not tell refused from accepted by themselves; chance must explain the labels as well as they do. None that bars
+        who exceeds it: its evidence is that of fewer labels.
     """
 
     situation: Situation
     inference: Inference
     time_fits: list[Fit] = field(default_factory=list)
     refusal_class: str = logs.UNKNOWN
+    rarer: list[Fit] = field(default_factory=list)
 
     @cached_property
     def named(self) -> str:
@@ -99,6 +102,8 @@ class Weighing:
         best = self.inference.best
         if self.refusal_class == logs.OVERLOAD and best is not None and best.hits >= MANY and not best.misses + best.false_alarms:
             named = not (best.p <= HARDLY_CHANCE and self.separates(best))  # providers say "overloaded" of limits, too
+        if named and self.refusal_class == logs.OVERLOAD:
+            named = self.by_size is None
         if self.refusal_class == logs.QUOTA and not self.from_a_moment_on:  # and "quota" of what is counted by the minute
             named = not any(map(self.separates, self.time_fits))
         return self.refusal_class if named else ""
@@ -398,6 +403,22 @@ class Weighing:
         if fit is None or fit.misses + fit.false_alarms > AGAINST_ITS_WORD * (i.refused + i.accepted):
             return None
         return fit if self.separates(fit) else None
+
+    @cached_property
+    def sized(self) -> sizes.Filled | None:
+        """The best limit on bytes in progress, whatever it explains."""
+        return sizes.fit(self.situation, self.inference.first)
+
+    @cached_property
+    def by_size(self) -> sizes.Filled | None:
+        """The same where it tells refused from accepted with hardly an exception, and far better than any limit on what is open."""
+        i, found = self.inference, self.sized
+        if found is None or i.refused < MANY or found.runs < TURNS or found.p > HARDLY_CHANCE:
+            return None
+        exact = found.misses + found.false_alarms <= AGAINST_ITS_WORD * (i.refused + i.accepted)
+        could = max((f.possible_log_likelihood for f in i.fits), default=-np.inf)
+        least = max(self.by_chance * (1.0 - EXPLAINED_BY_BYTES), could + FAR)
+        return found if exact and found.log_likelihood > least else None
 
     @cached_property
     def _reached(self) -> bool:
@@ -747,6 +768,8 @@ def weigh(situation: Situation, permutations: int = PERMUTATIONS) -> Weighed:
             more = [*over_time.fits(situation, inference.first, unusual=True), *irregular_over_time.fits(situation, inference.first)]
             if found := [fit for fit in more if weighing.separates(fit)]:
                 weighing = replace(weighing, time_fits=sorted([*weighing.time_fits, *found], key=_preferred))
+            else:
+                weighing = replace(weighing, rarer=[fit for fit in more if not fit.barred_s])
         if not (weighing.kind or weighing.named):
             weighing = replace(weighing, time_fits=_begun_before(weighing))
     verdicts = beside_others(weighing, never_all_refuted(weighing, causes.judge_all(weighing)))

@@ -68,6 +68,29 @@ def test_a_limit_over_time_that_is_lowered(seed: int) -> None:
     assert told["changes"][1]["at_ns"] / 1e9 == pytest.approx(100.0, abs=15.0)
 
 
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("window_s", [7.0, 12.0, 13.0, 17.0, 26.0])
+def test_a_limit_in_a_window_of_any_length_that_is_raised(window_s: float, seed: int) -> None:
+    """Only windows of usual lengths were tried with a change, and chance was told."""
+    before, after = round(0.4 * window_s), round(0.8 * window_s)
+    made = played(lowered(before, after, window_s, 80.0), seed=seed, seconds=200, rates={"vm": 3.5})
+    found = weighing.weigh(made, 199)
+    assert found.cause == "own-rate"
+    told = found.limiter
+    assert told is not None
+    assert (told["kind"], told["value"], told["window_s"]) == ("rate", after, pytest.approx(window_s, rel=0.05))
+    assert [each["value"] for each in told["changes"]] == [before, after]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_chance_is_not_told_where_a_window_that_changes_explains_more(seed: int) -> None:
+    """It leaves too many exceptions to be believed, as something else refuses now and then."""
+    inner, rng = lowered(5, 10, 12.0, 80.0), np.random.default_rng(seed)
+    made = played(lambda *each: rng.random() > 0.06 and inner(*each), seed=seed, seconds=200, rates={"vm": 3.5})
+    supported, _ = judged(made)
+    assert "provider" not in supported
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_an_overload_that_lasts_a_while_bars_nobody(seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -73,6 +73,52 @@ def test_nobody_is_left_out_where_a_limit_explains_all_or_chance_does() -> None:
     assert _of_some_parties(traffic(random, whose), plain) is plain
 
 
+def chats_and_embeddings(limit: int, seed: int) -> Situation:
+    """Chats by a pool of connections, whose answers are streams, up to ``limit`` at once; and embeddings by two connections of their own, which are answered at
+    once and do not count."""
+    rng = np.random.default_rng(seed)
+    sends = sorted((float(t), kind) for kind, every in ((0, 1.3), (1, 0.9), (2, 0.9)) for t in np.cumsum(rng.exponential(every, 120)) + 1)
+    free = [0.0] * 40  # when each connection is: the first for chats from 2 on
+    busy: list[float] = []
+    rows = []
+    for sent, kind in sends:
+        session = kind - 1 if kind else next(k for k in range(2, 40) if free[k] <= sent)
+        now = max(sent, free[session])
+        busy = [end for end in busy if end > now]
+        accepted = bool(kind) or len(busy) < limit
+        end = now + (float(rng.uniform(0.2, 0.6)) if kind else float(rng.uniform(1.0, 4.0)) if accepted else 0.03)
+        busy += [end] * (accepted and not kind)
+        free[session] = end + 0.01
+        rows.append((now, session, end, ACCEPTED if accepted else REJECTED, end if kind or not accepted else now + 0.3))
+    rows.sort()
+    made = situation([("vm", session, now, end, label) for now, session, end, label, _ in rows], uncertain_ns=MS)
+    answered = np.array([round(begun * 1000) * MS for *_, begun in rows])
+    return replace(made, requests=replace(made.requests, answer_ns=answered))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_embeddings_beside_chats_may_not_count(seed: int) -> None:
+    """They hid the limit on chats, as no count of all tells which chats are refused."""
+    made = chats_and_embeddings(3, seed)
+    plain = weighing.weigh(made)
+    assert plain.limiter is None
+    found = _of_some_parties(traffic(made, np.zeros(len(made.requests), np.int64)), plain)
+    assert found.cause == "own-concurrency"
+    assert found.limit is not None
+    assert found.limit.value == 3
+    assert found.weighing.situation.facts["left_out"] == "the 240 requests that were answered at once, by connections of their own,"
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_embeddings_are_not_left_out_where_chats_are_refused_by_chance(seed: int) -> None:
+    made, rng = chats_and_embeddings(99, seed), np.random.default_rng(seed)
+    chats = made.requests.session >= 2
+    labels = np.where(chats & (rng.random(len(chats)) < 0.3), REJECTED, ACCEPTED).astype(np.int8)
+    made = replace(made, requests=replace(made.requests, rejected=labels, refusal_class=np.zeros(0, object)))
+    plain = weighing.weigh(made)
+    assert _of_some_parties(traffic(made, np.zeros(len(chats), np.int64)), plain) is plain
+
+
 def answers(sizes: list[int]) -> dict[str, np.ndarray[Any, Any]]:
     """Exchanges with answers of these sizes: short and quick below 1 kB, else streams."""
     n = len(sizes)
