@@ -138,16 +138,25 @@ def answered(stream: int, head: bytes) -> bytes:
     return frame(1, 4, stream, head) + frame(0, 1, stream, bytes(7))
 
 
-@pytest.mark.parametrize("heads", [[NGINX, NGINX], [CODED, NUMBER], [b"\x8e", b"\x88", b"\x8e"]])
+@pytest.mark.parametrize(
+    "heads", [[NGINX, NGINX], [CODED, NUMBER], [b"\x8e", b"\x88", b"\x8e"], [b"\x8d", b"\x8d"], [b"\x8d", b"\x88", b"\x8d"]]
+)
 def test_errors_of_http_2(tmp_path: Path, heads: list[bytes]) -> None:
     this = found(tmp_path, session(*(answered(2 * k + 1, head) for k, head in enumerate(heads))), healthy())
     assert problems(this) == {"http-errors"}
-    code = 500 if len(heads) == 3 else 502
+    code = {0x8D: 404, 0x8E: 500}.get(heads[0][0], 502)
     assert this["http-errors"].text == f"2 of {len(heads)} HTTP/2 responses are errors (2 × {code}), from 198.51.100.20:50051."
 
 
 @pytest.mark.parametrize(
-    "heads", [[NGINX] + [b"\x88"] * 5, [b"\x8d"] + [b"\x88"] * 5, [b"\x48\x03401", b"\x88"], [b"\x08\x03103", b"\x48\x03201"]]
+    "heads",
+    [
+        [b"\x8d", b"\x88"] * 3,
+        [NGINX] + [b"\x88"] * 5,
+        [b"\x8d"] + [b"\x88"] * 5,
+        [b"\x48\x03401", b"\x88"],
+        [b"\x08\x03103", b"\x48\x03201"],
+    ],
 )
 def test_errors_of_http_2_that_are_few(tmp_path: Path, heads: list[bytes]) -> None:
     assert not problems(found(tmp_path, session(*(answered(2 * k + 1, head) for k, head in enumerate(heads))), healthy()))
