@@ -326,10 +326,11 @@ def _git(view: View) -> list[Refusal]:
     for k in view.first_copies if denied else ():
         if k not in denied and view.first_replies[k] and view.service(k) in given:
             given[view.service(k)] = max(given[view.service(k)], starts[k])
-    times = Counter(view.service(k) for k in denied)
-    found = [Refusal(k, "git", "ERR instead of refs", given[view.service(k)] < starts[k], [frame]) for k, frame in denied.items()]
-    for r in found:  # once, where others were given, it may be a name that was tried
-        r.lasting &= times[view.service(r.session)] > 1 or not given[view.service(r.session)]
+    found = []
+    for service, group in grouped(denied, view.service).items():
+        # once, where others were given, it may be a name that was tried; who is given others between has one that is not for him, and goes on
+        lasting = given[service] < starts[group[0]] and (len(group) > 1 or not given[service])
+        found += [Refusal(k, "git", "ERR instead of refs", lasting, [denied[k]]) for k in group]
     return found
 
 

@@ -64,6 +64,7 @@ _ADVICE = {
 AT_A_TIME = 10  #: connections of one client that wait for the end of a head; a person who types has one
 PIECES, PIECE, PIECE_NS = 3, 64, S // 2  #: of a head behind the first, bytes of each at most, and the pause before each at least
 _BODYLESS = (b"GET ", b"HEAD ")
+SOUGHT = (404, 409, 410)  #: what is not there, or is there already: who looks for something before it makes it goes on by that
 HARMLESS = (412, 416)  #: what the client asked for itself (RFC 9110 13), or has already
 
 
@@ -256,7 +257,9 @@ def _over_http2(view: View) -> list[Finding]:
     n, codes = sum(each.answers for _, each in calls), Counter(status for _, status, _ in errors)
     theirs = sum(count for status, count in codes.items() if status >= 500)
     ours = sum(count for status, count in codes.items() if status < 500 and status not in (*HARMLESS, *CHALLENGES))
-    grave = theirs >= max(SERVER_TIMES, SERVER_SHARE * n) or ours >= max(CLIENT_TIMES, CLIENT_SHARE * n)
+    # to which requests these belong is not known: what was looked for in vain may have been made, or read, by as many others
+    denied = ours >= max(CLIENT_TIMES, CLIENT_SHARE * n) and (ours > CLIENT_SHARE * n or ours > sum(codes[status] for status in SOUGHT))
+    grave = theirs >= max(SERVER_TIMES, SERVER_SHARE * n) or denied
     text, values = _told(n, codes, _each(codes), "HTTP/2")
     text += f", from {most(view.server(k) for k, *_ in errors)}."
     advice = _ADVICE.get(codes.most_common(1)[0][0], "") if grave else ""

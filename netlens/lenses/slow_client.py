@@ -97,7 +97,7 @@ def _shut(view: View) -> list[Finding]:
     for k in view.in_one:
         call = view.side.capture.grpc.get(k)
         if call is not None and call.whole:
-            ends = [*call.shut, *([(view.column("end_ns")[k], call.waiting)] if call.waiting else [])]
+            ends = [*call.shut, *([(view.column("end_ns")[k], [*call.waiting.values()])] if call.waiting else [])]
             found += [(k, end - ts, [frame]) for end, waiting in ends for ts, frame in waiting if end - ts >= LATE_NS]
     if len(found) < SOME:
         return []

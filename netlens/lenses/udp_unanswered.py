@@ -296,19 +296,25 @@ def _leases(view: View) -> list[Finding]:
 
 
 def _not_renewed(view: View) -> list[Finding]:
-    """Clients of DHCP that ask a server in vain to renew their lease, until they begin anew (RFC 2131 4.4.5), while that server is there."""
+    """Clients of DHCP that ask a server in vain to renew their lease, until they begin anew (RFC 2131 4.4.5), while that server is there: in another network
+    they hear from another one."""
     found: dict[str, list[Message]] = {}
     for client, messages in view.side.capture.leases.items():
         run: list[Message] = []
         for m in messages:
-            if m.kind == DISCOVER and len(run) > 1 and run[-1].ts - run[0].ts >= SPAN_NS and any(each.server for each in messages):
+            if (
+                m.kind == DISCOVER
+                and len(run) > 1
+                and run[-1].ts - run[0].ts >= SPAN_NS
+                and run[0].renews in {each.server for each in messages}
+            ):
                 found.setdefault(client, []).extend([*run, m])
             if not run or m.ts - run[-1].ts >= AGAIN_NS or m.kind != run[-1].kind:  # else it is a copy
                 run = [*run, m] if m.renews and m.kind == REQUEST else []
     if not found:
         return []
-    servers = most(m.server for client in found for m in view.side.capture.leases[client] if m.server)
-    asked = sum(m.renews for group in found.values() for m in group)
+    servers = most(group[0].renews for group in found.values())
+    asked = sum(bool(m.renews) for group in found.values() for m in group)
     text = f"{servers} did not answer {most(found)}, which asked by DHCP to renew its lease ({plural(asked, 'request')}) and began anew (DISCOVER)."
     values = {"clients": len(found), "datagrams": asked, "protocols": ["DHCP"]}
     advice = f"Leases are renewed by unicast: let UDP port 67 of {servers} through from clients that have an address, and its answers back."

@@ -40,7 +40,8 @@ _PATHS = 4, 5  # numbers of that name
 
 
 class Shut(NamedTuple):
-    """A time in which the window of a connection was used up.  waiting : time and frame of each request that the client made meanwhile."""
+    """A time in which the window of a connection was used up.  waiting : time and frame of each request that the client made meanwhile, and that was not
+    answered: a head alone needs no window."""
 
     end_ns: int
     waiting: list[tuple[int, int]]
@@ -61,8 +62,8 @@ class Calls:
     status : of gRPC, the first, None before.  failed : frames of heads that ended their streams and were all of the answer.  answered : when the last message
     came, 0 without.  error, error_frame : of the first GOAWAY of the server with an error (RFC 9113 7), 0 without.  requests, answers : how many.  method : a
     number of the path that was asked for, if that was the only request; else 0.  errors : status of HTTP and frame of answers of 400 and more.  broken : of
-    streams that were reset.  shut : times in which requests waited for the window.  waiting : time and frame of those that do at last; None if it is open.
-    whole : no byte was missing.
+    streams that were reset.  shut : times in which requests waited for the window.  waiting : by stream, time and frame of those that do at last; None if it is
+    open.  whole : no byte was missing.
     """
 
     client_way: int
@@ -78,7 +79,7 @@ class Calls:
     broken: list[Broken] = field(default_factory=list)
     shut: list[Shut] = field(default_factory=list)
     window: int = WINDOW
-    waiting: list[tuple[int, int]] | None = None
+    waiting: dict[int, tuple[int, int]] | None = None
     whole: bool = True
     frames: int = 0  # of the last segment
     _due: list[int] = field(default_factory=lambda: [0, _PREFACE_BYTES])  # offsets where frames begin next, of the server and the client
@@ -163,7 +164,7 @@ def read(calls: Calls, text: bytes, frame: int, ts: int) -> int:
             calls.answered = ts
             calls.window -= upto - at
             if calls.window <= 0 and calls.waiting is None:
-                calls.waiting = []
+                calls.waiting = {}
         if kind == _HEADERS:
             found = _STATUS.search(text, at, upto) if calls.status is None else None
             if found:
@@ -179,6 +180,8 @@ def read(calls: Calls, text: bytes, frame: int, ts: int) -> int:
             calls.error_frame = frame if calls.error else 0
         if kind in (_DATA, _HEADERS) and flags & _END_STREAM:
             calls._heads.discard(stream)
+            if calls.waiting:
+                calls.waiting.pop(stream, None)
     return end
 
 
@@ -191,14 +194,14 @@ def asked(calls: Calls, text: bytes, frame: int, ts: int) -> int:
             calls.requests += 1
             calls.method = _path(_block(text[at:upto], flags)) if calls.requests == 1 else 0
             if calls.waiting is not None:
-                calls.waiting.append((ts, frame))
+                calls.waiting[stream] = ts, frame
         elif kind == _RST_STREAM:
             calls.broken.append(Broken(True, int.from_bytes(text[at : at + 4], "big"), frame))
         elif kind == _WINDOW_UPDATE and not stream:
             calls.window += int.from_bytes(text[at : at + 4], "big")
             if calls.waiting is not None and calls.window > 0:
                 if calls.waiting:
-                    calls.shut.append(Shut(ts, calls.waiting))
+                    calls.shut.append(Shut(ts, [*calls.waiting.values()]))
                 calls.waiting = None
     return end
 

@@ -28,7 +28,7 @@ class Message(NamedTuple):
     """xid : what a client calls its attempt, which repeats and answers bear.  server : the address of a server that answers; "" of clients.
 
     routers, name_servers : that an answer gives.  network : that of the address it gives, "" without.  relayed : a relay asks, or had asked for it.  renews :
-    who asks has its address already.
+    whom one asks that has its address already, "" of others.
     """
 
     ts: int
@@ -40,7 +40,7 @@ class Message(NamedTuple):
     name_servers: frozenset[str] = frozenset()
     network: str = ""
     relayed: bool = False
-    renews: bool = False
+    renews: str = ""
 
 
 class LeaseBuilder:
@@ -62,7 +62,8 @@ class LeaseBuilder:
             nameless = message[12:16] == message[24:28] == bytes(4)  # neither ciaddr, the client's, nor giaddr, a relay's
             if kind and not (message[0] == BOOTREQUEST and nameless and row[c.SRC_LO] & 0xFFFFFFFF):
                 client, xid = message[28:34].hex(":"), int.from_bytes(message[4:8], "big")
-                relayed, renews = any(message[24:28]), message[0] == BOOTREQUEST and any(message[12:16])  # giaddr, ciaddr
+                relayed, renewing = any(message[24:28]), message[0] == BOOTREQUEST and any(message[12:16])  # giaddr, ciaddr
+                renews = ip_text(row[c.DST_HI], row[c.DST_LO], 4) if renewing else ""
                 said = Message(row[c.TS], row[c.FRAME], kind, xid, "", relayed=relayed, renews=renews)
                 if message[0] == BOOTREPLY:
                     routers, names = (frozenset(_addresses(_option(message, wanted))) for wanted in (_ROUTERS, _NAME_SERVERS))

@@ -252,3 +252,6 @@ def test_a_repository_that_is_not_exported(tmp_path: Path) -> None:
     assert not problems(found(tmp_path, denied, git(41_001, S, b"version 2"), healthy()))
     assert not problems(found(tmp_path, git(41_001, -S, b"version 2"), denied, healthy()))
     assert problems(found(tmp_path, git(41_001, -S, b"version 2"), denied, git(41_002, S, b"ERR no such thing"), healthy()))
+    # one that is not for this client, each time it looks through all of them
+    rounds = [git(41_010 + k, k * S, b"ERR access denied" if k % 2 else b"version 2") for k in range(6)]
+    assert not problems(found(tmp_path, *rounds, healthy()))

@@ -598,6 +598,12 @@ def test_a_client_that_does_not_trust_the_server_inside_eap(tmp_path: Path, flag
     assert "unknown_ca by the client (TLS inside EAP)" in this.text
 
 
+def test_a_client_that_trusts_the_server_at_the_next_try(tmp_path: Path) -> None:
+    accepted = Packet(3 * S, datagram((SERVER, 1812), (CLIENT, 40_000), radius(2)))
+    this = found(tmp_path, [*asked_by_radius(in_eap(48)), accepted], healthy())["refused"]
+    assert this.severity == "warning"
+
+
 @pytest.mark.parametrize("message", [in_eap(0, level=1), in_eap(48, kind=26), in_eap(48)[:-3], radius(1)])
 def test_what_a_client_says_inside_eap_in_order(tmp_path: Path, message: bytes) -> None:
     assert "refused" not in problems(found(tmp_path, asked_by_radius(message), healthy()))

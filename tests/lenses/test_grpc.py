@@ -138,16 +138,25 @@ def answered(stream: int, head: bytes) -> bytes:
     return frame(1, 4, stream, head) + frame(0, 1, stream, bytes(7))
 
 
-@pytest.mark.parametrize("heads", [[NGINX, NGINX], [CODED, NUMBER], [b"\x8e", b"\x88", b"\x8e"]])
+@pytest.mark.parametrize(
+    "heads", [[NGINX, NGINX], [CODED, NUMBER], [b"\x8e", b"\x88", b"\x8e"], [b"\x8d", b"\x8d"], [b"\x8d", b"\x88", b"\x8d"]]
+)
 def test_errors_of_http_2(tmp_path: Path, heads: list[bytes]) -> None:
     this = found(tmp_path, session(*(answered(2 * k + 1, head) for k, head in enumerate(heads))), healthy())
     assert problems(this) == {"http-errors"}
-    code = 500 if len(heads) == 3 else 502
+    code = {0x8D: 404, 0x8E: 500}.get(heads[0][0], 502)
     assert this["http-errors"].text == f"2 of {len(heads)} HTTP/2 responses are errors (2 × {code}), from 198.51.100.20:50051."
 
 
 @pytest.mark.parametrize(
-    "heads", [[NGINX] + [b"\x88"] * 5, [b"\x8d"] + [b"\x88"] * 5, [b"\x48\x03401", b"\x88"], [b"\x08\x03103", b"\x48\x03201"]]
+    "heads",
+    [
+        [b"\x8d", b"\x88"] * 3,
+        [NGINX] + [b"\x88"] * 5,
+        [b"\x8d"] + [b"\x88"] * 5,
+        [b"\x48\x03401", b"\x88"],
+        [b"\x08\x03103", b"\x48\x03201"],
+    ],
 )
 def test_errors_of_http_2_that_are_few(tmp_path: Path, heads: list[bytes]) -> None:
     assert not problems(found(tmp_path, session(*(answered(2 * k + 1, head) for k, head in enumerate(heads))), healthy()))
@@ -183,8 +192,8 @@ def test_streams_that_are_reset_for_no_error(tmp_path: Path, code: int, by_clien
     assert not problems(found(tmp_path, reset(code, by_client), reset(code, by_client, 41_001), healthy()))
 
 
-def read_slowly(size: int = 65_535, others: int = 3, pause: int = 5 * S, hole: bool = False) -> list[Packet]:
-    """A large answer that fills the window, requests beside it, and the client takes more after a while."""
+def read_slowly(size: int = 65_535, others: int = 3, pause: int = 5 * S, hole: bool = False, bodies: bool = True) -> list[Packet]:
+    """A large answer that fills the window, requests beside it, and the client takes more after a while.  bodies : the other answers have some."""
     made = exchange(talk(41_000, 0, (SERVER, 50_051)), PREFACE + frame(4, 0, 0), frame(4, 0, 0) + frame(4, 1, 0))
     exchange(made, frame(1, 5, 1, b"\x82"), frame(1, 4, 1, b"\x88"))
     text = b"".join(frame(0, 0, 1, bytes(min(16_384, size - at))) for at in range(0, size, 16_384))
@@ -194,10 +203,10 @@ def read_slowly(size: int = 65_535, others: int = 3, pause: int = 5 * S, hole: b
         if hole and at < 16_384 < at + 1400:
             made.packets.pop(-2)  # where the second frame begins
     for k in range(others):
-        exchange(made, frame(1, 5, 2 * k + 3, b"\x82"), frame(1, 4, 2 * k + 3, b"\x88"))
+        exchange(made, frame(1, 5, 2 * k + 3, b"\x82"), frame(1, 4 if bodies else 5, 2 * k + 3, b"\x88"))
     made.at += pause
     made.up("PA", frame(8, 0, 0, (1 << 20).to_bytes(4, "big")) + frame(8, 0, 1, (1 << 20).to_bytes(4, "big")))
-    made.down("PA", b"".join(frame(0, 1, 2 * k + 3, bytes(50)) for k in range(others)) + frame(0, 1, 1, bytes(1000)))
+    made.down("PA", b"".join(frame(0, 1, 2 * k + 3, bytes(50)) for k in range(others if bodies else 0)) + frame(0, 1, 1, bytes(1000)))
     return close(made).packets
 
 
@@ -215,6 +224,7 @@ def test_requests_that_wait_as_their_client_reads_nothing(tmp_path: Path) -> Non
     [
         pytest.param(read_slowly(65_000), id="the window is open"),
         pytest.param(read_slowly(others=0), id="nobody else waits"),
+        pytest.param(read_slowly(bodies=False), id="the others are answered by heads alone"),
         pytest.param(read_slowly(pause=100_000_000), id="not for long"),
         pytest.param(read_slowly(hole=True), id="bytes are missing"),
     ],

@@ -245,6 +245,9 @@ def test_a_lease_that_cannot_be_renewed(tmp_path: Path) -> None:
         pytest.param([*LEASED, renews(15), renews(20), told("ack", 20.1), *ANEW], id="renewed at the second try"),
         pytest.param([*LEASED, renews(15), renews(20)], id="not over yet"),
         pytest.param([renews(15), renews(20), asks("discover", 30)], id="of a server that is not there, as in another network"),
+        pytest.param(
+            [renews(15), renews(20), asks("discover", 30), told("offer", 30.1, OTHER)], id="of a server that is not there: another one is"
+        ),
         pytest.param([*LEASED, renews(15), *ANEW], id="once, and the host was started again"),
     ],
 )

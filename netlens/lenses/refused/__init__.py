@@ -46,6 +46,8 @@ _FEW_SHARE = 0.1  #: of all requests; one of fewer that was granted when it was 
 _OFTEN, _OFTEN_SHARE = 5, 0.2  #: so many answers that refuse are a problem, though something is granted later
 #: How refusals begin that a client answers by another offer, by protocol; and within which time that is taken if nothing was lost
 _ANOTHER_WAY, _AT_ONCE_NS = {"SIP": BY_NAME["SIP"].DAILY, "RDP": ("the server",)}, 5 * S
+#: How refusals end by which who asks refuses the server: a person who is asked whether to trust it may do so at the next try
+_BY_CLIENT = "by the client (TLS inside EAP)"
 MISTYPED = 2  #: logins that were refused before one that was not
 _OTHER_WAY_NS = S  #: another try of the same program, which asks nobody
 UNMET = 3  #: answers that ask for credentials, say, and are all that a client gets; a first one is ordinary, a second may be a copy of it
@@ -312,7 +314,7 @@ def _of_answers(view: View) -> list[Finding]:
             if _challenged_in_vain(these, offers) and not _goes_on(these, answers)
         }
         hard = [a for a in refused if not a.no.startswith(member.DAILY) or a.client in vain]
-        lasting = [a for a in hard if granted.get(a.client, a.ts) <= a.ts]
+        lasting = [a for a in hard if granted.get(a.server if a.no.endswith(_BY_CLIENT) else a.client, a.ts) <= a.ts]
         if len(hard) >= _OFTEN and len(hard) >= _OFTEN_SHARE * len(answers):
             lasting = hard
         servers = [a.server for a in refused if a.server not in ("0.0.0.0", "::")]  # a DHCP client has no address yet
