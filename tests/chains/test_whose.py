@@ -77,6 +77,14 @@ def test_no_short_answer_is_that_of_two() -> None:
     assert lost.pair is None
 
 
+def test_one_of_two_requests_owns_a_short_answer_that_either_may_have() -> None:
+    either = {(2, 2): 0.5, (4, 5): 0.5}
+    looks = {(2, 2): 250, (4, 5): -1}
+    found = whose.shared({0: either, 1: either}, [0, 1], looks.__getitem__)
+    assert sorted(each.look for each in found) == [-1, 250]
+    assert all(each.theirs == {(2, 2): 0.5, (4, 5): 0.5} for each in found)
+
+
 def test_ages_are_told_apart_by_the_size_of_an_answer() -> None:
     ages = whose.Ages()
     for k in range(20):
