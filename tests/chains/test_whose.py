@@ -111,3 +111,18 @@ def test_short_answers_are_learned_by_the_server_that_resets_the_stream_behind_t
     assert found.least <= len(truth) <= found.most
     short = sorted((each.end_ns - T0) // MS for each in found.streams if 0 <= each.end_ns - each.sent_ns < 60 * MS)
     assert sum(end in short for begin, end in truth if end - begin == 18) >= 38
+
+
+def test_a_label_is_that_of_the_answer_where_requests_began_at_one_moment(tmp_path: Path) -> None:
+    """Two requests begin within 2 ms, and either may be refused some ms later, while the other one waits for its stream: age does not tell which."""
+    parts, refusals = [OPENED], []
+    for k in range(16):
+        t, refused_at = 3000 * k + 10, 3000 * k + 10 + (17, 12, 14, 19)[k % 4]
+        parts += [asked(t, 900), asked(t + 2, 900), refused(refused_at), streamed(t + 600 + 11 * (k % 5), t + 1500)]
+        refusals.append(refused_at)
+    r = analysed(tmp_path, [together(*parts)], refusals).assembled.situation.requests
+    short = r.end_ns - r.start_ns < 50 * MS
+    assert (r.rejected[short] == REJECTED).all()
+    assert int(short.sum()) == 16
+    assert not (r.rejected[~short] == REJECTED).any()
+    assert int((r.rejected[~short] == ACCEPTED).sum()) >= 15
