@@ -126,3 +126,22 @@ def test_a_label_is_that_of_the_answer_where_requests_began_at_one_moment(tmp_pa
     assert int(short.sum()) == 16
     assert not (r.rejected[~short] == REJECTED).any()
     assert int((r.rejected[~short] == ACCEPTED).sum()) >= 15
+
+
+def test_refusals_beside_streams_all_the_time_are_no_heads_of_streams() -> None:
+    """Streams follow each other without a pause, and most requests are refused beside them at once: nothing shows where an answer ends."""
+    parts, truth = [OPENED], []
+    for lane in range(2):
+        for k in range(4):
+            begin = 3000 * k + 1500 * lane + 10
+            parts += [asked(begin, 900), streamed(begin + 400 + 17 * k, begin + 3040)]
+            truth.append((begin, begin + 3040))
+    for k in range(40):
+        begin = 333 + 290 * k + 7 * (k % 5)
+        parts += [asked(begin, 900), refused(begin + 1, 161)]
+        truth.append((begin, begin + 1))
+    found = weighed(ends_hidden(together(*parts)))[0]
+    assert found is not None
+    assert found.least <= len(truth) <= found.most
+    ended = {(each.end_ns - T0) // MS for each in found.streams if 0 <= each.end_ns - each.sent_ns <= 5 * MS}
+    assert len(ended & {end for begin, end in truth if end - begin == 1}) >= 38
