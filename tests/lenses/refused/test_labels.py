@@ -418,6 +418,7 @@ def of_a_moment(exchanges: dict[str, Any], later_ms: int = 5, nobodys: float = 0
         pytest.param({}, [REJECTED, ACCEPTED], [REJECTED, ACCEPTED], id="each has one of them"),
         pytest.param({"later_ms": 6}, [REJECTED, ACCEPTED], [UNLABELLED] * 2, id="one is asked for later"),
         pytest.param({"nobodys": 0.1}, [REJECTED, ACCEPTED], [REJECTED, UNLABELLED], id="one is perhaps nobody's"),
+        pytest.param({"nobodys": -0.1}, [REJECTED, ACCEPTED], [REJECTED, UNLABELLED], id="one is perhaps two"),
         pytest.param({}, [ACCEPTED, REJECTED], [UNLABELLED] * 2, id="they do not look like that"),
     ],
 )

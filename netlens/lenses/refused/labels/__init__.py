@@ -5,6 +5,7 @@ A key log says most, then the error log of the side whose program it is, then wh
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -242,18 +243,22 @@ def _unsure(traffic: Traffic, told: Told) -> Bools:
 
 def _of_a_moment(traffic: Traffic, theirs: Mapping[int, Mapping[int, float]], owner: Ints) -> set[int]:
     """Answers, by the requests that they were taken for, that are of one of some requests which began so nearly at once on one connection that the provider may
-    have counted any first: which of them it is does not matter.
+    have counted any first: which of them it is does not matter. What is expected more than once may be two answers, and is none of these.
 
     theirs : by request, how likely each answer is its own.  owner : connection of each request.
     """
     start = traffic.situation.requests.start_ns
+    expected: dict[int, float] = defaultdict(float)
+    for i, p in (each for perhaps in theirs.values() for each in perhaps.items()):
+        expected[i] += p
     moments: list[list[int]] = []
     for i in sorted(theirs, key=lambda i: (owner[i], start[i])):
         if moments and owner[i] == owner[moments[-1][0]] and start[i] - start[moments[-1][0]] <= OVERTAKEN_NS:
             moments[-1].append(i)
         else:
             moments.append([i])
-    return {i for those in moments for i in those if sum(theirs[each].get(i, 0.0) for each in those) >= SURE}
+    sure = (i for those in moments for i in those if sum(theirs[each].get(i, 0.0) for each in those) >= SURE)
+    return {i for i in sure if expected[i] <= 2.0 - SURE}
 
 
 def name_by_size(told: Told, down: Ints) -> None:
