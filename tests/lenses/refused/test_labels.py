@@ -401,13 +401,20 @@ def test_short_answers_as_quick_as_refusals_are_not_accepted_by_the_silence_of_a
     assert labels.rejected[20:].tolist() == [ACCEPTED] * 10
 
 
-def of_a_moment(exchanges: dict[str, Any], later_ms: int = 5, nobodys: float = 0.0) -> Any:
+def of_a_moment(exchanges: dict[str, Any], later_ms: int = 5, nobodys: float = 0.0, exact: bool = True) -> Any:
     """Traffic of two requests on one connection, either of which may have either of the answers, or nobody the second."""
     n = len(exchanges["start_ns"])
     rows = np.full((n, 3), -1, np.int64)
     rows[:, UPSTREAM] = np.arange(n)
     perhaps = {0: {0: 0.5, 1: 0.5 - nobodys}, 1: {0: 0.5, 1: 0.5}}
-    side = SimpleNamespace(streams=[None] * n, owner=np.zeros(n, np.int64), unsure=np.zeros(n, bool), perhaps=perhaps, exchanges=exchanges)
+    side = SimpleNamespace(
+        streams=[None] * n,
+        owner=np.zeros(n, np.int64),
+        unsure=np.zeros(n, bool),
+        perhaps=perhaps,
+        exchanges=exchanges,
+        counted={0: SimpleNamespace(exact=exact)},
+    )
     requests = SimpleNamespace(start_ns=np.array([T0, T0 + later_ms * MS]))
     return SimpleNamespace(rows=rows, vm=None, nested=None, upstream=side, situation=SimpleNamespace(requests=requests))
 
@@ -420,6 +427,7 @@ def of_a_moment(exchanges: dict[str, Any], later_ms: int = 5, nobodys: float = 0
         pytest.param({"nobodys": 0.1}, [REJECTED, ACCEPTED], [REJECTED, UNLABELLED], id="one is perhaps nobody's"),
         pytest.param({"nobodys": -0.1}, [REJECTED, ACCEPTED], [REJECTED, UNLABELLED], id="one is perhaps two"),
         pytest.param({}, [ACCEPTED, REJECTED], [UNLABELLED] * 2, id="they do not look like that"),
+        pytest.param({"exact": False}, [REJECTED, ACCEPTED], [UNLABELLED] * 2, id="there may be more requests"),
     ],
 )
 def test_a_label_is_that_of_the_answer_of_requests_that_began_at_one_moment(

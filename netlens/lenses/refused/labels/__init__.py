@@ -222,7 +222,8 @@ def _unsure(traffic: Traffic, told: Told) -> Bools:
         fits = {REJECTED: looks.short, ACCEPTED: looks.stream}  # whoever's it is
         of_a_moment = _of_a_moment(traffic, theirs, side.owner[rows])
         for i, perhaps in theirs.items():
-            if i in of_a_moment and (own := int(was.rejected[i])) != UNLABELLED and fits[own][rows[i]]:
+            exact = side.counted[int(side.owner[rows[i]])].exact  # else an answer may be nobody's
+            if exact and i in of_a_moment and (own := int(was.rejected[i])) != UNLABELLED and fits[own][rows[i]]:
                 continue
             odds, likeliest = {REJECTED: 0.0, ACCEPTED: 0.0}, {REJECTED: (0.0, i), ACCEPTED: (0.0, i)}
             for other, p in perhaps.items():
