@@ -109,6 +109,8 @@ SHORT_BYTES = 4096  #: of short answers, at most
 SURE_ALONE = 0.9  #: that no other answer is in progress, for all that was said to be a short one's
 MOST_OTHERS = 0.1  #: share of connections that were counted, of which another number is found, for numbers to be certain
 USUAL = 0.3  #: share of short answers that have a size; what has another, and might be WINDOW_UPDATEs, is none
+MOST_ENDS = 0.5  #: of what looks like an end, for each request, for ends to be few
+MOST_SO = 0.5  #: share of requests that are answered with one size at first, for that to be what short answers may be
 AGAIN, BEGUN_AT_ONCE, BETTER = 1_000, 10.0, 5.0  #: records at most to learn from twice; first writes of two, three and four; evidence
 UNEXPLAINED = 100.0
 LEARN_FROM, AGES_FROM = 3_000, 1_500  #: records of the server
@@ -471,13 +473,21 @@ def learn(talks: Sequence[Talk], shown: bool, sure: Sequence[bool]) -> Model:
         if records < LEARN_FROM:
             chosen.append(talk)
             records += len(talk.said.answers)
-    model, evidence, doubtful = _learned(chosen, _first(chosen, shown, records))
+    model = _first(chosen, shown, records)
+    rounds: Sequence[float] = SURE_OF_KIND
+    if not shown and (short := _short_perhaps(chosen, model)):
+        # the one that explains the records better goes on
+        (one, of_one, _), (other, of_other, _) = (
+            _learned(chosen, each, rounds[:1]) for each in (model, _first(chosen, shown, records, short, model.weighed))
+        )
+        model = other if sum(b - a for a, b in zip(of_one, of_other, strict=False)) > BETTER else one
+        rounds = rounds[1:]
+    model, of_one, doubtful = _learned(chosen, model, rounds)
     if doubtful and records <= AGAIN and model.weighed[0] <= FOR_ANOTHER and any(talk.best.together and talk.best.many for talk in chosen):
-        again = _first(chosen, shown, records)
-        again.weighed = model.weighed
+        again = _first(chosen, shown, records, weighed=model.weighed)
         again.begins = (Counter(dict.fromkeys(range(2, len(grammar.FIRST_MANY) + 1), BEGUN_AT_ONCE)), Counter())
         other, of_other, _ = _learned(chosen, again)
-        model = other if of_other > evidence + BETTER else model
+        model = other if sum(of_other) > sum(of_one) + BETTER else model
     model.smoothing = SMOOTHING
     events = sum((len(read.streams) + len(talk.said.answers)) for talk in talks for read, _ in talk.ways)
     walks, before = [], model.weighed[0]
@@ -493,19 +503,39 @@ def learn(talks: Sequence[Talk], shown: bool, sure: Sequence[bool]) -> Model:
     return model
 
 
-def _first(talks: Sequence[Talk], shown: bool, records: int) -> Model:
-    model = _by_ends(talks, shown)
+def _first(talks: Sequence[Talk], shown: bool, records: int, short: range = range(0), weighed: list[int] | None = None) -> Model:
+    """short : sizes of first records that are taken for short answers, though nothing shows where these end.  weighed : states so far."""
+    model = _by_ends(talks, shown, short)
     model.records = records
     model.updates = updates(talks)
+    model.weighed = weighed or model.weighed
     model.kinds[Kind.DONE] = max(model.kinds[Kind.DONE], model.kinds[Kind.HEAD])  # each stream ends somewhere
     return model
 
 
-def _learned(talks: Sequence[Talk], model: Model) -> tuple[Model, float, bool]:
-    """The model after some rounds, how well the one before it explains all (a logarithm), and whether it leaves a number in doubt."""
-    for sure_of in SURE_OF_KIND:
+def _short_perhaps(talks: Sequence[Talk], model: Model) -> range:
+    """Sizes near that of the first record that most requests are answered with soon, if no short answers are known and few ends: requests that are refused
+    all the time beside streams show no end."""
+    seen: Counter[int] = Counter()
+    requests = 0
+    for talk in talks:
+        starts = [each.begin_ns for each in talk.best.streams]
+        requests += len(starts)
+        firsts = dict.fromkeys(bisect_left(talk.said.answers, ns, key=attrgetter("ts")) for ns in starts)
+        looks = talk.looks(starts)
+        seen.update(looks[k].size for k in firsts if k < len(looks) and looks[k].since <= SOON and LEAST_SHORT <= looks[k].size < EXACT)
+    size = max(seen, key=lambda size: seen[size], default=0)
+    near = range(size - whose.ALIKE_BYTES, size + whose.ALIKE_BYTES + 1)
+    known = model.kinds[Kind.SHORT] >= LEAST_SEEN or sum(len(talk.ends) for talk in talks) >= MOST_ENDS * requests
+    return range(0) if known or sum(seen[each] for each in near) < MOST_SO * requests else near
+
+
+def _learned(talks: Sequence[Talk], model: Model, rounds: Sequence[float] = SURE_OF_KIND) -> tuple[Model, list[float], bool]:
+    """The model after some rounds, how well the one before it explains each of the first connections (logarithms), and whether it leaves a number in doubt."""
+    for sure_of in rounds:
         after = Model(model.shown, updates=model.updates, weighed=model.weighed, records=model.records)
-        evidence, doubtful = 0.0, False
+        evidence: list[float] = []
+        doubtful = False
         before, few = model.weighed[0], 0
         for talk in talks:
             few += model.weighed[0] - before <= FOR_A_ROUND
@@ -516,10 +546,9 @@ def _learned(talks: Sequence[Talk], model: Model) -> tuple[Model, float, bool]:
             for look in (*looks[1], *looks[2]):
                 after.count(look)
             found = explain(talk, read, model, SELDOM)
+            evidence.append(-UNEXPLAINED if found is None else found.evidence)
             if found is None:
-                evidence -= UNEXPLAINED
                 continue
-            evidence += found.evidence
             doubtful = doubtful or max(found.numbers.values(), default=1.0) < SURE
             might = 0.0  # several requests wait
             for event, kinds, states in zip(found.events, found.kinds, found.behind, strict=True):
@@ -545,8 +574,8 @@ def _learned(talks: Sequence[Talk], model: Model) -> tuple[Model, float, bool]:
     return model, evidence, doubtful
 
 
-def _by_ends(talks: Iterable[Talk], shown: bool) -> Model:
-    """By what looks like an end."""
+def _by_ends(talks: Iterable[Talk], shown: bool, short: range) -> Model:
+    """By what looks like an end, and ``short`` answers by their first records."""
     model = Model(shown)
     for talk in talks:
         starts = [each.begin_ns for each in talk.best.streams]
@@ -566,6 +595,8 @@ def _by_ends(talks: Iterable[Talk], shown: bool) -> Model:
             tail = not shown and look.gap <= AT_ONCE and k + 1 < len(looks) and looks[k + 1].empty
             if look.empty and not shown:
                 model.add(look, Kind.DONE)
+            elif first and look.size in short:
+                model.add(look, Kind.SHORT)
             elif end is None or tail:
                 led = first and k + 1 < len(looks) and talk.ends.get(k + 1) in (End.SHORT, End.PERHAPS) and look.gap <= AT_ONCE
                 model.add(look, Kind.HEAD if first else Kind.PIECE)

@@ -172,11 +172,15 @@ def shared(answered: Answered, starts: Sequence[int], look: Callable[[Pair], int
         options += [(p, start, pair) for pair, p in counts.items() if looks[pair] >= 0 and p >= PERHAPS]
         if others := {pair: p for pair, p in counts.items() if looks[pair] < 0}:
             options.append((sum(others.values()), start, max(others, key=lambda pair: others[pair])))
-    for p, start, pair in sorted(options, reverse=True):
+    options.sort(reverse=True)
+    long = [each for each in options if looks[each[2]] < 0]
+    spare = round(sum(p for p, *_ in long))  # as many have these; the rest of the requests have short ones
+    for nth, (p, start, pair) in enumerate([*options, *long]):
         for _ in range(max(round(p), 1)):
-            if left[start] and (looks[pair] < 0 or room[pair[1]]):
+            if left[start] and (room[pair[1]] if looks[pair] >= 0 else spare > 0 or nth >= len(options)):
                 left[start] -= 1
                 room[pair[1]] -= looks[pair] >= 0
+                spare -= looks[pair] < 0
                 own[start].append((p / max(round(p), 1), pair))
     taken = {pair[1] for those in own.values() for _, pair in those}
     out: dict[int, list[Shared]] = {}

@@ -249,10 +249,10 @@ def test_learning_begins_again_with_several_requests_in_first_writes_if_that_exp
     assert each.said is not None
     talk = explained.Talk(each.said, each.over_ns, False, {}, grammar.told(each.said))
     for better, doubtful in ((10.0, True), (1.0, True), (10.0, False)):
-        monkeypatch.setattr(explained, "_learned", lambda _, m, at=better, doubt=doubtful: (m, at if m.begins[0] else 0.0, doubt))
+        monkeypatch.setattr(explained, "_learned", lambda _, m, *_of, at=better, doubt=doubtful: (m, [at if m.begins[0] else 0.0], doubt))
         found = explained.learn([talk], False, [False])
         assert bool(found.begins[0]) == (better > explained.BETTER and doubtful)
-    monkeypatch.setattr(explained, "_learned", lambda _, m: (m, 10.0 if m.begins[0] else 0.0, True))
+    monkeypatch.setattr(explained, "_learned", lambda _, m, *_of: (m, [10.0 if m.begins[0] else 0.0], True))
     monkeypatch.setattr(explained, "AGAIN", 1)
     assert not explained.learn([talk], False, [False]).begins[0]
 

@@ -77,6 +77,14 @@ def test_no_short_answer_is_that_of_two() -> None:
     assert lost.pair is None
 
 
+def test_one_of_two_requests_owns_a_short_answer_that_either_may_have() -> None:
+    either = {(2, 2): 0.5, (4, 5): 0.5}
+    looks = {(2, 2): 250, (4, 5): -1}
+    found = whose.shared({0: either, 1: either}, [0, 1], looks.__getitem__)
+    assert sorted(each.look for each in found) == [-1, 250]
+    assert all(each.theirs == {(2, 2): 0.5, (4, 5): 0.5} for each in found)
+
+
 def test_ages_are_told_apart_by_the_size_of_an_answer() -> None:
     ages = whose.Ages()
     for k in range(20):
@@ -134,3 +142,37 @@ def test_work_is_bounded_where_many_are_in_progress(monkeypatch: pytest.MonkeyPa
     assert sum(work) <= (whose.ROUNDS + 1) * (most + 1000) < before
     assert (found.least, found.most) == (whole.least, whole.most)
     assert sum(each.unsure for each in found.streams) > sum(each.unsure for each in whole.streams)
+
+
+def test_a_label_is_that_of_the_answer_where_requests_began_at_one_moment(tmp_path: Path) -> None:
+    """Two requests begin within 2 ms, and either may be refused some ms later, while the other one waits for its stream: age does not tell which."""
+    parts, refusals = [OPENED], []
+    for k in range(16):
+        t, refused_at = 3000 * k + 10, 3000 * k + 10 + (17, 12, 14, 19)[k % 4]
+        parts += [asked(t, 900), asked(t + 2, 900), refused(refused_at), streamed(t + 600 + 11 * (k % 5), t + 1500)]
+        refusals.append(refused_at)
+    r = analysed(tmp_path, [together(*parts)], refusals).assembled.situation.requests
+    short = r.end_ns - r.start_ns < 50 * MS
+    assert (r.rejected[short] == REJECTED).all()
+    assert int(short.sum()) == 16
+    assert not (r.rejected[~short] == REJECTED).any()
+    assert int((r.rejected[~short] == ACCEPTED).sum()) >= 15
+
+
+def test_refusals_beside_streams_all_the_time_are_no_heads_of_streams() -> None:
+    """Streams follow each other without a pause, and most requests are refused beside them at once: nothing shows where an answer ends."""
+    parts, truth = [OPENED], []
+    for lane in range(2):
+        for k in range(4):
+            begin = 3000 * k + 1500 * lane + 10
+            parts += [asked(begin, 900), streamed(begin + 400 + 17 * k, begin + 3040)]
+            truth.append((begin, begin + 3040))
+    for k in range(40):
+        begin = 333 + 290 * k + 7 * (k % 5)
+        parts += [asked(begin, 900), refused(begin + 1, 161)]
+        truth.append((begin, begin + 1))
+    found = weighed(ends_hidden(together(*parts)))[0]
+    assert found is not None
+    assert found.least <= len(truth) <= found.most
+    ended = {(each.end_ns - T0) // MS for each in found.streams if 0 <= each.end_ns - each.sent_ns <= 5 * MS}
+    assert len(ended & {end for begin, end in truth if end - begin == 1}) >= 38

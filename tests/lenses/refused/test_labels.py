@@ -6,6 +6,7 @@ import itertools
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,8 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import netlens
+from netlens.chains.requests import UPSTREAM
 from netlens.chains.situation import ACCEPTED, REJECTED, UNLABELLED
 from netlens.lab.check import Report, Side, Truth, bundled
+from netlens.lenses.refused import labels as labels_of
 from netlens.lenses.refused.labels import Told, _matching, error_log, key_log, name_by_size
 from netlens.lenses.refused.labels.answers import infer
 from netlens.lenses.refused.labels.error_log import from_log
@@ -396,6 +399,44 @@ def test_short_answers_as_quick_as_refusals_are_not_accepted_by_the_silence_of_a
     assert labels.rejected[:10].tolist() == [REJECTED] * 10
     assert ACCEPTED not in labels.rejected[10:20].tolist()
     assert labels.rejected[20:].tolist() == [ACCEPTED] * 10
+
+
+def of_a_moment(exchanges: dict[str, Any], later_ms: int = 5, nobodys: float = 0.0, exact: bool = True) -> Any:
+    """Traffic of two requests on one connection, either of which may have either of the answers, or nobody the second."""
+    n = len(exchanges["start_ns"])
+    rows = np.full((n, 3), -1, np.int64)
+    rows[:, UPSTREAM] = np.arange(n)
+    perhaps = {0: {0: 0.5, 1: 0.5 - nobodys}, 1: {0: 0.5, 1: 0.5}}
+    side = SimpleNamespace(
+        streams=[None] * n,
+        owner=np.zeros(n, np.int64),
+        unsure=np.zeros(n, bool),
+        perhaps=perhaps,
+        exchanges=exchanges,
+        counted={0: SimpleNamespace(exact=exact)},
+    )
+    requests = SimpleNamespace(start_ns=np.array([T0, T0 + later_ms * MS]))
+    return SimpleNamespace(rows=rows, vm=None, nested=None, upstream=side, situation=SimpleNamespace(requests=requests))
+
+
+@pytest.mark.parametrize(
+    ("made", "labels", "kept"),
+    [
+        pytest.param({}, [REJECTED, ACCEPTED], [REJECTED, ACCEPTED], id="each has one of them"),
+        pytest.param({"later_ms": 6}, [REJECTED, ACCEPTED], [UNLABELLED] * 2, id="one is asked for later"),
+        pytest.param({"nobodys": 0.1}, [REJECTED, ACCEPTED], [REJECTED, UNLABELLED], id="one is perhaps nobody's"),
+        pytest.param({"nobodys": -0.1}, [REJECTED, ACCEPTED], [REJECTED, UNLABELLED], id="one is perhaps two"),
+        pytest.param({}, [ACCEPTED, REJECTED], [UNLABELLED] * 2, id="they do not look like that"),
+        pytest.param({"exact": False}, [REJECTED, ACCEPTED], [UNLABELLED] * 2, id="there may be more requests"),
+    ],
+)
+def test_a_label_is_that_of_the_answer_of_requests_that_began_at_one_moment(
+    made: dict[str, Any], labels: list[int], kept: list[int]
+) -> None:
+    told = Told.nothing(2)
+    told.rejected[:] = labels
+    labels_of._unsure(of_a_moment(table((1000, REFUSAL, 0), (1000, 3_000, 900, 2_000)), **made), told)
+    assert told.rejected.tolist() == kept
 
 
 def test_requests_of_one_size_are_not_tried_again_for_that() -> None:

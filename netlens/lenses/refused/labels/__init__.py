@@ -5,7 +5,8 @@ A key log says most, then the error log of the side whose program it is, then wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -19,7 +20,7 @@ from netlens.chains.situation import ACCEPTED, HOST, REJECTED, SIDES, UNLABELLED
 from netlens.chains.target import KNOWN_APIS, matching
 from netlens.chains.traffic import Traffic, without_answers
 from netlens.columns import Bools, Codes, Ints, Objects
-from netlens.lenses.refused.counting import models
+from netlens.lenses.refused.counting import OVERTAKEN_NS, models
 from netlens.lenses.refused.labels._labels import QUICK, Answers, Labels, alike
 from netlens.registry import members
 from netlens.text import plural, printable
@@ -198,8 +199,9 @@ def _left_alone(traffic: Traffic, told: Told) -> int:
 
 
 def _unsure(traffic: Traffic, told: Told) -> Bools:
-    """Where another request of HTTP/2 may have the answer that was taken for a request's: its label, in place, is what all answers that may be its own have in
-    common, and there is none where they have nothing. bool per request that has none for this."""
+    """Where another request of HTTP/2 may have the answer that was taken for a request's: its label, in place, is that of the answer, if that is of a request
+    that began at this one's moment and looks like its label; else what all answers that may be its own have in common, and there is none where they have
+    nothing. bool per request that has none for this."""
     was = replace(told, rejected=told.rejected.copy(), source=told.source.copy(), refusal_class=told.refusal_class.copy())
     left = np.zeros(len(told.rejected), np.bool_)
     done = traffic.rows[:, STREAM] >= 0
@@ -211,15 +213,24 @@ def _unsure(traffic: Traffic, told: Told) -> Bools:
         of = {row: i for i, row in enumerate(rows.tolist()) if row >= 0}
         mine = (rows >= len(side.owner) - len(side.streams)) & ~done
         left |= mine & np.append(side.unsure, False)[rows]
-        for i in np.flatnonzero(mine).tolist():
-            if (perhaps := side.perhaps.get(int(rows[i]))) is None:
+        theirs = {
+            i: {of.get(row, -1): p for row, p in side.perhaps[int(rows[i])].items()}
+            for i in np.flatnonzero(mine).tolist()
+            if int(rows[i]) in side.perhaps
+        }
+        looks = Answers(side.exchanges)
+        fits = {REJECTED: looks.short, ACCEPTED: looks.stream}  # whoever's it is
+        of_a_moment = _of_a_moment(traffic, theirs, side.owner[rows])
+        for i, perhaps in theirs.items():
+            exact = side.counted[int(side.owner[rows[i]])].exact  # else an answer may be nobody's
+            if exact and i in of_a_moment and (own := int(was.rejected[i])) != UNLABELLED and fits[own][rows[i]]:
                 continue
             odds, likeliest = {REJECTED: 0.0, ACCEPTED: 0.0}, {REJECTED: (0.0, i), ACCEPTED: (0.0, i)}
-            for row, p in perhaps.items():
-                label = int(was.rejected[of[row]]) if row in of else UNLABELLED
+            for other, p in perhaps.items():
+                label = int(was.rejected[other]) if other >= 0 else UNLABELLED
                 if label != UNLABELLED:
                     odds[label] += p
-                    likeliest[label] = max(likeliest[label], (p, of[row]))
+                    likeliest[label] = max(likeliest[label], (p, other))
             label = max(odds, key=lambda each: odds[each])
             left[i] = odds[label] < SURE
             told.rejected[i] = label
@@ -229,6 +240,26 @@ def _unsure(traffic: Traffic, told: Told) -> Bools:
     told.unclear += int((left & (was.rejected == REJECTED)).sum())
     told.rejected[left], told.source[left], told.refusal_class[left] = UNLABELLED, "", ""
     return left
+
+
+def _of_a_moment(traffic: Traffic, theirs: Mapping[int, Mapping[int, float]], owner: Ints) -> set[int]:
+    """Answers, by the requests that they were taken for, that are of one of some requests which began so nearly at once on one connection that the provider may
+    have counted any first: which of them it is does not matter. What is expected more than once may be two answers, and is none of these.
+
+    theirs : by request, how likely each answer is its own.  owner : connection of each request.
+    """
+    start = traffic.situation.requests.start_ns
+    expected: dict[int, float] = defaultdict(float)
+    for i, p in (each for perhaps in theirs.values() for each in perhaps.items()):
+        expected[i] += p
+    moments: list[list[int]] = []
+    for i in sorted(theirs, key=lambda i: (owner[i], start[i])):
+        if moments and owner[i] == owner[moments[-1][0]] and start[i] - start[moments[-1][0]] <= OVERTAKEN_NS:
+            moments[-1].append(i)
+        else:
+            moments.append([i])
+    sure = (i for those in moments for i in those if sum(theirs[each].get(i, 0.0) for each in those) >= SURE)
+    return {i for i in sure if expected[i] <= 2.0 - SURE}
 
 
 def name_by_size(told: Told, down: Ints) -> None:
