@@ -27,6 +27,7 @@ from netlens.chains.endings import SHORT_NS, STREAM_NS
 from netlens.chains.situation import ACCEPTED, REJECTED, UNLABELLED, Situation
 from netlens.lenses.refused.counting import peaks, peaks_between
 from netlens.lenses.refused.intents import S, intents
+from netlens.lenses.refused.limit import log_choose
 from netlens.text import plural
 
 ALPHA = 0.05
@@ -215,10 +216,6 @@ def newcombe(hits1: int, n1: int, hits2: int, n2: int) -> tuple[float, float, fl
 def fisher(a: int, b: int, c: int, d: int) -> float:
     """Two-sided p of the table [[a, b], [c, d]]: all tables of the same margins that are no likelier."""
     n1, n2, hits = a + b, c + d, a + c
-
-    def log_choose(n: int, k: int) -> float:
-        return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
-
     total = log_choose(n1 + n2, hits)
     logs = {k: log_choose(n1, k) + log_choose(n2, hits - k) - total for k in range(max(0, hits - n2), min(n1, hits) + 1)}
     seen = logs[a] + 1e-7  # tables that are equally likely must not part by rounding

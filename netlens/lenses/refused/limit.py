@@ -318,6 +318,11 @@ def log_beta(a: float, b: float) -> float:
     return lgamma(a) + lgamma(b) - lgamma(a + b)
 
 
+def log_choose(n: int, k: int) -> float:
+    """Log of the number of ways to choose ``k`` of ``n``."""
+    return lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1)
+
+
 def auc_of(count: Ints, rejected: Bools, used: Bools) -> float:
     """Mann and Whitney's U over its largest value; ties count a half."""
     high, low = count[used & rejected], np.sort(count[used & ~rejected])
@@ -355,7 +360,7 @@ def _p(situation: Situation, counts: Counts, first: Bools, permutations: int, se
     statistic = _Statistic(cells[:, 1], cells[:, 2], cells[:, 3], sizes)
     ours = statistic.of(seen[None, :])[0]
     of_side = [(int(sizes[mine].sum()), int(seen[mine].sum())) for side in np.unique(cells[:, 0]) for mine in [cells[:, 0] == side]]
-    ways = sum(lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1) for n, k in of_side)
+    ways = sum(log_choose(n, k) for n, k in of_side)
     if np.log(permutations * len(statistic.below)) + AUC_WEIGHT - ours - ways < np.log(NEGLIGIBLE):
         return 1 / (1 + permutations)
     rng = np.random.default_rng(seed)

@@ -15,13 +15,14 @@ Limits: a few lines of a program that writes them late cannot be told from chanc
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import exp, lgamma, log
+from math import exp, log
 
 import numpy as np
 
 from netlens.columns import Bools, Ints
 from netlens.lenses.refused.labels._labels import MS, Answers
 from netlens.lenses.refused.labels._matching import EARLY_NS
+from netlens.lenses.refused.limit import log_choose
 from netlens.parsers.errorlog import ErrorEvent
 
 WITHIN_NS = tuple(
@@ -84,5 +85,5 @@ def _tail(n: int, hits: int, chance: float) -> float:
     """How likely so many hits of n are, or more."""
     if chance <= 0 or chance >= 1 or not hits:
         return float(not hits or chance >= 1)
-    ways = [lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1) for k in range(hits, n + 1)]
+    ways = [log_choose(n, k) for k in range(hits, n + 1)]
     return min(sum(exp(each + k * log(chance) + (n - k) * log(1 - chance)) for k, each in enumerate(ways, hits)), 1.0)
