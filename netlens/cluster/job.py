@@ -259,7 +259,7 @@ def _ranks(first: Sequence[Array], second: Sequence[Array] = ()) -> list[Array]:
 
 def _session_rows(data: SessionData) -> Table:
     n = len(data.state)
-    return session_rows([Stretch(data.state, 0, n, missing=data.missing)], n, data.sni)
+    return session_rows([Stretch(data.state, 0, n, s_.no_sparse()._replace(rare=data.rare), data.missing)], n, data.sni)
 
 
 # ---- on a worker ----

@@ -129,6 +129,7 @@ class SessionData:
     """Sessions in order of their first frames, and what hangs on them. ``MATE`` and ``session_id`` count within it."""
 
     state: Array  # int64[n, S_WIDTH]
+    rare: Array  # int64[m, RARE_WIDTH]
     missing: Array  # int64[n, 2]
     sni: Array  # object[n]
     exchanges: Table | None
@@ -138,6 +139,7 @@ class SessionData:
     def __sizeof__(self) -> int:
         arrays = [
             self.state,
+            self.rare,
             self.missing,
             *(array for pair in self.messages for array in pair),
             *([] if self.sends is None else [self.sends]),
@@ -170,7 +172,8 @@ class SessionData:
             sends = sends[own[sends[:, _T_SESSION]]]
             sends[:, 0] += first_frame
             sends[:, _T_SESSION] = place[sends[:, _T_SESSION]]
-        return SessionData(state, self.missing[own], self.sni[own], exchanges, messages, sends)
+        rare = s_.rare_rows(state, self.rare)
+        return SessionData(state, rare, self.missing[own], self.sni[own], exchanges, messages, sends)
 
 
 def copied(lookups: LookupBuilder) -> tuple[Array, Array]:
@@ -188,6 +191,8 @@ def joined(parts: Sequence[SessionData]) -> SessionData:
     bases = np.cumsum([0, *(len(part.state) for part in parts)]).tolist()
     mates = state[:, s_.MATE] + np.repeat(bases[:-1], [len(part.state) for part in parts])
     state[:, s_.MATE] = np.where(state[:, s_.MATE] >= 0, place[mates], -1)
+    first_rare = np.repeat(np.cumsum([0, *(len(part.rare) - 1 for part in parts[:-1])]), [len(part.state) for part in parts])
+    state[:, s_.RARE] += np.where(state[:, s_.RARE] > 0, first_rare, 0)
     columns: dict[str, list[Array]] = {}
     sends = []
     for part, base in zip(parts, bases, strict=False):
@@ -200,6 +205,7 @@ def joined(parts: Sequence[SessionData]) -> SessionData:
     tunnelled = np.concatenate(sends) if sends else None
     return SessionData(
         state[order],
+        np.concatenate([parts[0].rare, *(part.rare[1:] for part in parts[1:])]),
         np.concatenate([part.missing for part in parts])[order],
         np.concatenate([part.sni for part in parts])[order],
         Table(EXCHANGES, {name: np.concatenate(values) for name, values in columns.items()}) if columns else None,

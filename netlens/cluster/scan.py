@@ -176,7 +176,7 @@ def scan(paths: list[str], products: tuple[str, ...], seed: int, only: Array | N
     )  # fmt: skip
     exchanges = None if part.exchanges is None else part.exchanges.rows(state)
     messages = [] if part.lookups is None else [copied(part.lookups)]
-    data = SessionData(state, part.fold.missing(), part.hellos.sni_of_sessions(n), exchanges, messages, sends)
+    data = SessionData(state, part.fold.rare(), part.fold.missing(), part.hellos.sni_of_sessions(n), exchanges, messages, sends)
     return Scan(facts, data, kept, rows, a_is_0, payload, part.hellos.extract(np.where(kept & begins, np.arange(n), -1)))
 
 

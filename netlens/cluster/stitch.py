@@ -65,7 +65,7 @@ def _folded(
     exchanges = None if part.exchanges is None else part.exchanges.rows(state)
     late = [copied(part.lookups)] if part.lookups is not None and part.lookups.messages else []
     sni = part.hellos.sni_of_sessions(len(state))
-    return SessionData(state, part.fold.missing(), sni, exchanges, late, np.concatenate(sends) if tunnels else None)
+    return SessionData(state, part.fold.rare(), part.fold.missing(), sni, exchanges, late, np.concatenate(sends) if tunnels else None)
 
 
 def _read(part: Part, one: Piece, rows: Array, began: Array, first_frame: int) -> None:

@@ -18,9 +18,9 @@ from netlens.parsers.session_runs import RUN, SECOND, add_run
 from netlens.parsers.session_state import (
     ACKED, ADVANCED, AFTER_FIN, BASE, BASE_ACKED, BASE_FIRST, BASE_KIND, BASE_SYN, BYTES, CLOSED_TS, COPIES, FIN_END, FIN_TS, FIRST_PAYLOAD, FRAMES,
     FSM, HANDSHAKE, HISTORY_SEEN, HOLES, HOLES_USED, HOLE_END, IFACE, KEEPALIVES, LAST_FRAME, LAST_PAYLOAD, LAST_TS, LOWEST, MAX_SLIGHT, NEXT,
-    NO_BASE, ORIGINATOR_SHIFT, OUT_OF_ORDER, PROTOCOL, PROTOCOL_WITHIN, RETRANSMITS, RST_TS, SAW_FIN, SAW_RST, SAW_SYN, SAW_SYNACK, SEEN_SHIFT, SESSIONS, SIDE,
-    SIDE_WIDTH, SLIGHT, SLIGHT_SESSIONS, STEADY_ACK, STEADY_DATA, STEADY_MASK, STEADY_SHIFT, SYNACK_RTT, SYNACK_TS, SYN_TS, UNSET, WENT_BACK,
-    ZERO_WINDOWS,
+    NO_BASE, ORIGINATOR_SHIFT, OUT_OF_ORDER, PROTOCOL, PROTOCOL_WITHIN, RARE_USED, RETRANSMITS, RST_TS, SAW_FIN, SAW_RST, SAW_SYN, SAW_SYNACK, SEEN_SHIFT,
+    SESSIONS, SIDE, SIDE_WIDTH, SLIGHT, SLIGHT_SESSIONS, STEADY_ACK, STEADY_DATA, STEADY_MASK, STEADY_SHIFT, SYNACK_TS, SYN_TS, UNSET, WENT_BACK,
+    ZERO_WINDOWS, add_rare,
 )  # fmt: skip
 
 # isort: on
@@ -197,7 +197,7 @@ def _find_bases(g):
 
 
 @inlined
-def _is_probe(g, holes, first):
+def _is_probe(g, sparse, first):
     """Is it a keep-alive probe: nothing or one byte, just below the next number?"""
     side, length = g.side, g.row[c.LENGTH]
     return (
@@ -208,12 +208,12 @@ def _is_probe(g, holes, first):
         and (side[FRAMES] > 1 or side[BASE_KIND] == BASE_ACKED)
         and (length == 1 or g.ack)
         # not if that byte was only acknowledged so far
-        and not (length == 1 and first >= 0 and side[HOLES] >= 0 and holes.rows[side[HOLES], HOLE_END] == side[NEXT])
+        and not (length == 1 and first >= 0 and side[HOLES] >= 0 and sparse.holes[side[HOLES], HOLE_END] == side[NEXT])
     )
 
 
 @inlined
-def _below(g, holes, first, end):
+def _below(g, sparse, first, end):
     """Bytes of a side that was joined mid-way which lie below the lowest seen so far: the stream begins with them."""
     side, fsm = g.side, g.session[FSM]
     if first >= side[LOWEST] or g.row[c.LENGTH] <= 0 or side[BASE_KIND] == BASE_SYN or fsm & WENT_BACK or side[NEXT] - first >= MAX_JUMP:
@@ -222,21 +222,21 @@ def _below(g, holes, first, end):
         return np.int64(0)  # the stream begins where it was acknowledged
     below = min(end, side[LOWEST]) - first
     if end < side[LOWEST]:
-        add_lowest_hole(side, holes, end, side[LOWEST])
+        add_lowest_hole(g.session, g.direction, sparse, end, side[LOWEST])
     side[LOWEST] = first
     return below
 
 
 @inlined
-def _advance(g, holes, first, end, finish, below):
+def _advance(g, sparse, first, end, finish, below):
     """A segment that ends above all seen of its side: (fresh bytes, whether it repeats some)."""
     side, length = g.side, g.row[c.LENGTH]
     repeats = False
     if first > side[NEXT]:
         if first - side[NEXT] < MAX_JUMP:
             if g.session[FSM] & WENT_BACK:
-                fill(side, holes, side[NEXT], first)  # one hole in place of those that lie there
-            add_hole(side, holes, side[NEXT], first)
+                fill(g.session, g.direction, sparse, side[NEXT], first)  # one hole in place of those that lie there
+            add_hole(g.session, g.direction, sparse, side[NEXT], first)
         # else follow it: the capture paused, or the segment is damaged and the next one jumps back
         fresh = length
     else:
@@ -245,7 +245,7 @@ def _advance(g, holes, first, end, finish, below):
             repeats = below == 0
         fresh += below
     if first < side[NEXT] and length > 0 and side[HOLES] >= 0:
-        filled = fill(side, holes, first, side[NEXT])
+        filled = fill(g.session, g.direction, sparse, first, side[NEXT])
         if filled > 0:
             repeats = False
             fresh += filled
@@ -255,46 +255,46 @@ def _advance(g, holes, first, end, finish, below):
 
 
 @inlined
-def _fill_late(g, holes, first, end, below):
+def _fill_late(g, sparse, first, end, below):
     """A segment that ends below what was seen of its side: (fresh bytes, whether it only repeats)."""
     side, s = g.side, g.session
     fresh = below
     if side[HOLES] >= 0:
-        fresh += fill(side, holes, first, end)
+        fresh += fill(s, g.direction, sparse, first, end)
     if fresh <= 0:
         return np.int64(0), True
     rtt = s[HANDSHAKE] if s[HANDSHAKE] != UNSET else REORDER_NS
     if g.row[c.TS] - side[ADVANCED] <= max(rtt, 0):
-        side[OUT_OF_ORDER] += 1
+        add_rare(s, g.direction, OUT_OF_ORDER, 1, sparse)
     else:
-        side[RETRANSMITS] += 1
+        add_rare(s, g.direction, RETRANSMITS, 1, sparse)
     return fresh, False
 
 
 @inlined
-def _stream(g, holes, first):
+def _stream(g, sparse, first):
     """What a segment that is no probe and no RST adds to its stream; counts what it repeats. Returns the fresh bytes."""
     s, side, length = g.session, g.side, g.row[c.LENGTH]
     end = first + length
     finish = end + 1 if g.fin else end
     fresh = np.int64(0)
     repeats = False
-    below = _below(g, holes, first, end)
+    below = _below(g, sparse, first, end)
     if finish > side[NEXT] and (length > 0 or g.fin):
-        fresh, repeats = _advance(g, holes, first, end, finish, below)
+        fresh, repeats = _advance(g, sparse, first, end, finish, below)
     elif side[NEXT] - first >= MAX_JUMP and length > 0:
         fresh = length
         side[NEXT] = finish
         side[ADVANCED] = g.row[c.TS]
         s[FSM] |= WENT_BACK
     elif length > 0:
-        fresh, repeats = _fill_late(g, holes, first, end, below)
+        fresh, repeats = _fill_late(g, sparse, first, end, below)
     if g.fin:
         if side[FIN_TS] == UNSET:
             side[FIN_TS] = g.row[c.TS]
             side[FIN_END] = finish
             if side[HOLES] >= 0:
-                fill(side, holes, end, finish)  # its own number, if the acknowledgment of the FIN was captured before it
+                fill(s, g.direction, sparse, end, finish)  # its own number, if the acknowledgment of the FIN was captured before it
         elif length == 0 and finish <= side[FIN_END]:
             repeats = True
     if g.syn:
@@ -303,16 +303,16 @@ def _stream(g, holes, first):
             repeats = True
     if repeats:
         if g.row[c.IFACE] != side[IFACE]:
-            side[COPIES] += 1
+            add_rare(s, g.direction, COPIES, 1, sparse)
         else:
-            side[RETRANSMITS] += 1
-            if length > 0 and _power_of_ten(side[RETRANSMITS]):
-                history.add(s, history.RETRANSMIT + 1 - g.is_orig)
+            retransmits = add_rare(s, g.direction, RETRANSMITS, 1, sparse)
+            if length > 0 and _power_of_ten(retransmits):
+                history.add(s, history.RETRANSMIT + 1 - g.is_orig, sparse)
     return fresh
 
 
 @inlined
-def _payload(g, holes):
+def _payload(g, sparse):
     """Where the segment lies in its stream, and what of it was not seen before."""
     s, side, row = g.session, g.side, g.row
     length = row[c.LENGTH]
@@ -323,13 +323,13 @@ def _payload(g, holes):
     fresh = np.int64(0)
     if g.rst:
         pass  # RFC 9293 3.5.3: what an RST carries is diagnostics, not stream
-    elif _is_probe(g, holes, first):
+    elif _is_probe(g, sparse, first):
         if row[c.IFACE] != side[IFACE]:
-            side[COPIES] += 1  # of a probe or of a segment of one byte
+            add_rare(s, g.direction, COPIES, 1, sparse)  # of a probe or of a segment of one byte
         else:
-            side[KEEPALIVES] += 1
+            add_rare(s, g.direction, KEEPALIVES, 1, sparse)
     else:
-        fresh = _stream(g, holes, first)
+        fresh = _stream(g, sparse, first)
         if length > 0:
             if side[FIRST_PAYLOAD] == UNSET:
                 side[FIRST_PAYLOAD] = row[c.TS]
@@ -339,7 +339,7 @@ def _payload(g, holes):
                 side[BYTES] += fresh
                 side[LAST_PAYLOAD] = row[c.TS]
                 if g.peer[FIN_TS] != UNSET:
-                    side[AFTER_FIN] += fresh
+                    add_rare(s, g.direction, AFTER_FIN, fresh, sparse)
     row[c.OFFSET] = first
     row[c.FRESH] = fresh
     row[c.HINT] = (row[c.HINT] & ~np.int64(h.PROTOCOL_MASK)) | _known(s) << h.PROTOCOL_SHIFT
@@ -347,7 +347,7 @@ def _payload(g, holes):
 
 
 @inlined
-def _acknowledgment(g, holes):
+def _acknowledgment(g, sparse):
     """What the peer is known to have sent."""
     s, peer = g.session, g.peer
     acked = np.int64(np.int32((g.row[c.ACK] - peer[BASE] - 1 - peer[NEXT]) & 0xFFFFFFFF)) + peer[NEXT]
@@ -361,10 +361,10 @@ def _acknowledgment(g, holes):
     if acked > peer[NEXT]:
         if not g.syn:
             if s[FSM] & WENT_BACK:
-                fill(peer, holes, peer[NEXT], acked)
-            add_hole(peer, holes, peer[NEXT], acked)
+                fill(s, 1 - g.direction, sparse, peer[NEXT], acked)
+            add_hole(s, 1 - g.direction, sparse, peer[NEXT], acked)
             if peer[FRAMES] > 0:  # a side that is not captured at all is no gap
-                history.add_once(s, history.GAP + g.is_orig)
+                history.add_once(s, history.GAP + g.is_orig, sparse)
         peer[NEXT] = acked
         peer[ADVANCED] = g.row[c.TS]
     peer[ACKED] = acked
@@ -380,20 +380,17 @@ def _handshake(g):
                 s[SYN_TS] = ts
         elif s[SYNACK_TS] == UNSET:
             s[SYNACK_TS] = ts
-            if s[SYN_TS] != UNSET:
-                s[SYNACK_RTT] = ts - s[SYN_TS]
     elif g.ack and g.is_orig and s[HANDSHAKE] == UNSET and s[SYNACK_TS] != UNSET and s[SYN_TS] != UNSET and not g.rst:
         s[HANDSHAKE] = ts - s[SYN_TS]
 
 
 @inlined
-def _history(g):
+def _history(g, sparse):
     """Letters of the history, but for those of retransmissions and gaps."""
     s, by_resp = g.session, 1 - g.is_orig
     if g.row[c.WINDOW] == 0 and not g.syn and not g.fin and not g.rst:
-        g.side[ZERO_WINDOWS] += 1
-        if _power_of_ten(g.side[ZERO_WINDOWS]):
-            history.add(s, history.ZERO_WINDOW + by_resp)
+        if _power_of_ten(add_rare(s, g.direction, ZERO_WINDOWS, 1, sparse)):
+            history.add(s, history.ZERO_WINDOW + by_resp, sparse)
     if g.fin and g.rst:
         what = history.INCONSISTENT
     elif g.syn and (g.fin or g.rst):
@@ -410,7 +407,7 @@ def _history(g):
         what = history.ACK
     else:
         return
-    history.add_once(s, what + by_resp)
+    history.add_once(s, what + by_resp, sparse)
 
 
 @inlined
@@ -455,7 +452,7 @@ def fold(packets, start, arrays, seed):
     (next row, place): the next row is below their number if a matrix or the table must grow first, or, where ``place`` is not -1, if the row that
     waits there must be folded first. Runs (:mod:`netlens.parsers.session_runs`) are added to the session that they name.
     """
-    sessions, holes, counts, table, keys = arrays.sessions, arrays.holes, arrays.counts, arrays.table, arrays.keys
+    sessions, sparse, counts, table, keys = arrays.sessions, arrays.sparse, arrays.counts, arrays.table, arrays.keys
     n = packets.shape[0]
     mask = table.shape[0] - 1
     most = min(sessions.shape[0], table.shape[0] // 2)
@@ -474,12 +471,18 @@ def fold(packets, start, arrays, seed):
             prefetch(sessions[ahead], SIDE + FRAMES)
             prefetch(sessions[ahead], SIDE + SIDE_WIDTH + FRAMES)
         row = packets[i]
-        if row[c.KIND] != c.TCP:
-            if row[c.KIND] == RUN and not row[SECOND]:
-                add_run(sessions, packets, i)
+        if row[c.KIND] != c.TCP and row[c.KIND] != RUN:
             continue
-        if counts[SESSIONS] >= most or counts[HOLES_USED] + HOLES_A_SEGMENT >= holes.rows.shape[0]:
+        if (
+            counts[SESSIONS] >= most
+            or counts[HOLES_USED] + HOLES_A_SEGMENT >= sparse.holes.shape[0]
+            or counts[RARE_USED] >= sparse.rare.shape[0]
+        ):
             return i, np.int64(-1)
+        if row[c.KIND] == RUN:
+            if not row[SECOND]:
+                add_run(sessions, packets, i, sparse)
+            continue
         flags = row[c.FLAGS]
         slot, session, direction = find(sessions, table, row, keys[i])
         if session >= 0 and flags & CONTROL == c.ACK_FLAG and _short_way(sessions[session], row, session, direction):
@@ -497,10 +500,10 @@ def fold(packets, start, arrays, seed):
         g = _segment(sessions[session], row, session, direction)
         _count_frame(g, counts)
         _find_bases(g)
-        _payload(g, holes)
+        _payload(g, sparse)
         if g.ack and not g.rst:
-            _acknowledgment(g, holes)
+            _acknowledgment(g, sparse)
         _handshake(g)
-        _history(g)
+        _history(g, sparse)
         _states(g)
     return n, np.int64(-1)

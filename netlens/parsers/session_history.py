@@ -1,13 +1,14 @@
 """The history of a session: one letter for what each side did, in order, as Zeek writes it.
 
 Capital letters are the originator's, small ones the responder's; ``^`` says that the roles were told from ports. A thing that goes on (data, say) has one
-letter; retransmissions and zero windows have one more for each power of ten. Letters are five bits each, in four numbers of the session state.
+letter; retransmissions and zero windows have one more for each power of ten. Letters are five bits each: twelve in a number of the session state,
+the others in three of its rare ones.
 """
 
 import numpy as np
 
 from netlens.columns import Array
-from netlens.parsers.session_state import HISTORY, HISTORY_COUNT, HISTORY_SEEN
+from netlens.parsers.session_state import HISTORY, HISTORY_SEEN, LETTERS_SHIFT, MORE_HISTORY, RARE, rare_row
 from netlens.wire.compiled import inlined, lean
 
 #: By code: ``^``, then what a side did, the originator's letter and the responder's.
@@ -20,25 +21,36 @@ _ANY = 60  # a bit of the first number that no letter has
 
 
 @lean
-def add(s, code):
-    n = s[HISTORY_COUNT]
-    s[HISTORY_COUNT] = n + 1
-    if n < MAX_LETTERS:
-        s[HISTORY + n // LETTERS_PER_WORD] |= np.int64(code) << (5 * (n % LETTERS_PER_WORD))
+def add(s, code, sparse):
+    n = s[HISTORY_SEEN] >> LETTERS_SHIFT
+    if n == MAX_LETTERS:
+        return
+    s[HISTORY_SEEN] += np.int64(1) << LETTERS_SHIFT
+    letter = np.int64(code) << (5 * (n % LETTERS_PER_WORD))
+    if n < LETTERS_PER_WORD:
+        s[HISTORY] |= letter
+    else:
+        sparse.rare[rare_row(s, sparse), MORE_HISTORY + n // LETTERS_PER_WORD - 1] |= letter
 
 
 @lean
-def add_once(s, code):
+def add_once(s, code, sparse):
     bit = np.int64(1) << code
     if not s[HISTORY_SEEN] & bit:
         s[HISTORY_SEEN] |= bit
-        add(s, code)
+        add(s, code, sparse)
 
 
 @inlined
 def first_word(s):
     """The first number of the letters, and whether there is a letter at all: a session may have none, and ``^`` is 0."""
-    return s[HISTORY] | np.int64(s[HISTORY_COUNT] > 0) << _ANY
+    return s[HISTORY] | np.int64(s[HISTORY_SEEN] >> LETTERS_SHIFT > 0) << _ANY
+
+
+@inlined
+def word(s, k, sparse):
+    """The number ``k`` of the letters, 1 to 3."""
+    return sparse.rare[s[RARE], MORE_HISTORY + k - 1]
 
 
 def texts(words: Array) -> Array:

@@ -20,6 +20,8 @@ from netlens.parsers.session_state import (
     LOST,
     SIDE,
     SIDE_WIDTH,
+    add_rare,
+    rare_of,
 )
 from netlens.wire.compiled import inlined, lean
 
@@ -29,17 +31,31 @@ HOLES_A_SEGMENT = MAX_HOLES + 2
 
 
 @lean
-def _new_hole(holes, start, end, following):
-    new = holes.counts[FREE_HOLE]
+def _new_hole(s, d, sparse, start, end, following):
+    holes, counts = sparse.holes, sparse.counts
+    new = counts[FREE_HOLE]
     if new >= 0:
-        holes.counts[FREE_HOLE] = holes.rows[new, HOLE_NEXT]
+        counts[FREE_HOLE] = holes[new, HOLE_NEXT]
     else:
-        new = holes.counts[HOLES_USED]
-        holes.counts[HOLES_USED] += 1
-    holes.rows[new, HOLE_START] = start
-    holes.rows[new, HOLE_END] = end
-    holes.rows[new, HOLE_NEXT] = following
+        new = counts[HOLES_USED]
+        counts[HOLES_USED] += 1
+    holes[new, HOLE_START] = start
+    holes[new, HOLE_END] = end
+    holes[new, HOLE_NEXT] = following
+    add_rare(s, d, HOLE_COUNT, 1, sparse)
     return new
+
+
+@lean
+def _free(s, d, sparse, hole):
+    sparse.holes[hole, HOLE_NEXT] = sparse.counts[FREE_HOLE]
+    sparse.counts[FREE_HOLE] = hole
+    add_rare(s, d, HOLE_COUNT, -1, sparse)
+
+
+@lean
+def _is_full(s, d, sparse):
+    return rare_of(s, d, HOLE_COUNT, sparse) >= MAX_HOLES
 
 
 @lean
@@ -49,99 +65,95 @@ def _since_begin(start, end):
 
 
 @lean
-def add_hole(side, holes, start, end):
-    """Note a hole; the newest comes first. An acknowledgment-only stream makes one that grows."""
-    head = side[HOLES]
-    if head >= 0 and holes.rows[head, HOLE_END] == start:
-        holes.rows[head, HOLE_END] = end
+def add_hole(s, d, sparse, start, end):
+    """Note a hole of side ``d``; the newest comes first. An acknowledgment-only stream makes one that grows."""
+    holes, side = sparse.holes, SIDE + d * SIDE_WIDTH
+    head = s[side + HOLES]
+    if head >= 0 and holes[head, HOLE_END] == start:
+        holes[head, HOLE_END] = end
         return
-    if side[HOLE_COUNT] >= MAX_HOLES:
+    if _is_full(s, d, sparse):
         before = np.int64(-1)
         at = head
-        while holes.rows[at, HOLE_NEXT] >= 0:
+        while holes[at, HOLE_NEXT] >= 0:
             before = at
-            at = holes.rows[at, HOLE_NEXT]
-        side[LOST] += _since_begin(holes.rows[at, HOLE_START], holes.rows[at, HOLE_END])
-        holes.rows[before, HOLE_NEXT] = -1
-        holes.rows[at, HOLE_NEXT] = holes.counts[FREE_HOLE]
-        holes.counts[FREE_HOLE] = at
-        side[HOLE_COUNT] -= 1
-    side[HOLES] = _new_hole(holes, start, end, head)
-    side[HOLE_COUNT] += 1
+            at = holes[at, HOLE_NEXT]
+        add_rare(s, d, LOST, _since_begin(holes[at, HOLE_START], holes[at, HOLE_END]), sparse)
+        holes[before, HOLE_NEXT] = -1
+        _free(s, d, sparse, at)
+    s[side + HOLES] = _new_hole(s, d, sparse, start, end, head)
 
 
 @lean
-def add_lowest_hole(side, holes, start, end):
+def add_lowest_hole(s, d, sparse, start, end):
     """Note a hole below all others; where no more fit, what comes late in it will not count."""
-    if side[HOLE_COUNT] >= MAX_HOLES:
+    if _is_full(s, d, sparse):
         return
-    new = _new_hole(holes, start, end, np.int64(-1))
-    side[HOLE_COUNT] += 1
-    at = side[HOLES]
+    new = _new_hole(s, d, sparse, start, end, np.int64(-1))
+    holes, side = sparse.holes, SIDE + d * SIDE_WIDTH
+    at = s[side + HOLES]
     if at < 0:
-        side[HOLES] = new
+        s[side + HOLES] = new
         return
-    while holes.rows[at, HOLE_NEXT] >= 0:
-        at = holes.rows[at, HOLE_NEXT]
-    holes.rows[at, HOLE_NEXT] = new
+    while holes[at, HOLE_NEXT] >= 0:
+        at = holes[at, HOLE_NEXT]
+    holes[at, HOLE_NEXT] = new
 
 
 @lean
-def fill(side, holes, start, end):
-    """Bytes of [start, end) that lie in holes, which are closed by it."""
+def fill(s, d, sparse, start, end):
+    """Bytes of [start, end) that lie in holes of side ``d``, which are closed by it."""
     filled = np.int64(0)
     before = np.int64(-1)
-    at = side[HOLES]
+    holes, side = sparse.holes, SIDE + d * SIDE_WIDTH
+    at = s[side + HOLES]
     while at >= 0:
-        a, b, following = holes.rows[at, HOLE_START], holes.rows[at, HOLE_END], holes.rows[at, HOLE_NEXT]
+        a, b, following = holes[at, HOLE_START], holes[at, HOLE_END], holes[at, HOLE_NEXT]
         lo, hi = max(a, start), min(b, end)
         if lo < hi:
             filled += hi - lo
             if a == lo and b == hi:
                 if before < 0:
-                    side[HOLES] = following
+                    s[side + HOLES] = following
                 else:
-                    holes.rows[before, HOLE_NEXT] = following
-                holes.rows[at, HOLE_NEXT] = holes.counts[FREE_HOLE]
-                holes.counts[FREE_HOLE] = at
-                side[HOLE_COUNT] -= 1
+                    holes[before, HOLE_NEXT] = following
+                _free(s, d, sparse, at)
                 at = following
                 continue
             if a == lo:
-                holes.rows[at, HOLE_START] = hi
+                holes[at, HOLE_START] = hi
             elif b == hi:
-                holes.rows[at, HOLE_END] = lo
-            elif side[HOLE_COUNT] < MAX_HOLES:
-                holes.rows[at, HOLE_END] = lo
-                new = _new_hole(holes, hi, b, at)  # the upper piece stays in front: newest (highest) first
+                holes[at, HOLE_END] = lo
+            elif not _is_full(s, d, sparse):
+                holes[at, HOLE_END] = lo
+                new = _new_hole(s, d, sparse, hi, b, at)  # the upper piece stays in front: newest (highest) first
                 if before < 0:
-                    side[HOLES] = new
+                    s[side + HOLES] = new
                 else:
-                    holes.rows[before, HOLE_NEXT] = new
-                side[HOLE_COUNT] += 1
+                    holes[before, HOLE_NEXT] = new
             else:
-                side[LOST] += _since_begin(hi, b)
-                holes.rows[at, HOLE_END] = lo
+                add_rare(s, d, LOST, _since_begin(hi, b), sparse)
+                holes[at, HOLE_END] = lo
         before = at
         at = following
     return filled
 
 
 @inlined
-def missing_of(s, d, holes):
-    """Bytes of side ``d`` of a session that the peer acknowledged and that were never seen.  holes : int64[m, HOLE_WIDTH]."""
+def missing_of(s, d, sparse):
+    """Bytes of side ``d`` of a session that the peer acknowledged and that were never seen."""
     side = SIDE + d * SIDE_WIDTH
-    total = s[side + LOST]
+    total = rare_of(s, d, LOST, sparse)
     at = s[side + HOLES]
     while at >= 0:
-        total += max(min(holes[at, HOLE_END], s[side + ACKED]) - max(holes[at, HOLE_START], 0), 0)
-        at = holes[at, HOLE_NEXT]
+        total += max(min(sparse.holes[at, HOLE_END], s[side + ACKED]) - max(sparse.holes[at, HOLE_START], 0), 0)
+        at = sparse.holes[at, HOLE_NEXT]
     return total
 
 
 @lean
-def missing_bytes(sessions, holes, out):
+def missing_bytes(sessions, sparse, out):
     """Fill ``out``, int64[n, 2]: :func:`missing_of` each side."""
     for k in range(len(sessions)):
         for d in range(2):
-            out[k, d] = missing_of(sessions[k], d, holes.rows)
+            out[k, d] = missing_of(sessions[k], d, sparse)

@@ -28,7 +28,7 @@ from netlens.parsers.session_lookup import are_halves, client_hash, find_again, 
 
 # isort: off
 from netlens.parsers.session_state import (
-    Arrays, BASE, FIRST_FRAME, FRAMES, FSM, HOLES, LAST_FRAME, MATE, MIDSTREAM, SESSIONS, SIDE, SIDE_WIDTH, S_WIDTH,
+    Arrays, BASE, FIRST_FRAME, FRAMES, FSM, HOLES, LAST_FRAME, MATE, MIDSTREAM, RARE, SESSIONS, SIDE, SIDE_WIDTH, S_WIDTH,
 )  # fmt: skip
 
 # isort: on
@@ -194,7 +194,7 @@ def _first_rows(rows, first_row):
 
 
 @lean
-def append(sessions, theirs, n, place, holes_before, frames):
+def append(sessions, theirs, n, place, holes_before, rare_before, frames):
     """Copy the first ``n`` sessions of a span to their places, those that have one."""
     for k in range(n):
         if place[k] < 0:
@@ -209,6 +209,8 @@ def append(sessions, theirs, n, place, holes_before, frames):
         for at in (SIDE + HOLES, SIDE + SIDE_WIDTH + HOLES):
             if s[at] >= 0:
                 s[at] += holes_before
+        if s[RARE] > 0:
+            s[RARE] += rare_before
 
 
 class NotKnown(Exception):

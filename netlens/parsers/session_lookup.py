@@ -9,7 +9,7 @@ import numpy as np
 from netlens.parsers.session_state import (
     ADVANCED, BASE, BASE_KIND, CLOSED_TS, EVER_WAITED, FIN_END, FIN_TS, FIRST_FRAME, FIRST_GIVEN_UP, FIRST_PAYLOAD, FIRST_TS, FLIPPED, FRAMES, FSM, GIVEN_UP,
     HANDSHAKE, HOLES, IFACE, A_HI, A_LO, B_HI, B_LO, PORTS, LAST_PAYLOAD, LAST_TS, MATE, MIDSTREAM, NEXT, NO_BASE, ORIGINATOR_SHIFT, RST_TS, SAW_FIN,
-    SAW_RST, SEEN_SHIFT, SESSIONS, SIDE, SIDE_WIDTH, SLIGHT, SLIGHT_SESSIONS, SYNACK_RTT, SYNACK_TS, SYN_TS, S_WIDTH, UNSET,
+    SAW_RST, SEEN_SHIFT, SESSIONS, SIDE, SIDE_WIDTH, SLIGHT, SLIGHT_SESSIONS, SYNACK_TS, SYN_TS, S_WIDTH, UNSET,
 )  # fmt: skip
 
 # isort: on
@@ -81,7 +81,7 @@ def _same_ends(row, other):
 
 
 @lean
-def _new_session(s, row):
+def _new_session(s, row, sparse):
     for i in range(S_WIDTH):
         s[i] = 0
     s[A_HI], s[A_LO], s[B_HI], s[B_LO], s[PORTS] = row[c.SRC_HI], row[c.SRC_LO], row[c.DST_HI], row[c.DST_LO], row[c.PORTS]
@@ -89,7 +89,7 @@ def _new_session(s, row):
     s[FIRST_TS] = row[c.TS]
     s[LAST_TS] = row[c.TS]
     s[FSM] = SLIGHT
-    for i in (RST_TS, CLOSED_TS, SYN_TS, SYNACK_TS, SYNACK_RTT, HANDSHAKE):
+    for i in (RST_TS, CLOSED_TS, SYN_TS, SYNACK_TS, HANDSHAKE):
         s[i] = UNSET
     s[MATE] = -1
     for d in range(2):
@@ -119,7 +119,7 @@ def _new_session(s, row):
     s[FSM] |= np.int64(orig) << ORIGINATOR_SHIFT
     if orig == 1:
         s[FSM] |= FLIPPED
-        history.add(s, history.FLIP)
+        history.add(s, history.FLIP, sparse)
 
 
 @inlined
@@ -281,7 +281,7 @@ def wait(row, key, waiting, counts):
 def begin(arrays, row, key, slot, seed):
     """A new session for ``row``, which ``slot`` points to from now on; returns its number."""
     k = arrays.counts[SESSIONS]
-    _new_session(arrays.sessions[k], row)
+    _new_session(arrays.sessions[k], row, arrays.sparse)
     arrays.counts[SLIGHT_SESSIONS] += 1
     enter(arrays.table, slot, key, k)
     arrays.counts[SESSIONS] = k + 1

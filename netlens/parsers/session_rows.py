@@ -18,8 +18,8 @@ from netlens.columns import Array
 from netlens.parsers import session_history as history
 from netlens.parsers.session_state import (
     AFTER_FIN, BASE, BASE_ACKED, BASE_KIND, BASE_SYN, BYTES, CLOSED_TS, COPIES, FIN_TS, FIRST_FRAME, FIRST_PAYLOAD, FIRST_TS, FRAMES, FSM, HANDSHAKE,
-    A_HI, A_LO, B_HI, B_LO, HISTORY, HOLE_WIDTH, PORTS, KEEPALIVES, LAST_FRAME, LAST_PAYLOAD, LAST_TS, ORIGINATOR_SHIFT, OUT_OF_ORDER, PROTOCOL, RETRANSMITS,
-    RST_TS, SAW_SYN, SAW_SYNACK, SEEN_SHIFT, SIDE, SIDE_WIDTH, SYNACK_RTT, UNSET, ZERO_WINDOWS,
+    A_HI, A_LO, Sparse, B_HI, B_LO, KEEPALIVES, LAST_FRAME, LAST_PAYLOAD, LAST_TS, ORIGINATOR_SHIFT, OUT_OF_ORDER, PORTS, PROTOCOL, RARE, RETRANSMITS,
+    RST_TS, SAW_SYN, SAW_SYNACK, SEEN_SHIFT, SIDE, SIDE_WIDTH, SYNACK_TS, SYN_TS, UNSET, ZERO_WINDOWS, no_sparse, rare_of,
 )  # fmt: skip
 
 # isort: on
@@ -63,15 +63,15 @@ _IP, _STATE, _HISTORY, _PROTOCOL, _CODES = 0, 2, 3, 4, 5
 class Stretch(NamedTuple):
     """Sessions ``first`` to ``last`` of a state, of which rows are made.
 
-    sessions : int64[cap, S_WIDTH].  holes : int64[m, HOLE_WIDTH], theirs.  missing : int64[n, 2], bytes of each side that are missing; without rows: what
-    the holes say.  place : int64[n], the id of each, rising, -1 of those that have no row; without any: its row in ``sessions``.
-    frames : added to the numbers of their frames.
+    sessions : int64[cap, S_WIDTH].  sparse : theirs.  missing : int64[n, 2], bytes of each side that are missing; without rows: what the holes say.
+    place : int64[n], the id of each, rising, -1 of those that have no row; without any: its row in ``sessions``.  frames : added to the numbers of their
+    frames.
     """
 
     sessions: Array
     first: int
     last: int
-    holes: Array = np.empty((0, HOLE_WIDTH), np.int64)
+    sparse: Sparse = no_sparse()
     missing: Array = np.empty((0, 2), np.int64)
     place: Array = np.empty(0, np.int64)
     frames: int = 0
@@ -101,9 +101,9 @@ def _ms(ns):
 
 
 @inlined
-def _side(s, at, d, handshake, columns, i):
+def _side(s, side, d, handshake, sparse, columns, i):
     """Columns of a side, ``d``: 0 of the originator."""
-    numbers = columns.numbers
+    numbers, at = columns.numbers, SIDE + side * SIDE_WIDTH
     to = _SIDES + d
     numbers[to + _N_FRAMES, i] = s[at + FRAMES]
     numbers[to + _N_BYTES, i] = s[at + BYTES]
@@ -113,10 +113,11 @@ def _side(s, at, d, handshake, columns, i):
     kind = s[at + BASE_KIND]
     begins = kind == BASE_SYN or (kind == BASE_ACKED and handshake)
     _when(columns, to + _ISN, i, _MAYBE + _ISN + d, s[at + BASE] if begins else np.int64(UNSET))
-    for j in range(_RARE_FIELDS.shape[0]):
-        count = s[at + _RARE_FIELDS[j]]
-        if count != 0:
-            columns.rare[1 + 2 * j + d, i] = count
+    if s[RARE] > 0:
+        for j in range(_RARE_FIELDS.shape[0]):
+            count = rare_of(s, side, _RARE_FIELDS[j], sparse)
+            if count != 0:
+                columns.rare[1 + 2 * j + d, i] = count
 
 
 @lean
@@ -139,7 +140,14 @@ def _fill(begin, last, frames, base, of, columns, addresses, histories, seed):
         version = ports >> 32
         a = number(addresses, s[A_HI], s[A_LO], version, np.int64(0), seed)
         b = number(addresses, s[B_HI], s[B_LO], version, np.int64(0), seed)
-        letters = number(histories, history.first_word(s), s[HISTORY + 1], s[HISTORY + 2], s[HISTORY + 3], seed)
+        letters = number(
+            histories,
+            history.first_word(s),
+            history.word(s, 1, of.sparse),
+            history.word(s, 2, of.sparse),
+            history.word(s, 3, of.sparse),
+            seed,
+        )
         if a < 0 or b < 0 or letters < 0:
             return np.int64(k)
         codes, numbers, known, fractions = columns.codes, columns.numbers, columns.known, columns.fractions
@@ -153,7 +161,7 @@ def _fill(begin, last, frames, base, of, columns, addresses, histories, seed):
         numbers[_START, i], numbers[_END, i] = start, end
         fractions[_DURATION, i] = (end - start) / 1e9
         fractions[_HANDSHAKE, i] = _ms(s[HANDSHAKE])
-        fractions[_SYNACK, i] = _ms(s[SYNACK_RTT])
+        fractions[_SYNACK, i] = _ms(s[SYNACK_TS] - s[SYN_TS] if s[SYNACK_TS] != UNSET and s[SYN_TS] != UNSET else np.int64(UNSET))
         _when(columns, _CLOSED, i, _KNOWN_CLOSED, closed)
         known[_KNOWN_RST, i] = rst != UNSET
         if rst != UNSET:
@@ -161,8 +169,8 @@ def _fill(begin, last, frames, base, of, columns, addresses, histories, seed):
         known[_SAW_SYN, i] = (fsm >> SEEN_SHIFT) & SAW_SYN != 0
         handshake = (fsm >> SEEN_SHIFT) & (SAW_SYN | SAW_SYNACK) != 0
         its, theirs = SIDE + orig * SIDE_WIDTH, SIDE + resp * SIDE_WIDTH
-        _side(s, its, 0, handshake, columns, i)
-        _side(s, theirs, 1, handshake, columns, i)
+        _side(s, orig, 0, handshake, of.sparse, columns, i)
+        _side(s, resp, 1, handshake, of.sparse, columns, i)
         payload = np.int64(s[its + BYTES] > 0 or s[theirs + BYTES] > 0)
         codes[_STATE, i] = (((fsm >> (4 * orig)) & 15) * 8 + ((fsm >> (4 * resp)) & 15)) * 2 + payload
         fin, other_fin = s[its + FIN_TS], s[theirs + FIN_TS]
@@ -171,7 +179,7 @@ def _fill(begin, last, frames, base, of, columns, addresses, histories, seed):
         fractions[_HALF_CLOSED, i] = np.nan if fin == UNSET else max((closed if closed != UNSET else end) - fin, 0) / 1e9
         for d in range(2):
             side = orig if d == 0 else resp
-            missing = of.missing[k, side] if of.missing.shape[0] > 0 else missing_of(s, side, of.holes)
+            missing = of.missing[k, side] if of.missing.shape[0] > 0 else missing_of(s, side, of.sparse)
             if missing != 0:
                 columns.rare[_MISSING + d, i] = missing
     return np.int64(last)
@@ -181,7 +189,7 @@ class _Of(NamedTuple):
     """The arrays of a :class:`Stretch`."""
 
     sessions: Array
-    holes: Array
+    sparse: Sparse
     missing: Array
     place: Array
 
@@ -189,7 +197,7 @@ class _Of(NamedTuple):
 def _fill_all(stretch: Stretch, base: int, columns: _Columns, use_up: bool) -> tuple[Array, Array]:
     """Write the columns of a stretch. Returns the addresses and the histories that its codes mean.  use_up : see :func:`session_rows`."""
     addresses, histories, seed = Numbered.room(), Numbered.room(), random_seed()
-    of = _Of(stretch.sessions, stretch.holes, stretch.missing, stretch.place)
+    of = _Of(stretch.sessions, stretch.sparse, stretch.missing, stretch.place)
     at = stretch.first
     while at < stretch.last:
         until = min(at + AT_A_TIME, stretch.last) if use_up else stretch.last

@@ -19,7 +19,7 @@ from netlens.columns import Array
 from netlens.parsers import session_history as history
 from netlens.parsers.session_state import (
     ACKED, ADVANCED, AFTER_FIN, BASE, BASE_KIND, BYTES, FIN_TS, FIRST_PAYLOAD, FRAMES, FSM, HANDSHAKE, HISTORY_SEEN, IFACE, LAST_FRAME, LAST_PAYLOAD,
-    LAST_TS, MIDSTREAM, NEXT, NO_BASE, ORIGINATOR_SHIFT, PROTOCOL, PROTOCOL_WITHIN, SIDE, SIDE_WIDTH, SLIGHT, SYNACK_TS, SYN_TS, UNSET,
+    LAST_TS, MIDSTREAM, NEXT, NO_BASE, ORIGINATOR_SHIFT, PROTOCOL, PROTOCOL_WITHIN, SIDE, SIDE_WIDTH, SLIGHT, SYNACK_TS, SYN_TS, UNSET, add_rare,
 )  # fmt: skip
 
 # isort: on
@@ -252,7 +252,7 @@ def _can_add(s, row, d, known):
 
 
 @lean
-def add_run(sessions, rows, i):
+def add_run(sessions, rows, i, sparse):
     """Add the run that begins with the row ``i`` to its session. Where it cannot be added, nothing changes, and SEGMENTS is -1."""
     s = sessions[rows[i, c.SESSION]]
     n = 2 if i + 1 < rows.shape[0] and rows[i + 1, c.KIND] == RUN and rows[i + 1, SECOND] else 1
@@ -276,6 +276,6 @@ def add_run(sessions, rows, i):
             s[at + BYTES] += row[c.LENGTH]
             s[at + ADVANCED] = s[at + LAST_PAYLOAD] = row[LAST_DATA]
             if s[its + FIN_TS] != UNSET:
-                s[at + AFTER_FIN] += row[c.LENGTH]
+                add_rare(s, d, AFTER_FIN, row[c.LENGTH], sparse)
         s[LAST_FRAME] = row[c.FRAME]
         s[LAST_TS] = max(row[c.TS], s[LAST_TS])

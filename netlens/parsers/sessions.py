@@ -19,8 +19,8 @@ Theory of operation
    an earlier connection: its number has nothing to do with this one.)
 5. End states and their names: :mod:`netlens.parsers.tcp_states`.
 
-The state is two int64 matrices (sessions, holes) and a hash table of 64-bit slots; nothing else is held, so memory grows with sessions, not
-with packets. The hash is seeded at random: a capture made to collide does not.
+The state is three int64 matrices (sessions, their holes, their numbers that are rarely there) and a hash table of 64-bit slots; nothing else is held, so
+memory grows with sessions, not with packets. The hash is seeded at random: a capture made to collide does not.
 
 Floods
 ------
@@ -61,8 +61,8 @@ from netlens.schema import Table
 
 # isort: off
 from netlens.parsers.session_state import (
-    Arrays, EVER_WAITED, FIRST_GIVEN_UP, FREE_HOLE, GIVEN_UP, HOLES, HOLES_USED, HOLE_NEXT, HOLE_WIDTH, Holes, MATE, MAX_SLIGHT, N_COUNTS, SESSIONS,
-    SIDE, SIDE_WIDTH, SLIGHT_SESSIONS, S_WIDTH,
+    Arrays, Sparse, EVER_WAITED, FIRST_GIVEN_UP, FREE_HOLE, GIVEN_UP, HOLES, HOLES_USED, HOLE_NEXT, MATE, MAX_SLIGHT, RARE_USED, SESSIONS,
+    SIDE, SIDE_WIDTH, SLIGHT_SESSIONS, S_WIDTH, no_sparse, rare_rows,
 )  # fmt: skip
 
 # isort: on
@@ -88,7 +88,7 @@ class _Behind(NamedTuple):
     """
 
     sessions: Array
-    holes: Holes
+    sparse: Sparse
     place: Array
     frames: int
     rows: Array
@@ -108,12 +108,11 @@ class SessionFold:
         self._spill, self._given_back = spill_to, 0
         self._file: spill.StateFile | None = None
         self.seed = int.from_bytes(os.urandom(7), "big") if seed is None else seed
-        counts = np.zeros(N_COUNTS, np.int64)
-        counts[FREE_HOLE] = -1
+        sparse = no_sparse(LEAST_ROWS)
         self.arrays = Arrays(
             sessions=_aligned(LEAST_ROWS),
-            holes=Holes(np.zeros((LEAST_ROWS, HOLE_WIDTH), np.int64), counts),
-            counts=counts,
+            sparse=sparse,
+            counts=sparse.counts,
             table=np.zeros(4 * LEAST_ROWS, np.int64),
             ends=np.zeros(4 * LEAST_ROWS, np.int64),
             keys=np.zeros(c.BATCH + 2 * LOOK_AHEAD, np.int64),
@@ -177,9 +176,12 @@ class SessionFold:
     def _grow(self) -> None:
         if self.n >= len(self.sessions):
             self._more_sessions()
-        holes = self.arrays.holes
-        if holes.counts[HOLES_USED] + HOLES_A_SEGMENT >= len(holes.rows):
-            self.arrays = self.arrays._replace(holes=holes._replace(rows=np.concatenate([holes.rows, np.zeros_like(holes.rows)])))
+        holes, rare, counts = self.arrays.sparse
+        if counts[HOLES_USED] + HOLES_A_SEGMENT >= len(holes):
+            holes = grown(holes, 2 * len(holes))
+        if counts[RARE_USED] >= len(rare):
+            rare = grown(rare, 2 * len(rare))
+        self.arrays = self.arrays._replace(sparse=Sparse(holes, rare, counts))
         if self.n >= len(self.arrays.table) // 2:
             self._rehash(len(self.arrays.table) * 4)
 
@@ -269,8 +271,8 @@ class SessionFold:
             return None
         goes_on, before = kinds.kind == session_join.GOES_ON, self.n
         place = np.where(goes_on, -1, before - 1 + np.cumsum(~goes_on))
-        changed, (holes, counts) = kinds.before[goes_on] >> 1, self.arrays.holes
-        saved = self.sessions[changed], holes[: int(counts[HOLES_USED])].copy(), counts.copy()
+        changed, (holes, rare, counts) = kinds.before[goes_on] >> 1, self.arrays.sparse
+        saved = self.sessions[changed], holes[: int(counts[HOLES_USED])].copy(), rare[: int(counts[RARE_USED])].copy(), counts.copy()
         first, known = 0, True
         while known and first < len(rows):
             last = first + JOINED
@@ -283,11 +285,12 @@ class SessionFold:
         if self.n != before:
             raise session_join.NotKnown
         if not known:
-            self.sessions[changed], self.arrays.holes.rows[: len(saved[1])], counts[:] = saved
+            sparse = self.arrays.sparse
+            self.sessions[changed], sparse.holes[: len(saved[1])], sparse.rare[: len(saved[2])], counts[:] = saved
             return None
         if not session_join.follow(self.sessions, later.sessions, later.n, kinds):
             raise session_join.NotKnown
-        self._behind = _Behind(later.arrays.sessions, later.arrays.holes, place, frame_offset, np.flatnonzero(~goes_on))
+        self._behind = _Behind(later.arrays.sessions, later.arrays.sparse, place, frame_offset, np.flatnonzero(~goes_on))
         return place
 
     def _look(self) -> None:
@@ -306,16 +309,17 @@ class SessionFold:
         n = before + len(behind.rows)
         while len(self.sessions) < n:
             self._more_sessions()
-        (holes, counts), theirs = self.arrays.holes, behind.holes
-        used, more = int(counts[HOLES_USED]), int(theirs.counts[HOLES_USED])
-        if used + more > len(holes):
-            holes = grown(holes, used + more)
-            self.arrays = self.arrays._replace(holes=Holes(holes, counts))
-        holes[used : used + more] = theirs.rows[:more]
-        holes[used : used + more, HOLE_NEXT] += np.where(theirs.rows[:more, HOLE_NEXT] >= 0, used, 0)
-        append(self.sessions, behind.sessions, len(behind.place), behind.place, used, behind.frames)
+        (holes, rare, counts), theirs = self.arrays.sparse, behind.sparse
+        used, more = counts[[HOLES_USED, RARE_USED]].tolist(), (theirs.counts[[HOLES_USED, RARE_USED]] - [0, 1]).tolist()
+        holes, rare = grown(holes, used[0] + more[0]), grown(rare, used[1] + more[1])
+        self.arrays = self.arrays._replace(sparse=Sparse(holes, rare, counts))
+        of = slice(used[0], used[0] + more[0])
+        holes[of] = theirs.holes[: more[0]]
+        holes[of, HOLE_NEXT] += np.where(holes[of, HOLE_NEXT] >= 0, used[0], 0)
+        rare[used[1] : used[1] + more[1]] = theirs.rare[1 : 1 + more[1]]
+        append(self.sessions, behind.sessions, len(behind.place), behind.place, used[0], used[1] - 1, behind.frames)
         self._entered = before if self._entered is None else self._entered
-        counts[HOLES_USED] += more
+        counts[[HOLES_USED, RARE_USED]] += more
         counts[SESSIONS] = n
 
     def _enter_all(self) -> None:
@@ -348,7 +352,7 @@ class SessionFold:
     def forget(self, kept: Kept) -> None:
         """Drop all sessions but ``kept``. What still comes for one that was dropped begins a new session, which is seen to lack a SYN."""
         gone = self.state()[kept.place < 0]
-        (holes, counts), nodes = self.arrays.holes, []
+        (holes, rare, counts), nodes = self.arrays.sparse, []
         at = np.concatenate([gone[:, SIDE + side * SIDE_WIDTH + HOLES] for side in (0, 1)])
         while len(at := at[at >= 0]):
             nodes.append(at)
@@ -360,6 +364,8 @@ class SessionFold:
             counts[FREE_HOLE] = free[0]
         sessions, n = _aligned(kept.room), len(kept.sessions)
         sessions[:n] = self.sessions[kept.sessions]
+        counts[RARE_USED] = len(still := rare_rows(sessions[:n], rare))
+        rare[: len(still)] = still
         sessions[:n, MATE] = kept.renamed(sessions[:n, MATE])
         counts[SESSIONS] = n
         self._file, self.arrays = None, self.arrays._replace(sessions=sessions)
@@ -368,14 +374,24 @@ class SessionFold:
     @property
     def nbytes(self) -> int:
         in_memory = 0 if self._file is not None or self._used_up else self.state().nbytes
-        return in_memory + sum(a.nbytes for a in (self.arrays.holes.rows, self.arrays.table, self.arrays.ends, *self._log))
+        return in_memory + sum(a.nbytes for a in (*self.arrays.sparse, self.arrays.table, self.arrays.ends, *self._log))
 
     def missing(self, first: int = 0, last: int | None = None) -> Array:
         """int64[m, 2]: per side of sessions ``first..last`` the bytes that the peer acknowledged and this capture does not hold."""
         rows = self.sessions[first : self.n if last is None else last]
         out = np.zeros((len(rows), 2), np.int64)
-        missing_bytes(rows, self.arrays.holes, out)
+        missing_bytes(rows, self.arrays.sparse, out)
         return out
+
+    def rare(self) -> Array:
+        """int64[m, RARE_WIDTH]: the rare numbers that the rows of :meth:`state` have."""
+        return self.sparse.rare[: int(self.arrays.counts[RARE_USED])]
+
+    @property
+    def sparse(self) -> Sparse:
+        """What the rows of :meth:`state` have besides, of which :data:`RARE` and :data:`HOLES` are places."""
+        self._append()
+        return self.arrays.sparse
 
     def state(self) -> Array:
         """int64[n, S_WIDTH]: one row a session in order of its first frame, so the row is the session_id."""
@@ -386,10 +402,10 @@ class SessionFold:
         self._look()
         mine, behind = int(self.arrays.counts[SESSIONS]), self._behind
         if first < mine or last <= mine:
-            yield Stretch(self.arrays.sessions, first, min(last, mine), self.arrays.holes.rows)
+            yield Stretch(self.arrays.sessions, first, min(last, mine), self.arrays.sparse)
         if behind is not None and last > mine:
             begin, end = int(behind.rows[max(first - mine, 0)]), int(behind.rows[last - mine - 1]) + 1
-            yield Stretch(behind.sessions, begin, end, behind.holes.rows, place=behind.place, frames=behind.frames)
+            yield Stretch(behind.sessions, begin, end, behind.sparse, place=behind.place, frames=behind.frames)
 
     def _rehash(self, size: int) -> None:
         self.arrays = self.arrays._replace(table=huge_zeros(np.int64, size), ends=huge_zeros(np.int64, size))

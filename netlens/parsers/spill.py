@@ -15,8 +15,8 @@ import numpy as np
 
 from netlens.columns import Array
 
-SPILL_AT = 1 << 20  #: sessions from which the state goes to a file: 0.8 GB
-KEPT = 1 << 17  #: newest sessions whose pages are left alone: 110 MB
+SPILL_AT = 1 << 20  #: sessions from which the state goes to a file: 0.4 GB
+KEPT = 1 << 17  #: newest sessions whose pages are left alone: 50 MB
 STEP = 1 << 16  #: new sessions after which pages are given back
 
 

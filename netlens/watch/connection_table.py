@@ -285,7 +285,7 @@ class ConnectionTable:
         fin = or_never(s[row, up + s_.FIN_TS])
         t[FIN, heads] = least(fin)
         t[LAST_DOWN, heads] = np.maximum(most(s[row, down + s_.LAST_PAYLOAD]), -1)
-        t[AFTER_FIN, heads] = most(s[row, down + s_.AFTER_FIN])
+        t[AFTER_FIN, heads] = most(s_.rare_numbers(s[row], (down - s_.SIDE) // s_.SIDE_WIDTH, s_.AFTER_FIN, self.part.fold.sparse))
         closed = least(or_never(s[row, s_.CLOSED_TS]))
         if len(paired):
             a, b = heads[paired], t[PAIR, heads[paired]]

@@ -298,7 +298,7 @@ def test_a_hole_that_is_made_again_and_again_is_one() -> None:
 def test_holes_have_room(free: int) -> None:
     """A segment that splits a hole, and one that jumps and acknowledges, where the rows of holes are nearly all in use."""
     fold = SessionFold()
-    rows = len(fold.arrays.holes.rows)
+    rows = len(fold.arrays.sparse.holes)
     for port in range(1, 50):
         if (wanted := min(200, rows - 1 - free - int(fold.arrays.counts[s_.HOLES_USED]))) == 0:
             break
@@ -307,7 +307,7 @@ def test_holes_have_room(free: int) -> None:
     segments = _segments(50000, [10_000, 5_000, 20_000, 15_000, 30_000])
     for i in range(len(segments)):
         fold.feed(segments[i : i + 1])
-        assert fold.arrays.counts[s_.HOLES_USED] < len(fold.arrays.holes.rows)
+        assert fold.arrays.counts[s_.HOLES_USED] < len(fold.arrays.sparse.holes)
 
 
 # --- as they are told ---------------------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from netlens import arrays
+from netlens.columns import Array
 from netlens.parsers import session_fold, session_lookup, session_rows
 from netlens.parsers import session_state as module
 from netlens.parsers import sessions as sessions_module
@@ -480,10 +481,16 @@ def test_holes_are_filled_in_any_order(order: list[int]) -> None:
     state = fold(t.packets)
     t.up("PA", 100, seq=ISN + 1 + 800)
     assert one(t.packets)["orig_bytes"] == 1000
-    assert state.sessions[0, SIDE + module.HOLE_COUNT] == 1
+    assert holes_of(state)[0] == 1
     state = fold(t.packets)
-    assert state.sessions[0, SIDE + module.HOLE_COUNT] == 0
+    assert holes_of(state)[0] == 0
     assert state.sessions[0, SIDE + module.HOLES] == -1
+
+
+def holes_of(state: SessionFold) -> Array:
+    """int64[n]: the holes of the first side of each session."""
+    sessions = state.state()
+    return module.rare_numbers(sessions, np.zeros(len(sessions), np.int64), module.HOLE_COUNT, state.sparse)
 
 
 def test_more_holes_than_are_kept() -> None:
@@ -497,7 +504,7 @@ def test_more_holes_than_are_kept() -> None:
     assert row["orig_bytes"] == 10 * n
     assert row["orig_missing_bytes"] == 10 * n
     state = fold(t.packets)
-    assert state.sessions[0, SIDE + module.HOLE_COUNT] == MAX_HOLES
+    assert holes_of(state)[0] == MAX_HOLES
     assert state.arrays.counts[module.HOLES_USED] <= MAX_HOLES + 1
     for i in range(n):
         t.up("PA", 10, seq=ISN + 1 + 20 * i)
@@ -529,7 +536,7 @@ def test_holes_of_many_sessions_share_their_memory() -> None:
         packets += t.packets
     state = fold(packets)
     assert set(state.rows()["orig_bytes"].tolist()) == {4000}
-    assert (state.sessions[:300, SIDE + module.HOLE_COUNT] == 0).all()
+    assert (holes_of(state) == 0).all()
 
 
 @pytest.mark.parametrize("far", [MAX_JUMP, MAX_JUMP + 1, 2**31 - 1, 2**31 + 500, 2**32 - MAX_JUMP - 65_536])
@@ -998,5 +1005,6 @@ def test_the_short_way_is_the_long_way(monkeypatch: pytest.MonkeyPatch, seed: in
         long.feed(long_rows)
     assert (short_rows == long_rows).all()
     assert (short.state() == long.state()).all()
-    assert (short.arrays.holes.rows == long.arrays.holes.rows).all()
+    assert (short.arrays.sparse.holes == long.arrays.sparse.holes).all()
+    assert (short.rare() == long.rare()).all()
     assert (short.arrays.counts == long.arrays.counts).all()

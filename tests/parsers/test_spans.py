@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from netlens.errors import CaptureError
 from netlens.parsers import pipeline, session_join, sessions, spans
 from netlens.parsers.pipeline import LIGHT, Part
+from netlens.parsers.session_state import rare_rows
 from netlens.wire import columns as c
 from netlens.wire import spans as wire_spans
 from netlens.wire import writing
@@ -396,6 +397,7 @@ def test_state_is_that_of_the_whole(tmp_path: Path) -> None:
             lists = [holes(p, s[:, side + session_join.HOLES]) for p, s in ((part, mine), (whole, its))]
             assert lists[0] == lists[1]
             mine[:, side + session_join.HOLES] = its[:, side + session_join.HOLES] = 0
+        assert (rare_rows(mine, part.fold.rare()) == rare_rows(its, whole.fold.rare())).all()
         assert (mine == its).all()
         for p in (part, whole):
             for batch in Reader([path]).batches():
@@ -404,7 +406,7 @@ def test_state_is_that_of_the_whole(tmp_path: Path) -> None:
 
 
 def holes(part: Part, heads: build.Array) -> list[list[tuple[int, int]]]:
-    matrix, found = part.fold.arrays.holes.rows, []
+    matrix, found = part.fold.arrays.sparse.holes, []
     for head in heads.tolist():
         found.append([])
         while head >= 0:
