@@ -19,6 +19,7 @@ from netlens.columns import Array
 from netlens.parsers import session_fold, session_lookup, session_rows
 from netlens.parsers import session_state as module
 from netlens.parsers import sessions as sessions_module
+from netlens.parsers.lifecycle import LEAST_ROWS, Kept
 from netlens.parsers.session_fold import MAX_JUMP
 from netlens.parsers.session_history import LETTERS, MAX_LETTERS
 from netlens.parsers.session_holes import MAX_HOLES
@@ -537,6 +538,30 @@ def test_holes_of_many_sessions_share_their_memory() -> None:
     state = fold(packets)
     assert set(state.rows()["orig_bytes"].tolist()) == {4000}
     assert (holes_of(state) == 0).all()
+
+
+def test_rare_numbers_of_many_sessions_stay_theirs() -> None:
+    """More sessions than there is room for at first, of which every third repeats a segment; some are forgotten, and the others go on."""
+    talks = [talk(("10.1.0.1", 2000 + i)).open() for i in range(4 * LEAST_ROWS)]
+    for i, t in enumerate(talks):
+        t.up("PA", 100)
+        if i % 3 == 0:
+            t.again(-1)
+    state = fold([packet for t in talks for packet in t.packets])
+    rare = [1 if i % 3 == 0 else 0 for i in range(len(talks))]
+    assert len(state.rare()) == 1 + sum(rare)
+    assert state.rows()["orig_retransmits"].tolist() == rare
+    stay = np.arange(0, len(talks), 2)
+    state.forget(Kept.of(stay, len(talks)))
+    assert len(state.rare()) == 1 + sum(rare[::2])
+    later = []
+    for i in stay.tolist():
+        talks[i].packets.clear()
+        talks[i].up("PA", 100)
+        talks[i].again(-1)
+        later += talks[i].packets
+    state.feed(rows(later)[1])
+    assert state.rows()["orig_retransmits"].tolist() == [n + 1 for n in rare[::2]]
 
 
 @pytest.mark.parametrize("far", [MAX_JUMP, MAX_JUMP + 1, 2**31 - 1, 2**31 + 500, 2**32 - MAX_JUMP - 65_536])
