@@ -1,15 +1,16 @@
 """Which requests did a server close on, without a byte?
 
 Asks: whether a server acknowledged what a client had asked, and then closed the connection without having sent anything; or, of a service that answers each
-    request, without having answered the last one.
-Applies: to connections captured in both directions from their beginning. HTTP is covered by http-errors, handshakes of TLS by tls-failed. Of MySQL and
+    request (HTTP among them), without having answered the last one; whether requests of HTTP met the end of an idle connection.
+Applies: to connections captured in both directions from their beginning. Handshakes of TLS are covered by tls-failed. Of MySQL and
     PostgreSQL in clear it does not matter how long the statement was open; nor of HTTPS, also behind a proxy's CONNECT: there what has no answer is known but
     for what was asked (:mod:`netlens.parsers.exchanges`), and a server that ends of its own accord says so first (close_notify, RFC 8446 6.1).
 Cannot see: what was asked, where neither the port nor the first words say which protocol it is; then it is a warning.
 Normal: what only takes in (syslog, printers, metrics) answers nothing, and closes when it is idle or the client has closed. Peers of BitTorrent (BEP 3)
     close on whoever asks for what they do not have; of two routers, or peers of Diameter, that both open a connection, one closes (RFC 4271 6.8, RFC 6733
     5.6.4). Of HTTPS a request that is sent again at once and answered has cost little; HTTP/2 says more than requests. Nobody misses the answer to a
-    farewell (QUIT, LOGOUT), and a client that speaks its last word and at once opens another connection goes on there.
+    farewell (QUIT, LOGOUT), and a client that speaks its last word and at once opens another connection goes on there. A server may close an idle
+    connection at any time, so that a request of HTTP meets the close; a client sends it again by itself if that does no harm (RFC 9112 9.3.1, 9.5).
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from netlens.lenses._connects import scanning
 from netlens.lenses._dialogs import refusals
 from netlens.lenses._repeats import FAREWELL
 from netlens.lenses._services import EACH, NAMES, needs_none
+from netlens.lenses._unanswered import BODYLESS, closed_on, first_bytes, is_among, requests, times_of, trickling
 from netlens.lenses._view import FIN, RST, S, Segments, View, finding, most, seconds, up_to
-from netlens.lenses.http_errors import closed_on, is_among, times_of
 from netlens.lenses.reset import is_alert
 from netlens.text import endpoint, plural
 
@@ -33,7 +34,10 @@ SOON_NS = 2 * S  #: a server of an unknown protocol that waits longer was idle
 SHORT = 2048  #: bytes of a request at most; more is what a server takes in
 ONE_WAY = (9, 514, 515, 601, 1468, 2003, 2004, 4739, 5044, 6514, 9100, 9997, 24_224)  #: discard, syslog, printers, metrics, flows, logs
 HTTPS = (443, 8443)
-SOME = 2  #: requests of HTTPS
+SOME, SHARE = 2, 0.1  #: requests of HTTP, HTTPS
+MOST_SHARE = 0.5
+GIVEN_UP_NS = 5 * S  #: a client that waits longer, and gives up, waited in vain (slow-server)
+AT_ONCE_NS, HALF = 2_000_000, 3  #: from a request to the FIN behind it, of a client that then waits; and how many
 ALIKE, EVEN_NS = 3, S // 2  #: closes after the same time: a timer's
 ROUTING = (179,)
 BITTORRENT = b"\x13BitTorr"
@@ -48,8 +52,130 @@ FAREWELLS = (b"QUIT", b"BYE", b"EXIT")  #: of FTP, SMTP, POP3, NNTP
 
 
 def look(view: View) -> list[Finding]:
-    """Requests in clear, and those of HTTPS."""
-    return [] if view.one_sided else [*_in_clear(view), *_encrypted(view)]
+    """Requests of HTTP, of other protocols in clear, and of HTTPS."""
+    return [] if view.one_sided else [*_empty(view), *_crossed(view), *_ended(view), *_in_clear(view), *_encrypted(view)]
+
+
+def _empty(view: View) -> list[Finding]:
+    """Requests that the server acknowledged, and then closed on without a byte."""
+    missing = view.sessions["resp_missing_bytes"]
+    rows = [r for r in requests(view, "request_end_ns", "response_ns", "start_frame") if not missing[r[0]]]
+    served = times_of((view.service(k), sent) for k, sent, answered, _ in rows if answered is not None and answered >= sent)
+    found: list[tuple[int, int, int]] = []
+    again: list[tuple[int, int, int]] = []
+    for k, sent, answered, first in rows:
+        if answered is not None or (fin := closed_on(view, k, sent)) is None:
+            continue
+        (again if is_among(served, view.service(k), sent) else found).append((k, first, fin))
+    lost = found + again
+    if not lost:
+        return []
+    n = len(lost)
+    whom = most(view.server(k) for k, _, _ in lost)
+    end = f"; {len(again):,} {'was' if len(again) == 1 else 'were'} sent again on a new connection and answered" if again else ""
+    text = f"{n:,} of {plural(len(rows), 'HTTP request')} got no answer: {whom} closed the connection instead{end}."
+    grave = len(found) >= SOME or len(found) >= max(SHARE * len(rows), 1)
+    advice = (
+        "Look at the server's log for that moment: its program ended, or gave the request up, or it closes idle connections sooner than the client "
+        "does (its keep-alive time-out)."
+    )
+    values = {"requests": len(rows), "unanswered": n, "asked_again": len(again)}
+    frames = [f for _, *both in lost for f in both]
+    severity: Severity = "problem" if grave else "warning" if n >= SOME else "note"
+    return [finding(view, ID, severity, text, frames, values, advice if grave else "")]
+
+
+def _crossed(view: View) -> list[Finding]:
+    """Requests on connections that had served before and that the server was about to close: its FIN knows nothing of them, and a RST answers them. A client
+    may send them again on a new connection, which is certain for those that are safe to repeat (RFC 9112 9.3.1)."""
+    missing, reset = view.sessions["resp_missing_bytes"], view.column("rst_ns")
+    rows = [r for r in requests(view, "start_ns", "response_ns", "start_frame") if not missing[r[0]]]
+    open_ = [(k, at, first) for k, at, answered, first in rows if answered is None and reset[k] is not None]
+    met = [(k, at, first, fin) for k, at, first in open_ if (fin := _crossing(view, k, first)) is not None]
+    if not met:
+        return []
+    begins = first_bytes(view, {first for *_, first in rows})
+    # by whoever serves the same: a program may go to another address of it
+    asked = times_of(((*view.ends(k)[::3], begins.get(first, 0)), at) for k, at, _, first in rows)
+    again = [each for each in met if is_among(asked, (*view.ends(each[0])[::3], begins.get(each[2], 0)), each[1] + 1)]
+    n, lost = len(met), len(met) - len(again)
+    text = (
+        f"{plural(n, 'HTTP request')} met the end of an idle connection: {most(view.server(k) for k, *_ in met)} closed it while "
+        f"{'it was' if n == 1 else 'they were'} on the way; {f'{lost:,} of them' if again else 'none'}"
+    )
+    if not again:
+        text += f" {'was' if n == 1 else 'of them was'} sent again."
+    else:
+        text += f" {'was' if lost == 1 else 'were'} not sent again."
+    grave = lost >= SOME
+    advice = "Let the client close idle connections sooner than the server does (its keep-alive time-out), or send what met a close again."
+    frames = [f for _, _, *both in met for f in both]
+    values = {"requests": len(rows), "unanswered": n, "asked_again": len(again)}
+    return [finding(view, ID, "problem" if grave else "warning" if lost else "note", text, frames, values, advice if lost else "")]
+
+
+def _crossing(view: View, k: int, first: int) -> int | None:
+    """The frame of the server's FIN that crossed a request whose first frame is given, and was followed by nothing but RSTs."""
+    seg = view.segments(k)
+    at = next((i for i in range(len(seg)) if seg.frame[i] == first), None)
+    if at is None or not any(not seg.orig[i] and seg.length[i] for i in range(at)):
+        return None
+    theirs = [i for i in range(at, len(seg)) if not seg.orig[i]]
+    fin = next((i for i in theirs if seg.flags[i] & FIN), None)
+    if fin is None or any(seg.length[i] for i in theirs) or any(seg.flags[i] & (FIN | RST) for i in range(fin) if seg.orig[i]):
+        return None
+    acked = max(seg.acked[i] for i in theirs if not seg.flags[i] & RST)
+    return seg.frame[fin] if acked <= seg.offset[at] and seg.flags[theirs[-1]] & RST else None
+
+
+def _ended(view: View) -> list[Finding]:
+    """Requests behind which the client closed its side, and of which the server then closed its own without a byte."""
+    s = view.sessions
+    silent = (s["resp_bytes"] == 0) & (s["resp_missing_bytes"] + s["orig_missing_bytes"] == 0) & s["saw_syn"]
+    rows = requests(view, "request_end_ns", "start_frame")
+    never = {each[0] for group in view.once(trickling) for each in group}
+    found = [
+        (k, first, fin) for k, sent, first in rows if silent[k] and k not in never and (fin := _both_closed(view, k, sent)) is not None
+    ]
+    if not found:
+        return []
+    n = len(found)
+    text = f"{n:,} of {plural(len(rows), 'HTTP request')} got no answer before both sides closed the connection"
+    values = {"requests": len(rows), "unanswered": n}
+    severity: Severity = "warning" if n >= max(SOME, SHARE * len(rows)) or n >= MOST_SHARE * len(rows) else "note"
+    advice = ""
+    if _are_taken_for_gone(view, found):
+        severity, text = (
+            "problem",
+            f"{text}: {most(view.server(k) for k, *_ in found)} takes a client that closes its own side for one that left",
+        )
+        advice = "Have the client keep its side open until the answer is there, or the server's proxy go on without it (proxy_ignore_client_abort in nginx)."
+    return [finding(view, ID, severity, text + ".", [f for _, *both in found for f in both], values, advice)]
+
+
+def _are_taken_for_gone(view: View, unanswered: list[tuple[int, int, int]]) -> bool:
+    """Whether a service answers no client that asks (by GET, to which the answer is all) and at once closes its own side (RFC 9112 9.6 lets it), but others."""
+    begins = first_bytes(view, {first for _, first, _ in unanswered})
+    bodyless = {k for k, first, _ in unanswered if begins.get(first, 0).to_bytes(8, "big").startswith(BODYLESS)}
+    fin, services = view.column("orig_fin_ns"), {view.ends(k)[2:] for k in bodyless}
+    at_once, served = 0, {True: 0, False: 0}
+    for k, sent, answered in requests(view, "request_end_ns", "response_ns"):
+        if view.ends(k)[2:] in services:
+            half = fin[k] is not None and 0 <= fin[k] - sent <= AT_ONCE_NS
+            at_once += half and k in bodyless
+            served[half] += answered is not None
+    return at_once >= HALF and not served[True] and served[False] > 0
+
+
+def _both_closed(view: View, k: int, sent_ns: int) -> int | None:
+    """The frame of the server's FIN, that follows a client's FIN soon after its request; None where either reset."""
+    seg = view.segments(k)
+    if any(flags & RST for flags in seg.flags):
+        return None
+    first = next((i for i in range(len(seg)) if seg.flags[i] & FIN), None)
+    if first is None or not seg.orig[first] or not sent_ns <= seg.ts[first] <= sent_ns + GIVEN_UP_NS:
+        return None
+    return next((seg.frame[i] for i in range(first, len(seg)) if not seg.orig[i] and seg.flags[i] & FIN), None)
 
 
 def _encrypted(view: View) -> list[Finding]:

@@ -1,34 +1,31 @@
 """Which HTTP requests were answered with an error?
 
-Asks: how many final answers of HTTP/1.1 in the clear (or read with keys) have a status of 4xx or 5xx; of requests in the clear, how many the
-    server closed on without an answer, that met the end of an idle connection, or that were redirected in circles; how many answers ended before their
-    Content-Length or last chunk; whether a proxy grants no CONNECT.
-Applies: where statuses could be read.
+Asks: how many final answers of HTTP/1.1 in the clear (or read with keys) have a status of 4xx or 5xx; how many requests in the clear were redirected in
+    circles; how many answers ended before their Content-Length or last chunk; whether a proxy grants no CONNECT.
+Applies: where statuses could be read. What a server closed on without an answer is covered by closed-unanswered.
 Cannot see: HTTP inside TLS without keys, HTTP/2 and QUIC; whether the client expected the error.
 Normal: 401 and 407 that the client answers with credentials (RFC 9110 11.6), 304, 412, 416, a 404 to HEAD, to what is looked for at every site (favicon.ico,
     robots.txt, wpad.dat) or among many, redirections. 5xx is the server's fault (RFC 9110 15.6): twice, or a tenth, is a fault; of 4xx half. What a client
     looks for, and makes as it is not there, or finds at the next server; what is there already (409), and is then read; what it asks for until it is ready
     (RFC 8628 3.5); a node that tells who checks it that it is out, while others are well, or that it starts. Streams that are made while they are sent
-    (logs, watches, films) have no end of their own, but events in answer to a POST have. A server may close an idle connection at any time, so that a
-    request meets the close; a client sends it again by itself if that does no harm (RFC 9112 9.3.1, 9.5). A redirection may lead back once, with a cookie;
-    a client detects circles (RFC 9110 15.4). A proxy asks for a password that a person then types. A recording of the server's side alone has its answers,
-    though not what was asked.
+    (logs, watches, films) have no end of their own, but events in answer to a POST have. A redirection may lead back once, with a cookie; a client detects
+    circles (RFC 9110 15.4). A proxy asks for a password that a person then types. A recording of the server's side alone has its answers, though not what
+    was asked.
 """
 
 from __future__ import annotations
 
 import bisect
 from collections import Counter
-from collections.abc import Iterable
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from netlens.lenses import Finding, Severity
+from netlens.lenses import Finding
 from netlens.lenses._chunks import cut_off, known, misread
 from netlens.lenses._granted import granted_later, of_checks, taken
-from netlens.lenses._view import ACK, FIN, RST, SYN, S, Segments, View, finding, grouped, most
+from netlens.lenses._unanswered import requests, trickling
+from netlens.lenses._view import FIN, RST, S, View, finding, grouped, most
 from netlens.parsers.bodies import Body, Redirect
 from netlens.parsers.grpc import ERRORS, STREAM_CLOSED, Calls
 from netlens.text import plural, size
@@ -44,10 +41,6 @@ PROXY, CHALLENGED = 407, 3  #: answers of a proxy that grants nothing; a first o
 CREDENTIALS_NS = 10 * S  #: in which a program answers a challenge by itself
 CHALLENGES = (401, 407)
 NOT_ALLOWED = 405
-#: A client that asks again within this on a new connection, and is served, has lost nothing (RFC 9110 9.2.2)
-AGAIN_NS = 2 * S
-SOON_NS = 5 * S  #: a client that waits longer, and gives up, waited in vain (slow-server)
-AT_ONCE_NS, HALF = 2_000_000, 3  #: from a request to the FIN behind it, of a client that then waits; and how many
 HEAD = int.from_bytes(b"HEAD", "big")
 #: What statuses say (RFC 9110 15.5, 15.6, RFC 6585 4)
 _ADVICE = {
@@ -61,15 +54,12 @@ _ADVICE = {
     503: "The server, or one behind the proxy, is overloaded or down for now: look there.",
     504: "A proxy waited in vain for the server behind it: look at that server, and at the proxy's time-out.",
 }
-AT_A_TIME = 10  #: connections of one client that wait for the end of a head; a person who types has one
-PIECES, PIECE, PIECE_NS = 3, 64, S // 2  #: of a head behind the first, bytes of each at most, and the pause before each at least
-_BODYLESS = (b"GET ", b"HEAD ")
 SOUGHT = (404, 409, 410)  #: what is not there, or is there already: who looks for something before it makes it goes on by that
 HARMLESS = (412, 416)  #: what the client asked for itself (RFC 9110 13), or has already
 
 
 def look(view: View) -> list[Finding]:
-    """Errors, requests without an answer, and answers that were cut off."""
+    """Errors, requests that got nowhere, and answers that were cut off."""
     return [
         *_of(view),
         *_unasked(view),
@@ -79,9 +69,6 @@ def look(view: View) -> list[Finding]:
         *_broken(view),
         *_challenged(view),
         *_circling(view),
-        *_empty(view),
-        *_met(view),
-        *_ended(view),
         *_cut_off(view),
         *_in_chunks(view),
         *_unended(view),
@@ -213,7 +200,7 @@ def _preflights(view: View) -> list[Finding]:
     """Preflights of CORS that a server does not grant: the browser then does not send the request for which it asked (Fetch Standard 4.8)."""
     places, client = view.side.capture.asked, view.column("orig_ip")
     names = ("start_frame", "response_frame", "status")
-    rows = [r for r in _asked(view, *names) if r[1] in view.side.capture.preflights and r[3] is not None and r[3] >= 200]
+    rows = [r for r in requests(view, *names) if r[1] in view.side.capture.preflights and r[3] is not None and r[3] >= 200]
     granted = {(client[k], places[first]) for k, first, _, status in rows if status < 300}
     denied = [r for r in rows if r[3] >= 300 and (client[r[0]], places[r[1]]) not in granted]
     if len(denied) < CLIENT_TIMES:
@@ -231,7 +218,7 @@ def _posted(view: View) -> list[Finding]:
     if not told:
         return []
     places, client, making = view.side.capture.asked, view.column("orig_ip"), view.side.capture.making
-    rows = [r for r in _asked(view, "start_ns", "start_frame", "status") if r[3] == NOT_ALLOWED and r[2] not in making]
+    rows = [r for r in requests(view, "start_ns", "start_frame", "status") if r[3] == NOT_ALLOWED and r[2] not in making]
     asked = grouped(rows, lambda r: (client[r[0]], places.get(r[2])))
     then = [(r, next((each for each in asked.get((client[r.session], r.place), ()) if each[1] >= r.ts), None)) for r in told]
     found = [(r.frame, each[2]) for r, each in then if each is not None and each[1] - r.ts <= FOLLOWED_NS]
@@ -330,7 +317,7 @@ def _circling(view: View) -> list[Finding]:
         return []
     in_circles = {(client, r.asked) for client, chain in found.items() for r in chain}
     asked = view.side.capture.asked
-    rows = _asked(view, "start_frame", "status")
+    rows = requests(view, "start_frame", "status")
     served = {
         (view.ends(k)[0], asked.get(first, 0)) for k, first, status in rows if status and status >= 200 and not 300 < status < 400
     } & in_circles
@@ -343,181 +330,6 @@ def _circling(view: View) -> list[Finding]:
     )
     advice = "The server redirects to what redirects back (http and https behind a proxy, a cookie that is never accepted): follow it with curl -vL."
     return [finding(view, ID, "problem", text, [r.frame for r in shown], {"redirects": len(shown)}, advice)]
-
-
-def _empty(view: View) -> list[Finding]:
-    """Requests that the server acknowledged, and then closed on without a byte."""
-    if view.one_sided:
-        return []
-    missing = view.sessions["resp_missing_bytes"]
-    rows = [r for r in _asked(view, "request_end_ns", "response_ns", "start_frame") if not missing[r[0]]]
-    served = times_of((view.service(k), sent) for k, sent, answered, _ in rows if answered is not None and answered >= sent)
-    found: list[tuple[int, int, int]] = []
-    again: list[tuple[int, int, int]] = []
-    for k, sent, answered, first in rows:
-        if answered is not None or (fin := closed_on(view, k, sent)) is None:
-            continue
-        (again if is_among(served, view.service(k), sent) else found).append((k, first, fin))
-    lost = found + again
-    if not lost:
-        return []
-    n = len(lost)
-    whom = most(view.server(k) for k, _, _ in lost)
-    end = f"; {len(again):,} {'was' if len(again) == 1 else 'were'} sent again on a new connection and answered" if again else ""
-    text = f"{n:,} of {plural(len(rows), 'HTTP request')} got no answer: {whom} closed the connection instead{end}."
-    grave = len(found) >= SERVER_TIMES or len(found) >= max(SERVER_SHARE * len(rows), 1)
-    advice = (
-        "Look at the server's log for that moment: its program ended, or gave the request up, or it closes idle connections sooner than the client "
-        "does (its keep-alive time-out)."
-    )
-    values = {"requests": len(rows), "unanswered": n, "asked_again": len(again)}
-    frames = [f for _, *both in lost for f in both]
-    severity: Severity = "problem" if grave else "warning" if n >= SERVER_TIMES else "note"
-    return [finding(view, ID, severity, text, frames, values, advice if grave else "")]
-
-
-def _met(view: View) -> list[Finding]:
-    """Requests on connections that had served before and that the server was about to close: its FIN knows nothing of them, and a RST answers them. A client
-    may send them again on a new connection, which is certain for those that are safe to repeat (RFC 9112 9.3.1)."""
-    if view.one_sided:
-        return []
-    missing, reset = view.sessions["resp_missing_bytes"], view.column("rst_ns")
-    rows = [r for r in _asked(view, "start_ns", "response_ns", "start_frame") if not missing[r[0]]]
-    open_ = [(k, at, first) for k, at, answered, first in rows if answered is None and reset[k] is not None]
-    met = [(k, at, first, fin) for k, at, first in open_ if (fin := _crossing(view, k, first)) is not None]
-    if not met:
-        return []
-    begins = _first_bytes(view, {first for *_, first in rows})
-    # by whoever serves the same: a program may go to another address of it
-    asked = times_of(((*view.ends(k)[::3], begins.get(first, 0)), at) for k, at, _, first in rows)
-    again = [each for each in met if is_among(asked, (*view.ends(each[0])[::3], begins.get(each[2], 0)), each[1] + 1)]
-    n, lost = len(met), len(met) - len(again)
-    text = (
-        f"{plural(n, 'HTTP request')} met the end of an idle connection: {most(view.server(k) for k, *_ in met)} closed it while "
-        f"{'it was' if n == 1 else 'they were'} on the way; {f'{lost:,} of them' if again else 'none'}"
-    )
-    if not again:
-        text += f" {'was' if n == 1 else 'of them was'} sent again."
-    else:
-        text += f" {'was' if lost == 1 else 'were'} not sent again."
-    grave = lost >= SERVER_TIMES
-    advice = "Let the client close idle connections sooner than the server does (its keep-alive time-out), or send what met a close again."
-    frames = [f for _, _, *both in met for f in both]
-    values = {"requests": len(rows), "unanswered": n, "asked_again": len(again)}
-    return [finding(view, ID, "problem" if grave else "warning" if lost else "note", text, frames, values, advice if lost else "")]
-
-
-def _crossing(view: View, k: int, first: int) -> int | None:
-    """The frame of the server's FIN that crossed a request whose first frame is given, and was followed by nothing but RSTs."""
-    seg = view.segments(k)
-    at = next((i for i in range(len(seg)) if seg.frame[i] == first), None)
-    if at is None or not any(not seg.orig[i] and seg.length[i] for i in range(at)):
-        return None
-    theirs = [i for i in range(at, len(seg)) if not seg.orig[i]]
-    fin = next((i for i in theirs if seg.flags[i] & FIN), None)
-    if fin is None or any(seg.length[i] for i in theirs) or any(seg.flags[i] & (FIN | RST) for i in range(fin) if seg.orig[i]):
-        return None
-    acked = max(seg.acked[i] for i in theirs if not seg.flags[i] & RST)
-    return seg.frame[fin] if acked <= seg.offset[at] and seg.flags[theirs[-1]] & RST else None
-
-
-def _first_bytes(view: View, frames: set[int]) -> dict[int, int]:
-    """Of segments with data, by frame, the first bytes as one number."""
-    if view.trail is None:
-        return {}
-    t = view.trail.segments()
-    chosen = np.isin(t["frame"], list(frames)) & (t["length"] > 0)
-    return dict(zip(t["frame"][chosen].tolist(), t["head"][chosen].tolist(), strict=True))
-
-
-def _asked(view: View, *names: str) -> list[tuple[Any, ...]]:
-    """Session and columns of the exchanges of HTTP in clear that were captured in both directions."""
-    x, kept = view.side.capture.table("exchanges"), set(view.whole) - view.halves
-    x = x.take((view.sessions["protocol"] == "http")[x["session_id"]])
-    return [r for r in x.tuples("session_id", *names) if r[0] in kept]
-
-
-def times_of(served: Iterable[tuple[tuple[Any, ...], int]]) -> dict[tuple[Any, ...], list[int]]:
-    """By service, when, in order of time.  served : service and time in ns."""
-    return {service: sorted(ns for _, ns in group) for service, group in grouped(served, lambda each: each[0]).items()}
-
-
-def is_among(served: dict[tuple[Any, ...], list[int]], service: tuple[Any, ...], since_ns: int) -> bool:
-    """Whether a client was served by the same service within :data:`AGAIN_NS`.  served : as :func:`times_of` has it."""
-    times = served.get(service, [])
-    at = bisect.bisect_left(times, since_ns)
-    return at < len(times) and times[at] < since_ns + AGAIN_NS
-
-
-def _ended(view: View) -> list[Finding]:
-    """Requests behind which the client closed its side, and of which the server then closed its own without a byte."""
-    if view.one_sided:
-        return []
-    s = view.sessions
-    silent = (s["resp_bytes"] == 0) & (s["resp_missing_bytes"] + s["orig_missing_bytes"] == 0) & s["saw_syn"]
-    rows = _asked(view, "request_end_ns", "start_frame")
-    never = {each[0] for group in view.once(trickling) for each in group}
-    found = [
-        (k, first, fin) for k, sent, first in rows if silent[k] and k not in never and (fin := _both_closed(view, k, sent)) is not None
-    ]
-    if not found:
-        return []
-    n = len(found)
-    text = f"{n:,} of {plural(len(rows), 'HTTP request')} got no answer before both sides closed the connection"
-    values = {"requests": len(rows), "unanswered": n}
-    severity: Severity = "warning" if n >= max(CLIENT_TIMES, SOME_SHARE * len(rows)) or n >= CLIENT_SHARE * len(rows) else "note"
-    advice = ""
-    if _are_taken_for_gone(view, found):
-        severity, text = (
-            "problem",
-            f"{text}: {most(view.server(k) for k, *_ in found)} takes a client that closes its own side for one that left",
-        )
-        advice = "Have the client keep its side open until the answer is there, or the server's proxy go on without it (proxy_ignore_client_abort in nginx)."
-    return [finding(view, ID, severity, text + ".", [f for _, *both in found for f in both], values, advice)]
-
-
-def _are_taken_for_gone(view: View, unanswered: list[tuple[int, int, int]]) -> bool:
-    """Whether a service answers no client that asks (by GET, to which the answer is all) and at once closes its own side (RFC 9112 9.6 lets it), but others."""
-    begins = _first_bytes(view, {first for _, first, _ in unanswered})
-    bodyless = {k for k, first, _ in unanswered if begins.get(first, 0).to_bytes(8, "big").startswith(_BODYLESS)}
-    fin, services = view.column("orig_fin_ns"), {view.ends(k)[2:] for k in bodyless}
-    at_once, served = 0, {True: 0, False: 0}
-    for k, sent, answered in _asked(view, "request_end_ns", "response_ns"):
-        if view.ends(k)[2:] in services:
-            half = fin[k] is not None and 0 <= fin[k] - sent <= AT_ONCE_NS
-            at_once += half and k in bodyless
-            served[half] += answered is not None
-    return at_once >= HALF and not served[True] and served[False] > 0
-
-
-def trickling(view: View) -> list[list[tuple[int, list[int]]]]:
-    """(session, frames) of requests without a body whose head came in pieces for a while and never ended; for each client and server with many at a time."""
-    headless, missing = view.side.capture.headless, view.sessions["orig_missing_bytes"] + view.sessions["resp_missing_bytes"]
-    if view.one_sided or not headless:
-        return []
-    open_ = [
-        (k, first)
-        for k, answered, first in _asked(view, "response_ns", "start_frame")
-        if answered is None and first in headless and not missing[k]
-    ]
-    bodyless = {f for f, head in _first_bytes(view, {first for _, first in open_}).items() if head.to_bytes(8, "big").startswith(_BODYLESS)}
-    found = [(k, frames) for k, first in open_ if first in bodyless and (frames := _pieces(view, k, first))]
-    by_service = grouped(found, lambda each: view.service(each[0])).values()
-    return [group for group in by_service if _at_a_time(view, [k for k, _ in group]) >= AT_A_TIME]
-
-
-def _at_a_time(view: View, sessions: list[int]) -> int:
-    """How many of some sessions were open at a time."""
-    starts, ends = (sorted(int(view.sessions[name][k]) for k in sessions) for name in ("start_ns", "end_ns"))
-    return max((n + 1 - bisect.bisect_left(ends, start) for n, start in enumerate(starts)), default=0)
-
-
-def _pieces(view: View, k: int, first: int) -> list[int]:
-    """Frames of a request that came in small pieces, with a pause before each."""
-    seg = view.segments(k)
-    sent = [i for i in range(len(seg)) if seg.orig[i] and seg.fresh[i] and seg.frame[i] >= first]
-    slow = all(seg.ts[b] - seg.ts[a] >= PIECE_NS and seg.length[b] <= PIECE for a, b in pairwise(sent))
-    return [seg.frame[i] for i in sent] if slow and len(sent) > PIECES else []
 
 
 def _unended(view: View) -> list[Finding]:
@@ -534,54 +346,6 @@ def _unended(view: View) -> list[Finding]:
     values = {"requests": len(all_), "clients": sorted({end[0] for end in ends})}
     advice = "Let the server close connections whose head does not come in time (RequestReadTimeout, client_header_timeout), and limit them by address."
     return [finding(view, ID, "problem", text, [f for _, frames in all_ for f in frames], values, advice)]
-
-
-def _both_closed(view: View, k: int, sent_ns: int) -> int | None:
-    """The frame of the server's FIN, that follows a client's FIN soon after its request; None where either reset."""
-    seg = view.segments(k)
-    if any(flags & RST for flags in seg.flags):
-        return None
-    first = next((i for i in range(len(seg)) if seg.flags[i] & FIN), None)
-    if first is None or not seg.orig[first] or not sent_ns <= seg.ts[first] <= sent_ns + SOON_NS:
-        return None
-    return next((seg.frame[i] for i in range(first, len(seg)) if not seg.orig[i] and seg.flags[i] & FIN), None)
-
-
-def closed_on(view: View, k: int, sent_ns: int) -> int | None:
-    """The frame of the server's FIN that acknowledges all of a request and follows no answer, or of the RST to one that met its FIN. None where the order of
-    the capture is not that of the wire: then an answer may stand before its request."""
-    seg = view.segments(k)
-    if is_out_of_order(seg):
-        return None
-    upto = 0
-    closed = False  # before the request came
-    for i in range(len(seg)):
-        if seg.orig[i]:
-            upto = max(upto, seg.offset[i] + seg.length[i])
-        if seg.ts[i] < sent_ns:
-            closed |= not seg.orig[i] and bool(seg.flags[i] & FIN)
-            continue
-        if seg.orig[i] and seg.flags[i] & (FIN | RST):
-            if closed:
-                continue  # it had been told
-            return None  # the client gave up first
-        if not seg.orig[i] and (seg.length[i] or seg.flags[i] & (FIN | RST)):
-            closed |= bool(seg.flags[i] & FIN) and not seg.length[i] and seg.acked[i] >= upto
-            return seg.frame[i] if closed and not seg.length[i] else None
-    return None
-
-
-def is_out_of_order(seg: Segments) -> bool:
-    """Whether what one side acknowledges comes only later in the capture, as it does where two cards with clocks of their own recorded one direction each."""
-    upto, acked = {True: 0, False: 0}, {True: 0, False: 0}
-    for i in range(len(seg)):
-        orig, end = seg.orig[i], seg.offset[i] + seg.length[i]
-        if seg.fresh[i] and seg.offset[i] < acked[not orig] and end <= acked[not orig] and end > upto[orig]:
-            return True
-        upto[orig] = max(upto[orig], end)
-        if seg.flags[i] & ACK and not seg.flags[i] & (SYN | RST):
-            acked[orig] = max(acked[orig], seg.acked[i])
-    return False
 
 
 def _cut_off(view: View) -> list[Finding]:

@@ -211,8 +211,8 @@ def half_closed(port: int, at: int, *, answered: bool = False, pause: int = 0, a
 
 def test_clients_that_close_their_own_side_and_are_taken_for_gone(tmp_path: Path) -> None:
     this = found(tmp_path, *(half_closed(41_000 + k, k * S) for k in range(3)), healthy())
-    assert problems(this) == {"http-errors"}
-    assert this["http-errors"].text == (
+    assert problems(this) == {"closed-unanswered"}
+    assert this["closed-unanswered"].text == (
         "3 of 4 HTTP requests got no answer before both sides closed the connection: 198.51.100.20:80 takes a client that closes its own side for one that "
         "left."
     )

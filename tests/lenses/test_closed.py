@@ -183,21 +183,21 @@ def ended(wait_ns: int = 0, port: int = 40_000) -> list[Packet]:
 
 def test_http_that_ends_without_a_word(tmp_path: Path) -> None:
     this = found(tmp_path, ended())
-    assert this["http-errors"].severity == "warning"
-    assert this["http-errors"].text == "1 of 1 HTTP request got no answer before both sides closed the connection."
+    assert this["closed-unanswered"].severity == "warning"
+    assert this["closed-unanswered"].text == "1 of 1 HTTP request got no answer before both sides closed the connection."
 
 
 def test_http_that_the_client_gives_up(tmp_path: Path) -> None:
     """One of many is what a browser does; a long wait is told by slow-server."""
     many = [p for k in range(12) for p in healthy(41_000 + k, k * S)]
-    assert found(tmp_path, ended(), many)["http-errors"].severity == "note"
-    assert "http-errors" not in found(tmp_path, ended(20 * S))
+    assert found(tmp_path, ended(), many)["closed-unanswered"].severity == "note"
+    assert "closed-unanswered" not in found(tmp_path, ended(20 * S))
     late = talk()
     late.up("PA", GET)
     late.up("FA")
     late.down("PA", OK)
     late.down("FA")
-    assert "http-errors" not in found(tmp_path, late.packets)
+    assert "closed-unanswered" not in found(tmp_path, late.packets)
 
 
 def half_open(tries: int, port: int = 42_000, at: int = 0, acked: int = 500_000) -> Talk:

@@ -57,9 +57,9 @@ def test_a_request_in_clear_on_which_the_server_closes(tmp_path: Path, by: str) 
     made.down("FA")
     made.up("A")
     this = found(tmp_path, made.packets, healthy(at=5 * S), ping(30 * S))
-    assert ("http-errors" in problems(this)) == (by == "server")
+    assert ("closed-unanswered" in problems(this)) == (by == "server")
     if by == "server":
-        assert this["http-errors"].text == "1 of 2 HTTP requests got no answer: 198.51.100.20:80 closed the connection instead."
+        assert this["closed-unanswered"].text == "1 of 2 HTTP requests got no answer: 198.51.100.20:80 closed the connection instead."
 
 
 def chat(gap: int, reply: str) -> Talk:

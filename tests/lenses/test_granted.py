@@ -149,7 +149,7 @@ def closed() -> list[Packet]:
 
 
 def test_a_server_that_closes_instead(tmp_path: Path) -> None:
-    assert "http-errors" in problems(found(tmp_path, closed()))
+    assert "closed-unanswered" in problems(found(tmp_path, closed()))
 
 
 CONFLICT = b"HTTP/1.1 409 Conflict\r\nContent-Length: 0\r\n\r\n"

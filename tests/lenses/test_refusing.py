@@ -333,13 +333,13 @@ def crowd(number: int) -> list[Packet]:
 def test_requests_that_meet_the_end_of_an_idle_connection(tmp_path: Path) -> None:
     packets = [p for k in range(3) for p in (*met(k), *next_(k, GET))]
     this = found(tmp_path, packets, healthy(at=60 * S))
-    assert problems(this) == {"http-errors"}
-    assert this["http-errors"].text == (
+    assert problems(this) == {"closed-unanswered"}
+    assert this["closed-unanswered"].text == (
         "3 HTTP requests met the end of an idle connection: 198.51.100.20:80 closed it while they were on the way; none of them was sent again."
     )
     once = found(tmp_path, met(0), next_(0, GET), healthy(at=60 * S))
     assert not problems(once)
-    assert once["http-errors"].severity == "warning"
+    assert once["closed-unanswered"].severity == "warning"
 
 
 @pytest.mark.parametrize(
@@ -355,8 +355,8 @@ def test_requests_that_meet_the_end_of_an_idle_connection(tmp_path: Path) -> Non
 )
 def test_requests_that_lose_nothing(tmp_path: Path, packets: list[Packet], text: str) -> None:
     this = found(tmp_path, packets, healthy(at=60 * S))
-    assert "http-errors" not in problems(this)
-    assert not text or this["http-errors"].text.endswith(text)
+    assert "closed-unanswered" not in problems(this)
+    assert not text or this["closed-unanswered"].text.endswith(text)
 
 
 @pytest.mark.parametrize("name", ["other.example.test", "api.example.test"])
