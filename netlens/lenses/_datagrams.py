@@ -8,6 +8,7 @@ a search (SSDP, mDNS, NetBIOS).
 from __future__ import annotations
 
 from collections import defaultdict
+from itertools import pairwise, takewhile
 
 from netlens.addresses import is_one_host
 from netlens.lenses._view import S, View
@@ -22,6 +23,10 @@ INITIATION = 148  #: bytes of WireGuard's first message (whitepaper 5.4.2)
 _SIP = (b"INVITE ", b"REGISTER", b"OPTIONS ", b"SUBSCRIB", b"MESSAGE ", b"PUBLISH ", b"NOTIFY ")  #: ACK gets no answer (RFC 3261 13.2.2.4)
 _BY_PORT = {88: "Kerberos", 111: "RPC", 123: "NTP", 161: "SNMP", 500: "IKE", 1194: "OpenVPN", 1645: "RADIUS", 1646: "RADIUS", 1701: "L2TP",
             1812: "RADIUS", 1813: "RADIUS", 2049: "RPC", 2123: "GTP", 3389: "RDP", 5060: "SIP", 5683: "CoAP"}  # fmt: skip
+#: Times that a pause is as long as the one before, at least and at most (most double it), and how many such pauses tell; by chance 1 in 100 has so many
+GROWTH, PAUSES = (1.1, 3), 4
+MORE = 4  #: times as many datagrams as tries: some are sent in pieces, or again for something else
+GIVE_UP_NS = 3 * S  #: SYNs of connect-unanswered take as long
 #: Protocols whose servers stand in for each other: a client that one of them answers goes on.
 SPARE = ("NTP", "RADIUS", "Kerberos", "NetBIOS")
 PATIENT = ("NTP", "SNMP")  #: asked from time to time by what goes on without an answer
@@ -57,6 +62,13 @@ def asks(talk: Conversation) -> str:
         "CoAP": first >> 4 == 4 and 1 <= head[1] <= 31,  # confirmable, a request (RFC 7252 3)
     }
     return name if fits.get(name, False) else ""
+
+
+def backs_off(talk: Conversation) -> bool:
+    """Whether a conversation begins by tries between which the pauses grow, as those of a timer for lost answers do (RFC 8085 3.1.1), and has not many more."""
+    pauses = [later - earlier for earlier, later in pairwise(talk.tries)]
+    grown = 1 + sum(1 for _ in takewhile(lambda two: GROWTH[0] * two[0] <= two[1] <= GROWTH[1] * two[0], pairwise(pauses)))
+    return PAUSES <= grown <= len(pauses) and sum(pauses[:grown]) >= GIVE_UP_NS and talk.datagrams <= MORE * (grown + 1)
 
 
 def hearing(view: View) -> set[str]:

@@ -2,11 +2,12 @@
 
 Asks: whether a client sent a request over UDP again for seconds and heard nothing: the same one, by its mark (SIP, IKE, RADIUS, DTLS, DHCPv6, SNMP, TFTP,
     L2TP, GTP, PFCP, CoAP, DHCP, RPC, MGCP, NetBIOS' name servers), or that by which it opened a conversation (QUIC, WireGuard, OpenVPN, NTP, Kerberos,
-    RDP); whether a client of DHCP gets no address, or cannot renew its lease; whether a peer of a call (ICE) found no way at all to the other.
-Applies: where the first datagram is in the capture. That the same comes again shows by itself that no answer came (of QUIC, WireGuard and RDP, too); of
-    the others only where their sender hears something in the capture. DNS is covered by dns-unanswered, ICMP errors by unreachable.
+    RDP); of any other protocol, whether a client that hears nothing waits longer each time before it sends again; whether a client of DHCP gets no address,
+    or cannot renew its lease; whether a peer of a call (ICE) found no way at all to the other.
+Applies: where the first datagram is in the capture. That the same comes again shows by itself that no answer came (of QUIC, WireGuard and RDP, too), and
+    so do pauses that grow; of the others only where their sender hears something in the capture. DNS is covered by dns-unanswered, ICMP errors by unreachable.
 Cannot see: whether the request or the answer was lost, or a firewall dropped it; whether a server of QUIC that sent little acknowledged or refused, which is
-    encrypted; protocols over UDP that it does not know.
+    encrypted; of protocols that it does not know, those that are asked at an even pace, or once.
 Normal: RFC 9002 6.2.2 and RFC 9147 5.8 send a first flight again after 1, 2 and 4 s; that a server of QUIC acknowledges it is no answer yet. A browser
     that cannot use QUIC takes TCP (RFC 9114 3.1), at once; a client that takes it after seconds, without any TCP to that port meanwhile, has waited.
     VPNs over DTLS take TCP, too; a client of NTP, RADIUS or NetBIOS' names takes another server. Of several peers of WireGuard one may be away, and so may one
@@ -33,6 +34,7 @@ from netlens.lenses._datagrams import (
     SPARE,
     acknowledged,
     answered,
+    backs_off,
     by_tcp,
     closed_at_once,
     has_other_peers,
@@ -68,6 +70,8 @@ BINDING, STUN_COOKIE = 1, 0x2112A442  #: a request for a binding, and what stand
 STUN_HEADER, NOMINATES = 20, 4  #: bytes of the header, and of the attribute USE-CANDIDATE
 MEDIA = 50  #: datagrams or segments of what may be media: speech has so many in a second
 NO_MEDIA = (53, 123, 1900, 3702, 5353, 5355)  #: ports of names, clocks, and searches
+NAT_PMP = 5351  #: asked of routers most of which do not know it (RFC 6886 3.1)
+DOWN = "The service is down, or something drops UDP on its port: look there (ss -lun) and at the firewalls between, and capture at the server's side."
 MOST_BESIDE = 1000  #: other tries that are looked at for one
 
 
@@ -110,7 +114,43 @@ class Try(NamedTuple):
 
 def look(view: View) -> list[Finding]:
     """At most one, one of ICE, and those of DHCP."""
-    return [*_of(view), *_checks(view), *_leases(view)]
+    return [*_of(view), *_unknown(view), *_checks(view), *_leases(view)]
+
+
+def _unknown(view: View) -> list[Finding]:
+    """Clients of other protocols that wait longer each time before they try again, as who has a timer for lost answers does (RFC 8085 3.1.1)."""
+    told, back = view.once(undelivered), view.once(ways)
+    known = {t.ends for tries in view.once(_tries).values() for t in tries}
+    served = {receiver for _, receiver in back}  # ends that hear from anybody
+    found = [
+        t
+        for t in view.conversations
+        if (t.source, t.destination) not in known
+        and t.source not in served
+        and is_one_host(t.destination[0])
+        and t.destination[1] not in (*NO_MEDIA, NAT_PMP)
+        and t.head & 0xFFFFFFFF != STUN_COOKIE
+        and (UDP, t.source, t.destination) not in told
+        and backs_off(t)
+        and not by_tcp(view, t.source[0], *t.destination)
+    ]
+    asked = Counter(t.source[0] for t in found)
+    shown = [t for t in found if asked[t.source[0]] <= MANY]
+    if not shown:
+        return []
+    longest = max(shown, key=lambda t: t.last_ns - t.first_ns)
+    whom = most(endpoint(*t.destination) for t in shown)
+    text = (
+        f"{whom} never answered over UDP: {most(t.source[0] for t in shown)} sent up to {plural(max(t.datagrams for t in shown), 'datagram')} over "
+        f"{seconds(longest.last_ns - longest.first_ns)}, and waited longer before each try, as a program does that hears nothing."
+    )
+    values = {
+        "unanswered": len(shown),
+        "servers": sorted({endpoint(*t.destination) for t in shown}),
+        "datagrams": sum(t.datagrams for t in shown),
+        "longest_s": (longest.last_ns - longest.first_ns) / 1e9,
+    }
+    return [finding(view, ID, "problem", text, [t.first_frame for t in shown], values, DOWN)]
 
 
 def _tries(view: View) -> dict[tuple[str, str, tuple[str, int]], list[Try]]:
@@ -229,7 +269,7 @@ def _of(view: View) -> list[Finding]:
         "longest_s": longest / 1e9,
         "protocols": sorted({s.protocol for s in shown}),
     }
-    advice = "The service is down, or something drops UDP on its port: look there (ss -lun) and at the firewalls between, and capture at the server's side."
+    advice = DOWN
     if any(s.server in small for s in shown):
         advice = (
             "Short datagrams came back, no full one: the server refuses, or is busy, or full datagrams are lost (MTU): capture at its side."

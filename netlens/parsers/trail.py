@@ -11,7 +11,7 @@ Time is what the capture says. Where it jumps by more than :data:`SEAM_NS`, an *
 from collections import namedtuple
 from functools import cache
 from operator import attrgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,6 +27,7 @@ MAX_SEGMENTS = 3_000_000
 MAX_CONVERSATIONS = 100_000  #: of UDP; a scan of one port of a /16 is less
 HEAD = 8  #: bytes of payload: "530 Login", a TLS alert (7), MySQL's error (7)
 SEAM_NS = 3600 * 10**9  #: no program waits an hour for a packet; a joined file jumps by days
+TRIES, PAUSE_NS = 8, 50_000_000  #: what comes closer is one try: sent in pieces, or recorded twice
 _AT_FIRST = 4_096  #: segments for which there is room
 _LATER = 65_536  #: rows of UDP that are summed at a time
 _TCP_HEADERS = (32, 20, 24, 28, 36, 40, 44, 48, 52, 56, 60)  #: lengths; the most frequent first (12 bytes of timestamps, none)
@@ -70,6 +71,7 @@ class Conversation(NamedTuple):
     first_frame: int
     head: int = 0  # the first bytes of the first datagram, as of a segment
     hops: int = 0  # the fewest that any of its packets might still make; 0 where it is not known
+    tries: tuple[int, ...] = ()  # when the first :data:`TRIES` datagrams came that followed a pause of :data:`PAUSE_NS`
 
 
 class Trail:
@@ -83,7 +85,7 @@ class Trail:
         self._bounds: Array | None = None
         self._udp: list[Array] = []
         self._udp_rows = 0
-        self._sums: dict[int, list[int]] = {}
+        self._sums: dict[int, list[Any]] = {}
         #: first frame and latest time of each excerpt
         self.excerpts: list[list[int]] = []
         self._last_ns: int | None = None
@@ -141,13 +143,18 @@ class Trail:
         np.maximum.at(last, which, rows[:, c.TS])
         hops = np.full(len(first), _MOST_HOPS)
         np.minimum.at(hops, which, rows[:, c.WINDOW])
+        tries, of = _tries(which, rows[:, c.TS], len(first))
         told = rows[first][:, (c.SRC_HI, c.SRC_LO, c.DST_HI, c.DST_LO, c.PORTS, c.TS, c.FRAME, c.HINT)].tolist()
-        each = zip(key[first].tolist(), told, count.tolist(), size.tolist(), last.tolist(), hops.tolist(), strict=True)
-        for number, (*ends, begin, frame, hint), datagrams, length, end, left in each:
+        each = zip(key[first].tolist(), told, count.tolist(), size.tolist(), last.tolist(), hops.tolist(), of, of[1:], strict=False)
+        for number, (*ends, begin, frame, hint), datagrams, length, end, left, since, until in each:
             known = self._sums.get(number)
             if known is None and len(self._sums) < MAX_CONVERSATIONS:
-                known = self._sums[number] = [*ends, 0, 0, begin, begin, frame, hint & 0xFFFFFFFFFFFFFFFF, _MOST_HOPS]
+                known = self._sums[number] = [*ends, 0, 0, begin, begin, frame, hint & 0xFFFFFFFFFFFFFFFF, _MOST_HOPS, ()]
             if known is not None:
+                if len(known[12]) < TRIES:
+                    known[12] += tuple(tries[since + (known[5] > 0 and tries[since] - known[8] < PAUSE_NS) : until])[
+                        : TRIES - len(known[12])
+                    ]
                 known[5] += datagrams
                 known[6] += length
                 known[8] = max(known[8], end)
@@ -215,6 +222,18 @@ class Trail:
             sessions = self.segments()["session"]
             self._bounds = np.searchsorted(sessions, np.arange(int(sessions[-1]) + 3 if len(sessions) else 2, dtype=sessions.dtype))
         return self._bounds
+
+
+def _tries(which: Array, ts: Array, conversations: int) -> tuple[list[int], list[int]]:
+    """Times of the first :data:`TRIES` datagrams of each conversation that follow a pause, the first of all among them, one conversation behind the other,
+    and where those of each begin, with the end of the last.  which : the conversation of each datagram."""
+    order = np.argsort(which, kind="stable")
+    of, ts = which[order], ts[order]
+    first = np.diff(of, prepend=-1) > 0
+    begins = first | (np.diff(ts, prepend=0) >= PAUSE_NS)
+    number = np.cumsum(begins)
+    chosen = begins & (number - number[first][of] < TRIES)
+    return ts[chosen].tolist(), np.searchsorted(of[chosen], np.arange(conversations + 1)).tolist()
 
 
 def _in_order(sessions: Array) -> Array:

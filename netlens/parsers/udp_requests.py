@@ -11,6 +11,7 @@ been asked before from the same port is left out.
 """
 
 import contextlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -30,6 +31,8 @@ AGAIN_NS = 400_000_000  #: what comes again sooner was recorded twice; SIP, the 
 ATTEMPT_NS = 60 * 10**9  #: after this, the same is asked anew
 POLLS_NS = 1100 * 10**9  #: between two of NTP: 1024 s, with what a client varies (RFC 5905 7.2, MAXPOLL of most)
 ANYTHING = b"*"  #: whatever comes back to the port that asked is an answer
+_CALL, _NUMBER = re.compile(rb"\r\n(?:Call-ID|i)[ \t]*:([^\r]*)", re.I), re.compile(rb"\r\nCSeq[ \t]*:[ \t]*(\d+)", re.I)
+_INVITED = re.compile(rb"\r\nCSeq[ \t]*:[ \t]*\d+[ \t]+INVITE", re.I)
 _HELLOS = members(0x16FE, 0x1601)  #: how a handshake of DTLS begins
 DTLS_VERSIONS = (b"\xfe\xff", b"\xfe\xfd", b"\xfe\xfc", b"\x01\x00")  #: the last is that of OpenSSL before 0.9.8f
 
@@ -37,13 +40,16 @@ DTLS_VERSIONS = (b"\xfe\xff", b"\xfe\xfd", b"\xfe\xfc", b"\x01\x00")  #: the las
 class Mark(NamedTuple):
     """asks : a request, else an answer.  same : what a request and its repeats share.  keys : what an answer to it bears, any of them.
 
-    served : the request says that an earlier one was answered.
+    served : the request says that an earlier one was answered.  answers : what is asked for here answers another request, that bears any of these.
+    what : is asked for, if that is no answer of the protocol.
     """
 
     asks: bool
     same: bytes
     keys: tuple[bytes, ...]
     served: bool = False
+    answers: tuple[bytes, ...] = ()
+    what: str = ""
 
 
 @dataclass
@@ -80,9 +86,13 @@ def _sip(message: bytes, length: int) -> Mark | None:
     branch = told.split(b"\r")[0].split(b";")[0].split(b",")[0]
     if branch == told and len(message) < length:
         return None  # the snaplen cut it
+    call = b"".join(found[1] for each in (_CALL, _NUMBER) if (found := each.search(message)))
     if method == b"SIP/2.0":
-        return Mark(False, b"", (branch,))
-    return Mark(True, method + branch, (branch,)) if method.isalpha() and method != b"ACK" else None
+        picked_up = rest[:1] == b"2" and _INVITED.search(message) is not None  # said again until ACK comes (RFC 3261 13.3.1.4)
+        return Mark(True, rest[:3], (call,), answers=(branch,), what="ACK of SIP") if picked_up else Mark(False, b"", (branch,))
+    if method == b"ACK":
+        return Mark(False, b"", (call,))
+    return Mark(True, method + branch, (branch,)) if method.isalpha() else None
 
 
 def _ike(message: bytes, length: int) -> Mark | None:
@@ -303,10 +313,10 @@ class RequestBuilder:
                 self._unread[(ip_text(*dst, version), destination), ip_text(*src, version)] = row[c.TS]
             return
         name, _, unique, other_ports = protocol
+        for key in mark.answers if mark.asks else mark.keys:
+            for asked in self._awaited.pop((name, key, dst, b"" if unique else (destination, src)), ()):
+                asked.take_answer(row[c.TS], row[c.FRAME])
         if not mark.asks:
-            for key in mark.keys:
-                for asked in self._awaited.pop((name, key, dst, b"" if unique else (destination, src)), ()):
-                    asked.take_answer(row[c.TS], row[c.FRAME])
             return
         again = (name, mark.same, mark.keys, src, 0 if other_ports else source, dst, destination)
         request, ts = self._known.get(again), row[c.TS]
@@ -315,7 +325,9 @@ class RequestBuilder:
             AGAIN_NS if request.answered and other_ports else POLLS_NS if name == "NTP" else ATTEMPT_NS
         ):
             version = row[c.PORTS] >> 32
-            request = Request(name, (ip_text(*src, version), source), (ip_text(*dst, version), destination), [row[c.FRAME]], ts, ts)
+            request = Request(
+                mark.what or name, (ip_text(*src, version), source), (ip_text(*dst, version), destination), [row[c.FRAME]], ts, ts
+            )
             self._known[again] = request
             self._requests.append(request)
         elif ts - request.last_ns >= AGAIN_NS:

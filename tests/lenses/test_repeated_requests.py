@@ -301,3 +301,45 @@ def test_answers_that_the_snaplen_cut(tmp_path: Path, name: str, port: int, mess
     answers = [p for k in range(3) for p in told(name, port, answer + bytes(200), 10 * k + 4 * (k == 1) + 0.1)]
     this = found(tmp_path, requests, [Packet(p.at, p.data[: 28 + kept], cut=len(p.data[28 + kept :])) for p in answers])
     assert "udp-unanswered" not in this
+
+
+def of_a_call(what: bytes, branch: int, method: bytes = b"INVITE", number: int = 1) -> bytes:
+    return what + b"\r\nVia: SIP/2.0/UDP 192.0.2.10;branch=z9hG4bK%d;rport\r\nCall-ID: 12@a\r\nCSeq: %d %s\r\n\r\n" % (
+        branch,
+        number,
+        method,
+    )
+
+
+OK_INVITE = of_a_call(b"SIP/2.0 200 OK", 1)
+CALLED = [Packet(0, datagram((CLIENT, 5060), (SERVER, 5060), of_a_call(b"INVITE sip:a SIP/2.0", 1)))]
+
+
+def picked_up(times: list[float], answer: bytes = OK_INVITE) -> list[Packet]:
+    return [Packet(int(t * S), datagram((SERVER, 5060), (CLIENT, 5060), answer)) for t in times]
+
+
+def test_a_call_that_nobody_acknowledges(tmp_path: Path) -> None:
+    """RFC 3261 13.3.1.4: who picks up says so again until ACK comes."""
+    this = found(tmp_path, CALLED, picked_up([1, 1.5, 2.5, 4.5, 8.5]))
+    assert problems(this) == {"udp-unanswered"}
+    assert "(ACK of SIP)" in this["udp-unanswered"].text
+    assert "192.0.2.10:5060" in this["udp-unanswered"].text
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        pytest.param(
+            [
+                *picked_up([1, 1.5, 2.5, 4.5]),
+                Packet(5 * S, datagram((CLIENT, 5060), (SERVER, 5060), of_a_call(b"ACK sip:a SIP/2.0", 2, b"ACK"))),
+            ],
+            id="acknowledged",
+        ),
+        pytest.param(picked_up([1, 1.5, 2.5, 4.5], of_a_call(b"SIP/2.0 180 Ringing", 1)), id="it rings"),
+        pytest.param(picked_up([1, 1.5, 2.5, 4.5], of_a_call(b"SIP/2.0 200 OK", 1, b"OPTIONS")), id="no call"),
+    ],
+)
+def test_answers_of_sip_that_come_again(tmp_path: Path, packets: list[Packet]) -> None:
+    assert "udp-unanswered" not in found(tmp_path, CALLED, packets)

@@ -10,6 +10,7 @@ from scapy.layers.l2 import ARP, Ether
 from scapy.utils import PcapWriter
 
 import netlens
+from netlens.parsers import trail
 from tests.lenses.made import CLIENT, MS, SERVER, S, close, exchange, found, healthy, lookup, ping, problems, talk
 from tests.parsers.build import End, Packet, datagram
 
@@ -373,3 +374,46 @@ def by_tcp() -> list[Packet]:
 )
 def test_checks_of_ways_that_nobody_misses(tmp_path: Path, streams: list[list[Packet]]) -> None:
     assert "udp-unanswered" not in problems(found(tmp_path, *streams, ping(30 * S)))
+
+
+BACKING_OFF = [0, 0.6, 1.3, 2.3, 3.6]
+
+
+def of_a_game(times: list[float], server: str = SERVER, port: int = 41_000, pieces: int = 1) -> list[Packet]:
+    """A protocol that nobody knows; each try in so many datagrams."""
+    return [
+        Packet(int(t * S) + k * MS, datagram((CLIENT, port), (server, 9987), bytes([0x54, k]) * (20 + 9 * k)))
+        for t in times
+        for k in range(pieces)
+    ]
+
+
+@pytest.mark.parametrize("batch", [1, 65_536])
+@pytest.mark.parametrize(("times", "pieces"), [(BACKING_OFF, 2), ([0, 1, 3, 7, 15], 1), ([*BACKING_OFF, 3.8, 34], 2)])
+def test_a_client_that_waits_longer_each_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: list[float], pieces: int, batch: int
+) -> None:
+    monkeypatch.setattr(trail, "_LATER", batch)
+    this = found(tmp_path, of_a_game(times, pieces=pieces), healthy())
+    assert problems(this) == {"udp-unanswered"}
+    assert this["udp-unanswered"].text.startswith(
+        f"198.51.100.20:9987 never answered over UDP: 192.0.2.10 sent up to {len(times) * pieces} datagrams"
+    )
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        pytest.param([*of_a_game(BACKING_OFF), Packet(4 * S, datagram((SERVER, 9987), (CLIENT, 41_000), b"-"))], id="answered"),
+        pytest.param([*of_a_game(BACKING_OFF), Packet(4 * S, datagram((SERVER, 77), (CLIENT, 41_000), b"-"))], id="another peer answers"),
+        pytest.param(of_a_game([0, 1, 2, 3, 4, 5, 6]), id="an even pace"),
+        pytest.param(of_a_game([0, 3, 4, 9, 11, 12]), id="from time to time"),
+        pytest.param(of_a_game([0, 0.1, 0.3, 0.7, 1.5]), id="short"),
+        pytest.param(of_a_game([0, 1, 3, 7]), id="few"),
+        pytest.param(of_a_game([*BACKING_OFF, *(4 + k / 10 for k in range(40))]), id="a stream"),
+        pytest.param(of_a_game(BACKING_OFF, "239.255.255.250"), id="to many"),
+        pytest.param([p for k in range(12) for p in of_a_game(BACKING_OFF, f"198.51.100.{30 + k}", 41_000 + k)], id="looks around"),
+    ],
+)
+def test_datagrams_that_are_no_tries(tmp_path: Path, packets: list[Packet]) -> None:
+    assert "udp-unanswered" not in found(tmp_path, packets, healthy())
