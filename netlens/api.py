@@ -144,6 +144,16 @@ class Capture:
         return self._kept.bodies.polls
 
     @property
+    def making_up(self) -> set[int]:
+        """Frames of HTTP requests in clear for which a model makes up text, pictures or speech; none of standard input that was read without ``trail``."""
+        return self._kept.bodies.making_up
+
+    @property
+    def films(self) -> set[int]:
+        """Sessions with an answer of HTTP in clear that is film or sound; none of standard input that was read without ``trail``."""
+        return self._kept.bodies.films
+
+    @property
     def unasked(self) -> list[Unasked]:
         """Final answers of HTTP in clear in sessions of which no request was seen."""
         return self._kept.bodies.unasked

@@ -197,16 +197,22 @@ def _unasked(view: View) -> list[Finding]:
 
 
 def _preflights(view: View) -> list[Finding]:
-    """Preflights of CORS that a server does not grant: the browser then does not send the request for which it asked (Fetch Standard 4.8)."""
+    """Preflights of CORS that a server does not grant, and that no request follows: a browser sends none then (Fetch Standard 4.8), other clients may."""
     places, client = view.side.capture.asked, view.column("orig_ip")
     names = ("start_frame", "response_frame", "status")
-    rows = [r for r in requests(view, *names) if r[1] in view.side.capture.preflights and r[3] is not None and r[3] >= 200]
+    every, preflights = requests(view, *names), view.side.capture.preflights
+    rows = [r for r in every if r[1] in preflights and r[3] is not None and r[3] >= 200]
     granted = {(client[k], places[first]) for k, first, _, status in rows if status < 300}
-    denied = [r for r in rows if r[3] >= 300 and (client[r[0]], places[r[1]]) not in granted]
+    last = {(client[k], places.get(first)): first for k, first, *_ in every if first not in preflights}
+    unasked = [r for r in rows if r[3] >= 300 and (client[r[0]], places[r[1]]) not in granted]
+    denied = [r for r in unasked if last.get((client[r[0]], places[r[1]]), 0) < r[1]]
     if len(denied) < CLIENT_TIMES:
         return []
     whom, codes = most(view.server(k) for k, *_ in denied), Counter(status for *_, status in denied)
-    text = f"{len(denied):,} of {plural(len(rows), 'preflight')} (OPTIONS) got no leave from {whom} ({_each(codes)}): the browser did not send its requests."
+    text = (
+        f"{len(denied):,} of {plural(len(rows), 'preflight')} (OPTIONS) got no leave from {whom} ({_each(codes)}): a browser then does not send its "
+        "request, and none followed."
+    )
     advice = "A preflight bears no credentials and follows no redirection: have the server, or the login in front of it, answer OPTIONS with 200 or 204."
     values = {"preflights": len(rows), "denied": len(denied)}
     return [finding(view, ID, "problem", text, [f for _, *both, _ in denied for f in both], values, advice)]

@@ -9,7 +9,7 @@ Cannot see: what the server did meanwhile, or asked others; of one capture, the 
     is measured, and where it is most of the wait, the server is not blamed.
 Normal: people notice 1 s and leave after 10 s (Nielsen); a model or a report may need longer. Protocols that wait for events (push, chat, subscriptions)
     are not looked at, nor is what a server answers without content after the same time again and again (RFC 6202 2: a long
-    poll that timed out), and what asks to be kept waiting by its address. A wrong
+    poll that timed out), what asks to be kept waiting by its address, and what a model makes up within a minute. A wrong
     password is answered late on purpose, and a second factor needs a person: of SSH only what precedes the first password is looked at.
 """
 
@@ -43,6 +43,7 @@ RANK = 52
 LONG_NS = 5 * S  #: once is enough
 LATE_NS = 3 * S  #: twice, or a tenth of all
 TIMES, SHARE = 2, 0.1
+MADE_UP_NS = 60 * S  #: a model's answer that is sent as a whole takes so long; most clients wait for some minutes
 TOLD_SHARE, MOST_SHARE = 0.1, 0.5  #: of the longest wait, from which on a relay's share is told, and is the reason
 LOOK = (
     "The requests were acknowledged at once, so the time was spent at the server or behind it: look at its log. A proxy or tunnel that acknowledges for "
@@ -82,6 +83,8 @@ def _of(view: View) -> list[Finding]:
     stands = two and any(other.once(stalled) for other in views(view.traffic))
     lost = {id(a) for a in clear if stands and a.wait_ns >= NOTICED_NS and _stood(budget_of(view, a)) >= MOST_SHARE * a.wait_ns}
     clear = [a for a in clear if id(a) not in lost]
+    # what a model makes up takes its time
+    polls |= {id(a) for a in clear if a.answered and a.wait_ns < MADE_UP_NS and a.frames[0] in view.side.capture.making_up}
     long = [a for a in clear if a.wait_ns >= LONG_NS and id(a) not in polls]
     late = [a for a in clear if (a.wait_ns >= LATE_NS or id(a) in gone) and id(a) not in polls]
     of_clear = len(clear) + others_http

@@ -4,7 +4,8 @@ Asks: how long a receiver's window was zero while its peer had data to send: its
 Applies: to connections captured in both directions.
 Cannot see: why the program does not read.
 Normal: RFC 9293 3.8.6.1 provides for it, and the Wireshark manual names a printer. Below 200 ms nobody notices; a window of zero on a RST, behind a FIN
-    or on the last acknowledgment says nothing.
+    or on the last acknowledgment says nothing. A client takes an answer at its own pace (a rate limit, a slow disk): nobody else waits, and its window is
+    shut for less than a second at a time; a player that is paused shuts it for as long as it likes.
 """
 
 from __future__ import annotations
@@ -29,7 +30,13 @@ def look(view: View) -> list[Finding]:
     shuts = [shut for shut in view.once(shut_windows) if id(shut) not in left_out and shut.reopened]
     together = grouped(shuts, lambda s: (s.session, s.orig)).values()
     often = {id(s) for g in together if sum(s.share for s in g) >= SHARE and sum(s.lasted_ns for s in g) >= LONG_NS for s in g}
-    grave = [s for s in shuts if s.lasted_ns >= LONG_NS or (s.share >= SHARE and s.lasted_ns >= NOTICED_NS) or id(s) in often]
+    plays = view.side.capture.films
+    grave = [
+        s
+        for s in shuts
+        if not (s.orig and s.session in plays)
+        and (s.lasted_ns >= LONG_NS or (not s.orig and ((s.share >= SHARE and s.lasted_ns >= NOTICED_NS) or id(s) in often)))
+    ]
     some = [s for s in shuts if s.lasted_ns >= NOTICED_NS]
     shown = grave or some or (shuts if len(shuts) >= OFTEN and sum(s.lasted_ns for s in shuts) >= NOTICED_NS else [])
     if not shown:

@@ -3,7 +3,8 @@
 Asks: whether a window stayed zero, through probe after probe, until the connection was reset or the capture ended.
 Applies: to connections captured in both directions.
 Cannot see: whether it would have opened after the end of the capture.
-Normal: RFC 9293 3.8.6.1: the sender probes at growing intervals and may do so for ever; a window may stay shut, but somebody waits for it.
+Normal: RFC 9293 3.8.6.1: the sender probes at growing intervals and may do so for ever; a window may stay shut, but somebody waits for it,
+    unless its receiver plays film or sound (Content-Type), and is paused.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ STUCK_NS = 3 * S  #: two probes are sent within that time (RFC 6298: 1, 2 s)
 
 
 def stuck(view: View) -> list[Shut]:
-    """Windows that never opened again."""
-    return [s for s in view.once(shut_windows) if not s.reopened and s.probes and s.lasted_ns >= STUCK_NS]
+    """Windows that never opened again; a player may be paused."""
+    plays = view.side.capture.films
+    shut = [s for s in view.once(shut_windows) if not s.reopened and s.probes and s.lasted_ns >= STUCK_NS]
+    return [s for s in shut if not (s.orig and s.session in plays)]
 
 
 def look(view: View) -> list[Finding]:

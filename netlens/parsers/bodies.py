@@ -39,6 +39,12 @@ _WAITS = re.compile(
     rb"[A-Z]+ [^ ?]*(?:/(?:long-?poll|poll|getUpdates|_changes|http-bind)\b|\?(?:[^ ]*&)?(?:(?:wait|timeout|watch|long_?poll)=|transport=(?:long-?)?polling))",
     re.IGNORECASE,
 )
+#: Where models make up text, pictures or speech: the paths of OpenAI's API and those like it, Anthropic's, Google's, and Ollama's
+_GENERATES = re.compile(
+    rb"POST [^ ?]*/(?:completions|v1/(?:messages|responses)|images/(?:generations|edits)|audio/(?:speech|transcriptions|translations)|api/(?:chat|generate)"
+    rb"|[^ ?/]*:(?:generate|streamGenerate)Content)[ ?]"
+)
+_FILM = re.compile(rb"\r\ncontent-type:[ \t]*(?:audio|video)/", re.IGNORECASE)
 #: What a browser asks before a request to another site (Fetch Standard 3.3.2)
 _PREFLIGHT = re.compile(rb"OPTIONS [^\n]*\r\n(?:[^\r\n]+\r\n)*?access-control-request-method:", re.IGNORECASE)
 _HOST = re.compile(rb"\r\nhost:[ \t]*([^ \t\r]*)", re.IGNORECASE)
@@ -112,6 +118,8 @@ class BodyBuilder:
     def __init__(self) -> None:
         self.bodies: list[Body] = []
         self.polls: set[int] = set()  # frames
+        self.making_up: set[int] = set()  # frames
+        self.films: set[int] = set()  # sessions
         self.proxied: list[Proxied] = []
         self.redirects: list[Redirect] = []
         self.asked: dict[int, int] = {}  # by frame, the number of host and path that a request names
@@ -162,6 +170,8 @@ class BodyBuilder:
             self.expecting[row[c.FRAME]] = row[c.SESSION]
         if len(self.polls) < MAX_BODIES and _WAITS.match(text):
             self.polls.add(row[c.FRAME])
+        if len(self.making_up) < MAX_BODIES and _GENERATES.match(text):
+            self.making_up.add(row[c.FRAME])
         if len(self.asked) < MAX_BODIES and (target := _TARGET.match(text)) is not None:
             named = _HOST.search(text)
             host = target[2] or (named[1] if named else b"")
@@ -196,6 +206,8 @@ class BodyBuilder:
                 self.redirects.append(Redirect(row[c.SESSION], row[c.FRAME], row[c.TS], asked, number, status, posted))
         if status in _REDIRECTS and len(self.sent) < MAX_BODIES and (site := _SITE.search(head, 0, end + 2)) is not None:
             self.sent.append(Sent(row[c.SESSION], row[c.FRAME], row[c.TS], number_of(site[1].decode("ascii"))))
+        if len(self.films) < MAX_BODIES and _FILM.search(head, 0, end + 2):
+            self.films.add(row[c.SESSION])
         if _CHUNKED.search(head, 0, end + 2) and row[c.SESSION] not in self._heads and not _ENDLESS.search(head, 0, end + 2):
             events = _EVENTS.search(head, 0, end + 2) is not None
             if not events or row[c.SESSION] in self._posting:

@@ -128,13 +128,15 @@ def status(code: int, more: bytes = b"") -> bytes:
     return b"HTTP/1.1 %d X\r\nContent-Length: 0\r\n%s\r\n" % (code, more)
 
 
-def browsed(code: int, asked: bytes = PREFLIGHT, times: int = 3, then: int = 0) -> list[Packet]:
-    """Pages, and after each a preflight; the last one may be answered otherwise."""
+def browsed(code: int, asked: bytes = PREFLIGHT, times: int = 3, then: int = 0, goes_on: bool = False) -> list[Packet]:
+    """Pages, and after each a preflight; the last one may be answered otherwise, and the request itself may follow."""
     made = talk()
     for k in range(times):
         exchange(made, b"GET /page HTTP/1.1\r\nHost: a\r\n\r\n", OK)
         exchange(made, b"GET /style HTTP/1.1\r\nHost: a\r\n\r\n", OK)
         exchange(made, asked, status(then if then and k == times - 1 else code))
+        if goes_on:
+            exchange(made, b"GET /v1/a HTTP/1.1\r\nHost: a\r\nOrigin: http://b\r\n\r\n", OK)
     exchange(made, b"GET /page HTTP/1.1\r\nHost: a\r\n\r\n", OK)
     return close(made).packets
 
@@ -144,7 +146,7 @@ def test_preflights_that_are_not_granted(tmp_path: Path, code: int) -> None:
     this = found(tmp_path, browsed(code))
     assert problems(this) == {"http-errors"}
     assert this["http-errors"].text == (
-        f"3 of 3 preflights (OPTIONS) got no leave from 198.51.100.20:80 (3 × {code}): the browser did not send its requests."
+        f"3 of 3 preflights (OPTIONS) got no leave from 198.51.100.20:80 (3 × {code}): a browser then does not send its request, and none followed."
     )
 
 
@@ -154,6 +156,7 @@ def test_preflights_that_are_not_granted(tmp_path: Path, code: int) -> None:
         pytest.param(browsed(204), id="granted"),
         pytest.param(browsed(401, times=1), id="once"),
         pytest.param(browsed(401, then=200), id="granted later"),
+        pytest.param(browsed(405, goes_on=True), id="the client goes on"),
         pytest.param(browsed(401, EXPLORER), id="by a program, that is let in"),
     ],
 )

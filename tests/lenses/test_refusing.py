@@ -283,6 +283,58 @@ def test_a_window_that_is_shut_again_and_again(tmp_path: Path) -> None:
     assert " s in all on one connection, while data waited for it: 198.51.100.20 did not read." in this["zero-window"].text
 
 
+def downloaded(kind: bytes, lasts: int, times: int = 6, opens: bool = True) -> list[Packet]:
+    """An answer whose client shuts its window again and again."""
+    made = talk()
+    made.up("PA", b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n")
+    made.down("PA", b"HTTP/1.1 200 OK\r\nContent-Type: " + kind + b"\r\nContent-Length: 90000\r\n\r\n")
+    for _ in range(times):
+        made.down("A", 1000)
+        made.up("A", window=0)
+        for _ in range(4):
+            made.at += lasts // 5
+            made.down("A")  # a probe
+        made.at += lasts // 5
+        if opens:
+            made.up("A", window=1000)
+    return made.packets
+
+
+@pytest.mark.parametrize(
+    ("kind", "lasts", "opens", "severity"),
+    [
+        (b"text/plain", 800 * MS, True, "warning"),  # at its own pace
+        (b"text/plain", 4 * S, True, "problem"),
+        (b"video/mp4", 4 * S, True, "warning"),
+        (b"video/mp4", 4 * S, False, None),  # paused
+    ],
+)
+def test_a_client_that_takes_an_answer_slowly(tmp_path: Path, kind: bytes, lasts: int, opens: bool, severity: str | None) -> None:
+    this = found(tmp_path, downloaded(kind, lasts, opens=opens), ping(60 * S))
+    assert {id_: f.severity for id_, f in this.items() if id_.startswith("zero-window")} == ({"zero-window": severity} if severity else {})
+
+
+@pytest.mark.parametrize(
+    ("target", "lasts", "slow"),
+    [
+        (b"POST /v1/chat/completions", 12 * S, False),
+        (b"POST /v1/messages?beta=true", 12 * S, False),
+        (b"POST /v1beta/models/g-2:generateContent", 12 * S, False),
+        (b"POST /api/generate", 12 * S, False),
+        (b"POST /v1/chat/completions", 70 * S, True),
+        (b"GET /v1/chat/completions", 12 * S, True),
+        (b"POST /messages", 12 * S, True),
+    ],
+)
+def test_what_a_model_makes_up_takes_its_time(tmp_path: Path, target: bytes, lasts: int, slow: bool) -> None:
+    made = talk()
+    made.up("PA", target + b" HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
+    made.down("A")
+    made.at += lasts
+    made.down("PA", OK)
+    assert ("slow-server" in problems(found(tmp_path, close(made).packets))) == slow
+
+
 def test_a_client_that_resets_behind_the_last_alert_of_the_server(tmp_path: Path) -> None:
     made = talk(server=TLS)
     made.up("PA", HELLO)
