@@ -1,12 +1,13 @@
-"""Are packets of voice or video lost?
+"""Are packets of voice or video lost, or too late to be played?
 
-Asks: whether numbers of RTP packets are missing from a stream.
+Asks: whether numbers of RTP packets are missing from a stream; whether those of voice come so unevenly that many are too late to be played.
 Applies: to UDP streams of one source (SSRC) whose numbers go up one by one, by which RTP is certain; encrypted ones (SRTP) among them.
-Cannot see: where they were lost, on the way or by the recorder, unless connections of TCP show that the recorder missed packets; what comes too late to be
-    played; what was lost behind the place of the recording.
+Cannot see: where they were lost, on the way or by the recorder, unless connections of TCP show that the recorder missed packets; how much
+    the receiver evens out; what was lost, or held up, behind the place of the recording.
 Normal: numbers go up by one also where nothing is said and nothing is sent (RFC 3550 5.1), and all payload types of a source share them: voice, keys that
     are pressed (RFC 4733), noise of silence (RFC 3389), redundancy. A few come in another order, or twice. Decoders conceal single losses up to
     1 to 3 % (ITU-T G.113 appendix I). A source that begins anew jumps (RFC 3550 A.1), and its stream is left alone.
+    Jitter is a few ms (RFC 3550 6.4.1, A.8); receivers hold packets back for two or three of their intervals, and radio sends several at a time.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 
 from netlens.columns import Array
 from netlens.lenses import Finding, Severity
-from netlens.lenses._view import S, View, finding, most
+from netlens.lenses._view import S, View, finding, most, seconds
 from netlens.parsers.rtp import DST_LO, FRAME, NUMBER, PORTS, SOURCE, SRC_LO, STAMP, TS
 from netlens.text import endpoint, plural
 
@@ -28,11 +29,15 @@ JUMP = 100  #: numbers; more is a source that begins anew, or a pause of the rec
 AUDIBLE, LOST = 0.03, 10  #: share and number of packets
 NOTICED = 0.01
 HOLES = 3  #: less is an interruption, perhaps of the recording
+EVEN = 0.9  #: of the stamps of voice are one interval apart
+UNEVEN_NS = 20_000_000  #: an interval of most voice
+BLOCK = 50  #: packets of which the fastest tells when the others were due
+HELD, TOO_LATE = 3.5, 0.1  #: intervals that a receiver waits at most, and the share of packets that come later
 SHOWN = 20  #: gaps of a stream
 
 
 def look(view: View) -> list[Finding]:
-    """At most one."""
+    """At most one of losses, and one of packets that come unevenly."""
     t = view.side.capture.rtp
     if len(t) < PACKETS:
         return []
@@ -40,13 +45,63 @@ def look(view: View) -> list[Finding]:
     t = t[order]
     begins = np.flatnonzero(np.diff(t[:, [SOURCE, PORTS, DST_LO, SRC_LO]], axis=0).any(axis=1)) + 1
     streams = [part for part in np.split(t, begins) if len(part) >= PACKETS and part[-1, TS] - part[0, TS] >= LASTED_NS]
+    return [*_lost(view, streams), *_uneven(view, streams)]
+
+
+def _uneven(view: View, streams: list[Array]) -> list[Finding]:
+    found = [(jitter, part) for part in streams if (jitter := _jitter(part))]
+    if not found:
+        return []
+    receivers = _receivers(view)
+    whom, (worst, interval) = most(receivers.get(_ports(part), "hosts") for _, part in found), max(jitter for jitter, _ in found)
+    text = (
+        f"Packets of {plural(len(found), 'stream')} of RTP to {whom} came unevenly: jitter of {seconds(worst)} in the median, where a packet is due every "
+        f"{seconds(interval)}, so that many come too late to be played."
+    )
+    values = {"streams": len(found), "jitter_s": worst / 1e9, "interval_s": interval / 1e9}
+    advice = (
+        "Something on the way holds packets up for different times (a full queue, Wi-Fi, a radio link): capture nearer to the sender, and give voice "
+        "priority."
+    )
+    return [finding(view, ID, "problem", text, [int(part[0, FRAME]) for _, part in found], values, advice)]
+
+
+def _jitter(part: Array) -> tuple[float, float] | None:
+    """The median of a stream's jitter (RFC 3550 A.8), and the interval of its packets, in ns; None unless it is voice that comes too unevenly. The clock is
+    what the stream as a whole shows, so that one that is too slow counts for nothing."""
+    step, time = _steps(part)
+    if not _is_rtp(step, time):
+        return None
+    interval = int(np.median(time[step == 1]))
+    lasted, stamps = part[-1, TS] - part[0, TS], int(time.sum())
+    if interval <= 0 or stamps <= 0 or (time[step == 1] == interval).mean() < EVEN:
+        return None
+    unit = lasted / stamps
+    due = part[0, TS] + np.concatenate(([0], np.cumsum(time))) * unit
+    behind = part[:, TS] - due
+    blocks = np.arange(0, len(part), BLOCK)
+    late = behind - np.repeat(np.minimum.reduceat(behind, blocks), np.diff([*blocks, len(part)])) >= HELD * interval * unit
+    jitter, each = 0.0, []
+    for off in np.abs(np.diff(behind)).tolist():
+        jitter += (off - jitter) / 16
+        each.append(jitter)
+    typical = float(np.median(each))
+    return (typical, interval * unit) if typical >= max(UNEVEN_NS, interval * unit) and late.mean() >= TOO_LATE else None
+
+
+def _receivers(view: View) -> dict[tuple[int, int], str]:
+    """By ports of sender and receiver."""
+    return {(t.source[1], t.destination[1]): endpoint(*t.destination) for t in view.conversations}
+
+
+def _lost(view: View, streams: list[Array]) -> list[Finding]:
     found = [(lost, sent, part, gaps) for part in streams for lost, sent, gaps in _gaps(part)]
     bad = [each for each in found if each[0] >= LOST and each[0] >= NOTICED * each[1]]
     if not bad:
         return []
     missed = view.sessions["orig_missing_bytes"] + view.sessions["resp_missing_bytes"]
     grave = any(lost >= AUDIBLE * sent and len(gaps) >= HOLES for lost, sent, _, gaps in bad) and not (missed > 1).any()
-    receivers = {(t.source[1], t.destination[1]): endpoint(*t.destination) for t in view.conversations}
+    receivers = _receivers(view)
     lost, sent = sum(each[0] for each in bad), sum(each[1] for each in bad)
     whom = most(receivers.get(_ports(part), "hosts") for _, _, part, _ in bad)
     worst = max(lost / sent for lost, sent, *_ in bad)
@@ -65,12 +120,22 @@ def _ports(part: Array) -> tuple[int, int]:
     return ports >> 16 & 0xFFFF, ports & 0xFFFF
 
 
+def _steps(part: Array) -> tuple[Array, Array]:
+    """From packet to packet, of numbers and of stamps."""
+    step = (np.diff(part[:, NUMBER]) + 0x8000) % 0x10000 - 0x8000
+    return step, (np.diff(part[:, STAMP]) + (1 << 31)) % (1 << 32) - (1 << 31)
+
+
+def _is_rtp(step: Array, time: Array) -> bool:
+    fresh = step != 0  # else recorded twice
+    one_by_one = bool(fresh.any()) and not (np.abs(step) > JUMP).any() and (step[fresh] == 1).mean() >= ONE_BY_ONE
+    return bool(one_by_one and (time >= 0).mean() >= ONE_BY_ONE)
+
+
 def _gaps(part: Array) -> list[tuple[int, int, list[int]]]:
     """(packets that are missing, that were sent, frames behind gaps) of a stream, if it is certain to be RTP."""
-    step = (np.diff(part[:, NUMBER]) + 0x8000) % 0x10000 - 0x8000
-    time = (np.diff(part[:, STAMP]) + (1 << 31)) % (1 << 32) - (1 << 31)
-    fresh = step != 0  # else recorded twice
-    if not fresh.any() or (np.abs(step) > JUMP).any() or (step[fresh] == 1).mean() < ONE_BY_ONE or (time >= 0).mean() < ONE_BY_ONE:
+    step, time = _steps(part)
+    if not _is_rtp(step, time):
         return []
     number = np.concatenate(([0], np.cumsum(step)))
     sent, there = int(number.max() - number.min()) + 1, len(np.unique(number))

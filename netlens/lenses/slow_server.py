@@ -9,8 +9,9 @@ Cannot see: what the server did meanwhile, or asked others; of one capture, the 
     is measured, and where it is most of the wait, the server is not blamed.
 Normal: people notice 1 s and leave after 10 s (Nielsen); a model or a report may need longer. Protocols that wait for events (push, chat, subscriptions)
     are not looked at, nor is what a server answers without content after the same time again and again (RFC 6202 2: a long
-    poll that timed out), what asks to be kept waiting by its address, and what a model makes up within a minute. A wrong
-    password is answered late on purpose, and a second factor needs a person: of SSH only what precedes the first password is looked at.
+    poll that timed out), what asks to be kept waiting by its address, and what a model makes up within a minute. A wrong password is answered late on
+    purpose, a peer of WireGuard that slept answers when it wakes, and a second factor needs a person: of SSH only what precedes the first password is
+    looked at.
 """
 
 from __future__ import annotations
@@ -210,7 +211,7 @@ def _late_datagrams(view: View) -> list[Finding]:
     late = left or late
     if not late:
         return []
-    grave = left or [r for r in late if (r.protocol, r.server[1]) not in _SECOND_FACTOR]
+    grave = left or [r for r in late if r.protocol != "WireGuard" and (r.protocol, r.server[1]) not in _SECOND_FACTOR]
     late = grave or late
     longest, tries = max(r.answer_ns - r.first_ns for r in late), max(r.tries for r in late)
     protocols = sorted({r.protocol for r in late})

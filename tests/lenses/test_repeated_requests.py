@@ -343,3 +343,9 @@ def test_a_call_that_nobody_acknowledges(tmp_path: Path) -> None:
 )
 def test_answers_of_sip_that_come_again(tmp_path: Path, packets: list[Packet]) -> None:
     assert "udp-unanswered" not in found(tmp_path, CALLED, packets)
+
+
+def test_a_peer_of_wireguard_that_slept(tmp_path: Path) -> None:
+    times = [Packet(int(t * S), datagram((CLIENT, 51_820), (SERVER, 51_820), b"\1\0\0\0" + bytes(144))) for t in (0, 5, 10, 15)]
+    answer = Packet(19 * S, datagram((SERVER, 51_820), (CLIENT, 51_820), b"\2\0\0\0" + bytes(88)))
+    assert found(tmp_path, [*times, answer])["slow-server"].severity == "warning"

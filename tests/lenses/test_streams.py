@@ -62,6 +62,23 @@ def test_streams_that_lose_nothing_to_speak_of(tmp_path: Path, packets: list[Pac
     assert "rtp-loss" not in found(tmp_path, packets, healthy())
 
 
+def uneven(held: int, every: int = 20) -> list[Packet]:
+    """Voice that comes in bursts, each after so many ms."""
+    return [Packet(-(-k * every // held) * held * MS, each.data) for k, each in enumerate(rtp(list(range(400))))]
+
+
+def test_voice_that_comes_unevenly(tmp_path: Path) -> None:
+    this = found(tmp_path, uneven(140), healthy())["rtp-loss"]
+    assert this.severity == "problem"
+    assert "1 stream of RTP to 192.0.2.10:16384 came unevenly: jitter of " in this.text
+    assert "a packet is due every 20 ms" in this.text
+
+
+@pytest.mark.parametrize("packets", [uneven(1), uneven(40), uneven(80), uneven(140, every=60)], ids=["even", "two", "four", "long packets"])
+def test_voice_that_comes_evenly_enough(tmp_path: Path, packets: list[Packet]) -> None:
+    assert "rtp-loss" not in found(tmp_path, packets, healthy())
+
+
 def logged(times: list[float], refused: list[float], server: str = SERVER, text: bytes = b"<13>1 job failed") -> list[Packet]:
     """Each from a port of its own; some are answered: port unreachable."""
     packets = []
