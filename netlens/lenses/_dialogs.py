@@ -1,5 +1,6 @@
 """Protocols in clear in which a server says no, where an answer means nothing without its question: FTP, SMTP, POP3, IMAP, MySQL, PostgreSQL, Redis
-(statements of databases: :mod:`netlens.lenses._databases`), gRPC, git; and servers that speak another protocol than who asked, WebSockets that they close
+(statements of databases: :mod:`netlens.lenses._databases`), gRPC, git; any other that says in words that it failed (:mod:`netlens.lenses._error_lines`);
+and servers that speak another protocol than who asked, WebSockets that they close
 with an error or that are cut, and SSH that ends before its keys: the two ends have no algorithm in common (RFC 4253 7.1 lets nothing but the end follow),
 or the server closes before its version, again and again (OpenSSH's MaxStartups, hosts.deny), and serves nobody since: who is shut out alone may have
 guessed passwords (OpenSSH's PerSourcePenalties).
@@ -20,6 +21,7 @@ import numpy as np
 
 from netlens.lenses import _databases
 from netlens.lenses._connects import scanning
+from netlens.lenses._error_lines import error_lines
 from netlens.lenses._view import FIN, RST, SYN, S, Segments, View, grouped, seconds
 from netlens.parsers.fatal_errors import Fatal
 from netlens.parsers.grpc import ERRORS, Calls
@@ -110,7 +112,7 @@ def refusals(view: View) -> list[Refusal]:
         seg = view.segments(k)
         found += next(filter(None, (of(k, seg, view) for of in (_replies, _mysql, _postgres, _redis, _pop))), [])
     statements = [Refusal(said.session, protocol, said.no, lasting, said.frames) for protocol, said, lasting in _databases.refused(view)]
-    return [
+    found = [
         *found,
         *statements,
         *_of_another(view),
@@ -122,6 +124,8 @@ def refusals(view: View) -> list[Refusal]:
         *_ended(view),
         *_unheard(view),
     ]
+    lines = error_lines(view, {r.session for r in found})
+    return found + [Refusal(k, "in words", f"{word}, and the end", lasting, frames) for k, word, lasting, frames in lines]
 
 
 def _of_another(view: View) -> list[Refusal]:

@@ -499,3 +499,42 @@ def test_what_was_not_changed_since_ends_a_chain(tmp_path: Path) -> None:
         answer = b"HTTP/1.1 304 X\r\nLocation: /a\r\n\r\n" if k % 2 else b"HTTP/1.1 302 X\r\nLocation: /b\r\nContent-Length: 0\r\n\r\n"
         packets += close(exchange(made, b"GET /%s HTTP/1.1\r\nHost: a\r\n\r\n" % (b"b" if k % 2 else b"a"), answer)).packets
     assert "http-errors" not in problems(found(tmp_path, packets, healthy(at=60 * S)))
+
+
+def ended_by(line: bytes, number: int, port: int = 7777, by_client: bool = False) -> list[Packet]:
+    """A question in a protocol that nobody knows, a line, and the server's close."""
+    made = exchange(talk(41_000 + number, number * S, (SERVER, port)), b"HELO job 7\n", line)
+    return (close(made) if by_client else closed_by_server(made)).packets
+
+
+def closed_by_server(made: Talk) -> Talk:
+    made.down("FA")
+    made.up("FA")
+    made.down("A")
+    return made
+
+
+@pytest.mark.parametrize(
+    "line", [b"ERROR no room\n", b"-ERR busy\n", b"Access denied for you\n", b"@ERROR: max\n", b'{"error":"quota"}\n', b"Too many jobs\n"]
+)
+def test_a_line_of_error_in_an_unknown_protocol(tmp_path: Path, line: bytes) -> None:
+    this = found(tmp_path, *(ended_by(line, k) for k in range(3)), healthy(at=60 * S))
+    assert problems(this) == {"refused"}
+    assert this["refused"].text.startswith("3 of 3 connections to 198.51.100.20:7777 got a refusal: ")
+    assert this["refused"].text.endswith(", and the end (in words).")
+    assert line.strip().decode()[8:] not in this["refused"].text
+    assert found(tmp_path, ended_by(line, 0), healthy(at=60 * S))["refused"].severity == "warning"
+
+
+@pytest.mark.parametrize(
+    "streams",
+    [
+        pytest.param([ended_by(b"OK done, no ERROR\n", k) for k in range(3)], id="no error"),
+        pytest.param([ended_by(b"ERROR no room\n", k, by_client=True) for k in range(3)], id="the client goes on, and closes"),
+        pytest.param([*(ended_by(b"ERROR no room\n", k) for k in range(3)), ended_by(b"OK\n", 5)], id="served later"),
+        pytest.param([ended_by(b"ERROR :Closing Link\n", k) for k in range(3)], id="how IRC says farewell"),
+        pytest.param([ended_by(b"ERROR no room\n", k, port=9092) for k in range(3)], id="a port of another protocol"),
+    ],
+)
+def test_lines_of_error_that_end_nothing(tmp_path: Path, streams: list[list[Packet]]) -> None:
+    assert not problems(found(tmp_path, *streams, healthy(at=60 * S)))

@@ -88,6 +88,7 @@ _ADVICE = {
     "in common": "Client and server know no algorithm for that which both take: one of them is too old or set too strictly (ssh -Q; KexAlgorithms, Ciphers).",
     "without a heartbeat": "The client sent nothing for two intervals: have it send heartbeats while its program works, or agree on a longer interval.",
     "GOAWAY": "The server ended HTTP/2 for an error, or as the client asks too much of it: its log says which.",
+    "and the end": "The server says in that line why it ends the connection: follow it in Wireshark, and look at its log.",
     "closed before": "The server takes no connections from this client now: MaxStartups, hosts.deny, or a host that is full; its log says which.",
     "address is in use": "Another host has that address: find the one that took an address out of the server's range.",
 }
