@@ -6,6 +6,7 @@ Cannot see: whether the peer or a box on the way sent the RST; what was asked in
 Normal: RFC 9293 3.6.1: a program that closes with data unread resets. A RST behind a FIN of either side, behind the server's last alert of TLS, to what
     comes late, by a client that has all it wanted, or at the end of an idle time is the ordinary end of many programs (browsers, Windows, LDAP, SMB).
     Not so where the server closes on a question that it has not answered, and then resets what the client goes on to say: that was lost (RFC 1122 4.2.2.13);
+    nor where a server answers by a RST, again and again, what is too long for a farewell;
     nor where clients of MQTT publish into connections that were closed before, again and again (MQTT 5.0 3.1.2.10: after 1.5 times the keep-alive). An alert
     of TLS asks for nothing: nothing follows it (RFC 8446 6.1).
 """
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from operator import attrgetter
 
 import numpy as np
 
@@ -35,7 +37,10 @@ ALERT_1_3, ALERT_1_3_BYTES = (
     0x1703030013,
     24,
 )  #: one of TLS 1.3 (RFC 8446 5.2, 6): two bytes, the type and a tag of 16; and with the record's header
-PUBLISH, AGAIN = 3, 2  #: a type of MQTT (5.0 2.1.2); connections of a client that published in vain
+PUBLISH, AGAIN = (
+    3,
+    2,
+)  #: a type of MQTT (5.0 2.1.2); connections of a client that published, or asked in a protocol that nobody knows, in vain
 SHORT = 512  #: bytes of an answer that is no more than a greeting or an error
 
 
@@ -49,6 +54,7 @@ class Broken:
     frames: list[int]
     idle: bool = False  # nothing had been sent for a while
     unknown: bool = False  # the RST has no ACK: where it was made, nobody knew the connection (RFC 9293 3.10.7.1)
+    guessed: bool = False  # what was asked may be no question: no farewell is so long, but nobody knows the protocol
     late: bool = False  # MQTT: published behind the server's FIN
 
 
@@ -56,7 +62,9 @@ def broken(view: View) -> list[Broken]:
     """Resets of established connections that had not been closed before."""
     resets = view.column("rst_ns")
     found = [one for k in view.in_one if resets[k] is not None and (one := _reset(view, k)) is not None]
-    late = Counter(view.service(b.session) for b in found if b.late)
+    late, guessed = (Counter(view.service(b.session) for b in found if of(b)) for of in (attrgetter("late"), attrgetter("guessed")))
+    for b in found:
+        b.asked &= not b.guessed or (not b.by_client and guessed[view.service(b.session)] >= AGAIN)
     return [b for b in found if not b.late or late[view.service(b.session)] >= AGAIN]
 
 
@@ -93,12 +101,13 @@ def _reset(view: View, k: int) -> Broken | None:
             if view.column("protocol")[k] == "http" and k not in view.once(_unanswered):
                 open_ = unknown = False  # the answer is there, before the client had sent all it wanted
             known = unknown or not said or view.column("protocol")[k] in ("http", "tls") or _answers(int(view.first_replies[k]))
-            asked = (open_ and known) or wrong_door
+            guessed = open_ and not known and seg.length[asked_at] > FAREWELL
+            asked = (open_ and known) or wrong_door or guessed
             if asked and view.column("resp_missing_bytes")[k]:
                 return None  # the answer may have passed unseen
             frames = [seg.frame[j] for j in (asked_at, i) if j >= 0]
             idle = seg.ts[i] - seg.ts[max(last.values())] > AT_ONCE_NS
-            return Broken(k, orig, asked, frames, idle, unknown)
+            return Broken(k, orig, asked, frames, idle, unknown, guessed=guessed)
         if seg.length[i] and seg.fresh[i]:
             last[orig] = i
             if orig:

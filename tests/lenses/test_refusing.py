@@ -538,3 +538,34 @@ def test_a_line_of_error_in_an_unknown_protocol(tmp_path: Path, line: bytes) -> 
 )
 def test_lines_of_error_that_end_nothing(tmp_path: Path, streams: list[list[Packet]]) -> None:
     assert not problems(found(tmp_path, *streams, healthy(at=60 * S)))
+
+
+def reset_on(said: bytes, number: int = 0, server: str = SERVER, by_client: bool = False) -> list[Packet]:
+    """A question that is answered, in a protocol that nobody knows, and another one that is not."""
+    made = exchange(talk(41_000 + number, number * S, (server, 7777)), b"HELO job 7\n", b"OK\n")
+    made.up("PA", said)
+    made.down("A")
+    (made.up if by_client else made.down)("RA")
+    return made.packets
+
+
+LONG = b"STORE 1 " + bytes(200)
+
+
+def test_questions_of_an_unknown_protocol_that_are_answered_by_a_reset(tmp_path: Path) -> None:
+    this = found(tmp_path, *(reset_on(LONG, k) for k in range(2)), healthy(at=60 * S))
+    assert problems(this) == {"reset"}
+    assert this["reset"].text == "2 of 3 connections were reset by 198.51.100.20:7777 while a request was open."
+
+
+@pytest.mark.parametrize(
+    "streams",
+    [
+        pytest.param([reset_on(LONG)], id="once"),
+        pytest.param([reset_on(b"QUIT\n", k) for k in range(3)], id="a farewell"),
+        pytest.param([reset_on(LONG, k, by_client=True) for k in range(3)], id="by the client"),
+        pytest.param([reset_on(LONG, k, server=f"198.51.100.{20 + k}") for k in range(3)], id="of many peers"),
+    ],
+)
+def test_resets_that_may_mean_nothing(tmp_path: Path, streams: list[list[Packet]]) -> None:
+    assert not problems(found(tmp_path, *streams, healthy(at=60 * S)))
