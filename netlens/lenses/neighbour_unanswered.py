@@ -3,8 +3,8 @@
 Asks: whether ARP or neighbour discovery asked for an address again and again, and nobody claimed it.
 Applies: where requests are in the capture, and so is something that came back to the host that asked (in a switched network others hear the requests
     alone). A host that asks five times, a second apart, shows by itself that nobody answers (RFC 1122 2.3.2.1), which is a warning; a problem where it
-    asks on for eight times and the capture holds nothing else that is told to one host, where the address had answered before and the host's connections
-    get no answer since, or where the host then says of two connections and more that the address is unreachable (RFC 1122 3.2.2.1).
+    asks on for one or two addresses, where the address had answered before and the host's connections get no answer since, or where the host then says of
+    two connections and more that the address is unreachable (RFC 1122 3.2.2.1).
 Cannot see: whether the host is off, in another network, or does not want to be found.
 Normal: RFC 4861 10 asks three times, 1 s apart, and Linux does so for ARP; then the program is told that there is no route to the host. A host that asks
     for many addresses is looking around (a scanner, a router that is scanned), and a DHCP server asks whether an address is free. Linux' bonding asks for
@@ -31,7 +31,10 @@ GROUP = "handshakes"
 RANK = 12
 TIMES, LEAST_NS, MOST_NS = 3, S, 10 * S  #: asked so often, in so long
 PROOF, PROOF_NS = 5, (S // 2, 2 * S)  #: so often, with such a time between
-WAITED = 8  #: so often in a row: three attempts to send (RFC 4861 10 asks three times for each), so a program tries again and again
+AGAIN, FEW = (
+    6,
+    2,
+)  #: so often in a row, for so many addresses: two attempts to send (RFC 4861 10 asks three times for each), so a program tries again
 CONNECTIONS = 2  #: that a host says were in vain: a program, or several, try again
 MANY = 8  #: addresses that one host asks for in vain: it looks around
 
@@ -57,13 +60,7 @@ def look(view: View) -> list[Finding]:
     grave = [pair for pair in shown if pair[0] not in others and len(partners.get(pair[0], ())) > 1]
     in_vain = view.once(_in_vain)
     grave = grave or [pair for pair in shown if len(in_vain.get(pair, ())) >= CONNECTIONS]
-    if (
-        not grave
-        and len({source for source, _ in shown}) == 1
-        and all(_proves(asking.sought[pair], WAITED) for pair in shown)
-        and _is_alone(view, partners)
-    ):
-        grave = shown
+    grave = grave or [pair for pair in shown if len(shown) <= FEW and _proves(asking.sought[pair], AGAIN)]
     shown = grave or shown
     requests = sum(len(asking.sought[pair]) for pair in shown)
     lasted = max(asking.sought[pair][-1].ts - asking.sought[pair][0].ts for pair in shown)
@@ -87,12 +84,6 @@ def _in_vain(view: View) -> dict[tuple[str, str], set[tuple[str, int]]]:
         if e.protocol == TCP and e.what == HOST:
             found.setdefault((e.reporter, e.destination[0]), set()).add(e.source)
     return found
-
-
-def _is_alone(view: View, partners: dict[str, set[str]]) -> bool:
-    """Whether a capture holds nothing but one host that asks: nothing of TCP, nothing that one host tells another, and nobody else who asks."""
-    asking = view.side.capture.asking
-    return not partners and not view.sessions.rows and not asking.claims and len({source for source, _ in asking.sought}) == 1
 
 
 def _stopped(view: View) -> list[Finding]:
