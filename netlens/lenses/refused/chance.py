@@ -12,8 +12,6 @@ from netlens.lenses.refused.counting import patience
 from netlens.lenses.refused.limit import TIE
 
 if TYPE_CHECKING:
-    from netlens.lenses.refused.over_time import Fit
-    from netlens.lenses.refused.sizes import Filled
     from netlens.lenses.refused.weighing import Weighing
 
 #: Log units by which limits over time may beat the chance model where chance is told: many are tried, and bursts fit some of them.
@@ -92,8 +90,9 @@ def open_evidence(weighing: Weighing) -> float:
 
 def time_evidence(weighing: Weighing) -> float:
     """The same of limits over time, and of bytes in progress: the mean of all labels and of first refusals."""
-    first = limit.by_chance(weighing.refused[weighing.inference.first])
-    fits: list[Fit | Filled] = [*weighing.time_fits, *weighing.rarer]
-    if weighing.sized is not None:
-        fits.append(weighing.sized)
-    return max(((f.log_likelihood - weighing.by_chance + f.first_log_likelihood - first) / 2 for f in fits), default=0.0)
+    first = weighing.inference.first
+    by_chance = weighing.by_chance + limit.by_chance(weighing.refused[first])
+    found = [f.log_likelihood + f.first_log_likelihood for f in (*weighing.time_fits, *weighing.rarer)]
+    for fit in weighing.inference.sized:
+        found.append(fit.log_likelihood + float(limit.likelihoods(fit.counts, weighing.refused, first, fit.limits)[0].max()) - fit.price)
+    return (max(found) - by_chance) / 2 if found else 0.0

@@ -783,10 +783,10 @@ def best_limit(counts: Ints, rejected: Bools, used: Bools, unseen: Bools | None 
     value = int(outcomes.found[kernels.VALUE])
     known = used if unseen is None else used & ~unseen
     low = int(counts[known & (counts < value)].max(initial=0)) + 1
-    return ll, (low, value, _roundest(low, value))
+    return ll, (low, value, roundest(low, value))
 
 
-def _roundest(low: int, high: int) -> int:
+def roundest(low: int, high: int) -> int:
     """The number from low to high that somebody would have chosen: with the fewest digits before zeros; of small ones the highest."""
     if high < SMALL:
         return high
