@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from netlens import logs
-from netlens.lenses.refused import condition, limit, odds, over_time
+from netlens.lenses.refused import condition, limit, odds, over_time, regular
 from netlens.lenses.refused.counting import patience
 from netlens.lenses.refused.limit import TIE
 
@@ -24,10 +24,22 @@ STRETCHES, DENSE, ALIKE = 3, 5, 0.1
 
 def told(weighing: Weighing) -> bool:
     """Whether refusals follow no count at all: everything that could count was seen, and neither what is open nor what was sent over time tells refused from
-    accepted better than bursts do."""
-    if not weighing.inference.fits or open_evidence(weighing) > TIE or time_evidence(weighing) > NO_BETTER:
+    accepted better than bursts do, or than bursts at regular times."""
+    if not weighing.inference.fits or open_evidence(weighing) > TIE:
         return False
-    return weighing.may_be_chance
+    return weighing.may_be_chance and (time_evidence(weighing) <= NO_BETTER or weighing.regular_s > 0.0)
+
+
+def regular_s(weighing: Weighing) -> float:
+    """The period of an overload that comes at regular times, in s, where limits over time explain hardly more than that: as much of all labels and of first
+    refusals; 0 where they do, or explain no more than chance in bursts, so that none is looked for."""
+    r, over_time = weighing.situation.requests, time_evidence(weighing)
+    if over_time <= NO_BETTER:
+        return 0.0
+    gains, periods = zip(
+        *(regular.gain(weighing.refused[rows], r.start_ns[rows]) for rows in (r.rejected >= 0, weighing.inference.first)), strict=True
+    )
+    return periods[0] if over_time - min(gains) <= NO_BETTER else 0.0
 
 
 def may_be_told(weighing: Weighing) -> bool:

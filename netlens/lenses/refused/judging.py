@@ -268,6 +268,8 @@ def chance_evidence(weighing: Weighing) -> Evidence:
         f"{i.refused:,} of {plural(i.refused + i.accepted, 'request')} were refused, and no count predicts which: the best, {best.rule.name}, "
         f"separates {best.youden:.0%} at most; a limit would separate nearly all"
     )
+    if weighing.regular_s:
+        text += f"; refusals come at regular times, every {weighing.regular_s:.3g} s"
     if weighing.refusal_class == logs.CONCURRENCY:
         text += "; the provider says it limits requests in progress, so programs that use the same key or address and were not captured may fill the limit"
     return Evidence(text, weighing.frames(weighing.refused), statistics(best))

@@ -421,6 +421,11 @@ class Weighing:
         return chance.told(self)
 
     @cached_property
+    def regular_s(self) -> float:
+        """See :func:`netlens.lenses.refused.chance.regular_s`."""
+        return chance.regular_s(self)
+
+    @cached_property
     def may_be_chance(self) -> bool:
         """See :func:`netlens.lenses.refused.chance.may_be_told`."""
         return chance.may_be_told(self)
