@@ -226,13 +226,15 @@ ALONE = Adjustment(others_side=True, companions=True, lookups=True, leftovers=Tr
 class Counts:
     """How many others there were at the start of each request: int64[n requests] each, low <= count <= high.
 
-    ``unknown``: how many more there would be if all of unknown side were of the request's own.
+    ``unknown``: how many more there would be if all of unknown side were of the request's own.  ``lasting``: of those that may have begun by then, how many
+    were surely not over, and are surely counted; 0 where nothing is taken away.
     """
 
     count: Ints
     low: Ints
     high: Ints
     unknown: Ints
+    lasting: Ints
 
 
 @dataclass(frozen=True, eq=False)
@@ -266,7 +268,7 @@ def others(situation: Situation, rule: Rule, adjustment: Adjustment = AS_SEEN) -
         else _connections(situation, adjustment)
     )
     requests = situation.requests
-    out = Counts(*(np.zeros(len(requests), np.int64) for _ in range(4)))
+    out = Counts(*(np.zeros(len(requests), np.int64) for _ in range(5)))
     by_side = rule.scope == "side" or adjustment.others_side
     which = models(requests)
     addresses = np.unique(situation.sessions.address).tolist() if rule.per_address else (None,)
@@ -282,19 +284,19 @@ def others(situation: Situation, rule: Rule, adjustment: Adjustment = AS_SEEN) -
             if not len(asked):
                 continue
             sure = np.ones(len(near.start), np.bool_) if side is None else (near.side == side) & (side != UNKNOWN)
-            count, low, high = _count(situation, rule, near.take(sure), asked, adjustment)
+            count, low, high, out.lasting[asked] = _count(situation, rule, near.take(sure), asked, adjustment)
             if side is not None:
                 maybe = ((near.side == UNKNOWN) | (side == UNKNOWN)) & ~sure
-                out.unknown[asked], _, more = _count(situation, rule, near.take(maybe), asked, adjustment)
+                out.unknown[asked], _, more, _ = _count(situation, rule, near.take(maybe), asked, adjustment)
                 high = high + more
             out.count[asked], out.low[asked], out.high[asked] = count, np.minimum(low, count), np.maximum(high, count)
     if rule.sized is not None and rule.sized.own:
         own = rule.sized.taken(requests)
-        count, low, high = (np.where(each > 0, each + own, 0) for each in (out.count, out.low, out.high))
-        return Counts(count, low, high, np.where((out.unknown > 0) & (out.count == 0), out.unknown + own, out.unknown))
+        count, low, high, lasting = (np.where(each > 0, each + own, 0) for each in (out.count, out.low, out.high, out.lasting))
+        return Counts(count, low, high, np.where((out.unknown > 0) & (out.count == 0), out.unknown + own, out.unknown), lasting)
     if rule.changes or rule.models:
         lower = rule.lower(requests.start_ns) + (np.array(rule.models, np.int64)[which] if rule.models else 0)
-        return Counts(out.count + lower, out.low + lower, out.high + lower, out.unknown)
+        return Counts(out.count + lower, out.low + lower, out.high + lower, out.unknown, out.lasting + lower)
     return out
 
 
@@ -305,8 +307,8 @@ def _at(situation: Situation, session: Ints, address: int | None) -> Bools:
     return (session >= 0) & (situation.sessions.address[np.maximum(session, 0)] == address)
 
 
-def _count(situation: Situation, rule: Rule, held: _Held, asked: Ints, adjustment: Adjustment) -> tuple[Ints, Ints, Ints]:
-    """Count, low and high of ``held`` at the requests ``asked``, without what each holds itself."""
+def _count(situation: Situation, rule: Rule, held: _Held, asked: Ints, adjustment: Adjustment) -> tuple[Ints, Ints, Ints, Ints]:
+    """Count, low, high and lasting of ``held`` at the requests ``asked``, without what each holds itself."""
     at, d = _decided(situation.requests, rule)[asked], situation.uncertain_ns
     # what is seen upstream to end was over half a round trip before, and the request is there as much later: only starts may be overtaken
     told = adjustment != AS_SEEN and not (adjustment.leftovers and rule.unit == "connections")
@@ -321,15 +323,13 @@ def _count(situation: Situation, rule: Rule, held: _Held, asked: Ints, adjustmen
     low = open_at(surely[long], no_longer[long], at, None if least is None else least[long])
     earliest, latest = held.start - ahead - sooner, held.end + ahead + held.late + longer
     high = open_at(earliest, latest, at, most)
+    sure = np.maximum(no_longer, earliest)
+    lasting = np.zeros(len(at), np.int64) if adjustment == AS_SEEN else open_at(earliest, sure, at, least)
+    bounds = [(count, held.start, held.end, usual), (low, surely, no_longer, least), (high, earliest, latest, most)]
     for k, known in _own(situation, rule, held, asked):
-        start, end = held.start[k], held.end[k]
-        for out, begins, ends, takes in (
-            (count, start, end, usual),
-            (low, surely[k], no_longer[k], least),
-            (high, earliest[k], latest[k], most),
-        ):
-            out -= (known & (begins <= at) & (at < ends)) * (1 if takes is None else takes[k])
-    return count, low, high
+        for out, begins, ends, takes in [*bounds, *([] if adjustment == AS_SEEN else [(lasting, earliest, sure, least)])]:
+            out -= (known & (begins[k] <= at) & (at < ends[k])) * (1 if takes is None else takes[k])
+    return count, low, high, lasting
 
 
 def _takes(requests: Requests, rule: Rule, held: _Held) -> tuple[Ints | None, Ints | None, Ints | None]:

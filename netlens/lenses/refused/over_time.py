@@ -504,7 +504,8 @@ def fitted(search: Search, scope: str, reading: Reading, parameter_s: float, cou
     alone = best_limit(counts, rejected, used & first, unseen)[0] - price
     chance = limit.by_chance(rejected[used & first])
     used = used & ~unseen
-    full = Counts(counts, counts, counts, np.zeros(len(counts), np.int64))
+    none = np.zeros(len(counts), np.int64)
+    full = Counts(counts, counts, counts, none, none)
     return Fit(
         limiter, scope, parameter_s, value, low, high, ll - price,
         float(min(1.0, np.exp(min(chance - alone, 0.0)))),

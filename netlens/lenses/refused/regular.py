@@ -5,7 +5,8 @@ Theory of operation: periods are tried so finely that no time of the recording s
 integrated out under flat priors; of all periods and parts the mean likelihood stands, so the search is paid for. It is the least of all labels and of first
 refusals, as those of :mod:`netlens.lenses.refused.condition`.
 Windows of a limit that begin at round times look like that where what they count is not seen. So periods of usual lengths are none.
-Limits: beyond :data:`MOST` requests nothing is looked for. Who asks at regular times from elsewhere, with the same key, looks the same.
+Limits: beyond :data:`MOST` requests nothing is looked for. Who asks at regular times from elsewhere, with the same key, looks the same; so does a program that
+asks at regular times and is refused each time for another reason.
 """
 
 from __future__ import annotations

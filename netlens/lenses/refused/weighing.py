@@ -43,6 +43,7 @@ CERTAINLY, TURNS = 1e-6, 5
 #: 46 to 115; what looks like one, as a provider counts broken-off answers on for a while, left 5 to 9 %.
 AGAINST_ITS_WORD = 0.02
 HARDLY_CHANCE = 0.01  #: p of a limit on what is open that leaves no exception, up to which it is believed against the word "overloaded"
+AGAINST_OVERLOAD = 1e-3  #: the same of a limit over time, which is searched for
 EXPLAINED = 0.3  #: share of the chance model's log likelihood that a rule must explain (McFadden's R2): retry storms make 0.2 of their own
 #: The same of limits on bytes: 157 of 160 true ones explained 0.66 or more (median 0.93), five that were none 0.3 to 0.56.
 EXPLAINED_BY_BYTES = 0.6
@@ -103,7 +104,8 @@ class Weighing:
         if self.refusal_class == logs.OVERLOAD and best is not None and best.hits >= MANY and not best.misses + best.false_alarms:
             named = not (best.p <= HARDLY_CHANCE and self.separates(best))  # providers say "overloaded" of limits, too
         if named and self.refusal_class == logs.OVERLOAD:
-            named = best is None or best.rule.sized is None
+            flawless = (f for f in self.time_fits if f.plain and not f.misses + f.false_alarms and f.p <= AGAINST_OVERLOAD)
+            named = (best is None or best.rule.sized is None) and not any(map(self.separates, flawless))
         if self.refusal_class == logs.QUOTA and not self.from_a_moment_on:  # and "quota" of what is counted by the minute
             named = not any(map(self.separates, self.time_fits))
         return self.refusal_class if named else ""
@@ -554,7 +556,9 @@ class Weighing:
         if not at.any():
             return Without(0.0, 0.0, at, at, at)
         fewer = self._others(fit.rule, adjustment)
-        low, high = (float((at & (count < limit)).sum() / at.sum()) for count in (fewer.high, np.minimum(fewer.low, fewer.count)))
+        # of several that begin at one moment it is not known who was first; but who was refused at the limit had found it reached, by what is still there
+        least = np.maximum(np.minimum(fewer.low, fewer.count), limit - (fit.counts.high - fewer.lasting))
+        low, high = (float((at & (count < limit)).sum() / at.sum()) for count in (fewer.high, least))
         return Without(low, high, at, at & (fewer.count + fewer.unknown < limit), at & (fewer.count >= limit))
 
     def _others(self, rule: Rule, adjustment: Adjustment) -> Counts:
