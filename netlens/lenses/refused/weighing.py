@@ -24,6 +24,7 @@ from netlens.lenses.refused.limit import by_chance as by_chance_of
 from netlens.lenses.refused.limiters import SIZED, USUAL_S
 from netlens.lenses.refused.odds import Possibility
 from netlens.lenses.refused.over_time import Fit, roundest
+from netlens.lenses.refused.replay import SizedRule
 from netlens.lenses.refused.verdict import Evidence, Verdict, statistics
 from netlens.text import plural
 
@@ -671,6 +672,12 @@ class Weighed:
     def by_size(self) -> RuleFit | None:
         """The limit on bytes in progress; None where that is not what tells refused from accepted."""
         return self.rules[0] if self.rules and self.rules[0].rule.sized is not None else None
+
+    @property
+    def rule_by_size(self) -> SizedRule | None:
+        """The same as the replay decides by it."""
+        fit = self.by_size
+        return SizedRule(fit.rule.scope, fit.value, fit.rule.sized) if fit is not None and fit.rule.sized is not None else None
 
     @cached_property
     def rules(self) -> list[RuleFit]:

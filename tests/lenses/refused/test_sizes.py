@@ -9,8 +9,10 @@ import pytest
 
 from netlens import logs
 from netlens.chains.situation import ACCEPTED, REJECTED, Situation, Underway
-from netlens.lenses.refused import weighing
+from netlens.lenses.refused import fixes, weighing
 from netlens.lenses.refused.counting import Rule, Sized, others
+from netlens.lenses.refused.replay import Change, Setting, replay
+from tests.bench.situations import draw
 from tests.lenses.refused.made import situation
 
 
@@ -52,6 +54,21 @@ def test_a_server_with_room_for_so_many_tokens_is_not_overloaded(word: str, seed
     assert told["low"] <= told["value"] <= told["high"]
     assert 0.9 * 12_000 <= told["value"] <= 1.1 * 12_000
     assert found.limit is None  # no number of requests
+
+
+@pytest.mark.parametrize("seed", [16, 20, 24])
+def test_fixes_are_replayed_by_size(seed: int) -> None:
+    made = draw(seed, "bytes-in-progress").situation
+    rule = weighing.weigh(made, 199).rule_by_size
+    assert rule is not None
+    setting = Setting(made, rule)
+    recorded = int((made.requests.rejected == REJECTED).sum())
+    assert abs(setting.as_recorded.total - recorded) <= 0.1 * recorded
+    predicted = {p.id: p for p in fixes.predict(made, rule)}
+    assert predicted["cap-1"].rejections_after == 0  # one alone is let through
+    assert (predicted["smaller-requests"].rejections_after or 0) < 0.7 * recorded
+    assert not {"close-idle", "queue"} & set(predicted)
+    assert 0 < setting.as_recorded.peak <= replay(setting, Change(smaller=0.5)).peak
 
 
 @pytest.mark.parametrize("seed", range(4))
