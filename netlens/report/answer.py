@@ -234,6 +234,9 @@ def limiter(a: Analysis) -> str | None:
     """The limit in words, of what is open or over time: ``60 requests in any 60 s per egress address``; None where none is known."""
     if a.limit is not None:
         return limit(a.weighed)
+    if (sized := a.weighed.by_size) is not None:
+        value = (a.weighed.limiter or {})["value"]
+        return f"about {value:,} bytes of requests in progress {_whose(sized.rule.scope, a.weighed)}"
     if not (timely := a.weighed.by_time):
         return None
     fit, told = timely[0], timely[0].described()
@@ -344,7 +347,7 @@ def fit_facts(a: Analysis) -> list[Fact]:
                 Fact("ties", f"{' and '.join(a.limit.tied)} {'fits' if len(a.limit.tied) == 1 else 'fit'} equally well", good=False)
             )
         return found
-    if timely := a.weighed.by_time:
+    if timely := [a.weighed.by_size] if a.weighed.by_size is not None else a.weighed.by_time:
         odd = timely[0].misses + timely[0].false_alarms
         p = timely[0].p
         return [Fact("chance", chance.format(p=p, most=" at most"), True, _by_chance(p)), Fact("exceptions", _contradict(odd, n), not odd)]

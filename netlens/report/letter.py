@@ -177,7 +177,7 @@ def _refusals(f: SupportFacts) -> list[str]:
 
 def _rule(f: SupportFacts) -> list[str]:
     if f.over_time is not None:
-        return [f"A limit over time fits: {f.over_time}."]
+        return [f"This limit fits: {f.over_time}."]
     if f.unit is None or f.limit is None:
         return ["No count of requests or connections that we can see tells refused from accepted requests."]
     what = {"requests": "requests in flight", "connections": "open connections"}.get(f.unit, "requests in flight")

@@ -256,8 +256,9 @@ def _requests(a: Analysis, t0: int) -> dict[str, Any]:
         column("told by", "text", "", "Where the outcome comes from.", [printable(str(s)) for s in r.source.tolist()]),
     ]
     for fit in a.weighed.weighing.inference.fits:
-        said = f"How many others were counted when it was sent, by the rule {fit.rule.name}."
-        columns.append(column(fit.rule.name, "number", "others", said, fit.counts.count, first=fit is shown_rule(a)))
+        unit = "others" if fit.rule.sized is None else "bytes"
+        said = f"How many {unit} were counted when it was sent, by the rule {fit.rule.name}."
+        columns.append(column(fit.rule.name, "number", unit, said, fit.counts.count, first=fit is shown_rule(a)))
     columns += [
         column("connection", "number", "", "Row of the connections of the capture nearest to the provider.", connection),
         column("stream", "number", "", "Stream of HTTP/2.", _where(r.stream >= 0, r.stream), first=bool((r.stream >= 0).any())),

@@ -122,12 +122,12 @@ def to_host(a: Analysis, name: str | None, times: Ints) -> Ints:
 def shown_rule(a: Analysis) -> RuleFit | None:
     """The rule whose counts are shown: that of the limit, else the one that tells most, else None.
 
-    Counts of a rule whose limit changes are moved by the change: without a limit that was found they are no counts of anything.
+    Counts of a rule whose limit changes are moved by the change: without a limit that was found they are no counts of anything. Nor are bytes.
     """
     fits = a.weighed.weighing.inference.fits
     if a.limit is not None:
         return next((f for f in fits if f.rule.name == a.limit.rule), None)
-    return max((f for f in fits if not f.rule.changes), key=lambda f: f.auc, default=None)
+    return max((f for f in fits if not (f.rule.changes or f.rule.sized)), key=lambda f: f.auc, default=None)
 
 
 @dataclass(eq=False)

@@ -86,7 +86,7 @@ class Outcome:
             found = told.get(name)
             if not isinstance(found, int | float):
                 return False
-            exact = self.true_kind == "concurrency" and name == "value"
+            exact = self.true_kind == "concurrency" and name == "value" and self.true_limiter != "bytes in progress"
             if abs(found - true) > (0.0 if exact else max(0.1 * true, 1.0 if name in ("value", "burst") and true < 10 else 0.0)):
                 return False
         return True
@@ -154,7 +154,12 @@ def named(weighed: Weighed) -> str:
         return "open or over time" if weighed.weighing.kind == "either" else "none"
     if weighed.weighing.by_time:
         return weighed.weighing.by_time[0].limiter.ID
-    special = ((told["held_s"], "late release"), (told["changes"], "changing limit"), (told["models"], "limit a model"))
+    special = (
+        (told["unit"] == "bytes", "bytes in progress"),
+        (told["held_s"], "late release"),
+        (told["changes"], "changing limit"),
+        (told["models"], "limit a model"),
+    )
     return next((name for there, name in special if there), str(told["kind"]))
 
 
@@ -446,7 +451,7 @@ def apart(outcomes: Sequence[Outcome]) -> str:
 #: Requests that must have been accepted for a limiter to be decidable at all.
 ENOUGH_ACCEPTED = 10
 LIMITERS = (
-    "concurrency", "late release", "changing limit", "limit a model", "sliding-window", "fixed-window", "token-bucket", "attempts-window",
+    "concurrency", "late release", "changing limit", "limit a model", "bytes in progress", "sliding-window", "fixed-window", "token-bucket", "attempts-window",
     "volume-window", "volume-fixed", "volume-bucket", "answers-window", "quota", "overload",
 )  # fmt: skip
 

@@ -319,7 +319,7 @@ def observe(history: History, view: View, rng: random.Random) -> Observed:
 
 def _below(held: Sequence[Held], limit: int, goes: Callable[[Held], bool]) -> bool:
     """Whether less than the limit is held once all that ``goes`` is away."""
-    return sum(not goes(h) for h in held) < limit
+    return sum(h.takes for h in held if not goes(h)) < limit
 
 
 def readings(request: Request, limit: int, over_time: str = "") -> dict[str, tuple[bool, ...]]:
@@ -332,7 +332,8 @@ def readings(request: Request, limit: int, over_time: str = "") -> dict[str, tup
         return {cause: (cause == strict, cause == strict or (cause == "own-rate" and over_time == "quota")) for cause in CAUSES}
     side, held = request.flow.program.side, request.held
     other = HOST if side == VM else VM
-    own = sum(h.side == side and h.kind == REQUESTS and not h.over for h in held)
+    own = sum(h.takes for h in held if h.side == side and h.kind == REQUESTS and not h.over)
+    elsewhere = sum(h.takes for h in held if h.side == ELSEWHERE)
     return {
         "same-nat-ip": (
             _below(held, limit, lambda h: h.side == other and h.kind == REQUESTS),
@@ -348,8 +349,8 @@ def readings(request: Request, limit: int, over_time: str = "") -> dict[str, tup
         "own-rate": (False, False),  # no provider of these situations counts over time
         "own-concurrency": (own >= limit, own >= limit or _elsewhere_decides(held, limit)),
         "provider": (
-            sum(h.side == ELSEWHERE for h in held) >= limit,
-            sum(h.side == ELSEWHERE for h in held) >= limit or _elsewhere_decides(held, limit),
+            elsewhere >= limit,
+            elsewhere >= limit or _elsewhere_decides(held, limit),
         ),
     }
 
@@ -376,7 +377,7 @@ def truth(history: History, situation: Situation, rows: Sequence[Request]) -> Tr
             causes.add(cause)
         if low <= BORDERLINE[1] and high >= BORDERLINE[0]:
             borderline.add(cause)
-    counted = provider.counts != "nothing"
+    counted = provider.counts in ("requests", "connections")
     return Truth(
         frozenset(causes),
         frozenset(borderline),
@@ -408,6 +409,8 @@ def _finely(provider: Provider, known: Sequence[Request]) -> str:
         return "overload"
     if it is not None:
         return FINELY.get(it.kind.replace(" ", "-"), "volume-fixed" if it.edge_s >= 0 else "volume-window")
+    if provider.counts == "bytes":
+        return "bytes in progress"
     special = ((provider.late_s, "late release"), (provider.changes, "changing limit"), (provider.small_limit, "limit a model"))
     return next((name for there, name in special if there), "concurrency")
 
@@ -862,6 +865,23 @@ def given_back_late(rng: random.Random) -> Plan:
     return replace(setup, provider=replace(setup.provider, counts="requests", late_s=late_s), seconds=_log_uniform(rng, 100, 1800)), View()
 
 
+def bytes_in_progress(rng: random.Random) -> Plan:
+    """what is limited is the bytes, or tokens, of requests in progress"""
+    low, high = _log_uniform(rng, 800, 6_000), _log_uniform(rng, 12_000, 80_000)
+    kind = rng.random()
+    if kind < 0.45:
+        setup = _own(rng, "key", *([_program(rng, HOST, "host")] if rng.random() < 0.4 else []))
+    elif kind < 0.75:
+        setup = _together(rng, *rng.choice((("host", "ip"), ("vm", "key"))))
+    else:
+        setup = _zombies(rng, *([_program(rng, HOST, "host", agents=1, title=False)] if rng.random() < 0.3 else []))
+    mean = (high - low) / log(high / low)
+    limit = round(setup.provider.limit * mean * rng.uniform(0.8, 1.6))
+    provider = replace(setup.provider, counts="bytes", limit=limit, own=rng.random() < 0.7, spread=rng.choice((0.0, 0.0, 0.02)))
+    programs = tuple(replace(p, prompt_bytes=(low, high), title_bytes=rng.randint(800, 3_000)) for p in setup.programs)
+    return replace(setup, provider=provider, programs=programs, seconds=_log_uniform(rng, 100, 1800)), View()
+
+
 def limit_changes(rng: random.Random) -> Plan:
     """the limit is lowered, or raised, while recording"""
     setup = _own(rng, "key") if rng.random() < 0.5 else _together(rng, "host", "ip")
@@ -999,12 +1019,14 @@ FAMILIES: dict[str, Callable[[random.Random], Plan]] = CORES | {
     "volume-bucket": volume_bucket,
     "volume-answers": volume_answers,
     "bucket-changes": bucket_changes,
+    "bytes-in-progress": bytes_in_progress,
 }
 #: How often a family comes up; once where it is not named. Of those that are new none does, so that seeds go on to mean what they meant: ``--family`` does.
 WEIGHTS = {
     "volume-bucket": 0,
     "volume-answers": 0,
     "bucket-changes": 0,
+    "bytes-in-progress": 0,
     "anything": 4,
     "overload-steady": 2,
     "overload-bursts": 2,

@@ -130,13 +130,14 @@ def recount(setup: Setup, observed: Observed, row: int) -> int:
     asker = observed.rows[row].flow
     at = r.start_ns[row]
     found = 0
-    if provider.counts == "requests":
+    if provider.counts in ("requests", "bytes"):
         for other in range(len(r)):
             earlier = (r.start_ns[other], observed.rows[other].number) < (at, observed.rows[row].number)
             same = provider.per == "ip" or observed.rows[other].flow.program.key == asker.program.key
             same &= not provider.small_limit or observed.rows[other].small == observed.rows[row].small
             late = round(provider.late_s * 1e9)
-            found += bool(earlier and same and at < r.end_ns[other] + late and r.rejected[other] != REJECTED)
+            held = bool(earlier and same and at < r.end_ns[other] + late and r.rejected[other] != REJECTED)
+            found += held * provider.takes(observed.rows[other].sent_bytes)
     elif provider.counts == "connections":
         for other in range(len(s)):
             first = s.start_ns[other]
@@ -149,7 +150,7 @@ def recount(setup: Setup, observed: Observed, row: int) -> int:
     return found
 
 
-@pytest.mark.parametrize("family", [*CORES, "rule-and-overload", "healthy", "one-side-silent"])
+@pytest.mark.parametrize("family", [*CORES, "rule-and-overload", "healthy", "one-side-silent", "bytes-in-progress"])
 def test_decisions_follow_from_the_tables(family: str) -> None:
     checked = refused = 0
     for seed in range(6):
@@ -159,7 +160,7 @@ def test_decisions_follow_from_the_tables(family: str) -> None:
             request = observed.rows[row]
             count = recount(setup, observed, row)
             assert count == request.count, f"{family} {seed}: row {row}"
-            assert len(request.held) == (count if request.refused else 0)
+            assert sum(h.takes for h in request.held) == (count if request.refused else 0)
             if setup.provider.counts != "nothing":
                 assert (request.refused == "limit") == (count >= (request.limit or limit))
             refused += request.refused is not None

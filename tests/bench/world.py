@@ -105,7 +105,9 @@ class Path:
 
 @dataclass(frozen=True)
 class Provider:
-    """``counts``: requests, connections or nothing; ``per``: ip or key (a connection has the key of its first request)."""
+    """``counts``: requests, connections, bytes of requests in progress or nothing; ``per``: ip or key (a connection has the key of its first request).
+
+    own : of bytes, whether a request needs room for its own; one alone is let through.  spread : as of :class:`OverTime`."""
 
     counts: str = "nothing"
     per: str = "ip"
@@ -120,11 +122,22 @@ class Provider:
     late_s: float = 0.0  # a place is given back that long after the answer
     changes: tuple[tuple[float, int], ...] = ()  # (from which second on, limit)
     small_limit: int = 0  # each model counts by itself, and this is the small one's; 0: all together
+    own: bool = True
+    spread: float = 0.0
 
     def limit_at(self, now_ns: int, small: bool = False) -> int:
         if small and self.small_limit:
             return self.small_limit
         return next((limit for at, limit in reversed(self.changes) if ns(at) <= now_ns), self.limit)
+
+    def takes(self, sent_bytes: int) -> int:
+        """What a request takes of the limit."""
+        return round(counted(sent_bytes, self.spread)) if self.counts == "bytes" else 1
+
+
+def counted(size: int, spread: float) -> float:
+    """What counts of a size: always the same of one, as a prompt has so many tokens. ``spread``: by which part it differs from the size at most."""
+    return size * (1.0 + spread * random.Random(size).uniform(-1.0, 1.0)) if spread else size
 
 
 @dataclass(frozen=True)
@@ -145,10 +158,6 @@ class OverTime:
 
     def refill_s(self, now: int) -> float:
         return self.then[1] if self.then is not None and now >= ns(self.then[0]) else self.window_s
-
-    def counted(self, size: int) -> float:
-        """What counts of a size: always the same of one, as a prompt has so many tokens."""
-        return size * (1.0 + self.spread * random.Random(size).uniform(-1.0, 1.0)) if self.spread else size
 
 
 class Meter:
@@ -210,11 +219,12 @@ class Setup:
 
 
 class Held(NamedTuple):
-    """A place that was held when a request was refused. ``over``: its program was done with it when that request was sent."""
+    """A place that was held when a request was refused. ``over``: its program was done with it when that request was sent. ``takes``: of the limit."""
 
     side: int
     kind: int
     over: bool
+    takes: int = 1
 
 
 @dataclass(eq=False, slots=True)
@@ -257,7 +267,7 @@ class Request:
     decided_ns: int = NEVER
     refused: str | None = None
     count: int = 0
-    limit: int = 0  # that held then
+    limit: int = 0  # that held then; of bytes, less its own
     alone: bool = False  # a limit over time would have refused it had its side been alone
     held: tuple[Held, ...] = ()  # of refusals
     freed_ns: int = NEVER
@@ -374,25 +384,28 @@ class Desk:
             flow.key = flow.program.key
         request.decided_ns = now
         held = self._counted(request)
-        request.count = len(held)
+        taken = [provider.takes(item.sent_bytes) if isinstance(item, Request) else 1 for item in held]
+        request.count = sum(taken)
         request.limit = provider.limit_at(now, request.small)
+        if provider.counts == "bytes" and provider.own:  # so much may others hold at most
+            request.limit = max(1, request.limit + 1 - provider.takes(request.sent_bytes))
         draw = self._rng.random()  # one for each request, whatever becomes of it
         overloaded = bool(provider.overload and provider.overload.now(now / S) and draw < provider.overload.fraction)
         if provider.over_time is not None:
             self._measure(request, provider.over_time, now, overloaded)
-        elif provider.counts != "nothing" and len(held) >= request.limit:
+        elif provider.counts != "nothing" and request.count >= request.limit:
             request.refused = "limit"
         if request.refused is None and overloaded:
             request.refused = "overload"
         if request.refused is None:
             self.requests[request.number] = request
         else:
-            request.held = tuple(_as_held(item, request.start_ns) for item in held)
+            request.held = tuple(_as_held(item, request.start_ns, n) for item, n in zip(held, taken, strict=True))
 
     def _measure(self, request: Request, limiter: OverTime, now: int, overloaded: bool) -> None:
         """Refuse by what was sent before; and whether the side's own alone would have been refused."""
         together, own = self._meters(request, limiter)
-        size = limiter.counted(request.sent_bytes)
+        size = counted(request.sent_bytes, limiter.spread)
         refused, request.alone = together.refuses(now, size), own.refuses(now, size)
         if refused:
             request.refused = "limit"
@@ -409,7 +422,7 @@ class Desk:
         return [self.meters.setdefault(name, Meter(limiter)) for name in (group, (group, side))]
 
     def _counted(self, request: Request) -> list[Request] | list[Flow]:
-        if self.provider.counts == "requests":
+        if self.provider.counts in ("requests", "bytes"):
             each = self.provider.small_limit > 0
             return [r for r in self.requests.values() if self._same(r.flow, request.flow) and not (each and r.small != request.small)]
         if self.provider.counts == "connections":
@@ -422,9 +435,9 @@ class Desk:
         return (one.program.side == ELSEWHERE) == (other.program.side == ELSEWHERE)
 
 
-def _as_held(item: Request | Flow, at_ns: int) -> Held:
+def _as_held(item: Request | Flow, at_ns: int, takes: int) -> Held:
     if isinstance(item, Request):
-        return Held(item.flow.program.side, REQUESTS, item.gone_ns <= at_ns)
+        return Held(item.flow.program.side, REQUESTS, item.gone_ns <= at_ns, takes)
     return Held(item.program.side, item.kind, item.over(at_ns))
 
 

@@ -84,6 +84,7 @@ def test_a_limit_over_time_is_said_in_words() -> None:
 
     from netlens.lenses.refused import weighing
     from netlens.lenses.refused.limiters import answers_window, volume_bucket
+    from tests.bench.situations import draw
     from tests.lenses.refused.test_over_time import bucket, fixed, played, sliding
 
     def said(decide: Any, **more: Any) -> str | None:
@@ -93,10 +94,13 @@ def test_a_limit_over_time_is_said_in_words() -> None:
     assert said(sliding(20, 60.0)) == "20 requests in any 60 s per side"
     assert said(fixed(25, 60.0, 17.3)) == "25 requests in each 60 s per side"
     assert said(bucket(5, 2.0)) == "5 requests at once and one more every 2 s per side"
+    sized = weighing.weigh(draw(24, "bytes-in-progress").situation)
+    told = answer.limiter(SimpleNamespace(limit=sized.limit, weighed=sized))  # type: ignore[arg-type]
+    assert told == "about 6,590 bytes of requests in progress per side"
     fit = weighing.weigh(played(bucket(5, 2.0), seed=1, seconds=300, rates={"vm": 4})).by_time[0]
 
     def of(**more: Any) -> str | None:
-        weighed = SimpleNamespace(by_time=[replace(fit, **more)])
+        weighed = SimpleNamespace(by_size=None, by_time=[replace(fit, **more)])
         return answer.limiter(SimpleNamespace(limit=None, weighed=weighed))  # type: ignore[arg-type]
 
     assert of(refills=((0, 2.0), (9, 3.0))) == "5 requests at once and one more every 2 s, then every 3 s per side"

@@ -75,7 +75,7 @@ def test_it_says_how_requests_were_refused_as_the_provider_put_it():
 def test_a_limit_over_time_is_told():
     """It said that nothing tells refused from accepted, where a limit over time did."""
     told = text(replace(FACTS, unit=None, limit=None, over_time="60 requests in any 60 s per egress address"))
-    assert "A limit over time fits: 60 requests in any 60 s per egress address." in told
+    assert "This limit fits: 60 requests in any 60 s per egress address." in told
     assert "No count of requests" not in told
 
 

@@ -110,7 +110,7 @@ def judge(traffic: Traffic) -> Judged:
 
     weighed = _of_some_parties(traffic, weigh(traffic.situation))
     timely = weighed.by_time
-    rule = rule_of(traffic.situation, timely[0]) if timely else weighed.limit
+    rule = rule_of(traffic.situation, timely[0]) if timely else weighed.rule_by_size or weighed.limit
     over_time = bool(weighed.weighing.by_time) or weighed.cause == "own-rate"
     where = context(traffic, weighed.cause, over_time, weighed.weighing.named == "quota")
     return Judged(weighed, predict(weighed.weighing.situation, rule, where))

@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from netlens import logs
-from netlens.lenses.refused import condition, limit, odds, over_time
+from netlens.lenses.refused import condition, limit, odds, over_time, regular
 from netlens.lenses.refused.counting import patience
 from netlens.lenses.refused.limit import TIE
 
 if TYPE_CHECKING:
-    from netlens.lenses.refused.over_time import Fit
-    from netlens.lenses.refused.sizes import Filled
     from netlens.lenses.refused.weighing import Weighing
 
 #: Log units by which limits over time may beat the chance model where chance is told: many are tried, and bursts fit some of them.
@@ -26,10 +24,22 @@ STRETCHES, DENSE, ALIKE = 3, 5, 0.1
 
 def told(weighing: Weighing) -> bool:
     """Whether refusals follow no count at all: everything that could count was seen, and neither what is open nor what was sent over time tells refused from
-    accepted better than bursts do."""
-    if not weighing.inference.fits or open_evidence(weighing) > TIE or time_evidence(weighing) > NO_BETTER:
+    accepted better than bursts do, or than bursts at regular times."""
+    if not weighing.inference.fits or open_evidence(weighing) > TIE:
         return False
-    return weighing.may_be_chance
+    return weighing.may_be_chance and (time_evidence(weighing) <= NO_BETTER or weighing.regular_s > 0.0)
+
+
+def regular_s(weighing: Weighing) -> float:
+    """The period of an overload that comes at regular times, in s, where limits over time explain hardly more than that: as much of all labels and of first
+    refusals; 0 where they do, or explain no more than chance in bursts, so that none is looked for."""
+    r, over_time = weighing.situation.requests, time_evidence(weighing)
+    if over_time <= NO_BETTER:
+        return 0.0
+    gains, periods = zip(
+        *(regular.gain(weighing.refused[rows], r.start_ns[rows]) for rows in (r.rejected >= 0, weighing.inference.first)), strict=True
+    )
+    return periods[0] if over_time - min(gains) <= NO_BETTER else 0.0
 
 
 def may_be_told(weighing: Weighing) -> bool:
@@ -92,8 +102,9 @@ def open_evidence(weighing: Weighing) -> float:
 
 def time_evidence(weighing: Weighing) -> float:
     """The same of limits over time, and of bytes in progress: the mean of all labels and of first refusals."""
-    first = limit.by_chance(weighing.refused[weighing.inference.first])
-    fits: list[Fit | Filled] = [*weighing.time_fits, *weighing.rarer]
-    if weighing.sized is not None:
-        fits.append(weighing.sized)
-    return max(((f.log_likelihood - weighing.by_chance + f.first_log_likelihood - first) / 2 for f in fits), default=0.0)
+    first = weighing.inference.first
+    by_chance = weighing.by_chance + limit.by_chance(weighing.refused[first])
+    found = [f.log_likelihood + f.first_log_likelihood for f in (*weighing.time_fits, *weighing.rarer)]
+    for fit in weighing.inference.sized:
+        found.append(fit.log_likelihood + float(limit.likelihoods(fit.counts, weighing.refused, first, fit.limits)[0].max()) - fit.price)
+    return (max(found) - by_chance) / 2 if found else 0.0

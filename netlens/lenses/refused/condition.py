@@ -104,10 +104,10 @@ def _rates(count: Ints, rejected: Bools, limits: Ints) -> tuple[Floats, float, I
 
 def _log_beta(a: Ints, b: Ints) -> Floats:
     """Log of Beta(a + 1, b + 1)."""
-    table = _log_gamma(int((a + b).max(initial=0)) + 2)
+    table = log_gamma(int((a + b).max(initial=0)) + 2)
     return np.asarray(table[a + 1] + table[b + 1] - table[a + b + 2])
 
 
-def _log_gamma(most: int) -> Floats:
+def log_gamma(most: int) -> Floats:
     """log gamma of 1 to ``most``, at these indices."""
     return np.concatenate([[0.0, 0.0], np.cumsum(np.log(np.arange(1.0, most)))])

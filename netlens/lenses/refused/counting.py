@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 
@@ -51,6 +52,17 @@ OVERTAKEN_NS = 5_000_000  #: that a request may overtake one on another connecti
 SCOPES = {"side": "side", "egress": "egress address"}  #: and how rules call them
 
 
+class Sized(NamedTuple):
+    """How sizes of requests are counted. overhead : bytes of each that are not.  own : a request also needs room for itself; one alone is let through."""
+
+    overhead: int
+    own: bool
+
+    def taken(self, requests: Requests) -> Ints:
+        """What each takes of the limit."""
+        return np.maximum(requests.sent_bytes - self.overhead, 0)
+
+
 @dataclass(frozen=True)
 class Rule:
     """What is counted, and of whom. In order of preference where two fit alike: requests before connections, side before egress.
@@ -62,6 +74,7 @@ class Rule:
     changes : (from when on in ns, how much lower the limit is than at its highest); as much is added to counts, so they are of the highest limit.
     models : each model counts by itself, and its limit is so much lower than the highest, by the number that :func:`models` gives; () if all are counted
         together. As much is added to counts, too.
+    sized : requests count by their size; None if each counts as one.
     """
 
     unit: str
@@ -73,6 +86,7 @@ class Rule:
     waited: bool = False
     changes: tuple[tuple[int, int], ...] = ()
     models: tuple[int, ...] = ()
+    sized: Sized | None = None
 
     @property
     def name(self) -> str:
@@ -82,12 +96,12 @@ class Rule:
         late += ", with the server's next write where an answer was broken off" if self.by_writes else ""
         late += ", after a wait for a place" if self.waited else ""
         changing = ", the limit changing" if self.changes else ", small and large requests by themselves" if self.models else ""
-        return f"{self.unit} per {SCOPES[self.scope]}{each}{late}{changing}"
+        return f"{'bytes of requests' if self.sized else self.unit} per {SCOPES[self.scope]}{each}{late}{changing}"
 
     @property
     def plain(self) -> Rule:
         """The same without what is not plain."""
-        return replace(self, held_s=0.0, broken_s=0.0, by_writes=False, waited=False, changes=(), models=())
+        return replace(self, held_s=0.0, broken_s=0.0, by_writes=False, waited=False, changes=(), models=(), sized=None)
 
     def lower(self, at_ns: Ints) -> Ints:
         """How much lower the limit was at these times than at its highest."""
@@ -212,13 +226,15 @@ ALONE = Adjustment(others_side=True, companions=True, lookups=True, leftovers=Tr
 class Counts:
     """How many others there were at the start of each request: int64[n requests] each, low <= count <= high.
 
-    ``unknown``: how many more there would be if all of unknown side were of the request's own.
+    ``unknown``: how many more there would be if all of unknown side were of the request's own.  ``lasting``: of those that may have begun by then, how many
+    were surely not over, and are surely counted; 0 where nothing is taken away.
     """
 
     count: Ints
     low: Ints
     high: Ints
     unknown: Ints
+    lasting: Ints
 
 
 @dataclass(frozen=True, eq=False)
@@ -252,7 +268,7 @@ def others(situation: Situation, rule: Rule, adjustment: Adjustment = AS_SEEN) -
         else _connections(situation, adjustment)
     )
     requests = situation.requests
-    out = Counts(*(np.zeros(len(requests), np.int64) for _ in range(4)))
+    out = Counts(*(np.zeros(len(requests), np.int64) for _ in range(5)))
     by_side = rule.scope == "side" or adjustment.others_side
     which = models(requests)
     addresses = np.unique(situation.sessions.address).tolist() if rule.per_address else (None,)
@@ -268,15 +284,19 @@ def others(situation: Situation, rule: Rule, adjustment: Adjustment = AS_SEEN) -
             if not len(asked):
                 continue
             sure = np.ones(len(near.start), np.bool_) if side is None else (near.side == side) & (side != UNKNOWN)
-            count, low, high = _count(situation, rule, near.take(sure), asked, adjustment)
+            count, low, high, out.lasting[asked] = _count(situation, rule, near.take(sure), asked, adjustment)
             if side is not None:
                 maybe = ((near.side == UNKNOWN) | (side == UNKNOWN)) & ~sure
-                out.unknown[asked], _, more = _count(situation, rule, near.take(maybe), asked, adjustment)
+                out.unknown[asked], _, more, _ = _count(situation, rule, near.take(maybe), asked, adjustment)
                 high = high + more
             out.count[asked], out.low[asked], out.high[asked] = count, np.minimum(low, count), np.maximum(high, count)
+    if rule.sized is not None and rule.sized.own:
+        own = rule.sized.taken(requests)
+        count, low, high, lasting = (np.where(each > 0, each + own, 0) for each in (out.count, out.low, out.high, out.lasting))
+        return Counts(count, low, high, np.where((out.unknown > 0) & (out.count == 0), out.unknown + own, out.unknown), lasting)
     if rule.changes or rule.models:
         lower = rule.lower(requests.start_ns) + (np.array(rule.models, np.int64)[which] if rule.models else 0)
-        return Counts(out.count + lower, out.low + lower, out.high + lower, out.unknown)
+        return Counts(out.count + lower, out.low + lower, out.high + lower, out.unknown, out.lasting + lower)
     return out
 
 
@@ -287,8 +307,8 @@ def _at(situation: Situation, session: Ints, address: int | None) -> Bools:
     return (session >= 0) & (situation.sessions.address[np.maximum(session, 0)] == address)
 
 
-def _count(situation: Situation, rule: Rule, held: _Held, asked: Ints, adjustment: Adjustment) -> tuple[Ints, Ints, Ints]:
-    """Count, low and high of ``held`` at the requests ``asked``, without what each holds itself."""
+def _count(situation: Situation, rule: Rule, held: _Held, asked: Ints, adjustment: Adjustment) -> tuple[Ints, Ints, Ints, Ints]:
+    """Count, low, high and lasting of ``held`` at the requests ``asked``, without what each holds itself."""
     at, d = _decided(situation.requests, rule)[asked], situation.uncertain_ns
     # what is seen upstream to end was over half a round trip before, and the request is there as much later: only starts may be overtaken
     told = adjustment != AS_SEEN and not (adjustment.leftovers and rule.unit == "connections")
@@ -298,16 +318,30 @@ def _count(situation: Situation, rule: Rule, held: _Held, asked: Ints, adjustmen
     sooner, later, shorter, longer = held.doubt_ns.T
     surely, no_longer = held.start + begun + later, held.end - d - shorter
     long = no_longer > surely
-    count = open_at(held.start, held.end, at)
-    low = open_at(surely[long], no_longer[long], at)
+    least, usual, most = _takes(situation.requests, rule, held)
+    count = open_at(held.start, held.end, at, usual)
+    low = open_at(surely[long], no_longer[long], at, None if least is None else least[long])
     earliest, latest = held.start - ahead - sooner, held.end + ahead + held.late + longer
-    high = open_at(earliest, latest, at)
+    high = open_at(earliest, latest, at, most)
+    sure = np.maximum(no_longer, earliest)
+    lasting = np.zeros(len(at), np.int64) if adjustment == AS_SEEN else open_at(earliest, sure, at, least)
+    bounds = [(count, held.start, held.end, usual), (low, surely, no_longer, least), (high, earliest, latest, most)]
     for k, known in _own(situation, rule, held, asked):
-        start, end = held.start[k], held.end[k]
-        count -= known & (start <= at) & (at < end)
-        low -= known & (surely[k] <= at) & (at < no_longer[k])
-        high -= known & (earliest[k] <= at) & (at < latest[k])
-    return count, low, high
+        for out, begins, ends, takes in [*bounds, *([] if adjustment == AS_SEEN else [(lasting, earliest, sure, least)])]:
+            out -= (known & (begins[k] <= at) & (at < ends[k])) * (1 if takes is None else takes[k])
+    return count, low, high, lasting
+
+
+def _takes(requests: Requests, rule: Rule, held: _Held) -> tuple[Ints | None, Ints | None, Ints | None]:
+    """What each place takes of a limit: at least, most likely, and at most; None where each takes one. Sizes of what was sent before the capture, or not seen,
+    are not known."""
+    if rule.sized is None:
+        return None, None, None
+    taken = rule.sized.taken(requests)
+    known, sizes = held.item >= 0, taken[np.maximum(held.item, 0)]
+    middle, largest = (int(np.percentile(taken, q)) if len(taken) else 0 for q in (50, 100))
+    least, usual, most = (np.where(known, sizes, otherwise) for otherwise in (0, middle, largest))
+    return least, usual, most
 
 
 def _decided(requests: Requests, rule: Rule) -> Ints:
@@ -316,8 +350,10 @@ def _decided(requests: Requests, rule: Rule) -> Ints:
     return requests.start_ns if waits is None else waits.decided_ns
 
 
-def open_at(start: Ints, end: Ints, at: Ints) -> Ints:
-    """How many of [start, end) hold each time; starts at the very time count, ends do not."""
+def open_at(start: Ints, end: Ints, at: Ints, takes: Ints | None = None) -> Ints:
+    """How many of [start, end) hold each time; starts at the very time count, ends do not. ``takes``: as how many each counts; None: as one."""
+    if takes is not None:
+        return _sum_upto(start, takes, at) - _sum_upto(end, takes, at)
     order = None if (at[1:] >= at[:-1]).all() else np.argsort(at)
     found = np.empty(len(at), np.int64)
     kernels.open_at(np.sort(start), np.sort(end), at if order is None else at[order], found)
@@ -402,6 +438,12 @@ def _with_perhaps(held: _Held, situation: Situation, rule: Rule | None = None) -
     doubt = np.stack([none, none, none, more.end_ns - more.start_ns + late], axis=1)
     both = _Held(more.start_ns, more.start_ns, more.side, none + NOWHERE, none - 1, none, doubt).joined(held)
     return both.take(np.lexsort((both.start, both.session)))
+
+
+def _sum_upto(times: Ints, takes: Ints, at: Ints) -> Ints:
+    """The sum of ``takes`` of those whose time is not after each of ``at``."""
+    order = np.argsort(times, kind="stable")
+    return np.append(0, np.cumsum(takes[order]))[np.searchsorted(times[order], at, "right")]
 
 
 def in_flight_between(situation: Situation, side: int | None = None) -> tuple[int, int]:

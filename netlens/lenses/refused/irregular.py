@@ -77,8 +77,12 @@ def better(situation: Situation, fits: list[RuleFit], labelled: Bools, first: Bo
     price += float(np.log(len(plain))) + (0.0 if fit.rule.by_writes else RARE)
     if fit.log_likelihood - price < best.log_likelihood + limit.TIE:
         return None
-    limits = np.arange(max(fit.low, 1), fit.high + 1)
-    alone = float(limit.likelihoods(fit.counts, rejected, first, limits)[0].max()) - price
+    return priced(fit, price, rejected, first)
+
+
+def priced(fit: RuleFit, price: float, rejected: Bools, first: Bools) -> RuleFit:
+    """A rule that was searched for, with what the search cost in log units taken off, and how often chance does as well at most."""
+    alone = float(limit.likelihoods(fit.counts, rejected, first, fit.limits)[0].max()) - price
     p = float(min(1.0, np.exp(min(limit.by_chance(rejected[first]) - alone, 0.0))))
     return replace(
         fit,

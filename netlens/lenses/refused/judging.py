@@ -211,6 +211,8 @@ def not_time_evidence(weighing: Weighing) -> Evidence:
     best = weighing.rules[0]
     frames = weighing.frames(weighing.met(best))
     what = "in flight" if best.rule.unit == "requests" else "open"
+    if best.rule.sized is not None:
+        what = "in flight, in bytes,"
     if not weighing.time_fits:
         return Evidence(
             f"no limit over time tells refused from accepted requests; a limit on what is {what} does", frames, statistics(best)
@@ -266,6 +268,8 @@ def chance_evidence(weighing: Weighing) -> Evidence:
         f"{i.refused:,} of {plural(i.refused + i.accepted, 'request')} were refused, and no count predicts which: the best, {best.rule.name}, "
         f"separates {best.youden:.0%} at most; a limit would separate nearly all"
     )
+    if weighing.regular_s:
+        text += f"; refusals come at regular times, every {weighing.regular_s:.3g} s"
     if weighing.refusal_class == logs.CONCURRENCY:
         text += "; the provider says it limits requests in progress, so programs that use the same key or address and were not captured may fill the limit"
     return Evidence(text, weighing.frames(weighing.refused), statistics(best))
@@ -309,12 +313,6 @@ def needs(weighing: Weighing) -> str:
         return f"a recording with at least {ENOUGH} accepted requests; this one has {i.accepted}"
     if s.facts.get("protocol_unknown"):
         return BEGINNINGS
-    if (sized := weighing.by_size) is not None:
-        own = ", with its own," if sized.own else ""
-        return (
-            f"to know from the provider whether it counts tokens of requests in progress: {sized.hits:,} of {i.refused:,} refused requests came when the "
-            f"bytes of others in progress{own} came to {sized.value:,} or more; {sized.false_alarms:,} of {i.accepted:,} accepted ones did"
-        )
     if (shared := weighing.by_connection) is not None:
         return (
             f"a recording in which each program has connections of its own up to the provider: {shared.value} requests in "

@@ -81,6 +81,11 @@ class RuleFit:
     condition: Condition | None = None  # refusals need so many others, but not all that meet as many are refused
 
     @property
+    def limits(self) -> Ints:
+        """The limits that fit as well; of bytes, which are many, one."""
+        return np.array([self.value]) if self.rule.sized else np.arange(max(self.low, 1), self.high + 1)
+
+    @property
     def explains(self) -> float:
         """The share of the refusals that would not have been, had the limit never been reached: all of a limit."""
         return 1.0 if self.condition is None else self.condition.share
@@ -138,6 +143,7 @@ class Inference:
     enough: bool
     chance_log_likelihood: float
     first: Bools = field(repr=False)
+    sized: list[RuleFit] = field(default_factory=list, repr=False)  #: by bytes in progress, whatever it explains
 
     @property
     def best(self) -> RuleFit | None:
@@ -224,7 +230,7 @@ def at_its_best(situation: Situation, rule: Rule, labelled: Bools) -> RuleFit:
     counts = others(situation, rule)
     r = situation.requests
     rejected = r.rejected == REJECTED
-    limits = np.arange(1, min(int(counts.high[labelled].max(initial=0)) + 1, MAX_LIMIT) + 1)
+    limits = _limits(counts, labelled, rule)
     ll, possible = likelihoods(counts, rejected, labelled, limits)
     left_out: int | None = None
     if rule.scope == "side":
@@ -239,12 +245,13 @@ def at_its_best(situation: Situation, rule: Rule, labelled: Bools) -> RuleFit:
                 ll, possible, left_out = other, maybe, side
     used = labelled if left_out is None else labelled & (r.side != left_out)
     best = float(ll.max())
-    feasible = limits[ll >= best - 1e-9]
+    feasible = np.flatnonzero(ll >= best - 1e-9)
     # contiguous with the first of them: two separate best intervals are two explanations, the lower is named
     stop = 1
     while stop < len(feasible) and feasible[stop] == feasible[stop - 1] + 1:
         stop += 1
-    low, high = int(feasible[0]), int(feasible[stop - 1])
+    below = int(limits[feasible[0] - 1]) if feasible[0] else 0
+    low, high = below + 1, int(limits[feasible[stop - 1]])
     refused_at = counts.count[used & rejected]
     inside = refused_at[(refused_at >= low) & (refused_at <= high)]
     value = int(inside.min()) if len(inside) else high
@@ -266,6 +273,14 @@ def at_its_best(situation: Situation, rule: Rule, labelled: Bools) -> RuleFit:
         other_account=left_out,
         runs=runs_of(used & rejected & (counts.count >= value), used, together),
     )
+
+
+def _limits(counts: Counts, labelled: Bools, rule: Rule) -> Ints:
+    """Limits that part the requests; of bytes, the counts themselves."""
+    if rule.sized is None:
+        return np.arange(1, min(int(counts.high[labelled].max(initial=0)) + 1, MAX_LIMIT) + 1)
+    found = np.unique(np.concatenate([each[labelled] for each in (counts.count, counts.low + 1, counts.high + 1)]))
+    return found[found > 0]
 
 
 def runs_of(hits: Bools, used: Bools, together: Sequence[Ints]) -> int:

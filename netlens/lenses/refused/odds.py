@@ -209,7 +209,7 @@ def _of_first(weighing: Weighing, fit: RuleFit) -> tuple[float, float]:
     if fit.other_account is not None:
         theirs = used & (r.side == fit.other_account)
         used, left_out = used & ~theirs, limit.log_noise(0, int(theirs.sum())) - limit.OTHER_ACCOUNT
-    plain, kindly = limit.likelihoods(fit.counts, weighing.refused, used, np.arange(max(fit.low, 1), fit.high + 1))
+    plain, kindly = limit.likelihoods(fit.counts, weighing.refused, used, fit.limits)
     return left_out + float(plain.max()), left_out + float(kindly.max())
 
 

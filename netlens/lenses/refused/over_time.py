@@ -504,7 +504,8 @@ def fitted(search: Search, scope: str, reading: Reading, parameter_s: float, cou
     alone = best_limit(counts, rejected, used & first, unseen)[0] - price
     chance = limit.by_chance(rejected[used & first])
     used = used & ~unseen
-    full = Counts(counts, counts, counts, np.zeros(len(counts), np.int64))
+    none = np.zeros(len(counts), np.int64)
+    full = Counts(counts, counts, counts, none, none)
     return Fit(
         limiter, scope, parameter_s, value, low, high, ll - price,
         float(min(1.0, np.exp(min(chance - alone, 0.0)))),
@@ -783,10 +784,10 @@ def best_limit(counts: Ints, rejected: Bools, used: Bools, unseen: Bools | None 
     value = int(outcomes.found[kernels.VALUE])
     known = used if unseen is None else used & ~unseen
     low = int(counts[known & (counts < value)].max(initial=0)) + 1
-    return ll, (low, value, _roundest(low, value))
+    return ll, (low, value, roundest(low, value))
 
 
-def _roundest(low: int, high: int) -> int:
+def roundest(low: int, high: int) -> int:
     """The number from low to high that somebody would have chosen: with the fewest digits before zeros; of small ones the highest."""
     if high < SMALL:
         return high

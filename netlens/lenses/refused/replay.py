@@ -36,7 +36,7 @@ import numpy as np
 from netlens.chains.situation import BY_SSHUTTLE, COMPANION, DIRECTLY, LOOKUPS, RECORDED, REJECTED, UNKNOWN, Sessions, Situation
 from netlens.columns import Bools, Ints
 from netlens.lenses.refused import kernels
-from netlens.lenses.refused.counting import models, most_at_once, open_at, peaks
+from netlens.lenses.refused.counting import Sized, models, most_at_once, open_at, peaks
 from netlens.lenses.refused.intents import MS, Intents, S, intents
 from netlens.lenses.refused.limiters import SIZED, Meter
 from netlens.lenses.refused.over_time import TimeRule
@@ -91,6 +91,16 @@ class Change:
 
 
 NOTHING = Change()
+
+
+@dataclass(frozen=True)
+class SizedRule:
+    """A limit on the bytes of requests in progress, as the replay decides by it."""
+
+    scope: str
+    value: int
+    sized: Sized
+    unit: str = "requests"  # what holds a place
 
 
 @dataclass(frozen=True)
@@ -320,6 +330,8 @@ def replay(setting: Setting, change: Change = NOTHING, *, at_once: bool = False)
         return setting.as_recorded
     if isinstance(setting.rule, TimeRule):
         return _Timely(setting, change, at_once).run()
+    if isinstance(setting.rule, SizedRule):
+        return _BySize(setting, change, at_once).run()
     return (_Connected if setting.rule.unit == "connections" else _InFlight)(setting, change, at_once).run()
 
 
@@ -573,6 +585,44 @@ class _Timely(_Replay):
         while awaited and awaited[0][0] <= now:
             self.meters[group].take(*heapq.heappop(awaited))
         return self.meters[group]
+
+
+class _BySize(_Replay):
+    """Of requests in flight that count by their size; ``peak`` is of requests."""
+
+    def __init__(self, setting: Setting, change: Change, at_once: bool) -> None:
+        super().__init__(setting, change, at_once)
+        rule = setting.rule
+        assert isinstance(rule, SizedRule)
+        last = [rows[-1] for rows in setting.intents.attempts]
+        self.taken = (rule.sized.taken(setting.situation.requests)[last] * change.smaller).tolist()
+        self.room = self.taken if rule.sized.own else [0.0] * len(self.taken)
+        self.held: dict[int, list[tuple[int, float]]] = {group: [] for group in set(self.group.values())}  # until when, and what it takes
+
+    def accepts(self, now: int, k: int, side: int, refusals: int) -> bool:
+        held = self._held(self.group[side], now)
+        free = not held or sum(taken for _, taken in held) + self.room[k] < self.limit or side in self.exempt
+        if free:
+            heapq.heappush(held, (now + int(self.hold_ns[k]), self.taken[k]))
+            self.peak = max(self.peak, len(held))
+        return free
+
+    def free_in(self, now: int, k: int, side: int) -> int:
+        """When so many are over that there is room."""
+        held = sorted(self._held(self.group[side], now))
+        left = sum(taken for _, taken in held)
+        for until, taken in held:
+            left -= taken
+            if left + self.room[k] < self.limit:
+                return until - now + MS
+        return (held[-1][0] - now if held else 0) + MS
+
+    def _held(self, group: int, now: int) -> list[tuple[int, float]]:
+        """What a group has in progress."""
+        held = self.held[group]
+        while held and held[0][0] <= now:
+            heapq.heappop(held)
+        return held
 
 
 class _Connected(_Replay):

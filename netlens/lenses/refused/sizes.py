@@ -1,96 +1,85 @@
 """Bytes in progress: does the size of the requests that are open tell which others are refused?
 
 Claim: a request is refused if, and only if, others are in progress and their bytes, with its own or without, come to a limit; one alone is let through.
-Theory of operation: sizes are those of uploads, less what headers and one TLS record make as a rule; a token is about four bytes. Likelihood and noise are
-those of :mod:`netlens.lenses.refused.over_time`. The log of all that is tried, limits too, is taken off, so that the ratio to chance bounds ``p``.
-It is no cause by itself. Where it separates, something local explains the refusals: chance is not told, and that the provider says it is overloaded is no
-reason that lies with the provider alone.
+Theory of operation: as a limit on requests in progress (:mod:`netlens.lenses.refused.counting`), but each counts by its size. Sizes are those of uploads, less
+what headers and one TLS record make as a rule, which is searched for; a token is about four bytes. The log of all that is tried, limits too, is taken off, so
+that the ratio to chance bounds ``p``.
+It is believed only with hardly an exception, and where it explains far more than any number of requests or connections could: some number of bytes parts
+few refusals from what is accepted. Where it is not, it still speaks against chance.
 Cannot be told from: a limit on requests in progress, where all are of nearly one size.
 Source: servers of models that admit prompts by the room that their tokens take in memory (vLLM's cache of keys and values).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from itertools import product
+from dataclasses import replace
 
 import numpy as np
 
-from netlens.chains.situation import REJECTED, Requests, Situation
-from netlens.columns import Bools, Ints
+from netlens.chains.situation import REJECTED, Situation
+from netlens.columns import Bools
 from netlens.lenses.refused import limit
-from netlens.lenses.refused.over_time import OVERHEADS, Reading, best_limit, counted, together
+from netlens.lenses.refused.counting import Rule, Sized, rules
+from netlens.lenses.refused.irregular import RARE, priced
+from netlens.lenses.refused.limit import TIE, Inference, RuleFit
+from netlens.lenses.refused.over_time import MOST_OVERHEAD, OVERHEAD_STEP, OVERHEADS
+
+MOST = 20_000  #: requests that are searched
+LEAST = 10  #: refusals
+TURNS = 5  #: times that the limit must have been reached
+HARDLY_CHANCE = 0.01  #: p
+ODD = 0.02  #: share of the requests that it may leave unexplained
+EXPLAINED = 0.6  #: share of the chance model's log likelihood that it must explain
+FAR = 5.0  #: log units by which it must explain more than any number of what is open could
 
 
-@dataclass(frozen=True, eq=False)
-class Filled:
-    """How bytes in progress fit, at their best limit.
-
-    counts : bytes of others in progress when each request came, with its own where that counts; 0 with no others.
-    log_likelihood, first_log_likelihood : of all labels and of first refusals, the price of the search taken off.  p : as of
-    :class:`netlens.lenses.refused.over_time.Fit`, and so are the others.
-    """
-
-    value: int
-    own: bool
-    log_likelihood: float
-    first_log_likelihood: float
-    p: float
-    hits: int
-    misses: int
-    false_alarms: int
-    runs: int
-    counts: Ints = field(repr=False)
-
-
-def fit(situation: Situation, first: Bools) -> Filled | None:
-    """The best count of bytes in progress, of each side or of all; None where sizes are not known. ``first``: requests that count for chance."""
-    r, labelled = situation.requests, situation.requests.rejected >= 0
-    rejected = r.rejected == REJECTED
-    if situation.uncountable or not r.sent_bytes.any() or not rejected.any() or not (r.rejected == 0).any():
-        return None
-    sides, scopes = together(situation)
-    tried = list(product(scopes, OVERHEADS, (True, False)))
-    best: Filled | None = None
-    for scope, overhead, own in tried:
-        groups = [np.arange(len(r))] if scope == "egress" else [np.flatnonzero(r.side == side) for side in sides]
-        counts, used = np.zeros(len(r), np.int64), np.zeros(len(r), np.bool_)
-        for rows in groups:
-            counts[rows] = in_progress(r.take(rows), Reading(overhead, own), counted(r)[rows])
-            used[rows] = labelled[rows]
-        price = float(np.log(len(tried) * max(len(np.unique(counts[used])), 1)))
-        ll, (_, value, _) = best_limit(counts, rejected, used)
-        ll += limit.one_rate(rejected[labelled & ~used]) - price
-        if not np.isfinite(ll) or (best is not None and ll <= best.log_likelihood):
-            continue
-        alone = best_limit(counts, rejected, used & first)[0] - price
-        at = counts >= value
-        best = Filled(
-            value, own, ll, alone,
-            float(min(1.0, np.exp(min(limit.by_chance(rejected[used & first]) - alone, 0.0)))),
-            int((used & rejected & at).sum()),
-            int((used & rejected & ~at).sum()),
-            int((used & ~rejected & at).sum()),
-            limit.runs_of(used & rejected & at, used, groups),
-            counts,
-        )  # fmt: skip
-    return best
-
-
-def in_progress(requests: Requests, reading: Reading, counted: Bools) -> Ints:
-    """Bytes of others in progress when each of these requests came, and its own where ``reading`` says so; 0 with no others.
+def fits(situation: Situation, first: Bools) -> list[RuleFit]:
+    """The best rule on bytes in progress of each scope, the best first, the price of the search taken off; empty where sizes are not known.
 
     Parameters
     ----------
-    counted : those that hold something until they are answered.
+    first : requests that count for chance, as of :class:`netlens.lenses.refused.limit.Inference`.
     """
-    r, size = requests, reading.taken(requests.sent_bytes)
-    held = np.where(counted, size, 0)
+    r, labelled, rejected = situation.requests, situation.requests.rejected >= 0, situation.requests.rejected == REJECTED
+    if situation.uncountable or not r.sent_bytes.any() or not rejected.any() or not (r.rejected == 0).any():
+        return []
+    part = situation if len(r) <= MOST else replace(situation, requests=r.take(np.arange(MOST)))
+    scopes = [rule for rule in rules(situation) if rule.unit == "requests" and not rule.per_address]
+    tries = len(scopes) * 2 * (MOST_OVERHEAD // OVERHEAD_STEP)
+    out = []
+    for rule in scopes:
+        first_tried = [Sized(overhead, own) for overhead in OVERHEADS for own in (True, False)]
+        found = _best(part, rule, first_tried)
+        assert found.rule.sized is not None
+        found = _best(
+            part, rule, [found.rule.sized, *(found.rule.sized._replace(overhead=k) for k in range(0, MOST_OVERHEAD, OVERHEAD_STEP))]
+        )
+        if part is not situation:
+            found = limit.at_its_best(situation, found.rule, labelled)
+        distinct = len(np.unique(found.counts.count[labelled]))
+        out.append(priced(found, RARE + float(np.log(tries * distinct)), rejected, first))
+    return sorted(out, key=lambda fit: -fit.log_likelihood)
 
-    def upto(times: Ints) -> Ints:
-        """Bytes of those whose time is not after the start of each."""
-        order = np.argsort(times, kind="stable")
-        return np.concatenate([[0], np.cumsum(held[order])])[np.searchsorted(times[order], r.start_ns, "right")]
 
-    others = upto(r.start_ns) - upto(np.maximum(r.end_ns, r.start_ns + 1)) - held
-    return np.where(others > 0, others + (size if reading.own else 0), 0)
+def _best(situation: Situation, rule: Rule, tried: list[Sized]) -> RuleFit:
+    """The rule by the reading of sizes that explains most."""
+    labelled = situation.requests.rejected >= 0
+    return max((limit.at_its_best(situation, replace(rule, sized=each), labelled) for each in tried), key=lambda fit: fit.log_likelihood)
+
+
+def beside(situation: Situation, inference: Inference) -> Inference:
+    """With the rules on bytes in progress, in front where these tell refused from accepted."""
+    if not inference.fits or not (found := fits(situation, inference.first)):
+        return inference
+    inference = replace(inference, sized=found)
+    best, could = found[0], max(f.possible_log_likelihood for f in inference.fits)
+    labels = situation.requests.rejected
+    chance = max(inference.chance_log_likelihood, limit.by_chance(labels[labels >= 0] == REJECTED))
+    if inference.refused < LEAST or best.runs < TURNS or best.p > HARDLY_CHANCE:
+        return inference
+    if best.misses + best.false_alarms > ODD * (inference.refused + inference.accepted):
+        return inference
+    if best.possible_log_likelihood <= max(chance * (1.0 - EXPLAINED), could + FAR):
+        return inference
+    near = sorted((f for f in found if f.log_likelihood >= best.log_likelihood - TIE), key=lambda fit: fit.rule.scope != "side")
+    return replace(inference, fits=[*near, *inference.fits])

@@ -23,7 +23,8 @@ from netlens.lenses.refused.limit import ENOUGH, PERMUTATIONS, TIE, Inference, L
 from netlens.lenses.refused.limit import by_chance as by_chance_of
 from netlens.lenses.refused.limiters import SIZED, USUAL_S
 from netlens.lenses.refused.odds import Possibility
-from netlens.lenses.refused.over_time import Fit
+from netlens.lenses.refused.over_time import Fit, roundest
+from netlens.lenses.refused.replay import SizedRule
 from netlens.lenses.refused.verdict import Evidence, Verdict, statistics
 from netlens.text import plural
 
@@ -43,6 +44,7 @@ CERTAINLY, TURNS = 1e-6, 5
 #: 46 to 115; what looks like one, as a provider counts broken-off answers on for a while, left 5 to 9 %.
 AGAINST_ITS_WORD = 0.02
 HARDLY_CHANCE = 0.01  #: p of a limit on what is open that leaves no exception, up to which it is believed against the word "overloaded"
+AGAINST_OVERLOAD = 1e-3  #: the same of a limit over time, which is searched for
 EXPLAINED = 0.3  #: share of the chance model's log likelihood that a rule must explain (McFadden's R2): retry storms make 0.2 of their own
 #: The same of limits on bytes: 157 of 160 true ones explained 0.66 or more (median 0.93), five that were none 0.3 to 0.56.
 EXPLAINED_BY_BYTES = 0.6
@@ -103,7 +105,8 @@ class Weighing:
         if self.refusal_class == logs.OVERLOAD and best is not None and best.hits >= MANY and not best.misses + best.false_alarms:
             named = not (best.p <= HARDLY_CHANCE and self.separates(best))  # providers say "overloaded" of limits, too
         if named and self.refusal_class == logs.OVERLOAD:
-            named = self.by_size is None
+            flawless = (f for f in self.time_fits if f.plain and not f.misses + f.false_alarms and f.p <= AGAINST_OVERLOAD)
+            named = (best is None or best.rule.sized is None) and not any(map(self.separates, flawless))
         if self.refusal_class == logs.QUOTA and not self.from_a_moment_on:  # and "quota" of what is counted by the minute
             named = not any(map(self.separates, self.time_fits))
         return self.refusal_class if named else ""
@@ -405,22 +408,6 @@ class Weighing:
         return fit if self.separates(fit) else None
 
     @cached_property
-    def sized(self) -> sizes.Filled | None:
-        """The best limit on bytes in progress, whatever it explains."""
-        return sizes.fit(self.situation, self.inference.first)
-
-    @cached_property
-    def by_size(self) -> sizes.Filled | None:
-        """The same where it tells refused from accepted with hardly an exception, and far better than any limit on what is open."""
-        i, found = self.inference, self.sized
-        if found is None or i.refused < MANY or found.runs < TURNS or found.p > HARDLY_CHANCE:
-            return None
-        exact = found.misses + found.false_alarms <= AGAINST_ITS_WORD * (i.refused + i.accepted)
-        could = max((f.possible_log_likelihood for f in i.fits), default=-np.inf)
-        least = max(self.by_chance * (1.0 - EXPLAINED_BY_BYTES), could + FAR)
-        return found if exact and found.log_likelihood > least else None
-
-    @cached_property
     def _reached(self) -> bool:
         """Whether what was sent before reaches some limit over time at most refusals and at few acceptances: not where somebody else fills it, as requests are
         refused then that come after less than others which were accepted. How often chance does as well is not asked."""
@@ -435,6 +422,11 @@ class Weighing:
     @cached_property
     def _by_no_count(self) -> bool:
         return chance.told(self)
+
+    @cached_property
+    def regular_s(self) -> float:
+        """See :func:`netlens.lenses.refused.chance.regular_s`."""
+        return chance.regular_s(self)
 
     @cached_property
     def may_be_chance(self) -> bool:
@@ -565,7 +557,9 @@ class Weighing:
         if not at.any():
             return Without(0.0, 0.0, at, at, at)
         fewer = self._others(fit.rule, adjustment)
-        low, high = (float((at & (count < limit)).sum() / at.sum()) for count in (fewer.high, np.minimum(fewer.low, fewer.count)))
+        # of several that begin at one moment it is not known who was first; but who was refused at the limit had found it reached, by what is still there
+        least = np.maximum(np.minimum(fewer.low, fewer.count), limit - (fit.counts.high - fewer.lasting))
+        low, high = (float((at & (count < limit)).sum() / at.sum()) for count in (fewer.high, least))
         return Without(low, high, at, at & (fewer.count + fewer.unknown < limit), at & (fewer.count >= limit))
 
     def _others(self, rule: Rule, adjustment: Adjustment) -> Counts:
@@ -607,13 +601,20 @@ class Weighing:
         whose = "from the same egress address" if fit.rule.scope == "egress" else "of the same side"
         if (found := fit.condition) is not None:
             low = f"fewer than {found.value}" if found.value > 1 else "no"
-            told = (
+            parts = (
                 f"while {low} other {others} {whose} {were}, {found.misses:,} of {plural(found.below, 'request')} were refused",
                 f"while {found.value} or more were, {found.hits:,} of {found.above:,}",
                 "which of these are refused depends on something that is not seen (limits of single models, another program, more than one reason)",
             )
-            return Evidence("; ".join(told), self.frames(self.met(fit)), f"p {fit.p:.2g}")
+            return Evidence("; ".join(parts), self.frames(self.met(fit)), f"p {fit.p:.2g}")
         many = str(fit.value)
+        if (sized := fit.rule.sized) is not None:
+            own = ", with its own," if sized.own else ""
+            told = (
+                f"{fit.hits:,} of {int(self.refused.sum()):,} refused requests came while the bytes of other requests {whose} in flight{own} came to "
+                f"{roundest(fit.low, fit.value):,} or more; {fit.false_alarms:,} of {int((r.rejected == 0).sum()):,} accepted ones did"
+            )
+            return Evidence(told, self.frames(self.met(fit)), statistics(fit))
         if fit.rule.changes:
             values = (f"{'at least ' * least}{value}" for _, value, least in self.values(fit))
             many = f"as many as the limit ({', then '.join(values)})"
@@ -662,10 +663,21 @@ class Weighed:
 
     @cached_property
     def limit(self) -> Limit | None:
-        """The limit on what is open; None where none tells refused from accepted."""
+        """The limit on how much is open at once; None where none tells refused from accepted, or each counts by its size."""
         w = self.weighing
         small = models(w.situation.requests)[w.refused] == 1
-        return Limit.of(self.rules, bool(2 * small.sum() > small.size)) if self.rules else None
+        return Limit.of(self.rules, bool(2 * small.sum() > small.size)) if self.rules and self.by_size is None else None
+
+    @property
+    def by_size(self) -> RuleFit | None:
+        """The limit on bytes in progress; None where that is not what tells refused from accepted."""
+        return self.rules[0] if self.rules and self.rules[0].rule.sized is not None else None
+
+    @property
+    def rule_by_size(self) -> SizedRule | None:
+        """The same as the replay decides by it."""
+        fit = self.by_size
+        return SizedRule(fit.rule.scope, fit.value, fit.rule.sized) if fit is not None and fit.rule.sized is not None else None
 
     @cached_property
     def rules(self) -> list[RuleFit]:
@@ -704,6 +716,11 @@ class Weighed:
             "window_s": None, "window": None, "burst": None, "refill_s": None, "held_s": None, "barred_s": None, "changes": [], "models": [],
             "classes": sorted(set(w.situation.requests.refusal_class[w.refused].tolist())), "auc": None, "p": None, "tied": [],
         }  # fmt: skip
+        if (sized := self.by_size) is not None:
+            return told | {
+                "kind": "concurrency", "unit": "bytes", "scope": SCOPE_WORDS[sized.rule.scope], "value": roundest(sized.low, sized.value),
+                "low": sized.low, "high": sized.high, "auc": sized.auc, "p": sized.p, "tied": [f.rule.name for f in self.rules[1:]],
+            }  # fmt: skip
         if self.rules:
             best, limit = self.rules[0], self.limit
             assert limit is not None
@@ -760,7 +777,7 @@ def _begun_before(weighing: Weighing) -> list[Fit]:
 def weigh(situation: Situation, permutations: int = PERMUTATIONS) -> Weighed:
     """Weigh every cause against what was captured."""
     situation, refusal_class = of_one_class(seen_upstream(situation))
-    inference = infer(situation, permutations)
+    inference = sizes.beside(situation, infer(situation, permutations))
     weighing = Weighing(situation, inference, over_time.fits(situation, inference.first), refusal_class)
     sized = bool(weighing.by_time) and weighing.by_time[0].limiter.COUNTS in SIZED  # which fits more than a limit on requests
     if inference.refused >= MANY:  # of all lengths with all edges, one fits any few refusals

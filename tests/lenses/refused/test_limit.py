@@ -57,7 +57,7 @@ def test_the_table_of_likelihoods_is_the_formula() -> None:
 
 
 def test_an_uncertain_count_is_the_toss_of_a_coin() -> None:
-    counts = Counts(*(np.array(c) for c in ([0, 1, 2], [0, 0, 2], [0, 2, 2], [0, 0, 0])))
+    counts = Counts(*(np.array(c) for c in ([0, 1, 2], [0, 0, 2], [0, 2, 2], [0, 0, 0], [0, 0, 0])))
     ll, possible = li.likelihoods(counts, np.array([False, True, True]), np.ones(3, bool), np.array([1, 2]))
     assert ll[0] == pytest.approx(2 * log(20 / 21) + log(0.5))
     assert possible[0] == pytest.approx(2 * log(20 / 21))
@@ -87,7 +87,7 @@ def test_the_value_is_a_count_that_was_refused_even_where_counts_are_uncertain(m
     # accepted with 3 at most; refused with 6 for certain, and with 4 that may have been 2 to 8: limits 4 to 6 fit alike
     rows = [(k % 4, 0) for k in range(8)] + [(6, 1)] * 5 + [(4, 1)]
     count = np.array([c for c, _ in rows])
-    made = Counts(count, np.where(count == 4, 2, count), np.where(count == 4, 8, count), np.zeros(len(rows), np.int64))
+    made = Counts(count, np.where(count == 4, 2, count), np.where(count == 4, 8, count), *np.zeros((2, len(rows)), np.int64))
     monkeypatch.setattr(li, "others", lambda *_: made)
     fit = fit_of(situation([("vm", k, 10.0 * k, 10.0 * k + 1, label) for k, (_, label) in enumerate(rows)]), REQ_SIDE)
     assert (fit.low, fit.high, fit.value) == (4, 6, 4)
@@ -208,7 +208,7 @@ def test_the_statistic_is_the_best_likelihood_and_a_little_of_the_auc(rows: list
     refused = np.bincount(cell[y], minlength=len(cells))
     found = li._Statistic(cells, cells, cells, sizes).of(refused[None, :])[0]
     all_of_them = np.ones(len(rows), bool)
-    best = li.likelihoods(Counts(count, count, count, count), y, all_of_them, np.arange(1, int(count.max()) + 2))[0].max()
+    best = li.likelihoods(Counts(count, count, count, count, count), y, all_of_them, np.arange(1, int(count.max()) + 2))[0].max()
     auc = li.auc_of(count, y, all_of_them) if 0 < y.sum() < len(y) else 0.0
     assert found == pytest.approx(best + 0.01 * auc, abs=1e-9)
 

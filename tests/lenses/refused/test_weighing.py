@@ -9,6 +9,7 @@ import pytest
 
 from netlens import logs
 from netlens.chains.situation import REJECTED, UNLABELLED, Situation
+from netlens.lenses.refused import regular
 from netlens.lenses.refused import weighing as w
 from netlens.lenses.refused.counting import RULES, Adjustment, Counts
 from netlens.lenses.refused.judging import limit_verdict, needs
@@ -27,7 +28,7 @@ def fit(**changes: object) -> RuleFit:
     none = np.zeros(0, np.int64)
     given = {"low": 2, "high": 2, "value": 2, "hits": 10, "misses": 0, "false_alarms": 0, "log_likelihood": -3.0, "p": 0.002, **changes}
     rest = {"possible_log_likelihood": given["log_likelihood"], "auc": 1.0, "youden": 1.0, "runs": 2}
-    return RuleFit(RULES[0], Counts(none, none, none, none), **{**rest, **given})  # type: ignore[arg-type]
+    return RuleFit(RULES[0], Counts(none, none, none, none, none), **{**rest, **given})  # type: ignore[arg-type]
 
 
 def weighing_of(chance: float = -20.0, **changes: object) -> Weighing:
@@ -127,8 +128,18 @@ def test_a_place_given_back_late_and_a_limit_over_time_may_fit_as_well() -> None
     assert "equally well" in found.weighing.undecided_kind
 
 
-def test_a_limit_over_time_that_explains_better_is_no_chance() -> None:
+def test_overloaded_is_said_of_limits_over_time_too() -> None:
+    """A model that is "temporarily rate-limited upstream" may be a limit of its own. One that leaves no exception is believed more than the word."""
+    for family, cause in (("sliding-window", "own-rate"), ("overload-steady", "provider")):
+        made = draw(1, family).situation
+        r = made.requests
+        words = np.where(r.rejected == REJECTED, logs.OVERLOAD, "").astype(object)
+        assert w.weigh(replace(made, requests=replace(r, refusal_class=words))).cause == cause
+
+
+def test_a_limit_over_time_that_explains_better_is_no_chance(monkeypatch: pytest.MonkeyPatch) -> None:
     """By the mean of all labels and of first refusals: one of them alone may be far off, as where a recording begins in the middle of a window."""
+    monkeypatch.setattr(regular, "gain", lambda *_: (0.0, 0.0))  # rounds come at regular times, which is another matter
     flat = (["!v", "vv.v", "v!v", "vv.v", "!v", "vv.v", "vv!v", "vv.v", "!v", "vv.v", "v!v", "vv.v", "!v"] + ["vv.v"] * 7) * 3
     scene, some = weighed(rounds(*flat)), w.weigh(rounds(*flat)).weighing.time_fits[0]
     assert scene.chance

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
+from netlens.chains.situation import ACCEPTED, REJECTED
 from netlens.lenses.refused.causes import own_concurrency
 from netlens.lenses.refused.weighing import weigh
 from tests.bench.situations import draw
+from tests.lenses.refused.made import situation
 from tests.lenses.refused.scenes import judged, rounds, without_captures
 
 OWN = ["v.v", "vv!v"] * 8
@@ -56,3 +59,22 @@ def test_four_refusals_are_too_few() -> None:
     verdict = judged(own_concurrency, rounds(*["v.v", "vv!v"] * 4))
     assert verdict.verdict == "undecided"
     assert verdict.needs == "a recording with at least 5 refusals; this one has 4"
+
+
+def test_of_requests_that_begin_at_once_it_does_not_matter_which_was_first() -> None:
+    """A batch sends eight at a time, of which five are accepted at most: whoever was refused had found five there, and nobody else had any."""
+    rng, rows, now, until = np.random.default_rng(5), [], 1.0, np.zeros(0)
+    for _ in range(25):
+        until = until[until > now]
+        for at in np.sort(rng.uniform(0.0, 0.002, 8)).tolist():
+            accepted = len(until) < 5
+            end = now + at + (float(rng.uniform(0.5, 7.0)) if accepted else 0.02)
+            until = np.append(until, [end] * accepted)
+            rows.append(("vm", len(rows), now + at, end, ACCEPTED if accepted else REJECTED))
+        now += 3.0
+    found = weigh(situation(rows, uncertain_ns=6_000_000), 199)
+    verdicts = {v.id: v.verdict for v in found.verdicts}
+    assert verdicts["own-concurrency"] == "supported"
+    assert verdicts["same-nat-ip"] == verdicts["keep-alive"] == "refuted"
+    assert found.limit is not None
+    assert found.limit.value == 5
