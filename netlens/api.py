@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from netlens.parsers.grpc import Calls
     from netlens.parsers.icmp import Error
     from netlens.parsers.leases import Message
+    from netlens.parsers.link_talk import LinkBuilder
     from netlens.parsers.pipeline import Part
     from netlens.parsers.quic_openings import Opening
     from netlens.parsers.records import RecordBuilder
@@ -179,6 +180,11 @@ class Capture:
         return self._kept.bodies.parents
 
     @property
+    def bearing(self) -> set[int]:
+        """Frames of HTTP requests in clear with a password or a token (Authorization), see :class:`netlens.parsers.bodies.BodyBuilder`."""
+        return self._kept.bodies.bearing
+
+    @property
     def making(self) -> set[int]:
         """Frames of those of these requests that may make something (POST, PUT, PATCH, MKCOL)."""
         return self._kept.bodies.making
@@ -222,7 +228,12 @@ class Capture:
     @property
     def denials(self) -> list[Answer]:
         """What servers of the protocols in :mod:`netlens.parsers.denials` answered, in order; none of standard input that was read without ``trail``."""
-        return self._kept.denials.answers
+        return self._kept.denials.answers + self._kept.link.answers
+
+    @property
+    def link(self) -> LinkBuilder:
+        """What hosts ask on a link itself; empty of standard input that was read without ``trail``."""
+        return self._kept.link
 
     @property
     def fatal(self) -> list[Fatal]:
@@ -248,6 +259,11 @@ class Capture:
     def virtual_routers(self) -> dict[VirtualRouter, list[Master]]:
         """Who advertises by VRRP, by network, number and addresses of the virtual router; none of standard input that was read without ``trail``."""
         return self._kept.routers.virtual
+
+    @property
+    def promised(self) -> set[int]:
+        """What routers say that hosts are to ask for by DHCPv6 (:data:`netlens.parsers.routers.ADDRESSES`, and other things)."""
+        return self._kept.routers.promised
 
     @property
     def router_advertisements(self) -> dict[int, list[Advertised]]:

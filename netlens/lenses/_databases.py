@@ -32,9 +32,11 @@ MYSQL = {
 #: PostgreSQL's of statements, by SQLSTATE (its documentation, appendix A)
 POSTGRES = {
     "0A000": "not supported", "25006": "read-only transaction", "26000": "prepared statement not known", "3F000": "schema not known",
-    "40001": "conflict with another transaction", "40P01": "deadlock", "42501": "access denied", "42703": "column not known", "42883": "function not known",
+    "40001": "conflict with another transaction", "40P01": "deadlock", "42501": "access denied", "42703": "column not known", "42704": "object not known",
+    "42883": "function not known",
     "42P01": "table not known", "42P05": "prepared statement exists already", "53100": "its disk is full", "53200": "out of memory",
-    "53400": "a limit of its configuration", "54000": "a limit of the program", "57014": "cancelled", "58030": "error of its storage",
+    "53400": "a limit of its configuration", "54000": "a limit of the program", "55006": "object in use", "57014": "cancelled",
+    "58030": "error of its storage", "58P01": "file or WAL segment gone",
     "XX000": "internal error", "XX001": "its data is damaged", "XX002": "an index is damaged",
 }  # fmt: skip
 _CANCELLED, _CANCEL = "57014", 0x0000001004D2162E  # CancelRequest, by a connection of its own
@@ -45,6 +47,12 @@ _GONE = "26000"
 _OF_SESSION = (f"({_GONE})", "(42P05)")  #: what is prepared is the session's own: that others have it says nothing
 _MAKES = (b"CR", b"AL")  #: CREATE, ALTER
 _RUNS = (b"B", b"E")  #: PostgreSQL's Bind and Execute, of what was prepared before
+_GOES_ON = (
+    b"d",
+    b"c",
+    b"f",
+    b"X",
+)  #: PostgreSQL's CopyData, CopyDone, CopyFail, Terminate: an error may cross them, and is of the statement before
 COMMANDS = (0x03, 0x16, 0x17)  #: MySQL's, of statements: COM_QUERY, COM_STMT_PREPARE, COM_STMT_EXECUTE
 
 
@@ -137,6 +145,8 @@ def _dialog(seg: Segments) -> Iterator[tuple[int, bytes]]:
 def _postgres(k: int, seg: Segments, codes: dict[int, str]) -> Iterator[Said]:
     kind, asked, given = b"", 0, -1
     for i, text in _dialog(seg):
+        if seg.orig[i] and text[:1] in _GOES_ON and not text[1]:
+            continue
         if seg.orig[i]:
             if given >= 0:
                 yield Said(k, kind, "", seg.ts[given], [])

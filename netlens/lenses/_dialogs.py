@@ -29,6 +29,8 @@ from netlens.parsers.grpc import ERRORS, Calls
 #: Commands of FTP (RFC 959) and SMTP (RFC 5321, 3030, 4954) whose refusal ends what the program came for. EHLO, FEAT, SYST, OPTS, SIZE, ... are questions.
 TASKS = {b"USER", b"PASS", b"ACCT", b"STOR", b"STOU", b"APPE", b"RETR", b"MAIL", b"RCPT", b"DATA", b"BDAT"}
 LOGINS = {b"USER", b"PASS", b"ACCT", b"AUTH"}
+#: Greetings of SMTP, and with which codes a server does not want to talk at all (RFC 5321 4.2.2, 4.3.2, RFC 7504 3); others say that it knows another one
+HELLOS, NO_TALK = {b"EHLO", b"HELO", b"LHLO"}, (421, 521, 550, 554)
 _KNOWN = TASKS | {
     b"AUTH", b"EHLO", b"HELO", b"QUIT", b"RSET", b"NOOP", b"VRFY", b"EXPN", b"HELP", b"STLS", b"STAR", b"LHLO", b"FEAT", b"SYST", b"OPTS", b"SIZE", b"MDTM",
     b"LIST", b"NLST", b"MLSD", b"MLST", b"CWD ", b"CDUP", b"PWD\r", b"XPWD", b"TYPE", b"PORT", b"EPRT", b"PASV", b"EPSV", b"DELE", b"MKD ", b"RMD ", b"RNFR",
@@ -459,13 +461,14 @@ def _replies(k: int, seg: Segments, view: View) -> list[Refusal]:
         answered = 200 <= code < 300
         if 200 <= code < 400 and asked:
             allowed[asked] = frame
-            if asked in LOGINS and (code in (230, 235)):
-                allowed.update(dict.fromkeys(LOGINS, frame))
+            for words in (LOGINS if code in (230, 235) else set(), HELLOS):
+                allowed.update(dict.fromkeys(words if asked in words else (), frame))
         refused = code >= 500 or code in (421, 450, 451, 452)
-        if protocol == "FTP" and 500 <= code <= 504:
-            refused = False  # a word that the server does not know
+        if protocol == "FTP" and 500 <= code <= 504 and (code, asked) not in ((500, b"USER"), (500, b"PASS")):
+            refused = False  # a word that the server does not know; those of the login all do (RFC 959 5.1)
         login_failed = asked == b"AUTH" and code in (535, 534, 538, 454)
-        if refused and (asked in TASKS or login_failed):
+        turned_away = protocol == "SMTP" and asked in HELLOS and code in NO_TALK
+        if (refused and (asked in TASKS or login_failed)) or turned_away:
             found.append((asked, code, [f for f in (asked_frame, frame) if f]))
         elif code in (421, 530, 554) and not asked:
             found.append((b"", code, [frame]))

@@ -6,6 +6,7 @@ what may wait for events or says nothing on purpose: chat, message queues, logs,
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +33,7 @@ _QUIET = (0x09, 0x0D, *range(0x11, 0x1B))
 _SHORTEST = 10  #: bytes of LDAP's messages behind their length; a request that is answered has more
 #: The server speaks first (RFC 959 5.4, RFC 5321 3.1, RFC 1939 4, RFC 3977 5.1, RFC 9051 7.1.1; MySQL's protocol, connection phase)
 GREETS = (21, 25, 110, 119, 143, 587, 3306)
+MODBUS = 502
 UNGREETED, UNGREETED_NS = 3, 30 * S  #: so many that were left without a greeting, or one after so long: some servers pause on purpose
 
 
@@ -54,15 +56,17 @@ def silences(view: View) -> list[Silence]:
     served = np.isin(s["resp_port"], [*NAMES]) & (patient | (s["end_ns"] < view.side.bounds_ns[1]))
     missing = s["orig_missing_bytes"] + s["resp_missing_bytes"]
     lossy = {d.session for d in view.once(deliveries)}
-    found = _ungreeted(view, served & np.isin(s["resp_port"], GREETS) & (s["resp_bytes"] == 0) & s["saw_syn"] & ~missing.astype(bool))
-    ungreeted = {each.session for each in found}
+    found = _units(view) + _ungreeted(
+        view, served & np.isin(s["resp_port"], GREETS) & (s["resp_bytes"] == 0) & s["saw_syn"] & ~missing.astype(bool)
+    )
+    told = {each.session for each in found}
     for k in view.whole:
         if (
             not served[k]
             or missing[k]
             or asked_ns[k] is None
             or k in lossy
-            or k in ungreeted
+            or k in told
             or k in view.halves
             or view.column("protocol")[k] in ("tls", "http")
         ):
@@ -72,6 +76,43 @@ def silences(view: View) -> list[Silence]:
         if owed and (one := _last(view, k, NAMES[port])):
             found.append(one)
     return found
+
+
+def _units(view: View) -> list[Silence]:
+    """Requests to a unit behind a server of Modbus that never answers, while the server is there (Modbus Messaging on TCP/IP 4.4.2)."""
+    if view.one_sided:
+        return []
+    missing, lossy = view.sessions["orig_missing_bytes"] + view.sessions["resp_missing_bytes"], {d.session for d in view.once(deliveries)}
+    asked: dict[tuple[str, int, int], list[Silence]] = {}
+    answered: set[tuple[str, int, int]] = set()
+    for k in np.flatnonzero(view.sessions["resp_port"] == MODBUS).tolist():
+        if k in view.whole and not missing[k] and k not in lossy:
+            _, _, server, port = view.ends(k)
+            for unit, silence in _of_units(k, view.segments(k)):
+                if silence is None:
+                    answered.add((server, port, unit))
+                else:
+                    asked.setdefault((server, port, unit), []).append(silence)
+    left = {key: these for key, these in asked.items() if key not in answered and len(these) >= UNGREETED}
+    longest = [
+        max(these, key=lambda each: each.wait_ns) for of in left.values() for these in grouped(of, lambda each: each.session).values()
+    ]
+    return list({each.session: each for each in longest}.values())
+
+
+def _of_units(k: int, seg: Segments) -> Iterator[tuple[int, Silence | None]]:
+    """By unit each answer (None), and each request that was acknowledged and behind which the server said nothing until the client went on or closed."""
+    for i in range(len(seg)):
+        head = seg.head[i].to_bytes(8, "big")
+        if not seg.fresh[i] or head[2:4] != bytes(2) or int.from_bytes(head[4:6], "big") + 6 != seg.length[i]:
+            continue
+        if not seg.orig[i]:
+            yield head[6], None
+            continue
+        after = next((j for j in range(i + 1, len(seg)) if seg.fresh[j] or seg.flags[j] & (FIN | RST)), None)
+        acknowledged = any(not seg.orig[j] and seg.acked[j] >= seg.offset[i] + seg.length[i] for j in range(i + 1, after or len(seg)))
+        if after is not None and seg.orig[after] and acknowledged and head[6] and seg.ts[after] - seg.ts[i] >= S:
+            yield head[6], Silence(k, f"Modbus, unit {head[6]}", seg.ts[after] - seg.ts[i], True, [seg.frame[i], seg.frame[after]])
 
 
 def _ungreeted(view: View, among: np.ndarray[Any, Any]) -> list[Silence]:

@@ -5,7 +5,8 @@ Asks: whether a server acknowledged what a client had asked, and then closed the
 Applies: to connections captured in both directions from their beginning. Handshakes of TLS are covered by tls-failed. Of MySQL and
     PostgreSQL in clear it does not matter how long the statement was open; nor of HTTPS, also behind a proxy's CONNECT: there what has no answer is known but
     for what was asked (:mod:`netlens.parsers.exchanges`), and a server that ends of its own accord says so first (close_notify, RFC 8446 6.1).
-Cannot see: what was asked, where neither the port nor the first words say which protocol it is; then it is a warning.
+Cannot see: what was asked, where neither the port nor the first words say which protocol it is; then it is a warning, unless a client asks again and again
+    and nobody is ever told a byte.
 Normal: what only takes in (syslog, printers, metrics) answers nothing, and closes when it is idle or the client has closed. Peers of BitTorrent (BEP 3)
     close on whoever asks for what they do not have; of two routers, or peers of Diameter, that both open a connection, one closes (RFC 4271 6.8, RFC 6733
     5.6.4). Of HTTPS a request that is sent again at once and answered has cost little; HTTP/2 says more than requests. Nobody misses the answer to a
@@ -23,7 +24,7 @@ from netlens.lenses._dialogs import refusals
 from netlens.lenses._repeats import FAREWELL
 from netlens.lenses._services import EACH, NAMES, needs_none
 from netlens.lenses._unanswered import BODYLESS, closed_on, first_bytes, is_among, requests, times_of, trickling
-from netlens.lenses._view import FIN, RST, S, Segments, View, finding, most, seconds, up_to
+from netlens.lenses._view import FIN, RST, S, Segments, View, finding, grouped, most, seconds, up_to
 from netlens.lenses.reset import is_alert
 from netlens.text import endpoint, plural
 
@@ -38,13 +39,17 @@ SOME, SHARE = 2, 0.1  #: requests of HTTP, HTTPS
 MOST_SHARE = 0.5
 GIVEN_UP_NS = 5 * S  #: a client that waits longer, and gives up, waited in vain (slow-server)
 AT_ONCE_NS, HALF = 2_000_000, 3  #: from a request to the FIN behind it, of a client that then waits; and how many
+INSISTS, INSISTS_NS = (
+    3,
+    2 * S,
+)  #: connections of a client on each of which an unknown server closes, and over how long: it wants something of it
 ALIKE, EVEN_NS = 3, S // 2  #: closes after the same time: a timer's
 ROUTING = (179,)
 BITTORRENT = b"\x13BitTorr"
 #: First words of a client that its protocol has answered, whatever the port: from, before, and the words (JSON-RPC 2.0 5, AMQP 1.0 2.2 and 0-9-1 2.2.4, MQTT
-#: 3.1.1 3.1, PostgreSQL's start-up of protocol 3, X.224's connection request in a TPKT: RFC 1006 6, RFC 3261 17.2)
+#: 3.1.1 3.1, PostgreSQL's start-up of protocol 3, Zabbix' header, X.224's connection request in a TPKT: RFC 1006 6, RFC 3261 17.2)
 SPOKEN = [(0, 8, b'{"jsonrp', "JSON-RPC"), (0, 4, b"AMQP", "AMQP"), (2, 8, b"\0\4MQTT", "MQTT"), (4, 8, b"\0\3\0\0", "PostgreSQL"),
-          (0, 2, b"\3\0", "X.224"), (0, 7, b"INVITE ", "SIP"), (0, 8, b"REGISTER", "SIP")]  # fmt: skip
+          (0, 4, b"ZBXD", "Zabbix"), (0, 2, b"\3\0", "X.224"), (0, 7, b"INVITE ", "SIP"), (0, 8, b"REGISTER", "SIP")]  # fmt: skip
 X224_REQUEST = 0xE0
 #: PostgreSQL's Parse, Bind, Execute, and the Sync or Flush behind them that calls for the answer, of 5 bytes
 PREPARED, SYNC = (b"P", b"B", b"E"), 5
@@ -250,10 +255,11 @@ def _in_clear(view: View) -> list[Finding]:
     again -= {
         k for k, *_ in found if not mute[k] and view.column("end_ns")[k] - asked_ns[k] > SOON_NS
     }  # that was no farewell, and it waited in vain
-    known = [each for each in found if _protocol(view, each[0]) and each[0] not in again]
+    told = [each for each in found if each[0] not in again]
+    known = [each for each in told if _protocol(view, each[0])] or _insisted(view, told)
     shown = known or found
     n, of = len(shown), len(view.whole)
-    names = sorted({_protocol(view, k) for k, *_ in known})
+    names = sorted({_protocol(view, k) for k, *_ in known} - {""})
     whom = most(view.server(k) for k, *_ in shown)
     what = f"{whom} ({', '.join(names)})" if names else whom
     how = "sending a byte" if all(mute[k] for k, *_ in shown) else "answering it"
@@ -262,6 +268,18 @@ def _in_clear(view: View) -> list[Finding]:
     severity: Severity = "problem" if known else "warning"
     advice = "The server does not want this client (an address list, a limit), expects another protocol (TLS), or ended: look at its log for that moment."
     return [finding(view, ID, severity, text, [f for _, *both in shown for f in both], values, advice if known else "")]
+
+
+def _insisted(view: View, found: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+    """Requests of clients that ask a server again and again, of which nobody hears a byte: who only takes in leaves it to its client to close."""
+    said, starts = view.column("resp_bytes"), view.column("start_ns")
+    speaks = {view.ends(k)[2:] for k in view.whole if said[k]}
+    out = []
+    for service, group in grouped(found, lambda each: view.service(each[0])).items():
+        times = [starts[k] for k, *_ in group]
+        if len(group) >= INSISTS and max(times) - min(times) >= INSISTS_NS and service[1:] not in speaks:
+            out += group if sum(view.service(k) == service for k in view.whole) == len(group) else []
+    return out
 
 
 def _request(view: View, k: int, fin: int) -> int | None:

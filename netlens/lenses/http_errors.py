@@ -48,13 +48,18 @@ _ADVICE = {
     403: "The server knows the request and forbids it: look at the permissions of these credentials, or at a filter in front.",
     404: "The server has nothing at that path: check the path and the host name.",
     407: "The proxy wants credentials (Proxy-Authorization).",
+    412: "The client changes what somebody else has changed since (its ETag is old): have it read that anew before it writes.",
     413: "The server does not accept a body of that size: raise its limit (client_max_body_size in nginx), or send less.",
+    423: "Somebody else has locked it: wait until that ends, or have the server let go of a lock that is left (its time-out).",
     429: "The server limits requests: send fewer, and wait as long as Retry-After says.",
     502: "A proxy had no usable answer from the server behind it: look at that server, and at the proxy's log.",
     503: "The server, or one behind the proxy, is overloaded or down for now: look there.",
     504: "A proxy waited in vain for the server behind it: look at that server, and at the proxy's time-out.",
 }
 SOUGHT = (404, 409, 410)  #: what is not there, or is there already: who looks for something before it makes it goes on by that
+#: Said to what a client sends, whatever it asked: too large, of a kind that is not taken, locked (RFC 9110 15.5.14, 15.5.16, RFC 4918 11.3)
+OF_WRITES = (413, 415, 423)
+IN_VAIN, IN_VAIN_NS = 3, S  #: writes to one place that are refused to the last, and over how long
 HARMLESS = (412, 416)  #: what the client asked for itself (RFC 9110 13), or has already
 
 
@@ -84,15 +89,45 @@ def final_answers(view: View) -> list[dict[str, Any]]:
     rows = [dict(zip(names, row, strict=True)) for row in x.tuples(*names)]
     rows = [r for r in rows if r["session_id"] in kept]
     rows = [r for r in rows if not (r["status"] == 404 and r["start_frame"] in heads)]
-    out = []
+    rejected, out = _rejected(view, rows), []
     for group in grouped(rows, lambda r: view.ends(r["session_id"])[::2]).values():
         let_in = sorted(r["start_ns"] for r in group if r["status"] not in CHALLENGES)
         for r in group:
             answered = r["response_ns"] or 0
+            if r["start_frame"] in rejected:
+                out.append(r)
+                continue
             k = bisect.bisect_left(let_in, answered)
             if r["status"] not in CHALLENGES or k == len(let_in) or let_in[k] - answered > CREDENTIALS_NS:
                 out.append(r)
     return sorted(out, key=lambda r: r["start_frame"])
+
+
+def _rejected(view: View, rows: list[dict[str, Any]]) -> set[int]:
+    """Frames of requests that bore a password or token and were answered 401, again and again, for what that client was never given: other requests, as for
+    another token, do not show that it was let in."""
+    chosen = view.side.capture.bearing & view.side.capture.asked.keys()
+    found: set[int] = set()
+    for group in grouped((r for r in rows if r["start_frame"] in chosen), lambda r: _place(view, r)).values():
+        found |= {r["start_frame"] for r in group if len(group) >= CHALLENGED and {r["status"] for r in group} == {401}}
+    return found
+
+
+def _place(view: View, r: dict[str, Any]) -> tuple[str, int]:
+    """Who asked for what."""
+    return view.ends(r["session_id"])[0], view.side.capture.asked[r["start_frame"]]
+
+
+def _in_vain(view: View, answers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Answers to what a client wanted to have stored at one place, again and again, that refused it to the last: what it had is not there."""
+    chosen = view.side.capture.making & view.side.capture.asked.keys()
+    found = []
+    for group in grouped((r for r in answers if r["start_frame"] in chosen), lambda r: _place(view, r)).values():
+        last = max((k for k, r in enumerate(group) if r["status"] < 400), default=-1)
+        run = [r for r in group[last + 1 :] if r["status"] not in (*SOUGHT, *CHALLENGES)]
+        if len(run) >= IN_VAIN and run[-1]["start_ns"] - run[0]["start_ns"] >= IN_VAIN_NS and len({r["status"] for r in run}) == 1:
+            found += run
+    return found
 
 
 def served_later(view: View, error: dict[str, Any], answers: list[dict[str, Any]]) -> bool:
@@ -121,11 +156,13 @@ def _beginning(view: View, number: int, shift: int) -> set[int]:
 
 def _of(view: View) -> list[Finding]:
     answers = view.once(final_answers)
-    probing = view.side.capture.probing
+    probing, vain = view.side.capture.probing, {r["start_frame"] for r in _in_vain(view, answers)}
     ours = [
         r
         for r in answers
-        if 400 <= r["status"] < 500 and r["status"] not in HARMLESS and not (r["status"] == 404 and r["start_frame"] in probing)
+        if 400 <= r["status"] < 500
+        and (r["status"] not in HARMLESS or r["start_frame"] in vain)
+        and not (r["status"] == 404 and r["start_frame"] in probing)
     ]
     theirs = [r for r in answers if r["status"] >= 500]
     errors = ours + theirs
@@ -139,7 +176,7 @@ def _of(view: View) -> list[Finding]:
     denied = [r for r in ours if r["start_frame"] not in granted | acted_on]
     grave = len(lasting) >= SERVER_TIMES or len(lasting) >= max(SERVER_SHARE * n, 1)
     grave |= len(denied) >= CLIENT_TIMES and len(denied) >= CLIENT_SHARE * n
-    grave |= len(errors) == n and errors[0]["status"] != 404
+    grave |= (len(errors) == n and errors[0]["status"] != 404) or bool(vain)
     some = bool(theirs) or len(ours) >= SOME_SHARE * n
     codes = Counter(r["status"] for r in errors)
     told = _each(codes) if len(errors) > 1 else f"{errors[0]['status']}"
@@ -189,6 +226,7 @@ def _unasked(view: View) -> list[Finding]:
         return []
     n = len(answers)
     grave = len(theirs) >= max(SERVER_TIMES, SERVER_SHARE * n) or len(ours) >= max(CLIENT_TIMES, CLIENT_SHARE * n)
+    grave |= sum(a.status in OF_WRITES for a in ours) >= IN_VAIN
     codes = Counter(a.status for a in errors)
     text, values = _told(n, codes, _each(codes))
     text += f", from {most(view.server(a.session) for a in errors)}; the requests were not recorded."

@@ -1,6 +1,6 @@
 """Which addresses of the local network did not answer?
 
-Asks: whether ARP or neighbour discovery asked for an address again and again, and nobody claimed it.
+Asks: whether ARP or neighbour discovery asked for an address again and again, and nobody claimed it; whether a host looked for a PPPoE server and found none.
 Applies: where requests are in the capture, and so is something that came back to the host that asked (in a switched network others hear the requests
     alone). A host that asks five times, a second apart, shows by itself that nobody answers (RFC 1122 2.3.2.1), which is a warning; a problem where it
     asks on for one or two addresses, where the address had answered before and the host's connections get no answer since, or where the host then says of
@@ -8,7 +8,8 @@ Applies: where requests are in the capture, and so is something that came back t
 Cannot see: whether the host is off, in another network, or does not want to be found.
 Normal: RFC 4861 10 asks three times, 1 s apart, and Linux does so for ARP; then the program is told that there is no route to the host. A host that asks
     for many addresses is looking around (a scanner, a router that is scanned), and a DHCP server asks whether an address is free. Linux' bonding asks for
-    its neighbours once a second, answered or not (arp_interval).
+    its neighbours once a second, answered or not (arp_interval). Who looks for a PPPoE server in vain waits longer each time (RFC 2516 8), so that its
+    broadcasts (PADI) show by themselves that no offer (PADO) came.
 """
 
 from __future__ import annotations
@@ -36,10 +37,34 @@ AGAIN, FEW = (
     2,
 )  #: so often in a row, for so many addresses: two attempts to send (RFC 4861 10 asks three times for each), so a program tries again
 CONNECTIONS = 2  #: that a host says were in vain: a program, or several, try again
+SLOWER = 1.5  #: times as long as before; twice is asked for (RFC 2516 8)
 MANY = 8  #: addresses that one host asks for in vain: it looks around
 
 
 def look(view: View) -> list[Finding]:
+    """Addresses, and servers of PPPoE."""
+    return [*_addresses(view), *_of_pppoe(view)]
+
+
+def _of_pppoe(view: View) -> list[Finding]:
+    link = view.side.capture.link
+    left = {host: seen for host, seen in link.sought.items() if host not in link.offered and _backs_off(seen)}
+    if not left:
+        return []
+    times, lasted = sum(map(len, left.values())), max(seen[-1].ts - seen[0].ts for seen in left.values())
+    text = f"No PPPoE server answered {most(left)}: {plural(times, 'broadcast')} (PADI) over {seconds(lasted)}, not one offer (PADO)."
+    values = {"hosts": sorted(left), "requests": times, "longest_s": lasted / 1e9}
+    advice = "The modem has no sync or bridges another VLAN (some providers want a tag), or nobody serves PPPoE there: look at its state, and at the tag."
+    return [finding(view, ID, "problem", text, [each.frame for seen in left.values() for each in seen], values, advice)]
+
+
+def _backs_off(seen: list[Seen]) -> bool:
+    """Whether a host repeats itself and waits longer before the last time than before the second, at some place."""
+    gaps = [b.ts - a.ts for a, b in itertools.pairwise(seen)]
+    return any(a >= LEAST_NS and b >= SLOWER * a for a, b in itertools.pairwise(gaps))
+
+
+def _addresses(view: View) -> list[Finding]:
     asking = view.side.capture.asking
     if not asking.sought:
         return []

@@ -17,6 +17,7 @@ Normal: people notice 1 s and leave after 10 s (Nielsen); a model or a report ma
 from __future__ import annotations
 
 import bisect
+from collections import Counter
 from typing import Any
 
 from netlens.addresses import is_one_host
@@ -43,6 +44,7 @@ GROUP = "time"
 RANK = 52
 LONG_NS = 5 * S  #: once is enough
 LATE_NS = 3 * S  #: twice, or a tenth of all
+STEADY_NS, STEADY = 2 * S, 3  #: of each request for one place, and so many of them: nobody ever gets that sooner
 TIMES, SHARE = 2, 0.1
 MADE_UP_NS = 60 * S  #: a model's answer that is sent as a whole takes so long; most clients wait for some minutes
 TOLD_SHARE, MOST_SHARE = 0.1, 0.5  #: of the longest wait, from which on a relay's share is told, and is the reason
@@ -87,7 +89,8 @@ def _of(view: View) -> list[Finding]:
     # what a model makes up takes its time
     polls |= {id(a) for a in clear if a.answered and a.wait_ns < MADE_UP_NS and a.frames[0] in view.side.capture.making_up}
     long = [a for a in clear if a.wait_ns >= LONG_NS and id(a) not in polls]
-    late = [a for a in clear if (a.wait_ns >= LATE_NS or id(a) in gone) and id(a) not in polls]
+    steady = _steady(view, [a for a in clear if id(a) not in polls])
+    late = [a for a in clear if (a.wait_ns >= LATE_NS or id(a) in gone | steady) and id(a) not in polls]
     of_clear = len(clear) + others_http
     grave = bool(long) or len(late) >= TIMES or (bool(late) and len(late) >= SHARE * of_clear)
     hidden = [a for a in all_ if not a.http and a.answered and a.wait_ns >= LONG_NS]
@@ -117,6 +120,15 @@ def _of(view: View) -> list[Finding]:
         advice = f"Most of the wait was between the two captures ({relay}), not at the server: look at what carries the traffic there."
     frames = [f for a in sorted(shown, key=lambda a: -a.wait_ns) for f in a.frames[:2]]
     return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice)]
+
+
+def _steady(view: View, slow: list[Asked]) -> set[int]:
+    """Ids of requests for a page or file (not of what is worked out for a client, as by POST) that each took so long, whoever asked."""
+    places, making = view.side.capture.asked, view.side.capture.making
+    times = Counter(place for frame, place in places.items() if frame not in making)
+    long = (a for a in slow if a.answered and a.wait_ns >= STEADY_NS and a.frames[0] in places and a.frames[0] not in making)
+    by_place = grouped(long, lambda a: places[a.frames[0]])
+    return {id(a) for place, group in by_place.items() if len(group) == times[place] >= STEADY for a in group}
 
 
 def _stood(budget: Divided | None) -> int:

@@ -1,9 +1,9 @@
 """Which requests over UDP got no answer?
 
 Asks: whether a client sent a request over UDP again for seconds and heard nothing: the same one, by its mark (SIP, IKE, RADIUS, DTLS, DHCPv6, SNMP, TFTP,
-    L2TP, GTP, PFCP, CoAP, DHCP, RPC, MGCP, NetBIOS' name servers), or that by which it opened a conversation (QUIC, WireGuard, OpenVPN, NTP, Kerberos,
+    L2TP, GTP, PFCP, CoAP, DHCP, RPC, MGCP, PTP, NetBIOS' name servers), or that by which it opened a conversation (QUIC, WireGuard, OpenVPN, NTP, Kerberos,
     RDP); of any other protocol, whether a client that hears nothing waits longer each time before it sends again; whether a client of DHCP gets no address,
-    or cannot renew its lease; whether a peer of a call (ICE) found no way at all to the other.
+    or cannot renew its lease; whether a file that TFTP has granted does not come; whether a peer of a call (ICE) found no way at all to the other.
 Applies: where the first datagram is in the capture. That the same comes again shows by itself that no answer came (of QUIC, WireGuard and RDP, too), and
     so do pauses that grow; of the others only where their sender hears something in the capture. DNS is covered by dns-unanswered, ICMP errors by unreachable.
 Cannot see: whether the request or the answer was lost, or a firewall dropped it; whether a server of QUIC that sent little acknowledged or refused, which is
@@ -14,9 +14,10 @@ Normal: RFC 9002 6.2.2 and RFC 9147 5.8 send a first flight again after 1, 2 and
     that had asked a server from any port; where one that had spoken says nothing for 15 s, the second handshake in vain is enough (whitepaper 6.5). A clock
     or a monitor (NTP, SNMP) that asked a few times in vain asks again later, and a monitor that asks many hosts looks for those that answer. A clock that
     fills in its whole header tells by its origin timestamp whether it ever heard a server (RFC 5905 7.3), also where only its own polls were recorded. Hosts
-    ask for DHCPv6 (RFC 8415 18.2.1) in networks that have none. A neighbour whose broadcasts alone are heard may have been told; not if it says one DISCOVER
-    again and again, waiting longer each time (RFC 2131 4.1), and never asks for what it was offered, which it would broadcast as well (3.1). What a relay hands
-    on is heard between two hosts, so twice is enough. Who renews a lease does so by unicast (4.4.5), and need not begin anew while the server is there.
+    ask for DHCPv6 (RFC 8415 18.2.1) in networks that have none; not where a router says that there are addresses to be had by it (RFC 4861 4.2). A neighbour
+    whose broadcasts alone are heard may have been told; not if it says one DISCOVER again and again, waiting longer each time (RFC 2131 4.1), and never asks
+    for what it was offered, which it would broadcast as well (3.1). What a relay hands on is heard between two hosts, so twice is enough. Who renews a lease
+    does so by unicast (4.4.5), and need not begin anew while the server is there.
 """
 
 from __future__ import annotations
@@ -45,7 +46,9 @@ from netlens.lenses._datagrams import (
 )
 from netlens.lenses._said import UDP, undelivered
 from netlens.lenses._view import S, View, finding, grouped, most, seconds
+from netlens.lenses.wrong_checksums import checked
 from netlens.parsers.leases import DISCOVER, OFFER, REQUEST, SERVER, Message
+from netlens.parsers.routers import ADDRESSES
 from netlens.parsers.trail import Conversation
 from netlens.text import endpoint, plural
 
@@ -55,6 +58,10 @@ RANK = 15
 TIMES, SPAN_NS = 3, 3 * S  #: as SYNs of connect-unanswered
 WAITED_NS = 5 * S  #: who tries QUIC beside TCP, or soon after gives it up, does so within less
 BY_TCP = ("QUIC", "RDP", "DTLS", "Kerberos", "RPC", "SIP", "CoAP")  #: whose clients have TCP as well
+BY_GROUP = ("DHCPv6", "PTP")  #: asked for at an address of a group
+PTP_GENERAL, FOLLOW_UP, ANNOUNCE = 320, 8, 11  #: the port of PTP's answers, and messages of a master (IEEE 1588-2008 13.3.2.2, annex D)
+ACKNOWLEDGES, OPTIONS = 0x00040000 << 32, 6  #: of TFTP: block 0, and a server's OACK (RFC 2347)
+OPTIONS_BYTES = 200  #: of an OACK at most; a block of data that is not the last has 512 and more, but for odd clients (RFC 2348: 8)
 BY_ITSELF = ("QUIC", "RDP", "WireGuard")  #: whose repeated first datagrams prove that no answer came, whatever else is in the capture
 ATTEMPT_NS = 600 * S  #: clients that gave up try again after some minutes
 AGAIN_NS = S // 2  #: a request that comes again sooner was recorded twice, or handed on by a relay
@@ -114,7 +121,7 @@ class Try(NamedTuple):
 
 def look(view: View) -> list[Finding]:
     """At most one, one of ICE, and those of DHCP."""
-    return [*_of(view), *_unknown(view), *_checks(view), *_leases(view)]
+    return [*_of(view), *_unknown(view), *_checks(view), *_leases(view), *_files(view)]
 
 
 def _unknown(view: View) -> list[Finding]:
@@ -155,7 +162,7 @@ def _unknown(view: View) -> list[Finding]:
 
 def _tries(view: View) -> dict[tuple[str, str, tuple[str, int]], list[Try]]:
     """All requests, by protocol, client and server: those that bear a mark one by one, of others the first of each conversation."""
-    marked = [r for r in view.side.capture.requests if is_one_host(r.server[0]) or r.protocol == "DHCPv6"]
+    marked = [r for r in view.side.capture.requests if is_one_host(r.server[0]) or r.protocol in BY_GROUP]
     found: dict[tuple[str, str, tuple[str, int]], list[Try]] = {}
     for r in marked:
         one = Try(r.frames, len(r.frames), r.first_ns, r.last_ns, r.answered, True, (r.client, r.server))
@@ -202,8 +209,16 @@ def _silent(view: View) -> list[Silent]:
                 or (protocol == "WireGuard" and all(has_other_peers(view, *t.ends) or _is_roaming(*t.ends) for t in open_))
             )
             patient = protocol in PATIENT and (silent_ones[protocol, client] > MANY or sum(t.datagrams for t in tries) < 2 * TIMES)
-            found.append(Silent(protocol, server, open_, instead or not alone or patient or not is_one_host(server[0])))
+            to_nobody = not (is_one_host(server[0]) or _is_promised(view, protocol))
+            found.append(Silent(protocol, server, open_, instead or not alone or patient or to_nobody))
     return found
+
+
+def _is_promised(view: View, protocol: str) -> bool:
+    """Whether somebody has said in the capture that a group is there to be asked: a router that addresses are to be had by DHCPv6, or a clock that it is the
+    master (PTP's Announce, whose port its answers have as well)."""
+    masters = (t for t in view.conversations if t.destination[1] == PTP_GENERAL and t.head >> 56 & 15 in (FOLLOW_UP, ANNOUNCE))
+    return ADDRESSES in view.side.capture.promised if protocol == "DHCPv6" else protocol == "PTP" and any(masters)
 
 
 def _after_silence(view: View, protocol: str, t: Try) -> bool:
@@ -332,7 +347,72 @@ def _leases(view: View) -> list[Finding]:
         *_no_lease(view, {client: run for client, (run, _) in runs.items() if client not in offers}, {}),
         *_no_lease(view, {client: run for client, (run, _) in runs.items() if client in offers}, offers),
         *_not_renewed(view),
+        *_not_taken(view),
     ]
+
+
+def _not_taken(view: View) -> list[Finding]:
+    """Clients of DHCP that are offered an address each time, and go on with one attempt (xid) as if they had heard nothing, to the end."""
+    found: dict[str, tuple[list[Message], list[Message]]] = {}
+    for client, messages in view.side.capture.leases.items():
+        asked: list[Message] = []
+        for m in messages:
+            if m.kind == DISCOVER and m.xid == messages[-1].xid and (not asked or m.ts - asked[-1].ts >= AGAIN_NS):
+                asked.append(m)
+        offers = [m for m in messages if m.kind == OFFER and asked and m.xid == asked[0].xid]
+        each = all(any(a.ts < o.ts < b.ts for o in offers) for a, b in itertools.pairwise(asked))
+        if {m.kind for m in messages} == {DISCOVER, OFFER} and len(asked) >= TIMES and asked[-1].ts - asked[0].ts >= SPAN_NS and each:
+            found[client] = asked, offers
+    if not found:
+        return []
+    offers = [offer for _, these in found.values() for offer in these]
+    right = checked(view, [offer.frame for offer in offers], UDP)
+    damaged = bool(right) and not any(right.values())
+    asked_for = sum(len(asked) for asked, _ in found.values())
+    end = ": the UDP checksums of the offers are wrong here." if damaged else ", as if the offers had not arrived."
+    servers = most(offer.server for offer in offers)
+    text = f"{most(found)} asked for an address by DHCP {plural(asked_for, 'time')}, and took none of those that {servers} offered{end}"
+    values = {"clients": len(found), "datagrams": asked_for, "offers": len(offers), "damaged": damaged, "protocols": ["DHCP"]}
+    advice = "Offers are lost or dropped between here and the client, or do not please it: capture there, and look at its log."
+    if damaged:
+        advice = (
+            "Unless this was recorded at the server, before its card fills them in, a client throws such offers away; in a virtual network nothing fills them "
+            "in. Have the host do it (iptables -t mangle ... CHECKSUM --checksum-fill), or switch the offload off (ethtool -K ... tx off)."
+        )
+    frames = [m.frame for both in found.values() for part in both for m in part]
+    return [finding(view, ID, "problem", text, frames, values, advice)]
+
+
+def _files(view: View) -> list[Finding]:
+    """Transfers of TFTP that a server grants, and of which nothing comes: the client acknowledges the options again and again (RFC 2347, RFC 1123 4.2.3.1)."""
+    stood = []
+    for t in view.conversations:
+        back = view.once(ways).get((t.destination, t.source))
+        granted = (
+            back is not None and back.head >> 48 == OPTIONS and back.bytes <= OPTIONS_BYTES * back.datagrams and back.first_ns <= t.first_ns
+        )
+        if (
+            back is not None
+            and granted
+            and t.head == ACKNOWLEDGES
+            and t.datagrams >= TIMES
+            and t.last_ns - max(back.last_ns, t.first_ns) >= SPAN_NS
+        ):
+            stood.append(t)
+    if not stood:
+        return []
+    longest = max(t.last_ns - t.first_ns for t in stood)
+    whom = most(t.destination[0] for t in stood)
+    text = (
+        f"{whom} granted {most(t.source[0] for t in stood)} a file by TFTP, and none of it came: the client acknowledged the options up to "
+        f"{max(t.datagrams for t in stood)} times over {seconds(longest)}."
+    )
+    values = {"transfers": len(stood), "datagrams": sum(t.datagrams for t in stood), "longest_s": longest / 1e9, "protocols": ["TFTP"]}
+    advice = (
+        "Blocks that are larger than a frame travel in fragments, which firewalls and boot loaders drop: agree on 1428 bytes (blksize). Else look for what "
+        "drops UDP from the server's other ports."
+    )
+    return [finding(view, ID, "problem", text, [t.first_frame for t in stood], values, advice)]
 
 
 def _not_renewed(view: View) -> list[Finding]:

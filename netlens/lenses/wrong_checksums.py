@@ -67,7 +67,7 @@ def _answers(view: View) -> list[Finding]:
     # where checksums of questions, or of answers that were taken, are wrong too, they tell nothing: addresses were changed, or the card makes them
     taken = [r[8] for r in rows if r[8] is not None and (r[0], r[4]) not in repeated][:MOST]
     others = {*[r[9] for r in rows if r[9] is not None][:MOST], *taken}
-    right = _checked(view, [*first, *others], UDP)
+    right = checked(view, [*first, *others], UDP)
     damaged = [each for each in ignored[:MOST] if right.get(each[2]) is False]
     if len(damaged) < LEAST or any(right.get(frame) for frame in first) or not all(right.get(frame, True) for frame in others):
         return []
@@ -94,7 +94,7 @@ def _segments(view: View) -> list[Finding]:
     if len(again) < LEAST:
         return []
     taken = _taken(view, repeats)
-    right = _checked(view, [*(frame for _, *frames in again for frame in frames), *taken])
+    right = checked(view, [*(frame for _, *frames in again for frame in frames), *taken])
     damaged = [(k, first, last) for k, first, last in again if right.get(first) is False and right.get(last)]
     known = sum(first in right for _, first, _ in again)
     if len(damaged) < LEAST or len(damaged) < SHARE * known or not all(right.get(frame, True) for frame in taken):
@@ -132,7 +132,8 @@ def _is_near_receiver(view: View, k: int, orig: bool) -> bool:
     return to_client > NEARER * to_server if orig else to_server > NEARER * to_client  # not so if either is unknown
 
 
-def _checked(view: View, frames: list[int], protocol: int = TCP) -> dict[int, bool]:
+def checked(view: View, frames: list[int], protocol: int = TCP) -> dict[int, bool]:
+    """Whether checksums are right, by frame; of none where the capture cannot be read again."""
     from netlens.parsers.checked import checksums
     from netlens.parsers.packet_digests import readable_again
 

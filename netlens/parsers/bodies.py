@@ -60,6 +60,7 @@ CONTINUE = 100
 _REDIRECTS = (301, 302, 303, 307, 308)
 #: Credentials that are sent at once, not step by step (RFC 7617, RFC 7616, RFC 6750)
 _CREDENTIALS = re.compile(rb"\r\nproxy-authorization:[ \t]*(?:basic|digest|bearer) ", re.IGNORECASE)
+_AUTHORIZED = re.compile(rb"\r\nauthorization:[ \t]*(?:basic|bearer) ", re.IGNORECASE)
 _WITHOUT = (204, 304)  #: answers without a body, whatever they say of it
 
 
@@ -126,6 +127,7 @@ class BodyBuilder:
         self.paths: dict[int, int] = {}  # and of the path alone
         self.parents: dict[int, int] = {}  # and of host and path up to the last name
         self.making: set[int] = set()  # frames of requests that may make something
+        self.bearing: set[int] = set()  # frames of requests with a password or token
         self.probing: set[int] = set()  # frames of requests for what browsers and systems look for of themselves
         self.preflights: set[int] = set()  # frames
         self.sent: list[Sent] = []
@@ -178,6 +180,8 @@ class BodyBuilder:
             number = _number(host, target[3])
             self.asked[row[c.FRAME]], self.paths[row[c.FRAME]] = number, crc32(target[3])
             self.parents[row[c.FRAME]] = _number(host, target[3].partition(b"?")[0].rstrip(b"/").rpartition(b"/")[0])
+            if _AUTHORIZED.search(_text(buf, row, MAX_HEAD)) is not None:
+                self.bearing.add(row[c.FRAME])
             if target[1] in _MAKING:
                 self.making.add(row[c.FRAME])
             if target[1] == b"OPTIONS" and _PREFLIGHT.match(text):

@@ -13,6 +13,7 @@ from netlens.parsers.grpc import GrpcBuilder
 from netlens.parsers.hellos import HelloBuilder
 from netlens.parsers.icmp import ErrorBuilder
 from netlens.parsers.leases import LeaseBuilder
+from netlens.parsers.link_talk import LinkBuilder
 from netlens.parsers.quic_openings import OpeningBuilder
 from netlens.parsers.records import RecordBuilder
 from netlens.parsers.routers import RouterBuilder
@@ -24,10 +25,10 @@ from netlens.wire import columns as c
 
 
 class Closely:
-    """All that is kept.  errors, asking, routers : of what makes no packet rows."""
+    """All that is kept.  errors, asking, routers, link : of what makes no packet rows."""
 
     def __init__(self) -> None:
-        self.errors, self.asking, self.routers = ErrorBuilder(), AskingBuilder(), RouterBuilder()
+        self.errors, self.asking, self.routers, self.link = ErrorBuilder(), AskingBuilder(), RouterBuilder(), LinkBuilder()
         self.trail, self.denials = Trail(), DenialBuilder()
         self.leases, self.requests, self.bfd, self.quic = LeaseBuilder(), RequestBuilder(), BfdBuilder(), OpeningBuilder()
         self.dtls = HandshakeBuilder()
@@ -37,7 +38,7 @@ class Closely:
 
     def feed_rest(self, buf: Array, rows: Array) -> None:
         """``rows``: int64[n, FRAGMENT_WIDTH] of :func:`netlens.wire.decode.decode`."""
-        for each in (self.errors, self.asking, self.routers):
+        for each in (self.errors, self.asking, self.routers, self.link):
             each.feed(buf, rows)
 
     def feed(self, buf: Array, packets: Array, sessions: Array) -> None:

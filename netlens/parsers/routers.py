@@ -17,6 +17,8 @@ LOOKED_AT = 1500  #: bytes of a message
 _VRRP, _ICMPV6 = 112, 58
 _ADVERTISEMENT, _PREFIX = 134, 3  # type of ICMPv6; option
 _TAGS = (b"\x81\x00", b"\x88\xa8", b"\x91\x00")  # of VLANs (IEEE 802.1Q)
+#: Flags of a router advertisement: addresses, or other things, are to be had by DHCPv6 (RFC 4861 4.2)
+ADDRESSES, OTHERS = 0x80, 0x40
 _AUTONOMOUS = 0x40  # flag of a prefix: hosts make addresses of it (RFC 4861 4.6.2)
 
 
@@ -46,12 +48,13 @@ class RouterBuilder:
     """Fed with what the decoder hands back.
 
     virtual : by network, number (VRID) and addresses of a virtual router, who says that it is its master: networks may have the same of all (fe80::1), and are
-    told apart by interface and tags.  advertised : by interface of the capture.
+    told apart by interface and tags.  advertised : by interface of the capture.  promised : what they say that hosts are to ask for by DHCPv6.
     """
 
     def __init__(self) -> None:
         self.virtual: dict[VirtualRouter, list[Master]] = {}
         self.advertised: dict[int, list[Advertised]] = {}
+        self.promised: set[int] = set()
         self._read = 0
 
     def feed(self, buf: Array, rows: Array) -> None:
@@ -68,7 +71,9 @@ class RouterBuilder:
             if protocol == _VRRP:
                 said = Master(ts, frame, router, message[2] if len(message) > 2 else 0)
                 self._vrrp(message, said, (iface, *_tags(buf, at - (40 if version == 6 else 20))), 16 if version == 6 else 4)
-            elif int.from_bytes(message[6:8], "big") and ethernet_sender(buf, at) and (prefixes := frozenset(_prefixes(message))):
+                continue
+            self.promised |= {flag for flag in (ADDRESSES, OTHERS) if len(message) > 5 and message[5] & flag}
+            if int.from_bytes(message[6:8], "big") and ethernet_sender(buf, at) and (prefixes := frozenset(_prefixes(message))):
                 self.advertised.setdefault(iface, []).append(Advertised(ts, frame, router, prefixes))
 
     def _vrrp(self, message: bytes, said: Master, network: tuple[int, ...], size: int) -> None:

@@ -4,7 +4,8 @@ Whoever gets an answer stops repeating itself. So the repeats of one request are
 alone, and of a server that answered the request before. Read are SIP (RFC 3261 17.1), IKE (RFC 7296 2.1), RADIUS (RFC 2865 2.5), DTLS (RFC 9147 5.8), DHCPv6
 (RFC 8415 15), SNMP 1 and 2c (RFC 3416 3), TFTP (RFC 1350 4), L2TP (RFC 2661 5.8), GTP (TS 29.060 7.6, TS 29.274 7.6), PFCP (TS 29.244 6.4) and CoAP
 (RFC 7252 4.2), also NetBIOS name servers (RFC 1002 4.2), calls of RPC (RFC 5531 9),
-MGCP (RFC 3435 3.5), NTP (RFC 5905 7.3) and handshakes of WireGuard (whitepaper 6.4). Of a message only its mark is kept, and only while its answer may come.
+MGCP (RFC 3435 3.5), PTP (IEEE 1588-2008 11.3: whose clock asks for its delay shares no number with its next try, but says which clock asks), NTP (RFC 5905
+7.3) and handshakes of WireGuard (whitepaper 6.4). Of a message only its mark is kept, and only while its answer may come.
 
 Limits: of the first :data:`MAX_MESSAGES`, at the ports of these protocols (DTLS: any). Where an answer was captured in part and bears no mark in that, what had
 been asked before from the same port is left out.
@@ -219,6 +220,15 @@ def _wireguard(message: bytes, length: int) -> Mark | None:
     return Mark(True, b"", (ANYTHING,)) if length == 148 and message[:4] == b"\1\0\0\0" else None
 
 
+def _ptp(message: bytes, length: int) -> Mark | None:
+    """Delay_Req and Delay_Resp of PTP 2 (IEEE 1588-2008 13.6, 13.8): the port of the clock that asks."""
+    if len(message) < 44 or message[1] & 15 != 2:
+        return None
+    kind = message[0] & 15
+    asks = kind == _DELAY_REQ
+    return Mark(asks, b"", (message[20:30] if asks else message[44:54],)) if asks or kind == _DELAY_RESP else None
+
+
 def _ntp(message: bytes, length: int) -> Mark | None:
     """A poll by a client of version 4 that fills in all it knows, its own stratum and reference time: then what it last heard of this server stands in its
     origin timestamp, nothing if it heard nothing yet. Of others that field says nothing."""
@@ -227,8 +237,11 @@ def _ntp(message: bytes, length: int) -> Mark | None:
     return Mark(True, b"", (ANYTHING,), any(message[24:32]))
 
 
-#: port -> protocol, how it is read, whether its marks are unique whichever server answers, whether a client asks again from another port
-_BY_PORT: dict[int, tuple[str, Callable[[bytes, int], Mark | None], bool, bool]] = {
+_EVERYWHERE = 2
+_DELAY_REQ, _DELAY_RESP = 1, 9
+#: port -> protocol, how it is read, whether its marks are unique whichever server answers (:data:`_EVERYWHERE`: and whom), whether what was answered is another
+#: request when it is asked anew, from whatever port
+_BY_PORT: dict[int, tuple[str, Callable[[bytes, int], Mark | None], int, bool]] = {
     5060: ("SIP", _sip, True, False),
     500: ("IKE", _ike, False, False),
     4500: ("IKE", _ike, False, False),
@@ -246,6 +259,7 @@ _BY_PORT: dict[int, tuple[str, Callable[[bytes, int], Mark | None], bool, bool]]
     2049: ("RPC", _rpc, False, False),
     **dict.fromkeys((2427, 2727), ("MGCP", _mgcp, False, False)),
     123: ("NTP", _ntp, False, False),
+    **dict.fromkeys((319, 320), ("PTP", _ptp, _EVERYWHERE, True)),
     51820: ("WireGuard", _wireguard, False, False),
 }
 _ANY_PORT = ("DTLS", _dtls, False, False)
@@ -314,7 +328,8 @@ class RequestBuilder:
             return
         name, _, unique, other_ports = protocol
         for key in mark.answers if mark.asks else mark.keys:
-            for asked in self._awaited.pop((name, key, dst, b"" if unique else (destination, src)), ()):
+            whose = b"" if unique == _EVERYWHERE else dst
+            for asked in self._awaited.pop((name, key, whose, b"" if unique else (destination, src)), ()):
                 asked.take_answer(row[c.TS], row[c.FRAME])
         if not mark.asks:
             return
@@ -336,6 +351,7 @@ class RequestBuilder:
         request.answered |= mark.served
         if not request.answered:
             for key in mark.keys:
-                place = (ANYTHING, src, source, dst) if key == ANYTHING else (name, key, src, b"" if unique else (source, dst))
+                whose = b"" if unique == _EVERYWHERE else src
+                place = (ANYTHING, src, source, dst) if key == ANYTHING else (name, key, whose, b"" if unique else (source, dst))
                 waiting = self._awaited.setdefault(place, [])
                 waiting[:] = [*(each for each in waiting if key == ANYTHING and each is not request), request]  # numbers are used again

@@ -101,6 +101,8 @@ PIECE = 10
 QUOTING = -2  #: in PIECE: no fragment, but an ICMP error or redirect
 ASKING = -3  #: an echo, or neighbour discovery (proto 1, 58), ARP (proto 0), or VRRP (112)
 _ARP_BYTES = 28  #: of Ethernet and IPv4 (RFC 826)
+OF_LINK = -4  #: of the link itself: PPPoE discovery, EAP over LAN (the EtherType stands where the version does)
+_TALKS_OF_LINK = (0x8863, 0x888E)
 MAX_EXTENSION_HEADERS = 16  #: RFC 8200 4.1 wants each at most once; more than this is an attack, not a packet
 
 MIN_TCP_HEADER, UDP_HEADER = 20, 8
@@ -372,6 +374,8 @@ def decode_network(buf, o, cap, wire, kind, row, fragments, n_fragments, quality
         if kind == 0x0806 and cap >= _ARP_BYTES:
             size = np.int64(_ARP_BYTES)  # whatever pads the frame is not part of the message
             n_fragments = _hand_back(row, fragments, n_fragments, frame, kind, np.int64(0), np.int64(0), np.int64(ASKING), o, size, size)
+        elif kind == _TALKS_OF_LINK[0] or kind == _TALKS_OF_LINK[1]:
+            n_fragments = _hand_back(row, fragments, n_fragments, frame, kind, np.int64(0), np.int64(0), np.int64(OF_LINK), o, cap, cap)
         return np.int64(_ETHERTYPES[kind]), n_fragments
     kind = np.int64(4 if kind == 0x0800 else 6)
     if cap < 1:

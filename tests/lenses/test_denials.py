@@ -260,6 +260,12 @@ def test_a_relay_that_is_asked_with_credentials(tmp_path: Path) -> None:
     assert "refused" not in found(tmp_path, answers(3478, [stun(0x113, 401), stun(0x103)]), healthy())
 
 
+@pytest.mark.parametrize(("codes", "told"), [([0x84] * 3, "problem"), ([0x84] * 2, None), ([0x84] * 3 + [0x45], None)])
+def test_a_resource_that_is_never_there(tmp_path: Path, codes: list[int], told: str | None) -> None:
+    this = found(tmp_path, answers(5683, [bytes([0x60, code, 0x12, k]) for k, code in enumerate(codes)]), healthy())
+    assert (this["refused"].severity if "refused" in this else None) == told
+
+
 def test_protocols_at_one_port_are_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(BY_ID["sip"], "AT", BY_ID["dns"].AT)
     with pytest.raises(TypeError, match="sip and dns have the same port 53"):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from scapy.layers.dhcp import BOOTP, DHCP
 
-from tests.lenses.made import SERVER, S, found, healthy
+from tests.lenses.made import SERVER, S, found, healthy, problems
 from tests.parsers.build import Packet, datagram
 
 if TYPE_CHECKING:
@@ -253,3 +253,36 @@ def test_a_lease_that_cannot_be_renewed(tmp_path: Path) -> None:
 )
 def test_leases_that_are_renewed_or_may_be(tmp_path: Path, packets: list[Packet]) -> None:
     assert "udp-unanswered" not in found(tmp_path, packets)
+
+
+def untaken(times: tuple[float, ...] = AGAIN, checksum: int = 0, **others: int) -> list[Packet]:
+    """A client that is offered an address each time."""
+    packets = []
+    for k, at in enumerate(times):
+        offer = told("offer", at + 0.1, xid=7 + k * others.get("apart", 0))
+        data = offer.data[:26] + checksum.to_bytes(2, "big") + offer.data[28:]
+        packets += [asks("discover", at, xid=7 + k * others.get("apart", 0)), Packet(offer.at, data)]
+    return packets
+
+
+@pytest.mark.parametrize(
+    ("checksum", "why"), [(0x1234, "the UDP checksums of the offers are wrong"), (0, "as if the offers had not arrived")]
+)
+def test_offers_that_a_client_does_not_take(tmp_path: Path, checksum: int, why: str) -> None:
+    this = found(tmp_path, untaken(checksum=checksum), healthy())["udp-unanswered"]
+    assert this.severity == "problem"
+    assert this.text.startswith(f"02:00:00:00:00:07 asked for an address by DHCP 4 times, and took none of those that {SERVER} offered")
+    assert why in this.text
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        pytest.param([*untaken(), asks("request", 17), told("ack", 17.1)], id="taken in the end"),
+        pytest.param(untaken(apart=1), id="a monitor that asks from time to time"),
+        pytest.param(untaken(AGAIN[:2]), id="twice"),
+        pytest.param(untaken((0, 0.2, 0.4, 0.6)), id="at once"),
+    ],
+)
+def test_offers_that_a_client_takes_or_does_not_want(tmp_path: Path, packets: list[Packet]) -> None:
+    assert not problems(found(tmp_path, packets, healthy()))

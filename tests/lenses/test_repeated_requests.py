@@ -232,6 +232,67 @@ def test_a_host_that_looks_for_a_dhcpv6_server(tmp_path: Path) -> None:
     assert "udp-unanswered" not in found(tmp_path, packets, advertised)
 
 
+@pytest.mark.parametrize(("flags", "severity"), [(0x80, "problem"), (0xC0, "problem"), (0x40, "warning"), (0, "warning")])
+def test_a_host_that_is_told_to_ask_for_its_address(tmp_path: Path, flags: int, severity: str) -> None:
+    """A router says that addresses are managed (M), or that other things are to be had (O), or neither."""
+    advertised = Packet(S // 2, _ip("fe80::9", "ff02::1", 58, bytes([134, 0, 0, 0, 64, flags]) + bytes(10)))
+    packets = [Packet(t * S, datagram(("fe80::1", 546), ("ff02::1:2", 547), dhcpv6())) for t in AGAIN]
+    assert found(tmp_path, [advertised], packets)["udp-unanswered"].severity == severity
+    told_ = [Packet(S // 4, datagram(("fe80::2", 547), ("fe80::1", 546), dhcpv6(kind=2)))]
+    assert "udp-unanswered" not in found(tmp_path, [advertised], packets[:1], told_)
+
+
+def ptp(kind: int, sender: int, number: int, requester: int = 0) -> bytes:
+    """A message of PTP 2 of a clock, to another."""
+    head = bytes([kind, 2, 0, 54, 0, 0, 0, 0]) + bytes(12) + sender.to_bytes(10, "big") + number.to_bytes(2, "big") + bytes(2)
+    return head + bytes(10) + (requester.to_bytes(10, "big") if requester else b"")
+
+
+GROUP = "224.0.1.129"
+
+
+@pytest.mark.parametrize(("master", "answered", "severity"), [(True, False, "problem"), (True, True, None), (False, False, "warning")])
+def test_a_clock_that_asks_for_its_delay(tmp_path: Path, master: bool, answered: bool, severity: str | None) -> None:
+    """By a group of addresses, at which the master speaks; without one nobody is there to answer."""
+    packets = []
+    for k in range(6):
+        if master:
+            packets.append(Packet(k * S, datagram((SERVER, 320), (GROUP, 320), ptp(11, 7, k))))
+        packets.append(Packet(k * S + 300 * MS, datagram((CLIENT, 319), (GROUP, 319), ptp(1, 9, k))))
+        if answered:
+            packets.append(Packet(k * S + 301 * MS, datagram((SERVER, 320), (GROUP, 320), ptp(9, 7, k, 9))))
+    this = found(tmp_path, packets)
+    assert (this["udp-unanswered"].severity if "udp-unanswered" in this else None) == severity
+
+
+OACK, ACK_0 = b"\0\6blksize\x008192\0", b"\0\4\0\0"
+
+
+def transfer(*said: tuple[float, bool, bytes]) -> list[Packet]:
+    """A file that is asked for by TFTP: when, whether by the client, and what."""
+    client, server = (CLIENT, 41_000), (SERVER, 50_069)
+    asks = Packet(0, datagram(client, (SERVER, 69), tftp()))
+    return [asks, *(Packet(int(at * S), datagram(*((client, server) if up else (server, client)), what)) for at, up, what in said)]
+
+
+@pytest.mark.parametrize(
+    ("packets", "told"),
+    [
+        (transfer((0.1, False, OACK), *((t, True, ACK_0) for t in (0.2, 5, 10))), True),
+        (transfer((0.1, False, OACK), *((t, True, ACK_0) for t in (0.2, 5, 10)), (10.1, False, b"\0\3\0\1" + bytes(1428))), False),
+        (transfer((0.1, False, OACK), (0.2, True, ACK_0), (0.3, False, b"\0\3\0\1" + bytes(9)), (0.4, True, b"\0\4\0\1")), False),
+        (transfer((0.1, False, OACK), (0.2, True, ACK_0)), False),
+    ],
+)
+def test_a_file_that_is_granted_and_does_not_come(tmp_path: Path, packets: list[Packet], told: bool) -> None:
+    this = found(tmp_path, packets)
+    assert (problems(this) == {"udp-unanswered"}) == told
+    if told:
+        assert this["udp-unanswered"].text == (
+            f"{SERVER} granted {CLIENT} a file by TFTP, and none of it came: the client acknowledged the options up to 3 times over 9.8 s."
+        )
+
+
 def test_who_looks_for_names_without_a_server(tmp_path: Path) -> None:
     """By broadcast, or a host by its state, as Windows does of any address."""
     broadcasts = [Packet(t * S, datagram((CLIENT, 137), ("192.0.2.255", 137), nbns(flags=0x2910))) for t in AGAIN]

@@ -149,3 +149,42 @@ def test_a_server_that_never_greets(tmp_path: Path, port: int, said: bytes) -> N
 )
 def test_greetings_that_nobody_misses(tmp_path: Path, streams: list[list[Packet]]) -> None:
     assert not problems(found(tmp_path, *streams, healthy(), ping(120 * S)))
+
+
+def unit(number: int, unit_: int, words: int = 0) -> bytes:
+    """A request for registers of a unit behind a gateway; with ``words`` its answer."""
+    body = bytes([unit_, 3, 2 * words]) + bytes(2 * words) if words else bytes([unit_, 3, 0, 0, 0, 1])
+    return number.to_bytes(2, "big") + bytes(2) + len(body).to_bytes(2, "big") + body
+
+
+def polls(*each: tuple[int, float, bool]) -> list[Packet]:
+    """One connection: which unit, how long its answer is waited for, and whether it comes."""
+    made = talk(server=(SERVER, 502))
+    for number, (which, wait_s, answers) in enumerate(each):
+        made.up("PA", unit(number, which))
+        made.down("A")
+        made.at += int(wait_s * S)
+        if answers:
+            made.down("PA", unit(number, which, 1))
+    return close(made).packets
+
+
+LIVES, DEAD = (1, 0.01, True), (7, 2.0, False)
+
+
+@pytest.mark.parametrize(
+    ("packets", "told"),
+    [
+        (polls(*[LIVES, DEAD] * 3, LIVES), True),
+        (polls(*[LIVES, DEAD] * 2, LIVES), False),  # twice
+        (polls(*[LIVES, DEAD] * 3, (7, 0.5, True), LIVES), False),  # it answers at times
+        (polls(*[LIVES, (7, 0.1, False)] * 3, LIVES), False),  # the answer may be on its way
+        (polls(*[LIVES, (0, 2.0, False)] * 3, LIVES), False),  # broadcasts
+        (polls(*[LIVES] * 7), False),
+    ],
+)
+def test_a_unit_behind_a_gateway_that_never_answers(tmp_path: Path, packets: list[Packet], told: bool) -> None:
+    this = found(tmp_path, packets, healthy())
+    assert (problems(this) == {"slow-server"}) == told
+    if told:
+        assert "(Modbus, unit 7) waited 2.0 s for an answer and got none" in this["slow-server"].text

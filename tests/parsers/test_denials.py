@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from netlens.parsers.denials import PROTOCOLS
+from netlens.parsers.denials import LIMITED, PROTOCOLS
 
 BY_ID = {member.ID: member for member in PROTOCOLS}
 
@@ -46,6 +46,27 @@ def smb1(status: int, command: int, flags: int = 0x98) -> bytes:
 
 def ldap(tag: int, code: int, id_: bytes = b"\x02\x01\x05") -> bytes:
     return tlv(0x30, id_, tlv(tag, b"\x0a\x01" + bytes([code]), b"\x04\x00\x04\x00"))
+
+
+def ldap_search(entries: int) -> bytes:
+    """For no more than so many."""
+    return tlv(
+        0x30,
+        b"\x02\x01\x05",
+        tlv(0x63, b"\x04\x04dc=a\x0a\x01\x02\x0a\x01\0\x02\x01" + bytes([entries]) + b"\x02\x01\0\x01\x01\0\x87\x01a"),
+    )
+
+
+def nbd(option: int, kind: int) -> bytes:
+    return b"\0\x03\xe8\x89\x04\x55\x65\xa9" + be(option, 4) + be(kind, 4) + be(0, 4)
+
+
+def iscsi(status: int, flags: int = 0) -> bytes:
+    return bytes([0x23, flags]) + bytes(34) + be(status, 2) + bytes(10)
+
+
+def opc_ua(kind: int, status: int) -> bytes:
+    return b"MSGF" + le(52, 4) + bytes(16) + b"\x01\0" + le(kind, 2) + bytes(12) + le(status, 4) + bytes(8)
 
 
 def dns(opcode: int, code: int, response: int = 0x80) -> bytes:
@@ -173,7 +194,10 @@ SAID: list[tuple[str, bytes, str | None]] = [
     ("ldap", ldap(0x65, 0), "found"),
     ("ldap", ldap(0x64, 50), "found"),
     ("ldap", b"\x30\x82\x07\xd0\x02\x01\x05\x64\x82\x07\xc9" + bytes(900), "found"),
-    ("ldap", ldap(0x65, 4), None),
+    ("ldap", ldap(0x65, 4), "sizeLimitExceeded (4)"),
+    ("ldap", ldap_search(0), None),
+    ("ldap", ldap_search(100), LIMITED),
+    ("ldap", ldap_search(0)[:14], None),
     ("ldap", b"\x30\x84\xff", None),
     ("sip", b"SIP/2.0 503 Service Unavailable\r\n", "503"),
     ("sip", b"SIP/2.0 415 Unsupported Media Type\r\n", "415"),
@@ -315,7 +339,8 @@ SAID: list[tuple[str, bytes, str | None]] = [
     ("rtsp", b"RTSP/1.0 401 Unauthorized\r\n", None),
     ("coap", b"\x60\xa3\x12\x34", "5.03 not available"),
     ("coap", b"\x60\x45\x12\x34\xffx", ""),
-    ("coap", b"\x60\x84\x12\x34", None),
+    ("coap", b"\x60\x84\x12\x34", "4.04 not found"),
+    ("coap", b"\x60\x85\x12\x34", None),
     ("coap", b"\xe0\xa3\x12\x34", None),
     ("coap", b"\x64\xa3\x12\x34", None),
     ("coap", b"\x61\xa3\x12\x34\x07\xd1\x01\x3c\xffwait", "5.03 not available"),
@@ -340,6 +365,43 @@ SAID: list[tuple[str, bytes, str | None]] = [
     ("nfs", rpc(0, be(0, 4)), ""),
     ("nfs", rpc(), None),  # a ping
     ("nfs", rpc(5), "system error"),
+    ("portmap", rpc(0, be(0, 4)), "nothing found: program not registered"),
+    ("portmap", rpc(0, be(2049, 4)), "found"),
+    ("portmap", rpc(0, be(9, 4) + b"0.0.0.0.8.1\0"), "found"),
+    ("portmap", rpc(), ""),  # a ping
+    ("portmap", rpc(9), None),
+    ("nbd", nbd(7, 0x80000006), "export not known"),
+    ("nbd", nbd(6, 0x80000005), "TLS required"),
+    ("nbd", nbd(7, 1), ""),
+    ("nbd", nbd(8, 1), None),  # structured replies are agreed on
+    ("nbd", nbd(11, 0x80000001), None),  # an option that is not known
+    ("nbd", nbd(7, 0x80000006)[:14], None),
+    ("iscsi", iscsi(0x0201), "authentication failure (0201) to the login"),
+    ("iscsi", iscsi(0x0203, 0x87), "target not found (0203) to the login"),
+    ("iscsi", iscsi(0, 0x87), ""),
+    ("iscsi", iscsi(0), None),  # the login goes on
+    ("iscsi", iscsi(0x0101), None),  # the target moved
+    ("iscsi", iscsi(0x0201) + b"x", None),
+    ("opc-ua", opc_ua(397, 0x80210000), "BadIdentityTokenRejected"),
+    ("opc-ua", opc_ua(470, 0), ""),
+    ("opc-ua", opc_ua(464, 0), None),  # a session that is not activated yet
+    ("opc-ua", opc_ua(397, 0x80780000), None),  # too many publish requests
+    ("opc-ua", b"ERRF\x20\0\0\0" + le(0x80830000, 4) + bytes(8), "BadTcpEndpointUrlInvalid"),
+    ("beanstalkd", b"JOB_TOO_BIG\r\n", "job too big"),
+    ("beanstalkd", b"INSERTED 7\r\n", ""),
+    ("beanstalkd", b"NOT_FOUND\r\n", None),
+    ("iperf3", b"\xff", "busy with another test"),
+    ("iperf3", b"\x09", ""),
+    ("iperf3", b"\xff" + bytes(1447), None),  # what is measured
+    ("svn", b"( failure ( 18:Password incorrect ) ) ", "failure to the login"),
+    ("svn", b"( failure ( ( 170001 20:Authorization failed 0: 0 ) ) ) ", "not authorized"),
+    ("svn", b"( failure ( ( 160013 14:File not found 0: 0 ) ) ) ", None),
+    ("svn", b"( success ( ) ) ", ""),
+    ("svn", b"( success ( ( CRAM-MD5 ) 3:lab ) ) ", None),
+    ("eap", b"\x02\0\0\x04\x04\x05\0\x04", "the login failed (802.1X)"),
+    ("eap", b"\x02\0\0\x04\x03\x05\0\x04", ""),
+    ("eap", b"\x02\0\0\x05\x01\x05\0\x05\x01", None),  # a request
+    ("eap", b"\x02\x03\0\x5f\x04" + bytes(95), None),  # a key
     ("dcerpc", dcerpc(3, bytes(8) + le(5, 4) + bytes(4)), "access denied (fault 0x5)"),
     ("dcerpc", dcerpc(3, bytes(8) + le(0x1C010002, 4) + bytes(4)), None),
     ("dcerpc", dcerpc(13, b"\x02\x00\x00\x00"), "local limit exceeded"),
@@ -433,8 +495,8 @@ def test_messages_that_are_cut_or_damaged_are_no_fault_of_the_reader(id_: str) -
 
 
 def test_no_message_is_a_refusal_of_another_protocol() -> None:
-    """What stands at the wrong port says nothing; RPC and NFS are one format."""
+    """What stands at the wrong port says nothing; RPC, NFS and the port mapper are one format."""
     for id_, message, said in SAID:
         for other in BY_ID:
-            if said and other != id_ and {id_, other} != {"rpc", "nfs"}:
+            if said and other != id_ and not {id_, other} <= {"rpc", "nfs", "portmap"}:
                 assert not told(other, message), (id_, other)

@@ -27,7 +27,7 @@ from netlens.lenses._view import S, View, finding, frame_filter, grouped, most, 
 from netlens.lenses.http_errors import final_answers, served_later
 from netlens.lenses.refused.verdict import needed
 from netlens.lenses.tls_failed import DTLS
-from netlens.parsers.denials import BY_NAME, FOUND, NOTHING, Answer
+from netlens.parsers.denials import BY_NAME, FOUND, LIMITED, NOTHING, Answer
 from netlens.text import plural
 
 if TYPE_CHECKING:
@@ -294,11 +294,24 @@ def _of_searches(answers: list[Answer]) -> list[Answer]:
     return [a for these in of.values() if len(these) >= UNMET and all(a.no.startswith(NOTHING) for a in these) for a in these]
 
 
+def _last_words(answers: list[Answer], said: tuple[str, ...]) -> set[int]:
+    """Ids of answers that begin so and are the last that a client is told on a connection, often enough and not at once."""
+    of: dict[tuple[str, str], list[Answer]] = {}
+    for (client, server, _), these in grouped(answers, lambda a: (a.client, a.server, a.port)).items():
+        last = max((k for k, a in enumerate(these) if not a.no), default=-1)
+        of.setdefault((client, server), []).extend(a for a in these[last + 1 :] if a.no.startswith(said))
+    found = [these for these in of.values() if len(these) >= UNMET and max(a.ts for a in these) - min(a.ts for a in these) >= S]
+    return {id(a) for these in found for a in these}
+
+
 def _of_answers(view: View) -> list[Finding]:
     """What servers of the protocols in :mod:`netlens.parsers.denials` refuse, by protocol."""
     found = []
     for protocol, answers in grouped((a for a in view.side.capture.denials if a.protocol != DTLS), lambda a: a.protocol).items():
         member = BY_NAME[protocol]
+        limited = {(a.client, a.server) for a in answers if a.no == LIMITED}  # said by the client: its limits are its own
+        answers = [a for a in answers if a.no != LIMITED and not ((a.server, a.client) in limited and a.no.startswith(member.LAST))]
+        last = _last_words(answers, member.LAST)
         unmet = {client for client, these in grouped(answers, lambda a: a.client).items() if _challenged_in_vain(these, member.CHALLENGES)}
         answers = [a for a in answers if not a.no.startswith(member.CHALLENGES) or a.client in unmet]
         quiet = {id(a) for a in _cured(answers, protocol)} | {id(a) for a in answers if a.no.startswith((NOTHING, FOUND))}
@@ -314,8 +327,8 @@ def _of_answers(view: View) -> list[Finding]:
             for client, these in grouped(answers, lambda a: a.client).items()
             if _challenged_in_vain(these, offers) and not _goes_on(these, answers)
         }
-        hard = [a for a in refused if not a.no.startswith(member.DAILY) or a.client in vain]
-        lasting = [a for a in hard if granted.get(a.server if a.no.endswith(_BY_CLIENT) else a.client, a.ts) <= a.ts]
+        hard = [a for a in refused if not a.no.startswith(member.DAILY) or a.client in vain or id(a) in last]
+        lasting = [a for a in hard if granted.get(a.server if a.no.endswith(_BY_CLIENT) else a.client, a.ts) <= a.ts or id(a) in last]
         if len(hard) >= _OFTEN and len(hard) >= _OFTEN_SHARE * len(answers):
             lasting = hard
         servers = [a.server for a in refused if a.server not in ("0.0.0.0", "::")]  # a DHCP client has no address yet

@@ -1,7 +1,8 @@
 """Servers that say no, one protocol a file: Kerberos errors, RADIUS rejections, SMB logins, SIP failures, BGP notifications and so on.
 
 Kept while ``netlens analyze`` reads a capture, and by no other command. Of a message only what says no is read: a number or a status, never a name or a text.
-A new protocol needs a new file (:class:`netlens.parsers.denials._kinds.Denying` says what is in it) and a test with its messages.
+A new protocol needs a new file (:class:`netlens.parsers.denials._kinds.Denying` says what is in it), or rows of a table where its status has a fixed place
+(:mod:`netlens.parsers.denials._layouts`), and a test with its messages.
 
 Limits: only at the ports, or of the length, that a protocol declares; of the first :data:`MAX_MESSAGES` from them. Over TCP what begins at a
 segment's payload, or behind one record mark there: a message that begins amid a segment, or of which the status is in the next one, is missed. So is what
@@ -14,17 +15,18 @@ from typing import NamedTuple
 import numpy as np
 
 from netlens.columns import Array
-from netlens.parsers.denials._kinds import FOUND, NOTHING, Denying
+from netlens.parsers.denials._kinds import FOUND, LIMITED, NOTHING, Denying
+from netlens.parsers.denials._layouts import LAYOUTS
 from netlens.registry import members
 from netlens.wire import columns as c
 from netlens.wire.addresses import ip_text
 from netlens.wire.compiled import lean
 
-__all__ = ["BY_NAME", "FOUND", "NOTHING", "PROTOCOLS", "Answer", "DenialBuilder"]
+__all__ = ["BY_NAME", "FOUND", "LIMITED", "NOTHING", "PROTOCOLS", "Answer", "DenialBuilder"]
 
 MAX_MESSAGES = 100_000
 LOOKED_AT = 1500  #: bytes of a message
-PROTOCOLS = members(__name__, Denying, unique=("ID", "NAME"))
+PROTOCOLS: tuple[Denying, ...] = (*members(__name__, Denying, unique=("ID", "NAME")), *LAYOUTS)
 BY_NAME = {member.NAME: member for member in PROTOCOLS}
 
 
@@ -57,6 +59,7 @@ class Answer(NamedTuple):
     server: str
     client: str  # of DHCP its hardware address
     no: str
+    port: int = 0  # the client's
 
 
 @lean
@@ -138,4 +141,5 @@ class DenialBuilder:
         version = row[c.PORTS] >> 32
         server, client = ip_text(row[c.SRC_HI], row[c.SRC_LO], version), ip_text(row[c.DST_HI], row[c.DST_LO], version)
         begin, end = member.AT.client
-        return Answer(row[c.TS], row[c.FRAME], member.NAME, server, message[begin:end].hex(":") if end else client, no)
+        port = row[c.PORTS] & 0xFFFF
+        return Answer(row[c.TS], row[c.FRAME], member.NAME, server, message[begin:end].hex(":") if end else client, no, port)

@@ -2,6 +2,8 @@
 
 from typing import NamedTuple, Protocol
 
+#: What a client of LDAP says that wants no more than so many entries: then a limit is its own.
+LIMITED = "limited by the client"
 #: How answers to searches begin. That nothing is there is ordinary, unless it is all that a client hears; neither grants anything.
 NOTHING, FOUND = "nothing found", "found"
 
@@ -28,6 +30,8 @@ class Denying(Protocol):
     AT: At
     #: How refusals begin that every network has: programs then go another way. Never a problem.
     DAILY: tuple[str, ...] = ()
+    #: Those of them that are a problem if a client hears them again and again as the last that is said on a connection: it came for nothing else.
+    LAST: tuple[str, ...] = ()
     #: How answers begin after which a client goes on: those that ask for credentials, or send it to another server. They count where it gets nothing else
     #: (:data:`netlens.lenses.refused.UNMET`).
     CHALLENGES: tuple[str, ...] = ()

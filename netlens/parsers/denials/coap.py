@@ -1,14 +1,16 @@
 """CoAP (RFC 7252 3, 5.9): errors of a server.
 
-Ordinary: 4.01 and 4.08 (an Echo or a block is asked for), 4.04, 4.05 and other answers to what the client asked for.
+Ordinary: 4.01 and 4.08 (an Echo or a block is asked for), 4.04 unless that is all that a client hears, 4.05 and other answers to what the client asked for.
 """
 
 from netlens.parsers.denials._kinds import At
 
 ID, NAME = "coap", "CoAP"
 AT = At(udp=(5683,))
+CHALLENGES = ("4.04",)
 _CODES = {
-    0x83: "4.03 forbidden", 0xA0: "5.00 internal error", 0xA2: "5.02 bad gateway", 0xA3: "5.03 not available", 0xA4: "5.04 gateway timeout",
+    0x83: "4.03 forbidden", 0x84: "4.04 not found", 0xA0: "5.00 internal error", 0xA2: "5.02 bad gateway", 0xA3: "5.03 not available",
+    0xA4: "5.04 gateway timeout",
 }  # fmt: skip
 _PAYLOAD = 0xFF
 

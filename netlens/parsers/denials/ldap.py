@@ -1,14 +1,17 @@
 """LDAP (RFC 4511 4.1.9, 4.2.2, 4.5.2, A): a login that fails, and answers that the client may not have or the server cannot give.
 
-Ordinary: a login that goes on (14), referrals (10), entries that are not there (32), if others are, or there already (68), limits of a search.
+Ordinary: a login that goes on (14), referrals (10), entries that are not there (32), if others are, or there already (68), the limit of a search, unless the
+server has set it and a client meets it again and again (4.5.1.4: a client's own limit stands in its request, 0 is none).
 """
 
 from netlens.parsers.ber import ber, ber_int
-from netlens.parsers.denials._kinds import FOUND, NOTHING, At
+from netlens.parsers.denials._kinds import FOUND, LIMITED, NOTHING, At
 
 ID, NAME = "ldap", "LDAP"
-AT = At(tcp=(389, 3268))
-_BIND, _ENTRY, _SEARCH = 0x61, 0x64, 0x65
+AT = At(tcp=(389, 3268), either=True)
+DAILY = LAST = ("sizeLimitExceeded", "timeLimitExceeded")
+_BIND, _ASKS, _ENTRY, _SEARCH = 0x61, 0x63, 0x64, 0x65
+_LIMITS = {3: "timeLimitExceeded", 4: "sizeLimitExceeded"}
 _NO_SUCH_OBJECT = 32
 _CHANGES = (0x67, 0x69, 0x6B, 0x6D)  # modify, add, delete, modify DN
 _CODES = {
@@ -28,6 +31,12 @@ def read(message: bytes, length: int, /) -> str | None:
     operation, at, _ = ber(message, at)
     if operation == _ENTRY:
         return FOUND  # it may go on in the next segment
+    if operation == _ASKS:
+        _, _, at = ber(message, at)  # where the search begins
+        _, at = ber_int(message, at, 0x0A)  # scope
+        _, at = ber_int(message, at, 0x0A)  # aliases
+        entries, at = ber_int(message, at)
+        return LIMITED if entries or ber_int(message, at)[0] else None
     if operation not in (_BIND, _SEARCH, 0x6F, 0x78, *_CHANGES) or end > length:
         return None
     code, _ = ber_int(message, at, 0x0A)
@@ -35,6 +44,8 @@ def read(message: bytes, length: int, /) -> str | None:
         return "" if operation == _BIND or operation in _CHANGES else FOUND if operation == _SEARCH else None
     if operation == _SEARCH and code == _NO_SUCH_OBJECT:
         return f"{NOTHING}: noSuchObject (32)"
+    if operation == _SEARCH and code in _LIMITS:
+        return f"{_LIMITS[code]} ({code})"
     if operation == _BIND and code not in (10, 14) and code < 123:
         return f"{_CODES.get(code, 'error')} ({code}) to the login"
     return f"{_CODES[code]} ({code})" if code in _OF_ALL else None

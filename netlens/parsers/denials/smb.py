@@ -3,8 +3,8 @@
 Read are the answers to negotiate (no dialect in common: [MS-SMB2] 3.3.5.4), session setup, tree connect and create; of reading and writing only what no
 program expects (a full disk, a session that was ended). Inside a session setup a Kerberos error is read (RFC 4178, RFC 4121).
 
-Ordinary: MORE_PROCESSING_REQUIRED, names that are not there, ends of lists and files, PENDING, locks and files in use, ways of asking that a server does not
-know.
+Ordinary: MORE_PROCESSING_REQUIRED, names that are not there, ends of lists and files, PENDING, locks and files in use (unless that is all that a client hears
+of files), ways of asking that a server does not know.
 """
 
 from netlens.parsers.denials._kerberos import error_inside
@@ -12,7 +12,7 @@ from netlens.parsers.denials._kinds import FOUND, NOTHING, At
 
 ID, NAME = "smb", "SMB"
 AT = At(tcp=(139, 445), mark=4)
-DAILY = ("SHARING_VIOLATION", "IO_TIMEOUT")
+DAILY, LAST = ("SHARING_VIOLATION", "IO_TIMEOUT"), ("SHARING_VIOLATION",)
 _LOGIN, _SHARE, _FILE, _DATA, _NEGOTIATE = 1, 2, 3, 4, 5
 _COMMANDS = {0x73: _LOGIN, 0x75: _SHARE, 0xA2: _FILE, 0x2E: _DATA, 0x2F: _DATA}  # of SMB 1: the last two read and write
 _COMMANDS2 = {0: _NEGOTIATE, 1: _LOGIN, 3: _SHARE, 5: _FILE, 8: _DATA, 9: _DATA, 17: _DATA}  # read, write, set info

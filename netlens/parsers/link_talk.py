@@ -1,0 +1,59 @@
+"""Who asks on a link itself, before there is any IP: hosts for a PPPoE server, and for being let into the network by 802.1X.
+
+Kept while ``netlens analyze`` reads a capture, and by no other command. PPPoE discovery (RFC 2516 5): a host broadcasts PADI, and whoever serves answers with
+PADO. EAP over a LAN (IEEE 802.1X-2010 11.3; RFC 3748 4): the network ends with Success or Failure what a host answered; where it answered nothing, as one that
+knows nothing of 802.1X, a Failure refuses nobody.
+
+Limits: of the first :data:`MAX_MESSAGES`, in frames of Ethernet without a tag.
+"""
+
+from netlens.columns import Array
+from netlens.parsers.asking import Seen
+from netlens.parsers.denials import BY_NAME, Answer
+from netlens.wire import decode as d
+
+MAX_MESSAGES = 50_000
+LOOKED_AT = 16  #: bytes of a message
+PPPOE, EAPOL = 0x8863, 0x888E
+PADI, PADO = 0x09, 0x07
+_PACKET, _RESPONSE = 0, 2  # of EAPOL a type; of EAP a code
+_EAP = BY_NAME["EAP"]
+
+
+class LinkBuilder:
+    """Fed with what the decoder hands back.
+
+    sought : by a host's hardware address, when it looked for a PPPoE server.  offered : hosts to which one offered itself.  answers : of 802.1X, in order.
+    """
+
+    def __init__(self) -> None:
+        self.sought: dict[str, list[Seen]] = {}
+        self.offered: set[str] = set()
+        self.answers: list[Answer] = []
+        self._answering = ""  # which host answered last: to a group of addresses (802.1X 11.1.1), so on a link of two
+        self._read = 0
+
+    def feed(self, buf: Array, rows: Array) -> None:
+        """``rows``: int64[n, FRAGMENT_WIDTH] of :func:`netlens.wire.decode.decode`."""
+        chosen = rows[rows[:, d.PIECE] == d.OF_LINK][: MAX_MESSAGES - self._read]
+        self._read += len(chosen)
+        for frame, ts, _, kind, _, _, _, _, _, _, _, at, _, captured in chosen.tolist():
+            header = buf[at - 14 : at].tobytes() if at >= 14 else b""
+            if header[12:] != kind.to_bytes(2, "big") or header[8:10] == b"\x81\x00":
+                continue
+            message = buf[at : at + min(captured, LOOKED_AT)].tobytes()
+            sender, receiver = header[6:12].hex(":"), header[:6].hex(":")
+            if kind == PPPOE and message[:1] == b"\x11" and len(message) > 1:
+                if message[1] == PADI:
+                    self.sought.setdefault(sender, []).append(Seen(ts, frame))
+                elif message[1] == PADO:
+                    self.offered.add(receiver)
+            elif kind == EAPOL and len(message) > 4 and message[1] == _PACKET:
+                self._eap(message, Seen(ts, frame), sender)
+
+    def _eap(self, message: bytes, seen: Seen, sender: str) -> None:
+        if message[4] == _RESPONSE:
+            self._answering = sender
+        elif (no := _EAP.read(message, len(message))) is not None and self._answering:
+            self.answers.append(Answer(*seen, _EAP.NAME, sender, self._answering, no))
+            self._answering = ""

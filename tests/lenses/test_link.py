@@ -1,0 +1,75 @@
+"""What hosts ask on a link before there is any IP: a PPPoE server, and to be let in by 802.1X."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from scapy.layers.l2 import Ether
+from scapy.packet import Raw
+
+from tests.lenses.test_neighbours import MAC, OTHER, found
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from scapy.packet import Packet as Layer
+
+Frames = list[tuple[float, "Layer"]]
+
+
+def discovery(code: int, at: float, source: str = MAC, to: str = "ff:ff:ff:ff:ff:ff") -> tuple[float, Layer]:
+    return at, Ether(src=source, dst=to, type=0x8863) / Raw(bytes([0x11, code, 0, 0, 0, 4, 1, 1, 0, 0]))
+
+
+def padis(*times: float) -> Frames:
+    return [discovery(0x09, at) for at in times]
+
+
+def test_a_host_that_finds_no_pppoe_server(tmp_path: Path) -> None:
+    this = found(tmp_path, padis(0, 2, 6, 14))["neighbour-unanswered"]
+    assert this.severity == "problem"
+    assert this.text == f"No PPPoE server answered {MAC}: 4 broadcasts (PADI) over 14.0 s, not one offer (PADO)."
+    assert len(this.frames) == 4
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        pytest.param([*padis(0, 2, 6), discovery(0x07, 6.1, OTHER, MAC)], id="offered in the end"),
+        pytest.param(padis(0, 2), id="twice"),
+        pytest.param(padis(0, 5, 10, 15), id="a neighbour that may hear offers, and begins anew"),
+    ],
+)
+def test_hosts_that_find_one_or_may(tmp_path: Path, frames: Frames) -> None:
+    assert "neighbour-unanswered" not in found(tmp_path, frames)
+
+
+def eap(code: int, at: float, of_host: bool, kind: bytes = b"\4") -> tuple[float, Layer]:
+    message = bytes([code, 1, 0, 4 + len(kind)]) + kind
+    source = MAC if of_host else OTHER
+    return at, Ether(src=source, dst="01:80:c2:00:00:03", type=0x888E) / Raw(b"\2\0" + len(message).to_bytes(2, "big") + message)
+
+
+ASKED, ANSWERED, IN, OUT = (1, False), (2, True), (3, False), (4, False)
+
+
+def login(*said: tuple[int, bool], at: float = 0) -> Frames:
+    return [eap(code, at + 0.1 * k, of_host, b"" if code > 2 else b"\4") for k, (code, of_host) in enumerate(said)]
+
+
+@pytest.mark.parametrize(
+    ("frames", "severity"),
+    [
+        (login(ASKED, ANSWERED, ASKED, ANSWERED, OUT), "problem"),
+        (login(ASKED, ANSWERED, ASKED, ANSWERED, IN), None),
+        ([*login(ASKED, ANSWERED, OUT), *login(ASKED, ANSWERED, IN, at=9)], "warning"),
+        (login(OUT, ASKED, ASKED, ASKED, OUT), None),  # a host that knows nothing of 802.1X
+        (login(OUT, ASKED, ANSWERED, IN), None),  # switches begin so
+    ],
+)
+def test_hosts_that_are_let_in_and_not(tmp_path: Path, frames: Frames, severity: str | None) -> None:
+    this = found(tmp_path, frames)
+    assert (this["refused"].severity if "refused" in this else None) == severity
+    if severity == "problem":
+        assert this["refused"].text == f"1 of 1 EAP answer was a refusal, from {OTHER}: the login failed (802.1X)."
