@@ -21,10 +21,13 @@ from netlens.columns import NEVER
 from netlens.parsers.http2 import WINDOW_UPDATE
 
 SPARE = 1.25, 2  #: what is seen so may be more than was counted by this factor, and so many more
-TIMES = 3  #: records of one size in an answer that is no stream, as there are hardly in one
+TIMES, OFTEN = (
+    3,
+    0.8,
+)  #: records of one size in an answer that is no stream, as there are hardly in one; and share of writes that are answered so
 WHOLE, LONGEST = 0.9, 100  #: share of writes that are a whole number of times as long as the shortest; the most that is looked for
 MOST_PARTS, REQUEST = 8, 12  #: requests in the shortest write, and bytes of one: a header and three fields (RFC 9113 4.1, 8.3.1)
-SAME, LEAST = 3, 80  #: writes of one size, and bytes that one request without a body has no more, as a rule
+SAME, FEWEST, LEAST = 3, 5, 80  #: writes of one size, or sizes of so many, and bytes that one request without a body has no more, as a rule
 ALIKE = 20  #: of a write, one part in so many
 
 
@@ -34,14 +37,15 @@ def holds_more(said: Said, read: Reading, most: int, *, ends_show: bool) -> bool
     ends_show : answers end with an empty frame.
     """
     bound = SPARE[0] * most + SPARE[1]
-    pings = sum(r.size == PING for r in said.mine) - sum(r.size == PING for r in said.updates)
-    if pings > SPARE[1] and most < pings:
+    pings = sum(r.size == PING for r in said.mine) - said.pinged
+    if pings > bound:
         return True  # nobody answered them with PING (RFC 9113 6.7)
     if not read.together:
         return False
     if ends_show and sum(r.size // EMPTY for r in said.answers if r.size in (EMPTY, 2 * EMPTY)) > bound:
         return True
-    if sum(_repeated(turn) for turn in _turns(said.answers, read)) > bound:
+    repeated = [_repeated(turn) for turn in _turns(said.answers, read)]
+    if sum(repeated) > bound and sum(n > 1 for n in repeated) >= OFTEN * len(repeated):
         return True
     writes = [w.size for w in grammar.written(said.mine, said.preface) if w.size >= FIELDS[0] and w.size != 2 * WINDOW_UPDATE][1:]
     return _times(writes) > most or _all_alike(writes)
@@ -64,7 +68,7 @@ def _repeated(turn: Sequence[Record]) -> int:
 def _times(writes: Sequence[int]) -> int:
     """How many requests are in the writes behind the first, if nearly each is a whole number of times as long as one size, and some are more than can be told
     apart; else 0. That size is the shortest, or, of requests without a body, a part of it."""
-    if len(set(writes)) < SAME:
+    if len(writes) < FEWEST or len(set(writes)) < SAME:
         return 0
     shortest = min(writes)
     for parts in range(1, MOST_PARTS + 1 if shortest < BODY else 2):

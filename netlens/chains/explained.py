@@ -60,7 +60,9 @@ AT_ONCE = 2
 ECHO_NS, MOST_ECHOED = 5 * MS, 3  #: from a record to the client's WINDOW_UPDATEs, and how many are told apart
 PROMPT_NS = 2 * MS  #: the same, if these are to be told from RST_STREAM
 EXACT = 4096  #: bytes; longer records are alike if they differ by less than a half
-MOST_WAITING, MOST_ANSWERED, MOST_EXTRA, LEAST_EXTRA = 12, 12, 8, -400
+MOST_WAITING, MOST_EXTRA, LEAST_EXTRA = 12, 8, -400
+#: That are answered in part at once, while learning and in the end: where ends are not known yet, no stream would ever end.
+MOST_ANSWERED = 12, 30
 NEGLIGIBLE = 1e-9
 SELDOM = 1e-7  #: the same while learning
 MOST_STATES, LEAST_STATES = 200, 40  #: behind a record, the likeliest; recordings have 20 to 40 on average, and 260 at most
@@ -632,6 +634,7 @@ def _forward(talk: Talk, read: Reading, model: Model, negligible: float) -> Walk
             *(Event(r.ts, 3, k) for k, (r, _) in enumerate(resets)),
         ]
     )
+    most = MOST_ANSWERED[negligible == NEGLIGIBLE]
     before: dict[State, float] = {(0, 0, 0, 0): 1.0}
     forward = [before]
     steps: list[Step] = []
@@ -671,7 +674,7 @@ def _forward(talk: Talk, read: Reading, model: Model, negligible: float) -> Walk
             return None
         evidence += log(total)
         steps.append(step)
-        before = {state: p / total for state, p in then.items() if p > negligible * total and state[2] <= MOST_ANSWERED}
+        before = {state: p / total for state, p in then.items() if p > negligible * total and state[2] <= most}
         if len(before) > model.most_states:
             before = dict(nlargest(model.most_states, before.items(), key=itemgetter(1)))
         forward.append(before)
