@@ -61,8 +61,6 @@ ECHO_NS, MOST_ECHOED = 5 * MS, 3  #: from a record to the client's WINDOW_UPDATE
 PROMPT_NS = 2 * MS  #: the same, if these are to be told from RST_STREAM
 EXACT = 4096  #: bytes; longer records are alike if they differ by less than a half
 MOST_WAITING, MOST_EXTRA, LEAST_EXTRA = 12, 8, -400
-#: That are answered in part at once, while learning and in the end: where ends are not known yet, no stream would ever end.
-MOST_ANSWERED = 12, 30
 NEGLIGIBLE = 1e-9
 SELDOM = 1e-7  #: the same while learning
 MOST_STATES, LEAST_STATES = 200, 40  #: behind a record, the likeliest; recordings have 20 to 40 on average, and 260 at most
@@ -112,7 +110,7 @@ SURE_ALONE = 0.9  #: that no other answer is in progress, for all that was said 
 MOST_OTHERS = 0.1  #: share of connections that were counted, of which another number is found, for numbers to be certain
 USUAL = 0.3  #: share of short answers that have a size; what has another, and might be WINDOW_UPDATEs, is none
 MOST_ENDS = 0.5  #: of what looks like an end, for each request, for ends to be few
-MOST_SO = 0.2  #: share of requests that are answered with one size at first, for that to be what short answers may be
+MOST_SO = 0.5  #: share of requests that are answered with one size at first, for that to be what short answers may be
 AGAIN, BEGUN_AT_ONCE, BETTER = 1_000, 10.0, 5.0  #: records at most to learn from twice; first writes of two, three and four; evidence
 UNEXPLAINED = 100.0
 LEARN_FROM, AGES_FROM = 3_000, 1_500  #: records of the server
@@ -634,7 +632,6 @@ def _forward(talk: Talk, read: Reading, model: Model, negligible: float) -> Walk
             *(Event(r.ts, 3, k) for k, (r, _) in enumerate(resets)),
         ]
     )
-    most = MOST_ANSWERED[negligible == NEGLIGIBLE]
     before: dict[State, float] = {(0, 0, 0, 0): 1.0}
     forward = [before]
     steps: list[Step] = []
@@ -674,7 +671,7 @@ def _forward(talk: Talk, read: Reading, model: Model, negligible: float) -> Walk
             return None
         evidence += log(total)
         steps.append(step)
-        before = {state: p / total for state, p in then.items() if p > negligible * total and state[2] <= most}
+        before = {state: p / total for state, p in then.items() if p > negligible * total}
         if len(before) > model.most_states:
             before = dict(nlargest(model.most_states, before.items(), key=itemgetter(1)))
         forward.append(before)
