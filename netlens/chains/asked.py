@@ -109,6 +109,7 @@ class Said(NamedTuple):
     """Records behind the opening of each side, without what is left of full frames, and of the server's those of answers alone; ``readings`` are empty where
     the client asked nothing.  bodies : each request seems to have a body.  settings_ns : of the server's SETTINGS.  preface : records of the client's opening.
     updates : what may be the server's WINDOW_UPDATEs, or heads of as few bytes, behind its opening; and what is as long as PING and is none.
+    pinged : how many PINGs the server sent, or answered.
     """
 
     mine: list[Record]
@@ -118,6 +119,7 @@ class Said(NamedTuple):
     settings_ns: int = -NEVER
     preface: int = 0
     updates: Sequence[Record] = ()
+    pinged: int = 0
 
 
 def is_data(r: Record) -> bool:
@@ -153,10 +155,10 @@ def said(seen: Records) -> Said | None:
     readings = list(_readings(records, mine, settings_ns)) if any(map(is_data, mine)) else []
     kept = _joined(mine)
     answers = _joined(_answers(records))
-    kept_too = set(answers)
-    kept_too.update(_pings(records))
+    pings = _pings(records)
+    kept_too = {*answers, *pings}
     updates = [r for r in records if r.way == SERVER and not is_data(r) and r not in kept_too]
-    return Said(mine, answers, readings, _all_with_bodies(kept) and _by_fields(kept)[1], settings_ns, preface, updates)
+    return Said(mine, answers, readings, _all_with_bodies(kept) and _by_fields(kept)[1], settings_ns, preface, updates, len(pings))
 
 
 def _is_farewell(records: Sequence[Record]) -> bool:

@@ -55,6 +55,8 @@ BEGINS = 0.3  #: of records that are none of control, one begins requests
 #: Share of requests without a body, before any was seen; how likely their fields have any other size than those seen, and are so much longer than these.
 FEW_BARE, LEAST_BARE, ANY_SIZE = 0.005, 0.5, 1 / 200
 DIFFERS = {0: 0.45, 1: 0.2, -1: 0.2, 2: 0.06, -2: 0.06, 3: 0.015, -3: 0.015}
+LONG_FIELDS, AS_LONG = 300, 0.01  #: bytes of fields as long as the first, at most, and how likely others are so long where one body follows
+BY_CHANCE = 0.01  #: how likely frames of control stand there
 OF_A_KIND, LONGER_BY = 0.2, 60  #: the first fields of a kind, with a body or without, are longer by less than so many bytes
 #: How likely a write as long as frames of control is a request, if nothing else is known; and at most. WINDOW_UPDATEs follow what the server says within
 #: AT_ONCE_NS.
@@ -182,7 +184,7 @@ class _Write(NamedTuple):
 def usual(those: Sequence[Said]) -> list[int]:
     """By connection, the size of what its client writes for each request, where all writes behind its first are as long, or several times as long (a load
     generator, a check), as they are of nearly all connections if it has few; else 0. If each has one such write, its first may tell."""
-    writes = [[w.size for w in _writes(said.mine, said.preface) if w.size > BODY] for said in those]
+    writes = [[w.size for w in written(said.mine, said.preface) if w.size > BODY] for said in those]
     sizes = [each[1:] for each in writes]
     least = [min(each, default=0) for each in sizes]
     alike = [[_times(size, of) > 0 for size in each] for each, of in zip(sizes, least, strict=True)]
@@ -202,13 +204,13 @@ class Sizes:
     """
 
     def __init__(self, those: Sequence[Said]) -> None:
-        by_fields = [(said, writes, size) for said in those if (size := _fields(writes := _writes(said.mine, said.preface)))]
+        by_fields = [(said, writes, size) for said in those if (size := _fields(writes := written(said.mine, said.preface)))]
         self.fields = Counter(size for *_, size in by_fields).most_common(1)[0][0] if by_fields else 0
         ending = [each for each in by_fields if _ends(each[1], each[2])]
         self.ended = 2 * len(ending) > len(by_fields)
         self.seen = _sizes_seen(by_fields)
         self.hidden = _hidden(ending, self.seen)
-        self.alone = sorted(w.size for said in those if _at_once(said) for w in _writes(said.mine, said.preface)[1:] if w.size > BODY)
+        self.alone = sorted(w.size for said in those if _at_once(said) for w in written(said.mine, said.preface)[1:] if w.size > BODY)
         self.sums = [
             sorted(map(sum, product(self.alone[:: max(-(-len(self.alone) // most), 1)], repeat=n))) for n, most in enumerate(SUMS, 1)
         ]
@@ -274,7 +276,7 @@ def _alone(said: Said, sizes: Sizes | None) -> bool:
 def guess(said: Said) -> Reading | None:
     """A way to read a client of which nothing else can be made: each write may begin a request or some, or none, but the first, which does."""
     streams: list[Stream] = []
-    for w in _writes(said.mine, said.preface):
+    for w in written(said.mine, said.preface):
         if w.size not in CONTROL:
             streams.append(Stream(w.begin_ns, w.ts, w.frame, w.payload))
     many = [(0.0, *FIRST_MANY)] + [GUESSED] * (len(streams) - 1)
@@ -282,7 +284,7 @@ def guess(said: Said) -> Reading | None:
 
 
 def _by_fields(mine: Sequence[Record], settings_ns: int, preface: int, sizes: Sizes | None, answers: Sequence[int]) -> list[Told]:
-    writes = _writes(mine, preface)
+    writes = written(mine, preface)
     size = _fields(writes)
     if len(writes) > MOST_WRITES:
         return []
@@ -343,7 +345,7 @@ def _hidden(ending: Sequence[tuple[Said, list[_Write], int]], seen: _Seen) -> fl
     return max(OFTEN_HIDDEN, key=lambda hidden: evidence(hidden) + LEAST_GAIN * (hidden == HIDDEN)) if some else HIDDEN
 
 
-def _writes(mine: Sequence[Record], preface: int) -> list[_Write]:
+def written(mine: Sequence[Record], preface: int) -> list[_Write]:
     """What was written at once. A full frame that had to wait for WINDOW_UPDATE in between is put together from its two parts."""
     out: list[_Write] = []
     size = payload = 0
@@ -383,8 +385,9 @@ def _sizes_seen(by_fields: Sequence[tuple[Said, list[_Write], int]]) -> _Seen:
     The first of each connection is longer."""
     bare, with_body, control = Counter[int](), Counter[int](), Counter[int]()
     for _, writes, size in by_fields:
-        data = [w for w in writes if w.size != EMPTY and (w.size not in CONTROL or abs(w.size - size) <= NEAR)]
-        control.update(w.size for w in writes if w.size in CONTROL)
+        fields = _before_bodies(writes)
+        data = [w for k, w in enumerate(writes) if w.size != EMPTY and (w.size not in CONTROL or abs(w.size - size) <= NEAR or k in fields)]
+        control.update(w.size for k, w in enumerate(writes) if w.size in CONTROL and k not in fields)
         for before, w, after in zip(data, data[1:], [*data[2:], None], strict=False):
             if not FIELDS[0] <= w.size <= FIELDS[1] or (before.size >= FULL and w.begin_ns - before.ts < BODY_NS):
                 continue
@@ -393,6 +396,19 @@ def _sizes_seen(by_fields: Sequence[tuple[Said, list[_Write], int]]) -> _Seen:
             elif w.size - size not in DIFFER or after is None or after.begin_ns - w.ts > BODY_NS:
                 bare[w.size] += 1
     return _Seen(bare, with_body, control)
+
+
+def _before_bodies(writes: Sequence[_Write]) -> set[int]:
+    """Places of writes that stand where the fields of a body do: right before it, with nothing else that may be its fields. Some are as long as frames of
+    control, or as the first fields of a connection, as they are once the table of HPACK was full (RFC 7541 4.4)."""
+    return {
+        k
+        for k, (before, w, after) in enumerate(zip([None, *writes], writes, writes[1:], strict=False))
+        if FIELDS[0] <= w.size <= LONG_FIELDS
+        and after.size > FIELDS[1]
+        and after.begin_ns - w.ts <= BODY_NS
+        and (before is None or before.size <= EMPTY or LONG_FIELDS < before.size < FULL or w.begin_ns - before.ts > BODY_NS)
+    }
 
 
 def _moves(
@@ -405,6 +421,11 @@ def _moves(
     full = False  # a record, or a window
     sent = 0
     body = next((k for k, w in enumerate(writes) if alone and k and w.size > FIELDS[1]), -1)  # the first fields may be as long
+    fields = _before_bodies(writes)
+    chance = [BY_CHANCE if k in fields else 1.0 for k in range(len(writes) + 1)]
+    behind = [len(writes)] * len(writes)  # places of what follows, but control
+    for k in range(len(writes) - 1, 0, -1):
+        behind[k - 1] = k if writes[k].size >= FIELDS[0] else behind[k]
     for k, w in enumerate(writes):
         moves: list[_Move] = []
         if w.size == EMPTY:
@@ -417,11 +438,13 @@ def _moves(
                     moves.append(_Move(1, 0, acknowledged, begins * p, is_first=True))
                     moves.append(_Move(1, 0, acknowledged, begins * p * seen.share, is_first=True, is_bare=True))
             moves += (
-                _control(w.size, soon)
+                _control(w.size, soon, chance[k])
                 + _begins(w.size, size, FIRST if before < FEW else DIFFER, soon, ended, seen)
                 + _begins_bare(w.size, size, seen, soon)
-                + _body(w.size, ended, hidden, first=k == body, rest=1.0 if full else NOT_FULL)
+                + _body(w.size, ended, hidden, first=k == body, rest=1.0 if full else NOT_FULL, goes_on=GOES_ON * chance[behind[k]])
             )
+            if k in fields and not any(FIELDS[1] < other.size and other.begin_ns - w.ts <= BODY_NS for other in writes[k + 2 : k + 3]):
+                moves.append(_Move(1, 0, False, BEGINS * AS_LONG))
         sent += w.size
         full = full or w.size >= FULL or sent >= WINDOW
         before += abs(w.size - size) <= NEAR
@@ -433,9 +456,9 @@ def _moves(
     return out
 
 
-def _control(size: int, soon: float) -> list[_Move]:
+def _control(size: int, soon: float, chance: float) -> list[_Move]:
     out = []
-    for of, acknowledged, p in ((0, False, 1.0), (EMPTY, True, soon), (PING, False, 0.1)):
+    for of, acknowledged, p in ((0, False, chance), (EMPTY, True, soon * chance), (PING, False, 0.1 * chance)):
         n, rest = divmod(size - of, WINDOW_UPDATE)
         if not rest and 0 <= n <= len(UPDATES):
             out.append(_Move(0, 0, acknowledged, p * (UPDATES[n - 1] if n else 1.0)))
@@ -473,7 +496,7 @@ def _begins_bare(size: int, usual: int, seen: _Seen, soon: float) -> list[_Move]
     return out
 
 
-def _body(size: int, ended: bool, hidden: float, *, first: bool, rest: float) -> list[_Move]:
+def _body(size: int, ended: bool, hidden: float, *, first: bool, rest: float, goes_on: float) -> list[_Move]:
     piece = REST * rest if size < SHORT else SIZES
     if ended:
         some = [
@@ -482,7 +505,7 @@ def _body(size: int, ended: bool, hidden: float, *, first: bool, rest: float) ->
             _Move(1, 0, False, piece * hidden),
         ]
         return [*some, _Move(0, 2, False, TWO_ENDS)] if size == 2 * EMPTY else some
-    over = IS_WHOLE if size % FRAME == 0 else 1 - GOES_ON
+    over = IS_WHOLE if size % FRAME == 0 else 1 - goes_on
     hides = FIRST_HIDES if first else (NEVER_HIDDEN,)
     return [
         _Move(0, 1, False, piece * over, True),
@@ -519,6 +542,7 @@ def _walk(
                     or left > MOST_OPEN
                     or (move.acknowledged and acknowledged)
                     or (is_body and not waiting)
+                    or (move.begun and waiting < move.ended)
                     or (move.is_first and begun)
                     or (move.is_early and not 0 < begun < FEW)
                 ):
@@ -602,7 +626,7 @@ def _bursts(said: Said, size: int = 0, sizes: Sizes | None = None, *, short: boo
     """Requests of a client that writes fields and body at once (Node, nghttp2): each write begins one or several, or goes on with a body that waited for
     WINDOW_UPDATE, which only one that has filled a window does. Forward and backward over whether one waits. A ``short`` write is a request without a body."""
     updates = [r.ts for r in said.updates]
-    every = _writes(said.mine, said.preface)
+    every = written(said.mine, said.preface)
     perhaps = {every[k].frame: p for k, p in _perhaps(every, 0, _Seen(), [r.ts for r in said.answers]).items()}
     writes = [
         w for w in every if w.size > MOST_CONTROL or (short and w.size >= FIELDS[0] and (w.size not in CONTROL or w.frame in perhaps))

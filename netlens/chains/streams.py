@@ -35,7 +35,7 @@ from dataclasses import replace
 from itertools import zip_longest
 from typing import NamedTuple
 
-from netlens.chains import asked, endings, explained, grammar
+from netlens.chains import asked, bulk, endings, explained, grammar
 from netlens.chains.answers import give
 from netlens.chains.asked import AT_ONCE_NS, CONTROL, EMPTY, FIELDS, FULL, UPDATE_NS, Reading, Record, Said, Stream
 from netlens.chains.endings import ALIKE, ALIVE_NS, BALANCED, NOTHING, OFTEN, SHORT, SHORT_NS, End, Shapes
@@ -115,6 +115,7 @@ def _all_counted(connections: Sequence[Connection], known: Shapes, told: _Told) 
         and not (few and each.said is not None and _may_be_more(each.said, streams))
         and (each.said is None or grammar.fits(each.said, sizes[k], len(streams)))
         and _allows(told.get(k, ()), len(streams))
+        and (each.said is None or not _holds_more(each.said, told.get(k, ()), known, len(streams)))
         else None
         for k, (each, (streams, fits)) in enumerate(zip(connections, found, strict=True))
     ]
@@ -138,6 +139,12 @@ def _talk(said: Said, each: Connection, told: list[grammar.Told]) -> explained.T
         return talk
     guess = grammar.guess(said)
     return talk._replace(told=[grammar.Told(guess, 0.0)], guessed=True) if guess is not None else None
+
+
+def _holds_more(said: Said, told: Sequence[grammar.Told], known: Shapes, most: int) -> bool:
+    """Whether there seem to be more requests than ``most``, by the likeliest way to read the client."""
+    read = told[0].reading if told else max(said.readings, key=lambda each: each.together, default=None)
+    return read is not None and bulk.holds_more(said, read, most, ends_show=not known.learned)
 
 
 def _may_hold_more(talk: explained.Talk, number: int) -> bool:
@@ -205,6 +212,9 @@ def likely(connections: Sequence[Connection], known: Shapes) -> list[Counted | N
             out[k] = one._replace(streams=explained.settled(talk, model, one.streams))
     for k, (own, most) in _of_alike(talks, out).items():
         out[k] = explained.either(talks[k], model, own, most)
+    for k, talk in talks.items():
+        if (counted := out[k]) is not None and _holds_more(talk.said, talk.told, known, counted.most):
+            out[k] = None
     return out
 
 

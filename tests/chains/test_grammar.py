@@ -49,6 +49,27 @@ def test_an_end_in_one_record_with_the_next_fields() -> None:
     assert likeliest(at(4, 9), *ENDED, at(500, 45, 3000), at(501, 54, 441, 9)) == 6
 
 
+def test_fields_as_long_as_frames_of_control() -> None:
+    """30 bytes are PING and WINDOW_UPDATE, and fields where a body follows each time (Go, behind a table that has changed)."""
+    parts = [at(200 * k, 30 if k % 3 == 0 else 23, 700 + 90 * k) for k in range(2, 32)]
+    found = numbers(at(10, 86, 900), at(12, 9), at(250, 13), *parts, preface=GO_PREFACE)
+    assert found[31] > 0.95
+
+
+def test_fields_as_long_as_the_first() -> None:
+    """Once the table of HPACK is full all is written out again: more than fields have as a rule, and a body and its end follow."""
+    parts = [at(200 * k, 182 if k in (9, 20) else 46, 700 + 90 * k, 9) for k in range(2, 32)]
+    found = numbers(at(4, 9), at(10, 102, 900, 9), *parts)
+    assert found[31] > 0.95
+
+
+def test_an_end_beside_fields_is_of_a_request_before() -> None:
+    """100 bytes are no fields of two and an end, where nothing had been begun before."""
+    parts = [at(200 * k, 100 if k % 8 == 3 else 46, 700 + 90 * k, 9) for k in range(2, 32)]
+    found = numbers(at(4, 9), at(10, 102, 900, 9), *parts)
+    assert found[31] > 0.9
+
+
 def test_a_preface_in_two_records_is_no_request() -> None:
     """As hyper writes it, which sends no ends of bodies."""
     assert numbers(*FIELDS, preface=HYPER_PREFACE)[4] > 0.95
