@@ -123,7 +123,7 @@ class Taking:
         self._done(self._records.feed(line.encode("utf-8", "replace")))
         if self._records.fresh:
             self._kept = reduce_line(line)
-            if self._kept is None or self._kept.refusal:
+            if (self._kept is None and not self._records.begun) or (self._kept is not None and self._kept.refusal):
                 self.end()
 
     def end(self) -> None:

@@ -9,8 +9,22 @@ from netlens.logs._words import FAULTS
 
 TIME = rf"\[?(?P<time>{_times.TIME})\]?"
 LEVEL = r"(?P<level>TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|CRITICAL|FATAL)"
+#: How else they are written: Java's, Serilog's, zerolog's, syslog's, and single letters as of Android and klog.
+_CALLED = {
+    "T": "TRACE", "TRC": "TRACE", "V": "TRACE", "VRB": "TRACE", "VERBOSE": "TRACE", "FINEST": "TRACE", "FINER": "TRACE", "D": "DEBUG", "DBG": "DEBUG",
+    "FINE": "DEBUG", "CONFIG": "DEBUG", "I": "INFO", "INF": "INFO", "INFORMATION": "INFO", "SUCCESS": "INFO", "N": "NOTICE", "W": "WARN", "WRN": "WARN",
+    "E": "ERROR", "ERR": "ERROR", "SEVERE": "ERROR", "C": "CRITICAL", "CRIT": "CRITICAL", "F": "FATAL", "FTL": "FATAL", "ALERT": "FATAL",
+    "EMERG": "FATAL", "EMERGENCY": "FATAL", "PANIC": "FATAL", "DPANIC": "FATAL",
+}  # fmt: skip
+_LEVELS = frozenset(("TRACE", "DEBUG", "INFO", "NOTICE", *FAULTS))
 NEAR = 300  #: characters behind a head in which a program says that it tries again
 _RETRIES = re.compile(r"\bHTTP Request: |\b[Rr]etry(?:ing|ies)?\b|\b(?:API|stream) error\b|status_code[= ]")
+
+
+def level(word: str) -> str:
+    """A level as netlens calls it; "" if it is not known, which is no reason to take a record for harmless."""
+    word = _CALLED.get(word.upper(), word.upper())
+    return word if word in _LEVELS else ""
 
 
 def recogniser(pattern: re.Pattern[str]) -> Callable[[str], logs.Head | None]:
@@ -19,8 +33,8 @@ def recogniser(pattern: re.Pattern[str]) -> Callable[[str], logs.Head | None]:
     def recognise(record: str, /) -> logs.Head | None:
         if (found := pattern.match(record)) is None:
             return None
-        level = found["level"].upper() if "level" in pattern.groupindex else ""
-        fault = not level or level in FAULTS or _RETRIES.search(record, found.end(), found.end() + NEAR) is not None
-        return logs.Head(found["time"], found.end(), fault, level)
+        word = level(found["level"]) if "level" in pattern.groupindex else ""
+        fault = not word or word in FAULTS or _RETRIES.search(record, found.end(), found.end() + NEAR) is not None
+        return logs.Head(found["time"], found.end(), fault, word)
 
     return recognise

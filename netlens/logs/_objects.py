@@ -10,15 +10,22 @@ from collections.abc import Iterator
 from typing import Any
 
 from netlens import logs
+from netlens.logs import _heads, _times
 from netlens.logs._words import FAULTS
 
+_TIMES = "time|timestamp|ts|@timestamp|@t|datetime|date|asctime|eventtime|time_?(?:stamp)?_?(?:ms|millis)|timeunixnano|_(?:_|source_)realtime_timestamp"
 _TIME = re.compile(
-    r'[{,]\s?"(?:time|timestamp|ts|@timestamp|datetime|date|asctime)"\s?:\s?"?(?P<time>\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?'
-    r'(?:\s?Z|\s?[+-]\d\d:?\d\d)?|1\d{9}(?:\.\d{1,9}|\d{3}|\d{6}|\d{9})?)"?\s?[,}]',
+    rf'[{{,]\s*"(?i:{_TIMES})"\s?:\s?"?(?P<time>{_times.TIME}|1\d{{9}}(?:\.\d{{1,9}}|\d{{3}}|\d{{6}}|\d{{9}})?)"?\s*[,}}]', re.ASCII
+)
+_LEVEL = re.compile(
+    r'[{,]\s*"(?:(?i:level|severity|severitytext|levelname|level_name|lvl|log\.level|loglevel|@l)|PRIORITY)"\s?:\s?'
+    r'"?(?P<level>[A-Za-z]{1,11}|\d{1,2})"?\s*[,}]',
     re.ASCII,
 )
-_LEVEL = re.compile(r'[{,]\s?"(?:level|severity|levelname|lvl|log\.level)"\s?:\s?"?(?P<level>[A-Za-z]{1,8}|\d\d)"?\s?[,}]', re.ASCII)
-_NUMBERED = {"10": "TRACE", "20": "DEBUG", "30": "INFO", "40": "WARN", "50": "ERROR", "60": "FATAL"}  #: of pino and bunyan
+#: Of pino and bunyan; and of syslog, as the journal has them, whose 5 and more tell nothing: they are given to all that a program prints.
+_NUMBERED = {"10": "TRACE", "20": "DEBUG", "30": "INFO", "40": "WARN", "50": "ERROR", "60": "FATAL"}
+_NUMBERED |= {"0": "FATAL", "1": "FATAL", "2": "CRITICAL", "3": "ERROR", "4": "WARN"}
+_IS_TIME = re.compile(_TIMES, re.IGNORECASE)
 #: Keys whose numbers are a status, and those whose texts are no words of a program: what a person or a model wrote.
 _STATUS = frozenset((
     "status", "statuscode", "status_code", "http_status", "httpstatuscode", "code", "apierrorstatus", "error_code", "http.response.status_code",
@@ -36,8 +43,7 @@ def recognise(record: str) -> logs.Head | None:
     if record[:1] != "{" or (time := _TIME.search(record)) is None:
         return None
     level = _LEVEL.search(record)
-    word = level["level"].upper() if level else ""
-    word = _NUMBERED.get(word, word)
+    word = _heads.level(_NUMBERED.get(level["level"], level["level"])) if level else ""
     return logs.Head(time["time"], 0, not word or word in FAULTS, word)
 
 
@@ -67,7 +73,7 @@ def _texts(value: Any, key: str, depth: int) -> Iterator[str]:
     elif isinstance(value, str):
         if name in _STATUS and value.isdigit():
             yield f"code={value}"
-        elif name not in ("time", "timestamp", "ts"):
+        elif not _IS_TIME.fullmatch(name):
             yield value
     elif name in _STATUS:
         yield f"{'code' if name.endswith('code') and 'status' not in name else 'status'}={value:g}"

@@ -1,5 +1,5 @@
-"""Times as logs write them: ISO 8601, epoch, those of Go, syslog, ctime, JavaScript, web servers, and of programs that write dates as their country does. They
-are UTC unless they name a zone.
+"""Times as logs write them: ISO 8601, epoch, those of Go, syslog, ctime, JavaScript, Java, web servers, and of programs that write dates as their country
+does. They are UTC unless they name a zone.
 
 A time without a date is one of 1970-01-01, one without a year is one of 1972, until :func:`nearest` places it.
 """
@@ -22,6 +22,7 @@ TIME = (
     rf"|\d{{4}}/\d\d/\d\d {_CLOCK}(?:[.,]\d{{1,9}})?"
     rf"|\d{{1,2}}[/.]\d{{1,2}}[/.](?:\d{{4}}|\d\d),? \d{{1,2}}:\d\d:\d\d(?:\s?[AP]M)?"
     rf"|(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) (?:{'|'.join(_MONTHS)}) [ \d]\d \d{{4}} {_CLOCK} GMT[+-]\d{{4}}"
+    rf"|(?:{'|'.join(_MONTHS)}) \d{{1,2}}, \d{{4}},? \d{{1,2}}:\d\d:\d\d(?:[\s\u202f]?[AP]M)?"
     rf"|(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) )?(?:{'|'.join(_MONTHS)}) [ \d]\d {_CLOCK}(?:\.\d{{1,9}})?(?: (?:UTC |GMT )?\d{{4}}\b)?"
     rf"|{_CLOCK}(?:[.,]\d{{1,9}})?)"
 )
@@ -29,6 +30,7 @@ _PARTS = re.compile(
     r"(?:(?P<year>\d{4})[-/](?P<month>\d\d)[-/](?P<day>\d\d)[T ]"
     r"|(?P<first>\d{1,2})(?P<mark>[/.])(?P<second>\d{1,2})[/.](?P<of>\d{4}|\d\d),? "
     rf"|(?P<begun>\d\d)/(?P<called>{'|'.join(_MONTHS)})/(?P<in>\d{{4}}):"
+    rf"|(?P<spelled>{'|'.join(_MONTHS)}) (?P<on>\d{{1,2}}), (?P<since>\d{{4}}),? "
     r"|(?P<numbers>\d{4}) "
     rf"|(?:[A-Z][a-z][a-z] )?(?P<name>{'|'.join(_MONTHS)}) (?P<its>[ \d]\d) (?:(?P<then>\d{{4}}) )?)?"
     r"(?P<h>\d{1,2}):(?P<m>\d\d):(?P<s>\d\d)(?:[.,](?P<digits>\d{1,9}))?(?:\s?(?P<half>[AP])M)?(?: (?:UTC |GMT )?(?P<late>\d{4}))?"
@@ -75,6 +77,8 @@ def _date(found: re.Match[str]) -> tuple[int, int, int]:
         return int(found["of"]) + 2000 * (len(found["of"]) == 2), *((first, second) if month_first else (second, first))
     if found["called"]:
         return int(found["in"]), 1 + _MONTHS.index(found["called"]), int(found["begun"])
+    if found["spelled"]:
+        return int(found["since"]), 1 + _MONTHS.index(found["spelled"]), int(found["on"])
     if found["numbers"]:
         return _YEARLESS, int(found["numbers"][:2]), int(found["numbers"][2:])
     if found["name"]:

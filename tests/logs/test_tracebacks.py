@@ -101,6 +101,36 @@ def test_an_error_that_javascript_prints_over_several_lines(tmp_path: Path) -> N
     assert found.lines == 16
 
 
+JAVA = (
+    "Nov 30, 2026 12:30:53 PM com.acme.Agent lambda$main$0\nSEVERE: completion failed: HTTP 429 Too many concurrent requests\n"
+    "Nov 30, 2026 12:30:54\u202fPM com.acme.Agent run\nINFO: the model wrote: too many concurrent requests\n"
+    "Nov 30, 2026 1:31:12 PM com.acme.Agent run\nSEVERE: completion failed: HTTP 429 Too many concurrent requests\njava.io.IOException: x\n\tat a.b(c.java:1)\n"
+)
+OBJECTS = (
+    '{\n  "time": "2026-11-30T12:30:53.755Z",\n  "level": "ERROR",\n  "error": {\n    "text": "429 Too many concurrent requests"\n  }\n}\n'
+    '{\n  "time": "2026-11-30T12:30:54.000Z",\n  "level": "INFO",\n  "text": "429 Too many concurrent requests"\n}\n'
+    '[\n  {\n    "text": "429 Too many concurrent requests",\n    "time": "2026-11-30T13:31:12.000Z"\n  },\n'
+    '  {\n    "time": "2026-11-30T13:31:13.000Z",\n2026-11-30T13:31:14.000Z cut\n'
+)
+
+
+@pytest.mark.parametrize(("text", "lines"), [(JAVA, [1, 5]), (OBJECTS, [1, 14])], ids=["Java's own logging", "JSON with an indent"])
+def test_records_over_several_lines(text: str, lines: list[int], tmp_path: Path) -> None:
+    path, again = tmp_path / "agent.log", tmp_path / "kept.log"
+    path.write_text(text)
+    found = errorlog.read(path)
+    assert [(e.line, e.refusal_class) for e in found.events] == [(line, "concurrency") for line in lines]
+    assert [e.low_ns // 1_000_000_000 for e in found.events] == [1796041853, 1796045472]
+    assert found.lines == text.count("\n")
+    taken: list[Reduced] = []
+    taking = Taking(taken.append)
+    for line in text.splitlines():
+        taking.take(line)
+    taking.end()
+    again.write_text("\n".join(each.text for each in taken))
+    assert [(e.low_ns, e.refusal_class) for e in errorlog.read(again).events] == [(e.low_ns, e.refusal_class) for e in found.events]
+
+
 def test_a_refusal_waits_for_no_further_line() -> None:
     taken: list[Reduced] = []
     taking = Taking(taken.append)
