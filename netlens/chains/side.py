@@ -326,6 +326,15 @@ class Side:
         return left
 
     @cached_property
+    def run_together(self) -> Bools:
+        """Per row of ``exchanges``, whether it may be two: the request goes on after its answer began, on a connection of which packets of the client are
+        missing, so another request may have begun there."""
+        x, s = self.exchanges, self.sessions
+        lossy = s["orig_missing_bytes"].astype(np.int64)[x["session_id"].astype(np.int64)] > 0
+        out: Bools = lossy & (x["request_end_ns"].astype(np.int64) > x.ints("response_ns", NEVER))
+        return out
+
+    @cached_property
     def done_ns(self) -> Ints:
         """Per connection, the program's own farewell in TLS, FIN or RST, in this capture's time; :data:`NEVER` where there is none."""
         fins, resets = self.sessions.ints("orig_fin_ns", NEVER), self.sessions.ints("rst_ns", NEVER)

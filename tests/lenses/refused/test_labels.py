@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 import netlens
 from netlens.chains.requests import UPSTREAM
+from netlens.chains.side import Side as CaptureSide
 from netlens.chains.situation import ACCEPTED, REJECTED, UNLABELLED
 from netlens.lab.check import Report, Side, Truth, bundled
 from netlens.lenses.refused import labels as labels_of
@@ -290,6 +291,46 @@ def test_late_answers_of_the_size_of_refusals_that_are_retried_in_silence(late: 
     both = {name: np.concatenate([answers[name], columns[name]]) for name in answers}
     labels = from_log(both, lines, covers=True)
     assert labels.rejected.tolist() == [*truth, *[label] * late]
+
+
+def no_streams(late_ms: tuple[int, ...], sizes: int = 97) -> tuple[dict[str, np.ndarray[Any, Any]], ErrorLog, int]:
+    """A program whose SDK tries again twice in silence; answers are no streams, come after 800 ms and are hardly ever of one size, refusals come after 5 ms,
+    some of them late. (answers, log, refusals)"""
+    answers, lines, waits = [], [], []
+    for k in range(30):
+        at, size = 20_000 * k, 3_000 + 40 * k
+        for n in range(3):
+            answers.append((at + 1000 + 900 * n * (n + 1), REFUSAL, 0, size))
+            waits.append(5 + n)
+        if k % 4 == 0:
+            lines.append((answers[-1][0] + 1,))
+        answers.append((at + 15_000, 600 + (k * 37) % sizes * 10, 0, size))
+        waits.append(800 + 20 * k)
+    for n, wait in enumerate(late_ms):
+        waits[4 * (6 + n) + 1] = wait
+    made = table(*answers)
+    for name in ("start_ns", "request_end_ns"):
+        made[name] = made["response_ns"] - np.array(waits) * MS
+    return made, log(*lines, first=40_000, last=540_000), 90
+
+
+@pytest.mark.parametrize(
+    ("late_ms", "sizes"), [((), 97), ((90,) * 12, 97), ((90, 300, 900), 97), ((90,) * 12, 3)], ids=["none", "many", "some", "of few sizes"]
+)
+def test_late_refusals_are_told_by_their_size_where_no_other_answer_has_it(late_ms: tuple[int, ...], sizes: int) -> None:
+    """A way that loses packets; also the answers that the log does not cover are known."""
+    answers, lines, refused = no_streams(late_ms, sizes)
+    labels = from_log(answers, lines)
+    is_refused = answers["down_bytes"] == REFUSAL
+    assert is_refused.sum() == refused
+    assert labels.rejected.tolist() == np.where(is_refused, REJECTED, ACCEPTED).tolist()
+
+
+def test_answers_later_than_others_are_refused_only_if_sizes_vary() -> None:
+    answers, lines, _ = no_streams((900, 900, 900), 3)
+    labels = from_log(answers, lines)
+    late = (answers["down_bytes"] == REFUSAL) & (answers["response_ns"] - answers["request_end_ns"] == 900 * MS)
+    assert labels.rejected[late].tolist() == [UNLABELLED] * 3
 
 
 def test_where_nearly_all_are_refused_a_few_streams_are_enough_to_tell_them() -> None:
@@ -872,6 +913,31 @@ def test_the_first_that_says_anything_is_believed() -> None:
     assert found.rejected.tolist() == [REJECTED, REJECTED, UNLABELLED]
     assert found.source.tolist() == ["key log", "error log", ""]
     assert found.refusal_class.tolist() == ["rate", "quota", ""]
+
+
+@pytest.mark.parametrize(
+    ("missing", "source", "label"), [(1448, "error log", UNLABELLED), (1448, "status", ACCEPTED), (0, "error log", ACCEPTED)]
+)
+def test_what_may_be_two_requests_as_packets_are_missing_is_not_accepted(missing: int, source: str, label: int) -> None:
+    """The answer to the first comes, then, where packets of the client are missing, more that it sent: of three exchanges, the second is of that kind."""
+    made = table((1000, 700, 900), (2000, 400, 600), (4000, 700, 900), session=0)
+    made["request_end_ns"][1] = made["response_ns"][1] + 500 * MS
+    exchanges = {name: values.astype(np.int64) for name, values in made.items() if name not in ("status", "complete")}
+    exchanges["session_id"][:] = 0
+    side = SimpleNamespace(exchanges=Columns(exchanges), sessions=Columns({"orig_missing_bytes": np.array([missing])}))
+    side.run_together = vars(CaptureSide)["run_together"].func(side)
+    told = Told(np.full(3, ACCEPTED, np.int8), np.array([source] * 3, object), np.full(3, "", object))
+    rows = np.full((3, 3), -1, np.int64)
+    rows[:, UPSTREAM] = np.arange(3)
+    labels_of._run_together(SimpleNamespace(upstream=side, vm=None, rows=rows), told)  # type: ignore[arg-type]
+    assert told.rejected.tolist() == [ACCEPTED, label, ACCEPTED]
+
+
+class Columns(dict[str, Any]):
+    """Some columns of a table."""
+
+    def ints(self, name: str, missing: int) -> Any:
+        return self[name]
 
 
 def test_refusals_of_one_size_are_of_the_class_that_is_said_of_them() -> None:

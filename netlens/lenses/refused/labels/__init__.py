@@ -96,6 +96,7 @@ def labelled(traffic: Traffic) -> Traffic:
     _without_a_log(traffic, told)
     _of_one_that_logs_nothing(traffic, told)
     left = _left_alone(traffic, told)
+    _run_together(traffic, told)
     unsure = _unsure(traffic, told)
     name_by_size(told, np.where(up >= 0, np.append(traffic.upstream.exchanges["down_bytes"], 0)[up], 0))
     situation = traffic.situation
@@ -196,6 +197,19 @@ def _left_alone(traffic: Traffic, told: Told) -> int:
     there = (rows >= 0) & np.append(traffic.upstream.left_by_server, False)[rows] & (told.rejected != REJECTED)
     told.rejected[there], told.source[there] = UNLABELLED, ""
     return int(there.sum())
+
+
+def _run_together(traffic: Traffic, told: Told) -> None:
+    """Take the label, in place, from what is called accepted and may be two requests, of which the first was refused, as packets are missing between them."""
+    for side, rows in ((traffic.upstream, traffic.rows[:, UPSTREAM]), (traffic.vm, traffic.rows[:, VM_ROW])):
+        if side is not None:
+            there = (
+                (rows >= 0)
+                & np.append(side.run_together, False)[rows]
+                & (told.rejected == ACCEPTED)
+                & ~np.isin(told.source, (STATUS, KEY_LOG))
+            )
+            told.rejected[there], told.source[there] = UNLABELLED, ""
 
 
 def _unsure(traffic: Traffic, told: Told) -> Bools:

@@ -31,7 +31,7 @@ import numpy as np
 from netlens.chains.endings import SHORT_NS
 from netlens.columns import Bools, Floats, Ints, distinct_rows
 from netlens.lenses.refused import kernels
-from netlens.lenses.refused.labels import TAUGHT
+from netlens.lenses.refused.labels import MISTAKEN, TAUGHT
 from netlens.lenses.refused.labels._labels import ALIKE_BYTES, MS, Answers, S, alike, chains
 from netlens.lenses.refused.labels.answers import refusal_sizes
 from netlens.parsers.errorlog import ErrorEvent, Start
@@ -77,6 +77,7 @@ ECHO_NS = 500 * MS  #: the lines of one refusal are written together
 MAX_OPEN = 64
 #: between the sizes of requests for titles and of others; opencode's are 10 times apart, and turns grow by a tenth or two
 ANOTHER_ORDER = 4.0
+VARY = 0.9  #: sizes for each answer, where an answer is of another's size by chance only
 SLOWER = 1.5  #: times the longest wait for a refusal that has a line, of one that has none
 BELIEVED = 0.5  #: share of events that must find an answer for silence to mean anything
 
@@ -172,7 +173,23 @@ def match(
         looks &= answers.waits <= SLOWER * waits.max()
     looks[list(taken - doubtful)] = False
     retried = bool(looks.any()) and tried_again_soon(answers, looks)
+    if retried and sizes is not None:
+        looks |= _late(answers, sizes, [row for row in taken - doubtful if answers.short[row]])
+        looks[list(taken - doubtful)] = False
     return Match(sorted(pairs), echoes, doubtful, looks, () if sizes is None else tuple(sizes.tolist()), retried)
+
+
+def _late(answers: Answers, sizes: Ints, sure: list[int]) -> Bools:
+    """Answers to the byte of the size of refusals and sooner than nearly all answers of other sizes: what waited for a way that loses packets, or for a busy
+    server, is later than any refusal that has a line. And the few that are later still, if hardly any two of the others are of one size. sure : answers that
+    have a line."""
+    others = answers.answered & ~alike(answers.down, sizes)
+    if others.sum() < TAUGHT or not sure:
+        return np.zeros(len(answers), np.bool_)
+    exact = answers.short & np.isin(answers.down, answers.down[sure])
+    sooner = exact & (answers.waits <= np.percentile(answers.waits[others], 10))
+    vary = len(np.unique(answers.down[others])) >= VARY * others.sum()
+    return np.asarray(exact if vary and (exact & ~sooner).sum() <= MISTAKEN * sooner.sum() else sooner)
 
 
 def _by_account(

@@ -6,7 +6,8 @@ Theory of operation
    carried over by the pairing.
 2. *Look-alikes.* Once the log has shown what refusals look like, an answer without a line that looks exactly like them was refused too, if programs
    usually sent the same request again after such answers. SDKs retry without a word: one line stands for up to three refusals (measured). Otherwise
-   it stays unknown. Streams outside the time of the log were accepted; all else there stays unknown.
+   it stays unknown. Streams outside the time of the log were accepted, and so were answers of other sizes that come as late as those accepted in its time,
+   where all of these are later than any refusal; all else there stays unknown.
    Where each of many such answers in the time of the log has its line, those of other times were refused, too, whether tried again or not.
 3. An answer that looks different and has no event was accepted if the log covers it, unless it is short and sooner than any stream; but not if most
    events found no answer, for then the log is of another time, side or program (:func:`_is_of_other`).
@@ -276,7 +277,7 @@ def from_log(
     if not doubted:
         set_labels(labels, covered, ACCEPTED, ERROR_LOG)
         if found.sizes:
-            set_labels(labels, answers.stream & ~covered, ACCEPTED, LOOK_ALIKE)  # where refusals are short
+            set_labels(labels, (answers.stream | _as_late_as_accepted(answers, found, covered)) & ~covered, ACCEPTED, LOOK_ALIKE)
         like = _commonest(classes)
         if found.retried:
             set_labels(labels, found.looks_refused, REJECTED, LOOK_ALIKE, like)
@@ -408,6 +409,16 @@ def _taught(answers: Answers, found: Match, covered: Bools) -> Bools:
     if len(sure) < TAUGHT or (looks & covered).sum() > max(1, MISTAKEN * len(sure)):
         return np.zeros(len(answers), bool)
     return np.asarray(looks & ~covered)
+
+
+def _as_late_as_accepted(answers: Answers, found: Match, covered: Bools) -> Bools:
+    """Answers of other sizes than refusals that come not much sooner than nearly all such in the time of the log, where these come later than refusals do."""
+    others = answers.answered & ~alike(answers.down, np.array(found.sizes, np.int64))
+    known, sure = answers.waits[others & covered], [row for _, row in found.pairs if row not in found.doubtful and answers.short[row]]
+    if len(known) < TAUGHT or len(sure) < TAUGHT:
+        return np.zeros(len(answers), np.bool_)
+    least = QUICK * np.percentile(known, 10)
+    return np.asarray(others & (answers.waits >= least) & (least > SLOWER * answers.waits[sure].max()))
 
 
 def _just_begun(answers: Answers, found: Match) -> Bools:
