@@ -22,6 +22,7 @@ from netlens.chains.clock import FOR_CLOCKS, Clock, ahead, beside
 from netlens.chains.divided import Division, document, table
 from netlens.chains.inputs import Inputs, read_beside, read_logs, read_sockets
 from netlens.chains.linking import CODES, link
+from netlens.chains.nesting import NEARLY_ALL, RELAYS_OWN
 from netlens.chains.parties import Party, parties
 from netlens.chains.paths import chains
 from netlens.chains.requests import UPSTREAM
@@ -31,7 +32,7 @@ from netlens.extras import need
 from netlens.lenses import Finding, refused
 from netlens.lenses.refused import counting
 from netlens.lenses.refused.labels import labelled
-from netlens.text import plural, printable
+from netlens.text import endpoint, plural, printable
 from netlens.threads import in_parallel
 
 if TYPE_CHECKING:
@@ -231,8 +232,9 @@ class Analysis:
         }
 
 
-def rebuilt(captures: Mapping[str | None, Capture], given: Inputs, clock: Clock | None = None) -> Traffic:
-    """What programs did, with labels on their requests. ``clock``: if it is known; the captures forget what it is found by.
+def rebuilt(captures: Mapping[str | None, Capture], given: Inputs, clock: Clock | None = None, *, at_relay: bool = False) -> Traffic:
+    """What programs did, with labels on their requests. ``clock``: if it is known; the captures forget what it is found by. ``at_relay``: see
+    :func:`netlens.chains.linking.link`.
 
     Raises
     ------
@@ -254,7 +256,7 @@ def rebuilt(captures: Mapping[str | None, Capture], given: Inputs, clock: Clock 
         told = ahead(vm, host, other)
     samples = read_sockets(given.sockets) if given.sockets is not None else ()
     keys = bool(given.keylogs or given.requests)
-    linked = link(captures, given.apis, samples, manifest=given.apis_from == "the manifest", keys=keys, clock=told)
+    linked = link(captures, given.apis, samples, manifest=given.apis_from == "the manifest", keys=keys, clock=told, at_relay=at_relay)
     for trail in trails:
         trail.forget(*FOR_CLOCKS)
     read = other.results().get(logs) if other else None
@@ -279,7 +281,7 @@ def analyze(captures: Mapping[str | None, Capture], given: Inputs) -> Analysis:
     NetlensError
         a named API is in no capture.
     """
-    made = _with_same_address(_of_one_server(rebuilt(captures, given), captures, given), captures, given)
+    made = _with_same_address(_of_one_server(_at_relay(rebuilt(captures, given), captures, given), captures, given), captures, given)
     judged = made.once(refused.judge)
     found = lenses.look(made)
     weighed, situation = judged.weighed, made.situation
@@ -311,6 +313,24 @@ def analyze(captures: Mapping[str | None, Capture], given: Inputs) -> Analysis:
         given,
         found,
     )
+
+
+def _at_relay(made: Traffic, captures: Mapping[str | None, Capture], given: Inputs) -> Traffic:
+    """What the VM asks a relay on the host, if the relay refused by itself: it answered requests without asking the API, nearly all that the VM's log calls
+    refused are among these, and the API refused none."""
+    if made.nested is None or len(made.by_relays) != 1 or (made.situation.requests.rejected == REJECTED).any():
+        return made
+    asked = rebuilt(captures, given, made.clock, at_relay=True)
+    rejected = asked.situation.requests.rejected == REJECTED
+    itself = np.isin(asked.rows[rejected, UPSTREAM], made.nested.itself)
+    if asked.upstream.name != "vm" or itself.sum() < RELAYS_OWN or itself.mean() < NEARLY_ALL:
+        return made
+    (where, _), *_ = made.by_relays.items()
+    note = (
+        f"the relay at {printable(endpoint(*where))} refuses by itself: it did not ask the API for {int(itself.sum()):,} of {plural(len(itself), 'request')} "
+        "that were refused, and the API refused none. So what the VM asks the relay is counted"
+    )
+    return replace(asked, notes=[*asked.notes, note])
 
 
 def _of_one_server(made: Traffic, captures: Mapping[str | None, Capture], given: Inputs) -> Traffic:

@@ -55,6 +55,7 @@ class Linked:
     processes : vantage -> row of its connections -> process, where sockets were sampled.
     http2 : sessions of the upstream on which HTTP/2 is spoken (True) or may be (None).  protocol_unknown : that is not known of any connection to the
         target.
+    alone_at_relay : where what the VM asks a relay on the host is looked at, whether all that the relay asks carries on a request of the VM; else None.
     exchanged : the captures seem to have been given the wrong way round.  notes : what a person should know of all this.
     """
 
@@ -76,6 +77,7 @@ class Linked:
     processes: dict[str, dict[int, str]]
     http2: dict[int, bool | None]
     protocol_unknown: bool
+    alone_at_relay: bool | None
     exchanged: bool
     notes: list[str]
 
@@ -126,6 +128,7 @@ def link(
     manifest: bool = False,
     keys: bool = False,
     clock: Callable[[], clocks.Clock] | None = None,
+    at_relay: bool = False,
 ) -> Linked:
     """Link one or two captures.
 
@@ -135,7 +138,8 @@ def link(
         empty.
     samples : of the host's sockets.  manifest : the recording's manifest named the APIs.  keys : a key log shows requests of HTTP/2,
         so that they are not counted by sizes.  clock : gives what :func:`netlens.chains.clock.estimate` says
-        of these captures, if it has been asked before.
+        of these captures, if it has been asked before.  at_relay : where a relay between VM and host ends TLS, what the VM asks it is looked at, and not what
+        it asks upstream.
 
     Raises
     ------
@@ -154,6 +158,7 @@ def link(
     upstream = sides.get("host") or next(iter(sides.values()))
     pairs: pairing.Pairing | None = None
     nested: nesting.Nested | None = None
+    alone: bool | None = None
     if two:
         vm, host = sides["vm"], sides["host"]
         known = connections.sent_from(vm.capture)
@@ -179,7 +184,10 @@ def link(
         elif _nothing_in_common(told, pairs, vm, host):
             vm, nested = _over_relay(vm, host, keys)
             sides["vm"] = vm
-            if nested is not None:
+            if nested is not None and at_relay:
+                alone = not (nested.side != VM).any()
+                upstream, pairs, nested = vm, None, None
+            elif nested is not None:
                 origin, why = nested.whose(host)
                 told, pairs = nested.clock, replace(pairs, origin=origin, origin_why=why)
                 notes.append(
@@ -234,6 +242,7 @@ def link(
         processes=processes,
         http2=http2,
         protocol_unknown=unknown,
+        alone_at_relay=alone,
         exchanged=bool(exchanged),
         notes=notes,
     )

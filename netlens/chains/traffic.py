@@ -321,7 +321,7 @@ def _facts(linked: Linked, *, egress_seen: bool) -> dict[str, Any]:
         "other_names": bool(target.at_same_address(linked.upstream)),
         "same_provider": target.of_same_provider(linked.upstream),
         "leaves_elsewhere": visibility.leaves_elsewhere(linked),
-        "host_silent": visibility.host_silent(linked),
+        "host_silent": linked.alone_at_relay or visibility.host_silent(linked),
         "unasked": _unasked(linked),
         "asked_anew": int(linked.nested is not None),
         "apart": egress_seen and _leave_apart(linked),

@@ -136,6 +136,8 @@ def missing_egress(linked: Linked) -> str:
         return "a capture of the host with both directions of its traffic"
     if up.seen.lost_share > LOSSY:
         return "a capture of the host with less loss (tcpdump -B 65536, full snaplen)"
+    if linked.alone_at_relay is not None:
+        return "a capture of the host where others may ask its relay (-i any)"
     if up.name == "vm" and "host" in linked.sides and linked.sides["host"].target.any():
         return "a recording in which no relay on the way ends TLS, with a capture of the host where its connections leave (-i any)"
     if up.name == "vm":  # the host's shows nothing of the target

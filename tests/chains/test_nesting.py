@@ -385,23 +385,33 @@ def shared(limit: int = 3, seconds: float = 90, seed: int = 3) -> list[tuple[int
 
 
 def recorded(
-    folder: Path, named: bool = True, ahead_s: float = 3, others_bytes: int | None = None, anew: bool = False, seconds: float = 90
+    folder: Path,
+    named: bool = True,
+    ahead_s: float = 3,
+    others_bytes: int | None = None,
+    anew: bool = False,
+    seconds: float = 90,
+    mine: int = 2,
+    itself: bool = False,
 ) -> list[tuple[int, float, float, float, int, bool]]:
     """A recording of it: the relay asks on connections of its own for the VM, whose clock is ahead. ``others_bytes``: size of all requests of others.
-    anew : what leaves the host does so on a connection for each request."""
-    every = [(each[0], *each[1:4], others_bytes or each[4], each[5]) if each[0] > 1 else each for each in shared(seconds=seconds)]
+    anew : what leaves the host does so on a connection for each request.  mine : so many workers are the VM's.  itself : the relay refuses, and not the
+    provider."""
+    every = [(each[0], *each[1:4], others_bytes or each[4], each[5]) if each[0] >= mine else each for each in shared(seconds=seconds)]
     rng = np.random.default_rng(1)
     vm, host = Machine(), Machine()
-    upstream_hellos, own_hellos = iter(hellos(len(every))), list(hellos(2, "api.example.test" if named else "relay.example.test"))
+    upstream_hellos, own_hellos = iter(hellos(len(every))), list(hellos(4, "api.example.test" if named else "relay.example.test"))
     lines, ports = [], iter(range(1, len(every) + 1))
     for worker in range(4):
         theirs = [each[1:] for each in every if each[0] == worker]
-        upstream = tuple((s, f, o, up + 61 * (worker < 2), 200 if refused else 900) for s, f, o, up, refused in theirs)
+        upstream = tuple(
+            (s, f, o, up + 61 * (worker < mine), 200 if refused else 900) for s, f, o, up, refused in theirs if not (refused and itself)
+        )
         for asked in zip(upstream, strict=True) if anew else (upstream,):
             port = next(ports)
             talk = Turns((EGRESS, 50000 + port), (SERVER, 443), asked[0][0] - 0.002, next(upstream_hellos), (8 + port) << 20, asked=asked)
             host.see(talk, (2, True))
-        if worker > 1:
+        if worker >= mine:
             continue
         turns = []
         for sent, first, over, up, refused in theirs:
@@ -473,6 +483,22 @@ def test_a_relay_that_opens_a_connection_for_each_request_leaves_the_odds_open(t
     # but the first of each of the VM's connections
     assert r.added.sum() == (sum(worker < 2 for worker, *_ in every) - 2 if anew else 0)
     assert bool(odds.possibilities(found.weighed.weighing)[0]) != anew
+
+
+@pytest.mark.parametrize("mine", [4, 3])
+def test_a_relay_that_refuses_by_itself_is_the_limiter(tmp_path: Path, mine: int) -> None:
+    """Where others ask the relay too, what they asked is not seen, so nothing is told."""
+    every = recorded(tmp_path, mine=mine, itself=True, seconds=120)
+    found = netlens.analyze(tmp_path, apis="api.example.test")
+    made = found.assembled
+    assert made.upstream.name == "vm"
+    truth = sorted((each for each in every if each[0] < mine), key=lambda each: each[1])
+    assert [label == REJECTED for label in made.situation.requests.rejected.tolist()] == [refused for *_, refused in truth]
+    assert [v.id for v in found.hypotheses if v.verdict == "supported"] == (["own-concurrency"] if mine == 4 else [])
+    assert any("the relay at 192.168.122.1:443 refuses by itself" in note for note in found.quality["notes"])
+    if mine == 4:
+        assert found.limiter is not None
+        assert (found.limiter["kind"], found.limiter["value"]) == ("concurrency", 3)
 
 
 def test_recordings_that_are_weighed_together_keep_what_is_not_known(tmp_path: Path) -> None:
