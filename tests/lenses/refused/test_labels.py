@@ -940,6 +940,19 @@ class Columns(dict[str, Any]):
         return self[name]
 
 
+@pytest.mark.parametrize(
+    ("sizes", "wait_ms", "alike"), [(40, 5, 30), (40, 90, 0), (3, 5, 0)], ids=["refusals", "no sooner than others", "others of few sizes"]
+)
+def test_what_may_be_refused_where_nothing_is_a_stream_and_nobody_keeps_a_log(sizes: int, wait_ms: int, alike: int) -> None:
+    made = table(*((1000 * k, REFUSAL if k % 2 else 500 + 7 * (k % sizes), 0) for k in range(60)))
+    for name in ("start_ns", "request_end_ns"):
+        made[name] = made["response_ns"] - np.where(np.arange(60) % 2, wait_ms, 100 + np.arange(60)) * MS
+    rows = np.full((60, 3), -1, np.int64)
+    rows[:, UPSTREAM] = np.arange(60)
+    traffic = SimpleNamespace(upstream=SimpleNamespace(exchanges=made), rows=rows, goal=SimpleNamespace(guessed=False, names=[]))
+    assert labels_of._perhaps_refused(traffic, Told.nothing(60)) == alike  # type: ignore[arg-type]
+
+
 def test_refusals_of_one_size_are_of_the_class_that_is_said_of_them() -> None:
     told = Told(
         np.array([REJECTED] * 5 + [ACCEPTED], np.int8),

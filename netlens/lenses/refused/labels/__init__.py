@@ -30,6 +30,7 @@ ERROR_LOG, KEY_LOG, STATUS, LOOK_ALIKE, INFERRED = "error log", "key log", "stat
 
 UNHEARD, NEARLY_ALL = 3, 0.9  #: fewer may be chance; the rest is what a log loses
 TAUGHT_BY_FEW = ((3, 10), (2, 15))  #: or so few, where as many accepted answers are known not to look so
+MANY_SIZES = 10  #: of answers, beside which one size of many quick answers is something else
 SURE = 0.95  #: that an answer is a request's own, or another one of which the same is known
 #: refusals of a log that teach what they look like; share of these, as many accepted answers as which may look so
 TAUGHT, MISTAKEN = 5, 0.05
@@ -160,19 +161,23 @@ def _of_one_that_logs_nothing(traffic: Traffic, told: Told) -> None:
 
 
 def _perhaps_refused(traffic: Traffic, told: Told) -> int:
-    """How many answers look like refusals where nobody says of any request that it was refused: of one size, short, and sooner than streams begin."""
+    """How many answers look like refusals where nobody says of any request that it was refused: of one size, short, and sooner than streams begin, or, where
+    there are none, than answers of many other sizes."""
     up = traffic.rows[:, UPSTREAM]
     rows = up[(told.rejected == UNLABELLED) & (up >= 0)]
     named = not traffic.goal.guessed or any(matching(name, KNOWN_APIS) for name in traffic.goal.names)
     if (told.rejected == REJECTED).any() or not named or len(rows) < TAUGHT:
         return 0
     answers = Answers(traffic.upstream.exchanges)
-    streams = answers.waits[answers.stream]
-    if len(streams) < TAUGHT:
-        return 0
+    others = answers.stream
+    if others.sum() < TAUGHT:
+        sizes, many = np.unique(answers.down[rows][answers.short[rows]], return_counts=True)
+        others = answers.answered & ~alike(answers.down, sizes[many == many.max(initial=0)])
+        if len(np.unique(answers.down[others])) < MANY_SIZES:
+            return 0
     named = (told.source == ERROR_LOG) & (told.rejected == ACCEPTED) & (up >= 0)  # what a log calls something else
     rows = rows[~alike(answers.down[rows], np.unique(answers.down[up[named]][answers.short[up[named]]]))]
-    sizes = answers.down[rows][answers.short[rows] & (answers.waits[rows] <= QUICK * np.percentile(streams, 10))]
+    sizes = answers.down[rows][answers.short[rows] & (answers.waits[rows] <= QUICK * np.percentile(answers.waits[others], 10))]
     most = max((int(alike(sizes, np.array([size])).sum()) for size in np.unique(sizes)), default=0)
     return most if most >= TAUGHT else 0
 
