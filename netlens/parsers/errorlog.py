@@ -304,6 +304,11 @@ def _named(record: str) -> _Names:
     return tuple(hosts | asked), provider[1] if provider else "", tuple(asked)
 
 
+def _names(said: str, how: str) -> bool:
+    """Whether words name the status by which a request failed."""
+    return how.startswith("status ") and re.search(rf"\b{how.removeprefix('status ')}\b", said) is not None
+
+
 def _read(rows: Lines, name: str) -> ErrorLog:
     chain = _Chain()
     # row of the chain or -1, span, line, kind
@@ -352,6 +357,8 @@ def _read(rows: Lines, name: str) -> ErrorLog:
             said = form.said(rest)
             refusal = logs.refusal(said)
             kind = f"{form.ID} {found.level} {found.service}".strip()
+            if refusal and failed and span[0] - failed[-1][1] <= ECHO_NS and _names(said, failed[-1][2]):
+                failed.pop()  # curl writes the status, and then what the server said
             if refusal is None and found.level in _FAULTS and not logs.words(said):
                 those = unclear.setdefault("" if found.about else form.PROGRAM, [])
                 those += [span[0]] if len(those) < MAX_EVENTS else []

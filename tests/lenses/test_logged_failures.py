@@ -41,6 +41,14 @@ def test_what_is_no_failure_or_a_refusal(text: str, tmp_path: Path) -> None:
     assert found(tmp_path, (1.42, text), (2.42, text)) == []
 
 
+@pytest.mark.parametrize(("code", "lines"), [(503, 0), (500, 3)])
+def test_a_status_that_is_said_again_with_the_words_of_a_refusal(code: int, lines: int, tmp_path: Path) -> None:
+    """As curl prints both; what another one says is no echo."""
+    failed, refused = f"curl: (22) The requested URL returned error: {code}", '{"error": {"code": 503, "message": "no slot available"}}'
+    told = found(tmp_path, *(line for k in (1, 2, 3) for line in ((k + 0.42, failed), (k + 0.425, refused))))
+    assert [each.values["lines"] for each in told] == [lines] * bool(lines)
+
+
 def test_one_line_alone_is_a_warning(tmp_path: Path) -> None:
     [told] = found(tmp_path, (1.42, "InternalServerError: Error code: 500 - The server had an error"))
     assert told.severity == "warning"
