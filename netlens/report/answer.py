@@ -161,13 +161,8 @@ def _failed(a: Analysis) -> list[str]:
         )
     told += [f"{plural(unmatched, 'refusal')} in the error logs {'matches' if unmatched == 1 else 'match'} no request"] if unmatched else []
     told += [f"{plural(unclear, 'answer')} may be what lines of the error logs mean by failures"] if unclear else []
-    told += (
-        [
-            f"{alike:,} short answers of the same size, sooner than others, may be refusals (an error log of the program, or a TLS key log, would tell)"
-        ]
-        if alike
-        else []
-    )
+    would = "" if a.assembled.beside.logs else " (an error log of the program, or a TLS key log, would tell)"
+    told += [f"{alike:,} short answers of the same size, sooner than others, may be refusals{would}"] if alike else []
     return [*told, *([f"{plural(left, 'request')} got no answer, as the server closed or reset the connection"] if left else [])]
 
 
