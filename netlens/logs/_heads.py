@@ -7,8 +7,8 @@ from netlens import logs
 from netlens.logs import _times
 from netlens.logs._words import FAULTS
 
-TIME = rf"\[?(?P<time>{_times.TIME})\]?"
-LEVEL = r"(?P<level>TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|CRITICAL|FATAL)"
+TIME = rf"[\[\"]?(?P<time>{_times.TIME})[\]\"]?"
+LEVEL = r"(?P<level>TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|SEVERE|CRITICAL|FATAL)"
 #: How else they are written: Java's, Serilog's, zerolog's, syslog's, and single letters as of Android and klog.
 _CALLED = {
     "T": "TRACE", "TRC": "TRACE", "V": "TRACE", "VRB": "TRACE", "VERBOSE": "TRACE", "FINEST": "TRACE", "FINER": "TRACE", "D": "DEBUG", "DBG": "DEBUG",
@@ -33,7 +33,7 @@ def recogniser(pattern: re.Pattern[str]) -> Callable[[str], logs.Head | None]:
     def recognise(record: str, /) -> logs.Head | None:
         if (found := pattern.match(record)) is None:
             return None
-        word = level(found["level"]) if "level" in pattern.groupindex else ""
+        word = level(found["level"] or "") if "level" in pattern.groupindex else ""
         fault = not word or word in FAULTS or _RETRIES.search(record, found.end(), found.end() + NEAR) is not None
         return logs.Head(found["time"], found.end(), fault, word)
 

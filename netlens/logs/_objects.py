@@ -13,7 +13,10 @@ from netlens import logs
 from netlens.logs import _heads, _times
 from netlens.logs._words import FAULTS
 
-_TIMES = "time|timestamp|ts|@timestamp|@t|datetime|date|asctime|eventtime|time_?(?:stamp)?_?(?:ms|millis)|timeunixnano|_(?:_|source_)realtime_timestamp"
+_TIMES = (
+    "time|timestamp|ts|@timestamp|@t|datetime|date|asctime|eventtime|time_?(?:stamp)?_?(?:ms|millis)|timeunixnano|epochsecond"
+    "|_(?:_|source_)realtime_timestamp"
+)
 _TIME = re.compile(
     rf'[{{,]\s*"(?i:{_TIMES})"\s?:\s?"?(?P<time>{_times.TIME}|1\d{{9}}(?:\.\d{{1,9}}|\d{{3}}|\d{{6}}|\d{{9}})?)"?\s*[,}}]', re.ASCII
 )

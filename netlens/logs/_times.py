@@ -15,10 +15,14 @@ YEARLESS_NS = int(datetime(_YEARLESS, 1, 1, tzinfo=UTC).timestamp()) * SECOND
 #: times before lack their date, or their year; logs of years pass many
 UNDATED_NS = int(datetime(_YEARLESS + 8, 1, 1, tzinfo=UTC).timestamp()) * SECOND
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_NAMES, _DAYS = "|".join(_MONTHS), "Mon|Tue|Wed|Thu|Fri|Sat|Sun"
 _CLOCK = r"\d\d:\d\d:\d\d"
 #: Any of them but epochs, which are no times to every format.
 TIME = (
     rf"(?:\d{{4}}-\d\d-\d\d[T ]{_CLOCK}(?:[.,]\d{{1,9}})?(?:\s?Z|\s?[+-]\d\d:?\d\d)?"
+    rf"|20\d{{6}}[T -]\d\d:?\d\d:?\d\d(?:[.,]\d{{1,9}})?(?:Z|[+-]\d\d:?\d\d)?"
+    rf"|(?:{_DAYS}) \d{{4}}-\d\d-\d\d {_CLOCK}(?:\.\d{{1,9}})?(?: UTC)?"
+    rf"|(?:(?:{_DAYS}),? )?\d{{1,2}}[ -](?:{_NAMES})[ -]\d{{4}} {_CLOCK}(?:[.,]\d{{1,9}})?(?: [AP]M)?(?: (?:GMT|UTC|[+-]\d{{4}}))?"
     rf"|\d{{4}}/\d\d/\d\d {_CLOCK}(?:[.,]\d{{1,9}})?"
     rf"|\d{{1,2}}[/.]\d{{1,2}}[/.](?:\d{{4}}|\d\d),? \d{{1,2}}:\d\d:\d\d(?:\s?[AP]M)?"
     rf"|(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) (?:{'|'.join(_MONTHS)}) [ \d]\d \d{{4}} {_CLOCK} GMT[+-]\d{{4}}"
@@ -27,14 +31,16 @@ TIME = (
     rf"|{_CLOCK}(?:[.,]\d{{1,9}})?)"
 )
 _PARTS = re.compile(
-    r"(?:(?P<year>\d{4})[-/](?P<month>\d\d)[-/](?P<day>\d\d)[T ]"
+    rf"(?:(?:(?:{_DAYS}) )?(?P<year>\d{{4}})[-/](?P<month>\d\d)[-/](?P<day>\d\d)[T ]"
+    r"|(?P<packed>\d{8})[T -]"
+    rf"|(?:(?:{_DAYS}),? )?(?P<on_day>\d{{1,2}})[ -](?P<in_month>{_NAMES})[ -](?P<in_year>\d{{4}}) "
     r"|(?P<first>\d{1,2})(?P<mark>[/.])(?P<second>\d{1,2})[/.](?P<of>\d{4}|\d\d),? "
     rf"|(?P<begun>\d\d)/(?P<called>{'|'.join(_MONTHS)})/(?P<in>\d{{4}}):"
     rf"|(?P<spelled>{'|'.join(_MONTHS)}) (?P<on>\d{{1,2}}), (?P<since>\d{{4}}),? "
     r"|(?P<numbers>\d{4}) "
     rf"|(?:[A-Z][a-z][a-z] )?(?P<name>{'|'.join(_MONTHS)}) (?P<its>[ \d]\d) (?:(?P<then>\d{{4}}) )?)?"
-    r"(?P<h>\d{1,2}):(?P<m>\d\d):(?P<s>\d\d)(?:[.,](?P<digits>\d{1,9}))?(?:\s?(?P<half>[AP])M)?(?: (?:UTC |GMT )?(?P<late>\d{4}))?"
-    r"\s?(?:GMT)?(?:Z|(?P<sign>[+-])(?P<hours>\d\d):?(?P<minutes>\d\d))?"
+    r"(?P<h>\d{1,2}):?(?P<m>\d\d):?(?P<s>\d\d)(?:[.,](?P<digits>\d{1,9}))?(?:\s?(?P<half>[AP])M)?(?: (?:UTC |GMT )?(?P<late>\d{4}))?"
+    r"\s?(?:GMT|UTC)?(?:Z|(?P<sign>[+-])(?P<hours>\d\d):?(?P<minutes>\d\d))?"
 )
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -75,6 +81,10 @@ def _date(found: re.Match[str]) -> tuple[int, int, int]:
         american = found["mark"] == "/" and (found["half"] is not None or len(found["of"]) == 2)  # as Python's rich writes it, too
         month_first = second > 12 or (american and first <= 12)
         return int(found["of"]) + 2000 * (len(found["of"]) == 2), *((first, second) if month_first else (second, first))
+    if found["packed"]:
+        return int(found["packed"][:4]), int(found["packed"][4:6]), int(found["packed"][6:])
+    if found["in_month"]:
+        return int(found["in_year"]), 1 + _MONTHS.index(found["in_month"]), int(found["on_day"])
     if found["called"]:
         return int(found["in"]), 1 + _MONTHS.index(found["called"]), int(found["begun"])
     if found["spelled"]:

@@ -13,7 +13,7 @@ ID = "levelled"
 PROGRAM = "any"
 RANK = 600
 
-_HEAD = re.compile(rf"{_heads.TIME}[\s:|,\]\[-]{{1,8}}(?:[\w.]{{1,60}}(?::\d{{1,5}})?[\s:|,\]\[-]{{1,8}})?\b{_heads.LEVEL}\b", re.ASCII)
+_HEAD = re.compile(rf"{_heads.TIME}[\s:|,\"\]\[-]{{1,8}}(?:[\w.]{{1,60}}(?::\d{{1,5}})?[\s:|,\]\[-]{{1,8}})?\b{_heads.LEVEL}\b", re.ASCII)
 
 recognise = _heads.recogniser(_HEAD)
 said = whole

@@ -15,7 +15,7 @@ ID = "plain"
 PROGRAM = "any"
 RANK = 1000
 
-_TIME = re.compile(rf"{_heads.TIME}(?![\d.:])", re.ASCII)
+_TIME = re.compile(rf"{_heads.TIME}(?!\d|\.|:\d)", re.ASCII)
 _EPOCH = re.compile(r"\[?(?P<time>1\d{9}(?:\.\d{1,9}|\d{3}|\d{6}|\d{9})?)(?![\d.])\]?", re.ASCII)
 
 

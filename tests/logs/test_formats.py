@@ -30,6 +30,7 @@ RECORDS = {
     ),
     "json-lines": '{"level":50,"time":1734690000123,"msg":"request failed","err":{"type":"APIError","status":429,"code":"1302"}}',
     "java-logging": "Nov 30, 2026 2:30:53 PM com.acme.Agent lambda$main$0 SEVERE: completion failed: HTTP 429 Too many requests",
+    "prefixed": "[ERROR]\t2026-11-30T12:20:30.123Z\t8f5-1\t429 Too many requests",
     "access-log": '192.168.64.5 - - [28/Nov/2026:18:22:33 +0000] "POST /v1/chat/completions HTTP/1.1" 429 133 "-" "python-requests/2.32"',
     "klog": "E1128 18:22:33.123456       1 agent.go:142] request failed: 429 Too Many Requests",
     "levelled": "2026-06-20 16:38:30,455 - app.chat - ERROR - Error code: 429 - {'error': {'code': '1302', 'message': 'High concurrency'}}",
@@ -61,6 +62,47 @@ def test_a_head_that_is_written_is_read_as_it_was(name: str, record: str) -> Non
 @pytest.mark.parametrize("text", ["", "\0", "at Object.call (/app/index.js:1:2)", "{", "9" * 5000])
 def test_what_is_no_record(form: logs.LogFormat, text: str) -> None:
     assert form.recognise(text) is None
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "ERROR 2026-11-30 12:20:30,123 agent 771",
+        "ERROR [2026-11-30 12:20:30,123]",
+        "WARNING: 2026-11-30 12:20:30",
+        "E, [2026-11-30T12:20:30.123456 #771] ERROR -- :",
+        "<11>1 2026-11-30T12:20:30.123Z host app 771 - -",
+        "[pod/agent-1/agent] 2026-11-30T12:20:30.123Z",
+        "[771] [2026-11-30 12:20:30.123]",
+        "Mon 2026-11-30 12:20:30 UTC host agent[771]:",
+        "2026-11-30T12:20:30:",
+        "Mon, 30 Nov 2026 12:20:30 GMT agent",
+        "Mon, 30 Nov 2026 13:20:30 +0100",
+        "Mon 30 Nov 2026 12:20:30 PM UTC",
+        "30-Nov-2026 12:20:30.123 SEVERE [main] com.acme.Agent.run",
+        "20261130T122030.123Z ERROR",
+        "20261130 12:20:30.123 ERROR",
+        "20261130-12:20:30",
+        '"2026-11-30 12:20:30.123","ERROR",',
+    ],
+)
+def test_heads_of_many_programs(head: str) -> None:
+    known = logs.recognise(f"{head} Error code: 429 - Too many requests")
+    assert known is not None
+    form, found = known
+    assert found.span is not None
+    assert found.span[0] // 1_000_000_000 == 1_796_041_230
+    assert found.fault
+    again = logs.recognise(form.write(found) + " status=429")
+    assert again is not None
+    assert (again[1].span, again[1].level) == (found.span, found.level)
+
+
+@pytest.mark.parametrize(
+    "line", ["expires 2026-11-30T12:20:30Z", "date: Mon, 30 Nov 2026 12:20:30 GMT", "[2026-13-45 12:00] x", "20261130"]
+)
+def test_a_time_within_a_line_is_no_head(line: str) -> None:
+    assert logs.recognise(line) is None
 
 
 def test_the_plain_format_is_asked_last() -> None:
@@ -105,6 +147,8 @@ SAID = [
     ("javascript-sdk", RECORDS["javascript-sdk"], ("unknown", None, 429, None)),
     ("json-lines", RECORDS["json-lines"], ("concurrency", "1302", 429, None)),
     ("json-lines", '{"level":"error","ts":1734690000.5,"msg":"429","retry-after":"20","code":"1308"}', ("quota", "1308", 429, 20.0)),
+    ("prefixed", RECORDS["prefixed"], ("unknown", None, 429, None)),
+    ("prefixed", "<11>Nov 30 12:20:30 host app[771]: status 429", ("unknown", None, 429, None)),
     ("java-logging", RECORDS["java-logging"], ("unknown", None, 429, None)),
     ("json-lines", '{"ts":1796041081240,"lvl":"E","evt":"llm_error","status":429,"detail":"failed"}', ("unknown", None, 429, None)),
     ("json-lines", '{"@t":"2026-11-30T12:20:14.2488205Z","@l":"Fatal","@m":"status 429"}', ("unknown", None, 429, None)),
