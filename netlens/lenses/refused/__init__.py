@@ -297,14 +297,15 @@ def _of_searches(answers: list[Answer]) -> list[Answer]:
 
 
 def _last_words(answers: list[Answer], said: tuple[str, ...]) -> set[int]:
-    """Ids of answers that begin so and are the last that a client is told on a connection, often enough and not at once; but not if it was told so before on
-    that connection, and got on."""
+    """Ids of answers that begin so and are the last that a client is told on a connection, often enough and not at once; but not of one on which it was
+    told so before, and got on."""
     of: dict[tuple[str, str], list[Answer]] = {}
     for (client, server, _), these in grouped(answers, lambda a: (a.client, a.server, a.port)).items():
         last = max((k for k, a in enumerate(these) if not a.no), default=-1)
-        if any(a.no.startswith(said) for a in these[: last + 1]):
+        run = [a for a in these[last + 1 :] if a.no.startswith(said)]
+        if len(run) < UNMET and any(a.no.startswith(said) for a in these[: last + 1]):
             continue
-        of.setdefault((client, server), []).extend(a for a in these[last + 1 :] if a.no.startswith(said))
+        of.setdefault((client, server), []).extend(run)
     found = [these for these in of.values() if len(these) >= UNMET and max(a.ts for a in these) - min(a.ts for a in these) >= S]
     return {id(a) for these in found for a in these}
 
