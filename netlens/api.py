@@ -190,6 +190,11 @@ class Capture:
         return self._kept.bodies.making
 
     @property
+    def matching(self) -> set[int]:
+        """Frames of those of these that change only what is still as their client knows it (If-Match, If-Unmodified-Since, If)."""
+        return self._kept.bodies.matching
+
+    @property
     def probing(self) -> set[int]:
         """Frames of those that ask for what browsers and systems look for at every site."""
         return self._kept.bodies.probing

@@ -1,6 +1,6 @@
 """Which errors of HTTP a client took as an answer: what was looked for and then made, what was asked for until it was ready, and nodes that say they are out.
 
-Limits: only of requests in clear, by GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, PROPFIND and MKCOL, whose first line is in one segment.
+Limits: only of requests in clear, by GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, PROPFIND, MKCOL and LOCK, whose first line is in one segment.
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ GROWS = 2.5  #: times the pause before that one may last of polls that become ra
 NEXT_NS = 2 * S  #: in which a program goes on by what it was told
 NOT_THERE, THERE = (404, 410), 409
 PAUSE_NS = S  #: between polls for something that is not ready; RFC 8628 3.5 has 5 s where the server names none
+LATER = (408, 425, 429)  #: by which a server asks for time (RFC 9110 15.5.9, RFC 8470 5.2, RFC 6585 4)
 AWAY = 503  #: what a node answers to who asks whether it can be used (RFC 9110 15.6.4)
 
 Row = dict[str, Any]  #: an answer, as :func:`netlens.lenses.http_errors.final_answers` has it
 
 
 def granted_later(view: View, answers: list[Row]) -> set[int]:
-    """Frames of requests with an error of 4xx that the same client was granted later, and never refused again: a 404 of what it then made, or what came to
-    be (RFC 9110 9.3.3, 9.3.4); any other of a request that it sent again in an even rhythm (RFC 8628 3.3: authorization_pending). And a 503 of what it went on
-    to ask for in the same rhythm when it was granted, as who checks a server that starts."""
+    """Frames of requests with an error of 4xx that the same client was granted later, and never refused again: a 404 of what it then made, or what came to be
+    (RFC 9110 9.3.3, 9.3.4); any other of a request that it sent again in an even rhythm (RFC 8628 3.3: authorization_pending), or once, at once, to make
+    something. And a 503 of what it went on to ask for in the same rhythm when it was granted, as who checks a server that starts."""
     found: set[int] = set()
     for group in _of_places(view, answers, view.side.capture.asked).values():
         granted = next((k for k, r in enumerate(group) if r["status"] < 300), 0)
@@ -38,7 +39,8 @@ def granted_later(view: View, answers: list[Row]) -> set[int]:
             continue
         alike = {(r["status"], r["up_bytes"]) for r in before}
         polled = len(after) == 1 and len(alike) == 1 and group[granted]["up_bytes"] == before[0]["up_bytes"] and _is_poll(group)
-        if polled or all(r["status"] == 404 for r in before):
+        again = len(before) == 1 and before[0]["status"] not in LATER and _again(view, before[0], group[granted])
+        if polled or again or all(r["status"] == 404 for r in before):
             found |= {r["start_frame"] for r in before}
     return found
 
@@ -50,10 +52,12 @@ def taken(view: View, answers: list[Row]) -> set[int]:
     capture = view.side.capture
     places, around, making = capture.asked, capture.asked_within, capture.making
     found: dict[tuple[str, int, int], list[int]] = {}
+    went_on: set[int] = set()
     for (client, _, _), group in grouped(
         (r for r in answers if r["start_frame"] in places), lambda r: view.service(r["session_id"])
     ).items():
         group.sort(key=lambda r: r["start_frame"])
+        went_on |= _goes_on(view, group)
         granted: set[int] = set()
         refused = Counter(places[r["start_frame"]] for r in group if r["status"] >= 400)
         for r, later in pairwise(group):
@@ -67,7 +71,32 @@ def taken(view: View, answers: list[Row]) -> set[int]:
             read = r["status"] == THERE and first in making and second not in making and place in (next_place, around[second])
             if read or (made and place not in granted and refused[place] == 1):
                 found.setdefault((client, place, next_place), []).append(first)
-    return {frames[0] for frames in found.values() if len(frames) == 1} | _found_elsewhere(view, answers)
+    return {frames[0] for frames in found.values() if len(frames) == 1} | went_on | _found_elsewhere(view, answers)
+
+
+def _again(view: View, r: Row, later: Row) -> bool:
+    """Whether something that was to be made was refused once, and granted when it was sent again at once: with fresh credentials, say."""
+    making = view.side.capture.making
+    return {r["start_frame"], later["start_frame"]} <= making and later["start_ns"] - (r["response_ns"] or r["start_ns"]) <= NEXT_NS
+
+
+def _goes_on(view: View, group: list[Row]) -> set[int]:
+    """Frames of requests to make what was there already (409), if each time the same client at once made something else: it wants it to be there, no more."""
+    places, making = view.side.capture.asked, view.side.capture.making
+    there: dict[int, list[tuple[int, bool]]] = {}
+    for r, later in pairwise([*group, None]):
+        if r is None or r["status"] != THERE or r["start_frame"] not in making:
+            continue
+        place = places[r["start_frame"]]
+        on = (
+            later is not None
+            and later["status"] < 300
+            and later["start_frame"] in making
+            and places[later["start_frame"]] != place
+            and later["start_ns"] - (r["response_ns"] or r["start_ns"]) <= NEXT_NS
+        )
+        there.setdefault(place, []).append((r["start_frame"], on))
+    return {frame for seen in there.values() if all(on for _, on in seen) for frame, _ in seen}
 
 
 def _found_elsewhere(view: View, answers: list[Row]) -> set[int]:

@@ -5,9 +5,9 @@ Asks: whether a SYN was answered by RST, or by an ICMP error that says the port 
 Applies: where the SYN and the answer are in the capture.
 Cannot see: a refusal inside a proxy or tunnel.
 Normal: a client that tries ::1 and then 127.0.0.1, or the other address family, within a second (RFC 8305 5); a browser that tries HTTPS, and then HTTP at
-    once; a client of SMB that tries 139 beside 445; routers whose peer is not up yet. A program that asks until a service is up, or a service that starts
-    anew, is refused in one run; one that serves a few connections at a time refuses while it has as many.
-    RFC 9293 3.10.7.1 has a closed port answer with RST.
+    once; a client of SMB that tries 139 beside 445; routers whose peer is not up yet; who is asked by ident who it is. A program that asks until a service is
+    up, or a service that starts anew, is refused in one run; one that serves a few connections at a time refuses while it has as many. RFC 9293 3.10.7.1 has a
+    closed port answer with RST.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ RANK = 15
 AT_ONCE_NS = S  #: reached otherwise so soon: nobody noticed
 SOON_NS = 5 * S  #: reached so soon: worth a look
 ROUTING = (179, 646)  #: BGP, LDP: both sides try until one gets through
+IDENT = 113  #: by which servers of IRC and mail ask who their client is, and go on without (RFC 1413)
 RUNS = 3  #: of refusals, each between two connections that were taken, within :data:`SOON_NS`; a service that starts anew makes one
 PEERS, PEERS_SHARE = 10, 0.2  #: as for connect-unanswered
 
@@ -38,7 +39,7 @@ def look(view: View) -> list[Finding]:
     if not refused:
         return []
     lasting = [a for a in refused if not reached_after(view, a, AT_ONCE_NS)]
-    grave = [a for a in lasting if not reached_after(view, a, SOON_NS) and a.port not in ROUTING]
+    grave = [a for a in lasting if not reached_after(view, a, SOON_NS) and a.port not in (*ROUTING, IDENT)]
     if grave:
         tried = {a.server for a in all_ if a.client == grave[0].client and a.port == grave[0].port}
         hosts = {a.server for a in grave}
@@ -51,9 +52,12 @@ def look(view: View) -> list[Finding]:
     where, grave_ones = {(a.server, a.port) for a in grave}, {a.session for a in grave}
     # refused like these, and reached soon after: by which of them it was reached says nothing of the others
     besides = [a for a in refused if (a.server, a.port) in where and a.session not in grave_ones] if grave and not between else []
-    severity: Severity = "problem" if grave else "warning" if lasting else "note"
+    ident = all(a.port == IDENT for a in shown)
+    severity: Severity = "problem" if grave else "warning" if lasting and not ident else "note"
     whom = most(endpoint(a.server, a.port) for a in shown)
     ends = {"warning": "; it was reached soon after, or others were", "note": "; the service was reached within a second after all"}
+    if ident:
+        ends["note"] = "; by ident a server asks who its client is (RFC 1413), and goes on without"
     heard = [e for a in shown for e in a.said]
     by = f" ({said(heard)})" if heard else ""
     others = sorted({e.reporter for e in heard} - {a.server for a in shown})

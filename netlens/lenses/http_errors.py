@@ -60,7 +60,8 @@ SOUGHT = (404, 409, 410)  #: what is not there, or is there already: who looks f
 #: Said to what a client sends, whatever it asked: too large, of a kind that is not taken, locked (RFC 9110 15.5.14, 15.5.16, RFC 4918 11.3)
 OF_WRITES = (413, 415, 423)
 IN_VAIN, IN_VAIN_NS = 3, S  #: writes to one place that are refused to the last, and over how long
-HARMLESS = (412, 416)  #: what the client asked for itself (RFC 9110 13), or has already
+CHANGED = 412
+HARMLESS = (CHANGED, 416)  #: what the client asked for itself (RFC 9110 13), or has already
 
 
 def look(view: View) -> list[Finding]:
@@ -118,13 +119,28 @@ def _place(view: View, r: dict[str, Any]) -> tuple[str, int]:
     return view.ends(r["session_id"])[0], view.side.capture.asked[r["start_frame"]]
 
 
+def _for_one_client(view: View, answers: list[dict[str, Any]]) -> set[int]:
+    """Frames of requests with a password or token that one client is never granted, while another one is granted the same: a wrong one may be meant, as of who
+    checks that it is rejected."""
+    asked, rejected = view.side.capture.asked, _rejected(view, answers)
+    served: dict[int, set[str]] = {}
+    for r in answers:
+        if r["status"] < 300 and r["start_frame"] in asked:
+            client, place = _place(view, r)
+            served.setdefault(place, set()).add(client)
+    theirs = [(r["start_frame"], _place(view, r)) for r in answers if r["start_frame"] in rejected]
+    return {frame for frame, (client, place) in theirs if served.get(place, set()) - {client}}
+
+
 def _in_vain(view: View, answers: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Answers to what a client wanted to have stored at one place, again and again, that refused it to the last: what it had is not there."""
-    chosen = view.side.capture.making & view.side.capture.asked.keys()
+    chosen, matching = view.side.capture.making & view.side.capture.asked.keys(), view.side.capture.matching
     found = []
     for group in grouped((r for r in answers if r["start_frame"] in chosen), lambda r: _place(view, r)).values():
         last = max((k for k, r in enumerate(group) if r["status"] < 400), default=-1)
         run = [r for r in group[last + 1 :] if r["status"] not in (*SOUGHT, *CHALLENGES)]
+        # who makes what must not be there (If-None-Match: *) has asked for a 412
+        run = [r for r in run if r["status"] != CHANGED or r["start_frame"] in matching]
         if len(run) >= IN_VAIN and run[-1]["start_ns"] - run[0]["start_ns"] >= IN_VAIN_NS and len({r["status"] for r in run}) == 1:
             found += run
     return found
@@ -173,7 +189,8 @@ def _of(view: View) -> list[Finding]:
     amiss = [r for r in theirs if r["start_frame"] not in checks | granted]
     lasting = amiss if len(amiss) >= SERVER_TIMES else [r for r in amiss if not served_later(view, r, answers)]
     acted_on = taken(view, answers) - granted
-    denied = [r for r in ours if r["start_frame"] not in granted | acted_on]
+    others_served = _for_one_client(view, answers)
+    denied = [r for r in ours if r["start_frame"] not in granted | acted_on | others_served]
     grave = len(lasting) >= SERVER_TIMES or len(lasting) >= max(SERVER_SHARE * n, 1)
     grave |= len(denied) >= CLIENT_TIMES and len(denied) >= CLIENT_SHARE * n
     grave |= (len(errors) == n and errors[0]["status"] != 404) or bool(vain)
@@ -186,6 +203,8 @@ def _of(view: View) -> list[Finding]:
         ends.append(f"{len(checks):,} of them tell a client that checks several servers that this one is out")
     if acted_on:
         ends.append(f"of {len(acted_on):,} the client took it for an answer, and went on by it")
+    if others_served:
+        ends.append(f"{len(others_served):,} of them bore what the server does not take, while another client is served there")
     end = "".join(f"; {each}" for each in ends)
     text, values = _told(n, codes, told)
     text += f", from {whom}{end}."

@@ -6,10 +6,11 @@ Applies: where requests are in the capture, and so is something that came back t
     asks on for one or two addresses, where the address had answered before and the host's connections get no answer since, or where the host then says of
     two connections and more that the address is unreachable (RFC 1122 3.2.2.1).
 Cannot see: whether the host is off, in another network, or does not want to be found.
-Normal: RFC 4861 10 asks three times, 1 s apart, and Linux does so for ARP; then the program is told that there is no route to the host. A host that asks
-    for many addresses is looking around (a scanner, a router that is scanned), and a DHCP server asks whether an address is free. Linux' bonding asks for
-    its neighbours once a second, answered or not (arp_interval). Who looks for a PPPoE server in vain waits longer each time (RFC 2516 8), so that its
-    broadcasts (PADI) show by themselves that no offer (PADO) came.
+Normal: RFC 4861 10 asks three times, 1 s apart, and Linux does so for ARP; then the program is told that there is no route to the host. A host that asks for
+    many addresses is looking around (a scanner, a router that is scanned), and a DHCP server asks whether an address is free. Linux' bonding asks for its
+    neighbours once a second, answered or not (arp_interval): twenty questions at an even pace are a warning. Who sends something meanwhile is there, whoever
+    asks. Who looks for a PPPoE server in vain waits longer each time (RFC 2516 8), so that its broadcasts (PADI) show by themselves that no offer (PADO) came;
+    a warning if DHCP gives it an address, by which it may do.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from netlens.lenses._said import TCP, errors
 from netlens.lenses._view import S, View, finding, most, seconds
 from netlens.parsers.asking import Seen
 from netlens.parsers.icmp import HOST
+from netlens.parsers.leases import ACK
 from netlens.parsers.leases import SERVER as DHCP_SERVER
 from netlens.text import plural
 
@@ -36,6 +38,7 @@ AGAIN, FEW = (
     6,
     2,
 )  #: so often in a row, for so many addresses: two attempts to send (RFC 4861 10 asks three times for each), so a program tries again
+OFTEN, EVEN = 20, 1.05  #: so often, with no pause longer than so many times the shortest: a clock asks, not a program that wants to send
 CONNECTIONS = 2  #: that a host says were in vain: a program, or several, try again
 SLOWER = 1.5  #: times as long as before; twice is asked for (RFC 2516 8)
 MANY = 8  #: addresses that one host asks for in vain: it looks around
@@ -51,11 +54,16 @@ def _of_pppoe(view: View) -> list[Finding]:
     left = {host: seen for host, seen in link.sought.items() if host not in link.offered and _backs_off(seen)}
     if not left:
         return []
+    served = {host for host in left if any(each.kind == ACK for each in view.side.capture.leases.get(host, ()))}
+    grave = left.keys() - served
+    left = {host: seen for host, seen in left.items() if host in grave} or left
     times, lasted = sum(map(len, left.values())), max(seen[-1].ts - seen[0].ts for seen in left.values())
-    text = f"No PPPoE server answered {most(left)}: {plural(times, 'broadcast')} (PADI) over {seconds(lasted)}, not one offer (PADO)."
+    text = f"No PPPoE server answered {most(left)}: {plural(times, 'broadcast')} (PADI) over {seconds(lasted)}, not one offer (PADO)"
+    text += "." if grave else "; it got an address by DHCP meanwhile."
     values = {"hosts": sorted(left), "requests": times, "longest_s": lasted / 1e9}
     advice = "The modem has no sync or bridges another VLAN (some providers want a tag), or nobody serves PPPoE there: look at its state, and at the tag."
-    return [finding(view, ID, "problem", text, [each.frame for seen in left.values() for each in seen], values, advice)]
+    frames = [each.frame for seen in left.values() for each in seen]
+    return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice if grave else "")]
 
 
 def _backs_off(seen: list[Seen]) -> bool:
@@ -75,6 +83,8 @@ def _addresses(view: View) -> list[Finding]:
     for (source, target), seen in asking.sought.items():
         if target in asking.claims or source in view.once(_dhcp) or not _insists(seen):
             continue
+        if view.once(_spoke).get(target, 0) > seen[TIMES - 1].ts:
+            continue
         if _near(partners, source) or (_proves(seen) and (source, target) not in view.once(_reached)):
             lost.setdefault(source, []).append((source, target))
     shown = [pair for pairs in lost.values() if len(pairs) <= MANY for pair in pairs]
@@ -82,16 +92,20 @@ def _addresses(view: View) -> list[Finding]:
         return []
     # who has something else to talk to does not wait for this one, as far as is seen; with one partner alone, the capture may be the partner's
     others = {address for k in view.whole for address in view.ends(k)[::2]} | {t.source[0] for t in view.conversations}
-    grave = [pair for pair in shown if pair[0] not in others and len(partners.get(pair[0], ())) > 1]
+    by_clock = {pair for pair in shown if _by_clock(asking.sought[pair])}
+    grave = [pair for pair in shown if pair not in by_clock and pair[0] not in others and len(partners.get(pair[0], ())) > 1]
     in_vain = view.once(_in_vain)
     grave = grave or [pair for pair in shown if len(in_vain.get(pair, ())) >= CONNECTIONS]
-    grave = grave or [pair for pair in shown if len(shown) <= FEW and _proves(asking.sought[pair], AGAIN)]
+    grave = grave or [pair for pair in shown if pair not in by_clock and len(shown) <= FEW and _proves(asking.sought[pair], AGAIN)]
     shown = grave or shown
     requests = sum(len(asking.sought[pair]) for pair in shown)
     lasted = max(asking.sought[pair][-1].ts - asking.sought[pair][0].ts for pair in shown)
     targets, sources = sorted({target for _, target in shown}), sorted({source for source, _ in shown})
     connections = sum(len(in_vain.get(pair, ())) for pair in shown)
     told = f", and told those who wanted to connect that it is unreachable ({plural(connections, 'connection')})" if connections else ""
+    monitored = by_clock.issuperset(shown)
+    if monitored:
+        told += ", at an even pace, as a monitor does (bonding's arp_interval)"
     text = (
         f"Nobody answered for {most(target for _, target in shown)}: {most(source for source, _ in shown)} asked for "
         f"{'its' if len(targets) == 1 else 'their'} hardware address {plural(requests, 'time')} over {seconds(lasted)}{told}."
@@ -99,7 +113,7 @@ def _addresses(view: View) -> list[Finding]:
     values = {"addresses": targets, "asked_by": sources, "requests": requests, "longest_s": lasted / 1e9, "connections": connections}
     advice = "The host is off, in another network (VLAN, netmask), or the address is wrong: look at ip neigh, and at the switch."
     frames = [each.frame for pair in shown for each in asking.sought[pair]]
-    return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice)]
+    return [finding(view, ID, "problem" if grave else "warning", text, frames, values, "" if monitored and not grave else advice)]
 
 
 def _in_vain(view: View) -> dict[tuple[str, str], set[tuple[str, int]]]:
@@ -179,6 +193,25 @@ def _insists(seen: list[Seen]) -> bool:
     """Whether somebody asked again and again, as a program waits, and not from time to time."""
     times = [each.ts for each in seen]
     return len(times) >= TIMES and any(LEAST_NS <= last - first <= MOST_NS for first, last in zip(times, times[TIMES - 1 :], strict=False))
+
+
+def _by_clock(seen: list[Seen]) -> bool:
+    """Whether somebody asks at an even pace, whatever comes of it."""
+    gaps = [after.ts - before.ts for before, after in itertools.pairwise(seen)]
+    return len(seen) >= OFTEN and max(gaps) <= EVEN * min(gaps)
+
+
+def _spoke(view: View) -> dict[str, int]:
+    """By address, when it last sent something that was captured."""
+    found: dict[str, int] = {}
+    said = [(t.source[0], t.last_ns) for t in view.conversations]
+    said += [(address, sent) for address, partners in view.once(_last).items() for _, sent, _ in partners]
+    for ping in view.side.capture.asking.pings.values():
+        said += [(ping.source, each.ts) for each in ping.requests.values()]
+        said += [(ping.destination, each.ts) for each in ping.answers.values()]
+    for address, ts in said:
+        found[address] = max(ts, found.get(address, 0))
+    return found
 
 
 def _proves(seen: list[Seen], times_in_a_row: int = PROOF) -> bool:

@@ -4,10 +4,11 @@ Asks: whether numbers of RTP packets are missing from a stream; whether those of
 Applies: to UDP streams of one source (SSRC) whose numbers go up one by one, by which RTP is certain; encrypted ones (SRTP) among them.
 Cannot see: where they were lost, on the way or by the recorder, unless connections of TCP show that the recorder missed packets; how much
     the receiver evens out; what was lost, or held up, behind the place of the recording.
-Normal: numbers go up by one also where nothing is said and nothing is sent (RFC 3550 5.1), and all payload types of a source share them: voice, keys that
-    are pressed (RFC 4733), noise of silence (RFC 3389), redundancy. A few come in another order, or twice. Decoders conceal single losses up to
-    1 to 3 % (ITU-T G.113 appendix I). A source that begins anew jumps (RFC 3550 A.1), and its stream is left alone.
-    Jitter is a few ms (RFC 3550 6.4.1, A.8); receivers hold packets back for two or three of their intervals, and radio sends several at a time.
+Normal: numbers go up by one also where nothing is said and nothing is sent (RFC 3550 5.1), and all payload types of a source share them: voice, keys that are
+    pressed (RFC 4733), noise of silence (RFC 3389), redundancy. A few come in another order, or twice. Decoders conceal single losses up to 1 to 3 % (ITU-T
+    G.113 appendix I). A source that begins anew jumps (RFC 3550 A.1), and its stream is left alone. Jitter is a few ms (RFC 3550 6.4.1, A.8); receivers hold
+    packets back for two or three of their intervals, and radio sends several at a time. What comes in batches at an even pace is sent so (a sound card that
+    hands over 100 ms at a time), or gathered on the way: a warning.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ EVEN = 0.9  #: of the stamps of voice are one interval apart
 UNEVEN_NS = 20_000_000  #: an interval of most voice
 BLOCK = 50  #: packets of which the fastest tells when the others were due
 HELD, TOO_LATE = 3.5, 0.1  #: intervals that a receiver waits at most, and the share of packets that come later
+AT_ONCE_NS = 1_000_000  #: between the packets of a batch
+BATCHES, REGULAR = 10, 0.1  #: how many show a pace, and by which part of it one may be off
 SHOWN = 20  #: gaps of a stream
 
 
@@ -53,6 +56,10 @@ def _uneven(view: View, streams: list[Array]) -> list[Finding]:
     if not found:
         return []
     receivers = _receivers(view)
+    held = [(jitter, part) for jitter, part in found if not _in_batches(part)]
+    if not held:
+        return [_of_batches(view, [part for _, part in found], receivers)]
+    found = held
     whom, (worst, interval) = most(receivers.get(_ports(part), "hosts") for _, part in found), max(jitter for jitter, _ in found)
     text = (
         f"Packets of {plural(len(found), 'stream')} of RTP to {whom} came unevenly: jitter of {seconds(worst)} in the median, where a packet is due every "
@@ -64,6 +71,26 @@ def _uneven(view: View, streams: list[Array]) -> list[Finding]:
         "priority."
     )
     return [finding(view, ID, "problem", text, [int(part[0, FRAME]) for _, part in found], values, advice)]
+
+
+def _of_batches(view: View, parts: list[Array], receivers: dict[tuple[int, int], str]) -> Finding:
+    longest = max(_in_batches(part) for part in parts)
+    text = (
+        f"Packets of {plural(len(parts), 'stream')} of RTP to {most(receivers.get(_ports(part), 'hosts') for part in parts)} came in batches, one every "
+        f"{seconds(longest)}: they are sent so, or something on the way gathers them; the receiver must hold them back as long."
+    )
+    values = {"streams": len(parts), "batch_s": longest / 1e9}
+    return finding(view, ID, "warning", text, [int(part[0, FRAME]) for part in parts], values)
+
+
+def _in_batches(part: Array) -> float:
+    """From one batch of packets to the next, in ns, if they come at an even pace, as from a sound card; 0 otherwise. A queue holds up for different times."""
+    begins = part[np.flatnonzero(np.diff(part[:, TS], prepend=part[0, TS] - 2 * AT_ONCE_NS) > AT_ONCE_NS), TS]
+    if len(begins) < BATCHES or 2 * len(begins) > len(part):
+        return 0.0
+    pauses = np.diff(begins)
+    typical = float(np.median(pauses))
+    return typical if (np.abs(pauses - typical) <= REGULAR * typical).mean() >= EVEN else 0.0
 
 
 def _jitter(part: Array) -> tuple[float, float] | None:

@@ -2,9 +2,10 @@
 
 Asks: how fast the bodies of HTTP answers in the clear came; whether a transfer went one block at a time, so that each cost a round trip.
 Applies: to answers of 100 kB and more; to connections of any protocol, encrypted or not, whose blocks are of one size.
-Cannot see: whether the sender had more to send: a stream is as slow as what it shows. So this is never more than a warning; the cause, where one is
-    known, is another finding (packet-loss, zero-window, stalled). But for who asks for a block when it has the one before, answered at once: the line is
-    idle for a round trip each time, and faster with more requests under way.
+Cannot see: whether the sender had more to send: a stream is as slow as what it shows. So this is never more than a warning; the cause, where one is known, is
+    another finding (packet-loss, zero-window, stalled). But for who asks for a block when it has the one before, answered at once: the line is idle for a round
+    trip each time, and faster with more requests under way. With a server of files that is a problem; elsewhere each block may be wanted by itself, as a viewer
+    that asks for a picture when it has drawn the one before.
 Normal: no standard says. 64 kB/s is a modem of the year 2000; what is slower is felt.
 """
 
@@ -31,6 +32,8 @@ LEAST_NS = S
 LONG_NS = 5 * S  #: of a transfer in blocks
 FAR_MS = 20  #: of a round trip; in a shorter one nobody waits for a block
 SERIAL_BYTES, LARGEST_BLOCK = 1_000_000, 1 << 18
+#: Of servers of files and disks: SSH (SFTP), SMB, AFP, NFS, iSCSI, NBD. Of other protocols a block may be a picture, or a page, that is wanted by itself.
+FILES, SSH = (22, 139, 445, 548, 2049, 3260, 10809), int.from_bytes(b"SSH-", "big")
 SHORT = 512  #: bytes at most of a request for a block, or of the word that it is there
 MOST_TRIPS, IDLE = 2, 0.5  #: round trips of a pause (more is the server's time, or the client's), and its share of all the time
 TOLD_SHARE = 0.1  #: of the slowest, from which on it is told that it stood still
@@ -78,12 +81,15 @@ def _by_turns(view: View) -> list[Finding]:
     ]
     if not found:
         return []
+    files = [each for each in found if view.ends(each.session)[3] in FILES or view.first_replies[each.session] >> 32 == SSH]
+    found = files or found
     slowest = max(found, key=lambda each: each.idle_ns)
     idle = slowest.idle_ns / slowest.lasted_ns
     text = (
         f"{plural(len(found), 'transfer')} with {most(view.server(each.session) for each in found)} went one block at a time: {slowest.blocks:,} of "
         f"{size(slowest.block)}, each a round trip ({rtt[slowest.session]:.0f} ms) behind the one before, {size(slowest.bytes)} in "
-        f"{seconds(slowest.lasted_ns)}; the line was idle for {idle:.0%} of that."
+        f"{seconds(slowest.lasted_ns)}; the line was idle for {idle:.0%} of that"
+        f"{'' if files else '; that costs time unless each is wanted by itself (a picture, a page)'}."
     )
     values = {
         "transfers": len(found),
@@ -94,7 +100,8 @@ def _by_turns(view: View) -> list[Finding]:
         "idle_s": slowest.idle_ns / 1e9,
     }
     advice = "Have the program ask for more at once: several requests under way (prefetch, read-ahead), larger blocks, or several files side by side."
-    return [finding(view, ID, "problem", text, [f for each in found for f in each.frames], values, advice)]
+    advice = advice if files else ""
+    return [finding(view, ID, "problem" if files else "warning", text, [f for each in found for f in each.frames], values, advice)]
 
 
 def _serial(view: View, k: int, trip_ns: int) -> _Serial | None:

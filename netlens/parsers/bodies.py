@@ -36,7 +36,8 @@ _EVENTS = re.compile(rb"\r\ncontent-type:[ \t]*(?:text/event-stream|[^\r]*(?:ndj
 _EXPECTS = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*\r\n", re.IGNORECASE)
 MAX_LINE = 1024  #: bytes of a request line that are looked at
 _WAITS = re.compile(
-    rb"[A-Z]+ [^ ?]*(?:/(?:long-?poll|poll|getUpdates|_changes|http-bind)\b|\?(?:[^ ]*&)?(?:(?:wait|timeout|watch|long_?poll)=|transport=(?:long-?)?polling))",
+    rb"[A-Z]+ [^ ?]*(?:/(?:long-?poll|poll|getUpdates|_changes|http-bind)\b|/(?:updates|events|sync)\?(?:[^ ]*&)?since=|"
+    rb"\?(?:[^ ]*&)?(?:(?:wait|timeout|watch|long_?poll)=|transport=(?:long-?)?polling))",
     re.IGNORECASE,
 )
 #: Where models make up text, pictures or speech: the paths of OpenAI's API and those like it, Anthropic's, Google's, and Ollama's
@@ -48,7 +49,7 @@ _FILM = re.compile(rb"\r\ncontent-type:[ \t]*(?:audio|video)/", re.IGNORECASE)
 #: What a browser asks before a request to another site (Fetch Standard 3.3.2)
 _PREFLIGHT = re.compile(rb"OPTIONS [^\n]*\r\n(?:[^\r\n]+\r\n)*?access-control-request-method:", re.IGNORECASE)
 _HOST = re.compile(rb"\r\nhost:[ \t]*([^ \t\r]*)", re.IGNORECASE)
-_TARGET = re.compile(rb"(GET|HEAD|POST|PUT|PATCH|DELETE|PROPFIND|MKCOL|OPTIONS) (?:http://([^/ ]*))?(/[^ ]*) ")
+_TARGET = re.compile(rb"(GET|HEAD|POST|PUT|PATCH|DELETE|PROPFIND|MKCOL|LOCK|OPTIONS) (?:http://([^/ ]*))?(/[^ ]*) ")
 _MAKING = (b"POST", b"PUT", b"PATCH", b"MKCOL")
 #: What browsers and systems look for at every site (RFC 9309, WPAD)
 _PROBES = re.compile(rb"/(?:favicon[^/]*|apple-touch-icon[^/]*\.png|robots\.txt|wpad\.dat)\Z")
@@ -60,6 +61,8 @@ CONTINUE = 100
 _REDIRECTS = (301, 302, 303, 307, 308)
 #: Credentials that are sent at once, not step by step (RFC 7617, RFC 7616, RFC 6750)
 _CREDENTIALS = re.compile(rb"\r\nproxy-authorization:[ \t]*(?:basic|digest|bearer) ", re.IGNORECASE)
+#: Makes a request only if what is there is still what the client knows (RFC 9110 13.1.1, 13.1.4, RFC 4918 10.4)
+_UNCHANGED = re.compile(rb"\r\nif(?:-match|-unmodified-since)?:", re.IGNORECASE)
 _AUTHORIZED = re.compile(rb"\r\nauthorization:[ \t]*(?:basic|bearer) ", re.IGNORECASE)
 _WITHOUT = (204, 304)  #: answers without a body, whatever they say of it
 
@@ -127,6 +130,7 @@ class BodyBuilder:
         self.paths: dict[int, int] = {}  # and of the path alone
         self.parents: dict[int, int] = {}  # and of host and path up to the last name
         self.making: set[int] = set()  # frames of requests that may make something
+        self.matching: set[int] = set()  # frames of those that must change nothing that another has changed since
         self.bearing: set[int] = set()  # frames of requests with a password or token
         self.probing: set[int] = set()  # frames of requests for what browsers and systems look for of themselves
         self.preflights: set[int] = set()  # frames
@@ -180,10 +184,13 @@ class BodyBuilder:
             number = _number(host, target[3])
             self.asked[row[c.FRAME]], self.paths[row[c.FRAME]] = number, crc32(target[3])
             self.parents[row[c.FRAME]] = _number(host, target[3].partition(b"?")[0].rstrip(b"/").rpartition(b"/")[0])
-            if _AUTHORIZED.search(_text(buf, row, MAX_HEAD)) is not None:
+            head = _text(buf, row, MAX_HEAD)
+            if _AUTHORIZED.search(head) is not None:
                 self.bearing.add(row[c.FRAME])
             if target[1] in _MAKING:
                 self.making.add(row[c.FRAME])
+                if _UNCHANGED.search(head) is not None:
+                    self.matching.add(row[c.FRAME])
             if target[1] == b"OPTIONS" and _PREFLIGHT.match(text):
                 self.preflights.add(row[c.FRAME])
             if _PROBES.match(target[3]):

@@ -249,6 +249,16 @@ def test_a_server_that_answers_from_another_port(tmp_path: Path) -> None:
     assert "refused" not in found(tmp_path, packets[1:], healthy())
 
 
+@pytest.mark.parametrize(("finds", "severity"), [(True, "warning"), (False, "problem")])
+def test_a_loader_that_tries_one_file_after_the_other(tmp_path: Path, finds: bool, severity: str) -> None:
+    packets = []
+    for k in range(6):
+        answer = b"\0\3\0\1data" if finds and k == 5 else b"\0\5\0\1File not found\0"
+        asked = datagram((CLIENT, 40_001 + k), (SERVER, 69), b"\0\1a\0octet\0")
+        packets += [Packet(k * S, asked), Packet(k * S + MS, datagram((SERVER, 50_123 + k), (CLIENT, 40_001 + k), answer))]
+    assert found(tmp_path, packets, healthy())["refused"].severity == severity
+
+
 @pytest.mark.parametrize(("answers_", "refused"), [([401, 401], 0), ([401] * 3, 3), ([401, 401, 401, 200], 0), ([401, 401, 401, 403], 1)])
 def test_credentials_that_are_asked_for_again_and_again(tmp_path: Path, answers_: list[int], refused: int) -> None:
     said = [b"SIP/2.0 %d X\r\nCSeq: 2 REGISTER\r\n\r\n" % status for status in answers_]
@@ -366,7 +376,9 @@ NOT_THERE, DONE, ENTRY, BOUND = (b"0\x0c\x02\x01\x05" + bytes([op, 7, 0x0A, 1, c
     ],
 )
 def test_searches_for_what_is_never_there(tmp_path: Path, said: list[bytes], text: str) -> None:
+    """Which may be as meant: sudo's rules, say."""
     this = found(tmp_path, over_tcp(389, *said), healthy())
+    assert not problems(this)
     assert (this["refused"].text if "refused" in this else "") == text
 
 

@@ -57,6 +57,57 @@ def test_what_is_stored_after_all(tmp_path: Path, streams: list[list[Packet]]) -
     assert not problems(found(tmp_path, *streams))
 
 
+def if_absent(status: int) -> tuple[bytes, bytes]:
+    return b"PUT /lease HTTP/1.1\r\nHost: a\r\nIf-None-Match: *\r\nContent-Length: 2\r\n\r\nhi", answer(status)
+
+
+LOCK, POST, INTO = (
+    b"%s HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n" % what for what in (b"LOCK /a", b"POST /topics", b"POST /topics/a/messages")
+)
+
+
+def signed(key: int, path: bytes = b"/k") -> bytes:
+    return b"PUT %s HTTP/1.1\r\nHost: a\r\nX: %d\r\nContent-Length: 2\r\n\r\nhi" % (path, key)
+
+
+@pytest.mark.parametrize(
+    "requests",
+    [
+        pytest.param([(k * S, *if_absent(412)) for k in range(6)], id="by design, as who waits for a lease"),
+        pytest.param([(k * 3 * S, LOCK, answer(200 if k == 6 else 423)) for k in range(7)], id="a lock that it gets"),
+        pytest.param(
+            [(k * S + n, *pair) for k in range(5) for n, pair in ((0, (POST, answer(409))), (MS, (INTO, answer(201))))],
+            id="is there, which will do",
+        ),
+        pytest.param(
+            [(k * 5 * S + n, signed(n, b"/k%d" % k), answer(status)) for k in range(4) for n, status in ((0, 403), (200 * MS, 200))],
+            id="sent again with fresh credentials",
+        ),
+    ],
+)
+def test_what_a_client_takes_or_gets(tmp_path: Path, requests: list[tuple[int, bytes, bytes]]) -> None:
+    assert not problems(found(tmp_path, *calls(*requests)))
+
+
+@pytest.mark.parametrize(
+    "requests",
+    [
+        pytest.param(
+            [(k * S + n, *pair) for k in range(5) for n, pair in ((0, (POST, answer(409))), (MS, LOOK))], id="is there, and it looks"
+        ),
+        pytest.param(
+            [(k * 5 * S + n, signed(n), answer(status)) for k in range(4) for n, status in ((0, 403), (200 * MS, 200))], id="at one place"
+        ),
+        pytest.param(
+            [(k * 5 * S + n, signed(n, b"/k%d" % k), answer(status)) for k in range(4) for n, status in ((0, 429), (200 * MS, 200))],
+            id="a limit",
+        ),
+    ],
+)
+def test_what_it_does_not(tmp_path: Path, requests: list[tuple[int, bytes, bytes]]) -> None:
+    assert "http-errors" in problems(found(tmp_path, *calls(*requests)))
+
+
 def served(*statuses: int) -> list[Packet]:
     """The server's side alone."""
     made = talk()
@@ -88,6 +139,14 @@ def test_tokens_that_are_never_taken(tmp_path: Path) -> None:
     this = found(tmp_path, *fresh(401, 401, 401))
     assert problems(this) == {"http-errors"}
     assert this["http-errors"].values["statuses"] == {"401": 3}
+
+
+def test_a_token_that_is_not_taken_where_another_client_is_served(tmp_path: Path) -> None:
+    mine = fresh(401, 401, 401)
+    theirs = close(exchange(talk(43_000, S, client="192.0.2.11"), *orders(200))).packets
+    this = found(tmp_path, *mine, theirs)
+    assert this["http-errors"].severity == "warning"
+    assert "3 of them bore what the server does not take, while another client is served there" in this["http-errors"].text
 
 
 @pytest.mark.parametrize(
@@ -153,6 +212,7 @@ def page(*waits_s: float, method: bytes = b"GET", path: bytes = b"/") -> list[li
         (page(1.6, 1.4, 1.7, 1.5), False),
         (page(2.6, 2.4, 2.7, method=b"POST"), False),  # is worked out for each
         (page(2.6, 2.4, 2.7, path=b"/poll?wait=1"), False),
+        (page(2.6, 2.4, 2.7, path=b"/updates?since=1"), False),
     ],
 )
 def test_a_page_that_nobody_gets_soon(tmp_path: Path, streams: list[list[Packet]], told: bool) -> None:
@@ -193,7 +253,13 @@ IN_USE, OPENED = marked(smb2(0xC0000043, 5)), marked(smb2(0, 5))
 
 
 @pytest.mark.parametrize(
-    ("said", "told"), [([OPENED, *[IN_USE] * 3], "problem"), ([*[IN_USE] * 3, OPENED], "warning"), ([OPENED, *[IN_USE] * 2], "warning")]
+    ("said", "told"),
+    [
+        ([OPENED, *[IN_USE] * 3], "problem"),
+        ([IN_USE, OPENED, *[IN_USE] * 3], "problem"),
+        ([*[IN_USE] * 3, OPENED], "warning"),
+        ([OPENED, *[IN_USE] * 2], "warning"),
+    ],
 )
 def test_a_file_that_stays_in_use(tmp_path: Path, said: list[bytes], told: str) -> None:
     made = talk(41_000, 0, (SERVER, 445))
@@ -201,6 +267,12 @@ def test_a_file_that_stays_in_use(tmp_path: Path, said: list[bytes], told: str) 
         exchange(made, b"a request", message)
         made.at += S
     assert found(tmp_path, close(made).packets, healthy())["refused"].severity == told
+
+
+def test_files_that_open_at_the_second_try(tmp_path: Path) -> None:
+    """And one beside each that stays in use, as those by which Office tells who has a document open."""
+    packets = searches(4, b"ask", IN_USE, b"ask", OPENED, b"ask", IN_USE, port=445)
+    assert found(tmp_path, packets, healthy())["refused"].severity == "warning"
 
 
 NOT_THERE, A_PORT = marked(rpc(0, be(0, 4))), marked(rpc(0, be(2049, 4)))
@@ -283,9 +355,11 @@ def test_a_standby_that_goes_on(tmp_path: Path) -> None:
     assert not problems(found(tmp_path, *streams, healthy()))
 
 
-def blocks(times: int, trip_ns: int, size: int = 16_000, ahead: int = 1, up: bool = False, pause_ns: int = 0) -> list[Packet]:
+def blocks(
+    times: int, trip_ns: int, size: int = 16_000, ahead: int = 1, up: bool = False, pause_ns: int = 0, port: int = 22
+) -> list[Packet]:
     """A file in blocks over a way of so long (seen at the client), ``ahead`` of them under way."""
-    made = talk(41_000, 0, (SERVER, 22), step=trip_ns // 2)
+    made = talk(41_000, 0, (SERVER, port), step=trip_ns // 2)
     made.step = MS // 10
     ask, give = (made.down, made.up) if up else (made.up, made.down)
     for _ in range(times // ahead):
@@ -311,6 +385,7 @@ def test_a_file_that_comes_one_block_at_a_time(tmp_path: Path, up: bool) -> None
     [
         pytest.param(blocks(100, 5 * MS, pause_ns=60 * MS), id="the client takes its time"),
         pytest.param(blocks(100, 70 * MS, pause_ns=200 * MS), id="so does this one, far away"),
+        pytest.param(blocks(100, 70 * MS, port=5_999), id="pictures, as far as is known"),
         pytest.param(blocks(40, 70 * MS), id="over soon"),
         pytest.param(blocks(100, 70 * MS, size=1_200), id="a dialog"),
         pytest.param([*blocks(100, 70 * MS, size=400_000)][:20_000], id="large blocks"),

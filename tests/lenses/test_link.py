@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from scapy.layers.dhcp import BOOTP, DHCP
+from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
-from tests.lenses.test_neighbours import MAC, OTHER, found
+from tests.lenses.test_neighbours import MAC, OTHER, found, tcp
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,6 +47,22 @@ def test_hosts_that_find_one_or_may(tmp_path: Path, frames: Frames) -> None:
     assert "neighbour-unanswered" not in found(tmp_path, frames)
 
 
+def test_a_router_that_has_another_way_out(tmp_path: Path) -> None:
+    def dhcp(kind: str, of_host: bool, at: float) -> tuple[float, Layer]:
+        body = BOOTP(op=1 if of_host else 2, chaddr=bytes.fromhex(MAC.replace(":", "")), xid=7) / DHCP(
+            options=[("message-type", kind), "end"]
+        )
+        ends = ("0.0.0.0", 68, 67) if of_host else ("192.0.2.1", 67, 68)
+        ip = IP(src=ends[0], dst="255.255.255.255") / UDP(sport=ends[1], dport=ends[2])
+        return at, Ether(src=MAC if of_host else OTHER, dst="ff:ff:ff:ff:ff:ff") / ip / body
+
+    lease = [dhcp("request", True, 1.0), dhcp("ack", False, 1.1)]
+    this = found(tmp_path, [*padis(0, 2, 6, 14), *lease])["neighbour-unanswered"]
+    assert this.severity == "warning"
+    assert this.text.endswith("not one offer (PADO); it got an address by DHCP meanwhile.")
+    assert found(tmp_path, [*padis(0, 2, 6, 14), lease[0]])["neighbour-unanswered"].severity == "problem"
+
+
 def eap(code: int, at: float, of_host: bool, kind: bytes = b"\4") -> tuple[float, Layer]:
     message = bytes([code, 1, 0, 4 + len(kind)]) + kind
     source = MAC if of_host else OTHER
@@ -73,3 +91,12 @@ def test_hosts_that_are_let_in_and_not(tmp_path: Path, frames: Frames, severity:
     assert (this["refused"].severity if "refused" in this else None) == severity
     if severity == "problem":
         assert this["refused"].text == f"1 of 1 EAP answer was a refusal, from {OTHER}: the login failed (802.1X)."
+
+
+@pytest.mark.parametrize(("at", "severity"), [(1.0, "warning"), (-1.0, "problem")])
+def test_a_port_that_carries_traffic_behind_a_failed_login(tmp_path: Path, at: float, severity: str) -> None:
+    syn, synack, ack, said = (tcp(at + 0.01 * k, flags, up=k % 2 == 0) for k, flags in enumerate(("S", "SA", "A", "PA")))
+    opened = [syn, synack, ack, (said[0], said[1] / b"hello")]
+    this = found(tmp_path, sorted([*login(ASKED, ANSWERED, OUT), *opened], key=lambda each: each[0]))
+    assert this["refused"].severity == severity
+    assert ("connections go on behind the last one all the same" in this["refused"].text) == (severity == "warning")

@@ -320,6 +320,21 @@ def test_who_asks_for_one_address_and_does_nothing_else(tmp_path: Path) -> None:
     assert found(tmp_path, [*GREETED, *asked[:5]])["neighbour-unanswered"].severity == "warning"
 
 
+def test_who_asks_at_an_even_pace_whatever_comes_of_it(tmp_path: Path) -> None:
+    monitor = found(tmp_path, [who_has(NOBODY, 1.0 + k) for k in range(20)])["neighbour-unanswered"]
+    assert monitor.severity == "warning"
+    assert monitor.text.endswith(", at an even pace, as a monitor does (bonding's arp_interval).")
+    program = [who_has(NOBODY, 1.0 + k + k // 3 * 0.4) for k in range(20)]
+    assert found(tmp_path, program)["neighbour-unanswered"].severity == "problem"
+
+
+def test_who_speaks_is_there(tmp_path: Path) -> None:
+    asked = [who_has(NOBODY, 1.0 + k) for k in range(9)]
+    speaks = Ether(src=THIRD, dst=OTHER) / IP(src=NOBODY, dst=GATEWAY) / UDP(sport=514, dport=514) / bytes(48)
+    assert "neighbour-unanswered" not in found(tmp_path, [*GREETED, *asked, (8.5, speaks)])
+    assert found(tmp_path, [*GREETED, (0.5, speaks), *asked])["neighbour-unanswered"].severity == "problem"
+
+
 def tcp(at: float, flags: str, up: bool = True, port: int = 40_000, server: str = "198.51.100.20") -> tuple[float, Layer]:
     ends = (OWN, server, port, 80) if up else (server, OWN, 80, port)
     macs = (MAC, OTHER) if up else (OTHER, MAC)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lenses.made import GET, MS, SERVER, Packet, S, close, exchange, found, lookup, ping, problems, talk
+from tests.lenses.made import GET, MS, SERVER, WEB, End, Packet, S, close, exchange, found, lookup, ping, problems, talk
 from tests.wire.test_tls import hello
 
 SUFFIXES = (".app.svc.cluster.test", ".svc.cluster.test", ".cluster.test", ".corp.test", "")
@@ -83,8 +83,8 @@ def test_redirections_that_lead_somewhere(tmp_path: Path, streams: list[list[Pac
     assert "dns-failed" not in this or "redirects" not in this["dns-failed"].text
 
 
-def refused(port: int, at: int) -> list[Packet]:
-    made = talk(port, at)
+def refused(port: int, at: int, server: End = WEB) -> list[Packet]:
+    made = talk(port, at, server)
     made.packets[1:] = []
     made.at = at + MS
     made.seq, made.back = port * 1000 + 1, 0
@@ -100,6 +100,13 @@ def test_all_attempts_that_were_refused_count(tmp_path: Path) -> None:
         "problem",
         "8 of 9 connection attempts were refused by 198.51.100.20:80; 4 of them reached it, or the same by another way, within 5 s.",
     )
+
+
+def test_a_client_that_knows_nothing_of_ident(tmp_path: Path) -> None:
+    """A server asks by it who its client is, and goes on without."""
+    asked = [refused(41_000 + k, k * 20 * S, (SERVER, 113)) for k in range(4)]
+    assert found(tmp_path, *asked, ping(90 * S))["connect-refused"].severity == "note"
+    assert "connect-refused" in problems(found(tmp_path, *asked, refused(41_010, 0), ping(90 * S)))
 
 
 def test_how_often_a_lookup_was_tried_in_vain(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import pytest
@@ -62,16 +63,29 @@ def test_streams_that_lose_nothing_to_speak_of(tmp_path: Path, packets: list[Pac
     assert "rtp-loss" not in found(tmp_path, packets, healthy())
 
 
+def held_up() -> list[Packet]:
+    """Voice that a queue lets go in bursts, from 60 to 240 ms apart."""
+    ends = list(itertools.accumulate(60 + k * 7 % 10 * 20 for k in range(80)))
+    return [Packet(next(end for end in ends if end >= k * 20) * MS, each.data) for k, each in enumerate(rtp(list(range(400))))]
+
+
 def uneven(held: int, every: int = 20) -> list[Packet]:
     """Voice that comes in bursts, each after so many ms."""
     return [Packet(-(-k * every // held) * held * MS, each.data) for k, each in enumerate(rtp(list(range(400))))]
 
 
 def test_voice_that_comes_unevenly(tmp_path: Path) -> None:
-    this = found(tmp_path, uneven(140), healthy())["rtp-loss"]
+    this = found(tmp_path, held_up(), healthy())["rtp-loss"]
     assert this.severity == "problem"
     assert "1 stream of RTP to 192.0.2.10:16384 came unevenly: jitter of " in this.text
     assert "a packet is due every 20 ms" in this.text
+
+
+def test_voice_that_comes_in_batches_at_an_even_pace(tmp_path: Path) -> None:
+    """Whether it is sent so, or gathered on the way, does not show."""
+    this = found(tmp_path, uneven(140), healthy())["rtp-loss"]
+    assert this.severity == "warning"
+    assert "came in batches, one every 140 ms" in this.text
 
 
 @pytest.mark.parametrize("packets", [uneven(1), uneven(40), uneven(80), uneven(140, every=60)], ids=["even", "two", "four", "long packets"])

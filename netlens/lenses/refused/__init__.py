@@ -44,6 +44,8 @@ FRAMES = 10  #: refused requests that a finding cites
 _WHOLE_NS, _STREAMS = S // 20, 0.9
 _FEW_SHARE = 0.1  #: of all requests; one of fewer that was granted when it was sent again cost its client a pause
 _OFTEN, _OFTEN_SHARE = 5, 0.2  #: so many answers that refuse are a problem, though something is granted later
+_SOUGHT = {"TFTP": ("file not found",)}  #: what a loader tries one after the other until it finds one
+_EAP = BY_NAME["EAP"].NAME
 #: How refusals begin that a client answers by another offer, by protocol; and within which time that is taken if nothing was lost
 _ANOTHER_WAY, _AT_ONCE_NS = {"SIP": BY_NAME["SIP"].DAILY, "RDP": ("the server",)}, 5 * S
 #: How refusals end by which who asks refuses the server: a person who is asked whether to trust it may do so at the next try
@@ -295,13 +297,24 @@ def _of_searches(answers: list[Answer]) -> list[Answer]:
 
 
 def _last_words(answers: list[Answer], said: tuple[str, ...]) -> set[int]:
-    """Ids of answers that begin so and are the last that a client is told on a connection, often enough and not at once."""
+    """Ids of answers that begin so and are the last that a client is told on a connection, often enough and not at once; but not of one on which it was
+    told so before, and got on."""
     of: dict[tuple[str, str], list[Answer]] = {}
     for (client, server, _), these in grouped(answers, lambda a: (a.client, a.server, a.port)).items():
         last = max((k for k, a in enumerate(these) if not a.no), default=-1)
-        of.setdefault((client, server), []).extend(a for a in these[last + 1 :] if a.no.startswith(said))
+        run = [a for a in these[last + 1 :] if a.no.startswith(said)]
+        if len(run) < UNMET and any(a.no.startswith(said) for a in these[: last + 1]):
+            continue
+        of.setdefault((client, server), []).extend(run)
     found = [these for these in of.values() if len(these) >= UNMET and max(a.ts for a in these) - min(a.ts for a in these) >= S]
     return {id(a) for these in found for a in these}
+
+
+def _carries(view: View, since: int) -> bool:
+    """Whether a connection that began since some time was answered. 802.1X is forwarded by no switch (IEEE 802.1X-2010 11.1.1): what is captured with it passes
+    the same port, which lets it through, by another way (the hardware address, say)."""
+    starts, answered = view.column("start_ns"), view.sessions["resp_bytes"]
+    return any(starts[k] > since and answered[k] > 0 for k in view.whole)
 
 
 def _of_answers(view: View) -> list[Finding]:
@@ -329,12 +342,16 @@ def _of_answers(view: View) -> list[Finding]:
         }
         hard = [a for a in refused if not a.no.startswith(member.DAILY) or a.client in vain or id(a) in last]
         lasting = [a for a in hard if granted.get(a.server if a.no.endswith(_BY_CLIENT) else a.client, a.ts) <= a.ts or id(a) in last]
-        if len(hard) >= _OFTEN and len(hard) >= _OFTEN_SHARE * len(answers):
-            lasting = hard
+        often = [a for a in hard if not (a.no.startswith(_SOUGHT.get(protocol, ("\0",))) and granted.get(a.client, a.ts) > a.ts)]
+        if len(often) >= _OFTEN and len(often) >= _OFTEN_SHARE * len(answers):
+            lasting = often
+        let_in = protocol == _EAP and _carries(view, max(a.ts for a in refused))
+        lasting = [] if let_in else lasting
         servers = [a.server for a in refused if a.server not in ("0.0.0.0", "::")]  # a DHCP client has no address yet
         text = (
             f"{len(refused):,} of {plural(len(answers), f'{protocol} answer')} {'was a refusal' if len(refused) == 1 else 'were refusals'}"
-            f"{f', from {most(servers)}' if servers else ''}: {most(a.no for a in refused)}."
+            f"{f', from {most(servers)}' if servers else ''}: {most(a.no for a in refused)}"
+            f"{'; connections go on behind the last one all the same' if let_in else ''}."
         )
         values = {"answers": len(answers), "refused": len(refused), "protocols": [protocol], "replies": sorted({a.no for a in refused})}
         advice = (

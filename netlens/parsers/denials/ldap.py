@@ -1,7 +1,7 @@
 """LDAP (RFC 4511 4.1.9, 4.2.2, 4.5.2, A): a login that fails, and answers that the client may not have or the server cannot give.
 
-Ordinary: a login that goes on (14), referrals (10), entries that are not there (32), if others are, or there already (68), the limit of a search, unless the
-server has set it and a client meets it again and again (4.5.1.4: a client's own limit stands in its request, 0 is none).
+Ordinary: a login that goes on (14), referrals (10), entries that are not there (32; a warning if a client finds none at all), or there already (68), the limit
+of a search, unless the server has set it and a client meets it again and again (4.5.1.4: a client's own limit stands in its request, 0 is none).
 """
 
 from netlens.parsers.ber import ber, ber_int
@@ -9,7 +9,8 @@ from netlens.parsers.denials._kinds import FOUND, LIMITED, NOTHING, At
 
 ID, NAME = "ldap", "LDAP"
 AT = At(tcp=(389, 3268), either=True)
-DAILY = LAST = ("sizeLimitExceeded", "timeLimitExceeded")
+LAST = ("sizeLimitExceeded", "timeLimitExceeded")
+DAILY = (*LAST, NOTHING)  # where a search begins there may be nothing, as meant
 _BIND, _ASKS, _ENTRY, _SEARCH = 0x61, 0x63, 0x64, 0x65
 _LIMITS = {3: "timeLimitExceeded", 4: "sizeLimitExceeded"}
 _NO_SUCH_OBJECT = 32
