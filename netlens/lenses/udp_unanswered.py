@@ -32,6 +32,7 @@ from netlens.addresses import is_one_host
 from netlens.lenses import Finding
 from netlens.lenses._datagrams import (
     PATIENT,
+    PAUSES,
     SPARE,
     acknowledged,
     answered,
@@ -41,6 +42,7 @@ from netlens.lenses._datagrams import (
     has_other_peers,
     hearing,
     hearing_answers,
+    needs_no_answer,
     requests,
     ways,
 )
@@ -125,7 +127,7 @@ def look(view: View) -> list[Finding]:
 
 
 def _unknown(view: View) -> list[Finding]:
-    """Clients of other protocols that wait longer each time before they try again, as who has a timer for lost answers does (RFC 8085 3.1.1)."""
+    """Clients of other protocols that send one thing again and wait longer each time, as who has a timer for lost answers does (RFC 8085 3.1.1)."""
     told, back = view.once(undelivered), view.once(ways)
     known = {t.ends for tries in view.once(_tries).values() for t in tries}
     served = {receiver for _, receiver in back}  # ends that hear from anybody
@@ -138,9 +140,14 @@ def _unknown(view: View) -> list[Finding]:
         and t.destination[1] not in (*NO_MEDIA, NAT_PMP)
         and t.head & 0xFFFFFFFF != STUN_COOKIE
         and (UDP, t.source, t.destination) not in told
+        and not needs_no_answer(t)
         and backs_off(t)
         and not by_tcp(view, t.source[0], *t.destination)
     ]
+    waits = {(t.source, t.destination) for t in found}
+    # one of several that tell a place something has such pauses by chance
+    content = {t.destination for t in view.conversations if t.datagrams > PAUSES and (t.source, t.destination) not in waits}
+    found = [t for t in found if t.destination not in content]
     asked = Counter(t.source[0] for t in found)
     shown = [t for t in found if asked[t.source[0]] <= MANY]
     if not shown:
