@@ -515,7 +515,8 @@ def closed_by_server(made: Talk) -> Talk:
 
 
 @pytest.mark.parametrize(
-    "line", [b"ERROR no room\n", b"-ERR busy now\n", b"Access denied for you\n", b"@ERROR: max\n", b'{"error":"quota"}\n', b"Too many jobs\n"]
+    "line",
+    [b"ERROR no room\n", b"-ERR busy now\n", b"Access denied for you\n", b"@ERROR: max\n", b'{"error":"quota"}\n', b"Too many jobs\n"],
 )
 def test_a_line_of_error_in_an_unknown_protocol(tmp_path: Path, line: bytes) -> None:
     this = found(tmp_path, *(ended_by(line, k) for k in range(3)), healthy(at=60 * S))
