@@ -259,7 +259,7 @@ def _in_clear(view: View) -> list[Finding]:
     what = f"{whom} ({', '.join(names)})" if names else whom
     how = "sending a byte" if all(mute[k] for k, *_ in shown) else "answering it"
     text = f"{n:,} of {plural(of, 'connection')} got no answer: {what} took the request and closed without {how}."
-    if not known:
+    if not any(_protocol(view, k) for k, *_ in shown):
         text = f"{n:,} of {plural(of, 'connection')} heard nothing: {what} took what was sent and closed, as who refuses does, and who only takes in."
     values = {"connections": of, "unanswered": n, "protocols": names}
     severity: Severity = "problem" if known else "warning"
