@@ -267,7 +267,7 @@ class Capture:
 
     @property
     def promised(self) -> set[int]:
-        """What routers say that hosts are to ask for by DHCPv6 (:data:`netlens.parsers.routers.ADDRESSES`, and other things)."""
+        """What routers say that hosts are to ask for by DHCPv6 (:data:`netlens.parsers.routers.ADDRESSES`, and other things; 0: one does not say it)."""
         return self._kept.routers.promised
 
     @property

@@ -8,7 +8,8 @@ a search (SSDP, mDNS, NetBIOS).
 from __future__ import annotations
 
 from collections import defaultdict
-from itertools import pairwise, takewhile
+
+import numpy as np
 
 from netlens.addresses import is_one_host
 from netlens.lenses._view import S, View
@@ -23,10 +24,14 @@ INITIATION = 148  #: bytes of WireGuard's first message (whitepaper 5.4.2)
 _SIP = (b"INVITE ", b"REGISTER", b"OPTIONS ", b"SUBSCRIB", b"MESSAGE ", b"PUBLISH ", b"NOTIFY ")  #: ACK gets no answer (RFC 3261 13.2.2.4)
 _BY_PORT = {88: "Kerberos", 111: "RPC", 123: "NTP", 161: "SNMP", 500: "IKE", 1194: "OpenVPN", 1645: "RADIUS", 1646: "RADIUS", 1701: "L2TP",
             1812: "RADIUS", 1813: "RADIUS", 2049: "RPC", 2123: "GTP", 3389: "RDP", 5060: "SIP", 5683: "CoAP"}  # fmt: skip
-#: Times that a pause is as long as the one before, at least and at most (most double it), and how many such pauses tell; by chance 1 in 100 has so many
-GROWTH, PAUSES = (1.1, 3), 4
+#: Times that a pause is as long as the one before, at least and at most, of a timer that doubles it; how far one may be, as a share of it, from a line that
+#: rises from each to the next by so much of the first, of a timer that adds to it; and how many pauses tell
+DOUBLED, OFF, RISE, PAUSES = (1.7, 2.3), 0.125, 0.25, 4
 MORE = 4  #: times as many datagrams as tries: some are sent in pieces, or again for something else
 GIVE_UP_NS = 3 * S  #: SYNs of connect-unanswered take as long
+#: Ports of what only tells: echo and discard (to wake a host), traps, syslog, StatsD, GELF, sFlow, flow records (NetFlow, IPFIX)
+ONE_WAY = (7, 9, 162, 514, 2055, 4739, 6343, 8125, 9995, 9996, 12_201)
+RTCP = range(200, 208)  #: types of its packets (RFC 3550 12.1, RFC 4585 6.1, RFC 3611 2)
 #: Protocols whose servers stand in for each other: a client that one of them answers goes on.
 SPARE = ("NTP", "RADIUS", "Kerberos", "NetBIOS")
 PATIENT = ("NTP", "SNMP")  #: asked from time to time by what goes on without an answer
@@ -65,10 +70,21 @@ def asks(talk: Conversation) -> str:
 
 
 def backs_off(talk: Conversation) -> bool:
-    """Whether a conversation begins by tries between which the pauses grow, as those of a timer for lost answers do (RFC 8085 3.1.1), and has not many more."""
-    pauses = [later - earlier for earlier, later in pairwise(talk.tries)]
-    grown = 1 + sum(1 for _ in takewhile(lambda two: GROWTH[0] * two[0] <= two[1] <= GROWTH[1] * two[0], pairwise(pauses)))
-    return PAUSES <= grown <= len(pauses) and sum(pauses[:grown]) >= GIVE_UP_NS and talk.datagrams <= MORE * (grown + 1)
+    """Whether a conversation begins by one thing again and again, with pauses that double or rise in a line, as a timer for lost answers has them (RFC 8085
+    3.1.1, RFC 9002 6.2.1), and has not many more."""
+    pauses = np.diff(talk.tries)[:PAUSES]
+    if len(pauses) < PAUSES or talk.last_ns - talk.first_ns < GIVE_UP_NS or talk.datagrams > MORE * (PAUSES + 1):
+        return False
+    ratios, (slope, start) = pauses[1:] / pauses[:-1], np.polyfit(np.arange(PAUSES), pauses, 1)
+    in_line = slope >= RISE * pauses[0] and np.all(np.abs(start + slope * np.arange(PAUSES) - pauses) <= OFF * pauses)
+    return bool(in_line or np.all((ratios >= DOUBLED[0]) & (ratios <= DOUBLED[1])))
+
+
+def needs_no_answer(talk: Conversation) -> bool:
+    """Whether a conversation is of a protocol that only tells: by its port, or as its first datagram begins."""
+    first, kind = talk.head >> 56, talk.head >> 48 & 0xFF
+    magic = talk.head >> 16 == 0xFFFFFFFFFFFF  # that wakes a host
+    return talk.destination[1] in ONE_WAY or magic or (first >> 6 == 2 and kind in RTCP)
 
 
 def hearing(view: View) -> set[str]:

@@ -68,6 +68,7 @@ _ABOUT_LOGINS = ("530 to", "535 to", "the login", "to USER", "to PASS", "to APOP
 GRPC = {2: "UNKNOWN", 4: "DEADLINE_EXCEEDED", 7: "PERMISSION_DENIED", 8: "RESOURCE_EXHAUSTED", 12: "UNIMPLEMENTED", 13: "INTERNAL", 14: "UNAVAILABLE",
         15: "DATA_LOSS", 16: "UNAUTHENTICATED"}  # fmt: skip
 _UNIMPLEMENTED = 12
+IN_WORDS = "in words"  #: the protocol of refusals by a line, of which nobody knows whether it is one
 SOON_NS = 10 * S  #: after a WebSocket began; who must log in first is given so long
 #: What must have a name in common, by the places of its lists in a KEXINIT (RFC 4253 7.1)
 _IN_COMMON = (((0,), "key exchange method"), ((1,), "kind of host key"), ((2, 3), "cipher"), ((4, 5), "MAC"), ((6, 7), "compression"))
@@ -127,7 +128,7 @@ def refusals(view: View) -> list[Refusal]:
         *_unheard(view),
     ]
     lines = error_lines(view, {r.session for r in found})
-    return found + [Refusal(k, "in words", f"{word}, and the end", lasting, frames) for k, word, lasting, frames in lines]
+    return found + [Refusal(k, IN_WORDS, word, False, frames) for k, word, frames in lines]
 
 
 def _of_another(view: View) -> list[Refusal]:
@@ -554,8 +555,10 @@ def _without_tls(view: View) -> list[Refusal]:
 
 def _redis(k: int, seg: Segments, view: View) -> list[Refusal]:
     found: list[tuple[str, bool, int]] = []
-    served = 0
-    for orig, text, frame in _data(seg):
+    served, data = 0, _data(seg)
+    if data and not data[0][0] and data[0][1].startswith(b"+OK"):
+        return []  # a greeting: POP3, see below. Redis waits to be asked
+    for orig, text, frame in data:
         if not orig and (no := REDIS.get(text)):
             found.append((*no, frame))
         elif not orig and text[:1] in (b"+", b":", b"$", b"*", b"%"):

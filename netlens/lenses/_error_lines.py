@@ -1,11 +1,11 @@
 """Servers of protocols that nobody reads here, which say no in words and close: a line that begins by ERROR, -ERR, FAIL, denied or the like.
 
-Only the first eight bytes of a segment are known, and of these only whether they begin by one of :data:`WORDS`.
+Only the first eight bytes of a segment are known, and of these only whether they begin by one of :data:`WORDS`. Such a line may be what was asked for: that an
+address is rejected, a badge denied, no unit failed. So it never is more than a warning, which says how the line begins.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -19,29 +19,18 @@ WORDS = (b"-ERR", b"ERROR", b"ERR ", b"ERR:", b"@ERROR", b"FAIL", b"DENIED", b"A
          b"FORBID", b"NOT ALLO", b"NOT AUTH", b"TOO MANY", b"TIMEOUT", b"PERMISSI", b'{"ERROR')  # fmt: skip
 _FAREWELL = int.from_bytes(b"ERROR :", "big")  #: how IRC ends each connection, by QUIT as well (RFC 2812 3.1.7)
 CLOSED_NS = 2 * S  #: in which a server closes behind such a line
-AGAIN = 2  #: connections of one client that end so
 _READ = {*NAMES, *(port for member in PROTOCOLS for port in member.AT.tcp)}  #: ports of what is read elsewhere
 _LOWER = 0x2020202020202020
 
 
-def error_lines(view: View, known: set[int]) -> list[tuple[int, str, bool, list[int]]]:
-    """(session, word, whether no later one of that client went otherwise, frames).  known : sessions of which more is known."""
+def error_lines(view: View, known: set[int]) -> list[tuple[int, str, list[int]]]:
+    """(session, word, frames) of sessions that end by such a line.  known : those of which more is known."""
     answered, protocols = view.sessions["resp_bytes"] > 0, view.column("protocol")
-    said = [
+    return [
         (k, *line)
         for k in sorted(view.sessions_where(lambda head: _word(head) > 0, answered) & set(view.in_one) - known)
         if protocols[k] not in ("http", "tls") and view.ends(k)[3] not in _READ and (line := _last_line(view, k))
     ]
-    if not said:
-        return []
-    starts, refused = view.column("start_ns"), {k for k, *_ in said}
-    served: dict[Any, int] = {}
-    for k in view.in_one:
-        if answered[k] and k not in refused:
-            served[view.service(k)] = max(served.get(view.service(k), 0), starts[k])
-    lasting = [k for k in refused if starts[k] >= served.get(view.service(k), 0)]
-    times = Counter(view.service(k) for k in lasting)
-    return [(k, word, k in lasting and times[view.service(k)] >= AGAIN, frames) for k, word, frames in said]
 
 
 def _word(head: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -5,12 +5,11 @@ Asks: whether a server acknowledged what a client had asked, and then closed the
 Applies: to connections captured in both directions from their beginning. Handshakes of TLS are covered by tls-failed. Of MySQL and
     PostgreSQL in clear it does not matter how long the statement was open; nor of HTTPS, also behind a proxy's CONNECT: there what has no answer is known but
     for what was asked (:mod:`netlens.parsers.exchanges`), and a server that ends of its own accord says so first (close_notify, RFC 8446 6.1).
-Cannot see: what was asked, where neither the port nor the first words say which protocol it is; then it is a warning, unless a client asks again and again
-    and nobody is ever told a byte.
-Normal: what only takes in (syslog, printers, metrics) answers nothing, and closes when it is idle or the client has closed. Peers of BitTorrent (BEP 3)
-    close on whoever asks for what they do not have; of two routers, or peers of Diameter, that both open a connection, one closes (RFC 4271 6.8, RFC 6733
-    5.6.4). Of HTTPS a request that is sent again at once and answered has cost little; HTTP/2 says more than requests. Nobody misses the answer to a
-    farewell (QUIT, LOGOUT), and a client that speaks its last word and at once opens another connection goes on there. A server may close an idle
+Cannot see: what was asked, where neither the port nor the first words say which protocol it is, and so whether it was a question: then it is a warning.
+Normal: what only takes in (syslog, printers, metrics) answers nothing, and closes behind a message, when it is idle or when the client has closed. Peers of
+    BitTorrent (BEP 3) close on whoever asks for what they do not have; of two routers, or peers of Diameter, that both open a connection, one closes (RFC
+    4271 6.8, RFC 6733 5.6.4). Of HTTPS a request that is sent again at once and answered has cost little; HTTP/2 says more than requests. Nobody misses the
+    answer to a farewell (QUIT, LOGOUT), and a client that speaks its last word and at once opens another connection goes on there. A server may close an idle
     connection at any time, so that a request of HTTP meets the close; a client sends it again by itself if that does no harm (RFC 9112 9.3.1, 9.5).
 """
 
@@ -24,7 +23,7 @@ from netlens.lenses._dialogs import refusals
 from netlens.lenses._repeats import FAREWELL
 from netlens.lenses._services import EACH, NAMES, needs_none
 from netlens.lenses._unanswered import BODYLESS, closed_on, first_bytes, is_among, requests, times_of, trickling
-from netlens.lenses._view import FIN, RST, S, Segments, View, finding, grouped, most, seconds, up_to
+from netlens.lenses._view import FIN, RST, S, Segments, View, finding, most, seconds, up_to
 from netlens.lenses.reset import is_alert
 from netlens.text import endpoint, plural
 
@@ -39,10 +38,6 @@ SOME, SHARE = 2, 0.1  #: requests of HTTP, HTTPS
 MOST_SHARE = 0.5
 GIVEN_UP_NS = 5 * S  #: a client that waits longer, and gives up, waited in vain (slow-server)
 AT_ONCE_NS, HALF = 2_000_000, 3  #: from a request to the FIN behind it, of a client that then waits; and how many
-INSISTS, INSISTS_NS = (
-    3,
-    2 * S,
-)  #: connections of a client on each of which an unknown server closes, and over how long: it wants something of it
 ALIKE, EVEN_NS = 3, S // 2  #: closes after the same time: a timer's
 ROUTING = (179,)
 BITTORRENT = b"\x13BitTorr"
@@ -256,7 +251,7 @@ def _in_clear(view: View) -> list[Finding]:
         k for k, *_ in found if not mute[k] and view.column("end_ns")[k] - asked_ns[k] > SOON_NS
     }  # that was no farewell, and it waited in vain
     told = [each for each in found if each[0] not in again]
-    known = [each for each in told if _protocol(view, each[0])] or _insisted(view, told)
+    known = [each for each in told if _protocol(view, each[0])]
     shown = known or found
     n, of = len(shown), len(view.whole)
     names = sorted({_protocol(view, k) for k, *_ in known} - {""})
@@ -264,22 +259,12 @@ def _in_clear(view: View) -> list[Finding]:
     what = f"{whom} ({', '.join(names)})" if names else whom
     how = "sending a byte" if all(mute[k] for k, *_ in shown) else "answering it"
     text = f"{n:,} of {plural(of, 'connection')} got no answer: {what} took the request and closed without {how}."
+    if not any(_protocol(view, k) for k, *_ in shown):
+        text = f"{n:,} of {plural(of, 'connection')} heard nothing: {what} took what was sent and closed, as who refuses does, and who only takes in."
     values = {"connections": of, "unanswered": n, "protocols": names}
     severity: Severity = "problem" if known else "warning"
     advice = "The server does not want this client (an address list, a limit), expects another protocol (TLS), or ended: look at its log for that moment."
     return [finding(view, ID, severity, text, [f for _, *both in shown for f in both], values, advice if known else "")]
-
-
-def _insisted(view: View, found: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
-    """Requests of clients that ask a server again and again, of which nobody hears a byte: who only takes in leaves it to its client to close."""
-    said, starts = view.column("resp_bytes"), view.column("start_ns")
-    speaks = {view.ends(k)[2:] for k in view.whole if said[k]}
-    out = []
-    for service, group in grouped(found, lambda each: view.service(each[0])).items():
-        times = [starts[k] for k, *_ in group]
-        if len(group) >= INSISTS and max(times) - min(times) >= INSISTS_NS and service[1:] not in speaks:
-            out += group if sum(view.service(k) == service for k in view.whole) == len(group) else []
-    return out
 
 
 def _request(view: View, k: int, fin: int) -> int | None:

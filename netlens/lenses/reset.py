@@ -41,6 +41,7 @@ PUBLISH, AGAIN = (
     3,
     2,
 )  #: a type of MQTT (5.0 2.1.2); connections of a client that published, or asked in a protocol that nobody knows, in vain
+LONGEST_FAREWELL = 1024  #: bytes of one in a protocol that nobody knows, with who says it and why, as JSON or XML
 SHORT = 512  #: bytes of an answer that is no more than a greeting or an error
 
 
@@ -72,6 +73,7 @@ def _reset(view: View, k: int) -> Broken | None:
     seg = view.segments(k)
     last = {True: -1, False: -1}
     answered = 0  # bytes of the server since the last request
+    asking = 0  # bytes of the client since the server's last word
     head = 0
     said = False  # the server sent anything at all
     done = False  # the client has said farewell
@@ -101,7 +103,7 @@ def _reset(view: View, k: int) -> Broken | None:
             if view.column("protocol")[k] == "http" and k not in view.once(_unanswered):
                 open_ = unknown = False  # the answer is there, before the client had sent all it wanted
             known = unknown or not said or view.column("protocol")[k] in ("http", "tls") or _answers(int(view.first_replies[k]))
-            guessed = open_ and not known and seg.length[asked_at] > FAREWELL
+            guessed = open_ and not known and asking > LONGEST_FAREWELL
             asked = (open_ and known) or wrong_door or guessed
             if asked and view.column("resp_missing_bytes")[k]:
                 return None  # the answer may have passed unseen
@@ -111,6 +113,7 @@ def _reset(view: View, k: int) -> Broken | None:
         if seg.length[i] and seg.fresh[i]:
             last[orig] = i
             if orig:
+                asking = seg.fresh[i] + (asking if not answered else 0)
                 answered, head, done = 0, 0, said and is_alert(seg, i)
             else:
                 said = True

@@ -14,7 +14,8 @@ Normal: RFC 9002 6.2.2 and RFC 9147 5.8 send a first flight again after 1, 2 and
     that had asked a server from any port; where one that had spoken says nothing for 15 s, the second handshake in vain is enough (whitepaper 6.5). A clock
     or a monitor (NTP, SNMP) that asked a few times in vain asks again later, and a monitor that asks many hosts looks for those that answer. A clock that
     fills in its whole header tells by its origin timestamp whether it ever heard a server (RFC 5905 7.3), also where only its own polls were recorded. Hosts
-    ask for DHCPv6 (RFC 8415 18.2.1) in networks that have none; not where a router says that there are addresses to be had by it (RFC 4861 4.2). A neighbour
+    ask for DHCPv6 (RFC 8415 18.2.1) in networks that have none; that is nothing where routers say that no addresses are to be had by it, and a
+    problem where one says that there are (RFC 4861 4.2). A neighbour
     whose broadcasts alone are heard may have been told; not if it says one DISCOVER again and again, waiting longer each time (RFC 2131 4.1), and never asks
     for what it was offered, which it would broadcast as well (3.1). What a relay hands on is heard between two hosts, so twice is enough. Who renews a lease
     does so by unicast (4.4.5), and need not begin anew while the server is there.
@@ -32,6 +33,7 @@ from netlens.addresses import is_one_host
 from netlens.lenses import Finding
 from netlens.lenses._datagrams import (
     PATIENT,
+    PAUSES,
     SPARE,
     acknowledged,
     answered,
@@ -41,6 +43,7 @@ from netlens.lenses._datagrams import (
     has_other_peers,
     hearing,
     hearing_answers,
+    needs_no_answer,
     requests,
     ways,
 )
@@ -125,7 +128,7 @@ def look(view: View) -> list[Finding]:
 
 
 def _unknown(view: View) -> list[Finding]:
-    """Clients of other protocols that wait longer each time before they try again, as who has a timer for lost answers does (RFC 8085 3.1.1)."""
+    """Clients of other protocols that send one thing again and wait longer each time, as who has a timer for lost answers does (RFC 8085 3.1.1)."""
     told, back = view.once(undelivered), view.once(ways)
     known = {t.ends for tries in view.once(_tries).values() for t in tries}
     served = {receiver for _, receiver in back}  # ends that hear from anybody
@@ -138,9 +141,14 @@ def _unknown(view: View) -> list[Finding]:
         and t.destination[1] not in (*NO_MEDIA, NAT_PMP)
         and t.head & 0xFFFFFFFF != STUN_COOKIE
         and (UDP, t.source, t.destination) not in told
+        and not needs_no_answer(t)
         and backs_off(t)
         and not by_tcp(view, t.source[0], *t.destination)
     ]
+    waits = {(t.source, t.destination) for t in found}
+    # one of several that tell a place something has such pauses by chance
+    content = {t.destination for t in view.conversations if t.datagrams > PAUSES and (t.source, t.destination) not in waits}
+    found = [t for t in found if t.destination not in content]
     asked = Counter(t.source[0] for t in found)
     shown = [t for t in found if asked[t.source[0]] <= MANY]
     if not shown:
@@ -198,7 +206,8 @@ def _silent(view: View) -> list[Silent]:
             open_ = _together([t for t in tries if (t.marked or hears) and (UDP, *t.ends) not in told])
         alone = [t for t in open_ if not _beside(served, t)]  # of others by their mark, one went unheard while the server answered
         open_ = alone or [t for t in open_ if t.marked]
-        if open_:
+        not_to_be_had = protocol in BY_GROUP and not is_one_host(server[0]) and _is_denied(view, protocol)
+        if open_ and not not_to_be_had:
             instead = (
                 (
                     protocol in BY_TCP
@@ -219,6 +228,12 @@ def _is_promised(view: View, protocol: str) -> bool:
     master (PTP's Announce, whose port its answers have as well)."""
     masters = (t for t in view.conversations if t.destination[1] == PTP_GENERAL and t.head >> 56 & 15 in (FOLLOW_UP, ANNOUNCE))
     return ADDRESSES in view.side.capture.promised if protocol == "DHCPv6" else protocol == "PTP" and any(masters)
+
+
+def _is_denied(view: View, protocol: str) -> bool:
+    """Whether routers are heard, and none of them says that addresses are to be had by DHCPv6: hosts make their own (RFC 4862 5.5)."""
+    said = view.side.capture.promised
+    return protocol == "DHCPv6" and bool(said) and ADDRESSES not in said
 
 
 def _after_silence(view: View, protocol: str, t: Try) -> bool:

@@ -48,7 +48,8 @@ class RouterBuilder:
     """Fed with what the decoder hands back.
 
     virtual : by network, number (VRID) and addresses of a virtual router, who says that it is its master: networks may have the same of all (fe80::1), and are
-    told apart by interface and tags.  advertised : by interface of the capture.  promised : what they say that hosts are to ask for by DHCPv6.
+    told apart by interface and tags.  advertised : by interface of the capture.  promised : what they say that hosts are to ask for by DHCPv6; 0 stands for
+    what one of them does not say.
     """
 
     def __init__(self) -> None:
@@ -72,7 +73,7 @@ class RouterBuilder:
                 said = Master(ts, frame, router, message[2] if len(message) > 2 else 0)
                 self._vrrp(message, said, (iface, *_tags(buf, at - (40 if version == 6 else 20))), 16 if version == 6 else 4)
                 continue
-            self.promised |= {flag for flag in (ADDRESSES, OTHERS) if len(message) > 5 and message[5] & flag}
+            self.promised |= {message[5] & flag for flag in (ADDRESSES, OTHERS) if len(message) > 5}
             if int.from_bytes(message[6:8], "big") and ethernet_sender(buf, at) and (prefixes := frozenset(_prefixes(message))):
                 self.advertised.setdefault(iface, []).append(Advertised(ts, frame, router, prefixes))
 

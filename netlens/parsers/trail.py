@@ -27,8 +27,9 @@ MAX_SEGMENTS = 3_000_000
 MAX_CONVERSATIONS = 100_000  #: of UDP; a scan of one port of a /16 is less
 HEAD = 8  #: bytes of payload: "530 Login", a TLS alert (7), MySQL's error (7)
 SEAM_NS = 3600 * 10**9  #: no program waits an hour for a packet; a joined file jumps by days
-TRIES, PAUSE_NS = 8, 50_000_000  #: what comes closer is one try: sent in pieces, or recorded twice
+TRIES, PAUSE_NS = 8, 50_000_000  #: of one thing; what comes closer belongs to one try: sent in pieces, or recorded twice
 _AT_FIRST = 4_096  #: segments for which there is room
+_HEADS = (1 << 64) - 1
 _LATER = 65_536  #: rows of UDP that are summed at a time
 _TCP_HEADERS = (32, 20, 24, 28, 36, 40, 44, 48, 52, 56, 60)  #: lengths; the most frequent first (12 bytes of timestamps, none)
 _MOST_HOPS = 255  #: of a packet
@@ -71,7 +72,9 @@ class Conversation(NamedTuple):
     first_frame: int
     head: int = 0  # the first bytes of the first datagram, as of a segment
     hops: int = 0  # the fewest that any of its packets might still make; 0 where it is not known
-    tries: tuple[int, ...] = ()  # when the first :data:`TRIES` datagrams came that followed a pause of :data:`PAUSE_NS`
+    #: When the first :data:`TRIES` datagrams came that followed a pause of :data:`PAUSE_NS`, up to one that begins otherwise than the first, or is not as long
+    tries: tuple[int, ...] = ()
+    size: int = 0  # bytes of each of them; -1 behind such another one
 
 
 class Trail:
@@ -143,18 +146,22 @@ class Trail:
         np.maximum.at(last, which, rows[:, c.TS])
         hops = np.full(len(first), _MOST_HOPS)
         np.minimum.at(hops, which, rows[:, c.WINDOW])
-        tries, of = _tries(which, rows[:, c.TS], len(first))
-        told = rows[first][:, (c.SRC_HI, c.SRC_LO, c.DST_HI, c.DST_LO, c.PORTS, c.TS, c.FRAME, c.HINT)].tolist()
-        each = zip(key[first].tolist(), told, count.tolist(), size.tolist(), last.tolist(), hops.tolist(), of, of[1:], strict=False)
-        for number, (*ends, begin, frame, hint), datagrams, length, end, left, since, until in each:
+        told = rows[first][:, (c.SRC_HI, c.SRC_LO, c.DST_HI, c.DST_LO, c.PORTS, c.TS, c.FRAME, c.HINT, c.LENGTH)].tolist()
+        numbers, unknown = key[first].tolist(), -(1 << 62)
+        before = [
+            self._sums.get(n) or (*line[:5], 0, 0, 0, unknown, 0, line[7] & _HEADS, 0, (), line[8])
+            for n, line in zip(numbers, told, strict=True)
+        ]
+        heads, sizes, lasts = (np.array([one[k] for one in before], kind) for k, kind in ((10, np.uint64), (13, np.int64), (8, np.int64)))
+        tries, of, others = _tries(which, rows, heads, sizes, lasts)
+        each = zip(numbers, told, count.tolist(), size.tolist(), last.tolist(), hops.tolist(), of, of[1:], others, strict=False)
+        for number, (*ends, begin, frame, hint, one), datagrams, length, end, left, since, until, other in each:
             known = self._sums.get(number)
             if known is None and len(self._sums) < MAX_CONVERSATIONS:
-                known = self._sums[number] = [*ends, 0, 0, begin, begin, frame, hint & 0xFFFFFFFFFFFFFFFF, _MOST_HOPS, ()]
+                known = self._sums[number] = [*ends, 0, 0, begin, begin, frame, hint & _HEADS, _MOST_HOPS, (), one]
             if known is not None:
-                if len(known[12]) < TRIES:
-                    known[12] += tuple(tries[since + (known[5] > 0 and tries[since] - known[8] < PAUSE_NS) : until])[
-                        : TRIES - len(known[12])
-                    ]
+                known[12] += tuple(tries[since:until])[: TRIES - len(known[12])]
+                known[13] = -1 if other else known[13]
                 known[5] += datagrams
                 known[6] += length
                 known[8] = max(known[8], end)
@@ -224,16 +231,22 @@ class Trail:
         return self._bounds
 
 
-def _tries(which: Array, ts: Array, conversations: int) -> tuple[list[int], list[int]]:
-    """Times of the first :data:`TRIES` datagrams of each conversation that follow a pause, the first of all among them, one conversation behind the other,
-    and where those of each begin, with the end of the last.  which : the conversation of each datagram."""
+def _tries(which: Array, rows: Array, heads: Array, sizes: Array, lasts: Array) -> tuple[list[int], list[int], list[bool]]:
+    """Times of the first :data:`TRIES` datagrams of each conversation that follow a pause, up to one that is not like its first, one conversation behind the
+    other; where those of each begin, with the end of the last; and whether there is such another one.
+
+    which : the conversation of each datagram.  heads, sizes, lasts : of each conversation, how its first datagram began (uint64), its bytes, and when the last
+    one came before these (int64, ns).
+    """
     order = np.argsort(which, kind="stable")
-    of, ts = which[order], ts[order]
+    of, (ts, hint, length) = which[order], (rows[order, column] for column in (c.TS, c.HINT, c.LENGTH))
     first = np.diff(of, prepend=-1) > 0
-    begins = first | (np.diff(ts, prepend=0) >= PAUSE_NS)
-    number = np.cumsum(begins)
-    chosen = begins & (number - number[first][of] < TRIES)
-    return ts[chosen].tolist(), np.searchsorted(of[chosen], np.arange(conversations + 1)).tolist()
+    begins = ts - np.where(first, lasts[of], np.roll(ts, 1)) >= PAUSE_NS
+    other = begins & ((hint.astype(np.uint64) != heads[of]) | (length != sizes[of]))
+    number, others = np.cumsum(begins), np.cumsum(other)
+    chosen = begins & (number - (number - begins)[first][of] <= TRIES) & (others == (others - other)[first][of])
+    is_cut = np.bincount(of[other], minlength=len(heads)) > 0
+    return ts[chosen].tolist(), np.searchsorted(of[chosen], np.arange(len(heads) + 1)).tolist(), is_cut.tolist()
 
 
 def _in_order(sessions: Array) -> Array:

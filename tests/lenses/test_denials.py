@@ -400,6 +400,16 @@ def test_commands_that_redis_does_not_understand(tmp_path: Path) -> None:
     assert "password" not in this.advice
 
 
+def test_commands_that_a_server_of_pop3_does_not_know(tmp_path: Path) -> None:
+    """It greets first, and says -ERR as Redis does (RFC 1939 3, RFC 2449 5)."""
+    made = talk(41_000, server=(SERVER, 110))
+    made.down("PA", b"+OK ready\r\n")
+    for command, answer in ((b"CAPA\r\n", b"-ERR unknown command\r\n"), (b"USER a\r\n", b"+OK\r\n"), (b"PASS b\r\n", b"+OK\r\n")):
+        made.up("PA", command)
+        made.down("PA", answer)
+    assert "refused" not in found(tmp_path, close(made).packets, healthy())
+
+
 SSH, HTTP, BAD = b"SSH-2.0-OpenSSH_10.0\r\n", b"GET / HTTP/1.1\r\n\r\n", b"HTTP/1.1 400 Bad Request\r\n\r\n"
 
 

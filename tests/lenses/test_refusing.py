@@ -515,15 +515,15 @@ def closed_by_server(made: Talk) -> Talk:
 
 
 @pytest.mark.parametrize(
-    "line", [b"ERROR no room\n", b"-ERR busy\n", b"Access denied for you\n", b"@ERROR: max\n", b'{"error":"quota"}\n', b"Too many jobs\n"]
+    "line",
+    [b"ERROR no room\n", b"-ERR busy now\n", b"Access denied for you\n", b"@ERROR: max\n", b'{"error":"quota"}\n', b"Too many jobs\n"],
 )
 def test_a_line_of_error_in_an_unknown_protocol(tmp_path: Path, line: bytes) -> None:
     this = found(tmp_path, *(ended_by(line, k) for k in range(3)), healthy(at=60 * S))
-    assert problems(this) == {"refused"}
-    assert this["refused"].text.startswith("3 of 3 connections to 198.51.100.20:7777 got a refusal: ")
-    assert this["refused"].text.endswith(", and the end (in words).")
+    assert this["refused"].severity == "warning"  # whether an address is on a list may have been asked, or how many units failed
+    assert this["refused"].text.startswith("3 of 3 connections to 198.51.100.20:7777 ended with a line that begins with ")
+    assert this["refused"].text.endswith(", which may be an answer.")
     assert line.strip().decode()[8:] not in this["refused"].text
-    assert found(tmp_path, ended_by(line, 0), healthy(at=60 * S))["refused"].severity == "warning"
 
 
 @pytest.mark.parametrize(
@@ -531,13 +531,12 @@ def test_a_line_of_error_in_an_unknown_protocol(tmp_path: Path, line: bytes) -> 
     [
         pytest.param([ended_by(b"OK done, no ERROR\n", k) for k in range(3)], id="no error"),
         pytest.param([ended_by(b"ERROR no room\n", k, by_client=True) for k in range(3)], id="the client goes on, and closes"),
-        pytest.param([*(ended_by(b"ERROR no room\n", k) for k in range(3)), ended_by(b"OK\n", 5)], id="served later"),
         pytest.param([ended_by(b"ERROR :Closing Link\n", k) for k in range(3)], id="how IRC says farewell"),
         pytest.param([ended_by(b"ERROR no room\n", k, port=9092) for k in range(3)], id="a port of another protocol"),
     ],
 )
 def test_lines_of_error_that_end_nothing(tmp_path: Path, streams: list[list[Packet]]) -> None:
-    assert not problems(found(tmp_path, *streams, healthy(at=60 * S)))
+    assert "refused" not in found(tmp_path, *streams, healthy(at=60 * S))
 
 
 def reset_on(said: bytes, number: int = 0, server: str = SERVER, by_client: bool = False) -> list[Packet]:
@@ -549,7 +548,8 @@ def reset_on(said: bytes, number: int = 0, server: str = SERVER, by_client: bool
     return made.packets
 
 
-LONG = b"STORE 1 " + bytes(200)
+LONG = b"STORE 1 " + bytes(1200)
+GOODBYE = b'{"op":"disconnect","client":"pos-17","reason":"shift is over","sold":412,"at":"2026-09-21"}\n'
 
 
 def test_questions_of_an_unknown_protocol_that_are_answered_by_a_reset(tmp_path: Path) -> None:
@@ -563,6 +563,7 @@ def test_questions_of_an_unknown_protocol_that_are_answered_by_a_reset(tmp_path:
     [
         pytest.param([reset_on(LONG)], id="once"),
         pytest.param([reset_on(b"QUIT\n", k) for k in range(3)], id="a farewell"),
+        pytest.param([reset_on(GOODBYE, k) for k in range(3)], id="a farewell of many words"),
         pytest.param([reset_on(LONG, k, by_client=True) for k in range(3)], id="by the client"),
         pytest.param([reset_on(LONG, k, server=f"198.51.100.{20 + k}") for k in range(3)], id="of many peers"),
     ],

@@ -232,12 +232,13 @@ def test_a_host_that_looks_for_a_dhcpv6_server(tmp_path: Path) -> None:
     assert "udp-unanswered" not in found(tmp_path, packets, advertised)
 
 
-@pytest.mark.parametrize(("flags", "severity"), [(0x80, "problem"), (0xC0, "problem"), (0x40, "warning"), (0, "warning")])
-def test_a_host_that_is_told_to_ask_for_its_address(tmp_path: Path, flags: int, severity: str) -> None:
+@pytest.mark.parametrize(("flags", "severity"), [(0x80, "problem"), (0xC0, "problem"), (0x40, None), (0, None)])
+def test_a_host_that_is_told_to_ask_for_its_address(tmp_path: Path, flags: int, severity: str | None) -> None:
     """A router says that addresses are managed (M), or that other things are to be had (O), or neither."""
     advertised = Packet(S // 2, _ip("fe80::9", "ff02::1", 58, bytes([134, 0, 0, 0, 64, flags]) + bytes(10)))
     packets = [Packet(t * S, datagram(("fe80::1", 546), ("ff02::1:2", 547), dhcpv6())) for t in AGAIN]
-    assert found(tmp_path, [advertised], packets)["udp-unanswered"].severity == severity
+    this = found(tmp_path, [advertised], packets)
+    assert (this["udp-unanswered"].severity if "udp-unanswered" in this else None) == severity
     told_ = [Packet(S // 4, datagram(("fe80::2", 547), ("fe80::1", 546), dhcpv6(kind=2)))]
     assert "udp-unanswered" not in found(tmp_path, [advertised], packets[:1], told_)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -376,7 +377,14 @@ def test_checks_of_ways_that_nobody_misses(tmp_path: Path, streams: list[list[Pa
     assert "udp-unanswered" not in problems(found(tmp_path, *streams, ping(30 * S)))
 
 
-BACKING_OFF = [0, 0.6, 1.3, 2.3, 3.6]
+BACKING_OFF, DOUBLING = [0, 0.6, 1.3, 2.3, 3.6], [0, 1, 3, 7, 15, 31]
+
+
+def tells(times: list[float], *messages: bytes, port: int = 9987, client: str = CLIENT) -> list[Packet]:
+    """What goes one way: one message after the other, over and over."""
+    return [
+        Packet(int(t * S), datagram((client, 41_000), (SERVER, port), m)) for t, m in zip(times, itertools.cycle(messages), strict=False)
+    ]
 
 
 def of_a_game(times: list[float], server: str = SERVER, port: int = 41_000, pieces: int = 1) -> list[Packet]:
@@ -410,6 +418,16 @@ def test_a_client_that_waits_longer_each_time(
         pytest.param(of_a_game([0, 3, 4, 9, 11, 12]), id="from time to time"),
         pytest.param(of_a_game([0, 0.1, 0.3, 0.7, 1.5]), id="short"),
         pytest.param(of_a_game([0, 1, 3, 7]), id="few"),
+        pytest.param(of_a_game([0, 0.4, 1, 1.9, 3.4, 5.9, 9.5]), id="longer each time, by no rule"),
+        pytest.param(tells(DOUBLING, *(b"T=%d" % (40 - k) for k in range(6))), id="what changes"),
+        pytest.param(tells(DOUBLING, b"app.start.one:1|c", b"app.start.eleven:1|c"), id="what is longer"),
+        *(pytest.param(tells(DOUBLING, b"app.start:1|c", port=port), id=f"to {port}") for port in (9, 162, 514, 2055, 6343, 8125, 12_201)),
+        pytest.param(tells(DOUBLING, b"\xff" * 6 + bytes(96)), id="wakes a host"),
+        pytest.param(tells(DOUBLING, b"\x80\xc8\0\6" + bytes(24)), id="RTCP"),
+        pytest.param(
+            [*of_a_game(BACKING_OFF), *tells([0.5, 1, 1.5, 2, 2.5, 3], b"-", client="192.0.2.99")],
+            id="another one tells it at an even pace",
+        ),
         pytest.param(of_a_game([*BACKING_OFF, *(4 + k / 10 for k in range(40))]), id="a stream"),
         pytest.param(of_a_game(BACKING_OFF, "239.255.255.250"), id="to many"),
         pytest.param([p for k in range(12) for p in of_a_game(BACKING_OFF, f"198.51.100.{30 + k}", 41_000 + k)], id="looks around"),

@@ -22,7 +22,7 @@ import numpy as np
 from netlens.chains.parties import listed, of_requests
 from netlens.chains.situation import ACCEPTED, REJECTED
 from netlens.lenses import Finding, Severity
-from netlens.lenses._dialogs import Refusal, refusals
+from netlens.lenses._dialogs import IN_WORDS, Refusal, refusals
 from netlens.lenses._view import S, View, finding, frame_filter, grouped, most, views
 from netlens.lenses.http_errors import final_answers, served_later
 from netlens.lenses.refused.verdict import needed
@@ -244,7 +244,7 @@ def _failed_logins(view: View) -> Counter[tuple[str, str, int]]:
 def _of_dialogs(view: View) -> list[Finding]:
     found = view.once(refusals)
     lasting = [r for r in found if r.lasting and not _made_up_for(view, r)]
-    shown = lasting or found
+    shown = lasting or [r for r in found if r.protocol != IN_WORDS] or found
     if not shown:
         return []
     sessions = sorted({r.session for r in shown})
@@ -253,6 +253,8 @@ def _of_dialogs(view: View) -> list[Finding]:
     all_ = sum(view.ends(k)[2:] in servers for k in view.first_copies)
     whom, what = most(view.server(k) for k in sessions), most(r.what for r in shown)
     text = f"{len(sessions):,} of {plural(all_, 'connection')} to {whom} got a refusal: {what} ({', '.join(protocols)})."
+    if protocols == [IN_WORDS]:
+        text = f"{len(sessions):,} of {plural(all_, 'connection')} to {whom} ended with a line that begins with {what}, which may be an answer."
     values = {"connections": all_, "refused": len(sessions), "protocols": protocols, "replies": sorted({r.what for r in shown})}
     advice = _hint([r.what for r in shown], _LOGIN) if lasting else ""
     return [finding(view, ID, "problem" if lasting else "warning", text, [f for r in shown for f in r.frames], values, advice)]
