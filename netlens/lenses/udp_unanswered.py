@@ -14,11 +14,10 @@ Normal: RFC 9002 6.2.2 and RFC 9147 5.8 send a first flight again after 1, 2 and
     that had asked a server from any port; where one that had spoken says nothing for 15 s, the second handshake in vain is enough (whitepaper 6.5). A clock
     or a monitor (NTP, SNMP) that asked a few times in vain asks again later, and a monitor that asks many hosts looks for those that answer. A clock that
     fills in its whole header tells by its origin timestamp whether it ever heard a server (RFC 5905 7.3), also where only its own polls were recorded. Hosts
-    ask for DHCPv6 (RFC 8415 18.2.1) in networks that have none; that is nothing where routers say that no addresses are to be had by it, and a
-    problem where one says that there are (RFC 4861 4.2). A neighbour
-    whose broadcasts alone are heard may have been told; not if it says one DISCOVER again and again, waiting longer each time (RFC 2131 4.1), and never asks
-    for what it was offered, which it would broadcast as well (3.1). What a relay hands on is heard between two hosts, so twice is enough. Who renews a lease
-    does so by unicast (4.4.5), and need not begin anew while the server is there.
+    ask for DHCPv6 (RFC 8415 18.2.1) in networks that have none; that is nothing where routers say that no addresses are to be had by it, and a problem where
+    one says that there are (RFC 4861 4.2). A neighbour whose broadcasts alone are heard may have been told; not if it says one DISCOVER again and again,
+    waiting longer each time (RFC 2131 4.1), and never asks for what it was offered, which it would broadcast as well (3.1). What a relay hands on is heard
+    between two hosts, so twice is enough. Who renews a lease does so by unicast (4.4.5), and need not begin anew while the server is there.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ import bisect
 import itertools
 from collections import Counter
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from netlens.addresses import is_one_host
 from netlens.lenses import Finding
@@ -153,19 +152,27 @@ def _unknown(view: View) -> list[Finding]:
     shown = [t for t in found if asked[t.source[0]] <= MANY]
     if not shown:
         return []
-    longest = max(shown, key=lambda t: t.last_ns - t.first_ns)
+    longest = _longest_ns(shown)
     whom = most(endpoint(*t.destination) for t in shown)
     text = (
         f"{whom} never answered over UDP: {most(t.source[0] for t in shown)} sent up to {plural(max(t.datagrams for t in shown), 'datagram')} over "
-        f"{seconds(longest.last_ns - longest.first_ns)}, and waited longer before each try, as a program does that hears nothing."
+        f"{seconds(longest)}, and waited longer before each try, as a program does that hears nothing."
     )
-    values = {
-        "unanswered": len(shown),
-        "servers": sorted({endpoint(*t.destination) for t in shown}),
-        "datagrams": sum(t.datagrams for t in shown),
-        "longest_s": (longest.last_ns - longest.first_ns) / 1e9,
+    return [finding(view, ID, "problem", text, [t.first_frame for t in shown], _sums(shown), DOWN)]
+
+
+def _longest_ns(tries: list[Conversation]) -> int:
+    return max(t.last_ns - t.first_ns for t in tries)
+
+
+def _sums(tries: list[Conversation]) -> dict[str, Any]:
+    """What a finding says of conversations without an answer in numbers."""
+    return {
+        "unanswered": len(tries),
+        "servers": sorted({endpoint(*t.destination) for t in tries}),
+        "datagrams": sum(t.datagrams for t in tries),
+        "longest_s": _longest_ns(tries) / 1e9,
     }
-    return [finding(view, ID, "problem", text, [t.first_frame for t in shown], values, DOWN)]
 
 
 def _tries(view: View) -> dict[tuple[str, str, tuple[str, int]], list[Try]]:
@@ -329,18 +336,12 @@ def _checks(view: View) -> list[Finding]:
             failed += mine
     if not failed:
         return []
-    longest = max(t.last_ns - t.first_ns for t in failed)
+    longest = _longest_ns(failed)
     text = (
         f"{most(t.source[0] for t in failed)} looked for a way to a peer by STUN (ICE) and heard nothing: {most(endpoint(*t.destination) for t in failed)} "
         f"({plural(sum(t.datagrams for t in failed), 'datagram')} over {seconds(longest)})."
     )
-    values = {
-        "unanswered": len(failed),
-        "servers": sorted({endpoint(*t.destination) for t in failed}),
-        "datagrams": sum(t.datagrams for t in failed),
-        "longest_s": longest / 1e9,
-        "protocols": ["STUN"],
-    }
+    values = _sums(failed) | {"protocols": ["STUN"]}
     advice = "Firewalls or NAT between the two drop UDP: let both use a relay (TURN), or let their ports through."
     return [finding(view, ID, "problem", text, [t.first_frame for t in failed], values, advice)]
 
@@ -416,7 +417,7 @@ def _files(view: View) -> list[Finding]:
             stood.append(t)
     if not stood:
         return []
-    longest = max(t.last_ns - t.first_ns for t in stood)
+    longest = _longest_ns(stood)
     whom = most(t.destination[0] for t in stood)
     text = (
         f"{whom} granted {most(t.source[0] for t in stood)} a file by TFTP, and none of it came: the client acknowledged the options up to "
