@@ -24,7 +24,7 @@ AT_ONCE_NS = S  #: behind the server's last byte: later, somebody may have lost 
 HEADER, CHANGE_CIPHER_BYTES = 5, 6  #: of a record; a record of ChangeCipherSpec with it
 HIDDEN = HEADER + 1 + 16  #: what an encrypted message takes besides itself
 ENCRYPTED_ALERT = HIDDEN + 2
-FINISHED, NO_CERTIFICATE = (HIDDEN + 36, HIDDEN + 52), HIDDEN + 8  #: by hash (RFC 8446 4.4.4); a Certificate message without any (4.4.2)
+FINISHED = (HIDDEN + 36, HIDDEN + 52)  #: by hash (RFC 8446 4.4.4)
 CHANGE_CIPHER, ALERT, HANDSHAKE, APPLICATION = 20, 21, 22, 23
 REFUSED, LEFT, DONE = (
     "refused by the client by an encrypted alert", "closed by the client upon the server's answer", "closed by the client before any request"
@@ -35,6 +35,12 @@ _CLEAR_ALERT = 2  #: bytes
 _NOTHING = (0, CHANGE_CIPHER_BYTES)
 _ALERTED = tuple(n + ENCRYPTED_ALERT for n in _NOTHING)
 _FINISHED = tuple(CHANGE_CIPHER_BYTES + n + more for n in FINISHED for more in (0, ENCRYPTED_ALERT))
+
+
+_JUST_FINISHED = (
+    *FINISHED,
+    *(CHANGE_CIPHER_BYTES + n for n in FINISHED),
+)  # where a segment ends if no certificate stands before the client's Finished
 
 
 class BrokenOff(NamedTuple):
@@ -81,8 +87,8 @@ def broken_off(view: View) -> dict[int, BrokenOff]:
 
 
 def _turned_away(view: View, spoken: np.ndarray[Any, Any], own: np.ndarray[Any, Any]) -> dict[int, BrokenOff]:
-    """Sessions in which the server's first word behind the client's second flight, which holds a certificate or says that there is none, is its last: an
-    encrypted alert.
+    """Sessions in which the server's first word behind the client's second flight, which holds a certificate or says that there is none, is its last, and comes
+    at once: an encrypted alert.
 
     spoken : bool by session, those to be looked at.  own : int64 by session, bytes of the client's hello.
     """
@@ -100,15 +106,15 @@ def _turned_away(view: View, spoken: np.ndarray[Any, Any], own: np.ndarray[Any, 
     for k in np.flatnonzero(np.bincount(session[its], minlength=len(spoken)) == 1).tolist():
         i, head = word[k], int(t["head"][word[k]])
         if t["length"][i] == ENCRYPTED_ALERT and head >> 56 == APPLICATION and head >> 24 & 0xFFFF == ENCRYPTED_ALERT - HEADER:
-            if not _is_just_finished(view.opening(k), int(own[k])):
-                found[k] = BrokenOff(int(t["frame"][i]), int(t["ts"][i]), NOT_ADMITTED, True)
+            seg, frame, ts = view.opening(k), int(t["frame"][i]), int(t["ts"][i])
+            said = [
+                (seg.offset[j] + seg.length[j] - int(own[k]), seg.ts[j])
+                for j in range(len(seg))
+                if seg.orig[j] and seg.fresh[j] and seg.frame[j] < frame
+            ]
+            if not any(end in _JUST_FINISHED for end, _ in said) and ts - max(at for _, at in said) <= AT_ONCE_NS:
+                found[k] = BrokenOff(frame, ts, NOT_ADMITTED, True)
     return found
-
-
-def _is_just_finished(seg: Segments, hello: int) -> bool:
-    """Whether the client's second flight holds its Finished and no certificate: the next segment, if there is one, begins behind it."""
-    ends = {seg.offset[i] + seg.length[i] - hello for i in range(len(seg)) if seg.orig[i] and seg.fresh[i]}
-    return not ends.isdisjoint((*FINISHED, *(CHANGE_CIPHER_BYTES + n for n in FINISHED)))
 
 
 def _last_word(seg: Segments) -> BrokenOff | None:

@@ -6,7 +6,7 @@ Asks: whether a fatal alert, an answer that is not TLS, a client that left upon 
 Applies: where a ClientHello or a TLS alert is in the capture.
 Cannot see: what alerts and certificates of TLS 1.3 say, which are encrypted; why a certificate was not liked, unless the alert, its names or its dates say so.
 Normal: close_notify and user_canceled end a connection in order (RFC 8446 6.1). An alert behind the handshake, or a RST after the close, is no failure.
-    A program (told by its JA4) that the same server serves closes without a word what it does not need. A client that is told of a version and connects
+    A program (told by its JA4) that is served closes without a word what it does not need. A client that is told of a version and connects
     anew at once with another one is served; not one that does not trust the certificate.
 """
 
@@ -114,7 +114,25 @@ def failures(view: View) -> tuple[list[Failure], list[int]]:
                     found.about = "its certificate is self-signed"
                 found.frames += [shown.frame] if found.about else []
             failed.append(found)
-    return failed, tried
+    return _without_spare(view, failed, tried), tried
+
+
+def _without_spare(view: View, failed: list[Failure], tried: list[int]) -> list[Failure]:
+    """Without connections that a program closed because another one serves it: browsers open more than they need, also beside QUIC."""
+    bad = {f.session for f in failed}
+    program = dict(view.side.capture.table("hellos").tuples("session_id", "ja4"))
+    served = {(orig, resp, program.get(k)) for k in tried if k not in bad for orig, _, resp, _ in [view.ends(k)]}
+    busy = {(orig, ja4) for orig, _, ja4 in served}
+    beside = {(o.client[0], o.first_ns // S + more) for o in view.side.capture.quic if o.answer_ns for more in (-1, 0, 1, 2)}
+
+    def is_spare(f: Failure) -> bool:
+        if f.how not in (LEFT, DONE) or f.about:
+            return False
+        orig, _, resp, _ = view.ends(f.session)
+        ja4 = program.get(f.session)
+        return (orig, resp, ja4) in served or (f.how == DONE and (orig, ja4) in busy) or (orig, f.ts // S) in beside
+
+    return [f for f in failed if not is_spare(f)]
 
 
 def look(view: View) -> list[Finding]:
@@ -175,11 +193,9 @@ def _of_tls(view: View) -> list[Finding]:
     served = {f.session for f in failed}
     starts: dict[tuple[str, str], list[tuple[int, str | None]]] = {}
     names = view.column("sni")
-    program, programs = dict(view.side.capture.table("hellos").tuples("session_id", "ja4")), set[tuple[str, str, str | None]]()
     for k in tried:
         if k not in served:
             orig, _, resp, _ = view.ends(k)
-            programs.add((orig, resp, program.get(k)))
             starts.setdefault((orig, resp), []).append((view.column("start_ns")[k], names[k]))
     lasting = []
     for f in failed:
@@ -188,8 +204,6 @@ def _of_tls(view: View) -> list[Finding]:
         served_later = sum(name == names[f.session] for _, name in starts.get((orig, resp), ()))
         distrusted = served_later < FEW and f.how in (REFUSED, *(f"{word} by the client" for word in _OF_CERTIFICATE))
         asked = names[f.session]  # another name that is served says nothing of this one
-        if f.how in (LEFT, DONE) and not f.about and (orig, resp, program.get(f.session)) in programs:
-            continue  # a browser opens more than it needs
         if distrusted or not any(0 <= t - f.ts <= AT_ONCE_NS and asked in (None, name) for t, name in starts.get((orig, resp), ())):
             lasting.append(f)
     if not failed:

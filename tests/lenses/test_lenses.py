@@ -17,7 +17,7 @@ from netlens.lenses.tls_failed import ALERTS
 from tests.lenses.made import CLIENT, GET, MS, OK, RESOLVER, SERVER, WEB, S, close, exchange, found, healthy, lookup, ping, problems, talk
 from tests.parsers.build import T0, End, Packet, Talk, datagram, mixed, segment, write
 from tests.parsers.certificates import DONE, SERVER_HELLO, certificate, chain, message, record
-from tests.parsers.test_pipeline import HELLO
+from tests.parsers.test_pipeline import HELLO, client_hello
 
 TLS: End = (SERVER, 443)
 NOW = T0 // S
@@ -426,9 +426,28 @@ def test_a_client_that_closes_upon_the_servers_answer(tmp_path: Path, said: tupl
     for data in (HELLO, FLIGHT, CHANGE + FINISHED, record(23, bytes(300))):
         (served.down if data is FLIGHT else served.up)("PA", data)
     served.down("PA", record(23, bytes(900)))
-    assert not problems(found(tmp_path, of_13(*said), close(served).packets, ping(9 * S)))
-    other = HELLO.replace(b"api.example.test", b"api.example.text")
-    assert not problems(found(tmp_path, of_13(*said, hello=other), served.packets, ping(9 * S)))
+    assert "tls-failed" not in found(tmp_path, of_13(*said), close(served).packets, ping(9 * S))
+    other = client_hello("api.example.test", ("http/1.1",))
+    assert "tls-failed" in problems(found(tmp_path, of_13(*said, hello=other), served.packets, ping(9 * S)))
+
+
+def test_a_client_of_http_2_that_never_begins(tmp_path: Path) -> None:
+    """As gRPC does where the server chose no protocol. A browser does so too, but elsewhere it begins; others may look whether a server is there."""
+    h2 = client_hello("api.example.test", ("h2",))
+    never = of_13(CHANGE + FINISHED, hello=h2)
+    this = found(tmp_path, never, ping(9 * S))["tls-failed"]
+    assert (this.severity, "closed by the client before any request" in this.text, "ALPN" in this.advice) == ("problem", True, True)
+    elsewhere = talk(41_000, 3 * S, ("198.51.100.77", 443))
+    for up, data in (
+        (True, h2),
+        (False, FLIGHT),
+        (True, CHANGE + FINISHED),
+        (True, record(23, bytes(80))),
+        (False, record(23, bytes(900))),
+    ):
+        (elsewhere.up if up else elsewhere.down)("PA", data)
+    assert "tls-failed" not in found(tmp_path, never, close(elsewhere).packets, ping(9 * S))
+    assert "tls-failed" not in found(tmp_path, of_13(CHANGE + FINISHED), ping(9 * S))
 
 
 def test_a_client_that_loses_patience(tmp_path: Path) -> None:
@@ -456,6 +475,9 @@ def test_a_server_that_does_not_take_the_clients_certificate(tmp_path: Path, sai
         assert "ended by the server by an encrypted alert before any answer" in this["tls-failed"].text
     tickets = record(23, bytes(250)) + HIDDEN_ALERT
     assert "tls-failed" not in found(tmp_path, of_13(*said, by_server=tickets), ping(9 * S))
+    last = max(p.at for p in of_13(*said, times=1, ends=""))
+    idle = [dataclasses.replace(p, at=p.at + (p.at > last) * 5 * S) for p in of_13(*said, times=1, by_server=HIDDEN_ALERT)]
+    assert "tls-failed" not in found(tmp_path, idle, ping(9 * S))
 
 
 # -- certificates --
