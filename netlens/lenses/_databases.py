@@ -139,7 +139,7 @@ def _dialog(seg: Segments) -> Iterator[tuple[int, bytes]]:
     """New data: where it is, and how it begins."""
     for i in range(min(len(seg), MOST)):
         if seg.length[i] and seg.fresh[i] == seg.length[i]:
-            yield i, seg.head[i].to_bytes(8, "big")
+            yield i, seg.text(i)
 
 
 def _postgres(k: int, seg: Segments, codes: dict[int, str]) -> Iterator[Said]:

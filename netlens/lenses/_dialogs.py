@@ -203,7 +203,7 @@ def _cut(view: View, sockets: list[int]) -> list[Refusal]:
     starts = view.column("start_ns")
     for k, following in zip(sockets, [*sockets[1:], None], strict=True):
         seg = view.segments(k)
-        end = next((i for i in range(len(seg)) if seg.flags[i] & (FIN | RST)), -1)
+        end = seg.closing()
         if end < 0 and following is None:
             continue  # it is open still
         said = [i for i in range(max(end, 0)) if seg.length[i] and seg.fresh[i]]
@@ -287,7 +287,7 @@ def _untrusted(view: View, asking: set[int]) -> list[Refusal]:
 def _left(view: View, k: int) -> list[int]:
     """The frames in which a client asks for the server's host key, and closes when it has that; empty if it takes new keys (RFC 4253 7.3), or is left."""
     seg = view.opening(k)
-    end = next((i for i in range(len(seg)) if seg.flags[i] & (FIN | RST)), 0)
+    end = seg.closing()
     kinds = [(i, seg.head[i] >> 16 & 0xFF) for i in range(end) if seg.length[i] and seg.fresh[i]]
     asked = next((i for i, kind in reversed(kinds) if seg.orig[i] and kind != _DISCONNECT), 0)
     asks = dict(kinds).get(asked) in _KEX_ASKS
@@ -361,7 +361,7 @@ def _unheard(view: View) -> list[Refusal]:
         if k not in asking or missing[k]:
             continue
         seg = view.segments(k)
-        end = next((i for i in range(len(seg)) if seg.flags[i] & (FIN | RST)), 0)
+        end = seg.closing()
         said = [i for i in range(end) if seg.length[i] and seg.fresh[i]]
         last = max((i for i in said if seg.orig[i]), default=end)
         beats = [i for i in said if i > last and seg.head[i] == _HEARTBEAT]
@@ -426,11 +426,7 @@ def _says_no(head: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 def _data(seg: Segments) -> list[tuple[bool, bytes, int]]:
     """(by the originator, first bytes, frame) of new data."""
-    return [
-        (seg.orig[i], seg.head[i].to_bytes(8, "big"), seg.frame[i])
-        for i in range(min(len(seg), MOST))
-        if seg.length[i] and seg.fresh[i] == seg.length[i]
-    ]
+    return [(seg.orig[i], seg.text(i), seg.frame[i]) for i in range(min(len(seg), MOST)) if seg.length[i] and seg.fresh[i] == seg.length[i]]
 
 
 def _code(text: bytes) -> int:
@@ -493,7 +489,7 @@ def _mysql(k: int, seg: Segments, view: View) -> list[Refusal]:
     if not server or server[0][3:5] not in (b"\x00\x0a", b"\x00\xff"):
         return []
     for i in [i for i in range(min(len(seg), MOST)) if seg.length[i] and seg.fresh[i] == seg.length[i]][:12]:
-        text = seg.head[i].to_bytes(8, "big")
+        text = seg.text(i)
         size = int.from_bytes(text[:3], "little")
         code = int.from_bytes(text[5:7], "little")
         if (

@@ -17,7 +17,7 @@ import numpy as np
 
 from netlens.lenses._dialogs import refusals
 from netlens.lenses._lost import never_arrived
-from netlens.lenses._repeats import deliveries
+from netlens.lenses._repeats import with_repeats
 from netlens.lenses._view import FIN, RST, S, Segments, View
 
 LONG_NS, LONGEST_NS = 5 * S, 3600 * S
@@ -49,14 +49,17 @@ def held_up(view: View) -> list[HeldUp]:
     s = view.sessions
     # 5 s from the first to the last segment, and some words of both
     long_enough = (s["end_ns"] - s["start_ns"] >= LONG_NS) & (s["orig_bytes"] > 0) & (s["resp_bytes"] > 0) & s["saw_syn"]
-    long_enough &= s["orig_missing_bytes"] + s["resp_missing_bytes"] == 0
+    long_enough &= view.missing_bytes == 0
     chosen = long_enough & _begins(view.first_requests)
     if not chosen.any():
         return []
     # what was lost is told by others, and who is refused may be kept waiting so that he guesses slowly
-    left_out = {
-        each.session for these in (view.once(deliveries), view.once(never_arrived), view.once(refusals)) for each in these
-    } | view.halves
+    left_out = (
+        view.once(with_repeats)
+        | {lost.session for lost in view.once(never_arrived)}
+        | {no.session for no in view.once(refusals)}
+        | view.halves
+    )
     found = []
     for k in view.whole:
         if chosen[k] and k not in left_out:
@@ -89,11 +92,9 @@ def _late(seg: Segments, first: int) -> Iterator[HeldUp]:
     if head.startswith(_IRC) and (late := _of_irc(seg)):
         yield late
     at = {seg.frame[i]: i for i in range(len(seg))}
-    greeting = next(
-        seg.head[i].to_bytes(8, "big") for i in range(len(seg)) if seg.length[i]
-    )  # of a client that speaks first, its own words
+    greeting = next(seg.text(i) for i in range(len(seg)) if seg.length[i])  # of a client that speaks first, its own words
     for wait, frames in _turns(seg):
-        if name := _login(seg.head[at[frames[0]]].to_bytes(8, "big"), greeting):
+        if name := _login(seg.text(at[frames[0]]), greeting):
             yield HeldUp(0, name, wait, frames)
 
 
@@ -148,7 +149,7 @@ def _of_irc(seg: Segments) -> HeldUp | None:
     """A client that has said who it is, and says nothing more, until the server's welcome: what a server says before is little, and then much at once."""
     said = [i for i in range(min(len(seg), SEGMENTS)) if seg.fresh[i]]
     mine = [i for i in said if seg.orig[i]]
-    named = next((i for i in mine if seg.head[i].to_bytes(8, "big").startswith((b"USER ", b"NICK "))), None)
+    named = next((i for i in mine if seg.text(i).startswith((b"USER ", b"NICK "))), None)
     if named is None:
         return None
     # the rest of its registration follows at once, if it is not in the same segment

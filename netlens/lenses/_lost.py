@@ -120,7 +120,7 @@ def _never_filled(k: int, seg: Segments, orig: bool) -> Lost | None:
     acked = _acked(seg, orig)
     sent = [i for i in range(len(seg)) if seg.orig[i] == orig and seg.length[i] and not seg.flags[i] & (SYN | RST)]
     beyond = [i for i in sent if seg.offset[i] > acked]
-    if acked < 0 or not beyond or any(seg.offset[i] <= acked < seg.offset[i] + seg.length[i] for i in sent):
+    if acked < 0 or not beyond or any(seg.offset[i] <= acked < seg.end(i) for i in sent):
         return None
     since, closed = beyond[0], _closing(seg, not orig)
     told = [i for i in range(since + 1, len(seg)) if seg.orig[i] != orig and seg.flags[i] & ACK and seg.acked[i] == acked]
@@ -128,7 +128,7 @@ def _never_filled(k: int, seg: Segments, orig: bool) -> Lost | None:
     if not told or seg.ts[told[-1]] - seg.ts[since] < STALL_NS:
         return None
     gaps, at = [], acked
-    for low, high in sorted((seg.offset[i], seg.offset[i] + seg.length[i]) for i in beyond):
+    for low, high in sorted((seg.offset[i], seg.end(i)) for i in beyond):
         if low > at:
             gaps.append(low - at)
         at = max(at, high)
@@ -157,7 +157,7 @@ def _never_seen(view: View, k: int, seg: Segments, orig: bool) -> Lost | None:
         return None
     far = seg.offset[answer] - acked
     waited = seg.ts[closed] - seg.ts[before[-1]]
-    if seg.acked[closed] != acked or acked > seg.offset[before[-1]] + seg.length[before[-1]] or far < MUCH or waited < SILENT_NS:
+    if seg.acked[closed] != acked or acked > seg.end(before[-1]) or far < MUCH or waited < SILENT_NS:
         return None
     sizes = view.once(_largest).get(view.address(k, orig), 0)
     frames = [seg.frame[i] for i in (before[-1], closed, answer)]

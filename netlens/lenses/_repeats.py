@@ -119,6 +119,11 @@ def deliveries(view: View) -> list[Delivery]:
     return [found for k in chosen if (found := _delivery(view, k)).repeats or found.spurious]
 
 
+def with_repeats(view: View) -> set[int]:
+    """Sessions in which something was sent again."""
+    return {found.session for found in view.once(deliveries)}
+
+
 def _unheard(view: View) -> list[int]:
     """Connections of which only one direction is in the capture: that of the originator, though most others of it are there in both; or, where no
     others are, of a sender that repeats itself."""

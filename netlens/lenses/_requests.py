@@ -53,7 +53,7 @@ def asked(view: View) -> Requests:
     clear = s["protocol"] == "http"
     usable, repeated = np.zeros((2, s.rows), bool)
     usable[view.whole], repeated[list(repeats)] = True, True
-    usable &= (clear | (s["protocol"] == "tls")) & (s["resp_missing_bytes"] + s["orig_missing_bytes"] <= 0)
+    usable &= (clear | (s["protocol"] == "tls")) & (view.missing_bytes <= 0)
     usable[[*view.halves, *(k for k, spoken in view.side.http2.items() if spoken)]] = False
     x = x.take(np.flatnonzero(usable[x["session_id"]]))
     # most are answered soon: these are only counted

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from netlens.lenses._connects import scanning
-from netlens.lenses._repeats import deliveries
+from netlens.lenses._repeats import with_repeats
 from netlens.lenses._view import FIN, RST, SYN, S, Segments, View, grouped
 
 GIVEN_UP_NS = 5 * S  #: by the client, which closed
@@ -54,8 +54,8 @@ def silences(view: View) -> list[Silence]:
     asked_ns, said_ns = view.column("orig_last_payload_ns"), view.column("resp_last_payload_ns")
     patient = (s["end_ns"] - s["start_ns"] >= GIVEN_UP_NS) | ((s["resp_bytes"] == 0) & (s["orig_frames"] > MANY))
     served = np.isin(s["resp_port"], [*NAMES]) & (patient | (s["end_ns"] < view.side.bounds_ns[1]))
-    missing = s["orig_missing_bytes"] + s["resp_missing_bytes"]
-    lossy = {d.session for d in view.once(deliveries)}
+    missing = view.missing_bytes
+    lossy = view.once(with_repeats)
     found = _units(view) + _ungreeted(
         view, served & np.isin(s["resp_port"], GREETS) & (s["resp_bytes"] == 0) & s["saw_syn"] & ~missing.astype(bool)
     )
@@ -82,7 +82,7 @@ def _units(view: View) -> list[Silence]:
     """Requests to a unit behind a server of Modbus that never answers, while the server is there (Modbus Messaging on TCP/IP 4.4.2)."""
     if view.one_sided:
         return []
-    missing, lossy = view.sessions["orig_missing_bytes"] + view.sessions["resp_missing_bytes"], {d.session for d in view.once(deliveries)}
+    missing, lossy = view.missing_bytes, view.once(with_repeats)
     asked: dict[tuple[str, int, int], list[Silence]] = {}
     answered: set[tuple[str, int, int]] = set()
     for k in np.flatnonzero(view.sessions["resp_port"] == MODBUS).tolist():
@@ -103,14 +103,14 @@ def _units(view: View) -> list[Silence]:
 def _of_units(k: int, seg: Segments) -> Iterator[tuple[int, Silence | None]]:
     """By unit each answer (None), and each request that was acknowledged and behind which the server said nothing until the client went on or closed."""
     for i in range(len(seg)):
-        head = seg.head[i].to_bytes(8, "big")
+        head = seg.text(i)
         if not seg.fresh[i] or head[2:4] != bytes(2) or int.from_bytes(head[4:6], "big") + 6 != seg.length[i]:
             continue
         if not seg.orig[i]:
             yield head[6], None
             continue
         after = next((j for j in range(i + 1, len(seg)) if seg.fresh[j] or seg.flags[j] & (FIN | RST)), None)
-        acknowledged = any(not seg.orig[j] and seg.acked[j] >= seg.offset[i] + seg.length[i] for j in range(i + 1, after or len(seg)))
+        acknowledged = any(not seg.orig[j] and seg.acked[j] >= seg.end(i) for j in range(i + 1, after or len(seg)))
         if after is not None and seg.orig[after] and acknowledged and head[6] and seg.ts[after] - seg.ts[i] >= S:
             yield head[6], Silence(k, f"Modbus, unit {head[6]}", seg.ts[after] - seg.ts[i], True, [seg.frame[i], seg.frame[after]])
 
@@ -165,7 +165,7 @@ def _last(view: View, k: int, protocol: str) -> Silence | None:
 
 def needs_none(protocol: str, seg: Segments, asked: int) -> bool:
     """Whether a client's message (segment ``asked``) is a farewell or another one that gets no answer, or none yet."""
-    head = seg.head[asked].to_bytes(8, "big")
+    head = seg.text(asked)
     before = (i for i in range(asked - 1, -1, -1) if seg.fresh[i] and not seg.orig[i])
     if protocol == "MySQL":  # COM_QUIT, COM_STMT_SEND_LONG_DATA, COM_STMT_CLOSE, a replica's acknowledgment (semi-synchronous replication)
         return head[3] == 0 and head[4] in (0x01, 0x18, 0x19, 0xEF)

@@ -19,7 +19,7 @@ from operator import attrgetter
 
 import numpy as np
 
-from netlens.lenses import Finding
+from netlens.lenses import Finding, Severity
 from netlens.lenses._between import same
 from netlens.lenses._repeats import FAREWELL
 from netlens.lenses._view import ACK, FIN, RST, S, Segments, View, finding, most, views
@@ -130,7 +130,7 @@ def is_alert(seg: Segments, i: int) -> bool:
 
 def _heard(seg: Segments, i: int, asked_at: int) -> bool:
     """Whether a segment acknowledges all of another one of the other side."""
-    return asked_at >= 0 and seg.acked[i] >= seg.offset[asked_at] + seg.length[asked_at]
+    return asked_at >= 0 and seg.acked[i] >= seg.end(asked_at)
 
 
 def _between(view: View, resets: list[Broken]) -> bool:
@@ -172,7 +172,7 @@ def _published(view: View, seg: Segments, k: int, fin: int) -> Broken | None:
     later = range(fin + 1, len(seg))
     said = next((i for i in later if seg.orig[i] and (seg.fresh[i] or seg.flags[i] & FIN)), len(seg))
     reset = next((i for i in later if not seg.orig[i] and seg.flags[i] & RST), 0)
-    if said > reset or seg.head[said] >> 60 != PUBLISH or seg.acked[said] <= seg.offset[fin] + seg.length[fin]:
+    if said > reset or seg.head[said] >> 60 != PUBLISH or seg.acked[said] <= seg.end(fin):
         return None
     return Broken(k, False, True, [seg.frame[i] for i in (fin, said, reset)], late=True)
 
@@ -238,5 +238,5 @@ def look(view: View) -> list[Finding]:
     elif grave:
         advice = "Look at the server's log for that moment; a proxy or firewall on the way can send the reset in its name (compare TTLs)."
     active = sum(not b.idle for b in shown)  # the end of an idle time is the ordinary end of many programs
-    severity = "problem" if grave else "warning" if any(b.asked for b in shown) or active >= 3 else "note"
-    return [finding(view, ID, severity, text, [f for b in shown for f in b.frames], values, advice)]  # type: ignore[arg-type]
+    severity: Severity = "problem" if grave else "warning" if any(b.asked for b in shown) or active >= 3 else "note"
+    return [finding(view, ID, severity, text, [f for b in shown for f in b.frames], values, advice)]

@@ -16,7 +16,7 @@ import numpy as np
 
 from netlens.chains.copies import COPY_NS
 from netlens.lenses import Finding
-from netlens.lenses._repeats import deliveries
+from netlens.lenses._repeats import with_repeats
 from netlens.lenses._view import FIN, RST, S, View, finding, most, seconds, up_to
 from netlens.lenses.tls_failed import HANDSHAKE, SERVER_HELLO
 from netlens.text import plural
@@ -35,8 +35,8 @@ def pauses(view: View) -> list[tuple[int, int, list[int]]]:
 
     Of waits that are far from late most are left out.
     """
-    lossy = {d.session for d in view.once(deliveries)}
-    missing = view.sessions["resp_missing_bytes"] + view.sessions["orig_missing_bytes"]
+    lossy = view.once(with_repeats)
+    missing = view.missing_bytes
     out = []
     lasted = view.sessions["end_ns"] - view.sessions["start_ns"]
     may_be = _may_be_late(view)

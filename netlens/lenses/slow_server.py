@@ -28,7 +28,7 @@ from netlens.lenses._datagrams import PATIENT
 from netlens.lenses._in_line import QUICK_NS, in_line
 from netlens.lenses._logins import held_up
 from netlens.lenses._lost import never_arrived
-from netlens.lenses._repeats import deliveries, stalled
+from netlens.lenses._repeats import stalled, with_repeats
 from netlens.lenses._requests import NOTICED_NS, Asked, asked, budget_of, relayed
 from netlens.lenses._said import UDP, End, errors
 from netlens.lenses._services import silences
@@ -153,7 +153,7 @@ def _first_words(view: View) -> list[Finding]:
     """Servers that were slow to say hello (TLS) or to greet."""
     s, x = view.sessions, view.side.capture.table("hellos")
     asked_ns = dict(x.tuples("session_id", "time_ns"))
-    lossy = {d.session for d in view.once(deliveries)} | {each.session for each in view.once(never_arrived)}
+    lossy = view.once(with_repeats) | {each.session for each in view.once(never_arrived)}
     first, their_first = view.column("orig_first_payload_ns"), view.column("resp_first_payload_ns")
     hellos: list[tuple[int, int]] = []
     greetings: list[tuple[int, int]] = []
@@ -294,8 +294,8 @@ def _in_line(view: View) -> list[Finding]:
 def _not_told(view: View) -> list[Finding]:
     """Requests whose client waited for 100 (Continue) before it sent the body, and heard nothing (RFC 9110 10.1.1)."""
     expecting = {} if view.one_sided else view.side.capture.expecting
-    kept, missing = set(view.in_one), view.sessions["resp_missing_bytes"] + view.sessions["orig_missing_bytes"]
-    lossy = {d.session for d in view.once(deliveries)}
+    kept, missing = set(view.in_one), view.missing_bytes
+    lossy = view.once(with_repeats)
     usable = [(k, frame) for frame, k in expecting.items() if k in kept and k not in lossy and not missing[k]]
     waits = [(k, *waited) for k, frame in usable if (waited := _waited(view, k, frame)) is not None]
     late = [each for each in waits if each[1] >= GO_ON_NS]

@@ -157,7 +157,7 @@ def _too_large(view: View, wait: Repeat) -> TooLarge | None:
             acked = max(acked, seg.acked[i])
             alive |= seg.ts[i] > again
     for i in range(whole[0]):
-        if seg.orig[i] == wait.orig and seg.length[i] and seg.offset[i] + seg.length[i] <= min(acked, offset):
+        if seg.orig[i] == wait.orig and seg.length[i] and seg.end(i) <= min(acked, offset):
             passed = max(passed, seg.length[i])
     if not heard and (not alive or passed >= size or not (passed or small)):
         return None
@@ -213,7 +213,7 @@ def _stopped(view: View) -> list[Finding]:
     if view.one_sided:
         return []
     told = {r.session for r in view.once(stalled)} | {each.session for each in view.once(never_arrived)}
-    kept, missing = set(view.whole) - view.halves - told, view.sessions["resp_missing_bytes"]
+    kept, missing = set(view.in_one) - told, view.sessions["resp_missing_bytes"]
     came = view.sessions["resp_bytes"]
     last = {b.session: b for b in view.side.capture.bodies if b.session in kept and not missing[b.session] and came[b.session] < b.end}
     stops = [stop for body in last.values() if (stop := _stop(view, body)) is not None]
@@ -265,7 +265,7 @@ def _stop(view: View, body: Body) -> Stop | None:
         elif seg.length[i] and seg.frame[i] >= body.frame:
             if came >= 0:
                 pause = max(pause, seg.ts[i] - seg.ts[came])
-            upto, came = max(upto, seg.offset[i] + seg.length[i]), i
+            upto, came = max(upto, seg.end(i)), i
     if came < 0 or end < 0 or not begin < upto < body.end or asked not in BODIED:
         return None
     waited = seg.ts[end] - seg.ts[came]
@@ -316,7 +316,7 @@ def _probed(view: View, k: int) -> Probed | None:
     while end >= 0 and seg.flags[end] & RST:
         end -= 1
     by = seg.orig[end] if end >= 0 else True
-    upto = max((seg.offset[i] + seg.length[i] for i in range(end + 1) if seg.orig[i] == by), default=0)
+    upto = max((seg.end(i) for i in range(end + 1) if seg.orig[i] == by), default=0)
     at = end
     while at >= 0 and seg.orig[at] == by and seg.length[at] <= 1 and seg.offset[at] < upto and not seg.flags[at] & (SYN | FIN | RST):
         at -= 1

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from netlens.lenses import Finding
+from netlens.lenses import Finding, Severity
 from netlens.lenses._datagrams import by_tcp, closed_at_once
 from netlens.lenses._validity import certificates, invalid
 from netlens.lenses._view import FIN, RST, S, Segments, View, finding, grouped, most, seconds
@@ -178,7 +178,7 @@ def _of_tls(view: View) -> list[Finding]:
     served_by = {view.ends(k)[2] for k in tried if k not in served}
     grave = [f for f in lasting if f.sure or view.ends(f.session)[2] in often or (f.by_server and view.ends(f.session)[2] not in served_by)]
     shown = grave or lasting or failed
-    severity = "problem" if grave else "warning" if lasting else "note"
+    severity: Severity = "problem" if grave else "warning" if lasting else "note"
     ways = most(f.how for f in shown)
     about = most(f.about for f in shown if f.about)
     n = len(shown)
@@ -194,7 +194,7 @@ def _of_tls(view: View) -> list[Finding]:
     elif any(f.how == "certificate_expired by the client" and f.session in view.once(certificates) for f in shown):
         advice = _ANOTHER
     values = {"handshakes": len(tried), "failed": n, "how": sorted({f.how for f in shown})}
-    return [finding(view, ID, severity, text, [frame for f in shown for frame in f.frames], values, advice)]  # type: ignore[arg-type]
+    return [finding(view, ID, severity, text, [frame for f in shown for frame in f.frames], values, advice)]
 
 
 def _failure(view: View, k: int, seg: Segments, hello: int | None) -> Failure | None:
@@ -234,7 +234,7 @@ def _failure(view: View, k: int, seg: Segments, hello: int | None) -> Failure | 
                 return Failure(k, NO_HELLO, False, frames, seg.ts[i], waited_ns=seg.ts[i] - seg.ts[hello_at])
             how = "reset" if seg.flags[i] & RST else "closed"
             # else the two crossed: it had been idle
-            took = seg.acked[i] >= seg.offset[hello_at] + seg.length[hello_at]
+            took = seg.acked[i] >= seg.end(hello_at)
             closed = bool(seg.flags[i] & FIN) and view.column("saw_syn")[k] and took
             return Failure(k, f"{how} by the server before its hello", False, frames, seg.ts[i], by_server=closed)
     return None
@@ -248,7 +248,7 @@ def _of_another(view: View, k: int, shown: Shown) -> bool:
 
 def _tail_of_record(seg: Segments, at: int) -> bool:
     """Whether the server's first segment does not begin its stream here (a segment before it was lost)."""
-    last = max((seg.offset[i] + seg.length[i] for i in range(at) if not seg.orig[i] and seg.length[i]), default=None)
+    last = max((seg.end(i) for i in range(at) if not seg.orig[i] and seg.length[i]), default=None)
     return seg.offset[at] != (last if last is not None else 0)
 
 
