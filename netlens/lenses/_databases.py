@@ -47,12 +47,8 @@ _GONE = "26000"
 _OF_SESSION = (f"({_GONE})", "(42P05)")  #: what is prepared is the session's own: that others have it says nothing
 _MAKES = (b"CR", b"AL")  #: CREATE, ALTER
 _RUNS = (b"B", b"E")  #: PostgreSQL's Bind and Execute, of what was prepared before
-_GOES_ON = (
-    b"d",
-    b"c",
-    b"f",
-    b"X",
-)  #: PostgreSQL's CopyData, CopyDone, CopyFail, Terminate: an error may cross them, and is of the statement before
+#: PostgreSQL's CopyData, CopyDone, CopyFail, Terminate: an error may cross them, and is of the statement before
+_GOES_ON = (b"d", b"c", b"f", b"X")
 COMMANDS = (0x03, 0x16, 0x17)  #: MySQL's, of statements: COM_QUERY, COM_STMT_PREPARE, COM_STMT_EXECUTE
 
 

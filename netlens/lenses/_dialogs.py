@@ -149,9 +149,8 @@ def _of_another(view: View) -> list[Refusal]:
     for k in sorted(chosen):
         seg = view.opening(k)
         first = {seg.orig[i]: i for i in reversed(range(len(seg))) if seg.length[i] and seg.fresh[i]}
-        if (
-            len(first) == 2 and not any(seg.offset[i] for i in first.values()) and len(words[view.service(k)]) == 1
-        ):  # else what came before is missing
+        # both must begin their streams here: else what came before is missing
+        if len(first) == 2 and not any(seg.offset[i] for i in first.values()) and len(words[view.service(k)]) == 1:
             lasting = view.service(k)[1:] not in served
             found.append(
                 Refusal(k, asked[k], f"{asked[k]} was answered in {answered[k]}", lasting, [seg.frame[first[up]] for up in (True, False)])
@@ -492,14 +491,8 @@ def _mysql(k: int, seg: Segments, view: View) -> list[Refusal]:
         text = seg.text(i)
         size = int.from_bytes(text[:3], "little")
         code = int.from_bytes(text[5:7], "little")
-        if (
-            not seg.orig[i]
-            and seg.length[i] - 4 <= size < 1024
-            and text[4] == 0xFF
-            and text[3] != 1
-            and text[3] < 16
-            and 1000 <= code < 10_000
-        ):  # 1: of a query
+        error = not seg.orig[i] and text[4] == 0xFF and text[3] != 1 and text[3] < 16  # 1: of a query
+        if error and seg.length[i] - 4 <= size < 1024 and 1000 <= code < 10_000:
             return [Refusal(k, "MySQL", f"{MYSQL.get(code, 'error at login')} ({code})", True, [seg.frame[i]])]
     return []
 

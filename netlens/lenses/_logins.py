@@ -26,10 +26,8 @@ NEWKEYS, SHORT = 21, 64  #: message (RFC 4253 7.3), and bytes of the packet at m
 _SSH = int.from_bytes(b"SSH-", "big")
 _COMMANDS = (b"USER ", b"PASS ", b"APOP ", b"ACCT ")  #: of FTP and POP3
 _IRC = (b"NICK ", b"USER ", b"CAP LS ")
-WELCOME, LITTLE = (
-    500,
-    500,
-)  #: bytes at least of what a server of IRC says as it lets a client in (RFC 2812 5.1 and its motto), and at most before
+#: bytes at least of what a server of IRC says as it lets a client in (RFC 2812 5.1 and its motto), and at most before
+WELCOME, LITTLE = 500, 500
 
 
 @dataclass

@@ -177,17 +177,15 @@ def needs_none(protocol: str, seg: Segments, asked: int) -> bool:
         return next((seg.head[i] >> 56 == ord("1") for i in before), False)
     if protocol == "Modbus":  # a broadcast that writes (MODBUS messaging on TCP/IP 4.2: unit 0)
         return head[6] == 0 and head[7] in (5, 6, 15, 16)
-    if (
-        protocol == "Redis"
-    ):  # commands that wait for data have names of 5, 8 or 10 letters (BLPOP, XREAD, BZPOPMIN, BRPOPLPUSH); SHUTDOWN has 8
+    # commands that wait for data have names of 5, 8 or 10 letters (BLPOP, XREAD, BZPOPMIN, BRPOPLPUSH); SHUTDOWN has 8
+    if protocol == "Redis":
         return head[:1] == b"*" and (head[4:] == b"$8\r\n" or (head[1:2] > b"2" and head[4:] in (b"$5\r\n", b"$10\r")))
     if protocol == "memcached":  # what writes may say "noreply"; of the binary protocol the quiet commands
         return head.startswith(_WRITES) or (head[0] == 0x80 and head[1] in _QUIET)
     if protocol == "SMB":
         return head[:1] == b"\x85"  # a keep-alive (RFC 1002 4.3.5)
-    if (
-        protocol == "LDAP"
-    ):  # unbind and abandon (RFC 4511 4.3, 4.11), behind a message id of 1 to 3 bytes; Windows writes lengths of four bytes
+    # unbind and abandon (RFC 4511 4.3, 4.11), behind a message id of 1 to 3 bytes; Windows writes lengths of four bytes
+    if protocol == "LDAP":
         short = head[1:5] == b"\x84\0\0\0" and head[5] <= _SHORTEST
         return head[:1] == b"\x30" and (short or any(op in head[5:8] for op in (0x42, 0x50)))
     return False

@@ -246,9 +246,8 @@ def _in_clear(view: View) -> list[Finding]:
     if not found:
         return []
     again = _served_after(view, [k for k, *_ in found]) | _met(view, [k for k, *_ in found])
-    again -= {
-        k for k, *_ in found if not mute[k] and view.column("end_ns")[k] - asked_ns[k] > SOON_NS
-    }  # that was no farewell, and it waited in vain
+    # but for what was no farewell, and waited in vain
+    again -= {k for k, *_ in found if not mute[k] and view.column("end_ns")[k] - asked_ns[k] > SOON_NS}
     told = [each for each in found if each[0] not in again]
     known = [each for each in told if _protocol(view, each[0])]
     shown = known or found

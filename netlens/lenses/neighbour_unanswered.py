@@ -34,10 +34,8 @@ GROUP = "handshakes"
 RANK = 12
 TIMES, LEAST_NS, MOST_NS = 3, S, 10 * S  #: asked so often, in so long
 PROOF, PROOF_NS = 5, (S // 2, 2 * S)  #: so often, with such a time between
-AGAIN, FEW = (
-    6,
-    2,
-)  #: so often in a row, for so many addresses: two attempts to send (RFC 4861 10 asks three times for each), so a program tries again
+#: so often in a row, for so many addresses: two attempts to send (RFC 4861 10 asks three times for each), so a program tries again
+AGAIN, FEW = 6, 2
 OFTEN, EVEN = 20, 1.05  #: so often, with no pause longer than so many times the shortest: a clock asks, not a program that wants to send
 CONNECTIONS = 2  #: that a host says were in vain: a program, or several, try again
 SLOWER = 1.5  #: times as long as before; twice is asked for (RFC 2516 8)

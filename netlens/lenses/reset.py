@@ -33,14 +33,10 @@ ASKED_NS = 10 * S  #: a request older than this was given up before
 AT_ONCE_NS = S  #: RST so soon after the request answers it
 APPLICATION_DATA = 23  #: type of a TLS record (RFC 8446 5.1); the client's last words of the handshake begin with ChangeCipherSpec (20)
 ALERTED = 0x1503  #: how a record with an alert begins
-ALERT_1_3, ALERT_1_3_BYTES = (
-    0x1703030013,
-    24,
-)  #: one of TLS 1.3 (RFC 8446 5.2, 6): two bytes, the type and a tag of 16; and with the record's header
-PUBLISH, AGAIN = (
-    3,
-    2,
-)  #: a type of MQTT (5.0 2.1.2); connections of a client that published, or asked in a protocol that nobody knows, in vain
+#: one of TLS 1.3 (RFC 8446 5.2, 6): two bytes, the type and a tag of 16; and with the record's header
+ALERT_1_3, ALERT_1_3_BYTES = 0x1703030013, 24
+#: a type of MQTT (5.0 2.1.2); connections of a client that published, or asked in a protocol that nobody knows, in vain
+PUBLISH, AGAIN = 3, 2
 LONGEST_FAREWELL = 1024  #: bytes of one in a protocol that nobody knows, with who says it and why, as JSON or XML
 SHORT = 512  #: bytes of an answer that is no more than a greeting or an error
 

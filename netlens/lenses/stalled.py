@@ -32,9 +32,8 @@ RANK = 45
 #: Without anything of an answer that is not complete, until the client gives up; and how many times the longest pause before in the same answer that is
 STOPPED_NS, PAUSES = 5 * S, 4
 FINS = 3  #: of a client that were not acknowledged: Linux repeats one for 8 times and more, the first after 0.2 s
-BODIED = {
-    int.from_bytes(word, "big") for word in (b"GET ", b"POST", b"PUT ")
-}  #: whose answers have the body that they announce: not HEAD, CONNECT
+#: whose answers have the body that they announce: not HEAD, CONNECT
+BODIED = {int.from_bytes(word, "big") for word in (b"GET ", b"POST", b"PUT ")}
 IDLE_NS = 5 * S  #: before what was never acknowledged; who forgets connections does so after a minute or two hours (RFC 5382 5 wants these)
 PROBES, PROBED_NS = 3, 2 * S  #: unanswered, in so long: a lost one or two say nothing
 _LOST = "Something on the way drops packets, or the peer is gone: compare with a capture nearer to the peer; if only large packets are lost, look at the MTU."
