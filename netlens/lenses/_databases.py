@@ -131,7 +131,7 @@ def _fails(head: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return found
 
 
-def _dialog(seg: Segments) -> Iterator[tuple[int, bytes]]:
+def dialog(seg: Segments) -> Iterator[tuple[int, bytes]]:
     """New data: where it is, and how it begins."""
     for i in range(min(len(seg), MOST)):
         if seg.length[i] and seg.fresh[i] == seg.length[i]:
@@ -140,7 +140,7 @@ def _dialog(seg: Segments) -> Iterator[tuple[int, bytes]]:
 
 def _postgres(k: int, seg: Segments, codes: dict[int, str]) -> Iterator[Said]:
     kind, asked, given = b"", 0, -1
-    for i, text in _dialog(seg):
+    for i, text in dialog(seg):
         if seg.orig[i] and text[:1] in _GOES_ON and not text[1]:
             continue
         if seg.orig[i]:
@@ -161,7 +161,7 @@ def _postgres(k: int, seg: Segments, codes: dict[int, str]) -> Iterator[Said]:
 
 def _mysql(k: int, seg: Segments) -> Iterator[Said]:
     kind, asked = b"", 0
-    for i, text in _dialog(seg):
+    for i, text in dialog(seg):
         size = int.from_bytes(text[:3], "little") + 4
         if seg.orig[i]:
             if size >= seg.length[i] and not text[3] and text[4] in COMMANDS:

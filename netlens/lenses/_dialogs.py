@@ -13,6 +13,7 @@ A refusal counts if the same was not allowed later in the same session (a typing
 from __future__ import annotations
 
 import bisect
+import itertools
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +23,7 @@ import numpy as np
 from netlens.lenses import _databases
 from netlens.lenses._connects import scanning
 from netlens.lenses._error_lines import error_lines
-from netlens.lenses._view import FIN, RST, SYN, S, Segments, View, grouped, seconds
+from netlens.lenses._view import FIN, RST, SYN, S, Segments, View, as_bytes, grouped, seconds
 from netlens.parsers.fatal_errors import Fatal
 from netlens.parsers.grpc import ERRORS, Calls
 
@@ -83,7 +84,6 @@ _ALIKE = 0.05  #: of each other: silences that a timer ends
 SHUT, SHUT_NS = 3, S  #: connections that a server closes before a word, and over how long; one or two meet a restart, or many at once
 _GET, _MASKED = int.from_bytes(b"GET ", "big"), 0x80 << 48
 _CLOSE, _SWITCHED = 0x88, 101  # a frame's first byte (RFC 6455 5.2); HTTP's status
-MOST = 5000  #: segments of one session
 _FIRST = np.frombuffer(b"+-:$*%_#,(~>=", np.uint8)  #: Redis: its types (RESP 2 and 3), and POP3.  IMAP: *
 #: PostgreSQL: error, request for credentials, no or yes to TLS, protocol version; alone, or with a length below 2^24. SSH begins by S as well.
 _POSTGRES = np.frombuffer(b"ERNSv", np.uint8)
@@ -405,7 +405,7 @@ def _spoken(words: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 def _begins(reply: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Whether a server's first bytes (uint64) are how one of these protocols begins; what is encrypted may look like anything."""
-    text = np.ascontiguousarray(reply.astype(">u8")).view(np.uint8).reshape(-1, 8)
+    text = as_bytes(reply)
     digits = (text[:, 0] >= 0x31) & (text[:, 0] <= 0x35) & ((text[:, 1:3] >= 0x30) & (text[:, 1:3] <= 0x39)).all(axis=1)
     mysql = (text[:, 3] == 0) & ((text[:, 4] == 0x0A) | (text[:, 4] == 0xFF))
     postgres = np.isin(text[:, 0], _POSTGRES) & (text[:, 1] == 0)
@@ -425,7 +425,7 @@ def _says_no(head: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 def _data(seg: Segments) -> list[tuple[bool, bytes, int]]:
     """(by the originator, first bytes, frame) of new data."""
-    return [(seg.orig[i], seg.text(i), seg.frame[i]) for i in range(min(len(seg), MOST)) if seg.length[i] and seg.fresh[i] == seg.length[i]]
+    return [(seg.orig[i], text, seg.frame[i]) for i, text in _databases.dialog(seg)]
 
 
 def _code(text: bytes) -> int:
@@ -487,8 +487,7 @@ def _mysql(k: int, seg: Segments, view: View) -> list[Refusal]:
     server = [text for orig, text, _ in data if not orig]
     if not server or server[0][3:5] not in (b"\x00\x0a", b"\x00\xff"):
         return []
-    for i in [i for i in range(min(len(seg), MOST)) if seg.length[i] and seg.fresh[i] == seg.length[i]][:12]:
-        text = seg.text(i)
+    for i, text in itertools.islice(_databases.dialog(seg), 12):
         size = int.from_bytes(text[:3], "little")
         code = int.from_bytes(text[5:7], "little")
         error = not seg.orig[i] and text[4] == 0xFF and text[3] != 1 and text[3] < 16  # 1: of a query

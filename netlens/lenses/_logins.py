@@ -18,9 +18,9 @@ import numpy as np
 from netlens.lenses._dialogs import refusals
 from netlens.lenses._lost import never_arrived
 from netlens.lenses._repeats import with_repeats
-from netlens.lenses._view import FIN, RST, S, Segments, View
+from netlens.lenses._view import FIN, RST, SEAM_NS, S, Segments, View, as_bytes
 
-LONG_NS, LONGEST_NS = 5 * S, 3600 * S
+LONG_NS = 5 * S
 SEGMENTS = 40  #: in which a login is over
 NEWKEYS, SHORT = 21, 64  #: message (RFC 4253 7.3), and bytes of the packet at most
 _SSH = int.from_bytes(b"SSH-", "big")
@@ -71,7 +71,7 @@ def held_up(view: View) -> list[HeldUp]:
 
 def _begins(first: np.ndarray) -> np.ndarray:
     """Whether a client's first bytes (uint64) begin one of these protocols."""
-    text = np.ascontiguousarray(first.astype(">u8")).view(np.uint8).reshape(-1, 8)
+    text = as_bytes(first)
     words = np.zeros(len(first), bool)
     for word in (b"SSH-", *_COMMANDS, *_IRC):
         words |= (text[:, : len(word)] == np.frombuffer(word, np.uint8)).all(axis=1)
@@ -120,7 +120,7 @@ def _turns(seg: Segments) -> Iterator[tuple[int, list[int]]]:
             asked = i
         elif seg.fresh[i] and asked >= 0:
             wait = seg.ts[i] - seg.ts[asked]
-            if LONG_NS <= wait < LONGEST_NS:
+            if LONG_NS <= wait < SEAM_NS:
                 yield wait, [seg.frame[asked], seg.frame[i]]
             asked = -1
 
@@ -160,7 +160,7 @@ def _of_irc(seg: Segments) -> HeldUp | None:
         until_then = sum(seg.fresh[i] for i in theirs if i < after)
         at_once = sum(seg.fresh[i] for i in theirs if i >= after and seg.ts[i] - seg.ts[after] < S)
         spoke = any(last < i < after for i in mine)
-        if wait < LONGEST_NS and until_then <= LITTLE and at_once >= WELCOME and not spoke:
+        if wait < SEAM_NS and until_then <= LITTLE and at_once >= WELCOME and not spoke:
             return HeldUp(0, "IRC", wait, [seg.frame[last], seg.frame[after]])
         return None
     return None

@@ -26,7 +26,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from netlens.lenses._said import TCP, too_big
-from netlens.lenses._view import ACK, FIN, OPENING, RST, SYN, S, Segments, View
+from netlens.lenses._view import ACK, FIN, OPENING, RST, SEAM_NS, SYN, S, Segments, View
 
 REORDER_NS = 3_000_000
 NO_TRIP = 1 << 62
@@ -34,7 +34,6 @@ LONGEST_WAIT_NS = 120 * S  #: between two tries, as stacks have it (RFC 6298 2.4
 FLOW_NS = S // 2  #: segments of a sender that has more to send come closer together
 MANY_SENT = 1000  #: segments under way of which the sending time is kept
 FAREWELL = 64  #: bytes behind which nobody waits once their sender has closed: a close_notify is 31
-LONGEST_NS = 3600 * S  #: what is longer is a seam of the capture
 ENOUGH = 5000  #: sessions that are looked at
 #: of frames that fill holes: fewer in a session without repeats cost nobody time, and millions of segments would be looked at
 LATE_SHARE = 0.001
@@ -257,7 +256,7 @@ def _direction(k: int, seg: Segments, orig: bool, reorder: int) -> tuple[list[Re
         before_ns, before_frame = (ts, seg.frame[i]) if length and not flags & FIN else (-1, -1)
         closed |= bool(flags & FIN)
     silent = [repeat.end(min(repeat.due_ns, end_ns)) for offset, (repeat, _) in open_.items() if offset not in in_vain]
-    return [r for r in done + silent if r.wait_ns < LONGEST_NS], spurious, data
+    return [r for r in done + silent if r.wait_ns < SEAM_NS], spurious, data
 
 
 def _covering(first_sent: dict[int, tuple[int, int, int]], offset: int) -> tuple[int, int, int] | None:

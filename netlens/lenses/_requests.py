@@ -12,7 +12,7 @@ from netlens.chains.traffic import Traffic
 from netlens.columns import MISSING, NEVER, Ints
 from netlens.lenses import divided
 from netlens.lenses._repeats import deliveries
-from netlens.lenses._view import FIN, RST, S, View
+from netlens.lenses._view import FIN, RST, SEAM_NS, S, View
 
 NOTICED_NS = S
 LARGE_BYTES = 100_000  #: less may come in a round trip or two, so that it tells no rate
@@ -73,7 +73,7 @@ def asked(view: View) -> Requests:
             if until is None:
                 continue
         wait = until - sent
-        if any(begin < until and finish > sent - S for begin, finish in repeats.get(k, ())) or not 0 <= wait < 3600 * S:
+        if any(begin < until and finish > sent - S for begin, finish in repeats.get(k, ())) or not 0 <= wait < SEAM_NS:
             continue
         if response is not None and wait < NOTICED_NS and not (http and down >= LARGE_BYTES):
             others[http] += 1

@@ -14,7 +14,7 @@ import numpy as np
 
 from netlens.lenses._connects import scanning
 from netlens.lenses._repeats import with_repeats
-from netlens.lenses._view import FIN, RST, SYN, S, Segments, View, grouped
+from netlens.lenses._view import FIN, RST, SEAM_NS, SYN, S, Segments, View, grouped
 
 GIVEN_UP_NS = 5 * S  #: by the client, which closed
 PENDING_NS = 10 * S  #: what the end of the capture may owe
@@ -124,7 +124,7 @@ def _ungreeted(view: View, among: np.ndarray[Any, Any]) -> list[Silence]:
         opened = next((i for i in range(answered, len(seg)) if seg.orig[i] and not seg.flags[i] & SYN), len(seg))
         end = next((i for i in range(opened, len(seg)) if seg.flags[i] & (FIN | RST)), None)
         heard = any(not seg.orig[i] and not seg.flags[i] & (SYN | RST) for i in range(opened, len(seg)))
-        if end is not None and seg.orig[end] and heard and GIVEN_UP_NS <= seg.ts[end] - seg.ts[opened] < 3600 * S:
+        if end is not None and seg.orig[end] and heard and GIVEN_UP_NS <= seg.ts[end] - seg.ts[opened] < SEAM_NS:
             frames = [seg.frame[i] for i in (answered, end)]
             left[k] = Silence(k, NAMES[view.ends(k)[3]], seg.ts[end] - seg.ts[opened], True, frames)
     spoke = {view.service(k) for k in np.flatnonzero(view.first_replies).tolist()} if left else set()
@@ -158,7 +158,7 @@ def _last(view: View, k: int, protocol: str) -> Silence | None:
         and not any(seg.fresh[i] for i in range(len(seg)) if not seg.orig[i])
     ):
         return Silence(k, protocol, until - seg.ts[sent[0]], True, [seg.frame[i] for i in (sent[0], asked, end)])
-    if not (GIVEN_UP_NS if end is not None else PENDING_NS) <= wait < 3600 * S:
+    if not (GIVEN_UP_NS if end is not None else PENDING_NS) <= wait < SEAM_NS:
         return None
     return Silence(k, protocol, wait, end is not None, [seg.frame[i] for i in (asked, end) if i is not None])
 

@@ -33,6 +33,7 @@ from netlens.text import endpoint, plural
 
 T = TypeVar("T")
 S = 1_000_000_000  #: ns of a second
+SEAM_NS = 3600 * S  #: what lasts longer is a seam of the capture, or a clock that was set
 FIN, SYN, RST, ACK = 1, 2, 4, 16
 FRAMES = 20  #: that a finding cites
 MOST_SEGMENTS = 200_000  #: of one session that are looked at one by one (half a second)
@@ -327,9 +328,21 @@ def finding(
     return Finding(id_, id_, severity, text, every[:FRAMES], filter_, values, advice, view.connections_of(given[:FRAMES]), every)
 
 
+def graded(
+    view: View, id_: str, grave: bool | Sized, text: str, frames: Iterable[int | None], values: dict[str, Any], advice: str
+) -> Finding:
+    """A problem with advice if it is grave (or any case is), else a warning without."""
+    return finding(view, id_, "problem" if grave else "warning", text, frames, values, advice if grave else "")
+
+
 def frame_filter(frames: list[int]) -> str:
     """Wireshark's display filter for frames; "" without any."""
     return f"frame.number in {{{', '.join(map(str, frames))}}}" if frames else ""
+
+
+def as_bytes(words: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """uint8[n, 8]: the bytes of numbers (uint64) that stand for eight bytes each."""
+    return np.ascontiguousarray(words.astype(">u8")).view(np.uint8).reshape(-1, 8)
 
 
 def seconds(ns: float) -> str:

@@ -25,7 +25,7 @@ from netlens.lenses import Finding, Severity
 from netlens.lenses._chunks import cut_off, known, misread
 from netlens.lenses._granted import granted_later, of_checks, taken
 from netlens.lenses._unanswered import requests, trickling
-from netlens.lenses._view import FIN, RST, S, View, finding, grouped, most
+from netlens.lenses._view import FIN, RST, S, View, finding, graded, grouped, most
 from netlens.parsers.bodies import Body, Redirect
 from netlens.parsers.chunks import Chunked
 from netlens.parsers.grpc import ERRORS, STREAM_CLOSED, Calls
@@ -339,7 +339,7 @@ def _broken(view: View) -> list[Finding]:
             else "Look at the server's log for that moment, and at that of the proxy in front of it."
         )
         frames = [each.frame for _, each in found]
-        out.append(finding(view, ID, "problem" if grave else "warning", text, frames, {"broken": n}, advice if grave else ""))
+        out.append(graded(view, ID, grave, text, frames, {"broken": n}, advice))
     return out
 
 

@@ -22,7 +22,7 @@ import numpy as np
 from netlens.addresses import is_one_host
 from netlens.lenses import Finding
 from netlens.lenses._said import TCP, errors
-from netlens.lenses._view import S, View, finding, most, seconds
+from netlens.lenses._view import S, View, finding, graded, most, seconds
 from netlens.parsers.asking import Seen
 from netlens.parsers.icmp import HOST
 from netlens.parsers.leases import ACK
@@ -61,7 +61,7 @@ def _of_pppoe(view: View) -> list[Finding]:
     values = {"hosts": sorted(left), "requests": times, "longest_s": lasted / 1e9}
     advice = "The modem has no sync or bridges another VLAN (some providers want a tag), or nobody serves PPPoE there: look at its state, and at the tag."
     frames = [each.frame for seen in left.values() for each in seen]
-    return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice if grave else "")]
+    return [graded(view, ID, grave, text, frames, values, advice)]
 
 
 def _backs_off(seen: list[Seen]) -> bool:

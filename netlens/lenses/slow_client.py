@@ -17,7 +17,7 @@ import numpy as np
 from netlens.chains.copies import COPY_NS
 from netlens.lenses import Finding
 from netlens.lenses._repeats import with_repeats
-from netlens.lenses._view import FIN, RST, S, View, finding, most, seconds, up_to
+from netlens.lenses._view import FIN, RST, SEAM_NS, S, View, finding, most, seconds, up_to
 from netlens.lenses.tls_failed import HANDSHAKE, SERVER_HELLO
 from netlens.text import plural
 
@@ -113,7 +113,7 @@ def _shut(view: View) -> list[Finding]:
 
 
 def _late(view: View) -> list[Finding]:
-    late = [p for p in view.once(pauses) if LATE_NS <= p[1] < 3600 * S]
+    late = [p for p in view.once(pauses) if LATE_NS <= p[1] < SEAM_NS]
     long = [p for p in late if p[1] >= LONG_NS]
     shown = long or late
     if not shown:

@@ -32,7 +32,7 @@ from netlens.lenses._repeats import stalled, with_repeats
 from netlens.lenses._requests import NOTICED_NS, Asked, asked, budget_of, relayed
 from netlens.lenses._said import UDP, End, errors
 from netlens.lenses._services import silences
-from netlens.lenses._view import S, View, finding, grouped, most, seconds, up_to, views
+from netlens.lenses._view import SEAM_NS, S, View, finding, graded, grouped, most, seconds, up_to, views
 from netlens.lenses.reset import greets
 from netlens.parsers.icmp import PORT as NO_PROGRAM
 from netlens.parsers.icmp import Error
@@ -166,7 +166,7 @@ def _first_words(view: View) -> list[Finding]:
             greetings.append((k, their_first[k] - int(s["start_ns"][k]) - int(s["handshake_ms"][k] * 1e6)))
     out = []
     for all_, what, of in ((hellos, "TLS handshake", "hello"), (greetings, "connection", "greeting")):
-        late = [(k, ns) for k, ns in all_ if LATE_NS <= ns < 3600 * S]
+        late = [(k, ns) for k, ns in all_ if LATE_NS <= ns < SEAM_NS]
         if not late:
             continue
         longest = max(ns for _, ns in late)
@@ -180,7 +180,7 @@ def _first_words(view: View) -> list[Finding]:
         )
         frames = [int(s["first_frame"][k]) for k, _ in late]
         values = {"connections": len(all_), "slow": len(late), "longest_s": longest / 1e9}
-        out.append(finding(view, ID, "problem" if grave else "warning", text, frames, values, advice if grave else ""))
+        out.append(graded(view, ID, grave, text, frames, values, advice))
     return out
 
 
@@ -239,7 +239,7 @@ def _late_datagrams(view: View) -> list[Finding]:
             "The server is slow, or waits for something itself (a directory, a script): look at its log, or let the client wait longer."
         )
     frames = [f for r in late for f in (*r.frames[: r.tries], r.answer_frame)]
-    return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice if grave else "")]
+    return [graded(view, ID, grave, text, frames, values, advice)]
 
 
 def _is_refused(view: View, r: Request) -> bool:

@@ -289,7 +289,7 @@ def _gone(view: View) -> list[Finding]:
     tries, lasted = max(len(p.frames) for p in found), max(p.lasted_ns for p in found)
     given_up = sum(p.given_up for p in found)
     end = "" if not given_up else "; the other side gave up" if given_up == n else f"; on {given_up:,} of them the other side gave up"
-    text = f"{whom} stopped answering keep-alives on {plural(n, 'connection')} ({'up to ' if n > 1 else ''}{tries} tries over {seconds(lasted)}){end}."
+    text = f"{whom} stopped answering keep-alives on {plural(n, 'connection')} ({up_to(found)}{tries} tries over {seconds(lasted)}){end}."
     values = {"connections": n, "keepalives": tries, "longest_s": lasted / 1e9, "given_up": given_up}
     advice = "The peer is gone, or a NAT or firewall on the way has forgotten the connection: compare with a capture nearer to the peer."
     return [finding(view, ID, "problem", text, [f for p in found for f in p.frames], values, advice)]

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from netlens.lenses import Finding, Severity
 from netlens.lenses._datagrams import by_tcp, closed_at_once
 from netlens.lenses._validity import certificates, invalid
-from netlens.lenses._view import FIN, RST, S, Segments, View, finding, grouped, most, seconds
+from netlens.lenses._view import FIN, RST, S, Segments, View, finding, graded, grouped, most, seconds
 from netlens.parsers.certificates import Shown
 from netlens.parsers.quic_openings import Opening
 from netlens.parsers.records import ALERTS
@@ -146,7 +146,7 @@ def _of_dtls(view: View) -> list[Finding]:
     text = f"{n:,} of {plural(max(len(opened), len(alerts)), 'DTLS handshake')} failed ({most(f'{a.no} by {a.server}' for a in shown)})."
     advice = next((_ADVICE[word] for word in _ADVICE for a in shown if word.replace("_", " ") in a.no), "")
     values = {"handshakes": max(len(opened), len(alerts)), "failed": n, "how": sorted({a.no for a in shown})}
-    return [finding(view, ID, "problem" if lasting else "warning", text, [a.frame for a in shown], values, advice if lasting else "")]
+    return [graded(view, ID, lasting, text, [a.frame for a in shown], values, advice)]
 
 
 def _is_cure(opening: Opening, ends: frozenset[str], ts: int) -> bool:
