@@ -147,7 +147,7 @@ def _ended(view: View) -> list[Finding]:
     if _are_taken_for_gone(view, found):
         severity, text = (
             "problem",
-            f"{text}: {most(view.server(k) for k, *_ in found)} takes a client that closes its own side for one that left",
+            f"{text}: {most(view.server(k) for k, *_ in found)} treats a client that closes its own side as gone",
         )
         advice = "Have the client keep its side open until the answer is there, or the server's proxy go on without it (proxy_ignore_client_abort in nginx)."
     return [finding(view, ID, severity, text + ".", [f for _, *both in found for f in both], values, advice)]
@@ -258,7 +258,10 @@ def _in_clear(view: View) -> list[Finding]:
     how = "sending a byte" if all(mute[k] for k, *_ in shown) else "answering it"
     text = f"{n:,} of {plural(of, 'connection')} got no answer: {what} took the request and closed without {how}."
     if not any(_protocol(view, k) for k, *_ in shown):
-        text = f"{n:,} of {plural(of, 'connection')} heard nothing: {what} took what was sent and closed, as who refuses does, and who only takes in."
+        text = (
+            f"{n:,} of {plural(of, 'connection')} heard nothing: {what} took what was sent and closed, as a server does that refuses the client, or that "
+            "only receives."
+        )
     values = {"connections": of, "unanswered": n, "protocols": names}
     severity: Severity = "problem" if known else "warning"
     advice = "The server does not want this client (an address list, a limit), expects another protocol (TLS), or ended: look at its log for that moment."

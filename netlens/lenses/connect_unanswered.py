@@ -70,10 +70,10 @@ def _misplaced(view: View) -> list[Finding]:
         syns = sorted(ns for m in group for ns in m.syn_ns)
         if len(syns) < SYNS or syns[-1] - syns[0] < SPAN_NS:
             continue
-        what = "resets" if any(m.reset for m in group) else "ignores"
+        what = "rejects the answer (RST)" if any(m.reset for m in group) else "ignores the answer"
         text = (
             f"{plural(len(group), 'connection')} from {client} to {endpoint(server, port)} never opened ({plural(len(syns), 'SYN')}): {other} answers in its "
-            f"place, which {client} did not ask and {what}."
+            f"place. {client} did not ask that address, and {what}."
         )
         values = {"unanswered": len(group), "syns": len(syns), "clients": [client], "servers": [server]}
         advice = (

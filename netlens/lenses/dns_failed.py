@@ -117,7 +117,7 @@ def _no_such_names(view: View) -> list[Finding]:
     grave = nowhere or bool(dangling) or bool(insisted) + most_of_them + (names == all_) >= 2
     severity: Severity = "problem" if grave else "warning" if names == all_ else "note"
     frames = [f for q in missing for f in q.frames + q.answer_frames]
-    advice = "Make the name that it leads to anew, or take the CNAME out of the zone." if dangling else "Check the names for typos."
+    advice = "Create the name that it points to again, or remove the CNAME from the zone." if dangling else "Check the names for typos."
     return [finding(view, ID, severity, text, frames, values, advice)]
 
 

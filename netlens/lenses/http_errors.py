@@ -201,11 +201,11 @@ def _of(view: View) -> list[Finding]:
     whom = most(view.server(r["session_id"]) for r in errors)
     ends = [f"{len(granted):,} of these requests {'was' if len(granted) == 1 else 'were'} granted later"] if granted else []
     if checks:
-        ends.append(f"{len(checks):,} of them tell a client that checks several servers that this one is out")
+        ends.append(f"{len(checks):,} of them told a health check that this server is out of service")
     if acted_on:
-        ends.append(f"of {len(acted_on):,} the client took it for an answer, and went on by it")
+        ends.append(f"for {len(acted_on):,} of them the client took the error as the answer and went on")
     if others_served:
-        ends.append(f"{len(others_served):,} of them bore what the server does not take, while another client is served there")
+        ends.append(f"{len(others_served):,} of them carried credentials that the server rejects, while another client is served there")
     end = "".join(f"; {each}" for each in ends)
     text, values = _told(n, codes, told)
     text += f", from {whom}{end}."
@@ -268,7 +268,7 @@ def _preflights(view: View) -> list[Finding]:
         return []
     whom, codes = most(view.server(k) for k, *_ in denied), Counter(status for *_, status in denied)
     text = (
-        f"{len(denied):,} of {plural(len(rows), 'preflight')} (OPTIONS) got no leave from {whom} ({_each(codes)}): a browser then does not send its "
+        f"{len(denied):,} of {plural(len(rows), 'preflight')} (OPTIONS) were not permitted by {whom} ({_each(codes)}): a browser then does not send its "
         "request, and none followed."
     )
     advice = "A preflight bears no credentials and follows no redirection: have the server, or the login in front of it, answer OPTIONS with 200 or 204."
@@ -462,7 +462,7 @@ def _in_chunks(view: View) -> list[Finding]:
         return []
     cut, live = cut_off(view)
     ended = "cut off: {} ended the connection before the last chunk"
-    misled = "not to be read: {} sent a chunk size that is no hexadecimal number (RFC 9112 7.1)"
+    misled = "unreadable: {} sent a chunk size that is not a hexadecimal number (RFC 9112 7.1)"
     look_at = "The server's program ended or gave up, or a proxy between has a time-out: look at their logs for that moment."
     repair = (
         "The server's program writes chunks by itself and wrongly, or something on the way changes what it writes: have its library do it."

@@ -212,7 +212,7 @@ def look(view: View) -> list[Finding]:
         unknown = not between and all(b.unknown for b in grave)
         what = "when data came, as if it did not know the connection" if unknown else "while a request was open"
         by = f"in the name of {whom} by something between the two captures (the host's capture shows no reset)" if between else f"by {whom}"
-        what = "as the client published behind its close" if all(b.late for b in grave) else what
+        what = "because the client published after the server had closed" if all(b.late for b in grave) else what
         text = f"{n:,} of {plural(of, 'connection')} {'was' if n == 1 else 'were'} reset {by} {what}."
     else:
         by = "the client" if all(b.by_client for b in shown) else "the server" if not any(b.by_client for b in shown) else "either side"

@@ -104,8 +104,8 @@ def _shut(view: View) -> list[Finding]:
     longest = max(f[1] for f in found)
     client, whom = most(view.ends(f[0])[0] for f in found), most(view.server(f[0]) for f in found)
     text = (
-        f"{plural(len(found), 'HTTP/2 request')} waited {up_to(found)}{seconds(longest)} as the client ({client}) took no more of another answer of {whom}: "
-        "the window of their connection was used up."
+        f"{plural(len(found), 'HTTP/2 request')} waited {up_to(found)}{seconds(longest)} because the client ({client}) stopped reading another answer "
+        f"from {whom}: the window of their connection was used up."
     )
     values = {"requests": len(found), "longest_s": longest / 1e9}
     advice = "Let the program read each answer, or cancel it, or raise the window of the connection above that of a stream; or use another connection for it."

@@ -304,8 +304,8 @@ def _not_told(view: View) -> list[Finding]:
     n, longest = len(late), max(ns for _, ns, *_ in late)
     felt = sum(ns >= SHARE * took for _, ns, took, _ in late)  # not beside a body that takes a minute
     text = (
-        f"{n:,} of {plural(len(waits), 'HTTP request')} with a body waited {up_to(late)}{seconds(longest)} for the word to go on "
-        f"(100 Continue), which {most(view.server(k) for k, *_ in late)} did not give."
+        f"{n:,} of {plural(len(waits), 'HTTP request')} with a body waited {up_to(late)}{seconds(longest)} for permission to go on "
+        f"(100 Continue), which {most(view.server(k) for k, *_ in late)} did not send."
     )
     values = {"requests": len(waits), "slow": n, "longest_s": longest / 1e9}
     advice = "Have the server, or the proxy before it, answer Expect: 100-continue (RFC 9110 10.1.1), or the client not send it (curl -H 'Expect:')."

@@ -124,7 +124,10 @@ def _of_quic(view: View) -> list[Finding]:
         f"short Initial (CONNECTION_CLOSE)."
     )
     values = {"handshakes": max(len(opened), n), "failed": n, "how": ["CONNECTION_CLOSE"]}
-    advice = "Why is encrypted: look at the server's log. Client and server may share no protocol (ALPN) or version, or the server refuses that name or client."
+    advice = (
+        "The reason is encrypted: look at the server's log. Client and server may share no protocol (ALPN) or version, or the server refuses that name or "
+        "client."
+    )
     goes_on = all(by_tcp(view, talk.source[0], *talk.destination) for talk, _ in often)
     frames = [f for talk, back in often for f in (talk.first_frame, back.first_frame)]
     return [finding(view, ID, "warning" if goes_on else "problem", text, frames, values, advice)]

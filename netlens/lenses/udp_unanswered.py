@@ -389,7 +389,7 @@ def _not_taken(view: View) -> list[Finding]:
     servers = most(offer.server for offer in offers)
     text = f"{most(found)} asked for an address by DHCP {plural(asked_for, 'time')}, and took none of those that {servers} offered{end}"
     values = {"clients": len(found), "datagrams": asked_for, "offers": len(offers), "damaged": damaged, "protocols": ["DHCP"]}
-    advice = "Offers are lost or dropped between here and the client, or do not please it: capture there, and look at its log."
+    advice = "Offers are lost or dropped between here and the client, or the client rejects them: capture there, and look at its log."
     if damaged:
         advice = (
             "Unless this was recorded at the server, before its card fills them in, a client throws such offers away; in a virtual network nothing fills them "
