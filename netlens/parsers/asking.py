@@ -21,6 +21,7 @@ COPY_NS = 2_000_000  #: what comes again so soon was recorded again, as from ano
 NUMBERS = 1 << 16  #: of sequence
 AGAIN_NS = 400_000_000  #: a number that comes again sooner was recorded twice
 _ARP, _ICMP, _ICMPV6 = 0, 1, 58
+_IP_HEADER = {4: 20, 6: 40}  # bytes by version, without options
 _NOBODY = ("0.0.0.0", "::")
 _REQUEST, _REPLY = 1, 2  # operations of ARP
 _ECHO_REQUESTS = (8, 128)
@@ -50,13 +51,15 @@ class Ping:
     """Echo requests from one address to another with one identifier; ``answers`` by sequence number, as ``requests``. Where a number comes again, as of those
     that count nothing, :data:`NUMBERS` are added each time.
 
-    latest : by sequence number, under which one it was asked last.  few : some may make :data:`TRACED` hops at most.
+    sizes : of the packets that asked, in bytes with the IP header.  latest : by sequence number, under which one it was asked last.  few : some may make
+    :data:`TRACED` hops at most.
     """
 
     source: str
     destination: str
     requests: dict[int, Seen] = field(default_factory=dict)
     answers: dict[int, Seen] = field(default_factory=dict)
+    sizes: dict[int, int] = field(default_factory=dict)
     latest: dict[int, int] = field(default_factory=dict)
     few: bool = False
 
@@ -109,7 +112,7 @@ class AskingBuilder:
         """``rows``: int64[n, FRAGMENT_WIDTH] of :func:`netlens.wire.decode.decode`."""
         chosen = rows[rows[:, d.PIECE] == d.ASKING][: MAX_MESSAGES - self._read]
         self._read += len(chosen)
-        for frame, ts, _, version, s_hi, s_lo, d_hi, d_lo, _, protocol, _, at, _, captured in chosen.tolist():
+        for frame, ts, _, version, s_hi, s_lo, d_hi, d_lo, _, protocol, _, at, size, captured in chosen.tolist():
             message = buf[at : at + min(captured, LOOKED_AT)].tobytes()
             seen = Seen(ts, frame)
             if protocol == _ARP:
@@ -121,9 +124,9 @@ class AskingBuilder:
             if message[0] in (135, 136) and protocol == _ICMPV6:
                 self._neighbour(message, seen, source, destination, ethernet_sender(buf, at))
             else:
-                self._echo(message, seen, source, destination, _hops(buf, at, version))
+                self._echo(message, seen, source, destination, size + _IP_HEADER[version], _hops(buf, at, version))
 
-    def _echo(self, message: bytes, seen: Seen, source: str, destination: str, hops: int) -> None:
+    def _echo(self, message: bytes, seen: Seen, source: str, destination: str, size: int, hops: int) -> None:
         ident, number = int.from_bytes(message[4:6], "big"), int.from_bytes(message[6:8], "big")
         if message[0] in _ECHO_REQUESTS:
             if hops <= TRACED and self._is_traced(source, destination, hops):
@@ -137,6 +140,7 @@ class AskingBuilder:
                 ping.few = True
                 self._few[source, destination].requests.append((ident, number))
             ping.requests.setdefault(number, seen)
+            ping.sizes.setdefault(number, size)
             return
         sent = self._sent.get((destination, ident), ())  # who answers a broadcast, or has several addresses, has another one
         asked = sent[0] if len(sent) == 1 else self.pings.get((destination, source, ident))

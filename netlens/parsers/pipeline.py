@@ -143,6 +143,8 @@ class Decoder:
                 at = until
             if self.closely is not None:
                 self.closely.feed_rest(batch.buf, self._fragment_rows[:n])
+                for area, echo in self.fragments.echoes:
+                    self.closely.feed_rest(area, echo)
         pieces.append((batch.buf, room[at:m]))
         return Unit(pieces, batch.frame0 + batch.n, *self.times.feed(batch.frames, batch.n, batch.frame0))
 
@@ -369,7 +371,9 @@ class Part:
 
     def unread(self) -> list[str]:
         """One line for each thing that the tables lack: frames that were not read, sessions that were given up."""
-        lines = quality.unread(self.frames, self.counts, [k for i in self.inputs for k in i.link_types], self.closely is not None)
+        lines = quality.unread(
+            self.frames, self.counts, [k for i in self.inputs for k in i.link_types], self.closely is not None and self.is_judged
+        )
         flooded, first = self.fold.given_up
         if flooded:
             lines.append(f"{flooded:,} {FLOOD}; first frame {first:,}")
@@ -383,7 +387,7 @@ class Part:
     @property
     def is_judged(self) -> bool:
         """Whether the capture holds anything that lenses look at."""
-        return quality.is_judged(self.counts)
+        return quality.is_judged(self.counts) or (self.closely is not None and bool(self.closely.asking.pings))  # which came in fragments
 
     def holds(self) -> str:
         """The frames of the capture by what they are, in words."""

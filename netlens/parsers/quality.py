@@ -70,13 +70,13 @@ def unread(frames: int, counts: Array, link_types: Iterable[int], asked: bool = 
 
     Parameters
     ----------
-    counts : int64[N_REASONS, 2] from the decode kernel; link_types : of the interfaces of the capture.  asked : whether ICMP and ARP were read, too.
+    counts : int64[N_REASONS, 2] from the decode kernel; link_types : of the interfaces of the capture.  asked : whether ICMP or ARP was read.
     """
     if not packets(frames, counts):
         return [f"holds no packets in {plural(frames, 'frame')}" if frames else "holds no frames"]
     count = _by_name(counts)
     hidden = {name: count[name] for name in _HIDES if count[name]}
-    if not any(count[name] for name in (_SESSIONS + _ASKED if asked else _SESSIONS)):
+    if not asked and not any(count[name] for name in _SESSIONS):
         return [f"no TCP or UDP was read in {holds(frames, counts, link_types)}"]
     if not hidden:
         return []

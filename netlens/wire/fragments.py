@@ -30,6 +30,8 @@ _AH = 51
 _EXTENSIONS = (0, 43, 60, 135, 139, 140)  # IPv6 headers of 8 * (length + 1) bytes that may stand behind the fragment header
 
 _CARRIERS = (6, 17, *PROTOCOLS)
+_ECHOES = {1: (0, 8), 58: (128, 129)}  # by protocol the types of ICMP (RFC 792, RFC 4443)
+_ECHO_BYTES = 8  # of its head
 _NO_ROOM = np.zeros((0, d.FRAGMENT_WIDTH), np.int64)
 
 
@@ -81,19 +83,23 @@ class _Datagram:
 
 
 class Fragments:
-    """Unfinished datagrams; ``feed`` returns those that a batch completed."""
+    """Unfinished datagrams; ``feed`` returns those that a batch completed.
+
+    echoes : (bytes, int64[1, FRAGMENT_WIDTH]) of each ICMP echo that the last batch completed, as ``decode`` hands back one that comes whole.
+    """
 
     def __init__(self) -> None:
         self.open: OrderedDict[tuple[int, ...], _Datagram] = OrderedDict()
         self.given_up = 0
         self.runs = 0  # of all unfinished datagrams
+        self.echoes: list[tuple[Array, Array]] = []
 
     def _forget(self, key: tuple[int, ...]) -> None:
         self.runs -= len(self.open.pop(key).starts)
 
     def feed(self, buf: Array, rows: Array, quality: Array) -> list[tuple[Array, Array]]:
         """(buffer, int64[1, WIDTH] packet row) of each TCP or UDP datagram that is now complete, in order of frames."""
-        out = []
+        out, self.echoes = [], []
         for row in rows[rows[:, d.PIECE] >= 0].tolist():
             frame, ts, iface, version, s_hi, s_lo, d_hi, d_lo, _, proto, where_more, start, length, captured = row
             where, more = where_more >> 1, where_more & 1
@@ -125,8 +131,12 @@ class Fragments:
             packet[0, [c.SRC_HI, c.SRC_LO, c.DST_HI, c.DST_LO, c.PORTS]] = s_hi, s_lo, d_hi, d_lo, version << 32
             cut_at = min(entry.captured, len(data))
             proto, at = _transport_start(data, cut_at, entry.proto, version)
+            area = np.frombuffer(data, np.uint8)  # writable: a read-only array would compile every kernel once more
+            if cut_at - at >= _ECHO_BYTES and data[at] in _ECHOES.get(proto, ()):
+                whole = [*row[: d.PIECE], d.ASKING, at, len(data) - at, cut_at - at]
+                whole[d.PIECE - 1] = proto
+                self.echoes.append((area, np.array([whole], np.int64)))
             if proto in _CARRIERS:
-                area = np.frombuffer(data, np.uint8)  # writable: a read-only array would compile every kernel once more
                 reason = d.reassembled(area, at, cut_at - at, len(data) - at, proto, packet[0], _NO_ROOM, quality, frame)
                 if reason in (d.R["tcp"], d.R["udp"]):
                     d.note(quality, d.R["reassembled"], frame)

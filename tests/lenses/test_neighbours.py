@@ -7,8 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from scapy.layers.inet import ICMP, IP, TCP, UDP
-from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6ND_NS, ICMPv6NDOptDstLLAddr, IPv6
+from scapy.layers.inet import ICMP, IP, TCP, UDP, fragment
+from scapy.layers.inet6 import (
+    ICMPv6EchoReply,
+    ICMPv6EchoRequest,
+    ICMPv6ND_NA,
+    ICMPv6ND_NS,
+    ICMPv6NDOptDstLLAddr,
+    IPv6,
+    IPv6ExtHdrFragment,
+    fragment6,
+)
 from scapy.layers.l2 import ARP, Ether
 from scapy.utils import PcapWriter
 
@@ -160,6 +169,8 @@ def test_pings_and_nothing_else(tmp_path: Path) -> None:
     this = found(tmp_path, [each for k in range(5) for each in ping(k, 1.0 + k, NOBODY, answered=False)])["ping-unanswered"]
     assert this.severity == "warning"
     assert this.text == "4 of 4 pings to 192.0.2.50 got no reply; nothing that was sent back is in the capture."
+    long = found(tmp_path, [each for k in range(15) for each in ping(k, 1.0 + k, NOBODY, answered=False)])["ping-unanswered"]
+    assert (long.severity, long.text[:34]) == ("problem", "14 of 14 pings to 192.0.2.50 got n")
 
 
 def test_pings_of_which_the_capture_may_lack_the_replies(tmp_path: Path) -> None:
@@ -221,6 +232,58 @@ def test_pings_of_which_few_get_no_reply(tmp_path: Path, number: Callable[[int],
     flood = [each for k in range(300) for each in ping(k, k / 50, answered=k not in range(100, 114))]
     for packets in (here_and_there, nine, flood):
         assert "ping-unanswered" not in found(tmp_path, packets)
+
+
+def large_ping(number: int, at: float, size: int, answered: bool, id_: int = 7, version: int = 4) -> list[tuple[float, Layer]]:
+    """One of ``size`` bytes of payload, in fragments where these do not fit into a frame."""
+    if version == 6:
+        own, host = "2001:db8::5", "2001:db8::1"
+        pair = [
+            (own, host, ICMPv6EchoRequest(id=id_, seq=number, data=bytes(size))),
+            (host, own, ICMPv6EchoReply(id=id_, seq=number, data=bytes(size))),
+        ]
+        parts = [fragment6(IPv6(src=a, dst=b) / IPv6ExtHdrFragment(id=number) / each, 1500) for a, b, each in pair]
+    else:
+        pair = [(OWN, GATEWAY, ICMP(type=8, id=id_, seq=number)), (GATEWAY, OWN, ICMP(type=0, id=id_, seq=number))]
+        parts = [fragment(IP(src=a, dst=b, id=number) / each / bytes(size), 1480) for a, b, each in pair]
+    sent = [(at + k / 1e5, Ether(src=MAC, dst=OTHER) / each) for k, each in enumerate(parts[0])]
+    return [*sent, *((at + 0.01 + k / 1e5, Ether(src=OTHER, dst=MAC) / each) for k, each in enumerate(parts[1]))] if answered else sent
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_pings_that_are_answered_when_they_are_small(tmp_path: Path, version: int) -> None:
+    """Large ones come in fragments, of which none comes back."""
+    large = [each for k in range(4) for each in large_ping(k + 1, 10.0 + k, 2000, False, 8, version)]
+    packets = [*(each for k in range(100) for each in large_ping(k + 1, k / 20, 56, True, 7, version)), *large]
+    this = found(tmp_path, packets)["ping-unanswered"]
+    assert this.severity == "problem"
+    host, least, most = ("192.0.2.1", "2,028", 84) if version == 4 else ("2001:db8::1", "2,048", 104)
+    assert this.text == (
+        f"3 of 103 pings to {host} got no reply: none in a packet of {least} bytes or more did, while smaller ones, of up to {most} bytes, did."
+    )
+    assert "MTU" in this.advice
+
+
+def test_pings_in_fragments(tmp_path: Path) -> None:
+    """Answered; and a reply of which a fragment is lost is none."""
+    packets = [each for k in range(5) for each in large_ping(k + 1, float(k), 2000, True)]
+    assert not {"ping-unanswered", "unread-traffic"} & found(tmp_path, packets).keys()
+    small = [each for k in range(5) for each in large_ping(k + 1, float(k), 56, True, 8)]
+    torn = [each for at, each in enumerate(packets) if at % 4 != 3]
+    assert "2,028 bytes or more" in found(tmp_path, [*small, *torn])["ping-unanswered"].text
+
+
+def test_large_pings_of_which_a_router_says_that_they_are_too_large(tmp_path: Path) -> None:
+    """And one that is answered shows that it is not the size."""
+    small = [each for k in range(5) for each in large_ping(k + 1, float(k), 56, True)]
+    large = [each for k in range(4) for each in large_ping(k + 1, 10.0 + k, 1400, False, 8)]
+    said = [
+        (at + 0.01, Ether(src=OTHER, dst=MAC) / IP(src=GATEWAY, dst=OWN) / ICMP(type=3, code=4) / bytes(each[IP])[:28])
+        for at, each in large
+    ]
+    assert "ping-unanswered" not in found(tmp_path, [*small, *large, *said])
+    some = found(tmp_path, [*small, *large, *large_ping(9, 15.0, 1472, True, 8)])["ping-unanswered"]
+    assert some.text == "4 of 10 pings to 192.0.2.1 got no reply."
 
 
 def test_a_ping_that_was_recorded_twice(tmp_path: Path) -> None:
