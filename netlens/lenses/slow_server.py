@@ -29,11 +29,11 @@ from netlens.lenses._given_up import GivenUp, given_up
 from netlens.lenses._in_line import QUICK_NS, in_line
 from netlens.lenses._logins import held_up
 from netlens.lenses._lost import never_arrived
-from netlens.lenses._repeats import deliveries, stalled
+from netlens.lenses._repeats import stalled, with_repeats
 from netlens.lenses._requests import NOTICED_NS, Asked, asked, budget_of, relayed
 from netlens.lenses._said import UDP, End, errors
 from netlens.lenses._services import silences
-from netlens.lenses._view import S, View, finding, grouped, most, seconds, up_to, views
+from netlens.lenses._view import SEAM_NS, S, View, finding, graded, grouped, most, seconds, up_to, views
 from netlens.lenses.reset import greets
 from netlens.parsers.icmp import PORT as NO_PROGRAM
 from netlens.parsers.icmp import Error
@@ -186,7 +186,7 @@ def _first_words(view: View) -> list[Finding]:
     """Servers that were slow to say hello (TLS) or to greet."""
     s, x = view.sessions, view.side.capture.table("hellos")
     asked_ns = dict(x.tuples("session_id", "time_ns"))
-    lossy = {d.session for d in view.once(deliveries)} | {each.session for each in view.once(never_arrived)}
+    lossy = view.once(with_repeats) | {each.session for each in view.once(never_arrived)}
     first, their_first = view.column("orig_first_payload_ns"), view.column("resp_first_payload_ns")
     hellos: list[tuple[int, int]] = []
     greetings: list[tuple[int, int]] = []
@@ -199,7 +199,7 @@ def _first_words(view: View) -> list[Finding]:
             greetings.append((k, their_first[k] - int(s["start_ns"][k]) - int(s["handshake_ms"][k] * 1e6)))
     out = []
     for all_, what, of in ((hellos, "TLS handshake", "hello"), (greetings, "connection", "greeting")):
-        late = [(k, ns) for k, ns in all_ if LATE_NS <= ns < 3600 * S]
+        late = [(k, ns) for k, ns in all_ if LATE_NS <= ns < SEAM_NS]
         if not late:
             continue
         longest = max(ns for _, ns in late)
@@ -213,7 +213,7 @@ def _first_words(view: View) -> list[Finding]:
         )
         frames = [int(s["first_frame"][k]) for k, _ in late]
         values = {"connections": len(all_), "slow": len(late), "longest_s": longest / 1e9}
-        out.append(finding(view, ID, "problem" if grave else "warning", text, frames, values, advice if grave else ""))
+        out.append(graded(view, ID, grave, text, frames, values, advice))
     return out
 
 
@@ -272,7 +272,7 @@ def _late_datagrams(view: View) -> list[Finding]:
             "The server is slow, or waits for something itself (a directory, a script): look at its log, or let the client wait longer."
         )
     frames = [f for r in late for f in (*r.frames[: r.tries], r.answer_frame)]
-    return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice if grave else "")]
+    return [graded(view, ID, grave, text, frames, values, advice)]
 
 
 def _is_refused(view: View, r: Request) -> bool:
@@ -327,8 +327,8 @@ def _in_line(view: View) -> list[Finding]:
 def _not_told(view: View) -> list[Finding]:
     """Requests whose client waited for 100 (Continue) before it sent the body, and heard nothing (RFC 9110 10.1.1)."""
     expecting = {} if view.one_sided else view.side.capture.expecting
-    kept, missing = set(view.in_one), view.sessions["resp_missing_bytes"] + view.sessions["orig_missing_bytes"]
-    lossy = {d.session for d in view.once(deliveries)}
+    kept, missing = set(view.in_one), view.missing_bytes
+    lossy = view.once(with_repeats)
     usable = [(k, frame) for frame, k in expecting.items() if k in kept and k not in lossy and not missing[k]]
     waits = [(k, *waited) for k, frame in usable if (waited := _waited(view, k, frame)) is not None]
     late = [each for each in waits if each[1] >= GO_ON_NS]
@@ -337,8 +337,8 @@ def _not_told(view: View) -> list[Finding]:
     n, longest = len(late), max(ns for _, ns, *_ in late)
     felt = sum(ns >= SHARE * took for _, ns, took, _ in late)  # not beside a body that takes a minute
     text = (
-        f"{n:,} of {plural(len(waits), 'HTTP request')} with a body waited {up_to(late)}{seconds(longest)} for the word to go on "
-        f"(100 Continue), which {most(view.server(k) for k, *_ in late)} did not give."
+        f"{n:,} of {plural(len(waits), 'HTTP request')} with a body waited {up_to(late)}{seconds(longest)} for permission to go on "
+        f"(100 Continue), which {most(view.server(k) for k, *_ in late)} did not send."
     )
     values = {"requests": len(waits), "slow": n, "longest_s": longest / 1e9}
     advice = "Have the server, or the proxy before it, answer Expect: 100-continue (RFC 9110 10.1.1), or the client not send it (curl -H 'Expect:')."
