@@ -14,7 +14,7 @@ from netlens.text import plural
 #: So many rounds, on average no further apart: a program that still needs the name. What a page or a report needs is asked for once a visit or a minute
 ROUNDS, APART_NS = 4, 15 * S
 LED_NS = S // 10  #: from the end of an answer until its client asks for the name that stands in it
-AT_ONCE_NS = S  #: from there until it sends the request again
+AT_ONCE_NS = S  #: from there until it does so again, having sent the request again: polls and reports have a pace of seconds
 
 
 class Wanted(NamedTuple):
@@ -54,8 +54,8 @@ class Led(NamedTuple):
 
 
 def led_to(view: View, asked: Iterable[Question]) -> list[Led]:
-    """Names that stand in answers which need not be readable, as far as can be told: a client asks for one within :data:`LED_NS` after an answer; and it sends
-    the request again within :data:`AT_ONCE_NS` (both have the size that they had)."""
+    """Names that stand in answers which need not be readable, as far as can be told: a client asks for one within :data:`LED_NS` after an answer, then sends
+    the request again (both have the size that they had), and asks for the name once more within :data:`AT_ONCE_NS` after the first time."""
     when = grouped(sorted((ns, q.client, q.name) for q in asked for ns in q.times), lambda each: each[1])
     if not when:
         return []
@@ -68,10 +68,11 @@ def led_to(view: View, asked: Iterable[Question]) -> list[Led]:
         theirs = when.get(view.ends(k)[0], [])
         at = bisect.bisect_left(theirs, (end, "", ""))
         if at < len(theirs) and theirs[at][0] <= end + LED_NS:
-            found.setdefault((view.service(k), theirs[at][2]), {})[theirs[at][0]] = start, end, up, down, frame, k  # the last answer before
+            asked_ns, _, name = theirs[at]
+            found.setdefault((view.service(k), name), {})[asked_ns] = asked_ns, start, up, down, frame, k  # the last answer before
     out = []
     for (_, name), answers in found.items():
         led = sorted(answers.values())
-        again = sum(a[2:4] == b[2:4] and 0 <= b[0] - a[1] <= AT_ONCE_NS for a, b in pairwise(led))
+        again = sum(a[2:4] == b[2:4] and a[0] <= b[1] and b[0] - a[0] <= AT_ONCE_NS for a, b in pairwise(led))
         out.append(Led(led[0][5], name, [each[4] for each in led], again))
     return out

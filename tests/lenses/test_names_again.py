@@ -134,7 +134,7 @@ def record(size: int) -> bytes:
     return b"\x17\x03\x03" + size.to_bytes(2, "big") + bytes(size)
 
 
-def redirected(tries: int, pause: int, late: int = 0, answer: dict[str, str] | None = None, grows: int = 0) -> list[Packet]:
+def redirected(tries: int, pause: int, late: int = 0, answer: dict[str, str] | None = None, grows: int = 0, wait: int = 0) -> list[Packet]:
     """A connection with TLS on which a client asks the same over and over, and after each answer for the name of another server."""
     made = talk(42_000, 0, (SERVER, 443))
     exchange(made, hello(b"registry.example.test"), b"\x16\x03\x03\x00\x05hello" + record(300))
@@ -142,7 +142,7 @@ def redirected(tries: int, pause: int, late: int = 0, answer: dict[str, str] | N
     packets = []
     for k in range(tries):
         made.at += 10 * MS
-        exchange(made, record(240), record(480 + k * grows))
+        exchange(made, record(240), record(480 + k * grows), wait)
         packets += asked("cdn.example.test", made.at + late + MS, answer, port=7_000 + k)
         made.at += pause
     return [*made.packets, *packets, *asked("registry.example.test", 0, {"A": SERVER}, port=8_000), *ping(made.at + 9 * S)]
@@ -164,6 +164,8 @@ def test_answers_that_cannot_be_read_lead_to_a_name_that_does_not_exist(tmp_path
     [
         pytest.param(redirected(3, 50 * MS), id="twice again"),
         pytest.param(redirected(6, 5 * S), id="a report each five seconds, as to a host of telemetry that is denied"),
+        pytest.param(redirected(6, 50 * MS, wait=2 * S), id="a poll that waits for news, each followed by a report"),
+        pytest.param(redirected(6, 20 * MS, late=40 * MS, wait=40 * MS), id="the next request does not wait for the name"),
         pytest.param(redirected(6, 700 * MS, late=200 * MS), id="not because of the answer"),
         pytest.param(redirected(6, 50 * MS, grows=10), id="not the same again"),
         pytest.param(redirected(6, 50 * MS, answer={"A": SERVER}), id="it exists"),
