@@ -169,10 +169,12 @@ def _blocked(view: View) -> list[Finding]:
     whom = most(r for w in again for q in w.questions for r in q.resolvers)
     nowhere = most(a for w in again for q in w.questions for a in q.addresses)
     text = f"{whom} answers {nowhere}, which is nowhere: {_insistent(again)}."
-    alone = holds_more(view) and all(w.name == q.name for w in again for q in visible(view) if q.client == w.client and q.forward)
+    blocked = {(w.client, w.name) for w in again}
+    clients = {client for client, _ in blocked}
+    alone = holds_more(view) and all((q.client, q.name) in blocked for q in visible(view) if q.forward and q.client in clients)
     grave = alone and not any(_goes_on(view, w.questions[0]) for w in again)
     advice = f"If a program needs the name, take it from the block list of {whom}; what only reports or advertises works on without."
-    values = {"names": len({w.name for w in again}), "clients": sorted({w.client for w in again})}
+    values = {"names": len({w.name for w in again}), "clients": sorted(clients)}
     frames = [f for w in again for f in w.frames]
     return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice)]
 
@@ -191,7 +193,7 @@ def _without_ipv6(view: View) -> list[Finding]:
     again = wanted_again(_in_vain(view, [q for q in asked if (q.client, q.name) in alone]))
     if not again:
         return []
-    text = f"{_insistent(again)}, went nowhere by IPv6, of which no address was told, and the capture holds no IPv4."
+    text = f"{_insistent(again)} and was told an IPv4 address alone, but the capture holds no IPv4."
     clients = sorted({w.client for w in again})
     advice = f"If {most(clients)} has IPv6 alone, it needs NAT64 with DNS64, or a proxy that has IPv4; else record IPv4 as well."
     values = {"names": len({w.name for w in again}), "clients": clients}

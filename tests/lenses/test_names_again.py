@@ -91,6 +91,11 @@ def test_a_name_that_is_blocked(tmp_path: Path) -> None:
 def test_all_that_a_client_wants_is_blocked(tmp_path: Path) -> None:
     blocked = rounds(5, "api.example.test", NOWHERE, at=S)
     assert found(tmp_path, blocked, healthy())["dns-failed"].severity == "problem"
+    assert (
+        found(tmp_path, blocked, rounds(5, "stats.example.test", NOWHERE, at=S, first_port=6_000), healthy())["dns-failed"].severity
+        == "problem"
+    )
+    assert found(tmp_path, blocked, asked("www.example.test", S, {"A": SERVER}, port=6_000), healthy())["dns-failed"].severity == "warning"
     assert found(tmp_path, blocked, healthy(at=9 * S))["dns-failed"].severity == "warning"  # it goes on all the same
     assert found(tmp_path, blocked)["dns-failed"].severity == "warning"  # nothing but DNS was captured
 
@@ -116,7 +121,7 @@ def test_a_name_without_ipv6_where_there_is_nothing_else(tmp_path: Path) -> None
     this = found(tmp_path, forge, pages_by_v6())["dns-failed"]
     assert (this.severity, this.text) == (
         "warning",
-        f"{V6} asked for git.example.test 5 times over 12.0 s, went nowhere by IPv6, of which no address was told, and the capture holds no IPv4.",
+        f"{V6} asked for git.example.test 5 times over 12.0 s and was told an IPv4 address alone, but the capture holds no IPv4.",
     )
     assert "dns-failed" not in found(tmp_path, forge, pages_by_v6(), healthy(at=S))  # somebody has IPv4
     assert "dns-failed" not in found(tmp_path, forge)  # nothing but DNS was captured
