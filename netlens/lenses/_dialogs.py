@@ -79,6 +79,8 @@ _SSH, _GIT_ERROR = int.from_bytes(b"SSH-", "big"), int.from_bytes(b"ERR ", "big"
 _KEX_ASKS, _KEX_GIVES, _DISCONNECT, _HOST_KEYS = (30, 32), (31, 33), 1, ("rsa", "ecdsa", "ed25519")
 #: How a client of AMQP 0-9-1 begins (4.2.2), a heartbeat (4.2.7, 4.2.3), and how many of a server pass in two intervals: it sends one in half of one
 _AMQP, _HEARTBEAT, _BEATS = int.from_bytes(b"AMQP\0\0\x09\x01", "big"), 0x08000000000000CE, 4
+#: How a server of NATS says that its client did not answer its PINGs, and how soon a host that is awake acknowledges that
+_STALE, _AWAKE_NS, _STALE_TIMES = int.from_bytes(b"-ERR 'St", "big"), S, 2
 _ALIKE = 0.05  #: of each other: silences that a timer ends
 SHUT, SHUT_NS = 3, S  #: connections that a server closes before a word, and over how long; one or two meet a restart, or many at once
 _GET, _MASKED = int.from_bytes(b"GET ", "big"), 0x80 << 48
@@ -126,6 +128,7 @@ def refusals(view: View) -> list[Refusal]:
         *_git(view),
         *_ended(view),
         *_unheard(view),
+        *_stale(view),
     ]
     lines = error_lines(view, {r.session for r in found})
     return found + [Refusal(k, IN_WORDS, word, False, frames) for k, word, frames in lines]
@@ -370,6 +373,23 @@ def _unheard(view: View) -> list[Refusal]:
             what = f"ended after {seconds(silence)} without a heartbeat of the client"
             found.append(Refusal(k, "AMQP", what, True, [seg.frame[i] for i in (last, beats[0], end)]))
     return found
+
+
+def _stale(view: View) -> list[Refusal]:
+    """Clients of NATS that a server ends as they did not answer its PINGs (Stale Connection), more than once, though their hosts were awake: the program was
+    busy or stuck. Whose host slept, or was out of reach, acknowledges nothing."""
+    found = []
+    candidates = view.sessions_where(lambda head: head == np.uint64(_STALE), view.sessions["resp_bytes"] > 0)
+    for k in filter(candidates.__contains__, view.in_one):
+        seg = view.segments(k)
+        said = next(i for i in range(len(seg)) if seg.head[i] == _STALE and seg.length[i])
+        upto = seg.offset[said] + seg.length[said]
+        awake = any(seg.orig[i] and seg.acked[i] >= upto and seg.ts[i] - seg.ts[said] <= _AWAKE_NS for i in range(said + 1, len(seg)))
+        end = next((i for i in range(said, len(seg)) if seg.flags[i] & (FIN | RST)), said)
+        if not seg.orig[said] and not seg.orig[end] and awake:
+            found.append(Refusal(k, "NATS", "ended as the client did not answer its PINGs", True, [seg.frame[said], seg.frame[end]]))
+    times = Counter(view.service(r.session) for r in found)
+    return [r for r in found if times[view.service(r.session)] >= _STALE_TIMES]
 
 
 def _missing(ours: list[list[str]], theirs: list[list[str]]) -> str:

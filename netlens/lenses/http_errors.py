@@ -17,13 +17,14 @@ from __future__ import annotations
 
 import bisect
 from collections import Counter
+from math import comb
 from typing import Any
 
 import numpy as np
 
 from netlens.lenses import Finding
 from netlens.lenses._chunks import cut_off, known, misread
-from netlens.lenses._granted import granted_later, of_checks, taken
+from netlens.lenses._granted import NEXT_NS, NOT_THERE, granted_later, of_checks, taken
 from netlens.lenses._unanswered import requests, trickling
 from netlens.lenses._view import FIN, RST, S, View, finding, grouped, most
 from netlens.parsers.bodies import Body, Redirect
@@ -47,6 +48,7 @@ _ADVICE = {
     401: "The server wants credentials, or rejects those that were sent.",
     403: "The server knows the request and forbids it: look at the permissions of these credentials, or at a filter in front.",
     404: "The server has nothing at that path: check the path and the host name.",
+    411: "The server, or a proxy in front of it, takes no body whose length is not said before (chunked): have the client say it, or the proxy gather it.",
     407: "The proxy wants credentials (Proxy-Authorization).",
     412: "The client changes what somebody else has changed since (its ETag is old): have it read that anew before it writes.",
     413: "The server does not accept a body of that size: raise its limit (client_max_body_size in nginx), or send less.",
@@ -60,6 +62,8 @@ SOUGHT = (404, 409, 410)  #: what is not there, or is there already: who looks f
 #: Said to what a client sends, whatever it asked: too large, of a kind that is not taken, locked (RFC 9110 15.5.14, 15.5.16, RFC 4918 11.3)
 OF_WRITES = (413, 415, 423)
 IN_VAIN, IN_VAIN_NS = 3, S  #: writes to one place that are refused to the last, and over how long
+OF_SIZE = (411, 413)  #: said to how much a client sends, or to that it does not say how much (RFC 9110 15.5.12, 15.5.14)
+LOST, BY_CHANCE = 3, 100  #: requests that fail at the end; in so many orders of a client's requests these would not all stand there
 CHANGED = 412
 HARMLESS = (CHANGED, 416)  #: what the client asked for itself (RFC 9110 13), or has already
 
@@ -137,11 +141,41 @@ def _in_vain(view: View, answers: list[dict[str, Any]]) -> list[dict[str, Any]]:
     chosen, matching = view.side.capture.making & view.side.capture.asked.keys(), view.side.capture.matching
     found = []
     for group in grouped((r for r in answers if r["start_frame"] in chosen), lambda r: _place(view, r)).values():
-        last = max((k for k, r in enumerate(group) if r["status"] < 400), default=-1)
-        run = [r for r in group[last + 1 :] if r["status"] not in (*SOUGHT, *CHALLENGES)]
+        last = max((k for k, r in enumerate(group) if r["status"] < 400 and not _is_smaller(r, k, group)), default=-1)
+        run = [r for r in group[last + 1 :] if r["status"] >= 400 and r["status"] not in (*SOUGHT, *CHALLENGES)]
         # who makes what must not be there (If-None-Match: *) has asked for a 412
         run = [r for r in run if r["status"] != CHANGED or r["start_frame"] in matching]
         if len(run) >= IN_VAIN and run[-1]["start_ns"] - run[0]["start_ns"] >= IN_VAIN_NS and len({r["status"] for r in run}) == 1:
+            found += run
+    return found
+
+
+def _is_smaller(r: dict[str, Any], k: int, group: list[dict[str, Any]]) -> bool:
+    """Whether a request that was granted shows nothing of those of its place that are refused for their size: it is smaller than each of them, and none was
+    refused just before, as of a client that then sends less at once."""
+    refused = [each for each in group if each["status"] in OF_SIZE]
+    before = group[k - 1] if k else r
+    then_less = before in refused and r["start_ns"] - (before["response_ns"] or before["start_ns"]) <= NEXT_NS
+    return bool(refused) and r["up_bytes"] < min(each["up_bytes"] for each in refused) and not then_less
+
+
+def _gone(view: View, answers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Answers 404 and 410 at a place where a client had all that it asked for, reads and writes, and from some time on neither to the last: what it wrote to
+    is gone, as a session is when its server is restarted. Who looks something up there, or asks for work, does either."""
+    asked, making = view.side.capture.asked, view.side.capture.making
+    found = []
+    for group in grouped((r for r in answers if r["start_frame"] in asked), lambda r: _place(view, r)).values():
+        first = next((k for k, r in enumerate(group) if r["status"] in NOT_THERE), len(group))
+        run = group[first:]
+        writes = [r for r in run if r["start_frame"] in making]
+        if (
+            len(writes) >= LOST
+            and all(r["status"] in NOT_THERE for r in run)
+            and all(r["status"] < 300 for r in group[:first])
+            and comb(len(group), first) >= BY_CHANCE
+            and all(len({r["start_frame"] in making for r in each}) > 1 for each in (group[:first], run))
+            and writes[-1]["start_ns"] - writes[0]["start_ns"] >= IN_VAIN_NS
+        ):
             found += run
     return found
 
@@ -172,7 +206,8 @@ def _beginning(view: View, number: int, shift: int) -> set[int]:
 
 def _of(view: View) -> list[Finding]:
     answers = view.once(final_answers)
-    probing, vain = view.side.capture.probing, {r["start_frame"] for r in _in_vain(view, answers)}
+    probing, gone = view.side.capture.probing, _gone(view, answers)
+    vain = {r["start_frame"] for r in [*_in_vain(view, answers), *gone]}
     ours = [
         r
         for r in answers
@@ -205,13 +240,17 @@ def _of(view: View) -> list[Finding]:
         ends.append(f"of {len(acted_on):,} the client took it for an answer, and went on by it")
     if others_served:
         ends.append(f"{len(others_served):,} of them bore what the server does not take, while another client is served there")
+    if gone:
+        ends.append(f"{len(gone):,} of them ask for what the client was given before")
     end = "".join(f"; {each}" for each in ends)
     text, values = _told(n, codes, told)
     text += f", from {whom}{end}."
     severity = "problem" if grave else "warning" if some else "note"
     frames = [f for r in errors for f in (r["start_frame"], r["response_frame"])]
     advice = ""
-    if grave:
+    if gone:
+        advice = "What was there is gone, as a session is when its server was restarted: have the client begin anew when it hears that."
+    elif grave:
         worse = theirs if len(lasting) >= SERVER_TIMES or len(lasting) >= max(SERVER_SHARE * n, 1) else ours or theirs
         advice = _ADVICE.get(Counter(r["status"] for r in worse).most_common(1)[0][0]) or (
             "5xx: look at the server's log."
