@@ -28,7 +28,7 @@ from netlens.lenses._granted import NEXT_NS, NOT_THERE, granted_later, of_checks
 from netlens.lenses._unanswered import requests, trickling
 from netlens.lenses._view import FIN, RST, S, View, finding, grouped, most
 from netlens.parsers.bodies import Body, Redirect
-from netlens.parsers.grpc import ERRORS, STREAM_CLOSED, Calls
+from netlens.parsers.grpc import ERRORS, STREAM_CLOSED, Calls, TurnedAway
 from netlens.text import plural, size
 
 ID = "http-errors"
@@ -77,6 +77,7 @@ def look(view: View) -> list[Finding]:
         *_posted(view),
         *_over_http2(view),
         *_broken(view),
+        *_turned_away(view),
         *_challenged(view),
         *_circling(view),
         *_cut_off(view),
@@ -378,6 +379,34 @@ def _broken(view: View) -> list[Finding]:
         frames = [each.frame for _, each in found]
         out.append(finding(view, ID, "problem" if grave else "warning", text, frames, {"broken": n}, advice if grave else ""))
     return out
+
+
+def _turned_away(view: View) -> list[Finding]:
+    """Requests of HTTP/2 in clear of which a server did nothing as there were too many at once (RFC 9113 8.7), and that their client never sent again."""
+    found: list[TurnedAway] = []
+    whom, all_ = [], 0
+    for group in grouped(_calls(view), lambda each: view.service(each[0])).values():
+        last: dict[int, int] = {}
+        for _, calls in group:
+            for path, frame in calls.paths.items():
+                last[path] = max(frame, last.get(path, 0))
+        lost = sorted(
+            (each for _, calls in group for each in calls.turned_away if last[each.path] <= each.asked), key=lambda each: each.frame
+        )
+        unknown = sum(frame > lost[0].frame for _, calls in group for frame in calls.unnamed) if lost else 0
+        lost = lost[unknown:]  # so many may have been sent again
+        requested = sum(calls.requests for _, calls in group)
+        if len(lost) >= max(LOST, SERVER_SHARE * requested) and lost[-1].ts - lost[0].ts >= S:
+            found, all_ = found + lost, all_ + requested
+            whom.append(view.server(group[0][0]))
+    if not found:
+        return []
+    text = f"{len(found):,} of {plural(all_, 'HTTP/2 request')} got nothing: {most(whom)} refused the stream (REFUSED_STREAM), and none was sent again."
+    advice = (
+        "Nothing was done of these, so they may be sent again. The server takes fewer at once than the client sends (SETTINGS_MAX_CONCURRENT_STREAMS): "
+        "have the client heed that."
+    )
+    return [finding(view, ID, "problem", text, [each.frame for each in found], {"refused": len(found)}, advice)]
 
 
 def _challenged(view: View) -> list[Finding]:

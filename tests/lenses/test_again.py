@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.lenses.made import SERVER, S, close, exchange, found, healthy, ping, problems, talk
+from tests.lenses.made import MS, SERVER, S, close, exchange, found, healthy, ping, problems, talk
 from tests.lenses.test_granted import calls
+from tests.lenses.test_grpc import PREFACE, answered, failed, frame, given
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -268,3 +269,124 @@ def test_a_download_that_stops_midway_each_time(tmp_path: Path) -> None:
 )
 def test_answers_that_stop_midway(tmp_path: Path, streams: list[list[Packet]]) -> None:
     assert found(tmp_path, *streams, healthy(), ping(200 * S))["stalled"].severity == "warning"
+
+
+CALLS = (SERVER, 50_051)
+UPSERT, SEARCH, RANGE = b"\x83\x86\x45\x07/Upsert", b"\x83\x86\x45\x07/Search", b"\x83\x86\x45\x06/Range"
+MAX_FRAME = frame(4, 0, 0, b"\0\5" + (1 << 20).to_bytes(4, "big"))
+
+
+def message(length: int) -> bytes:
+    return b"\0" + length.to_bytes(4, "big")
+
+
+def upserts(*statuses: int | None, length: int = 2_000_000, pause_ns: int = 2 * S) -> list[Packet]:
+    """Long messages by frames longer than usual, which fail with a status, and short ones that are answered, by turns on one connection."""
+    made = exchange(talk(41_000, 0, CALLS), PREFACE + frame(4, 0, 0), MAX_FRAME + frame(4, 1, 0))
+    for k, status in enumerate(statuses):
+        stream, begin = 4 * k + 1, frame(0, 0, 4 * k + 1, message(length) + bytes(60_000))
+        made.up("PA", frame(1, 4, stream, UPSERT) + begin[:1000])
+        for at in range(1000, len(begin), 1000):
+            made.up("A", begin[at : at + 1000])
+            made.down("A")
+        exchange(made, frame(0, 1, stream), given(stream) if status is None else failed(status, stream))
+        exchange(made, frame(1, 4, stream + 2, SEARCH) + frame(0, 1, stream + 2, message(100) + bytes(100)), given(stream + 2))
+        made.at += pause_ns
+    return close(made).packets
+
+
+def test_messages_of_grpc_that_are_too_long(tmp_path: Path) -> None:
+    this = found(tmp_path, upserts(8, 8, 8), healthy())
+    assert problems(this) == {"refused"}
+    assert this["refused"].text == (
+        f"1 of 1 connection to {SERVER}:50051 got a refusal: RESOURCE_EXHAUSTED (8) to messages of 2 MB and more (gRPC)."
+    )
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        pytest.param(upserts(8, 8), id="twice"),
+        pytest.param(upserts(8, 8, 8, None), id="one is taken"),
+        pytest.param(upserts(5, 5, 5), id="another status"),
+        pytest.param(upserts(8, 8, 8, length=60_000), id="not long"),
+        pytest.param(upserts(8, 8, 8, pause_ns=0), id="at once"),
+    ],
+)
+def test_messages_of_grpc_that_may_be_long(tmp_path: Path, packets: list[Packet]) -> None:
+    assert not problems(found(tmp_path, packets, healthy()))
+
+
+def watches(*each: tuple[bytes, int], end: int = 0) -> list[list[Packet]]:
+    """Calls of one method, each on a connection of its own: what is asked, and the status; 0 is answered."""
+    streams = []
+    for k, (text, status) in enumerate(each):
+        made = exchange(talk(41_000 + k, k * S, CALLS), PREFACE + frame(4, 0, 0), frame(4, 0, 0) + frame(4, 1, 0))
+        said = frame(1, 4, 1, RANGE) + frame(0, 1, 1, message(len(text)) + text)
+        streams.append(close(exchange(made, said, failed(status, 1) if status else given(1))).packets)
+    return [*streams, ping(end)] if end else streams
+
+
+OLD, NOW = (b"a, as of 4", 11), (b"a", 0)
+
+
+def test_a_call_of_grpc_that_stays_out_of_range(tmp_path: Path) -> None:
+    this = found(tmp_path, *watches(OLD, NOW, OLD, NOW, OLD, NOW), healthy())
+    assert problems(this) == {"refused"}
+    assert this["refused"].text == f"3 of 6 connections to {SERVER}:50051 got a refusal: OUT_OF_RANGE (11) to the same call (gRPC)."
+
+
+@pytest.mark.parametrize(
+    "streams",
+    [
+        pytest.param(watches(*[(b"a, as of %d" % k, 11) for k in range(5)]), id="another each time"),
+        pytest.param(watches(OLD, OLD, OLD, NOW, NOW, end=20 * S), id="until it began anew"),
+        pytest.param(watches(OLD, OLD, OLD, (OLD[0], 0)), id="until it was there"),
+        pytest.param(watches(*[(b"a", 5)] * 5), id="not there"),
+    ],
+)
+def test_calls_of_grpc_out_of_range(tmp_path: Path, streams: list[list[Packet]]) -> None:
+    assert not problems(found(tmp_path, *streams, healthy()))
+
+
+def bursts(rounds: int, refused: int, again: str = "") -> list[list[Packet]]:
+    """Requests of HTTP/2, some of each burst refused.  again : whether these are sent "by name" or "by number" (of the table) soon, or "elsewhere"."""
+    made = exchange(talk(41_000, 0, CALLS), PREFACE + frame(4, 0, 0), frame(4, 0, 0) + frame(4, 1, 0))
+    other = exchange(talk(42_000, 0, CALLS), PREFACE + frame(4, 0, 0), frame(4, 0, 0) + frame(4, 1, 0))
+    stream, heads = 1, {True: b"\x83\x86\xbe", False: b"\x83\x86\x44\x03/%c%c"}
+    for k in range(rounds):
+        these = [stream + 2 * n for n in range(4)]
+        stream += 8
+        named = [heads[False] % (65 + k, 65 + n) for n in range(4)]
+        asked = b"".join(frame(1, 5, each, head) for each, head in zip(these, named, strict=True))
+        turned_away = b"".join(frame(3, 0, each, (7).to_bytes(4, "big")) for each in these[:refused])
+        exchange(made, asked, turned_away + b"".join(answered(each, b"\x88") for each in these[refused:]))
+        for n in range(refused if again else 0):
+            where = other if again == "elsewhere" else made
+            where.at = max(where.at, made.at) + 50 * MS
+            exchange(where, frame(1, 5, stream, heads[True] if again == "by number" else named[n]), answered(stream, b"\x88"))
+            stream += 2
+        made.at += S
+    return [close(made).packets, close(other).packets]
+
+
+def test_requests_of_http_2_that_are_refused_and_not_sent_again(tmp_path: Path) -> None:
+    this = found(tmp_path, *bursts(4, 2), healthy())
+    assert problems(this) == {"http-errors"}
+    assert this["http-errors"].text == (
+        f"8 of 16 HTTP/2 requests got nothing: {SERVER}:50051 refused the stream (REFUSED_STREAM), and none was sent again."
+    )
+
+
+@pytest.mark.parametrize(
+    "streams",
+    [
+        pytest.param(bursts(4, 2, "by name"), id="sent again"),
+        pytest.param(bursts(4, 2, "by number"), id="sent again, perhaps"),
+        pytest.param(bursts(4, 2, "elsewhere"), id="sent again on another connection"),
+        pytest.param(bursts(1, 3), id="at once, as the client does not know the limit yet"),
+        pytest.param(bursts(2, 1), id="twice"),
+    ],
+)
+def test_requests_of_http_2_that_cost_nothing(tmp_path: Path, streams: list[list[Packet]]) -> None:
+    assert not problems(found(tmp_path, *streams, healthy()))

@@ -80,6 +80,8 @@ _ADVICE = {
     "host not allowed": _HOSTS,
     "not understood": "The client speaks what this server does not know: another version or protocol, or a scanner.",
     "was answered in": "The port speaks another protocol: check the port number, and what runs there.",
+    "to messages of": "The server takes no messages of that length (4 MiB where nobody says otherwise): send less at once, or raise its limit.",
+    "to the same call": "What the client asks for is there no more (etcd: compacted; see auto-compaction): have it begin anew from what is there now.",
     "RESOURCE_EXHAUSTED": "The server has none left of something, as of this client's quota, or of its own disk (etcd: NOSPACE): its log says of what.",
     "instead of refs": "The server says why in that line: the repository is not there under that name, or not exported (git-daemon-export-ok).",
     "UNIMPLEMENTED": "The server does not have that method: client and server are of other versions, or it is another service.",
