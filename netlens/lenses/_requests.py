@@ -15,6 +15,7 @@ from netlens.lenses._repeats import deliveries
 from netlens.lenses._view import FIN, RST, S, View
 
 NOTICED_NS = S
+HTTP2 = int.from_bytes(b"PRI * HT", "big")  #: how a client of HTTP/2 begins (RFC 9113 3.4)
 LARGE_BYTES = 100_000  #: less may come in a round trip or two, so that it tells no rate
 
 
@@ -55,6 +56,7 @@ def asked(view: View) -> Requests:
     usable[view.whole], repeated[list(repeats)] = True, True
     usable &= (clear | (s["protocol"] == "tls")) & (s["resp_missing_bytes"] + s["orig_missing_bytes"] <= 0)
     usable[[*view.halves, *(k for k, spoken in view.side.http2.items() if spoken)]] = False
+    usable &= view.first_requests != HTTP2  # in clear
     x = x.take(np.flatnonzero(usable[x["session_id"]]))
     # most are answered soon: these are only counted
     session, asked_ns, told_ns = x["session_id"], x.ints("request_end_ns"), x.ints("response_ns", NEVER)

@@ -1,7 +1,8 @@
 """Which HTTP requests were answered with an error?
 
 Asks: how many final answers of HTTP/1.1 in the clear (or read with keys) have a status of 4xx or 5xx; how many requests in the clear were redirected in
-    circles; how many answers ended before their Content-Length or last chunk; whether a proxy grants no CONNECT.
+    circles; how many answers ended before their Content-Length or last chunk; whether a proxy grants no CONNECT; of HTTP/2 in clear also which streams were
+    reset for an error, or refused and never sent again.
 Applies: where statuses could be read. What a server closed on without an answer is covered by closed-unanswered.
 Cannot see: HTTP inside TLS without keys, HTTP/2 and QUIC; whether the client expected the error.
 Normal: 401 and 407 that the client answers with credentials (RFC 9110 11.6), 304, 412, 416, a 404 to HEAD, to what is looked for at every site (favicon.ico,
@@ -10,7 +11,8 @@ Normal: 401 and 407 that the client answers with credentials (RFC 9110 11.6), 30
     (RFC 8628 3.5); a node that tells who checks it that it is out, while others are well, or that it starts. Streams that are made while they are sent
     (logs, watches, films) have no end of their own, but events in answer to a POST have. A redirection may lead back once, with a cookie; a client detects
     circles (RFC 9110 15.4). A proxy asks for a password that a person then types. A recording of the server's side alone has its answers, though not what
-    was asked.
+    was asked. Less that is granted shows nothing of what is refused for its size (411, 413). A 404 to reads and writes for which there was an answer until then
+    tells that what was there is gone; to one of them it may be an answer.
 """
 
 from __future__ import annotations
