@@ -27,7 +27,7 @@ import numpy as np
 from netlens.lenses import Finding
 from netlens.lenses._chunks import cut_off, known, misread
 from netlens.lenses._granted import NEXT_NS, NOT_THERE, granted_later, of_checks, taken
-from netlens.lenses._unanswered import requests, trickling
+from netlens.lenses._unanswered import first_bytes, requests, trickling
 from netlens.lenses._view import FIN, RST, S, View, finding, grouped, most
 from netlens.parsers.bodies import Body, Redirect
 from netlens.parsers.grpc import ERRORS, STREAM_CLOSED, Calls, TurnedAway
@@ -44,7 +44,7 @@ PROXY, CHALLENGED = 407, 3  #: answers of a proxy that grants nothing; a first o
 CREDENTIALS_NS = 10 * S  #: in which a program answers a challenge by itself
 CHALLENGES = (401, 407)
 NOT_ALLOWED = 405
-HEAD = int.from_bytes(b"HEAD", "big")
+HEAD, DELETE = int.from_bytes(b"HEAD", "big"), int.from_bytes(b"DELETE", "big")
 #: What statuses say (RFC 9110 15.5, 15.6, RFC 6585 4)
 _ADVICE = {
     401: "The server wants credentials, or rejects those that were sent.",
@@ -144,7 +144,9 @@ def _in_vain(view: View, answers: list[dict[str, Any]]) -> list[dict[str, Any]]:
     chosen, matching = view.side.capture.making & view.side.capture.asked.keys(), view.side.capture.matching
     found = []
     for group in grouped((r for r in answers if r["start_frame"] in chosen), lambda r: _place(view, r)).values():
-        last = max((k for k, r in enumerate(group) if r["status"] < 400 and not _is_smaller(r, k, group)), default=-1)
+        least = min((r["up_bytes"] for r in group if r["status"] in OF_SIZE), default=0)
+        before = [None, *group]
+        last = max((k for k, r in enumerate(group) if r["status"] < 400 and not _is_smaller(r, before[k], least)), default=-1)
         run = [r for r in group[last + 1 :] if r["status"] >= 400 and r["status"] not in (*SOUGHT, *CHALLENGES)]
         # who makes what must not be there (If-None-Match: *) has asked for a 412
         run = [r for r in run if r["status"] != CHANGED or r["start_frame"] in matching]
@@ -153,18 +155,18 @@ def _in_vain(view: View, answers: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
-def _is_smaller(r: dict[str, Any], k: int, group: list[dict[str, Any]]) -> bool:
-    """Whether a request that was granted shows nothing of those of its place that are refused for their size: it is smaller than each of them, and none was
-    refused just before, as of a client that then sends less at once."""
-    refused = [each for each in group if each["status"] in OF_SIZE]
-    before = group[k - 1] if k else r
-    then_less = before in refused and r["start_ns"] - (before["response_ns"] or before["start_ns"]) <= NEXT_NS
-    return bool(refused) and r["up_bytes"] < min(each["up_bytes"] for each in refused) and not then_less
+def _is_smaller(r: dict[str, Any], before: dict[str, Any] | None, least: int) -> bool:
+    """Whether a request that was granted shows nothing of those of its place that are refused for their size, ``least`` bytes and more: it is smaller, and the
+    one before was not refused so just before, as by a client that then sends less at once."""
+    then_less = (
+        before is not None and before["status"] in OF_SIZE and r["start_ns"] - (before["response_ns"] or before["start_ns"]) <= NEXT_NS
+    )
+    return r["up_bytes"] < least and not then_less
 
 
 def _gone(view: View, answers: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Answers 404 and 410 at a place where a client had all that it asked for, reads and writes, and from some time on neither to the last: what it wrote to
-    is gone, as a session is when its server is restarted. Who looks something up there, or asks for work, does either."""
+    is gone, as a session is when its server is restarted. Who looks something up there, or asks for work, does either. Not what the client itself deleted."""
     asked, making = view.side.capture.asked, view.side.capture.making
     found = []
     for group in grouped((r for r in answers if r["start_frame"] in asked), lambda r: _place(view, r)).values():
@@ -178,6 +180,7 @@ def _gone(view: View, answers: list[dict[str, Any]]) -> list[dict[str, Any]]:
             and comb(len(group), first) >= BY_CHANCE
             and all(len({r["start_frame"] in making for r in each}) > 1 for each in (group[:first], run))
             and writes[-1]["start_ns"] - writes[0]["start_ns"] >= IN_VAIN_NS
+            and not any(head >> 16 == DELETE for head in first_bytes(view, {r["start_frame"] for r in group}).values())
         ):
             found += run
     return found

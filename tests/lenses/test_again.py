@@ -223,6 +223,7 @@ def test_what_was_there_and_is_gone(tmp_path: Path) -> None:
         pytest.param(sessions(SERVED, [*REFUSED, (b"POST", 200)]), id="it begins anew"),
         pytest.param(sessions([(b"POST", 200)] * 6, [(b"POST", 404)] * 5), id="a queue that is empty"),
         pytest.param(sessions([*SERVED, (b"GET", 404), (b"POST", 200)], REFUSED[:4]), id="now and then"),
+        pytest.param(sessions([*SERVED, (b"DELETE", 200)], REFUSED), id="the client ended it"),
         pytest.param(sessions(SERVED[:3], REFUSED[:1] + REFUSED[2:3]), id="a few"),
         pytest.param(sessions([], []) + calls(*((k * S, *http(b"GET", 200)) for k in range(12))), id="all is well"),
     ],
