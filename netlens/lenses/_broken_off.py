@@ -55,7 +55,7 @@ class BrokenOff(NamedTuple):
 def broken_off(view: View) -> dict[int, BrokenOff]:
     """By session. Of those that close, such as name a server, or a protocol."""
     s, hello, x = view.sessions, view.first_requests, view.side.capture.table("hellos")
-    spoken = (hello >> 56 == HANDSHAKE) & (view.first_replies >> 56 == HANDSHAKE) & (s["orig_missing_bytes"] + s["resp_missing_bytes"] == 0)
+    spoken = (hello >> 56 == HANDSHAKE) & (view.first_replies >> 56 == HANDSHAKE) & (view.missing_bytes == 0)
     own = HEADER + (hello >> 24 & 0xFFFF).astype(np.int64)
     rest = s["orig_bytes"] - own
     named = {k: alpn or () for k, sni, alpn in x.tuples("session_id", "sni", "alpn") if sni or alpn}
@@ -107,11 +107,7 @@ def _turned_away(view: View, spoken: np.ndarray[Any, Any], own: np.ndarray[Any, 
         i, head = word[k], int(t["head"][word[k]])
         if t["length"][i] == ENCRYPTED_ALERT and head >> 56 == APPLICATION and head >> 24 & 0xFFFF == ENCRYPTED_ALERT - HEADER:
             seg, frame, ts = view.opening(k), int(t["frame"][i]), int(t["ts"][i])
-            said = [
-                (seg.offset[j] + seg.length[j] - int(own[k]), seg.ts[j])
-                for j in range(len(seg))
-                if seg.orig[j] and seg.fresh[j] and seg.frame[j] < frame
-            ]
+            said = [(seg.end(j) - int(own[k]), seg.ts[j]) for j in range(len(seg)) if seg.orig[j] and seg.fresh[j] and seg.frame[j] < frame]
             if not any(end in _JUST_FINISHED for end, _ in said) and ts - max(at for _, at in said) <= AT_ONCE_NS:
                 found[k] = BrokenOff(frame, ts, NOT_ADMITTED, True)
     return found
@@ -136,7 +132,7 @@ def _left(seg: Segments, how: str) -> BrokenOff | None:
             left = seg.orig[i] and told and seg.ts[i] - told <= AT_ONCE_NS and (seg.flags[i] & RST or seg.acked[i] >= upto)
             return BrokenOff(seg.frame[i], seg.ts[i], how) if left else None
         if not seg.orig[i] and seg.fresh[i]:
-            told, upto = seg.ts[i], seg.offset[i] + seg.length[i]
+            told, upto = seg.ts[i], seg.end(i)
     return None
 
 

@@ -20,7 +20,7 @@ from collections import Counter
 
 from netlens.lenses import Finding, Severity
 from netlens.lenses._asked import PORT, Question, addressed, holds_more, visible
-from netlens.lenses._view import S, View, finding, grouped, most
+from netlens.lenses._view import S, View, finding, graded, grouped, most
 from netlens.lenses.http_errors import final_answers
 from netlens.parsers.bodies import Sent, number_of
 from netlens.tables import FAILURES
@@ -92,7 +92,7 @@ def _truncated(view: View) -> list[Finding]:
         "that TCP port 53 is open."
     )
     frames = [f for q in failed for f in q.frames + q.answer_frames]
-    return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice if grave else "")]
+    return [graded(view, ID, grave, text, frames, values, advice)]
 
 
 def _no_such_names(view: View) -> list[Finding]:
@@ -117,7 +117,7 @@ def _no_such_names(view: View) -> list[Finding]:
     grave = nowhere or bool(dangling) or bool(insisted) + most_of_them + (names == all_) >= 2
     severity: Severity = "problem" if grave else "warning" if names == all_ else "note"
     frames = [f for q in missing for f in q.frames + q.answer_frames]
-    advice = "Make the name that it leads to anew, or take the CNAME out of the zone." if dangling else "Check the names for typos."
+    advice = "Create the name that it points to again, or remove the CNAME from the zone." if dangling else "Check the names for typos."
     return [finding(view, ID, severity, text, frames, values, advice)]
 
 

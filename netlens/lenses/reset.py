@@ -21,7 +21,7 @@ from operator import attrgetter
 
 import numpy as np
 
-from netlens.lenses import Finding, _databases
+from netlens.lenses import Finding, Severity, _databases
 from netlens.lenses._between import same
 from netlens.lenses._repeats import FAREWELL
 from netlens.lenses._view import ACK, FIN, RST, S, Segments, View, finding, grouped, most, views
@@ -35,14 +35,10 @@ ASKED_NS = 10 * S  #: a request older than this was given up before
 AT_ONCE_NS = S  #: RST so soon after the request answers it
 APPLICATION_DATA = 23  #: type of a TLS record (RFC 8446 5.1); the client's last words of the handshake begin with ChangeCipherSpec (20)
 ALERTED = 0x1503  #: how a record with an alert begins
-ALERT_1_3, ALERT_1_3_BYTES = (
-    0x1703030013,
-    24,
-)  #: one of TLS 1.3 (RFC 8446 5.2, 6): two bytes, the type and a tag of 16; and with the record's header
-PUBLISH, AGAIN = (
-    3,
-    2,
-)  #: a type of MQTT (5.0 2.1.2); connections of a client that published, or asked in a protocol that nobody knows, in vain, or that somebody else reset
+#: one of TLS 1.3 (RFC 8446 5.2, 6): two bytes, the type and a tag of 16; and with the record's header
+ALERT_1_3, ALERT_1_3_BYTES = 0x1703030013, 24
+#: a type of MQTT (5.0 2.1.2); connections of a client that published, or asked in a protocol that nobody knows, in vain, or that somebody else reset
+PUBLISH, AGAIN = 3, 2
 INSTEAD_NS = 5 * S  #: in which a client is given on another connection what it asked for behind a close
 LONGEST_FAREWELL = 1024  #: bytes of one in a protocol that nobody knows, with who says it and why, as JSON or XML
 SHORT = 512  #: bytes of an answer that is no more than a greeting or an error
@@ -156,7 +152,7 @@ def is_alert(seg: Segments, i: int) -> bool:
 
 def _heard(seg: Segments, i: int, asked_at: int) -> bool:
     """Whether a segment acknowledges all of another one of the other side."""
-    return asked_at >= 0 and seg.acked[i] >= seg.offset[asked_at] + seg.length[asked_at]
+    return asked_at >= 0 and seg.acked[i] >= seg.end(asked_at)
 
 
 def _between(view: View, resets: list[Broken]) -> bool:
@@ -196,7 +192,7 @@ def _asked_behind(view: View, seg: Segments, k: int, fin: int) -> Broken | None:
     later = range(fin + 1, len(seg))
     said = next((i for i in later if seg.orig[i] and (seg.fresh[i] or seg.flags[i] & FIN)), len(seg))
     reset = next((i for i in later if not seg.orig[i] and seg.flags[i] & RST), 0)
-    if said > reset or seg.acked[said] <= seg.offset[fin] + seg.length[fin]:
+    if said > reset or seg.acked[said] <= seg.end(fin):
         return None
     publishes = b"\0\4MQT" in int(view.first_requests[k]).to_bytes(8, "big") and seg.head[said] >> 60 == PUBLISH
     late = "published" if publishes else "asked" if seg.fresh[said] and _is_statement(view, k, seg.head[said]) else ""
@@ -252,7 +248,7 @@ def look(view: View) -> list[Finding]:
         by = f"in the name of {whom} by something between the two captures (the host's capture shows no reset)" if between else f"by {whom}"
         late = grave[0].late if len({b.late for b in grave}) == 1 else ""
         forged = all(b.forged for b in grave)
-        what = f"as the client {late} behind its close" if late else what
+        what = f"because the client {late} after the server had closed" if late else what
         if forged:
             by, what = f"in the name of {whom}", "by something on the way, while the server went on sending"
         text = f"{n:,} of {plural(of, 'connection')} {'was' if n == 1 else 'were'} reset {by} {what}."
@@ -283,5 +279,5 @@ def look(view: View) -> list[Finding]:
     elif grave:
         advice = "Look at the server's log for that moment; a proxy or firewall on the way can send the reset in its name (compare TTLs)."
     active = sum(not b.idle for b in shown)  # the end of an idle time is the ordinary end of many programs
-    severity = "problem" if grave else "warning" if any(b.asked for b in shown) or active >= 3 else "note"
-    return [finding(view, ID, severity, text, [f for b in shown for f in b.frames], values, advice)]  # type: ignore[arg-type]
+    severity: Severity = "problem" if grave else "warning" if any(b.asked for b in shown) or active >= 3 else "note"
+    return [finding(view, ID, severity, text, [f for b in shown for f in b.frames], values, advice)]

@@ -14,11 +14,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from netlens.lenses import Finding
+from netlens.lenses import Finding, Severity
 from netlens.lenses._broken_off import DONE, LEFT, NOT_ADMITTED, REFUSED, broken_off
 from netlens.lenses._datagrams import by_tcp, closed_at_once
 from netlens.lenses._validity import certificates, invalid
-from netlens.lenses._view import FIN, RST, S, Segments, View, finding, grouped, most, seconds
+from netlens.lenses._view import FIN, RST, S, Segments, View, finding, graded, grouped, most, seconds
 from netlens.parsers.certificates import Shown
 from netlens.parsers.quic_openings import Opening
 from netlens.parsers.records import ALERTS
@@ -158,7 +158,10 @@ def _of_quic(view: View) -> list[Finding]:
         f"short Initial (CONNECTION_CLOSE)."
     )
     values = {"handshakes": max(len(opened), n), "failed": n, "how": ["CONNECTION_CLOSE"]}
-    advice = "Why is encrypted: look at the server's log. Client and server may share no protocol (ALPN) or version, or the server refuses that name or client."
+    advice = (
+        "The reason is encrypted: look at the server's log. Client and server may share no protocol (ALPN) or version, or the server refuses that name or "
+        "client."
+    )
     goes_on = all(by_tcp(view, talk.source[0], *talk.destination) for talk, _ in often)
     frames = [f for talk, back in often for f in (talk.first_frame, back.first_frame)]
     return [finding(view, ID, "warning" if goes_on else "problem", text, frames, values, advice)]
@@ -180,7 +183,7 @@ def _of_dtls(view: View) -> list[Finding]:
     text = f"{n:,} of {plural(max(len(opened), len(alerts)), 'DTLS handshake')} failed ({most(f'{a.no} by {a.server}' for a in shown)})."
     advice = next((_ADVICE[word] for word in _ADVICE for a in shown if word.replace("_", " ") in a.no), "")
     values = {"handshakes": max(len(opened), len(alerts)), "failed": n, "how": sorted({a.no for a in shown})}
-    return [finding(view, ID, "problem" if lasting else "warning", text, [a.frame for a in shown], values, advice if lasting else "")]
+    return [graded(view, ID, lasting, text, [a.frame for a in shown], values, advice)]
 
 
 def _is_cure(opening: Opening, ends: frozenset[str], ts: int) -> bool:
@@ -212,7 +215,7 @@ def _of_tls(view: View) -> list[Finding]:
     served_by = {view.ends(k)[2] for k in tried if k not in served}
     grave = [f for f in lasting if f.sure or view.ends(f.session)[2] in often or (f.by_server and view.ends(f.session)[2] not in served_by)]
     shown = grave or lasting or failed
-    severity = "problem" if grave else "warning" if lasting else "note"
+    severity: Severity = "problem" if grave else "warning" if lasting else "note"
     ways = most(f.how for f in shown)
     about = most(f.about for f in shown if f.about)
     n = len(shown)
@@ -230,7 +233,7 @@ def _of_tls(view: View) -> list[Finding]:
     elif any(f.how == "certificate_expired by the client" and f.session in view.once(certificates) for f in shown):
         advice = _ANOTHER
     values = {"handshakes": len(tried), "failed": n, "how": sorted({f.how for f in shown})}
-    return [finding(view, ID, severity, text, [frame for f in shown for frame in f.frames], values, advice)]  # type: ignore[arg-type]
+    return [finding(view, ID, severity, text, [frame for f in shown for frame in f.frames], values, advice)]
 
 
 def _failure(view: View, k: int, seg: Segments, hello: int | None) -> Failure | None:
@@ -270,7 +273,7 @@ def _failure(view: View, k: int, seg: Segments, hello: int | None) -> Failure | 
                 return Failure(k, NO_HELLO, False, frames, seg.ts[i], waited_ns=seg.ts[i] - seg.ts[hello_at])
             how = "reset" if seg.flags[i] & RST else "closed"
             # else the two crossed: it had been idle
-            took = seg.acked[i] >= seg.offset[hello_at] + seg.length[hello_at]
+            took = seg.acked[i] >= seg.end(hello_at)
             closed = bool(seg.flags[i] & FIN) and view.column("saw_syn")[k] and took
             return Failure(k, f"{how} by the server before its hello", False, frames, seg.ts[i], by_server=closed)
     return None
@@ -284,7 +287,7 @@ def _of_another(view: View, k: int, shown: Shown) -> bool:
 
 def _tail_of_record(seg: Segments, at: int) -> bool:
     """Whether the server's first segment does not begin its stream here (a segment before it was lost)."""
-    last = max((seg.offset[i] + seg.length[i] for i in range(at) if not seg.orig[i] and seg.length[i]), default=None)
+    last = max((seg.end(i) for i in range(at) if not seg.orig[i] and seg.length[i]), default=None)
     return seg.offset[at] != (last if last is not None else 0)
 
 

@@ -61,7 +61,7 @@ def test_statements_behind_the_close_of_a_database(tmp_path: Path, made) -> None
     this = found(tmp_path, made(0), made(1), healthy(), ping(90 * S))
     assert "reset" in problems(this)
     port = 5432 if made is idled else 3306
-    assert this["reset"].text == f"2 of 3 connections were reset by {SERVER}:{port} as the client asked behind its close."
+    assert this["reset"].text == f"2 of 3 connections were reset by {SERVER}:{port} because the client asked after the server had closed."
 
 
 def given_instead(k: int, after: int = 4 * S + S // 10) -> list[Packet]:

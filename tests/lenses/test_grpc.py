@@ -214,7 +214,7 @@ def test_requests_that_wait_as_their_client_reads_nothing(tmp_path: Path) -> Non
     this = found(tmp_path, read_slowly(), healthy(), ping(60 * S))
     assert problems(this) == {"slow-client"}
     assert this["slow-client"].text == (
-        "3 HTTP/2 requests waited up to 5.0 s as the client (192.0.2.10) took no more of another answer of 198.51.100.20:50051: the window of their "
+        "3 HTTP/2 requests waited up to 5.0 s because the client (192.0.2.10) stopped reading another answer from 198.51.100.20:50051: the window of their "
         "connection was used up."
     )
 
