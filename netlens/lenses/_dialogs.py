@@ -16,6 +16,7 @@ import bisect
 import itertools
 from collections import Counter
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from netlens.lenses._error_lines import error_lines
 from netlens.lenses._view import FIN, RST, SYN, S, Segments, View, as_bytes, grouped, seconds
 from netlens.parsers.fatal_errors import Fatal
 from netlens.parsers.grpc import ERRORS, Calls
+from netlens.text import size
 
 #: Commands of FTP (RFC 959) and SMTP (RFC 5321, 3030, 4954) whose refusal ends what the program came for. EHLO, FEAT, SYST, OPTS, SIZE, ... are questions.
 TASKS = {b"USER", b"PASS", b"ACCT", b"STOR", b"STOU", b"APPE", b"RETR", b"MAIL", b"RCPT", b"DATA", b"BDAT"}
@@ -68,7 +70,7 @@ _ABOUT_LOGINS = ("530 to", "535 to", "the login", "to USER", "to PASS", "to APOP
 #: Status of gRPC that say that the server cannot or must not (its documentation, statuscodes); others answer what was asked, as 404 does
 GRPC = {2: "UNKNOWN", 4: "DEADLINE_EXCEEDED", 7: "PERMISSION_DENIED", 8: "RESOURCE_EXHAUSTED", 12: "UNIMPLEMENTED", 13: "INTERNAL", 14: "UNAVAILABLE",
         15: "DATA_LOSS", 16: "UNAUTHENTICATED"}  # fmt: skip
-_UNIMPLEMENTED = 12
+_UNIMPLEMENTED, _EXHAUSTED, _OUT_OF_RANGE = 12, 8, 11
 IN_WORDS = "in words"  #: the protocol of refusals by a line, of which nobody knows whether it is one
 SOON_NS = 10 * S  #: after a WebSocket began; who must log in first is given so long
 #: What must have a name in common, by the places of its lists in a KEXINIT (RFC 4253 7.1)
@@ -80,7 +82,11 @@ _SSH, _GIT_ERROR = int.from_bytes(b"SSH-", "big"), int.from_bytes(b"ERR ", "big"
 _KEX_ASKS, _KEX_GIVES, _DISCONNECT, _HOST_KEYS = (30, 32), (31, 33), 1, ("rsa", "ecdsa", "ed25519")
 #: How a client of AMQP 0-9-1 begins (4.2.2), a heartbeat (4.2.7, 4.2.3), and how many of a server pass in two intervals: it sends one in half of one
 _AMQP, _HEARTBEAT, _BEATS = int.from_bytes(b"AMQP\0\0\x09\x01", "big"), 0x08000000000000CE, 4
+#: How a server of NATS says that its client did not answer its PINGs, and how soon a host that is awake acknowledges that
+_STALE, _AWAKE_NS, _STALE_TIMES = int.from_bytes(b"-ERR 'St", "big"), S, 2
 _ALIKE = 0.05  #: of each other: silences that a timer ends
+_LONG = 1_000_000  #: bytes of a message that a limit may be about (4 MiB as gRPC comes); of shorter ones other things run out
+_STILL = 2  #: times the longest pause between tries, after which they are over
 SHUT, SHUT_NS = 3, S  #: connections that a server closes before a word, and over how long; one or two meet a restart, or many at once
 _GET, _MASKED = int.from_bytes(b"GET ", "big"), 0x80 << 48
 _CLOSE, _SWITCHED = 0x88, 101  # a frame's first byte (RFC 6455 5.2); HTTP's status
@@ -126,6 +132,7 @@ def refusals(view: View) -> list[Refusal]:
         *_git(view),
         *_ended(view),
         *_unheard(view),
+        *_stale(view),
     ]
     lines = error_lines(view, {r.session for r in found})
     return found + [Refusal(k, IN_WORDS, word, False, frames) for k, word, frames in lines]
@@ -309,6 +316,33 @@ def _grpc(view: View) -> list[Refusal]:
                 given = max(calls[k].answered for k in group if calls[k].method in (method, 0))
                 lasting = stays or bool(method and _often(calls, status, mine) and given < min(starts[k] for k in mine))
                 found += [Refusal(k, "gRPC", f"{GRPC[status]} ({status})", lasting, calls[k].failed) for k in mine]
+        known = {r.session for r in found}
+        found += [each for each in [*_too_long(calls, group), *_same_call(view, calls, group)] if each.session not in known]
+    return found
+
+
+def _too_long(calls: dict[int, Calls], group: list[int]) -> list[Refusal]:
+    """Calls of gRPC whose messages are longer than any that is answered, and that all fail for want of something: the server takes none that is so long."""
+    denied = [(k, each) for k in group for each in calls[k].denied if each.status == _EXHAUSTED and each.length]
+    most, least = max((calls[k].most for k in group), default=0), min((each.length for _, each in denied), default=0)
+    times = [each.ts for _, each in denied]
+    if len(denied) < SHUT or max(times) - min(times) < SHUT_NS or not most < least >= _LONG:
+        return []
+    what = f"{GRPC[_EXHAUSTED]} ({_EXHAUSTED}) to messages of {size(least)} and more"
+    return [Refusal(k, "gRPC", what, True, [each.frame for j, each in denied if j == k]) for k in dict.fromkeys(k for k, _ in denied)]
+
+
+def _same_call(view: View, calls: dict[int, Calls], group: list[int]) -> list[Refusal]:
+    """The same call of gRPC, each time on a connection of its own, that is always out of range, until the capture ends: what was asked for is there no more.
+    Who reads on and on hears that at the end as well, and goes on to ask on the same connection, or for something else."""
+    found = []
+    for each, same in grouped((k for k in group if calls[k].message), lambda k: (calls[k].method, calls[k].message)).items():
+        times = sorted(view.column("start_ns")[k] for k in same)
+        failing = all(calls[k].status == _OUT_OF_RANGE and calls[k].failed for k in same)
+        if not each[0] or not failing or len(same) < SHUT or times[-1] - times[0] < SHUT_NS:
+            continue
+        if view.side.bounds_ns[1] - times[-1] <= _STILL * max(b - a for a, b in pairwise(times)):
+            found += [Refusal(k, "gRPC", f"OUT_OF_RANGE ({_OUT_OF_RANGE}) to the same call", True, calls[k].failed) for k in same]
     return found
 
 
@@ -369,6 +403,23 @@ def _unheard(view: View) -> list[Refusal]:
             what = f"ended after {seconds(silence)} without a heartbeat of the client"
             found.append(Refusal(k, "AMQP", what, True, [seg.frame[i] for i in (last, beats[0], end)]))
     return found
+
+
+def _stale(view: View) -> list[Refusal]:
+    """Clients of NATS that a server ends as they did not answer its PINGs (Stale Connection), more than once, though their hosts were awake: the program was
+    busy or stuck. Whose host slept, or was out of reach, acknowledges nothing."""
+    found = []
+    candidates = view.sessions_where(lambda head: head == np.uint64(_STALE), view.sessions["resp_bytes"] > 0)
+    for k in filter(candidates.__contains__, view.in_one):
+        seg = view.segments(k)
+        said = next(i for i in range(len(seg)) if seg.head[i] == _STALE and seg.length[i])
+        upto = seg.offset[said] + seg.length[said]
+        awake = any(seg.orig[i] and seg.acked[i] >= upto and seg.ts[i] - seg.ts[said] <= _AWAKE_NS for i in range(said + 1, len(seg)))
+        end = next((i for i in range(said, len(seg)) if seg.flags[i] & (FIN | RST)), said)
+        if not seg.orig[said] and not seg.orig[end] and awake:
+            found.append(Refusal(k, "NATS", "ended as the client did not answer its PINGs", True, [seg.frame[said], seg.frame[end]]))
+    times = Counter(view.service(r.session) for r in found)
+    return [r for r in found if times[view.service(r.session)] >= _STALE_TIMES]
 
 
 def _missing(ours: list[list[str]], theirs: list[list[str]]) -> str:

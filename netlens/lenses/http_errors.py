@@ -1,7 +1,8 @@
 """Which HTTP requests were answered with an error?
 
 Asks: how many final answers of HTTP/1.1 in the clear (or read with keys) have a status of 4xx or 5xx; how many requests in the clear were redirected in
-    circles; how many answers ended before their Content-Length or last chunk; whether a proxy grants no CONNECT.
+    circles; how many answers ended before their Content-Length or last chunk; whether a proxy grants no CONNECT; of HTTP/2 in clear also which streams were
+    reset for an error, or refused and never sent again.
 Applies: where statuses could be read. What a server closed on without an answer is covered by closed-unanswered.
 Cannot see: HTTP inside TLS without keys, HTTP/2 and QUIC; whether the client expected the error.
 Normal: 401 and 407 that the client answers with credentials (RFC 9110 11.6), 304, 412, 416, a 404 to HEAD, to what is looked for at every site (favicon.ico,
@@ -10,25 +11,27 @@ Normal: 401 and 407 that the client answers with credentials (RFC 9110 11.6), 30
     (RFC 8628 3.5); a node that tells who checks it that it is out, while others are well, or that it starts. Streams that are made while they are sent
     (logs, watches, films) have no end of their own, but events in answer to a POST have. A redirection may lead back once, with a cookie; a client detects
     circles (RFC 9110 15.4). A proxy asks for a password that a person then types. A recording of the server's side alone has its answers, though not what
-    was asked.
+    was asked. Less that is granted shows nothing of what is refused for its size (411, 413). A 404 to reads and writes for which there was an answer until then
+    tells that what was there is gone; to one of them it may be an answer.
 """
 
 from __future__ import annotations
 
 import bisect
 from collections import Counter
+from math import comb
 from typing import Any
 
 import numpy as np
 
 from netlens.lenses import Finding, Severity
 from netlens.lenses._chunks import cut_off, known, misread
-from netlens.lenses._granted import granted_later, of_checks, taken
-from netlens.lenses._unanswered import requests, trickling
+from netlens.lenses._granted import NEXT_NS, NOT_THERE, granted_later, of_checks, taken
+from netlens.lenses._unanswered import first_bytes, requests, trickling
 from netlens.lenses._view import FIN, RST, S, View, finding, graded, grouped, most
 from netlens.parsers.bodies import Body, Redirect
 from netlens.parsers.chunks import Chunked
-from netlens.parsers.grpc import ERRORS, STREAM_CLOSED, Calls
+from netlens.parsers.grpc import ERRORS, STREAM_CLOSED, Calls, TurnedAway
 from netlens.text import plural, size
 
 ID = "http-errors"
@@ -42,12 +45,13 @@ PROXY, CHALLENGED = 407, 3  #: answers of a proxy that grants nothing; a first o
 CREDENTIALS_NS = 10 * S  #: in which a program answers a challenge by itself
 CHALLENGES = (401, 407)
 NOT_ALLOWED = 405
-HEAD = int.from_bytes(b"HEAD", "big")
+HEAD, DELETE = int.from_bytes(b"HEAD", "big"), int.from_bytes(b"DELETE", "big")
 #: What statuses say (RFC 9110 15.5, 15.6, RFC 6585 4)
 _ADVICE = {
     401: "The server wants credentials, or rejects those that were sent.",
     403: "The server knows the request and forbids it: look at the permissions of these credentials, or at a filter in front.",
     404: "The server has nothing at that path: check the path and the host name.",
+    411: "The server, or a proxy in front of it, takes no body whose length is not said before (chunked): have the client say it, or the proxy gather it.",
     407: "The proxy wants credentials (Proxy-Authorization).",
     412: "The client changes what somebody else has changed since (its ETag is old): have it read that anew before it writes.",
     413: "The server does not accept a body of that size: raise its limit (client_max_body_size in nginx), or send less.",
@@ -61,6 +65,8 @@ SOUGHT = (404, 409, 410)  #: what is not there, or is there already: who looks f
 #: Said to what a client sends, whatever it asked: too large, of a kind that is not taken, locked (RFC 9110 15.5.14, 15.5.16, RFC 4918 11.3)
 OF_WRITES = (413, 415, 423)
 IN_VAIN, IN_VAIN_NS = 3, S  #: writes to one place that are refused to the last, and over how long
+OF_SIZE = (411, 413)  #: said to how much a client sends, or to that it does not say how much (RFC 9110 15.5.12, 15.5.14)
+LOST, BY_CHANCE = 3, 100  #: requests that fail at the end; in so many orders of a client's requests these would not all stand there
 CHANGED = 412
 HARMLESS = (CHANGED, 416)  #: what the client asked for itself (RFC 9110 13), or has already
 
@@ -74,6 +80,7 @@ def look(view: View) -> list[Finding]:
         *_posted(view),
         *_over_http2(view),
         *_broken(view),
+        *_turned_away(view),
         *_challenged(view),
         *_circling(view),
         *_cut_off(view),
@@ -138,11 +145,44 @@ def _in_vain(view: View, answers: list[dict[str, Any]]) -> list[dict[str, Any]]:
     chosen, matching = view.side.capture.making & view.side.capture.asked.keys(), view.side.capture.matching
     found = []
     for group in grouped((r for r in answers if r["start_frame"] in chosen), lambda r: _place(view, r)).values():
-        last = max((k for k, r in enumerate(group) if r["status"] < 400), default=-1)
-        run = [r for r in group[last + 1 :] if r["status"] not in (*SOUGHT, *CHALLENGES)]
+        least = min((r["up_bytes"] for r in group if r["status"] in OF_SIZE), default=0)
+        before = [None, *group]
+        last = max((k for k, r in enumerate(group) if r["status"] < 400 and not _is_smaller(r, before[k], least)), default=-1)
+        run = [r for r in group[last + 1 :] if r["status"] >= 400 and r["status"] not in (*SOUGHT, *CHALLENGES)]
         # who makes what must not be there (If-None-Match: *) has asked for a 412
         run = [r for r in run if r["status"] != CHANGED or r["start_frame"] in matching]
         if len(run) >= IN_VAIN and run[-1]["start_ns"] - run[0]["start_ns"] >= IN_VAIN_NS and len({r["status"] for r in run}) == 1:
+            found += run
+    return found
+
+
+def _is_smaller(r: dict[str, Any], before: dict[str, Any] | None, least: int) -> bool:
+    """Whether a request that was granted shows nothing of those of its place that are refused for their size, ``least`` bytes and more: it is smaller, and the
+    one before was not refused so just before, as by a client that then sends less at once."""
+    then_less = (
+        before is not None and before["status"] in OF_SIZE and r["start_ns"] - (before["response_ns"] or before["start_ns"]) <= NEXT_NS
+    )
+    return r["up_bytes"] < least and not then_less
+
+
+def _gone(view: View, answers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Answers 404 and 410 at a place where a client had all that it asked for, reads and writes, and from some time on neither to the last: what it wrote to
+    is gone, as a session is when its server is restarted. Who looks something up there, or asks for work, does either. Not what the client itself deleted."""
+    asked, making = view.side.capture.asked, view.side.capture.making
+    found = []
+    for group in grouped((r for r in answers if r["start_frame"] in asked), lambda r: _place(view, r)).values():
+        first = next((k for k, r in enumerate(group) if r["status"] in NOT_THERE), len(group))
+        run = group[first:]
+        writes = [r for r in run if r["start_frame"] in making]
+        if (
+            len(writes) >= LOST
+            and all(r["status"] in NOT_THERE for r in run)
+            and all(r["status"] < 300 for r in group[:first])
+            and comb(len(group), first) >= BY_CHANCE
+            and all(len({r["start_frame"] in making for r in each}) > 1 for each in (group[:first], run))
+            and writes[-1]["start_ns"] - writes[0]["start_ns"] >= IN_VAIN_NS
+            and not any(head >> 16 == DELETE for head in first_bytes(view, {r["start_frame"] for r in group}).values())
+        ):
             found += run
     return found
 
@@ -173,7 +213,8 @@ def _beginning(view: View, number: int, shift: int) -> set[int]:
 
 def _of(view: View) -> list[Finding]:
     answers = view.once(final_answers)
-    probing, vain = view.side.capture.probing, {r["start_frame"] for r in _in_vain(view, answers)}
+    probing, gone = view.side.capture.probing, _gone(view, answers)
+    vain = {r["start_frame"] for r in [*_in_vain(view, answers), *gone]}
     ours = [
         r
         for r in answers
@@ -206,13 +247,17 @@ def _of(view: View) -> list[Finding]:
         ends.append(f"for {len(acted_on):,} of them the client took the error as the answer and went on")
     if others_served:
         ends.append(f"{len(others_served):,} of them carried credentials that the server rejects, while another client is served there")
+    if gone:
+        ends.append(f"{len(gone):,} of them ask for what the client was given before")
     end = "".join(f"; {each}" for each in ends)
     text, values = _told(n, codes, told)
     text += f", from {whom}{end}."
     severity: Severity = "problem" if grave else "warning" if some else "note"
     frames = [f for r in errors for f in (r["start_frame"], r["response_frame"])]
     advice = ""
-    if grave:
+    if gone:
+        advice = "What was there is gone, as a session is when its server was restarted: have the client begin anew when it hears that."
+    elif grave:
         worse = theirs if len(lasting) >= SERVER_TIMES or len(lasting) >= max(SERVER_SHARE * n, 1) else ours or theirs
         advice = _ADVICE.get(Counter(r["status"] for r in worse).most_common(1)[0][0]) or (
             "5xx: look at the server's log."
@@ -341,6 +386,34 @@ def _broken(view: View) -> list[Finding]:
         frames = [each.frame for _, each in found]
         out.append(graded(view, ID, grave, text, frames, {"broken": n}, advice))
     return out
+
+
+def _turned_away(view: View) -> list[Finding]:
+    """Requests of HTTP/2 in clear of which a server did nothing as there were too many at once (RFC 9113 8.7), and that their client never sent again."""
+    found: list[TurnedAway] = []
+    whom, all_ = [], 0
+    for group in grouped(_calls(view), lambda each: view.service(each[0])).values():
+        last: dict[int, int] = {}
+        for _, calls in group:
+            for path, frame in calls.paths.items():
+                last[path] = max(frame, last.get(path, 0))
+        lost = sorted(
+            (each for _, calls in group for each in calls.turned_away if last[each.path] <= each.asked), key=lambda each: each.frame
+        )
+        unknown = sum(frame > lost[0].frame for _, calls in group for frame in calls.unnamed) if lost else 0
+        lost = lost[unknown:]  # so many may have been sent again
+        requested = sum(calls.requests for _, calls in group)
+        if len(lost) >= max(LOST, SERVER_SHARE * requested) and lost[-1].ts - lost[0].ts >= S:
+            found, all_ = found + lost, all_ + requested
+            whom.append(view.server(group[0][0]))
+    if not found:
+        return []
+    text = f"{len(found):,} of {plural(all_, 'HTTP/2 request')} got nothing: {most(whom)} refused the stream (REFUSED_STREAM), and none was sent again."
+    advice = (
+        "Nothing was done of these, so they may be sent again. The server takes fewer at once than the client sends (SETTINGS_MAX_CONCURRENT_STREAMS): "
+        "have the client heed that."
+    )
+    return [finding(view, ID, "problem", text, [each.frame for each in found], {"refused": len(found)}, advice)]
 
 
 def _challenged(view: View) -> list[Finding]:

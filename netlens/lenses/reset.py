@@ -7,22 +7,24 @@ Normal: RFC 9293 3.6.1: a program that closes with data unread resets. A RST beh
     comes late, by a client that has all it wanted, or at the end of an idle time is the ordinary end of many programs (browsers, Windows, LDAP, SMB).
     Not so where the server closes on a question that it has not answered, and then resets what the client goes on to say: that was lost (RFC 1122 4.2.2.13);
     nor where a server answers by a RST, again and again, what is too long for a farewell;
-    nor where clients of MQTT publish into connections that were closed before, again and again (MQTT 5.0 3.1.2.10: after 1.5 times the keep-alive). An alert
-    of TLS asks for nothing: nothing follows it (RFC 8446 6.1).
+    nor where clients of MQTT publish into connections that were closed before, again and again (MQTT 5.0 3.1.2.10: after 1.5 times the keep-alive), or
+    those of a database ask so, and are given nothing on another connection soon; nor where the server goes on sending behind its reset, again and again: a
+    TCP that resets has nothing more to send (RFC 9293 3.10.7), so somebody else said it. An alert of TLS asks for nothing: nothing follows it (RFC 8446 6.1).
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from itertools import pairwise
 from operator import attrgetter
 
 import numpy as np
 
-from netlens.lenses import Finding, Severity
+from netlens.lenses import Finding, Severity, _databases
 from netlens.lenses._between import same
 from netlens.lenses._repeats import FAREWELL
-from netlens.lenses._view import ACK, FIN, RST, S, Segments, View, finding, most, views
+from netlens.lenses._view import ACK, FIN, RST, S, Segments, View, finding, grouped, most, views
 from netlens.lenses.tls_failed import failures
 from netlens.text import plural
 
@@ -35,8 +37,9 @@ APPLICATION_DATA = 23  #: type of a TLS record (RFC 8446 5.1); the client's last
 ALERTED = 0x1503  #: how a record with an alert begins
 #: one of TLS 1.3 (RFC 8446 5.2, 6): two bytes, the type and a tag of 16; and with the record's header
 ALERT_1_3, ALERT_1_3_BYTES = 0x1703030013, 24
-#: a type of MQTT (5.0 2.1.2); connections of a client that published, or asked in a protocol that nobody knows, in vain
+#: a type of MQTT (5.0 2.1.2); connections of a client that published, or asked in a protocol that nobody knows, in vain, or that somebody else reset
 PUBLISH, AGAIN = 3, 2
+INSTEAD_NS = 5 * S  #: in which a client is given on another connection what it asked for behind a close
 LONGEST_FAREWELL = 1024  #: bytes of one in a protocol that nobody knows, with who says it and why, as JSON or XML
 SHORT = 512  #: bytes of an answer that is no more than a greeting or an error
 
@@ -52,17 +55,39 @@ class Broken:
     idle: bool = False  # nothing had been sent for a while
     unknown: bool = False  # the RST has no ACK: where it was made, nobody knew the connection (RFC 9293 3.10.7.1)
     guessed: bool = False  # what was asked may be no question: no farewell is so long, but nobody knows the protocol
-    late: bool = False  # MQTT: published behind the server's FIN
+    late: str = ""  # "published" (MQTT) or "asked" (a database) behind the server's FIN
+    at_ns: int = 0  # when that was
+    forged: bool = False  # the server went on sending
 
 
 def broken(view: View) -> list[Broken]:
     """Resets of established connections that had not been closed before."""
     resets = view.column("rst_ns")
     found = [one for k in view.in_one if resets[k] is not None and (one := _reset(view, k)) is not None]
-    late, guessed = (Counter(view.service(b.session) for b in found if of(b)) for of in (attrgetter("late"), attrgetter("guessed")))
+    found = _in_vain(view, found)
+    late, guessed, forged = (
+        Counter(view.service(b.session) for b in found if of(b)) for of in map(attrgetter, ("late", "guessed", "forged"))
+    )
     for b in found:
         b.asked &= not b.guessed or (not b.by_client and guessed[view.service(b.session)] >= AGAIN)
+        b.forged &= forged[view.service(b.session)] >= AGAIN
+        b.asked |= b.forged
     return [b for b in found if not b.late or late[view.service(b.session)] >= AGAIN]
+
+
+def _in_vain(view: View, found: list[Broken]) -> list[Broken]:
+    """These without what was asked behind a close where the same client soon was given something by the same server."""
+    asked = grouped((b for b in found if b.late == "asked"), lambda b: view.service(b.session))
+    given: dict[tuple[str, str, int], list[int]] = {service: [] for service in asked}
+    for k in view.first_copies if asked else ():
+        if (times := given.get(view.service(k))) is not None:
+            seg = view.segments(k)
+            said = [i for i in range(len(seg)) if seg.fresh[i]]
+            times += [seg.ts[i] for i, j in pairwise(said) if seg.orig[i] and not seg.orig[j] and _is_statement(view, k, seg.head[i])]
+    made_up = {
+        b.session for service, group in asked.items() for b in group if any(b.at_ns <= at <= b.at_ns + INSTEAD_NS for at in given[service])
+    }
+    return [b for b in found if b.late != "asked" or b.session not in made_up]
 
 
 def _reset(view: View, k: int) -> Broken | None:
@@ -85,7 +110,7 @@ def _reset(view: View, k: int) -> Broken | None:
             )
             if view.column("resp_missing_bytes")[k] or (view.column("protocol")[k] == "http" and k not in view.once(_unanswered)):
                 open_ = False
-            return (_lost(seg, k, i) if open_ else None) or _closed_on(seg, k, i) or _published(view, seg, k, i)
+            return (_lost(seg, k, i) if open_ else None) or _closed_on(seg, k, i) or _asked_behind(view, seg, k, i)
         if flags & RST:
             if i == 0 or (last[True] < 0 and last[False] < 0):
                 return None
@@ -105,7 +130,8 @@ def _reset(view: View, k: int) -> Broken | None:
                 return None  # the answer may have passed unseen
             frames = [seg.frame[j] for j in (asked_at, i) if j >= 0]
             idle = seg.ts[i] - seg.ts[max(last.values())] > AT_ONCE_NS
-            return Broken(k, orig, asked, frames, idle, unknown, guessed=guessed)
+            forged = not orig and any(not seg.orig[j] and seg.length[j] and seg.offset[j] >= seg.offset[i] for j in range(i + 1, len(seg)))
+            return Broken(k, orig, asked, frames, idle, unknown, guessed=guessed, forged=forged)
         if seg.length[i] and seg.fresh[i]:
             last[orig] = i
             if orig:
@@ -161,16 +187,24 @@ def _lost(seg: Segments, k: int, fin: int) -> Broken | None:
     return Broken(k, False, True, [seg.frame[i] for i in (fin, said[0], reset)])
 
 
-def _published(view: View, seg: Segments, k: int, fin: int) -> Broken | None:
-    """A client of MQTT that publishes though its host has acknowledged the server's FIN, and is reset."""
-    if b"\0\4MQT" not in int(view.first_requests[k]).to_bytes(8, "big"):
-        return None
+def _asked_behind(view: View, seg: Segments, k: int, fin: int) -> Broken | None:
+    """A client of MQTT that publishes, or of a database that asks, though its host has acknowledged the server's FIN, and is reset."""
     later = range(fin + 1, len(seg))
     said = next((i for i in later if seg.orig[i] and (seg.fresh[i] or seg.flags[i] & FIN)), len(seg))
     reset = next((i for i in later if not seg.orig[i] and seg.flags[i] & RST), 0)
-    if said > reset or seg.head[said] >> 60 != PUBLISH or seg.acked[said] <= seg.end(fin):
+    if said > reset or seg.acked[said] <= seg.end(fin):
         return None
-    return Broken(k, False, True, [seg.frame[i] for i in (fin, said, reset)], late=True)
+    publishes = b"\0\4MQT" in int(view.first_requests[k]).to_bytes(8, "big") and seg.head[said] >> 60 == PUBLISH
+    late = "published" if publishes else "asked" if seg.fresh[said] and _is_statement(view, k, seg.head[said]) else ""
+    return Broken(k, False, True, [seg.frame[i] for i in (fin, said, reset)], late=late, at_ns=seg.ts[said]) if late else None
+
+
+def _is_statement(view: View, k: int, head: int) -> bool:
+    """Whether a message begins as a statement of PostgreSQL or MySQL, in a session of these."""
+    text = head.to_bytes(8, "big")
+    if _databases.starts(view.first_requests[k : k + 1])[0]:
+        return text[:1] in (b"Q", b"P", b"B") and text[1:2] == b"\0"
+    return bool(_databases.greets(view.first_replies[k : k + 1])[0]) and text[3] == 0 and text[4] in _databases.COMMANDS
 
 
 def _closed_on(seg: Segments, k: int, fin: int) -> Broken | None:
@@ -212,7 +246,11 @@ def look(view: View) -> list[Finding]:
         unknown = not between and all(b.unknown for b in grave)
         what = "when data came, as if it did not know the connection" if unknown else "while a request was open"
         by = f"in the name of {whom} by something between the two captures (the host's capture shows no reset)" if between else f"by {whom}"
-        what = "because the client published after the server had closed" if all(b.late for b in grave) else what
+        late = grave[0].late if len({b.late for b in grave}) == 1 else ""
+        forged = all(b.forged for b in grave)
+        what = f"because the client {late} after the server had closed" if late else what
+        if forged:
+            by, what = f"in the name of {whom}", "by something on the way, while the server went on sending"
         text = f"{n:,} of {plural(of, 'connection')} {'was' if n == 1 else 'were'} reset {by} {what}."
     else:
         by = "the client" if all(b.by_client for b in shown) else "the server" if not any(b.by_client for b in shown) else "either side"
@@ -221,7 +259,14 @@ def look(view: View) -> list[Finding]:
     advice = ""
     if grave and between:
         advice = "Look at the firewalls and proxies between the VM and the host, unless the host's capture was filtered."
-    elif grave and all(b.late for b in grave):
+    elif grave and forged:
+        advice = "A firewall or a proxy on the way ends what it does not want to pass (too much, or what it holds for an attack): look at its log."
+    elif grave and late == "asked":
+        advice = (
+            "What was asked then got no answer. Let the pool close idle connections sooner than the server does, or test one before it is used, and ask again "
+            "on another."
+        )
+    elif grave and late:
         advice = (
             "What was published then is lost. A broker closes after 1.5 times the keep-alive without a message: have the client send its pings, "
             "and look whether it is still connected before it publishes."

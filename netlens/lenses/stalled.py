@@ -7,7 +7,8 @@ Cannot see: without an ICMP error, on which part of the way the data was lost; w
 Normal: RFC 6298 2.1 sets the first time-out to 1 s at least and doubles it (5.5), stacks begin at 200 ms; RFC 9293 3.8.3 has TCP doubt the way after
     three retransmissions. Silence while nothing is outstanding is idleness, and after the close nobody waits. A
     client that was told the length of an answer (RFC 9112 6.2) waits for the rest; not one that stops reading, which shuts its window. A server may send in
-    pieces, with pauses as long as those before; one that is there acknowledges its client's FIN at once (RFC 9293 3.10.7.4).
+    pieces, with pauses as long as those before; one that is there acknowledges its client's FIN at once (RFC 9293 3.10.7.4). What a client asks for three
+    times, gives up after the same time and never has was no pause.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from netlens.lenses._between import where
 from netlens.lenses._lost import LARGE, never_arrived
 from netlens.lenses._repeats import IGNORED, STALL_TIMES, Repeat, stalled
 from netlens.lenses._said import TCP, said, too_big, undelivered
+from netlens.lenses._unanswered import requests
 from netlens.lenses._view import FIN, RST, SYN, S, View, finding, grouped, most, seconds, up_to
 from netlens.parsers.bodies import Body
 from netlens.parsers.icmp import Error
@@ -31,6 +33,7 @@ GROUP = "delivery"
 RANK = 45
 #: Without anything of an answer that is not complete, until the client gives up; and how many times the longest pause before in the same answer that is
 STOPPED_NS, PAUSES = 5 * S, 4
+TRIES, ALIKE = 3, 0.1  #: answers that stop midway, and how much longer than the shortest wait the longest may be if a timer ends it
 FINS = 3  #: of a client that were not acknowledged: Linux repeats one for 8 times and more, the first after 0.2 s
 #: whose answers have the body that they announce: not HEAD, CONNECT
 BODIED = {int.from_bytes(word, "big") for word in (b"GET ", b"POST", b"PUT ")}
@@ -220,12 +223,20 @@ def _stopped(view: View) -> list[Finding]:
     if not found:
         return []
     dead = found[0].unheard >= FINS
+    never = [] if dead else _never_had(view, found)
+    found = never or found
     worst = max(found, key=lambda stop: stop.waited_ns)
     text = (
         f"{plural(len(found), 'HTTP answer')} stopped midway: after {size(worst.got)} of {size(worst.body.length)} nothing came any more from "
         f"{most(view.server(stop.body.session) for stop in found)}, for {up_to(found)}{seconds(worst.waited_ns)} until the client gave up"
     )
-    text += f"; its FIN was not acknowledged either ({up_to(found)}{max(stop.unheard for stop in found)} tries)." if dead else "."
+    text += (
+        f"; its FIN was not acknowledged either ({up_to(found)}{max(stop.unheard for stop in found)} tries)."
+        if dead
+        else ", each time anew."
+        if never
+        else "."
+    )
     values = {
         "answers": len(found),
         "longest_s": worst.waited_ns / 1e9,
@@ -238,7 +249,28 @@ def _stopped(view: View) -> list[Finding]:
         else "The server's program stopped or paused: look at its log for that moment."
     )
     frames = [frame for stop in found for frame in (stop.body.frame, *stop.frames)]
-    return [finding(view, ID, "problem" if dead else "warning", text, frames, values, advice)]
+    return [finding(view, ID, "problem" if dead or never else "warning", text, frames, values, advice)]
+
+
+def _never_had(view: View, stops: list[Stop]) -> list[Stop]:
+    """Those of what a client asked for again and again, and never had, and on which it gave up after the same time, as a program's time-out does. A
+    player, or a person, leaves when there is enough."""
+    asked, of_head = view.side.capture.asked, {}
+    had: dict[tuple[str, int], int] = {}
+    cut = {stop.body.frame for stop in stops}
+    for k, first, head, status in requests(view, "start_frame", "response_frame", "status"):
+        if first in asked and head is not None:
+            place = view.ends(k)[0], asked[first]
+            of_head[head] = place
+            if status is not None and 200 <= status < 300 and head not in cut:
+                had[place] = head
+    known = [stop for stop in stops if stop.body.frame in of_head]
+    found = []
+    for place, group in grouped(known, lambda stop: of_head[stop.body.frame]).items():
+        waits = [stop.waited_ns for stop in group]
+        if len(group) >= TRIES and max(waits) <= min(waits) * (1 + ALIKE) and had.get(place, 0) < group[0].body.frame:
+            found += group
+    return found
 
 
 def _stop(view: View, body: Body) -> Stop | None:

@@ -5,7 +5,7 @@ Name and value stand there in full when a connection says them for the first tim
 later ones are numbers in a table that is not kept here. Whatever succeeds has a message, and so a DATA frame (RFC 9113 6.1). The status of HTTP is the first
 field of a head (RFC 9113 8.3), and those that servers mostly give have numbers of their own (RFC 7541, appendix A). A server sends no more DATA than the
 window of the connection allows, which the client widens (RFC 9113 6.9.1). Kept while ``netlens analyze`` reads a capture, and by no other command; of a call
-nothing is kept but its frame, and a number for its path.
+nothing is kept but its frame, how long its message is, and a number for its path; of an only call also one for its message.
 
 Limits: connections whose first bytes are in the capture; of :data:`MAX_FRAMES` frames and segments. Where bytes are missing, frames are looked for at the
 beginning of the next segment, and nothing is said of the window.
@@ -29,7 +29,10 @@ WINDOW = 65_535  #: of a connection at its beginning (RFC 9113 6.9.2)
 ERRORS = {1: "PROTOCOL_ERROR", 2: "INTERNAL_ERROR", 3: "FLOW_CONTROL_ERROR", 4: "SETTINGS_TIMEOUT", STREAM_CLOSED: "STREAM_CLOSED", 6: "FRAME_SIZE_ERROR",
           9: "COMPRESSION_ERROR", 11: "ENHANCE_YOUR_CALM", 12: "INADEQUATE_SECURITY"}  # fmt: skip
 _PREFACE, _PREFACE_BYTES = np.frombuffer(b"PRI * HT", np.uint8), 24  # RFC 9113 3.4
-_DATA, _HEADERS, _RST_STREAM, _GOAWAY, _WINDOW_UPDATE, _LAST_TYPE, _HEADER = 0, 1, 3, 7, 8, 9, 9
+REFUSED_STREAM = 7  #: nothing was done of the request, which may be sent again (RFC 9113 8.7)
+_PREFIX = 5  # bytes before a message of gRPC: whether it is compressed, and its length
+_DATA, _HEADERS, _RST_STREAM, _SETTINGS, _GOAWAY, _WINDOW_UPDATE, _LAST_TYPE, _HEADER = 0, 1, 3, 4, 7, 8, 9, 9
+_MAX_FRAME_SIZE, _SETTING = 5, 6  # RFC 9113 6.5.2, and bytes of a setting
 _CONTROL = {_RST_STREAM: 4, _GOAWAY: 8, _WINDOW_UPDATE: 4}  # bytes that they have at least
 _FIELDS = 32  # bytes in which the first field of a head stands, or all of a request's path that is short
 _END_STREAM, _PADDED, _PRIORITY = 1, 8, 32
@@ -55,15 +58,36 @@ class Broken(NamedTuple):
     frame: int
 
 
+class TurnedAway(NamedTuple):
+    """A request that a server reset without having done anything of it.  path : a number of what was asked for.  asked, frame : of the request and the reset.
+    ts : of the reset."""
+
+    path: int
+    asked: int
+    frame: int
+    ts: int
+
+
+class Denied(NamedTuple):
+    """A call of gRPC that failed without an answer.  status : 0 if it is not known.  length : of its message in bytes, 0 if that is not known."""
+
+    status: int
+    length: int
+    frame: int
+    ts: int
+
+
 @dataclass
 class Calls:
     """Of one connection.
 
     status : of gRPC, the first, None before.  failed : frames of heads that ended their streams and were all of the answer.  answered : when the last message
     came, 0 without.  error, error_frame : of the first GOAWAY of the server with an error (RFC 9113 7), 0 without.  requests, answers : how many.  method : a
-    number of the path that was asked for, if that was the only request; else 0.  errors : status of HTTP and frame of answers of 400 and more.  broken : of
-    streams that were reset.  shut : times in which requests waited for the window.  waiting : by stream, time and frame of those that do at last; None if it is
-    open.  whole : no byte was missing.
+    number of the path that was asked for, if that was the only request; else 0.  message : of its message, 0 if not known.  denied : calls that failed,
+    others may have been answered.  most : bytes of the longest message that was answered.  turned_away : by REFUSED_STREAM, as far as the path is known.
+    paths : frames in which each was asked for last.  unnamed : frames of requests of which the path is not known.  errors : status of HTTP and frame of
+    answers of 400 and more.  broken : of streams that were reset.  shut : times in which requests waited for the window.  waiting : by stream, time and frame
+    of those that do at last; None if it is open.  whole : no byte was missing.
     """
 
     client_way: int
@@ -75,6 +99,12 @@ class Calls:
     requests: int = 0
     answers: int = 0
     method: int = 0
+    message: int = 0
+    denied: list[Denied] = field(default_factory=list)
+    most: int = 0
+    turned_away: list[TurnedAway] = field(default_factory=list)
+    paths: dict[int, int] = field(default_factory=dict)
+    unnamed: list[int] = field(default_factory=list)
     errors: list[tuple[int, int]] = field(default_factory=list)
     broken: list[Broken] = field(default_factory=list)
     shut: list[Shut] = field(default_factory=list)
@@ -84,7 +114,11 @@ class Calls:
     frames: int = 0  # of the last segment
     _due: list[int] = field(default_factory=lambda: [0, _PREFACE_BYTES])  # offsets where frames begin next, of the server and the client
     _rest: list[bytes] = field(default_factory=lambda: [b"", b""])  # of frames that begin at the end of a segment
+    _largest: list[int] = field(
+        default_factory=lambda: [1 << 14, 1 << 14]
+    )  # payload of a frame, of the server and the client (RFC 9113 4.2)
     _heads: set[int] = field(default_factory=set)  # streams with a head and no end
+    _open: dict[int, tuple[int, int, int]] = field(default_factory=dict)  # by stream: number of the path, frame, length of the message
     _own: set[int] = field(default_factory=set)  # statuses that have a number in the connection's own table
 
     def feed(self, by_client: bool, offset: int, text: bytes, length: int, frame: int, ts: int) -> None:
@@ -140,13 +174,21 @@ class GrpcBuilder:
             calls.frames = 0
 
 
-def _frames(text: bytes) -> tuple[list[tuple[int, int, int, int, int]], int]:
-    """(type, flags, stream, begin and end of the payload) of frames, and where the next one begins; -1 where no frame begins."""
+def _settings(calls: Calls, by_client: bool, payload: bytes) -> None:
+    """What one side lets the other send."""
+    for at in range(0, len(payload) - _SETTING + 1, _SETTING):
+        if int.from_bytes(payload[at : at + 2], "big") == _MAX_FRAME_SIZE:
+            calls._largest[not by_client] = int.from_bytes(payload[at + 2 : at + _SETTING], "big")
+
+
+def _frames(text: bytes, largest: int) -> tuple[list[tuple[int, int, int, int, int]], int]:
+    """(type, flags, stream, begin and end of the payload) of frames, and where the next one begins; -1 where no frame begins, as one is not ``largest`` bytes
+    long at most."""
     found: list[tuple[int, int, int, int, int]] = []
     at = 0
     while at + _HEADER <= len(text):
         size, kind, flags = int.from_bytes(text[at : at + 3], "big"), text[at + 3], text[at + 4]
-        if kind > _LAST_TYPE or size > 1 << 14 or text[at + 5] & 0x80 or size < _CONTROL.get(kind, 0):
+        if kind > _LAST_TYPE or size > largest or text[at + 5] & 0x80 or size < _CONTROL.get(kind, 0):
             return found, -1
         if at + _HEADER + (min(size, _FIELDS) if kind == _HEADERS else _CONTROL.get(kind, 0)) > len(text):
             break
@@ -157,27 +199,42 @@ def _frames(text: bytes) -> tuple[list[tuple[int, int, int, int, int]], int]:
 
 def read(calls: Calls, text: bytes, frame: int, ts: int) -> int:
     """Take in what a server says from the beginning of a frame on; where the next one begins, -1 where it was none."""
-    frames, end = _frames(text)
+    frames, end = _frames(text, calls._largest[False])
     calls.frames += len(frames)
     for kind, flags, stream, at, upto in frames:
+        if kind == _SETTINGS:
+            _settings(calls, False, text[at:upto])
         if kind == _DATA and upto > at:
             calls.answered = ts
             calls.window -= upto - at
             if calls.window <= 0 and calls.waiting is None:
                 calls.waiting = {}
         if kind == _HEADERS:
-            found = _STATUS.search(text, at, upto) if calls.status is None else None
-            if found:
-                calls.status = int(found[1] or found[2])
+            found = _STATUS.search(text, at, upto) if calls.status is None or flags & _END_STREAM else None
+            status = int(found[1] or found[2]) if found else 0
+            if found and calls.status is None:
+                calls.status = status
+            length = calls._open.get(stream, (0, 0, 0))[2]
+            if not flags & _END_STREAM:
+                calls.most = max(calls.most, length)
+            elif stream not in calls._heads:
+                before = calls.denied[-1].status if calls.denied else 0  # it is said by a number then
+                calls.denied.append(Denied(status or before, length, frame, ts))
             if flags & _END_STREAM and calls.status is not None and not calls.answered:
                 calls.failed.append(frame)
             if stream not in calls._heads and _head(calls, _block(text[at:upto], flags), frame):
                 calls._heads.add(stream)
         elif kind == _RST_STREAM:
-            calls.broken.append(Broken(False, int.from_bytes(text[at : at + 4], "big"), frame))
+            code = int.from_bytes(text[at : at + 4], "big")
+            calls.broken.append(Broken(False, code, frame))
+            path, asked_in, _ = calls._open.get(stream, (0, 0, 0))
+            if code == REFUSED_STREAM and path and stream not in calls._heads:
+                calls.turned_away.append(TurnedAway(path, asked_in, frame, ts))
         elif kind == _GOAWAY and not calls.error:
             calls.error = int.from_bytes(text[at + 4 : at + 8], "big")
             calls.error_frame = frame if calls.error else 0
+        if kind == _RST_STREAM or (kind in (_DATA, _HEADERS) and flags & _END_STREAM):
+            calls._open.pop(stream, None)
         if kind in (_DATA, _HEADERS) and flags & _END_STREAM:
             calls._heads.discard(stream)
             if calls.waiting:
@@ -187,14 +244,27 @@ def read(calls: Calls, text: bytes, frame: int, ts: int) -> int:
 
 def asked(calls: Calls, text: bytes, frame: int, ts: int) -> int:
     """The same of a client."""
-    frames, end = _frames(text)
+    frames, end = _frames(text, calls._largest[True])
     calls.frames += len(frames)
     for kind, flags, stream, at, upto in frames:
-        if kind == _HEADERS:
+        if kind == _SETTINGS:
+            _settings(calls, True, text[at:upto])
+        elif kind == _HEADERS:
             calls.requests += 1
-            calls.method = _path(_block(text[at:upto], flags)) if calls.requests == 1 else 0
+            path = _path(_block(text[at:upto], flags))
+            calls.method = path if calls.requests == 1 else 0
+            calls._open[stream] = path, frame, 0
+            if path:
+                calls.paths[path] = frame
+            else:
+                calls.unnamed.append(frame)
             if calls.waiting is not None:
                 calls.waiting[stream] = ts, frame
+        elif kind == _DATA and (sent := calls._open.get(stream)) is not None:
+            if not sent[2] and upto - at >= _PREFIX and at + _PREFIX <= len(text):
+                calls._open[stream] = *sent[:2], int.from_bytes(text[at + 1 : at + _PREFIX], "big")
+            if calls.requests == 1:
+                calls.message = crc32(text[at:upto], calls.message) if upto <= len(text) else 0
         elif kind == _RST_STREAM:
             calls.broken.append(Broken(True, int.from_bytes(text[at : at + 4], "big"), frame))
         elif kind == _WINDOW_UPDATE and not stream:

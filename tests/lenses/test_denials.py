@@ -129,6 +129,7 @@ def marked(message: bytes) -> bytes:
 
 NO_DIALECT, DIALECT, RSYNC_FULL = marked(smb2(0xC00000BB, 0)), marked(smb2(0, 0)), b"@ERROR: max connections (1) reached\n"
 TUNE, PUBLISHED, ASKED = amqp(10, 30, 0), amqp(20, 40, 404, b"\0\x3c\0\x28"), amqp(20, 40, 404, b"\0\x32\0\x0a")
+LATE = amqp(20, 40, 406, text=b"PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out.")
 DECLARED, OTHERWISE = amqp(50, 11, 0), amqp(20, 40, 406, b"\0\x32\0\x0a")
 NO_LOGIN, NO_RIGHT, IN = (
     b"-ERR 'Authorization Violation'\r\n",
@@ -196,6 +197,16 @@ DENIED, TAKEN = marked(smb2(0xC000006D, 1)), marked(smb2(0, 1))
             over_tcp(5672, TUNE, OTHERWISE, DECLARED),  # under another name, or made anew
             "warning",
             "1 of 3 AMQP answers was a refusal, from 198.51.100.20: declare queue: 406 precondition failed.",
+        ),
+        (
+            over_tcp(5672, TUNE, LATE, TUNE, LATE, TUNE),  # each time the client comes anew
+            "problem",
+            "2 of 5 AMQP answers were refusals, from 198.51.100.20: acknowledge in time: 406 precondition failed.",
+        ),
+        (
+            over_tcp(5672, TUNE, LATE, TUNE),
+            "warning",
+            "1 of 3 AMQP answers was a refusal, from 198.51.100.20: acknowledge in time: 406 precondition failed.",
         ),
         (over_tcp(4222, NO_LOGIN), "problem", "1 of 1 NATS answer was a refusal, from 198.51.100.20: authorization violation."),
         (over_tcp(4222, NO_LOGIN, IN), "warning", "1 of 2 NATS answers was a refusal, from 198.51.100.20: authorization violation."),

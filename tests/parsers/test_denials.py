@@ -81,8 +81,8 @@ def tds_token(kind: int, body: bytes) -> bytes:
     return bytes([kind]) + le(len(body), 2) + body
 
 
-def amqp(class_: int, method: int, code: int, use: bytes = bytes(4)) -> bytes:
-    payload = be(class_, 2) + be(method, 2) + be(code, 2) + b"\x02no" + use
+def amqp(class_: int, method: int, code: int, use: bytes = bytes(4), text: bytes = b"no") -> bytes:
+    payload = be(class_, 2) + be(method, 2) + be(code, 2) + be(len(text), 1) + text + use
     return b"\x01\x00\x00" + be(len(payload), 4) + payload + b"\xce"
 
 
@@ -249,6 +249,8 @@ SAID: list[tuple[str, bytes, str | None]] = [
     ("amqp", amqp(20, 40, 406, b"\0\x32\0\x0a"), "declare queue: 406 precondition failed"),
     ("amqp", amqp(20, 40, 406, b"\0\x28\0\x0a"), "declare exchange: 406 precondition failed"),
     ("amqp", amqp(20, 40, 406, b"\0\x3c\0\x50"), "406 precondition failed"),  # acknowledged twice
+    ("amqp", amqp(20, 40, 406, text=b"PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out."), "acknowledge in time: 406 precondition failed"),
+    ("amqp", amqp(20, 40, 406, b"\0\x3c\0\x50", b"PRECONDITION_FAILED - unknown delivery tag 1"), "406 precondition failed"),
     ("amqp", b"\x01\0\1\0\0\0\4\0\x32\0\x15\xce", ""),  # bound
     ("amqp", b"\x01\0\0\0\0\0\x10\0\x0a\0\x3c\x0blow on disk\xce", "messages blocked"),
     ("amqp", b"\x01\0\0\0\0\0\4\0\x0a\0\x3d\xce", ""),  # unblocked

@@ -80,6 +80,8 @@ _ADVICE = {
     "host not allowed": _HOSTS,
     "not understood": "The client speaks what this server does not know: another version or protocol, or a scanner.",
     "was answered in": "The port speaks another protocol: check the port number, and what runs there.",
+    "to messages of": "The server takes no messages of that length (4 MiB where nobody says otherwise): send less at once, or raise its limit.",
+    "to the same call": "What the client asks for is there no more (etcd: compacted; see auto-compaction): have it begin anew from what is there now.",
     "RESOURCE_EXHAUSTED": "The server has none left of something, as of this client's quota, or of its own disk (etcd: NOSPACE): its log says of what.",
     "instead of refs": "The server says why in that line: the repository is not there under that name, or not exported (git-daemon-export-ok).",
     "UNIMPLEMENTED": "The server does not have that method: client and server are of other versions, or it is another service.",
@@ -89,6 +91,8 @@ _ADVICE = {
     "host key is not": "The client does not trust the server's host key: it is new, or another server answers; see known_hosts (ssh-keygen -R).",
     "in common": "Client and server know no algorithm for that which both take: one of them is too old or set too strictly (ssh -Q; KexAlgorithms, Ciphers).",
     "without a heartbeat": "The client sent nothing for two intervals: have it send heartbeats while its program works, or agree on a longer interval.",
+    "answer its PINGs": "The client's program was busy, or stuck: have it read from its connection while it works (a thread or task of its own).",
+    "acknowledge in time": "A job took longer than the broker waits (consumer_timeout), and is given out again: acknowledge sooner, or raise that.",
     "GOAWAY": "The server ended HTTP/2 for an error, or as the client asks too much of it: its log says which.",
     "and the end": "The server says in that line why it ends the connection: follow it in Wireshark, and look at its log.",
     "closed before": "The server takes no connections from this client now: MaxStartups, hosts.deny, or a host that is full; its log says which.",
@@ -343,6 +347,8 @@ def _of_answers(view: View) -> list[Finding]:
             if _challenged_in_vain(these, offers) and not _goes_on(these, answers)
         }
         hard = [a for a in refused if not a.no.startswith(member.DAILY) or a.client in vain or id(a) in last]
+        heard = Counter((a.client, a.no) for a in hard if a.no.startswith(member.AGAIN))
+        last |= {id(a) for a in hard if heard[a.client, a.no] > 1}
         lasting = [a for a in hard if granted.get(a.server if a.no.endswith(_BY_CLIENT) else a.client, a.ts) <= a.ts or id(a) in last]
         often = [a for a in hard if not (a.no.startswith(_SOUGHT.get(protocol, ("\0",))) and granted.get(a.client, a.ts) > a.ts)]
         if len(often) >= _OFTEN and len(often) >= _OFTEN_SHARE * len(answers):

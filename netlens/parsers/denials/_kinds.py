@@ -32,6 +32,8 @@ class Denying(Protocol):
     DAILY: tuple[str, ...] = ()
     #: Those of them that are a problem if a client hears them again and again as the last that is said on a connection: it came for nothing else.
     LAST: tuple[str, ...] = ()
+    #: How refusals begin that nothing granted later makes up for, if a client hears them twice.
+    AGAIN: tuple[str, ...] = ()
     #: How answers begin after which a client goes on: those that ask for credentials, or send it to another server. They count where it gets nothing else
     #: (:data:`netlens.lenses.refused.UNMET`).
     CHALLENGES: tuple[str, ...] = ()

@@ -38,6 +38,7 @@ class Layout:
     sorts: tuple[Sort, ...]
     DAILY: tuple[str, ...] = ()
     LAST: tuple[str, ...] = ()
+    AGAIN: tuple[str, ...] = ()
     CHALLENGES: tuple[str, ...] = ()
 
     def read(self, message: bytes, length: int, /) -> str | None:

@@ -3,7 +3,7 @@ takes no more until it says so (RabbitMQ's extension connection.blocked).
 
 Ordinary: code 200 (success), 320 (an operator closed it), 404 to a channel that asks whether something is there (a passive declaration), 406 to one that
 acknowledges twice; not so 404 to one that publishes, consumes, gets or binds, nor 406 to one that declares what is there with other properties (1.4.1.3: a
-close names the method that brought it about).
+close names the method that brought it about), nor 406 of RabbitMQ as a message was not acknowledged in time (its consumer_timeout), which says so.
 """
 
 from netlens.parsers.denials._kinds import At
@@ -11,6 +11,7 @@ from netlens.parsers.denials._kinds import At
 ID, NAME = "amqp", "AMQP"
 AT = At(tcp=(5672,))
 DAILY = ("320", "404", "406")
+AGAIN = ("acknowledge in time",)  # its client comes anew, and is given the same job
 _CODES = {311: "content too large", 312: "no route", 313: "no consumers", 320: "connection forced", 402: "invalid path", 403: "access refused",
           404: "not found",
           405: "resource locked",
@@ -18,6 +19,7 @@ _CODES = {311: "content too large", 312: "no route", 313: "no consumers", 320: "
           505: "unexpected frame", 506: "resource error", 530: "not allowed", 540: "not implemented", 541: "internal error"}  # fmt: skip
 _CLOSE, _CHANNEL_CLOSE = b"\x00\x0a\x00\x32", b"\x00\x14\x00\x28"
 _BLOCKED = (10, 60)
+_LATE = b"delivery acknowledgement on channel"  # in RabbitMQ's reply (its guide to consumers, "Delivery Acknowledgement Timeout")
 #: Classes and methods: connection.tune and .unblocked, exchange.declare-ok, queue.declare-ok and .bind-ok, basic.consume-ok, .get-ok and .get-empty
 _GRANTS = {(10, 30), (10, 61), (40, 11), (50, 11), (50, 21), (60, 21), (60, 71), (60, 72)}
 #: By code, methods of which the refusal is not ordinary
@@ -40,6 +42,7 @@ def read(message: bytes, length: int, /) -> str | None:
         return None
     behind = 14 + message[13]  # the reply's text
     use = _USES.get(code, {}).get(_numbers(message[behind : behind + 4]))
+    use = "acknowledge in time" if code == 406 and _LATE in message[14:behind] else use
     return f"{use}: {code} {_CODES[code]}" if use else f"{code} {_CODES[code]}"
 
 
