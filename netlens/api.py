@@ -7,35 +7,20 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property, partial
 from os import PathLike
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from netlens.errors import NetlensError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from netlens.columns import Array
-    from netlens.parsers.asking import AskingBuilder
-    from netlens.parsers.bfd import Change
-    from netlens.parsers.bodies import Body, Proxied, Redirect, Sent, Unasked
-    from netlens.parsers.certificates import Shown
-    from netlens.parsers.chunks import Chunked
     from netlens.parsers.closely import Closely
-    from netlens.parsers.denials import Answer
-    from netlens.parsers.fatal_errors import Fatal
-    from netlens.parsers.grpc import Calls
-    from netlens.parsers.icmp import Error
-    from netlens.parsers.leases import Message
-    from netlens.parsers.link_talk import LinkBuilder
     from netlens.parsers.pipeline import Part
-    from netlens.parsers.quic_openings import Opening
     from netlens.parsers.records import RecordBuilder
-    from netlens.parsers.routers import Advertised, Master, VirtualRouter
-    from netlens.parsers.ssh_offers import Offers
     from netlens.parsers.trail import Trail
-    from netlens.parsers.udp_requests import Request
     from netlens.schema import Table
 
+T = TypeVar("T")
 #: reading one capture on two cores is so many times as fast as on one
 ON_TWO_CORES = 1.35
 TABLES = ("sessions", "connections", "lookups", "hellos", "exchanges", "tunnels", "quality")
@@ -51,6 +36,16 @@ class _Frame:
         frame: pd.DataFrame = capture.table(self.name).to_pandas()
         capture.__dict__[self.name] = frame  # found first from now on
         return frame
+
+
+class _Kept(Generic[T]):
+    """Something of what a pass kept that looked at what lenses ask for."""
+
+    def __init__(self, of: Callable[[Closely], T]):
+        self._of = of
+
+    def __get__(self, capture: Capture, _owner: type | None = None) -> T:
+        return self._of(capture._kept)
 
 
 class Capture:
@@ -119,191 +114,82 @@ class Capture:
         """TLS records of connections that may be HTTP/2; None of standard input that was read without."""
         return None if self._closely is None else self._closely.records
 
-    @property
-    def certificates(self) -> list[Shown]:
-        """Certificates that servers showed in clear, in order; none of standard input that was read without ``trail``."""
-        return self._kept.certificates.shown
+    # -- the rest of what lenses look at; empty of standard input that was read without ``trail`` --
 
-    @property
-    def icmp_errors(self) -> list[Error]:
-        """ICMP errors and redirects, in order; none of standard input that was read without ``trail``."""
-        return self._kept.errors.errors
-
-    @property
-    def asking(self) -> AskingBuilder:
-        """Pings, ARP and neighbour discovery; empty of standard input that was read without ``trail``."""
-        return self._kept.asking
-
-    @property
-    def bodies(self) -> list[Body]:
-        """Answers of HTTP in clear that say how long they are, in order; none of standard input that was read without ``trail``."""
-        return self._kept.bodies.bodies
-
-    @property
-    def polls(self) -> set[int]:
-        """Frames of HTTP requests in clear that ask to be kept waiting; none of standard input that was read without ``trail``."""
-        return self._kept.bodies.polls
-
-    @property
-    def making_up(self) -> set[int]:
-        """Frames of HTTP requests in clear for which a model makes up text, pictures or speech; none of standard input that was read without ``trail``."""
-        return self._kept.bodies.making_up
-
-    @property
-    def films(self) -> set[int]:
-        """Sessions with an answer of HTTP in clear that is film or sound; none of standard input that was read without ``trail``."""
-        return self._kept.bodies.films
-
-    @property
-    def unasked(self) -> list[Unasked]:
-        """Final answers of HTTP in clear in sessions of which no request was seen."""
-        return self._kept.bodies.unasked
-
-    @property
-    def redirects(self) -> list[Redirect]:
-        """Redirections of HTTP in clear, in order; none of standard input that was read without ``trail``."""
-        return self._kept.bodies.redirects
-
-    @property
-    def asked(self) -> dict[int, int]:
-        """By frame, a number of host and path of requests of HTTP in clear; none of standard input that was read without ``trail``."""
-        return self._kept.bodies.asked
-
-    @property
-    def asked_paths(self) -> dict[int, int]:
-        """By frame, a number of the path of these requests."""
-        return self._kept.bodies.paths
-
-    @property
-    def asked_within(self) -> dict[int, int]:
-        """By frame, a number of host and path without its last name, of these requests."""
-        return self._kept.bodies.parents
-
-    @property
-    def bearing(self) -> set[int]:
-        """Frames of HTTP requests in clear with a password or a token (Authorization), see :class:`netlens.parsers.bodies.BodyBuilder`."""
-        return self._kept.bodies.bearing
-
-    @property
-    def making(self) -> set[int]:
-        """Frames of those of these requests that may make something (POST, PUT, PATCH, MKCOL)."""
-        return self._kept.bodies.making
-
-    @property
-    def matching(self) -> set[int]:
-        """Frames of those of these that change only what is still as their client knows it (If-Match, If-Unmodified-Since, If)."""
-        return self._kept.bodies.matching
-
-    @property
-    def probing(self) -> set[int]:
-        """Frames of those that ask for what browsers and systems look for at every site."""
-        return self._kept.bodies.probing
-
-    @property
-    def preflights(self) -> set[int]:
-        """Frames of those by which a browser asks whether it may send a request (CORS)."""
-        return self._kept.bodies.preflights
-
-    @property
-    def chunked(self) -> list[Chunked]:
-        """Answers of HTTP in clear that come in chunks, in order; none of standard input that was read without ``trail``."""
-        return self._kept.bodies.chunks.answers
-
-    @property
-    def sent_elsewhere(self) -> list[Sent]:
-        """Answers of HTTP in clear that send the client to a host, in order; none of standard input that was read without ``trail``."""
-        return self._kept.bodies.sent
-
-    @property
-    def expecting(self) -> dict[int, int]:
-        """By frame, the session of requests that want to be told to go on (RFC 9110 10.1.1) and were not; of HTTP in clear, read with ``trail``."""
-        told = self._kept.bodies.told_to_go_on
-        return {frame: session for frame, session in self._kept.bodies.expecting.items() if session not in told}
-
-    @property
-    def headless(self) -> set[int]:
-        """Frames in which a request of HTTP in clear begins whose head does not end there; none of standard input that was read without ``trail``."""
-        return self._kept.bodies.headless
-
-    @property
-    def proxied(self) -> list[Proxied]:
-        """What proxies answered to CONNECT, in order; nothing of standard input that was read without ``trail``."""
-        return self._kept.bodies.proxied
-
-    @property
-    def denials(self) -> list[Answer]:
-        """What servers of the protocols in :mod:`netlens.parsers.denials` answered, in order; none of standard input that was read without ``trail``."""
-        return self._kept.denials.answers + self._kept.link.answers
-
-    @property
-    def link(self) -> LinkBuilder:
-        """What hosts ask on a link itself; empty of standard input that was read without ``trail``."""
-        return self._kept.link
-
-    @property
-    def fatal(self) -> list[Fatal]:
-        """Errors of PostgreSQL in clear, in order; none of standard input that was read without ``trail``."""
-        return self._kept.fatal.errors
-
-    @property
-    def databases(self) -> dict[int, int]:
-        """The database for which connections to PostgreSQL in clear ask, as a number, by session; none of standard input that was read without ``trail``."""
-        return self._kept.fatal.databases
-
-    @property
-    def grpc(self) -> dict[int, Calls]:
-        """Calls of gRPC in clear, by session; nothing of standard input that was read without ``trail``."""
-        return self._kept.grpc.sessions
-
-    @property
-    def offers(self) -> dict[int, Offers]:
-        """What both ends of SSH offer, by session; nothing of standard input that was read without ``trail``."""
-        return self._kept.offers.sessions
-
-    @property
-    def virtual_routers(self) -> dict[VirtualRouter, list[Master]]:
-        """Who advertises by VRRP, by network, number and addresses of the virtual router; none of standard input that was read without ``trail``."""
-        return self._kept.routers.virtual
-
-    @property
-    def promised(self) -> set[int]:
-        """What routers say that hosts are to ask for by DHCPv6 (:data:`netlens.parsers.routers.ADDRESSES`, and other things; 0: one does not say it)."""
-        return self._kept.routers.promised
-
-    @property
-    def router_advertisements(self) -> dict[int, list[Advertised]]:
-        """Router advertisements, by interface of the capture; none of standard input that was read without ``trail``."""
-        return self._kept.routers.advertised
-
-    @property
-    def rtp(self) -> Array:
-        """int64[n, 8]: packets that may be RTP, in order (:mod:`netlens.parsers.rtp`); none of standard input that was read without ``trail``."""
-        return self._kept.rtp.packets()
-
-    @property
-    def leases(self) -> dict[str, list[Message]]:
-        """DHCP messages by the client's hardware address, in order; none of standard input that was read without ``trail``."""
-        return self._kept.leases.messages
-
-    @property
-    def requests(self) -> list[Request]:
-        """Requests over UDP that bear a mark of their own, with their repeats; none of standard input that was read without ``trail``."""
-        return self._kept.requests.requests
-
-    @property
-    def quic(self) -> list[Opening]:
-        """How connections of QUIC begin, in order; none of standard input that was read without ``trail``."""
-        return self._kept.quic.openings
-
-    @property
-    def dtls(self) -> list[Opening]:
-        """How handshakes of DTLS begin, in order; none of standard input that was read without ``trail``."""
-        return self._kept.dtls.openings
-
-    @property
-    def bfd(self) -> dict[tuple[str, str, int], list[Change]]:
-        """What ends of BFD say of their sessions, by sender, receiver and discriminator; none of standard input that was read without ``trail``."""
-        return self._kept.bfd.sessions
+    #: Certificates that servers showed in clear, in order
+    certificates = _Kept(lambda kept: kept.certificates.shown)
+    #: ICMP errors and redirects, in order
+    icmp_errors = _Kept(lambda kept: kept.errors.errors)
+    #: Pings, ARP and neighbour discovery
+    asking = _Kept(lambda kept: kept.asking)
+    #: Answers of HTTP in clear that say how long they are, in order
+    bodies = _Kept(lambda kept: kept.bodies.bodies)
+    #: Frames of HTTP requests in clear that ask to be kept waiting
+    polls = _Kept(lambda kept: kept.bodies.polls)
+    #: Frames of HTTP requests in clear for which a model makes up text, pictures or speech
+    making_up = _Kept(lambda kept: kept.bodies.making_up)
+    #: Sessions with an answer of HTTP in clear that is film or sound
+    films = _Kept(lambda kept: kept.bodies.films)
+    #: Final answers of HTTP in clear in sessions of which no request was seen
+    unasked = _Kept(lambda kept: kept.bodies.unasked)
+    #: Redirections of HTTP in clear, in order
+    redirects = _Kept(lambda kept: kept.bodies.redirects)
+    #: By frame, a number of host and path of requests of HTTP in clear
+    asked = _Kept(lambda kept: kept.bodies.asked)
+    #: By frame, a number of the path of these requests
+    asked_paths = _Kept(lambda kept: kept.bodies.paths)
+    #: By frame, a number of host and path without its last name, of these requests
+    asked_within = _Kept(lambda kept: kept.bodies.parents)
+    #: Frames of HTTP requests in clear with a password or a token (Authorization), see :class:`netlens.parsers.bodies.BodyBuilder`
+    bearing = _Kept(lambda kept: kept.bodies.bearing)
+    #: Frames of those of these requests that may make something (POST, PUT, PATCH, MKCOL)
+    making = _Kept(lambda kept: kept.bodies.making)
+    #: Frames of those of these that change only what is still as their client knows it (If-Match, If-Unmodified-Since, If)
+    matching = _Kept(lambda kept: kept.bodies.matching)
+    #: Frames of those that ask for what browsers and systems look for at every site
+    probing = _Kept(lambda kept: kept.bodies.probing)
+    #: Frames of those by which a browser asks whether it may send a request (CORS)
+    preflights = _Kept(lambda kept: kept.bodies.preflights)
+    #: Answers of HTTP in clear that come in chunks, in order
+    chunked = _Kept(lambda kept: kept.bodies.chunks.answers)
+    #: Answers of HTTP in clear that send the client to a host, in order
+    sent_elsewhere = _Kept(lambda kept: kept.bodies.sent)
+    #: By frame, the session of requests of HTTP in clear that want to be told to go on (RFC 9110 10.1.1) and were not
+    expecting = _Kept(lambda kept: {frame: k for frame, k in kept.bodies.expecting.items() if k not in kept.bodies.told_to_go_on})
+    #: Frames in which a request of HTTP in clear begins whose head does not end there
+    headless = _Kept(lambda kept: kept.bodies.headless)
+    #: What proxies answered to CONNECT, in order
+    proxied = _Kept(lambda kept: kept.bodies.proxied)
+    #: What servers of the protocols in :mod:`netlens.parsers.denials` answered, in order
+    denials = _Kept(lambda kept: kept.denials.answers + kept.link.answers)
+    #: What hosts ask on a link itself
+    link = _Kept(lambda kept: kept.link)
+    #: Errors of PostgreSQL in clear, in order
+    fatal = _Kept(lambda kept: kept.fatal.errors)
+    #: The database for which connections to PostgreSQL in clear ask, as a number, by session
+    databases = _Kept(lambda kept: kept.fatal.databases)
+    #: Calls of gRPC in clear, by session
+    grpc = _Kept(lambda kept: kept.grpc.sessions)
+    #: What both ends of SSH offer, by session
+    offers = _Kept(lambda kept: kept.offers.sessions)
+    #: Who advertises by VRRP, by network, number and addresses of the virtual router
+    virtual_routers = _Kept(lambda kept: kept.routers.virtual)
+    #: What routers say that hosts are to ask for by DHCPv6 (:data:`netlens.parsers.routers.ADDRESSES`, and other things; 0: one does not say it)
+    promised = _Kept(lambda kept: kept.routers.promised)
+    #: Router advertisements, by interface of the capture
+    router_advertisements = _Kept(lambda kept: kept.routers.advertised)
+    #: int64[n, 8]: packets that may be RTP, in order (:mod:`netlens.parsers.rtp`)
+    rtp = _Kept(lambda kept: kept.rtp.packets())
+    #: DHCP messages by the client's hardware address, in order
+    leases = _Kept(lambda kept: kept.leases.messages)
+    #: Requests over UDP that bear a mark of their own, with their repeats
+    requests = _Kept(lambda kept: kept.requests.requests)
+    #: How connections of QUIC begin, in order
+    quic = _Kept(lambda kept: kept.quic.openings)
+    #: How handshakes of DTLS begin, in order
+    dtls = _Kept(lambda kept: kept.dtls.openings)
+    #: What ends of BFD say of their sessions, by sender, receiver and discriminator
+    bfd = _Kept(lambda kept: kept.bfd.sessions)
 
     @cached_property
     def _closely(self) -> Closely | None:

@@ -209,6 +209,6 @@ class Rows(Generic[T]):
         return notes
 
 
-def is_count(value: Any, most: int = (1 << 63) - 1) -> bool:
-    """Whether a value of JSON or TOML is a whole number, from 0 to ``most``."""
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most
+def is_count(value: Any) -> bool:
+    """Whether a value of JSON or TOML is a whole number from 0 on that fits into an int64."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 63

@@ -21,10 +21,8 @@ from netlens.columns import NEVER
 from netlens.parsers.http2 import WINDOW_UPDATE
 
 SPARE = 1.25, 2  #: what is seen so may be more than was counted by this factor, and so many more
-TIMES, OFTEN = (
-    3,
-    0.8,
-)  #: records of one size in an answer that is no stream, as there are hardly in one; and share of writes that are answered so
+#: records of one size in an answer that is no stream, as there are hardly in one; and share of writes that are answered so
+TIMES, OFTEN = 3, 0.8
 WHOLE, LONGEST = 0.9, 100  #: share of writes that are a whole number of times as long as the shortest; the most that is looked for
 MOST_PARTS, REQUEST = 8, 12  #: requests in the shortest write, and bytes of one: a header and three fields (RFC 9113 4.1, 8.3.1)
 SAME, FEWEST, LEAST = 3, 5, 80  #: writes of one size, or sizes of so many, and bytes that one request without a body has no more, as a rule

@@ -92,10 +92,8 @@ WRITES, LEAST_MANY, MOST_MANY = 5.0, 0.2, 10.0
 SEEN_BEFORE = 5.0  #: empty frames that this is worth, and short answers that :data:`MERGED` is
 WAITS_NS = 500 * MS  #: a request, for its answer to begin, before anything is known
 SLOWER = 3  #: times that one may wait longer than usual before that speaks against it: streams take longer to begin than refusals
-SURE, SURER = (
-    0.985,
-    0.999,
-)  #: of the number of requests, and of one where streams may have been broken off, or that the client alone makes unlikely
+#: of the number of requests, and of one where streams may have been broken off, or that the client alone makes unlikely
+SURE, SURER = 0.985, 0.999
 HALF = 0.5  #: the same, at least
 CLEAR = 0.95  #: the number, by the client alone, if it sends fields in records of their own
 OF_CLIENT = 0.02  #: part that the client alone has in the number, at least
@@ -138,11 +136,8 @@ BESIDE = {kind: (0.7, 1.4) if kind in (Kind.PIECE, Kind.DONE) else (0.01, 3.0) f
 #: What WINDOW_UPDATEs of the client may tell, at least and at most: some are for the connection, whose window any record may fill.
 ECHO = 0.3, 3.0
 MOST_TOGETHER = max(SEVERAL.values())
-TOGETHER = {
-    Kind.TWO: 0.1,
-    Kind.THREE: 0.03,
-    Kind.FOUR: 0.01,
-}  #: records that hold so many, for each that holds one, before anything is known
+#: records that hold so many, for each that holds one, before anything is known
+TOGETHER = {Kind.TWO: 0.1, Kind.THREE: 0.03, Kind.FOUR: 0.01}
 ENDING = {Kind.DONE: (End.STREAM,), Kind.ENDS: (End.STREAM,) * 2, Kind.SHORT: (End.SHORT,)} | {
     kind: (End.SHORT,) * n for kind, n in SEVERAL.items()
 }
@@ -279,14 +274,12 @@ class Model:
     several: Counter[Kind] = field(default_factory=Counter)  #: records that hold several short answers, or one where they might
     waited_ns: float = float(WAITS_NS)  #: all requests, for their answers to begin
     begun: float = 1.0  #: these
-    begins: tuple[Counter[int], Counter[int]] = field(
-        default_factory=lambda: (Counter(), Counter())
-    )  #: requests in one write, the first and others
+    #: requests in one write, the first and others
+    begins: tuple[Counter[int], Counter[int]] = field(default_factory=lambda: (Counter(), Counter()))
     asides: Counter[int] = field(default_factory=Counter)  #: of a size, that are no heads
     updates: Updates = field(default_factory=Updates)
-    broken: tuple[list[float], list[float]] = field(
-        default_factory=lambda: ([0.0, 0.0], [0.0, 0.0])
-    )  #: what may be RST_STREAM and is, and is not
+    #: what may be RST_STREAM and is, and is not
+    broken: tuple[list[float], list[float]] = field(default_factory=lambda: ([0.0, 0.0], [0.0, 0.0]))
     records: int = 0  #: of servers, that were learned from
     weighed: list[int] = field(default_factory=lambda: [0])  #: states, by this model and those before it
     most_states: int = MOST_STATES  #: behind a record

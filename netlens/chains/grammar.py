@@ -99,10 +99,8 @@ NEW_AFTER, GOES_ON_AFTER = (0.03, 0.04, 0.3, 0.63), (0.4, 0.15, 0.42, 0.03)  #: 
 NEW_ALLOWED, GOES_ON_ALLOWED = (0.05, 0.55, 0.4), (0.55, 0.44, 0.01)  #: the same by when the server sent WINDOW_UPDATE
 AT_ONCE_NS, NOT_ALLOWED = 1_500_000, 2
 OTHERWISE = 1e-3  #: a write of the length of so many requests holds more or fewer
-LESS, ALIKE = (
-    8,
-    0.9,
-)  #: bytes by which what is written for each request is shorter or longer; share of writes that are of one size, or of several
+#: bytes by which what is written for each request is shorter or longer; share of writes that are of one size, or of several
+LESS, ALIKE = 8, 0.9
 OFTEN = 4  #: writes of one size
 FIRST_LONGER = 200  #: bytes by which the first is longer, of one request or several
 TELLING = 10 * FIRST_LONGER  #: bytes of a write of which others are seldom so many times as long by chance

@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -37,6 +37,7 @@ UNSURE_NS = 1_000_000_000
 MOST_RELAYS = 8  #: services near the VM that are taken for a relay to the target, one after the other
 #: of each capture connections that may speak HTTP/2: records, when the connection or the capture ended, and whether it was the capture
 _Offering = dict[Side, dict[int, streams.Connection]]
+_Served = dict[int, tuple[int, ...]]  #: see :func:`netlens.chains.relays.serving`
 ONE_SIDE = "only one side was captured; its clock is used"
 
 
@@ -155,76 +156,17 @@ def link(
     told = clock()
     if told.method == clocks.NESTED:  # what it rests on is found below
         told = clocks.identity(told.note)
-    upstream = sides.get("host") or next(iter(sides.values()))
-    pairs: pairing.Pairing | None = None
-    nested: nesting.Nested | None = None
-    alone: bool | None = None
     if two:
-        vm, host = sides["vm"], sides["host"]
-        known = connections.sent_from(vm.capture)
-        same = target.same_bytes(vm, host)
-        if same and not told.pieces:
-            told = clocks.estimate(vm.capture, host.capture, [(vm.session_ids[i][0], host.session_ids[j][0]) for i, j in same])
-        pairs = pairing.pair(
-            vm.capture,
-            host.capture,
-            told,
-            samples,
-            vm_addresses=known,
-            served=served["host"],
-            served_in_vm=served["vm"],
-            same=same,
-        )
-        pairs = relays.beside(relays.through(pairs, served["host"]), host, served["host"])
-        notes += getattr(samples, "notes", ())
-        name = printable((goal.names or goal.addresses or ["the target"])[0])
-        if not host.target.any() and vm.target.any() and (beyond := _without_name(told, pairs, vm, host, goal, keys)) is not None:
-            host = upstream = sides["host"] = beyond
-            goal = replace(goal, addresses=sorted(set(host.connections["resp_ip"][host.target].tolist())))
-            notes.append(
-                f"the host's capture shows no connection to {name} by its name; those to {', '.join(goal.addresses)} name no server and carry what the VM "
-                "asks a relay, as their times tell"
-            )
-        if not host.target.any() and vm.target.any():
-            upstream, pairs = vm, None
-            notes.append(f"the host's capture shows no connection to {name}, so only the VM's capture is used")
-        elif _nothing_in_common(told, pairs, vm, host):
-            vm, nested = _over_relay(vm, host, keys)
-            sides["vm"] = vm
-            if nested is not None and at_relay:
-                alone = not (nested.side != VM).any()
-                upstream, pairs, nested = vm, None, None
-            elif nested is not None:
-                origin, why = nested.whose(host)
-                told, pairs = nested.clock, replace(pairs, origin=origin, origin_why=why)
-                notes.append(
-                    f"a relay between VM and host {_ends_tls(vm, host)}: {plural(int((nested.vm_of >= 0).sum()), 'request')} of the host's capture "
-                    "were matched with the VM's that enclose them in time; which of its connections stands for which of the VM's is not known"
-                )
-            elif vm.target.any():
-                upstream, pairs = vm, None
-                notes.append(
-                    f"nothing tells which of the host's {plural(int(host.target.sum()), 'connection')} to {name} carries what the VM sent (a relay that "
-                    "ends TLS does that), so only the VM's capture is used: what leaves the host together is not known"
-                )
+        host = sides["host"]
+        upstream, told, pairs, nested, alone = _joined(sides, goal, told, samples, served, notes, keys=keys, at_relay=at_relay)
+        if sides["host"] is not host:  # its connections to the target were found by what nests
+            c = sides["host"].connections
+            goal = replace(goal, addresses=sorted(set(c["resp_ip"][sides["host"].target].tolist())))
+    else:
+        upstream, pairs, nested, alone = sides.get("host") or next(iter(sides.values())), None, None, None
     http2, unknown = _http2(upstream, sides, pairs)
     carried = passed_on[upstream.name].of
-    origin = _origin(upstream, pairs)
-    for row, (down, *_) in served[upstream.name].items():
-        origin[row] = origin[down]
-    if pairs is None:
-        _one_vm(upstream, origin, served[upstream.name], carried, notes)
-    elif upstream.name == "host" and relays.may_be_relayed(upstream, passed_on["host"].relays, pairs.vm_of >= 0):
-        origin[(origin == HOST) & upstream.target & np.array([not str(why).startswith("socket") for why in pairs.origin_why.tolist()])] = (
-            UNKNOWN
-        )
-        notes.append(
-            "a service on the host is asked by other machines and may be a relay to the target, so it is unknown whose connections the host's are"
-        )
-    elif upstream.name == "host":
-        whose = _by_interface(upstream)
-        if set(whose[(pairs.vm_of >= 0) & upstream.target].tolist()) == {VM}:  # so the interface tells; a relay would open the VM's here
-            origin[(origin == UNKNOWN) & (whose == HOST)] = HOST
+    origin = _whose(upstream, pairs, served[upstream.name], passed_on[upstream.name], notes)
     further = {str(name): side for name, side in every.items() if len(every) > 1 and name not in sides}
     claimed, clock_of = _claimed(further, upstream, served, notes)
     for row in claimed:
@@ -253,6 +195,95 @@ def link(
         exchanged=bool(exchanged),
         notes=notes,
     )
+
+
+class _Joined(NamedTuple):
+    """Two captures together, in the words of :class:`Linked`."""
+
+    upstream: Side
+    clock: clocks.Clock
+    pairing: pairing.Pairing | None
+    nested: nesting.Nested | None = None
+    alone_at_relay: bool | None = None
+
+
+def _joined(
+    sides: dict[str | None, Side],
+    goal: target.Target,
+    told: clocks.Clock,
+    samples: Iterable[Mapping[str, Any]],
+    served: Mapping[str | None, _Served],
+    notes: list[str],
+    *,
+    keys: bool,
+    at_relay: bool,
+) -> _Joined:
+    """Pair the connections of VM and host, or else nest requests. What the VM asks a relay nearby for the target becomes its target, in ``sides``; so
+    does what that relay asks upstream by no name.
+
+    told : what is known of the clocks.  served : hops of relays, by side.
+    """
+    vm, host = sides["vm"], sides["host"]
+    known = connections.sent_from(vm.capture)
+    same = target.same_bytes(vm, host)
+    if same and not told.pieces:
+        told = clocks.estimate(vm.capture, host.capture, [(vm.session_ids[i][0], host.session_ids[j][0]) for i, j in same])
+    pairs = pairing.pair(
+        vm.capture, host.capture, told, samples, vm_addresses=known, served=served["host"], served_in_vm=served["vm"], same=same
+    )
+    pairs = relays.beside(relays.through(pairs, served["host"]), host, served["host"])
+    notes += getattr(samples, "notes", ())
+    name = printable((goal.names or goal.addresses or ["the target"])[0])
+    if not host.target.any() and vm.target.any() and (beyond := _without_name(told, pairs, vm, host, goal, keys)) is not None:
+        host = sides["host"] = beyond
+        there = ", ".join(sorted(set(host.connections["resp_ip"][host.target].tolist())))
+        notes.append(
+            f"the host's capture shows no connection to {name} by its name; those to {there} name no server and carry what the VM asks a relay, as their "
+            "times tell"
+        )
+    if not host.target.any() and vm.target.any():
+        notes.append(f"the host's capture shows no connection to {name}, so only the VM's capture is used")
+        return _Joined(vm, told, None)
+    if not _nothing_in_common(told, pairs, vm, host):
+        return _Joined(host, told, pairs)
+    vm, nested = _over_relay(vm, host, keys)
+    sides["vm"] = vm
+    if nested is not None and at_relay:
+        return _Joined(vm, told, None, alone_at_relay=not (nested.side != VM).any())
+    if nested is not None:
+        origin, why = nested.whose(host)
+        notes.append(
+            f"a relay between VM and host {_ends_tls(vm, host)}: {plural(int((nested.vm_of >= 0).sum()), 'request')} of the host's capture "
+            "were matched with the VM's that enclose them in time; which of its connections stands for which of the VM's is not known"
+        )
+        return _Joined(host, nested.clock, replace(pairs, origin=origin, origin_why=why), nested)
+    if not vm.target.any():
+        return _Joined(host, told, pairs)
+    notes.append(
+        f"nothing tells which of the host's {plural(int(host.target.sum()), 'connection')} to {name} carries what the VM sent (a relay that "
+        "ends TLS does that), so only the VM's capture is used: what leaves the host together is not known"
+    )
+    return _Joined(vm, told, None)
+
+
+def _whose(upstream: Side, pairs: pairing.Pairing | None, served: _Served, passed_on: relays.Carried, notes: list[str]) -> Codes:
+    """Whose each connection of the upstream is.  served, passed_on : what relays opened there, and carried on."""
+    origin = _origin(upstream, pairs)
+    for row, (down, *_) in served.items():
+        origin[row] = origin[down]
+    if pairs is None:
+        _one_vm(upstream, origin, served, passed_on.of, notes)
+    elif upstream.name == "host" and relays.may_be_relayed(upstream, passed_on.relays, pairs.vm_of >= 0):
+        by_socket = np.array([str(why).startswith("socket") for why in pairs.origin_why.tolist()], bool)
+        origin[(origin == HOST) & upstream.target & ~by_socket] = UNKNOWN
+        notes.append(
+            "a service on the host is asked by other machines and may be a relay to the target, so it is unknown whose connections the host's are"
+        )
+    elif upstream.name == "host":
+        whose = _by_interface(upstream)
+        if set(whose[(pairs.vm_of >= 0) & upstream.target].tolist()) == {VM}:  # so the interface tells; a relay would open the VM's here
+            origin[(origin == UNKNOWN) & (whose == HOST)] = HOST
+    return origin
 
 
 def _ends_tls(vm: Side, host: Side) -> str:
@@ -307,7 +338,7 @@ def _over_relay(vm: Side, host: Side, keys: bool) -> tuple[Side, nesting.Nested 
 
 def _looked_at(
     sides: dict[str | None, Side], apis: tuple[str, ...], manifest: bool, keys: bool
-) -> tuple[str, target.Target, Any, Any, list[str]]:
+) -> tuple[str, target.Target, dict[str | None, _Served], dict[str | None, relays.Carried], list[str]]:
     """What needs no clock: whether the captures seem to be exchanged; the target; by side the hops that relays made, and what relays carried on; notes.
     The sides' requests to the target are found."""
     exchanged = visibility.exchanged(sides)

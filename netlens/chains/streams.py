@@ -260,9 +260,8 @@ def counted(connection: Connection, known: Shapes = NOTHING) -> tuple[list[Strea
         ]
     else:
         shown = _shown(said)
-        two = any(
-            r.size == 2 * EMPTY for r in said.answers
-        )  # which end two answers, it seems, and a write that was taken for one request may be both
+        # these end two answers, it seems, and a write that was taken for one request may be both
+        two = any(r.size == 2 * EMPTY for r in said.answers)
         for each in said.readings:
             if two and each.together:
                 continue

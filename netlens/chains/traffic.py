@@ -37,10 +37,8 @@ SLACK_NS = 2_000_000  #: what a request waits in kernels and at the provider bef
 FRAMES = 5  #: frames cited for a fact
 OTHERS_KEYS = "a TLS key log (SSLKEYLOGFILE) of what speaks HTTP/2 beside the VM"
 MOST_UNSURE = 0.2  #: share of requests of HTTP/2 of which it is not known which answer is theirs, at most, to take them as such
-CHECKS, CHECK_BYTES = (
-    3,
-    8,
-)  #: requests of one size, at least, that a relay may send by itself to see whether the server is there; by what these differ
+#: requests of one size, at least, that a relay may send by itself to see whether the server is there; by what these differ
+CHECKS, CHECK_BYTES = 3, 8
 SEVERAL = 3  #: requests of a side that began while another was in progress on another connection
 
 

@@ -38,10 +38,8 @@ NEAR = 4  #: sizes that have the same bits above these are near
 ALL, NEARBY, SPARE = 1.0, 0.5, 0.1  #: weight of answers of any size, of near sizes, and of any age in each
 MOST_WAYS, UNLIKELY = 24, 1e-4  #: behind each event
 HOPELESS = UNLIKELY / 100  #: a choice beside the best one
-MOST_WEIGHED, FOR_A_ROUND = (
-    600_000,
-    150_000,
-)  #: choices on one connection, one to two seconds; and of learning. Of what is left then nothing is said
+#: choices on one connection, one to two seconds; and of learning. Of what is left then nothing is said
+MOST_WEIGHED, FOR_A_ROUND = 600_000, 150_000
 STRETCH = 256  #: events at most that are kept, to look back
 CHOICES = 6  #: of those that wait the latest, where a record holds several answers
 ROUNDS = 3  #: of learning
@@ -50,13 +48,11 @@ ALIKE_BYTES = 16  #: by which answers that look alike differ
 
 T = TypeVar("T")
 Pair = tuple[int, int]  #: the events at which an answer begins and ends; the same for a short one of one record
-Answered = dict[
-    int, dict[Pair, float]
-]  #: by start, how many of its requests are answered from one event to another, as far as can be expected
+#: by start, how many of its requests are answered from one event to another, as far as can be expected
+Answered = dict[int, dict[Pair, float]]
 Answer = tuple[int, int, int]  #: of which start, and these
-Way = tuple[
-    State, tuple[int, ...], tuple[Pair, ...]
-]  #: a state; starts of the requests that wait; start and head of those answered in part
+#: a state; starts of the requests that wait; start and head of those answered in part
+Way = tuple[State, tuple[int, ...], tuple[Pair, ...]]
 
 
 class Age(NamedTuple):

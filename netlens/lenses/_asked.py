@@ -5,6 +5,7 @@ What is asked again and again after an answer, and gets none, is another questio
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import starmap
 from typing import NamedTuple
@@ -17,6 +18,8 @@ from netlens.text import printable
 
 #: The next time the same is asked after this is another question: a resolver library gives up after 5 s twice (resolv.conf(5): timeout 5, attempts 2).
 SAME_NS = 15 * S
+#: A name that is asked for so long after the last time is asked for by a program again, not by a library that walks through types and suffixes
+ROUND_NS = S
 #: RFC 1035 4.2.1: "the minimum retransmission interval should be 2-5 seconds": what was asked more recently is pending.
 PENDING_NS = 5 * S
 #: Questions of machines among themselves, not of a program that waits for a name: zone transfers, updates, keys.
@@ -61,6 +64,7 @@ class Question:
     leads_to: list[str]  # by CNAME, the last step
     frames: list[int]  # of the queries
     answer_frames: list[int]
+    times: list[int]  # of the queries, ns
 
     @property
     def shown(self) -> str:
@@ -152,7 +156,19 @@ def _question(name: str, type_: str, client: str, rows: list[_Lookup]) -> Questi
         [r.cnames[-1] for r in answered if r.cnames],
         [r.query_frame for r in rows],
         [r.answer_frame for r in answered if r.answer_frame is not None],
+        times,
     )
+
+
+def rounds(group: Iterable[Question]) -> list[tuple[int, int]]:
+    """When a name was asked for, of whatever type: the first and last query (ns) of each round, rounds being :data:`ROUND_NS` apart."""
+    found: list[tuple[int, int]] = []
+    for ns in sorted(ns for q in group for ns in q.times):
+        if found and ns - found[-1][1] < ROUND_NS:
+            found[-1] = found[-1][0], ns
+        else:
+            found.append((ns, ns))
+    return found
 
 
 def addressed(asked: list[Question]) -> set[tuple[str, str]]:

@@ -73,7 +73,7 @@ def _complete(view: View, k: int) -> bool:
 def _sent(view: View, k: int, up: bool) -> list[tuple[int, int, int]]:
     """(time, offset, end) of the segments with data of one direction, in order."""
     seg = view.segments(k)
-    return [(seg.ts[i], seg.offset[i], seg.offset[i] + seg.length[i]) for i in range(len(seg)) if seg.orig[i] == up and seg.length[i]]
+    return [(seg.ts[i], seg.offset[i], seg.end(i)) for i in range(len(seg)) if seg.orig[i] == up and seg.length[i]]
 
 
 def _lost(sent: list[tuple[int, int, int]], got: list[tuple[int, int, int]]) -> tuple[int, int] | None:

@@ -36,7 +36,7 @@ def known(view: View) -> int:
 
 def _last(view: View) -> list[Chunked]:
     """Of each session that was captured in both directions, the last answer in chunks, unless it is whole."""
-    kept, missing = set(view.whole) - view.halves, view.sessions["resp_missing_bytes"]
+    kept, missing = set(view.in_one), view.sessions["resp_missing_bytes"]
     last = {a.session: a for a in view.side.capture.chunked}
     return [a for a in last.values() if a.session in kept and not missing[a.session] and (a.state == BAD or not a.over)]
 
@@ -51,7 +51,7 @@ def _ended(view: View, answer: Chunked, by_client: bool) -> int | None:
             continue
         if seg.orig[i] and seg.fresh[i]:
             return None  # the client goes on, so it took the answer for whole
-        if not seg.orig[i] and not by_client and seg.offset[i] + seg.length[i] > answer.at:
+        if not seg.orig[i] and not by_client and seg.end(i) > answer.at:
             return None  # more came than was read
         if seg.flags[i] & (FIN | RST):
             return seg.frame[i] if by_client or not seg.orig[i] else None

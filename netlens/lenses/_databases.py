@@ -47,12 +47,8 @@ _GONE = "26000"
 _OF_SESSION = (f"({_GONE})", "(42P05)")  #: what is prepared is the session's own: that others have it says nothing
 _MAKES = (b"CR", b"AL")  #: CREATE, ALTER
 _RUNS = (b"B", b"E")  #: PostgreSQL's Bind and Execute, of what was prepared before
-_GOES_ON = (
-    b"d",
-    b"c",
-    b"f",
-    b"X",
-)  #: PostgreSQL's CopyData, CopyDone, CopyFail, Terminate: an error may cross them, and is of the statement before
+#: PostgreSQL's CopyData, CopyDone, CopyFail, Terminate: an error may cross them, and is of the statement before
+_GOES_ON = (b"d", b"c", b"f", b"X")
 COMMANDS = (0x03, 0x16, 0x17)  #: MySQL's, of statements: COM_QUERY, COM_STMT_PREPARE, COM_STMT_EXECUTE
 
 
@@ -135,16 +131,16 @@ def _fails(head: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return found
 
 
-def _dialog(seg: Segments) -> Iterator[tuple[int, bytes]]:
+def dialog(seg: Segments) -> Iterator[tuple[int, bytes]]:
     """New data: where it is, and how it begins."""
     for i in range(min(len(seg), MOST)):
         if seg.length[i] and seg.fresh[i] == seg.length[i]:
-            yield i, seg.head[i].to_bytes(8, "big")
+            yield i, seg.text(i)
 
 
 def _postgres(k: int, seg: Segments, codes: dict[int, str]) -> Iterator[Said]:
     kind, asked, given = b"", 0, -1
-    for i, text in _dialog(seg):
+    for i, text in dialog(seg):
         if seg.orig[i] and text[:1] in _GOES_ON and not text[1]:
             continue
         if seg.orig[i]:
@@ -165,7 +161,7 @@ def _postgres(k: int, seg: Segments, codes: dict[int, str]) -> Iterator[Said]:
 
 def _mysql(k: int, seg: Segments) -> Iterator[Said]:
     kind, asked = b"", 0
-    for i, text in _dialog(seg):
+    for i, text in dialog(seg):
         size = int.from_bytes(text[:3], "little") + 4
         if seg.orig[i]:
             if size >= seg.length[i] and not text[3] and text[4] in COMMANDS:

@@ -13,6 +13,7 @@ A refusal counts if the same was not allowed later in the same session (a typing
 from __future__ import annotations
 
 import bisect
+import itertools
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +23,7 @@ import numpy as np
 from netlens.lenses import _databases
 from netlens.lenses._connects import scanning
 from netlens.lenses._error_lines import error_lines
-from netlens.lenses._view import FIN, RST, SYN, S, Segments, View, grouped, seconds
+from netlens.lenses._view import FIN, RST, SYN, S, Segments, View, as_bytes, grouped, seconds
 from netlens.parsers.fatal_errors import Fatal
 from netlens.parsers.grpc import ERRORS, Calls
 
@@ -83,7 +84,6 @@ _ALIKE = 0.05  #: of each other: silences that a timer ends
 SHUT, SHUT_NS = 3, S  #: connections that a server closes before a word, and over how long; one or two meet a restart, or many at once
 _GET, _MASKED = int.from_bytes(b"GET ", "big"), 0x80 << 48
 _CLOSE, _SWITCHED = 0x88, 101  # a frame's first byte (RFC 6455 5.2); HTTP's status
-MOST = 5000  #: segments of one session
 _FIRST = np.frombuffer(b"+-:$*%_#,(~>=", np.uint8)  #: Redis: its types (RESP 2 and 3), and POP3.  IMAP: *
 #: PostgreSQL: error, request for credentials, no or yes to TLS, protocol version; alone, or with a length below 2^24. SSH begins by S as well.
 _POSTGRES = np.frombuffer(b"ERNSv", np.uint8)
@@ -149,9 +149,8 @@ def _of_another(view: View) -> list[Refusal]:
     for k in sorted(chosen):
         seg = view.opening(k)
         first = {seg.orig[i]: i for i in reversed(range(len(seg))) if seg.length[i] and seg.fresh[i]}
-        if (
-            len(first) == 2 and not any(seg.offset[i] for i in first.values()) and len(words[view.service(k)]) == 1
-        ):  # else what came before is missing
+        # both must begin their streams here: else what came before is missing
+        if len(first) == 2 and not any(seg.offset[i] for i in first.values()) and len(words[view.service(k)]) == 1:
             lasting = view.service(k)[1:] not in served
             found.append(
                 Refusal(k, asked[k], f"{asked[k]} was answered in {answered[k]}", lasting, [seg.frame[first[up]] for up in (True, False)])
@@ -203,7 +202,7 @@ def _cut(view: View, sockets: list[int]) -> list[Refusal]:
     starts = view.column("start_ns")
     for k, following in zip(sockets, [*sockets[1:], None], strict=True):
         seg = view.segments(k)
-        end = next((i for i in range(len(seg)) if seg.flags[i] & (FIN | RST)), -1)
+        end = seg.closing()
         if end < 0 and following is None:
             continue  # it is open still
         said = [i for i in range(max(end, 0)) if seg.length[i] and seg.fresh[i]]
@@ -287,7 +286,7 @@ def _untrusted(view: View, asking: set[int]) -> list[Refusal]:
 def _left(view: View, k: int) -> list[int]:
     """The frames in which a client asks for the server's host key, and closes when it has that; empty if it takes new keys (RFC 4253 7.3), or is left."""
     seg = view.opening(k)
-    end = next((i for i in range(len(seg)) if seg.flags[i] & (FIN | RST)), 0)
+    end = seg.closing()
     kinds = [(i, seg.head[i] >> 16 & 0xFF) for i in range(end) if seg.length[i] and seg.fresh[i]]
     asked = next((i for i, kind in reversed(kinds) if seg.orig[i] and kind != _DISCONNECT), 0)
     asks = dict(kinds).get(asked) in _KEX_ASKS
@@ -361,7 +360,7 @@ def _unheard(view: View) -> list[Refusal]:
         if k not in asking or missing[k]:
             continue
         seg = view.segments(k)
-        end = next((i for i in range(len(seg)) if seg.flags[i] & (FIN | RST)), 0)
+        end = seg.closing()
         said = [i for i in range(end) if seg.length[i] and seg.fresh[i]]
         last = max((i for i in said if seg.orig[i]), default=end)
         beats = [i for i in said if i > last and seg.head[i] == _HEARTBEAT]
@@ -406,7 +405,7 @@ def _spoken(words: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 def _begins(reply: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Whether a server's first bytes (uint64) are how one of these protocols begins; what is encrypted may look like anything."""
-    text = np.ascontiguousarray(reply.astype(">u8")).view(np.uint8).reshape(-1, 8)
+    text = as_bytes(reply)
     digits = (text[:, 0] >= 0x31) & (text[:, 0] <= 0x35) & ((text[:, 1:3] >= 0x30) & (text[:, 1:3] <= 0x39)).all(axis=1)
     mysql = (text[:, 3] == 0) & ((text[:, 4] == 0x0A) | (text[:, 4] == 0xFF))
     postgres = np.isin(text[:, 0], _POSTGRES) & (text[:, 1] == 0)
@@ -426,11 +425,7 @@ def _says_no(head: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 def _data(seg: Segments) -> list[tuple[bool, bytes, int]]:
     """(by the originator, first bytes, frame) of new data."""
-    return [
-        (seg.orig[i], seg.head[i].to_bytes(8, "big"), seg.frame[i])
-        for i in range(min(len(seg), MOST))
-        if seg.length[i] and seg.fresh[i] == seg.length[i]
-    ]
+    return [(seg.orig[i], text, seg.frame[i]) for i, text in _databases.dialog(seg)]
 
 
 def _code(text: bytes) -> int:
@@ -492,18 +487,11 @@ def _mysql(k: int, seg: Segments, view: View) -> list[Refusal]:
     server = [text for orig, text, _ in data if not orig]
     if not server or server[0][3:5] not in (b"\x00\x0a", b"\x00\xff"):
         return []
-    for i in [i for i in range(min(len(seg), MOST)) if seg.length[i] and seg.fresh[i] == seg.length[i]][:12]:
-        text = seg.head[i].to_bytes(8, "big")
+    for i, text in itertools.islice(_databases.dialog(seg), 12):
         size = int.from_bytes(text[:3], "little")
         code = int.from_bytes(text[5:7], "little")
-        if (
-            not seg.orig[i]
-            and seg.length[i] - 4 <= size < 1024
-            and text[4] == 0xFF
-            and text[3] != 1
-            and text[3] < 16
-            and 1000 <= code < 10_000
-        ):  # 1: of a query
+        error = not seg.orig[i] and text[4] == 0xFF and text[3] != 1 and text[3] < 16  # 1: of a query
+        if error and seg.length[i] - 4 <= size < 1024 and 1000 <= code < 10_000:
             return [Refusal(k, "MySQL", f"{MYSQL.get(code, 'error at login')} ({code})", True, [seg.frame[i]])]
     return []
 

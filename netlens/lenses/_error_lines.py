@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from netlens.lenses._services import NAMES
-from netlens.lenses._view import FIN, RST, S, View
+from netlens.lenses._view import S, View
 from netlens.parsers.denials import PROTOCOLS
 
 #: How lines begin by which a server ends what its client came for, in any case of letters
@@ -47,7 +47,7 @@ def _word(head: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 def _last_line(view: View, k: int) -> tuple[str, list[int]] | None:
     """The word by which the last that a server says begins, and the frames of that and of its close, if it then closes and its client did not before."""
     seg = view.segments(k)
-    end = next((i for i in range(len(seg)) if seg.flags[i] & (FIN | RST)), -1)
+    end = seg.closing()
     last = max((i for i in range(end + 1) if not seg.orig[i] and seg.fresh[i]), default=-1)
     if end < 0 or last < 0 or seg.orig[end] or seg.ts[end] - seg.ts[last] > CLOSED_NS:
         return None

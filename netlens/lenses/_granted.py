@@ -65,7 +65,7 @@ def taken(view: View, answers: list[Row]) -> set[int]:
             place, next_place = places[first], places[second]
             if r["status"] < 300:
                 granted.add(place)
-            if later["status"] >= 300 or later["start_ns"] - (r["response_ns"] or r["start_ns"]) > NEXT_NS:
+            if later["status"] >= 300 or not _is_next(r, later):
                 continue
             made = r["status"] in NOT_THERE and first not in making and second in making and next_place in (place, around[first])
             read = r["status"] == THERE and first in making and second not in making and place in (next_place, around[second])
@@ -74,10 +74,15 @@ def taken(view: View, answers: list[Row]) -> set[int]:
     return {frames[0] for frames in found.values() if len(frames) == 1} | went_on | _found_elsewhere(view, answers)
 
 
+def _is_next(r: Row, later: Row) -> bool:
+    """Whether a request followed another one so soon that its client goes on by the answer."""
+    return later["start_ns"] - (r["response_ns"] or r["start_ns"]) <= NEXT_NS
+
+
 def _again(view: View, r: Row, later: Row) -> bool:
     """Whether something that was to be made was refused once, and granted when it was sent again at once: with fresh credentials, say."""
     making = view.side.capture.making
-    return {r["start_frame"], later["start_frame"]} <= making and later["start_ns"] - (r["response_ns"] or r["start_ns"]) <= NEXT_NS
+    return {r["start_frame"], later["start_frame"]} <= making and _is_next(r, later)
 
 
 def _goes_on(view: View, group: list[Row]) -> set[int]:
@@ -93,7 +98,7 @@ def _goes_on(view: View, group: list[Row]) -> set[int]:
             and later["status"] < 300
             and later["start_frame"] in making
             and places[later["start_frame"]] != place
-            and later["start_ns"] - (r["response_ns"] or r["start_ns"]) <= NEXT_NS
+            and _is_next(r, later)
         )
         there.setdefault(place, []).append((r["start_frame"], on))
     return {frame for seen in there.values() if all(on for _, on in seen) for frame, _ in seen}
@@ -104,9 +109,8 @@ def _found_elsewhere(view: View, answers: list[Row]) -> set[int]:
     found: set[int] = set()
     for group in _of_places(view, answers, view.side.capture.asked_paths).values():
         for r, later in pairwise(group):
-            soon = later["start_ns"] - (r["response_ns"] or r["start_ns"]) <= NEXT_NS
             other = view.ends(r["session_id"])[2:] != view.ends(later["session_id"])[2:]
-            if r["status"] in NOT_THERE and later["status"] < 300 and soon and other and len(group) == LEAST - 1:
+            if r["status"] in NOT_THERE and later["status"] < 300 and _is_next(r, later) and other and len(group) == LEAST - 1:
                 found.add(r["start_frame"])
     return found
 
@@ -132,12 +136,17 @@ def _of_places(view: View, answers: list[Row], places: dict[int, int]) -> dict[t
 
 def _is_even(group: list[Row], pause_ns: int) -> bool:
     """Whether requests follow each other in an even rhythm, at least so long apart."""
-    pauses = [b["start_ns"] - a["start_ns"] for a, b in pairwise(group)]
+    pauses = _pauses(group)
     return len(group) >= LEAST and min(pauses) >= pause_ns and max(pauses) <= EVEN * min(pauses)
 
 
 def _is_poll(group: list[Row]) -> bool:
     """Whether requests follow each other with pauses that stay as they are, or grow."""
-    pauses = [b["start_ns"] - a["start_ns"] for a, b in pairwise(group)]
+    pauses = _pauses(group)
     grow = all(a <= EVEN * b and b <= GROWS * a for a, b in pairwise(pauses))
     return len(group) >= LEAST and min(pauses) >= PAUSE_NS and grow
+
+
+def _pauses(group: list[Row]) -> list[int]:
+    """From request to request, in ns."""
+    return [b["start_ns"] - a["start_ns"] for a, b in pairwise(group)]

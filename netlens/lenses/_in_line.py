@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from netlens.lenses import _databases
-from netlens.lenses._repeats import deliveries
+from netlens.lenses._repeats import with_repeats
 from netlens.lenses._view import S, View, grouped
 
 WAIT_NS = S  #: that somebody notices
@@ -97,8 +97,8 @@ def _turns(view: View) -> list[Turn]:
     postgres, mysql = _databases.starts(view.first_requests), _databases.greets(view.first_replies)
     usable = np.zeros(s.rows, bool)
     usable[view.in_one] = True
-    usable[[d.session for d in view.once(deliveries)]] = False
-    usable &= (postgres | mysql) & (s["orig_missing_bytes"] + s["resp_missing_bytes"] == 0)
+    usable[[*view.once(with_repeats)]] = False
+    usable &= (postgres | mysql) & (view.missing_bytes == 0)
     if not usable.any() or not np.any(s["end_ns"][usable] - s["start_ns"][usable] >= WAIT_NS):
         return []
     t = view.trail.segments()

@@ -17,19 +17,17 @@ import numpy as np
 
 from netlens.lenses._dialogs import refusals
 from netlens.lenses._lost import never_arrived
-from netlens.lenses._repeats import deliveries
-from netlens.lenses._view import FIN, RST, S, Segments, View
+from netlens.lenses._repeats import with_repeats
+from netlens.lenses._view import FIN, RST, SEAM_NS, S, Segments, View, as_bytes
 
-LONG_NS, LONGEST_NS = 5 * S, 3600 * S
+LONG_NS = 5 * S
 SEGMENTS = 40  #: in which a login is over
 NEWKEYS, SHORT = 21, 64  #: message (RFC 4253 7.3), and bytes of the packet at most
 _SSH = int.from_bytes(b"SSH-", "big")
 _COMMANDS = (b"USER ", b"PASS ", b"APOP ", b"ACCT ")  #: of FTP and POP3
 _IRC = (b"NICK ", b"USER ", b"CAP LS ")
-WELCOME, LITTLE = (
-    500,
-    500,
-)  #: bytes at least of what a server of IRC says as it lets a client in (RFC 2812 5.1 and its motto), and at most before
+#: bytes at least of what a server of IRC says as it lets a client in (RFC 2812 5.1 and its motto), and at most before
+WELCOME, LITTLE = 500, 500
 
 
 @dataclass
@@ -49,14 +47,17 @@ def held_up(view: View) -> list[HeldUp]:
     s = view.sessions
     # 5 s from the first to the last segment, and some words of both
     long_enough = (s["end_ns"] - s["start_ns"] >= LONG_NS) & (s["orig_bytes"] > 0) & (s["resp_bytes"] > 0) & s["saw_syn"]
-    long_enough &= s["orig_missing_bytes"] + s["resp_missing_bytes"] == 0
+    long_enough &= view.missing_bytes == 0
     chosen = long_enough & _begins(view.first_requests)
     if not chosen.any():
         return []
     # what was lost is told by others, and who is refused may be kept waiting so that he guesses slowly
-    left_out = {
-        each.session for these in (view.once(deliveries), view.once(never_arrived), view.once(refusals)) for each in these
-    } | view.halves
+    left_out = (
+        view.once(with_repeats)
+        | {lost.session for lost in view.once(never_arrived)}
+        | {no.session for no in view.once(refusals)}
+        | view.halves
+    )
     found = []
     for k in view.whole:
         if chosen[k] and k not in left_out:
@@ -70,7 +71,7 @@ def held_up(view: View) -> list[HeldUp]:
 
 def _begins(first: np.ndarray) -> np.ndarray:
     """Whether a client's first bytes (uint64) begin one of these protocols."""
-    text = np.ascontiguousarray(first.astype(">u8")).view(np.uint8).reshape(-1, 8)
+    text = as_bytes(first)
     words = np.zeros(len(first), bool)
     for word in (b"SSH-", *_COMMANDS, *_IRC):
         words |= (text[:, : len(word)] == np.frombuffer(word, np.uint8)).all(axis=1)
@@ -89,11 +90,9 @@ def _late(seg: Segments, first: int) -> Iterator[HeldUp]:
     if head.startswith(_IRC) and (late := _of_irc(seg)):
         yield late
     at = {seg.frame[i]: i for i in range(len(seg))}
-    greeting = next(
-        seg.head[i].to_bytes(8, "big") for i in range(len(seg)) if seg.length[i]
-    )  # of a client that speaks first, its own words
+    greeting = next(seg.text(i) for i in range(len(seg)) if seg.length[i])  # of a client that speaks first, its own words
     for wait, frames in _turns(seg):
-        if name := _login(seg.head[at[frames[0]]].to_bytes(8, "big"), greeting):
+        if name := _login(seg.text(at[frames[0]]), greeting):
             yield HeldUp(0, name, wait, frames)
 
 
@@ -121,7 +120,7 @@ def _turns(seg: Segments) -> Iterator[tuple[int, list[int]]]:
             asked = i
         elif seg.fresh[i] and asked >= 0:
             wait = seg.ts[i] - seg.ts[asked]
-            if LONG_NS <= wait < LONGEST_NS:
+            if LONG_NS <= wait < SEAM_NS:
                 yield wait, [seg.frame[asked], seg.frame[i]]
             asked = -1
 
@@ -148,7 +147,7 @@ def _of_irc(seg: Segments) -> HeldUp | None:
     """A client that has said who it is, and says nothing more, until the server's welcome: what a server says before is little, and then much at once."""
     said = [i for i in range(min(len(seg), SEGMENTS)) if seg.fresh[i]]
     mine = [i for i in said if seg.orig[i]]
-    named = next((i for i in mine if seg.head[i].to_bytes(8, "big").startswith((b"USER ", b"NICK "))), None)
+    named = next((i for i in mine if seg.text(i).startswith((b"USER ", b"NICK "))), None)
     if named is None:
         return None
     # the rest of its registration follows at once, if it is not in the same segment
@@ -161,7 +160,7 @@ def _of_irc(seg: Segments) -> HeldUp | None:
         until_then = sum(seg.fresh[i] for i in theirs if i < after)
         at_once = sum(seg.fresh[i] for i in theirs if i >= after and seg.ts[i] - seg.ts[after] < S)
         spoke = any(last < i < after for i in mine)
-        if wait < LONGEST_NS and until_then <= LITTLE and at_once >= WELCOME and not spoke:
+        if wait < SEAM_NS and until_then <= LITTLE and at_once >= WELCOME and not spoke:
             return HeldUp(0, "IRC", wait, [seg.frame[last], seg.frame[after]])
         return None
     return None

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from netlens.lenses._repeats import ENOUGH, LONGEST_NS, STALL_NS
-from netlens.lenses._view import ACK, FIN, RST, SYN, S, Segments, View
+from netlens.lenses._repeats import ENOUGH, STALL_NS
+from netlens.lenses._view import ACK, FIN, RST, SEAM_NS, SYN, S, Segments, View
 
 LARGE = 500  #: bytes; every IPv4 link takes packets of 576 (RFC 1122 3.3.2)
 FULL = 1460  #: bytes of a segment on Ethernet at most
@@ -71,13 +71,13 @@ def never_arrived(view: View) -> list[Lost]:
         short = reach[0 if orig else 1] - s[f"{side}_bytes"] - s[f"{side}_missing_bytes"]
         for k in np.flatnonzero(kept & (short > LARGE) & (short < FARTHEST))[:ENOUGH].tolist():
             one = _never_filled(k, view.segments(k), orig) or _never_seen(view, k, view.segments(k), orig)
-            if one is not None and one.wait_ns < LONGEST_NS:
+            if one is not None and one.wait_ns < SEAM_NS:
                 found.append(one)
-    late = s.ints("resp_first_payload_ns", 0) - s.ints("orig_first_payload_ns", 0)
+    asked = s.ints("orig_first_payload_ns", 0)
+    late = s.ints("resp_first_payload_ns", 0) - asked
     again = s["resp_retransmits"] + s["resp_out_of_order"] > 0
-    for k in np.flatnonzero(kept & again & (late >= STALL_NS) & (late < LONGEST_NS) & (s.ints("orig_first_payload_ns", 0) > 0))[
-        :ENOUGH
-    ].tolist():
+    chosen = kept & again & (late >= STALL_NS) & (late < SEAM_NS) & (asked > 0)
+    for k in np.flatnonzero(chosen)[:ENOUGH].tolist():
         if (first := _first(view, k, view.segments(k))) is not None:
             found.append(first)
     return found
@@ -120,7 +120,7 @@ def _never_filled(k: int, seg: Segments, orig: bool) -> Lost | None:
     acked = _acked(seg, orig)
     sent = [i for i in range(len(seg)) if seg.orig[i] == orig and seg.length[i] and not seg.flags[i] & (SYN | RST)]
     beyond = [i for i in sent if seg.offset[i] > acked]
-    if acked < 0 or not beyond or any(seg.offset[i] <= acked < seg.offset[i] + seg.length[i] for i in sent):
+    if acked < 0 or not beyond or any(seg.offset[i] <= acked < seg.end(i) for i in sent):
         return None
     since, closed = beyond[0], _closing(seg, not orig)
     told = [i for i in range(since + 1, len(seg)) if seg.orig[i] != orig and seg.flags[i] & ACK and seg.acked[i] == acked]
@@ -128,7 +128,7 @@ def _never_filled(k: int, seg: Segments, orig: bool) -> Lost | None:
     if not told or seg.ts[told[-1]] - seg.ts[since] < STALL_NS:
         return None
     gaps, at = [], acked
-    for low, high in sorted((seg.offset[i], seg.offset[i] + seg.length[i]) for i in beyond):
+    for low, high in sorted((seg.offset[i], seg.end(i)) for i in beyond):
         if low > at:
             gaps.append(low - at)
         at = max(at, high)
@@ -157,7 +157,7 @@ def _never_seen(view: View, k: int, seg: Segments, orig: bool) -> Lost | None:
         return None
     far = seg.offset[answer] - acked
     waited = seg.ts[closed] - seg.ts[before[-1]]
-    if seg.acked[closed] != acked or acked > seg.offset[before[-1]] + seg.length[before[-1]] or far < MUCH or waited < SILENT_NS:
+    if seg.acked[closed] != acked or acked > seg.end(before[-1]) or far < MUCH or waited < SILENT_NS:
         return None
     sizes = view.once(_largest).get(view.address(k, orig), 0)
     frames = [seg.frame[i] for i in (before[-1], closed, answer)]

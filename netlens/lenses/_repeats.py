@@ -26,15 +26,14 @@ from collections import Counter
 from dataclasses import dataclass
 
 from netlens.lenses._said import TCP, too_big
-from netlens.lenses._view import ACK, FIN, OPENING, RST, SYN, S, Segments, View
+from netlens.lenses._view import ACK, FIN, OPENING, RST, SEAM_NS, SYN, S, Segments, View
 
 REORDER_NS = 3_000_000
-NO_TRIP = 1 << 62
+NO_TRIP, NOTHING = 1 << 62, -(1 << 62)  #: of round trips, and of what was acknowledged
 LONGEST_WAIT_NS = 120 * S  #: between two tries, as stacks have it (RFC 6298 2.4 allows 60 s as the least limit)
 FLOW_NS = S // 2  #: segments of a sender that has more to send come closer together
 MANY_SENT = 1000  #: segments under way of which the sending time is kept
 FAREWELL = 64  #: bytes behind which nobody waits once their sender has closed: a close_notify is 31
-LONGEST_NS = 3600 * S  #: what is longer is a seam of the capture
 ENOUGH = 5000  #: sessions that are looked at
 #: of frames that fill holes: fewer in a session without repeats cost nobody time, and millions of segments would be looked at
 LATE_SHARE = 0.001
@@ -64,10 +63,6 @@ class Repeat:
     end_ns: int = 0
     acked: bool = False
     deaf: bool = False
-
-    @classmethod
-    def first(cls, session: int, orig: bool, start_ns: int, ts: int, frames: list[int], missed: bool = False) -> Repeat:
-        return cls(session, orig, start_ns, ts, 1, frames, 3 * ts - 2 * start_ns, missed)
 
     def again(self, ts: int, frame: int) -> None:
         """Sent once more."""
@@ -119,6 +114,11 @@ def deliveries(view: View) -> list[Delivery]:
     return [found for k in chosen if (found := _delivery(view, k)).repeats or found.spurious]
 
 
+def with_repeats(view: View) -> set[int]:
+    """Sessions in which something was sent again."""
+    return {found.session for found in view.once(deliveries)}
+
+
 def _unheard(view: View) -> list[int]:
     """Connections of which only one direction is in the capture: that of the originator, though most others of it are there in both; or, where no
     others are, of a sender that repeats itself."""
@@ -160,99 +160,134 @@ def _filtered(seg: Segments, orig: bool) -> bool:
     return bool(theirs) and not any(not seg.length[i] and seg.flags[i] & (ACK | FIN) == ACK for i in theirs)
 
 
-def _direction(k: int, seg: Segments, orig: bool, reorder: int) -> tuple[list[Repeat], int, int]:
-    next_ = acked = None
-    end_ns = seg.ts[-1]
-    first_sent: dict[int, tuple[int, int, int]] = {}  # offset -> time, frame, end
-    holes: list[list[int]] = []  # start, end, time, frame
-    open_: dict[int, tuple[Repeat, int]] = {}  # by first offset: not yet acknowledged, and its end
-    done: list[Repeat] = []
-    spurious = data = 0
-    peer_closed = closed = False
-    in_vain: set[int] = set()  # begun after the peer had closed
-    sent_ns: dict[int, int] = {}  # end of what was sent once -> when
-    trip = NO_TRIP
-    before_ns = before_frame = -1  # what came last from this side, if it had data
-    in_a_row = 0  # segments without a pause, up to that
-    pause = (0, 0, -NO_TRIP)  # the last one of a sender of many: since when, behind which frame, and until when
-    for i in range(len(seg)):
-        flags, ts = seg.flags[i], seg.ts[i]
-        if flags & RST:
-            end_ns = ts
-            break
-        if seg.orig[i] != orig:
-            if flags & ACK and seg.acked[i] >= 0 and (acked is None or seg.acked[i] > acked):
-                acked = seg.acked[i]
-                if (sent := sent_ns.get(acked)) is not None:
-                    trip = min(trip, ts - sent)
-                while sent_ns and next(iter(sent_ns)) <= acked:
-                    del sent_ns[next(iter(sent_ns))]
-                for offset in [o for o, (_, end) in open_.items() if end <= acked]:
-                    repeat = open_.pop(offset)[0].end(ts, seg.frame[i])
-                    if repeat.times == 1 and not repeat.missed and ts - repeat.last_ns < TRIP_SHARE * trip < NO_TRIP * TRIP_SHARE:
-                        spurious += 1
-                    else:
-                        done.append(repeat)
-            peer_closed |= bool(flags & FIN)
-            continue
-        if flags & SYN:
-            if next_ is None:
-                sent_ns[0] = ts
+class _Sender:
+    """One side of a session, of which each segment and each acknowledgment of its peer is taken in; numbers as of the theory above."""
+
+    def __init__(self, session: int, orig: bool, reorder: int) -> None:
+        self.session, self.orig, self.reorder = session, orig, reorder
+        self.next: int | None = None  # the offset behind all that was sent
+        self.acked = NOTHING
+        self.first_sent: dict[int, tuple[int, int, int]] = {}  # offset -> time, frame, end
+        self.holes: list[list[int]] = []  # start, end, time, frame
+        self.open: dict[int, tuple[Repeat, int]] = {}  # by first offset: not yet acknowledged, and its end
+        self.done: list[Repeat] = []
+        self.spurious = self.data = 0
+        self.closed = self.peer_closed = False
+        self.in_vain: set[int] = set()  # begun after the peer had closed
+        self.sent_ns: dict[int, int] = {}  # end of what was sent once -> when
+        self.trip = NO_TRIP
+        self.before_ns = self.before_frame = -1  # what came last from this side, if it had data
+        self.in_a_row = 0  # segments without a pause, up to that
+        self.pause = (0, 0, -NO_TRIP)  # the last one of a sender of many: since when, behind which frame, and until when
+
+    def hear(self, seg: Segments, i: int) -> None:
+        """Take in a segment of the peer."""
+        if seg.flags[i] & ACK and seg.acked[i] >= 0 and seg.acked[i] > self.acked:
+            self._acknowledged(seg.acked[i], seg.ts[i], seg.frame[i])
+        self.peer_closed |= bool(seg.flags[i] & FIN)
+
+    def _acknowledged(self, acked: int, ts: int, frame: int) -> None:
+        self.acked = acked
+        if (sent := self.sent_ns.get(acked)) is not None:
+            self.trip = min(self.trip, ts - sent)
+        while self.sent_ns and next(iter(self.sent_ns)) <= acked:
+            del self.sent_ns[next(iter(self.sent_ns))]
+        for offset in [o for o, (_, end) in self.open.items() if end <= acked]:
+            repeat = self.open.pop(offset)[0].end(ts, frame)
+            if repeat.times == 1 and not repeat.missed and ts - repeat.last_ns < TRIP_SHARE * self.trip < NO_TRIP * TRIP_SHARE:
+                self.spurious += 1  # 8
             else:
-                sent_ns.pop(0, None)  # nobody knows which one is acknowledged
-            next_ = 0
-        offset, length = seg.offset[i], seg.length[i]
-        if length and not flags & SYN:
-            end = offset + length
-            probe = length == 1 and next_ is not None and offset == next_ - 1
-            if next_ is None or offset >= next_:
-                data += 1
-                if before_frame >= 0 and STALL_NS <= ts - before_ns <= LONGEST_WAIT_NS and in_a_row >= MANY:
-                    pause = (before_ns, before_frame, ts)
-                if next_ is not None and offset > next_:
-                    since = pause[:2] if ts - pause[2] <= FLOW_NS else (ts, seg.frame[i])
-                    holes.append([next_, offset, *since])
-                next_ = end
-                first_sent[offset] = (ts, seg.frame[i], end)
-                if len(sent_ns) < MANY_SENT:
-                    sent_ns[end] = ts
-            elif not probe and not (closed and length <= FAREWELL):
-                if peer_closed and offset not in open_:
-                    in_vain.add(offset)
-                data += 1
-                sent_ns = {at: sent for at, sent in sent_ns.items() if at <= offset or at > end}
-                hole = next((h for h in holes if h[0] < end and offset < h[1]), None)
-                if hole is not None:
-                    holes.remove(hole)
-                    if hole[0] < offset:
-                        holes.append([hole[0], offset, hole[2], hole[3]])
-                    if end < hole[1]:
-                        holes.append([end, hole[1], hole[2], hole[3]])
-                    if not (acked is not None and acked >= min(end, hole[1])) and ts - hole[2] > reorder:
-                        open_[offset] = (Repeat.first(k, orig, hole[2], ts, [hole[3], seg.frame[i]], missed=True), end)
-                    first_sent.setdefault(offset, (ts, seg.frame[i], end))
-                    next_ = max(next_, end)
-                elif acked is not None and acked >= min(end, next_):
-                    spurious += 1
-                    next_ = max(next_, end)
-                    if before_frame >= 0 and STALL_NS <= ts - before_ns <= LONGEST_WAIT_NS and not peer_closed:
-                        done.append(Repeat.first(k, orig, before_ns, ts, [before_frame, seg.frame[i]], missed=True).end(ts, seg.frame[i]))
-                        done[-1].deaf = True
-                else:
-                    next_ = max(next_, end)
-                    if offset in open_:
-                        repeat, old = open_[offset]
-                        repeat.again(ts, seg.frame[i])
-                        open_[offset] = (repeat, max(old, end))
-                    else:
-                        before = first_sent.get(offset) or _covering(first_sent, offset)
-                        if before is not None and ts - before[0] > reorder:
-                            open_[offset] = (Repeat.first(k, orig, before[0], ts, [before[1], seg.frame[i]]), end)
-        in_a_row = 1 + (in_a_row if before_frame >= 0 and ts - before_ns <= FLOW_NS else 0)
-        before_ns, before_frame = (ts, seg.frame[i]) if length and not flags & FIN else (-1, -1)
-        closed |= bool(flags & FIN)
-    silent = [repeat.end(min(repeat.due_ns, end_ns)) for offset, (repeat, _) in open_.items() if offset not in in_vain]
-    return [r for r in done + silent if r.wait_ns < LONGEST_NS], spurious, data
+                self.done.append(repeat)
+
+    def send(self, seg: Segments, i: int) -> None:
+        """Take in a segment of this side."""
+        flags, ts, frame, offset, length = seg.flags[i], seg.ts[i], seg.frame[i], seg.offset[i], seg.length[i]
+        if flags & SYN:
+            if self.next is None:
+                self.sent_ns[0] = ts
+            else:
+                self.sent_ns.pop(0, None)  # nobody knows which one is acknowledged
+            self.next = 0
+        elif length and (self.next is None or offset >= self.next):
+            self._anew(offset, offset + length, ts, frame)
+        elif length and self.next is not None:
+            probe = length == 1 and offset == self.next - 1
+            if not probe and not (self.closed and length <= FAREWELL):
+                self._again(offset, offset + length, ts, frame)
+                self.next = max(self.next, offset + length)
+        self.in_a_row = 1 + (self.in_a_row if self.before_frame >= 0 and ts - self.before_ns <= FLOW_NS else 0)
+        self.before_ns, self.before_frame = (ts, frame) if length and not flags & FIN else (-1, -1)
+        self.closed |= bool(flags & FIN)
+
+    def _was_silent(self, ts: int) -> bool:
+        """Whether this side had sent data, and then nothing for long."""
+        return self.before_frame >= 0 and STALL_NS <= ts - self.before_ns <= LONGEST_WAIT_NS
+
+    def _anew(self, offset: int, end: int, ts: int, frame: int) -> None:
+        """Data beyond all that was sent, perhaps behind a hole."""
+        self.data += 1
+        if self._was_silent(ts) and self.in_a_row >= MANY:
+            self.pause = (self.before_ns, self.before_frame, ts)
+        if self.next is not None and offset > self.next:
+            since = self.pause[:2] if ts - self.pause[2] <= FLOW_NS else (ts, frame)  # 9
+            self.holes.append([self.next, offset, *since])
+        self.next = end
+        self.first_sent[offset] = (ts, frame, end)
+        if len(self.sent_ns) < MANY_SENT:
+            self.sent_ns[end] = ts
+
+    def _again(self, offset: int, end: int, ts: int, frame: int) -> None:
+        """Data below what was sent: it fills a hole, or repeats what was acknowledged, or what was not."""
+        assert self.next is not None
+        self.data += 1
+        if self.peer_closed and offset not in self.open:
+            self.in_vain.add(offset)
+        self.sent_ns = {at: sent for at, sent in self.sent_ns.items() if at <= offset or at > end}
+        hole = next((h for h in self.holes if h[0] < end and offset < h[1]), None)
+        if hole is not None:
+            self._fill(hole, offset, end, ts, frame)
+        elif self.acked >= min(end, self.next):
+            self.spurious += 1
+            if self._was_silent(ts) and not self.peer_closed:  # 9
+                self.done.append(self._first(self.before_ns, ts, [self.before_frame, frame], missed=True).end(ts, frame))
+                self.done[-1].deaf = True
+        elif offset in self.open:
+            repeat, old = self.open[offset]
+            repeat.again(ts, frame)
+            self.open[offset] = (repeat, max(old, end))
+        else:
+            before = self.first_sent.get(offset) or _covering(self.first_sent, offset)
+            if before is not None and ts - before[0] > self.reorder:
+                self.open[offset] = (self._first(before[0], ts, [before[1], frame]), end)
+
+    def _fill(self, hole: list[int], offset: int, end: int, ts: int, frame: int) -> None:
+        low, high, since, behind = hole
+        self.holes.remove(hole)
+        if low < offset:
+            self.holes.append([low, offset, since, behind])
+        if end < high:
+            self.holes.append([end, high, since, behind])
+        if self.acked < min(end, high) and ts - since > self.reorder:  # 2
+            self.open[offset] = (self._first(since, ts, [behind, frame], missed=True), end)
+        self.first_sent.setdefault(offset, (ts, frame, end))
+
+    def _first(self, start_ns: int, ts: int, frames: list[int], missed: bool = False) -> Repeat:
+        return Repeat(self.session, self.orig, start_ns, ts, 1, frames, 3 * ts - 2 * start_ns, missed)
+
+
+def _direction(k: int, seg: Segments, orig: bool, reorder: int) -> tuple[list[Repeat], int, int]:
+    """Real repeats of one side, how many were spurious, and its segments with data."""
+    sender, end_ns = _Sender(k, orig, reorder), seg.ts[-1]
+    for i in range(len(seg)):
+        if seg.flags[i] & RST:
+            end_ns = seg.ts[i]
+            break
+        if seg.orig[i] == orig:
+            sender.send(seg, i)
+        else:
+            sender.hear(seg, i)
+    silent = [repeat.end(min(repeat.due_ns, end_ns)) for offset, (repeat, _) in sender.open.items() if offset not in sender.in_vain]
+    return [r for r in sender.done + silent if r.wait_ns < SEAM_NS], sender.spurious, sender.data
 
 
 def _covering(first_sent: dict[int, tuple[int, int, int]], offset: int) -> tuple[int, int, int] | None:

@@ -12,9 +12,10 @@ from netlens.chains.traffic import Traffic
 from netlens.columns import MISSING, NEVER, Ints
 from netlens.lenses import divided
 from netlens.lenses._repeats import deliveries
-from netlens.lenses._view import FIN, RST, S, View
+from netlens.lenses._view import FIN, RST, SEAM_NS, S, View
 
 NOTICED_NS = S
+HTTP2 = int.from_bytes(b"PRI * HT", "big")  #: how a client of HTTP/2 begins (RFC 9113 3.4)
 LARGE_BYTES = 100_000  #: less may come in a round trip or two, so that it tells no rate
 
 
@@ -53,8 +54,9 @@ def asked(view: View) -> Requests:
     clear = s["protocol"] == "http"
     usable, repeated = np.zeros((2, s.rows), bool)
     usable[view.whole], repeated[list(repeats)] = True, True
-    usable &= (clear | (s["protocol"] == "tls")) & (s["resp_missing_bytes"] + s["orig_missing_bytes"] <= 0)
+    usable &= (clear | (s["protocol"] == "tls")) & (view.missing_bytes <= 0)
     usable[[*view.halves, *(k for k, spoken in view.side.http2.items() if spoken)]] = False
+    usable &= view.first_requests != HTTP2  # in clear
     x = x.take(np.flatnonzero(usable[x["session_id"]]))
     # most are answered soon: these are only counted
     session, asked_ns, told_ns = x["session_id"], x.ints("request_end_ns"), x.ints("response_ns", NEVER)
@@ -73,7 +75,7 @@ def asked(view: View) -> Requests:
             if until is None:
                 continue
         wait = until - sent
-        if any(begin < until and finish > sent - S for begin, finish in repeats.get(k, ())) or not 0 <= wait < 3600 * S:
+        if any(begin < until and finish > sent - S for begin, finish in repeats.get(k, ())) or not 0 <= wait < SEAM_NS:
             continue
         if response is not None and wait < NOTICED_NS and not (http and down >= LARGE_BYTES):
             others[http] += 1

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from netlens.lenses._connects import scanning
-from netlens.lenses._repeats import deliveries
-from netlens.lenses._view import FIN, RST, SYN, S, Segments, View, grouped
+from netlens.lenses._repeats import with_repeats
+from netlens.lenses._view import FIN, RST, SEAM_NS, SYN, S, Segments, View, grouped
 
 GIVEN_UP_NS = 5 * S  #: by the client, which closed
 PENDING_NS = 10 * S  #: what the end of the capture may owe
@@ -54,8 +54,8 @@ def silences(view: View) -> list[Silence]:
     asked_ns, said_ns = view.column("orig_last_payload_ns"), view.column("resp_last_payload_ns")
     patient = (s["end_ns"] - s["start_ns"] >= GIVEN_UP_NS) | ((s["resp_bytes"] == 0) & (s["orig_frames"] > MANY))
     served = np.isin(s["resp_port"], [*NAMES]) & (patient | (s["end_ns"] < view.side.bounds_ns[1]))
-    missing = s["orig_missing_bytes"] + s["resp_missing_bytes"]
-    lossy = {d.session for d in view.once(deliveries)}
+    missing = view.missing_bytes
+    lossy = view.once(with_repeats)
     found = _units(view) + _ungreeted(
         view, served & np.isin(s["resp_port"], GREETS) & (s["resp_bytes"] == 0) & s["saw_syn"] & ~missing.astype(bool)
     )
@@ -82,7 +82,7 @@ def _units(view: View) -> list[Silence]:
     """Requests to a unit behind a server of Modbus that never answers, while the server is there (Modbus Messaging on TCP/IP 4.4.2)."""
     if view.one_sided:
         return []
-    missing, lossy = view.sessions["orig_missing_bytes"] + view.sessions["resp_missing_bytes"], {d.session for d in view.once(deliveries)}
+    missing, lossy = view.missing_bytes, view.once(with_repeats)
     asked: dict[tuple[str, int, int], list[Silence]] = {}
     answered: set[tuple[str, int, int]] = set()
     for k in np.flatnonzero(view.sessions["resp_port"] == MODBUS).tolist():
@@ -103,14 +103,14 @@ def _units(view: View) -> list[Silence]:
 def _of_units(k: int, seg: Segments) -> Iterator[tuple[int, Silence | None]]:
     """By unit each answer (None), and each request that was acknowledged and behind which the server said nothing until the client went on or closed."""
     for i in range(len(seg)):
-        head = seg.head[i].to_bytes(8, "big")
+        head = seg.text(i)
         if not seg.fresh[i] or head[2:4] != bytes(2) or int.from_bytes(head[4:6], "big") + 6 != seg.length[i]:
             continue
         if not seg.orig[i]:
             yield head[6], None
             continue
         after = next((j for j in range(i + 1, len(seg)) if seg.fresh[j] or seg.flags[j] & (FIN | RST)), None)
-        acknowledged = any(not seg.orig[j] and seg.acked[j] >= seg.offset[i] + seg.length[i] for j in range(i + 1, after or len(seg)))
+        acknowledged = any(not seg.orig[j] and seg.acked[j] >= seg.end(i) for j in range(i + 1, after or len(seg)))
         if after is not None and seg.orig[after] and acknowledged and head[6] and seg.ts[after] - seg.ts[i] >= S:
             yield head[6], Silence(k, f"Modbus, unit {head[6]}", seg.ts[after] - seg.ts[i], True, [seg.frame[i], seg.frame[after]])
 
@@ -124,7 +124,7 @@ def _ungreeted(view: View, among: np.ndarray[Any, Any]) -> list[Silence]:
         opened = next((i for i in range(answered, len(seg)) if seg.orig[i] and not seg.flags[i] & SYN), len(seg))
         end = next((i for i in range(opened, len(seg)) if seg.flags[i] & (FIN | RST)), None)
         heard = any(not seg.orig[i] and not seg.flags[i] & (SYN | RST) for i in range(opened, len(seg)))
-        if end is not None and seg.orig[end] and heard and GIVEN_UP_NS <= seg.ts[end] - seg.ts[opened] < 3600 * S:
+        if end is not None and seg.orig[end] and heard and GIVEN_UP_NS <= seg.ts[end] - seg.ts[opened] < SEAM_NS:
             frames = [seg.frame[i] for i in (answered, end)]
             left[k] = Silence(k, NAMES[view.ends(k)[3]], seg.ts[end] - seg.ts[opened], True, frames)
     spoke = {view.service(k) for k in np.flatnonzero(view.first_replies).tolist()} if left else set()
@@ -158,14 +158,14 @@ def _last(view: View, k: int, protocol: str) -> Silence | None:
         and not any(seg.fresh[i] for i in range(len(seg)) if not seg.orig[i])
     ):
         return Silence(k, protocol, until - seg.ts[sent[0]], True, [seg.frame[i] for i in (sent[0], asked, end)])
-    if not (GIVEN_UP_NS if end is not None else PENDING_NS) <= wait < 3600 * S:
+    if not (GIVEN_UP_NS if end is not None else PENDING_NS) <= wait < SEAM_NS:
         return None
     return Silence(k, protocol, wait, end is not None, [seg.frame[i] for i in (asked, end) if i is not None])
 
 
 def needs_none(protocol: str, seg: Segments, asked: int) -> bool:
     """Whether a client's message (segment ``asked``) is a farewell or another one that gets no answer, or none yet."""
-    head = seg.head[asked].to_bytes(8, "big")
+    head = seg.text(asked)
     before = (i for i in range(asked - 1, -1, -1) if seg.fresh[i] and not seg.orig[i])
     if protocol == "MySQL":  # COM_QUIT, COM_STMT_SEND_LONG_DATA, COM_STMT_CLOSE, a replica's acknowledgment (semi-synchronous replication)
         return head[3] == 0 and head[4] in (0x01, 0x18, 0x19, 0xEF)
@@ -177,17 +177,15 @@ def needs_none(protocol: str, seg: Segments, asked: int) -> bool:
         return next((seg.head[i] >> 56 == ord("1") for i in before), False)
     if protocol == "Modbus":  # a broadcast that writes (MODBUS messaging on TCP/IP 4.2: unit 0)
         return head[6] == 0 and head[7] in (5, 6, 15, 16)
-    if (
-        protocol == "Redis"
-    ):  # commands that wait for data have names of 5, 8 or 10 letters (BLPOP, XREAD, BZPOPMIN, BRPOPLPUSH); SHUTDOWN has 8
+    # commands that wait for data have names of 5, 8 or 10 letters (BLPOP, XREAD, BZPOPMIN, BRPOPLPUSH); SHUTDOWN has 8
+    if protocol == "Redis":
         return head[:1] == b"*" and (head[4:] == b"$8\r\n" or (head[1:2] > b"2" and head[4:] in (b"$5\r\n", b"$10\r")))
     if protocol == "memcached":  # what writes may say "noreply"; of the binary protocol the quiet commands
         return head.startswith(_WRITES) or (head[0] == 0x80 and head[1] in _QUIET)
     if protocol == "SMB":
         return head[:1] == b"\x85"  # a keep-alive (RFC 1002 4.3.5)
-    if (
-        protocol == "LDAP"
-    ):  # unbind and abandon (RFC 4511 4.3, 4.11), behind a message id of 1 to 3 bytes; Windows writes lengths of four bytes
+    # unbind and abandon (RFC 4511 4.3, 4.11), behind a message id of 1 to 3 bytes; Windows writes lengths of four bytes
+    if protocol == "LDAP":
         short = head[1:5] == b"\x84\0\0\0" and head[5] <= _SHORTEST
         return head[:1] == b"\x30" and (short or any(op in head[5:8] for op in (0x42, 0x50)))
     return False

@@ -20,7 +20,7 @@ BODYLESS = (b"GET ", b"HEAD ")  #: requests that are whole with their head
 
 def requests(view: View, *names: str) -> list[tuple[Any, ...]]:
     """Session and columns of the exchanges of HTTP in clear that were captured in both directions."""
-    x, kept = view.side.capture.table("exchanges"), set(view.whole) - view.halves
+    x, kept = view.side.capture.table("exchanges"), set(view.in_one)
     x = x.take((view.sessions["protocol"] == "http")[x["session_id"]])
     return [r for r in x.tuples("session_id", *names) if r[0] in kept]
 
@@ -56,7 +56,7 @@ def closed_on(view: View, k: int, sent_ns: int) -> int | None:
     closed = False  # before the request came
     for i in range(len(seg)):
         if seg.orig[i]:
-            upto = max(upto, seg.offset[i] + seg.length[i])
+            upto = max(upto, seg.end(i))
         if seg.ts[i] < sent_ns:
             closed |= not seg.orig[i] and bool(seg.flags[i] & FIN)
             continue
@@ -74,7 +74,7 @@ def is_out_of_order(seg: Segments) -> bool:
     """Whether what one side acknowledges comes only later in the capture, as it does where two cards with clocks of their own recorded one direction each."""
     upto, acked = {True: 0, False: 0}, {True: 0, False: 0}
     for i in range(len(seg)):
-        orig, end = seg.orig[i], seg.offset[i] + seg.length[i]
+        orig, end = seg.orig[i], seg.end(i)
         if seg.fresh[i] and seg.offset[i] < acked[not orig] and end <= acked[not orig] and end > upto[orig]:
             return True
         upto[orig] = max(upto[orig], end)
@@ -85,7 +85,7 @@ def is_out_of_order(seg: Segments) -> bool:
 
 def trickling(view: View) -> list[list[tuple[int, list[int]]]]:
     """(session, frames) of requests without a body whose head came in pieces for a while and never ended; for each client and server with many at a time."""
-    headless, missing = view.side.capture.headless, view.sessions["orig_missing_bytes"] + view.sessions["resp_missing_bytes"]
+    headless, missing = view.side.capture.headless, view.missing_bytes
     if view.one_sided or not headless:
         return []
     open_ = [

@@ -61,7 +61,7 @@ def _time(seconds: int) -> str:
 
 def _with_consequence(view: View, shown: Shown, how: str) -> Invalid:
     k = shown.session
-    if k in view.once(_asking):
+    if k in view.once(asking):
         return Invalid(shown, how, True, 0)
     seg = view.opening(k)
     for i in range(len(seg)):
@@ -71,7 +71,7 @@ def _with_consequence(view: View, shown: Shown, how: str) -> Invalid:
     return Invalid(shown, how, False, 0)
 
 
-def _asking(view: View) -> set[int]:
+def asking(view: View) -> set[int]:
     """Sessions with a request."""
     return set(view.side.capture.table("exchanges")["session_id"].tolist())
 

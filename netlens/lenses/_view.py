@@ -25,6 +25,7 @@ from netlens.addresses import is_address, is_loopback
 from netlens.chains.copies import is_copy
 from netlens.chains.side import Side
 from netlens.chains.traffic import Traffic
+from netlens.columns import Ints
 from netlens.lenses import Finding, Severity
 from netlens.parsers.trail import Conversation
 from netlens.schema import Table
@@ -32,6 +33,7 @@ from netlens.text import endpoint, plural
 
 T = TypeVar("T")
 S = 1_000_000_000  #: ns of a second
+SEAM_NS = 3600 * S  #: what lasts longer is a seam of the capture, or a clock that was set
 FIN, SYN, RST, ACK = 1, 2, 4, 16
 FRAMES = 20  #: that a finding cites
 MOST_SEGMENTS = 200_000  #: of one session that are looked at one by one (half a second)
@@ -57,6 +59,18 @@ class Segments:
 
     def __len__(self) -> int:
         return len(self.frame)
+
+    def end(self, i: int) -> int:
+        """The offset behind the data of a segment."""
+        return self.offset[i] + self.length[i]
+
+    def text(self, i: int) -> bytes:
+        """The first eight bytes of a segment's data."""
+        return self.head[i].to_bytes(8, "big")
+
+    def closing(self) -> int:
+        """Where the first FIN or RST of either side is; -1 without."""
+        return next((i for i in range(len(self)) if self.flags[i] & (FIN | RST)), -1)
 
 
 class View:
@@ -175,8 +189,7 @@ class View:
         out = np.zeros(self.sessions.rows, np.uint64)
         if self.trail is not None and self.sessions.rows:
             t = self.trail.segments()
-            by_originator = t["way"] == self.side.originator.astype(np.int8)[t["session"]]
-            sent = np.flatnonzero((t["fresh"] > 0) & (t["length"] > 0) & (by_originator == orig))
+            sent = np.flatnonzero((t["fresh"] > 0) & (t["length"] > 0) & (self.by_originator() == orig))
             of = t["session"][sent]
             first = np.flatnonzero(np.diff(of, prepend=-1))  # segments stand by session
             out[of[first]] = t["head"][sent[first]]
@@ -248,11 +261,17 @@ class View:
     # -- what was not recorded --
 
     @cached_property
+    def missing_bytes(self) -> Ints:
+        """By session, bytes of both directions that were acknowledged and are not in the capture."""
+        missing: Ints = self.sessions["orig_missing_bytes"] + self.sessions["resp_missing_bytes"]
+        return missing
+
+    @cached_property
     def one_sided(self) -> bool:
         """Whether (nearly) all conversations were recorded in one direction only, as their acknowledgments prove."""
         s = self.sessions
         up, down, state = s["orig_frames"], s["resp_frames"], s["state"].tolist()
-        unseen = s["orig_missing_bytes"] + s["resp_missing_bytes"]
+        unseen = self.missing_bytes
         # nobody claims to have heard anything
         mute = [state[k] in ("S0", "REJ", "RSTOS0") and up[k] * down[k] == 0 and unseen[k] == 0 for k in range(s.rows)]
         talks = [k for k in self.first_copies if not mute[k] and up[k] + down[k] > 1]  # a last packet alone says nothing
@@ -309,9 +328,21 @@ def finding(
     return Finding(id_, id_, severity, text, every[:FRAMES], filter_, values, advice, view.connections_of(given[:FRAMES]), every)
 
 
+def graded(
+    view: View, id_: str, grave: bool | Sized, text: str, frames: Iterable[int | None], values: dict[str, Any], advice: str
+) -> Finding:
+    """A problem with advice if it is grave (or any case is), else a warning without."""
+    return finding(view, id_, "problem" if grave else "warning", text, frames, values, advice if grave else "")
+
+
 def frame_filter(frames: list[int]) -> str:
     """Wireshark's display filter for frames; "" without any."""
     return f"frame.number in {{{', '.join(map(str, frames))}}}" if frames else ""
+
+
+def as_bytes(words: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """uint8[n, 8]: the bytes of numbers (uint64) that stand for eight bytes each."""
+    return np.ascontiguousarray(words.astype(">u8")).view(np.uint8).reshape(-1, 8)
 
 
 def seconds(ns: float) -> str:

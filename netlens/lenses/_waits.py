@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from netlens.lenses._repeats import deliveries
-from netlens.lenses._view import FIN, RST, SYN, S, View
+from netlens.lenses._view import FIN, RST, SEAM_NS, SYN, S, View
 
 WAITING_NS = S  #: data that comes so soon after the window opened had waited for it
 
@@ -69,7 +69,7 @@ def _of(view: View, k: int) -> list[Shut]:
             closing |= bool(flags & (FIN | RST))
         if since >= 0 and probes > 0:
             found.append(Shut(k, orig, seg.ts[since], seg.ts[-1], probes, False, [seg.frame[since], seg.frame[-1]], 1.0))
-    return [shut for shut in found if shut.lasted_ns < 3600 * S]
+    return [shut for shut in found if shut.lasted_ns < SEAM_NS]
 
 
 def waits(view: View) -> dict[int, list[tuple[int, int]]]:

@@ -17,7 +17,7 @@ import bisect
 from collections import Counter
 
 from netlens.lenses import Finding
-from netlens.lenses._view import S, View, finding, most
+from netlens.lenses._view import S, View, finding, graded, most
 from netlens.parsers.asking import Claim
 from netlens.text import plural
 
@@ -96,4 +96,4 @@ def _of_two(view: View) -> list[Finding]:
         "If both are cards of one host, set arp_ignore=1 there."
     )
     frames = [claim.frame for groups in found.values() for group in groups for claim in group]
-    return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice if grave else "")]
+    return [graded(view, ID, grave, text, frames, values, advice)]

@@ -14,7 +14,7 @@ from __future__ import annotations
 import itertools
 
 from netlens.lenses import Finding, Severity
-from netlens.lenses._view import S, View, finding, grouped, most, seconds
+from netlens.lenses._view import S, View, finding, graded, grouped, most, seconds
 from netlens.parsers.bfd import ADMIN_DOWN, DOWN, INIT, UP, Change
 from netlens.text import plural
 
@@ -89,7 +89,7 @@ def _never_up(view: View) -> list[Finding]:
     values = {"sessions": len(shown), "packets": packets, "longest_s": lasted / 1e9}
     frames = [change.frame for said in shown.values() for change in said]
     advice = "Nothing of the peer arrives, or nothing arrives there: look at its configuration (addresses, authentication), the link, and filters of UDP 3784."
-    return [finding(view, ID, "problem" if cut_off else "warning", text, frames, values, advice if cut_off else "")]
+    return [graded(view, ID, cut_off, text, frames, values, advice)]
 
 
 def _is_up_anew(sessions: dict[tuple[str, str, int], list[Change]], pair: tuple[str, str, int]) -> bool:

@@ -27,7 +27,7 @@ def look(view: View) -> list[Finding]:
     times = max(burst.times for burst in bursts.values())
     asked = most(f"{target}, asked for by {source}" for source, target in bursts)
     text = f"The same broadcast came up to {times:,} times within a second ({plural(len(bursts), 'question')} by ARP: {asked})."
-    advice = "Look for switches that are connected in a circle (spanning tree, counters of broadcasts), or for a program on that host that asks without pause."
+    advice = "Look for switches that are connected in a loop (spanning tree, counters of broadcasts), or for a program on that host that asks without pause."
     return [
         finding(
             view,

@@ -32,7 +32,7 @@ def look(view: View) -> list[Finding]:
         text = f"{n:,} of {plural(len(view.first_copies), 'connection')} {were} recorded in one direction only: what the other side said is not known."
         frames = [int(firsts[k]) for k in view.first_copies[:5]]
         return [finding(view, ID, "warning", text, frames, {"one_sided": n, "connections": len(view.first_copies)}, advice)]
-    missing = s["orig_missing_bytes"] + s["resp_missing_bytes"]
+    missing = view.missing_bytes
     # a FIN that was not recorded takes one number of each direction
     data = np.maximum(s["orig_missing_bytes"] - 1, 0) + np.maximum(s["resp_missing_bytes"] - 1, 0)
     lacking = [k for k in view.in_one if data[k] > 0]

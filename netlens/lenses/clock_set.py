@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from netlens.lenses import Finding
-from netlens.lenses._view import S, View, finding, seconds
+from netlens.lenses._view import S, View, finding, seconds, up_to
 from netlens.text import plural
 
 ID = "clock-set"
@@ -38,7 +38,7 @@ def look(view: View) -> list[Finding]:
     )
     longest = int(-step[jumps].min())
     text = (
-        f"The capture's clock goes back {plural(len(jumps), 'time')}, by {'up to ' if len(jumps) > 1 else ''}{seconds(longest)} at frame "
+        f"The capture's clock goes back {plural(len(jumps), 'time')}, by {up_to(jumps)}{seconds(longest)} at frame "
         f"{int(frames[jumps[int(step[jumps].argmin())] + 1]):,}: times before and after it cannot be compared."
     )
     values = {"times": len(jumps), "longest_s": longest / 1e9, "across": across}

@@ -131,7 +131,7 @@ def _crossing(view: View, k: int, first: int) -> int | None:
 def _ended(view: View) -> list[Finding]:
     """Requests behind which the client closed its side, and of which the server then closed its own without a byte."""
     s = view.sessions
-    silent = (s["resp_bytes"] == 0) & (s["resp_missing_bytes"] + s["orig_missing_bytes"] == 0) & s["saw_syn"]
+    silent = (s["resp_bytes"] == 0) & (view.missing_bytes == 0) & s["saw_syn"]
     rows = requests(view, "request_end_ns", "start_frame")
     never = {each[0] for group in view.once(trickling) for each in group}
     found = [
@@ -147,7 +147,7 @@ def _ended(view: View) -> list[Finding]:
     if _are_taken_for_gone(view, found):
         severity, text = (
             "problem",
-            f"{text}: {most(view.server(k) for k, *_ in found)} takes a client that closes its own side for one that left",
+            f"{text}: {most(view.server(k) for k, *_ in found)} treats a client that closes its own side as gone",
         )
         advice = "Have the client keep its side open until the answer is there, or the server's proxy go on without it (proxy_ignore_client_abort in nginx)."
     return [finding(view, ID, severity, text + ".", [f for _, *both in found for f in both], values, advice)]
@@ -180,9 +180,8 @@ def _both_closed(view: View, k: int, sent_ns: int) -> int | None:
 
 def _encrypted(view: View) -> list[Finding]:
     """Requests of HTTPS, to a server or through a proxy, on which the connection is closed without an answer or a close_notify."""
-    s, ports, protocols = view.sessions, view.column("resp_port"), view.column("protocol")
+    ports, protocols, missing = view.column("resp_port"), view.column("protocol"), view.missing_bytes
     proxied = {p.session for p in view.side.capture.proxied if p.status < 300}
-    missing = s["resp_missing_bytes"] + s["orig_missing_bytes"]
     kept = {
         k for k in view.in_one
         if protocols[k] == "tls" and not missing[k] and (ports[k] in HTTPS or k in proxied) and view.side.http2.get(k) is False
@@ -221,7 +220,7 @@ def _cut(view: View, k: int, sent_ns: int) -> tuple[int, int, int] | None:
             orderly = seg.length[i] or (said >= 0 and is_alert(seg, said))
             if seg.orig[i] or seg.flags[i] & RST or orderly or asked < 0 or seg.ts[asked] > sent_ns or seg.ts[i] < sent_ns:
                 return None
-            whole = seg.acked[i] >= seg.offset[asked] + seg.length[asked]
+            whole = seg.acked[i] >= seg.end(asked)
             return (seg.ts[i], seg.frame[asked], seg.frame[i]) if whole else None
         if seg.fresh[i]:
             last[seg.orig[i]] = i
@@ -230,7 +229,7 @@ def _cut(view: View, k: int, sent_ns: int) -> tuple[int, int, int] | None:
 
 def _in_clear(view: View) -> list[Finding]:
     s = view.sessions
-    whole = (s["orig_bytes"] > 0) & (s["resp_missing_bytes"] + s["orig_missing_bytes"] == 0) & s["saw_syn"]
+    whole = (s["orig_bytes"] > 0) & (view.missing_bytes == 0) & s["saw_syn"]
     mute = s["resp_bytes"] == 0
     said_no = {r.session: r.protocol for r in view.once(refusals)}  # see refused
     left_out = view.halves | view.once(scanning) | {k for k, protocol in said_no.items() if protocol == "SSH" or not mute[k]}
@@ -247,9 +246,8 @@ def _in_clear(view: View) -> list[Finding]:
     if not found:
         return []
     again = _served_after(view, [k for k, *_ in found]) | _met(view, [k for k, *_ in found])
-    again -= {
-        k for k, *_ in found if not mute[k] and view.column("end_ns")[k] - asked_ns[k] > SOON_NS
-    }  # that was no farewell, and it waited in vain
+    # but for what was no farewell, and waited in vain
+    again -= {k for k, *_ in found if not mute[k] and view.column("end_ns")[k] - asked_ns[k] > SOON_NS}
     told = [each for each in found if each[0] not in again]
     known = [each for each in told if _protocol(view, each[0])]
     shown = known or found
@@ -260,7 +258,10 @@ def _in_clear(view: View) -> list[Finding]:
     how = "sending a byte" if all(mute[k] for k, *_ in shown) else "answering it"
     text = f"{n:,} of {plural(of, 'connection')} got no answer: {what} took the request and closed without {how}."
     if not any(_protocol(view, k) for k, *_ in shown):
-        text = f"{n:,} of {plural(of, 'connection')} heard nothing: {what} took what was sent and closed, as who refuses does, and who only takes in."
+        text = (
+            f"{n:,} of {plural(of, 'connection')} heard nothing: {what} took what was sent and closed, as a server does that refuses the client, or that "
+            "only receives."
+        )
     values = {"connections": of, "unanswered": n, "protocols": names}
     severity: Severity = "problem" if known else "warning"
     advice = "The server does not want this client (an address list, a limit), expects another protocol (TLS), or ended: look at its log for that moment."
@@ -278,7 +279,7 @@ def _request(view: View, k: int, fin: int) -> int | None:
     if name is not None:
         return None if needs_none(name, seg, last) else seg.frame[last]
     end = seg.ts[seg.frame.index(fin)]
-    one_way = port in ONE_WAY or seg.head[first].to_bytes(8, "big") == BITTORRENT
+    one_way = port in ONE_WAY or seg.text(first) == BITTORRENT
     return None if one_way or sum(seg.fresh[i] for i in sent) > SHORT or end - seg.ts[last] > SOON_NS else seg.frame[last]
 
 
@@ -301,7 +302,7 @@ def _last_request(view: View, k: int, fin: int) -> int | None:
     """The frame of the last request, after others that a server had answered, on which it closes at once; what is encrypted may be a farewell."""
     seg, name = view.segments(k), EACH.get(view.ends(k)[3]) or _database(view, k)
     last = max(i for i in range(len(seg)) if seg.orig[i] and seg.fresh[i])
-    head, length = seg.head[last].to_bytes(8, "big"), seg.length[last]
+    head, length = seg.text(last), seg.length[last]
     if head[1:2] == b"\3" or needs_none(name, seg, last):
         return None
     if seg.ts[seg.frame.index(fin)] - seg.ts[last] > SOON_NS:
@@ -321,7 +322,7 @@ def _is_statement(name: str, seg: Segments, last: int) -> bool:
     """Whether what a client has said since the server's last word is a statement in clear, and whole: however long it takes, it has an answer."""
     before = max((i for i in range(last) if seg.fresh[i] and not seg.orig[i]), default=-1)
     said = [i for i in range(before + 1, last + 1) if seg.fresh[i] and seg.orig[i]]
-    head, size = seg.head[said[0]].to_bytes(8, "big"), sum(seg.fresh[i] for i in said)
+    head, size = seg.text(said[0]), sum(seg.fresh[i] for i in said)
     if name == "MySQL":
         return head[3] == 0 and head[4] in _databases.COMMANDS and int.from_bytes(head[:3], "little") + 4 == size
     if name != "PostgreSQL":

@@ -36,7 +36,7 @@ from netlens.lenses._connects import (
 )
 from netlens.lenses._elsewhere import misplaced
 from netlens.lenses._said import said
-from netlens.lenses._view import S, View, finding, grouped, most, seconds, up_to
+from netlens.lenses._view import S, View, finding, graded, grouped, most, seconds, up_to
 from netlens.parsers.icmp import EXPIRED
 from netlens.text import endpoint, plural
 
@@ -65,15 +65,15 @@ def look(view: View) -> list[Finding]:
 def _misplaced(view: View) -> list[Finding]:
     """Services for which another address answers."""
     found = []
-    for ends, group in grouped(view.once(misplaced), lambda m: (*view.service(m.session), view.server(m.answered_by))).items():
-        client, server, port, other = ends
+    by_ends = grouped(view.once(misplaced), lambda m: (*view.service(m.session), view.server(m.answered_by)))
+    for (client, server, port, other), group in by_ends.items():
         syns = sorted(ns for m in group for ns in m.syn_ns)
         if len(syns) < SYNS or syns[-1] - syns[0] < SPAN_NS:
             continue
-        what = "resets" if any(m.reset for m in group) else "ignores"
+        what = "rejects the answer (RST)" if any(m.reset for m in group) else "ignores the answer"
         text = (
             f"{plural(len(group), 'connection')} from {client} to {endpoint(server, port)} never opened ({plural(len(syns), 'SYN')}): {other} answers in its "
-            f"place, which {client} did not ask and {what}."
+            f"place. {client} did not ask that address, and {what}."
         )
         values = {"unanswered": len(group), "syns": len(syns), "clients": [client], "servers": [server]}
         advice = (
@@ -185,7 +185,7 @@ def _half_open(view: View, stuck: list[Attempt]) -> list[Finding]:
         "(ss -tan, connection tracking), and do not use the same client port again so soon."
     )
     frames = [f for a in stuck for f in (*a.syn_frames, a.answer_frame)]
-    return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice if grave else "")]
+    return [graded(view, ID, grave, text, frames, values, advice)]
 
 
 def _some(view: View, shown: list[list[Attempt]], severity: Severity) -> list[Finding]:
@@ -223,7 +223,7 @@ def _never(view: View, shown: list[list[Attempt]], severity: Severity) -> list[F
     tried = max(sum(len(a.syn_ns) for a in g) for g in shown)
     took = max(max(a.syn_ns[-1] for a in g) - g[0].syn_ns[0] for g in shown)
     all_ = len({a.service for a in view.once(attempts)})
-    how = f"{'up to ' if n > 1 else ''}{tried} tries over {seconds(took)}" if tried > 1 else "one try each" if n > 1 else "one try"
+    how = f"{up_to(shown)}{tried} tries over {seconds(took)}" if tried > 1 else "one try each" if n > 1 else "one try"
     if n == 1 and len(shown[0]) > 1:
         how = f"{plural(len(shown[0]), 'connection')}, {how}"
     heard = [e for g in shown for a in g for e in a.said]

@@ -1,30 +1,34 @@
 """Which names could not be resolved?
 
 Asks: whether the last word on a question was a failure (SERVFAIL, REFUSED, FORMERR, NOTIMP), or that a name somebody wanted does not exist; whether a
-    server of HTTP in clear redirects to such a name (RFC 9110 15.4); whether a server denies a name of which it tells the address; whether all answers were
-    truncated to nothing, and nobody asked over TCP.
+    server of HTTP redirects to such a name (RFC 9110 15.4), or over TLS seems to; whether a resolver blocks a name, or a name has no IPv6 address and its
+    client nothing else; whether a server denies a name of which it tells the address; whether all answers were truncated to nothing, and nobody asked over TCP.
 Applies: where answers of DNS were captured.
 Cannot see: lookups over TLS, HTTPS or QUIC; whether the name was mistyped or the zone is broken.
 Normal: NXDOMAIN is an answer (RFC 2308 2), not a failure: reverse zones, search suffixes, wpad and service discovery get it all day. It counts only
     where names do not exist under any suffix: all that somebody wanted, who got nowhere since; most of them, of which one is asked for again and again; or
-    one that is, and that exists itself, but leads (CNAME) to a name that does not. What a filter of advertisements denies is mostly asked for once. A failure
-    that a repeat or another server cures is none (RFC 7873 5.2.3: BADCOOKIE), and one of AAAA is no problem where A gave an address (RFC 4074: servers that
-    mistreat AAAA), unless it denies the name (4.2), its client asks again and again, and never goes to that address: musl believes it. A client whose answer
-    is truncated (TC) asks again over TCP at once (RFC 1035 4.2.1, RFC 7766 5), or with EDNS. In a capture of UDP alone that is not seen.
+    one that is, and that exists itself, but leads (CNAME) to a name that does not. A name that is asked for again and again for seconds, denied or blocked,
+    is a warning: a filter denies reports as well, and what they are for works on without. A failure that a repeat or another server cures is none (RFC 7873
+    5.2.3: BADCOOKIE), and one of AAAA is no problem where A gave an address (RFC 4074: servers that mistreat AAAA), unless it denies the name (4.2), its
+    client asks again and again, and never goes to that address: musl believes it. A client whose answer is truncated (TC) asks again over TCP at once (RFC
+    1035 4.2.1, RFC 7766 5), or with EDNS. In a capture of UDP alone that is not seen.
 """
 
 from __future__ import annotations
 
 import bisect
+import re
 from collections import Counter
+from itertools import chain
 
 from netlens.lenses import Finding, Severity
 from netlens.lenses._asked import PORT, Question, addressed, holds_more, visible
-from netlens.lenses._view import S, View, finding, grouped, most
+from netlens.lenses._view import S, View, finding, graded, grouped, most
+from netlens.lenses._wanted import Led, Wanted, led_to, wanted_again
 from netlens.lenses.http_errors import final_answers
 from netlens.parsers.bodies import Sent, number_of
 from netlens.tables import FAILURES
-from netlens.text import plural
+from netlens.text import plural, printable
 
 ID = "dns-failed"
 GROUP = "names"
@@ -33,12 +37,14 @@ SHARE, LEAST = 0.1, 3  #: of all questions, or so many, must fail to be a proble
 NO_NAME_SHARE, NO_NAME_LEAST = 0.5, 3  #: of the names somebody wanted
 FOLLOWED_NS = S  #: from a redirection to the lookup of where it leads
 _OVER_TCP = (PORT, 853)  #: DNS over TCP, and over TLS
+_NOWHERE = {"0.0.0.0", "::"}
 INSISTED = 3  #: times a client asked for a name that does not exist: its program needs it. What a filter of advertisements denies is mostly asked for once
 
 
 def look(view: View) -> list[Finding]:
     """Failures, answers without a record, names that do not exist, such that also do, and such to which a server sends its clients."""
-    return [*_failures(view), *_truncated(view), *_no_such_names(view), *_denied(view), *_sent_nowhere(view)]
+    nowhere = _sent_nowhere(view) or _led_nowhere(view)
+    return [*_failures(view), *_truncated(view), *_no_such_names(view), *_denied(view), *nowhere, *_blocked(view), *_without_ipv6(view)]
 
 
 def _failures(view: View) -> list[Finding]:
@@ -92,33 +98,106 @@ def _truncated(view: View) -> list[Finding]:
         "that TCP port 53 is open."
     )
     frames = [f for q in failed for f in q.frames + q.answer_frames]
-    return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice if grave else "")]
+    return [graded(view, ID, grave, text, frames, values, advice)]
 
 
-def _no_such_names(view: View) -> list[Finding]:
+def _missing(view: View) -> tuple[set[str], list[Question]]:
+    """All names of hosts that were looked up, and the questions for those that exist under no suffix."""
     asked = [q for q in visible(view) if q.of_a_host and q.rcode is not None and not q.tunnelled]
     wanted = [q for q in asked if q.forward]
     found = {q.name for q in asked if q.rcode == "NOERROR"}  # whatever was wanted of it
     known = found | {begin for name in found for begin in shorter(name)}
     # with a search suffix behind it, or without, the name is another one that exists
     missing = [q for q in wanted if q.rcode == "NXDOMAIN" and q.name not in known and found.isdisjoint(shorter(q.name))]
+    return {q.name for q in wanted} | found, missing
+
+
+def _no_such_names(view: View) -> list[Finding]:
+    all_, missing = view.once(_missing)
     names = {q.name for q in missing}
     if not names:
         return []
-    all_ = {q.name for q in wanted} | found
     text = f"{len(names):,} of {plural(len(all_), 'name')} looked up {'does' if len(names) == 1 else 'do'} not exist (NXDOMAIN)"
     values = {"names": len(all_), "missing": len(names)}
     asked_for = Counter((q.client, q.name, q.type) for q in missing for _ in q.answer_frames)
     insisted = {name for (_, name, _), times in asked_for.items() if times >= INSISTED}
     dangling = [q for q in missing if q.name in insisted and q.leads_to]
-    text += f"; {most(q.name for q in dangling)} leads (CNAME) to {most(q.leads_to[-1] for q in dangling)}." if dangling else "."
+    told = {each.name for each in view.once(_led)}
+    again = [] if dangling else wanted_again(q for q in _in_vain(view, missing) if q.name not in told)
+    if dangling:
+        text += f"; {most(q.name for q in dangling)} leads (CNAME) to {most(q.leads_to[-1] for q in dangling)}"
+    elif again:
+        text += f"; {_insistent(again)}"
     most_of_them = len(all_) >= NO_NAME_LEAST and len(names) >= max(NO_NAME_SHARE * len(all_), NO_NAME_LEAST - 1)
     nowhere = names == all_ and not any(_goes_on(view, q) for q in missing)
     grave = nowhere or bool(dangling) or bool(insisted) + most_of_them + (names == all_) >= 2
-    severity: Severity = "problem" if grave else "warning" if names == all_ else "note"
+    severity: Severity = "problem" if grave else "warning" if again or names == all_ else "note"
     frames = [f for q in missing for f in q.frames + q.answer_frames]
-    advice = "Make the name that it leads to anew, or take the CNAME out of the zone." if dangling else "Check the names for typos."
-    return [finding(view, ID, severity, text, frames, values, advice)]
+    advice = "Check the names for typos."
+    if dangling:
+        advice = "Create the name that it points to again, or remove the CNAME from the zone."
+    elif again and not grave:
+        frames, whom = [f for w in again for f in w.frames], most(r for w in again for q in w.questions for r in q.resolvers)
+        advice = f"If it is a name of your own network, ask a resolver that knows it instead of {whom}; a filter may deny it on purpose."
+    return [finding(view, ID, severity, f"{text}.", frames, values, advice)]
+
+
+def _in_vain(view: View, asked: list[Question]) -> list[Question]:
+    """Questions for names that their clients did not find elsewhere: in a file, by multicast (RFC 6762 3: one label and .local), over TLS, by a proxy."""
+    return [q for q in asked if (q.client, number_of(q.name)) not in view.once(_reached) and not re.fullmatch(r"[^.]+\.local", q.name)]
+
+
+def _reached(view: View) -> set[tuple[str, int]]:
+    """Clients, and the numbers of the names of servers to which they spoke."""
+    return {(view.ends(k)[0], number_of(name)) for k, name in view.side.capture.table("hellos").tuples("session_id", "sni") if name}
+
+
+def _insistent(again: list[Wanted]) -> str:
+    """Who asked for which names how often."""
+    ours = max(again, key=lambda w: len(w.rounds))
+    others = f" (and for {plural(len(again) - 1, 'other')} as well)" if len(again) > 1 else ""
+    return f"{ours.client} asked for {printable(ours.name)} {ours.how_often}{others}"
+
+
+def _blocked(view: View) -> list[Finding]:
+    """Names to which a resolver answers that they are nowhere (0.0.0.0 and ::, RFC 6890), asked for again and again."""
+    asked = [q for q in visible(view) if q.forward and q.addresses]
+    told = {(q.client, q.name) for q in asked if not _NOWHERE.issuperset(q.addresses)}
+    again = wanted_again(_in_vain(view, [q for q in asked if (q.client, q.name) not in told]))
+    if not again:
+        return []
+    whom = most(r for w in again for q in w.questions for r in q.resolvers)
+    nowhere = most(a for w in again for q in w.questions for a in q.addresses)
+    text = f"{whom} answers {nowhere}, which is nowhere: {_insistent(again)}."
+    blocked = {(w.client, w.name) for w in again}
+    clients = {client for client, _ in blocked}
+    alone = holds_more(view) and all((q.client, q.name) in blocked for q in visible(view) if q.forward and q.client in clients)
+    grave = alone and not any(_goes_on(view, w.questions[0]) for w in again)
+    advice = f"If a program needs the name, take it from the block list of {whom}; what only reports or advertises works on without."
+    values = {"names": len({w.name for w in again}), "clients": sorted(clients)}
+    frames = [f for w in again for f in w.frames]
+    return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice)]
+
+
+def _without_ipv6(view: View) -> list[Finding]:
+    """Names without an IPv6 address that clients ask for again and again which have connections by IPv6, in captures without any IPv4."""
+    ends = chain((view.ends(k)[0] for k in view.first_copies), (t.source[0] for t in view.conversations), view.side.capture.asking.claims)
+    if any(":" not in ip for ip in ends):
+        return []
+    connected = {view.ends(k)[0] for k in view.in_one if view.ends(k)[3] not in _OVER_TCP}
+    asked = [q for q in visible(view) if q.forward and q.rcode == "NOERROR" and q.client in connected]
+    types = grouped(asked, lambda q: (q.client, q.name))
+    alone = {
+        key for key, group in types.items() if {q.type for q in group if q.addresses} == {"A"} and any(q.type == "AAAA" for q in group)
+    }
+    again = wanted_again(_in_vain(view, [q for q in asked if (q.client, q.name) in alone]))
+    if not again:
+        return []
+    text = f"{_insistent(again)} and was told an IPv4 address alone, but the capture holds no IPv4."
+    clients = sorted({w.client for w in again})
+    advice = f"If {most(clients)} has IPv6 alone, it needs NAT64 with DNS64, or a proxy that has IPv4; else record IPv4 as well."
+    values = {"names": len({w.name for w in again}), "clients": clients}
+    return [finding(view, ID, "warning", text, [f for w in again for f in w.frames], values, advice)]
 
 
 def _goes_on(view: View, q: Question) -> bool:
@@ -175,8 +254,6 @@ def _sent_nowhere(view: View) -> list[Finding]:
         return []
     asked = visible(view)
     has_address = addressed(asked)
-    # who went there found it elsewhere: in a file, by multicast, over TLS
-    reached = {(view.ends(k)[0], number_of(name)) for k, name in view.side.capture.table("hellos").tuples("session_id", "sni") if name}
     missing: dict[tuple[str, int], list[Question]] = {}
     for q in asked:
         # who knows the address of IPv4 may ask for the other one alone, of which some servers say that there is no such name (RFC 4074 4.2)
@@ -188,7 +265,7 @@ def _sent_nowhere(view: View) -> list[Finding]:
     found: list[tuple[Sent, Question]] = []
     for each in sent:
         whither = view.ends(each.session)[0], each.host
-        soon = missing.get(whither, []) if each.session in kept and whither not in reached else []
+        soon = missing.get(whither, []) if each.session in kept and whither not in view.once(_reached) else []
         at = bisect.bisect_left(soon, each.ts, key=_last_ns)  # the first that was not over
         found += [(each, q) for q in soon[at : at + 1] if q.first_ns - FOLLOWED_NS <= each.ts]
     if not found:
@@ -206,6 +283,28 @@ def _sent_nowhere(view: View) -> list[Finding]:
     in_vain = len({each.frame for each, _ in found if view.service(each.session) not in served})
     severity: Severity = "problem" if in_vain >= INSISTED else "warning"
     return [finding(view, ID, severity, text, frames, {"names": len(names), "redirects": times}, advice)]
+
+
+def _led_nowhere(view: View) -> list[Finding]:
+    """Names that do not exist to which answers lead, as far as can be told of answers that cannot be read."""
+    led = view.once(_led)
+    if not led:
+        return []
+    names = {each.name for each in led}
+    answers, requests = sum(len(each.frames) for each in led), sum(each.again for each in led)
+    text = (
+        f"{most(view.server(each.session) for each in led)} seems to redirect to {most(printable(name) for name in names)}, which "
+        f"{'does' if len(names) == 1 else 'do'} not exist (NXDOMAIN): behind {plural(answers, 'answer')} a client asked for it at once, and sent "
+        f"{plural(requests, 'request')} again."
+    )
+    advice = "Have the server redirect to a name that its clients can resolve, or make the name known to their resolver."
+    asked = [q for q in view.once(_missing)[1] if q.name in names]
+    frames = [*(f for each in led for f in each.frames), *(f for q in asked for f in q.frames + q.answer_frames)]
+    return [finding(view, ID, "problem", text, frames, {"names": len(names), "redirects": answers}, advice)]
+
+
+def _led(view: View) -> list[Led]:
+    return [each for each in led_to(view, _in_vain(view, view.once(_missing)[1])) if each.again >= INSISTED]
 
 
 def _last_ns(q: Question) -> int:

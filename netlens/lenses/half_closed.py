@@ -71,5 +71,5 @@ def _acknowledged(view: View, k: int, orig: bool) -> bool:
     fin = next((i for i in range(len(seg)) if seg.orig[i] == orig and seg.flags[i] & 1), None)
     if fin is None:
         return False
-    end = seg.offset[fin] + seg.length[fin] + 1
+    end = seg.end(fin) + 1
     return any(seg.orig[i] != orig and seg.acked[i] >= end for i in range(fin + 1, len(seg)))

@@ -21,12 +21,13 @@ from typing import Any
 
 import numpy as np
 
-from netlens.lenses import Finding
+from netlens.lenses import Finding, Severity
 from netlens.lenses._chunks import cut_off, known, misread
 from netlens.lenses._granted import granted_later, of_checks, taken
 from netlens.lenses._unanswered import requests, trickling
-from netlens.lenses._view import FIN, RST, S, View, finding, grouped, most
+from netlens.lenses._view import FIN, RST, S, View, finding, graded, grouped, most
 from netlens.parsers.bodies import Body, Redirect
+from netlens.parsers.chunks import Chunked
 from netlens.parsers.grpc import ERRORS, STREAM_CLOSED, Calls
 from netlens.text import plural, size
 
@@ -200,15 +201,15 @@ def _of(view: View) -> list[Finding]:
     whom = most(view.server(r["session_id"]) for r in errors)
     ends = [f"{len(granted):,} of these requests {'was' if len(granted) == 1 else 'were'} granted later"] if granted else []
     if checks:
-        ends.append(f"{len(checks):,} of them tell a client that checks several servers that this one is out")
+        ends.append(f"{len(checks):,} of them told a health check that this server is out of service")
     if acted_on:
-        ends.append(f"of {len(acted_on):,} the client took it for an answer, and went on by it")
+        ends.append(f"for {len(acted_on):,} of them the client took the error as the answer and went on")
     if others_served:
-        ends.append(f"{len(others_served):,} of them bore what the server does not take, while another client is served there")
+        ends.append(f"{len(others_served):,} of them carried credentials that the server rejects, while another client is served there")
     end = "".join(f"; {each}" for each in ends)
     text, values = _told(n, codes, told)
     text += f", from {whom}{end}."
-    severity = "problem" if grave else "warning" if some else "note"
+    severity: Severity = "problem" if grave else "warning" if some else "note"
     frames = [f for r in errors for f in (r["start_frame"], r["response_frame"])]
     advice = ""
     if grave:
@@ -218,7 +219,7 @@ def _of(view: View) -> list[Finding]:
             if theirs and len(theirs) >= len(ours)
             else "4xx: the server does not accept the requests: check address, method and credentials."
         )
-    return [finding(view, ID, severity, text, frames, values, advice)]  # type: ignore[arg-type]
+    return [finding(view, ID, severity, text, frames, values, advice)]
 
 
 def _each(codes: Counter[int]) -> str:
@@ -267,7 +268,7 @@ def _preflights(view: View) -> list[Finding]:
         return []
     whom, codes = most(view.server(k) for k, *_ in denied), Counter(status for *_, status in denied)
     text = (
-        f"{len(denied):,} of {plural(len(rows), 'preflight')} (OPTIONS) got no leave from {whom} ({_each(codes)}): a browser then does not send its "
+        f"{len(denied):,} of {plural(len(rows), 'preflight')} (OPTIONS) were not permitted by {whom} ({_each(codes)}): a browser then does not send its "
         "request, and none followed."
     )
     advice = "A preflight bears no credentials and follows no redirection: have the server, or the login in front of it, answer OPTIONS with 200 or 204."
@@ -277,7 +278,8 @@ def _preflights(view: View) -> list[Finding]:
 
 def _posted(view: View) -> list[Finding]:
     """What was posted and got lost in a redirection, behind which clients mostly ask by GET (RFC 9110 15.4.2, 15.4.3), and that is not allowed there."""
-    told = [r for r in view.side.capture.redirects if r.posted and r.status in (301, 302) and r.session in set(view.whole) - view.halves]
+    kept = set(view.in_one)
+    told = [r for r in view.side.capture.redirects if r.posted and r.status in (301, 302) and r.session in kept]
     if not told:
         return []
     places, client, making = view.side.capture.asked, view.column("orig_ip"), view.side.capture.making
@@ -337,7 +339,7 @@ def _broken(view: View) -> list[Finding]:
             else "Look at the server's log for that moment, and at that of the proxy in front of it."
         )
         frames = [each.frame for _, each in found]
-        out.append(finding(view, ID, "problem" if grave else "warning", text, frames, {"broken": n}, advice if grave else ""))
+        out.append(graded(view, ID, grave, text, frames, {"broken": n}, advice))
     return out
 
 
@@ -416,7 +418,7 @@ def _cut_off(view: View) -> list[Finding]:
     bodies = view.side.capture.bodies
     if view.one_sided or not bodies:
         return []
-    kept = set(view.whole) - view.halves
+    kept = set(view.in_one)
     missing = view.sessions["resp_missing_bytes"]
     came = view.sessions["resp_bytes"]
     last = {body.session: body for body in bodies if body.session in kept and not missing[body.session] and came[body.session] < body.end}
@@ -458,30 +460,27 @@ def _in_chunks(view: View) -> list[Finding]:
     """Answers in chunks of which the last one did not come, or a size is no number."""
     if view.one_sided or not view.side.capture.chunked:
         return []
-    out = []
     cut, live = cut_off(view)
-    for found, severity, what, advice in (
-        (
-            cut,
-            "warning" if live else "problem",
-            "cut off: {} ended the connection before the last chunk",
-            "The server's program ended or gave up, or a proxy between has a time-out: look at their logs for that moment.",
-        ),
-        (
-            misread(view),
-            "problem",
-            "not to be read: {} sent a chunk size that is no hexadecimal number (RFC 9112 7.1)",
-            "The server's program writes chunks by itself and wrongly, or something on the way changes what it writes: have its library do it.",
-        ),
-    ):
-        if found:
-            n, all_ = len(found), known(view)
-            whom = most(view.server(answer.session) for answer, _ in found)
-            text = f"{n:,} of {plural(all_, 'HTTP answer')} in chunks {'was' if n == 1 else 'were'} {what.format(whom)}."
-            frames = [frame for answer, end in found for frame in (answer.frame, answer.bad_frame, end) if frame]
-            values = {"answers": all_, "cut_off": n}
-            out.append(finding(view, ID, severity, text, frames, values, advice if severity == "problem" else ""))  # type: ignore[arg-type]
-    return out
+    ended = "cut off: {} ended the connection before the last chunk"
+    misled = "unreadable: {} sent a chunk size that is not a hexadecimal number (RFC 9112 7.1)"
+    look_at = "The server's program ended or gave up, or a proxy between has a time-out: look at their logs for that moment."
+    repair = (
+        "The server's program writes chunks by itself and wrongly, or something on the way changes what it writes: have its library do it."
+    )
+    return [
+        *_of_chunks(view, cut, "warning" if live else "problem", ended, look_at),
+        *_of_chunks(view, misread(view), "problem", misled, repair),
+    ]
+
+
+def _of_chunks(view: View, found: list[tuple[Chunked, int]], severity: Severity, what: str, advice: str) -> list[Finding]:
+    if not found:
+        return []
+    n, all_ = len(found), known(view)
+    whom = most(view.server(answer.session) for answer, _ in found)
+    text = f"{n:,} of {plural(all_, 'HTTP answer')} in chunks {'was' if n == 1 else 'were'} {what.format(whom)}."
+    frames = [frame for answer, end in found for frame in (answer.frame, answer.bad_frame, end) if frame]
+    return [finding(view, ID, severity, text, frames, {"answers": all_, "cut_off": n}, advice if severity == "problem" else "")]
 
 
 def _left_out(view: View, body: Body, came: int) -> int | None:
@@ -493,7 +492,7 @@ def _left_out(view: View, body: Body, came: int) -> int | None:
         if seg.orig[i] and seg.length[i] and seg.frame[i] < body.frame:
             asked = seg.head[i] if seg.head[i] >> 56 else asked
         if not seg.orig[i]:
-            upto = max(upto, seg.offset[i] + seg.length[i])
+            upto = max(upto, seg.end(i))
         if seg.flags[i] & (FIN | RST) and seg.frame[i] >= body.frame:
             lost = upto >= body.end  # all was sent, but not all came: it may be sent again, until somebody resets
             if lost and not seg.orig[i] and not seg.flags[i] & RST:

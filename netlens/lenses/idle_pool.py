@@ -28,14 +28,14 @@ def look(view: View) -> list[Finding]:
     never = {k for k, idle in open_ if idle >= SOME_IDLE_NS}
     all_ = [(k, int(view.sessions["end_ns"][k]), int(view.sessions["end_ns"][k]) + idle) for k, idle in open_] + _closed(view)
     idle = [each for each in all_ if each[2] - each[1] >= IDLE_NS]
-    for key, group in grouped(idle, lambda each: view.service(each[0])).items():
+    for (client, server, port), group in grouped(idle, lambda each: view.service(each[0])).items():
         if len(group) < LEAST or sum(k in never for k, *_ in group) >= SOME:  # never-closed says it
             continue
         at_once = _at_once(group)
         if len(at_once) < LEAST:
             continue
-        text = f"{len(at_once):,} connections from {key[0]} to {key[1]}:{key[2]} were idle at the same time, each for a minute or longer."
-        values = {"client": key[0], "server": key[1], "port": key[2], "connections": len(at_once)}
+        text = f"{len(at_once):,} connections from {client} to {server}:{port} were idle at the same time, each for a minute or longer."
+        values = {"client": client, "server": server, "port": port, "connections": len(at_once)}
         found.append(finding(view, ID, "warning", text, [int(view.sessions["last_frame"][k]) for k in at_once], values))
     return found
 

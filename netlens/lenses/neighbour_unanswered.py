@@ -22,7 +22,7 @@ import numpy as np
 from netlens.addresses import is_one_host
 from netlens.lenses import Finding
 from netlens.lenses._said import TCP, errors
-from netlens.lenses._view import S, View, finding, most, seconds
+from netlens.lenses._view import S, View, finding, graded, most, seconds
 from netlens.parsers.asking import Seen
 from netlens.parsers.icmp import HOST
 from netlens.parsers.leases import ACK
@@ -34,10 +34,8 @@ GROUP = "handshakes"
 RANK = 12
 TIMES, LEAST_NS, MOST_NS = 3, S, 10 * S  #: asked so often, in so long
 PROOF, PROOF_NS = 5, (S // 2, 2 * S)  #: so often, with such a time between
-AGAIN, FEW = (
-    6,
-    2,
-)  #: so often in a row, for so many addresses: two attempts to send (RFC 4861 10 asks three times for each), so a program tries again
+#: so often in a row, for so many addresses: two attempts to send (RFC 4861 10 asks three times for each), so a program tries again
+AGAIN, FEW = 6, 2
 OFTEN, EVEN = 20, 1.05  #: so often, with no pause longer than so many times the shortest: a clock asks, not a program that wants to send
 CONNECTIONS = 2  #: that a host says were in vain: a program, or several, try again
 SLOWER = 1.5  #: times as long as before; twice is asked for (RFC 2516 8)
@@ -63,7 +61,7 @@ def _of_pppoe(view: View) -> list[Finding]:
     values = {"hosts": sorted(left), "requests": times, "longest_s": lasted / 1e9}
     advice = "The modem has no sync or bridges another VLAN (some providers want a tag), or nobody serves PPPoE there: look at its state, and at the tag."
     frames = [each.frame for seen in left.values() for each in seen]
-    return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice if grave else "")]
+    return [graded(view, ID, grave, text, frames, values, advice)]
 
 
 def _backs_off(seen: list[Seen]) -> bool:

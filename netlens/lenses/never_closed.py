@@ -37,7 +37,7 @@ def open_and_idle(view: View) -> list[tuple[int, int]]:
 def look(view: View) -> list[Finding]:
     """One for each client and service."""
     found = _piling_up(view)
-    for key, group in grouped(view.once(open_and_idle), lambda p: view.service(p[0])).items():
+    for (client, server, port), group in grouped(view.once(open_and_idle), lambda p: view.service(p[0])).items():
         idle = [p for p in group if p[1] >= SOME_IDLE_NS]
         if len(idle) < SOME:
             continue
@@ -45,10 +45,10 @@ def look(view: View) -> list[Finding]:
         growing = starts[-1] - starts[0] >= MANY_IDLE_NS
         grave = len([p for p in idle if p[1] >= MANY_IDLE_NS]) >= MANY and growing
         text = (
-            f"{len(idle):,} connections from {key[0]} to {key[1]}:{key[2]} stay open, idle for {seconds(min(p[1] for p in idle))} and more."
+            f"{len(idle):,} connections from {client} to {server}:{port} stay open, idle for {seconds(min(p[1] for p in idle))} and more."
         )
         per_hour = len(idle) / max((starts[-1] - starts[0]) / (3600 * S), 1e-9) if growing else None
-        values = {"client": key[0], "server": key[1], "port": key[2], "connections": len(idle), "opened_per_hour": per_hour}
+        values = {"client": client, "server": server, "port": port, "connections": len(idle), "opened_per_hour": per_hour}
         advice = "The program opens connections and does not close them: look for responses that are not read to the end, or a client object made per request."
         frames = [int(view.sessions["last_frame"][k]) for k, _ in idle]
         found.append(finding(view, ID, "problem" if grave else "warning", text, frames, values, advice if growing else ""))
@@ -62,7 +62,7 @@ def _piling_up(view: View) -> list[Finding]:
     many = {key for key, group in grouped(idle, view.service).items() if len(group) >= PILED - 2}
     of = grouped((k for k in view.whole if view.service(k) in many), view.service) if many else {}
     out = []
-    for key, group in of.items():
+    for (client, server, port), group in of.items():
         # the last may be in use
         if len(group) < PILED or max(idle.get(k, 0) for k in group) >= SOME_IDLE_NS or any(k not in idle for k in group[:-2]):
             continue
@@ -74,16 +74,11 @@ def _piling_up(view: View) -> list[Finding]:
         if not used or in_turn < IN_TURN * (len(group) - 1) or lasted < PILED_NS:
             continue
         text = (
-            f"{len(group):,} connections from {key[0]} to {key[1]}:{key[2]} were opened one after the other within {seconds(lasted)}; each was used once, and "
+            f"{len(group):,} connections from {client} to {server}:{port} were opened one after the other within {seconds(lasted)}; each was used once, and "
             "none was closed."
         )
-        values = {
-            "client": key[0],
-            "server": key[1],
-            "port": key[2],
-            "connections": len(group),
-            "opened_per_hour": len(group) / (lasted / (3600 * S)),
-        }
+        per_hour = len(group) / (lasted / (3600 * S))
+        values = {"client": client, "server": server, "port": port, "connections": len(group), "opened_per_hour": per_hour}
         frames = [int(view.sessions["first_frame"][k]) for k in group]
         out.append(finding(view, ID, "warning", text, frames, values))
     return out

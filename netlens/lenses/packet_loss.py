@@ -17,7 +17,7 @@ from dataclasses import replace
 from netlens.lenses import Finding
 from netlens.lenses._between import where
 from netlens.lenses._repeats import Delivery, deliveries, stalled
-from netlens.lenses._view import S, View, finding, most, seconds
+from netlens.lenses._view import SEAM_NS, S, View, graded, most, seconds
 from netlens.text import plural
 
 ID = "packet-loss"
@@ -59,7 +59,7 @@ def look(view: View) -> list[Finding]:
     }
     frames = [f for d in shown for r in sorted(d.repeats, key=lambda r: -r.wait_ns) for f in r.frames]
     advice = "Look for loss on the way: duplex or Wi-Fi errors near either end, a full queue, a policer; mtr HOST shows where it begins."
-    return [finding(view, ID, "problem" if only_here else "warning", text, frames, values, advice if only_here else "")]
+    return [graded(view, ID, only_here, text, frames, values, advice)]
 
 
 def _everywhere(lossy: list[Delivery]) -> bool:
@@ -74,4 +74,4 @@ def _grave(view: View, d: Delivery) -> bool:
     often = resent >= RESENT and share >= (LONG_SHARE if d.segments >= LONG else SHORT_SHARE)
     took = view.column("end_ns")[d.session] - view.column("start_ns")[d.session]
     slowed = d.segments >= LONG and d.waited_ns >= max(SLOWED_NS, SLOWED_SHARE * took)
-    return often and (d.waited_ns >= WAITED_NS or slowed) and d.waited_ns < 3600 * S
+    return often and (d.waited_ns >= WAITED_NS or slowed) and d.waited_ns < SEAM_NS

@@ -1,7 +1,8 @@
 """Which echo requests (ping) got no reply?
 
 Asks: how many ICMP echo requests to one address stayed without a reply.
-Applies: where requests are in the capture. If nothing at all came back to their sender, it is a warning: the capture may hold the requests alone.
+Applies: where requests are in the capture. If nothing at all came back to their sender, the capture may hold the requests alone: it is a warning, but for
+    those of which nobody would go on so long.
 Cannot see: whether the request or the reply was lost; whether a host that ignores ping is up.
 Normal: RFC 1122 3.2.2.6 has every host answer, yet firewalls drop echoes, and routers answer few of them: no reply at all from a host that speaks
     otherwise says nothing. One or two of many may be lost anywhere; not ten in a row, over ten seconds. What was asked in the last second, or twice the
@@ -118,7 +119,8 @@ def _of(view: View, shown: list[tuple[str, int, list[int]]], lossy: bool, unhear
     text = f"{lost:,} of {plural(sent, 'ping')} to {most(target for target, *_ in shown)} got no reply{why}."
     values = {"sent": sent, "answered": sent - lost, "hosts": sorted(hosts)}
     circling = not lossy and {e.what for e in errors_of} == {EXPIRED}  # those of traceroute are not among them
-    severity: Severity = "problem" if lossy or circling or not (unheard or view.whole) else "warning"
+    long = unheard and len(hosts) == 1 and lost >= IN_A_ROW and view.side.bounds_ns[1] - view.side.bounds_ns[0] >= GAP_NS
+    severity: Severity = "problem" if lossy or circling or long or not (unheard or view.whole) else "warning"
     advice = (
         "Packets are lost on the way there or back: mtr HOST shows where it begins."
         if lossy

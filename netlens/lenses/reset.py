@@ -19,7 +19,7 @@ from operator import attrgetter
 
 import numpy as np
 
-from netlens.lenses import Finding
+from netlens.lenses import Finding, Severity
 from netlens.lenses._between import same
 from netlens.lenses._repeats import FAREWELL
 from netlens.lenses._view import ACK, FIN, RST, S, Segments, View, finding, most, views
@@ -33,14 +33,10 @@ ASKED_NS = 10 * S  #: a request older than this was given up before
 AT_ONCE_NS = S  #: RST so soon after the request answers it
 APPLICATION_DATA = 23  #: type of a TLS record (RFC 8446 5.1); the client's last words of the handshake begin with ChangeCipherSpec (20)
 ALERTED = 0x1503  #: how a record with an alert begins
-ALERT_1_3, ALERT_1_3_BYTES = (
-    0x1703030013,
-    24,
-)  #: one of TLS 1.3 (RFC 8446 5.2, 6): two bytes, the type and a tag of 16; and with the record's header
-PUBLISH, AGAIN = (
-    3,
-    2,
-)  #: a type of MQTT (5.0 2.1.2); connections of a client that published, or asked in a protocol that nobody knows, in vain
+#: one of TLS 1.3 (RFC 8446 5.2, 6): two bytes, the type and a tag of 16; and with the record's header
+ALERT_1_3, ALERT_1_3_BYTES = 0x1703030013, 24
+#: a type of MQTT (5.0 2.1.2); connections of a client that published, or asked in a protocol that nobody knows, in vain
+PUBLISH, AGAIN = 3, 2
 LONGEST_FAREWELL = 1024  #: bytes of one in a protocol that nobody knows, with who says it and why, as JSON or XML
 SHORT = 512  #: bytes of an answer that is no more than a greeting or an error
 
@@ -130,7 +126,7 @@ def is_alert(seg: Segments, i: int) -> bool:
 
 def _heard(seg: Segments, i: int, asked_at: int) -> bool:
     """Whether a segment acknowledges all of another one of the other side."""
-    return asked_at >= 0 and seg.acked[i] >= seg.offset[asked_at] + seg.length[asked_at]
+    return asked_at >= 0 and seg.acked[i] >= seg.end(asked_at)
 
 
 def _between(view: View, resets: list[Broken]) -> bool:
@@ -172,7 +168,7 @@ def _published(view: View, seg: Segments, k: int, fin: int) -> Broken | None:
     later = range(fin + 1, len(seg))
     said = next((i for i in later if seg.orig[i] and (seg.fresh[i] or seg.flags[i] & FIN)), len(seg))
     reset = next((i for i in later if not seg.orig[i] and seg.flags[i] & RST), 0)
-    if said > reset or seg.head[said] >> 60 != PUBLISH or seg.acked[said] <= seg.offset[fin] + seg.length[fin]:
+    if said > reset or seg.head[said] >> 60 != PUBLISH or seg.acked[said] <= seg.end(fin):
         return None
     return Broken(k, False, True, [seg.frame[i] for i in (fin, said, reset)], late=True)
 
@@ -216,7 +212,7 @@ def look(view: View) -> list[Finding]:
         unknown = not between and all(b.unknown for b in grave)
         what = "when data came, as if it did not know the connection" if unknown else "while a request was open"
         by = f"in the name of {whom} by something between the two captures (the host's capture shows no reset)" if between else f"by {whom}"
-        what = "as the client published behind its close" if all(b.late for b in grave) else what
+        what = "because the client published after the server had closed" if all(b.late for b in grave) else what
         text = f"{n:,} of {plural(of, 'connection')} {'was' if n == 1 else 'were'} reset {by} {what}."
     else:
         by = "the client" if all(b.by_client for b in shown) else "the server" if not any(b.by_client for b in shown) else "either side"
@@ -238,5 +234,5 @@ def look(view: View) -> list[Finding]:
     elif grave:
         advice = "Look at the server's log for that moment; a proxy or firewall on the way can send the reset in its name (compare TTLs)."
     active = sum(not b.idle for b in shown)  # the end of an idle time is the ordinary end of many programs
-    severity = "problem" if grave else "warning" if any(b.asked for b in shown) or active >= 3 else "note"
-    return [finding(view, ID, severity, text, [f for b in shown for f in b.frames], values, advice)]  # type: ignore[arg-type]
+    severity: Severity = "problem" if grave else "warning" if any(b.asked for b in shown) or active >= 3 else "note"
+    return [finding(view, ID, severity, text, [f for b in shown for f in b.frames], values, advice)]

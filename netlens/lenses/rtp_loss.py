@@ -126,7 +126,7 @@ def _lost(view: View, streams: list[Array]) -> list[Finding]:
     bad = [each for each in found if each[0] >= LOST and each[0] >= NOTICED * each[1]]
     if not bad:
         return []
-    missed = view.sessions["orig_missing_bytes"] + view.sessions["resp_missing_bytes"]
+    missed = view.missing_bytes
     grave = any(lost >= AUDIBLE * sent and len(gaps) >= HOLES for lost, sent, _, gaps in bad) and not (missed > 1).any()
     receivers = _receivers(view)
     lost, sent = sum(each[0] for each in bad), sum(each[1] for each in bad)

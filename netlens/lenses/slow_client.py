@@ -16,8 +16,8 @@ import numpy as np
 
 from netlens.chains.copies import COPY_NS
 from netlens.lenses import Finding
-from netlens.lenses._repeats import deliveries
-from netlens.lenses._view import FIN, RST, S, View, finding, most, seconds, up_to
+from netlens.lenses._repeats import with_repeats
+from netlens.lenses._view import FIN, RST, SEAM_NS, S, View, finding, most, seconds, up_to
 from netlens.lenses.tls_failed import HANDSHAKE, SERVER_HELLO
 from netlens.text import plural
 
@@ -35,8 +35,8 @@ def pauses(view: View) -> list[tuple[int, int, list[int]]]:
 
     Of waits that are far from late most are left out.
     """
-    lossy = {d.session for d in view.once(deliveries)}
-    missing = view.sessions["resp_missing_bytes"] + view.sessions["orig_missing_bytes"]
+    lossy = view.once(with_repeats)
+    missing = view.missing_bytes
     out = []
     lasted = view.sessions["end_ns"] - view.sessions["start_ns"]
     may_be = _may_be_late(view)
@@ -104,8 +104,8 @@ def _shut(view: View) -> list[Finding]:
     longest = max(f[1] for f in found)
     client, whom = most(view.ends(f[0])[0] for f in found), most(view.server(f[0]) for f in found)
     text = (
-        f"{plural(len(found), 'HTTP/2 request')} waited {up_to(found)}{seconds(longest)} as the client ({client}) took no more of another answer of {whom}: "
-        "the window of their connection was used up."
+        f"{plural(len(found), 'HTTP/2 request')} waited {up_to(found)}{seconds(longest)} because the client ({client}) stopped reading another answer "
+        f"from {whom}: the window of their connection was used up."
     )
     values = {"requests": len(found), "longest_s": longest / 1e9}
     advice = "Let the program read each answer, or cancel it, or raise the window of the connection above that of a stream; or use another connection for it."
@@ -113,7 +113,7 @@ def _shut(view: View) -> list[Finding]:
 
 
 def _late(view: View) -> list[Finding]:
-    late = [p for p in view.once(pauses) if LATE_NS <= p[1] < 3600 * S]
+    late = [p for p in view.once(pauses) if LATE_NS <= p[1] < SEAM_NS]
     long = [p for p in late if p[1] >= LONG_NS]
     shown = long or late
     if not shown:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from netlens.lenses import Finding
 from netlens.lenses._connects import OPEN, attempts
 from netlens.lenses._datagrams import by_tcp
-from netlens.lenses._view import S, View, finding, most, seconds, up_to
+from netlens.lenses._view import S, View, finding, graded, most, seconds, up_to
 from netlens.parsers.quic_openings import Opening
 from netlens.text import endpoint, plural
 
@@ -82,4 +82,4 @@ def _of_tcp(view: View) -> list[Finding]:
     values = {"connections": all_, "slow": len(shown), "longest_s": longest / 1e9, "syns": syns}
     advice = "SYNs or their answers are lost, or the server's queue of new connections is full (nstat TcpExtListenOverflows on the server)."
     frames = [f for a in shown for f in (a.syn_frames[0], a.answer_frame, a.usable_frame)]
-    return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice if grave else "")]
+    return [graded(view, ID, grave, text, frames, values, advice)]

@@ -3,8 +3,8 @@
 Asks: how long it took from the last byte of a request to the first of its answer, while the client did nothing and nothing was lost.
 Applies: to HTTP/1.1 in the clear (and to what waits for 100 before its body), to the hello of a TLS server, to greetings (SSH, SMTP, FTP, POP3, IMAP, VNC),
     and to logins (SSH, FTP, POP3, IMAP, MySQL, PostgreSQL, IRC); to requests over UDP that came again with their mark until they were answered (see
-    udp-unanswered), or were given up by then; inside TLS to turns, which are judged more carefully: a wait there may be a push channel or a long poll. Of
-    queries to databases in clear only to those that wait for others.
+    udp-unanswered), or were given up by then; inside TLS to turns, which are judged more carefully: a wait there may be a push channel or a long poll, but
+    not if clients give up after the same time. Of queries to databases in clear only to those that wait for others.
 Cannot see: what the server did meanwhile, or asked others; of one capture, the share of the way. With a capture on both sides of a tunnel or relay its share
     is measured, and where it is most of the wait, the server is not blamed.
 Normal: people notice 1 s and leave after 10 s (Nielsen); a model or a report may need longer. Protocols that wait for events (push, chat, subscriptions)
@@ -25,14 +25,15 @@ from netlens.chains.budget import NETWORK
 from netlens.chains.divided import RELAY, STALL, Divided
 from netlens.lenses import Finding, Severity
 from netlens.lenses._datagrams import PATIENT
+from netlens.lenses._given_up import GivenUp, given_up
 from netlens.lenses._in_line import QUICK_NS, in_line
 from netlens.lenses._logins import held_up
 from netlens.lenses._lost import never_arrived
-from netlens.lenses._repeats import deliveries, stalled
+from netlens.lenses._repeats import stalled, with_repeats
 from netlens.lenses._requests import NOTICED_NS, Asked, asked, budget_of, relayed
 from netlens.lenses._said import UDP, End, errors
 from netlens.lenses._services import silences
-from netlens.lenses._view import S, View, finding, grouped, most, seconds, up_to, views
+from netlens.lenses._view import SEAM_NS, S, View, finding, graded, grouped, most, seconds, up_to, views
 from netlens.lenses.reset import greets
 from netlens.parsers.icmp import PORT as NO_PROGRAM
 from netlens.parsers.icmp import Error
@@ -55,6 +56,7 @@ LOOK = (
 LINE = "Find what they waited for: a pool with too few connections to the database (its size, and what holds them), or a lock that a long one held."
 HELD = "End transactions as soon as their work is done: find the program that left one open (idle in transaction), or have the server end such ones."
 ALIKE = 0.02  #: of each other: waits that a timer ends
+PATIENCE, PATIENCE_NS = 0.05, S // 5  #: the same for that of a client, whichever is more
 POLLS = 3
 GREETING_NS = 10 * S  #: mail servers pause for some seconds on purpose
 TRIES = 3  #: of a request over UDP
@@ -68,7 +70,8 @@ UNANSWERED_NS = 10 * S  #: without any answer: what the end of the capture may o
 
 def look(view: View) -> list[Finding]:
     """Requests, what comes before them (hellos of TLS, greetings and logins), and services that fall silent."""
-    return [*_of(view), *_first_words(view), *_logins(view), *_late_datagrams(view), *_silent(view), *_not_told(view), *_in_line(view)]
+    of_http = [*_of(view), *_given_up(view), *_not_told(view)]
+    return [*of_http, *_first_words(view), *_logins(view), *_late_datagrams(view), *_silent(view), *_in_line(view)]
 
 
 def _of(view: View) -> list[Finding]:
@@ -122,6 +125,36 @@ def _of(view: View) -> list[Finding]:
     return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice)]
 
 
+def _given_up(view: View) -> list[Finding]:
+    """Requests inside TLS whose client gave up, again and again after the same time."""
+    found = view.once(given_up)
+    again = [each for group in grouped(found, lambda g: view.service(g.session)).values() for each in _alike(group)]
+    shown = again or [g for g in found if g.wait_ns >= UNANSWERED_NS]
+    if not shown:
+        return []
+    n, longest, whom = len(shown), max(g.wait_ns for g in shown), most(view.server(g.session) for g in shown)
+    after = f"{seconds(longest)} each time" if len({round(g.wait_ns / S) for g in again}) == 1 else f"{up_to(shown)}{seconds(longest)}"
+    text = f"{plural(n, 'request')} inside TLS to {whom} got no answer, or no more of it, until the client gave up after {after}."
+    values = {"requests": n, "slow": n, "unanswered": n, "longest_s": longest / 1e9}
+    advice = (
+        "The server had the requests, and did not answer in the time that the client allows (its timeout): look at the server's log; what a model works out "
+        "may need longer. A proxy or tunnel that acknowledges for the server looks the same: capture behind it as well."
+    )
+    frames = [f for g in sorted(shown, key=lambda g: -g.wait_ns) for f in g.frames]
+    return [finding(view, ID, "problem" if again else "warning", text, frames, values, advice if again else "")]
+
+
+def _alike(group: list[GivenUp]) -> list[GivenUp]:
+    """Those of one client that waited about as long as another one."""
+    waits = sorted(g.wait_ns for g in group)
+
+    def others(ns: int) -> int:
+        near = max(int(ns * PATIENCE), PATIENCE_NS)
+        return bisect.bisect_right(waits, ns + near) - bisect.bisect_left(waits, ns - near)
+
+    return [g for g in group if others(g.wait_ns) >= TIMES]
+
+
 def _steady(view: View, slow: list[Asked]) -> set[int]:
     """Ids of requests for a page or file (not of what is worked out for a client, as by POST) that each took so long, whoever asked."""
     places, making = view.side.capture.asked, view.side.capture.making
@@ -153,7 +186,7 @@ def _first_words(view: View) -> list[Finding]:
     """Servers that were slow to say hello (TLS) or to greet."""
     s, x = view.sessions, view.side.capture.table("hellos")
     asked_ns = dict(x.tuples("session_id", "time_ns"))
-    lossy = {d.session for d in view.once(deliveries)} | {each.session for each in view.once(never_arrived)}
+    lossy = view.once(with_repeats) | {each.session for each in view.once(never_arrived)}
     first, their_first = view.column("orig_first_payload_ns"), view.column("resp_first_payload_ns")
     hellos: list[tuple[int, int]] = []
     greetings: list[tuple[int, int]] = []
@@ -166,7 +199,7 @@ def _first_words(view: View) -> list[Finding]:
             greetings.append((k, their_first[k] - int(s["start_ns"][k]) - int(s["handshake_ms"][k] * 1e6)))
     out = []
     for all_, what, of in ((hellos, "TLS handshake", "hello"), (greetings, "connection", "greeting")):
-        late = [(k, ns) for k, ns in all_ if LATE_NS <= ns < 3600 * S]
+        late = [(k, ns) for k, ns in all_ if LATE_NS <= ns < SEAM_NS]
         if not late:
             continue
         longest = max(ns for _, ns in late)
@@ -180,7 +213,7 @@ def _first_words(view: View) -> list[Finding]:
         )
         frames = [int(s["first_frame"][k]) for k, _ in late]
         values = {"connections": len(all_), "slow": len(late), "longest_s": longest / 1e9}
-        out.append(finding(view, ID, "problem" if grave else "warning", text, frames, values, advice if grave else ""))
+        out.append(graded(view, ID, grave, text, frames, values, advice))
     return out
 
 
@@ -239,7 +272,7 @@ def _late_datagrams(view: View) -> list[Finding]:
             "The server is slow, or waits for something itself (a directory, a script): look at its log, or let the client wait longer."
         )
     frames = [f for r in late for f in (*r.frames[: r.tries], r.answer_frame)]
-    return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice if grave else "")]
+    return [graded(view, ID, grave, text, frames, values, advice)]
 
 
 def _is_refused(view: View, r: Request) -> bool:
@@ -294,8 +327,8 @@ def _in_line(view: View) -> list[Finding]:
 def _not_told(view: View) -> list[Finding]:
     """Requests whose client waited for 100 (Continue) before it sent the body, and heard nothing (RFC 9110 10.1.1)."""
     expecting = {} if view.one_sided else view.side.capture.expecting
-    kept, missing = set(view.in_one), view.sessions["resp_missing_bytes"] + view.sessions["orig_missing_bytes"]
-    lossy = {d.session for d in view.once(deliveries)}
+    kept, missing = set(view.in_one), view.missing_bytes
+    lossy = view.once(with_repeats)
     usable = [(k, frame) for frame, k in expecting.items() if k in kept and k not in lossy and not missing[k]]
     waits = [(k, *waited) for k, frame in usable if (waited := _waited(view, k, frame)) is not None]
     late = [each for each in waits if each[1] >= GO_ON_NS]
@@ -304,8 +337,8 @@ def _not_told(view: View) -> list[Finding]:
     n, longest = len(late), max(ns for _, ns, *_ in late)
     felt = sum(ns >= SHARE * took for _, ns, took, _ in late)  # not beside a body that takes a minute
     text = (
-        f"{n:,} of {plural(len(waits), 'HTTP request')} with a body waited {up_to(late)}{seconds(longest)} for the word to go on "
-        f"(100 Continue), which {most(view.server(k) for k, *_ in late)} did not give."
+        f"{n:,} of {plural(len(waits), 'HTTP request')} with a body waited {up_to(late)}{seconds(longest)} for permission to go on "
+        f"(100 Continue), which {most(view.server(k) for k, *_ in late)} did not send."
     )
     values = {"requests": len(waits), "slow": n, "longest_s": longest / 1e9}
     advice = "Have the server, or the proxy before it, answer Expect: 100-continue (RFC 9110 10.1.1), or the client not send it (curl -H 'Expect:')."

@@ -19,7 +19,7 @@ import numpy as np
 
 from netlens.chains.divided import STALL
 from netlens.lenses import Finding
-from netlens.lenses._repeats import deliveries
+from netlens.lenses._repeats import with_repeats
 from netlens.lenses._requests import LARGE_BYTES, Asked, asked, budget_of
 from netlens.lenses._view import S, Segments, View, finding, most, seconds
 from netlens.text import plural, size
@@ -68,12 +68,12 @@ class _Serial(NamedTuple):
 
 
 def _by_turns(view: View) -> list[Finding]:
-    s, lossy = view.sessions, {d.session for d in view.once(deliveries)}
+    s, lossy = view.sessions, view.once(with_repeats)
     took, rtt = s["end_ns"] - s["start_ns"], s["handshake_ms"]
     most_bytes = np.maximum(s["orig_bytes"], s["resp_bytes"])
     # a block in a round trip is no more than this
     chosen = (took >= LONG_NS) & (rtt >= FAR_MS) & (most_bytes >= SERIAL_BYTES) & (most_bytes * rtt <= LARGEST_BLOCK * took / 1e6)
-    missing = s["orig_missing_bytes"] + s["resp_missing_bytes"]
+    missing = view.missing_bytes
     found = [
         one
         for k in view.in_one

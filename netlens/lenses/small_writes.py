@@ -77,7 +77,7 @@ def _waits(seg: Segments) -> dict[bool, list[tuple[int, int]]]:
         up, late = seg.orig[i], seg.ts[i + 1] - seg.ts[i]
         if not (0 < seg.length[i] < SMALL and PUT_OFF_NS[0] <= late <= PUT_OFF_NS[1] and seg.orig[i + 1] != up and not seg.length[i + 1]):
             continue
-        upto = seg.offset[i] + seg.length[i]
+        upto = seg.end(i)
         at_once = late // AT_ONCE
         if seg.acked[i + 1] < upto or seg.orig[i + 2] != up or not 0 < seg.length[i + 2] < SMALL or seg.offset[i + 2] != upto:
             continue

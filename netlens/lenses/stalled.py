@@ -32,9 +32,8 @@ RANK = 45
 #: Without anything of an answer that is not complete, until the client gives up; and how many times the longest pause before in the same answer that is
 STOPPED_NS, PAUSES = 5 * S, 4
 FINS = 3  #: of a client that were not acknowledged: Linux repeats one for 8 times and more, the first after 0.2 s
-BODIED = {
-    int.from_bytes(word, "big") for word in (b"GET ", b"POST", b"PUT ")
-}  #: whose answers have the body that they announce: not HEAD, CONNECT
+#: whose answers have the body that they announce: not HEAD, CONNECT
+BODIED = {int.from_bytes(word, "big") for word in (b"GET ", b"POST", b"PUT ")}
 IDLE_NS = 5 * S  #: before what was never acknowledged; who forgets connections does so after a minute or two hours (RFC 5382 5 wants these)
 PROBES, PROBED_NS = 3, 2 * S  #: unanswered, in so long: a lost one or two say nothing
 _LOST = "Something on the way drops packets, or the peer is gone: compare with a capture nearer to the peer; if only large packets are lost, look at the MTU."
@@ -157,7 +156,7 @@ def _too_large(view: View, wait: Repeat) -> TooLarge | None:
             acked = max(acked, seg.acked[i])
             alive |= seg.ts[i] > again
     for i in range(whole[0]):
-        if seg.orig[i] == wait.orig and seg.length[i] and seg.offset[i] + seg.length[i] <= min(acked, offset):
+        if seg.orig[i] == wait.orig and seg.length[i] and seg.end(i) <= min(acked, offset):
             passed = max(passed, seg.length[i])
     if not heard and (not alive or passed >= size or not (passed or small)):
         return None
@@ -213,7 +212,7 @@ def _stopped(view: View) -> list[Finding]:
     if view.one_sided:
         return []
     told = {r.session for r in view.once(stalled)} | {each.session for each in view.once(never_arrived)}
-    kept, missing = set(view.whole) - view.halves - told, view.sessions["resp_missing_bytes"]
+    kept, missing = set(view.in_one) - told, view.sessions["resp_missing_bytes"]
     came = view.sessions["resp_bytes"]
     last = {b.session: b for b in view.side.capture.bodies if b.session in kept and not missing[b.session] and came[b.session] < b.end}
     stops = [stop for body in last.values() if (stop := _stop(view, body)) is not None]
@@ -265,7 +264,7 @@ def _stop(view: View, body: Body) -> Stop | None:
         elif seg.length[i] and seg.frame[i] >= body.frame:
             if came >= 0:
                 pause = max(pause, seg.ts[i] - seg.ts[came])
-            upto, came = max(upto, seg.offset[i] + seg.length[i]), i
+            upto, came = max(upto, seg.end(i)), i
     if came < 0 or end < 0 or not begin < upto < body.end or asked not in BODIED:
         return None
     waited = seg.ts[end] - seg.ts[came]
@@ -290,7 +289,7 @@ def _gone(view: View) -> list[Finding]:
     tries, lasted = max(len(p.frames) for p in found), max(p.lasted_ns for p in found)
     given_up = sum(p.given_up for p in found)
     end = "" if not given_up else "; the other side gave up" if given_up == n else f"; on {given_up:,} of them the other side gave up"
-    text = f"{whom} stopped answering keep-alives on {plural(n, 'connection')} ({'up to ' if n > 1 else ''}{tries} tries over {seconds(lasted)}){end}."
+    text = f"{whom} stopped answering keep-alives on {plural(n, 'connection')} ({up_to(found)}{tries} tries over {seconds(lasted)}){end}."
     values = {"connections": n, "keepalives": tries, "longest_s": lasted / 1e9, "given_up": given_up}
     advice = "The peer is gone, or a NAT or firewall on the way has forgotten the connection: compare with a capture nearer to the peer."
     return [finding(view, ID, "problem", text, [f for p in found for f in p.frames], values, advice)]
@@ -316,7 +315,7 @@ def _probed(view: View, k: int) -> Probed | None:
     while end >= 0 and seg.flags[end] & RST:
         end -= 1
     by = seg.orig[end] if end >= 0 else True
-    upto = max((seg.offset[i] + seg.length[i] for i in range(end + 1) if seg.orig[i] == by), default=0)
+    upto = max((seg.end(i) for i in range(end + 1) if seg.orig[i] == by), default=0)
     at = end
     while at >= 0 and seg.orig[at] == by and seg.length[at] <= 1 and seg.offset[at] < upto and not seg.flags[at] & (SYN | FIN | RST):
         at -= 1

@@ -1,22 +1,24 @@
 """Which TLS handshakes failed?
 
-Asks: whether a fatal alert in the clear, an answer that is not TLS, a client that left upon an expired certificate, or a connection that ended before the
-    server's hello broke a handshake off.
+Asks: whether a fatal alert, an answer that is not TLS, a client that left upon the server's answer or an expired certificate, or a connection that ended
+    before the server's hello broke a handshake off.
     Of DTLS, a fatal alert in the clear; of QUIC, whether a server ends one handshake after the other at once.
 Applies: where a ClientHello or a TLS alert is in the capture.
-Cannot see: alerts and certificates of TLS 1.3, which are encrypted; why a certificate was not liked, unless the alert or its dates say so.
+Cannot see: what alerts and certificates of TLS 1.3 say, which are encrypted; why a certificate was not liked, unless the alert, its names or its dates say so.
 Normal: close_notify and user_canceled end a connection in order (RFC 8446 6.1). An alert behind the handshake, or a RST after the close, is no failure.
-    A client that is told of a version and connects anew at once with another one is served; not one that does not trust the certificate.
+    A program (told by its JA4) that is served closes without a word what it does not need. A client that is told of a version and connects
+    anew at once with another one is served; not one that does not trust the certificate.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from netlens.lenses import Finding
+from netlens.lenses import Finding, Severity
+from netlens.lenses._broken_off import DONE, LEFT, NOT_ADMITTED, REFUSED, broken_off
 from netlens.lenses._datagrams import by_tcp, closed_at_once
 from netlens.lenses._validity import certificates, invalid
-from netlens.lenses._view import FIN, RST, S, Segments, View, finding, grouped, most, seconds
+from netlens.lenses._view import FIN, RST, S, Segments, View, finding, graded, grouped, most, seconds
 from netlens.parsers.certificates import Shown
 from netlens.parsers.quic_openings import Opening
 from netlens.parsers.records import ALERTS
@@ -32,7 +34,16 @@ TWICE = 2  #: handshakes that merely end early, at one server: once may be a per
 _OUT_OF_DATE = "Renew the server's certificate; if it should be valid, set the clocks."
 _ANOTHER = "The server's own certificate is valid by the capture's clock: renew the intermediate one that it sends with it, or set the client's clock."
 _MISNAMED = "Ask for a name that the certificate has, or have the server show the one for that name (SNI, virtual hosts)."
+_TRUST = (
+    "The client does not like what the server shows, most likely its certificate: an issuer that it does not trust (a proxy that opens TLS, a self-signed "
+    "certificate), a name, or dates. Its own message says which. Programs have lists of issuers of their own (NODE_EXTRA_CA_CERTS, SSL_CERT_FILE, "
+    "REQUESTS_CA_BUNDLE, keytool)."
+)
 _ADVICE = {
+    REFUSED: _TRUST,
+    LEFT: _TRUST,
+    NOT_ADMITTED: "Most likely the server wants a certificate of the client, and does not accept this one (its issuer, its dates): its log says which.",
+    DONE: "The client found something that it does not accept: a certificate, or no protocol (ALPN) that it speaks. Its own message says which.",
     "no certificate of the client": "The server asks for a client certificate, and the client has none to give: configure one (curl --cert).",
     "protocol_version": "Client and server share no TLS version: update the older one.",
     "unknown_ca": "The client does not trust the server's issuer: install the issuer's certificate, or have the server send its intermediates.",
@@ -69,6 +80,7 @@ class Failure:
     waited_ns: int = 0
     by_server: bool = False  # it closed on the hello
     misnamed: bool = False  # the certificate is for another name
+    itself: bool = False  # it vouches for itself
 
 
 def failures(view: View) -> tuple[list[Failure], list[int]]:
@@ -77,28 +89,50 @@ def failures(view: View) -> tuple[list[Failure], list[int]]:
     alerted = view.sessions_where(lambda head: (head >> 56 == ALERT) & ((head >> 48) & 0xFF == 3) & ((head >> 16) & 0xFFFFFF == 0x0202))
     first = view.first_replies >> 56
     answered = (first >= CHANGE_CIPHER) & (first <= APPLICATION)
-    outdated = view.once(invalid)
+    outdated, broken = view.once(invalid), view.once(broken_off)
     failed, tried = [], []
     for k in view.first_copies:
         if k in view.halves or not (k in of or view.column("protocol")[k] == "tls"):
             continue
         tried.append(k)
         left = outdated[k].left_frame if k in outdated else 0
-        if answered[k] and k not in alerted and not left:
+        if answered[k] and k not in alerted and k not in broken and not left:
             continue
-        found = _failure(view, k, view.opening(k), of.get(k))
+        end = broken.get(k) if k in broken and (broken[k].sure or not left) else None
+        found = Failure(k, end.how, end.sure, [of.get(k), end.frame], end.ts) if end else _failure(view, k, view.opening(k), of.get(k))
         if found is None and left:
-            found = Failure(k, "closed by the client before any request", False, [outdated[k].shown.frame, left], outdated[k].shown.ts)
+            found = Failure(k, DONE, False, [outdated[k].shown.frame, left], outdated[k].shown.ts)
         if found is not None:
-            if k in outdated and (left or any(f"{word} by the client" == found.how for word in _OF_CERTIFICATE)):
+            if k in outdated and (left or k in broken or any(f"{word} by the client" == found.how for word in _OF_CERTIFICATE)):
                 found.about = f"the certificate of {outdated[k].name or view.server(k)} {outdated[k].how}"
                 found.frames.append(outdated[k].shown.frame)
-            elif (shown := view.once(certificates).get(k)) and found.how in _OF_NAME and _of_another(view, k, shown):
-                found.about = f"the certificate is for {most(shown.leaf.names or (shown.leaf.name,))}, not for {view.column('sni')[k]}"
-                found.frames.append(shown.frame)
-                found.misnamed = True
+            elif (shown := view.once(certificates).get(k)) and (found.how in _OF_NAME or k in broken):
+                found.misnamed, found.itself = _of_another(view, k, shown), shown.leaf.itself
+                if found.misnamed:
+                    found.about = f"the certificate is for {most(shown.leaf.names or (shown.leaf.name,))}, not for {view.column('sni')[k]}"
+                elif found.itself:
+                    found.about = "its certificate is self-signed"
+                found.frames += [shown.frame] if found.about else []
             failed.append(found)
-    return failed, tried
+    return _without_spare(view, failed, tried), tried
+
+
+def _without_spare(view: View, failed: list[Failure], tried: list[int]) -> list[Failure]:
+    """Without connections that a program closed because another one serves it: browsers open more than they need, also beside QUIC."""
+    bad = {f.session for f in failed}
+    program = dict(view.side.capture.table("hellos").tuples("session_id", "ja4"))
+    served = {(orig, resp, program.get(k)) for k in tried if k not in bad for orig, _, resp, _ in [view.ends(k)]}
+    busy = {(orig, ja4) for orig, _, ja4 in served}
+    beside = {(o.client[0], o.first_ns // S + more) for o in view.side.capture.quic if o.answer_ns for more in (-1, 0, 1, 2)}
+
+    def is_spare(f: Failure) -> bool:
+        if f.how not in (LEFT, DONE) or f.about:
+            return False
+        orig, _, resp, _ = view.ends(f.session)
+        ja4 = program.get(f.session)
+        return (orig, resp, ja4) in served or (f.how == DONE and (orig, ja4) in busy) or (orig, f.ts // S) in beside
+
+    return [f for f in failed if not is_spare(f)]
 
 
 def look(view: View) -> list[Finding]:
@@ -124,7 +158,10 @@ def _of_quic(view: View) -> list[Finding]:
         f"short Initial (CONNECTION_CLOSE)."
     )
     values = {"handshakes": max(len(opened), n), "failed": n, "how": ["CONNECTION_CLOSE"]}
-    advice = "Why is encrypted: look at the server's log. Client and server may share no protocol (ALPN) or version, or the server refuses that name or client."
+    advice = (
+        "The reason is encrypted: look at the server's log. Client and server may share no protocol (ALPN) or version, or the server refuses that name or "
+        "client."
+    )
     goes_on = all(by_tcp(view, talk.source[0], *talk.destination) for talk, _ in often)
     frames = [f for talk, back in often for f in (talk.first_frame, back.first_frame)]
     return [finding(view, ID, "warning" if goes_on else "problem", text, frames, values, advice)]
@@ -146,7 +183,7 @@ def _of_dtls(view: View) -> list[Finding]:
     text = f"{n:,} of {plural(max(len(opened), len(alerts)), 'DTLS handshake')} failed ({most(f'{a.no} by {a.server}' for a in shown)})."
     advice = next((_ADVICE[word] for word in _ADVICE for a in shown if word.replace("_", " ") in a.no), "")
     values = {"handshakes": max(len(opened), len(alerts)), "failed": n, "how": sorted({a.no for a in shown})}
-    return [finding(view, ID, "problem" if lasting else "warning", text, [a.frame for a in shown], values, advice if lasting else "")]
+    return [graded(view, ID, lasting, text, [a.frame for a in shown], values, advice)]
 
 
 def _is_cure(opening: Opening, ends: frozenset[str], ts: int) -> bool:
@@ -168,7 +205,7 @@ def _of_tls(view: View) -> list[Finding]:
         orig, _, resp, _ = view.ends(f.session)
         # another try is another program, or one told not to look; of many that follow, somebody has agreed to the certificate
         served_later = sum(name == names[f.session] for _, name in starts.get((orig, resp), ()))
-        distrusted = served_later < FEW and any(f.how == f"{word} by the client" for word in _OF_CERTIFICATE)
+        distrusted = served_later < FEW and f.how in (REFUSED, *(f"{word} by the client" for word in _OF_CERTIFICATE))
         asked = names[f.session]  # another name that is served says nothing of this one
         if distrusted or not any(0 <= t - f.ts <= AT_ONCE_NS and asked in (None, name) for t, name in starts.get((orig, resp), ())):
             lasting.append(f)
@@ -178,7 +215,7 @@ def _of_tls(view: View) -> list[Finding]:
     served_by = {view.ends(k)[2] for k in tried if k not in served}
     grave = [f for f in lasting if f.sure or view.ends(f.session)[2] in often or (f.by_server and view.ends(f.session)[2] not in served_by)]
     shown = grave or lasting or failed
-    severity = "problem" if grave else "warning" if lasting else "note"
+    severity: Severity = "problem" if grave else "warning" if lasting else "note"
     ways = most(f.how for f in shown)
     about = most(f.about for f in shown if f.about)
     n = len(shown)
@@ -189,12 +226,14 @@ def _of_tls(view: View) -> list[Finding]:
     advice = next((_ADVICE[word] for word in _ADVICE for f in shown if word in f.how), "")
     if any(f.misnamed for f in shown):
         advice = _MISNAMED
+    elif any(f.itself for f in shown):
+        advice = _TRUST
     elif any(f.about for f in shown):
         advice = _OUT_OF_DATE
     elif any(f.how == "certificate_expired by the client" and f.session in view.once(certificates) for f in shown):
         advice = _ANOTHER
     values = {"handshakes": len(tried), "failed": n, "how": sorted({f.how for f in shown})}
-    return [finding(view, ID, severity, text, [frame for f in shown for frame in f.frames], values, advice)]  # type: ignore[arg-type]
+    return [finding(view, ID, severity, text, [frame for f in shown for frame in f.frames], values, advice)]
 
 
 def _failure(view: View, k: int, seg: Segments, hello: int | None) -> Failure | None:
@@ -234,7 +273,7 @@ def _failure(view: View, k: int, seg: Segments, hello: int | None) -> Failure | 
                 return Failure(k, NO_HELLO, False, frames, seg.ts[i], waited_ns=seg.ts[i] - seg.ts[hello_at])
             how = "reset" if seg.flags[i] & RST else "closed"
             # else the two crossed: it had been idle
-            took = seg.acked[i] >= seg.offset[hello_at] + seg.length[hello_at]
+            took = seg.acked[i] >= seg.end(hello_at)
             closed = bool(seg.flags[i] & FIN) and view.column("saw_syn")[k] and took
             return Failure(k, f"{how} by the server before its hello", False, frames, seg.ts[i], by_server=closed)
     return None
@@ -248,7 +287,7 @@ def _of_another(view: View, k: int, shown: Shown) -> bool:
 
 def _tail_of_record(seg: Segments, at: int) -> bool:
     """Whether the server's first segment does not begin its stream here (a segment before it was lost)."""
-    last = max((seg.offset[i] + seg.length[i] for i in range(at) if not seg.orig[i] and seg.length[i]), default=None)
+    last = max((seg.end(i) for i in range(at) if not seg.orig[i] and seg.length[i]), default=None)
     return seg.offset[at] != (last if last is not None else 0)
 
 

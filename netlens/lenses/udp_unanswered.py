@@ -47,7 +47,7 @@ from netlens.lenses._datagrams import (
     ways,
 )
 from netlens.lenses._said import UDP, undelivered
-from netlens.lenses._view import S, View, finding, grouped, most, seconds
+from netlens.lenses._view import S, View, finding, graded, grouped, most, seconds
 from netlens.lenses.wrong_checksums import checked
 from netlens.parsers.leases import DISCOVER, OFFER, REQUEST, SERVER, Message
 from netlens.parsers.routers import ADDRESSES
@@ -315,7 +315,7 @@ def _of(view: View) -> list[Finding]:
     if all(s.server in served for s in shown):
         advice = "It answered others, so it ignored these, or they were lost: look at its log (a secret or a client that it does not know)."
     frames = [f for s in sorted(shown, key=lambda s: -s.lasted_ns) for t in s.tries for f in t.frames]
-    return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice if grave else "")]
+    return [graded(view, ID, grave, text, frames, values, advice)]
 
 
 def _checks(view: View) -> list[Finding]:
@@ -389,7 +389,7 @@ def _not_taken(view: View) -> list[Finding]:
     servers = most(offer.server for offer in offers)
     text = f"{most(found)} asked for an address by DHCP {plural(asked_for, 'time')}, and took none of those that {servers} offered{end}"
     values = {"clients": len(found), "datagrams": asked_for, "offers": len(offers), "damaged": damaged, "protocols": ["DHCP"]}
-    advice = "Offers are lost or dropped between here and the client, or do not please it: capture there, and look at its log."
+    advice = "Offers are lost or dropped between here and the client, or the client rejects them: capture there, and look at its log."
     if damaged:
         advice = (
             "Unless this was recorded at the server, before its card fills them in, a client throws such offers away; in a virtual network nothing fills them "
@@ -479,7 +479,7 @@ def _no_lease(view: View, left: dict[str, list[Message]], offers: dict[str, Mess
         for client, run in left.items()
     )
     frames = [m.frame for client, run in left.items() for m in (*([offers[client]] if client in offers else ()), *run)]
-    return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice if grave else "")]
+    return [graded(view, ID, grave, text, frames, values, advice)]
 
 
 def _is_relayed(messages: list[Message]) -> bool:

@@ -32,7 +32,7 @@ def look(view: View) -> list[Finding]:
     lasted = max(run[-1].ts - run[0].ts for run in split.values())
     sent = sum(map(len, split.values()))
     names = most(f"{', '.join(addresses)} (VRID {number})" for _, number, addresses in split)
-    text = f"{routers} say at once that they are the master of {names}: {plural(sent, 'advertisement')} of VRRP in turn over {seconds(lasted)}."
+    text = f"{routers} claim at the same time to be the master of {names}: {plural(sent, 'advertisement')} of VRRP in turn over {seconds(lasted)}."
     values = {"virtual_routers": len(split), "advertisements": sent, "routers": sorted({m.router for run in split.values() for m in run})}
     advice = "They do not hear each other: let VRRP (protocol 112, to 224.0.0.18 or ff02::12) pass between them, and compare version, password and interval."
     return [

@@ -24,10 +24,8 @@ RANK = 48
 LEAST, SHARE = 3, 0.2  #: damaged segments; and of those that were sent again (others are lost as well where frames are damaged)
 NEARER = 3  #: times the way to one side is shorter than to the other: then the capture is near it
 MOST = 64  #: segments that are looked at
-AGAIN_NS = (
-    S // 2,
-    6 * S,
-)  #: from an answer to the same question; a resolver library waits 1 to 5 s for what it takes for no answer (resolv.conf(5))
+#: from an answer to the same question; a resolver library waits 1 to 5 s for what it takes for no answer (resolv.conf(5))
+AGAIN_NS = (S // 2, 6 * S)
 TWICE = 2  #: sendings; the last frame of a repeat is its acknowledgment
 
 

@@ -11,7 +11,7 @@ Normal: RFC 9293 3.8.6.1 provides for it, and the Wireshark manual names a print
 from __future__ import annotations
 
 from netlens.lenses import Finding
-from netlens.lenses._view import S, View, finding, grouped, most, seconds
+from netlens.lenses._view import S, View, graded, grouped, most, seconds
 from netlens.lenses._waits import shut_windows
 from netlens.lenses.zero_window_stuck import stuck
 from netlens.text import plural
@@ -49,4 +49,4 @@ def look(view: View) -> list[Finding]:
     values = {"times": len(shown), "longest_s": longest / 1e9, "total_s": total / 1e9, "connections": len({s.session for s in shown})}
     advice = "The receiving program is busy, blocked, paused, or limits its own rate: look at it, its CPU and disk, not at the network."
     frames = [f for s in shown for f in s.frames]
-    return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice if grave else "")]
+    return [graded(view, ID, grave, text, frames, values, advice)]

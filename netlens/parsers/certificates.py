@@ -39,12 +39,15 @@ _VERSION = 0xA0
 
 
 class Leaf(NamedTuple):
-    """Times in seconds since 1970, both inclusive.  name : its common name, else its first DNS name; "" without.  names : its DNS names, the first few."""
+    """Times in seconds since 1970, both inclusive.  name : its common name, else its first DNS name; "" without.  names : its DNS names, the first few.
+    itself : it names itself as its issuer.
+    """
 
     not_before: int
     not_after: int
     name: str
     names: tuple[str, ...] = ()
+    itself: bool = False
 
     def is_for(self, host: str) -> bool:
         """Whether one of its names is that of a host (RFC 9525 6.3; of those without DNS names the common name, as once was usual)."""
@@ -177,13 +180,13 @@ def leaf(der: bytes) -> Leaf | None:
         parts = list(_elements(der, at, end))
         if parts[0][0] == _VERSION:
             del parts[0]
-        validity, subject = parts[3], parts[4]
+        issuer, validity, subject = parts[2:5]
         before, after = (_time(tag, der[start:stop]) for tag, start, stop in _elements(der, *validity[1:]))
         names = next((_dns_names(der, *part[1:]) for part in parts[6:] if part[0] == _EXTENSIONS), ())
         name = _common_name(der, *subject[1:]) or next(iter(names), "")
     except (ValueError, IndexError, OverflowError):
         return None
-    return Leaf(before, after, name[:MAX_NAME], names)
+    return Leaf(before, after, name[:MAX_NAME], names, der[slice(*issuer[1:])] == der[slice(*subject[1:])])
 
 
 def _element(der: bytes, at: int, end: int, tag: int | None = None) -> tuple[int, int, int]:

@@ -201,9 +201,8 @@ def _tcp(capture: Capture, services: list[_Service], protocols: list[str]) -> st
     repeated = f"; {plural(again, 'frame')} repeated{bare}" if again > 0 else ""
     twice = f"; {plural(copies, 'frame')} recorded more than once" if copies else ""
     to = f" to {plural(len(servers), 'server')}"
-    many = (
-        f" ({about}){to}" if s.rows == c.rows else f"{to}, in {plural(s.rows, 'session')} on the wire ({about})"
-    )  # halves, copies, tunnels
+    # more sessions than connections: halves, copies, tunnels
+    many = f" ({about}){to}" if s.rows == c.rows else f"{to}, in {plural(s.rows, 'session')} on the wire ({about})"
     return f"{plural(c.rows, 'connection')}{many}{trip}{repeated}{twice}"
 
 

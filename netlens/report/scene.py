@@ -159,11 +159,8 @@ def _all_bars(a: Analysis, t0: int) -> Iterator[Bars]:
     offsets = dict(zip(names, np.cumsum([0, *(a.assembled.sides[n].connections.rows for n in names)]).tolist(), strict=False))
     s, row = a.assembled.situation.sessions, row_of_sessions(a)
     known = row >= 0
-    row, ends, kinds = (
-        row[known],
-        np.minimum(s.done_ns, s.end_ns)[known],
-        s.kind[known],
-    )  # what the situation says of the upstream's connections
+    # what the situation says of the upstream's connections
+    row, ends, kinds = row[known], np.minimum(s.done_ns, s.end_ns)[known], s.kind[known]
     for name in names:
         side = a.assembled.sides[name]
         c = side.connections

@@ -146,7 +146,7 @@ def test_preflights_that_are_not_granted(tmp_path: Path, code: int) -> None:
     this = found(tmp_path, browsed(code))
     assert problems(this) == {"http-errors"}
     assert this["http-errors"].text == (
-        f"3 of 3 preflights (OPTIONS) got no leave from 198.51.100.20:80 (3 × {code}): a browser then does not send its request, and none followed."
+        f"3 of 3 preflights (OPTIONS) were not permitted by 198.51.100.20:80 (3 × {code}): a browser then does not send its request, and none followed."
     )
 
 
@@ -216,8 +216,8 @@ def test_clients_that_close_their_own_side_and_are_taken_for_gone(tmp_path: Path
     this = found(tmp_path, *(half_closed(41_000 + k, k * S) for k in range(3)), healthy())
     assert problems(this) == {"closed-unanswered"}
     assert this["closed-unanswered"].text == (
-        "3 of 4 HTTP requests got no answer before both sides closed the connection: 198.51.100.20:80 takes a client that closes its own side for one that "
-        "left."
+        "3 of 4 HTTP requests got no answer before both sides closed the connection: 198.51.100.20:80 treats a client that closes its own side as "
+        "gone."
     )
 
 

@@ -144,7 +144,7 @@ def test_answers_in_chunks_that_are_well(tmp_path: Path, packets: list[Packet]) 
 def test_a_chunk_that_nobody_can_read(tmp_path: Path, ending: str) -> None:
     this = found(tmp_path, chunked(b"zz\r\nhello\r\n0\r\n\r\n", ending=ending))["http-errors"]
     assert this.severity == "problem"
-    assert "sent a chunk size that is no hexadecimal number" in this.text
+    assert "sent a chunk size that is not a hexadecimal number" in this.text
 
 
 def test_a_client_that_goes_on_has_read_it(tmp_path: Path) -> None:
@@ -213,7 +213,7 @@ def upload(port: int, pause: int = S, told: bytes = b"", told_at: int = 0, answe
 def test_bodies_that_wait_for_a_word(tmp_path: Path) -> None:
     this = found(tmp_path, *(upload(41_000 + k) for k in range(3)))["slow-server"]
     assert this.severity == "problem"
-    assert this.text.startswith("3 of 3 HTTP requests with a body waited up to 1.0 s for the word to go on (100 Continue)")
+    assert this.text.startswith("3 of 3 HTTP requests with a body waited up to 1.0 s for permission to go on (100 Continue)")
     assert found(tmp_path, upload(41_000), healthy())["slow-server"].severity == "warning"
 
 

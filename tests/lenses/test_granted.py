@@ -83,7 +83,7 @@ def checks(server: End, port: int, *answers: bytes, every: int = S) -> list[list
 def test_a_node_that_is_taken_out(tmp_path: Path) -> None:
     this = found(tmp_path, *checks(WEB, 40_000, OK, *[AWAY] * 5), *checks(OTHER, 41_000, *[OK] * 6))
     assert not problems(this)
-    assert this["http-errors"].text.endswith("; 5 of them tell a client that checks several servers that this one is out.")
+    assert this["http-errors"].text.endswith("; 5 of them told a health check that this server is out of service.")
 
 
 @pytest.mark.parametrize(

@@ -214,7 +214,7 @@ def test_requests_that_wait_as_their_client_reads_nothing(tmp_path: Path) -> Non
     this = found(tmp_path, read_slowly(), healthy(), ping(60 * S))
     assert problems(this) == {"slow-client"}
     assert this["slow-client"].text == (
-        "3 HTTP/2 requests waited up to 5.0 s as the client (192.0.2.10) took no more of another answer of 198.51.100.20:50051: the window of their "
+        "3 HTTP/2 requests waited up to 5.0 s because the client (192.0.2.10) stopped reading another answer from 198.51.100.20:50051: the window of their "
         "connection was used up."
     )
 
@@ -252,3 +252,18 @@ def test_frames_across_segments() -> None:
     calls = Calls(0)
     calls.feed(False, 0, text[:12], len(text), 1, 1)  # the snaplen
     assert not calls.whole
+
+
+def test_what_a_client_says_last_is_no_request(tmp_path: Path) -> None:
+    """It opens windows and gives its stream up, which nobody answers, and closes seconds later."""
+    packets: list[Packet] = []
+    for k in range(3):
+        made = exchange(talk(41_000 + k, 5 * k * S, (SERVER, 50_051)), PREFACE + frame(4, 0, 0), frame(4, 0, 0) + frame(4, 1, 0))
+        exchange(made, frame(1, 4, 1, b"\x83") + frame(0, 1, 1, bytes(5)), given(1))
+        for kind in (8, 3):
+            made.up("PA", frame(kind, 0, 1, bytes(4)))
+            made.down("A")
+        made.at += 3 * S
+        made.up("RA")
+        packets += made.packets
+    assert not problems(found(tmp_path, packets, healthy()))

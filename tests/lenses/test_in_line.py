@@ -115,8 +115,8 @@ def test_another_address_answers(tmp_path: Path, resets: bool) -> None:
     this = found(tmp_path, hairpin(41_000, 0, resets=resets), hairpin(41_001, 6 * S, resets=resets), ping(30 * S))
     assert this["connect-unanswered"].severity == "problem"
     assert this["connect-unanswered"].text == (
-        "2 connections from 192.0.2.10 to 198.51.100.20:80 never opened (8 SYNs): 192.0.2.80:80 answers in its place, which 192.0.2.10 did not ask and "
-        f"{'resets' if resets else 'ignores'}."
+        "2 connections from 192.0.2.10 to 198.51.100.20:80 never opened (8 SYNs): 192.0.2.80:80 answers in its place. 192.0.2.10 did not ask that "
+        f"address, and {'rejects the answer (RST)' if resets else 'ignores the answer'}."
     )
 
 

@@ -146,7 +146,7 @@ def test_a_token_that_is_not_taken_where_another_client_is_served(tmp_path: Path
     theirs = close(exchange(talk(43_000, S, client="192.0.2.11"), *orders(200))).packets
     this = found(tmp_path, *mine, theirs)
     assert this["http-errors"].severity == "warning"
-    assert "3 of them bore what the server does not take, while another client is served there" in this["http-errors"].text
+    assert "3 of them carried credentials that the server rejects, while another client is served there" in this["http-errors"].text
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_a_server_that_closes_on_whatever_it_is_sent(tmp_path: Path) -> None:
     this = found(tmp_path, *insists(4), healthy())
     assert this["closed-unanswered"].severity == "warning"
     assert this["closed-unanswered"].text == (
-        f"4 of 5 connections heard nothing: {SERVER}:9999 took what was sent and closed, as who refuses does, and who only takes in."
+        f"4 of 5 connections heard nothing: {SERVER}:9999 took what was sent and closed, as a server does that refuses the client, or that only receives."
     )
 
 

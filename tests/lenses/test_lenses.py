@@ -17,7 +17,7 @@ from netlens.lenses.tls_failed import ALERTS
 from tests.lenses.made import CLIENT, GET, MS, OK, RESOLVER, SERVER, WEB, S, close, exchange, found, healthy, lookup, ping, problems, talk
 from tests.parsers.build import T0, End, Packet, Talk, datagram, mixed, segment, write
 from tests.parsers.certificates import DONE, SERVER_HELLO, certificate, chain, message, record
-from tests.parsers.test_pipeline import HELLO
+from tests.parsers.test_pipeline import HELLO, client_hello
 
 TLS: End = (SERVER, 443)
 NOW = T0 // S
@@ -379,6 +379,107 @@ def test_a_browser_that_opens_more_than_it_needs(tmp_path: Path) -> None:
     assert "tls-failed" not in found(tmp_path, *spare, ping(30 * S))
 
 
+# -- handshakes of TLS 1.3, as programs end them; sizes as were recorded of Go, Java, Node and etcd --
+
+FLIGHT = record(22, b"\x02" + bytes(117)) + record(20, b"\x01") + record(23, bytes(833)) + record(23, bytes(281)) + record(23, bytes(69))
+CHANGE, HIDDEN_ALERT, FINISHED = record(20, b"\x01"), record(23, bytes(19)), record(23, bytes(53))
+MY_CERTIFICATE, NO_CERTIFICATE = record(23, bytes(857)) + record(23, bytes(281)), record(23, bytes(25))
+
+
+def of_13(*answers: bytes, times: int = 2, by_server: bytes = b"", ends: str = "FA", hello: bytes = HELLO) -> list[Packet]:
+    """Connections, a second apart: hello, the server's flight, what the client says to it, what the server says to that, and who closes."""
+    packets: list[Packet] = []
+    for k in range(times):
+        made = talk(40_000 + k, k * S, TLS)
+        made.up("PA", hello)
+        made.down("PA", FLIGHT)
+        made.up("A")
+        for data in answers:
+            made.up("PA", data)
+        if by_server:
+            made.down("PA", by_server)
+            made.down("FA")
+            made.up("FA")
+        elif ends:
+            made.up(ends)
+            made.down("FA")
+            made.up("A")
+        packets += made.packets
+    return packets
+
+
+@pytest.mark.parametrize("said", [(CHANGE + HIDDEN_ALERT,), (CHANGE, HIDDEN_ALERT), (HIDDEN_ALERT,)], ids=["Go", "GnuTLS", "no middlebox"])
+def test_an_encrypted_alert_instead_of_the_end_of_a_handshake(tmp_path: Path, said: tuple[bytes, ...]) -> None:
+    this = found(tmp_path, of_13(*said, times=1), ping(9 * S))["tls-failed"]
+    assert this.severity == "problem"
+    assert this.text == "1 of 1 TLS handshake failed (refused by the client by an encrypted alert) at api.example.test:443."
+    assert "certificate" in this.advice
+
+
+@pytest.mark.parametrize("said", [(), (CHANGE,)], ids=["Node", "Java"])
+def test_a_client_that_closes_upon_the_servers_answer(tmp_path: Path, said: tuple[bytes, ...]) -> None:
+    """Once may be somebody who closed the page; and a browser that is served closes what it does not need. One with another JA4 that is served is another."""
+    this = found(tmp_path, of_13(*said), ping(9 * S))["tls-failed"]
+    assert (this.severity, "closed by the client upon the server's answer" in this.text) == ("problem", True)
+    assert found(tmp_path, of_13(*said, times=1), ping(9 * S))["tls-failed"].severity == "warning"
+    served = talk(41_000, 3 * S, TLS)
+    for data in (HELLO, FLIGHT, CHANGE + FINISHED, record(23, bytes(300))):
+        (served.down if data is FLIGHT else served.up)("PA", data)
+    served.down("PA", record(23, bytes(900)))
+    assert "tls-failed" not in found(tmp_path, of_13(*said), close(served).packets, ping(9 * S))
+    other = client_hello("api.example.test", ("http/1.1",))
+    assert "tls-failed" in problems(found(tmp_path, of_13(*said, hello=other), served.packets, ping(9 * S)))
+
+
+def test_a_client_of_http_2_that_never_begins(tmp_path: Path) -> None:
+    """As gRPC does where the server chose no protocol. A browser does so too, but elsewhere it begins; others may look whether a server is there."""
+    h2 = client_hello("api.example.test", ("h2",))
+    never = of_13(CHANGE + FINISHED, hello=h2)
+    this = found(tmp_path, never, ping(9 * S))["tls-failed"]
+    assert (this.severity, "closed by the client before any request" in this.text, "ALPN" in this.advice) == ("problem", True, True)
+    elsewhere = talk(41_000, 3 * S, ("198.51.100.77", 443))
+    for up, data in (
+        (True, h2),
+        (False, FLIGHT),
+        (True, CHANGE + FINISHED),
+        (True, record(23, bytes(80))),
+        (False, record(23, bytes(900))),
+    ):
+        (elsewhere.up if up else elsewhere.down)("PA", data)
+    assert "tls-failed" not in found(tmp_path, never, close(elsewhere).packets, ping(9 * S))
+    assert "tls-failed" not in found(tmp_path, of_13(CHANGE + FINISHED), ping(9 * S))
+
+
+def test_a_client_that_loses_patience(tmp_path: Path) -> None:
+    made = talk(server=TLS)
+    made.up("PA", HELLO)
+    made.down("PA", FLIGHT)
+    made.up("A")
+    made.at += 5 * S
+    assert "tls-failed" not in found(tmp_path, close(made).packets, ping(30 * S))
+
+
+DATA = record(23, bytes(90))
+
+
+@pytest.mark.parametrize(
+    ("said", "is_told"),
+    [((CHANGE + MY_CERTIFICATE + FINISHED,), True), ((CHANGE + NO_CERTIFICATE + FINISHED, DATA), True), ((CHANGE + FINISHED, DATA), False)],
+    ids=["another CA", "none", "not asked for"],
+)
+def test_a_server_that_does_not_take_the_clients_certificate(tmp_path: Path, said: tuple[bytes, ...], is_told: bool) -> None:
+    """What is closed without a word on a request is closed-unanswered, if anything."""
+    this = found(tmp_path, of_13(*said, by_server=HIDDEN_ALERT), ping(9 * S))
+    assert ("tls-failed" in problems(this)) == is_told
+    if is_told:
+        assert "ended by the server by an encrypted alert before any answer" in this["tls-failed"].text
+    tickets = record(23, bytes(250)) + HIDDEN_ALERT
+    assert "tls-failed" not in found(tmp_path, of_13(*said, by_server=tickets), ping(9 * S))
+    last = max(p.at for p in of_13(*said, times=1, ends=""))
+    idle = [dataclasses.replace(p, at=p.at + (p.at > last) * 5 * S) for p in of_13(*said, times=1, by_server=HIDDEN_ALERT)]
+    assert "tls-failed" not in found(tmp_path, idle, ping(9 * S))
+
+
 # -- certificates --
 
 DAY = 86_400
@@ -455,6 +556,46 @@ def test_an_expired_certificate_at_the_end_of_the_capture_is_a_note(tmp_path: Pa
     this = found(tmp_path, showing(EXPIRED))
     assert this.keys() & {"tls-failed", "certificate-expired"} == {"certificate-expired"}
     assert this["certificate-expired"].text.endswith("(had expired 12 days before).")
+
+
+ITSELF, OF_ANOTHER = certificate(NOW - DAY, NOW + DAY, "api.example.test", itself=True), certificate(NOW - DAY, NOW + DAY, "b.example")
+GOOD = certificate(NOW - DAY, NOW + DAY, "api.example.test")
+
+
+@pytest.mark.parametrize(
+    ("der", "why"),
+    [(ITSELF, "its certificate is self-signed"), (OF_ANOTHER, "the certificate is for b.example, not for api.example.test"), (GOOD, "")],
+    ids=["itself", "another", "good"],
+)
+def test_a_client_that_looks_behind_the_handshake(tmp_path: Path, der: bytes, why: str) -> None:
+    """Node and GnuTLS do; so does a check of whether a server is there."""
+    two = [p for k in range(2) for p in showing(der, KEYS, ends="FA", port=40_000 + k, at=3 * k * S)]
+    this = found(tmp_path, two, ping(9 * S))
+    assert ("tls-failed" in problems(this)) == bool(why)
+    if why:
+        assert (
+            this["tls-failed"].text
+            == f"2 of 2 TLS handshakes failed (closed by the client before any request) at api.example.test:443; {why}."
+        )
+    asking = [p for k in range(2) for p in showing(der, REQUEST, ends="FA", port=40_000 + k, at=3 * k * S)]
+    assert "tls-failed" not in found(tmp_path, asking, ping(9 * S))
+
+
+def test_an_encrypted_alert_before_the_server_is_done(tmp_path: Path) -> None:
+    """Behind the server's Finished it ends the connection."""
+    hidden = record(21, bytes(26))
+    this = found(tmp_path, showing(GOOD, KEYS, hidden, ends="RA"), ping(9 * S))["tls-failed"]
+    assert (this.severity, "refused by the client by an encrypted alert" in this.text) == ("problem", True)
+    made = talk(server=TLS)
+    for up, data in (
+        (True, HELLO),
+        (False, record(22, SERVER_HELLO + chain(GOOD) + DONE)),
+        (True, KEYS),
+        (False, record(20, b"\x01")),
+        (True, hidden),
+    ):
+        (made.up if up else made.down)("PA", data)
+    assert "tls-failed" not in found(tmp_path, close(made).packets, ping(9 * S))
 
 
 # -- answers --

@@ -169,6 +169,8 @@ def test_pings_and_nothing_else(tmp_path: Path) -> None:
     this = found(tmp_path, [each for k in range(5) for each in ping(k, 1.0 + k, NOBODY, answered=False)])["ping-unanswered"]
     assert this.severity == "warning"
     assert this.text == "4 of 4 pings to 192.0.2.50 got no reply; nothing that was sent back is in the capture."
+    long = found(tmp_path, [each for k in range(15) for each in ping(k, 1.0 + k, NOBODY, answered=False)])["ping-unanswered"]
+    assert (long.severity, long.text[:34]) == ("problem", "14 of 14 pings to 192.0.2.50 got n")
 
 
 def test_pings_of_which_the_capture_may_lack_the_replies(tmp_path: Path) -> None:

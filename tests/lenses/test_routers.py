@@ -53,7 +53,7 @@ def test_two_masters_of_one_virtual_router(tmp_path: Path) -> None:
     this = of(tmp_path, [*vrrp(A, [0, 1, 2, 3, 4]), *vrrp(B, [0.5, 1.5, 2.5, 3.5])])["virtual-routers"]
     assert this.severity == "problem"
     assert this.text == (
-        "192.0.2.2 and 192.0.2.3 say at once that they are the master of 192.0.2.100 (VRID 51): 9 advertisements of VRRP in turn over 4.0 s."
+        "192.0.2.2 and 192.0.2.3 claim at the same time to be the master of 192.0.2.100 (VRID 51): 9 advertisements of VRRP in turn over 4.0 s."
     )
 
 

@@ -19,9 +19,17 @@ def moment(seconds: int, generalized: bool = False) -> bytes:
 
 
 def certificate(
-    not_before: int, not_after: int, name: str = "a.example", *, generalized: bool = False, alternative: str = "", padding: int = 0
+    not_before: int,
+    not_after: int,
+    name: str = "a.example",
+    *,
+    generalized: bool = False,
+    alternative: str = "",
+    padding: int = 0,
+    itself: bool = False,
 ) -> bytes:
-    """DER of a certificate without a true key or signature. ``alternative``: a DNS name of it; ``padding``: bytes by which it is longer."""
+    """DER of a certificate without a true key or signature. ``alternative``: a DNS name of it; ``padding``: bytes by which it is longer; ``itself``: it names
+    itself as its issuer."""
     common_name = element(0x31, element(0x30, element(0x06, b"\x55\x04\x03"), element(0x0C, name.encode()))) if name else b""
     organization = element(0x31, element(0x30, element(0x06, b"\x55\x04\x0a"), element(0x13, b"Example")))
     names = element(0x30, element(0x06, b"\x55\x1d\x11"), element(0x04, element(0x30, element(0x82, alternative.encode()))))
@@ -32,7 +40,7 @@ def certificate(
         element(0xA0, b"\x02\x01\x02"),
         b"\x02\x01\x07",
         algorithm,
-        element(0x30, organization),
+        element(0x30, organization, *([common_name] if itself else [])),
         element(0x30, moment(not_before, generalized), moment(not_after, generalized)),
         element(0x30, organization, common_name),
         element(0x30, algorithm, element(0x03, bytes(64 + padding))),

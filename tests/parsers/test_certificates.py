@@ -39,8 +39,8 @@ def handshake(*answers: bytes, ends: int = 443) -> list[Packet]:
 def test_dates_and_name() -> None:
     assert leaf(VALID) == LEAF
     assert leaf(certificate(0, 4_102_444_800, generalized=True)) == Leaf(0, 4_102_444_800, "a.example")
-    assert leaf(certificate(1, 2, "", alternative="b.example")) == Leaf(1, 2, "b.example", ("b.example",))
-    assert leaf(certificate(1, 2, "")) == Leaf(1, 2, "")
+    assert leaf(certificate(1, 2, "", alternative="b.example")) == Leaf(1, 2, "b.example", ("b.example",), itself=True)
+    assert leaf(certificate(1, 2, "")) == Leaf(1, 2, "", itself=True)
     assert leaf(certificate(-631_152_000, 2)) == Leaf(-631_152_000, 2, "a.example")  # 1950, the first year of UTCTime
     found = leaf(certificate(1, 2, "x" * 500))
     assert found is not None

@@ -22,12 +22,8 @@ class Side:
         path = truth.result(side).path
         sidefiles.refuse_special(str(path))
         capture = read(path)
-        sites = {
-            *truth.api_ips,
-            OTHER_SITE_IP,
-            NAMESERVER_IP,
-            *(str(e["ip"]) for e in (truth.of("vm", "connect") if side == "vm" else ())),
-        }  # with proxies
+        # proxies among them
+        sites = {*truth.api_ips, OTHER_SITE_IP, NAMESERVER_IP, *(str(e["ip"]) for e in (truth.of("vm", "connect") if side == "vm" else ()))}
         self.sessions = {row["session_id"]: row for row in capture.table("sessions").records()}
         rows = [row for row in capture.table("connections").records() if row["resp_ip"] in sites and row["resp_port"] != 22]
         # What is redirected on the host stays there: its proxy's own connections leave.

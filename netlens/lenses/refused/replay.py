@@ -549,9 +549,8 @@ class _Timely(_Replay):
         self.meters = {group: rule.meter() for group in set(self.group.values())}
         self.taken = [1.0] * len(setting.intents)
         self.answers = rule.counts == "answers"
-        self.awaited: dict[int, list[tuple[int, float]]] = {
-            group: [] for group in self.meters
-        }  # when answers will be over, and what they take
+        # when answers will be over, and what they take
+        self.awaited: dict[int, list[tuple[int, float]]] = {group: [] for group in self.meters}
         if rule.counts in SIZED:
             r, last = setting.situation.requests, [rows[-1] for rows in setting.intents.attempts]
             sizes = r.answer_bytes[last] if self.answers else r.sent_bytes[last]

@@ -367,9 +367,8 @@ class Weighing:
         not seen. Else 0."""
         r = self.situation.requests
         broken = int((r.broken_off & (r.start_ns < r.start_ns[self.refused].max(initial=0))).sum())
-        explained = (
-            bool(self.inference.fits) and self.inference.fits[0].rule.broken_s > 0
-        )  # that they count on for a while is the best that there is
+        # that they count on for a while is the best that there is
+        explained = bool(self.inference.fits) and self.inference.fits[0].rule.broken_s > 0
         return broken if broken >= max(FEW_BROKEN, 0.0 if explained else self.inference.refused * BROKEN_SHARE) else 0
 
     @cached_property
@@ -764,9 +763,8 @@ def _begun_before(weighing: Weighing) -> list[Fit]:
     if s.midway_ns is not None or not found:
         return found
     better = {fit.name: fit for fit in found}
-    begins = min(
-        s.capture_ns[0], int(s.requests.start_ns[0])
-    )  # what was sent while the capture ran is known: no window reaches further back
+    # what was sent while the capture ran is known: no window reaches further back
+    begins = min(s.capture_ns[0], int(s.requests.start_ns[0]))
     for fit in over_time.fits(replace(s, midway_ns=begins), weighing.inference.first):
         priced = fit.if_begun(float(np.log(2)))
         if fit.name not in better or priced.log_likelihood > better[fit.name].log_likelihood:

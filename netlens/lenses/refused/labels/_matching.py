@@ -46,11 +46,8 @@ USUAL_NS = 60 * MS  #: a delayed acknowledgment (40 ms on Linux) and some; repla
 ELSEWHERE_NS = tuple(ms * MS for ms in (150, 230, 310, 390, 470, 550))  #: from where lines stand, for what is chance
 NEARLY_ALL = 0.7  #: share of the short answers right before lines that are of these sizes, if not each line has one
 CLEARLY, FEW = 4.0, 1.5  #: standard deviations from what is chance, and answers more, where other tries have no lines
-NEARLY_EVERY, MOST_TOLD, MOST_CHANCE = (
-    0.95,
-    0.9,
-    0.5,
-)  #: share of lines that stand so soon behind an answer beyond chance, and of those that would elsewhere
+#: share of lines that stand so soon behind an answer beyond chance, and of those that would elsewhere
+NEARLY_EVERY, MOST_TOLD, MOST_CHANCE = 0.95, 0.9, 0.5
 AT_ONCE_NS = 5 * MS  #: of several lines the quickest follows its answer at least this soon
 LAG_UNIT_NS = 100 * MS  #: less where lines are known to follow at once
 MIN_LEAD = 2  #: lines more than any other place in the span of a chain must explain

@@ -25,9 +25,8 @@ from netlens.lenses.refused.labels._matching import EARLY_NS
 from netlens.lenses.refused.limit import log_choose
 from netlens.parsers.errorlog import ErrorEvent
 
-WITHIN_NS = tuple(
-    ms * MS for ms in (5, 20, 60, 250, 1_000, 4_000)
-)  #: how late a line may be; the last is that of a program that writes all late
+#: how late a line may be; the last is that of a program that writes all late
+WITHIN_NS = tuple(ms * MS for ms in (5, 20, 60, 250, 1_000, 4_000))
 AT_ONCE = 3  #: of these, that are at once
 PLACES = 64  #: other times at which the lines are tried
 SURE, CLEAR, NO_BETTER = 0.01, 1e-4, 0.05  #: probabilities that chance alone puts so many lines behind answers

@@ -1,0 +1,109 @@
+"""Requests inside TLS of which nothing comes back; sizes of records as curl, Go and Node have them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.lenses.made import MS, S, close, found, ping, problems, talk
+from tests.parsers.certificates import record
+from tests.parsers.test_pipeline import client_hello
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.lenses.made import Finding
+    from tests.parsers.build import Packet
+
+TLS = ("198.51.100.20", 443)
+HELLO, OFFERING = client_hello("api.example.test"), client_hello("api.example.test", ("h2", "http/1.1"))
+CHANGE = record(20, b"\x01")
+SERVER_HELLO = record(22, b"\x02\x00\x00\x76\x03\x03" + bytes(32) + b"\x20" + bytes(32) + b"\x13\x01\x00" + bytes(49))
+FLIGHT = SERVER_HELLO + CHANGE + record(23, bytes(40)) + record(23, bytes(833)) + record(23, bytes(281)) + record(23, bytes(53))
+FINISHED, REQUEST, ANSWER = record(23, bytes(53)), record(23, bytes(3100)), record(23, bytes(900))
+RESET, RESET_AND_PING, RESET_AND_GOAWAY, PING, ACKNOWLEDGED = (record(23, bytes(n)) for n in (30, 47, 56, 34, 26))
+
+
+def by_http1(*waits: int, answered: bool = False) -> list[Packet]:
+    """Connections with a request each, which the client closes after so many ms."""
+    packets: list[Packet] = []
+    at = 0
+    for k, wait in enumerate(waits):
+        made = talk(40_000 + k, at, TLS)
+        for up, data in ((True, HELLO), (False, FLIGHT), (True, CHANGE + FINISHED), (True, REQUEST)):
+            (made.up if up else made.down)("PA", data)
+        made.down("A")
+        if answered:
+            made.down("PA", ANSWER)
+            made.up("A")
+        made.at += wait * MS
+        at = made.at + S
+        packets += close(made).packets
+    return packets
+
+
+def by_http2(*ends: tuple[int, bytes], answered: bool = False) -> list[Packet]:
+    """One connection of HTTP/2 with requests one after the other; of each, after how many ms the client says something, and what."""
+    made = talk(40_000, 0, TLS)
+    for up, data in (
+        (True, OFFERING),
+        (False, FLIGHT),
+        (True, CHANGE + FINISHED),
+        (False, record(23, bytes(56))),
+        (True, record(23, bytes(70)) + ACKNOWLEDGED),
+    ):
+        (made.up if up else made.down)("PA", data)
+    for wait, said in ends:
+        made.up("PA", REQUEST)
+        made.down("A")
+        if answered:
+            made.down("PA", ANSWER)
+            made.up("A")
+        made.at += wait * MS
+        made.up("PA", said)
+        made.down("A")
+    return close(made).packets
+
+
+def told(folder: Path, packets: list[Packet]) -> Finding | None:
+    return found(folder, packets, ping(200 * S)).get("slow-server")
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [by_http1(6000, 6030), by_http2((6000, RESET_AND_PING), (6010, RESET)), by_http2((6000, RESET_AND_GOAWAY), (6001, RESET_AND_GOAWAY))],
+    ids=["HTTP/1.1", "as Go does", "as curl does"],
+)
+def test_a_client_that_gives_up_after_the_same_time(tmp_path: Path, packets: list[Packet]) -> None:
+    this = told(tmp_path, packets)
+    assert this is not None
+    assert this.severity == "problem"
+    assert (
+        this.text
+        == "2 requests inside TLS to api.example.test:443 got no answer, or no more of it, until the client gave up after 6.0 s each time."
+    )
+    assert "time-out" in this.advice or "timeout" in this.advice
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        pytest.param(by_http1(6000), id="who does not want to wait"),
+        pytest.param(by_http1(4000, 6000, 9000), id="people"),
+        pytest.param(by_http1(6000, 6000, answered=True), id="connections that were kept for a while"),
+        pytest.param(by_http1(2000, 2000), id="soon"),
+        pytest.param(by_http2((6000, PING), (6000, PING)), id="whether the server is there"),
+        pytest.param(by_http2((6000, REQUEST), (6000, REQUEST)), id="what only tells"),
+        pytest.param(by_http2((6000, RESET)), id="HTTP/2, once"),
+    ],
+)
+def test_what_is_no_timeout(tmp_path: Path, packets: list[Packet]) -> None:
+    assert told(tmp_path, packets) is None
+
+
+def test_a_long_wait_in_vain(tmp_path: Path) -> None:
+    this = told(tmp_path, by_http1(61_000))
+    assert this is not None
+    assert (this.severity, "1 request inside TLS" in this.text, "61" in this.text) == ("warning", True, True)
+    assert not problems({this.id: this})
