@@ -157,7 +157,11 @@ def link(
     if told.method == clocks.NESTED:  # what it rests on is found below
         told = clocks.identity(told.note)
     if two:
+        host = sides["host"]
         upstream, told, pairs, nested, alone = _joined(sides, goal, told, samples, served, notes, keys=keys, at_relay=at_relay)
+        if sides["host"] is not host:  # its connections to the target were found by what nests
+            c = sides["host"].connections
+            goal = replace(goal, addresses=sorted(set(c["resp_ip"][sides["host"].target].tolist())))
     else:
         upstream, pairs, nested, alone = sides.get("host") or next(iter(sides.values())), None, None, None
     http2, unknown = _http2(upstream, sides, pairs)
@@ -214,7 +218,8 @@ def _joined(
     keys: bool,
     at_relay: bool,
 ) -> _Joined:
-    """Pair the connections of VM and host, or else nest requests. What the VM asks a relay nearby for the target becomes its target, in ``sides``.
+    """Pair the connections of VM and host, or else nest requests. What the VM asks a relay nearby for the target becomes its target, in ``sides``; so
+    does what that relay asks upstream by no name.
 
     told : what is known of the clocks.  served : hops of relays, by side.
     """
@@ -229,6 +234,13 @@ def _joined(
     pairs = relays.beside(relays.through(pairs, served["host"]), host, served["host"])
     notes += getattr(samples, "notes", ())
     name = printable((goal.names or goal.addresses or ["the target"])[0])
+    if not host.target.any() and vm.target.any() and (beyond := _without_name(told, pairs, vm, host, goal, keys)) is not None:
+        host = sides["host"] = beyond
+        there = ", ".join(sorted(set(host.connections["resp_ip"][host.target].tolist())))
+        notes.append(
+            f"the host's capture shows no connection to {name} by its name; those to {there} name no server and carry what the VM asks a relay, as their "
+            "times tell"
+        )
     if not host.target.any() and vm.target.any():
         notes.append(f"the host's capture shows no connection to {name}, so only the VM's capture is used")
         return _Joined(vm, told, None)
@@ -287,6 +299,25 @@ def _nothing_in_common(clock: clocks.Clock, pairs: pairing.Pairing, vm: Side, ho
         return False
     overlap = max(vm.bounds_ns[0], host.bounds_ns[0]) < min(vm.bounds_ns[1], host.bounds_ns[1])
     return overlap and bool((pairs.origin[host.target] == UNKNOWN).all())
+
+
+def _without_name(clock: clocks.Clock, pairs: pairing.Pairing, vm: Side, host: Side, goal: target.Target, keys: bool) -> Side | None:
+    """The host's capture with its connections to the one server, beyond the local network and asked for by no name, whose requests nest in those that the VM
+    asks a relay nearby; None without. Relays that end TLS need not name the server that they go on to (RFC 6066 3 is for whoever wants to)."""
+    if any(map(is_public, goal.addresses)):
+        return None
+    c = host.connections
+    named = {ip for sni, ip in c.tuples("sni", "resp_ip") if sni is not None}
+    unnamed = {end: rows for end, rows in relays.services(c, host.target).items() if is_public(end[0]) and end[0] not in named}
+    for rows in sorted(unnamed.values(), key=len, reverse=True)[:MOST_RELAYS]:
+        other = Side(host.name, host.capture, np.zeros(c.rows, np.bool_))
+        other.target[rows] = True
+        other.find_requests()
+        if not keys:
+            _count_streams([other])
+        if _nothing_in_common(clock, pairs, vm, other) and nesting.nested(vm, other) is not None:
+            return other
+    return None
 
 
 def _over_relay(vm: Side, host: Side, keys: bool) -> tuple[Side, nesting.Nested | None]:

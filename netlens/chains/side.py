@@ -285,10 +285,13 @@ class Side:
 
     @cached_property
     def exchanges(self) -> Table:
-        """Of the target; an answer is complete also if the connection stayed silent after it for :data:`SILENCE_NS`."""
-        x = self._with_streams()
-        seen = x.ints("end_ns", -1)
-        over = (seen >= 0) & (x["complete"] | (self._closed_ns - seen >= SILENCE_NS))
+        """Of the target; an answer is complete also if the connection stayed silent after it for :data:`SILENCE_NS`, or if the server said farewell in TLS
+        behind it before the program closed: who refuses a request that is still going up closes on the rest of it, which ends in a reset."""
+        x, s = self._with_streams(), self.sessions
+        seen, ids = x.ints("end_ns", -1), x["session_id"].astype(np.int64)
+        closed = np.minimum(s.ints("orig_fin_ns", NEVER), s.ints("rst_ns", NEVER))
+        said = np.where(self._farewells_ns[1] < closed, self._farewells_ns[1], -1)[ids]
+        over = (seen >= 0) & (x["complete"] | (self._closed_ns - seen >= SILENCE_NS) | (said >= seen))
         return Table(x.schema, {**x.columns, "complete": over})
 
     @cached_property
@@ -338,24 +341,26 @@ class Side:
     def done_ns(self) -> Ints:
         """Per connection, the program's own farewell in TLS, FIN or RST, in this capture's time; :data:`NEVER` where there is none."""
         fins, resets = self.sessions.ints("orig_fin_ns", NEVER), self.sessions.ints("rst_ns", NEVER)
-        return self.least(np.minimum(np.minimum(fins, resets), self._farewell_ns))
+        return self.least(np.minimum(np.minimum(fins, resets), self._farewells_ns[0]))
 
     @cached_property
-    def _farewell_ns(self) -> Ints:
-        """Per session, when its originator sent an alert of TLS as its last words, as with close_notify (RFC 8446 6.1); :data:`NEVER` where it did not.
-        Programs may wait for the server's before they close (asyncio: up to 30 s)."""
-        out = np.full(self.sessions.rows, NEVER, np.int64)
-        if self.capture.trail is not None and len(out):
+    def _farewells_ns(self) -> tuple[Ints, Ints]:
+        """Per session, when its originator, and when its responder, sent an alert of TLS as its last words, as with close_notify (RFC 8446 6.1); :data:`NEVER`
+        where it did not. Programs may wait for the server's before they close (asyncio: up to 30 s)."""
+        out = np.full((2, self.sessions.rows), NEVER, np.int64)
+        if self.capture.trail is not None and self.sessions.rows:
             t = self.capture.trail.segments()
-            said = np.flatnonzero((t["fresh"] > 0) & (t["length"] > 0))
-            said = said[t["way"][said] == self.originator[t["session"][said]]]
-            last = said[np.diff(t["session"][said], append=-1) != 0]  # segments stand by session
-            head = t["head"][last].astype(np.uint64)
-            alert = (head >> np.uint64(48) == ALERT << 8 | 3) | (
-                (head >> np.uint64(24) == HIDDEN_ALERT) & (t["length"][last] == RECORD + ALERT_RECORD)
-            )
-            out[t["session"][last[alert]]] = t["ts"][last[alert]]
-        return out
+            all_said = np.flatnonzero((t["fresh"] > 0) & (t["length"] > 0))
+            from_originator = t["way"][all_said] == self.originator[t["session"][all_said]]
+            for of_end, its in zip(out, (from_originator, ~from_originator), strict=True):
+                said = all_said[its]
+                last = said[np.diff(t["session"][said], append=-1) != 0]  # segments stand by session
+                head = t["head"][last].astype(np.uint64)
+                alert = (head >> np.uint64(48) == ALERT << 8 | 3) | (
+                    (head >> np.uint64(24) == HIDDEN_ALERT) & (t["length"][last] == RECORD + ALERT_RECORD)
+                )
+                of_end[t["session"][last[alert]]] = t["ts"][last[alert]]
+        return out[0], out[1]
 
     @cached_property
     def opened(self) -> Bools:

@@ -23,7 +23,7 @@ SIDES = ("vm", "host", "unknown")
 REQUESTS, COMPANION, LOOKUPS = 0, 1, 2  #: what an upstream session is for; codes of ``Sessions.kind``
 KINDS = ("requests", "companion", "lookups")
 ACCEPTED, REJECTED, UNLABELLED = 0, 1, -1  #: codes of ``Requests.rejected``
-ELSEWISE = -2  #: one more: refused, but by a limit of another class than the one that is weighed
+ELSEWISE = -2  #: one more: refused, but by a limit of another class than the one that is weighed, or by none (401)
 APART = -3  #: and another: of a party that is counted by itself, whatever came of it
 
 
@@ -69,7 +69,7 @@ class Requests(Rows):
     start_ns : last byte of the request as sent upstream (the provider decides when it has it).
     end_ns : last byte of the answer upstream; without a complete answer, the end of its session.
     done_ns : when the program was done with it: the last byte of the answer it read, or its FIN or RST; at most ``end_ns``.
-    rejected : ACCEPTED, REJECTED or UNLABELLED (ELSEWISE while one class is weighed, APART while some parties are).
+    rejected : ACCEPTED, REJECTED or UNLABELLED (ELSEWISE also while one class is weighed, APART while some parties are).
     source : where the label comes from ("error log", "key log", "inferred", "").
     stream : HTTP/2 stream it is, -1 for a request of turn-taking.
     host_frame, vm_frame : frame of its first byte in each capture; 0 if it is not in it.

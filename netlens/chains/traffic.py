@@ -101,7 +101,7 @@ def rebuild(linked: Linked, beside: Beside) -> Traffic:
         missing = missing or OTHERS_KEYS
         egress = egress or missing
     common = _common_ns(linked, notes)
-    facts = _facts(linked, egress_seen=not egress) | {"vm_blind": blind}
+    facts = _facts(linked, egress_seen=not egress) | {"vm_blind": blind, "no_overlap": linked.vm is not None and common[0] >= common[1]}
     facts["addresses"] = {int(upstream.address[k]): str(linked.upstream.connections["resp_ip"][row]) for row, k in row_of.items()}
     facts["in_doubt"] = int(np.isin(made.session, [row_of.get(row, -1) for row in _in_doubt(linked.upstream)]).sum())
     facts["protocol_unknown"] = linked.protocol_unknown and not _side_by_side(made)

@@ -239,7 +239,8 @@ def _goes_on(x, row, hint, protocol):
     if protocol == h.TLS and not on:
         on = full and (ticket or x[SEEN] & EARLY != 0)  # a full record ended in front of it
         on |= ticket and row[c.TS] - x[RESPONSE_AT] < AT_ONCE_NS  # head and body in two records, and a ticket between them
-        if not on and x[DOWN] == CONTINUE_RECORD + 5 and not x[SEEN] & (CONTINUED | TLS_1_2):
+        behind = x[TICKET] + 5 if x[TICKET] != 0 else np.int64(0)  # a single ticket, and 100 Continue behind it
+        if not on and x[DOWN] in (CONTINUE_RECORD + 5, behind + CONTINUE_RECORD + 5) and not x[SEEN] & (CONTINUED | TLS_1_2):
             x[SEEN] |= CONTINUED
             ticket = on = True
     if on:
@@ -372,9 +373,12 @@ def _without_tickets(x, count, hint, records, first):
             return np.int64(0) if tickets >= 2 else count  # one record may be a short response
         if fits and tickets >= 2:
             count -= tickets * (first + 5)
+        elif fits and records == 2 and (hint >> h.LAST_SHIFT) & 0xFFFF == CONTINUE_RECORD:
+            x[TICKET] = first
         return count
     if not fits or first != x[TICKET]:
-        x[TICKET] = 0
+        if records != 1 or first != CONTINUE_RECORD or x[DOWN] != x[TICKET] + 5:
+            x[TICKET] = 0
         return count
     if x[PHASE] == RESPONSE or x[SEEN] & TENTATIVE:  # the second of a size: the first was no response
         x[PHASE] = REQUEST

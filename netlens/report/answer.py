@@ -279,7 +279,7 @@ def how_sure(a: Analysis) -> list[Fact]:
         found.append(
             Fact(
                 "apart",
-                f"{left} are left out: they fit the limit only if they are counted by themselves, as with another key or model",
+                f"{left} are left out: they fit the limit only if they are counted by themselves, as with another key or model, or not at all",
                 good=False,
             )
         )

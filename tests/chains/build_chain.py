@@ -118,5 +118,5 @@ class Machine:
         path.write_bytes(b"".join(out))
 
 
-def hellos(count: int, name: str = "api.example.test") -> Iterable[bytes]:
+def hellos(count: int, name: str | None = "api.example.test") -> Iterable[bytes]:
     return (client_hello(name) for _ in range(count))

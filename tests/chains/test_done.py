@@ -76,6 +76,25 @@ def test_a_reset_behind_the_servers_close_breaks_nothing_off(tmp_path: Path, ser
     assert found.broken_off.tolist() == [not server_closed]
 
 
+@pytest.mark.parametrize("farewell", [True, False])
+def test_an_answer_is_over_where_the_server_says_farewell_behind_it(tmp_path: Path, farewell: bool) -> None:
+    """A request that is refused while it goes up: the server closes on the rest of it, and the program, which still writes, resets."""
+    made = opened()
+    made.up("PA", record(16401)[:1400])
+    made.down("PA", record(500))
+    answered = T0 + made.at
+    made.up("PA", record(16401)[1400:2800])
+    if farewell:
+        made.wait(S // 10)
+        made.down("PA", SHORT)
+    made.wait(S // 2)
+    made.up("R")
+    found = traffic(capture=str(write(tmp_path / "a.pcap", made.packets))).upstream
+    over, known = found.answered_ns
+    assert known.tolist()[:1] == [farewell]
+    assert (over[0] < answered) == farewell
+
+
 @pytest.mark.parametrize(
     ("end", "broken_off"),
     [("closes", False), ("closes early", True), ("resets behind the last chunk", False), ("resets", True)],

@@ -393,14 +393,21 @@ def recorded(
     seconds: float = 90,
     mine: int = 2,
     itself: bool = False,
+    upstream_name: str | None = "api.example.test",
+    seed: int = 3,
 ) -> list[tuple[int, float, float, float, int, bool]]:
     """A recording of it: the relay asks on connections of its own for the VM, whose clock is ahead. ``others_bytes``: size of all requests of others.
     anew : what leaves the host does so on a connection for each request.  mine : so many workers are the VM's.  itself : the relay refuses, and not the
-    provider."""
-    every = [(each[0], *each[1:4], others_bytes or each[4], each[5]) if each[0] >= mine else each for each in shared(seconds=seconds)]
+    provider.  upstream_name : that the relay asks for, if it names the server at all."""
+    every = [
+        (each[0], *each[1:4], others_bytes or each[4], each[5]) if each[0] >= mine else each for each in shared(seconds=seconds, seed=seed)
+    ]
     rng = np.random.default_rng(1)
     vm, host = Machine(), Machine()
-    upstream_hellos, own_hellos = iter(hellos(len(every))), list(hellos(4, "api.example.test" if named else "relay.example.test"))
+    upstream_hellos, own_hellos = (
+        iter(hellos(len(every), upstream_name)),
+        list(hellos(4, "api.example.test" if named else "relay.example.test")),
+    )
     lines, ports = [], iter(range(1, len(every) + 1))
     for worker in range(4):
         theirs = [each[1:] for each in every if each[0] == worker]
@@ -460,6 +467,31 @@ def test_who_else_uses_the_address_shows_behind_a_relay_that_ends_tls(tmp_path: 
     parties = {p.name: p.requests for p in found.parties}
     assert parties == {"VM": sum(each[0] < 2 for each in every), "host": sum(each[0] > 1 for each in every)}
     assert found.counts["connections"] == 4
+
+
+def test_a_relay_that_names_no_server_is_followed_by_what_it_carries_on(tmp_path: Path) -> None:
+    """It ends TLS and asks without a name (Pound): the host's capture has the requests all the same."""
+    every = recorded(tmp_path, upstream_name=None)
+    found = netlens.analyze(tmp_path, apis="api.example.test")
+    made = found.assembled
+    assert made.upstream.name == "host"
+    assert len(made.situation.requests) == len(every)
+    assert made.goal.addresses == [SERVER]
+    verdicts = {v.id: v.verdict for v in found.hypotheses}
+    assert verdicts["same-nat-ip"] == "supported"
+    assert any("name no server" in note for note in found.quality["notes"])
+
+
+def test_servers_without_a_name_that_carry_nothing_on_are_not_the_target(tmp_path: Path) -> None:
+    """The host asks another server without a name, and what it asks does not nest: only the VM's capture is used."""
+    recorded(tmp_path, mine=2)
+    (tmp_path / "other").mkdir()
+    recorded(tmp_path / "other", mine=0, upstream_name=None, seed=4)
+    (tmp_path / "host.pcap").write_bytes((tmp_path / "other" / "host.pcap").read_bytes())
+    made = netlens.analyze(
+        vm=str(tmp_path / "vm.pcap"), host=str(tmp_path / "host.pcap"), vm_errors=str(tmp_path / "vm-errors.log"), apis="api.example.test"
+    ).assembled
+    assert made.upstream.name == "vm"
 
 
 def test_what_the_relay_may_ask_by_itself_is_no_others(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from netlens.chains.situation import HOST, LOOKUPS, REJECTED, REQUESTS, UNKNOWN,
 from netlens.chains.traffic import _side_by_side, rebuild
 from netlens.errors import NetlensError
 from netlens.lenses.refused.counting import Rule, others
+from netlens.lenses.refused.judging import unknown_sides
 from netlens.lenses.refused.labels import labelled
 from netlens.lenses.refused.labels.error_log import MAX_UNMATCHED
 from netlens.parsers import errorlog
@@ -510,6 +511,9 @@ def test_captures_of_different_times_are_told(pair: Path, tmp_path: Path) -> Non
     found = netlens.analyze(vm=str(pair / "vm.pcap"), host=late)
     assert any(note.startswith("the captures do not overlap: the VM's ends 86,") for note in found.quality["notes"])
     assert found.cause is None
+    assert unknown_sides(found.assembled.situation).startswith("captures of both sides over the same time")
+    both = netlens.analyze(vm=str(pair / "vm.pcap"), host=str(pair / "host.pcap"))
+    assert not unknown_sides(both.assembled.situation).startswith("captures of both")
 
 
 @pytest.mark.parametrize("empty", ["vm", "host"])

@@ -657,6 +657,22 @@ def test_100_continue_in_tls(pem: Path) -> None:
     assert [shown(r) for r in exchanges(tls.talk.packets)] == [(272 + 5022, 722)] * 2
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+def test_100_continue_behind_a_single_ticket(pem: Path, at_once: bool) -> None:
+    """The first request of a connection: the server's ticket and its leave to go on stand before the body, in one segment or two."""
+    tls = Tls(pem, 1)
+    finished = tls.handshake()
+    tls.up(finished)
+    ticket = tls.step(False)
+    tls.up(tls.sealed(True, 190))
+    go_on = tls.sealed(False, len(b"HTTP/1.1 100 Continue\r\n\r\n"))
+    for each in (ticket + go_on,) if at_once else (ticket, go_on):
+        tls.down(each)
+    tls.up(tls.sealed(True, 5000))
+    tls.down(tls.sealed(False, 700))
+    assert [shown(r) for r in exchanges(tls.talk.packets)] == [(212 + 5022, 722)]
+
+
 def test_both_ends_of_the_wire_see_the_same_requests() -> None:
     """A request that the client wrote before an answer reached it is one with the request before it, wherever it was captured."""
     t = plain()

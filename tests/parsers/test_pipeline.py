@@ -41,9 +41,10 @@ def pcap(packets: list[tuple[int, bytes]]) -> bytes:
     return out + b"".join(struct.pack("<IIII", 1000 + t // 10**6, t % 10**6, len(p), len(p)) + p for t, p in packets)
 
 
-def client_hello(name: str, alpn: tuple[str, ...] = ()) -> bytes:
-    """A real ClientHello of this Python's TLS library."""
+def client_hello(name: str | None, alpn: tuple[str, ...] = ()) -> bytes:
+    """A real ClientHello of this Python's TLS library; None: it names no server."""
     context = ssl.create_default_context()
+    context.check_hostname = name is not None
     if alpn:
         context.set_alpn_protocols(alpn)
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()

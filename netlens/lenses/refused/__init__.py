@@ -124,15 +124,21 @@ def judge(traffic: Traffic) -> Judged:
 
 def _of_some_parties(traffic: Traffic, weighed: Weighed) -> Weighed:
     """What was weighed; where no limit explains it, without some of the requests if a limit explains the rest: those of one of several parties that share the
-    egress with the VM, which has another key; or those that are never refused and answered in another way. The provider counts them by themselves."""
+    egress with the VM, which has another key; or those that are never refused and answered in another way, or small. The provider counts them by themselves,
+    or not at all.
+
+    Where a limit on bytes explains it, a limit on the number of those that are not small is taken instead if it explains as much."""
     from netlens.chains.situation import APART
+    from netlens.lenses.refused.limiters import SIZED
+    from netlens.lenses.refused.over_time import Fit
     from netlens.lenses.refused.weighing import AGAINST_ITS_WORD, ALPHA, weigh
 
     w, s = weighed.weighing, traffic.situation
-    if w.kind or w.named or w.chance or not w.inference.enough:
+    by_bytes = next((fit for fit in w.by_time[:1] if fit.limiter.COUNTS == "bytes"), None)
+    if (w.kind and by_bytes is None) or w.named or w.chance or not w.inference.enough:
         return weighed
     r = s.requests
-    tried = [*_by_party(traffic), *_answered_whole(w)]
+    tried = [*([] if w.kind else [*_by_party(traffic), *_answered_whole(w)]), *_small(w)]
     found: list[Weighed] = []
     for theirs, facts in tried:
         left = replace(r, rejected=np.where(theirs, np.int8(APART), r.rejected))
@@ -144,6 +150,10 @@ def _of_some_parties(traffic: Traffic, weighed: Weighed) -> Weighed:
         )
         one = weigh(replace(s, requests=left, sessions=open_, facts={**s.facts, **facts}))
         if (best := one.weighing.taken) is None or best.p * len(tried) > ALPHA:
+            continue
+        if by_bytes is not None and not (
+            isinstance(best, Fit) and best.limiter.COUNTS not in SIZED and best.log_likelihood >= by_bytes.log_likelihood
+        ):
             continue
         if "others" in facts or best.misses + best.false_alarms <= AGAINST_ITS_WORD * (
             one.weighing.inference.refused + one.weighing.inference.accepted
@@ -181,6 +191,20 @@ def _answered_whole(weighing: Weighing) -> list[tuple[Bools, dict[str, Any]]]:
     if weighing.inference.refused < MANY or min(int(theirs.sum()), int(rest.sum())) < ENOUGH or whole[rest].mean() > 1.0 - _STREAMS:
         return []
     return [(theirs, {"left_out": f"the {_requests(theirs)} that were answered at once, by connections of their own,"})]
+
+
+def _small(weighing: Weighing) -> list[tuple[Bools, dict[str, Any]]]:
+    """The requests of another order of size than the larger ones, if none was refused and that is no chance: questions whether a job is done, which take next
+    to nothing of a limit on bytes and may be free under one on requests."""
+    from netlens.lenses.refused.counting import models
+    from netlens.lenses.refused.weighing import ALPHA
+
+    r = weighing.situation.requests
+    small = models(r) == 1
+    if not small.any() or (small & weighing.refused).any():
+        return []
+    by_chance = (1.0 - weighing.refused[r.rejected >= 0].mean()) ** (small & (r.rejected == ACCEPTED)).sum()
+    return [(small, {"left_out": f"the {plural(int(small.sum()), 'small request')}"})] if by_chance <= ALPHA else []
 
 
 def _requests(mask: Bools) -> str:

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from netlens.chains.situation import REJECTED, Situation
+from netlens.chains.situation import APART, REJECTED, Situation
 from netlens.columns import Bools, Codes, Ints
 
 S = 1_000_000_000  #: ns
@@ -87,7 +87,7 @@ def intents(situation: Situation) -> Intents:
     done = np.clip(r.done_ns, r.start_ns, np.maximum(r.end_ns, r.start_ns))
     chains = []
     for row in range(len(r)):  # in order of start, so that intents are in order of their first attempts
-        if row in taken:
+        if row in taken or r.rejected[row] == APART:  # what is counted by itself meets nobody here
             continue
         chain = [row]
         while (row := nexts.get(row, -1)) >= 0:
@@ -131,7 +131,7 @@ def _retries(situation: Situation) -> dict[int, int]:
     r = situation.requests
     out: dict[int, int] = {}
     for side in np.unique(r.side).tolist():
-        rows = np.flatnonzero(r.side == side)
+        rows = np.flatnonzero((r.side == side) & (r.rejected != APART))
         starts, ends = r.start_ns[rows].tolist(), np.maximum(r.done_ns, r.start_ns)[rows].tolist()
         refused = [k for k, code in enumerate(r.rejected[rows].tolist()) if code == REJECTED]
         if not refused:

@@ -27,6 +27,7 @@ HALF = 0.5  #: share of the refusals that must go with a cause for it to be supp
 LITTLE = 0.35  #: below this share the cause is refuted; between, two recordings of one situation may fall on either side of a half
 UNKNOWN_SIDES = "a capture of the VM over the same time, or sockets.jsonl, to tell whose connections they are"
 SOCKETS = "sockets.jsonl of the host (netlens capture records it), to tell whose connections they are"
+ONE_TIME = "captures of both sides over the same time, to tell whose connections they are: one of these ends before the other begins"
 WHOLE_PACKETS = "captures of whole packets (tcpdump -s 0), to tell whose the connections are"
 EARLIER = "captures of both sides that begin before the connections do, or sockets.jsonl, to tell whose they are"
 MANY_UNKNOWN = 0.2  #: share of the requests, from which on it matters more than more requests would
@@ -84,6 +85,8 @@ def limit_verdict(weighing: Weighing, adjustment: Adjustment, *, structure: Evid
 
 def unknown_sides(situation: Situation) -> str:
     """What would tell whose connections are that nobody is known to have opened."""
+    if situation.facts.get("no_overlap"):
+        return ONE_TIME
     return SOCKETS if situation.vm_seen and situation.host_seen else UNKNOWN_SIDES
 
 

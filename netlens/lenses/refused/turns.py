@@ -77,7 +77,8 @@ def titles(found: Intents, situation: Situation) -> frozenset[int]:
 
 def _small(found: Intents, situation: Situation) -> frozenset[int]:
     """Intents whose requests are of another order of size than all others of their side, as a rule beside a large one: opencode sends 2.9 kB for a title,
-    and 31 kB and more for a turn, a moment before or after it."""
+    and 31 kB and more for a turn, a moment before or after it. None where not one of them was accepted: what is refused by its head alone is small as the
+    rest of it was not sent."""
     out: set[int] = set()
     sent = situation.requests.sent_bytes[[rows[0] for rows in found.attempts]]
     for side in np.unique(found.side).tolist():
@@ -92,7 +93,8 @@ def _small(found: Intents, situation: Situation) -> frozenset[int]:
         nearest = np.searchsorted(begun, found.start_ns[little] - BESIDE_NS)
         beside = begun[np.minimum(nearest, len(begun) - 1)] - found.start_ns[little]
         beside = (nearest < len(begun)) & (beside <= BESIDE_NS)
-        if ratios[at] >= ANOTHER_ORDER and sizes[at + 1] >= TURN_BYTES and len(little) <= len(large) and beside.mean() >= OFTEN:
+        fits = ratios[at] >= ANOTHER_ORDER and sizes[at + 1] >= TURN_BYTES and len(little) <= len(large) and beside.mean() >= OFTEN
+        if fits and found.accepted[little].any():
             out |= set(little.tolist())
     return frozenset(out)
 

@@ -15,9 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import netlens
+from netlens import logs
 from netlens.chains.requests import UPSTREAM
 from netlens.chains.side import Side as CaptureSide
-from netlens.chains.situation import ACCEPTED, REJECTED, UNLABELLED
+from netlens.chains.situation import ACCEPTED, ELSEWISE, REJECTED, UNLABELLED
 from netlens.lab.check import Report, Side, Truth, bundled
 from netlens.lenses.refused import labels as labels_of
 from netlens.lenses.refused.labels import Told, _matching, error_log, key_log, name_by_size
@@ -694,6 +695,33 @@ def test_answers_of_the_size_of_other_failures_are_no_refusals() -> None:
     assert told.rejected.tolist() == [ACCEPTED] * 16
     refused = from_log(answers, replace(log((3_001,), (6_001,)), other=((line, line + S, ()),)))
     assert set(refused.rejected[::2]) <= {REJECTED, UNLABELLED}, "the refusals have that size"
+
+
+def test_what_the_server_does_not_allow_is_neither_refused_nor_accepted() -> None:
+    """401 of a second program with an old key, in the same log: no evidence of a limit, and no place that is held."""
+    answers = table(
+        *(a for k in range(8) for a in ((3000 * k + 1000, REFUSAL, 0), (3000 * k + 2000, 330, 0), (3000 * k + 3000, 5000, 800)))
+    )
+    read = log(*((3000 * k + 1001,) for k in range(8)))
+    spans = [(T0 + (3000 * k + 2001) * MS, T0 + (3000 * k + 2002) * MS) for k in range(8)]
+    other, failed = tuple((*each, ()) for each in spans), tuple((*each, "status 401", ()) for each in spans)
+    labels = from_log(answers, replace(read, other=other, failed=failed))
+    assert labels.rejected.tolist() == [REJECTED, ELSEWISE, ACCEPTED] * 8
+    assert labels.refusal_class.tolist() == [logs.UNKNOWN if k % 3 == 0 else logs.OTHER if k % 3 == 1 else "" for k in range(24)]
+    busy = from_log(answers, replace(read, other=other, failed=tuple((*each, "status 500", ()) for each in spans)))
+    assert busy.rejected.tolist() == [REJECTED, ACCEPTED, ACCEPTED] * 8, "what failed in the server had passed the limit"
+    gateway = from_log(answers, replace(read, other=other, failed=tuple((*each, "status 502", ()) for each in spans)))
+    assert gateway.rejected.tolist() == [REJECTED, UNLABELLED, ACCEPTED] * 8
+
+
+def test_a_line_of_a_failure_is_no_silence() -> None:
+    """Pages of an outage, each of another size and none of them quick: what a line may mean is not accepted for want of a line that says refused."""
+    answers = table(*(a for k in range(8) for a in ((2000 * k + 1000, 400 + 90 * k, 0), (2000 * k + 2000, 5000, 800))))
+    assert set(from_log(answers, log()).rejected.tolist()) == {ACCEPTED}
+    spans = [(T0 + 2000 * k * MS, T0 + (2000 * k + 1999) * MS) for k in range(8)]  # known to two seconds
+    labels = from_log(answers, replace(log(), failed=tuple((*each, "status 520", ()) for each in spans)))
+    assert labels.rejected.tolist() == [UNLABELLED, ACCEPTED] * 8
+    assert labels.unclear == 8
 
 
 def test_the_clock_is_converted() -> None:

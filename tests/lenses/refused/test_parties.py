@@ -119,6 +119,43 @@ def test_embeddings_are_not_left_out_where_chats_are_refused_by_chance(seed: int
     assert _of_some_parties(traffic(made, np.zeros(len(chats), np.int64)), plain) is plain
 
 
+def jobs_and_questions(seed: int, free: bool) -> Situation:
+    """Jobs of many sizes, of which 8 may begin in 12 s, and questions whether they are done, which are free or count as well."""
+    rng = np.random.default_rng(seed)
+    rows: list[tuple[float, float, int]] = []
+    taken: list[float] = []
+    for now in np.cumsum(rng.exponential(0.4, 260)).tolist():
+        asks = rng.random() < 0.6
+        taken = [at for at in taken if at > now - 12.0]
+        counts = not (asks and free)
+        accepted = not counts or len(taken) < 8
+        taken += [now] * (counts and accepted)
+        rows.append((now, 265 if asks else int(rng.integers(900, 1900)), ACCEPTED if accepted else REJECTED))
+    made = situation([("vm", k, now, now + 0.02, label) for k, (now, _, label) in enumerate(rows)], uncertain_ns=MS)
+    return replace(made, requests=replace(made.requests, sent_bytes=np.array([size for _, size, _ in rows])))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_small_requests_that_are_never_refused_may_be_free(seed: int) -> None:
+    """They take next to nothing of a limit on bytes, which so may explain the refusals, though the limit is on how many others there are."""
+    made = jobs_and_questions(seed, free=True)
+    plain = weighing.weigh(made)
+    assert (plain.limiter or {"kind": "volume"})["kind"] == "volume"
+    found = _of_some_parties(traffic(made, np.zeros(len(made.requests), np.int64)), plain)
+    assert found.cause == "own-rate"
+    assert found.limiter is not None
+    assert (found.limiter["kind"], found.limiter["value"], found.limiter["window_s"]) == ("rate", 8, pytest.approx(12, rel=0.05))
+    assert "small requests" in found.weighing.situation.facts["left_out"]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_small_requests_that_are_refused_as_well_are_not_free(seed: int) -> None:
+    made = jobs_and_questions(seed, free=False)
+    plain = weighing.weigh(made)
+    assert (plain.limiter or {}).get("kind") == "rate"
+    assert _of_some_parties(traffic(made, np.zeros(len(made.requests), np.int64)), plain) is plain
+
+
 def answers(sizes: list[int]) -> dict[str, np.ndarray[Any, Any]]:
     """Exchanges with answers of these sizes: short and quick below 1 kB, else streams."""
     n = len(sizes)

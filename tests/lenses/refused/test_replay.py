@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from netlens.chains.situation import HOST, UNKNOWN, VM
+from netlens.chains.situation import APART, HOST, UNKNOWN, VM
 from netlens.lenses.refused import replay as replaying
 from netlens.lenses.refused.intents import intents
 from netlens.lenses.refused.replay import Change, Setting, replay
@@ -36,6 +36,12 @@ def test_a_refused_request_and_its_retry_are_one_intent():
     assert found.refusals.tolist() == [0, 0, 1]
     assert found.delays_ns == [int(2.1 * S)]  # start to start
     assert found.hold_ns.tolist() == [10 * S, 3 * S, int(1.9 * S)]  # of the accepted attempt
+
+
+def test_what_is_counted_by_itself_is_no_part_of_it():
+    made = situation([(VM, 0, 0.1, 1), (VM, 2.1, 3, 0), (VM, 2.2, 3, 0), (VM, 4, 5, 0)])
+    apart = replace(made, requests=replace(made.requests, rejected=np.array([1, APART, 0, 0], np.int8)))
+    assert intents(apart).attempts == [[0, 2], [3]]
 
 
 def test_doubling_back_off_is_followed_through_other_turns():

@@ -355,6 +355,8 @@ def _predict(case: Case, v: Variant) -> Prediction:
         )
     if others := int((case.situation.requests.rejected == ELSEWISE).sum()):
         notes.append(f"{plural(others, 'refusal')} of another kind {'is' if others == 1 else 'are'} neither counted nor changed")
+    if left := case.situation.facts.get("left_out"):
+        notes.append(f"{left} are no part of the replay, and need nothing of this")
     if outcome.given_up:
         notes.append(f"{plural(outcome.given_up, 'request')} would never be accepted")
     if setting.situation.uncountable and setting.rule.unit == "requests":

@@ -16,7 +16,7 @@ from netlens import logs
 from netlens.chains.parties import of_requests
 from netlens.chains.requests import STREAM, UPSTREAM, VM_ROW
 from netlens.chains.side import WORDS
-from netlens.chains.situation import ACCEPTED, HOST, REJECTED, SIDES, UNLABELLED, Requests
+from netlens.chains.situation import ACCEPTED, ELSEWISE, HOST, REJECTED, SIDES, UNLABELLED, Requests
 from netlens.chains.target import KNOWN_APIS, matching
 from netlens.chains.traffic import Traffic, without_answers
 from netlens.columns import Bools, Codes, Ints, Objects
@@ -175,7 +175,7 @@ def _perhaps_refused(traffic: Traffic, told: Told) -> int:
         others = answers.answered & ~alike(answers.down, sizes[many == many.max(initial=0)])
         if len(np.unique(answers.down[others])) < MANY_SIZES:
             return 0
-    named = (told.source == ERROR_LOG) & (told.rejected == ACCEPTED) & (up >= 0)  # what a log calls something else
+    named = (told.source == ERROR_LOG) & np.isin(told.rejected, (ACCEPTED, ELSEWISE)) & (up >= 0)  # what a log calls something else
     rows = rows[~alike(answers.down[rows], np.unique(answers.down[up[named]][answers.short[up[named]]]))]
     sizes = answers.down[rows][answers.short[rows] & (answers.waits[rows] <= QUICK * np.percentile(answers.waits[others], 10))]
     most = max((int(alike(sizes, np.array([size])).sum()) for size in np.unique(sizes)), default=0)
@@ -190,7 +190,7 @@ def _unless_a_log_says_otherwise(traffic: Traffic, told: Told) -> None:
     answers, up = Answers(traffic.upstream.exchanges), traffic.rows[:, UPSTREAM]
     by_log = (told.source == ERROR_LOG) & (up >= 0)
     down, short = np.append(answers.down, 0)[up], np.append(answers.short, False)[up]
-    refused, otherwise = (down[by_log & short & (told.rejected == label)] for label in (REJECTED, ACCEPTED))
+    refused, otherwise = (down[by_log & short & np.isin(told.rejected, those)] for those in ((REJECTED,), (ACCEPTED, ELSEWISE)))
     rows = inferred & alike(down, np.unique(otherwise)) & ~alike(down, np.unique(refused))
     told.rejected[rows], told.source[rows], told.refusal_class[rows] = UNLABELLED, "", ""
 
@@ -242,12 +242,12 @@ def _unsure(traffic: Traffic, told: Told) -> Bools:
         of_a_moment = _of_a_moment(traffic, theirs, side.owner[rows])
         for i, perhaps in theirs.items():
             exact = side.counted[int(side.owner[rows[i]])].exact  # else an answer may be nobody's
-            if exact and i in of_a_moment and (own := int(was.rejected[i])) != UNLABELLED and fits[own][rows[i]]:
+            if exact and i in of_a_moment and (own := int(was.rejected[i])) in fits and fits[own][rows[i]]:
                 continue
             odds, likeliest = {REJECTED: 0.0, ACCEPTED: 0.0}, {REJECTED: (0.0, i), ACCEPTED: (0.0, i)}
             for other, p in perhaps.items():
                 label = int(was.rejected[other]) if other >= 0 else UNLABELLED
-                if label != UNLABELLED:
+                if label in odds:
                     odds[label] += p
                     likeliest[label] = max(likeliest[label], (p, other))
             label = max(odds, key=lambda each: odds[each])

@@ -11,7 +11,10 @@ Theory of operation
    Where each of many such answers in the time of the log has its line, those of other times were refused, too, whether tried again or not.
 3. An answer that looks different and has no event was accepted if the log covers it, unless it is short and sooner than any stream; but not if most
    events found no answer, for then the log is of another time, side or program (:func:`_is_of_other`).
-4. A number that nobody calls a status may count anything, so a line with no more means no stream. A log without times says only how many refusals there
+4. What the log says failed by another status is no refusal by a limit. That the server did not understand or allow it (4xx) does not make it accepted either:
+   it is no evidence, and holds no place. Nor does that a gateway got no answer: it is unknown. Where such lines may mean answers of any size, none of these is
+   accepted for want of a line.
+5. A number that nobody calls a status may count anything, so a line with no more means no stream. A log without times says only how many refusals there
    were: as many answers that look refused, and are tried again, are these.
 
 Limits: the log's lines are believed.
@@ -30,7 +33,7 @@ from netlens.chains.linking import CODES
 from netlens.chains.parties import of_requests
 from netlens.chains.requests import UPSTREAM, VM_ROW
 from netlens.chains.side import WORDS, Side
-from netlens.chains.situation import ACCEPTED, REJECTED, UNLABELLED, VM
+from netlens.chains.situation import ACCEPTED, ELSEWISE, REJECTED, UNLABELLED, VM
 from netlens.chains.target import KNOWN_APIS, matching
 from netlens.chains.traffic import Traffic
 from netlens.columns import Bools, Ints
@@ -62,6 +65,8 @@ MOST_SHIFT_NS = 3600 * S  #: beyond that a log is of another time, and what fits
 MAX_SHIFTED = 2_000  #: lines and answers by which a shift is looked for
 STRANGER_LAG_NS = 100_000_000  #: lines of a program's own log follow its answers within 50 ms as a rule; those of another's lie anywhere
 LATE = 0.1  #: of the refusals; more that come later than these, of their size, are answers of another kind
+#: Failures that a gateway tells of (RFC 9110 15.6.3 to 15.6.5; 52x are Cloudflare's): whether a limit let the request through before is not known.
+GATEWAY = ("status 502", "status 503", "status 504", "status 52")
 MAX_UNMATCHED = 1_000  #: lines of a log that are named one by one; the rest is counted
 
 
@@ -288,10 +293,21 @@ def from_log(
     set_labels(
         labels, silent | _as_refusals_look(answers, found, labels) | _as_quick_as_refusals(answers, found, labels, len(events)), UNLABELLED
     )
-    failed = answers.short & alike(answers.down, _failed_otherwise(answers, log, found)) & (labels.rejected == UNLABELLED)
+    otherwise = [(low, high) for low, high, _ in log.other]
+    of_size = _failed_otherwise(answers, otherwise, found)
+    failed = answers.short & alike(answers.down, of_size) & (labels.rejected == UNLABELLED)
     set_labels(labels, failed & covered, ACCEPTED, ERROR_LOG)
     unclear = _may_be_meant(answers, log.unclear_ns, slack_ns)
+    unclear |= _may_have_failed(
+        answers, [*otherwise, *((low, high) for low, high, how, _ in log.failed if how.startswith("status"))], of_size
+    )
     set_labels(labels, unclear & (labels.rejected == ACCEPTED), UNLABELLED)
+    of_gateway = _failed_otherwise(answers, [(low, high) for low, high, how, _ in log.failed if how.startswith(GATEWAY)], found)
+    set_labels(labels, answers.short & alike(answers.down, of_gateway) & (labels.rejected == ACCEPTED), UNLABELLED)
+    asked_wrongly = _failed_otherwise(answers, [(low, high) for low, high, how, _ in log.failed if how.startswith("status 4")], found)
+    wrong = answers.short & covered & alike(answers.down, asked_wrongly) & (labels.rejected != REJECTED)
+    set_labels(labels, wrong, ELSEWISE, ERROR_LOG)
+    labels.refusal_class[wrong] = logs.OTHER
     unsure = [row for row in found.doubtful if not (found.retried and found.looks_refused[row])]  # both were refused, one has the line
     set_labels(labels, unsure, UNLABELLED)
     for event, row in found.pairs:
@@ -389,16 +405,35 @@ def _as_quick_as_refusals(answers: Answers, found: Match, labels: Labels, lines:
     return np.asarray(quick & (labels.rejected == ACCEPTED) & (labels.source == ERROR_LOG))
 
 
-def _failed_otherwise(answers: Answers, log: ErrorLog, found: Match) -> Ints:
-    """Sizes of short answers that lines of another failure mean: nearly each of these stands right behind one, and no refusal is of that size."""
+def _failed_otherwise(answers: Answers, lines: Sequence[tuple[int, int]], found: Match) -> Ints:
+    """Sizes of short answers that lines of another failure mean: nearly each of these stands right behind one, and no refusal is of that size.
+
+    lines : first and last instant at which each may have been written.
+    """
     refused = np.array([*found.sizes, *answers.down[[row for _, row in found.pairs]].tolist()], np.int64)
     short = np.flatnonzero(answers.short & ~alike(answers.down, refused))
     short = short[np.argsort(answers.end[short], kind="stable")]
-    spans = np.array([(low, high) for low, high, _ in log.other], np.int64).reshape(-1, 2) + np.array([-SHIFT_NS, 0])
+    spans = _before(lines)
     first, stop = np.searchsorted(answers.end[short], spans).T if len(spans) else (NONE, NONE)
     before = [np.unique(answers.down[short[a:b]]) for a, b in zip(first.tolist(), stop.tolist(), strict=True) if a < b]
-    sizes, lines = np.unique(np.concatenate([NONE, *before]), return_counts=True)
-    return np.asarray(sizes[lines >= max(BELIEVED * len(before), 1)])
+    sizes, many = np.unique(np.concatenate([NONE, *before]), return_counts=True)
+    return np.asarray(sizes[many >= max(BELIEVED * len(before), 1)])
+
+
+def _before(lines: Sequence[tuple[int, int]]) -> Ints:
+    """int64[n, 2]: within which time the answers ended that lines of a failure mean."""
+    return np.array(lines, np.int64).reshape(-1, 2) + np.array([-SHIFT_NS, 0])
+
+
+def _may_have_failed(answers: Answers, lines: Sequence[tuple[int, int]], sizes: Ints) -> Bools:
+    """Answers that are no streams and end where a line of another failure may mean them, unless its sizes are known and one of these ends there: an outage is
+    told by answers of many sizes, and such a line is not silence."""
+    end = np.sort(answers.end[answers.short & alike(answers.down, sizes)])
+    spans = _before(lines)
+    spans = spans[np.searchsorted(end, spans[:, 0]) == np.searchsorted(end, spans[:, 1], "right")]
+    # how many spans have begun, and how many are over
+    near = np.searchsorted(np.sort(spans[:, 0]), answers.end, "right") > np.searchsorted(np.sort(spans[:, 1]), answers.end)
+    return np.asarray(answers.answered & ~answers.stream & near)
 
 
 def _taught(answers: Answers, found: Match, covered: Bools) -> Bools:

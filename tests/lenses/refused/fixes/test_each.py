@@ -138,6 +138,8 @@ def test_titles_are_known_by_their_size():
     assert found.note.endswith("; 1 of 2 refusals is of titles, or came while one was in progress")
     assert not no_title.variants(sized(talks, 2920, 5775, 5768, 2914, 6051)), "not of another order of size"
     assert not no_title.variants(sized(talks, 2920, 32775, 2911, 2914, 2920)), "more small ones than turns"
+    talks[0], talks[3] = (VM, 0, 0.05, 1), (VM, 20.2, 20.25, 1)
+    assert not no_title.variants(sized(talks, 200, 32775, 32768, 201, 34051)), "refused before their bodies were sent"
 
 
 def test_a_retry_is_of_the_size_of_what_was_refused():
