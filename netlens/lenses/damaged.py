@@ -17,7 +17,7 @@ from netlens.chains.sameness import Difference, Sameness, compare
 from netlens.chains.side import Side
 from netlens.lenses import Finding
 from netlens.lenses._view import FRAMES, View, frame_filter
-from netlens.text import plural, printable, size
+from netlens.text import endpoint, plural, printable, size
 
 ID = "damaged"
 GROUP = "sameness"
@@ -67,7 +67,7 @@ def look(view: View) -> list[Finding]:
 
 def _what(vm: Side, d: Difference) -> str:
     c = vm.connections
-    whom = printable(f"{c['sni'][d.row] or c['resp_ip'][d.row]}:{c['resp_port'][d.row]}")
+    whom = printable(endpoint(c["sni"][d.row] or c["resp_ip"][d.row], c["resp_port"][d.row]))
     which = f"{'sent to' if d.orig else 'received from'} {whom}"
     at = f"VM frame {d.frames[0]:,}, host frame {d.frames[1]:,}"
     if d.missing:

@@ -14,6 +14,7 @@ import bisect
 from netlens.lenses import Finding
 from netlens.lenses._view import S, View, finding, grouped
 from netlens.lenses.never_closed import SOME, SOME_IDLE_NS, open_and_idle
+from netlens.text import endpoint
 
 ID = "idle-pool"
 GROUP = "leaks"
@@ -34,7 +35,7 @@ def look(view: View) -> list[Finding]:
         at_once = _at_once(group)
         if len(at_once) < LEAST:
             continue
-        text = f"{len(at_once):,} connections from {client} to {server}:{port} were idle at the same time, each for a minute or longer."
+        text = f"{len(at_once):,} connections from {client} to {endpoint(server, port)} were idle at the same time, each for a minute or longer."
         values = {"client": client, "server": server, "port": port, "connections": len(at_once)}
         found.append(finding(view, ID, "warning", text, [int(view.sessions["last_frame"][k]) for k in at_once], values))
     return found

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from netlens.lenses import Finding
 from netlens.lenses._view import S, View, finding, grouped, seconds
+from netlens.text import endpoint
 
 ID = "never-closed"
 GROUP = "leaks"
@@ -44,9 +45,7 @@ def look(view: View) -> list[Finding]:
         starts = sorted(view.column("start_ns")[k] for k, _ in idle)
         growing = starts[-1] - starts[0] >= MANY_IDLE_NS
         grave = len([p for p in idle if p[1] >= MANY_IDLE_NS]) >= MANY and growing
-        text = (
-            f"{len(idle):,} connections from {client} to {server}:{port} stay open, idle for {seconds(min(p[1] for p in idle))} and more."
-        )
+        text = f"{len(idle):,} connections from {client} to {endpoint(server, port)} stay open, idle for {seconds(min(p[1] for p in idle))} and more."
         per_hour = len(idle) / max((starts[-1] - starts[0]) / (3600 * S), 1e-9) if growing else None
         values = {"client": client, "server": server, "port": port, "connections": len(idle), "opened_per_hour": per_hour}
         advice = "The program opens connections and does not close them: look for responses that are not read to the end, or a client object made per request."
@@ -74,8 +73,8 @@ def _piling_up(view: View) -> list[Finding]:
         if not used or in_turn < IN_TURN * (len(group) - 1) or lasted < PILED_NS:
             continue
         text = (
-            f"{len(group):,} connections from {client} to {server}:{port} were opened one after the other within {seconds(lasted)}; each was used once, and "
-            "none was closed."
+            f"{len(group):,} connections from {client} to {endpoint(server, port)} were opened one after the other within {seconds(lasted)}; each was "
+            "used once, and none was closed."
         )
         per_hour = len(group) / (lasted / (3600 * S))
         values = {"client": client, "server": server, "port": port, "connections": len(group), "opened_per_hour": per_hour}

@@ -1082,6 +1082,8 @@ def test_connections_that_stay_open(tmp_path: Path) -> None:
     this = found(tmp_path, held, *(ping(t * 600 * S) for t in range(5)))
     assert this["never-closed"].severity == "warning"
     assert not problems(this)
+    by_ipv6 = [p for k in range(25) for p in exchange(talk(40_000 + k, k * 60 * S, ("2001:db8::20", 80), "2001:db8::10")).packets]
+    assert "to [2001:db8::20]:80 " in found(tmp_path, by_ipv6, *(ping(t * 600 * S) for t in range(5)))["never-closed"].text
 
 
 def test_what_is_open_at_the_end_is_no_leak(tmp_path: Path) -> None:
