@@ -159,6 +159,11 @@ def page(rows: list[Any]) -> str:
         "no wrong problem in 263 of 264. Most that it missed are of protocols that it does not read (diagnostics of cars, Z39.50, TeamSpeak,",
         "KCP, QUIC before its standard), or attacks that succeed.",
         "",
+        "All that was left then, 729, was looked through: 236 cannot be judged (damaged on purpose, cut, nothing to say of one frame), 493 were",
+        "judged, most of them single frames. At the first look netlens found no problem in 371 of 371 healthy or odd ones, and no wrong problem",
+        "in 380 of 380; there were hardly any faults. The 125 that have more than one frame are part of this page. Two healthy captures are no",
+        "longer counted, as their clients do leave TLS handshakes, which nobody had seen (`tls_certificate_too_long`, `dnscrypt-v2-doh`).",
+        "",
         "| | tuning | held out | all |",
         "|---|---|---|---|",
     ]
