@@ -7,9 +7,10 @@ Normal: RFC 9293 3.6.1: a program that closes with data unread resets. A RST beh
     comes late, by a client that has all it wanted, or at the end of an idle time is the ordinary end of many programs (browsers, Windows, LDAP, SMB).
     Not so where the server closes on a question that it has not answered, and then resets what the client goes on to say: that was lost (RFC 1122 4.2.2.13);
     nor where a server answers by a RST, again and again, what is too long for a farewell;
-    nor where clients of MQTT publish into connections that were closed before, again and again (MQTT 5.0 3.1.2.10: after 1.5 times the keep-alive), or
-    those of a database ask so, and are given nothing on another connection soon; nor where the server goes on sending behind its reset, again and again: a
-    TCP that resets has nothing more to send (RFC 9293 3.10.7), so somebody else said it. An alert of TLS asks for nothing: nothing follows it (RFC 8446 6.1).
+    nor where clients of MQTT publish into connections that were closed before, again and again (MQTT 5.0 3.1.2.10: after 1.5 times the keep-alive), or those
+    of a database ask so, and are given nothing on another connection soon; nor where the server goes on sending behind its reset, again and again: a TCP that
+    resets has nothing more to send (RFC 9293 3.10.7), so somebody else said it; nor where, inside TLS, a server resets again and again while its answer is on
+    its way, piece by piece, without the alert by which a whole one ends (RFC 8446 6.1). An alert of TLS asks for nothing: nothing follows it (RFC 8446 6.1).
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ ALERT_1_3, ALERT_1_3_BYTES = 0x1703030013, 24
 PUBLISH, AGAIN = 3, 2
 INSTEAD_NS = 5 * S  #: in which a client is given on another connection what it asked for behind a close
 LONGEST_FAREWELL = 1024  #: bytes of one in a protocol that nobody knows, with who says it and why, as JSON or XML
+PIECES, PIECES_NS = 4, S // 4  #: of an answer that is sent as it is made up, and how long that takes
 SHORT = 512  #: bytes of an answer that is no more than a greeting or an error
 
 
@@ -58,6 +60,7 @@ class Broken:
     late: str = ""  # "published" (MQTT) or "asked" (a database) behind the server's FIN
     at_ns: int = 0  # when that was
     forged: bool = False  # the server went on sending
+    midway: bool = False  # the server had not ended its answer
 
 
 def broken(view: View) -> list[Broken]:
@@ -65,13 +68,14 @@ def broken(view: View) -> list[Broken]:
     resets = view.column("rst_ns")
     found = [one for k in view.in_one if resets[k] is not None and (one := _reset(view, k)) is not None]
     found = _in_vain(view, found)
-    late, guessed, forged = (
-        Counter(view.service(b.session) for b in found if of(b)) for of in map(attrgetter, ("late", "guessed", "forged"))
+    late, guessed, forged, midway = (
+        Counter(view.service(b.session) for b in found if of(b)) for of in map(attrgetter, ("late", "guessed", "forged", "midway"))
     )
     for b in found:
         b.asked &= not b.guessed or (not b.by_client and guessed[view.service(b.session)] >= AGAIN)
         b.forged &= forged[view.service(b.session)] >= AGAIN
-        b.asked |= b.forged
+        b.midway &= midway[view.service(b.session)] >= AGAIN
+        b.asked |= b.forged or b.midway
     return [b for b in found if not b.late or late[view.service(b.session)] >= AGAIN]
 
 
@@ -131,7 +135,10 @@ def _reset(view: View, k: int) -> Broken | None:
             frames = [seg.frame[j] for j in (asked_at, i) if j >= 0]
             idle = seg.ts[i] - seg.ts[max(last.values())] > AT_ONCE_NS
             forged = not orig and any(not seg.orig[j] and seg.length[j] and seg.offset[j] >= seg.offset[i] for j in range(i + 1, len(seg)))
-            return Broken(k, orig, asked, frames, idle, unknown, guessed=guessed, forged=forged)
+            pieces = [j for j in range(asked_at + 1, i) if not seg.orig[j] and seg.fresh[j]] if view.column("protocol")[k] == "tls" else []
+            midway = not orig and not idle and len(pieces) >= PIECES and not is_alert(seg, pieces[-1])
+            midway &= midway and seg.ts[pieces[-1]] - seg.ts[pieces[0]] >= PIECES_NS
+            return Broken(k, orig, asked, frames, idle, unknown, guessed=guessed, forged=forged, midway=midway)
         if seg.length[i] and seg.fresh[i]:
             last[orig] = i
             if orig:
@@ -249,6 +256,7 @@ def look(view: View) -> list[Finding]:
         late = grave[0].late if len({b.late for b in grave}) == 1 else ""
         forged = all(b.forged for b in grave)
         what = f"because the client {late} after the server had closed" if late else what
+        what = "in the midst of an answer" if all(b.midway for b in grave) else what
         if forged:
             by, what = f"in the name of {whom}", "by something on the way, while the server went on sending"
         text = f"{n:,} of {plural(of, 'connection')} {'was' if n == 1 else 'were'} reset {by} {what}."

@@ -107,3 +107,40 @@ def test_a_long_wait_in_vain(tmp_path: Path) -> None:
     assert this is not None
     assert (this.severity, "1 request inside TLS" in this.text, "61" in this.text) == ("warning", True, True)
     assert not problems({this.id: this})
+
+
+def in_pieces(*ends: str, pieces: int = 8, alert: bool = False, pause: int = 50) -> list[Packet]:
+    """Answers that a server sends bit by bit, a second apart, and how it ends the connection."""
+    packets: list[Packet] = []
+    for k, end in enumerate(ends):
+        made = talk(40_000 + k, k * 3 * S, TLS)
+        for up, data in ((True, HELLO), (False, FLIGHT), (True, CHANGE + FINISHED), (True, REQUEST)):
+            (made.up if up else made.down)("PA", data)
+        for _ in range(pieces):
+            made.at += pause * MS
+            made.down("PA", record(23, bytes(128)))
+            made.up("A")
+        if alert:
+            made.down("PA", record(23, bytes(19)))
+        made.down(end)
+        packets += made.packets
+    return packets
+
+
+def test_a_server_that_resets_in_the_midst_of_its_answers(tmp_path: Path) -> None:
+    this = found(tmp_path, in_pieces("RA", "RA"), ping(9 * S))["reset"]
+    assert (this.severity, this.text) == ("problem", "2 of 2 connections were reset by api.example.test:443 in the midst of an answer.")
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        pytest.param(in_pieces("RA"), id="once"),
+        pytest.param(in_pieces("RA", "RA", alert=True), id="behind the end"),
+        pytest.param(in_pieces("RA", "RA", pieces=2), id="short answers"),
+        pytest.param(in_pieces("RA", "RA", pause=1), id="all at once"),
+        pytest.param(in_pieces("FA", "FA"), id="closed"),
+    ],
+)
+def test_resets_that_end_what_was_whole(tmp_path: Path, packets: list[Packet]) -> None:
+    assert not problems(found(tmp_path, packets, ping(9 * S)))
