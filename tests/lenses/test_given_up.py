@@ -116,9 +116,9 @@ def in_pieces(*ends: str, pieces: int = 8, alert: bool = False, pause: int = 50)
         made = talk(40_000 + k, k * 3 * S, TLS)
         for up, data in ((True, HELLO), (False, FLIGHT), (True, CHANGE + FINISHED), (True, REQUEST)):
             (made.up if up else made.down)("PA", data)
-        for _ in range(pieces):
+        for piece in range(pieces):
             made.at += pause * MS
-            made.down("PA", record(23, bytes(128)))
+            made.down("PA", record(23, bytes(128 if piece else 300)))
             made.up("A")
         if alert:
             made.down("PA", record(23, bytes(19)))
