@@ -1,8 +1,8 @@
-"""Requests inside TLS whose client waited in vain, and gave up.
+"""Requests whose client waited in vain, and gave up: inside TLS, and of HTTP/2 in clear.
 
-What is asked cannot be read, so only that is told of which nothing else looks like it. A client of HTTP/1.1 closes: its request was acknowledged, and nothing
-came back. One of HTTP/2 resets the stream, by a frame of 13 bytes (RFC 9113 6.4), in a record by itself or with PING or GOAWAY; after seconds without a word
-of the server, to which it could say as little.
+What is asked inside TLS cannot be read, so only that is told of which nothing else looks like it. A client of HTTP/1.1 closes: its request was acknowledged,
+and nothing came back. One of HTTP/2 resets the stream, by a frame of 13 bytes (RFC 9113 6.4), in a record by itself or with PING or GOAWAY; after seconds
+without a word of the server, to which it could say as little.
 
 Normal: who does not want to wait closes after some time, a program after the same each time. A person leaves a page that goes on waiting for events.
 """
@@ -14,10 +14,11 @@ from typing import NamedTuple
 import numpy as np
 
 from netlens.lenses._requests import asked
-from netlens.lenses._view import S, View
+from netlens.lenses._view import S, View, grouped
 from netlens.parsers.records import APPLICATION
 
 LEAST_NS = 3 * S
+SOON_NS, MOST = S // 2, 0.5  #: in clear: shorter waits may be for the quickest of several; and the share of all
 REQUEST = 200  #: bytes; less may be what a client says for the connection's sake
 _FRAME, _RESET, _PING, _GOAWAY = 9, 4, 8, 8  # bytes of a header and of what follows it (RFC 9113 4.1, 6.4, 6.7, 6.8)
 _RESETS = tuple(_FRAME + _RESET + more for more in (0, _FRAME + _PING, _FRAME + _GOAWAY, _FRAME + _GOAWAY + _FRAME))
@@ -41,6 +42,16 @@ def given_up(view: View) -> list[GivenUp]:
         if not a.http and a.given_up and a.wait_ns >= LEAST_NS
     ]
     return sorted([*found, *_of_http2(view)])
+
+
+def cancelled(view: View) -> list[GivenUp]:
+    """Requests of HTTP/2 in clear that clients reset before any answer (as gRPC does at a deadline), where most of what they asked of that service ended so."""
+    calls = [(k, calls) for k in view.first_copies if (calls := view.side.capture.grpc.get(k)) is not None and calls.whole]
+    found: list[GivenUp] = []
+    for group in grouped(calls, lambda each: view.service(each[0])).values():
+        given_up = [GivenUp(k, g.wait_ns, (g.asked, g.frame)) for k, each in group for g in each.given_up if g.wait_ns >= SOON_NS]
+        found += given_up if len(given_up) >= MOST * sum(each.requests for _, each in group) else []
+    return found
 
 
 def _of_http2(view: View) -> list[GivenUp]:

@@ -2,9 +2,9 @@
 
 Asks: how long it took from the last byte of a request to the first of its answer, while the client did nothing and nothing was lost.
 Applies: to HTTP/1.1 in the clear (and to what waits for 100 before its body), to the hello of a TLS server, to greetings (SSH, SMTP, FTP, POP3, IMAP, VNC),
-    and to logins (SSH, FTP, POP3, IMAP, MySQL, PostgreSQL, IRC); to requests over UDP that came again with their mark until they were answered (see
-    udp-unanswered), or were given up by then; inside TLS to turns, which are judged more carefully: a wait there may be a push channel or a long poll, but
-    not if clients give up after the same time. Of queries to databases in clear only to those that wait for others.
+    and to logins (SSH, FTP, POP3, IMAP, MySQL, PostgreSQL, IRC); to requests over UDP that came again with their mark until they were answered (see udp-
+    unanswered), or were given up by then; inside TLS to turns, which are judged more carefully: a wait there may be a push channel or a long poll, but not if
+    clients give up after the same time, as they do with requests of HTTP/2 in clear. Of queries to databases in clear only to those that wait for others.
 Cannot see: what the server did meanwhile, or asked others; of one capture, the share of the way. With a capture on both sides of a tunnel or relay its share
     is measured, and where it is most of the wait, the server is not blamed.
 Normal: people notice 1 s and leave after 10 s (Nielsen); a model or a report may need longer. Protocols that wait for events (push, chat, subscriptions)
@@ -25,7 +25,7 @@ from netlens.chains.budget import NETWORK
 from netlens.chains.divided import RELAY, STALL, Divided
 from netlens.lenses import Finding, Severity
 from netlens.lenses._datagrams import PATIENT
-from netlens.lenses._given_up import GivenUp, given_up
+from netlens.lenses._given_up import GivenUp, cancelled, given_up
 from netlens.lenses._in_line import QUICK_NS, in_line
 from netlens.lenses._logins import held_up
 from netlens.lenses._lost import never_arrived
@@ -56,6 +56,7 @@ LOOK = (
 LINE = "Find what they waited for: a pool with too few connections to the database (its size, and what holds them), or a lock that a long one held."
 HELD = "End transactions as soon as their work is done: find the program that left one open (idle in transaction), or have the server end such ones."
 ALIKE = 0.02  #: of each other: waits that a timer ends
+DEADLINES = 3
 PATIENCE, PATIENCE_NS = 0.05, S // 5  #: the same for that of a client, whichever is more
 POLLS = 3
 GREETING_NS = 10 * S  #: mail servers pause for some seconds on purpose
@@ -70,7 +71,7 @@ UNANSWERED_NS = 10 * S  #: without any answer: what the end of the capture may o
 
 def look(view: View) -> list[Finding]:
     """Requests, what comes before them (hellos of TLS, greetings and logins), and services that fall silent."""
-    of_http = [*_of(view), *_given_up(view), *_not_told(view)]
+    of_http = [*_of(view), *_given_up(view), *_cancelled(view), *_not_told(view)]
     return [*of_http, *_first_words(view), *_logins(view), *_late_datagrams(view), *_silent(view), *_in_line(view)]
 
 
@@ -128,7 +129,7 @@ def _of(view: View) -> list[Finding]:
 def _given_up(view: View) -> list[Finding]:
     """Requests inside TLS whose client gave up, again and again after the same time."""
     found = view.once(given_up)
-    again = [each for group in grouped(found, lambda g: view.service(g.session)).values() for each in _alike(group)]
+    again = _alike(view, found, TIMES)
     shown = again or [g for g in found if g.wait_ns >= UNANSWERED_NS]
     if not shown:
         return []
@@ -144,15 +145,30 @@ def _given_up(view: View) -> list[Finding]:
     return [finding(view, ID, "problem" if again else "warning", text, frames, values, advice if again else "")]
 
 
-def _alike(group: list[GivenUp]) -> list[GivenUp]:
-    """Those of one client that waited about as long as another one."""
-    waits = sorted(g.wait_ns for g in group)
+def _alike(view: View, found: list[GivenUp], times: int) -> list[GivenUp]:
+    """Those of which so many of one client waited about equally long."""
+    waits = {service: sorted(g.wait_ns for g in group) for service, group in grouped(found, lambda g: view.service(g.session)).items()}
 
-    def others(ns: int) -> int:
-        near = max(int(ns * PATIENCE), PATIENCE_NS)
-        return bisect.bisect_right(waits, ns + near) - bisect.bisect_left(waits, ns - near)
+    def as_long(g: GivenUp) -> int:
+        near, of = max(int(g.wait_ns * PATIENCE), PATIENCE_NS), waits[view.service(g.session)]
+        return bisect.bisect_right(of, g.wait_ns + near) - bisect.bisect_left(of, g.wait_ns - near)
 
-    return [g for g in group if others(g.wait_ns) >= TIMES]
+    return [g for g in found if as_long(g) >= times]
+
+
+def _cancelled(view: View) -> list[Finding]:
+    """Requests of HTTP/2 in clear that clients cancelled after the same time."""
+    shown = _alike(view, view.once(cancelled), DEADLINES)
+    if not shown:
+        return []
+    n, longest = len(shown), max(g.wait_ns for g in shown)
+    of = sum(view.side.capture.grpc[k].requests for k in {g.session for g in shown})
+    text = (
+        f"{n:,} of {plural(of, 'HTTP/2 request')} to {most(view.server(g.session) for g in shown)} got no answer until the client cancelled them after "
+        f"{up_to(shown)}{seconds(longest)} (a deadline of gRPC, or a timeout)."
+    )
+    values = {"requests": of, "slow": n, "unanswered": n, "longest_s": longest / 1e9}
+    return [finding(view, ID, "problem", text, [f for g in shown for f in g.frames], values, LOOK)]
 
 
 def _steady(view: View, slow: list[Asked]) -> set[int]:

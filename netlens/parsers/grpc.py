@@ -68,6 +68,14 @@ class TurnedAway(NamedTuple):
     ts: int
 
 
+class GivenUp(NamedTuple):
+    """A request that the client reset before there was a head of its answer.  asked, frame : of the request and the reset."""
+
+    wait_ns: int
+    asked: int
+    frame: int
+
+
 class Denied(NamedTuple):
     """A call of gRPC that failed without an answer.  status : 0 if it is not known.  length : of its message in bytes, 0 if that is not known."""
 
@@ -81,13 +89,14 @@ class Denied(NamedTuple):
 class Calls:
     """Of one connection.
 
-    status : of gRPC, the first, None before.  failed : frames of heads that ended their streams and were all of the answer.  answered : when the last message
-    came, 0 without.  error, error_frame : of the first GOAWAY of the server with an error (RFC 9113 7), 0 without.  requests, answers : how many.  method : a
-    number of the path that was asked for, if that was the only request; else 0.  message : of its message, 0 if not known.  denied : calls that failed,
-    others may have been answered.  most : bytes of the longest message that was answered.  turned_away : by REFUSED_STREAM, as far as the path is known.
-    paths : frames in which each was asked for last.  unnamed : frames of requests of which the path is not known.  errors : status of HTTP and frame of
-    answers of 400 and more.  broken : of streams that were reset.  shut : times in which requests waited for the window.  waiting : by stream, time and frame
-    of those that do at last; None if it is open.  whole : no byte was missing.
+    status : of gRPC, the first, None before. failed : frames of heads that ended their streams and were all of the answer. answered : when the last message
+    came, 0 without. error, error_frame : of the first GOAWAY of the server with an error (RFC 9113 7), 0 without. requests, answers : how many. method : a
+    number of the path that was asked for, if that was the only request; else 0. message : of its message, 0 if not known. denied : calls that failed,
+    others may have been answered. most : bytes of the longest message that was answered. turned_away : by REFUSED_STREAM, as far as the path is known.
+    paths : frames in which each was asked for last. unnamed : frames of requests of which the path is not known. errors : status of HTTP and frame of
+    answers of 400 and more. broken : of streams that were reset. given_up : of requests that the client reset, those of which it had got nothing. shut :
+    times in which requests waited for the window. waiting : by stream, time and frame of those that do at last; None if it is open. whole : no byte was
+    missing.
     """
 
     client_way: int
@@ -107,6 +116,7 @@ class Calls:
     unnamed: list[int] = field(default_factory=list)
     errors: list[tuple[int, int]] = field(default_factory=list)
     broken: list[Broken] = field(default_factory=list)
+    given_up: list[GivenUp] = field(default_factory=list)
     shut: list[Shut] = field(default_factory=list)
     window: int = WINDOW
     waiting: dict[int, tuple[int, int]] | None = None
@@ -118,7 +128,9 @@ class Calls:
         default_factory=lambda: [1 << 14, 1 << 14]
     )  # payload of a frame, of the server and the client (RFC 9113 4.2)
     _heads: set[int] = field(default_factory=set)  # streams with a head and no end
-    _open: dict[int, tuple[int, int, int]] = field(default_factory=dict)  # by stream: number of the path, frame, length of the message
+    _open: dict[int, tuple[int, int, int, int]] = field(
+        default_factory=dict
+    )  # by stream: number of the path, frame, length of the message, time
     _own: set[int] = field(default_factory=set)  # statuses that have a number in the connection's own table
 
     def feed(self, by_client: bool, offset: int, text: bytes, length: int, frame: int, ts: int) -> None:
@@ -214,7 +226,7 @@ def read(calls: Calls, text: bytes, frame: int, ts: int) -> int:
             status = int(found[1] or found[2]) if found else 0
             if found and calls.status is None:
                 calls.status = status
-            length = calls._open.get(stream, (0, 0, 0))[2]
+            length = calls._open.get(stream, (0, 0, 0, 0))[2]
             if not flags & _END_STREAM:
                 calls.most = max(calls.most, length)
             elif stream not in calls._heads:
@@ -227,7 +239,7 @@ def read(calls: Calls, text: bytes, frame: int, ts: int) -> int:
         elif kind == _RST_STREAM:
             code = int.from_bytes(text[at : at + 4], "big")
             calls.broken.append(Broken(False, code, frame))
-            path, asked_in, _ = calls._open.get(stream, (0, 0, 0))
+            path, asked_in, *_ = calls._open.get(stream, (0, 0, 0, 0))
             if code == REFUSED_STREAM and path and stream not in calls._heads:
                 calls.turned_away.append(TurnedAway(path, asked_in, frame, ts))
         elif kind == _GOAWAY and not calls.error:
@@ -253,7 +265,7 @@ def asked(calls: Calls, text: bytes, frame: int, ts: int) -> int:
             calls.requests += 1
             path = _path(_block(text[at:upto], flags))
             calls.method = path if calls.requests == 1 else 0
-            calls._open[stream] = path, frame, 0
+            calls._open[stream] = path, frame, 0, ts
             if path:
                 calls.paths[path] = frame
             else:
@@ -262,11 +274,13 @@ def asked(calls: Calls, text: bytes, frame: int, ts: int) -> int:
                 calls.waiting[stream] = ts, frame
         elif kind == _DATA and (sent := calls._open.get(stream)) is not None:
             if not sent[2] and upto - at >= _PREFIX and at + _PREFIX <= len(text):
-                calls._open[stream] = *sent[:2], int.from_bytes(text[at + 1 : at + _PREFIX], "big")
+                calls._open[stream] = *sent[:2], int.from_bytes(text[at + 1 : at + _PREFIX], "big"), sent[3]
             if calls.requests == 1:
                 calls.message = crc32(text[at:upto], calls.message) if upto <= len(text) else 0
         elif kind == _RST_STREAM:
             calls.broken.append(Broken(True, int.from_bytes(text[at : at + 4], "big"), frame))
+            if (sent := calls._open.pop(stream, None)) is not None and stream not in calls._heads:
+                calls.given_up.append(GivenUp(ts - sent[3], sent[1], frame))
         elif kind == _WINDOW_UPDATE and not stream:
             calls.window += int.from_bytes(text[at : at + 4], "big")
             if calls.waiting is not None and calls.window > 0:

@@ -267,3 +267,45 @@ def test_what_a_client_says_last_is_no_request(tmp_path: Path) -> None:
         made.up("RA")
         packets += made.packets
     assert not problems(found(tmp_path, packets, healthy()))
+
+
+def cancelled(*waits: float, answered: int = 0, head: bool = False) -> list[Packet]:
+    """Calls that the client resets after so many seconds, and such that are answered; ``head``: of those that are reset, a head comes."""
+    made = exchange(talk(41_000, 0, (SERVER, 50_051)), PREFACE + frame(4, 0, 0), frame(4, 0, 0) + frame(4, 1, 0))
+    for k, wait in enumerate((*waits, *[0.0] * answered)):
+        stream = 2 * k + 1
+        made.up("PA", frame(1, 4, stream, b"\x83") + frame(0, 1, stream, bytes(5)))
+        made.down("PA", frame(6, 0, 0, bytes(8)))
+        made.up("PA", frame(6, 1, 0, bytes(8)))
+        if head:
+            made.down("PA", frame(1, 4, stream, b"\x88"))
+        made.at += int(wait * S)
+        if wait:
+            made.up("PA", frame(3, 0, stream, b"\0\0\0\x08"))
+            made.down("A")
+        else:
+            made.down("PA", given(stream))
+        made.at += S // 3
+    return close(made).packets
+
+
+def test_calls_that_run_into_their_deadline(tmp_path: Path) -> None:
+    this = found(tmp_path, cancelled(1.0, 1.002, 0.998, answered=1), healthy())["slow-server"]
+    assert this.severity == "problem"
+    assert this.text == (
+        "3 of 4 HTTP/2 requests to 198.51.100.20:50051 got no answer until the client cancelled them after up to 1.0 s (a deadline of gRPC, or a timeout)."
+    )
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        pytest.param(cancelled(1.0, 1.0), id="two"),
+        pytest.param(cancelled(0.9, 1.7, 2.6, 4.4), id="when it is not wanted any more"),
+        pytest.param(cancelled(0.05, 0.05, 0.05, 0.05), id="the slower of two"),
+        pytest.param(cancelled(1.0, 1.0, 1.0, answered=9), id="most are answered"),
+        pytest.param(cancelled(1.0, 1.0, 1.0, head=True), id="streams that are ended"),
+    ],
+)
+def test_calls_that_are_cancelled(tmp_path: Path, packets: list[Packet]) -> None:
+    assert "slow-server" not in problems(found(tmp_path, packets, healthy()))
