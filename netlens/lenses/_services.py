@@ -1,7 +1,7 @@
 """Services over TCP that answer what they are asked: a message that was acknowledged, and then nothing, is a wait in vain.
 
-Told by the server's port, as most of these begin by a question without a mark of its own. Not here: HTTP (``_requests``), TLS (``tls_failed``), DNS, and
-what may wait for events or says nothing on purpose: chat, message queues, logs, remote consoles.
+Told by the server's port, as most of these begin by a question without a mark of its own; a proxy of SOCKS 5 at any port by its first words. Not here: HTTP
+(``_requests``), TLS (``tls_failed``), DNS, and what may wait for events or says nothing on purpose: chat, message queues, logs, remote consoles.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ _SHORTEST = 10  #: bytes of LDAP's messages behind their length; a request that 
 #: The server speaks first (RFC 959 5.4, RFC 5321 3.1, RFC 1939 4, RFC 3977 5.1, RFC 9051 7.1.1; MySQL's protocol, connection phase)
 GREETS = (21, 25, 110, 119, 143, 587, 3306)
 MODBUS = 502
+SOCKS, SOCKS_METHODS = 5, 8  #: version, and ways to log in that a client offers at most
 UNGREETED, UNGREETED_NS = 3, 30 * S  #: so many that were left without a greeting, or one after so long: some servers pause on purpose
 
 
@@ -53,7 +54,8 @@ def silences(view: View) -> list[Silence]:
     s = view.sessions
     asked_ns, said_ns = view.column("orig_last_payload_ns"), view.column("resp_last_payload_ns")
     patient = (s["end_ns"] - s["start_ns"] >= GIVEN_UP_NS) | ((s["resp_bytes"] == 0) & (s["orig_frames"] > MANY))
-    served = np.isin(s["resp_port"], [*NAMES]) & (patient | (s["end_ns"] < view.side.bounds_ns[1]))
+    proxied = _is_before_the_tunnel(view)
+    served = (np.isin(s["resp_port"], [*NAMES]) | proxied) & (patient | (s["end_ns"] < view.side.bounds_ns[1]))
     missing = view.missing_bytes
     lossy = view.once(with_repeats)
     found = _units(view) + _ungreeted(
@@ -72,10 +74,32 @@ def silences(view: View) -> list[Silence]:
         ):
             continue
         port = view.ends(k)[3]
-        owed = said_ns[k] is None or said_ns[k] < asked_ns[k] if port in EACH else said_ns[k] is None and s["saw_syn"][k]
-        if owed and (one := _last(view, k, NAMES[port])):
+        each = port in EACH or proxied[k]
+        owed = said_ns[k] is None or said_ns[k] < asked_ns[k] if each else said_ns[k] is None and s["saw_syn"][k]
+        owed &= not proxied[k] or _is_greeting_of_socks(view.opening(k))
+        if owed and (one := _last(view, k, "SOCKS" if proxied[k] else NAMES[port])):
             found.append(one)
     return found
+
+
+def _is_before_the_tunnel(view: View) -> np.ndarray[Any, Any]:
+    """bool by session: those with a proxy of SOCKS 5 that has chosen a method, has perhaps taken a password, and has said no more (RFC 1928 3, RFC 1929)."""
+    asked, said = view.first_requests, view.first_replies
+    methods = asked >> 48 & 0xFF
+    found: np.ndarray[Any, Any] = (
+        (asked >> 56 == SOCKS)
+        & (methods > 0)
+        & (methods <= SOCKS_METHODS)
+        & (said >> 56 == SOCKS)
+        & np.isin(view.sessions["resp_bytes"], (2, 4))
+    )
+    return found
+
+
+def _is_greeting_of_socks(seg: Segments) -> bool:
+    """Whether the client's first segment holds its version and methods, and nothing else."""
+    first = next((i for i in range(len(seg)) if seg.orig[i] and seg.fresh[i]), None)
+    return first is not None and seg.length[first] == 2 + seg.text(first)[1]
 
 
 def _units(view: View) -> list[Silence]:

@@ -36,6 +36,18 @@ def dialog(port: int, said: list[bytes], wait_s: float, closes: bool = True) -> 
     return close(made).packets if closes else made.packets
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        [b"", b"\5\2\0\1", b"\5\0", b"\5\1\0\3\x0fapi.example.com\1\xbb", b"\5\0\0\1" + bytes(6), b"a message that wants no answer"],
+        [b"", b"\5\2\0\1 and what is of another protocol", b"\5\0", b"more of it"],
+        [b"", b"\5\2\0\1", b"\5\0"],
+    ],
+)
+def test_no_proxy_that_owes_an_answer(tmp_path: Path, said: list[bytes]) -> None:
+    assert not problems(found(tmp_path, dialog(9050, said, 63), healthy()))
+
+
 def test_a_login_that_gets_no_answer(tmp_path: Path) -> None:
     this = found(tmp_path, dialog(3306, [GREETING, LOGIN], 63), healthy())["slow-server"]
     assert this.severity == "problem"
@@ -53,6 +65,8 @@ def test_a_login_that_gets_no_answer(tmp_path: Path) -> None:
         (502, [b"", b"\0\1\0\0\0\6\1\6" + bytes(4)]),
         (6379, [b"", b"*3\r\n$3\r\nSET\r\n$1\r\nq\r\n$1\r\n0\r\n"]),
         (11_211, [b"", b"get k\r\n"]),
+        (9050, [b"", b"\5\2\0\1", b"\5\0", b"\5\1\0\3\x0fapi.example.com\1\xbb"]),
+        (9050, [b"", b"\5\1\2", b"\5\2", b"\1\4user\4word", b"\1\0", b"\5\1\0\1\xc6\x33\x64\x07\1\xbb"]),
     ],
 )
 def test_a_message_that_must_be_answered(tmp_path: Path, port: int, said: list[bytes]) -> None:
