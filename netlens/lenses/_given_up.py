@@ -4,7 +4,10 @@ What is asked inside TLS cannot be read, so only that is told of which nothing e
 and nothing came back. One of HTTP/2 resets the stream, by a frame of 13 bytes (RFC 9113 6.4), in a record by itself or with PING or GOAWAY; after seconds
 without a word of the server, to which it could say as little.
 
-Normal: who does not want to wait closes after some time, a program after the same each time. A person leaves a page that goes on waiting for events.
+Normal: who does not want to wait closes after some time, a program after the same each time. A person leaves a page that goes on waiting for events. What
+only tells (logs, telemetry, MQTT) is never answered, so a client of
+HTTP/1.1 must offer that, or use its port; and a program may end its own long polls, beside what is
+answered, or for hours.
 """
 
 from __future__ import annotations
@@ -15,15 +18,23 @@ import numpy as np
 
 from netlens.lenses._requests import asked
 from netlens.lenses._view import S, View, grouped
-from netlens.parsers.records import APPLICATION
+from netlens.parsers.records import APPLICATION, Records
 
 LEAST_NS = 3 * S
 SOON_NS, MOST = S // 2, 0.5  #: in clear: shorter waits may be for the quickest of several; and the share of all
+_WEB, HTTPS = {"http/1.1", "h2"}, 443
 REQUEST = 200  #: bytes; less may be what a client says for the connection's sake
 _FRAME, _RESET, _PING, _GOAWAY = 9, 4, 8, 8  # bytes of a header and of what follows it (RFC 9113 4.1, 6.4, 6.7, 6.8)
 _RESETS = tuple(_FRAME + _RESET + more for more in (0, _FRAME + _PING, _FRAME + _GOAWAY, _FRAME + _GOAWAY + _FRAME))
 _HIDDEN = (17, 24, 16)  # what encryption adds: TLS 1.3; AES-GCM and ChaCha20 of TLS 1.2
 RESETS = tuple(size + more for size in _RESETS for more in _HIDDEN)
+#: What a server says for the connection's sake: an alert of TLS 1.3; SETTINGS acknowledged, WINDOW_UPDATE, PING, or two of them. At first SETTINGS, with or
+#: without these
+_CONTROL = (_FRAME, _FRAME + _RESET, _FRAME + _PING)
+CONTROL = {2 + 17, *(a + b + more for a in _CONTROL for b in (0, *_CONTROL) for more in _HIDDEN)}
+SETTINGS = {_FRAME + 6 * n + more + rest for n in range(9) for rest in (0, *_CONTROL, 2 * _FRAME + _RESET) for more in _HIDDEN}
+OPENING = 4  #: of its records, with tickets before
+TOGETHER_NS, TOGETHER = S // 20, 3  #: what a client says with a reset, in records
 
 
 class GivenUp(NamedTuple):
@@ -36,12 +47,42 @@ class GivenUp(NamedTuple):
 
 def given_up(view: View) -> list[GivenUp]:
     """In order of sessions."""
+    offered = {k: alpn or () for k, alpn in view.side.capture.table("hellos").tuples("session_id", "alpn")}
+    web = {k for k, alpn in offered.items() if not _WEB.isdisjoint(alpn) or (not alpn and view.ends(k)[3] == HTTPS)}
     found = [
         GivenUp(a.session, a.wait_ns, (a.frames[0], a.frames[-1]))
         for a in view.once(asked).remarkable
-        if not a.http and a.given_up and a.wait_ns >= LEAST_NS
+        if not a.http and a.given_up and a.wait_ns >= LEAST_NS and a.session in web
     ]
     return sorted([*found, *_of_http2(view)])
+
+
+def answering(view: View, services: set[tuple[str, str, int]]) -> set[tuple[str, str, int]]:
+    """Of some services (client, server, port) those that answered anything inside TLS, before their client had closed."""
+    x, fins, records = view.side.capture.table("exchanges"), view.column("orig_fin_ns"), view.side.capture.records
+    found = set()
+    for k, response in x.tuples("session_id", "response_ns"):
+        service = view.service(k)
+        if service in services and service not in found and response is not None and not (fins[k] is not None and fins[k] < response):
+            said = records.of(k) if records is not None and view.side.http2.get(k) else None
+            if said is None or _has_answers(said):
+                found.add(service)
+    return found
+
+
+def _has_answers(said: Records) -> bool:
+    data = np.flatnonzero(said.kind == APPLICATION)
+    way, size = said.way[data].tolist(), said.size[data].tolist()
+    asked_at = next((i for i, n in enumerate(size) if not way[i] and n >= REQUEST), None)
+    return asked_at is not None and _is_answered(way, size, asked_at, len(size))
+
+
+def _is_answered(way: list[int], size: list[int], asked_at: int, until: int) -> bool:
+    """Whether a server says more behind a request than is for the connection's sake."""
+    first = next((i for i, w in enumerate(way) if not w), 0)  # the client's Finished, or its preface
+    its = [i for i in range(first, until) if way[i]]
+    opened = next((n for n, i in enumerate(its[:OPENING]) if size[i] in SETTINGS), -1)
+    return any(size[i] not in CONTROL for n, i in enumerate(its) if n > opened and i > asked_at)
 
 
 def cancelled(view: View) -> list[GivenUp]:
@@ -65,8 +106,12 @@ def _of_http2(view: View) -> list[GivenUp]:
         way, size, ts, frame = said.way[data], said.size[data], said.ts[data], said.frame[data]
         # the client's next word after so long, and none of the server in between
         late = np.flatnonzero((way[1:] == 0) & (np.diff(ts) >= LEAST_NS)) + 1
+        ways, sizes = way.tolist(), size.tolist()
         for i in late.tolist():
-            resets = [j for j in range(i, len(way)) if ts[j] - ts[i] < S and way[j] == 0 and size[j] in RESETS]
-            if resets and (way[:i] == 0).any() and size[:i][way[:i] == 0].max() >= REQUEST:
-                found.append(GivenUp(k, int(ts[i] - ts[i - 1]), (int(frame[i - 1]), int(frame[resets[0]]))))
+            # a new request may stand before the reset, but no word of the server, to which the client may say as little
+            together = [j for j in range(i, min(i + TOGETHER, len(ways))) if not way[i : j + 1].any() and ts[j] - ts[i] <= TOGETHER_NS]
+            reset = next((j for j in together if sizes[j] in RESETS), None)
+            asked_at = next((j for j in range(i - 1, -1, -1) if not ways[j] and sizes[j] >= REQUEST), None)
+            if reset is not None and asked_at is not None and not _is_answered(ways, sizes, asked_at, i):
+                found.append(GivenUp(k, int(ts[i] - ts[i - 1]), (int(frame[i - 1]), int(frame[reset]))))
     return found

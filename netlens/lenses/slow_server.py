@@ -25,7 +25,7 @@ from netlens.chains.budget import NETWORK
 from netlens.chains.divided import RELAY, STALL, Divided
 from netlens.lenses import Finding, Severity
 from netlens.lenses._datagrams import PATIENT
-from netlens.lenses._given_up import GivenUp, cancelled, given_up
+from netlens.lenses._given_up import GivenUp, answering, cancelled, given_up
 from netlens.lenses._in_line import QUICK_NS, in_line
 from netlens.lenses._logins import held_up
 from netlens.lenses._lost import never_arrived
@@ -57,6 +57,7 @@ LINE = "Find what they waited for: a pool with too few connections to the databa
 HELD = "End transactions as soon as their work is done: find the program that left one open (idle in transaction), or have the server end such ones."
 ALIKE = 0.02  #: of each other: waits that a timer ends
 DEADLINES = 3
+POLLED = 10  #: who goes on after so many has polls that it ends itself
 PATIENCE, PATIENCE_NS = 0.05, S // 5  #: the same for that of a client, whichever is more
 POLLS = 3
 GREETING_NS = 10 * S  #: mail servers pause for some seconds on purpose
@@ -135,14 +136,15 @@ def _given_up(view: View) -> list[Finding]:
         return []
     n, longest, whom = len(shown), max(g.wait_ns for g in shown), most(view.server(g.session) for g in shown)
     after = f"{seconds(longest)} each time" if len({round(g.wait_ns / S) for g in again}) == 1 else f"{up_to(shown)}{seconds(longest)}"
-    text = f"{plural(n, 'request')} inside TLS to {whom} got no answer, or no more of it, until the client gave up after {after}."
+    text = f"{plural(n, 'request')} inside TLS to {whom} got no answer until the client gave up after {after}."
     values = {"requests": n, "slow": n, "unanswered": n, "longest_s": longest / 1e9}
     advice = (
         "The server had the requests, and did not answer in the time that the client allows (its timeout): look at the server's log; what a model works out "
         "may need longer. A proxy or tunnel that acknowledges for the server looks the same: capture behind it as well."
     )
     frames = [f for g in sorted(shown, key=lambda g: -g.wait_ns) for f in g.frames]
-    return [finding(view, ID, "problem" if again else "warning", text, frames, values, advice if again else "")]
+    grave = bool(again) and n <= POLLED and not answering(view, {view.service(g.session) for g in again})
+    return [graded(view, ID, grave, text, frames, values, advice)]
 
 
 def _alike(view: View, found: list[GivenUp], times: int) -> list[GivenUp]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,15 +23,17 @@ CHANGE = record(20, b"\x01")
 SERVER_HELLO = record(22, b"\x02\x00\x00\x76\x03\x03" + bytes(32) + b"\x20" + bytes(32) + b"\x13\x01\x00" + bytes(49))
 FLIGHT = SERVER_HELLO + CHANGE + record(23, bytes(40)) + record(23, bytes(833)) + record(23, bytes(281)) + record(23, bytes(53))
 FINISHED, REQUEST, ANSWER = record(23, bytes(53)), record(23, bytes(3100)), record(23, bytes(900))
+ANSWER_HERE = b"(the server answers)"
+PORT, OTHER_PORT = (n.to_bytes(2, "big") for n in (40_000, 41_000))
 RESET, RESET_AND_PING, RESET_AND_GOAWAY, PING, ACKNOWLEDGED = (record(23, bytes(n)) for n in (30, 47, 56, 34, 26))
 
 
-def by_http1(*waits: int, answered: bool = False) -> list[Packet]:
+def by_http1(*waits: int, answered: bool = False, port: int = 443) -> list[Packet]:
     """Connections with a request each, which the client closes after so many ms."""
     packets: list[Packet] = []
     at = 0
     for k, wait in enumerate(waits):
-        made = talk(40_000 + k, at, TLS)
+        made = talk(40_000 + k, at, (TLS[0], port))
         for up, data in ((True, HELLO), (False, FLIGHT), (True, CHANGE + FINISHED), (True, REQUEST)):
             (made.up if up else made.down)("PA", data)
         made.down("A")
@@ -61,9 +64,17 @@ def by_http2(*ends: tuple[int, bytes], answered: bool = False) -> list[Packet]:
             made.down("PA", ANSWER)
             made.up("A")
         made.at += wait * MS
-        made.up("PA", said)
+        for part in said.split(ANSWER_HERE):
+            made.up("PA", part)
+            if part is not said:
+                made.down("PA", record(23, bytes(102)) if len(part) > 100 else b"")
         made.down("A")
     return close(made).packets
+
+
+def shifted(packets: list[Packet], ms: int) -> list[Packet]:
+    """The same later, from other ports."""
+    return [replace(p, at=p.at + ms * MS, data=p.data[:20] + p.data[20:].replace(PORT, OTHER_PORT, 1)) for p in packets]
 
 
 def told(folder: Path, packets: list[Packet]) -> Finding | None:
@@ -79,10 +90,7 @@ def test_a_client_that_gives_up_after_the_same_time(tmp_path: Path, packets: lis
     this = told(tmp_path, packets)
     assert this is not None
     assert this.severity == "problem"
-    assert (
-        this.text
-        == "2 requests inside TLS to api.example.test:443 got no answer, or no more of it, until the client gave up after 6.0 s each time."
-    )
+    assert this.text == "2 requests inside TLS to api.example.test:443 got no answer until the client gave up after 6.0 s each time."
     assert "time-out" in this.advice or "timeout" in this.advice
 
 
@@ -96,10 +104,24 @@ def test_a_client_that_gives_up_after_the_same_time(tmp_path: Path, packets: lis
         pytest.param(by_http2((6000, PING), (6000, PING)), id="whether the server is there"),
         pytest.param(by_http2((6000, REQUEST), (6000, REQUEST)), id="what only tells"),
         pytest.param(by_http2((6000, RESET)), id="HTTP/2, once"),
+        pytest.param(by_http2((6000, REQUEST + ANSWER_HERE + RESET), (6000, REQUEST + ANSWER_HERE + RESET)), id="a page that polls"),
+        pytest.param(by_http1(6000, 6000, port=6514), id="logs"),
+        pytest.param(by_http2((6000, RESET), (6000, RESET), answered=True), id="subscriptions"),
     ],
 )
 def test_what_is_no_timeout(tmp_path: Path, packets: list[Packet]) -> None:
     assert told(tmp_path, packets) is None
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [[*by_http1(6000, 6000), *shifted(by_http1(100, answered=True), 30_000)], by_http1(*[3000] * 12)],
+    ids=["beside what is answered", "again and again"],
+)
+def test_polls_that_a_program_ends_itself(tmp_path: Path, packets: list[Packet]) -> None:
+    this = told(tmp_path, packets)
+    assert this is not None
+    assert this.severity == "warning"
 
 
 def test_a_long_wait_in_vain(tmp_path: Path) -> None:
