@@ -13,6 +13,8 @@ Normal: close_notify and user_canceled end a connection in order (RFC 8446 6.1).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
 
 from netlens.lenses import Finding, Severity
 from netlens.lenses._broken_off import DONE, LEFT, NOT_ADMITTED, REFUSED, broken_off
@@ -30,6 +32,7 @@ RANK = 20
 PATIENCE_NS = S  #: a client that closes sooner did not want it
 AT_ONCE_NS = S  #: a handshake of the same ends that succeeds so soon after makes up for it
 FEW = 5  #: handshakes that succeed beside one that failed for its certificate
+BEATS, STEADY, HELLOS = 4, 0.1, 6  #: pauses of a clock, how far they may differ, and hellos of somebody who tries what a server takes
 TWICE = 2  #: handshakes that merely end early, at one server: once may be a person who closed the page; not if a server closes that takes no other
 _OUT_OF_DATE = "Renew the server's certificate; if it should be valid, set the clocks."
 _ANOTHER = "The server's own certificate is valid by the capture's clock: renew the intermediate one that it sends with it, or set the client's clock."
@@ -126,7 +129,7 @@ def _without_spare(view: View, failed: list[Failure], tried: list[int]) -> list[
     beside = {(o.client[0], o.first_ns // S + more) for o in view.side.capture.quic if o.answer_ns for more in (-1, 0, 1, 2)}
 
     def is_spare(f: Failure) -> bool:
-        if f.how not in (LEFT, DONE) or f.about:
+        if f.how not in (LEFT, DONE) or (f.about and not (f.itself or f.misnamed)):
             return False
         orig, _, resp, _ = view.ends(f.session)
         ja4 = program.get(f.session)
@@ -213,7 +216,13 @@ def _of_tls(view: View) -> list[Finding]:
         return []
     often = {key for key, group in grouped(lasting, lambda f: view.ends(f.session)[2]).items() if len(group) >= TWICE}
     served_by = {view.ends(k)[2] for k in tried if k not in served}
-    grave = [f for f in lasting if f.sure or view.ends(f.session)[2] in often or (f.by_server and view.ends(f.session)[2] not in served_by)]
+    checks = _checks(view, lasting, {view.ends(k)[2:] for k in tried if k not in served})
+    grave = [
+        f
+        for f in lasting
+        if f.session not in checks
+        and (f.sure or view.ends(f.session)[2] in often or (f.by_server and view.ends(f.session)[2] not in served_by))
+    ]
     shown = grave or lasting or failed
     severity: Severity = "problem" if grave else "warning" if lasting else "note"
     ways = most(f.how for f in shown)
@@ -234,6 +243,24 @@ def _of_tls(view: View) -> list[Finding]:
         advice = _ANOTHER
     values = {"handshakes": len(tried), "failed": n, "how": sorted({f.how for f in shown})}
     return [finding(view, ID, severity, text, [frame for f in shown for frame in f.frames], values, advice)]
+
+
+def _checks(view: View, failed: list[Failure], serving: set[tuple[str, int]]) -> set[int]:
+    """Sessions of those that may be checks of whether a server is there, and what it shows: where others are served; by the clock; with many different hellos;
+    and those that look at a certificate when the handshake is over.
+
+    serving : servers that serve anybody.
+    """
+    found = {f.session for f in failed if f.how == DONE and (f.itself or f.misnamed)}
+    start, ja4 = view.column("start_ns"), dict(view.side.capture.table("hellos").tuples("session_id", "ja4"))
+    silent = [f for f in failed if f.how in (LEFT, DONE, NOT_ADMITTED) and not (f.about and not (f.itself or f.misnamed))]
+    found |= {f.session for f in silent if view.ends(f.session)[2:] in serving}
+    for group in grouped((f for f in silent if f.how in (LEFT, DONE)), lambda f: view.service(f.session)).values():
+        every = [b - a for a, b in pairwise(sorted(start[f.session] for f in group))]
+        is_clock = len(every) >= BEATS and max(every) - min(every) <= STEADY * median(every)
+        if is_clock or len({ja4.get(f.session) for f in group}) >= HELLOS:
+            found |= {f.session for f in group}
+    return found
 
 
 def _failure(view: View, k: int, seg: Segments, hello: int | None) -> Failure | None:

@@ -386,11 +386,12 @@ CHANGE, HIDDEN_ALERT, FINISHED = record(20, b"\x01"), record(23, bytes(19)), rec
 MY_CERTIFICATE, NO_CERTIFICATE = record(23, bytes(857)) + record(23, bytes(281)), record(23, bytes(25))
 
 
-def of_13(*answers: bytes, times: int = 2, by_server: bytes = b"", ends: str = "FA", hello: bytes = HELLO) -> list[Packet]:
-    """Connections, a second apart: hello, the server's flight, what the client says to it, what the server says to that, and who closes."""
+def of_13(*answers: bytes, times: int = 2, by_server: bytes = b"", ends: str = "FA", hello: bytes = HELLO, first: int = 0) -> list[Packet]:
+    """Connections, a second apart: hello, the server's flight, what the client says to it, what the server says to that, and who closes. ``first``: the number
+    of the first."""
     packets: list[Packet] = []
     for k in range(times):
-        made = talk(40_000 + k, k * S, TLS)
+        made = talk(40_000 + first + k, first * first * S + k * S, TLS)
         made.up("PA", hello)
         made.down("PA", FLIGHT)
         made.up("A")
@@ -418,7 +419,8 @@ def test_an_encrypted_alert_instead_of_the_end_of_a_handshake(tmp_path: Path, sa
 
 @pytest.mark.parametrize("said", [(), (CHANGE,)], ids=["Node", "Java"])
 def test_a_client_that_closes_upon_the_servers_answer(tmp_path: Path, said: tuple[bytes, ...]) -> None:
-    """Once may be somebody who closed the page; and a browser that is served closes what it does not need. One with another JA4 that is served is another."""
+    """Once may be somebody who closed the page; and a browser that is served closes what it does not need. Where one with another JA4 is served, it may look
+    whether the server is there."""
     this = found(tmp_path, of_13(*said), ping(9 * S))["tls-failed"]
     assert (this.severity, "closed by the client upon the server's answer" in this.text) == ("problem", True)
     assert found(tmp_path, of_13(*said, times=1), ping(9 * S))["tls-failed"].severity == "warning"
@@ -428,7 +430,20 @@ def test_a_client_that_closes_upon_the_servers_answer(tmp_path: Path, said: tupl
     served.down("PA", record(23, bytes(900)))
     assert "tls-failed" not in found(tmp_path, of_13(*said), close(served).packets, ping(9 * S))
     other = client_hello("api.example.test", ("http/1.1",))
-    assert "tls-failed" in problems(found(tmp_path, of_13(*said, hello=other), served.packets, ping(9 * S)))
+    assert found(tmp_path, of_13(*said, hello=other), served.packets, ping(9 * S))["tls-failed"].severity == "warning"
+
+
+@pytest.mark.parametrize("said", [(), (CHANGE + FINISHED,)], ids=["LEFT", "DONE"])
+def test_checks_of_whether_a_server_is_there(tmp_path: Path, said: tuple[bytes, ...]) -> None:
+    """By the clock, or with one hello after the other."""
+    h2 = client_hello("api.example.test", ("h2",))
+    assert found(tmp_path, of_13(*said, times=6, hello=h2), ping(19 * S))["tls-failed"].severity == "warning"
+    assert found(tmp_path, of_13(*said, times=4, hello=h2), ping(19 * S))["tls-failed"].severity == "problem"
+    hellos = [client_hello("api.example.test", (name, "h2")) for name in ("aa", "bb", "cc", "dd", "ee", "ff")]
+    tried = [p for k, each in enumerate(hellos) for p in of_13(*said, hello=each, times=1, first=k)]
+    assert found(tmp_path, tried, ping(39 * S))["tls-failed"].severity == "warning"
+    again = [p for k in range(6) for p in of_13(*said, hello=h2, times=1, first=k)]
+    assert found(tmp_path, again, ping(39 * S))["tls-failed"].severity == "problem"
 
 
 def test_a_client_of_http_2_that_never_begins(tmp_path: Path) -> None:
@@ -475,6 +490,12 @@ def test_a_server_that_does_not_take_the_clients_certificate(tmp_path: Path, sai
         assert "ended by the server by an encrypted alert before any answer" in this["tls-failed"].text
     tickets = record(23, bytes(250)) + HIDDEN_ALERT
     assert "tls-failed" not in found(tmp_path, of_13(*said, by_server=tickets), ping(9 * S))
+    if is_told:  # another program is served: this one may look whether the server is there
+        served = talk(41_000, 5 * S, TLS)
+        for up, data in ((True, HELLO), (False, FLIGHT), (True, CHANGE + FINISHED), (True, DATA), (False, record(23, bytes(900)))):
+            (served.up if up else served.down)("PA", data)
+        both = found(tmp_path, of_13(*said, by_server=HIDDEN_ALERT), close(served).packets, ping(9 * S))
+        assert both["tls-failed"].severity == "warning"
     last = max(p.at for p in of_13(*said, times=1, ends=""))
     idle = [dataclasses.replace(p, at=p.at + (p.at > last) * 5 * S) for p in of_13(*said, times=1, by_server=HIDDEN_ALERT)]
     assert "tls-failed" not in found(tmp_path, idle, ping(9 * S))
@@ -571,7 +592,7 @@ def test_a_client_that_looks_behind_the_handshake(tmp_path: Path, der: bytes, wh
     """Node and GnuTLS do; so does a check of whether a server is there."""
     two = [p for k in range(2) for p in showing(der, KEYS, ends="FA", port=40_000 + k, at=3 * k * S)]
     this = found(tmp_path, two, ping(9 * S))
-    assert ("tls-failed" in problems(this)) == bool(why)
+    assert ("tls-failed" in this, "tls-failed" in problems(this)) == (bool(why), False)
     if why:
         assert (
             this["tls-failed"].text
