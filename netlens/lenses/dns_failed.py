@@ -38,6 +38,9 @@ NO_NAME_SHARE, NO_NAME_LEAST = 0.5, 3  #: of the names somebody wanted
 FOLLOWED_NS = S  #: from a redirection to the lookup of where it leads
 _OVER_TCP = (PORT, 853)  #: DNS over TCP, and over TLS
 _NOWHERE = {"0.0.0.0", "::"}
+#: Names by which systems ask whether a network wants something, which it says by NXDOMAIN: browsers' own DNS over HTTPS, a relay of addresses, designated
+#: resolvers (RFC 9462 4)
+_CANARIES = {"use-application-dns.net", "mask.icloud.com", "mask-h2.icloud.com", "mask-canary.icloud.com", "_dns.resolver.arpa"}
 INSISTED = 3  #: times a client asked for a name that does not exist: its program needs it. What a filter of advertisements denies is mostly asked for once
 
 
@@ -108,7 +111,14 @@ def _missing(view: View) -> tuple[set[str], list[Question]]:
     found = {q.name for q in asked if q.rcode == "NOERROR"}  # whatever was wanted of it
     known = found | {begin for name in found for begin in shorter(name)}
     # with a search suffix behind it, or without, the name is another one that exists
-    missing = [q for q in wanted if q.rcode == "NXDOMAIN" and q.name not in known and found.isdisjoint(shorter(q.name))]
+    missing = [
+        q
+        for q in wanted
+        if q.rcode == "NXDOMAIN"
+        and q.name not in known
+        and found.isdisjoint(shorter(q.name))
+        and q.name.lower().rstrip(".") not in _CANARIES
+    ]
     return {q.name for q in wanted} | found, missing
 
 
@@ -130,7 +140,10 @@ def _no_such_names(view: View) -> list[Finding]:
         text += f"; {_insistent(again)}"
     most_of_them = len(all_) >= NO_NAME_LEAST and len(names) >= max(NO_NAME_SHARE * len(all_), NO_NAME_LEAST - 1)
     nowhere = names == all_ and not any(_goes_on(view, q) for q in missing)
-    grave = nowhere or bool(dangling) or bool(insisted) + most_of_them + (names == all_) >= 2
+    # a filter denies names on purpose to who is served elsewhere
+    served = {client for client, _ in view.once(_reached)}
+    needed = any(client not in served for client, name, _ in asked_for if name in insisted)
+    grave = nowhere or bool(dangling) or needed + most_of_them + (names == all_) >= 2
     severity: Severity = "problem" if grave else "warning" if again or names == all_ else "note"
     frames = [f for q in missing for f in q.frames + q.answer_frames]
     advice = "Check the names for typos."
@@ -223,7 +236,7 @@ def _denied(view: View) -> list[Finding]:
         return []
     told: dict[tuple[str, str], set[str]] = {}
     for q in asked:
-        if q.type == "A" and q.rcode == "NOERROR" and q.addresses:
+        if q.type == "A" and q.rcode == "NOERROR" and not _NOWHERE.issuperset(q.addresses):
             told.setdefault((q.client, q.name.lower()), set()).update(q.addresses)
     reached = {view.ends(k)[::2] for k in view.first_copies} | {
         (t.source[0], t.destination[0]) for t in view.conversations if t.destination[1] != PORT

@@ -62,6 +62,7 @@ def look(view: View) -> list[Finding]:
         took = max((p.answers[n].ts - p.requests[n].ts for p in pings for n in p.answers), default=0)
         pending = max(PENDING_NS, 2 * took)
         asked = [(n, seen, p) for p in pings for n, seen in p.requests.items() if n in p.answers or end - seen.ts >= pending]
+        asked = [each for each in asked if each[2].sizes[each[0]]] or asked  # without such as Ethernet does not carry
         open_ = [seen.frame for n, seen, p in asked if n not in p.answers]
         said = 0 if len(open_) == len(asked) else refused[target]
         too_large = _too_large([(p.sizes[n], n in p.answers) for n, _, p in asked])
@@ -104,8 +105,8 @@ def _too_large(asked: list[tuple[int, bool]]) -> tuple[int, int] | None:
     """Of requests (bytes, whether answered) the largest that was answered, and the smallest of those larger ones of which none was; None where a large one
     was lost by chance, or none was."""
     answered = max((size for size, is_answered in asked if is_answered), default=0)
-    larger = [size for size, _ in asked if size > answered]
-    return (answered, min(larger)) if answered and len(larger) >= TIMES else None
+    larger = Counter(size for size, _ in asked if size > answered)
+    return (answered, min(larger)) if answered and max(larger.values(), default=0) >= TIMES else None  # who tries sizes has few of each
 
 
 def _of(view: View, shown: list[tuple[str, int, list[int]]], lossy: bool, unheard: bool) -> Finding:

@@ -51,8 +51,8 @@ class Ping:
     """Echo requests from one address to another with one identifier; ``answers`` by sequence number, as ``requests``. Where a number comes again, as of those
     that count nothing, :data:`NUMBERS` are added each time.
 
-    sizes : of the packets that asked, in bytes with the IP header.  latest : by sequence number, under which one it was asked last.  few : some may make
-    :data:`TRACED` hops at most.
+    sizes : of the packets that asked, in bytes with the IP header; 0 of such as Ethernet does not carry, which are to try a link. latest : by sequence
+    number, under which one it was asked last. few : some may make :data:`TRACED` hops at most.
     """
 
     source: str
@@ -124,9 +124,9 @@ class AskingBuilder:
             if message[0] in (135, 136) and protocol == _ICMPV6:
                 self._neighbour(message, seen, source, destination, ethernet_sender(buf, at))
             else:
-                self._echo(message, seen, source, destination, size + _IP_HEADER[version], _hops(buf, at, version))
+                self._echo(message, seen, source, destination, size + _IP_HEADER[version], _hops(buf, at, version), at == 0)
 
-    def _echo(self, message: bytes, seen: Seen, source: str, destination: str, size: int, hops: int) -> None:
+    def _echo(self, message: bytes, seen: Seen, source: str, destination: str, size: int, hops: int, fragmented: bool) -> None:
         ident, number = int.from_bytes(message[4:6], "big"), int.from_bytes(message[6:8], "big")
         if message[0] in _ECHO_REQUESTS:
             if hops <= TRACED and self._is_traced(source, destination, hops):
@@ -140,7 +140,7 @@ class AskingBuilder:
                 ping.few = True
                 self._few[source, destination].requests.append((ident, number))
             ping.requests.setdefault(number, seen)
-            ping.sizes.setdefault(number, size)
+            ping.sizes.setdefault(number, size if size <= d.ETHERNET_MTU or fragmented else 0)
             return
         sent = self._sent.get((destination, ident), ())  # who answers a broadcast, or has several addresses, has another one
         asked = sent[0] if len(sent) == 1 else self.pings.get((destination, source, ident))

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 from scapy.layers.dns import DNS, DNSQR, DNSRR
 
-from tests.lenses.made import CLIENT, MS, RESOLVER, S, close, exchange, found, healthy, lookup, ping, talk
+from tests.lenses.made import CLIENT, MS, RESOLVER, SERVER, S, close, exchange, found, healthy, lookup, ping, problems, talk
 from tests.parsers.build import Packet, datagram
+from tests.parsers.test_pipeline import APP, HELLO
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -111,3 +112,28 @@ def test_every_answer_is_late(tmp_path: Path, took: int, others: int, severity: 
 def test_the_only_question_was_lost_once(tmp_path: Path) -> None:
     packets = [*lookup("app.example.test", 0), *lookup("app.example.test", S, S + 100 * MS)]
     assert found(tmp_path, packets, ping(20 * S))["dns-slow"].severity == "warning"
+
+
+def filtered(*names: str) -> list[Packet]:
+    """One name that exists, and such that are asked for again and again and do not."""
+    there = lookup("www.example.test", 0, 5 * MS)
+    return there + [
+        p
+        for k, name in enumerate(names)
+        for turn in range(4)
+        for p in lookup(name, (4 * turn + 1) * S + k * MS, (4 * turn + 1) * S + (k + 3) * MS, 3, 6000 + 10 * k + turn, 100 + k)
+    ]
+
+
+def test_names_that_a_filter_denies(tmp_path: Path) -> None:
+    """To a client that is served elsewhere; one that is not needs them."""
+    names = filtered("telemetry.vendor.test", "ads.tracker.test")
+    assert "dns-failed" in problems(found(tmp_path, names, ping(30 * S)))
+    made = talk(server=(SERVER, 443))
+    for up, data in ((True, HELLO), (False, b"\x16\x03\x03\x00\x32\x02" + bytes(49)), (True, APP), (False, APP)):
+        (made.up if up else made.down)("PA", data)
+    assert not problems(found(tmp_path, names, close(made).packets, ping(30 * S)))
+
+
+def test_names_by_which_a_network_is_asked(tmp_path: Path) -> None:
+    assert "dns-failed" not in found(tmp_path, filtered("mask.icloud.com", "use-application-dns.net"), healthy(), ping(30 * S))

@@ -273,6 +273,19 @@ def test_pings_in_fragments(tmp_path: Path) -> None:
     assert "2,028 bytes or more" in found(tmp_path, [*small, *torn])["ping-unanswered"].text
 
 
+def test_pings_that_try_what_a_link_carries(tmp_path: Path) -> None:
+    """Packets larger than those of Ethernet, whole; and one size after the other."""
+    small = [each for k in range(8) for each in large_ping(k + 1, float(k), 1472, True)]
+    jumbo = [
+        (10.0 + k, Ether(src=MAC, dst=OTHER) / IP(src=OWN, dst=GATEWAY, flags="DF") / ICMP(type=8, id=8, seq=k) / bytes(8972))
+        for k in range(6)
+    ]
+    assert "ping-unanswered" not in found(tmp_path, [*small, *jumbo])
+    less = [each for k in range(8) for each in large_ping(k + 1, float(k), 1300, True)]
+    tried = [each for k in range(8) for each in large_ping(k + 1, 10.0 + k, 1472 - 8 * k, False, 8)]
+    assert "none in a packet" not in found(tmp_path, [*less, *tried])["ping-unanswered"].text
+
+
 def test_large_pings_of_which_a_router_says_that_they_are_too_large(tmp_path: Path) -> None:
     """And one that is answered shows that it is not the size."""
     small = [each for k in range(5) for each in large_ping(k + 1, float(k), 56, True)]
