@@ -67,8 +67,9 @@ def test_work_that_writes_files_is_stopped_so_that_none_is_left(tmp_path: Path) 
         """
 file = sys.argv[1]
 def write(_):
-    open(file, "w").close()
-    try: time.sleep(1000)
+    try:
+        open(file, "w").close()
+        time.sleep(1000)
     finally: os.remove(file)
 made = aside.Aside((write,), None, tidies_up=True)
 while not os.path.exists(file): time.sleep(0.01)
