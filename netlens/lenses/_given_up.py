@@ -5,9 +5,8 @@ and nothing came back. One of HTTP/2 resets the stream, by a frame of 13 bytes (
 without a word of the server, to which it could say as little.
 
 Normal: who does not want to wait closes after some time, a program after the same each time. A person leaves a page that goes on waiting for events. What
-only tells (logs, telemetry, MQTT) is never answered, so a client of
-HTTP/1.1 must offer that, or use its port; and a program may end its own long polls, beside what is
-answered, or for hours.
+only tells (logs, telemetry, MQTT) is never answered, so a client of HTTP/1.1 must offer that protocol or use its port; and a program may end its own long
+polls, beside what is answered or for hours.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ TOGETHER_NS, TOGETHER = S // 20, 3  #: what a client says with a reset, in recor
 
 
 class GivenUp(NamedTuple):
-    """How long it was waited for an answer, or for more of it, and the frames of the last word and of the end."""
+    """How long the client waited in ns, and the frames of the last word before that and of the end."""
 
     session: int
     wait_ns: int
