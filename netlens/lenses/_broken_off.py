@@ -35,12 +35,8 @@ _CLEAR_ALERT = 2  #: bytes
 _NOTHING = (0, CHANGE_CIPHER_BYTES)
 _ALERTED = tuple(n + ENCRYPTED_ALERT for n in _NOTHING)
 _FINISHED = tuple(CHANGE_CIPHER_BYTES + n + more for n in FINISHED for more in (0, ENCRYPTED_ALERT))
-
-
-_JUST_FINISHED = (
-    *FINISHED,
-    *(CHANGE_CIPHER_BYTES + n for n in FINISHED),
-)  # where a segment ends if no certificate stands before the client's Finished
+#: Where a segment ends if no certificate stands before the client's Finished
+_JUST_FINISHED = (*FINISHED, *(CHANGE_CIPHER_BYTES + n for n in FINISHED))
 
 
 class BrokenOff(NamedTuple):
