@@ -17,15 +17,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from netlens.lenses._validity import asking, certificates
+from netlens.lenses._validity import asking, certificates, of_another
 from netlens.lenses._view import FIN, RST, S, Segments, View
+from netlens.parsers.records import ALERT, CHANGE_CIPHER, HANDSHAKE, HEADER
 
 AT_ONCE_NS = S  #: behind the server's last byte: later, somebody may have lost patience
-HEADER, CHANGE_CIPHER_BYTES = 5, 6  #: of a record; a record of ChangeCipherSpec with it
+CHANGE_CIPHER_BYTES = HEADER + 1
 HIDDEN = HEADER + 1 + 16  #: what an encrypted message takes besides itself
 ENCRYPTED_ALERT = HIDDEN + 2
 FINISHED = (HIDDEN + 36, HIDDEN + 52)  #: by hash (RFC 8446 4.4.4)
-CHANGE_CIPHER, ALERT, HANDSHAKE, APPLICATION = 20, 21, 22, 23
+ALERT_1_3 = 0x1703030013  #: how a record with one begins
 REFUSED, LEFT, DONE = (
     "refused by the client by an encrypted alert", "closed by the client upon the server's answer", "closed by the client before any request"
 )  # fmt: skip
@@ -101,7 +102,7 @@ def _turned_away(view: View, spoken: np.ndarray[Any, Any], own: np.ndarray[Any, 
     found = {}
     for k in np.flatnonzero(np.bincount(session[its], minlength=len(spoken)) == 1).tolist():
         i, head = word[k], int(t["head"][word[k]])
-        if t["length"][i] == ENCRYPTED_ALERT and head >> 56 == APPLICATION and head >> 24 & 0xFFFF == ENCRYPTED_ALERT - HEADER:
+        if t["length"][i] == ENCRYPTED_ALERT and head >> 24 == ALERT_1_3:
             seg, frame, ts = view.opening(k), int(t["frame"][i]), int(t["ts"][i])
             said = [(seg.end(j) - int(own[k]), seg.ts[j]) for j in range(len(seg)) if seg.orig[j] and seg.fresh[j] and seg.frame[j] < frame]
             if not any(end in _JUST_FINISHED for end, _ in said) and ts - max(at for _, at in said) <= AT_ONCE_NS:
@@ -156,5 +157,5 @@ def _behind_it(seg: Segments) -> BrokenOff | None:
 
 def _is_doubtful(view: View, k: int) -> bool:
     """Whether a certificate vouches for itself, or is not for the name that the client asked for."""
-    leaf, asked = view.once(certificates)[k].leaf, view.column("sni")[k]
-    return leaf.itself or bool(asked and leaf.name and not leaf.is_for(asked))
+    shown = view.once(certificates)[k]
+    return shown.leaf.itself or of_another(view, shown)

@@ -45,6 +45,12 @@ def certificates(view: View) -> dict[int, Shown]:
     return {shown.session: shown for shown in reversed(view.side.capture.certificates)}
 
 
+def of_another(view: View, shown: Shown) -> bool:
+    """Whether a certificate is not for the name that the client asked for."""
+    asked = view.column("sni")[shown.session]
+    return bool(asked and shown.leaf.name) and not shown.leaf.is_for(asked)
+
+
 def _how(shown: Shown) -> str:
     now, leaf = shown.ts // S, shown.leaf
     if now > leaf.not_after:

@@ -24,6 +24,7 @@ import numpy as np
 
 from netlens.lenses import Finding, Severity, _databases
 from netlens.lenses._between import same
+from netlens.lenses._broken_off import ALERT_1_3, ENCRYPTED_ALERT
 from netlens.lenses._repeats import FAREWELL
 from netlens.lenses._view import ACK, FIN, RST, S, Segments, View, finding, grouped, most, views
 from netlens.lenses.tls_failed import failures
@@ -36,8 +37,6 @@ ASKED_NS = 10 * S  #: a request older than this was given up before
 AT_ONCE_NS = S  #: RST so soon after the request answers it
 APPLICATION_DATA = 23  #: type of a TLS record (RFC 8446 5.1); the client's last words of the handshake begin with ChangeCipherSpec (20)
 ALERTED = 0x1503  #: how a record with an alert begins
-#: one of TLS 1.3 (RFC 8446 5.2, 6): two bytes, the type and a tag of 16; and with the record's header
-ALERT_1_3, ALERT_1_3_BYTES = 0x1703030013, 24
 #: a type of MQTT (5.0 2.1.2); connections of a client that published, or asked in a protocol that nobody knows, in vain, or that somebody else reset
 PUBLISH, AGAIN = 3, 2
 INSTEAD_NS = 5 * S  #: in which a client is given on another connection what it asked for behind a close
@@ -154,7 +153,7 @@ def _reset(view: View, k: int) -> Broken | None:
 
 def is_alert(seg: Segments, i: int) -> bool:
     """Whether a segment is an alert of TLS, and nothing else."""
-    return seg.head[i] >> 48 == ALERTED or (seg.head[i] >> 24 == ALERT_1_3 and seg.length[i] == ALERT_1_3_BYTES)
+    return seg.head[i] >> 48 == ALERTED or (seg.head[i] >> 24 == ALERT_1_3 and seg.length[i] == ENCRYPTED_ALERT)
 
 
 def _heard(seg: Segments, i: int, asked_at: int) -> bool:

@@ -18,7 +18,8 @@ from netlens.chains.copies import COPY_NS
 from netlens.lenses import Finding
 from netlens.lenses._repeats import with_repeats
 from netlens.lenses._view import FIN, RST, SEAM_NS, S, View, finding, most, seconds, up_to
-from netlens.lenses.tls_failed import HANDSHAKE, SERVER_HELLO
+from netlens.lenses.tls_failed import SERVER_HELLO
+from netlens.parsers.records import HANDSHAKE
 from netlens.text import plural
 
 ID = "slow-client"

@@ -19,11 +19,10 @@ from statistics import median
 from netlens.lenses import Finding, Severity
 from netlens.lenses._broken_off import DONE, LEFT, NOT_ADMITTED, REFUSED, broken_off
 from netlens.lenses._datagrams import by_tcp, closed_at_once
-from netlens.lenses._validity import certificates, invalid
+from netlens.lenses._validity import certificates, invalid, of_another
 from netlens.lenses._view import FIN, RST, S, Segments, View, finding, graded, grouped, most, seconds
-from netlens.parsers.certificates import Shown
 from netlens.parsers.quic_openings import Opening
-from netlens.parsers.records import ALERTS
+from netlens.parsers.records import ALERT, ALERTS, APPLICATION, CHANGE_CIPHER, HANDSHAKE
 from netlens.text import endpoint, plural
 
 ID = "tls-failed"
@@ -63,7 +62,7 @@ _OF_CERTIFICATE = ("certificate_expired", "bad_certificate", "certificate_unknow
 #: Alerts with which a client may refuse a certificate because of its names
 _OF_NAME = ("bad_certificate by the client", "certificate_unknown by the client")
 DTLS = "DTLS"  #: as :mod:`netlens.parsers.denials.dtls` has it
-FATAL, CHANGE_CIPHER, ALERT, HANDSHAKE, APPLICATION = 2, 20, 21, 22, 23
+FATAL = 2
 SERVER_HELLO = 2
 NO_HELLO = "no hello from the server"
 NO_CERTIFICATE = "no certificate of the client"
@@ -84,6 +83,10 @@ class Failure:
     by_server: bool = False  # it closed on the hello
     misnamed: bool = False  # the certificate is for another name
     itself: bool = False  # it vouches for itself
+
+    @property
+    def is_out_of_date(self) -> bool:
+        return bool(self.about) and not (self.itself or self.misnamed)
 
 
 def failures(view: View) -> tuple[list[Failure], list[int]]:
@@ -110,7 +113,7 @@ def failures(view: View) -> tuple[list[Failure], list[int]]:
                 found.about = f"the certificate of {outdated[k].name or view.server(k)} {outdated[k].how}"
                 found.frames.append(outdated[k].shown.frame)
             elif (shown := view.once(certificates).get(k)) and (found.how in _OF_NAME or k in broken):
-                found.misnamed, found.itself = _of_another(view, k, shown), shown.leaf.itself
+                found.misnamed, found.itself = of_another(view, shown), shown.leaf.itself
                 if found.misnamed:
                     found.about = f"the certificate is for {most(shown.leaf.names or (shown.leaf.name,))}, not for {view.column('sni')[k]}"
                 elif found.itself:
@@ -120,16 +123,21 @@ def failures(view: View) -> tuple[list[Failure], list[int]]:
     return _without_spare(view, failed, tried), tried
 
 
+def _programs(view: View) -> dict[int, str | None]:
+    """By session the JA4 of its client."""
+    return dict(view.side.capture.table("hellos").tuples("session_id", "ja4"))
+
+
 def _without_spare(view: View, failed: list[Failure], tried: list[int]) -> list[Failure]:
     """Without connections that a program closed because another one serves it: browsers open more than they need, also beside QUIC."""
     bad = {f.session for f in failed}
-    program = dict(view.side.capture.table("hellos").tuples("session_id", "ja4"))
+    program = view.once(_programs)
     served = {(orig, resp, program.get(k)) for k in tried if k not in bad for orig, _, resp, _ in [view.ends(k)]}
     busy = {(orig, ja4) for orig, _, ja4 in served}
     beside = {(o.client[0], o.first_ns // S + more) for o in view.side.capture.quic if o.answer_ns for more in (-1, 0, 1, 2)}
 
     def is_spare(f: Failure) -> bool:
-        if f.how not in (LEFT, DONE) or (f.about and not (f.itself or f.misnamed)):
+        if f.how not in (LEFT, DONE) or f.is_out_of_date:
             return False
         orig, _, resp, _ = view.ends(f.session)
         ja4 = program.get(f.session)
@@ -252,8 +260,8 @@ def _checks(view: View, failed: list[Failure], serving: set[tuple[str, int]]) ->
     serving : servers that serve anybody.
     """
     found = {f.session for f in failed if f.how == DONE and (f.itself or f.misnamed)}
-    start, ja4 = view.column("start_ns"), dict(view.side.capture.table("hellos").tuples("session_id", "ja4"))
-    silent = [f for f in failed if f.how in (LEFT, DONE, NOT_ADMITTED) and not (f.about and not (f.itself or f.misnamed))]
+    start, ja4 = view.column("start_ns"), view.once(_programs)
+    silent = [f for f in failed if f.how in (LEFT, DONE, NOT_ADMITTED) and not f.is_out_of_date]
     found |= {f.session for f in silent if view.ends(f.session)[2:] in serving}
     for group in grouped((f for f in silent if f.how in (LEFT, DONE)), lambda f: view.service(f.session)).values():
         every = [b - a for a, b in pairwise(sorted(start[f.session] for f in group))]
@@ -304,12 +312,6 @@ def _failure(view: View, k: int, seg: Segments, hello: int | None) -> Failure | 
             closed = bool(seg.flags[i] & FIN) and view.column("saw_syn")[k] and took
             return Failure(k, f"{how} by the server before its hello", False, frames, seg.ts[i], by_server=closed)
     return None
-
-
-def _of_another(view: View, k: int, shown: Shown) -> bool:
-    """Whether a certificate is not for the name that the client asked for."""
-    asked = view.column("sni")[k]
-    return bool(asked and shown.leaf.name) and not shown.leaf.is_for(asked)
 
 
 def _tail_of_record(seg: Segments, at: int) -> bool:
