@@ -48,6 +48,20 @@ def close(made: Talk) -> Talk:
     return made
 
 
+def said_behind(made: Talk, said: bytes, told: bool, closes: bool = False) -> list[Packet]:
+    """The server closes, the client says something all the same, and perhaps closes, and is reset. ``told``: its host had acknowledged the close."""
+    before = made.back
+    made.down("FA")
+    if told:
+        made.up("A")
+        made.at += S
+    made.up("PA", said, ack=None if told else before)
+    if closes:
+        made.up("FA", ack=None if told else before)
+    made.down("R", seq=made.back)
+    return made.packets
+
+
 def exchange(made: Talk, request: bytes = GET, answer: bytes = OK, wait: int = 0) -> Talk:
     made.up("PA", request)
     made.down("A")
@@ -96,5 +110,6 @@ __all__ = [
     "lookup",
     "ping",
     "problems",
+    "said_behind",
     "talk",
 ]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.lenses.made import MS, SERVER, S, close, exchange, found, healthy, ping, problems, talk
+from tests.lenses.made import MS, SERVER, S, close, exchange, found, healthy, ping, problems, said_behind, talk
 from tests.lenses.test_granted import calls
 from tests.lenses.test_grpc import PREFACE, answered, failed, frame, given
 
@@ -31,19 +31,7 @@ def idled(k: int, said: bytes = SELECT, told: bool = True) -> list[Packet]:
     made.at += 3 * S
     made.down("PA", IDLE)
     made.up("A")
-    return ended(made, said, told)
-
-
-def ended(made, said: bytes, told: bool = True) -> list[Packet]:  # type: ignore[no-untyped-def]
-    before = made.back
-    made.down("FA")
-    if told:
-        made.up("A")
-        made.at += S
-    made.up("PA", said, ack=None if told else before)
-    made.up("FA", ack=None if told else before)
-    made.down("R", seq=made.back)
-    return made.packets
+    return said_behind(made, said, told, closes=True)
 
 
 def mysql(k: int) -> list[Packet]:
@@ -53,7 +41,7 @@ def mysql(k: int) -> list[Packet]:
     made.down("PA", OK)
     exchange(made, MYSQL_SELECT, OK)
     made.at += 3 * S
-    return ended(made, MYSQL_SELECT)
+    return said_behind(made, MYSQL_SELECT, True, closes=True)
 
 
 @pytest.mark.parametrize("made", [idled, mysql])

@@ -11,7 +11,23 @@ from scapy.layers.inet import ICMP, IP
 import netlens
 from netlens.api import Capture
 from netlens.report import overview
-from tests.lenses.made import CLIENT, GET, MS, RESOLVER, SERVER, S, close, exchange, found, healthy, lookup, ping, problems, talk
+from tests.lenses.made import (
+    CLIENT,
+    GET,
+    MS,
+    RESOLVER,
+    SERVER,
+    S,
+    close,
+    exchange,
+    found,
+    healthy,
+    lookup,
+    ping,
+    problems,
+    said_behind,
+    talk,
+)
 from tests.parsers.build import T0, Packet, Talk, _ip, datagram, mixed, write
 
 DEAD = "198.51.100.99"
@@ -574,14 +590,7 @@ def dropped(port: int, at: int, said: bytes = PUBLISHED, silence: int = 6 * S, t
     made.up("PA", PUBLISHED)
     made.down("A")
     made.at += silence
-    before = made.back
-    made.down("FA")
-    if told:
-        made.up("A")
-        made.at += S
-    made.up("PA", said, ack=None if told else before)
-    made.down("R", seq=made.back)
-    return made.packets
+    return said_behind(made, said, told)
 
 
 @pytest.mark.parametrize("silence", [6 * S, 90 * S])
