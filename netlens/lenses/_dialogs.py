@@ -33,6 +33,8 @@ from netlens.text import size
 #: Commands of FTP (RFC 959) and SMTP (RFC 5321, 3030, 4954) whose refusal ends what the program came for. EHLO, FEAT, SYST, OPTS, SIZE, ... are questions.
 TASKS = {b"USER", b"PASS", b"ACCT", b"STOR", b"STOU", b"APPE", b"RETR", b"MAIL", b"RCPT", b"DATA", b"BDAT"}
 LOGINS = {b"USER", b"PASS", b"ACCT", b"AUTH"}
+#: Of FTP those that open a data connection, and what a server says that cannot (RFC 959 5.4)
+_TRANSFERS, _NO_DATA = {b"RETR", b"STOR", b"STOU", b"APPE", b"LIST", b"NLST", b"MLSD"}, 425
 #: Greetings of SMTP, and with which codes a server does not want to talk at all (RFC 5321 4.2.2, 4.3.2, RFC 7504 3); others say that it knows another one
 HELLOS, NO_TALK = {b"EHLO", b"HELO", b"LHLO"}, (421, 521, 550, 554)
 _KNOWN = TASKS | {
@@ -56,7 +58,7 @@ REDIS = {b"-WRONGPA": ("WRONGPASS", False), b"-NOAUTH ": ("NOAUTH", False), b"-N
          b"-ERR unk": ("command not understood", False), b"-ERR Pro": ("protocol not understood", False), b"-ERR max": ("too many clients", False),
          b"-ERR ope": ("operation not permitted", False), b"-ERR AUT": ("no password is set", False), b"-ERR Cli": ("no password is set", False),
          b"-READONL": ("READONLY", False), b"-LOADING": ("LOADING", False), b"-MASTERD": ("MASTERDOWN", True), b"-CLUSTER": ("CLUSTERDOWN", True),
-         b"-BUSY Re": ("busy with a script", False),
+         b"-BUSY Re": ("busy with a script", True),
          b"-MISCONF": ("MISCONF: it cannot save", True), b"-OOM com": ("out of memory", True), b"-NOREPLI": ("NOREPLICAS", True)}  # fmt: skip
 #: How connections begin (RFC 4253 4.2, RFC 9112 2.1, RFC 6143 7.1.1, an alert of TLS: RFC 8446 5.1; HTTP/2's preface and SETTINGS: RFC 9113 3.4): bits to
 #: shift the first eight bytes by, what is left, and the protocol
@@ -537,11 +539,12 @@ def _replies(k: int, seg: Segments, view: View) -> list[Refusal]:
             for words in (LOGINS if code in (230, 235) else set(), HELLOS):
                 allowed.update(dict.fromkeys(words if asked in words else (), frame))
         refused = code >= 500 or code in (421, 450, 451, 452)
+        no_data = protocol == "FTP" and code == _NO_DATA and asked in _TRANSFERS
         if protocol == "FTP" and 500 <= code <= 504 and (code, asked) not in ((500, b"USER"), (500, b"PASS")):
             refused = False  # a word that the server does not know; those of the login all do (RFC 959 5.1)
         login_failed = asked == b"AUTH" and code in (535, 534, 538, 454)
         turned_away = protocol == "SMTP" and asked in HELLOS and code in NO_TALK
-        if (refused and (asked in TASKS or login_failed)) or turned_away:
+        if (refused and (asked in TASKS or login_failed)) or turned_away or no_data:
             found.append((asked, code, [f for f in (asked_frame, frame) if f]))
         elif code in (421, 530, 554) and not asked:
             found.append((b"", code, [frame]))

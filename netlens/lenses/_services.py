@@ -225,6 +225,11 @@ def _last(view: View, k: int, protocol: str, each: bool) -> Silence | None:
         owed = [i for i in owed if always.match(seg.text(i))]
         if not owed:
             return None
+    behind = [i for i in owed if needs_none(protocol, seg, i)]  # a farewell, say
+    while owed and owed[-1] in behind:
+        owed.pop()
+    if not owed:
+        return None
     asked = owed[-1]
     for i in reversed(owed[:-1]):
         if seg.ts[asked] - seg.ts[i] < AGAIN_NS or (said >= 0 and seg.text(said).startswith(_MORE)):
@@ -234,12 +239,12 @@ def _last(view: View, k: int, protocol: str, each: bool) -> Silence | None:
         each = bool(view.sessions["saw_syn"][k])
     if not each and not (always and all(always.match(seg.text(i)) for i in (owed[0], asked))):
         return None
-    if any(needs_none(protocol, seg, i) for i in (owed[0], asked)) or (protocol == "SOCKS" and not _is_greeting_of_socks(seg)):
+    if owed[0] in behind or asked in behind or (protocol == "SOCKS" and not _is_greeting_of_socks(seg)):
         return None
     if all(seg.orig[asked + 1 :]) or (end < len(seg) and not seg.orig[end]):
         return None  # not acknowledged, or the server's no
     ended = end < len(seg)
-    until = seg.ts[end] if ended else view.end_of(seg.frame[-1])
+    until = next((seg.ts[i] for i in behind if seg.ts[i] - seg.ts[asked] >= AGAIN_NS), seg.ts[end] if ended else view.end_of(seg.frame[-1]))
     wait = until - seg.ts[asked]
     sent = [i for i in range(end) if seg.orig[i] and seg.fresh[i]]
     if ended and len(sent) >= MANY and protocol in EACH.values() and said < 0:

@@ -295,7 +295,7 @@ def test_what_is_asked_again_and_given_up_with_a_farewell(tmp_path: Path) -> Non
     """It waited since the first."""
     polite = given_up(389, [b"", BIND, BOUND, SEARCH, b"", ABANDON], 0, pause_s=6)
     this = found(tmp_path, polite, healthy(), ping(60 * S))["slow-server"]
-    assert "(LDAP) waited 12." in this.text
+    assert "(LDAP) waited 6." in this.text
     asking = given_up(6379, [b"", REDIS_GET, b"$-1\r\n", *[REDIS_GET, b""] * 3][:-1], 0, pause_s=3)
     assert "(Redis) waited 9." in found(tmp_path, asking, healthy(), ping(60 * S))["slow-server"].text
 
