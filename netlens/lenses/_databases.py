@@ -3,10 +3,10 @@
 Of a statement only its first three letters are known, of an error its number. One kind of statement is refused for good where a client gets the same error to
 it :data:`TIMES` times, and from the first of them on never an answer to one of that kind, by whatever server of that protocol.
 
-Ordinary: an error after which the same works (a deadlock), or the client makes what was not there (installers ask for a table to see whether it is), or
-prepares its statement anew, or runs what its pooler has prepared already; one kind that fails beside many that do not (exporters); what is dropped,
-changed or deallocated though it is not there (dumps that are read in, poolers); a statement that somebody cancels; a lock that is asked for without waiting
-(55P03).
+Ordinary: an error after which the same works (a deadlock, unless every fifth statement ends so), or the client makes what was not there (installers ask for a
+table to see whether it is), or prepares its statement anew, or runs what its pooler has prepared already; one kind that fails beside many that do not
+(exporters); what is dropped, changed or deallocated though it is not there (dumps that are read in, poolers); a statement that somebody cancels; a lock that
+is asked for without waiting (55P03).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import numpy as np
 from netlens.lenses._view import Segments, View, grouped
 
 TIMES = 3
+OFTEN, OFTEN_TIMES = 0.2, 5  #: of a client's statements of one kind that end in a deadlock, though each is done again
 MOST = 5000  #: segments of one session
 #: MySQL's errors of statements (its manual, server error message reference; MariaDB's knowledge base)
 MYSQL = {
@@ -116,6 +117,7 @@ def _again(view: View, said: list[Said]) -> list[tuple[Said, bool]]:
             for e in group:
                 begin[e.session * own] = min(e.ts, begin.get(e.session * own, e.ts))
             lasting = not any(not e.no and e.ts > begin.get(e.session * own, e.ts) for e in these)
+            lasting |= "deadlock" in no and len(group) >= max(OFTEN * len(these), OFTEN_TIMES)
             if "not known" in no:  # and is made then: asking for it shows whether it is there
                 lasting &= not any(at > max(e.ts for e in group) for at in made.get(client, ()))
             if own or group[0].kind[:1] in _RUNS:  # and the client prepares it anew, or runs what is there, in the same session

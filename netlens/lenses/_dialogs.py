@@ -24,6 +24,7 @@ import numpy as np
 from netlens.lenses import _databases
 from netlens.lenses._connects import scanning
 from netlens.lenses._error_lines import error_lines
+from netlens.lenses._services import AMQP, BEATS, HEARTBEAT
 from netlens.lenses._view import FIN, RST, SYN, S, Segments, View, as_bytes, grouped, seconds
 from netlens.parsers.fatal_errors import Fatal
 from netlens.parsers.grpc import ERRORS, Calls
@@ -32,6 +33,8 @@ from netlens.text import size
 #: Commands of FTP (RFC 959) and SMTP (RFC 5321, 3030, 4954) whose refusal ends what the program came for. EHLO, FEAT, SYST, OPTS, SIZE, ... are questions.
 TASKS = {b"USER", b"PASS", b"ACCT", b"STOR", b"STOU", b"APPE", b"RETR", b"MAIL", b"RCPT", b"DATA", b"BDAT"}
 LOGINS = {b"USER", b"PASS", b"ACCT", b"AUTH"}
+#: Of FTP those that open a data connection, and what a server says that cannot (RFC 959 5.4)
+_TRANSFERS, _NO_DATA = {b"RETR", b"STOR", b"STOU", b"APPE", b"LIST", b"NLST", b"MLSD"}, 425
 #: Greetings of SMTP, and with which codes a server does not want to talk at all (RFC 5321 4.2.2, 4.3.2, RFC 7504 3); others say that it knows another one
 HELLOS, NO_TALK = {b"EHLO", b"HELO", b"LHLO"}, (421, 521, 550, 554)
 _KNOWN = TASKS | {
@@ -55,6 +58,7 @@ REDIS = {b"-WRONGPA": ("WRONGPASS", False), b"-NOAUTH ": ("NOAUTH", False), b"-N
          b"-ERR unk": ("command not understood", False), b"-ERR Pro": ("protocol not understood", False), b"-ERR max": ("too many clients", False),
          b"-ERR ope": ("operation not permitted", False), b"-ERR AUT": ("no password is set", False), b"-ERR Cli": ("no password is set", False),
          b"-READONL": ("READONLY", False), b"-LOADING": ("LOADING", False), b"-MASTERD": ("MASTERDOWN", True), b"-CLUSTER": ("CLUSTERDOWN", True),
+         b"-BUSY Re": ("busy with a script", True),
          b"-MISCONF": ("MISCONF: it cannot save", True), b"-OOM com": ("out of memory", True), b"-NOREPLI": ("NOREPLICAS", True)}  # fmt: skip
 #: How connections begin (RFC 4253 4.2, RFC 9112 2.1, RFC 6143 7.1.1, an alert of TLS: RFC 8446 5.1; HTTP/2's preface and SETTINGS: RFC 9113 3.4): bits to
 #: shift the first eight bytes by, what is left, and the protocol
@@ -80,16 +84,20 @@ _SSH, _GIT_ERROR = int.from_bytes(b"SSH-", "big"), int.from_bytes(b"ERR ", "big"
 #: Messages of SSH, behind four bytes of length and one of padding: a client's in the key exchange, the server's with its key, and a farewell (RFC 4253 8, 12,
 #: RFC 4419 5, RFC 5656 7.1); and in names of kinds of host keys
 _KEX_ASKS, _KEX_GIVES, _DISCONNECT, _HOST_KEYS = (30, 32), (31, 33), 1, ("rsa", "ecdsa", "ed25519")
-#: How a client of AMQP 0-9-1 begins (4.2.2), a heartbeat (4.2.7, 4.2.3), and how many of a server pass in two intervals: it sends one in half of one
-_AMQP, _HEARTBEAT, _BEATS = int.from_bytes(b"AMQP\0\0\x09\x01", "big"), 0x08000000000000CE, 4
 #: How a server of NATS says that its client did not answer its PINGs, and how soon a host that is awake acknowledges that
 _STALE, _AWAKE_NS, _STALE_TIMES = int.from_bytes(b"-ERR 'St", "big"), S, 2
+#: Lines by which OpenSSH and NATS shut a client out, as far as they are known; how a client of NATS begins, and its server
+_SSH_LINES = {"NOT ALLO": "not allowed at this time"}
+NATS = {b"-ERR 'Au": "authorization violation", b"-ERR 'Ma": "a maximum exceeded"}
+_CONNECT, _INFO = int.from_bytes(b"CONNECT ", "big"), int.from_bytes(b"INFO {", "big")
 _ALIKE = 0.05  #: of each other: silences that a timer ends
 _LONG = 1_000_000  #: bytes of a message that a limit may be about (4 MiB as gRPC comes); of shorter ones other things run out
 _STILL = 2  #: times the longest pause between tries, after which they are over
 SHUT, SHUT_NS = 3, S  #: connections that a server closes before a word, and over how long; one or two meet a restart, or many at once
 _GET, _MASKED = int.from_bytes(b"GET ", "big"), 0x80 << 48
 _CLOSE, _SWITCHED = 0x88, 101  # a frame's first byte (RFC 6455 5.2); HTTP's status
+_UNKNOWN = b"-ERR unk"
+_REDIS_GIVES = tuple(bytes([sign]) for sign in b"+:$*%_#,(~=|")  #: its types (RESP 2 and 3) but for errors, and what is said unasked
 _FIRST = np.frombuffer(b"+-:$*%_#,(~>=", np.uint8)  #: Redis: its types (RESP 2 and 3), and POP3.  IMAP: *
 #: PostgreSQL: error, request for credentials, no or yes to TLS, protocol version; alone, or with a length below 2^24. SSH begins by S as well.
 _POSTGRES = np.frombuffer(b"ERNSv", np.uint8)
@@ -135,7 +143,27 @@ def refusals(view: View) -> list[Refusal]:
         *_stale(view),
     ]
     lines = error_lines(view, {r.session for r in found})
-    return found + [Refusal(k, IN_WORDS, word, False, frames) for k, word, frames in lines]
+    return found + _in_words(view, lines)
+
+
+def _in_words(view: View, lines: list[tuple[int, str, list[int]]]) -> list[Refusal]:
+    """What a line means to a client of SSH (OpenSSH's MaxStartups and penalties), and to one of NATS that had said who it is, whatever the port; for good if
+    no later one is served. Of others nobody knows whether it is a no."""
+    starts, told = view.column("start_ns"), {k for k, *_ in lines}
+    out = []
+    for k, word, frames in lines:
+        protocol = what = ""
+        if view.first_requests[k] >> np.uint64(32) == _SSH:
+            protocol, what = "SSH", _SSH_LINES.get(word, "")
+        elif view.first_requests[k] == _CONNECT and view.first_replies[k] >> np.uint64(16) == _INFO:
+            seg = view.segments(k)
+            protocol, what = "NATS", NATS.get(seg.text(seg.frame.index(frames[0])), "")
+        if not what:
+            out.append(Refusal(k, IN_WORDS, word, False, frames))
+            continue
+        later = (j for j in view.whole if j not in told and starts[j] > starts[k] and view.service(j) == view.service(k))
+        out.append(Refusal(k, protocol, what, not any(view.first_replies[j] for j in later), frames))
+    return out
 
 
 def _of_another(view: View) -> list[Refusal]:
@@ -387,7 +415,7 @@ def _ended(view: View) -> list[Refusal]:
 
 def _unheard(view: View) -> list[Refusal]:
     """Clients of AMQP that say nothing while a server sends them heartbeats, until it ends the connection without a word (AMQP 0-9-1 4.2.7)."""
-    asking = set(np.flatnonzero(view.first_requests == np.uint64(_AMQP)).tolist()) - view.halves
+    asking = set(np.flatnonzero(view.first_requests == np.uint64(AMQP)).tolist()) - view.halves
     missing = view.sessions["orig_missing_bytes"]
     found = []
     for k in view.first_copies if asking else ():
@@ -397,8 +425,8 @@ def _unheard(view: View) -> list[Refusal]:
         end = seg.closing()
         said = [i for i in range(end) if seg.length[i] and seg.fresh[i]]
         last = max((i for i in said if seg.orig[i]), default=end)
-        beats = [i for i in said if i > last and seg.head[i] == _HEARTBEAT]
-        if not seg.orig[end] and len(beats) >= _BEATS and said[-1] == beats[-1]:
+        beats = [i for i in said if i > last and seg.head[i] == HEARTBEAT]
+        if not seg.orig[end] and len(beats) >= BEATS and said[-1] == beats[-1]:
             silence = seg.ts[end] - seg.ts[last]
             what = f"ended after {seconds(silence)} without a heartbeat of the client"
             found.append(Refusal(k, "AMQP", what, True, [seg.frame[i] for i in (last, beats[0], end)]))
@@ -511,11 +539,12 @@ def _replies(k: int, seg: Segments, view: View) -> list[Refusal]:
             for words in (LOGINS if code in (230, 235) else set(), HELLOS):
                 allowed.update(dict.fromkeys(words if asked in words else (), frame))
         refused = code >= 500 or code in (421, 450, 451, 452)
+        no_data = protocol == "FTP" and code == _NO_DATA and asked in _TRANSFERS
         if protocol == "FTP" and 500 <= code <= 504 and (code, asked) not in ((500, b"USER"), (500, b"PASS")):
             refused = False  # a word that the server does not know; those of the login all do (RFC 959 5.1)
         login_failed = asked == b"AUTH" and code in (535, 534, 538, 454)
         turned_away = protocol == "SMTP" and asked in HELLOS and code in NO_TALK
-        if (refused and (asked in TASKS or login_failed)) or turned_away:
+        if (refused and (asked in TASKS or login_failed)) or turned_away or no_data:
             found.append((asked, code, [f for f in (asked_frame, frame) if f]))
         elif code in (421, 530, 554) and not asked:
             found.append((b"", code, [frame]))
@@ -574,12 +603,13 @@ def _without_tls(view: View) -> list[Refusal]:
         asked = [int.from_bytes(text, "big") for orig, text, _ in data if orig]
         said = {text for orig, text, _ in data if not orig}
         closed, answered = view.column("orig_fin_ns")[k], view.column("resp_fin_ns")[k]
+        heard = view.column("resp_first_payload_ns")[k]
         if (
             set(asked) <= wants
             and asked[-1:] == [_databases.WANTS_TLS]
             and said == {b"N" + bytes(7)}
             and closed
-            and closed <= (answered or closed)
+            and heard <= closed <= (answered or closed)  # else it gave up before
         ):
             left[k] = data[-1][2]
     found = []
@@ -597,10 +627,15 @@ def _redis(k: int, seg: Segments, view: View) -> list[Refusal]:
     served, data = 0, _data(seg)
     if data and not data[0][0] and data[0][1].startswith(b"+OK"):
         return []  # a greeting: POP3, see below. Redis waits to be asked
+    asked = b""
     for orig, text, frame in data:
-        if not orig and (no := REDIS.get(text)):
+        if orig:
+            asked = text
+        elif text == _UNKNOWN and asked[4:7] == b"$6\r":
+            continue  # of CLIENT: drivers say who they are, and try what older servers do not know
+        elif no := REDIS.get(text):
             found.append((*no, frame))
-        elif not orig and text[:1] in (b"+", b":", b"$", b"*", b"%"):
+        elif text[:1] in _REDIS_GIVES:
             served = frame
     return [Refusal(k, "Redis", what, stays or frame > served, [frame]) for what, stays, frame in found]
 

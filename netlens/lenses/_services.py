@@ -6,62 +6,81 @@ Told by the server's port, as most of these begin by a question without a mark o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from netlens.lenses._connects import scanning
 from netlens.lenses._repeats import with_repeats
+from netlens.lenses._requests import HTTP2
 from netlens.lenses._view import FIN, RST, SEAM_NS, SYN, S, Segments, View, grouped
 
 GIVEN_UP_NS = 5 * S  #: by the client, which closed
+LEAST_NS = 2 * S  #: by a client that does so twice after the same time: a timer's
+ALIKE, ALIKE_NS = 0.05, S // 5  #: of each other: waits that a timer ends, whichever is more
+AGAIN_NS = S  #: who waits so long and then says something else has not heard what it waits for
 PENDING_NS = 10 * S  #: what the end of the capture may owe
 MANY = 20  #: messages of which not one is answered, before both close: no patience is needed to see it
 #: Each message of the client is answered, but for those of :func:`needs_none`.
 EACH = {21: "FTP", 25: "SMTP", 88: "Kerberos", 110: "POP3", 111: "RPC", 119: "NNTP", 139: "SMB", 143: "IMAP", 389: "LDAP", 445: "SMB", 502: "Modbus",
         587: "SMTP", 1433: "SQL Server", 2049: "RPC", 3268: "LDAP", 3306: "MySQL", 5432: "PostgreSQL"}  # fmt: skip
 #: The first is; later ones may wait (Redis BLPOP), or want none (MQTT PUBLISH).
-FIRST = {22: "SSH", 43: "whois", 79: "finger", 102: "ISO transport", 179: "BGP", 554: "RTSP", 1080: "SOCKS", 1521: "Oracle", 1720: "H.225", 1723: "PPTP",
-         1883: "MQTT", 2181: "ZooKeeper", 2404: "IEC 104", 3389: "RDP", 3868: "Diameter", 4840: "OPC UA", 5672: "AMQP", 6379: "Redis", 9042: "Cassandra",
-         9092: "Kafka", 11211: "memcached", 27017: "MongoDB", 44_818: "EtherNet/IP"}  # fmt: skip
+FIRST = {22: "SSH", 43: "whois", 79: "finger", 102: "ISO transport", 179: "BGP", 554: "RTSP", 873: "rsync", 1080: "SOCKS", 1521: "Oracle",
+         1720: "H.225", 1723: "PPTP", 1883: "MQTT", 2181: "ZooKeeper", 2404: "IEC 104", 3389: "RDP", 3868: "Diameter", 4222: "NATS", 4840: "OPC UA",
+         5672: "AMQP", 6379: "Redis", 9042: "Cassandra", 9092: "Kafka", 11211: "memcached", 27017: "MongoDB", 44_818: "EtherNet/IP"}  # fmt: skip
 NAMES = EACH | FIRST
 #: How memcached's commands begin that write, or say farewell
 _WRITES = (b"set ", b"add ", b"cas ", b"incr ", b"decr ", b"touch ", b"append ", b"delete ", b"replace ", b"prepend ", b"flush_al", b"quit")
 _QUIET = (0x09, 0x0D, *range(0x11, 0x1B))
+#: How later messages begin that such a server answers as well: commands of Redis with names of 3 or 4 letters (GET, SET, HGET, PING), those of memcached that
+#: read, and what asks whether a broker is there (MQTT 3.1.1 3.12)
+_ANSWERED = {
+    "Redis": re.compile(rb"\*[1-9]\r\n\$[34]\r"), "memcached": re.compile(rb"gets? |version\r|stats"), "MQTT": re.compile(rb"\xc0\0{7}"),
+    "NATS": re.compile(rb"PING\r\n\0\0"),
+}  # fmt: skip
+_ANY = ("MQTT", "NATS")  #: what comes before need not be answered, and does not hold up what does
+#: A server wants more before it answers (RFC 5321 4.3.2, RFC 3977 6.3.1, RFC 9051 7.5)
+_MORE = (b"354", b"340", b"335", b"334", b"+ ")
 _SHORTEST = 10  #: bytes of LDAP's messages behind their length; a request that is answered has more
-#: The server speaks first (RFC 959 5.4, RFC 5321 3.1, RFC 1939 4, RFC 3977 5.1, RFC 9051 7.1.1; MySQL's protocol, connection phase)
-GREETS = (21, 25, 110, 119, 143, 587, 3306)
+#: The server speaks first (RFC 959 5.4, RFC 5321 3.1, RFC 1939 4, RFC 3977 5.1, RFC 9051 7.1.1; MySQL's and NATS' protocols)
+GREETS = (21, 25, 110, 119, 143, 587, 3306, 4222)
 MODBUS = 502
+#: How a client of AMQP 0-9-1 begins (4.2.2), a heartbeat (4.2.7, 4.2.3), and how many pass in two intervals: each side sends one in half of one
+AMQP, HEARTBEAT, BEATS = int.from_bytes(b"AMQP\0\0\x09\x01", "big"), 0x08000000000000CE, 4
 SOCKS, SOCKS_METHODS = 5, 8  #: version, and ways to log in that a client offers at most
 UNGREETED, UNGREETED_NS = 3, 30 * S  #: so many that were left without a greeting, or one after so long: some servers pause on purpose
 
 
 @dataclass
 class Silence:
-    """A message without an answer; ``given_up``: the client closed, else the capture ended."""
+    """A message without an answer; ``given_up``: the client closed, else the capture ended. ``certain``: however short, as there were
+    :data:`MANY`, or the answer came after :data:`GIVEN_UP_NS` and more, when the client was gone."""
 
     session: int
     protocol: str
     wait_ns: int
     given_up: bool
     frames: list[int]
+    certain: bool = False
 
 
 def silences(view: View) -> list[Silence]:
-    """At most one of each session: its last message."""
+    """At most one of each session: its last message, or the first of several that a client sent with pauses, having heard nothing. What a server says when its
+    client has closed is no answer any more."""
     s = view.sessions
-    asked_ns, said_ns = view.column("orig_last_payload_ns"), view.column("resp_last_payload_ns")
-    patient = (s["end_ns"] - s["start_ns"] >= GIVEN_UP_NS) | ((s["resp_bytes"] == 0) & (s["orig_frames"] > MANY))
-    proxied = _is_before_the_tunnel(view)
-    served = (np.isin(s["resp_port"], [*NAMES]) | proxied) & (patient | (s["end_ns"] < view.side.bounds_ns[1]))
+    asked_ns, said_ns, closed_ns = view.column("orig_last_payload_ns"), view.column("resp_last_payload_ns"), view.column("orig_fin_ns")
+    patient = (s["end_ns"] - s["start_ns"] >= LEAST_NS) | ((s["resp_bytes"] == 0) & (s["orig_frames"] > MANY))
+    proxied, http2 = _is_before_the_tunnel(view), view.first_requests == np.uint64(HTTP2)
+    served = (np.isin(s["resp_port"], [*NAMES]) | proxied | http2) & (patient | (s["end_ns"] < view.side.bounds_ns[1]))
     missing = view.missing_bytes
     lossy = view.once(with_repeats)
-    found = _units(view) + _ungreeted(
-        view, served & np.isin(s["resp_port"], GREETS) & (s["resp_bytes"] == 0) & s["saw_syn"] & ~missing.astype(bool)
-    )
-    told = {each.session for each in found}
+    units = _units(view)
+    found = _ungreeted(view, served & np.isin(s["resp_port"], GREETS) & s["saw_syn"] & ~missing.astype(bool))
+    told = {each.session for each in units + found}
     for k in view.whole:
         if (
             not served[k]
@@ -70,16 +89,45 @@ def silences(view: View) -> list[Silence]:
             or k in lossy
             or k in told
             or k in view.halves
-            or view.column("protocol")[k] in ("tls", "http")
+            or view.column("protocol")[k] == "tls"
+            or (view.column("protocol")[k] == "http" and not http2[k])
         ):
             continue
-        port = view.ends(k)[3]
-        each = port in EACH or proxied[k]
-        owed = said_ns[k] is None or said_ns[k] < asked_ns[k] if each else said_ns[k] is None and s["saw_syn"][k]
-        owed &= not proxied[k] or _is_greeting_of_socks(view.opening(k))
-        if owed and (one := _last(view, k, "SOCKS" if proxied[k] else NAMES[port])):
-            found.append(one)
+        protocol = "SOCKS" if proxied[k] else "HTTP/2" if http2[k] else NAMES[view.ends(k)[3]]
+        late = said_ns[k] is not None and closed_ns[k] is not None and said_ns[k] > closed_ns[k] >= asked_ns[k]
+        if said_ns[k] is None or said_ns[k] < asked_ns[k] or late:
+            if one := _last(view, k, protocol, protocol in EACH.values() or bool(proxied[k])):
+                found.append(one)
+    return units + _long(view, found)
+
+
+def without_beats(view: View) -> list[Silence]:
+    """Of each session of AMQP 0-9-1 the longest silence of its server in which the client sent heartbeats for two intervals: both owe them (4.2.7)."""
+    asking = set(np.flatnonzero(view.first_requests == np.uint64(AMQP)).tolist())
+    missing, found = view.missing_bytes, []
+    for k in filter(asking.__contains__, view.in_one):
+        seg, silences = view.segments(k), []
+        beats: list[int] = []
+        said = 0
+        for i in range(len(seg)):
+            if seg.orig[i] and seg.fresh[i] and seg.head[i] == HEARTBEAT and not missing[k]:
+                beats.append(i)
+            elif (seg.fresh[i] and not seg.orig[i]) or seg.flags[i] & (FIN | RST) or i == len(seg) - 1:
+                if len(beats) >= BEATS and any(not seg.orig[j] and seg.acked[j] >= seg.end(beats[-1]) for j in range(beats[-1], i + 1)):
+                    silences.append(Silence(k, "AMQP", seg.ts[i] - seg.ts[said], False, [seg.frame[j] for j in (said, beats[0], i)]))
+                beats, said = [], i
+        found += sorted(silences, key=lambda each: -each.wait_ns)[:1]
     return found
+
+
+def _long(view: View, found: list[Silence]) -> list[Silence]:
+    """Those that lasted long, or were ended by a timer: a client gave them up after the same time."""
+    timed: set[int] = set()
+    for group in grouped((each for each in found if each.given_up), lambda each: view.service(each.session)).values():
+        for one, next_ in pairwise(sorted(group, key=lambda each: each.wait_ns)):
+            if next_.wait_ns - one.wait_ns <= max(ALIKE * one.wait_ns, ALIKE_NS):
+                timed |= {id(one), id(next_)}
+    return [each for each in found if not each.given_up or each.certain or each.wait_ns >= GIVEN_UP_NS or id(each) in timed]
 
 
 def _is_before_the_tunnel(view: View) -> np.ndarray[Any, Any]:
@@ -142,49 +190,72 @@ def _of_units(k: int, seg: Segments) -> Iterator[tuple[int, Silence | None]]:
 def _ungreeted(view: View, among: np.ndarray[Any, Any]) -> list[Silence]:
     """Connections that a client closes as the server does not say a word. Of one to which it speaks at times nothing is said, nor of who opens many ports."""
     left: dict[int, Silence] = {}
-    for k in filter(set(np.flatnonzero(among).tolist()).__contains__, view.in_one):
+    said_ns, closed_ns = view.column("resp_first_payload_ns"), view.column("orig_fin_ns")
+    # a greeting for a client that has closed is none
+    spoke = {k for k, ns in enumerate(said_ns) if ns is not None and not (closed_ns[k] is not None and closed_ns[k] < ns)}
+    for k in filter((set(np.flatnonzero(among).tolist()) - spoke).__contains__, view.in_one):
         seg = view.segments(k)
         answered = next((i for i in range(len(seg)) if not seg.orig[i] and seg.flags[i] & SYN), len(seg))
         opened = next((i for i in range(answered, len(seg)) if seg.orig[i] and not seg.flags[i] & SYN), len(seg))
         end = next((i for i in range(opened, len(seg)) if seg.flags[i] & (FIN | RST)), None)
         heard = any(not seg.orig[i] and not seg.flags[i] & (SYN | RST) for i in range(opened, len(seg)))
-        if end is not None and seg.orig[end] and heard and GIVEN_UP_NS <= seg.ts[end] - seg.ts[opened] < SEAM_NS:
+        if end is not None and seg.orig[end] and heard and LEAST_NS <= seg.ts[end] - seg.ts[opened] < SEAM_NS:
             frames = [seg.frame[i] for i in (answered, end)]
             left[k] = Silence(k, NAMES[view.ends(k)[3]], seg.ts[end] - seg.ts[opened], True, frames)
-    spoke = {view.service(k) for k in np.flatnonzero(view.first_replies).tolist()} if left else set()
+    greeted = {view.service(k) for k in spoke} if left else set()
     return [
         left[k]
         for service, group in grouped(left, view.service).items()
-        if service not in spoke and not view.once(scanning).intersection(group)
+        if service not in greeted and not view.once(scanning).intersection(group)
         for k in group
         if len(group) >= UNGREETED or left[k].wait_ns >= UNGREETED_NS
     ]
 
 
-def _last(view: View, k: int, protocol: str) -> Silence | None:
+def _last(view: View, k: int, protocol: str, each: bool) -> Silence | None:
+    """each : whether all messages of the protocol are answered."""
     seg = view.segments(k)
-    asked = max((i for i in range(len(seg)) if seg.orig[i] and seg.fresh[i]), default=None)
-    if asked is None or needs_none(protocol, seg, asked):
+    end = next((i for i in range(len(seg)) if seg.flags[i] & (FIN | RST)), len(seg))
+    said = max((i for i in range(end) if seg.fresh[i] and not seg.orig[i]), default=-1)
+    owed = [i for i in range(said + 1, end) if seg.fresh[i] and seg.orig[i]]
+    if not owed or any(seg.fresh[i] and seg.orig[i] for i in range(end, len(seg))):
         return None
-    after = range(asked + 1, len(seg))
-    if not any(not seg.orig[i] for i in after) or any(seg.flags[i] & (FIN | RST) for i in range(asked + 1)):
-        return None  # not acknowledged, or said to somebody who had closed
-    end = next((i for i in after if seg.flags[i] & (FIN | RST)), None)
-    if end is not None and not seg.orig[end]:
-        return None  # the server's no
-    until = seg.ts[end] if end is not None else view.end_of(seg.frame[-1])
+    always = _ANSWERED.get(protocol)
+    if said >= 0 and protocol in _ANY and always:
+        owed = [i for i in owed if always.match(seg.text(i))]
+        if not owed:
+            return None
+    behind = [i for i in owed if needs_none(protocol, seg, i)]  # a farewell, say
+    while owed and owed[-1] in behind:
+        owed.pop()
+    if not owed:
+        return None
+    asked = owed[-1]
+    for i in reversed(owed[:-1]):
+        if seg.ts[asked] - seg.ts[i] < AGAIN_NS or (said >= 0 and seg.text(said).startswith(_MORE)):
+            break
+        asked = i
+    if said < 0 and not each:
+        each = bool(view.sessions["saw_syn"][k])
+    if not each and not (always and all(always.match(seg.text(i)) for i in (owed[0], asked))):
+        return None
+    if owed[0] in behind or asked in behind or (protocol == "SOCKS" and not _is_greeting_of_socks(seg)):
+        return None
+    if all(seg.orig[asked + 1 :]) or (end < len(seg) and not seg.orig[end]):
+        return None  # not acknowledged, or the server's no
+    ended = end < len(seg)
+    until = next((seg.ts[i] for i in behind if seg.ts[i] - seg.ts[asked] >= AGAIN_NS), seg.ts[end] if ended else view.end_of(seg.frame[-1]))
     wait = until - seg.ts[asked]
-    sent = [i for i in range(asked + 1) if seg.orig[i] and seg.fresh[i]]
-    if (
-        end is not None
-        and len(sent) >= MANY
-        and protocol in EACH.values()
-        and not any(seg.fresh[i] for i in range(len(seg)) if not seg.orig[i])
-    ):
-        return Silence(k, protocol, until - seg.ts[sent[0]], True, [seg.frame[i] for i in (sent[0], asked, end)])
-    if not (GIVEN_UP_NS if end is not None else PENDING_NS) <= wait < SEAM_NS:
+    sent = [i for i in range(end) if seg.orig[i] and seg.fresh[i]]
+    if ended and len(sent) >= MANY and protocol in EACH.values() and said < 0:
+        return Silence(k, protocol, until - seg.ts[sent[0]], True, [seg.frame[i] for i in (sent[0], asked, end)], True)
+    paused = said < 0 and view.ends(k)[3] in GREETS  # on purpose, before the greeting
+    if not (PENDING_NS if not ended else GIVEN_UP_NS if paused else LEAST_NS) <= wait < SEAM_NS:
         return None
-    return Silence(k, protocol, wait, end is not None, [seg.frame[i] for i in (asked, end) if i is not None])
+    answered = next((i for i in range(end, len(seg)) if seg.fresh[i] and not seg.orig[i]), len(seg))
+    late = answered < len(seg) and seg.ts[answered] - seg.ts[asked] >= GIVEN_UP_NS
+    late &= any(seg.orig[i] and seg.flags[i] & RST for i in range(answered, len(seg)))
+    return Silence(k, protocol, wait, ended, [seg.frame[i] for i in ((asked, end) if ended else (asked,))], late)
 
 
 def needs_none(protocol: str, seg: Segments, asked: int) -> bool:

@@ -32,7 +32,7 @@ from netlens.lenses._lost import never_arrived
 from netlens.lenses._repeats import stalled, with_repeats
 from netlens.lenses._requests import NOTICED_NS, Asked, asked, budget_of, relayed
 from netlens.lenses._said import UDP, End, errors
-from netlens.lenses._services import silences
+from netlens.lenses._services import silences, without_beats
 from netlens.lenses._view import SEAM_NS, S, View, finding, graded, grouped, most, seconds, up_to, views
 from netlens.lenses.reset import greets
 from netlens.parsers.icmp import PORT as NO_PROGRAM
@@ -73,7 +73,7 @@ UNANSWERED_NS = 10 * S  #: without any answer: what the end of the capture may o
 def look(view: View) -> list[Finding]:
     """Requests, what comes before them (hellos of TLS, greetings and logins), and services that fall silent."""
     of_http = [*_of(view), *_given_up(view), *_cancelled(view), *_not_told(view)]
-    return [*of_http, *_first_words(view), *_logins(view), *_late_datagrams(view), *_silent(view), *_in_line(view)]
+    return [*of_http, *_first_words(view), *_logins(view), *_late_datagrams(view), *_silent(view), *_without_beats(view), *_in_line(view)]
 
 
 def _of(view: View) -> list[Finding]:
@@ -319,6 +319,20 @@ def _silent(view: View) -> list[Finding]:
     values = {"connections": all_, "slow": len(found), "unanswered": len(found), "longest_s": longest / 1e9}
     frames = [f for each in sorted(found, key=lambda each: -each.wait_ns) for f in each.frames]
     return [finding(view, ID, "problem", text, frames, values, LOOK)]
+
+
+def _without_beats(view: View) -> list[Finding]:
+    """Servers of AMQP that fall silent, heartbeats included."""
+    found = [] if view.one_sided else view.once(without_beats)
+    if not found:
+        return []
+    longest = max(each.wait_ns for each in found)
+    text = (
+        f"{plural(len(found), 'connection')} to {most(view.server(each.session) for each in found)} (AMQP) heard nothing for {up_to(found)}{seconds(longest)}, "
+        "not even heartbeats, while the client sent its own."
+    )
+    values = {"connections": len(found), "slow": len(found), "longest_s": longest / 1e9}
+    return [finding(view, ID, "problem", text, [f for each in found for f in each.frames], values, LOOK)]
 
 
 def _in_line(view: View) -> list[Finding]:

@@ -141,6 +141,7 @@ def test_statements_that_mysql_never_takes(tmp_path: Path, number: int, what: st
         pytest.param(pg(*[(b"select 1", MISSING)] * 2), id="twice"),
         pytest.param(my(*[(b"insert into t", 1062)] * 5), id="rows that are there, in MySQL"),
         pytest.param(my(*[(b"update t", 1213)] * 3, (b"update t", 0)), id="deadlocks in MySQL"),
+        pytest.param(my(*[(b"update t", 1213), *[(b"update t", 0)] * 5] * 5), id="a deadlock now and then"),
         pytest.param(my(*[(b"DROP TABLE t", 1146)] * 3), id="a dump that is read into MySQL"),
         pytest.param(my(*[(b"DESCRIBE wp_users", 1146)] * 12, *[(b"CREATE TABLE wp_users", 0)] * 12), id="an installer with MySQL"),
     ],
@@ -162,6 +163,13 @@ def test_errors_that_an_application_lives_with(tmp_path: Path, packets: list[Pac
 )
 def test_errors_that_nothing_made_up_for(tmp_path: Path, packets: list[Packet]) -> None:
     assert problems(found(tmp_path, packets, healthy())) == {"refused"}
+
+
+def test_deadlocks_again_and_again(tmp_path: Path) -> None:
+    """Though each is done again."""
+    this = found(tmp_path, my(*[(b"update t", 1213), *[(b"update t", 0)] * 3] * 5), healthy())
+    assert problems(this) == {"refused"}
+    assert "deadlock (1213) (MySQL)" in this["refused"].text
 
 
 def test_the_error_of_a_segment_is_found_behind_what_else_stands_there() -> None:
@@ -186,6 +194,23 @@ def test_a_client_that_insists_on_tls(tmp_path: Path) -> None:
     this = found(tmp_path, no_tls(3), healthy())
     assert problems(this) == {"refused"}
     assert "3 of 3 connections to 198.51.100.20:5432 got a refusal: no TLS, which the client insists on" in this["refused"].text
+
+
+def given_up_on_tls(k: int) -> list[Packet]:
+    """The server's N comes when the client has given up."""
+    made = talk(42_000 + k, 9 * k * S, POSTGRES)
+    made.up("PA", WANTS)
+    made.down("A")
+    made.at += 3 * S
+    made.up("FA")
+    made.down("A")
+    made.down("PA", b"N")
+    made.up("R")
+    return made.packets
+
+
+def test_a_client_that_did_not_hear_whether_there_is_tls(tmp_path: Path) -> None:
+    assert problems(found(tmp_path, *(given_up_on_tls(k) for k in range(3)), healthy())) == {"slow-server"}
 
 
 @pytest.mark.parametrize(

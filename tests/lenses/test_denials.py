@@ -211,7 +211,7 @@ DENIED, TAKEN = marked(smb2(0xC000006D, 1)), marked(smb2(0, 1))
         (over_tcp(4222, NO_LOGIN), "problem", "1 of 1 NATS answer was a refusal, from 198.51.100.20: authorization violation."),
         (over_tcp(4222, NO_LOGIN, IN), "warning", "1 of 2 NATS answers was a refusal, from 198.51.100.20: authorization violation."),
         (over_tcp(4222, IN, *[NO_RIGHT] * 6), "warning", "6 of 7 NATS answers were refusals, from 198.51.100.20: permissions violation."),
-        (over_tcp(4222, IN, b"-ERR 'Stale Connection'\r\n"), None, ""),
+        (over_tcp(4222, IN, b"-ERR 'Slow Consumer Detected'\r\n"), None, ""),
         (over_tcp(88, marked(KRB_ERROR)), "problem", "1 of 1 Kerberos answer was a refusal, from 198.51.100.20: clocks differ."),
         (
             over_tcp(179, bgp(b"\x03\x02\x02"), by="client"),
@@ -409,6 +409,93 @@ def test_commands_that_redis_does_not_understand(tmp_path: Path) -> None:
     this = found(tmp_path, close(made).packets, healthy())["refused"]
     assert "command not understood (Redis)" in this.text
     assert "password" not in this.advice
+
+
+HELLO, TRIES, READS = b"*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n", b"*3\r\n$6\r\nCLIENT\r\n$7\r\nSETINFO\r\n", b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n"
+UNKNOWN, BUSY = b"-ERR unknown subcommand 'SETINFO'\r\n", b"-BUSY Redis is busy running a script.\r\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "no"),
+    [
+        ([(HELLO, b"%1\r\n$6\r\nserver\r\n"), (TRIES, UNKNOWN)], ""),  # what drivers try, and then nothing
+        (
+            [(HELLO, b"%1\r\n$6\r\nserver\r\n"), (b"*1\r\n$3\r\nFOO\r\n", UNKNOWN), (READS, b"_\r\n")],
+            "",
+        ),  # nothing there, in RESP 3, is an answer
+        ([(HELLO, b"%1\r\n$6\r\nserver\r\n"), (READS, BUSY)], "busy with a script"),
+        ([(READS, BUSY), (READS, b"$1\r\na\r\n")], "busy with a script"),  # it stood still for 5 s
+    ],
+)
+def test_what_redis_says_to_drivers(tmp_path: Path, said: list[tuple[bytes, bytes]], no: str) -> None:
+    made = talk(41_000, server=(SERVER, 6379))
+    for asked, answer in said:
+        exchange(made, asked, answer)
+    this = found(tmp_path, close(made).packets, healthy())
+    assert (problems(this) == {"refused"}) == bool(no)
+    assert not no or no in this["refused"].text
+
+
+SHUT_OUT, VIOLATION = b"Not allowed at this time\r\n", b"-ERR 'Authorization Violation'\r\n"
+
+
+def shut_out(k: int, greeting: bytes, asked: bytes, line: bytes, port: int = 7422) -> list[Packet]:
+    made = talk(41_000 + k, k * S, (SERVER, port))
+    if greeting:
+        made.down("PA", greeting)
+    exchange(made, asked, line)
+    made.down("FA")
+    made.up("FA")
+    made.down("A")
+    return made.packets
+
+
+@pytest.mark.parametrize(
+    ("greeting", "asked", "line", "said"),
+    [
+        (b"", b"SSH-2.0-OpenSSH_9.9\r\n", SHUT_OUT, "not allowed at this time (SSH)"),
+        (b"INFO {}\r\n", b"CONNECT {}\r\n", VIOLATION, "authorization violation (NATS)"),
+        (b"INFO {}\r\n", b"CONNECT {}\r\n", b"-ERR 'Maximum Connections Exceeded'\r\n", "a maximum exceeded (NATS)"),
+    ],
+)
+def test_lines_that_shut_a_client_out(tmp_path: Path, greeting: bytes, asked: bytes, line: bytes, said: str) -> None:
+    """Whatever the port; not for good, if it is let in later."""
+    packets = [p for k in range(3) for p in shut_out(k, greeting, asked, line)]
+    this = found(tmp_path, packets, healthy(at=20 * S))
+    assert problems(this) == {"refused"}
+    assert f"3 of 3 connections to 198.51.100.20:7422 got a refusal: {said}" in this["refused"].text
+    later = close(exchange(talk(42_000, 9 * S, (SERVER, 7422)), asked, greeting or asked)).packets
+    assert not problems(found(tmp_path, packets, later, healthy(at=20 * S)))
+
+
+@pytest.mark.parametrize(
+    ("greeting", "asked", "line"),
+    [
+        (b"INFO {}\r\n", b"PING\r\n", b"-ERR 'Authentication Timeout'\r\n"),  # a look whether it is there
+        (b"INFO {}\r\n", b"CONNECT {}\r\n", b"-ERR 'Slow Consumer Detected'\r\n"),
+        (b"hello\r\n", b"CONNECT {}\r\n", VIOLATION),
+        (b"", b"LIST DOORS\r\n", b"Not allowed: 3, 7\r\n"),
+    ],
+)
+def test_lines_of_which_nobody_knows_whether_they_shut_out(tmp_path: Path, greeting: bytes, asked: bytes, line: bytes) -> None:
+    assert not problems(found(tmp_path, *(shut_out(k, greeting, asked, line) for k in range(3)), healthy(at=20 * S)))
+
+
+def start_tls(k: int, goes_on: bool) -> list[Packet]:
+    made = exchange(
+        talk(41_000 + k, k * S, (SERVER, 389)), b"0\x1d\2\1\1w\x18\x80\x161.3.6.1.4.1.1466.20037", b"0\x0c\2\1\1x\7\n\1\2\4\0\4\0"
+    )
+    if goes_on:
+        exchange(made, b"0\x0c\2\1\2`\7\2\1\3\4\0\x80\0", b"0\x0c\2\1\2a\7\n\1\0\4\0\4\0")
+    return close(made).packets
+
+
+@pytest.mark.parametrize(("times", "goes_on", "told"), [(4, False, True), (1, False, False), (4, True, False)])
+def test_a_server_of_ldap_without_tls(tmp_path: Path, times: int, goes_on: bool, told: bool) -> None:
+    """A client that does not insist goes on in clear."""
+    this = found(tmp_path, *(start_tls(k, goes_on) for k in range(times)), healthy(at=20 * S))
+    assert (problems(this) == {"refused"}) == told
+    assert not told or "protocolError (2) to an extended operation" in this["refused"].text
 
 
 def test_commands_that_a_server_of_pop3_does_not_know(tmp_path: Path) -> None:

@@ -570,3 +570,28 @@ def test_questions_of_an_unknown_protocol_that_are_answered_by_a_reset(tmp_path:
 )
 def test_resets_that_may_mean_nothing(tmp_path: Path, streams: list[list[Packet]]) -> None:
     assert not problems(found(tmp_path, *streams, healthy(at=60 * S)))
+
+
+def ftp(*said: tuple[bytes, bytes]) -> list[Packet]:
+    made = talk(41_000, 0, (SERVER, 21))
+    made.down("PA", b"220 ready\r\n")
+    for asked, answer in ((b"USER a\r\n", b"331 go on\r\n"), (b"PASS b\r\n", b"230 in\r\n"), *said):
+        exchange(made, asked, answer)
+    return close(made).packets
+
+
+PORT, LIST, NO_DATA = (b"PORT 192,0,2,10,9,9\r\n", b"200 ok\r\n"), b"LIST\r\n", b"425 Failed to establish connection.\r\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ([PORT, (LIST, NO_DATA)], True),
+        ([PORT, (LIST, NO_DATA), (b"PASV\r\n", b"227 ok (198,51,100,20,9,9)\r\n"), (LIST, b"226 done\r\n")], False),  # it goes another way
+        ([PORT, (LIST, b"150 here\r\n")], False),
+    ],
+)
+def test_a_server_of_ftp_that_cannot_open_the_data_connection(tmp_path: Path, said: list[tuple[bytes, bytes]], told: bool) -> None:
+    this = found(tmp_path, ftp(*said), healthy(at=20 * S))
+    assert (problems(this) == {"refused"}) == told
+    assert not told or "425 to LIST (FTP)" in this["refused"].text

@@ -202,3 +202,117 @@ def test_a_unit_behind_a_gateway_that_never_answers(tmp_path: Path, packets: lis
     assert (problems(this) == {"slow-server"}) == told
     if told:
         assert "(Modbus, unit 7) waited 2.0 s for an answer and got none" in this["slow-server"].text
+
+
+REDIS_GET, REDIS_WAITS = b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n", b"*3\r\n$5\r\nBLPOP\r\n$1\r\nk\r\n$1\r\n0\r\n"
+BIND, BOUND, SEARCH = b"0\x0c\2\1\1`\7" + bytes(7), b"0\x0c\2\1\1a\7" + bytes(7), b"0\x18\2\1\2c\x13" + bytes(19)
+ABANDON = b"0\6\2\1\3P\1\2"
+
+
+def given_up(
+    port: int, said: list[bytes], wait_s: float, at: float = 0, late: bytes = b"", back: bool = False, pause_s: float = 0
+) -> list[Packet]:
+    """Turns, beginning with the server (an empty one is left out); the last messages, of the client, get no answer until it closes.
+    ``late``: the server says it then, and is reset, unless ``back``: then the client had only ended its side."""
+    made = talk(41_000 + int(at), int(at * S), (SERVER, port))
+    for k, message in enumerate(said):
+        if message:
+            (made.up if k % 2 else made.down)("PA", message)
+            (made.down if k % 2 else made.up)("A")
+            made.at += int(pause_s * S) if k % 2 else 0
+    made.at += int(wait_s * S)
+    made.up("FA")
+    made.down("A")
+    made.at += 4 * S
+    if late:
+        made.down("PA", late)
+        made.up("A" if back else "R")
+    return made.packets
+
+
+@pytest.mark.parametrize(
+    ("port", "said", "late", "name"),
+    [
+        (6379, [b"", REDIS_GET, b"$-1\r\n", REDIS_GET], b"$-1\r\n", "Redis"),
+        (6379, [b"", REDIS_GET], b"", "Redis"),
+        (11_211, [b"", b"get k\r\n", b"END\r\n", b"get k\r\n"], b"", "memcached"),
+        (3306, [GREETING, LOGIN, FOUND, QUERY], FOUND, "MySQL"),
+        (5432, [b"", b"\0\0\0\x08\x04\xd2\x16\x2f"], b"N", "PostgreSQL"),
+        (22, [b"", b"SSH-2.0-OpenSSH_9.9\r\n"], b"SSH-2.0-OpenSSH_9.9\r\n", "SSH"),
+        (873, [b"", b"@RSYNCD: 32.0 sha512\n"], b"", "rsync"),
+        (2379, [b"", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"", b"\0\0\0\4\0\0\0\0\0"], b"", "HTTP/2"),
+        (1883, [b"", b"\x10\x0c\0\4MQTT\4\2\0\x3c\0\0", b"\x20\2\0\0", b"0\5\0\1ahi", b"", b"\xc0\0"], b"", "MQTT"),
+    ],
+)
+def test_a_client_that_gives_up_after_the_same_time(tmp_path: Path, port: int, said: list[bytes], late: bytes, name: str) -> None:
+    """What comes when it has closed is no answer."""
+    this = found(tmp_path, given_up(port, said, 3, 0, late), given_up(port, said, 3, 20, late), healthy(), ping(60 * S))
+    assert problems(this) == {"slow-server"}
+    assert (
+        f"2 of 2 connections to 198.51.100.20:{port} ({name}) waited 3.0 s for an answer and got none before the client"
+        in this["slow-server"].text
+    )
+
+
+@pytest.mark.parametrize(
+    ("streams"),
+    [
+        pytest.param([given_up(6379, [b"", REDIS_GET], 3), given_up(6379, [b"", REDIS_GET], 4, 20)], id="not the same time"),
+        pytest.param([given_up(6379, [b"", REDIS_GET], 3)], id="once"),
+        pytest.param([given_up(6379, [b"", REDIS_GET, b"$-1\r\n", REDIS_WAITS], 3, at) for at in (0, 20)], id="waits for work"),
+        pytest.param(
+            [given_up(6379, [b"", REDIS_GET, b"$-1\r\n", REDIS_WAITS, b"", REDIS_GET], 3, at) for at in (0, 20)],
+            id="behind what waits for work",
+        ),
+        pytest.param(
+            [given_up(6379, [b"", REDIS_GET, b"$-1\r\n", b"*2\r\n$9\r\nSUBSCRIBE\r\n$1\r\nc\r\n"], 3, at) for at in (0, 20)], id="listens"
+        ),
+        pytest.param([given_up(11_211, [b"", b"get k\r\n", b"END\r\n", b"watch fetchers\r\n"], 3, at) for at in (0, 20)], id="watches"),
+        pytest.param(
+            [given_up(1883, [b"", b"\x10\x0c\0\4MQTT\4\2\0\x3c\0\0", b"\x20\2\0\0", b"0\5\0\1ahi"], 3, at) for at in (0, 20)],
+            id="publishes without a receipt",
+        ),
+        pytest.param(
+            [given_up(4222, [b"INFO {}\r\n", b"CONNECT {}\r\n", b"+OK\r\n", b"PUB a 1\r\nx\r\n"], 3, at) for at in (0, 20)], id="publishes"
+        ),
+        pytest.param(
+            [given_up(25, [b"220 a\r\n", b"DATA\r\n", b"354 go\r\n", *[b"a line\r\n", b""] * 4][:-1], 0, pause_s=1.5)], id="types a mail"
+        ),
+    ],
+)
+def test_ends_upon_a_timer_that_lose_nothing(tmp_path: Path, streams: list[list[Packet]]) -> None:
+    assert not problems(found(tmp_path, *streams, healthy(), ping(60 * S)))
+
+
+@pytest.mark.parametrize(("back", "told"), [(False, True), (True, False)])
+def test_an_answer_that_comes_when_the_client_is_gone(tmp_path: Path, back: bool, told: bool) -> None:
+    """Who has only ended its own side hears it."""
+    packets = given_up(3306, [GREETING, LOGIN, FOUND, QUERY], 3, late=FOUND, back=back)
+    assert ("slow-server" in problems(found(tmp_path, packets, healthy(), ping(60 * S)))) == told
+
+
+def test_what_is_asked_again_and_given_up_with_a_farewell(tmp_path: Path) -> None:
+    """It waited since the first."""
+    polite = given_up(389, [b"", BIND, BOUND, SEARCH, b"", ABANDON], 0, pause_s=6)
+    this = found(tmp_path, polite, healthy(), ping(60 * S))["slow-server"]
+    assert "(LDAP) waited 6." in this.text
+    asking = given_up(6379, [b"", REDIS_GET, b"$-1\r\n", *[REDIS_GET, b""] * 3][:-1], 0, pause_s=3)
+    assert "(Redis) waited 9." in found(tmp_path, asking, healthy(), ping(60 * S))["slow-server"].text
+
+
+@pytest.mark.parametrize(("beats", "silent", "told"), [(4, True, True), (3, True, False), (9, False, False)])
+def test_a_server_of_amqp_without_heartbeats(tmp_path: Path, beats: int, silent: bool, told: bool) -> None:
+    beat = b"\x08\0\0\0\0\0\0\xce"
+    made = talk(server=(SERVER, 5672))
+    made.up("PA", b"AMQP\0\0\x09\1")
+    made.down("PA", b"\1\0\0\0\0\0\4\0\x0a\0\x0a\xce")
+    for _ in range(beats):
+        made.at += 3 * S
+        made.up("PA", beat)
+        made.down(*(("A",) if silent else ("PA", beat)))
+    made.at += S
+    made.down("PA", beat)
+    this = found(tmp_path, close(made).packets, healthy(), ping(60 * S))
+    assert ("slow-server" in problems(this)) == told
+    if told:
+        assert "(AMQP) heard nothing for 13.0 s, not even heartbeats" in this["slow-server"].text

@@ -248,6 +248,7 @@ SAID: list[tuple[str, bytes, str | None]] = [
     ("amqp", amqp(20, 40, 404, b"\0\x32\0\x0a"), "404 not found"),  # a declaration
     ("amqp", amqp(20, 40, 406, b"\0\x32\0\x0a"), "declare queue: 406 precondition failed"),
     ("amqp", amqp(20, 40, 406, b"\0\x28\0\x0a"), "declare exchange: 406 precondition failed"),
+    ("amqp", amqp(20, 40, 406, b"\0\x3c\0\x28"), "publish: 406 precondition failed"),  # it is too large
     ("amqp", amqp(20, 40, 406, b"\0\x3c\0\x50"), "406 precondition failed"),  # acknowledged twice
     ("amqp", amqp(20, 40, 406, text=b"PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out."), "acknowledge in time: 406 precondition failed"),
     ("amqp", amqp(20, 40, 406, b"\0\x3c\0\x50", b"PRECONDITION_FAILED - unknown delivery tag 1"), "406 precondition failed"),

@@ -2,8 +2,9 @@
 takes no more until it says so (RabbitMQ's extension connection.blocked).
 
 Ordinary: code 200 (success), 320 (an operator closed it), 404 to a channel that asks whether something is there (a passive declaration), 406 to one that
-acknowledges twice; not so 404 to one that publishes, consumes, gets or binds, nor 406 to one that declares what is there with other properties (1.4.1.3: a
-close names the method that brought it about), nor 406 of RabbitMQ as a message was not acknowledged in time (its consumer_timeout), which says so.
+acknowledges twice; not so 404 to one that publishes, consumes, gets or binds, nor 406 to one that publishes (what is too large), or declares what is there with
+other properties (1.4.1.3: a close names the method that brought it about), nor 406 of RabbitMQ as a message was not acknowledged in time (its
+consumer_timeout), which says so.
 """
 
 from netlens.parsers.denials._kinds import At
@@ -25,7 +26,7 @@ _GRANTS = {(10, 30), (10, 61), (40, 11), (50, 11), (50, 21), (60, 21), (60, 71),
 #: By code, methods of which the refusal is not ordinary
 _USES = {
     404: {(60, 40): "publish", (60, 20): "consume", (60, 70): "get", (50, 20): "bind"},
-    406: {(40, 10): "declare exchange", (50, 10): "declare queue"},
+    406: {(40, 10): "declare exchange", (50, 10): "declare queue", (60, 40): "publish"},
 }
 
 
