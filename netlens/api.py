@@ -158,6 +158,8 @@ class Capture:
     expecting = _Kept(lambda kept: {frame: k for frame, k in kept.bodies.expecting.items() if k not in kept.bodies.told_to_go_on})
     #: Frames in which a request of HTTP in clear begins whose head does not end there
     headless = _Kept(lambda kept: kept.bodies.headless)
+    #: Sessions in which more came with a 101 (Switching Protocols) than its head, or not all of that
+    spoke_at_once = _Kept(lambda kept: kept.bodies.spoke_at_once)
     #: What proxies answered to CONNECT, in order
     proxied = _Kept(lambda kept: kept.bodies.proxied)
     #: What servers of the protocols in :mod:`netlens.parsers.denials` answered, in order

@@ -14,6 +14,7 @@ import numpy as np
 
 from netlens.lenses._connects import scanning
 from netlens.lenses._repeats import with_repeats
+from netlens.lenses._websockets import unheard
 from netlens.lenses._view import FIN, RST, SEAM_NS, SYN, S, Segments, View, grouped
 
 GIVEN_UP_NS = 5 * S  #: by the client, which closed
@@ -50,7 +51,7 @@ class Silence:
 
 
 def silences(view: View) -> list[Silence]:
-    """At most one of each session: its last message."""
+    """At most one of each session: its last message, or a WebSocket's ping in vain."""
     s = view.sessions
     asked_ns, said_ns = view.column("orig_last_payload_ns"), view.column("resp_last_payload_ns")
     patient = (s["end_ns"] - s["start_ns"] >= GIVEN_UP_NS) | ((s["resp_bytes"] == 0) & (s["orig_frames"] > MANY))
@@ -58,7 +59,8 @@ def silences(view: View) -> list[Silence]:
     served = (np.isin(s["resp_port"], [*NAMES]) | proxied) & (patient | (s["end_ns"] < view.side.bounds_ns[1]))
     missing = view.missing_bytes
     lossy = view.once(with_repeats)
-    found = _units(view) + _ungreeted(
+    pings = [Silence(each.session, "WebSocket, ping", each.wait_ns, True, each.frames) for each in view.once(unheard)]
+    found = pings + _units(view) + _ungreeted(
         view, served & np.isin(s["resp_port"], GREETS) & (s["resp_bytes"] == 0) & s["saw_syn"] & ~missing.astype(bool)
     )
     told = {each.session for each in found}
