@@ -14,8 +14,8 @@ import numpy as np
 
 from netlens.lenses._connects import scanning
 from netlens.lenses._repeats import with_repeats
-from netlens.lenses._websockets import unheard
 from netlens.lenses._view import FIN, RST, SEAM_NS, SYN, S, Segments, View, grouped
+from netlens.lenses._websockets import unheard
 
 GIVEN_UP_NS = 5 * S  #: by the client, which closed
 PENDING_NS = 10 * S  #: what the end of the capture may owe
@@ -60,8 +60,10 @@ def silences(view: View) -> list[Silence]:
     missing = view.missing_bytes
     lossy = view.once(with_repeats)
     pings = [Silence(each.session, "WebSocket, ping", each.wait_ns, True, each.frames) for each in view.once(unheard)]
-    found = pings + _units(view) + _ungreeted(
-        view, served & np.isin(s["resp_port"], GREETS) & (s["resp_bytes"] == 0) & s["saw_syn"] & ~missing.astype(bool)
+    found = (
+        pings
+        + _units(view)
+        + _ungreeted(view, served & np.isin(s["resp_port"], GREETS) & (s["resp_bytes"] == 0) & s["saw_syn"] & ~missing.astype(bool))
     )
     told = {each.session for each in found}
     for k in view.whole:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from netlens.lenses._repeats import with_repeats
-from netlens.lenses._view import FIN, RST, S, Segments, View, grouped, seconds
+from netlens.lenses._view import RST, S, Segments, View, grouped, seconds
 
 #: Why a server closes a WebSocket with which it does not want to go on (RFC 6455 7.4.1, and IANA's registry). 1001 and 1012: it goes away or restarts.
 _CLOSED = {1002: "protocol error", 1003: "kind of data not taken", 1007: "wrong data", 1008: "policy violation", 1009: "too big",
@@ -110,7 +110,7 @@ def _cut(view: View, sockets: list[_Socket]) -> list[Ended]:
     :data:`SOON_NS` is a warning: programs know that they must speak now and then. Others tell something only if they end soon: where the client spoke and the
     server never did, it never served; what it says before such an end may be all that was wanted of it."""
     cuts: list[tuple[int, int, int, int]] = []  # session, silence, age, frame
-    mute = True
+    mute, reset = True, False
     starts = view.column("start_ns")
     for (k, begin, spoke), following in zip(sockets, [*(s.session for s in sockets[1:]), None], strict=True):
         seg = view.segments(k)
@@ -123,6 +123,7 @@ def _cut(view: View, sockets: list[_Socket]) -> list[Ended]:
         if clean or seg.orig[end] or seg.length[end] or not said or not again:
             return []
         theirs = [seg.orig[i] for i in said if i > begin]
+        reset |= bool(seg.flags[end] & RST)
         mute &= not spoke and bool(theirs) and all(theirs)
         cuts.append((k, seg.ts[end] - seg.ts[said[-1]], seg.ts[end] - starts[k], seg.frame[end]))
     if len(cuts) < TIMES:
@@ -130,7 +131,7 @@ def _cut(view: View, sockets: list[_Socket]) -> list[Ended]:
     silences = [silence for _, silence, *_ in cuts]
     if min(silences) >= S and max(silences) <= min(silences) * (1 + _ALIKE):
         what, lasting = f"WebSocket cut without a close after {seconds(min(silences))} of silence", max(silences) <= SOON_NS
-    elif max(age for *_, age, _ in cuts) <= SOON_NS:
+    elif max(age for *_, age, _ in cuts) <= SOON_NS and (mute or not reset):  # of others reset tells
         what, lasting = f"WebSocket ended without a close{', or a word from the server,' if mute else ''} soon after it began", mute
     else:
         return []
