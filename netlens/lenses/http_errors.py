@@ -1,8 +1,8 @@
 """Which HTTP requests were answered with an error?
 
 Asks: how many final answers of HTTP/1.1 in the clear (or read with keys) have a status of 4xx or 5xx; how many requests in the clear were redirected in
-    circles; how many answers ended before their Content-Length or last chunk; whether a proxy grants no CONNECT; of HTTP/2 in clear also which streams were
-    reset for an error, or refused and never sent again.
+    circles; how many answers ended before their Content-Length or last chunk, and streams of events do again and again; whether a proxy grants no
+    CONNECT; of HTTP/2 in clear also which streams were reset for an error, or refused and never sent again.
 Applies: where statuses could be read. What a server closed on without an answer is covered by closed-unanswered.
 Cannot see: HTTP inside TLS without keys, HTTP/2 and QUIC; whether the client expected the error.
 Normal: 401 and 407 that the client answers with credentials (RFC 9110 11.6), 304, 412, 416, a 404 to HEAD, to what is looked for at every site (favicon.ico,
@@ -110,7 +110,7 @@ def final_answers(view: View) -> list[dict[str, Any]]:
             k = bisect.bisect_left(let_in, answered)
             if r["status"] not in CHALLENGES or k == len(let_in) or let_in[k] - answered > CREDENTIALS_NS:
                 out.append(r)
-    return sorted(out, key=lambda r: r["start_frame"])
+    return sorted((r for r in out if r["status"] != SWITCHING), key=lambda r: r["start_frame"])
 
 
 def _rejected(view: View, rows: list[dict[str, Any]]) -> set[int]:

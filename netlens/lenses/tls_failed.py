@@ -2,7 +2,8 @@
 
 Asks: whether a fatal alert, an answer that is not TLS, a client that left upon the server's answer or an expired certificate, or a connection that ended
     before the server's hello broke a handshake off.
-    Of DTLS, a fatal alert in the clear; of QUIC, whether a server ends one handshake after the other at once.
+    Of DTLS, a fatal alert in the clear; of QUIC, whether a server ends one handshake after the other at once, or has other versions (RFC 9000 6), or whether
+    a client leaves one after the other upon what the server shows.
 Applies: where a ClientHello or a TLS alert is in the capture.
 Cannot see: what alerts and certificates of TLS 1.3 say, which are encrypted; why a certificate was not liked, unless the alert, its names or its dates say so.
 Normal: close_notify and user_canceled end a connection in order (RFC 8446 6.1). An alert behind the handshake, or a RST after the close, is no failure.

@@ -421,7 +421,7 @@ def test_a_server_of_quic_that_falls_silent(tmp_path: Path) -> None:
     ("packets", "severity"),
     [
         pytest.param(fallen_silent(1, answered=True), None, id="answered"),
-        pytest.param(fallen_silent(1, sent=7), None, id="few"),
+        pytest.param(fallen_silent(1, sent=6), None, id="few"),
         pytest.param(fallen_silent(1, every=0.2), None, id="soon"),
         pytest.param(fallen_silent(40), "warning", id="both were idle"),
     ],
