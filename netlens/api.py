@@ -188,6 +188,8 @@ class Capture:
     requests = _Kept(lambda kept: kept.requests.requests)
     #: How connections of QUIC begin, in order
     quic = _Kept(lambda kept: kept.quic.openings)
+    #: Whether all of them were read
+    quic_whole = _Kept(lambda kept: kept.quic.whole)
     #: Answers of servers of QUIC that do not have the client's version, in order
     negotiated = _Kept(lambda kept: kept.quic.negotiated)
     #: How handshakes of DTLS begin, in order

@@ -149,7 +149,7 @@ def acknowledged(view: View, talk: Conversation) -> bool:
 
 def _unanswered(view: View) -> set[tuple[tuple[str, int], tuple[str, int]]]:
     """Ends of a client and a server of QUIC that never filled a datagram of its handshake."""
-    return {(o.client, o.server) for o in view.side.capture.quic if not o.answer_ns}
+    return {(o.client, o.server) for o in view.side.capture.quic if not o.answer_ns} if view.side.capture.quic_whole else set()
 
 
 def _initial(head: bytes) -> bool:

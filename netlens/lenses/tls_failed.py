@@ -204,9 +204,17 @@ def _left_in_quic(view: View) -> list[Finding]:
     whom, client = most(endpoint(*o.server) for o in often), most(o.client[0] for o in often)
     text = f"{n:,} of {plural(len(opened), 'QUIC handshake')} failed: {client} left upon what {whom} showed, before the handshake was over."
     values = {"handshakes": len(opened), "failed": n, "how": ["left by the client"]}
-    goes_on = all(by_tcp(view, o.client[0], *o.server) for o in often)
+    goes_on = all(by_tcp(view, o.client[0], *o.server) or _is_raced(view, o) for o in often)
     frames = [f for o in often for f in (o.answer_frame, o.left_frame)]
     return [finding(view, ID, "warning" if goes_on else "problem", text, frames, values, _TRUST)]
+
+
+def _is_raced(view: View, one: Opening) -> bool:
+    """Whether another connection was opened at the time to the same port, as when a client tries several addresses and ways and keeps the first (RFC 8305)."""
+    starts = view.column("start_ns")
+    by_quic = (o.first_ns for o in view.side.capture.quic if o.established and o.server[1] == one.server[1])
+    by_tcp_ = (starts[k] for k in view.whole if view.ends(k)[3] == one.server[1])
+    return any(abs(ns - one.first_ns) <= S for each in (by_quic, by_tcp_) for ns in each)
 
 
 def _no_version(view: View) -> list[Finding]:

@@ -146,7 +146,8 @@ def _fallen_silent(view: View) -> list[Finding]:
     ]
     if not left:
         return []
-    at_work = [(talk, answers) for talk, answers in left if talk.latest[0] - answers.last_ns < IDLE_NS]
+    peers = Counter(client for client, _ in {(o.client, o.server) for o in opened})  # of several one may leave at any time
+    at_work = [(t, answers) for t, answers in left if t.latest[0] - answers.last_ns < IDLE_NS and peers[t.source] == 1]
     shown = at_work or left
     longest = max(talk.last_ns - answers.last_ns for talk, answers in shown)
     n, whom = len(shown), most(endpoint(*talk.destination) for talk, _ in shown)

@@ -95,6 +95,11 @@ class OpeningBuilder:
         self._read = 0
         self._known: dict[tuple[int, ...], Opening] = {}
 
+    @property
+    def whole(self) -> bool:
+        """Whether all datagrams of handshakes were read."""
+        return self._read < MAX_MESSAGES
+
     def feed(self, buf: Array, packets: Array) -> None:
         full = np.flatnonzero((packets[:, c.LENGTH] >= FULL) & (packets[:, c.PAY_CAP] >= 5))
         full = full[buf[packets[full, c.PAY_OFF]] >= _VERSION_1_INITIAL]

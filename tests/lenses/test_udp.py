@@ -341,6 +341,19 @@ def left(times: list[float], behind: bytes = b"", again: tuple[float, ...] = (),
     return out
 
 
+OTHER = "198.51.100.77"
+
+
+def elsewhere(at: int, behind: bytes) -> list[Packet]:
+    """The same once, with another server."""
+    name, client, ns = b"\x77" * 8, (CLIENT, 43_000 + at), at * S
+    return [
+        Packet(ns, datagram(client, (OTHER, 443), long_header(0, True, name, 1200))),
+        Packet(ns + MS, datagram((OTHER, 443), client, long_header(0, False, name, 1200))),
+        Packet(ns + 2 * MS, datagram(client, (OTHER, 443), long_header(2, True, name, 100) + behind)),
+    ]
+
+
 @pytest.mark.parametrize("one_port", [False, True])
 def test_clients_of_quic_that_leave_in_the_handshake(tmp_path: Path, one_port: bool) -> None:
     this = found(tmp_path, left([0, 2, 4], one_port=one_port), ping(30 * S))
@@ -360,6 +373,11 @@ def test_clients_of_quic_that_leave_in_the_handshake(tmp_path: Path, one_port: b
         pytest.param([left([0, 20], again=(0.3, 0.9, 2.1, 4.5))], id="it is not heard"),
         pytest.param([left([0, 2]), close(exchange(talk(server=(SERVER, 443)))).packets], id="by TCP"),
         pytest.param([left([29, 29.5])], id="the capture ends"),
+        pytest.param(
+            [left([0, 2]), *(close(exchange(talk(42_000 + at, at * S, (OTHER, 443)))).packets for at in (0, 2))],
+            id="another address wins by TCP",
+        ),
+        pytest.param([left([0, 2]), elsewhere(0, SHORT), elsewhere(2, SHORT)], id="another address wins"),
     ],
 )
 def test_clients_of_quic_that_may_be_well(tmp_path: Path, streams: list[list[Packet]]) -> None:
@@ -409,6 +427,15 @@ def fallen_silent(since: float, sent: int = 8, every: float = 0.5, answered: boo
     return out
 
 
+def another_peer() -> list[Packet]:
+    """To which the same port of the client has QUIC."""
+    client, name = (CLIENT, 41_000), b"\x55" * 8
+    return [
+        Packet(5 * S, datagram(client, (OTHER, 443), long_header(0, True, name, 1200))),
+        Packet(5 * S + MS, datagram((OTHER, 443), client, long_header(0, False, name, 1200))),
+    ]
+
+
 def test_a_server_of_quic_that_falls_silent(tmp_path: Path) -> None:
     this = found(tmp_path, fallen_silent(1), ping(60 * S))
     assert problems(this) == {"udp-unanswered"}
@@ -424,6 +451,7 @@ def test_a_server_of_quic_that_falls_silent(tmp_path: Path) -> None:
         pytest.param(fallen_silent(1, sent=6), None, id="few"),
         pytest.param(fallen_silent(1, every=0.2), None, id="soon"),
         pytest.param(fallen_silent(40), "warning", id="both were idle"),
+        pytest.param([*fallen_silent(1), *another_peer()], "warning", id="a peer among others"),
     ],
 )
 def test_a_server_of_quic_that_may_be_silent(tmp_path: Path, packets: list[Packet], severity: str | None) -> None:
