@@ -158,6 +158,8 @@ class Capture:
     expecting = _Kept(lambda kept: {frame: k for frame, k in kept.bodies.expecting.items() if k not in kept.bodies.told_to_go_on})
     #: Frames in which a request of HTTP in clear begins whose head does not end there
     headless = _Kept(lambda kept: kept.bodies.headless)
+    #: Sessions in which more came with a 101 (Switching Protocols) than its head, or not all of that
+    spoke_at_once = _Kept(lambda kept: kept.bodies.spoke_at_once)
     #: What proxies answered to CONNECT, in order
     proxied = _Kept(lambda kept: kept.bodies.proxied)
     #: What servers of the protocols in :mod:`netlens.parsers.denials` answered, in order
@@ -186,6 +188,10 @@ class Capture:
     requests = _Kept(lambda kept: kept.requests.requests)
     #: How connections of QUIC begin, in order
     quic = _Kept(lambda kept: kept.quic.openings)
+    #: Whether all of them were read
+    quic_whole = _Kept(lambda kept: kept.quic.whole)
+    #: Answers of servers of QUIC that do not have the client's version, in order
+    negotiated = _Kept(lambda kept: kept.quic.negotiated)
     #: How handshakes of DTLS begin, in order
     dtls = _Kept(lambda kept: kept.dtls.openings)
     #: What ends of BFD say of their sessions, by sender, receiver and discriminator

@@ -9,18 +9,41 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from netlens.lenses._view import FIN, RST, S, View
-from netlens.parsers.chunks import BAD, UNKNOWN, Chunked
+from netlens.lenses._view import FIN, RST, S, View, grouped
+from netlens.parsers.chunks import BAD, DONE, UNKNOWN, Chunked
 
+CUTS, AGAIN_NS, ALIKE = 3, 10 * S, 0.05  #: streams that end so, how soon the next begins, and how much the silences of a timer differ
 LIVE, PAUSE_NS, LIVE_NS = 5, S // 4, 5 * S  #: pauses in an answer that is made while it is sent, how long each is, and how long all last
 
 
 def cut_off(view: View) -> tuple[list[tuple[Chunked, int]], bool]:
     """Answers behind which the server ended the connection before the last chunk, with the frame of its FIN or RST; and whether all are live, which may be
     their end. Where others are not, these alone."""
-    open_ = [(a, end) for a in _last(view) if a.state < BAD and (end := _ended(view, a, by_client=False)) is not None]
+    open_ = [(a, end) for a in _last(view) if a.state < BAD and not a.feed and (end := _ended(view, a, by_client=False)) is not None]
     cut = [(a, end) for a, end in open_ if not _is_live(view, a)]
     return cut or open_, not cut
+
+
+def feeds_cut(view: View) -> list[tuple[list[tuple[Chunked, int]], int | None]]:
+    """Of each client and server, streams of events in answer to GET that the server ended before the last chunk, again and again, each followed by the next;
+    and after which silence of the server, if a timer ends them: None for others."""
+    starts, open_, found = view.column("start_ns"), {a.session for a in _last(view)}, []
+    for group in grouped((a for a in view.side.capture.chunked if a.feed), lambda a: view.service(a.session)).values():
+        cuts, silences = [], []
+        for a, then in zip(group, [*group[1:], None], strict=True):
+            seg = view.segments(a.session)
+            end = _ended(view, a, by_client=False) if a.session in open_ and a.state < BAD else None
+            if end is None and then is None and a.state != DONE:
+                continue  # it is open still, or the client left
+            at = seg.frame.index(end) if end is not None else -1
+            if end is None or (then is not None and not 0 <= starts[then.session] - seg.ts[at] <= AGAIN_NS):
+                break
+            cuts.append((a, end))
+            silences.append(seg.ts[at] - max(seg.ts[i] for i in range(at) if not seg.orig[i] and seg.fresh[i]))
+        else:
+            timed = min(silences, default=0) >= S and max(silences) <= min(silences) * (1 + ALIKE)
+            found += [(cuts, min(silences) if timed else None)] if len(cuts) >= CUTS else []
+    return found
 
 
 def misread(view: View) -> list[tuple[Chunked, int]]:

@@ -143,7 +143,13 @@ def acknowledged(view: View, talk: Conversation) -> bool:
     """Whether a client of QUIC got nothing but acknowledgments of its Initials, or that the server closes: what says more fills a datagram of :data:`FULL`
     bytes (RFC 9000 14.1)."""
     back = view.once(ways).get((talk.destination, talk.source))
-    return back is not None and back.bytes < FULL and all(_initial(t.head.to_bytes(8, "big")) for t in (talk, back))
+    small = back is not None and (back.bytes < FULL or (talk.source, talk.destination) in view.once(_unanswered))
+    return small and back is not None and all(_initial(t.head.to_bytes(8, "big")) for t in (talk, back))
+
+
+def _unanswered(view: View) -> set[tuple[tuple[str, int], tuple[str, int]]]:
+    """Ends of a client and a server of QUIC that never filled a datagram of its handshake."""
+    return {(o.client, o.server) for o in view.side.capture.quic if not o.answer_ns} if view.side.capture.quic_whole else set()
 
 
 def _initial(head: bytes) -> bool:
@@ -151,13 +157,13 @@ def _initial(head: bytes) -> bool:
 
 
 def closed_at_once(view: View) -> list[tuple[Conversation, Conversation]]:
-    """Conversations of QUIC whose server said no more than one short Initial, after which the client is done, with what came back: were it an acknowledgment
-    alone, the client would say the same again within a second (RFC 9002 6.2.2), so it is CONNECTION_CLOSE (RFC 9000 10.2.3)."""
+    """Conversations of QUIC whose server said no more than a short Initial to each of the client's, after which that is done, with what came back: were these
+    acknowledgments alone, the client would say the same again within a second (RFC 9002 6.2.2), so there is CONNECTION_CLOSE (RFC 9000 10.2.3)."""
     found = []
     for talk in view.conversations:
         back = view.once(ways).get((talk.destination, talk.source))
         begins = back is not None and talk.first_ns <= back.first_ns and talk.source[1] > talk.destination[1] and acknowledged(view, talk)
-        if back is not None and begins and back.datagrams == 1 and talk.last_ns - back.first_ns < DONE_NS:
+        if back is not None and begins and back.datagrams <= talk.datagrams and talk.last_ns - back.first_ns < DONE_NS:
             found += [(talk, back)] if view.end_of(talk.first_frame) - talk.last_ns >= AGAIN_NS else []
     return found
 

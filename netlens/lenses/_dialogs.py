@@ -12,7 +12,6 @@ A refusal counts if the same was not allowed later in the same session (a typing
 
 from __future__ import annotations
 
-import bisect
 import itertools
 from collections import Counter
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from netlens.lenses import _databases
+from netlens.lenses import _databases, _websockets
 from netlens.lenses._connects import scanning
 from netlens.lenses._error_lines import error_lines
 from netlens.lenses._services import AMQP, BEATS, HEARTBEAT
@@ -65,9 +64,6 @@ REDIS = {b"-WRONGPA": ("WRONGPASS", False), b"-NOAUTH ": ("NOAUTH", False), b"-N
 _WORDS = [(32, int.from_bytes(b"SSH-", "big"), "SSH"), (24, int.from_bytes(b"HTTP/", "big"), "HTTP"), (32, int.from_bytes(b"RFB ", "big"), "VNC"),
           (48, 0x1503, "TLS"), *((64 - 8 * len(verb), int.from_bytes(verb, "big"), "HTTP") for verb in (b"GET /", b"POST /", b"HEAD /", b"PUT /")),
           (0, int.from_bytes(b"PRI * HT", "big"), "HTTP/2"), *((0, size << 40 | 4 << 32, "HTTP/2") for size in range(0, 60, 6))]  # fmt: skip
-#: Why a server closes a WebSocket with which it does not want to go on (RFC 6455 7.4.1, and IANA's registry). 1001 and 1012: it goes away or restarts.
-_CLOSED = {1002: "protocol error", 1003: "kind of data not taken", 1007: "wrong data", 1008: "policy violation", 1009: "too big",
-           1011: "internal error", 1013: "try again later", 1014: "bad gateway", 3000: "unauthorized", 3003: "forbidden"}  # fmt: skip
 _LOGGED_IN = (b"SE", b"EX", b"LI", b"LS", b"AP", b"NA")  #: how IMAP's commands begin that need a login (RFC 9051 6.3)
 #: In words of refusals, by protocol: FTP and SMTP, IMAP, POP3, MySQL and PostgreSQL, Redis
 _ABOUT_LOGINS = ("530 to", "535 to", "the login", "to USER", "to PASS", "to APOP", "access denied", "wrong password", "NOAUTH", "WRONGPASS")
@@ -76,7 +72,6 @@ GRPC = {2: "UNKNOWN", 4: "DEADLINE_EXCEEDED", 7: "PERMISSION_DENIED", 8: "RESOUR
         15: "DATA_LOSS", 16: "UNAUTHENTICATED"}  # fmt: skip
 _UNIMPLEMENTED, _EXHAUSTED, _OUT_OF_RANGE = 12, 8, 11
 IN_WORDS = "in words"  #: the protocol of refusals by a line, of which nobody knows whether it is one
-SOON_NS = 10 * S  #: after a WebSocket began; who must log in first is given so long
 #: What must have a name in common, by the places of its lists in a KEXINIT (RFC 4253 7.1)
 _IN_COMMON = (((0,), "key exchange method"), ((1,), "kind of host key"), ((2, 3), "cipher"), ((4, 5), "MAC"), ((6, 7), "compression"))
 _AUTHENTICATED = ("gcm", "poly1305", "ccm", "ocb")  #: in names of ciphers that need no MAC (RFC 5647)
@@ -90,12 +85,9 @@ _STALE, _AWAKE_NS, _STALE_TIMES = int.from_bytes(b"-ERR 'St", "big"), S, 2
 _SSH_LINES = {"NOT ALLO": "not allowed at this time"}
 NATS = {b"-ERR 'Au": "authorization violation", b"-ERR 'Ma": "a maximum exceeded"}
 _CONNECT, _INFO = int.from_bytes(b"CONNECT ", "big"), int.from_bytes(b"INFO {", "big")
-_ALIKE = 0.05  #: of each other: silences that a timer ends
 _LONG = 1_000_000  #: bytes of a message that a limit may be about (4 MiB as gRPC comes); of shorter ones other things run out
 _STILL = 2  #: times the longest pause between tries, after which they are over
 SHUT, SHUT_NS = 3, S  #: connections that a server closes before a word, and over how long; one or two meet a restart, or many at once
-_GET, _MASKED = int.from_bytes(b"GET ", "big"), 0x80 << 48
-_CLOSE, _SWITCHED = 0x88, 101  # a frame's first byte (RFC 6455 5.2); HTTP's status
 _UNKNOWN = b"-ERR unk"
 _REDIS_GIVES = tuple(bytes([sign]) for sign in b"+:$*%_#,(~=|")  #: its types (RESP 2 and 3) but for errors, and what is said unasked
 _FIRST = np.frombuffer(b"+-:$*%_#,(~>=", np.uint8)  #: Redis: its types (RESP 2 and 3), and POP3.  IMAP: *
@@ -133,7 +125,7 @@ def refusals(view: View) -> list[Refusal]:
         *found,
         *statements,
         *_of_another(view),
-        *_websockets(view),
+        *(Refusal(each.session, "WebSocket", each.what, each.lasting, each.frames) for each in _websockets.ended(view)),
         *_ssh(view),
         *_without_tls(view),
         *_grpc(view),
@@ -194,77 +186,6 @@ def _of_another(view: View) -> list[Refusal]:
     for r in found:
         r.lasting &= tried[view.service(r.session)[0]] == 1
     return found
-
-
-def _websockets(view: View) -> list[Refusal]:
-    """Those that a server closed with an error soon after they began, more than once and to the last. Later it may be a token that ended, or a client that
-    sleeps. Who answers a close repeats its code (RFC 6455 5.5.1): so only of a server that closed first. And those that are cut (:func:`_cut`)."""
-    x = view.side.capture.table("exchanges")
-    switched = x.ints("status", -1) == _SWITCHED
-    upgraded = dict(zip(x["session_id"][switched].tolist(), x["start_frame"][switched].tolist(), strict=True))
-    kept: dict[tuple[str, str, int], int] = {}  # when one last began that was not closed so, or not soon
-    found = []
-    sockets = [k for k in view.first_copies if k in upgraded and _is_websocket(view.segments(k), upgraded[k])]
-    for k in sockets:
-        seg, start = view.segments(k), view.column("start_ns")[k]
-        closed = _closed(seg)
-        if closed is None or closed[2] - start > SOON_NS:
-            kept[view.service(k)] = max(start, kept.get(view.service(k), 0))
-        if closed is not None:
-            found.append(Refusal(k, "WebSocket", f"WebSocket closed: {_CLOSED[closed[0]]} ({closed[0]})", True, [closed[1]]))
-    for r in found:
-        r.lasting = kept.get(view.service(r.session), 0) < view.column("start_ns")[r.session]
-    times = Counter(view.service(r.session) for r in found if r.lasting)
-    for r in found:
-        r.lasting &= times[view.service(r.session)] > 1
-    return found + [r for group in grouped(sockets, view.service).values() for r in _cut(view, group)]
-
-
-def _is_websocket(seg: Segments, request: int) -> bool:
-    """Whether what a server switched to may be WebSocket: asked for by GET (RFC 6455 4.1), and what the client then says is masked (5.1). Else it is a terminal
-    of Docker, SPDY or HTTP/2."""
-    at = bisect.bisect_left(seg.frame, request)
-    answer = next((i for i in range(at, len(seg)) if not seg.orig[i] and seg.fresh[i]), len(seg))
-    said = next((seg.head[i] for i in range(answer, len(seg)) if seg.orig[i] and seg.fresh[i]), _MASKED)
-    return at < len(seg) and seg.head[at] >> 32 == _GET and bool(said & _MASKED)
-
-
-def _cut(view: View, sockets: list[int]) -> list[Refusal]:
-    """Of a client's WebSockets with one server, in order: those that end without a close (RFC 6455 7.1.1) when nothing was said for the same time, again and
-    again, each followed by the next. A proxy does that whose timeout is shorter than the silence of the program; a server that is done ends at once. A silence
-    longer than :data:`SOON_NS` is a warning: programs know that they must speak now and then."""
-    cuts: list[tuple[int, int, int]] = []  # session, silence, frame
-    starts = view.column("start_ns")
-    for k, following in zip(sockets, [*sockets[1:], None], strict=True):
-        seg = view.segments(k)
-        end = seg.closing()
-        if end < 0 and following is None:
-            continue  # it is open still
-        said = [i for i in range(max(end, 0)) if seg.length[i] and seg.fresh[i]]
-        clean = any(seg.head[i] >> 56 == _CLOSE for i in said)
-        silence = seg.ts[end] - seg.ts[said[-1]] if said else 0
-        again = following is None or 0 <= starts[following] - seg.ts[end] <= SOON_NS
-        if clean or seg.orig[end] or seg.length[end] or silence < S or not again:
-            return []
-        cuts.append((k, silence, seg.frame[end]))
-    silences = [silence for _, silence, _ in cuts]
-    if len(cuts) < SHUT or max(silences) > min(silences) * (1 + _ALIKE):
-        return []
-    what = f"WebSocket cut without a close after {seconds(min(silences))} of silence"
-    return [Refusal(k, "WebSocket", what, max(silences) <= SOON_NS, [frame]) for k, _, frame in cuts]
-
-
-def _closed(seg: Segments) -> tuple[int, int, int] | None:
-    """Code, frame and time of the error with which a server closed, in a segment of its own."""
-    for i in range(len(seg)):
-        if not (seg.length[i] and seg.fresh[i]) or seg.head[i] >> 56 != _CLOSE:
-            continue
-        if seg.orig[i]:
-            return None
-        size, code = seg.head[i] >> 48 & 0xFF, seg.head[i] >> 32 & 0xFFFF
-        if size + 2 == seg.length[i] < 128:
-            return (code, seg.frame[i], seg.ts[i]) if code in _CLOSED else None
-    return None
 
 
 def _ssh(view: View) -> list[Refusal]:

@@ -18,6 +18,7 @@ from netlens.lenses._connects import scanning
 from netlens.lenses._repeats import with_repeats
 from netlens.lenses._requests import HTTP2
 from netlens.lenses._view import FIN, RST, SEAM_NS, SYN, S, Segments, View, grouped
+from netlens.lenses._websockets import unheard
 
 GIVEN_UP_NS = 5 * S  #: by the client, which closed
 LEAST_NS = 2 * S  #: by a client that does so twice after the same time: a timer's
@@ -69,8 +70,8 @@ class Silence:
 
 
 def silences(view: View) -> list[Silence]:
-    """At most one of each session: its last message, or the first of several that a client sent with pauses, having heard nothing. What a server says when its
-    client has closed is no answer any more."""
+    """At most one of each session: its last message, or the first of several that a client sent with pauses, having heard nothing; or a WebSocket's ping in
+    vain. What a server says when its client has closed is no answer any more."""
     s = view.sessions
     asked_ns, said_ns, closed_ns = view.column("orig_last_payload_ns"), view.column("resp_last_payload_ns"), view.column("orig_fin_ns")
     patient = (s["end_ns"] - s["start_ns"] >= LEAST_NS) | ((s["resp_bytes"] == 0) & (s["orig_frames"] > MANY))
@@ -78,7 +79,8 @@ def silences(view: View) -> list[Silence]:
     served = (np.isin(s["resp_port"], [*NAMES]) | proxied | http2) & (patient | (s["end_ns"] < view.side.bounds_ns[1]))
     missing = view.missing_bytes
     lossy = view.once(with_repeats)
-    units = _units(view)
+    pings = [Silence(each.session, "WebSocket, ping", each.wait_ns, True, each.frames) for each in view.once(unheard)]
+    units = pings + _units(view)
     found = _ungreeted(view, served & np.isin(s["resp_port"], GREETS) & s["saw_syn"] & ~missing.astype(bool))
     told = {each.session for each in units + found}
     for k in view.whole:

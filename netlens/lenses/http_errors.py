@@ -1,8 +1,8 @@
 """Which HTTP requests were answered with an error?
 
 Asks: how many final answers of HTTP/1.1 in the clear (or read with keys) have a status of 4xx or 5xx; how many requests in the clear were redirected in
-    circles; how many answers ended before their Content-Length or last chunk; whether a proxy grants no CONNECT; of HTTP/2 in clear also which streams were
-    reset for an error, or refused and never sent again.
+    circles; how many answers ended before their Content-Length or last chunk, and streams of events do again and again; whether a proxy grants no
+    CONNECT; of HTTP/2 in clear also which streams were reset for an error, or refused and never sent again.
 Applies: where statuses could be read. What a server closed on without an answer is covered by closed-unanswered.
 Cannot see: HTTP inside TLS without keys, HTTP/2 and QUIC; whether the client expected the error.
 Normal: 401 and 407 that the client answers with credentials (RFC 9110 11.6), 304, 412, 416, a 404 to HEAD, to what is looked for at every site (favicon.ico,
@@ -25,11 +25,11 @@ from typing import Any
 import numpy as np
 
 from netlens.lenses import Finding, Severity
-from netlens.lenses._chunks import cut_off, known, misread
+from netlens.lenses._chunks import AGAIN_NS, cut_off, feeds_cut, known, misread
 from netlens.lenses._granted import NEXT_NS, NOT_THERE, granted_later, of_checks, taken
 from netlens.lenses._unanswered import first_bytes, requests, trickling
-from netlens.lenses._view import FIN, RST, S, View, finding, graded, grouped, most
-from netlens.parsers.bodies import Body, Redirect
+from netlens.lenses._view import FIN, RST, S, View, finding, graded, grouped, most, seconds
+from netlens.parsers.bodies import SWITCHING, Body, Redirect
 from netlens.parsers.chunks import Chunked
 from netlens.parsers.grpc import ERRORS, STREAM_CLOSED, Calls, TurnedAway
 from netlens.text import plural, size
@@ -93,7 +93,8 @@ def final_answers(view: View) -> list[dict[str, Any]]:
     """Answers with a status, but for challenges that the client answered."""
     kept, heads = set(view.first_copies) | view.halves, view.once(_heads)
     x = view.side.capture.table("exchanges")
-    x = x.take(x.ints("status", -1) >= 200)
+    status = x.ints("status", -1)
+    x = x.take((status >= 200) | (status == SWITCHING))
     names = ("session_id", "start_ns", "response_ns", "status", "start_frame", "response_frame", "up_bytes")
     rows = [dict(zip(names, row, strict=True)) for row in x.tuples(*names)]
     rows = [r for r in rows if r["session_id"] in kept]
@@ -109,7 +110,7 @@ def final_answers(view: View) -> list[dict[str, Any]]:
             k = bisect.bisect_left(let_in, answered)
             if r["status"] not in CHALLENGES or k == len(let_in) or let_in[k] - answered > CREDENTIALS_NS:
                 out.append(r)
-    return sorted(out, key=lambda r: r["start_frame"])
+    return sorted((r for r in out if r["status"] != SWITCHING), key=lambda r: r["start_frame"])
 
 
 def _rejected(view: View, rows: list[dict[str, Any]]) -> set[int]:
@@ -543,7 +544,27 @@ def _in_chunks(view: View) -> list[Finding]:
     return [
         *_of_chunks(view, cut, "warning" if live else "problem", ended, look_at),
         *_of_chunks(view, misread(view), "problem", misled, repair),
+        *_feeds(view),
     ]
+
+
+def _feeds(view: View) -> list[Finding]:
+    """Streams of events that a server or proxy cuts again and again: by a timer, which those who have one do not know of, or for a reason of its own."""
+    out = []
+    for timed in (True, False):
+        found = [(cuts, silence) for cuts, silence in feeds_cut(view) if (silence is not None) == timed]
+        every = [each for cuts, _ in found for each in cuts]
+        if not every:
+            continue
+        silences = [silence for _, silence in found if silence is not None]
+        after = f" after {seconds(min(silences))} of silence" if timed else ""
+        text = f"{plural(len(every), 'stream')} of events were cut off{after}: {most(view.server(a.session) for a, _ in every)} ended the connection "
+        text += "before the last chunk, and the client began anew each time."
+        advice = "Something ends streams that are silent for so long, as a proxy's read timeout: raise it, or have the program send comments now and then."
+        grave = timed and max(silences) <= AGAIN_NS
+        frames = [frame for answer, end in every for frame in (answer.frame, end)]
+        out.append(graded(view, ID, grave, text, frames, {"cut_off": len(every)}, advice))
+    return out
 
 
 def _of_chunks(view: View, found: list[tuple[Chunked, int]], severity: Severity, what: str, advice: str) -> list[Finding]:

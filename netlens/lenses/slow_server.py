@@ -4,7 +4,8 @@ Asks: how long it took from the last byte of a request to the first of its answe
 Applies: to HTTP/1.1 in the clear (and to what waits for 100 before its body), to the hello of a TLS server, to greetings (SSH, SMTP, FTP, POP3, IMAP, VNC),
     and to logins (SSH, FTP, POP3, IMAP, MySQL, PostgreSQL, IRC); to requests over UDP that came again with their mark until they were answered (see udp-
     unanswered), or were given up by then; inside TLS to turns, which are judged more carefully: a wait there may be a push channel or a long poll, but not if
-    clients give up after the same time, as they do with requests of HTTP/2 in clear. Of queries to databases in clear only to those that wait for others.
+    clients give up after the same time, as they do with requests of HTTP/2 in clear. Of queries to databases in clear only to those that wait for others;
+    of WebSockets in clear to pings (RFC 6455 5.5.2) behind which the server says nothing until the client leaves, but not in order.
 Cannot see: what the server did meanwhile, or asked others; of one capture, the share of the way. With a capture on both sides of a tunnel or relay its share
     is measured, and where it is most of the wait, the server is not blamed.
 Normal: people notice 1 s and leave after 10 s (Nielsen); a model or a report may need longer. Protocols that wait for events (push, chat, subscriptions)

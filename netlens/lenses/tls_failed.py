@@ -2,7 +2,8 @@
 
 Asks: whether a fatal alert, an answer that is not TLS, a client that left upon the server's answer or an expired certificate, or a connection that ended
     before the server's hello broke a handshake off.
-    Of DTLS, a fatal alert in the clear; of QUIC, whether a server ends one handshake after the other at once.
+    Of DTLS, a fatal alert in the clear; of QUIC, whether a server ends one handshake after the other at once, or has other versions (RFC 9000 6), or whether
+    a client leaves one after the other upon what the server shows.
 Applies: where a ClientHello or a TLS alert is in the capture.
 Cannot see: what alerts and certificates of TLS 1.3 say, which are encrypted; why a certificate was not liked, unless the alert, its names or its dates say so.
 Normal: close_notify and user_canceled end a connection in order (RFC 8446 6.1). An alert behind the handshake, or a RST after the close, is no failure.
@@ -18,10 +19,10 @@ from statistics import median
 
 from netlens.lenses import Finding, Severity
 from netlens.lenses._broken_off import DONE, LEFT, NOT_ADMITTED, REFUSED, broken_off
-from netlens.lenses._datagrams import by_tcp, closed_at_once
+from netlens.lenses._datagrams import by_tcp, closed_at_once, ways
 from netlens.lenses._validity import certificates, invalid, of_another
 from netlens.lenses._view import FIN, RST, S, Segments, View, finding, graded, grouped, most, seconds
-from netlens.parsers.quic_openings import Opening
+from netlens.parsers.quic_openings import FULL, Opening
 from netlens.parsers.records import ALERT, ALERTS, APPLICATION, CHANGE_CIPHER, HANDSHAKE
 from netlens.text import endpoint, plural
 
@@ -33,6 +34,7 @@ AT_ONCE_NS = S  #: a handshake of the same ends that succeeds so soon after make
 FEW = 5  #: handshakes that succeed beside one that failed for its certificate
 BEATS, STEADY, HELLOS = 4, 0.1, 6  #: pauses of a clock, how far they may differ, and hellos of somebody who tries what a server takes
 TWICE = 2  #: handshakes that merely end early, at one server: once may be a person who closed the page; not if a server closes that takes no other
+LEFT_NS = 3 * S  #: behind a server's answer of QUIC; a client that is not heard says the same for longer (RFC 9002 6.2.1)
 _OUT_OF_DATE = "Renew the server's certificate; if it should be valid, set the clocks."
 _ANOTHER = "The server's own certificate is valid by the capture's clock: renew the intermediate one that it sends with it, or set the client's clock."
 _MISNAMED = "Ask for a name that the certificate has, or have the server show the one for that name (SNI, virtual hosts)."
@@ -147,7 +149,7 @@ def _without_spare(view: View, failed: list[Failure], tried: list[int]) -> list[
 
 
 def look(view: View) -> list[Finding]:
-    return [*_of_tls(view), *_of_dtls(view), *_of_quic(view)]
+    return [*_of_tls(view), *_of_dtls(view), *_of_quic(view), *_left_in_quic(view), *_no_version(view)]
 
 
 def _of_quic(view: View) -> list[Finding]:
@@ -176,6 +178,78 @@ def _of_quic(view: View) -> list[Finding]:
     goes_on = all(by_tcp(view, talk.source[0], *talk.destination) for talk, _ in often)
     frames = [f for talk, back in often for f in (talk.first_frame, back.first_frame)]
     return [finding(view, ID, "warning" if goes_on else "problem", text, frames, values, advice)]
+
+
+def _left_in_quic(view: View) -> list[Finding]:
+    """Clients of QUIC that leave in the handshake, upon what the server showed, again and again, and open no connection to it: who has finished a handshake
+    sends what comes behind it (RFC 9001 4.1.2)."""
+    opened, back = view.side.capture.quic, view.once(ways)
+    served = {(o.client[0], o.server) for o in opened if o.established}
+    later = {(o.client, o.server): o.first_ns for o in opened}  # some have one port for several connections
+    left = [
+        o
+        for o in opened
+        if o.left_ns
+        and not o.established
+        and (o.client[0], o.server) not in served
+        and o.left_ns - o.answer_ns <= LEFT_NS
+        and (talk := back.get((o.client, o.server))) is not None
+        and (talk.last_ns <= o.left_ns or later[o.client, o.server] > o.left_ns)
+        and view.end_of(o.left_frame) - o.left_ns >= S
+    ]
+    often = [o for group in grouped(left, lambda o: (o.client[0], o.server)).values() if len(group) >= TWICE for o in group]
+    if not often:
+        return []
+    n = len(often)
+    whom, client = most(endpoint(*o.server) for o in often), most(o.client[0] for o in often)
+    text = f"{n:,} of {plural(len(opened), 'QUIC handshake')} failed: {client} left upon what {whom} showed, before the handshake was over."
+    values = {"handshakes": len(opened), "failed": n, "how": ["left by the client"]}
+    goes_on = all(by_tcp(view, o.client[0], *o.server) or _is_raced(view, o) for o in often)
+    frames = [f for o in often for f in (o.answer_frame, o.left_frame)]
+    return [finding(view, ID, "warning" if goes_on else "problem", text, frames, values, _TRUST)]
+
+
+def _is_raced(view: View, one: Opening) -> bool:
+    """Whether another connection was opened at the time to the same port, as when a client tries several addresses and ways and keeps the first (RFC 8305)."""
+    starts = view.column("start_ns")
+    by_quic = (o.first_ns for o in view.side.capture.quic if o.established and o.server[1] == one.server[1])
+    by_tcp_ = (starts[k] for k in view.whole if view.ends(k)[3] == one.server[1])
+    return any(abs(ns - one.first_ns) <= S for each in (by_quic, by_tcp_) for ns in each)
+
+
+def _no_version(view: View) -> list[Finding]:
+    """Clients of QUIC to which a server says again and again that it has other versions (RFC 9000 6), and nothing else."""
+    back, said = view.once(ways), grouped(view.side.capture.negotiated, lambda n: (n.client, n.server))
+    failed = []
+    for (client, server), group in said.items():
+        talk, answers = back.get((client, server)), back.get((server, client))
+        if talk is None or answers is None or answers.datagrams != len(group) or talk.bytes < FULL * talk.datagrams:
+            continue
+        head, first = talk.head.to_bytes(8, "big"), group[0]
+        asked = int.from_bytes(head[1:5], "big")
+        if (
+            head[0] >= 0xC0
+            and head[5] == len(first.id)
+            and first.id.startswith(head[6 : 6 + min(2, head[5])])
+            and asked not in (0, *first.versions)
+        ):
+            failed.append(first)
+    served = {(o.client[0], o.server) for o in view.side.capture.quic if o.answer_ns}
+    failed = [each for each in failed if (each.client[0], each.server) not in served]
+    often = [
+        each for group in grouped(failed, lambda each: (each.client[0], each.server)).values() if len(group) >= TWICE for each in group
+    ]
+    if not often:
+        return []
+    n, opened = len(often), len(view.side.capture.quic) + len(said)
+    has = ", ".join(dict.fromkeys(f"{version:#x}" for each in often for version in each.versions if version & 0x0F0F0F0F != 0x0A0A0A0A))
+    text = (
+        f"{n:,} of {plural(opened, 'QUIC handshake')} failed: {most(endpoint(*each.server) for each in often)} has other versions ({has})."
+    )
+    values = {"handshakes": opened, "failed": n, "how": ["version negotiation"]}
+    goes_on = all(by_tcp(view, each.client[0], *each.server) for each in often)
+    advice = "Client and server have no version of QUIC in common: update the older one. 0x1 is that of RFC 9000."
+    return [finding(view, ID, "warning" if goes_on else "problem", text, [each.frame for each in often], values, advice)]
 
 
 def _of_dtls(view: View) -> list[Finding]:

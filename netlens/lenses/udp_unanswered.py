@@ -3,7 +3,8 @@
 Asks: whether a client sent a request over UDP again for seconds and heard nothing: the same one, by its mark (SIP, IKE, RADIUS, DTLS, DHCPv6, SNMP, TFTP,
     L2TP, GTP, PFCP, CoAP, DHCP, RPC, MGCP, PTP, NetBIOS' name servers), or that by which it opened a conversation (QUIC, WireGuard, OpenVPN, NTP, Kerberos,
     RDP); of any other protocol, whether a client that hears nothing waits longer each time before it sends again; whether a client of DHCP gets no address,
-    or cannot renew its lease; whether a file that TFTP has granted does not come; whether a peer of a call (ICE) found no way at all to the other.
+    or cannot renew its lease; whether a file that TFTP has granted does not come; whether a peer of a call (ICE) found no way at all to the other; whether a
+    server of QUIC that had answered says nothing more to a client that goes on to send.
 Applies: where the first datagram is in the capture. That the same comes again shows by itself that no answer came (of QUIC, WireGuard and RDP, too), and
     so do pauses that grow; of the others only where their sender hears something in the capture. DNS is covered by dns-unanswered, ICMP errors by unreachable.
 Cannot see: whether the request or the answer was lost, or a firewall dropped it; whether a server of QUIC that sent little acknowledged or refused, which is
@@ -51,13 +52,14 @@ from netlens.lenses._view import S, View, finding, graded, grouped, most, second
 from netlens.lenses.wrong_checksums import checked
 from netlens.parsers.leases import DISCOVER, OFFER, REQUEST, SERVER, Message
 from netlens.parsers.routers import ADDRESSES
-from netlens.parsers.trail import Conversation
+from netlens.parsers.trail import LATEST, Conversation
 from netlens.text import endpoint, plural
 
 ID = "udp-unanswered"
 GROUP = "handshakes"
 RANK = 15
 TIMES, SPAN_NS = 3, 3 * S  #: as SYNs of connect-unanswered
+IDLE_NS = 20 * S  #: a server lets connections go after some silence, most often 30 s
 WAITED_NS = 5 * S  #: who tries QUIC beside TCP, or soon after gives it up, does so within less
 BY_TCP = ("QUIC", "RDP", "DTLS", "Kerberos", "RPC", "SIP", "CoAP")  #: whose clients have TCP as well
 BY_GROUP = ("DHCPv6", "PTP")  #: asked for at an address of a group
@@ -123,7 +125,39 @@ class Try(NamedTuple):
 
 def look(view: View) -> list[Finding]:
     """At most one, one of ICE, and those of DHCP."""
-    return [*_of(view), *_unknown(view), *_checks(view), *_leases(view), *_files(view)]
+    return [*_of(view), *_fallen_silent(view), *_unknown(view), *_checks(view), *_leases(view), *_files(view)]
+
+
+def _fallen_silent(view: View) -> list[Finding]:
+    """Servers of QUIC that had answered, and then leave a client without a word that sends again and again: each of its packets must be acknowledged (RFC 9000
+    13.2.1). After a long silence of both the server may have let the connection go (10.1)."""
+    if view.one_sided:
+        return []
+    back, opened = view.once(ways), [o for o in view.side.capture.quic if o.answer_ns]
+    talks = [(back.get((o.client, o.server)), back.get((o.server, o.client))) for o in opened]
+    left = [
+        (talk, answers)
+        for talk, answers in talks
+        if talk is not None
+        and answers is not None
+        and len(talk.latest) == LATEST
+        and talk.latest[0] > answers.last_ns
+        and talk.latest[-1] - talk.latest[0] >= SPAN_NS
+    ]
+    if not left:
+        return []
+    peers = Counter(client for client, _ in {(o.client, o.server) for o in opened})  # of several one may leave at any time
+    at_work = [(t, answers) for t, answers in left if t.latest[0] - answers.last_ns < IDLE_NS and peers[t.source] == 1]
+    shown = at_work or left
+    longest = max(talk.last_ns - answers.last_ns for talk, answers in shown)
+    n, whom = len(shown), most(endpoint(*talk.destination) for talk, _ in shown)
+    text = f"{whom} fell silent on {n:,} of {plural(len(opened), 'connection')} of QUIC: {most(talk.source[0] for talk, _ in shown)} went on to send, "
+    text += f"and heard nothing more for {'up to ' if n > 1 else ''}{seconds(longest)}."
+    advice = "The server's program hangs or has gone, or a NAT or firewall on the way has forgotten the connection: capture at the server's side."
+    values = {"connections": len(opened), "unanswered": n, "longest_s": longest / 1e9}
+    return [
+        graded(view, ID, bool(at_work), text, [f for pair in shown for f in (pair[0].first_frame, pair[1].first_frame)], values, advice)
+    ]
 
 
 def _unknown(view: View) -> list[Finding]:

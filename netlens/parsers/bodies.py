@@ -57,7 +57,7 @@ _PROBES = re.compile(rb"/(?:favicon[^/]*|apple-touch-icon[^/]*\.png|robots\.txt|
 _PLACE = re.compile(rb"\r\nlocation:[ \t]*(?:http://([^/\r]*))?(/[^\r#]*)[^\r]*\r\n", re.IGNORECASE)
 #: The host to which a client is sent
 _SITE = re.compile(rb"\r\nlocation:[ \t]*https?://(?:[^/\r@]*@)?([A-Za-z0-9.-]+)", re.IGNORECASE)
-CONTINUE = 100
+CONTINUE, SWITCHING = 100, 101
 _REDIRECTS = (301, 302, 303, 307, 308)
 #: Credentials that are sent at once, not step by step (RFC 7617, RFC 7616, RFC 6750)
 _CREDENTIALS = re.compile(rb"\r\nproxy-authorization:[ \t]*(?:basic|digest|bearer) ", re.IGNORECASE)
@@ -138,6 +138,7 @@ class BodyBuilder:
         self.unasked: list[Unasked] = []
         self.expecting: dict[int, int] = {}  # by frame, the session of a request that wants to be told to go on before it sends its body
         self.told_to_go_on: set[int] = set()  # sessions
+        self.spoke_at_once: set[int] = set()  # sessions in which more came with a 101 than its head
         self.headless: set[int] = set()  # frames of requests whose head does not end in them
         self.chunks = ChunkBuilder()
         self._heads: set[int] = set()  # sessions with HEAD
@@ -147,17 +148,22 @@ class BodyBuilder:
         self._asking: dict[int, bool] = {}  # sessions with a CONNECT that was not granted, and whether it bore credentials
 
     def feed(self, buf: Array, packets: Array) -> None:
-        rows, everything = np.empty(len(packets), np.int64), packets
-        connects = packets[rows[: h.with_hints(packets, h.CLASS_MASK, h.CONNECT, h.CONNECT, rows)]]
-        for row in connects[: MAX_BODIES - len(self.proxied)].tolist():
-            self._asking[row[c.SESSION]] = _CREDENTIALS.search(_text(buf, row, MAX_HEAD)) is not None
-        packets = packets[rows[: h.with_hints(packets, h.CLASS_MASK, h.HTTP_REQUEST, h.HTTP_RESPONSE, rows)]]
-        for row in packets.tolist():
-            if row[c.HINT] & h.CLASS_MASK == h.HTTP_REQUEST:
+        rows = np.empty(len(packets), np.int64)
+        connects = rows[: h.with_hints(packets, h.CLASS_MASK, h.CONNECT, h.CONNECT, rows)].copy()
+        messages = rows[: h.with_hints(packets, h.CLASS_MASK, h.HTTP_REQUEST, h.HTTP_RESPONSE, rows)]
+        for row in packets[np.sort(np.concatenate((connects, messages)))].tolist():
+            kind = row[c.HINT] & h.CLASS_MASK
+            if kind == h.CONNECT:
+                self._connect(buf, row)
+            elif kind == h.HTTP_REQUEST:
                 self._request(buf, row)
             elif row[c.SESSION] >= 0 and len(self.bodies) < MAX_BODIES:
                 self._answer(buf, row)
-        self.chunks.feed(buf, everything)
+        self.chunks.feed(buf, packets)
+
+    def _connect(self, buf: Array, row: list[int]) -> None:
+        if len(self.proxied) < MAX_BODIES:
+            self._asking[row[c.SESSION]] = _CREDENTIALS.search(_text(buf, row, MAX_HEAD)) is not None
 
     def _request(self, buf: Array, row: list[int]) -> None:
         text = _text(buf, row, MAX_LINE)
@@ -207,6 +213,8 @@ class BodyBuilder:
             self.unasked.append(Unasked(row[c.SESSION], row[c.FRAME], status))
         head = _text(buf, row, MAX_HEAD)
         end = head.find(b"\r\n\r\n")
+        if status == SWITCHING and end + 4 != row[c.LENGTH]:
+            self.spoke_at_once.add(row[c.SESSION])
         if end < 0 or status < 200 or status in _WITHOUT:
             return
         if status in _REDIRECTS and row[c.SESSION] in self._last and len(self.redirects) < MAX_BODIES:
@@ -220,9 +228,8 @@ class BodyBuilder:
         if len(self.films) < MAX_BODIES and _FILM.search(head, 0, end + 2):
             self.films.add(row[c.SESSION])
         if _CHUNKED.search(head, 0, end + 2) and row[c.SESSION] not in self._heads and not _ENDLESS.search(head, 0, end + 2):
-            events = _EVENTS.search(head, 0, end + 2) is not None
-            if not events or row[c.SESSION] in self._posting:
-                self.chunks.begin(row, offset + end + 4, events)
+            events, posted = _EVENTS.search(head, 0, end + 2) is not None, row[c.SESSION] in self._posting
+            self.chunks.begin(row, offset + end + 4, events and posted, events and not posted)
         found = _LENGTH.search(head, 0, end + 2)
         if found is None or _CODED.search(head, 0, end + 2):
             return

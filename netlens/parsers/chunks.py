@@ -21,12 +21,12 @@ SIZE, DATA, BEHIND, TRAILER, DONE, BAD, UNKNOWN = range(7)  #: what comes next, 
 
 class Chunked:
     """An answer.  frame : of its head.  at : offset in its stream of what comes next.  events : of those that are made while it is sent, and has an end.
-    bad_frame : of a size that is no number, 0 without."""
+    feed : events that need have no end.  bad_frame : of a size that is no number, 0 without."""
 
-    __slots__ = ("at", "bad_frame", "events", "frame", "left", "line", "session", "state", "way")
+    __slots__ = ("at", "bad_frame", "events", "feed", "frame", "left", "line", "session", "state", "way")
 
-    def __init__(self, session: int, way: int, frame: int, at: int, events: bool = False) -> None:
-        self.session, self.way, self.frame, self.at, self.events = session, way, frame, at, events
+    def __init__(self, session: int, way: int, frame: int, at: int, events: bool = False, feed: bool = False) -> None:
+        self.session, self.way, self.frame, self.at, self.events, self.feed = session, way, frame, at, events, feed
         self.state, self.left, self.line, self.bad_frame = SIZE, 0, b"", 0
 
     @property
@@ -80,7 +80,7 @@ class ChunkBuilder:
         self._followed = np.zeros(LEAST_ROWS, bool)
         self._segments = 0
 
-    def begin(self, row: list[int], at: int, events: bool = False) -> None:
+    def begin(self, row: list[int], at: int, events: bool = False, feed: bool = False) -> None:
         """An answer whose head is in a packet row; its body begins at an offset of its stream."""
         if len(self.answers) >= MAX_ANSWERS or self._segments >= MAX_SEGMENTS:
             return
@@ -88,7 +88,7 @@ class ChunkBuilder:
         if session >= len(self._followed):
             self._followed = grown(self._followed, session + 1)
         self._followed[session] = True
-        made = Chunked(session, row[c.DIRECTION], row[c.FRAME], at, events)
+        made = Chunked(session, row[c.DIRECTION], row[c.FRAME], at, events, feed)
         self.answers.append(made)
         self._open.setdefault(session, []).append(made)
 

@@ -28,6 +28,8 @@ MAX_CONVERSATIONS = 100_000  #: of UDP; a scan of one port of a /16 is less
 HEAD = 8  #: bytes of payload: "530 Login", a TLS alert (7), MySQL's error (7)
 SEAM_NS = 3600 * 10**9  #: no program waits an hour for a packet; a joined file jumps by days
 TRIES, PAUSE_NS = 8, 50_000_000  #: of one thing; what comes closer belongs to one try: sent in pieces, or recorded twice
+LATEST = 8  #: of QUIC a timer for lost answers sends two at a time (RFC 9002 6.2.4)
+_LONG = np.array([0xC0_0000_0001, 0xC0_6B33_43CF], np.uint64)  #: of versions 1 and 2 (RFC 9369 3.1): the first two bits, and the version
 _AT_FIRST = 4_096  #: segments for which there is room
 _HEADS = (1 << 64) - 1
 _LATER = 65_536  #: rows of UDP that are summed at a time
@@ -75,6 +77,7 @@ class Conversation(NamedTuple):
     #: When the first :data:`TRIES` datagrams came that followed a pause of :data:`PAUSE_NS`, up to one that begins otherwise than the first, or is not as long
     tries: tuple[int, ...] = ()
     size: int = 0  # bytes of each of them; -1 behind such another one
+    latest: tuple[int, ...] = ()  # of what begins by a long header of QUIC, when the last :data:`LATEST` datagrams came
 
 
 class Trail:
@@ -149,16 +152,17 @@ class Trail:
         told = rows[first][:, (c.SRC_HI, c.SRC_LO, c.DST_HI, c.DST_LO, c.PORTS, c.TS, c.FRAME, c.HINT, c.LENGTH)].tolist()
         numbers, unknown = key[first].tolist(), -(1 << 62)
         before = [
-            self._sums.get(n) or (*line[:5], 0, 0, 0, unknown, 0, line[7] & _HEADS, 0, (), line[8])
+            self._sums.get(n) or (*line[:5], 0, 0, 0, unknown, 0, line[7] & _HEADS, 0, (), line[8], ())
             for n, line in zip(numbers, told, strict=True)
         ]
         heads, sizes, lasts = (np.array([one[k] for one in before], kind) for k, kind in ((10, np.uint64), (13, np.int64), (8, np.int64)))
         tries, of, others = _tries(which, rows, heads, sizes, lasts)
+        latest = _latest(which, rows, heads)
         each = zip(numbers, told, count.tolist(), size.tolist(), last.tolist(), hops.tolist(), of, of[1:], others, strict=False)
-        for number, (*ends, begin, frame, hint, one), datagrams, length, end, left, since, until, other in each:
+        for which_one, (number, (*ends, begin, frame, hint, one), datagrams, length, end, left, since, until, other) in enumerate(each):
             known = self._sums.get(number)
             if known is None and len(self._sums) < MAX_CONVERSATIONS:
-                known = self._sums[number] = [*ends, 0, 0, begin, begin, frame, hint & _HEADS, _MOST_HOPS, (), one]
+                known = self._sums[number] = [*ends, 0, 0, begin, begin, frame, hint & _HEADS, _MOST_HOPS, (), one, ()]
             if known is not None:
                 known[12] += tuple(tries[since:until])[: TRIES - len(known[12])]
                 known[13] = -1 if other else known[13]
@@ -166,6 +170,7 @@ class Trail:
                 known[6] += length
                 known[8] = max(known[8], end)
                 known[11] = min(known[11], left)
+                known[14] = (*known[14], *latest.get(which_one, ()))[-LATEST:]
 
     def conversations(self) -> list[Conversation]:
         """Of UDP, one row a direction, in the order of their first datagrams."""
@@ -247,6 +252,22 @@ def _tries(which: Array, rows: Array, heads: Array, sizes: Array, lasts: Array) 
     chosen = begins & (number - (number - begins)[first][of] <= TRIES) & (others == (others - other)[first][of])
     is_cut = np.bincount(of[other], minlength=len(heads)) > 0
     return ts[chosen].tolist(), np.searchsorted(of[chosen], np.arange(len(heads) + 1)).tolist(), is_cut.tolist()
+
+
+def _latest(which: Array, rows: Array, heads: Array) -> dict[int, list[int]]:
+    """By number of conversation, of those that begin by a long header of QUIC, when the last :data:`LATEST` of these datagrams came.
+
+    which, heads : as for :func:`_tries`.
+    """
+    chosen = np.isin(heads >> np.uint64(24) & np.uint64(0xC0_FFFFFFFF), _LONG)
+    at = np.flatnonzero(chosen[which])
+    at = at[np.argsort(which[at], kind="stable")]
+    of, ts = which[at], rows[at, c.TS]
+    numbers = np.flatnonzero(chosen)
+    bounds = np.searchsorted(of, np.append(numbers, len(heads)))
+    return {
+        n: ts[max(a, b - LATEST) : b].tolist() for n, a, b in zip(numbers.tolist(), bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)
+    }
 
 
 def _in_order(sessions: Array) -> Array:

@@ -108,6 +108,52 @@ def test_events_in_answer_to_a_post_that_are_cut_off(tmp_path: Path, kind: bytes
     assert found(tmp_path, slowly, healthy())["http-errors"].severity == "problem"
 
 
+def feed(port: int, at: float, silence: float, events: int = 2, last: bytes = b"", by_client: bool = False) -> list[Packet]:
+    """Events in answer to GET, and the end of their connection."""
+    made = exchange(talk(port, int(at * S)), answer=STREAM)
+    for _ in range(events):
+        made.at += S // 5
+        made.down("PA", EVENT)
+        made.up("A")
+    made.at += int(silence * S)
+    if last:
+        made.down("PA", last)
+    if by_client:
+        return close(made).packets
+    made.down("FA")
+    made.up("FA")
+    made.down("A")
+    return made.packets
+
+
+def test_events_that_are_cut_when_they_are_silent(tmp_path: Path) -> None:
+    this = found(tmp_path, *(feed(41_000 + k, 5 * k, 3, events=k + 1) for k in range(3)), healthy(at=90 * S))
+    assert problems(this) == {"http-errors"}
+    assert this["http-errors"].text == (
+        "3 streams of events were cut off after 3.0 s of silence: 198.51.100.20:80 ended the connection before the last chunk, and the client began anew "
+        "each time."
+    )
+    assert "read timeout" in this["http-errors"].advice
+
+
+@pytest.mark.parametrize(
+    ("feeds", "warned"),
+    [
+        pytest.param([feed(41_000 + k, 5 * k, 0.1) for k in range(4)], True, id="in the midst"),
+        pytest.param([feed(41_000 + k, 65 * k, 60) for k in range(4)], True, id="a minute, as proxies have it"),
+        pytest.param([feed(41_000 + k, 5 * k, 3) for k in range(2)], False, id="twice"),
+        pytest.param([feed(41_000 + k, 5 * k, 3, last=b"0\r\n\r\n") for k in range(4)], False, id="the last chunk"),
+        pytest.param([feed(41_000 + k, 5 * k, 3, by_client=True) for k in range(4)], False, id="the client stops"),
+        pytest.param([feed(41_000 + k, 30 * k, 3) for k in range(4)], False, id="nobody misses it"),
+        pytest.param([*(feed(41_000 + k, 5 * k, 3) for k in range(3)), feed(41_003, 15, 1, last=b"0\r\n\r\n")], False, id="one is whole"),
+    ],
+)
+def test_events_whose_end_may_be_right(tmp_path: Path, feeds: list[list[Packet]], warned: bool) -> None:
+    this = found(tmp_path, *feeds, healthy(at=300 * S))
+    assert not problems(this)
+    assert ("http-errors" in this) == warned
+
+
 @pytest.mark.parametrize(
     "packets",
     [

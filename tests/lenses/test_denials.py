@@ -677,6 +677,80 @@ def test_websockets_whose_end_nobody_minds(tmp_path: Path, sockets: list[list[Pa
     assert not problems(found(tmp_path, *sockets, healthy(at=300 * S)))
 
 
+def mute(port: int, at: float, greeting: bytes = b"", age: float = 0.3) -> list[Packet]:
+    """A WebSocket in which the client speaks, and that the server then ends without a close. greeting: a frame that comes with the server's 101."""
+    made = exchange(talk(port, int(at * S)), UPGRADE[0], UPGRADE[1] + greeting)
+    made.up("PA", MASKED)
+    made.down("A")
+    made.at += int(age * S)
+    made.down("FA")
+    made.up("FA")
+    made.down("A")
+    return made.packets
+
+
+def test_websockets_in_which_the_server_never_says_a_word(tmp_path: Path) -> None:
+    this = found(tmp_path, *(mute(41_000 + k, 2 * k) for k in range(3)), healthy(at=15 * S))
+    assert problems(this) == {"refused"}
+    assert "WebSocket ended without a close, or a word from the server, soon after it began" in this["refused"].text
+    assert "1006" in this["refused"].advice
+
+
+@pytest.mark.parametrize(
+    ("sockets", "said"),
+    [
+        pytest.param([mute(41_000 + k, 2 * k, b"\x81\x02hi") for k in range(4)], True, id="it greeted"),
+        pytest.param([cut(41_000 + k, 2 * k, 0.1) for k in range(4)], True, id="it spoke"),
+        pytest.param([mute(41_000 + k, 2 * k) for k in range(2)], False, id="twice"),
+        pytest.param([mute(41_000 + k, 40 * k, age=20 + k) for k in range(4)], False, id="late"),
+        pytest.param([mute(41_000 + k, 20 * k) for k in range(4)], False, id="nobody misses it"),
+    ],
+)
+def test_websockets_without_a_close_that_may_be_over(tmp_path: Path, sockets: list[list[Packet]], said: bool) -> None:
+    this = found(tmp_path, *sockets, healthy(at=300 * S))
+    assert not problems(this)
+    assert ("refused" in this) == said
+
+
+def pinged(code: int | None, wait: float = 2, pong: bool = False, heard: bool = True) -> list[Packet]:
+    """A WebSocket whose client pings, and then leaves: with a masked code, or (None) without a close."""
+    made = exchange(talk(), *UPGRADE)
+    made.up("PA", b"\x89\x84" + bytes(8))
+    if heard:
+        made.down("A")
+    if pong:
+        made.down("PA", b"\x8a\x04" + bytes(4))
+    made.at += int(wait * S)
+    if code is not None:
+        mask = bytes((17, 34, 51, 68))
+        made.up("PA", b"\x88\x82" + mask + bytes(a ^ b for a, b in zip(code.to_bytes(2, "big"), mask, strict=False)))
+        made.down("A")
+    made.up("FA")
+    made.down("A")
+    return made.packets
+
+
+@pytest.mark.parametrize("code", [1011, None])
+def test_pings_that_a_server_acknowledges_and_never_answers(tmp_path: Path, code: int | None) -> None:
+    this = found(tmp_path, pinged(code), healthy(at=15 * S))
+    assert problems(this) == {"slow-server"}
+    assert "(WebSocket, ping) waited 2.0 s for an answer and got none before the client gave up" in this["slow-server"].text
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        pytest.param(pinged(None, pong=True), id="a pong"),
+        pytest.param(pinged(1000), id="the client leaves in order"),
+        pytest.param(pinged(1001), id="the page is left"),
+        pytest.param(pinged(None, wait=0.2), id="the client leaves at once"),
+        pytest.param(pinged(None, heard=False), id="not heard"),
+    ],
+)
+def test_pings_that_nobody_waits_for(tmp_path: Path, packets: list[Packet]) -> None:
+    assert "slow-server" not in found(tmp_path, packets, healthy(at=15 * S))
+
+
 def imap(*said: tuple[bytes, bytes]) -> list[Packet]:
     made = talk(server=(SERVER, 143))
     made.down("PA", b"* OK ready\r\n")

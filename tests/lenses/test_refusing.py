@@ -595,3 +595,22 @@ def test_a_server_of_ftp_that_cannot_open_the_data_connection(tmp_path: Path, sa
     this = found(tmp_path, ftp(*said), healthy(at=20 * S))
     assert (problems(this) == {"refused"}) == told
     assert not told or "425 to LIST (FTP)" in this["refused"].text
+
+
+def test_a_proxy_that_lets_in_on_the_same_connection(tmp_path: Path) -> None:
+    """Each time the client asks without a password first, as curl --proxy-anyauth does."""
+    packets = []
+    for k in range(3):
+        made = talk(45_000 + k, at=k * S, server=(SERVER, 3128))
+        for status, said in ((407, b""), (200, BASIC)):
+            request = b"CONNECT www.example.test:443 HTTP/1.1\r\nHost: www.example.test\r\n%s\r\n" % said
+            exchange(made, request, b"HTTP/1.1 %d X\r\nContent-Length: 0\r\n\r\n" % status)
+        packets += close(made).packets
+    assert "http-errors" not in found(tmp_path, packets, healthy(at=20 * S))
+
+
+def test_a_challenge_that_a_websocket_answers(tmp_path: Path) -> None:
+    asked = b"GET /live HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n%s\r\n"
+    refused = close(exchange(talk(), asked % b"", b"HTTP/1.1 401 X\r\nContent-Length: 0\r\n\r\n")).packets
+    upgraded = exchange(talk(40_001, S), asked % b"Authorization: Bearer x\r\n", b"HTTP/1.1 101 X\r\nUpgrade: websocket\r\n\r\n")
+    assert not problems(found(tmp_path, refused, close(upgraded).packets))

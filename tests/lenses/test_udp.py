@@ -289,6 +289,17 @@ def test_a_server_of_quic_that_ends_each_handshake(tmp_path: Path) -> None:
     )
 
 
+def test_a_server_of_quic_that_ends_handshakes_when_the_hello_is_whole(tmp_path: Path) -> None:
+    """A hello with a key for quantum computers has two datagrams: the first one is acknowledged."""
+    packets = []
+    for k, at in enumerate((0, 2, 4)):
+        client = (CLIENT, 41_000 + k)
+        for j in range(2):
+            packets.append(Packet(at * S + 2 * j * MS, datagram(client, (SERVER, 443), QUIC)))
+            packets.append(Packet(at * S + (2 * j + 1) * MS, datagram((SERVER, 443), client, QUIC[: 50 + 17 * j])))
+    assert "3 of 3 QUIC handshakes failed" in found(tmp_path, packets, ping(30 * S))["tls-failed"].text
+
+
 @pytest.mark.parametrize(
     "streams",
     [
@@ -301,6 +312,151 @@ def test_a_server_of_quic_that_ends_each_handshake(tmp_path: Path) -> None:
 )
 def test_handshakes_of_quic_that_may_succeed(tmp_path: Path, streams: list[list[Packet]]) -> None:
     assert "tls-failed" not in problems(found(tmp_path, *streams, ping(30 * S)))
+
+
+def long_header(kind: int, client: bool, name: bytes, size: int, version: int = 1) -> bytes:
+    """A packet of QUIC with a long header (RFC 9000 17.2): the ids of both ends, no token, a length, and content."""
+    server = b"\x09" + name[1:]
+    first, second = (server, name) if client else (name, server)
+    head = bytes([0xC0 | kind << 4]) + version.to_bytes(4, "big") + bytes([len(first)]) + first + bytes([len(second)]) + second
+    head += b"" if kind else b"\0"
+    rest = size - len(head) - 2
+    return head + (0x4000 | rest).to_bytes(2, "big") + bytes(rest)
+
+
+SHORT = b"\x45" + bytes(39)  #: what comes behind the handshake
+
+
+def left(times: list[float], behind: bytes = b"", again: tuple[float, ...] = (), one_port: bool = False) -> list[Packet]:
+    """Connections of QUIC whose client says one thing of the handshake when the server has answered, with what may come behind it in the same datagram."""
+    out = []
+    for k, at in enumerate(times):
+        client, name, ns = (CLIENT, 41_000 if one_port else 41_000 + k), bytes([k]) * 8, int(at * S)
+        said = long_header(0, True, name, 60) + long_header(2, True, name, 100) + behind
+        out += [
+            Packet(ns, datagram(client, (SERVER, 443), long_header(0, True, name, 1200))),
+            Packet(ns + MS, datagram((SERVER, 443), client, long_header(0, False, name, 200) + long_header(2, False, name, 1000))),
+            *(Packet(ns + 2 * MS + int(later * S), datagram(client, (SERVER, 443), said)) for later in (0, *again)),
+        ]
+    return out
+
+
+OTHER = "198.51.100.77"
+
+
+def elsewhere(at: int, behind: bytes) -> list[Packet]:
+    """The same once, with another server."""
+    name, client, ns = b"\x77" * 8, (CLIENT, 43_000 + at), at * S
+    return [
+        Packet(ns, datagram(client, (OTHER, 443), long_header(0, True, name, 1200))),
+        Packet(ns + MS, datagram((OTHER, 443), client, long_header(0, False, name, 1200))),
+        Packet(ns + 2 * MS, datagram(client, (OTHER, 443), long_header(2, True, name, 100) + behind)),
+    ]
+
+
+@pytest.mark.parametrize("one_port", [False, True])
+def test_clients_of_quic_that_leave_in_the_handshake(tmp_path: Path, one_port: bool) -> None:
+    this = found(tmp_path, left([0, 2, 4], one_port=one_port), ping(30 * S))
+    assert problems(this) == {"tls-failed"}
+    assert this["tls-failed"].text == (
+        "3 of 3 QUIC handshakes failed: 192.0.2.10 left upon what 198.51.100.20:443 showed, before the handshake was over."
+    )
+    assert "certificate" in this["tls-failed"].advice
+
+
+@pytest.mark.parametrize(
+    "streams",
+    [
+        pytest.param([left([0])], id="once"),
+        pytest.param([left([0, 2, 4], SHORT)], id="it goes on"),
+        pytest.param([left([0, 2]), left([4], SHORT)], id="it goes on in the end"),
+        pytest.param([left([0, 20], again=(0.3, 0.9, 2.1, 4.5))], id="it is not heard"),
+        pytest.param([left([0, 2]), close(exchange(talk(server=(SERVER, 443)))).packets], id="by TCP"),
+        pytest.param([left([29, 29.5])], id="the capture ends"),
+        pytest.param(
+            [left([0, 2]), *(close(exchange(talk(42_000 + at, at * S, (OTHER, 443)))).packets for at in (0, 2))],
+            id="another address wins by TCP",
+        ),
+        pytest.param([left([0, 2]), elsewhere(0, SHORT), elsewhere(2, SHORT)], id="another address wins"),
+    ],
+)
+def test_clients_of_quic_that_may_be_well(tmp_path: Path, streams: list[list[Packet]]) -> None:
+    this = found(tmp_path, *streams, ping(30 * S))
+    assert "tls-failed" not in problems(this)
+
+
+def negotiated(times: list[int], versions: tuple[int, ...] = (1,), then: bytes = b"", name: bytes = bytes(8)) -> list[Packet]:
+    """Connections of QUIC, each from a new port, that begin by a version of old, and to which the server says which it has."""
+    out = []
+    for k, at in enumerate(times):
+        client = (CLIENT, 41_000 + k)
+        said = b"\x80\0\0\0\0\x08" + bytes(8) + bytes([8]) + name + b"".join(v.to_bytes(4, "big") for v in versions)
+        out.append(Packet(at * S, datagram(client, (SERVER, 443), b"\xc3Q046" + QUIC[5:])))
+        out.append(Packet(at * S + MS, datagram((SERVER, 443), client, said)))
+        out += [Packet(at * S + 2 * MS, datagram((SERVER, 443), client, then))] if then else []
+    return out
+
+
+def test_a_server_of_quic_without_the_clients_version(tmp_path: Path) -> None:
+    this = found(tmp_path, negotiated([0, 2, 4], (0x0A1A2A3A, 1, 0x6B3343CF)), ping(30 * S))
+    assert problems(this) == {"tls-failed"}
+    assert this["tls-failed"].text == "3 of 3 QUIC handshakes failed: 198.51.100.20:443 has other versions (0x1, 0x6b3343cf)."
+
+
+@pytest.mark.parametrize(
+    "streams",
+    [
+        pytest.param([negotiated([0])], id="once"),
+        pytest.param([negotiated([0, 2], then=QUIC)], id="they agree"),
+        pytest.param([negotiated([0, 2], versions=(int.from_bytes(b"Q046", "big"),))], id="it has that version"),
+        pytest.param([negotiated([0, 2], name=b"another ")], id="of another connection"),
+        pytest.param([negotiated([0, 2]), close(exchange(talk(server=(SERVER, 443)))).packets], id="by TCP"),
+    ],
+)
+def test_versions_of_quic_that_do_no_harm(tmp_path: Path, streams: list[list[Packet]]) -> None:
+    assert "tls-failed" not in problems(found(tmp_path, *streams, ping(30 * S)))
+
+
+def fallen_silent(since: float, sent: int = 8, every: float = 0.5, answered: bool = False) -> list[Packet]:
+    """A connection of QUIC to which the server says nothing more, and in which the client sends from some time on."""
+    client: End = (CLIENT, 41_000)
+    out = left([0], SHORT)
+    for k in range(sent):
+        out.append(Packet(int((since + k * every) * S), datagram(client, (SERVER, 443), SHORT)))
+        out += [Packet(out[-1].at + MS, datagram((SERVER, 443), client, SHORT))] if answered else []
+    return out
+
+
+def another_peer() -> list[Packet]:
+    """To which the same port of the client has QUIC."""
+    client, name = (CLIENT, 41_000), b"\x55" * 8
+    return [
+        Packet(5 * S, datagram(client, (OTHER, 443), long_header(0, True, name, 1200))),
+        Packet(5 * S + MS, datagram((OTHER, 443), client, long_header(0, False, name, 1200))),
+    ]
+
+
+def test_a_server_of_quic_that_falls_silent(tmp_path: Path) -> None:
+    this = found(tmp_path, fallen_silent(1), ping(60 * S))
+    assert problems(this) == {"udp-unanswered"}
+    assert this["udp-unanswered"].text == (
+        "198.51.100.20:443 fell silent on 1 of 1 connection of QUIC: 192.0.2.10 went on to send, and heard nothing more for 4.5 s."
+    )
+
+
+@pytest.mark.parametrize(
+    ("packets", "severity"),
+    [
+        pytest.param(fallen_silent(1, answered=True), None, id="answered"),
+        pytest.param(fallen_silent(1, sent=6), None, id="few"),
+        pytest.param(fallen_silent(1, every=0.2), None, id="soon"),
+        pytest.param(fallen_silent(40), "warning", id="both were idle"),
+        pytest.param([*fallen_silent(1), *another_peer()], "warning", id="a peer among others"),
+    ],
+)
+def test_a_server_of_quic_that_may_be_silent(tmp_path: Path, packets: list[Packet], severity: str | None) -> None:
+    this = found(tmp_path, packets, ping(60 * S))
+    assert (this["udp-unanswered"].severity if "udp-unanswered" in this else None) == severity
 
 
 def test_a_peer_of_wireguard_that_had_come_from_any_port(tmp_path: Path) -> None:

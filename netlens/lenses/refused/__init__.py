@@ -87,6 +87,7 @@ _ADVICE = {
     "UNIMPLEMENTED": "The server does not have that method: client and server are of other versions, or it is another service.",
     "WebSocket cut": "Something ends connections that are silent for so long, as a proxy's read timeout: raise it, or have the program send pings.",
     "APPEND": "The server does not store messages there: the mailbox may be full (quota), or not be there; its reply says why.",
+    "WebSocket ended": "The server's program, or a proxy in front of it, drops the connection without a close (1006): look at their logs.",
     "WebSocket closed": "The server's program ended the WebSocket: its log says why.",
     "host key is not": "The client does not trust the server's host key: it is new, or another server answers; see known_hosts (ssh-keygen -R).",
     "in common": "Client and server know no algorithm for that which both take: one of them is too old or set too strictly (ssh -Q; KexAlgorithms, Ciphers).",
