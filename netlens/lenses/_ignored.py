@@ -1,0 +1,152 @@
+"""Why nobody answers SYNs, as far as they tell it themselves: their checksums are wrong, their timestamps run behind those of another host at the same
+address, or their source is an address to which no answer finds back.
+
+Each needs more than the SYNs that were not answered: where SYNs that were answered are the same, it is no reason."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address, ip_network
+from itertools import pairwise
+from typing import NamedTuple
+
+from netlens.lenses._connects import OPEN, Attempt, attempts
+from netlens.lenses._view import S, View, grouped, most
+from netlens.lenses.wrong_checksums import MOST, NEARER, checked
+
+LEAST = 3  #: SYNs, or connections: one or two are an accident
+#: Ticks of a timestamp clock in a second at most (RFC 7323 5.4: 1 ms to 1 s each), with a tenth for clocks that run fast, and for one tick begun
+TICKS, BEGUN = 1100, 10
+KEPT_NS = 60 * S  #: for which a host keeps the last timestamp of another (the MSL of RFC 9293 3.4.1 is twice that; Linux: TCP_PAWS_MSL)
+FAR_NS = S // 1000  #: of an answer: nobody on the same machine or bridge takes so long
+_HALF, _NEVER = 1 << 31, 1 << 62
+#: Addresses to which nothing on the internet has a route (RFC 1918, RFC 6598)
+_PRIVATE = [ip_network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")]
+_LINK_LOCAL = ip_network("169.254.0.0/16")
+
+
+_CHANGED = (
+    "Something on the way changes these packets and leaves their checksums as they were, or nobody adds the checksum that was left to a network card: turn "
+    "checksum offload off where they come from (ethtool -K DEV tx off), and look at what stands between (a virtual switch, a tunnel, a NAT)."
+)
+
+
+class Reason(NamedTuple):
+    """Why SYNs are ignored: as the end of a sentence, and what to do."""
+
+    text: str
+    advice: str
+
+
+def reason(view: View, failed: list[Attempt]) -> Reason | None:
+    """What the SYNs of attempts that nobody answered have in common, and those that were answered have not; None without."""
+    return _damaged(view, failed) or _older(view, failed) or _untranslated(view, failed)
+
+
+def _damaged(view: View, failed: list[Attempt]) -> Reason | None:
+    """RFC 9293 3.1: a segment with a wrong checksum is dropped without a word. Of IPv4, whose header has a checksum of its own: where that is wrong too,
+    addresses were changed in the file. A checksum that was left to a card is usual where the sender was captured, and wrong behind a network."""
+    syns = [frame for a in failed for frame in a.syn_frames if ":" not in a.client][:MOST]
+    if len(syns) < LEAST:
+        return None
+    others = [a.syn_frames[0] for a in view.once(attempts) if a.outcome == OPEN][:MOST]
+    unfilled: set[int] = set()
+    right = checked(view, [*syns, *others], unfilled=unfilled)
+    if not all(right.get(frame, True) for frame in others):
+        return None
+    known = [right[frame] for frame in syns if frame in right]
+    if len(known) >= LEAST and not any(known):
+        return Reason("the TCP checksums of these SYNs are wrong, so that a receiver drops them", _CHANGED)
+    if unfilled.issuperset(syns) and unfilled.isdisjoint(others) and all(_is_near_server(view, a.client, a.server) for a in failed):
+        return Reason(
+            "these SYNs came over the network without a TCP checksum, which the sender's network card should have added, so that a receiver drops them",
+            _CHANGED,
+        )
+    return None
+
+
+def _is_near_server(view: View, client: str, server: str) -> bool:
+    """Whether what a client answers takes :data:`FAR_NS` and longer, and :data:`NEARER` times as long as what a server does, by ping and address resolution."""
+    near, far = _answers_after(view, client, server), _answers_after(view, server, client)
+    return far != _NEVER and far >= max(FAR_NS, NEARER * near)
+
+
+def _answers_after(view: View, asker: str, asked: str) -> int:
+    """The shortest time in ns after which a host answered another."""
+    asking = view.side.capture.asking
+    took = [
+        ping.answers[number].ts - seen.ts
+        for ping in asking.pings.values()
+        if (ping.source, ping.destination) == (asker, asked)
+        for number, seen in ping.requests.items()
+        if number in ping.answers
+    ]
+    told = [claim.ts for claim in asking.claims.get(asked, ()) if claim.answer]
+    for seen in asking.sought.get((asker, asked), ()):
+        took += [ts - seen.ts for ts in told if 0 <= ts - seen.ts <= S][:1]
+    return min(took, default=_NEVER)
+
+
+def _older(view: View, failed: list[Attempt]) -> Reason | None:
+    """Two clocks behind one address, of which the slower one is not answered (RFC 6191 3, RFC 7323 5.8). A host whose timestamps begin anew with each
+    connection, as Linux has it for each pair of addresses at most, has no clock that goes through all of them."""
+    pairs = grouped(failed, lambda a: (a.client, a.server))
+    opened = grouped((a for a in view.once(attempts) if a.outcome == OPEN), lambda a: (a.client, a.server))
+    if not all(_is_behind(view, opened.get(pair, []), group) for pair, group in pairs.items()):
+        return None
+    client, server = most(client for client, _ in pairs), most(server for _, server in pairs)
+    return Reason(
+        f"their TCP timestamps are lower than that of the connection before, which is of another clock at {client}",
+        f"Several hosts share {client} (NAT), and {server} takes SYNs with lower timestamps for old ones: have it no longer use timestamps to reuse "
+        "connections in TIME_WAIT (net.ipv4.tcp_tw_recycle=0; Linux has it no more since 4.12).",
+    )
+
+
+def _is_behind(view: View, opened: list[Attempt], group: list[Attempt]) -> bool:
+    """Whether a client's unanswered SYNs are of one clock, those that were answered of another, and each of the first lower than the last of the others."""
+    stamps = {a.session: _stamp(view, a) for a in (*opened, *group)}
+    if len(opened) < LEAST or len(group) < LEAST or None in stamps.values():
+        return False
+    if not all(_of_one_clock([(a.syn_ns[0], stamps[a.session] or 0) for a in those]) for those in (opened, group)):
+        return False
+    for a in group:
+        before = [o for o in opened if 0 <= a.syn_ns[0] - o.syn_ns[0] <= KEPT_NS]
+        if not before or ((stamps[a.session] or 0) - (stamps[before[-1].session] or 0)) & 0xFFFFFFFF < _HALF:
+            return False
+    return True
+
+
+def _of_one_clock(told: list[tuple[int, int]]) -> bool:
+    """Whether one clock shows these times (ns, ticks)."""
+    told.sort()
+    steps = pairwise(told)
+    return all((after - before) & 0xFFFFFFFF <= (until - since) * TICKS // S + BEGUN for (since, before), (until, after) in steps)
+
+
+def _stamp(view: View, attempt: Attempt) -> int | None:
+    """The timestamp of a SYN, which echoes none (RFC 7323 3.2), but for its last bit; None without."""
+    if view.trail is None:
+        return None
+    at = view.trail.of(attempt.session).start
+    return int(view.trail.segments()["stamp"][at]) or None
+
+
+def _untranslated(view: View, failed: list[Attempt]) -> Reason | None:
+    """A private source on a link whose own addresses, as ARP tells, are public ones: nobody translated it on the way there (RFC 1918 3)."""
+    asking = view.side.capture.asking
+    on_link = {address for pair in asking.sought for address in pair if ":" not in address} | {a for a in asking.claims if ":" not in a}
+    public = {address for address in on_link if not _is_private(address)}
+    if not public or public != {a for a in on_link if ip_address(a) not in _LINK_LOCAL}:
+        return None
+    if any(":" in a.client or not _is_private(a.client) or _is_private(a.server) for a in failed):
+        return None
+    if any(a.outcome == OPEN and _is_private(a.client) for a in view.once(attempts) if ":" not in a.client):
+        return None
+    return Reason(
+        f"{most(a.client for a in failed)} is a private address, though this link has public ones ({most(sorted(public))})",
+        "No answer finds back to a private address from the internet (RFC 1918): have the router translate it (masquerading, source NAT), or give the "
+        "server's network a route back.",
+    )
+
+
+def _is_private(address: str) -> bool:
+    return any(ip_address(address) in network for network in (*_PRIVATE, _LINK_LOCAL))

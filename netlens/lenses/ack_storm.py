@@ -1,0 +1,66 @@
+"""Do two ends answer each other's acknowledgments without end?
+
+Asks: whether both ends of a connection sent the same bare acknowledgment again and again in turn, while one of them acknowledges what the other never sent.
+Applies: to connections captured in both directions.
+Cannot see: who put the bytes in, or changed the sequence numbers: without a capture elsewhere a firewall and an attacker look the same.
+Normal: an end that hears an acknowledgment of what it has not sent answers with one of its own (RFC 9293 3.10.7.4), once. Keep-alives and window probes are
+    answered too (RFC 9293 3.8.4, 3.8.6.1), but there both ends agree on what was sent, but for the one byte before it that a probe has; acknowledgments of
+    data that was lost or left out come from one end, or go on. Linux answers no more than twice a second (RFC 5961 7), others each time.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from netlens.columns import Ints
+from netlens.lenses import Finding
+from netlens.lenses._view import FIN, RST, SYN, View, finding, grouped, most, seconds
+from netlens.text import plural
+
+ID = "ack-storm"
+GROUP = "delivery"
+RANK = 43
+LEAST = 20  #: answers in turn; of a few the ends got over it
+
+
+def storms(view: View) -> dict[int, list[int]]:
+    """Sessions with at least :data:`LEAST` such answers: where these stand in the trail."""
+    if view.trail is None or not view.sessions.rows:
+        return {}
+    answers = _answers(view)
+    session = view.trail.segments()["session"]
+    kept = set(view.in_one)
+    return {k: found for k, found in grouped(answers.tolist(), lambda i: int(session[i])).items() if len(found) >= LEAST and k in kept}
+
+
+def _answers(view: View) -> Ints:
+    """Bare acknowledgments that repeat what their sender said two segments before, and follow one of what it never sent: rows of the trail."""
+    assert view.trail is not None
+    t = view.trail.segments()
+    bare = (t["length"] == 0) & (t["flags"] & (SYN | FIN | RST) == 0)
+    i = np.flatnonzero(bare[2:] & bare[1:-1] & bare[:-2]) + 2
+    session, way, sent, acked = t["session"], t["way"], t["offset"], t["acked"]
+    again = (sent[i] == sent[i - 2]) & (acked[i] == acked[i - 2]) & (acked[i - 1] > sent[i] + 1)
+    found: Ints = i[again & (session[i] == session[i - 2]) & (way[i] == way[i - 2]) & (way[i] != way[i - 1])]
+    return found
+
+
+def look(view: View) -> list[Finding]:
+    """Connections of which the ends no longer agree on what was sent."""
+    found = view.once(storms)
+    if not found or view.trail is None:
+        return []
+    t = view.trail.segments()
+    total = sum(len(rows) for rows in found.values())
+    longest = max(int(t["ts"][rows[-1]] - t["ts"][rows[0]]) for rows in found.values())
+    deaf = most(view.address(k, bool(orig)) for k, rows in found.items() for orig in view.by_originator(np.array(rows[:1])).tolist())
+    text = (
+        f"Both ends of {plural(len(found), 'connection')} ({most(view.server(k) for k in found)}) answered each other's acknowledgments again and again, "
+        f"{total:,} times over {seconds(longest)}, and nothing else came through: the other side acknowledges what {deaf} never sent."
+    )
+    values = {"connections": len(found), "answers": total, "longest_s": longest / 1e9}
+    advice = (
+        "The ends no longer agree on what was sent: a firewall, proxy or load balancer on the way changes sequence numbers or sends in their names, or an "
+        "attacker has put data into the connection. End the connection, and compare with a capture at the other side."
+    )
+    return [finding(view, ID, "problem", text, [int(f) for rows in found.values() for f in t["frame"][rows].tolist()], values, advice)]
