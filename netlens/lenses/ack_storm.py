@@ -29,8 +29,8 @@ def storms(view: View) -> dict[int, list[int]]:
         return {}
     answers = _answers(view)
     session = view.trail.segments()["session"]
-    kept = set(view.in_one)
-    return {k: found for k, found in grouped(answers.tolist(), lambda i: int(session[i])).items() if len(found) >= LEAST and k in kept}
+    often = {k: found for k, found in grouped(answers.tolist(), lambda i: int(session[i])).items() if len(found) >= LEAST}
+    return {k: often[k] for k in sorted(set(often).intersection(view.in_one))} if often else {}
 
 
 def _answers(view: View) -> Ints:
