@@ -34,14 +34,16 @@ def storms(view: View) -> dict[int, list[int]]:
 
 
 def _answers(view: View) -> Ints:
-    """Bare acknowledgments that repeat what their sender said two segments before, and follow one of what it never sent: rows of the trail."""
+    """Bare acknowledgments in turn of which both sides repeat the same, and the last follows one of what its sender never sent: rows of the trail."""
     assert view.trail is not None
     t = view.trail.segments()
     bare = (t["length"] == 0) & (t["flags"] & (SYN | FIN | RST) == 0)
-    i = np.flatnonzero(bare[2:] & bare[1:-1] & bare[:-2]) + 2
+    i = np.flatnonzero(bare[3:] & bare[2:-1] & bare[1:-2] & bare[:-3]) + 3
     session, way, sent, acked = t["session"], t["way"], t["offset"], t["acked"]
-    again = (sent[i] == sent[i - 2]) & (acked[i] == acked[i - 2]) & (acked[i - 1] > sent[i] + 1)
-    found: Ints = i[again & (session[i] == session[i - 2]) & (way[i] == way[i - 2]) & (way[i] != way[i - 1])]
+    i = i[(session[i] == session[i - 3]) & (way[i] == way[i - 2]) & (way[i - 1] == way[i - 3]) & (way[i] != way[i - 1])]
+    for column in (sent, acked):
+        i = i[(column[i] == column[i - 2]) & (column[i - 1] == column[i - 3])]
+    found: Ints = i[acked[i - 1] > sent[i] + 1]
     return found
 
 
