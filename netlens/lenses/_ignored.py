@@ -137,6 +137,8 @@ def _untranslated(view: View, failed: list[Attempt]) -> Reason | None:
     public = {address for address in on_link if not _is_private(address)}
     if not public or public != {a for a in on_link if ip_address(a) not in _LINK_LOCAL}:
         return None
+    if any(target not in asking.claims for _, target in asking.sought):
+        return None  # who is sought in vain may be the way back
     if any(":" in a.client or not _is_private(a.client) or _is_private(a.server) for a in failed):
         return None
     if any(a.outcome == OPEN and _is_private(a.client) for a in view.once(attempts) if ":" not in a.client):

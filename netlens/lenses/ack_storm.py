@@ -29,8 +29,23 @@ def storms(view: View) -> dict[int, list[int]]:
         return {}
     answers = _answers(view)
     session = view.trail.segments()["session"]
-    often = {k: found for k, found in grouped(answers.tolist(), lambda i: int(session[i])).items() if len(found) >= LEAST}
-    return {k: often[k] for k in sorted(set(often).intersection(view.in_one))} if often else {}
+    found = {}
+    for k, rows in grouped(answers.tolist(), lambda i: int(session[i])).items():
+        if len(rows) >= LEAST and len(never := _never_sent(view, k, np.array(rows))) >= LEAST:
+            found[k] = never.tolist()
+    return {k: found[k] for k in sorted(set(found).intersection(view.in_one))} if found else {}
+
+
+def _never_sent(view: View, k: int, rows: Ints) -> Ints:
+    """Those of a session's answers that follow an acknowledgment of more than their sender had sent; a program may repeat old segments."""
+    assert view.trail is not None
+    t, at = view.trail.segments(), view.trail.of(k)
+    way, until = t["way"][at], t["offset"][at] + t["length"][at]
+    never: Ints = np.zeros(len(rows), np.bool_)
+    for end in (0, 1):
+        sent = np.maximum.accumulate(np.where(way == end, until, np.iinfo(until.dtype).min))
+        never |= (way[rows - at.start] == end) & (t["acked"][rows - 1] > sent[rows - at.start] + 1)
+    return rows[never]
 
 
 def _answers(view: View) -> Ints:
@@ -58,7 +73,7 @@ def look(view: View) -> list[Finding]:
     deaf = most(view.address(k, bool(orig)) for k, rows in found.items() for orig in view.by_originator(np.array(rows[:1])).tolist())
     text = (
         f"Both ends of {plural(len(found), 'connection')} ({most(view.server(k) for k in found)}) answered each other's acknowledgments again and again, "
-        f"{total:,} times over {seconds(longest)}, and nothing else came through: the other side acknowledges what {deaf} never sent."
+        f"{total:,} times over {seconds(longest)}: the other side acknowledges what {deaf} never sent."
     )
     values = {"connections": len(found), "answers": total, "longest_s": longest / 1e9}
     advice = (

@@ -82,6 +82,17 @@ def test_acknowledgments_that_are_no_storm(tmp_path: Path, packets: list[Packet]
     assert "ack-storm" not in found(tmp_path, packets, ping(60 * S))
 
 
+def test_an_end_that_says_again_what_it_said_long_ago(tmp_path: Path) -> None:
+    made = exchange(talk())
+    before, heard = made.back, made.seq
+    made.up("PA", 500)
+    made.down("PA", 500)
+    for _ in range(40):
+        made.up("A")
+        made.down("A", seq=before, ack=heard)
+    assert "ack-storm" not in found(tmp_path, made.packets)
+
+
 def test_data_of_both_sides_that_was_not_recorded(tmp_path: Path) -> None:
     made = exchange(talk())
     for _ in range(40):

@@ -157,6 +157,7 @@ def test_a_private_source_on_a_public_link(tmp_path: Path) -> None:
         [],
         asked(0, PRIVATE, "192.168.5.1", 0.001),  # its own link
         [*asked(0, ROUTER, SERVER, 0.001), *asked(0.5, ROUTER, PRIVATE, 0.001)],
+        [*asked(0, ROUTER, SERVER, 0.001), *asked(0.5, SERVER, "192.0.2.254", 0.001)[:1]],  # the server seeks its router in vain
         [*asked(0, ROUTER, SERVER, 0.001), *connection(20, 40_005, client="192.168.5.16")],  # answers find back
     ],
 )
