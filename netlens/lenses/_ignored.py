@@ -1,5 +1,5 @@
 """Why nobody answers SYNs, as far as they tell it themselves: their checksums are wrong, their timestamps run behind those of another host at the same
-address, or their source is an address to which no answer finds back.
+address, their ports were in use shortly before, or their source is an address to which no answer finds back.
 
 Each needs more than the SYNs that were not answered: where SYNs that were answered are the same, it is no reason."""
 
@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from netlens.lenses._connects import OPEN, Attempt, attempts
-from netlens.lenses._view import S, View, grouped, most
+from netlens.lenses._view import S, View, grouped, most, seconds
 from netlens.lenses.wrong_checksums import MOST, NEARER, checked
 
 LEAST = 3  #: SYNs, or connections: one or two are an accident
@@ -18,6 +18,7 @@ LEAST = 3  #: SYNs, or connections: one or two are an accident
 TICKS, BEGUN = 1100, 10
 KEPT_NS = 60 * S  #: for which a host keeps the last timestamp of another (the MSL of RFC 9293 3.4.1 is twice that; Linux: TCP_PAWS_MSL)
 FAR_NS = S // 1000  #: of an answer: nobody on the same machine or bridge takes so long
+HELD_NS = 240 * S  #: for which a connection may be held that is closed: twice the MSL of RFC 9293 3.4.1
 _HALF, _NEVER = 1 << 31, 1 << 62
 #: Addresses to which nothing on the internet has a route (RFC 1918, RFC 6598)
 _PRIVATE = [ip_network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")]
@@ -39,7 +40,9 @@ class Reason(NamedTuple):
 
 def reason(view: View, failed: list[Attempt]) -> Reason | None:
     """What the SYNs of attempts that nobody answered have in common, and those that were answered have not; None without."""
-    return _damaged(view, failed) or _older(view, failed) or _untranslated(view, failed)
+    return (
+        _older(view, failed) or _reused(view, failed) or _untranslated(view, failed) or _damaged(view, failed)
+    )  # the last reads the capture again
 
 
 def _damaged(view: View, failed: list[Attempt]) -> Reason | None:
@@ -128,6 +131,36 @@ def _stamp(view: View, attempt: Attempt) -> int | None:
         return None
     at = view.trail.of(attempt.session).start
     return int(view.trail.segments()["stamp"][at]) or None
+
+
+def _reused(view: View, failed: list[Attempt]) -> Reason | None:
+    """Ports that a connection to the same server had shortly before, which the server, or a firewall before it, may still hold (RFC 9293 3.6.1), while
+    connections from other ports are answered."""
+    services = {(a.server, a.port) for a in failed}
+    opened = [a for a in view.once(attempts) if a.outcome == OPEN and (a.server, a.port) in services]
+    ended: dict[tuple[str, int, str, int], list[int]] = {}
+    end = view.column("end_ns")
+    for a in opened:
+        ended.setdefault(view.ends(a.session), []).append(end[a.session])
+
+    def since(a: Attempt) -> int:
+        """How long before it the last connection of its ports ended; :data:`_NEVER` without."""
+        return min(
+            (a.syn_ns[0] - until for until in ended.get(view.ends(a.session), ()) if until <= a.syn_ns[0]),
+            default=_NEVER,
+        )
+
+    begun = min(a.syn_ns[0] for a in failed)
+    if len(failed) < LEAST or sum(a.syn_ns[0] > begun and since(a) == _NEVER for a in opened) < LEAST:
+        return None
+    longest = max(since(a) for a in failed)
+    if longest > HELD_NS or any(since(a) <= longest for a in opened):
+        return None
+    return Reason(
+        f"each used a port again on which a connection had ended shortly before (up to {seconds(longest)})",
+        "The server, or a firewall or NAT before it, still holds the old connections of these ports (TIME_WAIT): let the clients use more ports "
+        "(net.ipv4.ip_local_port_range, a larger pool of the NAT) or keep connections open, and do not bind the client's port.",
+    )
 
 
 def _untranslated(view: View, failed: list[Attempt]) -> Reason | None:

@@ -110,6 +110,29 @@ def test_timestamps_of_two_clocks_that_are_both_answered(tmp_path: Path) -> None
     assert not {each.id for each in found(tmp_path, clocks(50_000_000, 1_000_000, opened=True)).values() if each.severity == "problem"}
 
 
+def reuse(again: bool = True, others: int = 3, answered: bool = False) -> Frames:
+    """Three connections, after which their ports are used ``again``, or others; and some that are answered meanwhile."""
+    made: Frames = []
+    for k in range(3):
+        made += connection(k, 40_000 + k)
+        made += unanswered(5 + 4 * k, 40_000 + k if again else 45_000 + k)
+    for k in range(others):
+        made += connection(8.5 + 4 * k, 50_000 + k)
+    return made + (connection(19, 50_000) if answered else [])
+
+
+def test_ports_that_are_used_again_too_soon(tmp_path: Path) -> None:
+    this = found(tmp_path, reuse())["connect-unanswered"]
+    assert this.text.endswith("though others did; each used a port again on which a connection had ended shortly before (up to 11.0 s).")
+    assert "TIME_WAIT" in this.advice
+
+
+@pytest.mark.parametrize("packets", [reuse(again=False), reuse(others=0), reuse(answered=True)])
+def test_ports_that_are_no_reason(tmp_path: Path, packets: Frames) -> None:
+    this = found(tmp_path, packets).get("connect-unanswered")
+    assert this is None or "port again" not in this.text
+
+
 def test_syns_with_wrong_checksums(tmp_path: Path) -> None:
     this = found(tmp_path, [*unanswered(0, 40_000, checksum="wrong"), *unanswered(6, 40_001, checksum="wrong")])["connect-unanswered"]
     assert this.severity == "problem"
