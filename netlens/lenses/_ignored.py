@@ -5,6 +5,7 @@ Each needs more than the SYNs that were not answered: where SYNs that were answe
 
 from __future__ import annotations
 
+import bisect
 from ipaddress import ip_address, ip_network
 from itertools import pairwise
 from typing import NamedTuple
@@ -59,7 +60,11 @@ def _damaged(view: View, failed: list[Attempt]) -> Reason | None:
     known = [right[frame] for frame in syns if frame in right]
     if len(known) >= LEAST and not any(known):
         return Reason("the TCP checksums of these SYNs are wrong, so that a receiver drops them", _CHANGED)
-    if unfilled.issuperset(syns) and unfilled.isdisjoint(others) and all(_is_near_server(view, a.client, a.server) for a in failed):
+    if (
+        unfilled.issuperset(syns)
+        and unfilled.isdisjoint(others)
+        and all(_is_near_server(view, *pair) for pair in {(a.client, a.server) for a in failed})
+    ):
         return Reason(
             "these SYNs came over the network without a TCP checksum, which the sender's network card should have added, so that a receiver drops them",
             _CHANGED,
@@ -111,9 +116,12 @@ def _is_behind(view: View, opened: list[Attempt], group: list[Attempt]) -> bool:
         return False
     if not all(_of_one_clock([(a.syn_ns[0], stamps[a.session] or 0) for a in those]) for those in (opened, group)):
         return False
+    opened = sorted(opened, key=lambda o: o.syn_ns[0])
     for a in group:
-        before = [o for o in opened if 0 <= a.syn_ns[0] - o.syn_ns[0] <= KEPT_NS]
-        if not before or ((stamps[a.session] or 0) - (stamps[before[-1].session] or 0)) & 0xFFFFFFFF < _HALF:
+        at = bisect.bisect_right(opened, a.syn_ns[0], key=lambda o: o.syn_ns[0]) - 1
+        if at < 0 or a.syn_ns[0] - opened[at].syn_ns[0] > KEPT_NS:
+            return False
+        if ((stamps[a.session] or 0) - (stamps[opened[at].session] or 0)) & 0xFFFFFFFF < _HALF:
             return False
     return True
 
@@ -129,8 +137,9 @@ def _stamp(view: View, attempt: Attempt) -> int | None:
     """The timestamp of a SYN, which echoes none (RFC 7323 3.2), but for its last bit; None without."""
     if view.trail is None:
         return None
-    at = view.trail.of(attempt.session).start
-    return int(view.trail.segments()["stamp"][at]) or None
+    t, at = view.trail.segments(), view.trail.of(attempt.session).start
+    known = at < len(t["frame"]) and t["frame"][at] == attempt.syn_frames[0]
+    return int(t["stamp"][at]) or None if known else None
 
 
 def _reused(view: View, failed: list[Attempt]) -> Reason | None:
