@@ -2,8 +2,8 @@
 time.
 
 Limits: of IPv4 without options and IPv6 without extension headers, of what was captured whole. Nothing is said where the sender's card adds the checksum: the
-field is 0, or holds the sum of the pseudo-header alone, as systems leave it to the card; nor where that of an IPv4 header is not right, as where addresses
-were changed in the file.
+field is 0, or holds the sum of the pseudo-header alone, as systems leave it to the card; nor where that of an IPv4 header is there and wrong, as where
+addresses were changed in the file.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def _is_right(buf: Array, row: list[int], protocol: int) -> bool | str | None:
             continue
         if (packet[0] != 0x45 or packet[9] != protocol) if version == 4 else packet[6] != protocol:
             continue
-        if version == 4 and _sum(packet[:20]) != 0xFFFF:
+        if version == 4 and packet[10:12] != b"\0\0" and _sum(packet[:20]) != 0xFFFF:
             return None
         pseudo = (packet[12:20] if version == 4 else packet[8:40]) + protocol.to_bytes(4, "big") + len(segment).to_bytes(4, "big")
         field = segment[_CHECKSUM[protocol] : _CHECKSUM[protocol] + 2]
