@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from netlens.lenses._repeats import deliveries
-from netlens.lenses._view import FIN, RST, SEAM_NS, SYN, S, View
+from netlens.lenses._view import FIN, RST, SEAM_NS, SYN, S, Segments, View
 
 WAITING_NS = S  #: data that comes so soon after the window opened had waited for it
 
@@ -23,6 +23,8 @@ class Shut:
     reopened: bool
     frames: list[int]
     share: float  # of the time in which the peer sent data
+    unheard: int = 0  # probes behind the last that was heard of who shut it
+    unheard_ns: int = 0  # between the first and the last of them
 
     @property
     def lasted_ns(self) -> int:
@@ -42,12 +44,14 @@ def _of(view: View, k: int) -> list[Shut]:
     for orig in (True, False):
         since = -1
         probes = 0
+        unheard: list[int] = []  # when probes were sent that nothing answered yet
         closing = False
         data = [seg.ts[i] for i in range(len(seg)) if seg.orig[i] != orig and seg.length[i]]
         active = max(data[-1] - data[0], 1) if data else 1
         for i in range(len(seg)):
             flags = seg.flags[i]
             if seg.orig[i] == orig and not flags & RST:
+                unheard = []
                 if seg.window[i] == 0 and not flags & (SYN | FIN) and not closing:
                     if since < 0:
                         since, probes = i, 0
@@ -61,15 +65,25 @@ def _of(view: View, k: int) -> list[Shut]:
                         found.append(Shut(k, orig, seg.ts[since], seg.ts[i], probes, True, [seg.frame[since], seg.frame[i]], took / active))
                     since = -1
             elif since >= 0:
-                probes += seg.orig[i] != orig and not flags & (FIN | RST)
+                probed = seg.orig[i] != orig and not flags & (FIN | RST)
+                probes += probed
+                unheard += [seg.ts[i]] if probed else []
             if flags & RST and since >= 0:
-                found.append(Shut(k, orig, seg.ts[since], seg.ts[i], probes, False, [seg.frame[since], seg.frame[i]], 1.0))
+                mute = unheard if seg.orig[i] != orig else []
+                found.append(_for_good(k, orig, seg, (since, i), probes, mute))
                 since = -1
                 break
             closing |= bool(flags & (FIN | RST))
         if since >= 0 and probes > 0:
-            found.append(Shut(k, orig, seg.ts[since], seg.ts[-1], probes, False, [seg.frame[since], seg.frame[-1]], 1.0))
+            found.append(_for_good(k, orig, seg, (since, len(seg) - 1), probes, unheard))
     return [shut for shut in found if shut.lasted_ns < SEAM_NS]
+
+
+def _for_good(k: int, orig: bool, seg: Segments, ends: tuple[int, int], probes: int, unheard: list[int]) -> Shut:
+    """A window that did not open again."""
+    first, last = ends
+    took = unheard[-1] - unheard[0] if unheard else 0
+    return Shut(k, orig, seg.ts[first], seg.ts[last], probes, False, [seg.frame[first], seg.frame[last]], 1.0, len(unheard), took)
 
 
 def waits(view: View) -> dict[int, list[tuple[int, int]]]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from netlens.lenses import Finding
 from netlens.lenses._view import View, finding
+from netlens.lenses.ack_storm import storms
 from netlens.text import plural, size
 
 ID = "capture-loss"
@@ -35,7 +36,8 @@ def look(view: View) -> list[Finding]:
     missing = view.missing_bytes
     # a FIN that was not recorded takes one number of each direction
     data = np.maximum(s["orig_missing_bytes"] - 1, 0) + np.maximum(s["resp_missing_bytes"] - 1, 0)
-    lacking = [k for k in view.in_one if data[k] > 0]
+    never_sent = view.once(storms)  # what is acknowledged there was put in by others
+    lacking = [k for k in view.in_one if data[k] > 0 and k not in never_sent]
     if not lacking:
         return []
     lost = int(sum(missing[k] for k in lacking))

@@ -35,6 +35,7 @@ from netlens.lenses._connects import (
     scanning,
 )
 from netlens.lenses._elsewhere import misplaced
+from netlens.lenses._ignored import reason
 from netlens.lenses._said import said
 from netlens.lenses._view import S, View, finding, graded, grouped, most, seconds, up_to
 from netlens.parsers.icmp import EXPIRED
@@ -199,12 +200,16 @@ def _some(view: View, shown: list[list[Attempt]], severity: Severity) -> list[Fi
     how = f"{up_to(failed)}{plural(syns, 'SYN')} over {seconds(took)}" if syns > 1 else one
     whom = most(endpoint(a.server, a.port) for a in failed)
     heard = [e for a in failed for e in a.said]
-    text = f"{len(failed):,} of {plural(tried, 'connection')} to {whom} never got an answer ({how}), though others did{f'; {said(heard)}' if heard else ''}."
+    why = reason(view, failed) if not heard else None
+    told = said(heard) if heard else why.text if why else ""
+    text = f"{len(failed):,} of {plural(tried, 'connection')} to {whom} never got an answer ({how}), though others did{f'; {told}' if told else ''}."
     values = {"unanswered": len(failed), "connections": tried, "services": len(services), "syns": sum(len(a.syn_ns) for a in failed)}
     advice = (
         "The server takes no more connections (ss -ltn there: Recv-Q at Send-Q means a full accept queue, as its program does not accept), "
         "or something on the way drops some of them: one link of several (LAG, ECMP), or one host of those behind a balancer."
     )
+    if why:
+        advice = why.advice
     if heard:
         advice = f"For a while {most(e.reporter for e in heard)} could not reach it: look at the routes, links and neighbours there (ip route, ip neigh)."
     frames = [f for a in failed for f in (*a.syn_frames, *(e.frame for e in a.said))]
@@ -227,8 +232,9 @@ def _never(view: View, shown: list[list[Attempt]], severity: Severity) -> list[F
     if n == 1 and len(shown[0]) > 1:
         how = f"{plural(len(shown[0]), 'connection')}, {how}"
     heard = [e for g in shown for a in g for e in a.said]
-    why = f"; {said(heard)}" if heard else ""
-    text = f"{n:,} of {plural(all_, 'server')} never answered a connection: {whom} ({how}){why}."
+    why = reason(view, [a for g in shown for a in g]) if not heard else None
+    told = said(heard) if heard else why.text if why else ""
+    text = f"{n:,} of {plural(all_, 'server')} never answered a connection: {whom} ({how}){f'; {told}' if told else ''}."
     values = {"unanswered": n, "services": all_, "syns": len(syns), "longest_s": took / 1e9, "icmp_errors": len(heard)}
     advice = (
         "The host is off, the port is filtered, or there is no route back: test with nc -vz HOST PORT, and capture at the server's side."
@@ -246,6 +252,8 @@ def _never(view: View, shown: list[list[Attempt]], severity: Severity) -> list[F
             "The host's capture has none of these SYNs: unless it was recorded with a filter or on another interface, something between the VM and the host "
             "drops them (a firewall, a route)."
         )
+    if why:
+        advice = why.advice
     if any(e.what == EXPIRED for e in heard):
         advice = f"Packets go in circles: look at the routes of {most(e.reporter for e in heard)} and of the routers beside it (ip route)."
     elif heard:

@@ -24,6 +24,7 @@ from netlens.lenses._repeats import IGNORED, STALL_TIMES, Repeat, stalled
 from netlens.lenses._said import TCP, said, too_big, undelivered
 from netlens.lenses._unanswered import requests
 from netlens.lenses._view import FIN, RST, SYN, S, View, finding, grouped, most, seconds, up_to
+from netlens.lenses.zero_window_stuck import stuck
 from netlens.parsers.bodies import Body
 from netlens.parsers.icmp import Error
 from netlens.text import plural, size
@@ -313,7 +314,8 @@ def _gone(view: View) -> list[Finding]:
     """Peers that stopped answering keep-alives (RFC 9293 3.8.4)."""
     if view.one_sided:
         return []
-    found = [probed for k in view.in_one if (probed := _probed(view, k)) is not None]
+    shut = {each.session for each in view.once(stuck)}  # what probes a window is no keep-alive
+    found = [probed for k in view.in_one if k not in shut and (probed := _probed(view, k)) is not None]
     if not found:
         return []
     n = len(found)

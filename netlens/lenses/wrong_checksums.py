@@ -131,8 +131,8 @@ def _is_near_receiver(view: View, k: int, orig: bool) -> bool:
     return to_client > NEARER * to_server if orig else to_server > NEARER * to_client  # not so if either is unknown
 
 
-def checked(view: View, frames: list[int], protocol: int = TCP) -> dict[int, bool]:
-    """Whether checksums are right, by frame; of none where the capture cannot be read again."""
+def checked(view: View, frames: list[int], protocol: int = TCP, unfilled: set[int] | None = None) -> dict[int, bool]:
+    """Whether checksums are right, by frame; of none where the capture cannot be read again. ``unfilled``: see :func:`netlens.parsers.checked.checksums`."""
     from netlens.parsers.checked import checksums
     from netlens.parsers.packet_digests import readable_again
 
@@ -140,6 +140,6 @@ def checked(view: View, frames: list[int], protocol: int = TCP) -> dict[int, boo
     if not readable_again(paths):
         return {}
     try:
-        return checksums(paths, frames, protocol)
+        return checksums(paths, frames, protocol, unfilled)
     except NetlensError:
         return {}  # it was changed since

@@ -2,7 +2,8 @@
 time.
 
 Limits: of IPv4 without options and IPv6 without extension headers, of what was captured whole. Nothing is said where the sender's card adds the checksum: the
-field is 0, or holds the sum of the pseudo-header alone, as systems leave it to the card.
+field is 0, or holds the sum of the pseudo-header alone, as systems leave it to the card; nor where that of an IPv4 header is there and wrong, as where
+addresses were changed in the file.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from netlens.wire import columns as c
 
 _IP = {4: 20, 6: 40}  #: bytes of a header, by version
 _CHECKSUM = {c.TCP: 16, c.UDP: 6}  #: where it stands in a header
+_UNFILLED = "unfilled"
 _HEADERS = {c.TCP: range(20, 64, 4), c.UDP: range(8, 9)}  #: bytes of one
 
 
-def checksums(paths: Sequence[str], frames: Iterable[int], protocol: int = c.TCP) -> dict[int, bool]:
+def checksums(paths: Sequence[str], frames: Iterable[int], protocol: int = c.TCP, unfilled: set[int] | None = None) -> dict[int, bool]:
     """Whether the checksum (RFC 9293 3.1, RFC 768) of frames is right; those of which it cannot be said are left out.
 
     Parameters
@@ -28,6 +30,7 @@ def checksums(paths: Sequence[str], frames: Iterable[int], protocol: int = c.TCP
     paths : the files of one capture in order, each a regular file.
     frames : their numbers, from 1.
     protocol : that of these frames, TCP or UDP.
+    unfilled : where given, frames are added whose checksum was left to a card.
 
     Raises
     ------
@@ -41,12 +44,14 @@ def checksums(paths: Sequence[str], frames: Iterable[int], protocol: int = c.TCP
         for buf, packets in unit.pieces:
             for row in packets[np.isin(packets[:, c.FRAME], wanted) & (packets[:, c.KIND] == protocol)].tolist():
                 right = _is_right(buf, row, protocol)
-                if right is not None:
+                if isinstance(right, bool):
                     found[row[c.FRAME]] = right
+                elif right == _UNFILLED and unfilled is not None:
+                    unfilled.add(row[c.FRAME])
     return found
 
 
-def _is_right(buf: Array, row: list[int], protocol: int) -> bool | None:
+def _is_right(buf: Array, row: list[int], protocol: int) -> bool | str | None:
     version, at, length = row[c.PORTS] >> 32, row[c.PAY_OFF], row[c.LENGTH]
     if row[c.PAY_CAP] < length:
         return None
@@ -63,10 +68,12 @@ def _is_right(buf: Array, row: list[int], protocol: int) -> bool | None:
             continue
         if (packet[0] != 0x45 or packet[9] != protocol) if version == 4 else packet[6] != protocol:
             continue
+        if version == 4 and packet[10:12] != b"\0\0" and _sum(packet[:20]) != 0xFFFF:
+            return None
         pseudo = (packet[12:20] if version == 4 else packet[8:40]) + protocol.to_bytes(4, "big") + len(segment).to_bytes(4, "big")
         field = segment[_CHECKSUM[protocol] : _CHECKSUM[protocol] + 2]
         if int.from_bytes(field, "big") in (0, _sum(pseudo)):
-            return None
+            return _UNFILLED
         return _sum(pseudo + segment) == 0xFFFF
     return None
 

@@ -272,6 +272,9 @@ SAID: list[tuple[str, bytes, str | None]] = [
     ("rsync", b"@RSYNCD: AUTHREQD abc\n", None),
     ("amqp", amqp(10, 30, 0), ""),
     ("bgp", bgp(b"\x03\x06\x09"), "Cease: hard reset (6/9)"),
+    ("bgp", bgp(b"\x03\x06\x09\x06\x01\x00\x01\x01\x00\x00\x00\x05"), "Cease: too many prefixes (6/1, hard reset)"),
+    ("bgp", bgp(b"\x03\x06\x09\x06\x02"), "administrative shutdown (6/2, hard reset)"),
+    ("bgp", bgp(b"\x03\x06\x09\x63\x01"), "Cease: hard reset (6/9)"),  # a reason that no standard knows
     ("bgp", bgp(b"\x04", b"\x03\x02\x02\xfd\xe8"), "OPEN error: wrong AS of the peer (2/2)"),
     ("bgp", bgp(b"\x03\x06\x04"), "administrative reset (6/4)"),
     ("bgp", bgp(b"\x03\x06\x07"), None),  # a collision

@@ -14,7 +14,7 @@ _OPEN = {1: "version not supported", 2: "wrong AS of the peer", 3: "bad identifi
          6: "hold time not accepted", 7: "capability not supported", 11: "role mismatch"}  # fmt: skip
 _CODES = {1: "message header error", 2: "OPEN error", 3: "UPDATE error", 4: "hold timer expired", 5: "error of the state machine", 7: "ROUTE-REFRESH error",
           8: "send hold timer expired"}  # fmt: skip
-_COLLISION = (6, 7)
+_COLLISION, _HARD = (6, 7), (6, 9)
 
 
 def read(message: bytes, length: int, /) -> str | None:
@@ -25,12 +25,23 @@ def read(message: bytes, length: int, /) -> str | None:
         if not 19 <= size <= 65535 or at + size > length or not 1 <= kind <= 5:
             return None
         if kind == 3 and size >= 21:
-            code, sub = message[at + 19], message[at + 20]
-            if (code, sub) == _COLLISION:
-                return None
-            if code == 6:
-                return f"{_CEASE.get(sub, 'Cease')} ({code}/{sub})"
-            more = f": {_OPEN[sub]}" if code == 2 and sub in _OPEN else ""
-            return f"{_CODES[code]}{more} ({code}/{sub})" if code in _CODES else None
+            why = message[at + 19], message[at + 20]
+            if why == _HARD and size >= 23:  # RFC 8538 3.1: the reason is in its data
+                return _said((message[at + 21], message[at + 22]), ", hard reset") or _said(why)
+            return _said(why)
         at += size
     return None
+
+
+def _said(why: tuple[int, int], more: str = "") -> str | None:
+    """What a code and subcode mean; None of those that say nothing."""
+    code, sub = why
+    if why == _COLLISION:
+        return None
+    if code == 6:
+        words = _CEASE.get(sub, "Cease")
+    elif code in _CODES:
+        words = _CODES[code] + (f": {_OPEN[sub]}" if code == 2 and sub in _OPEN else "")
+    else:
+        return None
+    return f"{words} ({code}/{sub}{more})"

@@ -1,0 +1,196 @@
+"""Why nobody answers SYNs, as far as they tell it themselves: their checksums are wrong, their timestamps run behind those of another host at the same
+address, their ports were in use shortly before, or their source is an address to which no answer finds back.
+
+Each needs more than the SYNs that were not answered: where SYNs that were answered are the same, it is no reason."""
+
+from __future__ import annotations
+
+import bisect
+from ipaddress import ip_address, ip_network
+from itertools import pairwise
+from typing import NamedTuple
+
+from netlens.lenses._connects import OPEN, Attempt, attempts
+from netlens.lenses._view import S, View, grouped, most, seconds
+from netlens.lenses.wrong_checksums import MOST, NEARER, checked
+
+LEAST = 3  #: SYNs, or connections: one or two are an accident
+#: Ticks of a timestamp clock in a second at most (RFC 7323 5.4: 1 ms to 1 s each), with a tenth for clocks that run fast, and for one tick begun
+TICKS, BEGUN = 1100, 10
+KEPT_NS = 60 * S  #: for which a host keeps the last timestamp of another (the MSL of RFC 9293 3.4.1 is twice that; Linux: TCP_PAWS_MSL)
+FAR_NS = S // 1000  #: of an answer: nobody on the same machine or bridge takes so long
+HELD_NS = 240 * S  #: for which a connection may be held that is closed: twice the MSL of RFC 9293 3.4.1
+_HALF, _NEVER = 1 << 31, 1 << 62
+#: Addresses to which nothing on the internet has a route (RFC 1918, RFC 6598)
+_PRIVATE = [ip_network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")]
+_LINK_LOCAL = ip_network("169.254.0.0/16")
+
+
+_CHANGED = (
+    "Something on the way changes these packets and leaves their checksums as they were, or nobody adds the checksum that was left to a network card: turn "
+    "checksum offload off where they come from (ethtool -K DEV tx off), and look at what stands between (a virtual switch, a tunnel, a NAT)."
+)
+
+
+class Reason(NamedTuple):
+    """Why SYNs are ignored: as the end of a sentence, and what to do."""
+
+    text: str
+    advice: str
+
+
+def reason(view: View, failed: list[Attempt]) -> Reason | None:
+    """What the SYNs of attempts that nobody answered have in common, and those that were answered have not; None without."""
+    return (
+        _older(view, failed) or _reused(view, failed) or _untranslated(view, failed) or _damaged(view, failed)
+    )  # the last reads the capture again
+
+
+def _damaged(view: View, failed: list[Attempt]) -> Reason | None:
+    """RFC 9293 3.1: a segment with a wrong checksum is dropped without a word. Of IPv4, whose header has a checksum of its own: where that is wrong too,
+    addresses were changed in the file. A checksum that was left to a card is usual where the sender was captured, and wrong behind a network."""
+    syns = [frame for a in failed for frame in a.syn_frames if ":" not in a.client][:MOST]
+    if len(syns) < LEAST:
+        return None
+    others = [a.syn_frames[0] for a in view.once(attempts) if a.outcome == OPEN][:MOST]
+    unfilled: set[int] = set()
+    right = checked(view, [*syns, *others], unfilled=unfilled)
+    if not all(right.get(frame, True) for frame in others):
+        return None
+    known = [right[frame] for frame in syns if frame in right]
+    if len(known) >= LEAST and not any(known):
+        return Reason("the TCP checksums of these SYNs are wrong, so that a receiver drops them", _CHANGED)
+    if (
+        unfilled.issuperset(syns)
+        and unfilled.isdisjoint(others)
+        and all(_is_near_server(view, *pair) for pair in {(a.client, a.server) for a in failed})
+    ):
+        return Reason(
+            "these SYNs came over the network without a TCP checksum, which the sender's network card should have added, so that a receiver drops them",
+            _CHANGED,
+        )
+    return None
+
+
+def _is_near_server(view: View, client: str, server: str) -> bool:
+    """Whether what a client answers takes :data:`FAR_NS` and longer, and :data:`NEARER` times as long as what a server does, by ping and address resolution."""
+    near, far = _answers_after(view, client, server), _answers_after(view, server, client)
+    return far != _NEVER and far >= max(FAR_NS, NEARER * near)
+
+
+def _answers_after(view: View, asker: str, asked: str) -> int:
+    """The shortest time in ns after which a host answered another."""
+    asking = view.side.capture.asking
+    took = [
+        ping.answers[number].ts - seen.ts
+        for ping in asking.pings.values()
+        if (ping.source, ping.destination) == (asker, asked)
+        for number, seen in ping.requests.items()
+        if number in ping.answers
+    ]
+    told = [claim.ts for claim in asking.claims.get(asked, ()) if claim.answer]
+    for seen in asking.sought.get((asker, asked), ()):
+        took += [ts - seen.ts for ts in told if 0 <= ts - seen.ts <= S][:1]
+    return min(took, default=_NEVER)
+
+
+def _older(view: View, failed: list[Attempt]) -> Reason | None:
+    """Two clocks behind one address, of which the slower one is not answered (RFC 6191 3, RFC 7323 5.8). A host whose timestamps begin anew with each
+    connection, as Linux has it for each pair of addresses at most, has no clock that goes through all of them."""
+    pairs = grouped(failed, lambda a: (a.client, a.server))
+    opened = grouped((a for a in view.once(attempts) if a.outcome == OPEN), lambda a: (a.client, a.server))
+    if not all(_is_behind(view, opened.get(pair, []), group) for pair, group in pairs.items()):
+        return None
+    client, server = most(client for client, _ in pairs), most(server for _, server in pairs)
+    return Reason(
+        f"their TCP timestamps are lower than that of the connection before, which is of another clock at {client}",
+        f"Several hosts share {client} (NAT), and {server} takes SYNs with lower timestamps for old ones: have it no longer use timestamps to reuse "
+        "connections in TIME_WAIT (net.ipv4.tcp_tw_recycle=0; Linux has it no more since 4.12).",
+    )
+
+
+def _is_behind(view: View, opened: list[Attempt], group: list[Attempt]) -> bool:
+    """Whether a client's unanswered SYNs are of one clock, those that were answered of another, and each of the first lower than the last of the others."""
+    stamps = {a.session: _stamp(view, a) for a in (*opened, *group)}
+    if len(opened) < LEAST or len(group) < LEAST or None in stamps.values():
+        return False
+    if not all(_of_one_clock([(a.syn_ns[0], stamps[a.session] or 0) for a in those]) for those in (opened, group)):
+        return False
+    opened = sorted(opened, key=lambda o: o.syn_ns[0])
+    for a in group:
+        at = bisect.bisect_right(opened, a.syn_ns[0], key=lambda o: o.syn_ns[0]) - 1
+        if at < 0 or a.syn_ns[0] - opened[at].syn_ns[0] > KEPT_NS:
+            return False
+        if ((stamps[a.session] or 0) - (stamps[opened[at].session] or 0)) & 0xFFFFFFFF < _HALF:
+            return False
+    return True
+
+
+def _of_one_clock(told: list[tuple[int, int]]) -> bool:
+    """Whether one clock shows these times (ns, ticks)."""
+    told.sort()
+    steps = pairwise(told)
+    return all((after - before) & 0xFFFFFFFF <= (until - since) * TICKS // S + BEGUN for (since, before), (until, after) in steps)
+
+
+def _stamp(view: View, attempt: Attempt) -> int | None:
+    """The timestamp of a SYN, which echoes none (RFC 7323 3.2), but for its last bit; None without."""
+    if view.trail is None:
+        return None
+    t, at = view.trail.segments(), view.trail.of(attempt.session).start
+    known = at < len(t["frame"]) and t["frame"][at] == attempt.syn_frames[0]
+    return int(t["stamp"][at]) or None if known else None
+
+
+def _reused(view: View, failed: list[Attempt]) -> Reason | None:
+    """Ports that a connection to the same server had shortly before, which the server, or a firewall before it, may still hold (RFC 9293 3.6.1), while
+    connections from other ports are answered."""
+    services = {(a.server, a.port) for a in failed}
+    opened = [a for a in view.once(attempts) if a.outcome == OPEN and (a.server, a.port) in services]
+    ended: dict[tuple[str, int, str, int], list[int]] = {}
+    end = view.column("end_ns")
+    for a in opened:
+        ended.setdefault(view.ends(a.session), []).append(end[a.session])
+
+    def since(a: Attempt) -> int:
+        """How long before it the last connection of its ports ended; :data:`_NEVER` without."""
+        return min(
+            (a.syn_ns[0] - until for until in ended.get(view.ends(a.session), ()) if until <= a.syn_ns[0]),
+            default=_NEVER,
+        )
+
+    begun = min(a.syn_ns[0] for a in failed)
+    if len(failed) < LEAST or sum(a.syn_ns[0] > begun and since(a) == _NEVER for a in opened) < LEAST:
+        return None
+    longest = max(since(a) for a in failed)
+    if longest > HELD_NS or any(since(a) <= longest for a in opened):
+        return None
+    return Reason(
+        f"each used a port again on which a connection had ended shortly before (up to {seconds(longest)})",
+        "The server, or a firewall or NAT before it, still holds the old connections of these ports (TIME_WAIT): let the clients use more ports "
+        "(net.ipv4.ip_local_port_range, a larger pool of the NAT) or keep connections open, and do not bind the client's port.",
+    )
+
+
+def _untranslated(view: View, failed: list[Attempt]) -> Reason | None:
+    """A private source on a link whose own addresses, as ARP tells, are public ones: nobody translated it on the way there (RFC 1918 3)."""
+    asking = view.side.capture.asking
+    on_link = {address for pair in asking.sought for address in pair if ":" not in address} | {a for a in asking.claims if ":" not in a}
+    public = {address for address in on_link if not _is_private(address)}
+    if not public or public != {a for a in on_link if ip_address(a) not in _LINK_LOCAL}:
+        return None
+    if any(target not in asking.claims for _, target in asking.sought):
+        return None  # who is sought in vain may be the way back
+    if any(":" in a.client or not _is_private(a.client) or _is_private(a.server) for a in failed):
+        return None
+    if any(a.outcome == OPEN and _is_private(a.client) for a in view.once(attempts) if ":" not in a.client):
+        return None
+    return Reason(
+        f"{most(a.client for a in failed)} is a private address, though this link has public ones ({most(sorted(public))})",
+        "No answer finds back to a private address from the internet (RFC 1918): have the router translate it (masquerading, source NAT), or give the "
+        "server's network a route back.",
+    )
+
+
+def _is_private(address: str) -> bool:
+    return any(ip_address(address) in network for network in (*_PRIVATE, _LINK_LOCAL))

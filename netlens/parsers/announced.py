@@ -1,0 +1,47 @@
+"""What chosen SYNs and SYN+ACKs announce in their options, which needs the capture read again: of all connections few are worth it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from netlens.parsers import pipeline
+from netlens.wire import columns as c
+
+
+class Announced(NamedTuple):
+    """Options of a SYN.
+
+    mss : the maximum segment size in bytes (RFC 9293 3.7.1), 0 without.  scale : of the window (RFC 7323 2.2), -1 without.  sack : whether selective
+    acknowledgments are permitted (RFC 2018 2).
+    """
+
+    mss: int
+    scale: int
+    sack: bool
+
+
+def announced(paths: Sequence[str], frames: Iterable[int]) -> dict[int, Announced]:
+    """The options of frames that are TCP.
+
+    Parameters
+    ----------
+    paths : the files of one capture in order, each a regular file.
+    frames : their numbers, from 1.
+
+    Raises
+    ------
+    CaptureError, WireError
+        see :class:`netlens.wire.containers.Reader`.
+    """
+    wanted = np.unique(np.fromiter(frames, np.int64))
+    found: dict[int, Announced] = {}
+    pace = pipeline.pace(alone=False)
+    for unit in pipeline.Decoder().read(pipeline.reader_of(paths, pace), pace):
+        for _, packets in unit.pieces:
+            chosen = packets[np.isin(packets[:, c.FRAME], wanted) & (packets[:, c.KIND] == c.TCP)]
+            for frame, options in chosen[:, (c.FRAME, c.OPTIONS)].tolist():
+                found[frame] = Announced(options & 0xFFFF, (options >> 16 & 0xFF) - 1, bool(options >> 24 & 1))
+    return found
