@@ -304,7 +304,7 @@ class _Reader:
         said = form.said(rest)
         refusal = logs.refusal(said)
         self.whose[form.PROGRAM] += refusal is not None
-        if refusal and self.failed and self._is_echo(span) and _names(said, self.failed[-1][2]):
+        if refusal and self._is_echo(span) and _names(said, self.failed[-1][2]):
             self.failed.pop()  # curl writes the status, and then what the server said
         if refusal is None and head.level in _FAULTS and not logs.words(said):
             those = self.unclear.setdefault("" if head.about else form.PROGRAM, [])
@@ -320,7 +320,7 @@ class _Reader:
 
     def _is_echo(self, span: _Span) -> bool:
         """Whether a line may be of the failure that was told last."""
-        return span[0] - self.failed[-1][1] <= ECHO_NS
+        return bool(self.failed) and span[0] - self.failed[-1][1] <= ECHO_NS
 
     def _quiet(self, form: logs.LogFormat, head: logs.Head, span: _Span, line: int) -> None:
         """A line that is no fault may say that a request starts."""
