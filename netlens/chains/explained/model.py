@@ -136,10 +136,11 @@ class Model:
             for kind in SINGLE
         }
         usual = self._usual(_SIZE, look.size)
-        merged = {kind: of[look.size] / usual if look.size < EXACT else 0.0 for kind, of in self._merged.items()}
+        merged = {kind: self._merged[kind][look.size] / usual if look.size < EXACT else 0.0 for kind in (Kind.HEADS, *SEVERAL)}
         sizes = {kind: self._of(_SIZE, look.size, kind) for kind in SINGLE}
         if look.size < EXACT:
-            sizes |= {kind: (1 - MERGED) * sizes[kind] + MERGED * merged[kind] for kind in (Kind.SHORT, Kind.DONE)}
+            for kind in (Kind.SHORT, Kind.DONE):
+                sizes[kind] = (1 - MERGED) * sizes[kind] + MERGED * self._merged[kind][look.size] / usual
         out = {kind: sizes[kind] * times[kind] for kind in SINGLE}
         out |= {kind: self._together(kind) * (UNSEEN + merged[kind]) * times[Kind.SHORT] for kind in SEVERAL}
         if self.shown and not look.empty:
