@@ -181,21 +181,18 @@ def reduced(line: str) -> str:
 def _requests(given: Inputs, target: Path, result: Result) -> None:
     """Times, status and codes of the requests that the key logs show in the capture nearest to the provider; the keys themselves go nowhere."""
     paths = given.captures.get("host") or next(iter(given.captures.values()))
-    found: decrypted.Decrypted | None = None
     try:
-        for keylog in given.keylogs:
-            shown = decrypted.requests(paths, keylog)
-            if shown.rows or found is None:
-                found = shown
+        rows, _ = decrypted.of_all(paths, given.keylogs)
     except NetlensError as error:  # without tshark
         result.warnings.append(f"what the key log shows is left out: {error}")
         return
-    if found is None and given.requests is not None:
+    if not given.keylogs and given.requests is not None:
         found = decrypted.read_rows(given.requests)
+        rows = found.rows
         result.warnings += [found.note] if found.note else []
-    if found is not None and found.rows:
+    if rows:
         with create(target) as file:
-            file.writelines(line.encode() + b"\n" for line in decrypted.lines(found.rows))
+            file.writelines(line.encode() + b"\n" for line in decrypted.lines(rows))
 
 
 # --- socket samples ---------------------------------------------------------------------------------------------------------------------

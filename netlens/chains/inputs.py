@@ -267,13 +267,11 @@ def read_beside(given: Inputs, upstream: Capture, sides: Collection[str], read: 
     keys: Decrypted | None = None
     logs: dict[str, ErrorLog] = {}
     notes: list[str] = []
-    for path in given.keylogs:
+    if given.keylogs:
         from netlens.parsers import decrypted
 
-        found = decrypted.requests(upstream.paths, path, upstream.table("sessions"))
-        if found.rows or keys is None:
-            keys = found
-        notes += [found.note] if found.note else []
+        rows, notes = decrypted.of_all(upstream.paths, given.keylogs, upstream.table("sessions"))
+        keys = decrypted.Decrypted(rows)
     _, until = upstream.part.bounds_ns or (0, 0)
     for side in sides:
         if side in given.errors:

@@ -5,6 +5,7 @@ What is asked again and again after an answer, and gets none, is another questio
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import starmap
@@ -12,7 +13,7 @@ from typing import NamedTuple
 
 from netlens.addresses import is_one_host
 from netlens.chains.copies import COPY_NS
-from netlens.lenses._view import S, View, grouped
+from netlens.lenses._view import S, View
 from netlens.tables import FAILURES
 from netlens.text import printable
 
@@ -49,7 +50,7 @@ class _Lookup(NamedTuple):
 
 @dataclass(slots=True)
 class Question:
-    """One question. ``answer_ns`` and ``rcode``: of the first answer, and of the last one; None without."""
+    """One question, its name in lower case. ``answer_ns`` and ``rcode``: of the first answer, and of the last one; None without."""
 
     name: str
     type: str
@@ -65,6 +66,7 @@ class Question:
     frames: list[int]  # of the queries
     answer_frames: list[int]
     times: list[int]  # of the queries, ns
+    of_a_host: bool  # whether the name is one that people give to a host
 
     @property
     def shown(self) -> str:
@@ -76,14 +78,6 @@ class Question:
         return self.answer_ns is None
 
     @property
-    def of_a_host(self) -> bool:
-        """Whether the name is one that people give to a host: no address, no service, no address asked for in a blocklist (RFC 5782 2.1)."""
-        name = self.name.lower()
-        if all(label.isdigit() or len(label) == 1 for label in name.split(".", 4)[:4]):
-            return False
-        return "." in name and not (name.endswith(".arpa") or name.startswith(("wpad", "isatap", "_", "b._", "lb._")) or "._" in name)
-
-    @property
     def forward(self) -> bool:
         """Whether somebody wanted the address of a name."""
         return self.type in ("A", "AAAA") and self.of_a_host
@@ -91,7 +85,7 @@ class Question:
     @property
     def tunnelled(self) -> bool:
         """Whether the name looks like data rather than a name: a label of more than 40 characters."""
-        return max((len(label) for label in self.name.split(".")), default=0) > 40
+        return len(self.name) > 40 and any(len(label) > 40 for label in self.name.split("."))
 
 
 def questions(view: View) -> list[Question]:
@@ -99,11 +93,12 @@ def questions(view: View) -> list[Question]:
     at_once = {t.first_frame: t.datagrams for t in view.conversations if t.last_ns - t.first_ns < COPY_NS}
     rows = starmap(_Lookup, view.side.capture.table("lookups").tuples(*_Lookup._fields))
     cut = "cut_payload" in view.side.capture.table("quality")["reason"].tolist()  # over TCP, nothing is read behind what the snaplen cut
-    asked = (
-        _without_copies(row, at_once) for row in rows if _counts(row) and not (cut and row.transport == "tcp" and row.answer_ns is None)
-    )
+    asked: dict[tuple[str, str, str], list[_Lookup]] = defaultdict(list)
+    for row in rows:
+        if _counts(row) and not (cut and row.transport == "tcp" and row.answer_ns is None):
+            asked[row.qname.lower(), row.qtype, row.orig_ip].append(_without_copies(row, at_once))
     out = []
-    for (name, type_, client), group in grouped(asked, lambda row: (row.qname.lower(), row.qtype, row.orig_ip)).items():
+    for (name, type_, client), group in asked.items():
         run: list[_Lookup] = []
         for row in group:
             if run and abs(row.query_ns - run[-1].query_ns) > SAME_NS:
@@ -157,7 +152,15 @@ def _question(name: str, type_: str, client: str, rows: list[_Lookup]) -> Questi
         [r.query_frame for r in rows],
         [r.answer_frame for r in answered if r.answer_frame is not None],
         times,
+        _is_of_a_host(name),
     )
+
+
+def _is_of_a_host(name: str) -> bool:
+    """Whether a name is no address, no service, and no address asked for in a blocklist (RFC 5782 2.1)."""
+    if all(label.isdigit() or len(label) == 1 for label in name.split(".", 4)[:4]):
+        return False
+    return "." in name and not (name.endswith(".arpa") or name.startswith(("wpad", "isatap", "_", "b._", "lb._")) or "._" in name)
 
 
 def rounds(group: Iterable[Question]) -> list[tuple[int, int]]:
@@ -192,4 +195,10 @@ def holds_more(view: View) -> bool:
 
 def visible(view: View) -> list[Question]:
     """Questions whose answers would be in the capture."""
-    return [q for q in view.once(questions) if not view.hears_nothing(q.client)]
+    return view.once(_visible)
+
+
+def _visible(view: View) -> list[Question]:
+    asked = view.once(questions)
+    deaf = {client for client in {q.client for q in asked} if view.hears_nothing(client)}
+    return [q for q in asked if q.client not in deaf]

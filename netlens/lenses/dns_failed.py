@@ -109,17 +109,16 @@ def _missing(view: View) -> tuple[set[str], list[Question]]:
     asked = [q for q in visible(view) if q.of_a_host and q.rcode is not None and not q.tunnelled]
     wanted = [q for q in asked if q.forward]
     found = {q.name for q in asked if q.rcode == "NOERROR"}  # whatever was wanted of it
-    known = found | {begin for name in found for begin in shorter(name)}
+    denied = [q for q in wanted if q.rcode == "NXDOMAIN" and q.name.rstrip(".") not in _CANARIES]
+    begins = {_first_label(q.name) for q in denied}
+    known = found | {begin for name in found if _first_label(name) in begins for begin in shorter(name)}
     # with a search suffix behind it, or without, the name is another one that exists
-    missing = [
-        q
-        for q in wanted
-        if q.rcode == "NXDOMAIN"
-        and q.name not in known
-        and found.isdisjoint(shorter(q.name))
-        and q.name.lower().rstrip(".") not in _CANARIES
-    ]
+    missing = [q for q in denied if q.name not in known and found.isdisjoint(shorter(q.name))]
     return {q.name for q in wanted} | found, missing
+
+
+def _first_label(name: str) -> str:
+    return name.partition(".")[0]
 
 
 def _no_such_names(view: View) -> list[Finding]:
@@ -174,9 +173,12 @@ def _insistent(again: list[Wanted]) -> str:
 
 def _blocked(view: View) -> list[Finding]:
     """Names to which a resolver answers that they are nowhere (0.0.0.0 and ::, RFC 6890), asked for again and again."""
-    asked = [q for q in visible(view) if q.forward and q.addresses]
+    asked = [q for q in visible(view) if q.addresses and q.forward]
+    nowhere_alone = [q for q in asked if _NOWHERE.issuperset(q.addresses)]
+    if not nowhere_alone:
+        return []
     told = {(q.client, q.name) for q in asked if not _NOWHERE.issuperset(q.addresses)}
-    again = wanted_again(_in_vain(view, [q for q in asked if (q.client, q.name) not in told]))
+    again = wanted_again(_in_vain(view, [q for q in nowhere_alone if (q.client, q.name) not in told]))
     if not again:
         return []
     whom = most(r for w in again for q in w.questions for r in q.resolvers)

@@ -37,7 +37,7 @@ def look(view: View) -> list[Finding]:
     searched = view.once(searches)
     tried = {id(q) for names in searched.values() for q in names}
     timed = [
-        (q.answer_ns - min([q.first_ns, *(before.first_ns for before in searched.get(id(q), ()))]), q)
+        (q.answer_ns - (searched[id(q)][-1] if id(q) in searched else q).first_ns, q)
         for q in visible(view)
         if q.answer_ns is not None and q.answer_ns >= q.first_ns and id(q) not in told | tried
     ]

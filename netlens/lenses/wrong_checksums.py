@@ -11,11 +11,15 @@ Normal: a receiver drops a segment with a wrong checksum, and its sender repeats
 
 from __future__ import annotations
 
+import numpy as np
+
+from netlens.columns import MISSING, Ints
 from netlens.errors import NetlensError
 from netlens.lenses import Finding
 from netlens.lenses._repeats import Repeat, deliveries
 from netlens.lenses._said import TCP, UDP
 from netlens.lenses._view import S, View, finding, most
+from netlens.schema import Table
 from netlens.text import plural
 
 ID = "wrong-checksums"
@@ -24,6 +28,7 @@ RANK = 48
 LEAST, SHARE = 3, 0.2  #: damaged segments; and of those that were sent again (others are lost as well where frames are damaged)
 NEARER = 3  #: times the way to one side is shorter than to the other: then the capture is near it
 MOST = 64  #: segments that are looked at
+LOOKED_AT = 1 << 12  #: lookups among which those are sought whose checksums must be right
 #: from an answer to the same question; a resolver library waits 1 to 5 s for what it takes for no answer (resolv.conf(5))
 AGAIN_NS = (S // 2, 6 * S)
 TWICE = 2  #: sendings; the last frame of a repeat is its acknowledgment
@@ -36,24 +41,13 @@ def look(view: View) -> list[Finding]:
 
 def _answers(view: View) -> list[Finding]:
     """Answers of DNS that were in the capture when their client asked the same again, from the same port with the same id."""
-    names = (
-        "orig_ip",
-        "orig_port",
-        "resolver_ip",
-        "txid",
-        "qname",
-        "qtype",
-        "query_ns",
-        "answer_ns",
-        "answer_frame",
-        "query_frame",
-        "transport",
-    )
-    rows = [r for r in view.side.capture.table("lookups").tuples(*names) if r[6] is not None and r[10] == "udp"]
+    lookups = view.side.capture.table("lookups")
+    lookups = lookups.take((lookups.ints("query_ns") != MISSING) & (lookups["transport"] == "udp"))
+    names = ("orig_ip", "orig_port", "resolver_ip", "txid", "qname", "qtype", "query_ns", "answer_ns", "answer_frame")
     ignored: list[tuple[str, str, int]] = []
     repeated: set[tuple[str, str]] = set()  # client and name
     last: dict[tuple[object, ...], tuple[int | None, int]] = {}
-    for *key, asked_ns, answered_ns, frame, _, _ in sorted(rows, key=lambda r: r[6]):
+    for *key, asked_ns, answered_ns, frame in sorted(lookups.take(_asked_twice(lookups)).tuples(*names), key=lambda r: r[6]):
         before_ns, before = last.get(tuple(key), (None, 0))
         if before_ns is not None and AGAIN_NS[0] <= asked_ns - before_ns <= AGAIN_NS[1]:
             ignored.append((key[0], key[2], before))
@@ -63,8 +57,9 @@ def _answers(view: View) -> list[Finding]:
         return []
     first = {frame for *_, frame in ignored[:MOST]}
     # where checksums of questions, or of answers that were taken, are wrong too, they tell nothing: addresses were changed, or the card makes them
-    taken = [r[8] for r in rows if r[8] is not None and (r[0], r[4]) not in repeated][:MOST]
-    others = {*[r[9] for r in rows if r[9] is not None][:MOST], *taken}
+    rows = [*lookups.take(np.arange(min(lookups.rows, LOOKED_AT))).tuples("orig_ip", "qname", "answer_frame", "query_frame")]
+    taken = [answer for client, name, answer, _ in rows if answer is not None and (client, name) not in repeated][:MOST]
+    others = {*[frame for *_, frame in rows if frame is not None][:MOST], *taken}
     right = checked(view, [*first, *others], UDP)
     damaged = [each for each in ignored[:MOST] if right.get(each[2]) is False]
     if len(damaged) < LEAST or any(right.get(frame) for frame in first) or not all(right.get(frame, True) for frame in others):
@@ -79,6 +74,12 @@ def _answers(view: View) -> list[Finding]:
         "with a capture at the resolver."
     )
     return [finding(view, ID, "problem", text, [frame for *_, frame in damaged], values, advice)]
+
+
+def _asked_twice(lookups: Table) -> Ints:
+    """Rows of which others have the same port and id."""
+    _, which, times = np.unique(lookups.ints("orig_port") << 16 | lookups.ints("txid"), return_inverse=True, return_counts=True)
+    return np.flatnonzero(times[which] > 1)
 
 
 def _segments(view: View) -> list[Finding]:

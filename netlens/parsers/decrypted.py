@@ -168,6 +168,20 @@ def requests(paths: Sequence[str | os.PathLike[str]], keylog: str | os.PathLike[
     return Decrypted(rows, f"{shown}: {'; '.join(notes)}" if notes else None)
 
 
+def of_all(
+    paths: Sequence[str | os.PathLike[str]], keylogs: Sequence[str], sessions: Table | None = None
+) -> tuple[list[DecryptedRequest], list[str]]:
+    """:func:`requests` with the keys of several files, of programs that each wrote its own; and what is to be noted of any. Of a session whose keys
+    stand in two of them, the first counts."""
+    rows: list[DecryptedRequest] = []
+    notes: list[str] = []
+    for keylog in keylogs:
+        found, known = requests(paths, keylog, sessions), {row.session_id for row in rows}
+        rows += [row for row in found.rows if row.session_id not in known]
+        notes += [found.note] if found.note else []
+    return sorted(rows, key=lambda r: (r.start_ns, r.frame, r.stream)), notes
+
+
 def _sessions_of(names: list[str]) -> Table:
     from netlens.parsers import pipeline
 

@@ -49,7 +49,6 @@ from netlens.parsers.hello_scan import (
 from netlens.parsers.lifecycle import LEAST_ROWS, Kept
 from netlens.schema import Table
 from netlens.tables import HELLOS
-from netlens.wire import columns as c
 from netlens.wire import tls
 
 ROW_BYTES = 400  #: what a found hello takes, about
@@ -378,9 +377,9 @@ class HelloBuilder:
         known = at < len(self._arrays.looks)
         return ~known | (self._arrays.looks[np.where(known, at, 0)] != 0)
 
-    def asking(self, packets: Array) -> Array:
-        """Room to work in for :meth:`asks_for`, once for all these rows and those of the same sessions."""
-        self._reserve(int(packets[:, c.SESSION].max(initial=0)) + 1)
+    def asking(self, sessions: int) -> Array:
+        """Room to work in for :meth:`asks_for`, once for all rows of so many sessions."""
+        self._reserve(sessions)
         return np.zeros((len(self._arrays.looks), 5), np.int64)
 
     def asks_for(self, packets: Array, turn: int, room: Array) -> tuple[Array, int, int]:

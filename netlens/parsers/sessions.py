@@ -239,7 +239,9 @@ class SessionFold:
         self.feed(replay)
         return replay
 
-    def join(self, later: "SessionFold", rows: Array, most_slight: int, frame_offset: int) -> Array | None:
+    def join(
+        self, later: "SessionFold", rows: Array, most_slight: int, frame_offset: int, folded: Callable[[Array], object] = lambda _: None
+    ) -> Array | None:
         """Append the span that follows, which was folded by itself (see :mod:`netlens.parsers.session_join`).
 
         Parameters
@@ -247,6 +249,7 @@ class SessionFold:
         rows : int64[k, WIDTH], packet rows and runs of sessions that ``later`` joined mid-way; they get the frames, sessions, offsets and fresh bytes of here.
         most_slight : slight sessions that ``later`` had at a time, at most.
         frame_offset : frames in this part; ``later`` counted its own from 1.
+        folded : is given some of ``rows`` after the others as soon as they are done, and before it is known that all of them can be.
 
         Returns
         -------
@@ -281,7 +284,8 @@ class SessionFold:
             some, first = rows[first:last], last
             session_join.prepare(some, kinds, frame_offset)
             self.feed(some)
-            known = session_join.settle(some, place)
+            if known := session_join.settle(some, place):
+                folded(some)
         if self.n != before:
             raise session_join.NotKnown
         if not known:

@@ -19,6 +19,7 @@ import stat
 import threading
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,7 +33,7 @@ from netlens.parsers.pipeline import LARGE, LIGHT, Pace, Part
 from netlens.parsers.session_join import NotKnown
 from netlens.parsers.session_runs import RUN, SEGMENTS, Kept, keep
 from netlens.parsers.session_state import SLIGHT_SESSIONS, UNSET
-from netlens.threads import cores
+from netlens.threads import cores, in_parallel
 from netlens.wire import columns as c
 from netlens.wire import compiled
 from netlens.wire.containers import Reader
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
 LEAST_BYTES = LARGE // 2  #: of a span: it is read in 10 ms, and what is put together takes a few
 MOST_ROWS = 1 << 18  #: rows that a span keeps: 50 MB
 MOST_SESSIONS = 1 << 16  #: sessions of which it keeps any
-LOOK_AT = 1 << 12  #: rows of these whose payload is fetched together: they stay in a core's cache
 BYTES_A_SESSION = 1024  #: of very short ones: a span has room at once for all that it may hold, which takes no memory until it is used
 PACE = Pace(2 * c.BATCH, 2 * CHUNK, 0)
 
@@ -160,11 +160,20 @@ def _take_over(part: Part, later: _Later) -> bool:
     if not part.decoder.times.may_append(times, earliest):
         return False
     rows = later.kept.finished()
-    place = part.fold.join(later.fold, rows, later.most_slight, part.frames)
+    folded: SimpleQueue[Array | None] = SimpleQueue()
+
+    def join() -> Array | None:
+        try:
+            return part.fold.join(later.fold, rows, later.most_slight, part.frames, folded.put)
+        finally:
+            folded.put(None)
+
+    place, looked_at = in_parallel(join, lambda: _look_for_hellos(part, later.reader.paths[0], folded))
     if place is None:
+        if looked_at:
+            raise NotKnown
         return False
     part.decoder.times.append(times, earliest)
-    _look_for_hellos(part, later.reader.paths[0], rows)
     part.hellos.merge(later.hellos, place, part.frames)
     part.counts[:] = quality.total([(part.frames, part.counts), (later.frames, later.counts)])
     later.decoder.fragments.given_up += part.decoder.fragments.given_up
@@ -175,19 +184,21 @@ def _take_over(part: Part, later: _Later) -> bool:
     return True
 
 
-def _look_for_hellos(part: Part, path: str, rows: Array) -> None:
+def _look_for_hellos(part: Part, path: str, folded: SimpleQueue[Array | None]) -> int:
     """Of sessions that the span joined mid-way. Their payload lies in the file.
+
+    folded : int64[k, WIDTH] each, rows of such sessions in order, as soon as they are folded; None behind the last.  Returns how many there were.
 
     Raises
     ------
     NotKnown
         a run holds what had to be looked at, a datagram came in fragments, or the file has changed.
     """
-    asking, found = part.hellos.asking(rows), memoryview(bytearray(1))
+    asking, found, turn = part.hellos.asking(part.fold.n), memoryview(bytearray(1)), 0
     with open(path, "rb") as file:
-        for turn in range(-(-len(rows) // LOOK_AT)):
-            some = rows[turn * LOOK_AT : (turn + 1) * LOOK_AT]
-            wanted, at, size = part.hellos.asks_for(some, turn + 1, asking)
+        while (some := folded.get()) is not None:
+            turn += 1
+            wanted, at, size = part.hellos.asks_for(some, turn, asking)
             if size > len(found):  # the same memory for all turns
                 found = memoryview(bytearray(2 * size))
             found[:at] = bytes(at)
@@ -198,6 +209,7 @@ def _look_for_hellos(part: Part, path: str, rows: Array) -> None:
             part.hellos.feed(np.frombuffer(found, np.uint8), some)
             if ((some[:, c.KIND] == RUN) & (some[:, SEGMENTS] < 0)).any():
                 raise NotKnown
+    return turn
 
 
 def cuts(paths: Sequence[str | os.PathLike[str]]) -> list[int]:

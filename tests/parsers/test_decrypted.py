@@ -225,6 +225,24 @@ def test_no_answer_other_errors_and_100_continue(conversation: Conversation, key
 
 
 @pytest.mark.tshark
+def test_programs_with_a_key_log_each(data: Path, keylog: Path) -> None:
+    others = keylog.with_name("others.txt")
+    one, two = Conversation(data, keylog, 40000), Conversation(data, others, 40001, at=500)
+    for each in (one, two):
+        each.up(request())
+        each.down(refusal())
+    path = str(write(keylog.parent / "two.pcap", mixed(one.talk.packets, two.talk.packets)))
+    alone = [decrypted.requests([path], str(keys)).rows for keys in (keylog, others)]
+    assert [len(rows) for rows in alone] == [1, 1]
+    empty = keylog.with_name("empty.txt")
+    empty.write_text("")
+    rows, notes = decrypted.of_all([path], [str(others), str(keylog), str(keylog), str(empty)])
+    assert rows == alone[0] + alone[1]
+    assert len(notes) == 1
+    assert "empty.txt: holds no TLS keys" in notes[0]
+
+
+@pytest.mark.tshark
 def test_several_connections_and_files(data: Path, keylog: Path) -> None:
     """Rotated in the middle of one connection; frames and sessions are numbered on."""
     one, two = Conversation(data, keylog, 40000), Conversation(data, keylog, 40001, at=500)

@@ -158,7 +158,6 @@ def test_spans_make_the_whole(seed: int, tmp_path_factory: pytest.TempPathFactor
     for _ in range(3):
         cuts = sorted(rng.sample(offsets, min(rng.randint(1, 3), len(offsets))))
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(spans, "LOOK_AT", rng.choice([1, 2, 7, spans.LOOK_AT]))
             patch.setattr(sessions, "JOINED", rng.choice([1, 2, 7, sessions.JOINED]))
             part = spans.read(str(path), cuts)
         assert part is None or rows(part) == whole, cuts
