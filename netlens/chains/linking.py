@@ -20,7 +20,7 @@ from netlens.chains import clock as clocks
 from netlens.chains import nesting, pairing, parties, relays, streams, target, visibility
 from netlens.chains.asked import said
 from netlens.chains.endings import Shapes
-from netlens.chains.explained import Counted
+from netlens.chains.explained.counting import Counted
 from netlens.chains.side import Side
 from netlens.chains.situation import HOST, UNKNOWN, VM
 from netlens.columns import Codes

@@ -12,7 +12,7 @@ import numpy as np
 from netlens.api import Capture
 from netlens.chains import overlap
 from netlens.chains.asked import Stream
-from netlens.chains.explained import Counted
+from netlens.chains.explained.counting import Counted
 from netlens.columnar import Nullable
 from netlens.columns import NEVER, Bools, Ints, ints
 from netlens.parsers import connections, http2

@@ -19,7 +19,7 @@ connection, behind its opening (:mod:`netlens.parsers.http2`):
    looks like an end nor may two requests stand in one burst.
 5. *Which end belongs to which request* does not matter for how many are in flight (:mod:`netlens.chains.answers`). What sizes short answers have is learned
    from all connections (:func:`shapes`). Where two may have ended, all requests in progress are unsure, until it is asked how old they are
-   (:mod:`netlens.chains.whose`).
+   (:mod:`netlens.chains.explained.whose`).
 6. *What cannot be counted* so is explained (:mod:`netlens.chains.explained`): the number is next to certain or an interval, and times are intervals.
 
 Limits: requests without a body, trailers and padding, and streams that the program broke off, are left to what is explained. Of requests that are
@@ -35,11 +35,13 @@ from dataclasses import replace
 from itertools import zip_longest
 from typing import NamedTuple
 
-from netlens.chains import asked, bulk, endings, explained, grammar
+from netlens.chains import asked, bulk, endings, grammar
 from netlens.chains.answers import give
 from netlens.chains.asked import AT_ONCE_NS, CONTROL, EMPTY, FIELDS, FULL, UPDATE_NS, Reading, Record, Said, Stream
 from netlens.chains.endings import ALIKE, ALIVE_NS, BALANCED, NOTHING, OFTEN, SHORT, SHORT_NS, End, Shapes
-from netlens.chains.explained import Counted
+from netlens.chains.explained import counting, learning, numbers
+from netlens.chains.explained.counting import Counted
+from netlens.chains.explained.talks import Talk
 from netlens.columns import NEVER
 from netlens.parsers.http2 import WINDOW_UPDATE
 
@@ -49,9 +51,10 @@ COUNTED_BY_CLIENT = 0.6  #: the same, for the server not to be asked
 ALLOWED = 0.1  #: how likely a number of requests is by the client alone, at least, for the likeliest one
 UNCLEAR = 0.5  #: writes of a client of which it is not clear whether they begin requests, as far as can be expected
 GUESSED = 4  #: requests, of which one answer may be of another size than others
-
-
 AS_MUCH = 0.05  #: share by which all that is written at once differs, where it is as many requests
+MOST_RECORDS = 20_000  #: of servers on connections that are to be explained, and of all clients; half a millisecond each
+A_FEW = 30  #: records of servers, for anything to be learned
+MOST_OTHERS = 0.1  #: share of connections that were counted, of which another number is found, for numbers to be certain
 
 
 class Connection(NamedTuple):
@@ -108,7 +111,7 @@ def all_counted(connections: Sequence[Connection], known: Shapes) -> list[Counte
 def _all_counted(connections: Sequence[Connection], known: Shapes, told: _Told) -> list[Counted | None]:
     found = [counted(each, known) for each in connections]
     sizes = _sizes(connections)
-    few = known.learned and sum(len(each.said.answers) for each in connections if each.said is not None) < explained.ENOUGH
+    few = known.learned and sum(len(each.said.answers) for each in connections if each.said is not None) < counting.ENOUGH
     return [
         Counted(streams, len(streams), len(streams))
         if fits
@@ -126,15 +129,15 @@ _Told = dict[int, list[grammar.Told]]  #: ways to read a client, by place of the
 
 def _told(connections: Sequence[Connection]) -> _Told:
     """None where there is too much to read."""
-    if sum(len(each.said.mine) for each in connections if each.said is not None) > explained.MOST:
+    if sum(len(each.said.mine) for each in connections if each.said is not None) > MOST_RECORDS:
         return {}
     usual, sizes = _sizes(connections), grammar.Sizes([each.said for each in connections if each.said is not None])
     return {k: grammar.told(each.said, usual[k], sizes) for k, each in enumerate(connections) if each.said is not None}
 
 
-def _talk(said: Said, each: Connection, told: list[grammar.Told]) -> explained.Talk | None:
+def _talk(said: Said, each: Connection, told: list[grammar.Told]) -> Talk | None:
     """What there is to be explained; where no way to read the client fits, with a guess. None where it asked nothing."""
-    talk = explained.Talk(said, each.over_ns, each.cut, {}, told)
+    talk = Talk(said, each.over_ns, each.cut, {}, told)
     if told or (said.readings and talk.ways):
         return talk
     guess = grammar.guess(said)
@@ -147,19 +150,19 @@ def _holds_more(said: Said, told: Sequence[grammar.Told], known: Shapes, most: i
     return read is not None and bulk.holds_more(said, read, most, ends_show=not known.learned)
 
 
-def _may_hold_more(talk: explained.Talk, number: int) -> bool:
+def _may_hold_more(talk: Talk, number: int) -> bool:
     """Whether the first write may hold more requests than were counted, none of which has a body: nghttp and h2load begin with all that they ask for."""
     first = talk.best.streams[0].up if talk.best.together and talk.best.streams else 0
     several = LONG_FIRST < first <= asked.MOST_TOGETHER * FIELDS[1]
-    return several and explained.client_numbers(talk.told, None).get(number, 1.0) < COUNTED_BY_CLIENT
+    return several and numbers.by_client(talk.told, None).get(number, 1.0) < COUNTED_BY_CLIENT
 
 
 def _allows(told: Sequence[grammar.Told], number: int) -> bool:
     """Whether so many requests are not much less likely than another number by what the client wrote."""
     if any(sum(min(none, 1 - none) for none, *_ in each.reading.many) > UNCLEAR for each in told):
         return False  # bodies waited, and it is not known which
-    numbers = explained.client_numbers(told, None)
-    return not numbers or numbers.get(number, 0.0) >= ALLOWED * max(numbers.values())
+    likely = numbers.by_client(told, None)
+    return not likely or likely.get(number, 0.0) >= ALLOWED * max(likely.values())
 
 
 def _may_be_more(said: Said, streams: Sequence[Stream]) -> bool:
@@ -193,32 +196,32 @@ def likely(connections: Sequence[Connection], known: Shapes) -> list[Counted | N
         return out
     model, agreed = None, True
     to_explain = sum(n for k, n in records.items() if (one := out[k]) is None or several(one.streams))
-    if sum(records.values()) >= explained.A_FEW and to_explain <= explained.MOST:
-        model = explained.learn(list(talks.values()), not known.learned, [out[k] is not None for k in talks])
-        numbers = {k: one.most for k in talks if (one := out[k]) is not None and not all_told}
-        others = explained.disagrees([talks[k] for k in numbers], list(numbers.values()), model)
-        agreed = sum(sure for _, sure in others.values()) <= explained.MOST_OTHERS * len(numbers)
+    if sum(records.values()) >= A_FEW and to_explain <= MOST_RECORDS:
+        model = learning.learn(list(talks.values()), not known.learned, [out[k] is not None for k in talks])
+        counts = {k: one.most for k in talks if (one := out[k]) is not None and not all_told}
+        others = numbers.disagrees([talks[k] for k in counts], list(counts.values()), model)
+        agreed = sum(sure for _, sure in others.values()) <= MOST_OTHERS * len(counts)
         for at, (number, _) in others.items():
-            k = list(numbers)[at]
+            k = list(counts)[at]
             if any(each.together for each in talks[k].said.readings):  # a write that was taken for one request may be several
-                out[k] = explained.either(talks[k], model, numbers[k], number)
+                out[k] = counting.either(talks[k], model, counts[k], number)
     for k, talk in talks.items():
         one = out[k]
         if one is not None and one.exact and len(talk.best.streams) == 1 and _may_hold_more(talk, one.most):
-            out[k] = explained.either(talk, model, one.most, one.most)
+            out[k] = counting.either(talk, model, one.most, one.most)
         if out[k] is None:
-            out[k] = explained.requests(talk, model, agreed=agreed)
+            out[k] = counting.requests(talk, model, agreed=agreed)
         elif model is not None and out[k] is one and one is not None and several(one.streams):
-            out[k] = one._replace(streams=explained.settled(talk, model, one.streams))
+            out[k] = one._replace(streams=counting.settled(talk, model, one.streams))
     for k, (own, most) in _of_alike(talks, out).items():
-        out[k] = explained.either(talks[k], model, own, most)
+        out[k] = counting.either(talks[k], model, own, most)
     for k, talk in talks.items():
         if (counted := out[k]) is not None and _holds_more(talk.said, talk.told, known, counted.most):
             out[k] = None
     return out
 
 
-def _of_alike(talks: dict[int, explained.Talk], out: Sequence[Counted | None]) -> dict[int, tuple[int, int]]:
+def _of_alike(talks: dict[int, Talk], out: Sequence[Counted | None]) -> dict[int, tuple[int, int]]:
     """Connections on which all was written at once, so that only answers tell how many requests it held, and whose exact number is less than what may be on
     another that wrote as much: by place, this number and the other."""
     written = {k: talk.best.streams[0].up for k, talk in talks.items() if len(talk.best.streams) == 1 and talk.best.together}

@@ -19,7 +19,8 @@ from __future__ import annotations
 
 import bisect
 from collections import Counter
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from netlens.addresses import is_one_host
 from netlens.chains.budget import NETWORK
@@ -27,13 +28,13 @@ from netlens.chains.divided import RELAY, STALL, Divided
 from netlens.lenses import Finding, Severity
 from netlens.lenses._datagrams import PATIENT
 from netlens.lenses._given_up import GivenUp, answering, cancelled, given_up
-from netlens.lenses._in_line import QUICK_NS, in_line
-from netlens.lenses._logins import held_up
+from netlens.lenses._in_line import QUICK_NS, Turn, in_line
+from netlens.lenses._logins import HeldUp, held_up
 from netlens.lenses._lost import never_arrived
 from netlens.lenses._repeats import stalled, with_repeats
 from netlens.lenses._requests import NOTICED_NS, Asked, asked, budget_of, relayed
 from netlens.lenses._said import UDP, End, errors
-from netlens.lenses._services import silences, without_beats
+from netlens.lenses._services import Silence, silences, without_beats
 from netlens.lenses._view import SEAM_NS, S, View, finding, graded, grouped, most, seconds, up_to, views
 from netlens.lenses.reset import greets
 from netlens.parsers.icmp import PORT as NO_PROGRAM
@@ -53,6 +54,20 @@ TOLD_SHARE, MOST_SHARE = 0.1, 0.5  #: of the longest wait, from which on a relay
 LOOK = (
     "The requests were acknowledged at once, so the time was spent at the server or behind it: look at its log. A proxy or tunnel that acknowledges for "
     "the server looks the same, and so does an answer that was lost on the way here: if so, capture behind it as well."
+)
+GAVE_UP = (
+    "The server had the requests, and did not answer in the time that the client allows (its timeout): look at the server's log; what a model works out "
+    "may need longer. A proxy or tunnel that acknowledges for the server looks the same: capture behind it as well."
+)
+GREET = "The server is busy, waits for something itself (a lookup, a backend), or pauses on purpose (mail servers do): look at its log."
+LOGIN = (
+    "The server waited for somebody else, most often for the name of the client's address (UseDNS, reverse lookups), for its ident (port 113), or for a "
+    "directory: see that these answer, or switch them off."
+)
+UNHEARD = "Requests or answers are lost, or the server is slow or was not there yet: look at its log, and capture at its side."
+LEFT = "The server is slow, or waits for something itself (a directory, a script): look at its log, or let the client wait longer."
+GO_ON = (
+    "Have the server, or the proxy before it, answer Expect: 100-continue (RFC 9110 10.1.1), or the client not send it (curl -H 'Expect:')."
 )
 LINE = "Find what they waited for: a pool with too few connections to the database (its size, and what holds them), or a lock that a long one held."
 HELD = "End transactions as soon as their work is done: find the program that left one open (idle in transaction), or have the server end such ones."
@@ -77,8 +92,32 @@ def look(view: View) -> list[Finding]:
     return [*of_http, *_first_words(view), *_logins(view), *_late_datagrams(view), *_silent(view), *_without_beats(view), *_in_line(view)]
 
 
+class _Wait(NamedTuple):
+    """took_ns : to the answer, where that is another wait."""
+
+    session: int
+    wait_ns: int
+    frames: list[int]
+    took_ns: int = 0
+
+
+class _Waits:
+    """What a finding says of some waits: how long at most, for whom, and the frames, the longest first."""
+
+    def __init__(self, view: View, waits: Sequence[_Wait | Asked | GivenUp | HeldUp | Silence | Turn]) -> None:
+        self.number, self.longest_ns = len(waits), max(each.wait_ns for each in waits)
+        self.whom = most(view.server(each.session) for each in waits)
+        self.how_long = f"{up_to(waits)}{seconds(self.longest_ns)}"
+        self.frames = [frame for each in sorted(waits, key=lambda each: -each.wait_ns) for frame in each.frames]
+
+    def values(self, unanswered: int | None = None, **of: int) -> dict[str, Any]:
+        """of : how many there are, waits or not, by what they are."""
+        silent = {} if unanswered is None else {"unanswered": unanswered}
+        return {**of, "slow": self.number, **silent, "longest_s": self.longest_ns / 1e9}
+
+
 def _of(view: View) -> list[Finding]:
-    two = len(view.traffic.sides) > 1
+    """Requests of HTTP in clear, and turns inside TLS."""
     remarkable, others, others_http = view.once(asked)
     given_up = [a for a in remarkable if a.http and a.given_up and a.wait_ns >= NOTICED_NS]
     gone = {id(a) for a in given_up} if len(given_up) >= TIMES else set()  # one may be a person who does not want to wait
@@ -86,46 +125,56 @@ def _of(view: View) -> list[Finding]:
     remarkable = [a for a in remarkable if not any((a.session, frame) in never_came for frame in a.frames)]
     all_ = [a for a in remarkable if a.answered or a.wait_ns >= UNANSWERED_NS or id(a) in gone]
     clear = [a for a in all_ if a.http]
-    kept_waiting = view.side.capture.polls
-    polls = {id(a) for a in _polls(clear)} | {id(a) for a in clear if a.frames[0] in kept_waiting}
-    # what the other capture shows to be lost on the way is told by stalled and packet-loss
-    stands = two and any(other.once(stalled) for other in views(view.traffic))
-    lost = {id(a) for a in clear if stands and a.wait_ns >= NOTICED_NS and _stood(budget_of(view, a)) >= MOST_SHARE * a.wait_ns}
-    clear = [a for a in clear if id(a) not in lost]
-    # what a model makes up takes its time
-    polls |= {id(a) for a in clear if a.answered and a.wait_ns < MADE_UP_NS and a.frames[0] in view.side.capture.making_up}
-    long = [a for a in clear if a.wait_ns >= LONG_NS and id(a) not in polls]
-    steady = _steady(view, [a for a in clear if id(a) not in polls])
-    late = [a for a in clear if (a.wait_ns >= LATE_NS or id(a) in gone | steady) and id(a) not in polls]
+    may_wait = _may_wait(view, clear)
+    clear = _not_lost(view, clear)
+    due = [a for a in clear if id(a) not in may_wait]
+    steady = _steady(view, due)
+    late = [a for a in due if a.wait_ns >= LATE_NS or id(a) in gone | steady]
     of_clear = len(clear) + others_http
-    grave = bool(long) or len(late) >= TIMES or (bool(late) and len(late) >= SHARE * of_clear)
+    long = any(a.wait_ns >= LONG_NS for a in due)
+    grave = long or len(late) >= TIMES or (bool(late) and len(late) >= SHARE * of_clear)
     hidden = [a for a in all_ if not a.http and a.answered and a.wait_ns >= LONG_NS]
     some = [a for a in clear if a.wait_ns >= NOTICED_NS]
     shown = late if grave else (late or some) + hidden
-    if not grave and {id(a) for a in shown} <= polls:
+    if not grave and {id(a) for a in shown} <= may_wait:
         return []
-    in_clear = grave or not hidden
-    of = of_clear if in_clear else len(all_) + others
+    return [
+        _first_bytes(view, shown, "HTTP request", of_clear, grave)
+        if grave or not hidden
+        else _first_bytes(view, shown, "request", len(all_) + others)
+    ]
+
+
+def _first_bytes(view: View, shown: list[Asked], kind: str, of: int, grave: bool = False) -> Finding:
     slowest = max(shown, key=lambda a: a.wait_ns)
     longest = slowest.wait_ns
-    in_relay, relay = relayed(budget_of(view, slowest)) if two else (0, "")
+    in_relay, relay = relayed(budget_of(view, slowest)) if len(view.traffic.sides) > 1 else (0, "")
     share = f", {seconds(in_relay)} of it in {relay}" if in_relay >= TOLD_SHARE * longest else ""
     silent = sum(not a.answered for a in shown)
     left = sum(a.given_up for a in shown)
     end = f"; {silent:,} got none{' before the client gave up' if left == silent else ''}" if silent else ""
-    whom = most(view.server(a.session) for a in shown)
-    kind = "HTTP request" if in_clear else "request"
-    text = (
-        f"{len(shown):,} of {plural(of, kind)}, to {whom}, waited {up_to(shown)}{seconds(longest)} for the answer's first byte{share}{end}."
-    )
-    values: dict[str, Any] = {"requests": of, "slow": len(shown), "unanswered": silent, "longest_s": longest / 1e9}
-    if share:
-        values |= {"relay": relay, "in_relay_s": in_relay / 1e9}
-    advice = LOOK if grave else ""
-    if grave and in_relay >= MOST_SHARE * longest:
+    waits = _Waits(view, shown)
+    text = f"{len(shown):,} of {plural(of, kind)}, to {waits.whom}, waited {waits.how_long} for the answer's first byte{share}{end}."
+    values = waits.values(requests=of, unanswered=silent) | ({"relay": relay, "in_relay_s": in_relay / 1e9} if share else {})
+    advice = LOOK
+    if in_relay >= MOST_SHARE * longest:
         advice = f"Most of the wait was between the two captures ({relay}), not at the server: look at what carries the traffic there."
     frames = [f for a in sorted(shown, key=lambda a: -a.wait_ns) for f in a.frames[:2]]
-    return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice)]
+    return graded(view, ID, grave, text, frames, values, advice)
+
+
+def _may_wait(view: View, clear: list[Asked]) -> set[int]:
+    """Ids of requests that may take their time: polls, and what a model makes up."""
+    kept_waiting, making_up = view.side.capture.polls, view.side.capture.making_up
+    made_up = (a for a in clear if a.answered and a.wait_ns < MADE_UP_NS and a.frames[0] in making_up)
+    return {id(a) for a in (*_polls(clear), *made_up)} | {id(a) for a in clear if a.frames[0] in kept_waiting}
+
+
+def _not_lost(view: View, clear: list[Asked]) -> list[Asked]:
+    """Without those of which the other capture shows that they were lost on the way, which stalled and packet-loss tell."""
+    if len(view.traffic.sides) < 2 or not any(other.once(stalled) for other in views(view.traffic)):
+        return clear
+    return [a for a in clear if a.wait_ns < NOTICED_NS or _stood(budget_of(view, a)) < MOST_SHARE * a.wait_ns]
 
 
 def _given_up(view: View) -> list[Finding]:
@@ -135,17 +184,11 @@ def _given_up(view: View) -> list[Finding]:
     shown = again or [g for g in found if g.wait_ns >= UNANSWERED_NS]
     if not shown:
         return []
-    n, longest, whom = len(shown), max(g.wait_ns for g in shown), most(view.server(g.session) for g in shown)
-    after = f"{seconds(longest)} each time" if len({round(g.wait_ns / S) for g in again}) == 1 else f"{up_to(shown)}{seconds(longest)}"
-    text = f"{plural(n, 'request')} inside TLS to {whom} got no answer until the client gave up after {after}."
-    values = {"requests": n, "slow": n, "unanswered": n, "longest_s": longest / 1e9}
-    advice = (
-        "The server had the requests, and did not answer in the time that the client allows (its timeout): look at the server's log; what a model works out "
-        "may need longer. A proxy or tunnel that acknowledges for the server looks the same: capture behind it as well."
-    )
-    frames = [f for g in sorted(shown, key=lambda g: -g.wait_ns) for f in g.frames]
+    n, waits = len(shown), _Waits(view, shown)
+    after = f"{seconds(waits.longest_ns)} each time" if len({round(g.wait_ns / S) for g in again}) == 1 else waits.how_long
+    text = f"{plural(n, 'request')} inside TLS to {waits.whom} got no answer until the client gave up after {after}."
     grave = bool(again) and n <= POLLED and not answering(view, {view.service(g.session) for g in again})
-    return [graded(view, ID, grave, text, frames, values, advice)]
+    return [graded(view, ID, grave, text, waits.frames, waits.values(requests=n, unanswered=n), GAVE_UP)]
 
 
 def _alike(view: View, found: list[GivenUp], times: int) -> list[GivenUp]:
@@ -164,14 +207,13 @@ def _cancelled(view: View) -> list[Finding]:
     shown = _alike(view, view.once(cancelled), DEADLINES)
     if not shown:
         return []
-    n, longest = len(shown), max(g.wait_ns for g in shown)
+    n, waits = len(shown), _Waits(view, shown)
     of = sum(view.side.capture.grpc[k].requests for k in {g.session for g in shown})
     text = (
-        f"{n:,} of {plural(of, 'HTTP/2 request')} to {most(view.server(g.session) for g in shown)} got no answer until the client cancelled them after "
-        f"{up_to(shown)}{seconds(longest)} (a deadline of gRPC, or a timeout)."
+        f"{n:,} of {plural(of, 'HTTP/2 request')} to {waits.whom} got no answer until the client cancelled them after {waits.how_long} "
+        "(a deadline of gRPC, or a timeout)."
     )
-    values = {"requests": of, "slow": n, "unanswered": n, "longest_s": longest / 1e9}
-    return [finding(view, ID, "problem", text, [f for g in shown for f in g.frames], values, LOOK)]
+    return [finding(view, ID, "problem", text, [f for g in shown for f in g.frames], waits.values(requests=of, unanswered=n), LOOK)]
 
 
 def _steady(view: View, slow: list[Asked]) -> set[int]:
@@ -207,32 +249,28 @@ def _first_words(view: View) -> list[Finding]:
     asked_ns = dict(x.tuples("session_id", "time_ns"))
     lossy = view.once(with_repeats) | {each.session for each in view.once(never_arrived)}
     first, their_first = view.column("orig_first_payload_ns"), view.column("resp_first_payload_ns")
-    hellos: list[tuple[int, int]] = []
-    greetings: list[tuple[int, int]] = []
+    hellos: list[_Wait] = []
+    greetings: list[_Wait] = []
     for k in view.whole:
         if k in view.halves or k in lossy or their_first[k] is None or s["resp_missing_bytes"][k]:
             continue
+        frames = [int(s["first_frame"][k])]
         if k in asked_ns:
-            hellos.append((k, their_first[k] - asked_ns[k]))
+            hellos.append(_Wait(k, their_first[k] - asked_ns[k], frames))
         elif greets(int(view.first_replies[k])) and (first[k] is None or first[k] > their_first[k]) and s["handshake_ms"][k] > 0:
-            greetings.append((k, their_first[k] - int(s["start_ns"][k]) - int(s["handshake_ms"][k] * 1e6)))
+            greetings.append(_Wait(k, their_first[k] - int(s["start_ns"][k]) - int(s["handshake_ms"][k] * 1e6), frames))
     out = []
     for all_, what, of in ((hellos, "TLS handshake", "hello"), (greetings, "connection", "greeting")):
-        late = [(k, ns) for k, ns in all_ if LATE_NS <= ns < SEAM_NS]
+        late = [each for each in all_ if LATE_NS <= each.wait_ns < SEAM_NS]
         if not late:
             continue
-        longest = max(ns for _, ns in late)
-        grave = longest >= LONG_NS or len(late) >= TIMES or len(late) >= SHARE * len(all_)
+        waits = _Waits(view, late)
+        grave = waits.longest_ns >= LONG_NS or len(late) >= TIMES or len(late) >= SHARE * len(all_)
         if of == "greeting":
-            grave = longest >= GREETING_NS
-        whom = most(view.server(k) for k, _ in late)
-        text = f"{len(late):,} of {plural(len(all_), what)} waited {up_to(late)}{seconds(longest)} for the server's {of} ({whom})."
-        advice = (
-            "The server is busy, waits for something itself (a lookup, a backend), or pauses on purpose (mail servers do): look at its log."
-        )
-        frames = [int(s["first_frame"][k]) for k, _ in late]
-        values = {"connections": len(all_), "slow": len(late), "longest_s": longest / 1e9}
-        out.append(graded(view, ID, grave, text, frames, values, advice))
+            grave = waits.longest_ns >= GREETING_NS
+        text = f"{len(late):,} of {plural(len(all_), what)} waited {waits.how_long} for the server's {of} ({waits.whom})."
+        frames = [frame for each in late for frame in each.frames]
+        out.append(graded(view, ID, grave, text, frames, waits.values(connections=len(all_)), GREET))
     return out
 
 
@@ -241,20 +279,16 @@ def _logins(view: View) -> list[Finding]:
     late = view.once(held_up)
     if not late:
         return []
-    servers = {view.ends(each.session)[2:] for each in late}
-    all_ = sum(view.ends(k)[2:] in servers for k in view.whole)
-    longest = max(each.wait_ns for each in late)
-    whom, protocols = most(view.server(each.session) for each in late), sorted({each.protocol for each in late})
-    text = (
-        f"{len(late):,} of {plural(all_, 'connection')} to {whom} waited {up_to(late)}{seconds(longest)} for the server in the login "
-        f"({', '.join(protocols)})."
-    )
-    advice = (
-        "The server waited for somebody else, most often for the name of the client's address (UseDNS, reverse lookups), for its ident (port 113), or for a "
-        "directory: see that these answer, or switch them off."
-    )
-    values = {"connections": all_, "slow": len(late), "longest_s": longest / 1e9, "protocols": protocols}
-    return [finding(view, ID, "problem", text, [f for each in sorted(late, key=lambda e: -e.wait_ns) for f in each.frames], values, advice)]
+    waits, all_ = _Waits(view, late), _connections(view, late)
+    protocols = sorted({each.protocol for each in late})
+    text = f"{len(late):,} of {plural(all_, 'connection')} to {waits.whom} waited {waits.how_long} for the server in the login ({', '.join(protocols)})."
+    return [finding(view, ID, "problem", text, waits.frames, waits.values(connections=all_) | {"protocols": protocols}, LOGIN)]
+
+
+def _connections(view: View, waits: Sequence[HeldUp | Silence]) -> int:
+    """How many there are to the servers that were waited for."""
+    servers = {view.ends(each.session)[2:] for each in waits}
+    return sum(view.ends(k)[2:] in servers for k in view.whole)
 
 
 def _late_datagrams(view: View) -> list[Finding]:
@@ -285,13 +319,8 @@ def _late_datagrams(view: View) -> list[Finding]:
         f"{plural(tries, 'try', 'tries')} and {seconds(longest)}{end}: {most(endpoint(*r.server) for r in late)}."
     )
     values = {"requests": len(requests), "slow": len(late), "longest_s": longest / 1e9, "tries": tries, "protocols": protocols}
-    advice = "Requests or answers are lost, or the server is slow or was not there yet: look at its log, and capture at its side."
-    if left:
-        advice = (
-            "The server is slow, or waits for something itself (a directory, a script): look at its log, or let the client wait longer."
-        )
     frames = [f for r in late for f in (*r.frames[: r.tries], r.answer_frame)]
-    return [graded(view, ID, grave, text, frames, values, advice)]
+    return [graded(view, ID, grave, text, frames, values, LEFT if left else UNHEARD)]
 
 
 def _is_refused(view: View, r: Request) -> bool:
@@ -309,17 +338,13 @@ def _silent(view: View) -> list[Finding]:
     found = [] if view.one_sided else view.once(silences)
     if not found:
         return []
-    servers = {view.ends(each.session)[2:] for each in found}
-    all_ = sum(view.ends(k)[2:] in servers for k in view.whole)
-    longest, left = max(each.wait_ns for each in found), sum(each.given_up for each in found)
-    end = " before the client gave up" if left == len(found) else ""
+    waits, all_ = _Waits(view, found), _connections(view, found)
+    end = " before the client gave up" if all(each.given_up for each in found) else ""
     text = (
-        f"{len(found):,} of {plural(all_, 'connection')} to {most(view.server(each.session) for each in found)} "
-        f"({', '.join(sorted({each.protocol for each in found}))}) waited {seconds(longest)} for an answer and got none{end}."
+        f"{len(found):,} of {plural(all_, 'connection')} to {waits.whom} ({', '.join(sorted({each.protocol for each in found}))}) "
+        f"waited {seconds(waits.longest_ns)} for an answer and got none{end}."
     )
-    values = {"connections": all_, "slow": len(found), "unanswered": len(found), "longest_s": longest / 1e9}
-    frames = [f for each in sorted(found, key=lambda each: -each.wait_ns) for f in each.frames]
-    return [finding(view, ID, "problem", text, frames, values, LOOK)]
+    return [finding(view, ID, "problem", text, waits.frames, waits.values(connections=all_, unanswered=len(found)), LOOK)]
 
 
 def _without_beats(view: View) -> list[Finding]:
@@ -327,13 +352,9 @@ def _without_beats(view: View) -> list[Finding]:
     found = [] if view.one_sided else view.once(without_beats)
     if not found:
         return []
-    longest = max(each.wait_ns for each in found)
-    text = (
-        f"{plural(len(found), 'connection')} to {most(view.server(each.session) for each in found)} (AMQP) heard nothing for {up_to(found)}{seconds(longest)}, "
-        "not even heartbeats, while the client sent its own."
-    )
-    values = {"connections": len(found), "slow": len(found), "longest_s": longest / 1e9}
-    return [finding(view, ID, "problem", text, [f for each in found for f in each.frames], values, LOOK)]
+    waits = _Waits(view, found)
+    text = f"{plural(len(found), 'connection')} to {waits.whom} (AMQP) heard nothing for {waits.how_long}, not even heartbeats, while the client sent its own."
+    return [finding(view, ID, "problem", text, waits.frames, waits.values(connections=len(found)), LOOK)]
 
 
 def _in_line(view: View) -> list[Finding]:
@@ -343,18 +364,17 @@ def _in_line(view: View) -> list[Finding]:
     if len(found) < TIMES and not held:
         return []
     shown = [turn for turn, _ in held or found]
-    longest = max(turn.wait_ns for turn in shown)
+    waits = _Waits(view, shown)
     # once is a burst, as when a program starts, or a lock that is held on purpose
     often = all(max(times) - min(times) >= LATE_NS for times in ([t.asked_ns for t in shown], [t.answered_ns for t in shown]))
     then = "a transaction of another connection ended that had stood idle" if held else "one of another connection was"
     text = (
-        f"{len(shown):,} of {plural(len(of), 'query', 'queries')} to {most(view.server(turn.session) for turn in shown)} waited in line {up_to(shown)}"
-        f"{seconds(longest)}: each was answered as soon as {then}, and the same takes {seconds(QUICK_NS)} at most at other times."
+        f"{len(shown):,} of {plural(len(of), 'query', 'queries')} to {waits.whom} waited in line {waits.how_long}: each was answered as soon as {then}, "
+        f"and the same takes {seconds(QUICK_NS)} at most at other times."
     )
-    values = {"requests": len(of), "slow": len(shown), "longest_s": longest / 1e9, "held": len(held)}
     frames = [frame for pair in sorted(held or found, key=lambda pair: -pair[0].wait_ns) for each in pair for frame in each.frames]
-    severity: Severity = "problem" if held or (longest >= LATE_NS and often) else "warning"
-    return [finding(view, ID, severity, text, frames, values, HELD if held else LINE)]
+    severity: Severity = "problem" if held or (waits.longest_ns >= LATE_NS and often) else "warning"
+    return [finding(view, ID, severity, text, frames, waits.values(requests=len(of)) | {"held": len(held)}, HELD if held else LINE)]
 
 
 def _not_told(view: View) -> list[Finding]:
@@ -363,28 +383,26 @@ def _not_told(view: View) -> list[Finding]:
     kept, missing = set(view.in_one), view.missing_bytes
     lossy = view.once(with_repeats)
     usable = [(k, frame) for frame, k in expecting.items() if k in kept and k not in lossy and not missing[k]]
-    waits = [(k, *waited) for k, frame in usable if (waited := _waited(view, k, frame)) is not None]
-    late = [each for each in waits if each[1] >= GO_ON_NS]
-    if not late or len(late) * 2 < len(waits):
+    all_ = [waited for k, frame in usable if (waited := _waited(view, k, frame)) is not None]
+    late = [each for each in all_ if each.wait_ns >= GO_ON_NS]
+    if not late or len(late) * 2 < len(all_):
         return []
-    n, longest = len(late), max(ns for _, ns, *_ in late)
-    felt = sum(ns >= SHARE * took for _, ns, took, _ in late)  # not beside a body that takes a minute
+    waits = _Waits(view, late)
+    felt = sum(each.wait_ns >= SHARE * each.took_ns for each in late)  # not beside a body that takes a minute
     text = (
-        f"{n:,} of {plural(len(waits), 'HTTP request')} with a body waited {up_to(late)}{seconds(longest)} for permission to go on "
-        f"(100 Continue), which {most(view.server(k) for k, *_ in late)} did not send."
+        f"{len(late):,} of {plural(len(all_), 'HTTP request')} with a body waited {waits.how_long} for permission to go on (100 Continue), which {waits.whom} "
+        "did not send."
     )
-    values = {"requests": len(waits), "slow": n, "longest_s": longest / 1e9}
-    advice = "Have the server, or the proxy before it, answer Expect: 100-continue (RFC 9110 10.1.1), or the client not send it (curl -H 'Expect:')."
     severity: Severity = "problem" if felt >= GO_ON_TIMES else "warning"
-    return [finding(view, ID, severity, text, [f for *_, frames in late for f in frames], values, advice)]
+    return [finding(view, ID, severity, text, [f for each in late for f in each.frames], waits.values(requests=len(all_)), GO_ON)]
 
 
-def _waited(view: View, k: int, frame: int) -> tuple[int, int, list[int]] | None:
-    """From a request's head to its body, and to the answer, in ns, with the frames of head and body; None where the server spoke before."""
+def _waited(view: View, k: int, frame: int) -> _Wait | None:
+    """From a request's head to its body, with the frames of both; None where the server spoke before."""
     seg = view.segments(k)
     at = bisect.bisect_left(seg.frame, frame)
     after = next((i for i in range(at + 1, len(seg)) if seg.length[i] and (seg.fresh[i] or not seg.orig[i])), None)
     if after is None or not seg.orig[after]:
         return None
     answer = next((i for i in range(after, len(seg)) if seg.length[i] and not seg.orig[i]), len(seg) - 1)
-    return seg.ts[after] - seg.ts[at], seg.ts[answer] - seg.ts[at], [frame, seg.frame[after]]
+    return _Wait(k, seg.ts[after] - seg.ts[at], [frame, seg.frame[after]], seg.ts[answer] - seg.ts[at])

@@ -7,41 +7,31 @@ Theory of operation
 2. A time is a span ``low_ns`` to ``high_ns`` in which the line was written: as wide as the last digit that was written. Times are UTC unless they
    name a zone, and stay in the clock of the log's own side (:func:`converted` takes them to another). One without a date, or without a year, is as near
    as may be to the line before; :func:`dated` finds the day by the capture.
-3. opencode's classic form has whole seconds, and the exact milliseconds since the line before. Let T be the time of a line: T is within its second, and
-   T of the next line is T plus its ``+Nms``. So each line of an unbroken chain bounds the time of the first one, and the spans are intersected;
-   some ten lines fix a time to a tenth of a second, a hundred to milliseconds.
-4. Chains break: the program is started again, files are joined, lines are lost. Then no time fits all lines. The lines are cut into as few chains as
-   possible, once from the start and once from the end. Any break lies between the two places at which these cuts are made; lines in between
-   keep their second, the others are in the same chain whichever way it is cut. A line that cannot be read, but holds what looks like
-   the head of one, breaks the chain too. Where breaks are frequent, lines are missing, and every line keeps its second.
+3. opencode's classic form has whole seconds; :mod:`netlens.parsers.errorlog_chains` finds the milliseconds.
 
-Limits: a lost line whose ``+Nms`` was so short that all seconds still fit leaves no trace, and times on one side of it may be off by that
-much. That a restarted program's clock and the chain agree by chance, within one second, is not seen either. Lines longer than
-``logs.MAX_LINE`` are looked at up to there. Of a log of more than ``MAX_LINES`` lines, ``MAX_EVENTS`` refusals or the bytes of
+Limits: lines longer than ``logs.MAX_LINE`` are looked at up to there. Of a log of more than ``MAX_LINES`` lines, ``MAX_EVENTS`` refusals or the bytes of
 :mod:`netlens.sidefiles` the beginning is read, and the note says so. Continuation lines (a stack, say) have no time and count as unread.
 
 Lines hold prompts and keys: nothing of one but its number, its time and the error code ever leaves this module.
 """
 
-from __future__ import annotations  # Python 3.11 has no array[int]
+from __future__ import annotations
 
 import itertools
 import os
 import re
-from array import array
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from typing import NamedTuple
 
 from netlens import logs
+from netlens.parsers.errorlog_chains import MS, SECOND, Chain
 from netlens.sidefiles import Lines
 from netlens.text import plural, printable
 
 _COLOURS = re.compile(logs.COLOURS.pattern.encode())
 _COMPOSE = re.compile(logs.COMPOSE.pattern.encode())
-MS = 1_000_000
-SECOND = 1_000_000_000
 ECHO_NS = 500 * MS  #: the lines of one refusal are written together
 NEAR = 8  #: lines after one that are looked at for its echo
 _URL_HOST = re.compile(r"https?://([a-zA-Z0-9.-]+)")
@@ -56,7 +46,6 @@ _FAULTS = frozenset({"ERROR", "FATAL", "CRITICAL"})
 MAX_LINES = 10_000_000  #: some 50 bytes of memory each
 MAX_EVENTS = 100_000  #: one a second for a day; some 600 bytes each
 MAX_STARTS = 1_000_000  #: of requests
-LINES_A_BREAK = 50  #: a log that breaks more often has lines missing; then breaks too small to be seen must be expected everywhere
 MAX_SINCE_MS = 400 * 86_400_000  #: a longer silence in one run is damage; sums of a million of them stay within int64
 
 
@@ -214,82 +203,6 @@ def joined(found: Sequence[ErrorLog]) -> ErrorLog:
     )
 
 
-class _Chain:
-    """All lines of the classic form, in the order of the file."""
-
-    def __init__(self) -> None:
-        self.second = array("q")  # ns
-        self.since = array("q")  # ns; BROKEN where a damaged line may stand before
-        self.joined = array("b")
-
-    def add(self, second_ns: int, since_ns: int, joined: bool) -> int:
-        self.second.append(second_ns)
-        self.since.append(since_ns)
-        self.joined.append(joined)
-        return len(self.second) - 1
-
-    @cached_property
-    def span(self) -> Callable[[int], tuple[int, int, int]]:
-        """Row of a line -> first and last instant at which it was written, and its chain (-1 if it is not known).
-
-        With c the sum of +Nms up to a line, its second s bounds the chain's time 0 to s - c ... s - c + 1 s - 1 ms (T is in whole milliseconds here;
-        the millisecond it was cut to is added at the end).
-        """
-        n = len(self.second)
-        forward, backward = _cut(self, range(n)), _cut(self, range(n - 1, -1, -1))
-        last = max(backward, default=0)
-        if last > n // LINES_A_BREAK:
-            return lambda i: (self.second[i], self.second[i] + SECOND, -1)
-        sums = array("q", [0]) * n
-        total = 0
-        for i in range(n):
-            total += self.since[i]
-            sums[i] = total
-        # Lines that lie in chain k counted from the start and in chain k counted from the end
-        low: dict[int, int] = {}
-        high: dict[int, int] = {}
-        sure = array("q", [-1]) * n
-        for i in range(n):
-            k = forward[i]
-            if last - backward[i] == k:
-                sure[i] = k
-                at = self.second[i] - sums[i]
-                low[k] = max(low.get(k, at), at)
-                high[k] = min(high.get(k, at + SECOND - MS), at + SECOND - MS)
-
-        def span(i: int) -> tuple[int, int, int]:
-            k = sure[i]
-            if k < 0:
-                return self.second[i], self.second[i] + SECOND, -1
-            return low[k] + sums[i], high[k] + sums[i] + MS, k
-
-        return span
-
-
-def _cut(chain: _Chain, order: range) -> array[int]:
-    """Number of the chain that each line belongs to, if chains are made as long as they go in this order."""
-    out = array("q", [0]) * len(order)
-    number, at, low, high = 0, 0, -(1 << 62), 1 << 62
-    forward = order.step > 0
-    second, since, joined = chain.second, chain.since, chain.joined
-    for i in order:
-        if forward:
-            at += since[i]
-            breaks = not joined[i]
-        else:
-            breaks = i + 1 < len(order) and not joined[i + 1]
-            if i + 1 < len(order):
-                at -= since[i + 1]
-        bound = second[i] - at
-        a, b = max(low, bound), min(high, bound + SECOND - MS)
-        if breaks or a > b:
-            number += i != order[0]
-            a, b = bound, bound + SECOND - MS
-        low, high = a, b
-        out[i] = number
-    return out
-
-
 _Names = tuple[tuple[str, ...], str, tuple[str, ...]]  #: hosts of URLs, a provider's id, and servers that were asked
 _NO_NAMES: _Names = ((), "", ())
 
@@ -309,125 +222,174 @@ def _names(said: str, how: str) -> bool:
     return how.startswith("status ") and re.search(rf"\b{how.removeprefix('status ')}\b", said) is not None
 
 
-def _read(rows: Lines, name: str) -> ErrorLog:
-    chain = _Chain()
-    # row of the chain or -1, span, line, kind
-    refused: list[tuple[int, tuple[int, int], int, str, logs.Refusal, logs.About | None, _Names]] = []
-    starts: list[Start] = []
-    unclear: dict[str, list[int]] = {"": []}  # by program; of errors that say which request they are of, under ""
-    accounts: set[str] = set()  # programs that write down the start of every request
-    whose: Counter[str] = Counter()  # programs whose refusals or starts they are
-    untimed: list[str] = []
-    other: list[tuple[int, int, tuple[str, ...]]] = []  # of faults that name another status
-    failed: list[tuple[int, int, str, tuple[str, ...]]] = []
-    echo: tuple[str, str] = ("", "")  # how the last of these failed, and which kind of line says so
-    lines = unread = quiet = 0
-    first = last = before = None
-    joined = True
-    for raw, count in logs.records(rows):
-        if len(refused) >= MAX_EVENTS:
-            rows.cut = f"its first {plural(MAX_EVENTS, 'refusal')}"
-            break
-        line, lines = lines + 1, lines + count
-        if b"\x1b" in raw:
-            raw = _COLOURS.sub(b"", raw)
-        raw = raw.lstrip(b"\xef\xbb\xbf \t\0\r")
-        if b"| " in raw[:100] and (before_it := _COMPOSE.match(raw)):
-            raw = raw[before_it.end() :]
+_Span = tuple[int, int]  #: first and last ns
+
+
+class _Refused(NamedTuple):
+    """A line that says that a request was refused. ``row``: of the chain, or -1."""
+
+    row: int
+    span: _Span
+    line: int
+    kind: str
+    refusal: logs.Refusal
+    about: logs.About | None
+    names: _Names
+
+
+class _Reader:
+    """What the lines of one log say, line by line."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.chain = Chain()
+        self.refused: list[_Refused] = []
+        self.starts: list[Start] = []
+        self.unclear: dict[str, list[int]] = {"": []}  # by program; of errors that say which request they are of, under ""
+        self.accounts: set[str] = set()  # programs that write down the start of every request
+        self.whose: Counter[str] = Counter()  # programs whose refusals or starts they are
+        self.untimed: list[str] = []
+        self.other: list[tuple[int, int, tuple[str, ...]]] = []  # of faults that name another status
+        self.failed: list[tuple[int, int, str, tuple[str, ...]]] = []
+        self.echo: tuple[str, str] = ("", "")  # how the last of these failed, and which kind of line says so
+        self.unread = 0
+        self.quiet = False  # a line that is no error was read
+        self.first_ns: int | None = None
+        self.last_ns: int | None = None
+        self.before_ns: int | None = None  # the line before
+        self.joined = True  # to the line before it in the chain
+
+    def take(self, line: int, raw: bytes) -> None:
+        raw = _plainly(raw)
         if not raw.strip():
-            continue
+            return
         # Most lines are long and of no interest: only their head is decoded.
         text = (raw if raw[:1] == b"{" else raw[: logs.HEAD]).decode("utf-8", "replace")
-        form, found = logs.recognise(text) or (None, None)
-        span = found.span if found else None
-        if form is None or found is None or span is None:
-            unread += 1
-            if last is None and len(untimed) < MAX_EVENTS and logs.in_known_words(text) and (told := logs.refusal(text)):
-                untimed.append(told.refusal_class)
-            joined = joined and not logs.holds_head(raw)
-            continue
-        if span[0] < logs.UNDATED_NS and before is not None:
-            off = logs.nearest(span[0], before) - span[0]
-            span = span[0] + off, span[1] + off
-        before = span[0]
-        kind, refusal, names = "", None, _NO_NAMES
-        if found.fault:
+        form, head = logs.recognise(text) or (None, None)
+        if form is None or head is None or head.span is None:
+            self._without_time(raw, text)
+            return
+        span = self._as_near_as_may_be(head.span)
+        refusal, names = None, _NO_NAMES
+        kind = f"{form.ID} {head.level} {head.service}".strip() if head.fault else ""
+        if head.fault:
             whole = raw.decode("utf-8", "replace") if len(raw) > logs.HEAD else text
-            rest = whole[found.rest :]
-            said = form.said(rest)
-            refusal = logs.refusal(said)
-            kind = f"{form.ID} {found.level} {found.service}".strip()
-            if refusal and failed and span[0] - failed[-1][1] <= ECHO_NS and _names(said, failed[-1][2]):
-                failed.pop()  # curl writes the status, and then what the server said
-            if refusal is None and found.level in _FAULTS and not logs.words(said):
-                those = unclear.setdefault("" if found.about else form.PROGRAM, [])
-                those += [span[0]] if len(those) < MAX_EVENTS else []
-            if refusal is None and len(other) < MAX_EVENTS and logs.names_status(said):
-                other.append((*span, _named(whole)[0]))
-            if found.level in (*_FAULTS, "") and len(failed) < MAX_EVENTS and (how := logs.failure(said)):
-                if echo[0] != how or echo[1] == kind or span[0] - failed[-1][1] > ECHO_NS:
-                    failed.append((*span, how, _named(whole)[0]))
-                    echo = how, kind
-            whose[form.PROGRAM] += refusal is not None
+            refusal = self._fault(form, head, span, kind, whole)
             names = _named(whole) if refusal else _NO_NAMES
-            quiet += not quiet and not found.level and not refusal and not logs.words(rest)
         else:
-            quiet += 1
-            if found.about and found.about.starts and len(starts) < MAX_STARTS:
-                starts.append(Start(*span, line, found.about.session, found.about.small, found.about.run))
-                accounts.add(form.PROGRAM)
-                whose[form.PROGRAM] += 1
-        row = -1
-        if found.since_ms is not None:
-            joined = joined and abs(found.since_ms) <= MAX_SINCE_MS
-            row = chain.add(span[0], found.since_ms * MS if joined else 0, joined)
-            joined = True
+            self._quiet(form, head, span, line)
+        row = self._row(span, head.since_ms)
         if refusal:
-            refused.append((row, span, line, kind, refusal, found.about, names))
-        first = span[0] if first is None else min(first, span[0])
-        last = span[1] if last is None else max(last, span[1])
-    events = []
-    for row, span, line, kind, refusal, about, (hosts, provider, asked) in refused:
-        low, high, number = chain.span(row) if row >= 0 else (*span, -1)
-        small, session = (about.small, about.session) if about else (None, "")
-        said_so = (
-            refusal.code,
-            name,
-            kind,
-            number,
-            refusal.refusal_class,
-            small,
-            session,
-            hosts,
-            provider,
-            refusal.bare,
-            asked,
-            False,
-            refusal.passing,
-        )
-        events.append(ErrorEvent((low + high) // 2, low, high, line, *said_so))
-    events.sort(key=lambda e: (e.time_ns, e.line))
-    events = _classed(events)
-    note = rows.note or _note(name, events, lines, unread, first, len(untimed))
-    # A program that writes down every request says of each error whether it is a request's.
-    doubts = tuple(sorted(ns for whose, those in unclear.items() if whose not in accounts for ns in those))
-    starts.sort(key=lambda start: start.low_ns)
-    program = max((name for name, number in whose.items() if number), key=lambda name: (name != "any", whose[name]), default=None)
+            self.refused.append(_Refused(row, span, line, kind, refusal, head.about, names))
+        self.first_ns = span[0] if self.first_ns is None else min(self.first_ns, span[0])
+        self.last_ns = span[1] if self.last_ns is None else max(self.last_ns, span[1])
+
+    def _without_time(self, raw: bytes, text: str) -> None:
+        self.unread += 1
+        if self.last_ns is None and len(self.untimed) < MAX_EVENTS and logs.in_known_words(text) and (told := logs.refusal(text)):
+            self.untimed.append(told.refusal_class)
+        self.joined = self.joined and not logs.holds_head(raw)
+
+    def _as_near_as_may_be(self, span: _Span) -> _Span:
+        """To the line before, if a date or year is missing."""
+        if span[0] < logs.UNDATED_NS and self.before_ns is not None:
+            off = logs.nearest(span[0], self.before_ns) - span[0]
+            span = span[0] + off, span[1] + off
+        self.before_ns = span[0]
+        return span
+
+    def _fault(self, form: logs.LogFormat, head: logs.Head, span: _Span, kind: str, whole: str) -> logs.Refusal | None:
+        """What a fault says of a refusal; how a request failed otherwise is noted."""
+        rest = whole[head.rest :]
+        said = form.said(rest)
+        refusal = logs.refusal(said)
+        self.whose[form.PROGRAM] += refusal is not None
+        if refusal and self._is_echo(span) and _names(said, self.failed[-1][2]):
+            self.failed.pop()  # curl writes the status, and then what the server said
+        if refusal is None and head.level in _FAULTS and not logs.words(said):
+            those = self.unclear.setdefault("" if head.about else form.PROGRAM, [])
+            those += [span[0]] if len(those) < MAX_EVENTS else []
+        if refusal is None and len(self.other) < MAX_EVENTS and logs.names_status(said):
+            self.other.append((*span, _named(whole)[0]))
+        if head.level in (*_FAULTS, "") and len(self.failed) < MAX_EVENTS and (how := logs.failure(said)):
+            if self.echo[0] != how or self.echo[1] == kind or not self._is_echo(span):
+                self.failed.append((*span, how, _named(whole)[0]))
+                self.echo = how, kind
+        self.quiet = self.quiet or (not head.level and not refusal and not logs.words(rest))
+        return refusal
+
+    def _is_echo(self, span: _Span) -> bool:
+        """Whether a line may be of the failure that was told last."""
+        return bool(self.failed) and span[0] - self.failed[-1][1] <= ECHO_NS
+
+    def _quiet(self, form: logs.LogFormat, head: logs.Head, span: _Span, line: int) -> None:
+        """A line that is no fault may say that a request starts."""
+        self.quiet = True
+        if head.about and head.about.starts and len(self.starts) < MAX_STARTS:
+            self.starts.append(Start(*span, line, head.about.session, head.about.small, head.about.run))
+            self.accounts.add(form.PROGRAM)
+            self.whose[form.PROGRAM] += 1
+
+    def _row(self, span: _Span, since_ms: int | None) -> int:
+        """Of the chain; -1 of a line that is of none."""
+        if since_ms is None:
+            return -1
+        self.joined = self.joined and abs(since_ms) <= MAX_SINCE_MS
+        row = self.chain.add(span[0], since_ms * MS if self.joined else 0, self.joined)
+        self.joined = True
+        return row
+
+    def events(self) -> list[ErrorEvent]:
+        """In order of time."""
+        out = []
+        for row, span, line, kind, refusal, about, (hosts, provider, asked) in self.refused:
+            low, high, chain = self.chain.span(row) if row >= 0 else (*span, -1)
+            out.append(
+                ErrorEvent(
+                    (low + high) // 2, low, high, line, refusal.code, self.name, kind, chain, refusal.refusal_class, about.small if about else None,
+                    about.session if about else "", hosts, provider, refusal.bare, asked, passing=refusal.passing,
+                )
+            )  # fmt: skip
+        return _classed(sorted(out, key=lambda e: (e.time_ns, e.line)))
+
+    def doubts(self) -> tuple[int, ...]:
+        """Times of faults that may be of a request: a program that writes down every request says of each error whether it is a request's."""
+        return tuple(sorted(ns for program, those in self.unclear.items() if program not in self.accounts for ns in those))
+
+
+def _plainly(raw: bytes) -> bytes:
+    """As :func:`netlens.logs.plainly`."""
+    if b"\x1b" in raw:
+        raw = _COLOURS.sub(b"", raw)
+    raw = raw.lstrip(b"\xef\xbb\xbf \t\0\r")
+    return raw[found.end() :] if b"| " in raw[:100] and (found := _COMPOSE.match(raw)) else raw
+
+
+def _read(rows: Lines, name: str) -> ErrorLog:
+    reader, lines = _Reader(name), 0
+    for raw, count in logs.records(rows):
+        if len(reader.refused) >= MAX_EVENTS:
+            rows.cut = f"its first {plural(MAX_EVENTS, 'refusal')}"
+            break
+        reader.take(lines + 1, raw)
+        lines += count
+    events, untimed = reader.events(), reader.untimed
+    program = max((name for name, n in reader.whose.items() if n), key=lambda name: (name != "any", reader.whose[name]), default=None)
     return ErrorLog(
         events,
         lines,
-        unread,
-        note,
-        first,
-        last,
-        quiet > 0,
-        rows.cut is not None,
-        doubts,
-        tuple(starts),
-        program,
-        tuple(untimed) if last is None else (),
-        tuple(other),
-        tuple(failed),
+        reader.unread,
+        rows.note or _note(name, events, lines, reader.unread, reader.first_ns, len(untimed)),
+        reader.first_ns,
+        reader.last_ns,
+        complete=reader.quiet,
+        cut=rows.cut is not None,
+        unclear_ns=reader.doubts(),
+        starts=tuple(sorted(reader.starts, key=lambda start: start.low_ns)),
+        program=program,
+        untimed=tuple(untimed) if reader.last_ns is None else (),
+        other=tuple(reader.other),
+        failed=tuple(reader.failed),
     )
 
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from netlens.chains import explained, grammar
+from netlens.chains import grammar
 from netlens.chains.asked import said as read
+from netlens.chains.explained import forward_backward, learning
+from netlens.chains.explained.model import Model
+from netlens.chains.explained.numbers import by_client
+from netlens.chains.explained.talks import Talk
 from tests.chains.test_endings import ends_hidden
 from tests.chains.test_explained import Times, fits, likely, weighed
 from tests.chains.test_streams import MS, OPENED, T0, Said, seen, streamed, together
@@ -18,7 +22,7 @@ def numbers(*conversations: Said, of: int = -1) -> dict[int, float]:
     """Probability of each number of requests of one of the conversations, by what the client wrote."""
     those = [said for each in conversations if (said := read(seen(each))) is not None]
     told = grammar.told(those[of], 0, grammar.Sizes(those))
-    return explained.client_numbers(told, None)
+    return by_client(told, None)
 
 
 def mixed(with_body: tuple[int, ...], without: tuple[int, ...], opened: Said, rounds: int = 12, first: int = 110) -> tuple[Said, Times]:
@@ -155,13 +159,13 @@ def test_what_was_broken_off_has_no_answer_of_its_own() -> None:
 
 
 def test_rst_stream_is_told_from_updates_that_answer_at_once() -> None:
-    model = explained.Model(shown=False)
+    model = Model(shown=False)
     assert model.breaks(False) > model.breaks(True)
     model.broken[1][1] = 100.0
     assert model.breaks(False) < 0.01
     said = read(seen([*OPENED, (10, 900), (400, -127), (400, UPDATE), (500, -130), (500, UPDATE), (700, -23), (900, RESET)]))
     assert said is not None
-    talk = explained.Talk(said, T0 + 1000 * MS, False, {})
+    talk = Talk(said, T0 + 1000 * MS, False, {})
     assert [(r.ts - T0) // MS for r, _ in talk.resets(1)] == [900]
     assert len(talk.resets(9)) == 3
 
@@ -192,12 +196,13 @@ def test_a_first_write_that_may_hold_more_is_not_counted_as_one() -> None:
 
 def test_learning_leaves_time_for_telling(monkeypatch: pytest.MonkeyPatch) -> None:
     said, truth = broken(40)
-    monkeypatch.setattr(explained, "MOST_WEIGHED", 180_000)
-    monkeypatch.setattr(explained, "FOR_A_ROUND", 15_000)
-    monkeypatch.setattr(explained, "FOR_ANOTHER", 15_000)
+    monkeypatch.setattr(forward_backward, "MOST_WEIGHED", 180_000)
+    monkeypatch.setattr(learning, "MOST_WEIGHED", 180_000)
+    monkeypatch.setattr(learning, "FOR_A_ROUND", 15_000)
+    monkeypatch.setattr(learning, "FOR_ANOTHER", 15_000)
     forwarded = []
-    forward = explained._forward
-    monkeypatch.setattr(explained, "_forward", lambda *args: forwarded.append(forward(*args)) or forwarded[-1])
+    forward = forward_backward.forward
+    monkeypatch.setattr(forward_backward, "forward", lambda *args: forwarded.append(forward(*args)) or forwarded[-1])
     found = weighed(said, said, said)
     assert all(each is not None for each in forwarded[-3:])
     assert all(each is not None and each.least <= len(truth) <= each.most for each in found)

@@ -13,7 +13,12 @@ from rich.console import Console
 
 from netlens import analysis
 from netlens.api import Capture
-from netlens.chains import explained, grammar, streams
+from netlens.chains import grammar, streams
+from netlens.chains.explained import counting
+from netlens.chains.explained.model import OF_CLIENT, Model
+from netlens.chains.explained.talks import Look, Talk
+from netlens.chains.explained.updates import Updates, updates
+from netlens.chains.explained.walks import Kind
 from netlens.chains.inputs import from_folder
 from netlens.chains.situation import VM, Perhaps
 from netlens.lenses.refused.comparison import compare
@@ -61,19 +66,17 @@ def test_as_many_updates_as_bodies_tell_how_many_requests_one_write_holds() -> N
 
 
 def test_updates_are_learned_of_bodies_by_themselves() -> None:
-    talks = [
-        explained.Talk(one.said, one.over_ns, False, {}, grammar.told(one.said)) for one in [connection(updated(8, 1)[0])] * 2 if one.said
-    ]
-    learned = explained.updates(talks)
+    talks = [Talk(one.said, one.over_ns, False, {}, grammar.told(one.said)) for one in [connection(updated(8, 1)[0])] * 2 if one.said]
+    learned = updates(talks)
     assert (learned.each, learned.missed < 0.1) == (1, True)
     assert learned.within_ns >= 12_000_000
     assert learned.odds(2, 2) > 10 * learned.odds(2, 1)
-    none = [explained.Talk(one.said, one.over_ns, False, {}, []) for one in [connection(in_bursts(alone(8)))] if one.said]
-    assert explained.updates(none).each == 0
+    none = [Talk(one.said, one.over_ns, False, {}, []) for one in [connection(in_bursts(alone(8)))] if one.said]
+    assert updates(none).each == 0
 
 
 def test_updates_of_a_stream_and_of_the_connection_are_those_of_one_body() -> None:
-    both = explained.Updates(2, 0.05, 0, 0.02)
+    both = Updates(2, 0.05, 0, 0.02)
     assert both.odds(2, 1) == both.odds(3, 2) == both.odds(4, 2) == 0.98
     assert both.odds(3, 1) == both.odds(2, 0) == 0.02
 
@@ -152,9 +155,9 @@ def test_writes_of_one_size_and_twice_as_long() -> None:
 
 
 def test_how_many_first_writes_begin_is_learned() -> None:
-    model = explained.Model(shown=False)
+    model = Model(shown=False)
     assert model.beginning[0] == [1.0] * 4
-    model = explained.Model(shown=False)
+    model = Model(shown=False)
     model.begins[0].update({4: 20})
     assert model.beginning[0][3] > 5
     assert model.beginning[0][0] < 0.3
@@ -383,20 +386,20 @@ def test_what_the_client_says_back_is_a_part_of_how_a_record_looks() -> None:
     """curl sends two WINDOW_UPDATEs as an answer begins."""
     said = connection([*OPENED, (10, 900), (50, -400), (51, 26), (60, -300), (70, -300), (90, 13), (100, -300)]).said
     assert said is not None
-    talk = explained.Talk(said, said.answers[-1].ts + 1, False, {}, [])
+    talk = Talk(said, said.answers[-1].ts + 1, False, {}, [])
     assert [look.echo for look in talk.looks([])] == [2, 0, 0, 0]
 
 
 def test_heads_that_are_echoed_are_told_from_pieces() -> None:
-    model = explained.Model(False)
+    model = Model(False)
     for size in range(200, 300):
-        for kind, echo in ((explained.Kind.PIECE, 0), (explained.Kind.HEAD, 2)):
-            look = explained.Look(size, 2, 2, echo, False)
+        for kind, echo in ((Kind.PIECE, 0), (Kind.HEAD, 2)):
+            look = Look(size, 2, 2, echo, False)
             model.count(look)
             model.add(look, kind)
-    begins, goes_on = (model.odds(explained.Look(250, 2, 2, echo, False)) for echo in (2, 0))
-    assert begins[explained.Kind.HEAD] > 5 * begins[explained.Kind.PIECE]
-    assert goes_on[explained.Kind.PIECE] > 5 * goes_on[explained.Kind.HEAD]
+    begins, goes_on = (model.odds(Look(250, 2, 2, echo, False)) for echo in (2, 0))
+    assert begins[Kind.HEAD] > 5 * begins[Kind.PIECE]
+    assert goes_on[Kind.PIECE] > 5 * goes_on[Kind.HEAD]
 
 
 def test_a_few_records_do_not_tell_one_answer_from_several(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -408,16 +411,16 @@ def test_a_few_records_do_not_tell_one_answer_from_several(monkeypatch: pytest.M
     found = streams.likely(those, known)[0]
     assert found is not None
     assert (found.least, found.most) == (1, 4)
-    monkeypatch.setattr(explained, "ENOUGH", 3)
+    monkeypatch.setattr(counting, "ENOUGH", 3)
     assert streams.all_counted(those, known) != [None]
 
 
 def test_few_records_of_a_server_weigh_less_than_its_client() -> None:
-    models = [explained.Model(False, records=n) for n in (30, 100, 1000)]
+    models = [Model(False, records=n) for n in (30, 100, 1000)]
     of_client = [each.of_client for each in models]
     assert of_client == sorted(of_client, reverse=True)
     assert of_client[0] == 0.25
-    assert of_client[-1] == explained.OF_CLIENT
+    assert of_client[-1] == OF_CLIENT
 
 
 def test_what_one_connection_leaves_open_is_open_on_others_that_wrote_as_much() -> None:

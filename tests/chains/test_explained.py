@@ -5,7 +5,12 @@ from __future__ import annotations
 import tracemalloc
 from typing import TYPE_CHECKING
 
-from netlens.chains import endings, explained, grammar, streams
+from netlens.chains import endings, grammar, streams
+from netlens.chains.explained import counting, forward_backward, learning, numbers
+from netlens.chains.explained.counting import Counted
+from netlens.chains.explained.forward_backward import explain
+from netlens.chains.explained.model import Model
+from netlens.chains.explained.talks import Talk
 from tests.chains.test_endings import alone, ends_hidden, in_bursts, with_fields_apart
 from tests.chains.test_streams import MS, OPENED, T0, Said, asked, connection, refused, streamed, together
 
@@ -15,7 +20,7 @@ if TYPE_CHECKING:
 Times = list[tuple[int, int]]
 
 
-def weighed(*conversations: Said, cut: int = 0) -> list[explained.Counted | None]:
+def weighed(*conversations: Said, cut: int = 0) -> list[Counted | None]:
     """What is known of each; all of one server. ``cut`` : ms, when the capture ends, if it does before they do."""
     those = [connection(said, cut or 60_000, cut=bool(cut)) for said in conversations]
     return streams.likely(those, streams.learned(those, streams.NOTHING))
@@ -145,7 +150,7 @@ def test_nothing_is_explained_by_what_finds_other_numbers_than_were_counted(monk
     said, _ = overlapping()
     those = in_bursts(alone(12)), in_bursts(said)
     assert likely(*those)[1] is not None
-    monkeypatch.setattr(explained, "_number", lambda found: (1, 1.0, 0))
+    monkeypatch.setattr(numbers, "likeliest", lambda found: (1, 1.0, 0))
     counted, other = weighed(*those)
     assert counted is not None
     assert counted.least <= 1  # a write that was taken for one request may be several, so neither number is believed
@@ -153,7 +158,7 @@ def test_nothing_is_explained_by_what_finds_other_numbers_than_were_counted(monk
     assert other is not None
     assert not other.exact
     apart = with_fields_apart(alone(12))
-    monkeypatch.setattr(explained, "_number", lambda found: (1, 1.0, 0))
+    monkeypatch.setattr(numbers, "likeliest", lambda found: (1, 1.0, 0))
     counted, other = weighed(apart, in_bursts(said))
     assert counted is not None
     assert (counted.least, counted.most) == (24, 24)
@@ -190,7 +195,7 @@ def test_what_would_take_long_is_not_explained(monkeypatch: pytest.MonkeyPatch) 
     said, _ = overlapping(6)
     those = in_bursts(alone(12)), in_bursts(said)
     assert likely(*those)[1] is not None
-    monkeypatch.setattr(explained, "MOST_WEIGHED", 100)
+    monkeypatch.setattr(forward_backward, "MOST_WEIGHED", 100)
     assert likely(*those)[1] is None
 
 
@@ -198,10 +203,10 @@ def test_memory_for_each_record_is_bounded() -> None:
     """What each way through a connection may change is not kept."""
     each = connection(in_bursts(overlapping(8)[0]))
     assert each.said is not None
-    talk = explained.Talk(each.said, each.over_ns, False, {}, grammar.told(each.said))
-    model = explained.Model(False)
+    talk = Talk(each.said, each.over_ns, False, {}, grammar.told(each.said))
+    model = Model(False)
     tracemalloc.start()
-    found = explained.explain(talk, talk.best, model)
+    found = explain(talk, talk.best, model)
     used = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert found is not None
@@ -218,17 +223,17 @@ def test_records_of_one_size_are_several_answers_where_one_alone_is_one() -> Non
 
 
 def test_nothing_is_learned_where_all_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(explained, "learn", None)  # which would be called
+    monkeypatch.setattr(learning, "learn", None)  # which would be called
     those = in_bursts(alone(12)), in_bursts(alone(14)), in_bursts(alone(16))
     assert all(likely(*those))
 
 
 def test_what_was_counted_is_compared_as_far_as_is_learned_from(monkeypatch: pytest.MonkeyPatch) -> None:
-    those: list[explained.Talk] = []
-    monkeypatch.setattr(explained, "_weighed", lambda talk, model: those.append(talk) or [])
-    monkeypatch.setattr(explained, "LEARN_FROM", 50)
-    talks = [explained.Talk(one.said, 0, False, {}, []) for one in map(connection, [in_bursts(alone(12))] * 9) if one.said is not None]
-    assert not explained.disagrees(talks, [12] * 9, explained.Model(False))
+    those: list[Talk] = []
+    monkeypatch.setattr(numbers, "explained", lambda talk, model: those.append(talk) or [])
+    monkeypatch.setattr(numbers, "LEARN_FROM", 50)
+    talks = [Talk(one.said, 0, False, {}, []) for one in map(connection, [in_bursts(alone(12))] * 9) if one.said is not None]
+    assert not numbers.disagrees(talks, [12] * 9, Model(False))
     assert 0 < len(those) < 9
 
 
@@ -247,14 +252,16 @@ def in_bursts_each(*conversations: Said) -> list[Said]:
 def test_learning_begins_again_with_several_requests_in_first_writes_if_that_explains_more(monkeypatch: pytest.MonkeyPatch) -> None:
     each = connection(in_bursts(alone(4)))
     assert each.said is not None
-    talk = explained.Talk(each.said, each.over_ns, False, {}, grammar.told(each.said))
+    talk = Talk(each.said, each.over_ns, False, {}, grammar.told(each.said))
     for better, doubtful in ((10.0, True), (1.0, True), (10.0, False)):
-        monkeypatch.setattr(explained, "_learned", lambda _, m, *_of, at=better, doubt=doubtful: (m, [at if m.begins[0] else 0.0], doubt))
-        found = explained.learn([talk], False, [False])
-        assert bool(found.begins[0]) == (better > explained.BETTER and doubtful)
-    monkeypatch.setattr(explained, "_learned", lambda _, m, *_of: (m, [10.0 if m.begins[0] else 0.0], True))
-    monkeypatch.setattr(explained, "AGAIN", 1)
-    assert not explained.learn([talk], False, [False]).begins[0]
+        monkeypatch.setattr(
+            learning, "_learned", lambda _, m, *_of, at=better, doubt=doubtful: learning.Learned(m, [at if m.begins[0] else 0.0], doubt)
+        )
+        found = learning.learn([talk], False, [False])
+        assert bool(found.begins[0]) == (better > learning.BETTER and doubtful)
+    monkeypatch.setattr(learning, "_learned", lambda _, m, *_of: learning.Learned(m, [10.0 if m.begins[0] else 0.0], True))
+    monkeypatch.setattr(learning, "AGAIN", 1)
+    assert not learning.learn([talk], False, [False]).begins[0]
 
 
 def test_a_client_whose_requests_show_outweighs_a_server_that_is_misread(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -262,10 +269,10 @@ def test_a_client_whose_requests_show_outweighs_a_server_that_is_misread(monkeyp
         [*OPENED, *(part for k in range(5) for part in ((500 * k + 10, 102 if k == 0 else 45), (500 * k + 10, 900), (500 * k + 11, 9)))]
     )
     assert each.said is not None
-    talk = explained.Talk(each.said, each.over_ns, False, {}, grammar.told(each.said))
+    talk = Talk(each.said, each.over_ns, False, {}, grammar.told(each.said))
     assert len(talk.best.streams) == 5
-    model = explained.Model(False, records=500)
-    monkeypatch.setattr(explained, "_numbers", lambda found: [{3: 1.0}] + [{}] * (len(found) - 1))
-    found = explained.requests(talk._replace(told=talk.told), model, agreed=False)
+    model = Model(False, records=500)
+    monkeypatch.setattr(counting, "numbers", lambda found: [{3: 1.0}] + [{}] * (len(found) - 1))
+    found = counting.requests(talk._replace(told=talk.told), model, agreed=False)
     assert found is not None
     assert found.least <= 5 <= found.most

@@ -6,8 +6,10 @@ from math import exp
 
 import pytest
 
-from netlens.chains import asked, explained, grammar, streams
+from netlens.chains import asked, grammar, streams
 from netlens.chains.asked import said as read
+from netlens.chains.explained.counting import BEYOND, Counted
+from netlens.chains.explained.numbers import by_client
 from tests.chains.test_streams import OPENED, Said, seen
 
 FULL = [16384, 9]  #: a frame of 16,384 bytes
@@ -124,7 +126,7 @@ def test_a_body_that_waits_begins_no_request() -> None:
 def test_a_client_that_sent_nothing_behind_its_preface() -> None:
     nothing = streams.Connection(asked.Said([], [], []), 0, cut=False)
     assert grammar.told(asked.Said([], [], [])) == []
-    assert streams.likely([nothing], streams.NOTHING) == [explained.Counted([], 0, 0)]
+    assert streams.likely([nothing], streams.NOTHING) == [Counted([], 0, 0)]
 
 
 def test_more_writes_than_can_be_walked_over(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,7 +139,7 @@ def test_more_writes_than_can_be_walked_over(monkeypatch: pytest.MonkeyPatch) ->
 def test_of_very_many_records_none_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     said = read(seen([*OPENED, *(each for part in ENDED for each in part)]))
     assert said is not None
-    monkeypatch.setattr(explained, "MOST", len(said.mine) - 1)
+    monkeypatch.setattr(streams, "MOST_RECORDS", len(said.mine) - 1)
     monkeypatch.setattr(grammar, "told", lambda *_: pytest.fail("it was read"))
     assert len(streams.likely([streams.Connection(said, 0, cut=False)], streams.NOTHING)) == 1
 
@@ -213,8 +215,8 @@ def test_what_nothing_is_known_of_is_a_guess_with_room() -> None:
     said = said_by(at(10, 38), at(500, 12_000), at(900, 40))
     guess = grammar.guess(said)
     assert guess is not None
-    found = explained.client_numbers([grammar.Told(guess, 0.0)], None)
-    assert all(found[n] > explained.BEYOND for n in range(1, 8))
+    found = by_client([grammar.Told(guess, 0.0)], None)
+    assert all(found[n] > BEYOND for n in range(1, 8))
     assert 0 not in found
 
 
@@ -232,7 +234,7 @@ def test_a_part_that_follows_at_once_was_allowed_with_the_one_before() -> None:
             (t + 1500, 800),
         ]
     (told,) = grammar.told(said_by(parts))
-    found = explained.client_numbers([told], None)
+    found = by_client([told], None)
     assert max(found, key=lambda n: found[n]) in (8, 9)
     assert found[8] > 0.25
 

@@ -24,7 +24,7 @@ from netlens.chains.situation import HOST, LOOKUPS, REJECTED, REQUESTS, UNKNOWN,
 from netlens.chains.traffic import _side_by_side, rebuild
 from netlens.errors import NetlensError
 from netlens.lenses.refused.counting import Rule, others
-from netlens.lenses.refused.judging import unknown_sides
+from netlens.lenses.refused.deciding import unknown_sides
 from netlens.lenses.refused.labels import labelled
 from netlens.lenses.refused.labels.error_log import MAX_UNMATCHED
 from netlens.parsers import errorlog

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from netlens.chains import whose
+from netlens.chains.explained import whose
 from netlens.chains.situation import ACCEPTED, REJECTED
 from tests.chains.test_endings import alone, ends_hidden
 from tests.chains.test_explained import weighed

@@ -263,6 +263,17 @@ def test_long_lines(tmp_path: Path) -> None:
     assert (log.lines, [e.line for e in log.events]) == (3, [1, 3])
 
 
+def test_a_failure_is_told_again_behind_a_refusal_that_took_its_place(tmp_path: Path) -> None:
+    """curl writes the status, and then what the server said; another program's line of the same failure comes behind."""
+    log = read(
+        tmp_path,
+        "2026-01-25T16:33:41.000Z ERROR a: request failed: status 500\n2026-01-25T16:33:41.100Z ERROR b: status 500 rate limit exceeded\n"
+        "2026-01-25T16:33:41.200Z CRITICAL c: request failed: status 500\n",
+    )
+    assert len(log.events) == 1
+    assert [how for *_, how, _ in log.failed] == ["status 500"]
+
+
 def test_gzip_and_line_ends(tmp_path: Path) -> None:
     path = tmp_path / "a.log.gz"
     path.write_bytes(gzip.compress(b"2026-01-25T16:33:41Z 429\r\n\r\n2026-01-25T16:33:42Z 429"))

@@ -6,7 +6,8 @@ Cannot see: what the provider counts besides what left by the captured address, 
 Normal: a refusal that a client answers by another way at once, which then works: an unknown EHLO (RFC 5321 3.2), a pre-authentication asked for (RFC 4120).
 
 Its parts, in the order in which they work: ``labels`` (one source a file), ``counting`` and ``limit`` (what was open), ``limiters`` and ``over_time`` (what was
-sent before), ``weighing``, ``causes`` (one file each), ``judging`` and ``verdict``, then ``intents``, ``replay`` and ``fixes`` (one file each).
+sent before), ``weighing``, ``causes`` (one file each), ``judging``, ``evidence`` (sentences for and against), ``deciding`` (what would decide) and ``verdict``,
+then ``intents``, ``replay`` and ``fixes`` (one file each).
 """
 
 from __future__ import annotations

@@ -18,7 +18,8 @@ from netlens.columns import Bools
 from netlens.lenses.refused import causes, chance, condition, irregular_over_time, odds, over_time, queue, sides, sizes
 from netlens.lenses.refused.classes import beside_others, never_all_refuted, of_one_class, seen_upstream
 from netlens.lenses.refused.counting import Adjustment, Counts, Rule, models, others, patience
-from netlens.lenses.refused.judging import HALF, LITTLE, needs
+from netlens.lenses.refused.deciding import needs
+from netlens.lenses.refused.judging import HALF, LITTLE
 from netlens.lenses.refused.limit import ENOUGH, PERMUTATIONS, TIE, Inference, Limit, RuleFit, infer, likelihoods, one_rate, runs
 from netlens.lenses.refused.limit import by_chance as by_chance_of
 from netlens.lenses.refused.limiters import SIZED, USUAL_S

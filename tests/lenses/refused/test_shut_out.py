@@ -9,7 +9,7 @@ import pytest
 
 from netlens import logs
 from netlens.chains.situation import REJECTED, Situation
-from netlens.lenses.refused.judging import BEGINNINGS, BEYOND
+from netlens.lenses.refused.deciding import BEGINNINGS, BEYOND
 from netlens.lenses.refused.limiters import _bucket, token_bucket
 from netlens.lenses.refused.weighing import Weighed, weigh
 from tests.bench.situations import draw

@@ -12,7 +12,8 @@ from netlens.chains.situation import REJECTED, UNLABELLED, Situation
 from netlens.lenses.refused import regular
 from netlens.lenses.refused import weighing as w
 from netlens.lenses.refused.counting import RULES, Adjustment, Counts
-from netlens.lenses.refused.judging import limit_verdict, needs
+from netlens.lenses.refused.deciding import needs
+from netlens.lenses.refused.judging import limit_verdict
 from netlens.lenses.refused.limit import Inference, RuleFit, by_chance
 from netlens.lenses.refused.verdict import Evidence, Verdict, needed, refuted, undecided
 from netlens.lenses.refused.weighing import Weighing

@@ -16,7 +16,8 @@ from netlens.chains.situation import COMPANION, UNKNOWN, Situation
 from netlens.columns import Bools
 from netlens.lenses.refused import opened
 from netlens.lenses.refused.counting import Adjustment
-from netlens.lenses.refused.judging import LITTLE, limit_verdict, unknown_sides
+from netlens.lenses.refused.deciding import unknown_sides
+from netlens.lenses.refused.judging import LITTLE, limit_verdict
 from netlens.lenses.refused.verdict import Evidence, Verdict, undecided
 from netlens.lenses.refused.weighing import Weighing
 from netlens.text import plural

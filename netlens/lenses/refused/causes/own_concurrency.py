@@ -10,7 +10,8 @@ Source: cause E of the investigation (docs/glossary.md); a limit per account is 
 from __future__ import annotations
 
 from netlens.lenses.refused.counting import ALONE
-from netlens.lenses.refused.judging import LITTLE, doubt, fit_equally, without_rules
+from netlens.lenses.refused.deciding import doubt, fit_equally
+from netlens.lenses.refused.judging import LITTLE, without_rules
 from netlens.lenses.refused.sides import nobody_else_here
 from netlens.lenses.refused.verdict import Evidence, Verdict, refuted, supported, undecided
 from netlens.lenses.refused.weighing import Weighing

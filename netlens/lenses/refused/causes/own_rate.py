@@ -13,20 +13,16 @@ Source: cause G of the investigation (docs/glossary.md); rate limits as provider
 from __future__ import annotations
 
 from netlens.lenses.refused import opened
-from netlens.lenses.refused.judging import (
-    LITTLE,
-    ONE_PLAN,
+from netlens.lenses.refused.deciding import ONE_PLAN, needs
+from netlens.lenses.refused.evidence import (
     chance_evidence,
     named_evidence,
-    needs,
     not_time_evidence,
     rate_evidence,
-    share_verdict,
     shut_out_evidence,
     time_evidence,
-    used_up_together,
-    without_others_tied,
 )
+from netlens.lenses.refused.judging import LITTLE, share_verdict, used_up_together, without_others_tied
 from netlens.lenses.refused.over_time import without_others
 from netlens.lenses.refused.verdict import Evidence, Verdict, refuted, supported, undecided
 from netlens.lenses.refused.weighing import Weighing

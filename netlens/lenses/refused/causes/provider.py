@@ -11,7 +11,8 @@ Source: cause F of the investigation (docs/glossary.md); codes 1305 and 1312 mea
 from __future__ import annotations
 
 from netlens.chains.situation import ELSEWISE
-from netlens.lenses.refused.judging import chance_evidence, named_evidence, needs, not_chance_evidence, time_evidence
+from netlens.lenses.refused.deciding import needs
+from netlens.lenses.refused.evidence import chance_evidence, named_evidence, not_chance_evidence, time_evidence
 from netlens.lenses.refused.verdict import Verdict, refuted, supported, undecided
 from netlens.lenses.refused.weighing import Weighing
 from netlens.logs import OVERLOAD

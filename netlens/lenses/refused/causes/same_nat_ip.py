@@ -16,7 +16,9 @@ import numpy as np
 from netlens.chains.situation import ACCEPTED, HOST, REQUESTS, UNKNOWN, VM
 from netlens.lenses.refused import opened
 from netlens.lenses.refused.counting import Adjustment
-from netlens.lenses.refused.judging import ABOUT_HALF, HALF, ONE_PLAN, limit_verdict, share_verdict, time_evidence, without_others_tied
+from netlens.lenses.refused.deciding import ABOUT_HALF, ONE_PLAN
+from netlens.lenses.refused.evidence import time_evidence
+from netlens.lenses.refused.judging import HALF, limit_verdict, share_verdict, without_others_tied
 from netlens.lenses.refused.over_time import without_others
 from netlens.lenses.refused.verdict import Evidence, Verdict, refuted, undecided
 from netlens.lenses.refused.weighing import Weighing

@@ -258,7 +258,6 @@ def from_log(
         return _by_number(answers, log.untimed)
     if to_host is not None:
         log = converted(log, to_host)
-    labels = unlabelled(len(answers))
     small, sizes = small_ones(answers, log.starts), np.array(sorted(taught), np.int64)
     shift, found = 0, match(answers, log.events, slack_ns, sizes, small, log.starts)
     zone = "" if found.pairs else _other_zone(answers, log.events)
@@ -278,62 +277,87 @@ def from_log(
     events = _of_passing(answers, log.events, found)
     covered = _covered(answers, log, covers)
     doubted = _doubted(answers, events, found, covered)
-    classes = [events[event].refusal_class for event, _ in found.pairs]
+    labels = unlabelled(len(answers))
     if not doubted:
-        set_labels(labels, covered, ACCEPTED, ERROR_LOG)
-        if found.sizes:
-            set_labels(labels, (answers.stream | _as_late_as_accepted(answers, found, covered)) & ~covered, ACCEPTED, LOOK_ALIKE)
-        like = _commonest(classes)
-        if found.retried:
-            set_labels(labels, found.looks_refused, REJECTED, LOOK_ALIKE, like)
-        else:
-            set_labels(labels, found.looks_refused, UNLABELLED)
-            set_labels(labels, _taught(answers, found, covered), REJECTED, LOOK_ALIKE, like)
+        _set_by_silence(labels, answers, found, covered, _commonest([events[event].refusal_class for event, _ in found.pairs]))
     silent = (_silently_refused(answers) | _just_begun(answers, found)) & (labels.rejected == ACCEPTED)
-    set_labels(
-        labels, silent | _as_refusals_look(answers, found, labels) | _as_quick_as_refusals(answers, found, labels, len(events)), UNLABELLED
-    )
-    otherwise = [(low, high) for low, high, _ in log.other]
-    of_size = _failed_otherwise(answers, otherwise, found)
-    failed = answers.short & alike(answers.down, of_size) & (labels.rejected == UNLABELLED)
-    set_labels(labels, failed & covered, ACCEPTED, ERROR_LOG)
-    unclear = _may_be_meant(answers, log.unclear_ns, slack_ns)
-    unclear |= _may_have_failed(
-        answers, [*otherwise, *((low, high) for low, high, how, _ in log.failed if how.startswith("status"))], of_size
-    )
-    set_labels(labels, unclear & (labels.rejected == ACCEPTED), UNLABELLED)
-    of_gateway = _failed_otherwise(answers, [(low, high) for low, high, how, _ in log.failed if how.startswith(GATEWAY)], found)
-    set_labels(labels, answers.short & alike(answers.down, of_gateway) & (labels.rejected == ACCEPTED), UNLABELLED)
-    asked_wrongly = _failed_otherwise(answers, [(low, high) for low, high, how, _ in log.failed if how.startswith("status 4")], found)
-    wrong = answers.short & covered & alike(answers.down, asked_wrongly) & (labels.rejected != REJECTED)
-    set_labels(labels, wrong, ELSEWISE, ERROR_LOG)
-    labels.refusal_class[wrong] = logs.OTHER
+    like = _as_refusals_look(answers, found, labels) | _as_quick_as_refusals(answers, found, labels, len(events))
+    set_labels(labels, silent | like, UNLABELLED)
+    unclear = _set_failed(labels, answers, log, found, covered, slack_ns)
     unsure = [row for row in found.doubtful if not (found.retried and found.looks_refused[row])]  # both were refused, one has the line
     set_labels(labels, unsure, UNLABELLED)
-    for event, row in found.pairs:
-        if row not in found.doubtful and not (events[event].bare and answers.stream[row]):
-            set_labels(labels, row, REJECTED, ERROR_LOG, events[event].refusal_class)
-    told = {event.refusal_class for event in events} - {logs.UNKNOWN}
-    quick = answers.waits[[row for _, row in found.pairs if row not in found.doubtful and answers.short[row]]]
-    for row in tried_again(answers, log.starts, small, slack_ns) if small is not None else ():
-        if labels.rejected[row] != REJECTED and (not len(quick) or answers.waits[row] <= SLOWER * quick.max()):
-            set_labels(labels, row, REJECTED, ERROR_LOG, next(iter(told)) if len(told) == 1 else logs.UNKNOWN)
+    _set_refused(labels, answers, events, found)
+    if small is not None:
+        _set_tried_again(labels, answers, events, found, tried_again(answers, log.starts, small, slack_ns))
     taken = {event for event, _ in found.pairs}
     unmatched = [event for i, event in enumerate(events) if i not in taken and i not in found.echoes and not event.bare]
     if log.first_ns is None and strangers:
         said = "it says nothing of the requests to the target"
     else:
-        said = doubted or _note(answers, found, unsure, unmatched, covered, zone, shift, int(unclear.sum()))
+        said = doubted or _note(answers, found, unsure, unmatched, covered, zone, shift, unclear)
+    note = "; ".join(filter(None, [_of_others(len(strangers), len(chance)), said]))
     return replace(
         labels,
         matched=found.pairs,
         unmatched=unmatched,
-        note="; ".join(filter(None, [_of_others(len(strangers), len(chance)), said])),
+        note=note,
         sizes=found.sizes,
         lag_ns=_lag_ns(answers, events, found.pairs),
         as_it_is=not (zone or shift),
-        unclear=len(unsure) + int(unclear.sum()),
+        unclear=len(unsure) + unclear,
     )
+
+
+def _set_by_silence(labels: Labels, answers: Answers, found: Match, covered: Bools, like: str) -> None:
+    """What no line calls refused was accepted, but for what looks refused: that was tried again in silence, as a rule, or it is unknown.
+
+    like : the class of those that have a line.
+    """
+    set_labels(labels, covered, ACCEPTED, ERROR_LOG)
+    if found.sizes:
+        set_labels(labels, (answers.stream | _as_late_as_accepted(answers, found, covered)) & ~covered, ACCEPTED, LOOK_ALIKE)
+    if found.retried:
+        set_labels(labels, found.looks_refused, REJECTED, LOOK_ALIKE, like)
+    else:
+        set_labels(labels, found.looks_refused, UNLABELLED)
+        set_labels(labels, _taught(answers, found, covered), REJECTED, LOOK_ALIKE, like)
+
+
+def _set_failed(labels: Labels, answers: Answers, log: ErrorLog, found: Match, covered: Bools, slack_ns: int) -> int:
+    """What failed otherwise, by the faults that say how; and how many may be meant by faults that are not clear, of which it is unknown what became."""
+
+    def status(*begins: str) -> list[tuple[int, int]]:
+        return [(low, high) for low, high, how, _ in log.failed if how.startswith(begins)]
+
+    otherwise = [(low, high) for low, high, _ in log.other]
+    of_size = _failed_otherwise(answers, otherwise, found)
+    failed = answers.short & alike(answers.down, of_size) & (labels.rejected == UNLABELLED)
+    set_labels(labels, failed & covered, ACCEPTED, ERROR_LOG)
+    unclear = _may_be_meant(answers, log.unclear_ns, slack_ns) | _may_have_failed(answers, [*otherwise, *status("status")], of_size)
+    set_labels(labels, unclear & (labels.rejected == ACCEPTED), UNLABELLED)
+    of_gateway = _failed_otherwise(answers, status(*GATEWAY), found)
+    set_labels(labels, answers.short & alike(answers.down, of_gateway) & (labels.rejected == ACCEPTED), UNLABELLED)
+    asked_wrongly = _failed_otherwise(answers, status("status 4"), found)
+    wrong = answers.short & covered & alike(answers.down, asked_wrongly) & (labels.rejected != REJECTED)
+    set_labels(labels, wrong, ELSEWISE, ERROR_LOG)
+    labels.refusal_class[wrong] = logs.OTHER
+    return int(unclear.sum())
+
+
+def _set_refused(labels: Labels, answers: Answers, events: Sequence[ErrorEvent], found: Match) -> None:
+    """What has a line."""
+    for event, row in found.pairs:
+        if row not in found.doubtful and not (events[event].bare and answers.stream[row]):
+            set_labels(labels, row, REJECTED, ERROR_LOG, events[event].refusal_class)
+
+
+def _set_tried_again(labels: Labels, answers: Answers, events: Sequence[ErrorEvent], found: Match, again: Sequence[int]) -> None:
+    """Requests after which the log tells of the same being asked for ``again``, and that did not wait much longer than refusals that have a line."""
+    told = {event.refusal_class for event in events} - {logs.UNKNOWN}
+    quick = answers.waits[[row for _, row in found.pairs if row not in found.doubtful and answers.short[row]]]
+    for row in again:
+        if labels.rejected[row] != REJECTED and (not len(quick) or answers.waits[row] <= SLOWER * quick.max()):
+            set_labels(labels, row, REJECTED, ERROR_LOG, next(iter(told)) if len(told) == 1 else logs.UNKNOWN)
 
 
 def _of_passing(answers: Answers, events: list[ErrorEvent], found: Match) -> list[ErrorEvent]:

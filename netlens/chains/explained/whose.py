@@ -14,7 +14,7 @@ Theory of operation
 
 How much is weighed of a connection, and to learn, is bounded (:data:`MOST_WEIGHED`). What comes behind that has no answer of its own here, so it is unsure.
 
-Limits: what several in one record are (:data:`netlens.chains.walks.SEVERAL`) are all of one size.
+Limits: what several in one record are (:data:`netlens.chains.explained.walks.SEVERAL`) are all of one size.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from math import exp, log, log2, prod
 from typing import Any, NamedTuple, TypeVar
 
 from netlens.chains.endings import AT_ONCE_NS
-from netlens.chains.walks import SEVERAL, Kind, State, Walk
+from netlens.chains.explained.tallies import Tally
+from netlens.chains.explained.walks import SEVERAL, Kind, State, Walk
 
 FINEST_NS = 16_000  #: of ages; below that the clock of a capture tells nothing
 BINS, A_BIN = 96, 4.0  #: of ages: quarters of octaves, up to four minutes
@@ -67,18 +68,18 @@ class Age(NamedTuple):
 class Ages:
     """How old requests are as they are answered, and how long answers last; weights by what, size and bin."""
 
-    exact: dict[tuple[str, int], Counter[int]] = field(default_factory=lambda: defaultdict(Counter))
-    near: dict[tuple[str, int], Counter[int]] = field(default_factory=lambda: defaultdict(Counter))
-    every: dict[str, Counter[int]] = field(default_factory=lambda: defaultdict(Counter))
+    exact: dict[tuple[str, int], Tally[int]] = field(default_factory=lambda: defaultdict(Tally))
+    near: dict[tuple[str, int], Tally[int]] = field(default_factory=lambda: defaultdict(Tally))
+    every: dict[str, Tally[int]] = field(default_factory=lambda: defaultdict(Tally))
     known: dict[tuple[str, int, int], float] = field(default_factory=dict)
 
     def add(self, age: Age, weight: float) -> None:
         at = _bin(age.ns)
         for off, part in NARROW:
-            self.exact[age.what, age.size][at + off] += weight * part  # type: ignore[assignment]
+            self.exact[age.what, age.size][at + off] += weight * part
         for off, part in WIDE:
-            self.near[age.what, age.size >> NEAR][at + off] += weight * part  # type: ignore[assignment]
-            self.every[age.what][at + off] += weight * part  # type: ignore[assignment]
+            self.near[age.what, age.size >> NEAR][at + off] += weight * part
+            self.every[age.what][at + off] += weight * part
 
     def odds(self, age: Age) -> tuple[float, float]:
         """How likely such an age is for an answer of this size, for each unit of time, by itself and beside what is usual."""
@@ -114,14 +115,14 @@ def _bin(ns: int) -> int:
     return min(int(A_BIN * log2(1 + max(ns, 0) / FINEST_NS)), BINS - 1)
 
 
-def learn(those: Sequence[tuple[Walk, Sequence[Mapping[State, float]], Callable[[int], int]]]) -> Ages:
-    """Ages by the ways through some connections: of each also how likely what follows is behind each event (:func:`netlens.chains.explained.backs`), and the
-    size of the record of each."""
+def learn(those: Sequence[tuple[Walk, Sequence[Mapping[State, float]]]]) -> Ages:
+    """Ages by the ways through some connections: of each also how likely what follows is behind each event
+    (:func:`netlens.chains.explained.forward_backward.backs`)."""
     ages = Ages()
     for nth in range(ROUNDS):
         found, left = Ages(), [FOR_A_ROUND]
-        for walk, back, size in those:
-            for _, seen, weight, alone in _steps(walk, back, size, ages, left):
+        for walk, back in those:
+            for _, seen, weight, alone in _steps(walk, back, ages, left):
                 if nth or alone:
                     for age in seen:
                         found.add(age, weight)
@@ -129,10 +130,10 @@ def learn(those: Sequence[tuple[Walk, Sequence[Mapping[State, float]], Callable[
     return ages
 
 
-def answers(walk: Walk, back: Sequence[Mapping[State, float]], size: Callable[[int], int], ages: Ages) -> Answered:
+def answers(walk: Walk, back: Sequence[Mapping[State, float]], ages: Ages) -> Answered:
     """By start, how many requests that it begins are answered from one event to another, as far as can be expected; see :func:`learn`."""
     out: Answered = defaultdict(lambda: defaultdict(float))
-    for found, _, weight, _ in _steps(walk, back, size, ages, [MOST_WEIGHED]):
+    for found, _, weight, _ in _steps(walk, back, ages, [MOST_WEIGHED]):
         for start, begin, end in found:
             out[start][begin, end] += weight
     return out
@@ -231,7 +232,7 @@ class _Aged(NamedTuple):
 
 
 def _steps(
-    walk: Walk, back: Sequence[Mapping[State, float]], size: Callable[[int], int], ages: Ages, left: list[int]
+    walk: Walk, back: Sequence[Mapping[State, float]], ages: Ages, left: list[int]
 ) -> Iterator[tuple[tuple[Answer, ...], tuple[Age, ...], float, bool]]:
     """What each event may be by name, and how likely: answers that end there, ages, probability, and whether there was no choice.
 
@@ -241,7 +242,7 @@ def _steps(
     masses = [1.0 / max(len(ways), 1)] * len(ways)
     stretch: list[tuple[list[float], list[_Edge]]] = []
     for i in range(len(walk.steps) if left[0] > 0 else 0):
-        edges, after, weighed = _edges(walk, i, ways, back[i], back[i + 1], size, ages)
+        edges, after, weighed = _edges(walk, i, ways, back[i], back[i + 1], ages)
         sums = [0.0] * len(after)
         for each in edges:
             sums[each.end] += masses[each.begin] * each.weight
@@ -283,7 +284,6 @@ def _edges(
     ways: Sequence[Way],
     now: Mapping[State, float],
     back: Mapping[State, float],
-    size: Callable[[int], int],
     ages: Ages,
 ) -> tuple[list[_Edge], list[Way], int]:
     """What event ``i`` may make of each way, the ways behind it, and how many choices were weighed. ``now``, ``back``: how likely what follows is, before the
@@ -301,7 +301,7 @@ def _edges(
             pool, n = _pool(kind, wait, waiting, answered)
             for one in pool:
                 if (kind, one) not in aged:
-                    aged[kind, one] = _aged(walk, i, kind, one, size, ages)
+                    aged[kind, one] = _aged(walk, i, kind, one, ages)
             # a usual age speaks for none of the kinds of records, an unusual one against
             usual = prod(sorted([aged[kind, one].usual for one in pool])[-n:]) if n else 1.0
             if n <= len(pool):
@@ -327,12 +327,8 @@ def _likely(
     walk: Walk, i: int, state: State, now: Mapping[State, float], back: Mapping[State, float]
 ) -> list[tuple[State, float, int, int]]:
     """What event ``i`` may be in a state: the state behind it, how likely that is, how many more wait then, and its kind."""
-    (extra, waits, begun, owed), kept, some = walk.steps[i].of(state)
-    out = []
-    for more, wait, answer, owe, q, kind in some:
-        then = (extra + more, waits + wait, begun + answer, owed + owe)
-        if p := kept * q * back.get(then, 0.0) / now[state]:
-            out.append((then, p, wait, kind))
+    kept, some = walk.steps[i].behind(state)
+    out = [(then, p, then[1] - state[1], kind) for then, q, kind in some if (p := kept * q * back.get(then, 0.0) / now[state])]
     least = UNLIKELY * max((p for _, p, _, _ in out), default=0.0)
     return [each for each in out if each[1] >= least]
 
@@ -346,17 +342,17 @@ def _pool(kind: int, wait: int, waiting: tuple[int, ...], answered: tuple[Pair, 
     return answered, 2 if kind == Kind.ENDS else 1
 
 
-def _aged(walk: Walk, i: int, kind: int, one: Any, size: Callable[[int], int], ages: Ages) -> _Aged:
+def _aged(walk: Walk, i: int, kind: int, one: Any, ages: Ages) -> _Aged:
     """How old one is that event ``i`` may be of."""
     events, now = walk.events, walk.events[i].ns
     seen: tuple[Age, ...] = ()
     if kind in (Kind.DONE, Kind.ENDS):
         start, head = one
         lasted = now - events[head].ns
-        waited = Age("short" if lasted <= AT_ONCE_NS else "wait", size(head), events[head].ns - events[start].ns)
-        seen = (waited, Age("lasts", size(head), lasted))
+        waited = Age("short" if lasted <= AT_ONCE_NS else "wait", walk.size(head), events[head].ns - events[start].ns)
+        seen = (waited, Age("lasts", walk.size(head), lasted))
     elif kind == Kind.SHORT or kind in SEVERAL:
-        seen = (Age("short", size(i) // SEVERAL.get(Kind(kind), 1), now - events[one].ns),)
+        seen = (Age("short", walk.size(i) // SEVERAL.get(Kind(kind), 1), now - events[one].ns),)
     odds = [ages.odds(age) for age in seen]
     return _Aged(seen, prod(each for each, _ in odds), prod(min(beside, 1.0) for _, beside in odds))
 

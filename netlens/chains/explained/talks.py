@@ -1,0 +1,107 @@
+"""A connection that is to be explained, and what its records look like."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
+from math import log, log2
+from operator import attrgetter
+from typing import NamedTuple
+
+from netlens.chains import asked, grammar
+from netlens.chains.asked import EMPTY, PING, Reading, Record, Said
+from netlens.chains.endings import End
+from netlens.columns import NEVER
+from netlens.parsers.http2 import WINDOW_UPDATE
+
+MS = 1_000_000
+SINCE_NS = tuple(ms * MS for ms in (20, 60, 150, 500))  #: from the latest request to a record
+SOON = 1  #: places of these
+GAP_NS = tuple(ms * MS for ms in (1, 5, 30, 120, 300, 1000))  #: from a record to the next one of the server
+AT_ONCE = 2  #: places of these
+ECHO_NS, MOST_ECHOED = 5 * MS, 3  #: from a record to the client's WINDOW_UPDATEs, and how many are told apart
+PROMPT_NS = 2 * MS  #: the same, if these are to be told from RST_STREAM
+RESETS = frozenset((WINDOW_UPDATE, PING + WINDOW_UPDATE))  #: as long as RST_STREAM (RFC 9113 6.4), of which Go sends PING behind
+EXACT = 4096  #: bytes; longer records are alike if they differ by less than a half
+UNLIKELY = 0.5  #: a way to read the client against which something speaks
+
+
+class Look(NamedTuple):
+    """What is seen of one record: size, places in :data:`SINCE_NS` and :data:`GAP_NS`, and how many WINDOW_UPDATEs of the client follow it at once."""
+
+    size: int
+    since: int
+    gap: int
+    echo: int
+    empty: bool
+
+
+class Talk(NamedTuple):
+    """A connection: what was said, when it or the capture ended, whether it was the capture, what looks like ends, and ways to read the client that
+    were weighed, if there are such.  guessed : nothing is known of how its client writes (:func:`netlens.chains.grammar.guess`)."""
+
+    said: Said
+    over_ns: int
+    cut: bool
+    ends: dict[int, End]
+    told: Sequence[grammar.Told] = ()
+    guessed: bool = False
+
+    @property
+    def best(self) -> Reading:
+        """The likeliest way to read the client; else the one that shows most requests, of those against which nothing speaks."""
+        if self.told:
+            return self.told[0].reading
+        likely = [each for each in self.said.readings if each.likely] or self.said.readings[:1]
+        return max(likely, key=lambda each: len(each.streams))
+
+    @property
+    def ways(self) -> list[grammar.Told]:
+        """To read the client: where fields and bodies are written at once, by what its writes may be, and by pauses alone."""
+        if self.told or not self.said.bodies:
+            return list(self.told)
+        return [grammar.Told(read, 0.0 if read.likely else log(UNLIKELY)) for read in self.said.readings if read.streams]
+
+    def looks(self, starts: Sequence[int]) -> list[Look]:
+        """Of the server's answers, by place."""
+        behind = [*(r.ts for r in self.said.answers[1:]), self.over_ns]
+        return [_look(r, starts, ns, self._echo(r.ts, ns)) for r, ns in zip(self.said.answers, behind, strict=False)]
+
+    def _echo(self, ns: int, behind_ns: int) -> int:
+        """How many WINDOW_UPDATEs the client sends at once behind a record; curl sends two as an answer begins."""
+        mine = self.said.mine
+        at = bisect_left(mine, ns, key=attrgetter("ts"))
+        until = min(behind_ns, ns + ECHO_NS)
+        return next((min(n, MOST_ECHOED) for r in mine[at : at + 2] if r.ts < until and (n := asked.updates(r))), 0)
+
+    def resets(self, starts: int) -> list[tuple[Record, bool]]:
+        """What may be the client's RST_STREAM, and whether it comes at once behind what the server says, as WINDOW_UPDATEs do: these are left out where there
+        are more than requests."""
+        times = [r.ts for r in self.said.answers]
+        out = []
+        for r in self.said.mine:
+            if r.size in RESETS:
+                at = bisect_right(times, r.ts)
+                out.append((r, at > 0 and r.ts - times[at - 1] <= PROMPT_NS))
+        return out if sum(prompt for _, prompt in out) <= starts else [each for each in out if not each[1]]
+
+    def asides(self, starts: Sequence[int]) -> list[Look]:
+        """Of what may be its WINDOW_UPDATEs, or heads as short."""
+        times = [*(r.ts for r in self.said.answers), NEVER]
+        return [_look(r, starts, min(times[bisect_left(times, r.ts)], max(self.over_ns, r.ts))) for r in self.said.updates]
+
+
+def _look(r: Record, starts: Sequence[int], behind_ns: int, echo: int = 0) -> Look:
+    """``behind_ns``: when the server says more."""
+    at = bisect_right(starts, r.ts)
+    size = r.size if r.size < EXACT else EXACT + int(2 * log2(r.size / EXACT))
+    since = bisect_left(SINCE_NS, r.ts - starts[at - 1] if at else NEVER)
+    return Look(size, since, bisect_left(GAP_NS, max(behind_ns - r.ts, 0)), echo, r.size == EMPTY)
+
+
+def first(talks: Iterable[Talk], records: int) -> list[Talk]:
+    """Those before which servers said less than so many records."""
+    talks = list(talks)
+    before = accumulate((len(talk.said.answers) for talk in talks), initial=0)
+    return [talk for talk, n in zip(talks, before, strict=False) if n < records]
