@@ -23,6 +23,7 @@ import numpy as np
 
 from netlens.lenses import _databases
 from netlens.lenses._connects import scanning
+from netlens.lenses._crossed import crossed, masked
 from netlens.lenses._error_lines import error_lines
 from netlens.lenses._view import FIN, RST, SYN, S, Segments, View, as_bytes, grouped, seconds
 from netlens.parsers.fatal_errors import Fatal
@@ -133,6 +134,8 @@ def refusals(view: View) -> list[Refusal]:
         *_ended(view),
         *_unheard(view),
         *_stale(view),
+        *(Refusal(k, "Modbus", "answers with another transaction number", True, frames) for k, frames in crossed(view)),
+        *(Refusal(k, "SMTP", "greeting and STARTTLS masked by a firewall", True, frames) for k, frames in masked(view)),
     ]
     lines = error_lines(view, {r.session for r in found})
     return found + [Refusal(k, IN_WORDS, word, False, frames) for k, word, frames in lines]
