@@ -21,9 +21,9 @@ import numpy as np
 from netlens.lenses import Finding
 from netlens.lenses._said import UDP, undelivered
 from netlens.lenses._view import S, View, finding, graded, grouped, most
-from netlens.lenses.rtp_loss import is_rtp, ports, streams
+from netlens.lenses.rtp_loss import PACKETS, is_rtp, ports, streams
 from netlens.parsers.calls import Media, Message
-from netlens.parsers.rtp import FRAME, KIND
+from netlens.parsers.rtp import FRAME, KIND, TS
 from netlens.text import endpoint, plural
 
 ID = "call-failed"
@@ -63,6 +63,7 @@ def _refused(view: View, messages: list[Message]) -> list[Finding]:
     asked: dict[tuple[int, str], Message] = {}
     ended: dict[tuple[int, str], Message] = {}
     reached: set[tuple[str, str, str]] = set()
+    through: set[tuple[int, str]] = set()
     for m in messages:
         if m.method not in ("INVITE", "REGISTER"):
             continue
@@ -72,9 +73,12 @@ def _refused(view: View, messages: list[Message]) -> list[Finding]:
         elif key in asked and m.source == asked[key].destination and (m.status >= 200 or m.status in (180, 183)):
             if m.status not in _ASKS_WHO and m.status not in _WRONG:
                 reached.add((m.destination, m.source, m.method))
+                through.add(key)
             elif m.status in _WRONG and key not in ended:
                 ended[key] = m
     of = grouped(ended.items(), lambda each: (each[1].destination, each[1].source, each[1].method))
+    taken = {(m.source, m.whom) for key, m in asked.items() if key in through}  # by another server, as who has several trunks does
+    of = {key: [each for each in these if (key[0], asked[each[0]].whom) not in taken] for key, these in of.items()}
     bad = {key: these for key, these in of.items() if len(these) >= TIMES and key not in reached}
     if not bad:
         return []
@@ -142,6 +146,11 @@ def _taken(messages: Iterable[Message]) -> dict[tuple[str, int], set[int]]:
     return found
 
 
+def _named_ns(messages: list[Message], place: tuple[str, int]) -> int:
+    """When an end first named where it takes media."""
+    return next(m.ts for m in messages if any(_place(each) == place for each in m.media))
+
+
 def _place(media: Media) -> tuple[str, int]:
     return media.address, media.port
 
@@ -155,7 +164,11 @@ def _formats(view: View, messages: list[Message]) -> list[Finding]:
         talks = ends[ports(part)]
         if len(talks) != 1 or talks[0].destination not in taken or not is_rtp(part):
             continue
-        talk, kinds = talks[0], part[:, KIND]
+        talk = talks[0]
+        part = part[part[:, TS] >= _named_ns(messages, talk.destination)]
+        if len(part) < PACKETS:
+            continue
+        kinds = part[:, KIND]
         foreign = ~np.isin(kinds, [*taken[talk.destination], *NOISE])
         if foreign.mean() >= FOREIGN:
             found.append((talk, int(np.bincount(kinds[foreign]).argmax()), part[foreign, FRAME]))

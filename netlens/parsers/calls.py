@@ -21,10 +21,20 @@ from netlens.wire.addresses import ip_text
 PORT = 5060
 MAX_MESSAGES = 100_000
 LOOKED_AT = 4000  #: bytes of a message
-_METHODS = (b"INVITE", b"REGISTER", b"UPDATE", b"BYE", b"CANCEL")
+EVERY = frozenset(range(128))  #: payload types
+_METHODS = (
+    b"INVITE",
+    b"REGISTER",
+    b"UPDATE",
+    b"BYE",
+    b"ACK",
+    b"PRACK",
+)  # the last two may bear an answer to an offer (RFC 3264 4, RFC 3262 5)
 _CALL = re.compile(rb"\r\n(?:Call-ID|i)[ \t]*:[ \t]*([^\r]*)", re.I)
 _NUMBER = re.compile(rb"\r\nCSeq[ \t]*:[ \t]*(\d{1,9})[ \t]+([A-Z]+)", re.I)
 _TO = re.compile(rb"\r\n(?:To|t)[ \t]*:([^\r]*)", re.I)
+_USER = re.compile(rb"(?:sips?|tel):([^@;>\s]*)", re.I)
+_LENGTH = re.compile(rb"\r\n(?:Content-Length|l)[ \t]*:[ \t]*(\d{1,6})", re.I)
 _REASON = re.compile(rb"\r\nReason[ \t]*:[^\r]*(?:cause=408\b|session[ -]timer|session expire)", re.I)
 _MEDIA = re.compile(rb"^m=(?:audio|video) (\d{1,5})(?:/\d+)? RTP/\S+ ([\d ]+)\r?$", re.M)
 _ADDRESS = re.compile(rb"^c=IN IP[46] ([0-9A-Fa-f.:]+)", re.M)
@@ -93,7 +103,7 @@ def _message(text: bytes, row: list[int]) -> Message | None:
     method = number[2].upper()
     if method not in _METHODS or not (status or line[-1] == b"SIP/2.0"):
         return None
-    whom = to[1].partition(b">")[0].partition(b";tag=")[0]
+    whom, length = _USER.search(to[1]), _LENGTH.search(head)
     version = row[c.PORTS] >> 32
     return Message(
         row[c.TS],
@@ -104,17 +114,20 @@ def _message(text: bytes, row: list[int]) -> Message | None:
         status,
         int(number[1]),
         crc32(call[1]),
-        crc32(whom),
+        crc32(whom[1]) if whom else 0,
         not status and b";tag=" in to[1],
         not status and _REASON.search(head) is not None,
-        _media(body),
+        _media(body, length is not None and int(length[1]) > len(body)),
     )
 
 
-def _media(body: bytes) -> tuple[Media, ...]:
-    """Of a description of a session; a medium has an address of its own, or that of all."""
-    if not body.startswith(b"v=0"):
+def _media(body: bytes, cut: bool) -> tuple[Media, ...]:
+    """Of a description of a session, by itself or among other parts; a medium has an address of its own, or that of all. If the message is ``cut``, formats are
+    missing: all may be taken."""
+    at = body.find(b"v=0\r\n")
+    if at < 0:
         return ()
+    body = body[at:]
     begins = [found.start() for found in re.finditer(rb"^m=", body, re.M)] + [len(body)]
     common = _ADDRESS.search(body[: begins[0]])
     found = []
@@ -122,6 +135,6 @@ def _media(body: bytes) -> tuple[Media, ...]:
         medium, own = _MEDIA.match(body[at:end]), _ADDRESS.search(body[at:end])
         address = own or common
         if medium and address and int(medium[1]):
-            formats = frozenset(int(each) for each in medium[2].split() if len(each) <= 3)
+            formats = EVERY if cut else frozenset(int(each) for each in medium[2].split() if len(each) <= 3)
             found.append(Media(address[1].decode().lower(), int(medium[1]), formats))
     return tuple(found)

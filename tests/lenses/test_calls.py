@@ -13,6 +13,7 @@ from tests.parsers.build import Packet, datagram
 if TYPE_CHECKING:
     from pathlib import Path
 
+OTHER = "198.51.100.21"
 PHONE_PORT, PBX_PORT = 10_000, 20_000
 SDP = "v=0\r\no=- 1 1 IN IP4 {0}\r\ns=-\r\nc=IN IP4 {0}\r\nt=0 0\r\nm=audio {1} RTP/AVP {2}\r\n"
 
@@ -46,6 +47,12 @@ def calls(*statuses: tuple[int, ...], method: str = "INVITE", names: int = 1) ->
     return [p for k, each in enumerate(statuses) for p in call(k, k, *each, method=method, whom=str(k % names))]
 
 
+def elsewhere(packets: list[Packet]) -> list[Packet]:
+    """The same with another server."""
+    here, there = (bytes(map(int, address.split("."))) for address in (SERVER, OTHER))
+    return [Packet(p.at, p.data[:20].replace(here, there) + p.data[20:]) for p in packets]
+
+
 def test_calls_none_of_which_gets_through(tmp_path: Path) -> None:
     this = found(tmp_path, calls(*[(100, 404)] * 4), healthy())["call-failed"]
     assert this.severity == "problem"
@@ -69,6 +76,9 @@ def test_calls_none_of_which_gets_through(tmp_path: Path) -> None:
         pytest.param(calls(*[(401,)] * 5), id="credentials, which refused has"),
         pytest.param(calls(*[(404,)] * 2, (480,), (404,)), id="somebody is away"),
         pytest.param(calls(*[(404,)] * 30, names=30), id="a scanner"),
+        pytest.param(
+            [p for k in range(4) for p in (*call(k, k, 404), *elsewhere(call(k + 0.5, 9 + k, 180, 200)))], id="another trunk takes them"
+        ),
         pytest.param(calls(*[(423,), (200,)] * 3, method="REGISTER"), id="registers for longer"),
         pytest.param([up(k, b"INVITE sip:a SIP/2.0\r\n\r\n") for k in range(4)], id="cut"),
     ],
@@ -127,6 +137,15 @@ def media(kinds: list[int], to_phone: bool = True) -> list[Packet]:
     ]
 
 
+def later(packets: list[Packet], seconds: float) -> list[Packet]:
+    return [Packet(p.at + int(seconds * S), p.data) for p in packets]
+
+
+def cut(packets: list[Packet]) -> list[Packet]:
+    """Of each message the last bytes are not there."""
+    return [Packet(p.at, p.data[:-12], cut=12) for p in packets]
+
+
 def test_media_in_a_format_that_the_receiver_did_not_name(tmp_path: Path) -> None:
     this = found(tmp_path, agreed(), media([18] * 300), healthy())["call-failed"]
     assert this.severity == "problem"
@@ -145,6 +164,9 @@ def test_media_in_a_format_that_the_receiver_did_not_name(tmp_path: Path) -> Non
         pytest.param([*agreed(), *media([13] * 300)], id="silence"),
         pytest.param([*agreed("0 8 18", "0"), *media([18] * 300)], id="one of those that the receiver offers"),
         pytest.param(media([18] * 300), id="no description"),
+        pytest.param([*media([18] * 300), *later(agreed(), 10)], id="described when it was over"),
+        pytest.param([*agreed(), *later(agreed("18", "18"), 0.2), *media([18] * 300)], id="changed within the call"),
+        pytest.param([*cut(agreed()), *media([18] * 300)], id="cut"),
         pytest.param([*agreed(), *media([18] * 60)], id="short"),
     ],
 )
