@@ -46,8 +46,8 @@ def look(view: View) -> list[Finding]:
             doubled.append(times)
     found = []
     if stopped:
-        times = len(stopped[0]) - 1
-        text = f"{len(stopped):,} of {plural(files, 'file')} over TFTP stopped behind block 65,535: the next was sent {times} times, and not taken."
+        tries = len(stopped[0]) - 1
+        text = f"{len(stopped):,} of {plural(files, 'file')} over TFTP stopped behind block 65,535: the next was sent {tries} times, and not taken."
         advice = (
             "One side cannot count beyond two bytes: let both agree on larger blocks (blksize, RFC 2348), take another client, or HTTP."
         )
