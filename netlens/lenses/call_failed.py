@@ -77,8 +77,10 @@ def _refused(view: View, messages: list[Message]) -> list[Finding]:
             elif m.status in _WRONG and key not in ended:
                 ended[key] = m
     of = grouped(ended.items(), lambda each: (each[1].destination, each[1].source, each[1].method))
-    taken = {(m.source, m.whom) for key, m in asked.items() if key in through}  # by another server, as who has several trunks does
-    of = {key: [each for each in these if (key[0], asked[each[0]].whom) not in taken] for key, these in of.items()}
+    taken = {
+        (m.source, m.method, m.whom) for key, m in asked.items() if key in through
+    }  # by another server, as who has several trunks does
+    of = {key: [each for each in these if (key[0], key[2], asked[each[0]].whom) not in taken] for key, these in of.items()}
     bad = {key: these for key, these in of.items() if len(these) >= TIMES and key not in reached}
     if not bad:
         return []
