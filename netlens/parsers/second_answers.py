@@ -1,7 +1,7 @@
 """Questions of DNS that were answered twice, with other addresses each time: whoever answers first need not be the resolver (RFC 5452 3).
 
 Kept while ``netlens analyze`` reads a capture, and by no other command. Limits: over UDP; of answers that stand in one batch of packets, to a question that was
-asked once there; of the first :data:`MAX_FOUND`.
+asked once there; of the first :data:`MAX_COMPARED` pairs that may be such, the first :data:`MAX_FOUND`.
 """
 
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from netlens.columns import Array
 from netlens.wire import columns as c
 from netlens.wire.addresses import ip_text
 
-MAX_FOUND = 1000
+MAX_FOUND, MAX_COMPARED = 1000, 50_000
 _PORT, _HEADER, _LONGEST = 53, 12, 512
 _A, _AAAA = 1, 28
 _RESPONSE, _CODE = 0x80, 0x0F
@@ -34,17 +34,19 @@ class SecondAnswerBuilder:
 
     def __init__(self) -> None:
         self.found: list[Contradiction] = []
+        self._compared = 0
 
     def feed(self, buf: Array, packets: Array) -> None:
         ports = packets[:, c.PORTS]
         whole = packets[:, c.PAY_CAP] > _HEADER
         answers = packets[whole & ((ports >> 16 & 0xFFFF) == _PORT)]
-        if len(answers) < 2 or len(self.found) >= MAX_FOUND:
+        if len(answers) < 2 or len(self.found) >= MAX_FOUND or self._compared >= MAX_COMPARED:
             return
         number = buf[answers[:, c.PAY_OFF]].astype(np.int64) << 8 | buf[answers[:, c.PAY_OFF] + 1]
         key = (number << 16 | answers[:, c.PORTS] & 0xFFFF) ^ answers[:, c.DST_LO] * 0x9E3779B1
         order = np.argsort(key, kind="stable")
         twice = np.flatnonzero(np.diff(key[order]) == 0)
+        self._compared += len(twice)
         for at in twice.tolist():
             self._compare(buf, packets, answers[order[at]].tolist(), answers[order[at + 1]].tolist())
 
@@ -54,7 +56,7 @@ class SecondAnswerBuilder:
         if any(first[k] != second[k] for k in ends):
             return
         texts = [buf[row[c.PAY_OFF] : row[c.PAY_OFF] + min(row[c.PAY_CAP], _LONGEST)].tobytes() for row in (first, second)]
-        said = [_addresses(text) for text in texts]
+        said = [_addresses(text) for text in texts] if texts[0] != texts[1] else [None, None]
         if said[0] is None or said[1] is None or said[0][0] != said[1][0] or not said[0][1] or not said[1][1] or said[0][1] & said[1][1]:
             return
         back = first[c.PORTS] & ~0xFFFFFFFF | (first[c.PORTS] & 0xFFFF) << 16 | first[c.PORTS] >> 16 & 0xFFFF
