@@ -164,6 +164,14 @@ class Capture:
     proxied = _Kept(lambda kept: kept.bodies.proxied)
     #: What servers of the protocols in :mod:`netlens.parsers.denials` answered, in order
     denials = _Kept(lambda kept: kept.denials.answers + kept.link.answers)
+    #: What clocks say over NTP, in order
+    clocks = _Kept(lambda kept: kept.clocks.stamps)
+    #: Questions of DNS with two answers that contradict each other, in order
+    second_answers = _Kept(lambda kept: kept.second_answers.found)
+    #: What may be blocks of TFTP, see :mod:`netlens.parsers.blocks`
+    blocks = _Kept(lambda kept: kept.blocks.blocks())
+    #: Messages of calls over SIP in clear, in order
+    calls = _Kept(lambda kept: kept.calls.messages)
     #: What hosts ask on a link itself
     link = _Kept(lambda kept: kept.link)
     #: Errors of PostgreSQL in clear, in order

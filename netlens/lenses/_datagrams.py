@@ -34,6 +34,8 @@ ONE_WAY = (7, 9, 162, 514, 2055, 4739, 6343, 8125, 9995, 9996, 12_201)
 RTCP = range(200, 208)  #: types of its packets (RFC 3550 12.1, RFC 4585 6.1, RFC 3611 2)
 #: Protocols whose servers stand in for each other: a client that one of them answers goes on.
 SPARE = ("NTP", "RADIUS", "Kerberos", "NetBIOS")
+ACCOUNTING = (1646, 1813)  #: ports of RADIUS: who lets a client in counts nothing for it (RFC 2866 3)
+TUNNELS = (500, 1194, 4500, 51_820)  #: ports of IPsec, OpenVPN and WireGuard, to which nothing else is sent
 PATIENT = ("NTP", "SNMP")  #: asked from time to time by what goes on without an answer
 
 
@@ -85,6 +87,11 @@ def needs_no_answer(talk: Conversation) -> bool:
     first, kind = talk.head >> 56, talk.head >> 48 & 0xFF
     magic = talk.head >> 16 == 0xFFFFFFFFFFFF  # that wakes a host
     return talk.destination[1] in ONE_WAY or magic or (first >> 6 == 2 and kind in RTCP)
+
+
+def stands_in(server: tuple[str, int], other: tuple[str, int]) -> bool:
+    """Whether another server of the same protocol may do what this one does not."""
+    return other != server and (other[1] in ACCOUNTING) == (server[1] in ACCOUNTING)
 
 
 def hearing(view: View) -> set[str]:

@@ -22,6 +22,7 @@ import numpy as np
 
 from netlens.lenses import _databases, _websockets
 from netlens.lenses._connects import scanning
+from netlens.lenses._crossed import crossed, masked
 from netlens.lenses._error_lines import error_lines
 from netlens.lenses._services import AMQP, BEATS, HEARTBEAT
 from netlens.lenses._view import FIN, RST, SYN, S, Segments, View, as_bytes, grouped, seconds
@@ -133,6 +134,8 @@ def refusals(view: View) -> list[Refusal]:
         *_ended(view),
         *_unheard(view),
         *_stale(view),
+        *(Refusal(k, "Modbus", "answers with another transaction number", True, frames) for k, frames in crossed(view)),
+        *(Refusal(k, "SMTP", "greeting and STARTTLS masked by a firewall", True, frames) for k, frames in masked(view)),
     ]
     lines = error_lines(view, {r.session for r in found})
     return found + _in_words(view, lines)

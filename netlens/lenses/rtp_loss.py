@@ -41,14 +41,19 @@ SHOWN = 20  #: gaps of a stream
 
 def look(view: View) -> list[Finding]:
     """At most one of losses, and one of packets that come unevenly."""
+    found = view.once(streams)
+    return [*_lost(view, found), *_uneven(view, found)]
+
+
+def streams(view: View) -> list[Array]:
+    """What may be RTP, by source and both ends, each in order; not what is short."""
     t = view.side.capture.rtp
     if len(t) < PACKETS:
         return []
     order = np.lexsort((t[:, SOURCE], t[:, PORTS], t[:, DST_LO], t[:, SRC_LO]))  # stable: each stream in order
     t = t[order]
     begins = np.flatnonzero(np.diff(t[:, [SOURCE, PORTS, DST_LO, SRC_LO]], axis=0).any(axis=1)) + 1
-    streams = [part for part in np.split(t, begins) if len(part) >= PACKETS and part[-1, TS] - part[0, TS] >= LASTED_NS]
-    return [*_lost(view, streams), *_uneven(view, streams)]
+    return [part for part in np.split(t, begins) if len(part) >= PACKETS and part[-1, TS] - part[0, TS] >= LASTED_NS]
 
 
 def _uneven(view: View, streams: list[Array]) -> list[Finding]:
@@ -60,7 +65,7 @@ def _uneven(view: View, streams: list[Array]) -> list[Finding]:
     if not held:
         return [_of_batches(view, [part for _, part in found], receivers)]
     found = held
-    whom, (worst, interval) = most(receivers.get(_ports(part), "hosts") for _, part in found), max(jitter for jitter, _ in found)
+    whom, (worst, interval) = most(receivers.get(ports(part), "hosts") for _, part in found), max(jitter for jitter, _ in found)
     text = (
         f"Packets of {plural(len(found), 'stream')} of RTP to {whom} came unevenly: jitter of {seconds(worst)} in the median, where a packet is due every "
         f"{seconds(interval)}, so that many come too late to be played."
@@ -76,7 +81,7 @@ def _uneven(view: View, streams: list[Array]) -> list[Finding]:
 def _of_batches(view: View, parts: list[Array], receivers: dict[tuple[int, int], str]) -> Finding:
     longest = max(_in_batches(part) for part in parts)
     text = (
-        f"Packets of {plural(len(parts), 'stream')} of RTP to {most(receivers.get(_ports(part), 'hosts') for part in parts)} came in batches, one every "
+        f"Packets of {plural(len(parts), 'stream')} of RTP to {most(receivers.get(ports(part), 'hosts') for part in parts)} came in batches, one every "
         f"{seconds(longest)}: they are sent so, or something on the way gathers them; the receiver must hold them back as long."
     )
     values = {"streams": len(parts), "batch_s": longest / 1e9}
@@ -130,7 +135,7 @@ def _lost(view: View, streams: list[Array]) -> list[Finding]:
     grave = any(lost >= AUDIBLE * sent and len(gaps) >= HOLES for lost, sent, _, gaps in bad) and not (missed > 1).any()
     receivers = _receivers(view)
     lost, sent = sum(each[0] for each in bad), sum(each[1] for each in bad)
-    whom = most(receivers.get(_ports(part), "hosts") for _, _, part, _ in bad)
+    whom = most(receivers.get(ports(part), "hosts") for _, _, part, _ in bad)
     worst = max(lost / sent for lost, sent, *_ in bad)
     text = (
         f"{lost:,} of {plural(sent, 'packet')} of RTP are missing from {plural(len(bad), 'stream')} to {whom} (up to {worst:.0%} of one)."
@@ -141,7 +146,7 @@ def _lost(view: View, streams: list[Array]) -> list[Finding]:
     return [finding(view, ID, severity, text, [f for *_, gaps in bad for f in gaps], values, advice if grave else "")]
 
 
-def _ports(part: Array) -> tuple[int, int]:
+def ports(part: Array) -> tuple[int, int]:
     """Of sender and receiver."""
     ports = int(part[0, PORTS])
     return ports >> 16 & 0xFFFF, ports & 0xFFFF
@@ -151,6 +156,11 @@ def _steps(part: Array) -> tuple[Array, Array]:
     """From packet to packet, of numbers and of stamps."""
     step = (np.diff(part[:, NUMBER]) + 0x8000) % 0x10000 - 0x8000
     return step, (np.diff(part[:, STAMP]) + (1 << 31)) % (1 << 32) - (1 << 31)
+
+
+def is_rtp(part: Array) -> bool:
+    """Whether a stream is certain to be RTP: its numbers go up one by one."""
+    return _is_rtp(*_steps(part))
 
 
 def _is_rtp(step: Array, time: Array) -> bool:

@@ -45,6 +45,7 @@ from netlens.lenses._datagrams import (
     hearing_answers,
     needs_no_answer,
     requests,
+    stands_in,
     ways,
 )
 from netlens.lenses._said import UDP, undelivered
@@ -255,7 +256,7 @@ def _silent(view: View) -> list[Silent]:
                     and by_tcp(view, client, *server)
                     and not (protocol == "QUIC" and _waited(view, client, server[1], open_))
                 )
-                or (protocol in SPARE and any(key[:2] == (protocol, client) and key[2] != server for key in content))
+                or (protocol in SPARE and any(key[:2] == (protocol, client) and stands_in(server, key[2]) for key in content))
                 or (protocol == "WireGuard" and all(has_other_peers(view, *t.ends) or _is_roaming(*t.ends) for t in open_))
             )
             patient = protocol in PATIENT and (silent_ones[protocol, client] > MANY or sum(t.datagrams for t in tries) < 2 * TIMES)

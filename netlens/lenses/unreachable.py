@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections import Counter
 
 from netlens.lenses import Finding, Severity
-from netlens.lenses._datagrams import PATIENT, SPARE, answered, asks, by_tcp, requests
+from netlens.lenses._datagrams import PATIENT, SPARE, TUNNELS, answered, asks, by_tcp, requests, stands_in
 from netlens.lenses._said import ICMP, TCP, UDP, fate, said, undelivered
 from netlens.lenses._view import S, View, finding, most
 from netlens.lenses.ping_unanswered import TIMES as PINGS
@@ -36,7 +36,7 @@ TIMES = 2  #: datagrams in vain; a single one may be a greeting to a peer that i
 USUAL_HOPS = 32
 MOST_LOST = 3  #: datagrams without an answer for each error; a host limits how often it says so, and some are still to come
 OWN = 3  #: connections that a host does not let leave
-LOGS, LOGS_NS = 3, 3 * S  #: errors about syslog, and how long; a log server that starts anew is there again sooner or later
+LOGS, LOGS_NS = 3, 3 * S  #: errors about syslog, or a tunnel, and how long; a server that starts anew is there again sooner or later
 TOLD_NS = 2 * S  #: Linux says so at most once a second after the first few (icmp_ratelimit)
 REASSEMBLED_NS = 15 * S  #: a host waits at least so long for fragments (RFC 791 3.2; RFC 1122 3.3.2 wants 60 s, Linux takes 30)
 _FRAGMENTS = "Something on the way drops fragments (a firewall, NAT): let them pass, or send what fits into one packet."
@@ -62,6 +62,7 @@ def _of(view: View) -> list[Finding]:
         return []
     lost = _lost_logs(view, shown)
     waited = lost or any(asks(asked) not in ("", *PATIENT) and not _has_it(view, asked) for asked, _ in shown)
+    waited = waited or any(_is_tunnel(view, asked, errors) for asked, errors in shown)
     sent = sum(asked.datagrams for asked, _ in shown)
     heard = [e for _, errors in shown for e in errors]
     whom = most(endpoint(*asked.destination) for asked, _ in shown)
@@ -84,6 +85,15 @@ def _of(view: View) -> list[Finding]:
     frames = [f for asked, errors in shown for f in (asked.first_frame, *(e.frame for e in errors))]
     severity: Severity = "note" if sent < TIMES else "problem" if waited or circling else "warning"
     return [finding(view, ID, severity, text, frames, values, advice)]
+
+
+def _is_tunnel(view: View, asked: Conversation, errors: list[Error]) -> bool:
+    """Whether who sends to the port of a tunnel hears again and again that nobody listens there, and has none elsewhere."""
+    lasted = max(e.ts for e in errors) - min(e.ts for e in errors)
+    if asked.destination[1] not in TUNNELS or len(errors) < LOGS or lasted < LOGS_NS or by_tcp(view, asked.source[0], *asked.destination):
+        return False
+    back = {c.source for c in view.conversations if c.destination[0] == asked.source[0]}
+    return not any(end[1] in TUNNELS for end in back)
 
 
 def _is_log(talk: Conversation) -> bool:
@@ -200,6 +210,6 @@ def _has_it(view: View, asked: Conversation) -> bool:
     others = [
         talks
         for (protocol, who, whom), talks in view.once(requests).items()
-        if protocol in SPARE and (protocol, who) == (asks(asked), client) and whom != server
+        if protocol in SPARE and (protocol, who) == (asks(asked), client) and stands_in(server, whom)
     ]
     return by_tcp(view, client, *server) or any(answered(view, t) for talks in others for t in talks)

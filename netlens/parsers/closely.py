@@ -4,8 +4,11 @@ command."""
 from netlens.columns import Array
 from netlens.parsers.asking import AskingBuilder
 from netlens.parsers.bfd import BfdBuilder
+from netlens.parsers.blocks import BlockBuilder
 from netlens.parsers.bodies import BodyBuilder
+from netlens.parsers.calls import CallBuilder
 from netlens.parsers.certificates import CertificateBuilder
+from netlens.parsers.clocks import ClockBuilder
 from netlens.parsers.denials import DenialBuilder
 from netlens.parsers.dtls_openings import HandshakeBuilder
 from netlens.parsers.fatal_errors import FatalBuilder
@@ -18,6 +21,7 @@ from netlens.parsers.quic_openings import OpeningBuilder
 from netlens.parsers.records import RecordBuilder
 from netlens.parsers.routers import RouterBuilder
 from netlens.parsers.rtp import RtpBuilder
+from netlens.parsers.second_answers import SecondAnswerBuilder
 from netlens.parsers.ssh_offers import OfferBuilder
 from netlens.parsers.trail import Trail
 from netlens.parsers.udp_requests import RequestBuilder
@@ -29,9 +33,9 @@ class Closely:
 
     def __init__(self) -> None:
         self.errors, self.asking, self.routers, self.link = ErrorBuilder(), AskingBuilder(), RouterBuilder(), LinkBuilder()
-        self.trail, self.denials = Trail(), DenialBuilder()
+        self.trail, self.denials, self.calls = Trail(), DenialBuilder(), CallBuilder()
         self.leases, self.requests, self.bfd, self.quic = LeaseBuilder(), RequestBuilder(), BfdBuilder(), OpeningBuilder()
-        self.dtls = HandshakeBuilder()
+        self.dtls, self.clocks, self.second_answers, self.blocks = HandshakeBuilder(), ClockBuilder(), SecondAnswerBuilder(), BlockBuilder()
         self.records, self.certificates, self.bodies = RecordBuilder(), CertificateBuilder(), BodyBuilder()
         self.fatal, self.offers, self.grpc, self.rtp = FatalBuilder(), OfferBuilder(), GrpcBuilder(), RtpBuilder()
         self._hellos_seen = 0
@@ -45,9 +49,20 @@ class Closely:
         """Take in a batch of packet rows (int64[n, WIDTH]) behind the session fold, with the state of the sessions."""
         datagrams = packets[packets[:, c.KIND] == c.UDP]
         if len(datagrams):
-            for each in (self.leases, self.requests, self.bfd, self.quic, self.dtls, self.rtp):
+            for each in (
+                self.leases,
+                self.requests,
+                self.bfd,
+                self.quic,
+                self.dtls,
+                self.rtp,
+                self.clocks,
+                self.second_answers,
+                self.blocks,
+            ):
                 each.feed(buf, datagrams)
         self.denials.feed(buf, packets, datagrams)
+        self.calls.feed(buf, packets)
         self.trail.feed(buf, packets, datagrams, sessions)
 
     def feed_tcp(self, buf: Array, packets: Array, sessions: Array, hellos: HelloBuilder) -> None:

@@ -13,8 +13,8 @@ from netlens.wire import columns as c
 
 MAX_PACKETS = 200_000
 HEADER = 12  #: bytes
-_WIDTH = 8
-FRAME, PORTS, SRC_LO, DST_LO, SOURCE, NUMBER, STAMP, TS = range(_WIDTH)  #: columns; SOURCE: SSRC
+_WIDTH = 9
+FRAME, PORTS, SRC_LO, DST_LO, SOURCE, NUMBER, STAMP, TS, KIND = range(_WIDTH)  #: columns; SOURCE: SSRC; KIND: payload type
 _RTCP = (64, 96)  # payload types that would be its packets (RFC 5761 4)
 
 
@@ -26,7 +26,7 @@ class RtpBuilder:
         self._read = 0
 
     def packets(self) -> Array:
-        """int64[n, 8]: what may be RTP, in order."""
+        """int64[n, 9]: what may be RTP, in order."""
         return np.concatenate([np.empty((0, _WIDTH), np.int64), *self._rows])
 
     def feed(self, buf: Array, packets: Array) -> None:
@@ -46,5 +46,6 @@ class RtpBuilder:
         out[:, SOURCE] = head[:, 8] << 24 | head[:, 9] << 16 | head[:, 10] << 8 | head[:, 11]
         out[:, NUMBER] = head[:, 2] << 8 | head[:, 3]
         out[:, STAMP] = head[:, 4] << 24 | head[:, 5] << 16 | head[:, 6] << 8 | head[:, 7]
+        out[:, KIND] = head[:, 1] & 0x7F
         self._rows.append(out)
         self._read += len(out)

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from netlens.parsers.denials import LIMITED, PROTOCOLS
+from netlens.parsers.denials import KNOWN, LIMITED, PROTOCOLS
 
 BY_ID = {member.ID: member for member in PROTOCOLS}
 
@@ -96,13 +96,28 @@ def diameter(code: int, flags: int = 0x40) -> bytes:
     return b"\x01" + be(20 + len(session + result), 3) + bytes([flags]) + be(272, 3) + bytes(12) + session + result
 
 
-def snmp(status: int, pdu: int = 0xA2, version: int = 1) -> bytes:
+def snmp(status: int, pdu: int = 0xA2, version: int = 1, values: tuple[int, ...] = ()) -> bytes:
+    """``values``: tags of what stands where values do."""
+    bindings = tlv(0x30, *(tlv(0x30, b"\x06\x03\x2b\x06\x01", tlv(tag, b"" if tag & 0x80 else b"\x01")) for tag in values))
     return tlv(
         0x30,
         b"\x02\x01" + bytes([version]),
         b"\x04\x01x",
-        tlv(pdu, b"\x02\x02\x12\x34\x02\x01" + bytes([status]) + b"\x02\x01\x00\x30\x00"),
+        tlv(pdu, b"\x02\x02\x12\x34\x02\x01" + bytes([status]) + b"\x02\x01\x00", bindings),
     )
+
+
+def nbns(kind: bytes, code: int, flags: int = 0xAD) -> bytes:
+    """An answer to the registration of a name whose last letters are these."""
+    return b"\x12\x34" + bytes([flags, 0x80 | code, 0, 0, 0, 1, 0, 0, 0, 0]) + b"\x20" + b"EB" * 15 + kind + b"\0\0\x20\0\1" + bytes(12)
+
+
+def ipp(status: int, more: bytes = b"") -> bytes:
+    return b"\2\0" + be(status, 2) + bytes(3) + b"\1\1\x47\0\x12attributes-charset\0\5utf-8" + more + b"\3"
+
+
+def ntp(dispersion: int) -> bytes:
+    return b"\x24\2\6\xec" + be(1 << 16, 4) + be(dispersion << 16, 4) + bytes(36)
 
 
 def rpc(accepted: int = 0, result: bytes = b"") -> bytes:
@@ -199,6 +214,51 @@ SAID: list[tuple[str, bytes, str | None]] = [
     ("ldap", ldap_search(100), LIMITED),
     ("ldap", ldap_search(0)[:14], None),
     ("ldap", b"\x30\x84\xff", None),
+    ("ldap", ldap(0x78, 2), "extended request: protocolError (2)"),  # StartTLS that is not known
+    ("ldap", ldap(0x78, 52), "unavailable (52)"),
+    ("ldap", ldap(0x78, 0), None),
+    ("smb", smb1(0, 0x72) [:32] + b"\x01\xff\xff\0\0", "no dialect in common (SMB 1 only)"),
+    ("smb", smb1(0, 0x72) [:32] + b"\x11\x05\0" + bytes(40), "found"),
+    ("smb", smb1(0, 0x72, flags=0x18)[:32] + b"\x01\xff\xff\0\0", None),  # a request
+    ("kerberos", b"\x6b\x40" + bytes(30) + b"\x1b\x06krbtgt\x1b\x01A", ""),
+    ("kerberos", b"\x6b\x40" + bytes(30) + b"\x1b\x06kadmin\x1b\x08changepw", None),  # to change an expired password
+    ("lpd", b"\x01", "negative acknowledgement (1)"),
+    ("lpd", b"\0", ""),
+    ("lpd", b"\n", None),
+    ("lpd", b"no entries\n", None),
+    ("port-mapping", b"\0\x82\0\x02" + bytes(12), "not authorized (2)"),
+    ("port-mapping", b"\0\x81\0\x04" + bytes(12), "out of resources (4)"),
+    ("port-mapping", b"\0\x81\0\0" + bytes(12), ""),
+    ("port-mapping", b"\0\x80\0\0" + bytes(8), None),  # the router's address
+    ("port-mapping", b"\0\x82\0\x01" + bytes(12), None),  # another version
+    ("port-mapping", b"\x02\x81\0\x0a" + bytes(56), "quota exceeded (10)"),
+    ("port-mapping", b"\x02\x82\0\0" + bytes(76), ""),
+    ("port-mapping", b"\x02\x81\0\x01" + bytes(20), None),
+    ("port-mapping", b"\x02\x01\0\x02" + bytes(56), None),  # a request
+    ("netbios-names", nbns(b"AA", 6), "name is held by another host"),
+    ("netbios-names", nbns(b"CA", 7), "conflict: several hosts have one name"),
+    ("netbios-names", nbns(b"CA", 0), ""),
+    ("netbios-names", nbns(b"BN", 6), None),  # the master browser
+    ("netbios-names", nbns(b"AD", 6), None),  # a user
+    ("netbios-names", nbns(b"CA", 6, 0x85), None),  # an answer to a query
+    ("nut", b"ERR DRIVER-NOT-CONNECTED\n", "DRIVER-NOT-CONNECTED"),
+    ("nut", b"ERR FEATURE-NOT-CONFIGURED\n", None),
+    ("nut", b'VAR ups ups.status "OL"\n', ""),
+    ("rtsp", b"RTSP/1.0 461 Unsupported Transport\r\nCSeq: 3\r\n\r\n", "461 unsupported transport"),
+    ("rtsp", b"RTSP/1.0 200 OK\r\nCSeq: 3\r\nSession: 1\r\n\r\n", ""),
+    ("rtsp", b"RTSP/1.0 200 OK\r\nCSeq: 3\r\n\r\n", KNOWN),
+    ("ipp", ipp(0x040A), "document format not supported (0x040a)"),
+    ("ipp", b"HTTP/1.1 200 OK\r\nContent-Length: 72\r\n\r\n" + ipp(0x0506), "not accepting jobs (0x0506)"),
+    ("ipp", ipp(0, b"\x02\x21\0\x06job-id\0\x04\0\0\0\1"), ""),
+    ("ipp", ipp(0), None),
+    ("ipp", ipp(0x0503), None),
+    ("ipp", b"HTTP/1.1 100 Continue\r\n\r\n", None),
+    ("snmp", snmp(2, version=0), "not there: noSuchName (2)"),
+    ("snmp", snmp(0, values=(0x81, 0x81)), "not there: noSuchInstance"),
+    ("snmp", snmp(0, values=(0x81, 0x41)), ""),
+    ("snmp", snmp(0, values=(0x82,)), ""),  # the end of a walk
+    ("ntp", ntp(12), "too inaccurate: root distance of 12 s"),
+    ("ntp", ntp(1), ""),
     ("sip", b"SIP/2.0 503 Service Unavailable\r\n", "503"),
     ("sip", b"SIP/2.0 415 Unsupported Media Type\r\n", "415"),
     ("sip", b"SIP/2.0 200 OK\r\n", ""),

@@ -28,7 +28,7 @@ from netlens.lenses._view import S, View, finding, frame_filter, grouped, most, 
 from netlens.lenses.http_errors import final_answers, served_later
 from netlens.lenses.refused.verdict import needed
 from netlens.lenses.tls_failed import DTLS
-from netlens.parsers.denials import BY_NAME, FOUND, LIMITED, NOTHING, Answer
+from netlens.parsers.denials import BY_NAME, FOUND, KNOWN, LIMITED, NOTHING, Answer
 from netlens.text import plural
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ _OFTEN, _OFTEN_SHARE = 5, 0.2  #: so many answers that refuse are a problem, tho
 _SOUGHT = {"TFTP": ("file not found",)}  #: what a loader tries one after the other until it finds one
 _EAP = BY_NAME["EAP"].NAME
 #: How refusals begin that a client answers by another offer, by protocol; and within which time that is taken if nothing was lost
-_ANOTHER_WAY, _AT_ONCE_NS = {"SIP": BY_NAME["SIP"].DAILY, "RDP": ("the server",)}, 5 * S
+_ANOTHER_WAY, _AT_ONCE_NS = {"SIP": BY_NAME["SIP"].DAILY, "RDP": ("the server",), "RTSP": BY_NAME["RTSP"].DAILY}, 5 * S
 #: How refusals end by which who asks refuses the server: a person who is asked whether to trust it may do so at the next try
 _BY_CLIENT = "by the client (TLS inside EAP)"
 MISTYPED = 2  #: logins that were refused before one that was not
@@ -63,6 +63,23 @@ _ADVICE = {
     "RCPT": "The server does not take mail for that recipient, or not from this client: its reply says why.",
     "MAIL": "The server does not take mail from that sender, or not from this client: its reply says why.",
     "DATA": "The server does not take that message: its reply says why.",
+    "negative acknowledgement": "The print server does not take the job: it does not know that queue, or it is stopped or full; its log says which.",
+    "DRIVER-NOT-CONNECTED": "The UPS's driver does not run, or has lost its cable: start it (upsdrvctl), and look at its log.",
+    "DATA-STALE": "The UPS's driver hears nothing from it: look at its cable, and at the driver's log.",
+    "UNKNOWN-UPS": "The server has no UPS of that name: see its ups.conf.",
+    "not authorized (2)": "The router maps no ports for this client: it is turned off, or a rule forbids it (UPnP/NAT-PMP in its settings).",
+    "name is held": "Two hosts want one NetBIOS name: rename one of them.",
+    "several hosts have": "Two hosts want one NetBIOS name: rename one of them.",
+    "(SMB 1 only)": "The client speaks SMB 1 alone, and the server has that switched off: update the client, or let it take another way (FTP, mail).",
+    "extended request": "The server does not know what the client asks first, most often StartTLS: give it a certificate, or let the client use ldaps.",
+    "not there:": "The agent has nothing under that name: a wrong OID, another MIB, or 64-bit counters asked for by SNMP 1, which has none; ask by 2c.",
+    "document format": "The printer does not know that kind of document: take a driver (or filter) that it knows, such as PDF, PWG raster or PCL.",
+    "not accepting jobs": "The printer's queue takes no jobs: turn it on (cupsaccept), and see why it was stopped.",
+    "transaction number": "Masters drop such answers: the server or gateway is one answer behind, as after a timeout; start it anew, or update it.",
+    "masked by": "A firewall overwrites what the mail server offers (Cisco: inspect esmtp): turn that inspection off, or allow TLS in it.",
+    "unsupported transport": "The camera or server takes no such transport: let the client ask for RTP over TCP (interleaved), or for UDP.",
+    "too inaccurate": "The server itself says that its time is that uncertain, so most clients do not take it: let it follow better clocks.",
+    "password has expired": "The password of that account has expired: change it (kpasswd), or let it not expire if a service uses it.",
     "denied (": "The server does not serve this client: see its list of addresses, or ask another server.",
     "clocks differ": "Set the clocks of client and server (NTP): Kerberos allows five minutes.",
     "table not known": "The database lacks a table: a migration was not run, or the program uses another database or schema.",
@@ -349,6 +366,14 @@ def _carries(view: View, since: int) -> bool:
     return any(starts[k] > since and answered[k] > 0 for k in view.whole)
 
 
+def _any_server(answer: Answer) -> tuple[str, str]:
+    return answer.client, ""
+
+
+def _one_server(answer: Answer) -> tuple[str, str]:
+    return answer.client, answer.server
+
+
 def _of_answers(view: View) -> list[Finding]:
     """What servers of the protocols in :mod:`netlens.parsers.denials` refuse, by protocol."""
     found = []
@@ -357,22 +382,20 @@ def _of_answers(view: View) -> list[Finding]:
         limited = {(a.client, a.server) for a in answers if a.no == LIMITED}  # said by the client: its limits are its own
         answers = [a for a in answers if a.no != LIMITED and not ((a.server, a.client) in limited and a.no.startswith(member.LAST))]
         last = _last_words(answers, member.LAST)
-        unmet = {client for client, these in grouped(answers, lambda a: a.client).items() if _challenged_in_vain(these, member.CHALLENGES)}
-        answers = [a for a in answers if not a.no.startswith(member.CHALLENGES) or a.client in unmet]
+        of = grouped(answers, _one_server if member.APART else _any_server)
+        unmet = {id(a) for these in of.values() if _challenged_in_vain(these, member.CHALLENGES) for a in these}
+        answers = [a for a in answers if not a.no.startswith(member.CHALLENGES) or id(a) in unmet]
         quiet = {id(a) for a in _cured(answers, protocol)} | {id(a) for a in answers if a.no.startswith((NOTHING, FOUND))}
         quiet -= {id(a) for a in _of_searches(answers)}
         answers = [a for a in answers if id(a) not in quiet]
-        refused = [a for a in answers if a.no]
+        refused = [a for a in answers if a.no not in ("", KNOWN)]
         if not refused:
             continue
-        granted = {a.client: a.ts for a in answers if not a.no}  # the last time, by any server
+        granted = {a.client: a.ts for a in answers if a.no in ("", KNOWN)}  # the last time, by any server
         offers = _ANOTHER_WAY.get(protocol, ("\0",))
-        vain = {
-            client
-            for client, these in grouped(answers, lambda a: a.client).items()
-            if _challenged_in_vain(these, offers) and not _goes_on(these, answers)
-        }
-        hard = [a for a in refused if not a.no.startswith(member.DAILY) or a.client in vain or id(a) in last]
+        of = grouped((a for a in answers if a.no != KNOWN), _one_server if member.APART else _any_server)
+        vain = {id(a) for these in of.values() if _challenged_in_vain(these, offers) and not _goes_on(these, answers) for a in these}
+        hard = [a for a in refused if not a.no.startswith(member.DAILY) or id(a) in vain or id(a) in last]
         heard = Counter((a.client, a.no) for a in hard if a.no.startswith(member.AGAIN))
         last |= {id(a) for a in hard if heard[a.client, a.no] > 1}
         lasting = [a for a in hard if granted.get(a.server if a.no.endswith(_BY_CLIENT) else a.client, a.ts) <= a.ts or id(a) in last]

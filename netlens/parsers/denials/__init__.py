@@ -15,14 +15,14 @@ from typing import NamedTuple
 import numpy as np
 
 from netlens.columns import Array
-from netlens.parsers.denials._kinds import FOUND, LIMITED, NOTHING, Denying
+from netlens.parsers.denials._kinds import FOUND, KNOWN, LIMITED, NOTHING, Denying
 from netlens.parsers.denials._layouts import LAYOUTS
 from netlens.registry import members
 from netlens.wire import columns as c
 from netlens.wire.addresses import ip_text
 from netlens.wire.compiled import lean
 
-__all__ = ["BY_NAME", "FOUND", "LIMITED", "NOTHING", "PROTOCOLS", "Answer", "DenialBuilder"]
+__all__ = ["BY_NAME", "FOUND", "KNOWN", "LIMITED", "NOTHING", "PROTOCOLS", "Answer", "DenialBuilder"]
 
 MAX_MESSAGES = 100_000
 LOOKED_AT = 1500  #: bytes of a message

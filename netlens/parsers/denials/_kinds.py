@@ -6,6 +6,8 @@ from typing import NamedTuple, Protocol
 LIMITED = "limited by the client"
 #: How answers to searches begin. That nothing is there is ordinary, unless it is all that a client hears; neither grants anything.
 NOTHING, FOUND = "nothing found", "found"
+#: What is asked for is there, so that it is not there no longer counts; whether the client gets it nobody has said yet.
+KNOWN = "known"
 
 
 class At(NamedTuple):
@@ -37,6 +39,8 @@ class Denying(Protocol):
     #: How answers begin after which a client goes on: those that ask for credentials, or send it to another server. They count where it gets nothing else
     #: (:data:`netlens.lenses.refused.UNMET`).
     CHALLENGES: tuple[str, ...] = ()
+    #: Whether each server has something of its own, so that another one makes up for nothing: then challenges, and offers that are not taken, count by server.
+    APART: bool = False
 
     def read(self, message: bytes, length: int, /) -> str | None:
         """What a message says.

@@ -6,7 +6,10 @@ the first sort that fits counts. What fits none says nothing.
 Sources: NBD (its doc/proto.md: replies to options; that an option is not known is ordinary), iSCSI (RFC 7143 11.13, 11.13.5), OPC UA (part 4 7.34, part 6
 5.2.2.9, 6.7, 7.1.2.5: a ServiceFault, a session that is activated, an error), EAP in frames of 802.1X (IEEE 802.1X-2010 11.3, RFC 3748 4.2), beanstalkd (its
 doc/protocol.txt), iperf3 (iperf_api.h: the first byte says whether a test may begin; a server has one at a time), Subversion (libsvn_ra_svn/protocol: an answer
-to a login, a repository that is not there or closed).
+to a login, a repository that is not there or closed), LPD (RFC 1179 3.1, 6: one octet acknowledges; zero says yes, what lists a queue begins by text), NAT-PMP
+and PCP (RFC 6886 3.3, 3.5; RFC 6887 7.2, 7.4: a version that is not known is ordinary, the client takes the other; so is a router that maps nothing, which
+counts where a client asks again and again), NetBIOS' name servers and holders of names (RFC 1002 4.2.6, 4.2.8: names of hosts and workgroups; of browsers and
+users several may be wanted, by turns), UPSes (RFC 9271 4.2, 5: what a version or a driver does not know is ordinary).
 """
 
 from dataclasses import dataclass
@@ -40,6 +43,7 @@ class Layout:
     LAST: tuple[str, ...] = ()
     AGAIN: tuple[str, ...] = ()
     CHALLENGES: tuple[str, ...] = ()
+    APART: bool = False
 
     def read(self, message: bytes, length: int, /) -> str | None:
         """By the first sort that fits."""
@@ -76,6 +80,34 @@ _OPC_UA = {
 }  # fmt: skip
 _CHUNK = (0, b"MSGF")  # final, and not encrypted, as the type behind the headers shows
 _SVN_LOGIN, _SVN_ERROR = b"( failure ( ", b"( failure ( ( "
+
+_LPD = {n: f"negative acknowledgement ({n})" for n in range(1, 32) if n not in (9, 10, 13)}  # no white space of a list
+_NAT_PMP = {2: "not authorized (2)", 3: "network failure (3)", 4: "out of resources (4)", 5: "opcode not supported (5)"}
+_PCP = {
+    2: "not authorized (2)", 3: "malformed request (3)", 4: "opcode not supported (4)", 5: "option not supported (5)", 6: "malformed option (6)",
+    7: "network failure (7)", 8: "no resources (8)", 9: "protocol not supported (9)", 10: "quota exceeded (10)", 11: "external address not to be had (11)",
+    12: "address mismatch (12)", 13: "too many remote peers (13)",
+}  # fmt: skip
+#: A response to a registration by its code, with any of the flags AA, RD, RA and B, and a demand to give up a name
+_NAMES = {
+    flags << 8 | 0x80 * ra | low | code: no
+    for flags in (0xA8, 0xAC, 0xAD, 0xA9)
+    for ra in (0, 1)
+    for low in (0, 0x10)
+    for code, no in (
+        (0, ""),
+        (2, "server failure"),
+        (5, "refused"),
+        (6, "name is held by another host"),
+        (7, "conflict: several hosts have one name"),
+    )
+}
+_UPS = {
+    b"ERR DATA-STALE": "DATA-STALE", b"ERR DRIVER-NOT-CONNECTED": "DRIVER-NOT-CONNECTED", b"ERR ACCESS-DENIED": "ACCESS-DENIED",
+    b"ERR UNKNOWN-UPS": "UNKNOWN-UPS", b"ERR INVALID-PASSWORD": "INVALID-PASSWORD", b"ERR INVALID-USERNAME": "INVALID-USERNAME",
+    b"ERR USERNAME-REQUIRED": "USERNAME-REQUIRED", b"ERR PASSWORD-REQUIRED": "PASSWORD-REQUIRED", b"ERR SET-FAILED": "SET-FAILED",
+    b"ERR INSTCMD-FAILED": "INSTCMD-FAILED", b"VAR ": "", b"BEGIN LIST VAR": "",
+}  # fmt: skip
 
 LAYOUTS = (
     # stands in no segment or datagram: :mod:`netlens.parsers.link_talk` hands it over
@@ -128,6 +160,30 @@ LAYOUTS = (
         ),
     ),
     Layout("iperf3", "iperf3", At(tcp=(5201,), within=(0, 1)), (Sort((), (0, 1, "big"), {0xFF: "busy with another test", 9: ""}, 1),)),
+    Layout("lpd", "LPD", At(tcp=(515,)), (Sort((), (0, 1, "big"), {0: "", **_LPD}, 1),)),
+    Layout(
+        "port-mapping",
+        "NAT-PMP or PCP",
+        At(udp=(5351,)),
+        (
+            *(Sort(((0, bytes([0, 128 + kind])),), (2, 2, "big"), {0: "", **_NAT_PMP}) for kind in (1, 2)),  # to map a port of UDP, of TCP
+            *(Sort(((0, bytes([2, 128 + kind])),), (3, 1, "big"), {0: "", **_PCP}) for kind in (1, 2)),  # MAP, PEER
+        ),
+        CHALLENGES=tuple({*_NAT_PMP.values(), *_PCP.values()}),
+    ),
+    # one resource record; the last two letters of the name, encoded in half bytes, are its kind: 00 and 20, a host (or workgroup) and its server
+    Layout(
+        "netbios-names",
+        "NetBIOS name",
+        At(udp=(137,)),
+        tuple(Sort(((4, b"\0\0\0\x01"), (12, b"\x20"), (43, kind + b"\0")), (2, 2, "big"), _NAMES) for kind in (b"AA", b"CA")),
+    ),
+    Layout(
+        "nut",
+        "NUT (UPS)",
+        At(tcp=(3493,)),
+        tuple(Sort(((0, word),), (0, 0, "big"), {0: no}) for word, no in _UPS.items()),
+    ),
     Layout(
         "svn",
         "Subversion",

@@ -1,8 +1,8 @@
 """LDAP (RFC 4511 4.1.9, 4.2.2, 4.5.2, A): a login that fails, and answers that the client may not have or the server cannot give.
 
 Ordinary: a login that goes on (14), referrals (10), entries that are not there (32; a warning if a client finds none at all), or there already (68), the limit
-of a search, unless the server has set it and a client meets it again and again (4.5.1.4: a client's own limit stands in its request, 0 is none); an extended
-operation that a server does not know (4.12), unless a client leaves upon it again and again, as it insists on TLS (4.14.1).
+of a search, unless the server has set it and a client meets it again and again (4.5.1.4: a client's own limit stands in its request, 0 is none). An extended
+request, as StartTLS, that a server does not know (4.12, 4.14.2) is tried by many clients that then go on; it counts where a client hears nothing else.
 """
 
 from netlens.parsers.ber import ber, ber_int
@@ -10,18 +10,18 @@ from netlens.parsers.denials._kinds import FOUND, LIMITED, NOTHING, At
 
 ID, NAME = "ldap", "LDAP"
 AT = At(tcp=(389, 3268), either=True)
-_NO_EXTENSION = "protocolError (2) to an extended operation"
-LAST = ("sizeLimitExceeded", "timeLimitExceeded", _NO_EXTENSION)
+LAST = ("sizeLimitExceeded", "timeLimitExceeded")
+CHALLENGES = ("extended request:",)
 DAILY = (*LAST, NOTHING)  # where a search begins there may be nothing, as meant
-_BIND, _ASKS, _ENTRY, _SEARCH = 0x61, 0x63, 0x64, 0x65
+_BIND, _ASKS, _ENTRY, _SEARCH, _EXTENDED = 0x61, 0x63, 0x64, 0x65, 0x78
 _LIMITS = {3: "timeLimitExceeded", 4: "sizeLimitExceeded"}
-_EXTENDED, _PROTOCOL_ERROR = 0x78, 2
 _NO_SUCH_OBJECT = 32
 _CHANGES = (0x67, 0x69, 0x6B, 0x6D)  # modify, add, delete, modify DN
 _CODES = {
     1: "operationsError", 2: "protocolError", 7: "authMethodNotSupported", 8: "strongerAuthRequired", 13: "confidentialityRequired",
     48: "inappropriateAuthentication",
     49: "invalidCredentials", 50: "insufficientAccessRights", 51: "busy", 52: "unavailable", 53: "unwillingToPerform", 11: "adminLimitExceeded",
+    12: "unavailableCriticalExtension",
 }  # fmt: skip
 _OF_ALL = (1, 8, 13, 50, 51, 52, 53)
 
@@ -52,6 +52,6 @@ def read(message: bytes, length: int, /) -> str | None:
         return f"{_LIMITS[code]} ({code})"
     if operation == _BIND and code not in (10, 14) and code < 123:
         return f"{_CODES.get(code, 'error')} ({code}) to the login"
-    if operation == _EXTENDED and code == _PROTOCOL_ERROR:
-        return _NO_EXTENSION
+    if operation == _EXTENDED and code in (2, 12):
+        return f"extended request: {_CODES[code]} ({code})"
     return f"{_CODES[code]} ({code})" if code in _OF_ALL else None

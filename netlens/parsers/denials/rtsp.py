@@ -1,13 +1,18 @@
 """RTSP (RFC 2326 7.1.1, 11).
 
-Ordinary: 401, which asks for credentials; methods and transports that a server does not know (405, 461, 501, 551), tried one after the other.
+Ordinary: 401, which asks for credentials; methods and options that a server does not know (405, 501, 551). A transport that it does not take (461) is offered
+in another way, as over TCP; it counts where a client hears nothing else from that server. What grants that is a session (12.37), no description.
 """
 
-from netlens.parsers.denials._kinds import At
+import re
+
+from netlens.parsers.denials._kinds import KNOWN, At
 
 ID, NAME = "rtsp", "RTSP"
 AT = At(tcp=(554, 8554))
-_REFUSING = (b"403", b"404", b"408", b"453", b"454", b"500", b"502", b"503", b"504", b"505")
+DAILY, APART = ("461",), True
+_REFUSING = (b"403", b"404", b"408", b"453", b"454", b"461", b"500", b"502", b"503", b"504", b"505")
+_SESSION = re.compile(rb"\nSession[ \t]*:", re.IGNORECASE)
 
 
 def read(message: bytes, length: int, /) -> str | None:
@@ -15,4 +20,7 @@ def read(message: bytes, length: int, /) -> str | None:
     status = message[9:12]
     if not message.startswith(b"RTSP/1.0 ") or message[12:13] not in (b" ", b"\r"):
         return None
-    return "" if status[:1] == b"2" else status.decode() if status in _REFUSING else None
+    if status[:1] == b"2":
+        return "" if _SESSION.search(message) else KNOWN
+    no = status.decode() if status in _REFUSING else None
+    return f"{no} unsupported transport" if no == "461" else no

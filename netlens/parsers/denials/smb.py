@@ -4,7 +4,8 @@ Read are the answers to negotiate (no dialect in common: [MS-SMB2] 3.3.5.4), ses
 program expects (a full disk, a session that was ended). Inside a session setup a Kerberos error is read (RFC 4178, RFC 4121).
 
 Ordinary: MORE_PROCESSING_REQUIRED, names that are not there, ends of lists and files, PENDING, locks and files in use (unless that is all that a client hears
-of files), ways of asking that a server does not know.
+of files), ways of asking that a server does not know. That it takes none of the dialects of SMB 1 ([MS-CIFS] 2.2.4.52.2: index 0xFFFF) counts where a client
+hears nothing else from that server: what speaks later versions as well comes again with them.
 """
 
 from netlens.parsers.denials._kerberos import error_inside
@@ -12,9 +13,10 @@ from netlens.parsers.denials._kinds import FOUND, NOTHING, At
 
 ID, NAME = "smb", "SMB"
 AT = At(tcp=(139, 445), mark=4)
+CHALLENGES, APART = ("no dialect in common",), True
 DAILY, LAST = ("SHARING_VIOLATION", "IO_TIMEOUT"), ("SHARING_VIOLATION",)
 _LOGIN, _SHARE, _FILE, _DATA, _NEGOTIATE = 1, 2, 3, 4, 5
-_COMMANDS = {0x73: _LOGIN, 0x75: _SHARE, 0xA2: _FILE, 0x2E: _DATA, 0x2F: _DATA}  # of SMB 1: the last two read and write
+_COMMANDS = {0x72: _NEGOTIATE, 0x73: _LOGIN, 0x75: _SHARE, 0xA2: _FILE, 0x2E: _DATA, 0x2F: _DATA}  # of SMB 1: the last two read and write
 _COMMANDS2 = {0: _NEGOTIATE, 1: _LOGIN, 3: _SHARE, 5: _FILE, 8: _DATA, 9: _DATA, 17: _DATA}  # read, write, set info
 _MORE, _NOT_SUPPORTED = 0xC0000016, 0xC00000BB
 _ANY = {0xC000007F: "DISK_FULL", 0xC0000203: "USER_SESSION_DELETED", 0xC00000C9: "NETWORK_NAME_DELETED", 0xC000035C: "NETWORK_SESSION_EXPIRED",
@@ -36,10 +38,12 @@ def read(message: bytes, length: int, /) -> str | None:
     """By command and status of an answer."""
     if message[:6] == b"\xfeSMB\x40\x00" and len(message) >= 64 and message[16] & 1:
         status, command = int.from_bytes(message[8:12], "little"), _COMMANDS2.get(int.from_bytes(message[12:14], "little"), 0)
-    elif message[:4] == b"\xffSMB" and len(message) >= 32 and message[9] & 0x80 and message[11] & 0x40:
+    elif message[:4] == b"\xffSMB" and len(message) >= 32 and message[9] & 0x80 and (message[11] & 0x40 or not message[5:9].strip(b"\0")):
         status, command = int.from_bytes(message[5:9], "little"), _COMMANDS.get(message[4], 0)
     else:
         return None
+    if command == _NEGOTIATE and message[:1] == b"\xff":
+        return "no dialect in common (SMB 1 only)" if message[32] and message[33:35] == b"\xff\xff" else FOUND
     if command == _NEGOTIATE:  # a scanner tries dialects one by one
         return FOUND if not status else f"{NOTHING}: no dialect in common" if status == _NOT_SUPPORTED else None
     if command == _LOGIN and (no := error_inside(message)):

@@ -1,0 +1,218 @@
+"""Do calls and registrations of SIP fail, or media go where nobody takes them?
+
+Asks: whether all calls (or registrations) of a client with a server end in a final answer that says that something is wrong with them (a number that is not
+    known, a message that is not understood); whether calls break off as a request within them, which keeps them up, gets no answer (RFC 4028); whether media
+    are sent in a format that the receiver did not name (RFC 3264 5.1, 6.1), or to a port that it named and does not listen at.
+Applies: to SIP in clear at its port (UDP, and TCP where a message begins a segment), with both directions in the capture.
+Cannot see: what is encrypted; what a person meant to dial; media of calls of which the description is not in the capture.
+Normal: credentials are asked for (401, 407), people are busy, away or do not want to (480, 486, 600, 603), hang up before (487), both change the call at once
+    (491); one wrong number. Who tries many different names and gets none is a scanner (a warning). What servers refuse as such (403, 408, 5xx) is ``refused``.
+    Keys and silence have formats of their own (RFC 4733, RFC 3389). A phone may open its port a moment after it named it, and close it before the other
+    end stops.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+
+import numpy as np
+
+from netlens.lenses import Finding
+from netlens.lenses._said import UDP, undelivered
+from netlens.lenses._view import S, View, finding, graded, grouped, most
+from netlens.lenses.rtp_loss import PACKETS, is_rtp, ports, streams
+from netlens.parsers.calls import Media, Message
+from netlens.parsers.rtp import FRAME, KIND, TS
+from netlens.text import endpoint, plural
+
+ID = "call-failed"
+GROUP = "answers"
+RANK = 14  #: before the same request that udp-unanswered has
+TIMES, SPAN_NS = 3, 3 * S  #: calls that fail; a request within a call that is sent again, and for how long
+#: Final answers that say that something is wrong with what was asked (RFC 3261 21.4, 21.6)
+_WRONG = (400, 402, 404, 405, 406, 410, 413, 414, 416, 420, 421, 482, 483, 484, 485, 493, 604)
+_ASKS_WHO = (401, 407)
+SCANNED = 10  #: different names, of which none is known
+NOISE = (13, 19)  #: formats of silence (RFC 3389 and its drafts)
+FOREIGN = 0.5  #: share of a stream's packets
+STATIC = 96  #: formats below have one meaning everywhere (RFC 3551 6)
+UNHEARD, UNHEARD_NS = 50, 3 * S  #: packets of media that reach nobody, and over how long
+TOLD_NS = 2 * S  #: Linux says so once a second (icmp_ratelimit)
+_WORDS = {400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed", 410: "Gone", 416: "Unsupported URI Scheme", 420: "Bad Extension",
+          483: "Too Many Hops", 484: "Address Incomplete", 482: "Loop Detected", 604: "Does Not Exist Anywhere"}  # fmt: skip
+_ADVICE = {
+    400: "The server does not understand the message: compare its Content-Length and headers at both ends; a SIP ALG in a router changes them (turn it off).",
+    404: "The server does not know what is dialled, or in that form: compare the number in the request with what it wants (+49..., 0049..., 049...).",
+    484: "The server wants a longer number: compare what is dialled with its dial plan.",
+    483: "The call goes in circles between servers: look at their routes.",
+    482: "The call goes in circles between servers: look at their routes.",
+}
+
+
+def look(view: View) -> list[Finding]:
+    """At most one of calls and registrations that are refused, one of those that break off, and two of media."""
+    messages = view.side.capture.calls
+    if not messages:
+        return []
+    return [*_refused(view, messages), *_broken_off(view, messages), *_formats(view, messages), *_unheard(view, messages)]
+
+
+def _refused(view: View, messages: list[Message]) -> list[Finding]:
+    """By client, server and method: whether all that did not end by a person's choice is wrong."""
+    asked: dict[tuple[int, str], Message] = {}
+    ended: dict[tuple[int, str], Message] = {}
+    reached: set[tuple[str, str, str]] = set()
+    through: set[tuple[int, str]] = set()
+    for m in messages:
+        if m.method not in ("INVITE", "REGISTER"):
+            continue
+        key = (m.call, m.method) if m.method == "INVITE" else (m.call ^ m.number, m.method)
+        if not m.status and not m.inside:
+            asked.setdefault(key, m)
+        elif key in asked and m.source == asked[key].destination and (m.status >= 200 or m.status in (180, 183)):
+            if m.status not in _ASKS_WHO and m.status not in _WRONG:
+                reached.add((m.destination, m.source, m.method))
+                through.add(key)
+            elif m.status in _WRONG and key not in ended:
+                ended[key] = m
+    of = grouped(ended.items(), lambda each: (each[1].destination, each[1].source, each[1].method))
+    taken = {
+        (m.source, m.method, m.whom) for key, m in asked.items() if key in through
+    }  # by another server, as who has several trunks does
+    of = {key: [each for each in these if (key[0], key[2], asked[each[0]].whom) not in taken] for key, these in of.items()}
+    bad = {key: these for key, these in of.items() if len(these) >= TIMES and key not in reached}
+    if not bad:
+        return []
+    served = {(m.destination, m.source) for m in messages if 200 <= m.status < 300}
+    grave = [
+        key
+        for key, these in bad.items()
+        if len({asked[each].whom for each, _ in these}) <= SCANNED or key[:2] in served or key[1::-1] in served
+    ]
+    shown = grave or list(bad)
+    answers = [m for key in shown for _, m in bad[key]]
+    what = "registration" if all(key[2] == "REGISTER" for key in shown) else "call"
+    codes = Counter(m.status for m in answers)
+    code = codes.most_common(1)[0][0]
+    all_ = len({key for key, m in asked.items() if (m.source, m.destination, m.method) in shown})
+    text = (
+        f"{len(answers):,} of {plural(all_, what)} to {most(m.source for m in answers)} were refused, and none got through: "
+        f"{most(f'{m.status} {_WORDS[m.status]}' if m.status in _WORDS else str(m.status) for m in answers)}."
+    )
+    values = {"calls": all_, "refused": len(answers), "replies": sorted(codes)}
+    return [
+        graded(view, ID, grave, text, [m.frame for m in answers], values, _ADVICE.get(code, "The server's log says what it did not like."))
+    ]
+
+
+def _broken_off(view: View, messages: list[Message]) -> list[Finding]:
+    """Calls with a request inside that is sent again and again without an answer, until its sender ends the call."""
+    found = []
+    by_call = grouped((m for m in messages if m.method in ("INVITE", "UPDATE", "BYE")), lambda m: m.call)
+    begun = 0
+    for these in by_call.values():
+        taken = next((m for m in these if m.method == "INVITE" and 200 <= m.status < 300), None)
+        if taken is None:
+            continue
+        begun += 1
+        for bye in (m for m in these if m.method == "BYE" and not m.status):
+            inside = [m for m in these if m.inside and m.method != "BYE" and m.source == bye.source and taken.ts < m.ts < bye.ts]
+            answered = {(m.method, m.number) for m in these if m.status and m.destination == bye.source}
+            vain = [m for m in inside if (m.method, m.number) not in answered]
+            if len(vain) >= TIMES and vain[-1].ts - vain[0].ts >= SPAN_NS and vain[-1] is inside[-1]:
+                found.append((bye, vain))
+                break
+    if not found:
+        return []
+    whom = most(bye.destination for bye, _ in found)
+    timer = all(bye.timer for bye, _ in found)
+    text = (
+        f"{len(found):,} of {plural(begun, 'call')} {'was' if len(found) == 1 else 'were'} ended as a request within the call "
+        f"({most(v[0].method for _, v in found)}) got no answer from {whom}{', and the end says so (408, session timer)' if timer else ''}."
+    )
+    values = {"calls": begun, "broken_off": len(found)}
+    advice = (
+        "The refresh of the session (RFC 4028) does not arrive or is not answered: look for a firewall or SIP ALG that forgets the call, and at the other end; "
+        "or lengthen Session-Expires."
+    )
+    return [finding(view, ID, "problem", text, [f.frame for bye, vain in found for f in (bye, *vain)], values, advice)]
+
+
+def _taken(messages: Iterable[Message]) -> dict[tuple[str, int], set[int]]:
+    """Formats that ends named, by where they take media."""
+    found: dict[tuple[str, int], set[int]] = defaultdict(set)
+    for m in messages:
+        for each in m.media:
+            found[_place(each)] |= each.formats
+    return found
+
+
+def _named_ns(messages: list[Message], place: tuple[str, int]) -> int:
+    """When an end first named where it takes media."""
+    return next(m.ts for m in messages if any(_place(each) == place for each in m.media))
+
+
+def _place(media: Media) -> tuple[str, int]:
+    return media.address, media.port
+
+
+def _formats(view: View, messages: list[Message]) -> list[Finding]:
+    """Streams most of whose packets have a format that their receiver did not name."""
+    taken = _taken(messages)
+    ends = grouped(view.conversations, lambda t: (t.source[1], t.destination[1]))
+    found = []
+    for part in view.once(streams):
+        talks = ends[ports(part)]
+        if len(talks) != 1 or talks[0].destination not in taken or not is_rtp(part):
+            continue
+        talk = talks[0]
+        part = part[part[:, TS] >= _named_ns(messages, talk.destination)]
+        if len(part) < PACKETS:
+            continue
+        kinds = part[:, KIND]
+        foreign = ~np.isin(kinds, [*taken[talk.destination], *NOISE])
+        if foreign.mean() >= FOREIGN:
+            found.append((talk, int(np.bincount(kinds[foreign]).argmax()), part[foreign, FRAME]))
+    if not found:
+        return []
+    grave = [each for each in found if each[1] < STATIC]
+    shown = grave or found
+    talk, kind, _ = shown[0]
+    named = ", ".join(map(str, sorted(taken[talk.destination])))
+    text = (
+        f"{plural(len(shown), 'stream')} of RTP {'has' if len(shown) == 1 else 'have'} a format that the receiver did not name: payload type {kind} to "
+        f"{endpoint(*talk.destination)}, which takes {named}."
+    )
+    values = {"streams": len(shown), "payload_types": sorted({kind for _, kind, _ in shown})}
+    advice = "The sender does not keep to what was agreed (SDP): set the same codecs at both ends, or see why it changes them (transcoding, an SBC)."
+    return [graded(view, ID, grave, text, [int(frames[0]) for *_, frames in shown], values, advice)]
+
+
+def _unheard(view: View, messages: list[Message]) -> list[Finding]:
+    """Media to a port that was named for them, of which ICMP says from the first to the last that nobody listens there."""
+    taken = _taken(messages)
+    talks = {(t.source, t.destination): t for t in view.conversations if t.destination in taken}
+    found = []
+    for (protocol, source, destination), errors in view.once(undelivered).items():
+        talk = talks.get((source, destination)) if protocol == UDP else None
+        if (
+            talk is not None
+            and talk.datagrams >= UNHEARD
+            and len(errors) >= TIMES
+            and errors[-1].ts - errors[0].ts >= UNHEARD_NS
+            and errors[0].ts - talk.first_ns <= S
+            and talk.last_ns - errors[-1].ts <= TOLD_NS
+            and all(e.reporter == destination[0] for e in errors)
+        ):
+            found.append((talk, errors))
+    if not found:
+        return []
+    sent = sum(talk.datagrams for talk, _ in found)
+    text = (
+        f"{plural(sent, 'packet')} of media reached nobody: {most(endpoint(*talk.destination) for talk, _ in found)} was named for them (SDP), and answers "
+        "that the port is unreachable."
+    )
+    values = {"packets": sent, "icmp_errors": sum(len(errors) for _, errors in found), "streams": len(found)}
+    advice = "The phone does not listen where it said: its program has stopped, or a firewall of its own rejects RTP; check the range of RTP ports."
+    return [finding(view, ID, "problem", text, [f for talk, errors in found for f in (talk.first_frame, errors[0].frame)], values, advice)]

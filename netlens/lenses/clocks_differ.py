@@ -1,0 +1,57 @@
+"""Do a client's clock and a time server's differ so far that the client does not take its time?
+
+Asks: whether a server's time, by NTP, is further from that of a client, answer after answer, than clients correct by themselves.
+Applies: to clients that send their own time (RFC 5905 7.3), and to servers that say that they have the time.
+Cannot see: which of the two is right; clients that send random numbers in its place, as many do now; what a client does with what it hears.
+Normal: a client that has just started may be off by any time, and sets its clock after a few answers; then both agree. Of several servers one may be wrong: the
+    client takes the others (a warning). The reference implementation ends where it would have to set the clock by more than 1,000 s (RFC 5905 A.5.5.4, PANICT).
+"""
+
+from __future__ import annotations
+
+from netlens.lenses import Finding
+from netlens.lenses._view import S, View, graded, most, seconds
+from netlens.parsers.clocks import Stamp
+
+ID = "clocks-differ"
+GROUP = "answers"
+RANK = 33
+TIMES = 3  #: answers
+PANIC_NS = 1000 * S
+CLOSE_NS = S  #: a clock's time less the capture's, from one message to the next, is as good as the same
+
+
+def look(view: View) -> list[Finding]:
+    """At most one."""
+    asked: dict[tuple[str, str, bytes], Stamp] = {}
+    pairs: dict[tuple[str, str], list[tuple[Stamp, Stamp]]] = {}
+    for stamp in view.side.capture.clocks:
+        key = (stamp.client, stamp.server, stamp.mark)
+        if stamp.asks:
+            asked[key] = stamp
+        elif (request := asked.pop(key, None)) is not None:
+            pairs.setdefault(key[:2], []).append((request, stamp))
+    off = {ends: these for ends, these in pairs.items() if len(these) >= TIMES and _differ(these)}
+    if not off:
+        return []
+    right = {client for (client, _), these in pairs.items() if any(abs(a.ahead_ns - r.ahead_ns) < CLOSE_NS for r, a in these)}
+    grave = [ends for ends in off if ends[0] not in right]
+    shown = {ends: off[ends] for ends in grave or off}
+    worst = max((a.ahead_ns - r.ahead_ns for these in shown.values() for r, a in these), key=abs)
+    answers = [a for these in shown.values() for _, a in these]
+    text = (
+        f"The clock of {most(server for _, server in shown)} is {seconds(abs(worst))} {'ahead of' if worst > 0 else 'behind'} that of "
+        f"{most(client for client, _ in shown)} in all of {len(answers):,} answers of NTP{'' if grave else '; other servers agree with the client'}."
+    )
+    values = {"answers": len(answers), "ahead_s": worst / 1e9}
+    advice = (
+        "Find out which clock is right. A client that is off by so much does not correct itself: set it once (ntpd -gq, chronyc makestep)."
+    )
+    return [graded(view, ID, grave, text, [a.frame for a in answers], values, advice)]
+
+
+def _differ(pairs: list[tuple[Stamp, Stamp]]) -> bool:
+    """Whether both clocks go on at the pace of the capture's, too far from each other."""
+    own, theirs = [r.ahead_ns for r, _ in pairs], [a.ahead_ns for _, a in pairs]
+    even = max(own) - min(own) < CLOSE_NS and max(theirs) - min(theirs) < CLOSE_NS
+    return even and min(abs(a - b) for a, b in zip(own, theirs, strict=True)) >= PANIC_NS

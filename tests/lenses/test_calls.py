@@ -1,0 +1,190 @@
+"""Calls of SIP that fail, and media that nobody takes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from scapy.layers.inet import ICMP, IP
+
+from tests.lenses.made import CLIENT, MS, SERVER, S, found, healthy, problems
+from tests.parsers.build import Packet, datagram
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+OTHER = "198.51.100.21"
+PHONE_PORT, PBX_PORT = 10_000, 20_000
+SDP = "v=0\r\no=- 1 1 IN IP4 {0}\r\ns=-\r\nc=IN IP4 {0}\r\nt=0 0\r\nm=audio {1} RTP/AVP {2}\r\n"
+
+
+def message(
+    line: str, call: object, number: int, method: str, inside: bool = False, more: str = "", body: str = "", whom: str = "200"
+) -> bytes:
+    head = (
+        f"{line}\r\nVia: SIP/2.0/UDP {CLIENT};branch=z9hG4bK{method}{call}{number}\r\nFrom: <sip:100@a>;tag=1\r\n"
+        f"To: <sip:{whom}@b>{';tag=2' if inside else ''}\r\nCall-ID: c{call}@a\r\nCSeq: {number} {method}\r\n{more}"
+    )
+    return f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode()
+
+
+def up(at: float, text: bytes) -> Packet:
+    return Packet(int(at * S), datagram((CLIENT, 5060), (SERVER, 5060), text))
+
+
+def down(at: float, text: bytes) -> Packet:
+    return Packet(int(at * S), datagram((SERVER, 5060), (CLIENT, 5060), text))
+
+
+def call(at: float, number: int, *statuses: int, method: str = "INVITE", whom: str = "200") -> list[Packet]:
+    """A request, and its answers."""
+    asked = up(at, message(f"{method} sip:{whom}@b SIP/2.0", number, 1, method, whom=whom))
+    said = [down(at + 0.1 * (k + 1), message(f"SIP/2.0 {status} X", number, 1, method, True)) for k, status in enumerate(statuses)]
+    return [asked, *said]
+
+
+def calls(*statuses: tuple[int, ...], method: str = "INVITE", names: int = 1) -> list[Packet]:
+    return [p for k, each in enumerate(statuses) for p in call(k, k, *each, method=method, whom=str(k % names))]
+
+
+def elsewhere(packets: list[Packet]) -> list[Packet]:
+    """The same with another server."""
+    here, there = (bytes(map(int, address.split("."))) for address in (SERVER, OTHER))
+    return [Packet(p.at, p.data[:20].replace(here, there) + p.data[20:]) for p in packets]
+
+
+def test_calls_none_of_which_gets_through(tmp_path: Path) -> None:
+    this = found(tmp_path, calls(*[(100, 404)] * 4), healthy())["call-failed"]
+    assert this.severity == "problem"
+    assert this.text == "4 of 4 calls to 198.51.100.20 were refused, and none got through: 404 Not Found."
+    assert "form" in this.advice
+    this = found(tmp_path, calls(*[(404,)] * 3, method="REGISTER"), healthy())["call-failed"]
+    assert this.text == "3 of 3 registrations to 198.51.100.20 were refused, and none got through: 404 Not Found."
+    # a phone that is registered, with credentials asked for each time
+    registered = call(0, 99, 200, method="REGISTER")
+    this = found(tmp_path, registered, [p for k in (1, 2, 3) for p in (*call(k, k, 407), *call(k + 0.5, k, 484))], healthy())["call-failed"]
+    assert "484 Address Incomplete" in this.text
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        pytest.param(calls((404,), (404,), (180, 200), (404,)), id="a wrong number among others"),
+        pytest.param(calls((404,), (404,)), id="twice"),
+        pytest.param(calls(*[(486,)] * 5), id="busy"),
+        pytest.param(calls(*[(180, 487)] * 5), id="hung up before"),
+        pytest.param(calls(*[(401,)] * 5), id="credentials, which refused has"),
+        pytest.param(calls(*[(404,)] * 2, (480,), (404,)), id="somebody is away"),
+        pytest.param(calls(*[(404,)] * 30, names=30), id="a scanner"),
+        pytest.param(
+            [p for k in range(4) for p in (*call(k, k, 404), *elsewhere(call(k + 0.5, 9 + k, 180, 200)))], id="another trunk takes them"
+        ),
+        pytest.param(calls(*[(423,), (200,)] * 3, method="REGISTER"), id="registers for longer"),
+        pytest.param([up(k, b"INVITE sip:a SIP/2.0\r\n\r\n") for k in range(4)], id="cut"),
+    ],
+)
+def test_calls_that_end_as_people_want(tmp_path: Path, packets: list[Packet]) -> None:
+    assert "call-failed" not in problems(found(tmp_path, packets, healthy()))
+
+
+def refreshed(*, answered: bool, tries: int = 4, ends: bool = True, reason: str = "") -> list[Packet]:
+    """A call that is kept up by a request within it."""
+    made = call(0, 1, 180, 200)
+    again = message("INVITE sip:200@b SIP/2.0", 1, 2, "INVITE", True)
+    made += [up(5 + 2 * k, again) for k in range(1 if answered else tries)]
+    made += [down(5.1, message("SIP/2.0 200 OK", 1, 2, "INVITE", True))] if answered else []
+    made += [up(20, message("BYE sip:200@b SIP/2.0", 1, 3, "BYE", True, reason)), down(20.1, message("SIP/2.0 200 OK", 1, 3, "BYE", True))]
+    return made if ends else made[:-2]
+
+
+def test_a_call_that_breaks_off_as_its_refresh_is_not_answered(tmp_path: Path) -> None:
+    this = found(tmp_path, refreshed(answered=False, reason='Reason: SIP;cause=408;text="Session timer expired"\r\n'), healthy())
+    assert this["call-failed"].severity == "problem"
+    assert this["call-failed"].text == (
+        "1 of 1 call was ended as a request within the call (INVITE) got no answer from 198.51.100.20, and the end says so (408, session timer)."
+    )
+    assert "the end says so" not in found(tmp_path, refreshed(answered=False), healthy())["call-failed"].text
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [refreshed(answered=True), refreshed(answered=False, tries=2), refreshed(answered=False, ends=False)],
+    ids=["answered", "the answer may come", "goes on"],
+)
+def test_a_call_that_is_kept_up(tmp_path: Path, packets: list[Packet]) -> None:
+    assert "call-failed" not in found(tmp_path, packets, healthy())
+
+
+def agreed(phone: str = "0 101", pbx: str = "0 101") -> list[Packet]:
+    """A call whose ends say where they take media."""
+    offer, taken = SDP.format(CLIENT, PHONE_PORT, phone), SDP.format(SERVER, PBX_PORT, pbx)
+    return [
+        up(0, message("INVITE sip:200@b SIP/2.0", 1, 1, "INVITE", body=offer)),
+        down(0.1, message("SIP/2.0 200 OK", 1, 1, "INVITE", True, body=taken)),
+    ]
+
+
+def media(kinds: list[int], to_phone: bool = True) -> list[Packet]:
+    """Voice of these payload types, a packet each 20 ms."""
+    ends = [(CLIENT, PHONE_PORT), (SERVER, PBX_PORT)]
+    destination, source = ends if to_phone else ends[::-1]
+    return [
+        Packet(
+            S // 2 + k * 20 * MS,
+            datagram(source, destination, bytes([0x80, kind]) + k.to_bytes(2, "big") + (160 * k).to_bytes(4, "big") + bytes(163) + b"\x09"),
+        )
+        for k, kind in enumerate(kinds)
+    ]
+
+
+def later(packets: list[Packet], seconds: float) -> list[Packet]:
+    return [Packet(p.at + int(seconds * S), p.data) for p in packets]
+
+
+def cut(packets: list[Packet]) -> list[Packet]:
+    """Of each message the last bytes are not there."""
+    return [Packet(p.at, p.data[:-12], cut=12) for p in packets]
+
+
+def test_media_in_a_format_that_the_receiver_did_not_name(tmp_path: Path) -> None:
+    this = found(tmp_path, agreed(), media([18] * 300), healthy())["call-failed"]
+    assert this.severity == "problem"
+    assert this.text == (
+        "1 stream of RTP has a format that the receiver did not name: payload type 18 to 192.0.2.10:10000, which takes 0, 101."
+    )
+    dynamic = found(tmp_path, agreed("96", "97"), media([97] * 300), healthy())["call-failed"]
+    assert dynamic.severity == "warning"  # the sender's own number: some take it all the same
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        pytest.param([*agreed(), *media([0] * 300)], id="as agreed"),
+        pytest.param([*agreed(), *media([0] * 250 + [101] * 50)], id="keys"),
+        pytest.param([*agreed(), *media([13] * 300)], id="silence"),
+        pytest.param([*agreed("0 8 18", "0"), *media([18] * 300)], id="one of those that the receiver offers"),
+        pytest.param(media([18] * 300), id="no description"),
+        pytest.param([*media([18] * 300), *later(agreed(), 10)], id="described when it was over"),
+        pytest.param([*agreed(), *later(agreed("18", "18"), 0.2), *media([18] * 300)], id="changed within the call"),
+        pytest.param([*cut(agreed()), *media([18] * 300)], id="cut"),
+        pytest.param([*agreed(), *media([18] * 60)], id="short"),
+    ],
+)
+def test_media_as_agreed(tmp_path: Path, packets: list[Packet]) -> None:
+    assert "call-failed" not in found(tmp_path, packets, healthy())
+
+
+def unreachable(voice: list[Packet], *which: int) -> list[Packet]:
+    """What the phone says of these packets."""
+    told = ICMP(type=3, code=3)
+    return [Packet(voice[k].at + MS, bytes(IP(src=CLIENT, dst=SERVER) / told / bytes(voice[k].data)[:28])) for k in which]
+
+
+def test_media_to_a_port_that_nobody_listens_at(tmp_path: Path) -> None:
+    voice = media([0] * 400)
+    this = found(tmp_path, agreed(), voice, unreachable(voice, *range(0, 400, 50)), healthy())["call-failed"]
+    assert this.severity == "problem"
+    assert this.text.startswith("400 packets of media reached nobody: 192.0.2.10:10000 was named for them (SDP)")
+    for early in ((0, 5, 10), (350, 370, 390)):  # it opens its port late, or has hung up
+        assert "call-failed" not in found(tmp_path, agreed(), voice, unreachable(voice, *early), healthy())
+    assert "call-failed" not in found(tmp_path, voice, unreachable(voice, *range(0, 400, 50)), healthy())
