@@ -178,6 +178,12 @@ class Capture:
     promised = _Kept(lambda kept: kept.routers.promised)
     #: Router advertisements, by interface of the capture
     router_advertisements = _Kept(lambda kept: kept.routers.advertised)
+    #: What switches say on links (:mod:`netlens.parsers.switches`)
+    switches = _Kept(lambda kept: kept.switches)
+    #: Hellos of OSPF, by network
+    ospf = _Kept(lambda kept: kept.ospf.networks)
+    #: Packets of tunnels and SCTP, by IP protocol, sender and receiver
+    carried = _Kept(lambda kept: kept.carried.pairs)
     #: int64[n, 8]: packets that may be RTP, in order (:mod:`netlens.parsers.rtp`)
     rtp = _Kept(lambda kept: kept.rtp.packets())
     #: DHCP messages by the client's hardware address, in order

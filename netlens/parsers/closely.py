@@ -5,6 +5,7 @@ from netlens.columns import Array
 from netlens.parsers.asking import AskingBuilder
 from netlens.parsers.bfd import BfdBuilder
 from netlens.parsers.bodies import BodyBuilder
+from netlens.parsers.carried import CarriedBuilder
 from netlens.parsers.certificates import CertificateBuilder
 from netlens.parsers.denials import DenialBuilder
 from netlens.parsers.dtls_openings import HandshakeBuilder
@@ -14,21 +15,24 @@ from netlens.parsers.hellos import HelloBuilder
 from netlens.parsers.icmp import ErrorBuilder
 from netlens.parsers.leases import LeaseBuilder
 from netlens.parsers.link_talk import LinkBuilder
+from netlens.parsers.ospf import HelloBuilder as OspfBuilder
 from netlens.parsers.quic_openings import OpeningBuilder
 from netlens.parsers.records import RecordBuilder
 from netlens.parsers.routers import RouterBuilder
 from netlens.parsers.rtp import RtpBuilder
 from netlens.parsers.ssh_offers import OfferBuilder
+from netlens.parsers.switches import SwitchBuilder
 from netlens.parsers.trail import Trail
 from netlens.parsers.udp_requests import RequestBuilder
 from netlens.wire import columns as c
 
 
 class Closely:
-    """All that is kept.  errors, asking, routers, link : of what makes no packet rows."""
+    """All that is kept.  errors, asking, routers, link, switches, ospf, carried : of what makes no packet rows."""
 
     def __init__(self) -> None:
         self.errors, self.asking, self.routers, self.link = ErrorBuilder(), AskingBuilder(), RouterBuilder(), LinkBuilder()
+        self.switches, self.ospf, self.carried = SwitchBuilder(), OspfBuilder(), CarriedBuilder()
         self.trail, self.denials = Trail(), DenialBuilder()
         self.leases, self.requests, self.bfd, self.quic = LeaseBuilder(), RequestBuilder(), BfdBuilder(), OpeningBuilder()
         self.dtls = HandshakeBuilder()
@@ -38,7 +42,7 @@ class Closely:
 
     def feed_rest(self, buf: Array, rows: Array) -> None:
         """``rows``: int64[n, FRAGMENT_WIDTH] of :func:`netlens.wire.decode.decode`."""
-        for each in (self.errors, self.asking, self.routers, self.link):
+        for each in (self.errors, self.asking, self.routers, self.link, self.switches, self.ospf, self.carried):
             each.feed(buf, rows)
 
     def feed(self, buf: Array, packets: Array, sessions: Array) -> None:
