@@ -3,9 +3,9 @@
 Asks: whether a port that sends LACPDUs says for seconds that it hears no partner, or that it is not in the bundle.
 Applies: where LACPDUs are in the capture.
 Cannot see: which other port is in the bundle instead; bundles without LACP.
-Normal: a port says "defaulted" until it hears a partner, which answers a change at once (IEEE 802.1AX-2008 5.4.9, 5.4.16), and is in the bundle ("synchronization")
-    two seconds later (5.4.16, Aggregate_Wait_Time). A port held in reserve stays out for good, so one that is out, and hears its partner, is a warning. So is one
-    that talks to nobody: a switch sends LACPDUs to hosts that know nothing of them, as to those that boot from the network.
+Normal: a port says "defaulted" until it hears a partner, which answers a change at once (IEEE 802.1AX-2008 5.4.9), and is in the bundle ("synchronization") two
+    seconds later (5.4.16, Aggregate_Wait_Time). A port held in reserve stays out for good, so one that is out, and hears its partner, is a warning. So is
+    one that talks to nobody: a switch sends LACPDUs to hosts that know nothing of them, as to those that boot from the network.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ def _out_of_bundle(view: View, out: dict[tuple[int, str, int], list[Lacpdu]]) ->
         return []
     n, lasted = _sums(out)
     partners = most(each.partner for run in out.values() for each in run if each.partner)
-    text = f"LACP: {_names(out)} hears {partners or 'a partner'} and is not in the bundle (no synchronization), by {plural(n, 'LACPDU')} over {seconds(lasted)}."
+    sent = f"{plural(n, 'LACPDU')} over {seconds(lasted)}"
+    text = f"LACP: {_names(out)} hears {partners or 'a partner'} and is not in the bundle (no synchronization): {sent}."
     frames = [each.frame for run in out.values() for each in run]
     return [graded(view, ID, False, text, frames, {"ports": len(out), "lacpdus": n, "longest_s": lasted / 1e9}, "")]
 

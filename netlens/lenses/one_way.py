@@ -3,9 +3,9 @@
 Asks: whether packets of SCTP that ask for an association, of GRE behind a call of PPTP, or of ESP go one way, and none comes back.
 Applies: where the sender hears something else in the capture, so that it was not recorded in one direction.
 Cannot see: whether they do not arrive, or the answers do not; what is inside ESP; ESP in UDP.
-Normal: SCTP answers an INIT at once (RFC 9260 5.1), by an ABORT if it does not want to. Both ends of PPTP speak PPP over GRE (RFC 2637 4), whose requests must be
-    answered (RFC 1661 5). What needs no answer may go through ESP or another tunnel, as logs do, or the way back may be another one: that is a warning.
-    Where ICMP says why, unreachable tells it.
+Normal: SCTP answers an INIT at once (RFC 9260 5.1), by an ABORT if it does not want to. Both ends of PPTP speak PPP over GRE (RFC 2637 4), whose requests must
+    be answered (RFC 1661 5). What needs no answer may go through ESP, as logs do, or the way back may be another one: that is a warning. Where ICMP says why,
+    unreachable tells it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from netlens.addresses import is_one_host
 from netlens.lenses import Finding
 from netlens.lenses._datagrams import hearing
 from netlens.lenses._said import undelivered
-from netlens.lenses._view import S, View, finding, graded, most, seconds
+from netlens.lenses._view import S, View, graded, most, seconds
 from netlens.parsers.carried import ESP, GRE, SCTP, Carried
 from netlens.text import plural
 
@@ -75,7 +75,8 @@ def _encrypted(view: View, pairs: Pairs) -> list[Finding]:
     silent = {pair: c for pair, c in pairs.items() if _lasts(c, MANY, LONG_NS) and pair[0] in heard}
     if not silent:
         return []
-    text = f"IPsec goes one way: {most(here for here, _ in silent)} sent {_sent(silent, 'packet')} of ESP to {most(there for _, there in silent)}, none came back."
+    ends = f"{most(here for here, _ in silent)} to {most(there for _, there in silent)}"
+    text = f"IPsec goes one way, from {ends}: {_sent(silent, 'packet')} of ESP, and none came back."
     return [_found(view, False, text, silent, "")]
 
 

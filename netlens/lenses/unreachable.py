@@ -1,8 +1,8 @@
 """Which datagrams reached nobody?
 
 Asks: whether an ICMP error says of UDP datagrams, of pings, or of other protocols (tunnels, SCTP) that their port, protocol, host or network is unreachable,
-    prohibited, or too many hops away, or that
-    fragments of them are missing, and nobody ever answered; and of which packets that are not in the capture errors say so.
+    prohibited, or too many hops away, or that fragments of them are missing, and nobody ever answered; and of which packets that are not in the
+    capture errors say so.
 Applies: where the errors are in the capture.
 Cannot see: datagrams that are dropped in silence; what the program made of it.
 Normal: a client that has closed its socket says so of answers that come late (RFC 1122 4.1.3.1), those to multicast among them; a service that answered
@@ -23,7 +23,7 @@ from collections import Counter
 from netlens.lenses import Finding, Severity
 from netlens.lenses._datagrams import PATIENT, SPARE, answered, asks, by_tcp, requests
 from netlens.lenses._said import ICMP, TCP, UDP, fate, said, undelivered
-from netlens.lenses._view import S, View, finding, most
+from netlens.lenses._view import S, View, finding, grouped, most
 from netlens.lenses.ping_unanswered import TIMES as PINGS
 from netlens.parsers.icmp import EXPIRED, PROTOCOL, REASSEMBLY, Error
 from netlens.parsers.trail import Conversation
@@ -40,7 +40,7 @@ MOST_LOST = 3  #: datagrams without an answer for each error; a host limits how 
 REFUSALS, REFUSALS_NS = 3, 2 * S  #: errors of a host that does not speak a protocol
 PROTOCOLS = {2: "IGMP", 4: "IP in IP (protocol 4)", 41: "IPv6 in IPv4 (protocol 41)", 47: "GRE (protocol 47)", 50: "ESP (protocol 50)", 51: "AH (protocol 51)",
              88: "EIGRP", 89: "OSPF", 103: "PIM", 112: "VRRP", 115: "L2TPv3 (protocol 115)", 132: "SCTP (protocol 132)"}  # fmt: skip
-CUT_OFF = 0.5  #: of the datagrams of a conversation, when fragments of them are missing: no chance
+CUT_OFF = 0.25  #: of the datagrams from one host to a service, when fragments of them are missing: no chance
 OWN = 3  #: connections that a host does not let leave
 LOGS, LOGS_NS = 3, 3 * S  #: errors about syslog, and how long; a log server that starts anew is there again sooner or later
 TOLD_NS = 2 * S  #: Linux says so at most once a second after the first few (icmp_ratelimit)
@@ -88,15 +88,21 @@ def _of(view: View) -> list[Finding]:
     elif {e.what for e in heard} == {REASSEMBLY}:
         advice = _FRAGMENTS
     frames = [f for asked, errors in shown for f in (asked.first_frame, *(e.frame for e in errors))]
-    cut = [(asked, errors) for asked, errors in shown if _is_cut(asked, errors)]
+    cut = _is_cut(view, shown)
     severity: Severity = "note" if sent < TIMES else "problem" if waited or circling or cut else "warning"
     return [finding(view, ID, severity, text, frames, values, advice)]
 
 
-def _is_cut(asked: Conversation, errors: list[Error]) -> bool:
-    """Whether fragments are missing of most of what is sent, for seconds: something drops them."""
-    parts = [e for e in errors if e.what == REASSEMBLY]
-    return len(parts) >= max(LOGS, CUT_OFF * asked.datagrams) and parts[-1].ts - parts[0].ts >= LOGS_NS
+def _is_cut(view: View, shown: list[tuple[Conversation, list[Error]]]) -> bool:
+    """Whether fragments are missing of much of what one host sends to another's service, for seconds: something drops them."""
+    parts = grouped((e for _, errors in shown for e in errors if e.what == REASSEMBLY), lambda e: (e.source[0], e.destination))
+    if not parts:
+        return False
+    sent = Counter[tuple[str, tuple[str, int]]]()
+    for talk in view.conversations:
+        sent[talk.source[0], talk.destination] += talk.datagrams
+    times = {key: [e.ts for e in group] for key, group in parts.items()}
+    return any(len(t) >= max(LOGS, CUT_OFF * sent[key]) and max(t) - min(t) >= LOGS_NS for key, t in times.items())
 
 
 def _is_log(talk: Conversation) -> bool:
