@@ -22,6 +22,7 @@ ID = "ospf-neighbours"
 GROUP = "handshakes"
 RANK = 21
 TIMES = 3  #: Hellos of each behind the first of the other
+SAME = "one router ID"
 ALONE = 2  #: times its hello interval that a router goes on naming nobody
 
 
@@ -61,15 +62,12 @@ def _apart(view: View, pairs: list[tuple[list[Hello], list[Hello]]]) -> list[Fin
     pairs = grave or pairs
     one, other = pairs[0]
     differ = sorted({name for pair in pairs for name in _differences(*pair)})
-    why = (
-        f"they differ in {' and '.join(_told(name, one[-1], other[-1]) for name in differ)}"
-        if differ
-        else "nothing that can be seen differs"
-    )
     names = most(f"{a[-1].source} and {b[-1].source}" for a, b in pairs)
     sent = sum(len(run) for pair in pairs for run in pair)
     lasted = max(run[-1].ts - run[0].ts for pair in pairs for run in pair)
-    text = f"OSPF: {names} do not take each other as neighbours: {why} ({plural(sent, 'Hello')} over {seconds(lasted)})."
+    text = (
+        f"OSPF: {names} do not take each other as neighbours: {_why(one[-1], other[-1])} ({plural(sent, 'Hello')} over {seconds(lasted)})."
+    )
     values = {"pairs": len(pairs), "hellos": sent, "differences": differ, "longest_s": lasted / 1e9}
     advice = "Set the same at both ends (show ip ospf interface); until then no route goes between them."
     return [graded(view, ID, grave, text, [h.frame for pair in pairs for run in pair for h in run], values, advice)]
@@ -77,14 +75,16 @@ def _apart(view: View, pairs: list[tuple[list[Hello], list[Hello]]]) -> list[Fin
 
 def _differences(one: list[Hello], other: list[Hello]) -> list[str]:
     a, b = one[-1], other[-1]
-    found = [name for name, value in a.must_agree.items() if b.must_agree.get(name) != value]
-    return [*found, *(["router ID"] if a.router == b.router else [])]
+    found = sorted(name for name, value in a.must_agree.items() if b.must_agree.get(name) != value)
+    return found or ([SAME] if a.router == b.router else [])
 
 
-def _told(name: str, one: Hello, other: Hello) -> str:
-    if name == "router ID":
-        return f"nothing, and must in their router ID ({one.router})"
-    return f"{name} ({one.must_agree.get(name, '')} and {other.must_agree.get(name, '')})"
+def _why(one: Hello, other: Hello) -> str:
+    differ = _differences([one], [other])
+    if differ == [SAME]:
+        return f"both have the router ID {one.router}"
+    told = [f"{name} ({one.must_agree.get(name, '')} and {other.must_agree.get(name, '')})" for name in differ]
+    return f"they differ in {' and '.join(told)}" if told else "nothing that can be seen differs"
 
 
 def _deaf(view: View, pairs: list[tuple[list[Hello], list[Hello]]]) -> list[Finding]:

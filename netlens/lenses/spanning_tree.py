@@ -63,8 +63,8 @@ def _times(said: list[Bpdu]) -> int:
     for changed, group in itertools.groupby(said, lambda each: each.changed):
         if changed:
             run = list(group)
-            lasted, one = run[-1].ts - run[0].ts, max(each.change_ns for each in run)
-            times += 1 + max(lasted - 2 * run[0].hello_ns, 0) // max(one, S)
+            heard = sum(min(b.ts - a.ts, HELLOS * b.hello_ns) for a, b in itertools.pairwise(run))
+            times += 1 + max(heard - 2 * run[0].hello_ns, 0) // max(*(each.change_ns for each in run), S)
     return times
 
 
