@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from scapy.layers.inet import IP
+from scapy.layers.inet import IP, TCP
 from scapy.layers.inet6 import ICMPv6ND_RA, ICMPv6NDOptPrefixInfo, IPv6
 from scapy.layers.l2 import Dot1Q, Ether
 from scapy.layers.vrrp import VRRP
@@ -127,9 +127,14 @@ def test_routers_that_agree(tmp_path: Path, frames: list[tuple[int, Ether]]) -> 
 
 
 def test_a_prefix_of_which_hosts_make_no_address(tmp_path: Path) -> None:
-    this = of(tmp_path, advertised("fe80::1", "2001:db8:1::", [0, 10], length=60))["address-prefixes"]
-    assert this.severity == "problem"
+    frames = advertised("fe80::1", "2001:db8:1::", [0, 10], length=60)
+    this = of(tmp_path, frames)["address-prefixes"]
+    assert this.severity == "warning"
     assert this.text == "Hosts can make no address of the prefix that fe80::1 advertises: 2001:db8:1::/60; they need /64."
+    asked = Ether() / IPv6(src="fe80::9", dst="2001:db8::7") / TCP(sport=40_000, dport=80, flags="S", seq=1)
+    stuck = of(tmp_path, [*frames, (5 * S, asked)])["address-prefixes"]
+    assert stuck.severity == "problem"
+    assert stuck.text.endswith("; they need /64, and fe80::9 has none.")
 
 
 @pytest.mark.parametrize(
