@@ -23,6 +23,7 @@ from netlens.parsers.rtp import RtpBuilder
 from netlens.parsers.ssh_offers import OfferBuilder
 from netlens.parsers.switches import SwitchBuilder
 from netlens.parsers.trail import Trail
+from netlens.parsers.transport_streams import TransportBuilder
 from netlens.parsers.udp_requests import RequestBuilder
 from netlens.wire import columns as c
 
@@ -38,6 +39,7 @@ class Closely:
         self.dtls = HandshakeBuilder()
         self.records, self.certificates, self.bodies = RecordBuilder(), CertificateBuilder(), BodyBuilder()
         self.fatal, self.offers, self.grpc, self.rtp = FatalBuilder(), OfferBuilder(), GrpcBuilder(), RtpBuilder()
+        self.transport = TransportBuilder()
         self._hellos_seen = 0
 
     def feed_rest(self, buf: Array, rows: Array) -> None:
@@ -49,7 +51,7 @@ class Closely:
         """Take in a batch of packet rows (int64[n, WIDTH]) behind the session fold, with the state of the sessions."""
         datagrams = packets[packets[:, c.KIND] == c.UDP]
         if len(datagrams):
-            for each in (self.leases, self.requests, self.bfd, self.quic, self.dtls, self.rtp):
+            for each in (self.leases, self.requests, self.bfd, self.quic, self.dtls, self.rtp, self.transport):
                 each.feed(buf, datagrams)
         self.denials.feed(buf, packets, datagrams)
         self.trail.feed(buf, packets, datagrams, sessions)
