@@ -30,8 +30,8 @@ def look(view: View) -> list[Finding]:
     if not late:
         return []
     deaf = {port: run for port, run in late.items() if all(each.state & DEFAULTED for each in run)}
-    systems = {system for _, system, _ in ports}
-    spoken_to = {port: run for port, run in deaf.items() if systems - {port[1]}}
+    partners = {each.partner for said in ports.values() for each in said}
+    spoken_to = {port: run for port, run in deaf.items() if port[1] in partners}
     out = {port: run for port, run in late.items() if port not in deaf}
     return [*_deaf(view, spoken_to, deaf), *([] if deaf else _out_of_bundle(view, out))]
 
@@ -48,9 +48,9 @@ def _deaf(view: View, grave: dict[tuple[int, str, int], list[Lacpdu]], deaf: dic
         return []
     shown = grave or deaf
     n, lasted = _sums(shown)
-    systems = view.side.capture.switches.ports
-    others = most(system for _, system, _ in systems if system not in {each for _, each, _ in shown})
-    behind = f", although {others} sends some" if grave else "; nobody else sends any"
+    systems = {system for _, system, _ in shown}
+    others = most(port[1] for port, said in view.side.capture.switches.ports.items() if systems & {each.partner for each in said})
+    behind = f", although {others} hears it, and answers" if grave else "; nobody is seen to hear it"
     text = f"LACP: {_names(shown)} hears no partner for its bundle{behind} ({plural(n, 'LACPDU')} over {seconds(lasted)})."
     advice = "LACPDUs of the other end do not arrive, or are not taken: compare the ports and bundles that the cables join, and look at the link."
     frames = [each.frame for run in shown.values() for each in run]

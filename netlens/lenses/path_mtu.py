@@ -19,8 +19,8 @@ from netlens.text import plural
 ID = "path-mtu"
 GROUP = "delivery"
 RANK = 43
-TIMES, SPAN_NS = 10, 3 * S
-SPELLS = 3  #: seconds in which errors come; a burst has one
+TIMES, SPAN_NS = 5, 3 * S  #: errors about one conversation
+SPELLS, FORGOTTEN_NS = 3, 60 * S  #: seconds in which they come, a burst has one or two, and how often one must come
 HEADERS = {4: 40, 6: 60}  #: bytes of TCP in IP, at least
 OPTIONS = 40  #: bytes of TCP's, at most
 
@@ -28,28 +28,25 @@ OPTIONS = 40  #: bytes of TCP's, at most
 def look(view: View) -> list[Finding]:
     """At most one of packets that are too large, and one of packets that were merged."""
     told = [e for e in view.once(errors) if e.what == TOO_BIG and e.mtu and e.protocol in (TCP, UDP)]
-    ways = grouped(told, lambda e: (e.reporter, e.protocol, e.source[0], e.destination[0], e.mtu))
-    found = [group for group in ways.values() if _lasts(group)]
+    flows = grouped(told, lambda e: (e.reporter, e.protocol, e.source, e.destination, e.mtu))
+    found = [group for group in flows.values() if _lasts(group)]
     merged = [group for group in found if _are_merged(view, group)]
     return [*_told(view, merged, True), *_told(view, [group for group in found if group not in merged], False)]
 
 
 def _lasts(group: list[Error]) -> bool:
-    times = [e.ts for e in group]
-    spells = {(ts - times[0]) // S for ts in times}
-    return len(group) >= TIMES and times[-1] - times[0] >= SPAN_NS and len(spells) >= SPELLS
+    """Whether errors about one conversation come again and again, and not when the MTU that the sender keeps is forgotten (RFC 1191 6.3: ten minutes)."""
+    spells = {e.ts // S for e in group}
+    lasted = group[-1].ts - group[0].ts
+    return len(group) >= TIMES and len(spells) >= SPELLS and SPAN_NS <= lasted <= len(spells) * FORGOTTEN_NS
 
 
 def _are_merged(view: View, group: list[Error]) -> bool:
     """Whether all that is sent is small enough: by what the errors quote themselves, or with all options that TCP may have."""
-    first = group[0]
-    if first.protocol != TCP:
-        return False
-    flows = {(e.source, e.destination) for e in group}
-    longest = 0
+    first, longest = group[0], 0
     for k in range(view.sessions.rows):
         for orig in (True, False):
-            if view.way(k, orig) in flows:
+            if first.protocol == TCP and view.way(k, orig) == (first.source, first.destination):
                 seg = view.segments(k)
                 longest = max([longest, *(n for n, mine in zip(seg.length, seg.orig, strict=True) if mine == orig)])
     headers = HEADERS[6 if ":" in first.source[0] else 4] + (OPTIONS if any(e.size > e.mtu for e in group) else 0)

@@ -1,7 +1,7 @@
 """Does the spanning tree come to rest?
 
 Asks: whether bridges tell of changes of the topology again and again, and whether they name two roots in turn.
-Applies: where BPDUs are in the capture, those of Cisco for each VLAN among them; trees are told apart by interface and system ID extension.
+Applies: where BPDUs are in the capture, those of Cisco for each VLAN among them; trees are told apart by interface, VLAN and system ID extension.
 Cannot see: which link comes and goes; what happens on other links.
 Normal: a change is told for a time that BPDUs give themselves: the maximum age and the forward delay (IEEE 802.1D-1998 8.5.3.13, 35 s unless set otherwise),
     or a hello and a second (802.1D-2004 17.21.7). A port where a computer starts or sleeps makes some changes, unless it is an edge port. A root that is
@@ -24,6 +24,8 @@ CHANGES, PACE_NS = 4, 60 * S  #: at least so many, one in such a time
 TURNS = 6  #: as of virtual routers
 HELLOS = 3  #: that a bridge waits for the next one (802.1D-2004 17.21.23)
 
+Trees = dict[tuple[tuple[int, ...], int, str, int], list[Bpdu]]
+
 
 def look(view: View) -> list[Finding]:
     """At most one of roots, and one of changes."""
@@ -33,7 +35,7 @@ def look(view: View) -> list[Finding]:
     return [*_roots(view, trees), *_changes(view, trees)]
 
 
-def _changes(view: View, trees: dict[tuple[int, int, str, int], list[Bpdu]]) -> list[Finding]:
+def _changes(view: View, trees: Trees) -> list[Finding]:
     counted = {port: (_times(said), said) for port, said in trees.items()}
     restless = {
         port: (times, [each for each in said if each.changed])
@@ -68,10 +70,10 @@ def _times(said: list[Bpdu]) -> int:
     return times
 
 
-def _roots(view: View, trees: dict[tuple[int, int, str, int], list[Bpdu]]) -> list[Finding]:
-    by_tree: dict[tuple[int, int], list[Bpdu]] = {}
-    for (iface, tree, _, _), said in trees.items():
-        by_tree.setdefault((iface, tree), []).extend(said)
+def _roots(view: View, trees: Trees) -> list[Finding]:
+    by_tree: dict[tuple[tuple[int, ...], int], list[Bpdu]] = {}
+    for (network, tree, _, _), said in trees.items():
+        by_tree.setdefault((network, tree), []).extend(said)
     found: list[list[Bpdu]] = []
     for said in by_tree.values():
         said.sort()

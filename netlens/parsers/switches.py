@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from netlens.columns import Array
+from netlens.parsers.routers import vlans
 from netlens.wire import decode as d
 
 MAX_MESSAGES, MAX_PAUSES = 50_000, 500_000
@@ -22,6 +23,7 @@ TS, FRAME, SENDER, QUANTA = range(4)  #: columns of PAUSE frames
 _LACP, _LACP_BYTES = 1, 39  # subtype; bytes up to the partner's state
 _CONFIGURATION, _RAPID = 0, 2  # types of BPDUs that name a root; the versions from _RAPID on are of rapid spanning trees
 _BPDU_BYTES = 35
+_LLC, _SNAP = 3, 8  # bytes of headers before a BPDU
 _SECOND = 10**9
 
 
@@ -53,11 +55,12 @@ class Lacpdu(NamedTuple):
 class SwitchBuilder:
     """Fed with what the decoder hands back.
 
-    trees : by interface, tree (VLAN), bridge and port, what it says in order.  ports : of LACP, by interface, system and port.
+    trees : by network (interface, tags of VLANs, whether in Cisco's manner), tree (a VLAN, if it has a number), bridge and port, what it says in order.
+    ports : of LACP, by interface, system and port.
     """
 
     def __init__(self) -> None:
-        self.trees: dict[tuple[int, int, str, int], list[Bpdu]] = {}
+        self.trees: dict[tuple[tuple[int, ...], int, str, int], list[Bpdu]] = {}
         self.ports: dict[tuple[int, str, int], list[Lacpdu]] = {}
         self._pauses: list[Array] = []
         self._paused = self._read = 0
@@ -77,7 +80,9 @@ class SwitchBuilder:
         self._read += len(chosen)
         for frame, ts, iface, kind, _, _, _, _, _, _, _, at, _, captured in chosen.tolist():
             if kind == d.BPDU and captured >= _BPDU_BYTES:
-                self._bpdu(buf[at : at + _BPDU_BYTES].tobytes(), ts, frame, iface)
+                plain = buf[at - 3] == d.BPDU
+                network = iface, *vlans(buf, at - (_LLC if plain else _SNAP)), -int(plain)
+                self._bpdu(buf[at : at + _BPDU_BYTES].tobytes(), ts, frame, network)
             elif kind == SLOW and captured >= _LACP_BYTES:
                 self._lacpdu(buf[at : at + _LACP_BYTES].tobytes(), ts, frame, iface)
 
@@ -94,7 +99,7 @@ class SwitchBuilder:
         self._pauses.append(found)
         self._paused += len(found)
 
-    def _bpdu(self, message: bytes, ts: int, frame: int, iface: int) -> None:
+    def _bpdu(self, message: bytes, ts: int, frame: int, network: tuple[int, ...]) -> None:
         version, kind = message[2], message[3]
         if message[:2] != bytes(2) or kind not in (_CONFIGURATION, _RAPID):
             return
@@ -105,7 +110,7 @@ class SwitchBuilder:
         )  # 802.1D-2004 9.2.5: the system ID extension, the VLAN where there is a tree for each
         root, bridge = _bridge(message[5:13]), _bridge(message[17:25])
         said = Bpdu(ts, frame, root, bridge, bool(message[4] & 1), lasts, hello)
-        self.trees.setdefault((iface, tree, bridge, int.from_bytes(message[25:27], "big")), []).append(said)
+        self.trees.setdefault((network, tree, bridge, int.from_bytes(message[25:27], "big")), []).append(said)
 
     def _lacpdu(self, message: bytes, ts: int, frame: int, iface: int) -> None:
         if message[0] != _LACP or message[2:4] != b"\x01\x14" or message[22:24] != b"\x02\x14":

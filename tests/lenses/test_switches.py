@@ -108,14 +108,16 @@ def test_a_port_that_does_not_hear_its_partner(tmp_path: Path) -> None:
     )
     assert this["link-bundles"].severity == "problem"
     assert this["link-bundles"].text == (
-        "LACP: 02:00:00:00:00:0a (port 1) hears no partner for its bundle, although 02:00:00:00:00:01 sends some (20 LACPDUs over 19.0 s)."
+        "LACP: 02:00:00:00:00:0a (port 1) hears no partner for its bundle, although 02:00:00:00:00:01 hears it, and answers (20 LACPDUs over 19.0 s)."
     )
 
 
 @pytest.mark.parametrize(
     ("frames", "words"),
     [
-        pytest.param(lacp(*seconds(0, 20), state=DEFAULTED, partner=NONE), "nobody else sends any", id="who knows nothing of it"),
+        pytest.param(lacp(*seconds(0, 20), state=DEFAULTED, partner=NONE), "nobody is seen to hear it", id="who knows nothing of it"),
+        pytest.param([*lacp(*seconds(0, 20), state=DEFAULTED, partner=NONE), *lacp(*seconds(0, 20), state=IN, system=OTHER, partner=THIRD)], "nobody is seen",
+                     id="beside another bundle"),
         pytest.param([*lacp(*seconds(0, 20), state=OUT), *lacp(*seconds(0, 20), state=OUT, system=OTHER, partner=MAC)], "not in the bundle", id="in reserve"),
     ],
 )  # fmt: skip
