@@ -16,6 +16,7 @@ from netlens.wire.addresses import ip_text
 MAX_PAIRS = 20_000
 GRE, ESP, SCTP = 47, 50, 132
 _CHUNK, _INIT = 12, 1  # of SCTP where the first chunk stands, and its kind (RFC 9260 3.1, 3.2)
+_ODD = -0x61C8864680B583EB  # 2^64 by the golden ratio (Knuth, TAOCP 6.4)
 _KEY = [3, 4, 5, 6, 7, 9]  # columns: version, addresses, protocol
 
 
@@ -41,15 +42,17 @@ class CarriedBuilder:
         rows = rows[rows[:, d.PIECE] == d.CARRIED]
         if not len(rows):
             return
-        keys, of = np.unique(rows[:, _KEY], axis=0, return_inverse=True)
-        of = of.reshape(-1)
+        mixed = np.zeros(len(rows), np.int64)
+        for column in _KEY:
+            mixed = mixed * _ODD + rows[:, column]  # modulo 2^64; to sort whole rows takes eight times as long
+        keys, of = np.unique(mixed, return_inverse=True)
         opens = (rows[:, 9] == SCTP) & (rows[:, 13] > _CHUNK)
         opens[opens] = buf[rows[opens, 11] + _CHUNK] == _INIT
         counts, openings = np.bincount(of), np.bincount(of, opens)
         order = np.argsort(of, kind="stable")
         begins = np.searchsorted(of[order], np.arange(len(keys)))
         first, last = rows[order[begins]], rows[order[begins + counts - 1]]
-        for k, (version, s_hi, s_lo, d_hi, d_lo, protocol) in enumerate(keys.tolist()):
+        for k, (version, s_hi, s_lo, d_hi, d_lo, protocol) in enumerate(first[:, _KEY].tolist()):
             key = protocol, ip_text(s_hi, s_lo, version), ip_text(d_hi, d_lo, version)
             pair = self.pairs.get(key)
             if pair is None:
