@@ -25,6 +25,7 @@ from netlens.lenses._datagrams import PATIENT, SPARE, answered, asks, by_tcp, re
 from netlens.lenses._said import ICMP, TCP, UDP, fate, said, undelivered
 from netlens.lenses._view import S, View, finding, grouped, most
 from netlens.lenses.ping_unanswered import TIMES as PINGS
+from netlens.parsers.carried import KEPT
 from netlens.parsers.icmp import EXPIRED, PROTOCOL, REASSEMBLY, Error
 from netlens.parsers.trail import Conversation
 from netlens.text import endpoint, plural
@@ -162,7 +163,7 @@ def _of_protocols(view: View) -> list[Finding]:
     lost = {
         (protocol, source[0], destination[0]): group
         for (protocol, source, destination), group in view.once(undelivered).items()
-        if protocol and protocol not in (TCP, UDP, *ICMP) and (protocol, destination[0], source[0]) not in carried
+        if _is_beside(view, protocol, source[0], destination[0]) and (protocol, destination[0], source[0]) not in carried
     }
     if not lost:
         return []
@@ -191,6 +192,13 @@ def _of_protocols(view: View) -> list[Finding]:
     return [finding(view, ID, severity or "problem", text, [e.frame for e in found], values, advice)]
 
 
+def _is_beside(view: View, protocol: int, source: str, destination: str) -> bool:
+    """Whether packets of a protocol beside TCP, UDP and ICMP are in the capture, or may be, as it is none that is kept."""
+    carried = view.side.capture.carried
+    known = protocol not in KEPT or (protocol, source, destination) in carried or (protocol, destination, source) in carried
+    return protocol not in (0, TCP, UDP, *ICMP) and known
+
+
 def _by_share(view: View, n: int) -> Severity:
     return "warning" if n >= SHARE * view.side.capture.part.frames else "note"
 
@@ -207,7 +215,7 @@ def _of_others(view: View) -> list[Finding]:
     found = [
         e
         for (protocol, source, destination), errors in lost.items()
-        if protocol in (0, TCP, UDP, *ICMP)
+        if not _is_beside(view, protocol, source[0], destination[0])
         and (frozenset((source[0], destination[0])) not in pinged if protocol in ICMP else frozenset((source, destination)) not in known)
         and not (protocol == UDP and _is_answer(source, destination))
         for e in errors

@@ -15,6 +15,7 @@ from netlens.wire.addresses import ip_text
 
 MAX_PAIRS = 20_000
 GRE, ESP, SCTP = 47, 50, 132
+KEPT = (4, 41, GRE, ESP, 89, SCTP)  #: protocols that the decoder hands back
 _CHUNK, _INIT = 12, 1  # of SCTP where the first chunk stands, and its kind (RFC 9260 3.1, 3.2)
 _ODD = -0x61C8864680B583EB  # 2^64 by the golden ratio (Knuth, TAOCP 6.4)
 _KEY = [3, 4, 5, 6, 7, 9]  # columns: version, addresses, protocol
