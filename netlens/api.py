@@ -188,8 +188,16 @@ class Capture:
     promised = _Kept(lambda kept: kept.routers.promised)
     #: Router advertisements, by interface of the capture
     router_advertisements = _Kept(lambda kept: kept.routers.advertised)
+    #: What switches say on links (:mod:`netlens.parsers.switches`)
+    switches = _Kept(lambda kept: kept.switches)
+    #: Hellos of OSPF, by network
+    ospf = _Kept(lambda kept: kept.ospf.networks)
+    #: Packets of tunnels and SCTP, by IP protocol, sender and receiver
+    carried = _Kept(lambda kept: kept.carried.pairs)
     #: int64[n, 8]: packets that may be RTP, in order (:mod:`netlens.parsers.rtp`)
     rtp = _Kept(lambda kept: kept.rtp.packets())
+    #: int64[n, 13]: datagrams of transport streams, in order (:mod:`netlens.parsers.transport_streams`)
+    transport = _Kept(lambda kept: kept.transport.datagrams())
     #: DHCP messages by the client's hardware address, in order
     leases = _Kept(lambda kept: kept.leases.messages)
     #: Requests over UDP that bear a mark of their own, with their repeats

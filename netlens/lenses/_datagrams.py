@@ -23,7 +23,7 @@ AGAIN_NS, DONE_NS = S, S // 5  #: a client of QUIC repeats its Initial within 1 
 INITIATION = 148  #: bytes of WireGuard's first message (whitepaper 5.4.2)
 _SIP = (b"INVITE ", b"REGISTER", b"OPTIONS ", b"SUBSCRIB", b"MESSAGE ", b"PUBLISH ", b"NOTIFY ")  #: ACK gets no answer (RFC 3261 13.2.2.4)
 _BY_PORT = {88: "Kerberos", 111: "RPC", 123: "NTP", 161: "SNMP", 500: "IKE", 1194: "OpenVPN", 1645: "RADIUS", 1646: "RADIUS", 1701: "L2TP",
-            1812: "RADIUS", 1813: "RADIUS", 2049: "RPC", 2123: "GTP", 3389: "RDP", 5060: "SIP", 5683: "CoAP"}  # fmt: skip
+            1812: "RADIUS", 1813: "RADIUS", 2049: "RPC", 2123: "GTP", 3389: "RDP", 5060: "SIP", 5246: "CAPWAP", 5683: "CoAP"}  # fmt: skip
 #: Times that a pause is as long as the one before, at least and at most, of a timer that doubles it; how far one may be, as a share of it, from a line that
 #: rises from each to the next by so much of the first, of a timer that adds to it; and how many pauses tell
 DOUBLED, OFF, RISE, PAUSES = (1.7, 2.3), 0.125, 0.25, 4
@@ -33,7 +33,7 @@ GIVE_UP_NS = 3 * S  #: SYNs of connect-unanswered take as long
 ONE_WAY = (7, 9, 162, 514, 2055, 4739, 6343, 8125, 9995, 9996, 12_201)
 RTCP = range(200, 208)  #: types of its packets (RFC 3550 12.1, RFC 4585 6.1, RFC 3611 2)
 #: Protocols whose servers stand in for each other: a client that one of them answers goes on.
-SPARE = ("NTP", "RADIUS", "Kerberos", "NetBIOS")
+SPARE = ("NTP", "RADIUS", "Kerberos", "NetBIOS", "CAPWAP")
 ACCOUNTING = (1646, 1813)  #: ports of RADIUS: who lets a client in counts nothing for it (RFC 2866 3)
 TUNNELS = (500, 1194, 4500, 51_820)  #: ports of IPsec, OpenVPN and WireGuard, to which nothing else is sent
 PATIENT = ("NTP", "SNMP")  #: asked from time to time by what goes on without an answer
@@ -44,7 +44,7 @@ def asks(talk: Conversation) -> str:
     head, port = talk.head.to_bytes(8, "big"), talk.destination[1]
     if head[:4] == b"\x01\x00\x00\x00" and talk.bytes == INITIATION * talk.datagrams:
         return "WireGuard"  # both ends have the same port most often
-    if talk.source[1] == port and port not in (123, 500, 5060):
+    if talk.source[1] == port and port not in (123, 500, 5060, 5246):
         return ""  # peers, or a server of which only the answers are there
     if quic_kind(head) == 0 and talk.bytes >= FULL * talk.datagrams:
         return "QUIC"
@@ -66,6 +66,9 @@ def asks(talk: Conversation) -> str:
         # an echo, or a context or session to be created (TS 29.060 7.1, TS 29.274 6.1)
         "GTP": first >> 5 in (1, 2) and head[1] in (1, 16, 32),
         "RDP": head[:4] == b"\xff" * 4 and head[7] & 1 == 1 and talk.bytes == RDP_SYN * talk.datagrams,
+        "CAPWAP": head[:1] == b"\0"
+        and head[1] >> 3 >= 2
+        and head[1] >> 3 <= 8,  # in clear, as discovery is, by version and header (RFC 5415 4.1, 4.3)
         "CoAP": first >> 4 == 4 and 1 <= head[1] <= 31,  # confirmable, a request (RFC 7252 3)
     }
     return name if fits.get(name, False) else ""
@@ -123,8 +126,16 @@ def requests(view: View) -> dict[tuple[str, str, tuple[str, int]], list[Conversa
     found: dict[tuple[str, str, tuple[str, int]], list[Conversation]] = defaultdict(list)
     for talk in view.conversations:
         if is_one_host(talk.destination[0]) and (protocol := asks(talk) or ("QUIC" if acknowledged(view, talk) else "")):
-            found[protocol, talk.source[0], talk.destination].append(talk)
+            if protocol != "CAPWAP" or talk.destination not in view.once(
+                asking_groups
+            ):  # who seeks a controller asks all, too, and is answered by each
+                found[protocol, talk.source[0], talk.destination].append(talk)
     return found
+
+
+def asking_groups(view: View) -> set[tuple[str, int]]:
+    """Ends that ask groups of hosts; what comes to them is an answer, though from another address than that of the group."""
+    return {t.source for t in view.conversations if not is_one_host(t.destination[0])}
 
 
 def answered(view: View, talk: Conversation) -> bool:

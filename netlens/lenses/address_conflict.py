@@ -5,10 +5,10 @@ Asks: whether two hardware addresses answered one question by ARP or neighbour d
 Applies: where such answers are in the capture.
 Cannot see: which of the two is meant to have it.
 Normal: one answer. A cluster that moves an address announces it anew (RFC 5227 3), and does not answer from two; a host with two cards in one network
-    answers by both for all its addresses; anycast (RFC 4861 7.2.7) and virtual routers have several by design. A router that answers for others (proxy ARP,
-    RFC 1027) beside the host itself is a conflict. An IPv6 host asks before it takes an address, from nobody's address, and who has it tells all (RFC 4862
-    5.4, RFC 4861 7.2.4); who has not taken it for good yet does not insist (RFC 4429 3.3). Who then has it all the same has moved it there. For IPv4 switches
-    ask from nobody's address where hosts are, so that this says nothing.
+    answers by both for all its addresses (arp-flux); anycast (RFC 4861 7.2.7) and virtual routers have several by design. A router that answers for others
+    (proxy ARP, RFC 1027) beside the host itself is a conflict. An IPv6 host asks before it takes an address, from nobody's address, and who has it tells all
+    (RFC 4862 5.4, RFC 4861 7.2.4); who has not taken it for good yet does not insist (RFC 4429 3.3). Who then has it all the same has moved it there. For
+    IPv4 switches ask from nobody's address where hosts are, so that this says nothing.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ def _taken(view: View) -> list[Finding]:
     return [finding(view, ID, "problem", text, frames, {"addresses": sorted(found), "times": len(pairs)}, advice)]
 
 
-def _of_two(view: View) -> list[Finding]:
+def doubly_claimed(view: View) -> tuple[dict[str, list[list[Claim]]], dict[str, list[list[Claim]]]]:
+    """By address, the answers of different hardware to one question each; and those of two cards of one host, which answer for all its addresses."""
     asking = view.side.capture.asking
     asked: dict[str, list[int]] = {}
     for (_, target), seen in asking.sought.items():
@@ -81,9 +82,14 @@ def _of_two(view: View) -> list[Finding]:
             soon = [claim for claim in group if number and claim.ts - times_ns[number - 1] <= SOON_NS]
             if len({claim.hardware for claim in soon}) > 1:
                 found.setdefault(address, []).append(soon)
-    # two cards of one host in one network answer for all its addresses
-    cards = Counter(frozenset(claim.hardware for claim in groups[0]) for groups in found.values())
-    found = {address: groups for address, groups in found.items() if cards[frozenset(claim.hardware for claim in groups[0])] == 1}
+    of = {address: frozenset(claim.hardware for claim in groups[0]) for address, groups in found.items()}
+    cards = Counter(of.values())
+    two_cards = {address: groups for address, groups in found.items() if cards[of[address]] > 1}
+    return {address: groups for address, groups in found.items() if address not in two_cards}, two_cards
+
+
+def _of_two(view: View) -> list[Finding]:
+    found, _ = view.once(doubly_claimed)
     if not found:
         return []
     times = sum(map(len, found.values()))

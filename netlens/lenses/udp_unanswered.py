@@ -37,6 +37,7 @@ from netlens.lenses._datagrams import (
     SPARE,
     acknowledged,
     answered,
+    asking_groups,
     backs_off,
     by_tcp,
     closed_at_once,
@@ -178,6 +179,7 @@ def _unknown(view: View) -> list[Finding]:
         and not needs_no_answer(t)
         and backs_off(t)
         and not by_tcp(view, t.source[0], *t.destination)
+        and t.destination not in view.once(asking_groups)
     ]
     waits = {(t.source, t.destination) for t in found}
     # one of several that tell a place something has such pauses by chance
@@ -420,16 +422,30 @@ def _not_taken(view: View) -> list[Finding]:
     right = checked(view, [offer.frame for offer in offers], UDP)
     damaged = bool(right) and not any(right.values())
     asked_for = sum(len(asked) for asked, _ in found.values())
-    end = ": the UDP checksums of the offers are wrong here." if damaged else ", as if the offers had not arrived."
+    nothing = not damaged and not any(o.boots for o in offers) and all(any(m.boots for m in asked) for asked, _ in found.values())
+    end = ", as if the offers had not arrived."
+    if damaged:
+        end = ": the UDP checksums of the offers are wrong here."
+    elif nothing:
+        end = ": it boots from the network (PXE), and none of them names a file to boot."
     servers = most(offer.server for offer in offers)
     text = f"{most(found)} asked for an address by DHCP {plural(asked_for, 'time')}, and took none of those that {servers} offered{end}"
-    values = {"clients": len(found), "datagrams": asked_for, "offers": len(offers), "damaged": damaged, "protocols": ["DHCP"]}
+    values = {
+        "clients": len(found),
+        "datagrams": asked_for,
+        "offers": len(offers),
+        "damaged": damaged,
+        "no_boot_file": nothing,
+        "protocols": ["DHCP"],
+    }
     advice = "Offers are lost or dropped between here and the client, or the client rejects them: capture there, and look at its log."
     if damaged:
         advice = (
             "Unless this was recorded at the server, before its card fills them in, a client throws such offers away; in a virtual network nothing fills them "
             "in. Have the host do it (iptables -t mangle ... CHECKSUM --checksum-fill), or switch the offload off (ethtool -K ... tx off)."
         )
+    elif nothing:
+        advice = "Set the boot file (option 67) and server (option 66, next-server) for this client's architecture, or start the boot server (proxyDHCP)."
     frames = [m.frame for both in found.values() for part in both for m in part]
     return [finding(view, ID, "problem", text, frames, values, advice)]
 

@@ -1,7 +1,8 @@
 """Which datagrams reached nobody?
 
-Asks: whether an ICMP error says of UDP datagrams, or of pings, that their port, host or network is unreachable, prohibited, or too many hops away, or that
-    fragments of them are missing, and nobody ever answered; and of which packets that are not in the capture errors say so.
+Asks: whether an ICMP error says of UDP datagrams, of pings, or of other protocols (tunnels, SCTP) that their port, protocol, host or network is unreachable,
+    prohibited, or too many hops away, or that fragments of them are missing, and nobody ever answered; and of which packets that are not in the
+    capture errors say so.
 Applies: where the errors are in the capture.
 Cannot see: datagrams that are dropped in silence; what the program made of it.
 Normal: a client that has closed its socket says so of answers that come late (RFC 1122 4.1.3.1), those to multicast among them; a service that answered
@@ -10,7 +11,8 @@ Normal: a client that has closed its socket says so of answers that come late (R
     (QUIC, NTP, RADIUS, ...) does, unless it has the same over TCP or from another server. Logs are lost, though, if all of them are answered so for seconds,
     and their sender has no other server for them (RFC 5426 5: it does not learn of it). What
     traceroute sends has few hops to make; what had 32 and more, and ran out of them, went in circles (RFC 1122 3.2.1.7: 64 are usual).
-    A fragment may be lost as any packet may; not of all that two say to each other from a moment on. A host that tells itself so of connections which
+    A fragment may be lost as any packet may; not of all that two say to each other from a moment on, nor of most of a conversation. A host that says again and
+    again that it does not speak one protocol is a problem for who sends it; who tries several looks around. A host that tells itself so of connections which
     are not in the capture, again and again, does not let them leave (a firewall of its own, or no neighbour there).
 """
 
@@ -21,9 +23,10 @@ from collections import Counter
 from netlens.lenses import Finding, Severity
 from netlens.lenses._datagrams import PATIENT, SPARE, TUNNELS, answered, asks, by_tcp, requests, stands_in
 from netlens.lenses._said import ICMP, TCP, UDP, fate, said, undelivered
-from netlens.lenses._view import S, View, finding, most
+from netlens.lenses._view import S, View, finding, grouped, most
 from netlens.lenses.ping_unanswered import TIMES as PINGS
-from netlens.parsers.icmp import EXPIRED, REASSEMBLY, Error
+from netlens.parsers.carried import KEPT
+from netlens.parsers.icmp import EXPIRED, PROTOCOL, REASSEMBLY, Error
 from netlens.parsers.trail import Conversation
 from netlens.text import endpoint, plural
 
@@ -35,6 +38,10 @@ ANSWERS_FROM = (1900, 3702, 5353, 5355)  #: SSDP, WS-Discovery, mDNS, LLMNR: ask
 TIMES = 2  #: datagrams in vain; a single one may be a greeting to a peer that is gone
 USUAL_HOPS = 32
 MOST_LOST = 3  #: datagrams without an answer for each error; a host limits how often it says so, and some are still to come
+REFUSALS, REFUSALS_NS = 3, 2 * S  #: errors of a host that does not speak a protocol
+PROTOCOLS = {2: "IGMP", 4: "IP in IP (protocol 4)", 41: "IPv6 in IPv4 (protocol 41)", 47: "GRE (protocol 47)", 50: "ESP (protocol 50)", 51: "AH (protocol 51)",
+             88: "EIGRP", 89: "OSPF", 103: "PIM", 112: "VRRP", 115: "L2TPv3 (protocol 115)", 132: "SCTP (protocol 132)"}  # fmt: skip
+CUT_OFF = 0.25  #: of the datagrams from one host to a service, when fragments of them are missing: no chance
 OWN = 3  #: connections that a host does not let leave
 LOGS, LOGS_NS = 3, 3 * S  #: errors about syslog, or a tunnel, and how long; a server that starts anew is there again sooner or later
 TOLD_NS = 2 * S  #: Linux says so at most once a second after the first few (icmp_ratelimit)
@@ -44,8 +51,8 @@ SHARE = 0.1  #: of all frames; a capture that holds little else was made to see 
 
 
 def look(view: View) -> list[Finding]:
-    """Datagrams, pings, and what is not in it."""
-    return [*_of(view), *_of_pings(view), *_of_others(view)]
+    """Datagrams, pings, other protocols, and what is not in it."""
+    return [*_of(view), *_of_pings(view), *_of_protocols(view), *_of_others(view)]
 
 
 def _of(view: View) -> list[Finding]:
@@ -83,7 +90,8 @@ def _of(view: View) -> list[Finding]:
     elif {e.what for e in heard} == {REASSEMBLY}:
         advice = _FRAGMENTS
     frames = [f for asked, errors in shown for f in (asked.first_frame, *(e.frame for e in errors))]
-    severity: Severity = "note" if sent < TIMES else "problem" if waited or circling else "warning"
+    cut = _is_cut(view, shown)
+    severity: Severity = "note" if sent < TIMES else "problem" if waited or circling or cut else "warning"
     return [finding(view, ID, severity, text, frames, values, advice)]
 
 
@@ -94,6 +102,18 @@ def _is_tunnel(view: View, asked: Conversation, errors: list[Error]) -> bool:
         return False
     back = {c.source for c in view.conversations if c.destination[0] == asked.source[0]}
     return not any(end[1] in TUNNELS for end in back)
+
+
+def _is_cut(view: View, shown: list[tuple[Conversation, list[Error]]]) -> bool:
+    """Whether fragments are missing of much of what one host sends to another's service, for seconds: something drops them."""
+    parts = grouped((e for _, errors in shown for e in errors if e.what == REASSEMBLY), lambda e: (e.source[0], e.destination))
+    if not parts:
+        return False
+    sent = Counter[tuple[str, tuple[str, int]]]()
+    for talk in view.conversations:
+        sent[talk.source[0], talk.destination] += talk.datagrams
+    times = {key: [e.ts for e in group] for key, group in parts.items()}
+    return any(len(t) >= max(LOGS, CUT_OFF * sent[key]) and max(t) - min(t) >= LOGS_NS for key, t in times.items())
 
 
 def _is_log(talk: Conversation) -> bool:
@@ -147,6 +167,52 @@ def _of_pings(view: View) -> list[Finding]:
     return [finding(view, ID, "warning", text, [e.frame for _, e in found], values, advice)]
 
 
+def _of_protocols(view: View) -> list[Finding]:
+    """Errors about packets of other protocols, which are not looked at one by one: tunnels, SCTP."""
+    carried = view.side.capture.carried
+    lost = {
+        (protocol, source[0], destination[0]): group
+        for (protocol, source, destination), group in view.once(undelivered).items()
+        if _is_beside(view, protocol, source[0], destination[0]) and (protocol, destination[0], source[0]) not in carried
+    }
+    if not lost:
+        return []
+    asked = {pair: {p for p, *other in lost if tuple(other) == pair} for pair in {(source, destination) for _, source, destination in lost}}
+    grave = {
+        key: group
+        for key, group in lost.items()
+        if all(e.what == PROTOCOL and e.reporter == key[2] for e in group)
+        and len(group) >= REFUSALS
+        and group[-1].ts - group[0].ts >= REFUSALS_NS
+        and len(asked[key[1:]]) == 1  # else somebody tries them all
+    }
+    shown = grave or lost
+    found = [e for group in shown.values() for e in group]
+    sent = sum(max(carried[key].packets if key in carried else 0, len(group)) for key, group in shown.items())
+    names = most(PROTOCOLS.get(protocol, f"IP protocol {protocol}") for protocol, *_ in shown)
+    hosts = sorted({destination for *_, destination in shown})
+    text = f"{plural(sent, 'packet')} of {names} to {most(hosts)} {fate(found)}; {said(found)}."
+    values = {"packets": sent, "icmp_errors": len(found), "destinations": hosts, "protocols": sorted({protocol for protocol, *_ in shown})}
+    advice = (
+        f"{most(hosts)} does not speak that protocol: set it up there (a tunnel, a kernel module), or look for another address."
+        if grave
+        else ""
+    )
+    severity = None if grave else _by_share(view, len(found))
+    return [finding(view, ID, severity or "problem", text, [e.frame for e in found], values, advice)]
+
+
+def _is_beside(view: View, protocol: int, source: str, destination: str) -> bool:
+    """Whether packets of a protocol beside TCP, UDP and ICMP are in the capture, or may be, as it is none that is kept."""
+    carried = view.side.capture.carried
+    known = protocol not in KEPT or (protocol, source, destination) in carried or (protocol, destination, source) in carried
+    return protocol not in (0, TCP, UDP, *ICMP) and known
+
+
+def _by_share(view: View, n: int) -> Severity:
+    return "warning" if n >= SHARE * view.side.capture.part.frames else "note"
+
+
 def _of_others(view: View) -> list[Finding]:
     """Errors about packets of which neither direction is in the capture."""
     lost = view.once(undelivered)
@@ -159,7 +225,8 @@ def _of_others(view: View) -> list[Finding]:
     found = [
         e
         for (protocol, source, destination), errors in lost.items()
-        if (frozenset((source[0], destination[0])) not in pinged if protocol in ICMP else frozenset((source, destination)) not in known)
+        if not _is_beside(view, protocol, source[0], destination[0])
+        and (frozenset((source[0], destination[0])) not in pinged if protocol in ICMP else frozenset((source, destination)) not in known)
         and not (protocol == UDP and _is_answer(source, destination))
         for e in errors
     ]
@@ -195,8 +262,7 @@ def _unseen(view: View, found: list[Error], where: str, severity: Severity | Non
     advice = "" if where else _FRAGMENTS
     if severity and where:
         advice = f"{most(e.reporter for e in found)} did not let them leave: look at its own firewall, and at its routes and neighbours (ip route, ip neigh)."
-    severity = severity or ("warning" if n >= SHARE * view.side.capture.part.frames else "note")
-    return [finding(view, ID, severity, text, [e.frame for e in found], values, advice)]
+    return [finding(view, ID, severity or _by_share(view, n), text, [e.frame for e in found], values, advice)]
 
 
 def _is_answer(source: tuple[str, int], destination: tuple[str, int]) -> bool:

@@ -1,10 +1,12 @@
-"""Do two routers say at once that they are the master of one virtual router?
+"""Do two routers say at once that they are the master of one virtual router, or in turn, again and again?
 
-Asks: whether advertisements of VRRP for the same number and addresses come from two routers in turn, for longer than a change of masters takes.
+Asks: whether advertisements of VRRP for the same number and addresses come from two routers in turn, for longer than a change of masters takes; whether the
+    master changes again and again.
 Applies: where both are in the capture, as on the network of both, or a port that sees all; networks are told apart by interface and VLAN.
 Cannot see: why they do not hear each other (a filter for multicast or protocol 112, a broken link, another password or version).
 Normal: one master. One that hears another of higher priority is silent at once (RFC 9568 6.4.3), and a backup takes over only after three intervals without
-    it; so a change of masters leaves one or two advertisements of each, and two changes (it fails, it comes back) a long run of each.
+    it; so a change of masters leaves one or two advertisements of each, and two changes (it fails, it comes back) a long run of each. Three failures and
+    returns within minutes are no accident.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import itertools
 
 from netlens.lenses import Finding
 from netlens.lenses._view import S, View, finding, most, seconds
-from netlens.parsers.routers import Master
+from netlens.parsers.routers import Master, VirtualRouter
 from netlens.text import plural
 
 ID = "virtual-routers"
@@ -23,8 +25,37 @@ TURNS = 6  #: times that the other one speaks; of a change one, or three where t
 SPAN_NS = 3 * S  #: RFC 9568 6.1: a backup waits for three intervals, of a second each unless somebody sets another
 
 
+CHANGES, PACE_NS = 6, 120 * S  #: of the master: it fails and comes back three times, a change at least in such a time
+
+
 def look(view: View) -> list[Finding]:
-    """At most one."""
+    """At most one of two masters at once, and one of changes."""
+    return [*_at_once(view), *_again_and_again(view)]
+
+
+def _again_and_again(view: View) -> list[Finding]:
+    found: dict[VirtualRouter, list[Master]] = {}
+    for key, said in view.side.capture.virtual_routers.items():
+        speaking = [m for m in said if m.priority]
+        first = [next(iter(group)) for _, group in itertools.groupby(speaking, lambda m: m.router)]  # of each master's time
+        changes = len(first) - 1
+        if changes >= CHANGES and first[-1].ts - first[0].ts <= changes * PACE_NS and not _in_turn(speaking):
+            found[key] = first
+    if not found:
+        return []
+    (_, number, addresses), first = max(found.items(), key=lambda each: len(each[1]))
+    changes, lasted = len(first) - 1, first[-1].ts - first[0].ts
+    priorities = sorted({m.priority for m in first})
+    text = (
+        f"The master of {', '.join(addresses)} (VRID {number}) changed {changes} times within {seconds(lasted)}, between {most(m.router for m in first)} "
+        f"(VRRP, priorities {', '.join(map(str, priorities))})."
+    )
+    values = {"virtual_routers": len(found), "changes": changes, "routers": sorted({m.router for m in first}), "longest_s": lasted / 1e9}
+    advice = "One of them loses and regains its right to be the master: look at what it tracks (a link, a script), or switch preemption off, or delay it."
+    return [finding(view, ID, "problem", text, [m.frame for group in found.values() for m in group], values, advice)]
+
+
+def _at_once(view: View) -> list[Finding]:
     split = {key: run for key, said in view.side.capture.virtual_routers.items() if (run := _in_turn([m for m in said if m.priority]))}
     if not split:
         return []

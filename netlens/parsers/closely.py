@@ -7,6 +7,7 @@ from netlens.parsers.bfd import BfdBuilder
 from netlens.parsers.blocks import BlockBuilder
 from netlens.parsers.bodies import BodyBuilder
 from netlens.parsers.calls import CallBuilder
+from netlens.parsers.carried import CarriedBuilder
 from netlens.parsers.certificates import CertificateBuilder
 from netlens.parsers.clocks import ClockBuilder
 from netlens.parsers.denials import DenialBuilder
@@ -17,32 +18,37 @@ from netlens.parsers.hellos import HelloBuilder
 from netlens.parsers.icmp import ErrorBuilder
 from netlens.parsers.leases import LeaseBuilder
 from netlens.parsers.link_talk import LinkBuilder
+from netlens.parsers.ospf import HelloBuilder as OspfBuilder
 from netlens.parsers.quic_openings import OpeningBuilder
 from netlens.parsers.records import RecordBuilder
 from netlens.parsers.routers import RouterBuilder
 from netlens.parsers.rtp import RtpBuilder
 from netlens.parsers.second_answers import SecondAnswerBuilder
 from netlens.parsers.ssh_offers import OfferBuilder
+from netlens.parsers.switches import SwitchBuilder
 from netlens.parsers.trail import Trail
+from netlens.parsers.transport_streams import TransportBuilder
 from netlens.parsers.udp_requests import RequestBuilder
 from netlens.wire import columns as c
 
 
 class Closely:
-    """All that is kept.  errors, asking, routers, link : of what makes no packet rows."""
+    """All that is kept.  errors, asking, routers, link, switches, ospf, carried : of what makes no packet rows."""
 
     def __init__(self) -> None:
         self.errors, self.asking, self.routers, self.link = ErrorBuilder(), AskingBuilder(), RouterBuilder(), LinkBuilder()
+        self.switches, self.ospf, self.carried = SwitchBuilder(), OspfBuilder(), CarriedBuilder()
         self.trail, self.denials, self.calls = Trail(), DenialBuilder(), CallBuilder()
         self.leases, self.requests, self.bfd, self.quic = LeaseBuilder(), RequestBuilder(), BfdBuilder(), OpeningBuilder()
         self.dtls, self.clocks, self.second_answers, self.blocks = HandshakeBuilder(), ClockBuilder(), SecondAnswerBuilder(), BlockBuilder()
         self.records, self.certificates, self.bodies = RecordBuilder(), CertificateBuilder(), BodyBuilder()
         self.fatal, self.offers, self.grpc, self.rtp = FatalBuilder(), OfferBuilder(), GrpcBuilder(), RtpBuilder()
+        self.transport = TransportBuilder()
         self._hellos_seen = 0
 
     def feed_rest(self, buf: Array, rows: Array) -> None:
         """``rows``: int64[n, FRAGMENT_WIDTH] of :func:`netlens.wire.decode.decode`."""
-        for each in (self.errors, self.asking, self.routers, self.link):
+        for each in (self.errors, self.asking, self.routers, self.link, self.switches, self.ospf, self.carried):
             each.feed(buf, rows)
 
     def feed(self, buf: Array, packets: Array, sessions: Array) -> None:
@@ -59,6 +65,7 @@ class Closely:
                 self.clocks,
                 self.second_answers,
                 self.blocks,
+                self.transport,
             ):
                 each.feed(buf, datagrams)
         self.denials.feed(buf, packets, datagrams)

@@ -20,14 +20,15 @@ MAX_ERRORS = 20_000
 QUOTED = 128  #: bytes of a message that are looked at: an IPv6 header, extension headers and ports
 PORT, HOST, NET, PROHIBITED = "port unreachable", "host unreachable", "network unreachable", "administratively prohibited"
 PROTOCOL, TOO_BIG, EXPIRED, REDIRECT = "protocol unreachable", "packet too big", "time exceeded", "redirect"
+SCOPE = "beyond scope of source address"
 REASSEMBLY = "fragment reassembly time exceeded"
-UNREACHABLE = (PORT, PROTOCOL, HOST, NET, PROHIBITED)  #: the packet was not delivered, and the next one will not be
+UNREACHABLE = (PORT, PROTOCOL, HOST, NET, PROHIBITED, SCOPE)  #: the packet was not delivered, and the next one will not be
 REFUSING = (PORT, PROTOCOL)  #: the host itself is there and says no
 #: RFC 792, RFC 1122 3.2.2.1, RFC 1812 5.2.7.1: code of a destination unreachable
 _V4_UNREACHABLE = {
     0: NET, 1: HOST, 2: PROTOCOL, 3: PORT, 4: TOO_BIG, 6: NET, 7: HOST, 9: PROHIBITED, 10: PROHIBITED, 11: NET, 12: HOST, 13: PROHIBITED,
 }  # fmt: skip
-_V6_UNREACHABLE = {0: NET, 1: PROHIBITED, 2: NET, 3: HOST, 4: PORT, 5: PROHIBITED, 6: NET}  # RFC 4443 3.1
+_V6_UNREACHABLE = {0: NET, 1: PROHIBITED, 2: SCOPE, 3: HOST, 4: PORT, 5: PROHIBITED, 6: NET}  # RFC 4443 3.1
 _TIMES = {0: EXPIRED, 1: REASSEMBLY}  # codes of time exceeded, of both versions
 #: IP version and type -> code -> what it is
 _BY_CODE = {(4, 3): _V4_UNREACHABLE, (4, 11): _TIMES, (6, 1): _V6_UNREACHABLE, (6, 3): _TIMES}

@@ -22,13 +22,16 @@ BOOTREQUEST, BOOTREPLY = 1, 2
 DISCOVER, OFFER, REQUEST, DECLINE, ACK, NAK = 1, 2, 3, 4, 5, 6
 _MAGIC = b"\x63\x82\x53\x63"
 _MASK, _ROUTERS, _NAME_SERVERS, _TYPE, _SERVER_ID = 1, 3, 6, 53, 54
+_REQUESTED, _CLASS, _IDENTIFIER, _FILE = 50, 60, 61, 67
+_BOOTS = (b"PXEClient", b"HTTPClient")  # the class of a client, and of a server of boot files (PXE 2.1 2.2.1, UEFI 24.7.2)
 
 
 class Message(NamedTuple):
     """xid : what a client calls its attempt, which repeats and answers bear.  server : the address of a server that answers; "" of clients.
 
     routers, name_servers : that an answer gives.  network : that of the address it gives, "" without.  relayed : a relay asks, or had asked for it.  renews :
-    whom one asks that has its address already, "" of others.
+    whom one asks that has its address already, "" of others.  identifier : of a client, by which a server knows it (option 61).  address : that is given, asked
+    for or declined, "" without.  boots : of a client whether it boots from the network, of an answer whether it says what is to be booted, or by whom.
     """
 
     ts: int
@@ -41,6 +44,9 @@ class Message(NamedTuple):
     network: str = ""
     relayed: bool = False
     renews: str = ""
+    identifier: bytes = b""
+    address: str = ""
+    boots: bool = False
 
 
 class LeaseBuilder:
@@ -65,9 +71,13 @@ class LeaseBuilder:
                 relayed, renewing = any(message[24:28]), message[0] == BOOTREQUEST and any(message[12:16])  # giaddr, ciaddr
                 renews = ip_text(row[c.DST_HI], row[c.DST_LO], 4) if renewing else ""
                 said = Message(row[c.TS], row[c.FRAME], kind, xid, "", relayed=relayed, renews=renews)
-                if message[0] == BOOTREPLY:
+                if message[0] == BOOTREQUEST:
+                    address, boots = _option(message, _REQUESTED), _option(message, _CLASS).startswith(_BOOTS)
+                    said = said._replace(identifier=_option(message, _IDENTIFIER), address=next(iter(_addresses(address)), ""), boots=boots)
+                else:
                     routers, names = (frozenset(_addresses(_option(message, wanted))) for wanted in (_ROUTERS, _NAME_SERVERS))
                     said = said._replace(server=_server(message, row), routers=routers, name_servers=names, network=_network(message))
+                    said = said._replace(address=_addresses(message[16:20])[0] if any(message[16:20]) else "", boots=_names_a_file(message))
                 self.messages.setdefault(client, []).append(said)
 
 
@@ -89,6 +99,11 @@ def _option(message: bytes, wanted: int) -> bytes:
 
 def _addresses(packed: bytes) -> list[str]:
     return [ip_text(0, int.from_bytes(packed[at : at + 4], "big"), 4) for at in range(0, len(packed) - 3, 4)]
+
+
+def _names_a_file(message: bytes) -> bool:
+    """Whether an answer names a file to boot (in its header or option 67), or comes from a server of such files (option 60)."""
+    return bool(message[108]) or bool(_option(message, _FILE)) or _option(message, _CLASS).startswith(_BOOTS)
 
 
 def _network(message: bytes) -> str:

@@ -16,7 +16,8 @@ MAX_MESSAGES = 50_000
 LOOKED_AT = 16  #: bytes of a message
 PPPOE, EAPOL = 0x8863, 0x888E
 PADI, PADO = 0x09, 0x07
-_PACKET, _RESPONSE = 0, 2  # of EAPOL a type; of EAP a code
+_PACKET, _START = 0, 1  # types of EAPOL
+_REQUEST, _RESPONSE = 1, 2  # codes of EAP
 _EAP = BY_NAME["EAP"]
 
 
@@ -24,12 +25,15 @@ class LinkBuilder:
     """Fed with what the decoder hands back.
 
     sought : by a host's hardware address, when it looked for a PPPoE server.  offered : hosts to which one offered itself.  answers : of 802.1X, in order.
+    knocking : by a host's hardware address, when it asked by 802.1X to be asked who it is (EAPOL-Start).  asking : who asks hosts who they are.
     """
 
     def __init__(self) -> None:
         self.sought: dict[str, list[Seen]] = {}
         self.offered: set[str] = set()
         self.answers: list[Answer] = []
+        self.knocking: dict[str, list[Seen]] = {}
+        self.asking: set[str] = set()
         self._answering = ""  # which host answered last: to a group of addresses (802.1X 11.1.1), so on a link of two
         self._read = 0
 
@@ -48,10 +52,14 @@ class LinkBuilder:
                     self.sought.setdefault(sender, []).append(Seen(ts, frame))
                 elif message[1] == PADO:
                     self.offered.add(receiver)
+            elif kind == EAPOL and len(message) > 1 and message[1] == _START:
+                self.knocking.setdefault(sender, []).append(Seen(ts, frame))
             elif kind == EAPOL and len(message) > 4 and message[1] == _PACKET:
                 self._eap(message, Seen(ts, frame), sender)
 
     def _eap(self, message: bytes, seen: Seen, sender: str) -> None:
+        if message[4] == _REQUEST:
+            self.asking.add(sender)
         if message[4] == _RESPONSE:
             self._answering = sender
         elif (no := _EAP.read(message, len(message))) is not None and self._answering:

@@ -16,6 +16,7 @@ MAX_MESSAGES = 100_000
 LOOKED_AT = 1500  #: bytes of a message
 _VRRP, _ICMPV6 = 112, 58
 _ADVERTISEMENT, _PREFIX = 134, 3  # type of ICMPv6; option
+IP_HEADER = {4: 20, 6: 40}  #: bytes by version, without options
 _TAGS = (b"\x81\x00", b"\x88\xa8", b"\x91\x00")  # of VLANs (IEEE 802.1Q)
 #: Flags of a router advertisement: addresses, or other things, are to be had by DHCPv6 (RFC 4861 4.2)
 ADDRESSES, OTHERS = 0x80, 0x40
@@ -71,7 +72,7 @@ class RouterBuilder:
             message, router = buf[at : at + min(captured, LOOKED_AT)].tobytes(), ip_text(s_hi, s_lo, version)
             if protocol == _VRRP:
                 said = Master(ts, frame, router, message[2] if len(message) > 2 else 0)
-                self._vrrp(message, said, (iface, *_tags(buf, at - (40 if version == 6 else 20))), 16 if version == 6 else 4)
+                self._vrrp(message, said, (iface, *vlans(buf, at - IP_HEADER[version])), 16 if version == 6 else 4)
                 continue
             self.promised |= {message[5] & flag for flag in (ADDRESSES, OTHERS) if len(message) > 5}
             if int.from_bytes(message[6:8], "big") and ethernet_sender(buf, at) and (prefixes := frozenset(_prefixes(message))):
@@ -85,7 +86,7 @@ class RouterBuilder:
         self.virtual.setdefault((network, message[1], addresses), []).append(said)
 
 
-def _tags(buf: Array, ip: int) -> list[int]:
+def vlans(buf: Array, ip: int) -> list[int]:
     """Numbers of the VLANs that stand right before an IP header, the innermost first."""
     found = []
     while ip >= 6 and buf[ip - 6 : ip - 4].tobytes() in _TAGS:

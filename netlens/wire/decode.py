@@ -79,6 +79,9 @@ _PROTOCOL[47] = R["tunnel_gre"]
 _PROTOCOL[50] = R["esp"]
 _PROTOCOL[[33, 132, 136]] = R["other_transport"]
 _PROTOCOL[[55, 94, 97, 98, 108, 115, 137, 143]] = R["tunnel_other"]
+#: Whether packets of an IP protocol are handed back beside what is read in them: IP in IP, GRE, ESP, OSPF, SCTP.
+_IS_CARRIED = np.zeros(256, np.bool_)
+_IS_CARRIED[[4, 41, 47, 50, 89, 132]] = True
 #: Whether a packet of a reason may be a tunnel that is entered.
 _MAY_BE_TUNNEL = np.zeros(N_REASONS, np.bool_)
 _MAY_BE_TUNNEL[_PROTOCOL[list(tunnels.PROTOCOLS)]] = True
@@ -101,8 +104,13 @@ PIECE = 10
 QUOTING = -2  #: in PIECE: no fragment, but an ICMP error or redirect
 ASKING = -3  #: an echo, or neighbour discovery (proto 1, 58), ARP (proto 0), or VRRP (112)
 _ARP_BYTES = 28  #: of Ethernet and IPv4 (RFC 826)
-OF_LINK = -4  #: of the link itself: PPPoE discovery, EAP over LAN (the EtherType stands where the version does)
-_TALKS_OF_LINK = (0x8863, 0x888E)
+OF_LINK = -4  #: of the link itself (the EtherType stands where the version does, of spanning trees BPDU)
+CARRIED = -5  #: of a protocol beside TCP, UDP and ICMP, be it entered or not: tunnels, SCTP, OSPF
+#: PPPoE discovery, EAP over LAN, slow protocols (LACP), MAC control (PAUSE)
+_TALKS_OF_LINK = np.zeros(65536, np.bool_)
+_TALKS_OF_LINK[[0x8808, 0x8809, 0x8863, 0x888E]] = True
+BPDU = 0x42  #: SAP of spanning trees (IEEE 802.1D-2004 9.2); Cisco's go by SNAP
+_CISCO_BPDU = 0x00000C01  # OUI, and of the number 010B the first byte
 MAX_EXTENSION_HEADERS = 16  #: RFC 8200 4.1 wants each at most once; more than this is an attack, not a packet
 
 MIN_TCP_HEADER, UDP_HEADER = 20, 8
@@ -367,6 +375,15 @@ def _hand_back(row, fragments, n_fragments, frame, kind, ident, proto, piece, t,
     return n_fragments + 1
 
 
+@inlined
+def _is_bpdu(buf, o):
+    """Whether the header of LLC or SNAP right before ``o``, behind which nothing is read, is that of a spanning tree."""
+    if o < 8:
+        return False
+    plain = byte(buf, o - 3) == BPDU and byte(buf, o - 2) == BPDU and byte(buf, o - 1) == 3
+    return plain or (be32(buf, o - 5) == _CISCO_BPDU and byte(buf, o - 1) == 0x0B and be16(buf, o - 8) == 0xAAAA)
+
+
 @lean
 def decode_network(buf, o, cap, wire, kind, row, fragments, n_fragments, quality, frame):
     """From the network header on; returns (reason, fragments)."""
@@ -374,8 +391,12 @@ def decode_network(buf, o, cap, wire, kind, row, fragments, n_fragments, quality
         if kind == 0x0806 and cap >= _ARP_BYTES:
             size = np.int64(_ARP_BYTES)  # whatever pads the frame is not part of the message
             n_fragments = _hand_back(row, fragments, n_fragments, frame, kind, np.int64(0), np.int64(0), np.int64(ASKING), o, size, size)
-        elif kind == _TALKS_OF_LINK[0] or kind == _TALKS_OF_LINK[1]:
+        elif _TALKS_OF_LINK[kind]:
             n_fragments = _hand_back(row, fragments, n_fragments, frame, kind, np.int64(0), np.int64(0), np.int64(OF_LINK), o, cap, cap)
+        elif kind == 0 and _is_bpdu(buf, o):
+            n_fragments = _hand_back(
+                row, fragments, n_fragments, frame, np.int64(BPDU), np.int64(0), np.int64(0), np.int64(OF_LINK), o, cap, cap
+            )
         return np.int64(_ETHERTYPES[kind]), n_fragments
     kind = np.int64(4 if kind == 0x0800 else 6)
     if cap < 1:
@@ -406,6 +427,8 @@ def decode_network(buf, o, cap, wire, kind, row, fragments, n_fragments, quality
         return _ICMP, n_fragments
     if proto == 112:
         n_fragments = _hand_back(row, fragments, n_fragments, frame, kind, ident, proto, np.int64(ASKING), t, tlen, tcap)
+    elif _IS_CARRIED[proto]:
+        n_fragments = _hand_back(row, fragments, n_fragments, frame, kind, ident, proto, np.int64(CARRIED), t, tlen, tcap)
     row[c.KIND], row[c.PAY_OFF], row[c.PAY_CAP], row[c.LENGTH] = proto, t, tcap, tlen  # for enter
     return _PROTOCOL[proto], n_fragments
 

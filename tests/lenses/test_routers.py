@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from scapy.layers.inet import IP
+from scapy.layers.inet import IP, TCP
 from scapy.layers.inet6 import ICMPv6ND_RA, ICMPv6NDOptPrefixInfo, IPv6
 from scapy.layers.l2 import Dot1Q, Ether
 from scapy.layers.vrrp import VRRP
@@ -74,9 +74,30 @@ def test_one_master_at_a_time(tmp_path: Path, frames: list[tuple[int, Ether]]) -
     assert "virtual-routers" not in of(tmp_path, frames)
 
 
-def advertised(router: str, prefix: str, times: list[int], lifetime: int = 1800, autonomous: int = 1) -> list[tuple[int, Ether]]:
-    option = ICMPv6NDOptPrefixInfo(prefix=prefix, prefixlen=64, A=autonomous, validlifetime=86400)
-    packet = Ether() / IPv6(src=router, dst="ff02::1", hlim=255) / ICMPv6ND_RA(routerlifetime=lifetime) / option
+def failing(rounds: int, pause: float = 10, address: str = "192.0.2.100") -> list[tuple[int, Ether]]:
+    """One router is the master, is not, and is again."""
+    first = [t + pause * k for k in range(rounds) for t in (0, 1, 2, 3, 4)]
+    return [*vrrp(A, first, address=address), *vrrp(B, [t + pause / 2 for t in first], priority=90, address=address)]
+
+
+def test_a_master_that_changes_again_and_again(tmp_path: Path) -> None:
+    this = of(tmp_path, failing(4))["virtual-routers"]
+    assert this.severity == "problem"
+    assert this.text == (
+        "The master of 192.0.2.100 (VRID 51) changed 7 times within 35.0 s, between 192.0.2.2 and 192.0.2.3 (VRRP, priorities 90, 100)."
+    )
+
+
+@pytest.mark.parametrize("frames", [pytest.param(failing(3), id="twice"), pytest.param(failing(4, pause=3600), id="in hours")])
+def test_masters_that_change_now_and_then(tmp_path: Path, frames: list[tuple[int, Ether]]) -> None:
+    assert "virtual-routers" not in of(tmp_path, frames)
+
+
+def advertised(
+    router: str, prefix: str, times: list[int], lifetime: int = 1800, autonomous: int = 1, length: int = 64, managed: int = 0
+) -> list[tuple[int, Ether]]:
+    option = ICMPv6NDOptPrefixInfo(prefix=prefix, prefixlen=length, A=autonomous, validlifetime=86400)
+    packet = Ether() / IPv6(src=router, dst="ff02::1", hlim=255) / ICMPv6ND_RA(routerlifetime=lifetime, M=managed) / option
     return [(at * S, packet.copy()) for at in times]
 
 
@@ -103,3 +124,27 @@ def test_two_routers_with_different_prefixes(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_routers_that_agree(tmp_path: Path, frames: list[tuple[int, Ether]]) -> None:
     assert "router-advertisements" not in of(tmp_path, [*OURS, *frames])
+
+
+def test_a_prefix_of_which_hosts_make_no_address(tmp_path: Path) -> None:
+    frames = advertised("fe80::1", "2001:db8:1::", [0, 10], length=60)
+    this = of(tmp_path, frames)["address-prefixes"]
+    assert this.severity == "warning"
+    assert this.text == "Hosts can make no address of the prefix that fe80::1 advertises: 2001:db8:1::/60; they need /64."
+    asked = Ether() / IPv6(src="fe80::9", dst="2001:db8::7") / TCP(sport=40_000, dport=80, flags="S", seq=1)
+    stuck = of(tmp_path, [*frames, (5 * S, asked)])["address-prefixes"]
+    assert stuck.severity == "problem"
+    assert stuck.text.endswith("; they need /64, and fe80::9 has none.")
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        pytest.param(OURS, id="64 bits"),
+        pytest.param([*OURS, *advertised("fe80::1", "2001:db8:1::", [1], length=48)], id="64 bits and others"),
+        pytest.param(advertised("fe80::1", "2001:db8:1::", [1], length=60, autonomous=0), id="for routes alone"),
+        pytest.param(advertised("fe80::1", "2001:db8:1::", [1], length=60, managed=1), id="by DHCPv6"),
+    ],
+)
+def test_prefixes_that_are_right(tmp_path: Path, frames: list[tuple[int, Ether]]) -> None:
+    assert "address-prefixes" not in of(tmp_path, frames)

@@ -1,0 +1,91 @@
+"""Do tunnels and associations beside TCP and UDP get anything back?
+
+Asks: whether packets of SCTP that ask for an association, of GRE behind a call of PPTP, or of ESP go one way, and none comes back.
+Applies: where the sender hears something else in the capture, so that it was not recorded in one direction.
+Cannot see: whether they do not arrive, or the answers do not; what is inside ESP; ESP in UDP.
+Normal: SCTP answers an INIT at once (RFC 9260 5.1), by an ABORT if it does not want to. Both ends of PPTP speak PPP over GRE (RFC 2637 4), whose requests must
+    be answered (RFC 1661 5). What needs no answer may go through ESP, as logs do, or the way back may be another one: that is a warning. Where ICMP says why,
+    unreachable tells it.
+"""
+
+from __future__ import annotations
+
+from netlens.addresses import is_one_host
+from netlens.lenses import Finding
+from netlens.lenses._datagrams import hearing
+from netlens.lenses._said import undelivered
+from netlens.lenses._view import S, View, graded, most, seconds
+from netlens.parsers.carried import ESP, GRE, SCTP, Carried
+from netlens.text import plural
+
+ID = "one-way"
+GROUP = "handshakes"
+RANK = 16
+TIMES, SPAN_NS = 3, 3 * S  #: as SYNs of connect-unanswered
+MANY, LONG_NS = 20, 10 * S  #: packets of ESP
+PPTP = 1723
+
+Pairs = dict[tuple[str, str], Carried]
+
+
+def look(view: View) -> list[Finding]:
+    """At most one of each protocol."""
+    carried = view.side.capture.carried
+    if not carried:
+        return []
+    told = {(protocol, source, destination) for protocol, (source, _), (destination, _) in view.once(undelivered)}
+    alone: dict[int, Pairs] = {}
+    for (protocol, source, destination), sent in carried.items():
+        if (protocol, destination, source) not in carried and is_one_host(destination) and (protocol, source, destination) not in told:
+            alone.setdefault(protocol, {})[source, destination] = sent
+    return [*_associations(view, alone.get(SCTP, {})), *_calls(view, alone.get(GRE, {})), *_encrypted(view, alone.get(ESP, {}))]
+
+
+def _lasts(sent: Carried, times: int, span_ns: int) -> bool:
+    return sent.packets >= times and sent.last_ns - sent.first_ns >= span_ns
+
+
+def _associations(view: View, pairs: Pairs) -> list[Finding]:
+    heard = view.once(hearing)
+    silent = {pair: c for pair, c in pairs.items() if c.openings == c.packets and _lasts(c, TIMES, SPAN_NS) and pair[0] in heard}
+    if not silent:
+        return []
+    text = (
+        f"{most(there for _, there in silent)} never answered over SCTP: {most(here for here, _ in silent)} sent {_sent(silent, 'INIT')}."
+    )
+    advice = "No program listens there, or something drops SCTP (IP protocol 132), as most NAT does: look at the firewalls between, and at the service."
+    return [_found(view, True, text, silent, advice)]
+
+
+def _calls(view: View, pairs: Pairs) -> list[Finding]:
+    calling = {frozenset(view.ends(k)[::2]) for k in view.whole if view.ends(k)[3] == PPTP}
+    silent = {pair: c for pair, c in pairs.items() if frozenset(pair) in calling and _lasts(c, TIMES, SPAN_NS)}
+    if not silent:
+        return []
+    text = (
+        f"PPTP: the control connection works, but nothing comes back through the tunnel (GRE): {most(here for here, _ in silent)} sent "
+        f"{_sent(silent, 'packet')} to {most(there for _, there in silent)}."
+    )
+    advice = "Something drops GRE (IP protocol 47): let it through the firewalls on both sides, and switch PPTP on in NAT routers (PPTP passthrough)."
+    return [_found(view, True, text, silent, advice)]
+
+
+def _encrypted(view: View, pairs: Pairs) -> list[Finding]:
+    heard = view.once(hearing)
+    silent = {pair: c for pair, c in pairs.items() if _lasts(c, MANY, LONG_NS) and pair[0] in heard}
+    if not silent:
+        return []
+    ends = f"{most(here for here, _ in silent)} to {most(there for _, there in silent)}"
+    text = f"IPsec goes one way, from {ends}: {_sent(silent, 'packet')} of ESP, and none came back."
+    return [_found(view, False, text, silent, "")]
+
+
+def _sent(pairs: Pairs, what: str) -> str:
+    lasted = max(c.last_ns - c.first_ns for c in pairs.values())
+    return f"{plural(sum(c.packets for c in pairs.values()), what)} over {seconds(lasted)}"
+
+
+def _found(view: View, grave: bool, text: str, pairs: Pairs, advice: str) -> Finding:
+    lasted = max(c.last_ns - c.first_ns for c in pairs.values())
+    values = {"pairs": len(pairs), "packets": sum(c.packets for c in pairs.values()), "longest_s": lasted / 1e9}
+    return graded(view, ID, grave, text, [c.first_frame for c in pairs.values()], values, advice)

@@ -1,0 +1,65 @@
+"""Packets of protocols beside TCP, UDP and ICMP, by who sends them to whom: tunnels (IP in IP, GRE, ESP) and SCTP.
+
+Kept while ``netlens analyze`` reads a capture, and by no other command. What is in tunnels may be read besides; here their packets count as such.
+
+Limits: of the first :data:`MAX_PAIRS`; packets in fragments are left out.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from netlens.columns import Array
+from netlens.wire import decode as d
+from netlens.wire.addresses import ip_text
+
+MAX_PAIRS = 20_000
+GRE, ESP, SCTP = 47, 50, 132
+KEPT = (4, 41, GRE, ESP, 89, SCTP)  #: protocols that the decoder hands back
+_CHUNK, _INIT = 12, 1  # of SCTP where the first chunk stands, and its kind (RFC 9260 3.1, 3.2)
+_ODD = -0x61C8864680B583EB  # 2^64 by the golden ratio (Knuth, TAOCP 6.4)
+_KEY = [3, 4, 5, 6, 7, 9]  # columns: version, addresses, protocol
+
+
+@dataclass
+class Carried:
+    """Packets of one protocol from one address to another.  openings : how many ask for an association (SCTP's INIT)."""
+
+    packets: int
+    first_ns: int
+    last_ns: int
+    first_frame: int
+    openings: int
+
+
+class CarriedBuilder:
+    """Fed with what the decoder hands back.  pairs : by IP protocol, sender and receiver."""
+
+    def __init__(self) -> None:
+        self.pairs: dict[tuple[int, str, str], Carried] = {}
+
+    def feed(self, buf: Array, rows: Array) -> None:
+        """``rows``: int64[n, FRAGMENT_WIDTH] of :func:`netlens.wire.decode.decode`."""
+        rows = rows[rows[:, d.PIECE] == d.CARRIED]
+        if not len(rows):
+            return
+        mixed = np.zeros(len(rows), np.int64)
+        for column in _KEY:
+            mixed = mixed * _ODD + rows[:, column]  # modulo 2^64; to sort whole rows takes eight times as long
+        keys, of = np.unique(mixed, return_inverse=True)
+        opens = (rows[:, 9] == SCTP) & (rows[:, 13] > _CHUNK)
+        opens[opens] = buf[rows[opens, 11] + _CHUNK] == _INIT
+        counts, openings = np.bincount(of), np.bincount(of, opens)
+        order = np.argsort(of, kind="stable")
+        begins = np.searchsorted(of[order], np.arange(len(keys)))
+        first, last = rows[order[begins]], rows[order[begins + counts - 1]]
+        for k, (version, s_hi, s_lo, d_hi, d_lo, protocol) in enumerate(first[:, _KEY].tolist()):
+            key = protocol, ip_text(s_hi, s_lo, version), ip_text(d_hi, d_lo, version)
+            pair = self.pairs.get(key)
+            if pair is None:
+                if len(self.pairs) >= MAX_PAIRS:
+                    continue
+                pair = self.pairs[key] = Carried(0, int(first[k, 1]), 0, int(first[k, 0]), 0)
+            pair.packets += int(counts[k])
+            pair.openings += int(openings[k])
+            pair.last_ns = int(last[k, 1])

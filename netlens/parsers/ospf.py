@@ -1,0 +1,101 @@
+"""Hellos of OSPF (RFC 2328 A.3.2, RFC 5340 A.3.2), by which routers of one network find each other if they agree.
+
+Kept while ``netlens analyze`` reads a capture, and by no other command.
+
+Limits: of the first :data:`MAX_HELLOS`, sent to all routers of a network (224.0.0.5, ff02::5).
+"""
+
+from typing import NamedTuple
+
+from netlens.columns import Array
+from netlens.parsers.routers import IP_HEADER, vlans
+from netlens.wire import decode as d
+from netlens.wire.addresses import ip_text
+
+MAX_HELLOS = 50_000
+PROTOCOL = 89
+_HELLO = 1
+_LOOKED_AT = 1500
+_ALL_ROUTERS = ("224.0.0.5", "ff02::5")
+_HEADER = {2: 24, 3: 16}  # bytes, by version of OSPF
+_NEIGHBOURS, _SHORTEST = 20, 36  # where in a Hello its neighbours begin; bytes of one without any
+
+
+class Hello(NamedTuple):
+    """What one router says.
+
+    router : its ID.  source : its address.  mask : of its network as a number, -1 in OSPFv3.  must_agree : name -> what must be the same at both ends (RFC
+    2328 8.2, 10.5).  neighbours : IDs of the routers that it hears.
+    """
+
+    ts: int
+    frame: int
+    router: str
+    source: str
+    number: int
+    mask: int
+    must_agree: dict[str, str]
+    hello_s: int
+    neighbours: frozenset[str]
+
+
+class HelloBuilder:
+    """Fed with what the decoder hands back.  networks : by interface, VLANs, version and instance, what is said there in order."""
+
+    def __init__(self) -> None:
+        self.networks: dict[tuple[int, ...], list[Hello]] = {}
+        self._read = 0
+
+    def feed(self, buf: Array, rows: Array) -> None:
+        """``rows``: int64[n, FRAGMENT_WIDTH] of :func:`netlens.wire.decode.decode`."""
+        chosen = rows[(rows[:, d.PIECE] == d.CARRIED) & (rows[:, 9] == PROTOCOL)][: MAX_HELLOS - self._read]
+        for frame, ts, iface, ip, s_hi, s_lo, d_hi, d_lo, _, _, _, at, _, captured in chosen.tolist():
+            message = buf[at : at + min(captured, _LOOKED_AT)].tobytes()
+            version = 3 if ip == 6 else 2
+            if len(message) < _SHORTEST or message[:2] != bytes([version, _HELLO]) or ip_text(d_hi, d_lo, ip) not in _ALL_ROUTERS:
+                continue
+            self._read += 1
+            hello, size = message[_HEADER[version] :], int.from_bytes(message[2:4], "big") - _HEADER[version]
+            instance = message[14]  # of OSPFv2 by RFC 6549
+            said = Hello(
+                ts,
+                frame,
+                _dotted(message[4:8]),
+                ip_text(s_hi, s_lo, ip),
+                s_lo & 0xFFFFFFFF,
+                int.from_bytes(hello[:4], "big") if version == 2 else -1,
+                _of_2(message, hello) if version == 2 else _of_3(message, hello),
+                int.from_bytes(hello[4:6] if version == 2 else hello[8:10], "big"),
+                frozenset(_dotted(hello[k : k + 4]) for k in range(_NEIGHBOURS, min(size, len(hello)) - 3, 4)),
+            )
+            self.networks.setdefault((iface, *vlans(buf, at - IP_HEADER[ip]), version, instance), []).append(said)
+
+
+def _of_2(message: bytes, hello: bytes) -> dict[str, str]:
+    kinds = {0: "none", 1: "password", 2: "MD5 or SHA"}
+    return {
+        "area": _dotted(message[8:12]),
+        "authentication": kinds.get(message[15], str(message[15])),
+        "netmask": _dotted(hello[:4]),
+        "hello interval": f"{int.from_bytes(hello[4:6], 'big')} s",
+        "dead interval": f"{int.from_bytes(hello[8:12], 'big')} s",
+        "kind of area": _kind(hello[6]),
+    }
+
+
+def _of_3(message: bytes, hello: bytes) -> dict[str, str]:
+    return {
+        "area": _dotted(message[8:12]),
+        "hello interval": f"{int.from_bytes(hello[8:10], 'big')} s",
+        "dead interval": f"{int.from_bytes(hello[10:12], 'big')} s",
+        "kind of area": _kind(hello[7]),
+    }
+
+
+def _kind(options: int) -> str:
+    """By the bits E and N (RFC 2328 A.2, RFC 3101 2.5)."""
+    return "normal" if options & 2 else "NSSA" if options & 8 else "stub"
+
+
+def _dotted(packed: bytes) -> str:
+    return ".".join(map(str, packed))

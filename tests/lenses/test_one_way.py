@@ -1,0 +1,181 @@
+"""Tunnels and other protocols beside TCP and UDP of which nothing comes back, ICMP that says why, and packets that are too large for a link."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.lenses.made import CLIENT, SERVER, close, exchange, found, healthy, ping, problems, talk
+from tests.lenses.test_icmp import error
+from tests.parsers.build import MS, Packet, S, _ip, datagram, segment
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+IPV6, GRE, ESP, SCTP = 41, 47, 50, 132
+PROTOCOL, TOO_BIG, PARTS = (3, 2), (3, 4), (11, 1)
+INIT, INIT_ACK = 1, 2
+
+
+def sctp(chunk: int, *at: int, back: bool = False) -> list[Packet]:
+    ends = (SERVER, CLIENT) if back else (CLIENT, SERVER)
+    return [Packet(ts, _ip(*ends, SCTP, bytes(12) + bytes([chunk, 0, 0, 20]) + bytes(16))) for ts in at]
+
+
+def carried(protocol: int, *at: int, back: bool = False) -> list[Packet]:
+    ends = (SERVER, CLIENT) if back else (CLIENT, SERVER)
+    return [Packet(ts, _ip(*ends, protocol, bytes([0x30, 1, 0x88, 0x0B]) + bytes(60))) for ts in at]
+
+
+def test_sctp_that_nobody_answers(tmp_path: Path) -> None:
+    this = found(tmp_path, sctp(INIT, 0, 3 * S, 9 * S), healthy())["one-way"]
+    assert this.severity == "problem"
+    assert this.text == f"{SERVER} never answered over SCTP: {CLIENT} sent 3 INITs over 9.0 s."
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        pytest.param([*sctp(INIT, 0, 3 * S, 9 * S), *sctp(INIT_ACK, 9 * S + MS, back=True)], id="answered"),
+        pytest.param(sctp(INIT, 0, S), id="twice"),
+        pytest.param([*sctp(INIT, 0), *sctp(0, 3 * S, 9 * S)], id="one direction of an association"),
+    ],
+)
+def test_sctp_that_is_answered(tmp_path: Path, packets: list[Packet]) -> None:
+    assert "one-way" not in found(tmp_path, packets, healthy())
+
+
+def test_sctp_where_nothing_that_is_sent_back_is_recorded(tmp_path: Path) -> None:
+    assert "one-way" not in found(tmp_path, sctp(INIT, 0, 3 * S, 9 * S))
+
+
+def control(at: int = 0) -> list[Packet]:
+    return close(exchange(talk(at=at, server=(SERVER, 1723)), b"\0\x9c\0\1\x1a+<M", b"\0\x9c\0\1\x1a+<M")).packets
+
+
+def test_a_tunnel_of_pptp_that_goes_one_way(tmp_path: Path) -> None:
+    this = found(tmp_path, control(), carried(GRE, *(S * k for k in range(1, 6))))["one-way"]
+    assert this.severity == "problem"
+    assert this.text == (
+        f"PPTP: the control connection works, but nothing comes back through the tunnel (GRE): {CLIENT} sent 5 packets over 4.0 s to {SERVER}."
+    )
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        pytest.param([*control(), *carried(GRE, *(S * k for k in range(1, 6))), *carried(GRE, 5 * S + MS, back=True)], id="both ways"),
+        pytest.param([*control(), *carried(GRE, S, 2 * S)], id="twice"),
+        pytest.param([*healthy(), *carried(GRE, *(S * k for k in range(1, 6)))], id="no PPTP: a mirror of traffic goes one way"),
+    ],
+)
+def test_tunnels_of_gre_that_may_be_so(tmp_path: Path, packets: list[Packet]) -> None:
+    assert "one-way" not in found(tmp_path, sorted(packets, key=lambda each: each.at))
+
+
+def test_ipsec_that_goes_one_way(tmp_path: Path) -> None:
+    sent = carried(ESP, *(S * k for k in range(25)))
+    this = found(tmp_path, sent, healthy())["one-way"]
+    assert this.severity == "warning"
+    assert this.text == f"IPsec goes one way, from {CLIENT} to {SERVER}: 25 packets over 24.0 s of ESP, and none came back."
+    assert "one-way" not in found(tmp_path, sent, carried(ESP, 20 * S + MS, back=True), healthy())
+    assert "one-way" not in found(tmp_path, sent)  # perhaps one direction was recorded
+
+
+def quoted(protocol: int, to: str = SERVER) -> bytes:
+    return _ip(CLIENT, to, protocol, bytes(8))
+
+
+@pytest.mark.parametrize(
+    ("protocol", "name"), [(IPV6, "IPv6 in IPv4 (protocol 41)"), (SCTP, "SCTP (protocol 132)"), (200, "IP protocol 200")]
+)
+def test_a_host_that_does_not_speak_a_protocol(tmp_path: Path, protocol: int, name: str) -> None:
+    sent = [Packet(k * S, quoted(protocol)) for k in range(4)]
+    told = [p for k in range(4) for p in error(k * S + MS, PROTOCOL, quoted(protocol), SERVER)]
+    this = found(tmp_path, sent, told, healthy())["unreachable"]
+    assert this.severity == "problem"
+    assert this.text == f"4 packets of {name} to {SERVER} reached nobody; {SERVER} said: protocol unreachable."
+    assert "not in the capture" not in this.text
+
+
+@pytest.mark.parametrize(
+    "protocols",
+    [pytest.param([SCTP, GRE, ESP, 88] * 2, id="somebody tries all"), pytest.param([SCTP] * 2, id="twice")],
+)
+def test_protocols_that_are_tried(tmp_path: Path, protocols: list[int]) -> None:
+    told = [p for k, protocol in enumerate(protocols) for p in error(k * S, PROTOCOL, quoted(protocol), SERVER)]
+    assert "unreachable" not in problems(found(tmp_path, told, healthy()))
+
+
+def test_a_host_that_speaks_the_protocol_all_the_same(tmp_path: Path) -> None:
+    told = [p for k in range(4) for p in error(k * S + MS, PROTOCOL, quoted(SCTP), SERVER)]
+    assert "unreachable" not in found(tmp_path, told, sctp(INIT_ACK, 5 * S, back=True), healthy())
+
+
+def too_large(size: int, mtu: int, *at: int) -> list[Packet]:
+    packet = segment((CLIENT, 40_000), (SERVER, 80), "A", 5, data=b"x" * (size - 40))
+    return [p for ts in at for p in error(ts, TOO_BIG, packet, rest=bytes(2) + mtu.to_bytes(2, "big"))]
+
+
+def upload(size: int) -> list[Packet]:
+    made = talk()
+    for _ in range(12):
+        made.up("PA", b"x" * (size - 40))
+        made.down("A")
+        made.at += S // 2
+    return made.packets
+
+
+TIMES = [S // 2 * k for k in range(1, 12)]
+
+
+def test_a_sender_that_does_not_obey(tmp_path: Path) -> None:
+    this = found(tmp_path, upload(1500), too_large(1500, 1400, *TIMES))["path-mtu"]
+    assert this.severity == "problem"
+    assert (
+        this.text
+        == f"{CLIENT} goes on to send packets that are too large for a link behind 203.0.113.1 (MTU 1,400): 11 ICMP errors over 5.0 s."
+    )
+
+
+def test_packets_that_were_merged(tmp_path: Path) -> None:
+    words = "which are not so long where they are sent: 11 ICMP errors over 5.0 s."
+    assert words in found(tmp_path, upload(1400), too_large(2800, 1500, *TIMES))["path-mtu"].text
+    assert words in found(tmp_path, upload(1500), too_large(1500, 1500, *TIMES))["path-mtu"].text
+    assert words not in found(tmp_path, upload(1500), too_large(1512, 1500, *TIMES))["path-mtu"].text  # by the options of TCP
+
+
+@pytest.mark.parametrize("times", [TIMES[:3], [S + k for k in range(40)], [*(k * MS for k in range(20)), 60 * S]])
+def test_a_sender_that_learns(tmp_path: Path, times: list[int]) -> None:
+    assert "path-mtu" not in found(tmp_path, upload(1500), too_large(1500, 1400, *times))
+
+
+def test_fragments_that_something_drops(tmp_path: Path) -> None:
+    """Of each large one of them; small ones, in between, arrive."""
+    sent = [Packet(S * k, datagram((CLIENT, 40_000 + k % 2 * k), (SERVER, 514), b"<13>1 - a")) for k in range(12)]
+    told = [p for k in range(0, 12, 2) for p in error(S * (k + 30), PARTS, datagram((CLIENT, 40_000), (SERVER, 514), b"<13>1 - a"), SERVER)]
+    assert found(tmp_path, sent, told)["unreachable"].severity == "problem"
+    assert found(tmp_path, sent, told[:2])["unreachable"].severity == "warning"
+
+
+DISCOVERY = bytes.fromhex("0010020000000000") + bytes(40)
+
+
+def test_an_access_point_without_a_controller(tmp_path: Path) -> None:
+    asked = [Packet(2 * S * k, datagram((CLIENT, 5246), (SERVER, 5246), DISCOVERY)) for k in range(6)]
+    this = found(tmp_path, asked, healthy())["udp-unanswered"]
+    assert this.severity == "problem"
+    assert "(CAPWAP)" in this.text
+    other = [Packet(MS, datagram(("198.51.100.9", 5246), (CLIENT, 5246), DISCOVERY))]
+    assert "udp-unanswered" not in problems(
+        found(tmp_path, asked, other, [Packet(2, datagram((CLIENT, 5246), ("198.51.100.9", 5246), DISCOVERY))], healthy())
+    )
+
+
+def test_answers_to_what_was_asked_of_all(tmp_path: Path) -> None:
+    """They repeat what they say as often as they are asked: not who answers, but who asks, waits."""
+    times = [0, 1, 3, 7, 15, 31]
+    asked = [Packet(S * at, datagram((CLIENT, 546), ("224.0.0.99", 547), b"\1\0\0\7")) for at in times]
+    told = [Packet(S * at + MS, datagram((SERVER, 547), (CLIENT, 546), b"\2\0\0\7" + bytes(20))) for at in times]
+    assert "udp-unanswered" not in found(tmp_path, asked, told, healthy(), ping(60 * S))
