@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from netlens import logs
 from netlens.lenses.refused import condition, limit, odds, over_time, regular
 from netlens.lenses.refused.counting import patience
 from netlens.lenses.refused.limit import TIE
@@ -61,12 +60,6 @@ def may_be_told(weighing: Weighing) -> bool:
     ):
         return False
     return patience(r) is None and not over_time.follows_windows(weighing.situation, i.first)
-
-
-def against_word(weighing: Weighing) -> bool:
-    """Whether few refusals seem to be by chance of which the provider says that it counts what is in progress: places that are given back late, each after
-    another time, look like that too."""
-    return weighing.refusal_class == logs.CONCURRENCY and weighing.inference.refused <= odds.MOST
 
 
 def blocked_s(weighing: Weighing) -> float:

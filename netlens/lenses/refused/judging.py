@@ -21,6 +21,7 @@ from netlens.text import plural, printable
 
 if TYPE_CHECKING:
     from netlens.lenses.refused.counting import Adjustment
+    from netlens.lenses.refused.limit import RuleFit
     from netlens.lenses.refused.weighing import Weighing
 
 HALF = 0.5  #: share of the refusals that must go with a cause for it to be supported
@@ -273,9 +274,19 @@ def chance_evidence(weighing: Weighing) -> Evidence:
     )
     if weighing.regular_s:
         text += f"; refusals come at regular times, every {weighing.regular_s:.3g} s"
-    if weighing.refusal_class == logs.CONCURRENCY:
-        text += "; the provider says it limits requests in progress, so programs that use the same key or address and were not captured may fill the limit"
     return Evidence(text, weighing.frames(weighing.refused), statistics(best))
+
+
+def _of_load(weighing: Weighing, fit: RuleFit) -> str:
+    """What would decide, where refusals say "overloaded" and need others in progress."""
+    found = fit.condition
+    assert found is not None
+    fewer = f"fewer than {found.value} other requests were" if found.value > 1 else "no other request was"
+    return (
+        f"a run with fewer requests at a time: refusals say that the provider is overloaded, but {found.misses:,} of {plural(found.below, 'request')} were "
+        f"refused while {fewer} in progress, and {found.hits:,} of {found.above:,} while more were. If none is refused then, the program's own requests "
+        "are what the provider sheds; if as many are, it is overloaded, and slower answers only let more be in progress"
+    )
 
 
 def needs(weighing: Weighing) -> str:
@@ -302,6 +313,8 @@ def needs(weighing: Weighing) -> str:
         return f"a recording with at least {ENOUGH} refusals; this one has {i.refused}"
     if weighing.undecided_kind:
         return weighing.undecided_kind
+    if weighing.in_doubt is not None:
+        return _of_load(weighing, weighing.in_doubt)
     if not s.egress_seen:
         return s.other_capture
     if others := s.facts.get("same_provider"):
@@ -353,8 +366,9 @@ def needs(weighing: Weighing) -> str:
         )
     if weighing.chance_against_word:
         return (
-            "a longer recording with long and short answers: the provider says that it limits requests in progress, and so few refusals do not tell places "
-            "that it gives back late from others who hold them, or from chance"
+            "a longer recording of one program with one model and a key of its own: the provider says that it limits requests in progress, and no count of "
+            "those that were captured tells when it refuses. Requests may weigh differently (by model or size), places be given back late, or others with "
+            "the same key or address hold them"
         )
     if weighing.reached_for_good:
         return "a longer recording, in which the limit is reached again: refusals in one stretch alone fit several limits over time equally well"

@@ -17,6 +17,7 @@ from netlens.lenses.refused.limit import Inference, RuleFit, by_chance
 from netlens.lenses.refused.verdict import Evidence, Verdict, needed, refuted, undecided
 from netlens.lenses.refused.weighing import Weighing
 from tests.bench.situations import draw
+from tests.lenses.refused.causes.test_provider import at_random
 from tests.lenses.refused.scenes import rounds, weighed, without_captures
 
 CLEAR = ["v.v", "vv!v"] * 8
@@ -342,16 +343,32 @@ def of_class(s: Situation, *classes: str) -> Situation:
 def test_a_limit_without_exception_is_believed_against_the_word_overloaded() -> None:
     verdicts = {v.id: v.verdict for v in w.weigh(of_class(rounds(*TOGETHER), logs.OVERLOAD)).verdicts}
     assert (verdicts["same-nat-ip"], verdicts["provider"]) == ("supported", "refuted")
-    by_chance = rounds(*["v!v", "v.v", "vv.v", "v!v", "vv!v"] * 8)
-    assert w.weigh(of_class(by_chance, logs.OVERLOAD)).cause == "provider"
+    assert w.weigh(of_class(rounds(*at_random(120)), logs.OVERLOAD)).cause == "provider"
 
 
-def test_who_was_not_captured_may_fill_a_limit_that_the_provider_names() -> None:
+def test_no_count_is_no_evidence_against_a_limit_that_the_provider_names() -> None:
+    """Requests may weigh differently, places be given back after another time each, and others hold some: all of that looks like chance."""
     by_chance = draw(1, "overload-steady").situation
     found = {v.id: v for v in w.weigh(of_class(by_chance, logs.CONCURRENCY)).verdicts}
-    assert (found["provider"].verdict, found["same-nat-ip"].verdict) == ("supported", "undecided")
-    assert "who else uses this address or key" in str(found["same-nat-ip"].needs)
-    assert {v.id: v.verdict for v in w.weigh(of_class(by_chance, logs.UNKNOWN)).verdicts}["same-nat-ip"] == "refuted"
+    assert found["provider"].verdict == found["own-concurrency"].verdict == found["own-rate"].verdict == "undecided"
+    assert "says that it limits requests in progress" in str(found["own-concurrency"].needs)
+    for word in (logs.UNKNOWN, logs.OVERLOAD):
+        assert w.weigh(of_class(by_chance, word)).cause == "provider"
+
+
+def test_the_word_overloaded_is_in_doubt_where_refusals_need_others_in_progress() -> None:
+    shed = ["v.v" if c == "." else ".v" if c == "0" else "v!v" for c in "!.0.!0!!.0.!.0.!!..0!.!!." * 4]
+    found = w.weigh(of_class(rounds(*shed), logs.OVERLOAD))
+    verdicts = {v.id: v for v in found.verdicts}
+    assert found.cause is None
+    assert found.limiter is None
+    assert {verdicts[each].verdict for each in ("provider", "own-concurrency", "own-rate")} == {"undecided"}
+    assert "a run with fewer requests at a time: refusals say that the provider is overloaded, but 0 of " in str(verdicts["provider"].needs)
+
+
+def test_a_limit_with_hardly_an_exception_is_believed_against_the_word_overloaded() -> None:
+    once = [*["v.v", "vv!v"] * 15, "vv.v", *["v.v", "vv!v"] * 15]
+    assert w.weigh(of_class(rounds(*once), logs.OVERLOAD)).cause == "own-concurrency"
 
 
 def test_of_one_quota_nobody_goes_on_while_it_is_used_up() -> None:

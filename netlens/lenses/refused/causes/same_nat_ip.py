@@ -20,17 +20,13 @@ from netlens.lenses.refused.judging import ABOUT_HALF, HALF, ONE_PLAN, limit_ver
 from netlens.lenses.refused.over_time import without_others
 from netlens.lenses.refused.verdict import Evidence, Verdict, refuted, undecided
 from netlens.lenses.refused.weighing import Weighing
-from netlens.logs import CONCURRENCY, QUOTA
+from netlens.logs import QUOTA
 from netlens.text import plural
 
 ID = "same-nat-ip"
 LETTER = "A"
 CLAIM = "The provider counts host and VM together, as they share an address or a key, and together they exceed the limit."
 RANK = 1
-UNSEEN = (
-    "to know who else uses this address or key: the provider says that it limits requests in progress, and those that were captured do not fill the limit. "
-    "A run with another key, or by another way out, tells which"
-)
 SEVERAL = 2  #: one accepted request may have been sent before the quota was used up
 WITHOUT = Adjustment(others_side=True)
 
@@ -38,8 +34,6 @@ WITHOUT = Adjustment(others_side=True)
 def judge(weighing: Weighing) -> Verdict:
     s = weighing.situation
     structure = missing = None
-    if weighing.chance and weighing.refusal_class == CONCURRENCY:  # that nobody who was captured fills the limit says nothing of others
-        return undecided(UNSEEN)
     if not s.egress_seen:
         missing = f"{s.other_capture}, which shows what else leaves from its address"
     else:
