@@ -221,6 +221,9 @@ REFUSALS: tuple[tuple[re.Pattern[str], str, str], ...] = (
         UNKNOWN,
     ),
     (_words("too many requests"), '"too many requests"', UNKNOWN),
+    # HTTP/2 refuses a stream, or a client, by a code (RFC 9113 7), which libraries write down as a name or as a number
+    (re.compile(r"REFUSED_STREAM|StreamReset\b.{0,40}error_code:\s?7\b"), '"REFUSED_STREAM"', UNKNOWN),
+    (re.compile(r"ENHANCE_YOUR_CALM|ConnectionTerminated\b.{0,40}error_code:\s?11\b"), '"ENHANCE_YOUR_CALM"', UNKNOWN),
     # nginx's own page: what limit_conn and limit_req answer with unless they are told otherwise; a gateway with nothing behind it shows the same
     (re.compile(r"503 Service Temporarily Unavailable[\s\S]{0,200}?\bnginx\b"), '"503 Service Temporarily Unavailable nginx"', UNKNOWN),
     (re.compile(_NUMBER.format("429")), "status=429", UNKNOWN),
