@@ -33,6 +33,10 @@ WHOLE_PACKETS = "captures of whole packets (tcpdump -s 0), to tell whose the con
 EARLIER = "captures of both sides that begin before the connections do, or sockets.jsonl, to tell whose they are"
 MANY_UNKNOWN = 0.2  #: share of the requests, from which on it matters more than more requests would
 BLIND = "a capture of the VM with -i any over the same time: this one shows none of its programs' traffic, so its error log matches nothing"
+UNSEEN = (
+    "a capture in which the program's own connections show (-i any, over the same time): this one has no request, so nothing tells why there are {} in the "
+    "error log"
+)
 BEYOND = (
     "a capture where the connections leave for the provider, or a run without the relay: they go into one on the host and leave elsewhere, where "
     "others, who are not seen, may use the same address"
@@ -299,6 +303,8 @@ def needs(weighing: Weighing) -> str:
     off = f"error logs on the same clocks as the captures: {plural(weighing.unmatched, 'refusal')} in these {match} no request"
     if s.facts.get("vm_blind") and i.refused < ENOUGH <= i.refused + weighing.unmatched:
         return BLIND
+    if weighing.unmatched and not len(s.requests):
+        return UNSEEN.format(plural(weighing.unmatched, "refusal"))
     if whose_unknown and s.facts.get("hellos_cut") and i.refused + weighing.unmatched:
         return WHOLE_PACKETS
     if i.refused < ENOUGH <= i.refused + weighing.unmatched:

@@ -340,6 +340,14 @@ class Weighing:
         return self.rules[0] if self.rules else self.by_time[0] if self.by_time else None
 
     @property
+    def unexplained(self) -> int:
+        """Refusals below the rule that is taken, where they are more than hardly any: something else refuses, too."""
+        fit = self.taken
+        if fit is None or fit.misses <= AGAINST_ITS_WORD * (self.inference.refused + self.inference.accepted):
+            return 0
+        return fit.misses
+
+    @property
     def explained(self) -> float:
         """How many log units better than chance the rule that is taken explains the labels."""
         return self.taken.log_likelihood - self.by_chance if self.taken is not None else 0.0
