@@ -411,3 +411,11 @@ def test_what_several_causes_need_that_are_likely_together_comes_first() -> None
     most = [one("a longer recording", 0.02) for _ in range(4)]
     assert needed([one("health checks off", 0.49), one("health checks off", 0.49), *most])[0] == "health checks off"
     assert needed([one("health checks off", 0.2), one("health checks off", 0.2), *most])[0] == "a longer recording"
+
+
+def test_refusals_below_the_limit_are_told_of() -> None:
+    assert w.weigh(rounds(*CLEAR)).weighing.unexplained == 0
+    both = np.random.default_rng(0).permutation(["v.v"] * 40 + ["vv!v"] * 40 + ["v!v"] * 8).tolist()
+    found = w.weigh(rounds(*both)).weighing
+    assert found.taken is not None
+    assert found.unexplained == found.taken.misses == 8
