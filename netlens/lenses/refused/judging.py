@@ -373,8 +373,8 @@ def needs(weighing: Weighing) -> str:
     if weighing.chance_against_word:
         return (
             "a longer recording of one program with one model and a key of its own: the provider says that it limits requests in progress, and no count of "
-            "those that were captured tells when it refuses. Perhaps requests weigh differently (by model or size), or there are places that it gives back late, or "
-            "others with the same key or address hold them"
+            "those that were captured tells when it refuses. Perhaps requests weigh differently (by model or size), or there are places that it gives back "
+            "late, or others with the same key or address hold them"
         )
     if weighing.reached_for_good:
         return "a longer recording, in which the limit is reached again: refusals in one stretch alone fit several limits over time equally well"
