@@ -505,7 +505,7 @@ def _peaks(made: Traffic, sides: Mapping[str | None, SideFindings]) -> dict[str,
     known = (side == VM).any() or up.name == "vm" or made.pairing is not None
     if known:
         out["vm"] = overlap.curve(start[side == VM], end[side == VM]).peak().count
-    if made.situation.host_seen:
+    if _host_used(made):
         out["host"] = overlap.curve(start[side == HOST], end[side == HOST]).peak().count
         out["combined"] = overlap.curve(start, end).peak().count
     if made.pairing is None:
@@ -515,10 +515,15 @@ def _peaks(made: Traffic, sides: Mapping[str | None, SideFindings]) -> dict[str,
     return out
 
 
+def _host_used(made: Traffic) -> bool:
+    """Whether what leaves the host is in the capture that is used; not where nothing tells which of its connections carries what, and only the VM's is."""
+    return made.situation.host_seen and made.upstream.name != "vm"
+
+
 def _origin(made: Traffic, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     if made.pairing is not None:
         return made.pairing.origin[rows]
-    if not made.situation.host_seen:
+    if not _host_used(made):
         return np.full(len(rows), VM, np.int8)
     return np.array([CODES.get(o, UNKNOWN) for o in made.upstream.connections["origin"][rows].tolist()], np.int8)
 

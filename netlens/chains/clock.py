@@ -153,7 +153,7 @@ def estimate(vm: Capture, host: Capture, same: Sequence[tuple[int, int]] = ()) -
         elif not known:
             why = "A capture that is not a file cannot be read again to look for common packets, so the clocks cannot be compared"
         else:
-            why = "The captures share no packet, tunnelled connection or lookup, so the clocks cannot be compared"
+            why = "No packet, tunnelled connection or lookup tells how far the clocks are apart"
         return identity(why + ". Times are used as they are.")
     return of_bounds(bounds, ", ".join(methods), packets, vm.part.bounds_ns)
 

@@ -22,13 +22,14 @@ connection, behind its opening (:mod:`netlens.parsers.http2`):
    (:mod:`netlens.chains.explained.whose`).
 6. *What cannot be counted* so is explained (:mod:`netlens.chains.explained`): the number is next to certain or an interval, and times are intervals.
 
-Limits: requests without a body, trailers and padding, and streams that the program broke off, are left to what is explained. Of requests that are
+Limits: requests without a body, trailers and padding, and streams that the program broke off, are left to what is explained. The server's RST_STREAM is as
+long as its WINDOW_UPDATE, so of several requests that never end it stays unknown when they did. Of requests that are
 begun within a few ms it may stay unknown which was refused.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -218,6 +219,26 @@ def likely(connections: Sequence[Connection], known: Shapes) -> list[Counted | N
     for k, talk in talks.items():
         if (counted := out[k]) is not None and _holds_more(talk.said, talk.told, known, counted.most):
             out[k] = None
+        elif counted is not None:
+            out[k] = counted._replace(streams=_perhaps_reset(talk.said, counted.streams, talk.over_ns))
+    return out
+
+
+def _perhaps_reset(said: Said, streams: list[Stream], over_ns: int) -> list[Stream]:
+    """Requests of which several never end, as far as answers tell: the server may have reset as many, and nobody sees which. So each may have ended with the
+    first of its records behind the request that may hold RST_STREAM. One that never ends is as a rule in progress in the end."""
+    resets = [r.ts for r in said.updates if asked.updates(r)]
+    if sum(each.end_ns < 0 for each in streams) < OFTEN:
+        return streams
+    out, at = [], 0
+    for each in streams:
+        at = bisect_left(resets, each.sent_ns, at)
+        if at < len(resets):
+            begun, later, sooner, longer = each.doubt_ns
+            end_ns = each.end_ns if each.end_ns >= 0 else over_ns
+            each = replace(each, doubt_ns=(begun, later, max(sooner, end_ns - resets[at]), longer))
+            at += 1
+        out.append(each)
     return out
 
 

@@ -284,6 +284,8 @@ def _named(connections: Table, lookups: Table, apis: tuple[str, ...], manifest: 
     looked_up = {a for name, answers in lookups.tuples("qname", "answers") if matching(name, names) for a in answers or ()}.union(reached)
     by_lookup = np.array([s is None and ip in looked_up for s, ip in connections.tuples("sni", "resp_ip")], dtype=bool)
     rows = by_sni | by_address | by_lookup
+    if not connections.rows:  # a capture of a tunnel's outside, say; what logs tell is still worth saying
+        return Target(sorted(names), sorted(addresses), False, "named, but no TCP connection is in the capture", rows)
     if not rows.any():
         there = sorted({s for s in connections["sni"].tolist() if s}) or sorted(set(connections["resp_ip"].tolist()))
         few = ", ".join(there[:8]) + (f" and {len(there) - 8} more" if len(there) > 8 else "")

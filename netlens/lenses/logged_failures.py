@@ -17,6 +17,7 @@ from netlens.chains.side import WORDS
 from netlens.columns import NEVER
 from netlens.lenses import Finding
 from netlens.lenses._view import S, View, finding
+from netlens.logs import NO_PLACE
 from netlens.text import plural
 
 ID = "logged-failures"
@@ -28,6 +29,8 @@ _ADVICE = {
     "status 401": "The server rejects the credentials: check the key that this program uses.",
     "status 403": "The server forbids it: check what this key may do, and a filter in front.",
     "status 404": "The server has nothing at that path, or no such model: check the base URL and the model's name.",
+    NO_PLACE: "These requests were never sent: give the program's HTTP client more connections (httpx: Limits(max_connections=N)) or a longer time to wait for "
+    "one (pool time-out), or have it ask for less at once.",
     "time-out": "The program waited for an answer and gave up: look at how long answers take, and at the program's time-out.",
 }
 _OF_SERVER = "The server failed, or one behind it: its own log or status page says why."
@@ -58,7 +61,9 @@ def _frames(view: View, failed: list[tuple[int, int, str, tuple[str, ...]]]) -> 
     over = np.minimum(x.ints("end_ns", NEVER), view.side.done_ns[view.side.owner])
     order = np.argsort(over, kind="stable")
     found = []
-    for low, high, *_ in failed:
+    for low, high, how, _ in failed:
+        if how == NO_PLACE:  # nothing was sent
+            continue
         k = int(np.searchsorted(over[order], high + NEAR_NS // 10, "right")) - 1
         if k >= 0 and over[order[k]] >= low - NEAR_NS:
             found.append(int(x["start_frame"][order[k]]))

@@ -33,6 +33,7 @@ from netlens.logs._words import (
     CLASSES,
     CONCURRENCY,
     FAULTS,
+    NO_PLACE,
     OTHER,
     OVERLOAD,
     QUOTA,
@@ -50,7 +51,7 @@ from netlens.logs._words import (
 )
 
 __all__ = [
-    "CLASSES", "CLASS_OF_CODE", "CLIENTS", "CONCURRENCY", "FAULTS", "OTHER", "OVERLOAD", "QUOTA", "RATE", "REFUSALS", "UNDATED_NS",
+    "CLASSES", "CLASS_OF_CODE", "CLIENTS", "CONCURRENCY", "FAULTS", "NO_PLACE", "OTHER", "OVERLOAD", "QUOTA", "RATE", "REFUSALS", "UNDATED_NS",
     "UNKNOWN", "WORDS", "About", "Head", "LogFormat", "Records", "Refusal", "failure", "formats", "holds_head", "in_known_words", "names_status",
     "nearest", "plainly", "recognise", "records", "refusal", "refusal_class", "words",
 ]  # fmt: skip

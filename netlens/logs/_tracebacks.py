@@ -1,6 +1,6 @@
 """What programs write below a record of a fault, which may be all that names a refusal: Python (``logger.exception``) a traceback, and at its end what was
 raised; JavaScript the error as an object, a line for each of its keys; Java's own logging the level and the words. And objects of JSON that are written with an
-indent, over many lines.
+indent, over many lines. Errors whose words have several lines name the status in one of these.
 
 Sources: docs.python.org/3/library/traceback.html (exceptions that were raised while another was handled follow each other); nodejs.org/api/util.html
 (``util.inspect``), and JSON with an indent; java.util.logging.SimpleFormatter.
@@ -22,6 +22,14 @@ _KEY = re.compile(rb"\s+[\"']?(?:code|status(?:_?code)?|message|type|error|name|
 #: The first line of a record of Java's, and how the second begins.
 _JAVA = re.compile(rb"[A-Z][a-z]{2} \d{1,2}, \d{4},? \d{1,2}:\d\d:\d\d(?:\s|\xe2\x80\xaf)[AP]M \S")
 _JAVA_SAYS = re.compile(rb"(?:SEVERE|WARNING|INFO|CONFIG|FINE|FINER|FINEST): ")
+#: Any status of an error, as no part of a time or of another number.
+_STATUS = re.compile(rb"(?<![\w.,:+-])[45]\d\d(?![\w,:-]|\.\w)")
+#: A line that begins with one, perhaps behind words that call it one. No time does.
+_STATED = re.compile(
+    rb"\s*(?:(?:[A-Za-z(][\w.)/]{0,60}(?:[:=] ?| )){1,8}(?:(?<=[:=])|(?<=[:=] )|(?<=rror )|(?<=tatus )|(?<=ode )|(?<=HTTP )|(?<=HTTP/1\.1 )|(?<=HTTP/2 ))"
+    rb"[45]\d\d(?!\w|[.,:-]\d)|[45]\d\d(?=:| ?[A-Z(]|\s*$))"
+)
+_BLANK = 3  #: lines without a word between the two
 _LOOK = 800  #: bytes of a record in which that is looked for
 _MOST = 1 << 20  #: bytes to which a record may grow
 
@@ -33,6 +41,7 @@ class Records:
         self._held: bytes | None = None
         self._lines = 0
         self._inside = self._raised = self._open = False
+        self._blank: int | None = None  # lines behind a fault that names no status; None of any other record
         self.fresh, self.begun = True, False
         self._indent: bytes | None = None  # of an object's brackets, while it is not closed
 
@@ -48,6 +57,7 @@ class Records:
         self._indent = bare[:-1] if bare.endswith(b"{") and not bare[:-1].strip() else None
         self.begun = self._indent is not None or _JAVA.match(line) is not None
         self._open = _OPENS.search(line, max(len(line) - 8, 0)) is not None and _FAULT.search(line, 0, _LOOK) is not None
+        self._blank = 0
         return done
 
     def end(self) -> tuple[bytes, int] | None:
@@ -82,7 +92,22 @@ class Records:
             self._inside, self._raised = False, True
             return True
         self._inside = False
+        if self._is_status(line, blank):
+            return True
         return line.startswith(_OF_ASYNCIO) if not self._raised else blank or line.startswith(_AGAIN)
+
+    def _is_status(self, line: bytes, blank: bool) -> bool:
+        """Whether a line, or the empty one before it, says with which status the request failed of which the record tells."""
+        if self._held is None or self._blank is None or not (blank or _STATED.match(line)):
+            return False
+        said = self._held[:_LOOK] + self._held[-_LOOK:]
+        if self._blank >= _BLANK or not _FAULT.search(said) or _STATUS.search(said):
+            self._blank = None
+            return False
+        self._blank += 1
+        if not blank:
+            self._held, self._blank = self._held + b" " + line, None
+        return True
 
     def _is_of_object(self, line: bytes) -> bool:
         """Whether a line belongs to an object that was begun: those within are further to the right than its brackets."""

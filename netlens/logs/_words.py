@@ -221,6 +221,9 @@ REFUSALS: tuple[tuple[re.Pattern[str], str, str], ...] = (
         UNKNOWN,
     ),
     (_words("too many requests"), '"too many requests"', UNKNOWN),
+    # HTTP/2 refuses a stream, or a client, by a code (RFC 9113 7), which libraries write down as a name or as a number
+    (re.compile(r"REFUSED_STREAM|StreamReset\b.{0,40}error_code:\s?7\b"), '"REFUSED_STREAM"', UNKNOWN),
+    (re.compile(r"ENHANCE_YOUR_CALM|ConnectionTerminated\b.{0,40}error_code:\s?11\b"), '"ENHANCE_YOUR_CALM"', UNKNOWN),
     # nginx's own page: what limit_conn and limit_req answer with unless they are told otherwise; a gateway with nothing behind it shows the same
     (re.compile(r"503 Service Temporarily Unavailable[\s\S]{0,200}?\bnginx\b"), '"503 Service Temporarily Unavailable nginx"', UNKNOWN),
     (re.compile(_NUMBER.format("429")), "status=429", UNKNOWN),
@@ -228,6 +231,7 @@ REFUSALS: tuple[tuple[re.Pattern[str], str, str], ...] = (
 _FAILURES = (
     "AbortError", "TimeoutError", "ECONNREFUSED", "ECONNRESET", "ENOTFOUND", "EPIPE", "ETIMEDOUT", "ServerDisconnectedError", "ConnectionError",
     "APIConnectionError", "APITimeoutError", "ReadTimeout", "ConnectTimeout", "ReadError", "ConnectError",
+    "PoolTimeout", "EmptyPoolError",
 )  # fmt: skip
 _CALL_FAILED, _GAVE_UP = "AI_APICallError", "AI_RetryError"
 #: Statuses of requests that the server did not understand or allow, which no limit refuses; numbers that stand where one is told.
@@ -285,7 +289,7 @@ def failure(said: str) -> str | None:
     if status := _FAILED.search(said):
         return f"status {status[1]}"
     name = next((text for pattern, text in WORDS if text in _FAILURES and text != "AbortError" and pattern.search(said)), None)
-    return "time-out" if name in _TIMED_OUT else name
+    return "time-out" if name in _TIMED_OUT else NO_PLACE if name in _POOLS else name
 
 
 def in_known_words(rest: str) -> bool:
@@ -315,6 +319,8 @@ _FAILED = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 _TIMED_OUT = ("TimeoutError", "ETIMEDOUT", "APITimeoutError", "ReadTimeout", "ConnectTimeout")
+#: A request waited in vain for a place in the program's own pool of connections (httpx, urllib3), and was never sent.
+NO_PLACE, _POOLS = "the program's own pool of connections was full", ("PoolTimeout", "EmptyPoolError")
 _BARE = (re.compile(_NUMBER.format("429")), re.compile(_NUMBER.format("529")))
 
 

@@ -189,7 +189,8 @@ def _basis(a: Analysis, console: Any) -> None:
     if a.paired:
         p = a.peaks
         rows.append(("clock", a.clock.note))
-        rows.append(("peaks", f"connections open at once: VM {p['vm']}, host {p['host']}, both together {p['combined']}"))
+        host = "the host's are not known" if p["host"] is None else f"host {p['host']}, both together {p['combined']}"
+        rows.append(("peaks", f"connections open at once: VM {p['vm']}, {host}"))
     # what is needed is told elsewhere, and no sentence by itself
     cautions = [note for note in a.quality["notes"] if note not in needed(a.hypotheses)]
     _grid(console, [*rows, *(("caution", note) for note in cautions)], "", (0, 0, 0, 0))

@@ -791,6 +791,7 @@ def test_behind_a_relay_that_ends_tls_the_vms_capture_tells_what_was_refused(tmp
     assert any(
         note.startswith("nothing tells which of the host's 4 connections to api.example.test carries") for note in found.quality["notes"]
     )
+    assert [found.peaks[each] for each in ("vm", "host", "combined")] == [1, None, None]
     verdicts = {v.id: v for v in found.hypotheses}
     assert verdicts["same-nat-ip"].verdict == verdicts["multiplexing"].verdict == "undecided"
     assert "no relay on the way ends TLS" in (verdicts["same-nat-ip"].needs or "")

@@ -156,6 +156,19 @@ def test_a_connection_without_requests() -> None:
     assert count(OPENED) == []
 
 
+def test_streams_that_the_server_may_have_reset_need_not_be_in_progress() -> None:
+    """RST_STREAM is as long as WINDOW_UPDATE: with several requests that never end, each may have ended with the first behind it."""
+    said = read(
+        seen([*OPENED, *asked(10, 900), (12, -13), *asked(2000, 900), (2002, -22), *asked(4000, 900), (4002, -13), *asked(6000, 900)])
+    )
+    assert said is not None
+    never = said.readings[0].streams
+    assert len(never) == 4
+    doubts = [each.doubt_ns[2] // MS for each in streams._perhaps_reset(said, never, T0 + 60_000 * MS)]
+    assert doubts == [59_988, 57_998, 55_998, 0]
+    assert [each.doubt_ns[2] for each in streams._perhaps_reset(said, never[2:], T0 + 60_000 * MS)] == [0, 0]  # in progress in the end
+
+
 def test_what_was_not_seen_whole_is_not_counted() -> None:
     assert streams.counted(connection(ONE_BY_ONE, whole=False)) == ([], False)
 

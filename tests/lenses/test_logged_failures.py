@@ -49,6 +49,13 @@ def test_a_status_that_is_said_again_with_the_words_of_a_refusal(code: int, line
     assert [each.values["lines"] for each in told] == [lines] * bool(lines)
 
 
+def test_requests_that_never_left_the_programs_own_pool(tmp_path: Path) -> None:
+    [told] = found(tmp_path, (1.42, "turn 3 failed: PoolTimeout: "), (2.42, "turn 4 failed: PoolTimeout: "))
+    assert "2 lines of failed requests: the program's own pool of connections was full" in told.text
+    assert "never sent" in told.advice
+    assert told.frames == []
+
+
 def test_one_line_alone_is_a_warning(tmp_path: Path) -> None:
     [told] = found(tmp_path, (1.42, "InternalServerError: Error code: 500 - The server had an error"))
     assert told.severity == "warning"

@@ -131,6 +131,34 @@ def test_records_over_several_lines(text: str, lines: list[int], tmp_path: Path)
     assert [(e.low_ns, e.refusal_class) for e in errorlog.read(again).events] == [(e.low_ns, e.refusal_class) for e in found.events]
 
 
+BELOW = (
+    "2026-11-30 18:41:18,700 - worker - ERROR - turn 6 failed: HfHubHTTPError: (Request ID: req_59)\n\n"
+    "429 Too Many Requests for url: https://router.example.net/v1/chat/completions.\nRate limit reached.\n"
+    '2026-11-30 18:41:19,872 - worker - ERROR - turn 8 failed\nTraceback (most recent call last):\n  File "a.py", line 1, in f\n'
+    "app.HfHubHTTPError: (Request ID: req_60)\n\n429 Too Many Requests for url: https://router.example.net/v1/chat/completions.\n"
+    "2026-11-30 18:41:20,500 - worker - ERROR - turn 9 failed:\nopenai.RateLimitError: Error code: 429 - too many\n"
+    "2026-11-30 18:41:21,500 - worker - INFO - turn 10\n429 Too Many Requests\n"  # nothing failed
+    "2026-11-30 18:41:22,500 - worker - ERROR - turn 11 failed: Error code: 401\n\n429 Too Many Requests\n"  # of another status
+    "2026-11-30 18:41:23,500 - worker - ERROR - turn 12 failed\n429 items are left\n"
+    "2026-11-30 18:41:24,500 - worker - ERROR - turn 13 failed\n\n\n\n\n429 Too Many Requests\n"  # far below
+)
+
+
+def test_a_status_below_a_record_is_of_that_record(tmp_path: Path) -> None:
+    path = tmp_path / "agent.log"
+    path.write_text(BELOW)
+    found = errorlog.read(path)
+    assert [(e.line, e.low_ns // 1_000_000 % 100_000) for e in found.events] == [(1, 78_700), (5, 79_872), (11, 80_500)]
+    assert [each[2] for each in found.failed] == ["status 401"]
+    assert found.lines == BELOW.count("\n")
+    taken: list[Reduced] = []
+    taking = Taking(taken.append)
+    for line in BELOW.splitlines():
+        taking.take(line)
+    taking.end()
+    assert [each.refusal for each in taken].count(True) == 3
+
+
 def test_a_refusal_waits_for_no_further_line() -> None:
     taken: list[Reduced] = []
     taking = Taking(taken.append)

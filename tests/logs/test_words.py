@@ -108,6 +108,14 @@ WORDS = {
         "HTTP 503: <head><title>503 Service Temporarily Unavailable</title></head>\r\n<body><hr><center>nginx/1.26.3</center>",
         "ThrottlingException: Too many requests, please wait before trying again.",
         "Too Many Requests: You have exceeded your usage limits. Please try again later",
+        "RemoteProtocolError: <StreamReset stream_id:7, error_code:7, remote_reset:True>",
+        "stream error: stream ID 5; REFUSED_STREAM; received from peer",
+        "NghttpError: Stream closed with error code NGHTTP2_REFUSED_STREAM",
+        "curl: (92) HTTP/2 stream 5 was not closed cleanly: REFUSED_STREAM (err 7)",
+        "okhttp3.internal.http2.StreamResetException: stream was reset: REFUSED_STREAM",
+        "RemoteProtocolError: <ConnectionTerminated error_code:11, last_stream_id:0, additional_data:None>",
+        'http2: server sent GOAWAY and closed the connection; LastStreamID=1, ErrCode=ENHANCE_YOUR_CALM, debug=""',
+        "Session closed with error code NGHTTP2_ENHANCE_YOUR_CALM",
     ],
 }
 

@@ -138,7 +138,13 @@ def judge(traffic: Traffic) -> Judged:
     rule = rule_of(traffic.situation, timely[0]) if timely else weighed.rule_by_size or weighed.limit
     over_time = bool(weighed.weighing.by_time) or weighed.cause == "own-rate"
     where = context(traffic, weighed.cause, over_time, weighed.weighing.named == "quota")
-    return Judged(weighed, predict(weighed.weighing.situation, rule, where))
+    fixes = predict(weighed.weighing.situation, rule, where)
+    if below := weighed.weighing.unexplained:
+        said = f"{plural(below, 'refusal')} came below the limit, and may come again"
+        fixes = [
+            each if each.rejections_after is None else replace(each, note="; ".join(filter(None, [said, each.note]))) for each in fixes
+        ]
+    return Judged(weighed, fixes)
 
 
 def _of_some_parties(traffic: Traffic, weighed: Weighed) -> Weighed:

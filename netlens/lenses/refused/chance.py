@@ -20,6 +20,8 @@ SOME = 0.05  #: share of the requests that must have been accepted: where nearly
 LABELLED = 0.8  #: share of the requests that must have a label
 #: Stretches of refusals, with so many in each, that show how long a block is, and by which share of it they may differ
 STRETCHES, DENSE, ALIKE = 3, 5, 0.1
+#: Refusals while nothing else was in progress: so many at least, and half as large a share as of all requests
+ALONE, AS_OFTEN = 2, 0.5
 
 
 def told(weighing: Weighing) -> bool:
@@ -64,9 +66,20 @@ def may_be_told(weighing: Weighing) -> bool:
 
 
 def against_word(weighing: Weighing) -> bool:
-    """Whether few refusals seem to be by chance of which the provider says that it counts what is in progress: places that are given back late, each after
-    another time, look like that too."""
-    return weighing.refusal_class == logs.CONCURRENCY and weighing.inference.refused <= odds.MOST
+    """Whether the word that requests in progress are limited stands against chance: with few refusals; where answers were broken off, whose places may be given
+    back each after another time; and where requests were hardly refused while nothing else was in progress, as some may weigh more than others."""
+    if weighing.refusal_class != logs.CONCURRENCY:
+        return False
+    i, r = weighing.inference, weighing.situation.requests
+    if i.refused <= odds.MOST or weighing.many_broken_off:
+        return True
+    known = (r.rejected >= 0) & i.first
+    share = float(weighing.refused[known].mean())
+    for fit in weighing.conditional:
+        alone = weighing.refused[known & (fit.counts.count == 0)]
+        if alone.sum() < max(ALONE, AS_OFTEN * share * len(alone)):
+            return True
+    return False
 
 
 def blocked_s(weighing: Weighing) -> float:

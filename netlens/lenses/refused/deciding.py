@@ -11,6 +11,7 @@ from netlens.lenses.refused.limit import ENOUGH
 from netlens.text import plural, printable
 
 if TYPE_CHECKING:
+    from netlens.lenses.refused.limit import RuleFit
     from netlens.lenses.refused.weighing import Weighing
 
 UNKNOWN_SIDES = "a capture of the VM over the same time, or sockets.jsonl, to tell whose connections they are"
@@ -20,6 +21,10 @@ WHOLE_PACKETS = "captures of whole packets (tcpdump -s 0), to tell whose the con
 EARLIER = "captures of both sides that begin before the connections do, or sockets.jsonl, to tell whose they are"
 MANY_UNKNOWN = 0.2  #: share of the requests, from which on it matters more than more requests would
 BLIND = "a capture of the VM with -i any over the same time: this one shows none of its programs' traffic, so its error log matches nothing"
+UNSEEN = (
+    "a capture in which the program's own connections show (-i any, over the same time): this one has no request, so nothing tells why there are {} in the "
+    "error log"
+)
 BEYOND = (
     "a capture where the connections leave for the provider, or a run without the relay: they go into one on the host and leave elsewhere, where "
     "others, who are not seen, may use the same address"
@@ -67,6 +72,8 @@ def _of_outcomes(weighing: Weighing) -> str | None:
     few = i.refused < ENOUGH <= i.refused + weighing.unmatched
     if s.facts.get("vm_blind") and few:
         return BLIND
+    if weighing.unmatched and not len(s.requests):
+        return UNSEEN.format(plural(weighing.unmatched, "refusal"))
     if _many_unknown(s) and s.facts.get("hellos_cut") and i.refused + weighing.unmatched:
         return WHOLE_PACKETS
     if few:
@@ -83,6 +90,8 @@ def _of_sight(weighing: Weighing) -> str | None:
     i, s = weighing.inference, weighing.situation
     if weighing.undecided_kind:
         return weighing.undecided_kind
+    if weighing.in_doubt is not None:
+        return _of_load(weighing, weighing.in_doubt)
     if not s.egress_seen:
         return s.other_capture
     if others := s.facts.get("same_provider"):
@@ -96,6 +105,18 @@ def _of_sight(weighing: Weighing) -> str | None:
     if i.accepted < ENOUGH:
         return f"a recording with at least {ENOUGH} accepted requests; this one has {i.accepted}"
     return BEGINNINGS if s.facts.get("protocol_unknown") else None
+
+
+def _of_load(weighing: Weighing, fit: RuleFit) -> str:
+    """Where refusals say "overloaded" and need others in progress."""
+    found = fit.condition
+    assert found is not None
+    fewer = f"fewer than {found.value} other requests were" if found.value > 1 else "no other request was"
+    return (
+        f"a run with fewer requests at a time: refusals say that the provider is overloaded, but {found.misses:,} of {plural(found.below, 'request')} were "
+        f"refused while {fewer} in progress, and {found.hits:,} of {found.above:,} while more were. If none is refused then, the program's own requests "
+        "are what the provider sheds; if as many are, it is overloaded, and slower answers only let more be in progress"
+    )
 
 
 def _of_what_refuses(weighing: Weighing) -> str | None:
@@ -144,8 +165,9 @@ def _of_clarity(weighing: Weighing) -> str | None:
     i = weighing.inference
     if weighing.chance_against_word:
         return (
-            "a longer recording with long and short answers: the provider says that it limits requests in progress, and so few refusals do not tell places "
-            "that it gives back late from others who hold them, or from chance"
+            "a longer recording of one program with one model and a key of its own: the provider says that it limits requests in progress, and no count of "
+            "those that were captured tells when it refuses. Perhaps requests weigh differently (by model or size), or there are places that it gives back "
+            "late, or others with the same key or address hold them"
         )
     if weighing.reached_for_good:
         return "a longer recording, in which the limit is reached again: refusals in one stretch alone fit several limits over time equally well"

@@ -44,8 +44,9 @@ CERTAINLY, TURNS = 1e-6, 5
 #: Share of the requests that a limit over time may leave unexplained where the provider says that it counts what is in progress. True ones leave none of
 #: 46 to 115; what looks like one, as a provider counts broken-off answers on for a while, left 5 to 9 %.
 AGAINST_ITS_WORD = 0.02
-HARDLY_CHANCE = 0.01  #: p of a limit on what is open that leaves no exception, up to which it is believed against the word "overloaded"
-AGAINST_OVERLOAD = 1e-3  #: the same of a limit over time, which is searched for
+#: p of a limit on what is open with hardly an exception, up to which it is believed against the word "overloaded"; and of a limit over time without any,
+#: which is searched for, and of a condition, which leaves the word in doubt
+HARDLY_CHANCE, AGAINST_OVERLOAD = 0.01, 1e-3
 EXPLAINED = 0.3  #: share of the chance model's log likelihood that a rule must explain (McFadden's R2): retry storms make 0.2 of their own
 #: The same of limits on bytes: 157 of 160 true ones explained 0.66 or more (median 0.93), five that were none 0.3 to 0.56.
 EXPLAINED_BY_BYTES = 0.6
@@ -100,11 +101,12 @@ class Weighing:
 
     @cached_property
     def named(self) -> str:
-        """The limiter that the provider's own words name: "quota" or "overload", however few the refusals; "" if they name none."""
-        named = self.refusal_class in (logs.QUOTA, logs.OVERLOAD) and self.inference.refused > 0
-        best = self.inference.best
-        if self.refusal_class == logs.OVERLOAD and best is not None and best.hits >= MANY and not best.misses + best.false_alarms:
-            named = not (best.p <= HARDLY_CHANCE and self.separates(best))  # providers say "overloaded" of limits, too
+        """The limiter that the provider's own words name: "quota" or "overload", however few the refusals; "" if they name none, or what was counted
+        contradicts them."""
+        i, best = self.inference, self.inference.best
+        named = self.refusal_class in (logs.QUOTA, logs.OVERLOAD) and i.refused > 0 and self.in_doubt is None
+        if self.refusal_class == logs.OVERLOAD and best is not None and best.hits >= MANY:  # providers say "overloaded" of limits, too
+            named = named and not (best.p <= HARDLY_CHANCE and self._hardly_odd(best) and self.separates(best))
         if named and self.refusal_class == logs.OVERLOAD:
             flawless = (f for f in self.time_fits if f.plain and not f.misses + f.false_alarms and f.p <= AGAINST_OVERLOAD)
             named = (best is None or best.rule.sized is None) and not any(map(self.separates, flawless))
@@ -113,9 +115,25 @@ class Weighing:
         return self.refusal_class if named else ""
 
     @cached_property
+    def in_doubt(self) -> RuleFit | None:
+        """What refusals that say "overloaded" need all the same, by the best plain rule: so many others in progress that chance hardly ever does as well. None
+        where they need nothing, or a limit tells refused from accepted.
+
+        Who sheds load refuses the likelier the more is in progress; but where a provider is overloaded, answers take longer, and more is in progress, too.
+        """
+        i, r = self.inference, self.situation.requests
+        if self.refusal_class != logs.OVERLOAD or i.refused < MANY or not i.enough:
+            return None
+        found = [(condition.find(f.counts.count, self.refused, r.rejected >= 0, i.first), f) for f in self.conditional]
+        clear = [(each.evidence, conditional_on(f, each)) for each, f in found if each is not None and each.p <= AGAINST_OVERLOAD]
+        if i.best is not None and self._hardly_odd(i.best) and self.separates(i.best):
+            return None
+        return max(clear, key=lambda each: each[0])[1] if clear else None
+
+    @cached_property
     def kind(self) -> str:
         """What kind of limit tells refused from accepted: "concurrency" (what is open), "rate" (what was sent before), "either", or "" for none."""
-        if self.named:
+        if self.named or self.in_doubt is not None:
             return ""
         best, timely = self.inference.best, [f for f in self.time_fits if self.separates(f)]
         # one beyond chance that may fit as well, if what is uncertain fits, needs not tell by itself beside one that does
@@ -275,6 +293,10 @@ class Weighing:
             and self._mostly_at(fit)
         )
 
+    def _hardly_odd(self, fit: RuleFit | Fit) -> bool:
+        """Whether hardly any request contradicts a rule."""
+        return fit.misses + fit.false_alarms <= AGAINST_ITS_WORD * (self.inference.refused + self.inference.accepted)
+
     def _clear_of_bytes(self, fit: Fit) -> bool:
         """Whether a limit on bytes, if it is one, explains enough: sizes differ so much that some number of bytes parts few refusals from what is accepted, or
         goes with what is in progress; and no limit on bytes is that of a single request."""
@@ -292,7 +314,7 @@ class Weighing:
             return False
         if i.accepted < ENOUGH and not (flawless or self.says_rate):
             return False  # some window parts so few from all that are refused
-        exact = fit.misses + fit.false_alarms <= AGAINST_ITS_WORD * (i.refused + i.accepted)
+        exact = self._hardly_odd(fit)
         window, usual = fit.described()["window"], fit.parameter_s in USUAL_S
         lasted = self.situation.requests.end_ns - self.situation.requests.start_ns
         if i.refused < MANY and fit.span_s * 1e9 < np.median(lasted[labels == ACCEPTED]):
@@ -314,6 +336,14 @@ class Weighing:
     def taken(self) -> RuleFit | Fit | None:
         """The rule that tells refused from accepted, whatever its kind; None where none does."""
         return self.rules[0] if self.rules else self.by_time[0] if self.by_time else None
+
+    @property
+    def unexplained(self) -> int:
+        """Refusals below the rule that is taken, where they are more than hardly any: something else refuses, too."""
+        fit = self.taken
+        if fit is None or fit.misses <= AGAINST_ITS_WORD * (self.inference.refused + self.inference.accepted):
+            return 0
+        return fit.misses
 
     @property
     def explained(self) -> float:
@@ -403,7 +433,7 @@ class Weighing:
         if self.kind or self.named or i.refused < MANY:
             return None
         fit = over_time.by_connection(self.situation, i.first)
-        if fit is None or fit.misses + fit.false_alarms > AGAINST_ITS_WORD * (i.refused + i.accepted):
+        if fit is None or not self._hardly_odd(fit):
             return None
         return fit if self.separates(fit) else None
 
@@ -499,7 +529,7 @@ class Weighing:
     def conditions(self) -> list[RuleFit]:
         """Where no limit tells refused from accepted: how many others refusals need all the same (:mod:`netlens.lenses.refused.condition`), by each plain rule
         that tells it, the best first; none where chance or a limit over time does about as well."""
-        if self.kind or self.named or self.chance or not (self.inference.enough and self.seen_whole):
+        if self.kind or self.named or self.in_doubt is not None or self.chance or not (self.inference.enough and self.seen_whole):
             return []
         r, chance = self.situation.requests, by_chance_of(self.refused[self.inference.first])
         over_time = max((f.first_log_likelihood - chance for f in self._rivals), default=0.0)
@@ -509,19 +539,7 @@ class Weighing:
             tried = [condition.find(each, self.refused, r.rejected >= 0, self.inference.first) for each in (fit.counts.count, at_best)]
             found = max((each for each in tried if each is not None), key=lambda each: each.evidence, default=None)
             if found is not None and found.p <= HARDLY_CHANCE and found.evidence >= over_time + TIE:
-                value, alarms = found.value, found.above - found.hits
-                told = replace(
-                    fit,
-                    low=value,
-                    high=value,
-                    value=value,
-                    hits=found.hits,
-                    misses=found.misses,
-                    false_alarms=alarms,
-                    p=found.p,
-                    condition=found,
-                )
-                out.append((found.evidence, told))
+                out.append((found.evidence, conditional_on(fit, found)))
         return [fit for _, fit in sorted(out, key=lambda each: -each[0])]
 
     @property
@@ -634,6 +652,14 @@ class Weighing:
             f"{fit.false_alarms:,} of {int((r.rejected == 0).sum()):,} accepted ones did"
         )
         return Evidence(text, self.frames(self.met(fit)), statistics(fit))
+
+
+def conditional_on(fit: RuleFit, found: condition.Condition) -> RuleFit:
+    """The rule with a condition in place of its limit."""
+    value, alarms = found.value, found.above - found.hits
+    return replace(
+        fit, low=value, high=value, value=value, hits=found.hits, misses=found.misses, false_alarms=alarms, p=found.p, condition=found
+    )
 
 
 def _frames(table: Requests | Sessions, mask: Bools) -> list[tuple[str, int]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,6 +29,7 @@ from netlens.lenses.refused.labels.key_log import from_decrypted
 from netlens.parsers import decrypted, errorlog
 from netlens.parsers.decrypted import Decrypted, DecryptedRequest
 from netlens.parsers.errorlog import ErrorEvent, ErrorLog
+from tests.parsers.test_pipeline import datagram, pcap
 
 if TYPE_CHECKING:
     from netlens.lenses.refused.labels._labels import Labels
@@ -1053,3 +1055,17 @@ def test_errors_that_are_of_no_request_cast_no_doubt(tmp_path: Path) -> None:
     assert from_log(answers, opencode_log(tmp_path, "".join(lines)), covers=True).rejected.tolist() == [ACCEPTED] * 3
     alone = from_log(answers, opencode_log(tmp_path, lines[0]), covers=True)
     assert alone.rejected.tolist() == [UNLABELLED, ACCEPTED, ACCEPTED], "without the account the line may mean anything"
+
+
+def test_a_log_beside_a_capture_without_a_request(tmp_path: Path) -> None:
+    """Of the outside of a tunnel, say: the log is told of, and what would show more."""
+    at = 1_800_000_000
+    sent = [(at * 10**6 + k * 10**5, datagram("10.0.0.2", 4000, "10.0.0.9", 4500, bytes(100))) for k in range(100)]
+    (tmp_path / "vm.pcap").write_bytes(pcap(sent))
+    refused = [datetime.fromtimestamp(at + 1000 + k, UTC).strftime("%Y-%m-%dT%H:%M:%SZ ERROR status 429") for k in range(1, 9)]
+    (tmp_path / "vm-errors.log").write_text("\n".join(refused))
+    found = netlens.analyze(tmp_path, apis="api.example.test")
+    assert found.cause is None
+    needs = {v.id: v.needs for v in found.hypotheses}["provider"]
+    assert needs is not None
+    assert "this one has no request, so nothing tells why there are 8 refusals in the error log" in needs

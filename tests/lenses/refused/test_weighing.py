@@ -18,6 +18,7 @@ from netlens.lenses.refused.limit import Inference, RuleFit, by_chance
 from netlens.lenses.refused.verdict import Evidence, Verdict, needed, refuted, undecided
 from netlens.lenses.refused.weighing import Weighing
 from tests.bench.situations import draw
+from tests.lenses.refused.causes.test_provider import at_random
 from tests.lenses.refused.scenes import rounds, weighed, without_captures
 
 CLEAR = ["v.v", "vv!v"] * 8
@@ -343,8 +344,7 @@ def of_class(s: Situation, *classes: str) -> Situation:
 def test_a_limit_without_exception_is_believed_against_the_word_overloaded() -> None:
     verdicts = {v.id: v.verdict for v in w.weigh(of_class(rounds(*TOGETHER), logs.OVERLOAD)).verdicts}
     assert (verdicts["same-nat-ip"], verdicts["provider"]) == ("supported", "refuted")
-    by_chance = rounds(*["v!v", "v.v", "vv.v", "v!v", "vv!v"] * 8)
-    assert w.weigh(of_class(by_chance, logs.OVERLOAD)).cause == "provider"
+    assert w.weigh(of_class(rounds(*at_random(120)), logs.OVERLOAD)).cause == "provider"
 
 
 def test_who_was_not_captured_may_fill_a_limit_that_the_provider_names() -> None:
@@ -353,6 +353,32 @@ def test_who_was_not_captured_may_fill_a_limit_that_the_provider_names() -> None
     assert (found["provider"].verdict, found["same-nat-ip"].verdict) == ("supported", "undecided")
     assert "who else uses this address or key" in str(found["same-nat-ip"].needs)
     assert {v.id: v.verdict for v in w.weigh(of_class(by_chance, logs.UNKNOWN)).verdicts}["same-nat-ip"] == "refuted"
+
+
+SHED = ["v.v" if c == "." else ".v" if c == "0" else "v!v" for c in "!.0.!0!!.0.!.0.!!..0!.!!." * 4]
+
+
+def test_no_count_is_no_evidence_against_a_named_limit_where_nobody_is_refused_alone() -> None:
+    """Some requests may weigh more than others: then a count of them tells little, but one alone is let in."""
+    found = w.weigh(of_class(rounds(*SHED), logs.CONCURRENCY))
+    verdicts = {v.id: v.verdict for v in found.verdicts}
+    assert found.weighing.chance_against_word
+    assert verdicts["provider"] != "supported"
+    assert verdicts["own-concurrency"] != "refuted"
+
+
+def test_the_word_overloaded_is_in_doubt_where_refusals_need_others_in_progress() -> None:
+    found = w.weigh(of_class(rounds(*SHED), logs.OVERLOAD))
+    verdicts = {v.id: v for v in found.verdicts}
+    assert found.cause is None
+    assert found.limiter is None
+    assert {verdicts[each].verdict for each in ("provider", "own-concurrency", "own-rate")} == {"undecided"}
+    assert "a run with fewer requests at a time: refusals say that the provider is overloaded, but 0 of " in str(verdicts["provider"].needs)
+
+
+def test_a_limit_with_hardly_an_exception_is_believed_against_the_word_overloaded() -> None:
+    once = [*["v.v", "vv!v"] * 15, "vv.v", *["v.v", "vv!v"] * 15]
+    assert w.weigh(of_class(rounds(*once), logs.OVERLOAD)).cause == "own-concurrency"
 
 
 def test_of_one_quota_nobody_goes_on_while_it_is_used_up() -> None:
@@ -395,3 +421,11 @@ def test_what_several_causes_need_that_are_likely_together_comes_first() -> None
     most = [one("a longer recording", 0.02) for _ in range(4)]
     assert needed([one("health checks off", 0.49), one("health checks off", 0.49), *most])[0] == "health checks off"
     assert needed([one("health checks off", 0.2), one("health checks off", 0.2), *most])[0] == "a longer recording"
+
+
+def test_refusals_below_the_limit_are_told_of() -> None:
+    assert w.weigh(rounds(*CLEAR)).weighing.unexplained == 0
+    both = np.random.default_rng(0).permutation(["v.v"] * 40 + ["vv!v"] * 40 + ["v!v"] * 8).tolist()
+    found = w.weigh(rounds(*both)).weighing
+    assert found.taken is not None
+    assert found.unexplained == found.taken.misses == 8
