@@ -293,7 +293,8 @@ def downloaded(kind: bytes, lasts: int, times: int = 6, opens: bool = True) -> l
         made.up("A", window=0)
         for _ in range(4):
             made.at += lasts // 5
-            made.down("A")  # a probe
+            made.down("A")  # a probe, which a receiver answers (RFC 9293 3.8.6.1)
+            made.up("A", window=0)
         made.at += lasts // 5
         if opens:
             made.up("A", window=1000)
