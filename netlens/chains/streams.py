@@ -236,7 +236,7 @@ def _perhaps_reset(said: Said, streams: list[Stream], over_ns: int) -> list[Stre
         if at < len(resets):
             begun, later, sooner, longer = each.doubt_ns
             end_ns = each.end_ns if each.end_ns >= 0 else over_ns
-            each = replace(each, doubt_ns=(begun, later, max(sooner, end_ns - resets[at]), longer))
+            each = replace(each, doubt_ns=(begun, later, max(sooner, end_ns - resets[at]), longer), unsure=True)
             at += 1
         out.append(each)
     return out

@@ -164,8 +164,9 @@ def test_streams_that_the_server_may_have_reset_need_not_be_in_progress() -> Non
     assert said is not None
     never = said.readings[0].streams
     assert len(never) == 4
-    doubts = [each.doubt_ns[2] // MS for each in streams._perhaps_reset(said, never, T0 + 60_000 * MS)]
-    assert doubts == [59_988, 57_998, 55_998, 0]
+    perhaps = streams._perhaps_reset(said, never, T0 + 60_000 * MS)
+    assert [each.doubt_ns[2] // MS for each in perhaps] == [59_988, 57_998, 55_998, 0]
+    assert [each.unsure for each in perhaps] == [True, True, True, False]  # whose answer is whose, so that no label is made of it
     assert [each.doubt_ns[2] for each in streams._perhaps_reset(said, never[2:], T0 + 60_000 * MS)] == [0, 0]  # in progress in the end
 
 
