@@ -21,6 +21,7 @@ ID = "ack-storm"
 GROUP = "delivery"
 RANK = 43
 LEAST = 20  #: answers in turn; of a few the ends got over it
+FIRST = 0  #: what is acknowledged behind the SYN, which both ends agree on if it is beyond
 
 
 def storms(view: View) -> dict[int, list[int]]:
@@ -37,14 +38,19 @@ def storms(view: View) -> dict[int, list[int]]:
 
 
 def _never_sent(view: View, k: int, rows: Ints) -> Ints:
-    """Those of a session's answers that follow an acknowledgment of more than their sender had sent; a program may repeat old segments."""
+    """Those of a session's answers that follow an acknowledgment of more than their sender had sent; a program may repeat old segments. Where both ends never
+    agreed, something on the way counts otherwise (a SYN proxy, a firewall that randomizes), and each end was told so."""
     assert view.trail is not None
     t, at = view.trail.segments(), view.trail.of(k)
     way, until = t["way"][at], t["offset"][at] + t["length"][at]
     never: Ints = np.zeros(len(rows), np.bool_)
     for end in (0, 1):
         sent = np.maximum.accumulate(np.where(way == end, until, np.iinfo(until.dtype).min))
-        never |= (way[rows - at.start] == end) & (t["acked"][rows - 1] > sent[rows - at.start] + 1)
+        beyond = (way[rows - at.start] == end) & (t["acked"][rows - 1] > sent[rows - at.start] + 1)
+        if beyond.any():
+            acked = t["acked"][at][: rows[beyond][0] - 1 - at.start]
+            agreed = (way[: len(acked)] != end) & (acked > FIRST) & (acked <= sent[: len(acked)] + 1)
+            never |= beyond & agreed.any()
     return rows[never]
 
 

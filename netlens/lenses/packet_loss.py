@@ -17,9 +17,8 @@ from dataclasses import replace
 from netlens.lenses import Finding
 from netlens.lenses._between import where
 from netlens.lenses._repeats import Delivery, deliveries, stalled
-from netlens.lenses._said import TCP, too_big
 from netlens.lenses._view import SEAM_NS, S, View, graded, most, seconds
-from netlens.parsers.icmp import Error
+from netlens.lenses.path_mtu import told_of
 from netlens.text import plural
 
 ID = "packet-loss"
@@ -31,8 +30,7 @@ LONG, LONG_SHARE, SHORT_SHARE = 50, 0.03, 0.1
 WAITED_NS = S  #: what is noticed
 SLOWED_NS, SLOWED_SHARE = S // 2, 0.1  #: so is this, if it is so much of the time that a long one took
 SOME_SHARE = 0.01
-MERGED = 10  #: ICMP errors without a packet that could be their cause
-_HEADERS = (40, 60)  #: bytes of IP and TCP at least, of IPv4 and of IPv6
+ERRORS = 10  #: of ICMP that are shown
 
 
 def look(view: View) -> list[Finding]:
@@ -50,13 +48,11 @@ def look(view: View) -> list[Finding]:
     resent, segments = sum(d.resent for d in shown), sum(d.segments for d in shown)
     waited = max(d.waited_ns for d in shown)
     place = where(view, [d.session for d in shown])
-    merged = [e for d in shown for e in _merged(view, d.session)]
+    ways = {view.way(d.session, orig) for d in shown for orig in (True, False)}
+    merged = [e for group in view.once(told_of)[0] for e in group if (e.source, e.destination) in ways]
     if merged:
-        router, mtu = most(e.reporter for e in merged), max(e.mtu for e in merged)
-        place = (
-            f"{router} said {len(merged):,} times that a packet is too big (ICMP: fragmentation needed, MTU {mtu:,}), though none that was sent is larger"
-            f"{f'; {place}' if place else ''}"
-        )
+        named = f"{most(e.reporter for e in merged)} merges packets, and then finds them too big for a link (ICMP, MTU {merged[0].mtu:,})"
+        place = f"{named}; {place}" if place else named
     text = (
         f"{resent:,} of {plural(segments, 'data segment')} had to be sent again on {plural(len(shown), 'connection')} "
         f"({most(view.server(d.session) for d in shown)}), which cost up to {seconds(waited)}{f'; {place}' if place else ''}."
@@ -70,24 +66,10 @@ def look(view: View) -> list[Finding]:
     }
     frames = [f for d in shown for r in sorted(d.repeats, key=lambda r: -r.wait_ns) for f in r.frames]
     if merged:
-        frames = [*(e.frame for e in merged[:MERGED]), *frames]
-        advice = f"{router} merges packets as they come in, and cannot send them on: turn LRO and GRO off on its interfaces (ethtool -K DEV lro off gro off)."
-        return [graded(view, ID, only_here, text, frames, values, advice)]
+        advice = f"Turn LRO and GRO off on the interfaces of {most(e.reporter for e in merged)} (ethtool -K DEV lro off gro off)."
+        return [graded(view, ID, only_here, text, [*(e.frame for e in merged[:ERRORS]), *frames], values, advice)]
     advice = "Look for loss on the way: duplex or Wi-Fi errors near either end, a full queue, a policer; mtr HOST shows where it begins."
     return [graded(view, ID, only_here, text, frames, values, advice)]
-
-
-def _merged(view: View, k: int) -> list[Error]:
-    """Errors that say a packet is too large, though no packet of that direction is larger than the MTU that they name (RFC 1191 4, RFC 8201 4); who says so
-    has put several into one. Of one or two errors the packet may have been missed."""
-    seg, found = view.segments(k), []
-    for orig in (True, False):
-        (source, _), _ = way = view.way(k, orig)
-        told = [e for e in view.once(too_big).get((TCP, *way), []) if e.mtu]
-        if len(told) >= MERGED:
-            largest = max((seg.length[i] for i in range(len(seg)) if seg.orig[i] == orig), default=0)
-            found += [e for e in told if largest + _HEADERS[":" in source] <= e.mtu]
-    return found if len(found) >= MERGED else []
 
 
 def _everywhere(lossy: list[Delivery]) -> bool:

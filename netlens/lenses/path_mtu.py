@@ -27,11 +27,17 @@ OPTIONS = 40  #: bytes of TCP's, at most
 
 def look(view: View) -> list[Finding]:
     """At most one of packets that are too large, and one of packets that were merged."""
+    merged, others = view.once(told_of)
+    return [*_told(view, merged, True), *_told(view, others, False)]
+
+
+def told_of(view: View) -> tuple[list[list[Error]], list[list[Error]]]:
+    """Errors about each conversation that come for seconds: where what was sent is small enough, so that something merged it, and others."""
     told = [e for e in view.once(errors) if e.what == TOO_BIG and e.mtu and e.protocol in (TCP, UDP)]
     flows = grouped(told, lambda e: (e.reporter, e.protocol, e.source, e.destination, e.mtu))
     found = [group for group in flows.values() if _lasts(group)]
     merged = [group for group in found if _are_merged(view, group)]
-    return [*_told(view, merged, True), *_told(view, [group for group in found if group not in merged], False)]
+    return merged, [group for group in found if group not in merged]
 
 
 def _lasts(group: list[Error]) -> bool:

@@ -26,6 +26,7 @@ GROUP = "time"
 RANK = 66
 DEFAULT = 536  #: bytes; what a host that announces nothing is sent
 SMALLEST = 216  #: of a link that is made so: 256 bytes less both headers
+ROOM = 4 << 10  #: bytes of the window in SYN+ACK; a small device has one or two KB
 FULL, SHARE = 500, 0.5  #: segments of the full size, and of those with data
 OPTIONS = 40  #: bytes of TCP options at most, which a segment has less (RFC 9293 3.7.1)
 MOST = 64  #: connections that are looked at
@@ -44,9 +45,9 @@ class Tiny(NamedTuple):
 
 
 def look(view: View) -> list[Finding]:
-    """Problem where the server, or both, ask for less than any link needs; who asks for little as a client may be a small device."""
+    """Problem where the server, or both, ask for less than any link needs; who asks for little as a client, or has a small window, may be a small device."""
     found = _found(view)
-    grave = [each for each in found if each.answered.mss and each.answered.mss < SMALLEST]
+    grave = [each for each in found if 0 < each.answered.mss < SMALLEST and _has_room(view, each.session)]
     shown = grave or found
     if not shown:
         return []
@@ -111,6 +112,12 @@ def _likely(view: View) -> list[tuple[int, bool, int, int]]:
         if len(found) >= MOST:
             break
     return found
+
+
+def _has_room(view: View, k: int) -> bool:
+    """Whether the server's first window is that of a host that could take large segments."""
+    seg = view.opening(k)
+    return any(seg.window[i] >= ROOM for i in range(len(seg)) if not seg.orig[i] and seg.flags[i] & SYN)
 
 
 def _handshake(view: View, k: int) -> tuple[int, int] | None:

@@ -50,9 +50,10 @@ def test_keepalives_that_nothing_answers(tmp_path: Path) -> None:
     assert "stopped answering keep-alives" in this["stalled"].text
 
 
-def storm(answers: int, ahead: int, step: int = MS, progress: int = 0) -> list[Packet]:
-    """Both ends acknowledge in turn; the server acknowledges what lies ``ahead`` of what the client sent. ``progress``: of the server's own stream."""
-    made = exchange(talk(step=step))
+def storm(answers: int, ahead: int, step: int = MS, progress: int = 0, agreed: bool = True) -> list[Packet]:
+    """Both ends acknowledge in turn; the server acknowledges what lies ``ahead`` of what the client sent. ``progress``: of the server's own stream.
+    ``agreed``: it acknowledged a request before."""
+    made = exchange(talk(step=step)) if agreed else talk(step=step)
     for k in range(answers):
         made.down("A", ack=made.seq + ahead)
         made.up("A", ack=made.back + k * progress)
@@ -75,6 +76,7 @@ def test_ends_that_answer_each_other_without_end(tmp_path: Path, step: int) -> N
         storm(40, ahead=-1000),  # data that was lost
         storm(40, ahead=17, progress=1448),  # data that a filter left out
         storm(5, ahead=17),
+        storm(40, ahead=17, agreed=False),  # a SYN proxy numbers otherwise
         healthy(),
     ],
 )

@@ -210,6 +210,13 @@ def test_segments_as_tiny_as_was_announced(tmp_path: Path) -> None:
     )
 
 
+def test_a_small_device_as_a_server(tmp_path: Path) -> None:
+    packets = download((1460, 88), 76)
+    for _, layer in packets:
+        layer["TCP"].window = 1972
+    assert found(tmp_path, packets)["tiny-segments"].severity == "warning"
+
+
 @pytest.mark.parametrize("mss", [(88, 1460), (1460, 256)])
 def test_small_devices_and_slow_links(tmp_path: Path, mss: tuple[int, int]) -> None:
     """A client that has no room for more, and a link that is slow, may be meant."""
@@ -255,14 +262,11 @@ def lossy(size: int = 1448, mtu: int = 1500, errors: int = 20) -> Frames:
 def test_a_router_that_merges_packets(tmp_path: Path) -> None:
     this = found(tmp_path, lossy())["packet-loss"]
     assert this.severity == "problem"
-    assert (
-        "192.0.2.1 said 20 times that a packet is too big (ICMP: fragmentation needed, MTU 1,500), though none that was sent is larger"
-        in this.text
-    )
+    assert "192.0.2.1 merges packets, and then finds them too big for a link (ICMP, MTU 1,500)" in this.text
     assert "LRO" in this.advice
 
 
 @pytest.mark.parametrize("packets", [lossy(mtu=1400), lossy(errors=3), lossy(errors=0)])
 def test_packets_that_are_too_large_indeed(tmp_path: Path, packets: Frames) -> None:
     this = found(tmp_path, packets)
-    assert not any("none that was sent is larger" in each.text for each in this.values())
+    assert not any("merges packets" in each.text for each in this.values())
