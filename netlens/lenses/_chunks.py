@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from netlens.lenses._view import FIN, RST, S, View, grouped
+from netlens.lenses._view import FIN, RST, S, View, grouped, timed_out
 from netlens.parsers.chunks import BAD, DONE, UNKNOWN, Chunked
 
-CUTS, AGAIN_NS, ALIKE = 3, 10 * S, 0.05  #: streams that end so, how soon the next begins, and how much the silences of a timer differ
+CUTS, AGAIN_NS = 3, 10 * S  #: streams that end so, and how soon the next begins
 LIVE, PAUSE_NS, LIVE_NS = 5, S // 4, 5 * S  #: pauses in an answer that is made while it is sent, how long each is, and how long all last
 
 
@@ -26,10 +26,10 @@ def cut_off(view: View) -> tuple[list[tuple[Chunked, int]], bool]:
 
 def feeds_cut(view: View) -> list[tuple[list[tuple[Chunked, int]], int | None]]:
     """Of each client and server, streams of events in answer to GET that the server ended before the last chunk, again and again, each followed by the next;
-    and after which silence of the server, if a timer ends them: None for others."""
+    and after which silence of the server, if a timer ends them: None for others, and where the client goes on where they stopped."""
     starts, open_, found = view.column("start_ns"), {a.session for a in _last(view)}, []
     for group in grouped((a for a in view.side.capture.chunked if a.feed), lambda a: view.service(a.session)).values():
-        cuts, silences = [], []
+        cuts, silences, pause = [], [], 0
         for a, then in zip(group, [*group[1:], None], strict=True):
             seg = view.segments(a.session)
             end = _ended(view, a, by_client=False) if a.session in open_ and a.state < BAD else None
@@ -39,9 +39,11 @@ def feeds_cut(view: View) -> list[tuple[list[tuple[Chunked, int]], int | None]]:
             if end is None or (then is not None and not 0 <= starts[then.session] - seg.ts[at] <= AGAIN_NS):
                 break
             cuts.append((a, end))
-            silences.append(seg.ts[at] - max(seg.ts[i] for i in range(at) if not seg.orig[i] and seg.fresh[i]))
+            came = [seg.ts[i] for i in range(at) if not seg.orig[i] and seg.fresh[i] and seg.frame[i] >= a.frame]
+            silences.append(seg.ts[at] - max(came))
+            pause = max([pause, *(later - one for one, later in pairwise(came))])
         else:
-            timed = min(silences, default=0) >= S and max(silences) <= min(silences) * (1 + ALIKE)
+            timed = timed_out(silences, pause) and not any(a.resumes for a in group)
             found += [(cuts, min(silences) if timed else None)] if len(cuts) >= CUTS else []
     return found
 

@@ -36,6 +36,7 @@ S = 1_000_000_000  #: ns of a second
 SEAM_NS = 3600 * S  #: what lasts longer is a seam of the capture, or a clock that was set
 FIN, SYN, RST, ACK = 1, 2, 4, 16
 FRAMES = 20  #: that a finding cites
+ALIKE, LONGER = 0.05, 1.5  #: how far silences that a timer ends differ, and times as long as a pause before
 MOST_SEGMENTS = 200_000  #: of one session that are looked at one by one (half a second)
 OPENING = 64  #: segments in which a handshake is over; a certificate chain is 10
 #: Most conversations of a capture have frames of one direction only, and there are this many: it was recorded one-sided.
@@ -338,6 +339,16 @@ def graded(
 def frame_filter(frames: list[int]) -> str:
     """Wireshark's display filter for frames; "" without any."""
     return f"frame.number in {{{', '.join(map(str, frames))}}}" if frames else ""
+
+
+def timed_out(silences: list[int], pause: int) -> bool:
+    """Whether a timer ends connections after a silence.
+
+    silences : ns before the end of each.  pause : ns, the longest that any of them had before, and lived through; what speaks at an even pace ends after one
+    of its pauses.
+    """
+    shortest = min(silences, default=0)
+    return shortest >= max(S, LONGER * pause) and max(silences) <= shortest * (1 + ALIKE)
 
 
 def as_bytes(words: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

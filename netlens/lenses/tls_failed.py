@@ -182,11 +182,14 @@ def _of_quic(view: View) -> list[Finding]:
 
 def _left_in_quic(view: View) -> list[Finding]:
     """Clients of QUIC that leave in the handshake, upon what the server showed, again and again, and open no connection to it: who has finished a handshake
-    sends what comes behind it (RFC 9001 4.1.2)."""
+    sends what comes behind it (RFC 9001 4.1.2). Where the server shows more behind that, the client had not seen all, or went without a word: it only looks
+    whether somebody is there, as who comes by a clock may."""
+    if all(talk.bytes >= FULL * talk.datagrams for talk in view.conversations):
+        return []  # small ones were filtered out, and with these what comes behind the handshake
     opened, back = view.side.capture.quic, view.once(ways)
     served = {(o.client[0], o.server) for o in opened if o.established}
     later = {(o.client, o.server): o.first_ns for o in opened}  # some have one port for several connections
-    left = [
+    all_left = [
         o
         for o in opened
         if o.left_ns
@@ -197,7 +200,13 @@ def _left_in_quic(view: View) -> list[Finding]:
         and (talk.last_ns <= o.left_ns or later[o.client, o.server] > o.left_ns)
         and view.end_of(o.left_frame) - o.left_ns >= S
     ]
-    often = [o for group in grouped(left, lambda o: (o.client[0], o.server)).values() if len(group) >= TWICE for o in group]
+    often, grave = [], []
+    for group in grouped(all_left, lambda o: (o.client[0], o.server)).values():
+        left = [o for o in group if o.told_ns <= o.left_ns]
+        if len(left) >= TWICE:
+            often += left
+            grave += left if left == group and not _is_clock([o.first_ns for o in group]) else []
+    often = grave or often
     if not often:
         return []
     n = len(often)
@@ -206,7 +215,7 @@ def _left_in_quic(view: View) -> list[Finding]:
     values = {"handshakes": len(opened), "failed": n, "how": ["left by the client"]}
     goes_on = all(by_tcp(view, o.client[0], *o.server) or _is_raced(view, o) for o in often)
     frames = [f for o in often for f in (o.answer_frame, o.left_frame)]
-    return [finding(view, ID, "warning" if goes_on else "problem", text, frames, values, _TRUST)]
+    return [finding(view, ID, "problem" if grave and not goes_on else "warning", text, frames, values, _TRUST)]
 
 
 def _is_raced(view: View, one: Opening) -> bool:
@@ -232,6 +241,7 @@ def _no_version(view: View) -> list[Finding]:
             and head[5] == len(first.id)
             and first.id.startswith(head[6 : 6 + min(2, head[5])])
             and asked not in (0, *first.versions)
+            and not _is_reserved(asked)
         ):
             failed.append(first)
     served = {(o.client[0], o.server) for o in view.side.capture.quic if o.answer_ns}
@@ -242,7 +252,7 @@ def _no_version(view: View) -> list[Finding]:
     if not often:
         return []
     n, opened = len(often), len(view.side.capture.quic) + len(said)
-    has = ", ".join(dict.fromkeys(f"{version:#x}" for each in often for version in each.versions if version & 0x0F0F0F0F != 0x0A0A0A0A))
+    has = ", ".join(dict.fromkeys(f"{version:#x}" for each in often for version in each.versions if not _is_reserved(version)))
     text = (
         f"{n:,} of {plural(opened, 'QUIC handshake')} failed: {most(endpoint(*each.server) for each in often)} has other versions ({has})."
     )
@@ -250,6 +260,11 @@ def _no_version(view: View) -> list[Finding]:
     goes_on = all(by_tcp(view, each.client[0], *each.server) for each in often)
     advice = "Client and server have no version of QUIC in common: update the older one. 0x1 is that of RFC 9000."
     return [finding(view, ID, "warning" if goes_on else "problem", text, [each.frame for each in often], values, advice)]
+
+
+def _is_reserved(version: int) -> bool:
+    """Whether a version of QUIC exists to be unknown: who asks with it wants to hear of others (RFC 9000 6.3, 15)."""
+    return version & 0x0F0F0F0F == 0x0A0A0A0A
 
 
 def _of_dtls(view: View) -> list[Finding]:
@@ -338,11 +353,15 @@ def _checks(view: View, failed: list[Failure], serving: set[tuple[str, int]]) ->
     silent = [f for f in failed if f.how in (LEFT, DONE, NOT_ADMITTED) and not f.is_out_of_date]
     found |= {f.session for f in silent if view.ends(f.session)[2:] in serving}
     for group in grouped((f for f in silent if f.how in (LEFT, DONE)), lambda f: view.service(f.session)).values():
-        every = [b - a for a, b in pairwise(sorted(start[f.session] for f in group))]
-        is_clock = len(every) >= BEATS and max(every) - min(every) <= STEADY * median(every)
-        if is_clock or len({ja4.get(f.session) for f in group}) >= HELLOS:
+        if _is_clock([start[f.session] for f in group]) or len({ja4.get(f.session) for f in group}) >= HELLOS:
             found |= {f.session for f in group}
     return found
+
+
+def _is_clock(starts: list[int]) -> bool:
+    """Whether something begins at an even pace.  starts : ns."""
+    every = [b - a for a, b in pairwise(sorted(starts))]
+    return len(every) >= BEATS and max(every) - min(every) <= STEADY * median(every)
 
 
 def _failure(view: View, k: int, seg: Segments, hello: int | None) -> Failure | None:

@@ -54,14 +54,15 @@ from netlens.lenses._view import S, View, finding, graded, grouped, most, second
 from netlens.lenses.wrong_checksums import checked
 from netlens.parsers.leases import DISCOVER, OFFER, REQUEST, SERVER, Message
 from netlens.parsers.routers import ADDRESSES
-from netlens.parsers.trail import LATEST, Conversation
+from netlens.parsers.trail import Conversation
 from netlens.text import endpoint, plural
 
 ID = "udp-unanswered"
 GROUP = "handshakes"
 RANK = 15
 TIMES, SPAN_NS = 3, 3 * S  #: as SYNs of connect-unanswered
-IDLE_NS = 20 * S  #: a server lets connections go after some silence, most often 30 s
+UNHEARD, IDLE_NS = 8, 5 * S  #: datagrams that must be acknowledged; a server lets connections go after some silence, most often 30 s
+ACKNOWLEDGED_NS = S
 WAITED_NS = 5 * S  #: who tries QUIC beside TCP, or soon after gives it up, does so within less
 BY_TCP = ("QUIC", "RDP", "DTLS", "Kerberos", "RPC", "SIP", "CoAP")  #: whose clients have TCP as well
 BY_GROUP = ("DHCPv6", "PTP")  #: asked for at an address of a group
@@ -132,7 +133,7 @@ def look(view: View) -> list[Finding]:
 
 def _fallen_silent(view: View) -> list[Finding]:
     """Servers of QUIC that had answered, and then leave a client without a word that sends again and again: each of its packets must be acknowledged (RFC 9000
-    13.2.1). After a long silence of both the server may have let the connection go (10.1)."""
+    13.2.1). After a silence of both the server may have let the connection go (10.1)."""
     if view.one_sided:
         return []
     back, opened = view.once(ways), [o for o in view.side.capture.quic if o.answer_ns]
@@ -142,14 +143,19 @@ def _fallen_silent(view: View) -> list[Finding]:
         for talk, answers in talks
         if talk is not None
         and answers is not None
-        and len(talk.latest) == LATEST
-        and talk.latest[0] > answers.last_ns
-        and talk.latest[-1] - talk.latest[0] >= SPAN_NS
+        and len(talk.latest) >= UNHEARD
+        and talk.latest[-UNHEARD] > answers.last_ns
+        and talk.latest[-1] - talk.latest[-UNHEARD] >= SPAN_NS
     ]
     if not left:
         return []
     peers = Counter(client for client, _ in {(o.client, o.server) for o in opened})  # of several one may leave at any time
-    at_work = [(t, answers) for t, answers in left if t.latest[0] - answers.last_ns < IDLE_NS and peers[t.source] == 1]
+    at_work = [
+        (t, answers)
+        for t, answers in left
+        # what comes sooner may acknowledge the server's last word
+        if min(ns for ns in t.latest if ns - answers.last_ns > ACKNOWLEDGED_NS) - answers.last_ns < IDLE_NS and peers[t.source] == 1
+    ]
     shown = at_work or left
     longest = max(talk.last_ns - answers.last_ns for talk, answers in shown)
     n, whom = len(shown), most(endpoint(*talk.destination) for talk, _ in shown)

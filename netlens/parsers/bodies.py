@@ -63,6 +63,7 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 _CREDENTIALS = re.compile(rb"\r\nproxy-authorization:[ \t]*(?:basic|digest|bearer) ", re.IGNORECASE)
 #: Makes a request only if what is there is still what the client knows (RFC 9110 13.1.1, 13.1.4, RFC 4918 10.4)
 _UNCHANGED = re.compile(rb"\r\nif(?:-match|-unmodified-since)?:", re.IGNORECASE)
+_RESUMES = re.compile(rb"\r\nlast-event-id:", re.IGNORECASE)
 _AUTHORIZED = re.compile(rb"\r\nauthorization:[ \t]*(?:basic|bearer) ", re.IGNORECASE)
 _WITHOUT = (204, 304)  #: answers without a body, whatever they say of it
 
@@ -144,6 +145,7 @@ class BodyBuilder:
         self._heads: set[int] = set()  # sessions with HEAD
         self._requests: set[int] = set()  # sessions with a request
         self._posting: set[int] = set()  # and such of which the last one is POST
+        self._resuming: set[int] = set()  # and such of which one says which event was the last that came
         self._last: dict[int, tuple[bytes, int]] = {}  # by session, host and number of the last request
         self._asking: dict[int, bool] = {}  # sessions with a CONNECT that was not granted, and whether it bore credentials
 
@@ -191,6 +193,8 @@ class BodyBuilder:
             self.asked[row[c.FRAME]], self.paths[row[c.FRAME]] = number, crc32(target[3])
             self.parents[row[c.FRAME]] = _number(host, target[3].partition(b"?")[0].rstrip(b"/").rpartition(b"/")[0])
             head = _text(buf, row, MAX_HEAD)
+            if _RESUMES.search(head) is not None:
+                self._resuming.add(row[c.SESSION])
             if _AUTHORIZED.search(head) is not None:
                 self.bearing.add(row[c.FRAME])
             if target[1] in _MAKING:
@@ -229,7 +233,7 @@ class BodyBuilder:
             self.films.add(row[c.SESSION])
         if _CHUNKED.search(head, 0, end + 2) and row[c.SESSION] not in self._heads and not _ENDLESS.search(head, 0, end + 2):
             events, posted = _EVENTS.search(head, 0, end + 2) is not None, row[c.SESSION] in self._posting
-            self.chunks.begin(row, offset + end + 4, events and posted, events and not posted)
+            self.chunks.begin(row, offset + end + 4, events and posted, events and not posted, row[c.SESSION] in self._resuming)
         found = _LENGTH.search(head, 0, end + 2)
         if found is None or _CODED.search(head, 0, end + 2):
             return

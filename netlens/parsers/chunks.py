@@ -16,18 +16,20 @@ from netlens.wire import columns as c
 MAX_ANSWERS, MAX_SEGMENTS = 50_000, 500_000
 MAX_SIZE, MAX_TRAILER = 1024, 16_384  #: bytes of a line with a size and its extensions, and of one behind the last chunk
 _SIZE = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n]*)?\r?\n\Z")
+_RETRY = re.compile(rb"^retry:", re.MULTILINE)
 SIZE, DATA, BEHIND, TRAILER, DONE, BAD, UNKNOWN = range(7)  #: what comes next, or how it ended
 
 
 class Chunked:
     """An answer.  frame : of its head.  at : offset in its stream of what comes next.  events : of those that are made while it is sent, and has an end.
-    feed : events that need have no end.  bad_frame : of a size that is no number, 0 without."""
+    feed : events that need have no end.  resumes : such whose client goes on where they stopped (HTML Living Standard 9.2): they say when it should ask again
+    (retry), or it says which event was its last.  bad_frame : of a size that is no number, 0 without."""
 
-    __slots__ = ("at", "bad_frame", "events", "feed", "frame", "left", "line", "session", "state", "way")
+    __slots__ = ("at", "bad_frame", "events", "feed", "frame", "left", "line", "resumes", "session", "state", "way")
 
     def __init__(self, session: int, way: int, frame: int, at: int, events: bool = False, feed: bool = False) -> None:
         self.session, self.way, self.frame, self.at, self.events, self.feed = session, way, frame, at, events, feed
-        self.state, self.left, self.line, self.bad_frame = SIZE, 0, b"", 0
+        self.state, self.left, self.line, self.bad_frame, self.resumes = SIZE, 0, b"", 0, False
 
     @property
     def over(self) -> bool:
@@ -42,6 +44,7 @@ class Chunked:
         while 0 <= p < length and not self.over:
             if self.state == DATA:
                 step = min(self.left, length - p)
+                self.resumes |= self.feed and _RETRY.search(payload, p, p + step) is not None
                 self.left -= step
                 p += step
                 self.state = DATA if self.left else BEHIND
@@ -80,7 +83,7 @@ class ChunkBuilder:
         self._followed = np.zeros(LEAST_ROWS, bool)
         self._segments = 0
 
-    def begin(self, row: list[int], at: int, events: bool = False, feed: bool = False) -> None:
+    def begin(self, row: list[int], at: int, events: bool = False, feed: bool = False, resumes: bool = False) -> None:
         """An answer whose head is in a packet row; its body begins at an offset of its stream."""
         if len(self.answers) >= MAX_ANSWERS or self._segments >= MAX_SEGMENTS:
             return
@@ -89,6 +92,7 @@ class ChunkBuilder:
             self._followed = grown(self._followed, session + 1)
         self._followed[session] = True
         made = Chunked(session, row[c.DIRECTION], row[c.FRAME], at, events, feed)
+        made.resumes = resumes
         self.answers.append(made)
         self._open.setdefault(session, []).append(made)
 

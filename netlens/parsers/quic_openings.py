@@ -36,7 +36,7 @@ class Opening:
 
     frames, last_ns : of the client's Initials or hellos before the answer, at least :data:`AGAIN_NS` apart.  answer_ns : 0 without one.
     Of QUIC, behind the answer: established : the client sent what comes behind the handshake, or what cannot be read.  left_ns, left_frame : of its last
-    datagram of the handshake until then; 0 without.  id : of the client's end, if it has one.
+    datagram of the handshake until then; 0 without.  told_ns : of the server's last full datagram of the handshake.  id : of the client's end, if it has one.
     """
 
     client: tuple[str, int]
@@ -49,6 +49,7 @@ class Opening:
     established: bool = False
     left_ns: int = 0
     left_frame: int = 0
+    told_ns: int = 0
     id: bytes = b""
 
     @classmethod
@@ -65,6 +66,7 @@ class Opening:
 
     def answered(self, row: list[int]) -> None:
         """The server says more than that it got it."""
+        self.told_ns = row[c.TS]
         if not self.answer_ns:
             self.answer_ns, self.answer_frame = row[c.TS], row[c.FRAME]
 

@@ -108,12 +108,22 @@ def test_events_in_answer_to_a_post_that_are_cut_off(tmp_path: Path, kind: bytes
     assert found(tmp_path, slowly, healthy())["http-errors"].severity == "problem"
 
 
-def feed(port: int, at: float, silence: float, events: int = 2, last: bytes = b"", by_client: bool = False) -> list[Packet]:
+def feed(
+    port: int,
+    at: float,
+    silence: float,
+    events: int = 2,
+    last: bytes = b"",
+    by_client: bool = False,
+    pace: float = 0.2,
+    event: bytes = EVENT,
+    request: bytes = GET,
+) -> list[Packet]:
     """Events in answer to GET, and the end of their connection."""
-    made = exchange(talk(port, int(at * S)), answer=STREAM)
+    made = exchange(talk(port, int(at * S)), request, STREAM)
     for _ in range(events):
-        made.at += S // 5
-        made.down("PA", EVENT)
+        made.at += int(pace * S)
+        made.down("PA", event)
         made.up("A")
     made.at += int(silence * S)
     if last:
@@ -134,6 +144,8 @@ def test_events_that_are_cut_when_they_are_silent(tmp_path: Path) -> None:
         "each time."
     )
     assert "read timeout" in this["http-errors"].advice
+    slowly = [feed(41_000 + k, 7 * k, 3, pace=1.5) for k in range(3)]
+    assert problems(found(tmp_path, *slowly, healthy(at=90 * S))) == {"http-errors"}
 
 
 @pytest.mark.parametrize(
@@ -141,6 +153,14 @@ def test_events_that_are_cut_when_they_are_silent(tmp_path: Path) -> None:
     [
         pytest.param([feed(41_000 + k, 5 * k, 0.1) for k in range(4)], True, id="in the midst"),
         pytest.param([feed(41_000 + k, 65 * k, 60) for k in range(4)], True, id="a minute, as proxies have it"),
+        pytest.param([feed(41_000 + k, 7 * k, 1.5, pace=1.5) for k in range(4)], True, id="the pace of the events"),
+        pytest.param([feed(41_000, 0, 3, pace=2.5), *(feed(41_001 + k, 9 + 5 * k, 3) for k in range(3))], True, id="such pauses went well"),
+        pytest.param([feed(41_000 + k, 5 * k, 3, event=b"d\r\nretry: 3000\n\n\r\n") for k in range(4)], True, id="told when to come back"),
+        pytest.param(
+            [feed(41_000 + k, 5 * k, 3, request=GET[:-2] + b"Last-Event-ID: 7\r\n\r\n" if k else GET) for k in range(4)],
+            True,
+            id="it goes on",
+        ),
         pytest.param([feed(41_000 + k, 5 * k, 3) for k in range(2)], False, id="twice"),
         pytest.param([feed(41_000 + k, 5 * k, 3, last=b"0\r\n\r\n") for k in range(4)], False, id="the last chunk"),
         pytest.param([feed(41_000 + k, 5 * k, 3, by_client=True) for k in range(4)], False, id="the client stops"),

@@ -596,6 +596,8 @@ def test_websockets_that_a_server_closes_with_an_error(tmp_path: Path) -> None:
         "2 of 3 connections to 198.51.100.20:80 got a refusal: WebSocket closed: internal error (1011) (WebSocket)."
     )
     assert this["refused"].advice == "The server's program ended the WebSocket: its log says why."
+    uneven = [websocket(1008), websocket(1008, 41_001, S, lasts=S)]
+    assert problems(found(tmp_path, *uneven, healthy(at=9 * S))) == {"refused"}
 
 
 @pytest.mark.parametrize(
@@ -607,6 +609,7 @@ def test_websockets_that_a_server_closes_with_an_error(tmp_path: Path) -> None:
         [websocket(1008)],  # an idle one, say
         [websocket(1008), websocket(1008, 41_001, S), websocket(0, 41_002, 2 * S)],  # the next one is kept
         [websocket(1008), websocket(0, 41_001, S // 2), websocket(1008, 41_002, S)],  # others, behind one address
+        [websocket(1008, lasts=3 * S), websocket(1008, 41_001, 4 * S, lasts=3 * S)],  # tokens of 3 s
         [websocket(1008, lasts=600 * S), websocket(1008, 41_001, 601 * S, lasts=600 * S)],  # a token ends, and the capture
     ],
 )
@@ -631,10 +634,13 @@ def test_an_outstation_that_refuses(tmp_path: Path, said: list[bytes], severity:
     assert found(tmp_path, over_tcp(20_000, *said), healthy())["refused"].severity == severity
 
 
-def cut(port: int, at: float, silence: float = 3, by_client: bool = False, asked: bytes = UPGRADE[0], said: bytes = MASKED) -> list[Packet]:
+def cut(
+    port: int, at: float, silence: float = 3, by_client: bool = False, asked: bytes = UPGRADE[0], said: bytes = MASKED, pace: float = 0
+) -> list[Packet]:
     """A WebSocket that is ended without a close."""
     made = exchange(talk(port, int(at * S)), asked, UPGRADE[1])
     made.down("PA", b"\x81\x05hello")
+    made.at += int(pace * S)
     if said:
         made.up("PA", said)
         made.down("A")
@@ -662,6 +668,7 @@ def test_websockets_that_are_cut_when_they_are_silent(tmp_path: Path) -> None:
         pytest.param([cut(41_000 + k, k, 0.1) for k in range(5)], id="a server that has said all"),
         pytest.param([cut(41_000 + k, 9 * k, 2 + k) for k in range(4)], id="no timer"),
         pytest.param([cut(41_000 + k, 4 * k, by_client=True) for k in range(4)], id="the client closes"),
+        pytest.param([cut(41_000 + k, 6 * k, pace=3) for k in range(4)], id="the pace of what is said"),
         pytest.param([cut(41_000 + k, 4 * k) for k in range(2)], id="twice"),
         pytest.param([cut(41_000 + k, 60 * k) for k in range(4)], id="nobody misses it"),
         pytest.param([cut(41_000 + k, 65 * k, 60) for k in range(4)], id="a minute, as proxies have it"),
@@ -677,11 +684,19 @@ def test_websockets_whose_end_nobody_minds(tmp_path: Path, sockets: list[list[Pa
     assert not problems(found(tmp_path, *sockets, healthy(at=300 * S)))
 
 
-def mute(port: int, at: float, greeting: bytes = b"", age: float = 0.3) -> list[Packet]:
+CLOSED = b"\x88\x82" + bytes(6)
+LONG = b"\x82\xfe\x03\xe8" + bytes(4 + 1000)
+
+
+def mute(
+    port: int, at: float, greeting: bytes = b"", age: float = 0.3, said: tuple[bytes, ...] = (MASKED,), pace: float = 0
+) -> list[Packet]:
     """A WebSocket in which the client speaks, and that the server then ends without a close. greeting: a frame that comes with the server's 101."""
     made = exchange(talk(port, int(at * S)), UPGRADE[0], UPGRADE[1] + greeting)
-    made.up("PA", MASKED)
-    made.down("A")
+    for each in said:
+        made.at += int(pace * S)
+        made.up("PA", each)
+        made.down("A")
     made.at += int(age * S)
     made.down("FA")
     made.up("FA")
@@ -694,6 +709,10 @@ def test_websockets_in_which_the_server_never_says_a_word(tmp_path: Path) -> Non
     assert problems(this) == {"refused"}
     assert "WebSocket ended without a close, or a word from the server, soon after it began" in this["refused"].text
     assert "1006" in this["refused"].advice
+    in_pieces = [mute(41_000 + k, 2 * k, said=(LONG[:600], LONG[600:])) for k in range(3)]
+    assert problems(found(tmp_path, *in_pieces, healthy(at=15 * S))) == {"refused"}
+    with_pings = [mute(41_000 + k, 4 * k, said=(MASKED, *3 * (b"\x89\x80" + bytes(4),)), pace=0.5) for k in range(3)]
+    assert problems(found(tmp_path, *with_pings, healthy(at=20 * S))) == {"refused"}
 
 
 @pytest.mark.parametrize(
@@ -701,6 +720,10 @@ def test_websockets_in_which_the_server_never_says_a_word(tmp_path: Path) -> Non
     [
         pytest.param([mute(41_000 + k, 2 * k, b"\x81\x02hi") for k in range(4)], True, id="it greeted"),
         pytest.param([cut(41_000 + k, 2 * k, 0.1) for k in range(4)], True, id="it spoke"),
+        pytest.param([mute(41_000 + k, 4 * k, said=3 * (MASKED,), pace=0.7) for k in range(4)], True, id="the client reports"),
+        pytest.param([mute(41_000 + k, 2 * k, age=0.01) for k in range(4)], True, id="it had all that it wanted"),
+        pytest.param([mute(41_000 + k, 2 * k, said=(MASKED + CLOSED,)) for k in range(4)], False, id="a close behind the last word"),
+        pytest.param([mute(41_000 + k, 2 * k, said=(LONG[:600], LONG[600:] + CLOSED)) for k in range(4)], False, id="behind a long one"),
         pytest.param([mute(41_000 + k, 2 * k) for k in range(2)], False, id="twice"),
         pytest.param([mute(41_000 + k, 40 * k, age=20 + k) for k in range(4)], False, id="late"),
         pytest.param([mute(41_000 + k, 20 * k) for k in range(4)], False, id="nobody misses it"),

@@ -327,16 +327,27 @@ def long_header(kind: int, client: bool, name: bytes, size: int, version: int = 
 SHORT = b"\x45" + bytes(39)  #: what comes behind the handshake
 
 
-def left(times: list[float], behind: bytes = b"", again: tuple[float, ...] = (), one_port: bool = False) -> list[Packet]:
-    """Connections of QUIC whose client says one thing of the handshake when the server has answered, with what may come behind it in the same datagram."""
+def left(
+    times: list[float],
+    behind: bytes = b"",
+    again: tuple[float, ...] = (),
+    one_port: bool = False,
+    shown: tuple[float, ...] = (),
+    fill: int = 0,
+) -> list[Packet]:
+    """Connections of QUIC whose client says one thing of the handshake when the server has answered, with what may come behind it in the same datagram.
+
+    shown : s behind it, when the server shows the same again.  fill : zeros behind what the client says.
+    """
     out = []
     for k, at in enumerate(times):
         client, name, ns = (CLIENT, 41_000 if one_port else 41_000 + k), bytes([k]) * 8, int(at * S)
-        said = long_header(0, True, name, 60) + long_header(2, True, name, 100) + behind
+        said = long_header(0, True, name, 60) + long_header(2, True, name, 100) + behind + bytes(fill)
         out += [
             Packet(ns, datagram(client, (SERVER, 443), long_header(0, True, name, 1200))),
             Packet(ns + MS, datagram((SERVER, 443), client, long_header(0, False, name, 200) + long_header(2, False, name, 1000))),
             *(Packet(ns + 2 * MS + int(later * S), datagram(client, (SERVER, 443), said)) for later in (0, *again)),
+            *(Packet(ns + 2 * MS + int(later * S), datagram((SERVER, 443), client, long_header(2, False, name, 1200))) for later in shown),
         ]
     return out
 
@@ -370,6 +381,15 @@ def test_clients_of_quic_that_leave_in_the_handshake(tmp_path: Path, one_port: b
         pytest.param([left([0])], id="once"),
         pytest.param([left([0, 2, 4], SHORT)], id="it goes on"),
         pytest.param([left([0, 2]), left([4], SHORT)], id="it goes on in the end"),
+        pytest.param([left([0, 2, 4, 7], shown=(0.2, 0.6))], id="it goes without a word"),
+        pytest.param(
+            [
+                left([0, 2, 4, 7]),
+                [Packet(7 * S + 3 * MS, datagram((SERVER, 443), (CLIENT, 41_003), long_header(2, False, b"\3" * 8, 1200)))],
+            ],
+            id="one had not seen all",
+        ),
+        pytest.param([left([0, 2, 4, 6, 8])], id="a clock"),
         pytest.param([left([0, 20], again=(0.3, 0.9, 2.1, 4.5))], id="it is not heard"),
         pytest.param([left([0, 2]), close(exchange(talk(server=(SERVER, 443)))).packets], id="by TCP"),
         pytest.param([left([29, 29.5])], id="the capture ends"),
@@ -385,13 +405,19 @@ def test_clients_of_quic_that_may_be_well(tmp_path: Path, streams: list[list[Pac
     assert "tls-failed" not in problems(this)
 
 
-def negotiated(times: list[int], versions: tuple[int, ...] = (1,), then: bytes = b"", name: bytes = bytes(8)) -> list[Packet]:
+def test_a_filter_for_long_datagrams_hides_what_clients_of_quic_say_last(tmp_path: Path) -> None:
+    assert "tls-failed" not in found(tmp_path, left([0, 2, 5], fill=1040), healthy(at=30 * S))
+
+
+def negotiated(
+    times: list[int], versions: tuple[int, ...] = (1,), then: bytes = b"", name: bytes = bytes(8), asked: bytes = b"Q046"
+) -> list[Packet]:
     """Connections of QUIC, each from a new port, that begin by a version of old, and to which the server says which it has."""
     out = []
     for k, at in enumerate(times):
         client = (CLIENT, 41_000 + k)
         said = b"\x80\0\0\0\0\x08" + bytes(8) + bytes([8]) + name + b"".join(v.to_bytes(4, "big") for v in versions)
-        out.append(Packet(at * S, datagram(client, (SERVER, 443), b"\xc3Q046" + QUIC[5:])))
+        out.append(Packet(at * S, datagram(client, (SERVER, 443), b"\xc3" + asked + QUIC[5:])))
         out.append(Packet(at * S + MS, datagram((SERVER, 443), client, said)))
         out += [Packet(at * S + 2 * MS, datagram((SERVER, 443), client, then))] if then else []
     return out
@@ -407,6 +433,7 @@ def test_a_server_of_quic_without_the_clients_version(tmp_path: Path) -> None:
     "streams",
     [
         pytest.param([negotiated([0])], id="once"),
+        pytest.param([negotiated([0, 2], asked=b"\x1a\x2a\x3a\x4a")], id="it only asks which there are"),
         pytest.param([negotiated([0, 2], then=QUIC)], id="they agree"),
         pytest.param([negotiated([0, 2], versions=(int.from_bytes(b"Q046", "big"),))], id="it has that version"),
         pytest.param([negotiated([0, 2], name=b"another ")], id="of another connection"),
@@ -451,6 +478,8 @@ def test_a_server_of_quic_that_falls_silent(tmp_path: Path) -> None:
         pytest.param(fallen_silent(1, sent=6), None, id="few"),
         pytest.param(fallen_silent(1, every=0.2), None, id="soon"),
         pytest.param(fallen_silent(40), "warning", id="both were idle"),
+        pytest.param([*fallen_silent(0.1, sent=1), *fallen_silent(9)[-8:]], "warning", id="for some seconds"),
+        pytest.param(fallen_silent(2, sent=24), "problem", id="for long"),
         pytest.param([*fallen_silent(1), *another_peer()], "warning", id="a peer among others"),
     ],
 )
