@@ -6,6 +6,7 @@ Told by the server's port, as most of these begin by a question without a mark o
 
 from __future__ import annotations
 
+import bisect
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -165,21 +166,21 @@ def without_beats(view: View) -> list[Silence]:
 
 def _data_of_ftp(view: View) -> set[int]:
     """Sessions that a client or server of FTP opened, at whatever port, right after the other end had named it."""
-    s, sessions = view.sessions, set()
-    opened: dict[tuple[str, str], list[tuple[int, int]]] = {}
     told = view.sessions_where(lambda head: np.isin(head >> np.uint64(32), _NAMED + _NAMING))
-    for k, ns in enumerate(s["start_ns"].tolist() if told else ()):
+    opened: dict[tuple[str, str], list[tuple[int, int]]] = {}
+    for start_ns, k in sorted(zip(view.column("start_ns"), range(view.sessions.rows), strict=True)) if told else ():
         client, _, server, _ = view.ends(k)
-        opened.setdefault((client, server), []).append((ns, k))
+        opened.setdefault((client, server), []).append((start_ns, k))
+    data: set[int] = set()
     for k in told:
         client, _, server, _ = view.ends(k)
         seg = view.segments(k)
         for i in range(len(seg)):
             if seg.head[i] >> 32 in (_NAMING if seg.orig[i] else _NAMED):
-                after = opened.get((server, client) if seg.orig[i] else (client, server), [])
-                first = min((each for each in after if seg.ts[i] <= each[0] < seg.ts[i] + OPENED_NS), default=None)
-                sessions |= {first[1]} if first else set()
-    return sessions
+                later = opened.get((server, client) if seg.orig[i] else (client, server), [])
+                at = bisect.bisect_left(later, (seg.ts[i], 0))
+                data |= {of for ns, of in later[at : at + 1] if ns < seg.ts[i] + OPENED_NS}
+    return data
 
 
 def _long(view: View, found: list[Silence]) -> list[Silence]:
@@ -344,7 +345,7 @@ def _may_wait(protocol: str, seg: Segments, asked: int) -> bool:
     """Whether a command may wait for something, or want no answer, as far as its beginning tells."""
     head = seg.text(asked)
     if protocol == "Redis":
-        return not _AT_ONCE.match(head) or (head == _MAY_BE_WAIT[:8] and seg.length[asked] <= _WAIT)
+        return not _AT_ONCE.match(head) or (head == _MAY_BE_WAIT and seg.length[asked] <= _WAIT)
     if protocol == "SMB":  # of SMB1, behind an answer: it may wait for a change in a folder (MS-CIFS 2.2.7.4)
         return head[4:] == SMB1 and any(seg.fresh[i] and not seg.orig[i] and seg.text(i)[4:] == SMB1 for i in range(asked))
     return protocol == "memcached" and head.startswith(_META)
