@@ -66,6 +66,7 @@ _BEGINS = {name: re.compile(begins, re.DOTALL) for name, begins in {
     **dict.fromkeys(("FTP", "SMTP", "POP3"), rb"[A-Za-z]{3,4}[ \r\n]"), "NNTP": rb"[A-Za-z]{4}", "IMAP": rb"[\w.]+(?: [A-Za-z]|\Z)", "NATS": rb"[A-Z]{3}",
     "MySQL": rb"(?!)",
 }.items()}  # fmt: skip
+_PROXY = (b"PROXY ", b"\r\n\r\n\0\r\n")  #: what a load balancer says first of its client (PROXY protocol 2.1, 2.2)
 #: FTP's replies that name a port, and its commands that do (RFC 959 4.1.2, 5.4, RFC 2428)
 _NAMED, _NAMING = ([int.from_bytes(word, "big") for word in words] for words in ((b"227 ", b"229 "), (b"PORT", b"EPRT")))
 OPENED_NS = 10 * S  #: after that a connection for data is
@@ -332,7 +333,7 @@ def _last(view: View, k: int, protocol: str, each: bool) -> Silence | None:
 def _speaks(protocol: str, seg: Segments) -> bool:
     """Whether the client begins as the protocol does, if it says anything."""
     first = next((seg.text(i) for i in range(len(seg)) if seg.orig[i] and seg.fresh[i]), None)
-    return first is None or protocol not in _BEGINS or bool(_BEGINS[protocol].match(first))
+    return first is None or protocol not in _BEGINS or first.startswith(_PROXY) or bool(_BEGINS[protocol].match(first))
 
 
 def _is_open(seg: Segments, i: int) -> bool:

@@ -393,6 +393,7 @@ def test_no_silence_as_nothing_is_owed(tmp_path: Path, streams: list[list[Packet
         pytest.param(both(5432, *SETTLED, PARSE[:17] + SYNC), id="Parse and Sync"),
         pytest.param(both(5432, *SETTLED, PARSE, b"", PARSE, b"", SYNC), id="a pipeline with an end"),
         pytest.param(both(445, b"", SMB1), id="the first of SMB1"),
+        pytest.param(both(5432, b"", b"PROXY TCP4 192.0.2.1 198.51.100.20 1 5432\r\n", b"", SETTLED[1]), id="from a load balancer"),
     ],
 )
 def test_what_is_owed_though_it_looks_like_that(tmp_path: Path, streams: list[list[Packet]]) -> None:
