@@ -6,10 +6,13 @@ Told by the server's port, as most of these begin by a question without a mark o
 
 from __future__ import annotations
 
+import bisect
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
+from statistics import median_low
 from typing import Any
 
 import numpy as np
@@ -36,6 +39,12 @@ FIRST = {22: "SSH", 43: "whois", 79: "finger", 102: "ISO transport", 179: "BGP",
 NAMES = EACH | FIRST
 #: How memcached's commands begin that write, or say farewell
 _WRITES = (b"set ", b"add ", b"cas ", b"incr ", b"decr ", b"touch ", b"append ", b"delete ", b"replace ", b"prepend ", b"flush_al", b"quit")
+_META = (b"ms ", b"md ", b"ma ", b"mg ")  #: of memcached's protocol, which may say "q": no answer if it is the usual one
+#: Commands of Redis that are answered at once, by the number of their parts and the length of their name: what waits, or switches answers off, has three parts
+#: or more (BLPOP, XREAD, WAIT, CLIENT REPLY OFF), with names of six letters five (BLMPOP, BLMOVE); SHUTDOWN has a name of eight.
+#: Words without parts (inline commands) by their first letter
+_AT_ONCE = re.compile(rb"\*(?:[12]\r\n\$(?!8)|\d+\r\n\$[34]|4\r\n\$6)|[^*BbWwXx]")
+_MAY_BE_WAIT, _WAIT = b"*3\r\n$4\r\n", 35  #: how Redis' WAIT begins (and HGET), and its bytes at most
 _QUIET = (0x09, 0x0D, *range(0x11, 0x1B))
 #: How later messages begin that such a server answers as well: commands of Redis with names of 3 or 4 letters (GET, SET, HGET, PING), those of memcached that
 #: read, and what asks whether a broker is there (MQTT 3.1.1 3.12)
@@ -43,9 +52,32 @@ _ANSWERED = {
     "Redis": re.compile(rb"\*[1-9]\r\n\$[34]\r"), "memcached": re.compile(rb"gets? |version\r|stats"), "MQTT": re.compile(rb"\xc0\0{7}"),
     "NATS": re.compile(rb"PING\r\n\0\0"),
 }  # fmt: skip
+#: How a client begins; without this it is another protocol at that port, as data of FTP may be
+_BEGINS = {name: re.compile(begins, re.DOTALL) for name, begins in {
+    "Kerberos": rb"\0[\0-\x0f]..[\x60-\x7f]", "RPC": rb"(?!\0{4})[\0\x80][\0-\x1f]", "SMB": rb"\0...[\xfd-\xff]SMB|\x81\0", "Modbus": rb"..\0\0",
+    "LDAP": rb"0(?:.|\x81.|\x82..|\x83...|\x84....)\x02", "SQL Server": rb"[\x02\x10\x12][\0-\x1f]..\0\0",
+    "PostgreSQL": rb"\0\0..(?:\0\x03\0|\x04\xd2\x16)", "SSH": rb"SSH-", "whois": rb"[ -~\r\n]{2}", "finger": rb"[ -~\r\n]{2}", "ISO transport": rb"\x03\0",
+    "BGP": rb"\xff{8}", "RTSP": rb"[A-Z]{4}", "rsync": rb"@RSYNCD:", "SOCKS": rb"[\x04\x05]", "Oracle": rb"..\0\0\x01", "H.225": rb"\x03\0",
+    "PPTP": rb"\0\x9c\0\x01\x1a\x2b\x3c\x4d", "MQTT": rb"[\x10\x30]", "ZooKeeper": rb"\0\0\0.\0{4}|[a-z]{4}", "IEC 104": rb"\x68[\x04-\xfd]",
+    "RDP": rb"\x03\0", "Diameter": rb"\x01\0..[\x80-\xff]", "OPC UA": rb"HELF", "AMQP": rb"AMQP", "Redis": rb"\*\d|[A-Za-z]{3}",
+    "Cassandra": rb"[\x01-\x06AB][\0-\x1f]..?[\x01\x05]", "Kafka": rb"\0[\0-\x0f]..\0[\0-\x7f]\0", "memcached": rb"[a-z]{2}|\x80",
+    "MongoDB": rb"(?!\0{4})..[\0-\x03]\0", "EtherNet/IP": rb"[\x04\x63-\x65]\0..\0{4}",
+    # before the greeting, if at all
+    **dict.fromkeys(("FTP", "SMTP", "POP3"), rb"[A-Za-z]{3,4}[ \r\n]"), "NNTP": rb"[A-Za-z]{4}", "IMAP": rb"[\w.]+(?: [A-Za-z]|\Z)", "NATS": rb"[A-Z]{3}",
+    "MySQL": rb"(?!)",
+}.items()}  # fmt: skip
+_PROXY = (b"PROXY ", b"\r\n\r\n\0\r\n")  #: what a load balancer says first of its client (PROXY protocol 2.1, 2.2)
+#: FTP's replies that name a port, and its commands that do (RFC 959 4.1.2, 5.4, RFC 2428)
+_NAMED, _NAMING = ([int.from_bytes(word, "big") for word in words] for words in ((b"227 ", b"229 "), (b"PORT", b"EPRT")))
+OPENED_NS = 10 * S  #: after that a connection for data is
+#: PostgreSQL's messages that are answered when Sync or Flush comes, and the bytes of these
+_OPEN, _SYNC = (b"P\0", b"B\0", b"D\0", b"E\0", b"C\0"), 5
+_ENDS_A_MESSAGE = b".\r\n"  #: of SMTP and NNTP
 _ANY = ("MQTT", "NATS")  #: what comes before need not be answered, and does not hold up what does
 #: A server wants more before it answers (RFC 5321 4.3.2, RFC 3977 6.3.1, RFC 9051 7.5)
 _MORE = (b"354", b"340", b"335", b"334", b"+ ")
+SMB1 = b"\xffSMB"  #: behind a length of four bytes
+SEARCH = 0x63  #: LDAP's (RFC 4511 4.5.1)
 _SHORTEST = 10  #: bytes of LDAP's messages behind their length; a request that is answered has more
 #: The server speaks first (RFC 959 5.4, RFC 5321 3.1, RFC 1939 4, RFC 3977 5.1, RFC 9051 7.1.1; MySQL's and NATS' protocols)
 GREETS = (21, 25, 110, 119, 143, 587, 3306, 4222)
@@ -67,6 +99,7 @@ class Silence:
     given_up: bool
     frames: list[int]
     certain: bool = False
+    doubtful: bool = False  #: what was asked may owe nothing (yet)
 
 
 def silences(view: View) -> list[Silence]:
@@ -81,6 +114,7 @@ def silences(view: View) -> list[Silence]:
     lossy = view.once(with_repeats)
     pings = [Silence(each.session, "WebSocket, ping", each.wait_ns, True, each.frames) for each in view.once(unheard)]
     units = pings + _units(view)
+    served[list(_data_of_ftp(view))] = False
     found = _ungreeted(view, served & np.isin(s["resp_port"], GREETS) & s["saw_syn"] & ~missing.astype(bool))
     told = {each.session for each in units + found}
     for k in view.whole:
@@ -104,22 +138,50 @@ def silences(view: View) -> list[Silence]:
 
 
 def without_beats(view: View) -> list[Silence]:
-    """Of each session of AMQP 0-9-1 the longest silence of its server in which the client sent heartbeats for two intervals: both owe them (4.2.7)."""
+    """Of each session of AMQP 0-9-1 the longest silence of its server in which the client sent heartbeats for two intervals: both owe them (4.2.7). A client
+    may send them more often than it must, so the silence must last twice as long as others between heartbeats of the server, or :data:`PENDING_NS`."""
     asking = set(np.flatnonzero(view.first_requests == np.uint64(AMQP)).tolist())
     missing, found = view.missing_bytes, []
     for k in filter(asking.__contains__, view.in_one):
         seg, silences = view.segments(k), []
         beats: list[int] = []
+        paces: list[int] = []  # of the server, from heartbeat to heartbeat
         said = 0
         for i in range(len(seg)):
             if seg.orig[i] and seg.fresh[i] and seg.head[i] == HEARTBEAT and not missing[k]:
                 beats.append(i)
             elif (seg.fresh[i] and not seg.orig[i]) or seg.flags[i] & (FIN | RST) or i == len(seg) - 1:
+                if not seg.orig[i] and not seg.orig[said] and seg.head[i] == seg.head[said] == HEARTBEAT:
+                    paces.append(seg.ts[i] - seg.ts[said])
                 if len(beats) >= BEATS and any(not seg.orig[j] and seg.acked[j] >= seg.end(beats[-1]) for j in range(beats[-1], i + 1)):
                     silences.append(Silence(k, "AMQP", seg.ts[i] - seg.ts[said], False, [seg.frame[j] for j in (said, beats[0], i)]))
                 beats, said = [], i
-        found += sorted(silences, key=lambda each: -each.wait_ns)[:1]
+        longest = max(silences, key=lambda each: each.wait_ns, default=None)
+        if longest is not None:
+            if longest.wait_ns in paces:
+                paces.remove(longest.wait_ns)
+            if longest.wait_ns >= (2 * median_low(paces) if paces else PENDING_NS):
+                found.append(longest)
     return found
+
+
+def _data_of_ftp(view: View) -> set[int]:
+    """Sessions that a client or server of FTP opened, at whatever port, right after the other end had named it."""
+    told = view.sessions_where(lambda head: np.isin(head >> np.uint64(32), _NAMED + _NAMING))
+    opened: dict[tuple[str, str], list[tuple[int, int]]] = {}
+    for start_ns, k in sorted(zip(view.column("start_ns"), range(view.sessions.rows), strict=True)) if told else ():
+        client, _, server, _ = view.ends(k)
+        opened.setdefault((client, server), []).append((start_ns, k))
+    data: set[int] = set()
+    for k in told:
+        client, _, server, _ = view.ends(k)
+        seg = view.segments(k)
+        for i in range(len(seg)):
+            if seg.head[i] >> 32 in (_NAMING if seg.orig[i] else _NAMED):
+                later = opened.get((server, client) if seg.orig[i] else (client, server), [])
+                at = bisect.bisect_left(later, (seg.ts[i], 0))
+                data |= {of for ns, of in later[at : at + 1] if ns < seg.ts[i] + OPENED_NS}
+    return data
 
 
 def _long(view: View, found: list[Silence]) -> list[Silence]:
@@ -201,7 +263,8 @@ def _ungreeted(view: View, among: np.ndarray[Any, Any]) -> list[Silence]:
         opened = next((i for i in range(answered, len(seg)) if seg.orig[i] and not seg.flags[i] & SYN), len(seg))
         end = next((i for i in range(opened, len(seg)) if seg.flags[i] & (FIN | RST)), None)
         heard = any(not seg.orig[i] and not seg.flags[i] & (SYN | RST) for i in range(opened, len(seg)))
-        if end is not None and seg.orig[end] and heard and LEAST_NS <= seg.ts[end] - seg.ts[opened] < SEAM_NS:
+        paused = end is not None and seg.orig[end] and heard and LEAST_NS <= seg.ts[end] - seg.ts[opened] < SEAM_NS
+        if end is not None and paused and _speaks(NAMES[view.ends(k)[3]], seg):
             frames = [seg.frame[i] for i in (answered, end)]
             left[k] = Silence(k, NAMES[view.ends(k)[3]], seg.ts[end] - seg.ts[opened], True, frames)
     greeted = {view.service(k) for k in spoke} if left else set()
@@ -222,6 +285,8 @@ def _last(view: View, k: int, protocol: str, each: bool) -> Silence | None:
     owed = [i for i in range(said + 1, end) if seg.fresh[i] and seg.orig[i]]
     if not owed or any(seg.fresh[i] and seg.orig[i] for i in range(end, len(seg))):
         return None
+    if said < 0 and view.sessions["saw_syn"][k] and not _speaks(protocol, seg):
+        return None
     always = _ANSWERED.get(protocol)
     if said >= 0 and protocol in _ANY and always:
         owed = [i for i in owed if always.match(seg.text(i))]
@@ -241,7 +306,9 @@ def _last(view: View, k: int, protocol: str, each: bool) -> Silence | None:
         each = bool(view.sessions["saw_syn"][k])
     if not each and not (always and all(always.match(seg.text(i)) for i in (owed[0], asked))):
         return None
-    if owed[0] in behind or asked in behind or (protocol == "SOCKS" and not _is_greeting_of_socks(seg)):
+    if any(i in behind or _may_wait(protocol, seg, i) for i in (owed[0], asked, owed[-1])) or (
+        protocol == "SOCKS" and not _is_greeting_of_socks(seg)
+    ):
         return None
     if all(seg.orig[asked + 1 :]) or (end < len(seg) and not seg.orig[end]):
         return None  # not acknowledged, or the server's no
@@ -257,7 +324,54 @@ def _last(view: View, k: int, protocol: str, each: bool) -> Silence | None:
     answered = next((i for i in range(end, len(seg)) if seg.fresh[i] and not seg.orig[i]), len(seg))
     late = answered < len(seg) and seg.ts[answered] - seg.ts[asked] >= GIVEN_UP_NS
     late &= any(seg.orig[i] and seg.flags[i] & RST for i in range(answered, len(seg)))
-    return Silence(k, protocol, wait, ended, [seg.frame[i] for i in ((asked, end) if ended else (asked,))], late)
+    if protocol == "PostgreSQL" and not late and all(map(partial(_is_open, seg), owed)) and (behind or len(owed) > 1):
+        return None  # a pipeline that its client left, or goes on to fill
+    doubtful = said >= 0 and _may_owe_nothing(protocol, seg, said, owed[-1], late)
+    return Silence(k, protocol, wait, ended, [seg.frame[i] for i in ((asked, end) if ended else (asked,))], late, doubtful)
+
+
+def _speaks(protocol: str, seg: Segments) -> bool:
+    """Whether the client begins as the protocol does, if it says anything."""
+    first = next((seg.text(i) for i in range(len(seg)) if seg.orig[i] and seg.fresh[i]), None)
+    return first is None or protocol not in _BEGINS or first.startswith(_PROXY) or bool(_BEGINS[protocol].match(first))
+
+
+def _is_open(seg: Segments, i: int) -> bool:
+    """Whether PostgreSQL may not answer a segment yet: it may hold no Sync behind Parse, Bind, Describe, Execute or Close (its documentation, 54.2.3)."""
+    head = seg.text(i)
+    return head.startswith(_OPEN) and int.from_bytes(head[1:5], "big") + 1 + _SYNC != seg.length[i]
+
+
+def _may_wait(protocol: str, seg: Segments, asked: int) -> bool:
+    """Whether a command may wait for something, or want no answer, as far as its beginning tells."""
+    head = seg.text(asked)
+    if protocol == "Redis":
+        return not _AT_ONCE.match(head) or (head == _MAY_BE_WAIT and seg.length[asked] <= _WAIT)
+    if protocol == "SMB":  # of SMB1, behind an answer: it may wait for a change in a folder (MS-CIFS 2.2.7.4)
+        return head[4:] == SMB1 and any(seg.fresh[i] and not seg.orig[i] and seg.text(i)[4:] == SMB1 for i in range(asked))
+    return protocol == "memcached" and head.startswith(_META)
+
+
+def _may_owe_nothing(protocol: str, seg: Segments, said: int, asked: int, late: bool) -> bool:
+    """Whether a message may not have ended, unless it was answered ``late``, or is a search of LDAP with controls, which may last (persistent search,
+    notification of changes)."""
+    head = seg.text(asked)
+    if protocol == "LDAP":
+        return _may_have_controls(head)
+    more = not late and seg.text(said).startswith(_MORE) and not seg.text(said).startswith(b"334")
+    return protocol in ("SMTP", "NNTP", "IMAP") and more and not head[: seg.length[asked]].endswith(_ENDS_A_MESSAGE)
+
+
+def _may_have_controls(head: bytes) -> bool:
+    """Whether a message of LDAP is, or may be, a search that is shorter than its envelope (RFC 4511 4.1.1); longer lengths are not seen."""
+    at = 2 + (head[1] & 0x7F if head[1] & 0x80 else 0)  # of the message's id
+    op = at + 2 + head[at + 1] if at + 1 < len(head) else len(head)
+    if op < len(head) and head[op] != SEARCH:
+        return False
+    if op + 1 >= len(head) or head[op + 1] & 0x80:
+        return True
+    envelope = int.from_bytes(head[2:at], "big") if at > 2 else head[1]
+    return envelope != op + 2 + head[op + 1] - at
 
 
 def needs_none(protocol: str, seg: Segments, asked: int) -> bool:

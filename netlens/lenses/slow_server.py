@@ -335,16 +335,19 @@ def _closed(view: View) -> dict[tuple[End, End], list[Error]]:
 
 def _silent(view: View) -> list[Finding]:
     """Servers of other protocols that acknowledged a message and never answered it."""
-    found = [] if view.one_sided else view.once(silences)
-    if not found:
+    all_of = [] if view.one_sided else view.once(silences)
+    if not all_of:
         return []
+    sure = [each for each in all_of if not each.doubtful]
+    found = sure or all_of
     waits, all_ = _Waits(view, found), _connections(view, found)
     end = " before the client gave up" if all(each.given_up for each in found) else ""
+    end += "" if sure else "; what was sent last may not want one yet"
     text = (
         f"{len(found):,} of {plural(all_, 'connection')} to {waits.whom} ({', '.join(sorted({each.protocol for each in found}))}) "
         f"waited {seconds(waits.longest_ns)} for an answer and got none{end}."
     )
-    return [finding(view, ID, "problem", text, waits.frames, waits.values(connections=all_, unanswered=len(found)), LOOK)]
+    return [graded(view, ID, sure, text, waits.frames, waits.values(connections=all_, unanswered=len(found)), LOOK)]
 
 
 def _without_beats(view: View) -> list[Finding]:

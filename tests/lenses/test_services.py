@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.lenses.made import SERVER, S, close, found, healthy, ping, problems, talk
+from tests.lenses.made import CLIENT, SERVER, S, close, found, healthy, ping, problems, talk
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -316,3 +316,130 @@ def test_a_server_of_amqp_without_heartbeats(tmp_path: Path, beats: int, silent:
     assert ("slow-server" in problems(this)) == told
     if told:
         assert "(AMQP) heard nothing for 13.0 s, not even heartbeats" in this["slow-server"].text
+
+
+def command(*parts: bytes) -> bytes:
+    """A command of Redis."""
+    return b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%s\r\n" % (len(part), part) for part in parts)
+
+
+def search(controls: int, long: bool = False) -> bytes:
+    """A search of LDAP with so many bytes of controls, with short lengths or those that Windows writes."""
+    op = b"c\x84\0\0\0\x13" if long else b"c\x13"
+    message = b"\2\1\2" + op + bytes(19) + bytes(controls)
+    return b"0" + (b"\x84\0\0\0" if long else b"") + bytes([len(message)]) + message
+
+
+def both(port: int, *said: bytes, wait_s: float = 3, pause_s: float = 0) -> list[list[Packet]]:
+    """Two connections on which the client leaves after the same time."""
+    return [given_up(port, [*said], wait_s, at, pause_s=pause_s) for at in (0, 20)]
+
+
+SETTLED = (b"", b"\0\0\0\x09\0\3\0\0\0", b"R\0\0\0\x08\0\0\0\0")
+PARSE, SYNC, TERMINATE = b"P\0\0\0\x10\0select 1\0\0\0" + bytes(27), b"S\0\0\0\4", b"X\0\0\0\4"
+SMB1 = b"\0\0\0\x28\xffSMB" + bytes(36)
+KEY, PING = b"a-key-of-a-program", command(b"PING")
+
+
+@pytest.mark.parametrize(
+    "streams",
+    [
+        *(
+            pytest.param(both(6379, b"", command(*parts)), id=f"{parts[0].decode()} of {len(parts)} parts first")
+            for parts in (
+                (b"BLMOVE", b"a", b"b", b"LEFT", b"LEFT", b"0"),
+                (b"BLMPOP", b"0", b"1", b"a", b"LEFT"),
+                (b"BZMPOP", b"0", b"1", b"a", b"MIN"),
+                (b"BLPOP", *[b"a"] * 9, b"0"),
+                (b"XREAD", b"BLOCK", b"0", b"STREAMS", *[b"a"] * 4, *[b"$"] * 4),
+                (b"WAIT", b"1", b"10000"),
+                (b"WAITAOF", b"0", b"1", b"10000"),
+                (b"BRPOP", *[b"a"] * 99, b"0"),
+            )
+        ),
+        pytest.param(both(6379, b"", b"BLPOP a 0\r\n"), id="in words"),
+        pytest.param(both(6379, b"", command(b"SET", b"a", b"1"), b"+OK\r\n", command(b"WAIT", b"1", b"10000")), id="WAIT behind others"),
+        pytest.param(
+            both(6379, b"", command(b"CLIENT", b"REPLY", b"OFF"), b"", command(b"SET", b"a", b"1"), b"", command(b"SET", b"a", b"2")),
+            id="answers switched off",
+        ),
+        pytest.param(both(11_211, b"", b"ms a 1 q\r\nx\r\n", b"", b"md b q\r\n"), id="memcached, quiet"),
+        pytest.param(both(445, b"", SMB1, SMB1, SMB1), id="SMB1 that waits for a change"),
+        pytest.param(both(389, b"", BIND, BOUND, search(20)), id="a search with controls"),
+        pytest.param(both(389, b"", BIND, BOUND, search(20, long=True)), id="the same, of Windows"),
+        pytest.param(both(25, b"220 a\r\n", b"DATA\r\n", b"354 go\r\n", b"Subject: a\r\n"), id="leaves amid a mail"),
+        pytest.param(both(143, b"* OK\r\n", b"x APPEND a {90}\r\n", b"+ OK\r\n", b"Subject: a\r\n"), id="leaves amid a literal"),
+        pytest.param(both(5432, *SETTLED, PARSE, b"", PARSE, b"", PARSE, pause_s=1.3), id="a pipeline without an end"),
+        pytest.param(both(5432, *SETTLED, PARSE, b"", TERMINATE, pause_s=3), id="the same of one, left with a farewell"),
+        *(
+            pytest.param(both(port, b"", b"\xa7\xb3\xe8\xdb\x08Fq\xb1" + bytes(900)), id=f"something else at port {port}")
+            for port in (25, 88, 445, 1433, 2049, 3268, 3306, 4222, 5432, 9092, 27017, 44_818)
+        ),
+        pytest.param(both(2049, *[b"", b"work/lab" + bytes(900)] * 30), id="much of something else"),
+    ],
+)
+def test_no_silence_as_nothing_is_owed(tmp_path: Path, streams: list[list[Packet]]) -> None:
+    """What may wait, is not at its end, or is of another protocol."""
+    assert not problems(found(tmp_path, *streams, healthy(), ping(60 * S)))
+
+
+@pytest.mark.parametrize(
+    "streams",
+    [
+        pytest.param(both(6379, b"", command(b"CLIENT", b"SETINFO", b"LIB-NAME", b"a")), id="says who it is"),
+        pytest.param(both(6379, b"", PING, b"+PONG\r\n", command(b"HGET", KEY, b"name")), id="longer than WAIT"),
+        pytest.param(both(389, b"", BIND, BOUND, search(0)), id="a search without controls"),
+        pytest.param(both(25, b"220 a\r\n", b"DATA\r\n", b"354 go\r\n", b"Subject: a\r\n", b"", b"\r\n.\r\n"), id="a whole mail"),
+        pytest.param(both(5432, *SETTLED, PARSE[:17] + SYNC), id="Parse and Sync"),
+        pytest.param(both(5432, *SETTLED, PARSE, b"", PARSE, b"", SYNC), id="a pipeline with an end"),
+        pytest.param(both(445, b"", SMB1), id="the first of SMB1"),
+        pytest.param(both(5432, b"", b"PROXY TCP4 192.0.2.1 198.51.100.20 1 5432\r\n", b"", SETTLED[1]), id="from a load balancer"),
+    ],
+)
+def test_what_is_owed_though_it_looks_like_that(tmp_path: Path, streams: list[list[Packet]]) -> None:
+    assert problems(found(tmp_path, *streams, healthy(), ping(60 * S))) == {"slow-server"}
+
+
+def test_what_may_be_owed_is_a_warning(tmp_path: Path) -> None:
+    this = found(tmp_path, *both(389, b"", BIND, BOUND, search(20)), healthy(), ping(60 * S))["slow-server"]
+    assert this.severity == "warning"
+    assert this.text.endswith("waited 3.0 s for an answer and got none before the client gave up; what was sent last may not want one yet.")
+
+
+@pytest.mark.parametrize(
+    ("passive", "named", "told"), [(True, b"227 a (1,2)\r\n", False), (False, b"PORT 1,2\r\n", False), (True, b"200 a\r\n", True)]
+)
+def test_data_of_ftp_at_a_port_of_something_else(tmp_path: Path, passive: bool, named: bytes, told: bool) -> None:
+    """Even if they look like it, as a file may hold anything."""
+    streams = []
+    for at in (0, 20):
+        control = talk(44_000 + at, at * S, (SERVER, 2121))
+        control.down("PA", b"220 a\r\n")
+        control.up("A")
+        (control.down if passive else control.up)("PA", named)
+        (control.up if passive else control.down)("A")
+        control.down("PA", b"150 a\r\n")
+        control.at += 5 * S
+        control.down("PA", b"226 a\r\n")
+        data = talk(45_000 + at, at * S + S // 10, (SERVER if passive else CLIENT, 6379), CLIENT if passive else SERVER)
+        data.up("PA", REDIS_GET)
+        data.down("A")
+        data.at += 3 * S
+        streams += [close(control).packets, close(data).packets]
+    assert ("slow-server" in problems(found(tmp_path, *streams, healthy(), ping(60 * S)))) == told
+
+
+@pytest.mark.parametrize(("gaps", "told"), [([5, 5, 5, 5], False), ([5, 5, 15, 5], True), ([5], False), ([12], True)])
+def test_a_client_of_amqp_that_sends_heartbeats_more_often(tmp_path: Path, gaps: list[int], told: bool) -> None:
+    """The server's own pace says how long it may be silent."""
+    beat = b"\x08\0\0\0\0\0\0\xce"
+    made = talk(server=(SERVER, 5672))
+    made.up("PA", b"AMQP\0\0\x09\1")
+    made.down("PA", b"\1\0\0\0\0\0\4\0\x0a\0\x0a\xce")
+    for gap in gaps:
+        for _ in range(gap):
+            made.at += S
+            made.up("PA", beat)
+            made.down("A")
+        made.down("PA", beat)
+    assert ("slow-server" in problems(found(tmp_path, close(made).packets, healthy(), ping(60 * S)))) == told
