@@ -6,34 +6,44 @@ Cannot see: keys (that authentication differs is seen by its kind), lists of all
     that cannot be exchanged for its MTU.
 Normal: a router names another in the Hello behind the first one that it heard (RFC 2328 10.5), if area, netmask, intervals, the kind of area and authentication
     are the same; ID and instance tell apart what shares a network on purpose. Two routers that have other neighbours each may belong to different domains:
-    that is a warning, and so are two that differ in nothing that can be seen.
+    that is a warning, and so are two that differ in nothing that can be seen. An ID that speaks from two addresses, and from one of them names neighbours, is
+    one router with two links in the capture. Then it is not known what is on which link, nor with OSPFv3 in a capture of all interfaces that numbers none.
 """
 
 from __future__ import annotations
 
 import itertools
+from typing import TYPE_CHECKING
 
 from netlens.lenses import Finding
-from netlens.lenses._view import S, View, finding, graded, most, seconds
+from netlens.lenses._view import S, View, finding, graded, grouped, most, seconds
 from netlens.parsers.ospf import Hello
 from netlens.text import plural
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 ID = "ospf-neighbours"
 GROUP = "handshakes"
 RANK = 21
 TIMES = 3  #: Hellos of each behind the first of the other
 SAME = "one router ID"
+COOKED = 113  #: link type of a capture of all interfaces that does not tell them apart (LINUX_SLL)
 ALONE = 2  #: times its hello interval that a router goes on naming nobody
+
+Pair = tuple[list[Hello], list[Hello]]
 
 
 def look(view: View) -> list[Finding]:
     """Routers that ignore each other, and such of which one does not hear the other."""
-    apart: list[tuple[list[Hello], list[Hello]]] = []
-    deaf: list[tuple[list[Hello], list[Hello]]] = []
-    for said in view.side.capture.ospf.values():
-        by_router: dict[str, list[Hello]] = {}
-        for hello in said:
-            by_router.setdefault(hello.source, []).append(hello)
+    apart: list[Pair] = []
+    grave: list[Pair] = []
+    deaf: list[Pair] = []
+    cooked = any(COOKED in given.link_types for given in view.side.capture.part.inputs)
+    for (*_, version, _), said in view.side.capture.ospf.items():
+        by_router = grouped(said, lambda hello: hello.source)
+        links_of = {one[-1].source: _links(one[-1], by_router.values()) for one in by_router.values()}
+        are_several = any(len(runs) > 1 and any(h.neighbours for run in runs for h in run) for runs in links_of.values())
         for one, other in itertools.combinations(by_router.values(), 2):
             since = max(one[0].ts, other[0].ts)
             pair = [h for h in one if h.ts >= since], [h for h in other if h.ts >= since]
@@ -41,12 +51,26 @@ def look(view: View) -> list[Finding]:
                 continue
             if any(run[-1].ts - since < ALONE * run[-1].hello_s * S for run in pair):
                 continue
-            heard = [any(p.router in h.neighbours for h in run) for run, p in ((pair[0], other[0]), (pair[1], one[0]))]
+            runs = links_of[one[-1].source], links_of[other[-1].source]
+            if one[-1].router == other[-1].router and any(h.neighbours for run in runs[0] for h in run):
+                continue
+            heard = [
+                any(p.router in h.neighbours for run in mine for h in run if h.ts >= since)
+                for mine, p in zip(runs, (other[0], one[0]), strict=True)
+            ]
             if not any(heard):
                 apart.append(pair)
+                alone = not all(any(h.neighbours for h in run) for run in pair)
+                if _differences(*pair) and alone and not (are_several or (cooked and version == 3)):
+                    grave.append(pair)
             elif not all(heard):
                 deaf.append(pair if heard[0] else pair[::-1])
-    return [*_apart(view, apart), *_deaf(view, deaf)]
+    return [*_apart(view, apart, grave), *_deaf(view, deaf)]
+
+
+def _links(one: Hello, all_runs: Iterable[list[Hello]]) -> list[list[Hello]]:
+    """What the router says from each of its addresses here, by its ID."""
+    return [run for run in all_runs if run[-1].router == one.router and _is_one_network(one, run[-1])]
 
 
 def _is_one_network(one: Hello, other: Hello) -> bool:
@@ -55,22 +79,28 @@ def _is_one_network(one: Hello, other: Hello) -> bool:
     return -1 in (one.mask, other.mask) or (bool(mask) and one.number & mask == other.number & mask)
 
 
-def _apart(view: View, pairs: list[tuple[list[Hello], list[Hello]]]) -> list[Finding]:
+def _apart(view: View, pairs: list[Pair], grave: list[Pair]) -> list[Finding]:
     if not pairs:
         return []
-    grave = [pair for pair in pairs if _differences(*pair) and not all(any(h.neighbours for h in run) for run in pair)]
     pairs = grave or pairs
     one, other = pairs[0]
     differ = sorted({name for pair in pairs for name in _differences(*pair)})
-    names = most(f"{a[-1].source} and {b[-1].source}" for a, b in pairs)
     sent = sum(len(run) for pair in pairs for run in pair)
     lasted = max(run[-1].ts - run[0].ts for pair in pairs for run in pair)
+    more = [f"{a[-1].source} and {b[-1].source}" for a, b in pairs[1:]]
+    behind = f"; nor do {_few(more)}" if more else ""
     text = (
-        f"OSPF: {names} do not take each other as neighbours: {_why(one[-1], other[-1])} ({plural(sent, 'Hello')} over {seconds(lasted)})."
+        f"OSPF: {one[-1].source} and {other[-1].source} do not take each other as neighbours: {_why(one, other)}{behind} "
+        f"({plural(sent, 'Hello')} over {seconds(lasted)})."
     )
     values = {"pairs": len(pairs), "hellos": sent, "differences": differ, "longest_s": lasted / 1e9}
-    advice = "Set the same at both ends (show ip ospf interface); until then no route goes between them."
+    advice = "Set the same at both ends (show ip ospf interface); until then they tell each other no routes."
     return [graded(view, ID, grave, text, [h.frame for pair in pairs for run in pair for h in run], values, advice)]
+
+
+def _few(told: list[str], joint: str = ", nor ") -> str:
+    """The first two, and how many more pairs there are."""
+    return joint.join([*told[:2], *([plural(len(told) - 2, "other pair")] if len(told) > 2 else [])])
 
 
 def _differences(one: list[Hello], other: list[Hello]) -> list[str]:
@@ -79,21 +109,25 @@ def _differences(one: list[Hello], other: list[Hello]) -> list[str]:
     return found or ([SAME] if a.router == b.router else [])
 
 
-def _why(one: Hello, other: Hello) -> str:
-    differ = _differences([one], [other])
+def _why(one: list[Hello], other: list[Hello]) -> str:
+    a, b, differ = one[-1], other[-1], _differences(one, other)
     if differ == [SAME]:
-        return f"both have the router ID {one.router}"
-    told = [f"{name} ({one.must_agree.get(name, '')} and {other.must_agree.get(name, '')})" for name in differ]
-    return f"they differ in {' and '.join(told)}" if told else "nothing that can be seen differs"
+        return f"both have the router ID {a.router}"
+    if differ:
+        told = [f"{name} ({a.must_agree.get(name, '')} and {b.must_agree.get(name, '')})" for name in differ]
+        return f"they differ in {' and '.join(told)}"
+    both = most(frozenset.union(*(h.neighbours for h in one)) & frozenset.union(*(h.neighbours for h in other)))
+    return "nothing that can be seen differs" + (f", and both hear {both}, as spokes hear their hub alone" if both else "")
 
 
-def _deaf(view: View, pairs: list[tuple[list[Hello], list[Hello]]]) -> list[Finding]:
+def _deaf(view: View, pairs: list[Pair]) -> list[Finding]:
     if not pairs:
         return []
     sent = sum(len(run) for pair in pairs for run in pair)
     lasted = max(run[-1].ts - run[0].ts for pair in pairs for run in pair)
-    heard, deaf = most(one[-1].source for one, _ in pairs), most(other[-1].source for _, other in pairs)
-    text = f"OSPF: {heard} hears {deaf}, which does not hear {heard} ({plural(sent, 'Hello')} over {seconds(lasted)})."
-    advice = f"Hellos go to 224.0.0.5 (ff02::5), IP protocol 89: look at filters and multicast on the way to {deaf}, and at its list of neighbours."
+    told = _few([f"{one[-1].source} hears {other[-1].source}, which does not hear {one[-1].source}" for one, other in pairs], "; ")
+    deaf = most(other[-1].source for _, other in pairs)
+    text = f"OSPF: {told} ({plural(sent, 'Hello')} over {seconds(lasted)})."
+    advice = f"Hellos go to 224.0.0.5 (ff02::5), IP protocol 89: look at filters and multicast on the way to {deaf}, and at lists of neighbours there."
     frames = [h.frame for pair in pairs for run in pair for h in run]
     return [finding(view, ID, "problem", text, frames, {"pairs": len(pairs), "hellos": sent, "longest_s": lasted / 1e9}, advice)]

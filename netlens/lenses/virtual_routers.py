@@ -6,7 +6,7 @@ Applies: where both are in the capture, as on the network of both, or a port tha
 Cannot see: why they do not hear each other (a filter for multicast or protocol 112, a broken link, another password or version).
 Normal: one master. One that hears another of higher priority is silent at once (RFC 9568 6.4.3), and a backup takes over only after three intervals without
     it; so a change of masters leaves one or two advertisements of each, and two changes (it fails, it comes back) a long run of each. Three failures and
-    returns within minutes are no accident.
+    returns within minutes are no accident, unless the master says that it gives up (priority 0), as when somebody stops it.
 """
 
 from __future__ import annotations
@@ -36,10 +36,9 @@ def look(view: View) -> list[Finding]:
 def _again_and_again(view: View) -> list[Finding]:
     found: dict[VirtualRouter, list[Master]] = {}
     for key, said in view.side.capture.virtual_routers.items():
-        speaking = [m for m in said if m.priority]
-        first = [next(iter(group)) for _, group in itertools.groupby(speaking, lambda m: m.router)]  # of each master's time
+        first = _failures(said)
         changes = len(first) - 1
-        if changes >= CHANGES and first[-1].ts - first[0].ts <= changes * PACE_NS and not _in_turn(speaking):
+        if changes >= CHANGES and first[-1].ts - first[0].ts <= changes * PACE_NS and not _in_turn([m for m in said if m.priority]):
             found[key] = first
     if not found:
         return []
@@ -53,6 +52,22 @@ def _again_and_again(view: View) -> list[Finding]:
     values = {"virtual_routers": len(found), "changes": changes, "routers": sorted({m.router for m in first}), "longest_s": lasted / 1e9}
     advice = "One of them loses and regains its right to be the master: look at what it tracks (a link, a script), or switch preemption off, or delay it."
     return [finding(view, ID, "problem", text, [m.frame for group in found.values() for m in group], values, advice)]
+
+
+def _failures(said: list[Master]) -> list[Master]:
+    """Of each master's time the first, but of such that begin or end a planned stop (the master before said that it gives up: priority 0); [] without."""
+    times: list[Master] = []
+    planned = [False]
+    for _, group in itertools.groupby(said, lambda m: m.router):
+        run = list(group)
+        speaking = [m for m in run if m.priority]
+        if speaking and not (times and times[-1].router == speaking[0].router):
+            times.append(speaking[0])
+            planned.append(not run[-1].priority)
+        elif speaking:
+            planned[-1] = not run[-1].priority
+    kept = [k for k in range(1, len(times)) if not (planned[k] or planned[k - 1])]
+    return [times[kept[0] - 1], *(times[k] for k in kept)] if kept else []
 
 
 def _at_once(view: View) -> list[Finding]:

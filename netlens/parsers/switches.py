@@ -19,7 +19,7 @@ MAC_CONTROL, SLOW = 0x8808, 0x8809  #: EtherTypes
 PAUSE, BY_CLASS = 1, 0x0101  #: opcodes of MAC control
 _CLASSES = 8
 _CONTROL_BYTES = 4 + 2 * _CLASSES
-TS, FRAME, SENDER, QUANTA = range(4)  #: columns of PAUSE frames
+TS, FRAME, SENDER, QUANTA, CLASSES = range(5)  #: columns of PAUSE frames
 _LACP, _LACP_BYTES = 1, 39  # subtype; bytes up to the partner's state
 _CONFIGURATION, _RAPID = 0, 2  # types of BPDUs that name a root; the versions from _RAPID on are of rapid spanning trees
 _BPDU_BYTES = 35
@@ -44,12 +44,14 @@ class Bpdu(NamedTuple):
 
 
 class Lacpdu(NamedTuple):
-    """A port of a bundle says how it sees itself.  state : its bits.  partner : the system that it sees at the other end, "" without."""
+    """A port of a bundle says how it sees itself.  state : its bits.  partner : the system that it sees at the other end, "" without.  partner_port : which
+    port of it."""
 
     ts: int
     frame: int
     state: int
     partner: str
+    partner_port: int
 
 
 class SwitchBuilder:
@@ -66,9 +68,9 @@ class SwitchBuilder:
         self._paused = self._read = 0
 
     def pauses(self) -> Array:
-        """int64[n, 4]: PAUSE frames in order: time, frame, hardware address of the sender as a number, and for how many quanta of 512 bit times the other
-        end is to be silent; of several classes the most."""
-        return np.concatenate([np.empty((0, 4), np.int64), *self._pauses])
+        """int64[n, 5]: PAUSE frames in order: time, frame, hardware address of the sender as a number, for how many quanta of 512 bit times the other end is
+        to be silent (of several classes the most), and 1 if it is told by class, else 0."""
+        return np.concatenate([np.empty((0, 5), np.int64), *self._pauses])
 
     def feed(self, buf: Array, rows: Array) -> None:
         """``rows``: int64[n, FRAGMENT_WIDTH] of :func:`netlens.wire.decode.decode`."""
@@ -95,7 +97,7 @@ class SwitchBuilder:
         sender, opcode, said = pairs[:, 0] << 32 | pairs[:, 1] << 16 | pairs[:, 2], pairs[:, 4], pairs[:, 5:]
         enabled = said[:, :1] >> np.arange(_CLASSES) & 1
         quanta = np.where(opcode == PAUSE, said[:, 0], (said[:, 1:] * enabled).max(axis=1))
-        found = np.stack([rows[:, 1], rows[:, 0], sender, quanta], axis=1)[(opcode == PAUSE) | (opcode == BY_CLASS)]
+        found = np.stack([rows[:, 1], rows[:, 0], sender, quanta, opcode == BY_CLASS], axis=1)[(opcode == PAUSE) | (opcode == BY_CLASS)]
         self._pauses.append(found)
         self._paused += len(found)
 
@@ -117,7 +119,7 @@ class SwitchBuilder:
             return
         partner = message[26:32].hex(":") if any(message[26:32]) else ""
         port = iface, message[6:12].hex(":"), int.from_bytes(message[16:18], "big")
-        self.ports.setdefault(port, []).append(Lacpdu(ts, frame, message[18], partner))
+        self.ports.setdefault(port, []).append(Lacpdu(ts, frame, message[18], partner, int.from_bytes(message[36:38], "big")))
 
 
 def _bridge(name: bytes) -> str:

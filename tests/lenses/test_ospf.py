@@ -8,8 +8,10 @@ import pytest
 from scapy.contrib.ospf import OSPF_Hdr, OSPF_Hello, OSPFv3_Hdr, OSPFv3_Hello
 from scapy.layers.inet import IP
 from scapy.layers.inet6 import IPv6
-from scapy.layers.l2 import Dot1Q, Ether
+from scapy.layers.l2 import CookedLinux, Dot1Q, Ether
+from scapy.utils import PcapWriter
 
+import netlens
 from tests.lenses.test_neighbours import found
 
 if TYPE_CHECKING:
@@ -28,6 +30,12 @@ def hellos(source: str, router: str, heard: list[str], times: list[float] = TIME
     packet = Ether() / Dot1Q(vlan=vlan) if vlan else Ether()
     packet = packet / IP(src=source, dst="224.0.0.5", ttl=1) / OSPF_Hdr(src=router, **header) / hello
     return [(at + (0.5 if source == B else 0), packet.copy()) for at in times]
+
+
+def hellos_3(source: str, router: str, heard: list[str], area: str = "0.0.0.0") -> Frames:
+    hello = OSPFv3_Hello(hellointerval=10, deadinterval=40, options=0x13, neighbors=heard)
+    packet = Ether() / IPv6(src=source, dst="ff02::5", hlim=1) / OSPFv3_Hdr(src=router, area=area) / hello
+    return [(at, packet.copy()) for at in TIMES]
 
 
 @pytest.mark.parametrize(
@@ -54,14 +62,49 @@ def test_routers_with_one_id(tmp_path: Path) -> None:
 
 
 def test_routers_of_version_3(tmp_path: Path) -> None:
-    def of(source: str, router: str, area: str) -> Frames:
-        hello = OSPFv3_Hello(hellointerval=10, deadinterval=40, options=0x13)
-        packet = Ether() / IPv6(src=source, dst="ff02::5", hlim=1) / OSPFv3_Hdr(src=router, area=area) / hello
-        return [(at, packet.copy()) for at in TIMES]
-
-    this = found(tmp_path, [*of("fe80::1", "1.1.1.1", "0.0.0.0"), *of("fe80::2", "2.2.2.2", "0.0.0.3")])["ospf-neighbours"]
+    frames = [*hellos_3("fe80::1", "1.1.1.1", []), *hellos_3("fe80::2", "2.2.2.2", [], "0.0.0.3")]
+    this = found(tmp_path, frames)["ospf-neighbours"]
     assert this.severity == "problem"
     assert "they differ in area (0.0.0.0 and 0.0.0.3)" in this.text
+    # a capture of all interfaces that does not tell them apart: these may be two links
+    path = str(tmp_path / "any.pcap")
+    with PcapWriter(path, linktype=113) as out:
+        for at, frame in frames:
+            packet = CookedLinux(pkttype=4, lladdrtype=1, lladdrlen=6, src=bytes(6), proto=0x86DD) / frame[IPv6]
+            packet.time = 1_700_000_000 + at
+            out.write(packet)
+    assert [each.severity for each in netlens.analyze(path).findings if each.id == "ospf-neighbours"] == ["warning"]
+
+
+LINKS = [*hellos_3("fe80::a1", "1.1.1.1", ["2.2.2.2"]), *hellos_3("fe80::b2", "2.2.2.2", ["1.1.1.1"])]
+
+
+@pytest.mark.parametrize("area", ["0.0.0.0", "0.0.0.1"])
+def test_a_router_with_two_links(tmp_path: Path, area: str) -> None:
+    """One of them has no other router; a third router is on one of both."""
+    frames = [*LINKS, *hellos_3("fe80::a2", "1.1.1.1", [], area)]
+    assert "ospf-neighbours" not in found(tmp_path, frames)
+    this = found(tmp_path, [*frames, *hellos_3("fe80::c3", "3.3.3.3", [], "0.0.0.7")])["ospf-neighbours"]
+    assert this.severity == "warning"
+
+
+def test_spokes_of_a_hub(tmp_path: Path) -> None:
+    hub = hellos("192.0.2.9", "9.9.9.9", ["1.1.1.1", "2.2.2.2"])
+    this = found(tmp_path, [*hub, *hellos(A, "1.1.1.1", ["9.9.9.9"]), *hellos(B, "2.2.2.2", ["9.9.9.9"])])["ospf-neighbours"]
+    assert this.severity == "warning"
+    assert "nothing that can be seen differs, and both hear 9.9.9.9, as spokes hear their hub alone (" in this.text
+
+
+def test_several_pairs(tmp_path: Path) -> None:
+    c = "192.0.2.3"
+    apart = [*hellos(A, "1.1.1.1", []), *hellos(B, "2.2.2.2", [], area="0.0.0.1"), *hellos(c, "3.3.3.3", [], area="0.0.0.2")]
+    assert found(tmp_path, apart)["ospf-neighbours"].text.startswith(
+        f"OSPF: {A} and {c} do not take each other as neighbours: they differ in area (0.0.0.0 and 0.0.0.2); nor do {A} and {B}, nor {c} and {B} ("
+    )
+    deaf = [*hellos(A, "1.1.1.1", ["2.2.2.2", "3.3.3.3"]), *hellos(B, "2.2.2.2", ["3.3.3.3"]), *hellos(c, "3.3.3.3", ["2.2.2.2"])]
+    assert found(tmp_path, deaf)["ospf-neighbours"].text.startswith(
+        f"OSPF: {A} hears {c}, which does not hear {A}; {A} hears {B}, which does not hear {A} ("
+    )
 
 
 def test_who_is_not_heard(tmp_path: Path) -> None:

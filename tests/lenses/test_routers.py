@@ -88,7 +88,15 @@ def test_a_master_that_changes_again_and_again(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("frames", [pytest.param(failing(3), id="twice"), pytest.param(failing(4, pause=3600), id="in hours")])
+def stopped(rounds: int) -> list[tuple[int, Ether]]:
+    """As :func:`failing`, but the master says each time that it gives up."""
+    return [*failing(rounds), *vrrp(A, [10.0 * k + 4.5 for k in range(rounds)], priority=0)]
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [pytest.param(failing(3), id="twice"), pytest.param(stopped(6), id="on purpose"), pytest.param(failing(4, pause=3600), id="in hours")],
+)
 def test_masters_that_change_now_and_then(tmp_path: Path, frames: list[tuple[int, Ether]]) -> None:
     assert "virtual-routers" not in of(tmp_path, frames)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from scapy.layers.dhcp import BOOTP, DHCP
-from scapy.layers.inet import IP, UDP
+from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.l2 import LLC, SNAP, STP, Dot1Q, Dot3, Ether
 from scapy.packet import Raw
 
@@ -84,17 +84,42 @@ def test_a_tree_at_rest(tmp_path: Path, frames: Frames) -> None:
 
 
 def test_two_roots_in_turn(tmp_path: Path) -> None:
-    one, other = bpdus(*seconds(0, 10), changed=False), bpdus(*(at + 0.5 for at in seconds(0, 10)), changed=False, root=THIRD, bridge=THIRD)
+    one, other = bpdus(*seconds(0, 10), changed=False), bpdus(*(at + 0.5 for at in seconds(0, 10)), changed=False, root=THIRD)
     this = found(tmp_path, [*one, *other])["spanning-tree"]
     assert this.severity == "problem"
     assert this.text == ("Spanning tree: the root changed 19 times within 9.5 s: 32768/02:00:00:00:00:01 and 32768/02:00:00:00:00:02.")
 
 
-def lacp(*times: float, state: int, system: str = MAC, partner: str = OTHER, port: int = 1) -> Frames:
-    def end(kind: int, of: str, bits: int) -> bytes:
-        return bytes([kind, 20, 0x80, 0]) + bytes.fromhex(of.replace(":", "")) + bytes([0, 9, 0, 255, 0, port, bits, 0, 0, 0])
+def test_two_trees(tmp_path: Path) -> None:
+    """As of two bridges of one host: each names its own root throughout."""
+    one, other = bpdus(*seconds(0, 10), changed=False), bpdus(*(at + 0.5 for at in seconds(0, 10)), changed=False, root=THIRD, bridge=THIRD)
+    this = found(tmp_path, [*one, *other])["spanning-tree"]
+    assert this.severity == "warning"
+    assert this.text == (
+        "Spanning tree: 32768/02:00:00:00:00:01 and 32768/02:00:00:00:00:02 are named side by side as roots over 9.5 s, each by bridges that never name "
+        "another: separate trees."
+    )
+    joined = bpdus(2.7, changed=False, root=THIRD)  # one names the other's root
+    assert found(tmp_path, [*one, *other, *joined])["spanning-tree"].severity == "problem"
 
-    said = bytes([1, 1]) + end(1, system, state) + end(2, partner, 0) + bytes([3, 16]) + bytes(66)
+
+@pytest.mark.parametrize("pace", [8, 50])
+def test_changes_that_came_to_an_end(tmp_path: Path, pace: int) -> None:
+    """As when a site powers up."""
+    spells = [each for k in range(4) for each in bpdus(*seconds(pace * k, pace * k + 4), version=2)]
+    quiet = [each for k in range(4) for each in bpdus(*seconds(pace * k + 4, pace * (k + 1)), version=2, changed=False)]
+    assert found(tmp_path, [*spells, *quiet])["spanning-tree"].severity == "problem"
+    this = found(tmp_path, [*spells, *quiet, *bpdus(*seconds(4 * pace, 6 * pace), version=2, changed=False)])
+    assert this["spanning-tree"].severity == "warning" if pace == 8 else "spanning-tree" not in this
+    if pace == 8:
+        assert this["spanning-tree"].text.endswith(", and not in the last 20.0 s.")
+
+
+def lacp(*times: float, state: int, system: str = MAC, partner: str = OTHER, port: int = 1, partner_port: int = 1) -> Frames:
+    def end(kind: int, of: str, number: int, bits: int) -> bytes:
+        return bytes([kind, 20, 0x80, 0]) + bytes.fromhex(of.replace(":", "")) + bytes([0, 9, 0, 255, 0, number, bits, 0, 0, 0])
+
+    said = bytes([1, 1]) + end(1, system, port, state) + end(2, partner, partner_port, 0) + bytes([3, 16]) + bytes(66)
     return [(at, Ether(src=system, dst="01:80:c2:00:00:02", type=0x8809) / Raw(said)) for at in times]
 
 
@@ -110,6 +135,38 @@ def test_a_port_that_does_not_hear_its_partner(tmp_path: Path) -> None:
     assert this["link-bundles"].text == (
         "LACP: 02:00:00:00:00:0a (port 1) hears no partner for its bundle, although 02:00:00:00:00:01 hears it, and answers (20 LACPDUs over 19.0 s)."
     )
+
+
+def test_ports_that_do_not_hear_their_partners(tmp_path: Path) -> None:
+    frames = [
+        each
+        for port in (1, 2)
+        for each in (
+            *lacp(*seconds(0, 20), state=DEFAULTED, partner=NONE, port=port),
+            *lacp(*seconds(0, 20), state=OUT, system=(OTHER, THIRD)[port - 1], partner=MAC, partner_port=port),
+        )
+    ]
+    this = found(tmp_path, frames)["link-bundles"]
+    assert this.severity == "problem"
+    assert this.text == (
+        "LACP: 02:00:00:00:00:0a (port 1) and 02:00:00:00:00:0a (port 2) hear no partners for their bundles, although 02:00:00:00:00:01 and "
+        "02:00:00:00:00:02 hear them, and answer (40 LACPDUs over 19.0 s)."
+    )
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        pytest.param([*lacp(*seconds(0, 20), state=IN), *lacp(*seconds(0, 20), state=IN, system=OTHER, partner=MAC),
+                      *lacp(*seconds(0, 20), state=DEFAULTED, partner=NONE, port=7)], id="another port"),
+        pytest.param([*lacp(*seconds(0, 9), state=IN), *lacp(*seconds(0, 9), state=IN, system=OTHER, partner=MAC),
+                      *lacp(*seconds(9, 30), state=DEFAULTED, partner=NONE)], id="the partner restarts"),
+    ],
+)  # fmt: skip
+def test_a_port_whose_partner_is_away(tmp_path: Path, frames: Frames) -> None:
+    this = found(tmp_path, frames)["link-bundles"]
+    assert this.severity == "warning"
+    assert "nobody is seen to hear it" in this.text
 
 
 @pytest.mark.parametrize(
@@ -145,25 +202,41 @@ def pauses(*times: float, quanta: int = 0xFFFF, sender: str = MAC) -> Frames:
     ]
 
 
+HELD = pauses(*(k / 300 for k in range(1500)))
+
+
 def test_a_card_that_lets_nobody_speak(tmp_path: Path) -> None:
-    this = found(tmp_path, pauses(*(k / 50 for k in range(300))))["paused-link"]
+    this = found(tmp_path, HELD)["paused-link"]
     assert this.severity == "problem"
-    assert this.text == "02:00:00:00:00:0a holds the link still by PAUSE frames: 300 frames over 6.0 s, none that lets it go on."
+    assert this.text == (
+        "02:00:00:00:00:0a tells the other end by PAUSE frames to be silent, and never to go on: 1,500 frames over 5.0 s, which asks for 100% of the time if "
+        "the link is of 10 Gbit/s, and for more if it is slower."
+    )
+
+
+def test_pauses_that_are_short_on_a_fast_link(tmp_path: Path) -> None:
+    this = found(tmp_path, pauses(*(k / 50 for k in range(300))))["paused-link"]
+    assert this.severity == "warning"
+    assert "asks for 17% of the time if the link is of 10 Gbit/s" in this.text
 
 
 def test_a_class_that_is_held(tmp_path: Path) -> None:
     said = b"\1\1\0\x08" + bytes(6) + b"\xff\xff" + bytes(8)
-    frames = [(k / 50, Ether(src=MAC, dst="01:80:c2:00:00:01", type=0x8808) / Raw(said + bytes(26))) for k in range(300)]
-    assert found(tmp_path, frames)["paused-link"].severity == "problem"
-    others = [
-        (at, Ether(src=MAC, dst="01:80:c2:00:00:01", type=0x8808) / Raw(said.replace(b"\x08", b"\x04") + bytes(26))) for at, _ in frames
-    ]
-    assert "paused-link" not in found(tmp_path, others)  # a time of a class that is not told to be silent
+
+    def paused(pace: int, message: bytes = said) -> Frames:
+        return [(k / pace, Ether(src=MAC, dst="01:80:c2:00:00:01", type=0x8808) / Raw(message + bytes(26))) for k in range(4 * pace)]
+
+    assert found(tmp_path, paused(1000))["paused-link"].severity == "problem"
+    assert found(tmp_path, paused(300))["paused-link"].severity == "warning"  # a tenth of the time at 100 Gbit/s
+    assert "paused-link" not in found(tmp_path, paused(50))  # no link so slow does this
+    assert "paused-link" not in found(
+        tmp_path, paused(300, said.replace(b"\x08", b"\x04"))
+    )  # a time of a class that is not told to be silent
 
 
 def test_a_held_link_with_traffic(tmp_path: Path) -> None:
-    others = [tcp(k / 100, "A") for k in range(600)]
-    assert found(tmp_path, [*pauses(*(k / 50 for k in range(300))), *others])["paused-link"].severity == "warning"
+    others = [tcp(k / 400, "A") for k in range(2000)]
+    assert found(tmp_path, [*HELD, *others])["paused-link"].severity == "warning"
 
 
 @pytest.mark.parametrize(
@@ -201,6 +274,17 @@ def test_a_host_that_nobody_asks_who_it_is(tmp_path: Path) -> None:
     stuck = found(tmp_path, [*starts(0, 30, 60), *discovers(1, 4, 9, 17)])["port-access"]
     assert stuck.severity == "problem"
     assert stuck.text.endswith("(EAPOL-Start), and got no address by DHCP.")
+
+
+def test_a_host_that_goes_on_by_an_address_of_its_own(tmp_path: Path) -> None:
+    here, there = "169.254.7.9", "169.254.7.1"
+    spoken = [
+        (70.0, Ether() / IP(src=here, dst=there) / TCP(sport=50_000, dport=502, flags="S", seq=1)),
+        (70.1, Ether() / IP(src=there, dst=here) / TCP(sport=502, dport=50_000, flags="SA", seq=1, ack=2)),
+    ]
+    frames = [*starts(0, 30, 60), *discovers(1, 4, 9, 17)]
+    assert found(tmp_path, [*frames, *spoken])["port-access"].severity == "warning"
+    assert found(tmp_path, [*frames, spoken[0]])["port-access"].severity == "problem"
 
 
 @pytest.mark.parametrize(
