@@ -196,7 +196,7 @@ class Capture:
     carried = _Kept(lambda kept: kept.carried.pairs)
     #: int64[n, 8]: packets that may be RTP, in order (:mod:`netlens.parsers.rtp`)
     rtp = _Kept(lambda kept: kept.rtp.packets())
-    #: int64[n, 13]: datagrams of transport streams, in order (:mod:`netlens.parsers.transport_streams`)
+    #: int64[n, 14]: datagrams of transport streams, in order (:mod:`netlens.parsers.transport_streams`)
     transport = _Kept(lambda kept: kept.transport.datagrams())
     #: DHCP messages by the client's hardware address, in order
     leases = _Kept(lambda kept: kept.leases.messages)

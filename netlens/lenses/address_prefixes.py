@@ -5,12 +5,12 @@ Applies: where router advertisements are in the capture, in frames of Ethernet w
 Cannot see: addresses that people set by hand.
 Normal: on Ethernet the other half of an address has 64 bits (RFC 2464 4, RFC 4291 2.5.1), and hosts ignore a prefix that leaves other room (RFC 4862 5.5.3).
     Where a router says that addresses are to be had by DHCPv6, or any prefix has 64 bits, hosts have one. People may set them by hand: so this is a warning,
-    and a problem where a host goes beyond its network by the address that is for its link alone (RFC 4291 2.5.6), as it has no other.
+    and a problem where a host goes beyond its network, to no such prefix, by the address that is for its link alone (RFC 4291 2.5.6), as it has no other.
 """
 
 from __future__ import annotations
 
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 
 from netlens.addresses import is_one_host
 from netlens.lenses import Finding
@@ -32,6 +32,7 @@ def look(view: View) -> list[Finding]:
         for said in view.side.capture.router_advertisements.values()
         if not any(prefix.endswith(LENGTH) for each in said for prefix in each.prefixes)
         for each in said
+        if each.prefixes
     ]
     if not useless:
         return []
@@ -41,18 +42,19 @@ def look(view: View) -> list[Finding]:
         f"{most(prefixes)}; they need {LENGTH}."
     )
     advice = "Advertise a /64 of it on this network (radvd, or the router's LAN settings): what a provider delegates (/48, /56, /60) is to be divided."
-    without = sorted(view.once(_without_address))
+    networks = [ip_network(prefix, strict=False) for prefix in prefixes]
+    without = sorted({here for here, there in view.once(_by_link) if not any(ip_address(there) in network for network in networks)})
     if without:
         text = f"{text.removesuffix('.')}, and {most(without)} has none."
     values = {"prefixes": prefixes, "without_address": without}
     return [graded(view, ID, without, text, [each.frame for each in useless], values, advice)]
 
 
-def _without_address(view: View) -> set[str]:
-    """Hosts that ask for something elsewhere by an address of their link."""
+def _by_link(view: View) -> set[tuple[str, str]]:
+    """Who asks for something by an address of its link, and whom, by one that is not."""
     ways = [view.ends(k)[::2] for k in range(view.sessions.rows)] + [(t.source[0], t.destination[0]) for t in view.conversations]
     ways += [(p.source, p.destination) for p in view.side.capture.asking.pings.values()]
-    return {here for here, there in ways if _is_of_link(here) and is_one_host(there) and not _is_of_link(there)}
+    return {(here, there) for here, there in ways if _is_of_link(here) and is_one_host(there) and not _is_of_link(there)}
 
 
 def _is_of_link(address: str) -> bool:

@@ -3,9 +3,9 @@
 Asks: whether packets of SCTP that ask for an association, of GRE behind a call of PPTP, or of ESP go one way, and none comes back.
 Applies: where the sender hears something else in the capture, so that it was not recorded in one direction.
 Cannot see: whether they do not arrive, or the answers do not; what is inside ESP; ESP in UDP.
-Normal: SCTP answers an INIT at once (RFC 9260 5.1), by an ABORT if it does not want to. Both ends of PPTP speak PPP over GRE (RFC 2637 4), whose requests must
-    be answered (RFC 1661 5). What needs no answer may go through ESP, as logs do, or the way back may be another one: that is a warning. Where ICMP says why,
-    unreachable tells it.
+Normal: SCTP answers an INIT at once (RFC 9260 5.1), by an ABORT if it does not want to; a client that has its association with another server needs none.
+    Both ends of PPTP speak PPP over GRE (RFC 2637 4), whose requests must be answered (RFC 1661 5). What needs no answer may go through ESP, as logs do, or the
+    way back may be another one: that is a warning. Where ICMP says why, unreachable tells it.
 """
 
 from __future__ import annotations
@@ -47,7 +47,15 @@ def _lasts(sent: Carried, times: int, span_ns: int) -> bool:
 
 def _associations(view: View, pairs: Pairs) -> list[Finding]:
     heard = view.once(hearing)
-    silent = {pair: c for pair, c in pairs.items() if c.openings == c.packets and _lasts(c, TIMES, SPAN_NS) and pair[0] in heard}
+    carried = view.side.capture.carried
+    served = {
+        (here, c.port) for (protocol, here, there), c in carried.items() if c.openings < c.packets and (protocol, there, here) in carried
+    }
+    silent = {
+        (here, there): c
+        for (here, there), c in pairs.items()
+        if c.openings == c.packets and _lasts(c, TIMES, SPAN_NS) and here in heard and (here, c.port) not in served
+    }
     if not silent:
         return []
     text = (

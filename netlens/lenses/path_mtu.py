@@ -5,14 +5,18 @@ Applies: where these errors of ICMP are in the capture.
 Cannot see: why the sender does not obey: a firewall drops the errors on their way, or it does not know the packets that they quote.
 Normal: a sender takes the MTU from the first error and sends smaller packets (RFC 1191 6.3, RFC 8201 4); what was on the way by then draws some more. Who looks
     for the way's MTU, or pings with sizes, wants such errors. A router that merges what it receives (LRO, GRO) and cannot send it on complains of packets
-    that nobody sent.
+    that nobody sent. Who probes with packets of its own (RFC 4821 7.3, RFC 8899 5.1) tries each size up to three times, and a smaller one after an error.
+    Where most datagrams are smaller, pass and are answered, such errors may be of probes, too: a warning.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from itertools import pairwise
+
 from netlens.lenses import Finding
 from netlens.lenses._said import TCP, UDP, errors
-from netlens.lenses._view import S, View, finding, grouped, most, seconds
+from netlens.lenses._view import S, View, graded, grouped, most, seconds
 from netlens.parsers.icmp import TOO_BIG, Error
 from netlens.text import plural
 
@@ -23,6 +27,8 @@ TIMES, SPAN_NS = 5, 3 * S  #: errors about one conversation
 SPELLS, FORGOTTEN_NS = 3, 60 * S  #: seconds in which they come, a burst has one or two, and how often one must come
 HEADERS = {4: 40, 6: 60}  #: bytes of TCP in IP, at least
 OPTIONS = 40  #: bytes of TCP's, at most
+PROBES = 3  #: of one size (RFC 8899 5.1.2: MAX_PROBES)
+PASSING = 4  #: times as many datagrams as errors
 
 
 def look(view: View) -> list[Finding]:
@@ -37,7 +43,7 @@ def told_of(view: View) -> tuple[list[list[Error]], list[list[Error]]]:
     flows = grouped(told, lambda e: (e.reporter, e.protocol, e.source, e.destination, e.mtu))
     found = [group for group in flows.values() if _lasts(group)]
     merged = [group for group in found if _are_merged(view, group)]
-    return merged, [group for group in found if group not in merged]
+    return merged, [group for group in found if group not in merged and not _probes(group)]
 
 
 def _lasts(group: list[Error]) -> bool:
@@ -45,6 +51,20 @@ def _lasts(group: list[Error]) -> bool:
     spells = {e.ts // S for e in group}
     lasted = group[-1].ts - group[0].ts
     return len(group) >= TIMES and len(spells) >= SPELLS and SPAN_NS <= lasted <= len(spells) * FORGOTTEN_NS
+
+
+def _probes(group: list[Error]) -> bool:
+    """Whether the sender looks for the size that fits: it tries each a few times, and smaller ones after it."""
+    sizes = [e.size for e in group]
+    return all(size >= later for size, later in pairwise(sizes)) and max(Counter(sizes).values()) <= PROBES
+
+
+def _rest_passes(view: View, group: list[Error]) -> bool:
+    """Whether what is too large is a small part of a conversation over UDP that is answered."""
+    ends = group[0].source, group[0].destination
+    sent = sum(t.datagrams for t in view.conversations if (t.source, t.destination) == ends)
+    answers = sum(t.datagrams for t in view.conversations if (t.destination, t.source) == ends)
+    return group[0].protocol == UDP and min(sent, PASSING * answers) >= PASSING * len(group)
 
 
 def _are_merged(view: View, group: list[Error]) -> bool:
@@ -73,4 +93,5 @@ def _told(view: View, found: list[list[Error]], merged: bool) -> list[Finding]:
         text = f"{senders} goes on to send packets that are too large for a link behind {routers} (MTU {mtu:,}): {said}."
         advice = "These errors do not reach the sender, or it ignores them: let ICMP through to it, or lower its MTU or the MSS (TCPMSS --clamp-mss-to-pmtu)."
     values = {"icmp_errors": len(told), "mtu": mtu, "merged": merged, "longest_s": lasted / 1e9}
-    return [finding(view, ID, "problem", text, [e.frame for e in told], values, advice)]
+    grave = merged or not all(_rest_passes(view, group) for group in found)
+    return [graded(view, ID, grave, text, [e.frame for e in told], values, advice)]

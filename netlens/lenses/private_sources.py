@@ -3,7 +3,8 @@
 Asks: whether a host sends by a private address (RFC 1918, RFC 6598) to a public one and is never answered, on a network whose own hosts have public addresses.
 Applies: where ARP of that network is in the capture, as on the outer side of a router, and the private address has none there.
 Cannot see: whether that network leads to the internet, where nobody can answer such an address, or is one of several that know each other.
-Normal: NAT gives what leaves for the internet a public address (RFC 3022 2). Between networks of one organization private addresses go as they are.
+Normal: NAT gives what leaves for the internet a public address (RFC 3022 2). Between networks of one organization private addresses go as they are. Who
+    acknowledges something was answered, though by a way that was not recorded.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from ipaddress import IPv4Address, IPv4Network
 from netlens.lenses import Finding
 from netlens.lenses._view import S, View, finding, most, seconds
 from netlens.text import plural
+from netlens.wire.columns import ACK_FLAG
 
 ID = "private-sources"
 GROUP = "handshakes"
@@ -39,7 +41,9 @@ def look(view: View) -> list[Finding]:
     found = {
         client: those
         for client, those in found.items()
-        if sum(up[k] for k in those) >= TIMES and max(ends[k] for k in those) - min(starts[k] for k in those) >= SPAN_NS
+        if sum(up[k] for k in those) >= TIMES
+        and max(ends[k] for k in those) - min(starts[k] for k in those) >= SPAN_NS
+        and not any(flags & ACK_FLAG for k in those for flags in view.opening(k).flags)
     }
     if not found:
         return []

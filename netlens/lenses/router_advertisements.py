@@ -5,7 +5,7 @@ Applies: where they are in the capture, in frames of Ethernet without a tag.
 Cannot see: which of the routers is meant to be there.
 Normal: routers of one network say the same (RFC 4861 6.2.7). A network with two uplinks has a prefix of each on purpose (RFC 8028), so this is no more than a
     warning; a host that shares its own connection, or a router that somebody plugged in, looks the same (RFC 6104). One that has no route to give (lifetime 0),
-    or moves to another prefix, is none.
+    leaves by saying so, or moves to another prefix, is none.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ def look(view: View) -> list[Finding]:
 
 def _apart(said: list[Advertised]) -> list[Advertised]:
     """What routers say of which no two ever named the same prefix, where there are several."""
+    left = {router for router, (*_, last) in grouped(said, lambda each: each.router).items() if not last.prefixes}
+    said = [each for each in said if each.router not in left and each.prefixes]
     ever: dict[str, frozenset[str]] = {}
     for each in said:
         ever[each.router] = ever.get(each.router, frozenset()) | each.prefixes

@@ -23,13 +23,17 @@ _KEY = [3, 4, 5, 6, 7, 9]  # columns: version, addresses, protocol
 
 @dataclass
 class Carried:
-    """Packets of one protocol from one address to another.  openings : how many ask for an association (SCTP's INIT)."""
+    """Packets of one protocol from one address to another.
+
+    openings : how many ask for an association (SCTP's INIT).  port : to which the first one goes (SCTP).
+    """
 
     packets: int
     first_ns: int
     last_ns: int
     first_frame: int
     openings: int
+    port: int = 0
 
 
 class CarriedBuilder:
@@ -47,19 +51,22 @@ class CarriedBuilder:
         for column in _KEY:
             mixed = mixed * _ODD + rows[:, column]  # modulo 2^64; to sort whole rows takes eight times as long
         keys, of = np.unique(mixed, return_inverse=True)
-        opens = (rows[:, 9] == SCTP) & (rows[:, 13] > _CHUNK)
-        opens[opens] = buf[rows[opens, 11] + _CHUNK] == _INIT
+        whole = (rows[:, 9] == SCTP) & (rows[:, 13] > _CHUNK)
+        opens = whole.copy()
+        opens[whole] = buf[rows[whole, 11] + _CHUNK] == _INIT
+        port = np.zeros(len(rows), np.int64)
+        port[whole] = buf[rows[whole, 11] + 2].astype(np.int64) << 8 | buf[rows[whole, 11] + 3]
         counts, openings = np.bincount(of), np.bincount(of, opens)
         order = np.argsort(of, kind="stable")
         begins = np.searchsorted(of[order], np.arange(len(keys)))
-        first, last = rows[order[begins]], rows[order[begins + counts - 1]]
+        first, last, ports = rows[order[begins]], rows[order[begins + counts - 1]], port[order[begins]]
         for k, (version, s_hi, s_lo, d_hi, d_lo, protocol) in enumerate(first[:, _KEY].tolist()):
             key = protocol, ip_text(s_hi, s_lo, version), ip_text(d_hi, d_lo, version)
             pair = self.pairs.get(key)
             if pair is None:
                 if len(self.pairs) >= MAX_PAIRS:
                     continue
-                pair = self.pairs[key] = Carried(0, int(first[k, 1]), 0, int(first[k, 0]), 0)
+                pair = self.pairs[key] = Carried(0, int(first[k, 1]), 0, int(first[k, 0]), 0, int(ports[k]))
             pair.packets += int(counts[k])
             pair.openings += int(openings[k])
             pair.last_ns = int(last[k, 1])

@@ -37,7 +37,7 @@ class Master(NamedTuple):
 
 
 class Advertised(NamedTuple):
-    """A router advertisement with prefixes of which hosts make addresses, as text."""
+    """A router advertisement with prefixes of which hosts make addresses, as text; without any where a router says that it has no route to give."""
 
     ts: int
     frame: int
@@ -75,7 +75,9 @@ class RouterBuilder:
                 self._vrrp(message, said, (iface, *vlans(buf, at - IP_HEADER[version])), 16 if version == 6 else 4)
                 continue
             self.promised |= {message[5] & flag for flag in (ADDRESSES, OTHERS) if len(message) > 5}
-            if int.from_bytes(message[6:8], "big") and ethernet_sender(buf, at) and (prefixes := frozenset(_prefixes(message))):
+            routes = any(message[6:8])  # its lifetime; a router that leaves says 0 (RFC 4861 6.2.5)
+            prefixes = frozenset(_prefixes(message) if routes else ())
+            if (prefixes or not routes) and ethernet_sender(buf, at):
                 self.advertised.setdefault(iface, []).append(Advertised(ts, frame, router, prefixes))
 
     def _vrrp(self, message: bytes, said: Master, network: tuple[int, ...], size: int) -> None:

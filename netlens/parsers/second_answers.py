@@ -14,19 +14,23 @@ from netlens.wire import columns as c
 from netlens.wire.addresses import ip_text
 
 MAX_FOUND, MAX_COMPARED = 1000, 50_000
-_PORT, _HEADER, _LONGEST = 53, 12, 512
+_PORT, _HEADER, _LONGEST, _UDP = 53, 12, 512, 8
 _A, _AAAA = 1, 28
 _RESPONSE, _CODE = 0x80, 0x0F
 
 
 class Contradiction(NamedTuple):
-    """Two answers of one resolver to one question. frames, times : of the question, and both answers.  ask : a number that tells whether two are the same."""
+    """Two answers of one resolver to one question. frames, times : of the question, and both answers.  ask : a number that tells whether two are the same.
+
+    hops : that both answers might still make (TTL), -1 where no plain header stands before.
+    """
 
     client: str
     server: str
     frames: tuple[int, int, int]
     times: tuple[int, int, int]
     ask: int
+    hops: tuple[int, int]
 
 
 class SecondAnswerBuilder:
@@ -76,8 +80,18 @@ class SecondAnswerBuilder:
                 (rows[0][c.FRAME], rows[1][c.FRAME], rows[2][c.FRAME]),
                 (rows[0][c.TS], rows[1][c.TS], rows[2][c.TS]),
                 crc32(said[0][0]),
+                (_hops(buf, first), _hops(buf, second)),
             )
         )
+
+
+def _hops(buf: Array, row: list[int]) -> int:
+    """TTL, or hop limit; -1 where no plain header stands before."""
+    six = row[c.PORTS] >> 32 == 6
+    ip = row[c.PAY_OFF] - _UDP - (40 if six else 20)
+    if ip < 0 or (buf[ip] >> 4 != 6 or buf[ip + 6] != c.UDP if six else buf[ip] != 0x45):
+        return -1
+    return int(buf[ip + (7 if six else 8)])
 
 
 def _addresses(text: bytes) -> tuple[bytes, set[bytes]] | None:

@@ -50,9 +50,16 @@ def test_two_machines_with_one_identifier(tmp_path: Path) -> None:
     assert this.text == f"DHCP gave {GIVEN} to {OTHER} and {MAC}, which have the same client identifier, and both use it."
 
 
+def test_two_machines_that_get_one_address_by_turns(tmp_path: Path) -> None:
+    assert found(tmp_path, [*lease(MAC, 0), *lease(OTHER, 2), *lease(MAC, 4)])["dhcp-clients"].severity == "problem"
+
+
 @pytest.mark.parametrize(
     "frames",
     [
+        pytest.param([each for k in range(4) for card in [(MAC, OTHER)[k % 2]] for each in (*lease(card, 60 * k), answer(card, 60 * k + 5))],
+                     id="two cards by turns"),
+        pytest.param([*lease(MAC, 0), *lease(OTHER, 60), answer(MAC, 61), answer(MAC, 62)], id="a late word, and nothing of the other"),
         pytest.param([*lease(MAC, 0), *lease(OTHER, 1), answer(OTHER, 6)], id="one took the place of the other"),
         pytest.param([*lease(MAC, 0), *lease(OTHER, 1, given="192.0.2.78"), answer(MAC, 5), answer(OTHER, 6, "192.0.2.78")], id="two addresses"),
         pytest.param([*lease(MAC, 0), *lease(OTHER, 1, IDENTIFIER[::-1]), answer(MAC, 5), answer(OTHER, 6)], id="two identifiers"),

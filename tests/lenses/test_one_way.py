@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,11 +17,12 @@ if TYPE_CHECKING:
 IPV6, GRE, ESP, SCTP = 41, 47, 50, 132
 PROTOCOL, TOO_BIG, PARTS = (3, 2), (3, 4), (11, 1)
 INIT, INIT_ACK = 1, 2
+SPARE = "198.51.100.99"
 
 
-def sctp(chunk: int, *at: int, back: bool = False) -> list[Packet]:
-    ends = (SERVER, CLIENT) if back else (CLIENT, SERVER)
-    return [Packet(ts, _ip(*ends, SCTP, bytes(12) + bytes([chunk, 0, 0, 20]) + bytes(16))) for ts in at]
+def sctp(chunk: int, *at: int, back: bool = False, server: str = SERVER, port: int = 3868) -> list[Packet]:
+    ends, ports = ((server, CLIENT), (port, 40_000)) if back else ((CLIENT, server), (40_000, port))
+    return [Packet(ts, _ip(*ends, SCTP, struct.pack(">HH8xBBH16x", *ports, chunk, 0, 20))) for ts in at]
 
 
 def carried(protocol: int, *at: int, back: bool = False) -> list[Packet]:
@@ -44,6 +46,18 @@ def test_sctp_that_nobody_answers(tmp_path: Path) -> None:
 )
 def test_sctp_that_is_answered(tmp_path: Path, packets: list[Packet]) -> None:
     assert "one-way" not in found(tmp_path, packets, healthy())
+
+
+def associated(port: int) -> list[Packet]:
+    """With another server."""
+    sent = [*sctp(INIT, MS, server=SPARE, port=port), *sctp(0, 3 * MS, S, server=SPARE, port=port)]
+    return sorted([*sent, *sctp(INIT_ACK, 2 * MS, back=True, server=SPARE, port=port)], key=lambda each: each.at)
+
+
+def test_sctp_where_another_server_stands_in(tmp_path: Path) -> None:
+    silent = sctp(INIT, 0, 3 * S, 9 * S)
+    assert "one-way" not in found(tmp_path, silent, associated(3868), healthy())
+    assert found(tmp_path, silent, associated(2905), healthy())["one-way"].severity == "problem"  # for something else
 
 
 def test_sctp_where_nothing_that_is_sent_back_is_recorded(tmp_path: Path) -> None:
@@ -149,6 +163,32 @@ def test_packets_that_were_merged(tmp_path: Path) -> None:
 @pytest.mark.parametrize("times", [TIMES[:3], [S + k for k in range(40)], [*(k * MS for k in range(20)), 60 * S]])
 def test_a_sender_that_learns(tmp_path: Path, times: list[int]) -> None:
     assert "path-mtu" not in found(tmp_path, upload(1500), too_large(1500, 1400, *times))
+
+
+def datagrams_too_large(*sizes: int) -> list[Packet]:
+    """An error a second, each about a datagram of another size."""
+    sent = [datagram((CLIENT, 40_000), (SERVER, 443), b"x" * (size - 28)) for size in sizes]
+    return [p for k, data in enumerate(sent) for p in error(S * k, TOO_BIG, data, rest=(1300).to_bytes(4, "big"))]
+
+
+def flow(n: int, answers: int) -> list[Packet]:
+    """Datagrams that are small enough."""
+    sent = [Packet(50 * MS * k, datagram((CLIENT, 40_000), (SERVER, 443), bytes(900))) for k in range(n)]
+    back = [Packet(50 * MS * k + MS, datagram((SERVER, 443), (CLIENT, 40_000), bytes(40))) for k in range(answers)]
+    return sorted(sent + back, key=lambda each: each.at)
+
+
+@pytest.mark.parametrize("sizes", [[1500, 1500, 1500, 1450, 1450, 1400], [1500, 1480, 1460, 1440, 1420, 1400]])
+def test_who_probes_for_the_size_that_fits(tmp_path: Path, sizes: list[int]) -> None:
+    assert "path-mtu" not in found(tmp_path, flow(100, 100), datagrams_too_large(*sizes))
+
+
+def test_datagrams_that_are_too_large(tmp_path: Path) -> None:
+    """Of one size they are no probes; but if the rest passes, it is not known."""
+    told = datagrams_too_large(*[1500] * 6)
+    assert found(tmp_path, flow(100, 100), told)["path-mtu"].severity == "warning"
+    assert found(tmp_path, flow(100, 0), told)["path-mtu"].severity == "problem"
+    assert found(tmp_path, flow(10, 10), told)["path-mtu"].severity == "problem"
 
 
 def test_fragments_that_something_drops(tmp_path: Path) -> None:

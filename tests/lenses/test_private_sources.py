@@ -50,6 +50,12 @@ def test_addresses_in_their_place(tmp_path: Path, frames: Frames) -> None:
     assert "private-sources" not in found(tmp_path, frames)
 
 
+def test_answers_that_come_another_way(tmp_path: Path) -> None:
+    """The host acknowledges them."""
+    told = Ether(src=MAC, dst=OTHER) / IP(src=PRIVATE, dst=SERVER) / TCP(sport=40_000, dport=80, flags="A", seq=2, ack=9)
+    assert "private-sources" not in found(tmp_path, [*NETWORK, *syns(1, 2, 4, 8), (8.1, told)])
+
+
 def test_networks_that_know_each_other(tmp_path: Path) -> None:
     answer = Ether(src=OTHER, dst=MAC) / IP(src="198.51.100.9", dst=PRIVATE) / TCP(sport=80, dport=40_001, flags="SA", seq=1, ack=2)
     asked = Ether(src=MAC, dst=OTHER) / IP(src=PRIVATE, dst="198.51.100.9") / TCP(sport=40_001, dport=80, flags="S", seq=1)

@@ -125,6 +125,7 @@ def test_two_routers_with_different_prefixes(tmp_path: Path) -> None:
     [
         pytest.param(advertised("fe80::2", "2001:db8:1::", [1]), id="the same prefix"),
         pytest.param(advertised("fe80::2", "2001:db8:2::", [1], lifetime=0), id="no route to give"),
+        pytest.param([*advertised("fe80::2", "2001:db8:2::", [1]), *advertised("fe80::2", "2001:db8:2::", [15], lifetime=0)], id="one that left"),
         pytest.param(advertised("fe80::2", "2001:db8:2::", [1], autonomous=0), id="no addresses to make"),
         pytest.param(advertised("fe80::1", "2001:db8:2::", [1]), id="one router with two"),
         pytest.param([*advertised("fe80::2", "2001:db8:2::", [1]), *advertised("fe80::2", "2001:db8:1::", [2])], id="one learned of the other"),
@@ -140,6 +141,10 @@ def test_a_prefix_of_which_hosts_make_no_address(tmp_path: Path) -> None:
     assert this.severity == "warning"
     assert this.text == "Hosts can make no address of the prefix that fe80::1 advertises: 2001:db8:1::/60; they need /64."
     asked = Ether() / IPv6(src="fe80::9", dst="2001:db8::7") / TCP(sport=40_000, dport=80, flags="S", seq=1)
+    near = (
+        Ether() / IPv6(src="fe80::9", dst="2001:db8:1::7") / TCP(sport=40_000, dport=80, flags="S", seq=1)
+    )  # a neighbour whose address was set by hand
+    assert of(tmp_path, [*frames, (5 * S, near)])["address-prefixes"].severity == "warning"
     stuck = of(tmp_path, [*frames, (5 * S, asked)])["address-prefixes"]
     assert stuck.severity == "problem"
     assert stuck.text.endswith("; they need /64, and fe80::9 has none.")
@@ -151,6 +156,7 @@ def test_a_prefix_of_which_hosts_make_no_address(tmp_path: Path) -> None:
         pytest.param(OURS, id="64 bits"),
         pytest.param([*OURS, *advertised("fe80::1", "2001:db8:1::", [1], length=48)], id="64 bits and others"),
         pytest.param(advertised("fe80::1", "2001:db8:1::", [1], length=60, autonomous=0), id="for routes alone"),
+        pytest.param(advertised("fe80::1", "2001:db8:1::", [1], length=60, lifetime=0), id="no route to give"),
         pytest.param(advertised("fe80::1", "2001:db8:1::", [1], length=60, managed=1), id="by DHCPv6"),
     ],
 )

@@ -240,15 +240,17 @@ def test_clocks_that_agree_or_are_set(tmp_path: Path, packets: list[Packet]) -> 
     assert "clocks-differ" not in found(tmp_path, packets, healthy())
 
 
-def looked_up(*addresses: str, number: int = 7, at: int = 0, asked: int = 1, code: int = 0) -> list[Packet]:
-    """A question, and an answer with each of these addresses."""
+def looked_up(*addresses: str, number: int = 7, at: int = 0, asked: int = 1, code: int = 0, nearer: int = 9) -> list[Packet]:
+    """A question, and an answer with each of these addresses.  nearer : hops that each makes less than the one before."""
     port = 50_000 + number
     query = bytes(DNS(id=number, qd=DNSQR(qname="a.example")))
     packets = [Packet(at + k * MS, datagram((CLIENT, port), (RESOLVER, 53), query)) for k in range(asked)]
     for k, address in enumerate(addresses):
         records = DNSRR(rrname="a.example", rdata=address, ttl=60) if address else None
         told = bytes(DNS(id=number, qr=1, rcode=code, qd=DNSQR(qname="a.example"), an=records))
-        packets.append(Packet(at + (20 + 20 * k) * MS, datagram((RESOLVER, 53), (CLIENT, port), told)))
+        data = bytearray(datagram((RESOLVER, 53), (CLIENT, port), told))
+        data[8] = 40 + nearer * k  # TTL
+        packets.append(Packet(at + (20 + 20 * k) * MS, bytes(data)))
     return packets
 
 
@@ -263,6 +265,13 @@ def test_a_question_that_is_answered_twice(tmp_path: Path) -> None:
         "3 DNS questions to 198.51.100.53 (1 name) got two answers with different addresses, 20 ms apart: the client takes the first, which may be forged."
     )
     assert found(tmp_path, looked_up(FORGED, TRUE), healthy())["dns-contradicted"].severity == "warning"
+
+
+def test_a_question_that_one_resolver_may_have_answered_twice(tmp_path: Path) -> None:
+    both = [p for k in range(3) for p in looked_up(FORGED, TRUE, number=k + 1, at=k * S, nearer=0)]
+    this = found(tmp_path, both, healthy())["dns-contradicted"]
+    assert this.severity == "warning"
+    assert this.text.endswith("which may be forged, or both are the resolver's, as their packets have the same TTL.")
 
 
 @pytest.mark.parametrize(
