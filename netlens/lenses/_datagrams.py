@@ -33,9 +33,11 @@ GIVE_UP_NS = 3 * S  #: SYNs of connect-unanswered take as long
 ONE_WAY = (7, 9, 162, 514, 2055, 4739, 6343, 8125, 9995, 9996, 12_201)
 RTCP = range(200, 208)  #: types of its packets (RFC 3550 12.1, RFC 4585 6.1, RFC 3611 2)
 #: Protocols whose servers stand in for each other: a client that one of them answers goes on.
-SPARE = ("NTP", "RADIUS", "Kerberos", "NetBIOS", "CAPWAP")
+SPARE = ("NTP", "RADIUS", "Kerberos", "NetBIOS", "CAPWAP", "OpenVPN", "IKE")
 ACCOUNTING = (1646, 1813)  #: ports of RADIUS: who lets a client in counts nothing for it (RFC 2866 3)
 TUNNELS = (500, 1194, 4500, 51_820)  #: ports of IPsec, OpenVPN and WireGuard, to which nothing else is sent
+VPN = ("OpenVPN", "IKE", "WireGuard")  #: what speaks there; clients go on to the next server, or to TCP
+RESETS, RESET_BACK = (0x38, 0x50), 0x40  #: first bytes of OpenVPN: hard resets of a client, versions 2 and 3, and of a server
 PATIENT = ("NTP", "SNMP")  #: asked from time to time by what goes on without an answer
 
 
@@ -60,7 +62,7 @@ def asks(talk: Conversation) -> str:
         "IKE": talk.head != 0,
         "Kerberos": first in (0x6A, 0x6C),  # AS-REQ, TGS-REQ (RFC 4120 5.4.1)
         "RPC": head[4:] == bytes(4),  # a call (RFC 5531 9)
-        "OpenVPN": first in (0x38, 0x50),  # hard reset of a client, versions 2 and 3
+        "OpenVPN": first in RESETS,
         # a control message without a tunnel yet (RFC 2661 3.1)
         "L2TP": first & 0x8F == 0x80 and head[1] & 0xF == 2 and head[4:6] == bytes(2),
         # an echo, or a context or session to be created (TS 29.060 7.1, TS 29.274 6.1)
@@ -154,6 +156,30 @@ def _peers(view: View) -> dict[tuple[str, int], set[tuple[str, int]]]:
     for t in view.conversations:
         if t.head >> 32 in (0x01000000, 0x02000000, 0x03000000, 0x04000000):
             found[t.destination].add(t.source)
+    return found
+
+
+def has_other_tunnel(view: View, talk: Conversation) -> bool:
+    """Whether a client of a VPN has OpenVPN with another server, whatever its port, or then TCP with this one."""
+    client, server = talk.source[0], talk.destination
+    other = any(who == client and whom != server for who, whom in view.once(_resets))
+    return other or any(began >= talk.last_ns for began in view.once(_talking).get((client, server[0]), []))
+
+
+def _resets(view: View) -> set[tuple[str, tuple[str, int]]]:
+    """Clients of OpenVPN and the servers that answered the first they said."""
+    back = view.once(ways)
+    answers = ((t, back.get((t.destination, t.source))) for t in view.conversations if t.head >> 56 in RESETS)
+    return {(t.source[0], t.destination) for t, answer in answers if answer is not None and answer.head >> 56 == RESET_BACK}
+
+
+def _talking(view: View) -> dict[tuple[str, str], list[int]]:
+    """By client and server, when connections begin in which the server says something."""
+    said, begun = view.column("resp_bytes"), view.column("start_ns")
+    found: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for k in view.whole:
+        if said[k]:
+            found[view.ends(k)[::2]].append(begun[k])
     return found
 
 

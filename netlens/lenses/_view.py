@@ -361,7 +361,13 @@ def seconds(ns: float) -> str:
     s = ns / S
     if abs(s) < 1:
         return f"{s * 1000:.0f} ms"
-    return f"{s:.1f} s" if abs(s) < 120 else f"{s / 60:.0f} min" if abs(s) < 7200 else f"{s / 3600:.0f} h"
+    return f"{s:.1f} s" if abs(s) < 120 else f"{s / 60:.0f} min" if abs(s) < 7200 else _hours(s / 3600)
+
+
+def _hours(hours: float) -> str:
+    """The same of what lasts hours and more."""
+    days = hours / 24
+    return f"{hours:.0f} h" if abs(days) <= 3 else f"{days:.0f} days" if abs(days) < 1000 else f"{days / 365.2425:.0f} years"
 
 
 def up_to(shown: Sized) -> str:

@@ -6,13 +6,15 @@ Asks: whether all calls (or registrations) of a client with a server end in a fi
 Applies: to SIP in clear at its port (UDP, and TCP where a message begins a segment), with both directions in the capture.
 Cannot see: what is encrypted; what a person meant to dial; media of calls of which the description is not in the capture.
 Normal: credentials are asked for (401, 407), people are busy, away or do not want to (480, 486, 600, 603), hang up before (487), both change the call at once
-    (491); one wrong number. Who tries many different names and gets none is a scanner (a warning). What servers refuse as such (403, 408, 5xx) is ``refused``.
+    (491); a wrong number, or a few different ones (a warning); a server that does not know a number, where another takes the call. Who tries many different
+    names and gets none is a scanner (a warning). What servers refuse as such (403, 408, 5xx) is ``refused``.
     Keys and silence have formats of their own (RFC 4733, RFC 3389). A phone may open its port a moment after it named it, and close it before the other
     end stops.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
@@ -33,11 +35,15 @@ TIMES, SPAN_NS = 3, 3 * S  #: calls that fail; a request within a call that is s
 #: Final answers that say that something is wrong with what was asked (RFC 3261 21.4, 21.6)
 _WRONG = (400, 402, 404, 405, 406, 410, 413, 414, 416, 420, 421, 482, 483, 484, 485, 493, 604)
 _ASKS_WHO = (401, 407)
+_NOBODY = (404, 410, 484, 485, 604)  #: what a person hears who dials a wrong number
+DIALLED = 5  #: different wrong numbers, which is more than a person dials
+ELSEWHERE_NS = S  #: a call that is refused goes to another server within
 SCANNED = 10  #: different names, of which none is known
 NOISE = (13, 19)  #: formats of silence (RFC 3389 and its drafts)
 FOREIGN = 0.5  #: share of a stream's packets
 STATIC = 96  #: formats below have one meaning everywhere (RFC 3551 6)
 UNHEARD, UNHEARD_NS = 50, 3 * S  #: packets of media that reach nobody, and over how long
+NEVER = 1 << 62  #: ns; a call whose end is not in the capture
 TOLD_NS = 2 * S  #: Linux says so once a second (icmp_ratelimit)
 _WORDS = {400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed", 410: "Gone", 416: "Unsupported URI Scheme", 420: "Bad Extension",
           483: "Too Many Hops", 484: "Address Incomplete", 482: "Loop Detected", 604: "Does Not Exist Anywhere"}  # fmt: skip
@@ -60,55 +66,65 @@ def look(view: View) -> list[Finding]:
 
 def _refused(view: View, messages: list[Message]) -> list[Finding]:
     """By client, server and method: whether all that did not end by a person's choice is wrong."""
-    asked: dict[tuple[int, str], Message] = {}
-    ended: dict[tuple[int, str], Message] = {}
+    asked: dict[tuple[int, str, str], Message] = {}
+    ended: dict[tuple[int, str, str], Message] = {}
     reached: set[tuple[str, str, str]] = set()
-    through: set[tuple[int, str]] = set()
+    through: set[tuple[int, str, str]] = set()
     for m in messages:
         if m.method not in ("INVITE", "REGISTER"):
             continue
-        key = (m.call, m.method) if m.method == "INVITE" else (m.call ^ m.number, m.method)
+        call, server = m.call if m.method == "INVITE" else m.call ^ m.number, m.source if m.status else m.destination
+        key = call, m.method, server  # who is refused may try another server with the same Call-ID
         if not m.status and not m.inside:
             asked.setdefault(key, m)
-        elif key in asked and m.source == asked[key].destination and (m.status >= 200 or m.status in (180, 183)):
+        elif key in asked and (m.status >= 200 or m.status in (180, 183)):
             if m.status not in _ASKS_WHO and m.status not in _WRONG:
                 reached.add((m.destination, m.source, m.method))
                 through.add(key)
             elif m.status in _WRONG and key not in ended:
                 ended[key] = m
     of = grouped(ended.items(), lambda each: (each[1].destination, each[1].source, each[1].method))
-    taken = {
-        (m.source, m.method, m.whom) for key, m in asked.items() if key in through
-    }  # by another server, as who has several trunks does
-    of = {key: [each for each in these if (key[0], key[2], asked[each[0]].whom) not in taken] for key, these in of.items()}
+    taken = [m for key, m in asked.items() if key in through]
+    by_name = {(m.source, m.method, of_it) for m in taken for of_it in (m.call, m.ending)}
+    begun = {key: sorted(m.ts for m in these) for key, these in grouped(taken, lambda m: (m.source, m.method)).items()}
+
+    def goes_on(request: Message, answer: Message) -> bool:
+        """Whether another server takes the call, as who has several trunks does."""
+        caller, times = (request.source, request.method), begun.get((request.source, request.method), [])
+        at = bisect_left(times, answer.ts)
+        return bool({(*caller, request.call), (*caller, request.ending)} & by_name) or (
+            at < len(times) and times[at] <= answer.ts + ELSEWHERE_NS
+        )
+
+    of = {key: [(each, m) for each, m in these if not goes_on(asked[each], m)] for key, these in of.items()}
     bad = {key: these for key, these in of.items() if len(these) >= TIMES and key not in reached}
     if not bad:
         return []
     served = {(m.destination, m.source) for m in messages if 200 <= m.status < 300}
-    grave = [
-        key
-        for key, these in bad.items()
-        if len({asked[each].whom for each, _ in these}) <= SCANNED or key[:2] in served or key[1::-1] in served
-    ]
+    names = {key: {asked[each].whom for each, _ in these} for key, these in bad.items()}
+    dialled = {key for key in bad if key[2] == "INVITE" and 1 < len(names[key]) < DIALLED and all(m.status in _NOBODY for _, m in bad[key])}
+    grave = [key for key in bad if key not in dialled and (len(names[key]) <= SCANNED or key[:2] in served or key[1::-1] in served)]
     shown = grave or list(bad)
     answers = [m for key in shown for _, m in bad[key]]
     what = "registration" if all(key[2] == "REGISTER" for key in shown) else "call"
     codes = Counter(m.status for m in answers)
     code = codes.most_common(1)[0][0]
-    all_ = len({key for key, m in asked.items() if (m.source, m.destination, m.method) in shown})
+    refused = len({each[:2] for key in shown for each, _ in bad[key]})  # not twice on two ways
+    all_ = len({key[:2] for key, m in asked.items() if (m.source, m.destination, m.method) in shown})
     text = (
-        f"{len(answers):,} of {plural(all_, what)} to {most(m.source for m in answers)} were refused, and none got through: "
+        f"{refused:,} of {plural(all_, what)} to {most(m.source for m in answers)} were refused, and none got through: "
         f"{most(f'{m.status} {_WORDS[m.status]}' if m.status in _WORDS else str(m.status) for m in answers)}."
     )
-    values = {"calls": all_, "refused": len(answers), "replies": sorted(codes)}
+    values = {"calls": all_, "refused": refused, "replies": sorted(codes)}
     return [
         graded(view, ID, grave, text, [m.frame for m in answers], values, _ADVICE.get(code, "The server's log says what it did not like."))
     ]
 
 
 def _broken_off(view: View, messages: list[Message]) -> list[Finding]:
-    """Calls with a request inside that is sent again and again without an answer, until its sender ends the call."""
+    """Calls with a request inside that is sent again and again without an answer, until its sender ends the call; where what it hears is in the capture."""
     found = []
+    heard = {(m.source, m.destination) for m in messages}
     by_call = grouped((m for m in messages if m.method in ("INVITE", "UPDATE", "BYE")), lambda m: m.call)
     begun = 0
     for these in by_call.values():
@@ -116,11 +132,11 @@ def _broken_off(view: View, messages: list[Message]) -> list[Finding]:
         if taken is None:
             continue
         begun += 1
-        for bye in (m for m in these if m.method == "BYE" and not m.status):
+        for bye in (m for m in these if m.method == "BYE" and not m.status and (m.destination, m.source) in heard):
             inside = [m for m in these if m.inside and m.method != "BYE" and m.source == bye.source and taken.ts < m.ts < bye.ts]
-            answered = {(m.method, m.number) for m in these if m.status and m.destination == bye.source}
-            vain = [m for m in inside if (m.method, m.number) not in answered]
-            if len(vain) >= TIMES and vain[-1].ts - vain[0].ts >= SPAN_NS and vain[-1] is inside[-1]:
+            answered = {_request(m) for m in these if m.status and m.destination == bye.source}
+            vain = [m for m in inside if _request(m) == _request(inside[-1])]
+            if len(vain) >= TIMES and vain[-1].ts - vain[0].ts >= SPAN_NS and _request(vain[-1]) not in answered:
                 found.append((bye, vain))
                 break
     if not found:
@@ -139,6 +155,11 @@ def _broken_off(view: View, messages: list[Message]) -> list[Finding]:
     return [finding(view, ID, "problem", text, [f.frame for bye, vain in found for f in (bye, *vain)], values, advice)]
 
 
+def _request(m: Message) -> tuple[str, int]:
+    """What stays the same within a call when a request is sent again, and stands in its answer."""
+    return m.method, m.number
+
+
 def _taken(messages: Iterable[Message]) -> dict[tuple[str, int], set[int]]:
     """Formats that ends named, by where they take media."""
     found: dict[tuple[str, int], set[int]] = defaultdict(set)
@@ -148,9 +169,22 @@ def _taken(messages: Iterable[Message]) -> dict[tuple[str, int], set[int]]:
     return found
 
 
-def _named_ns(messages: list[Message], place: tuple[str, int]) -> int:
-    """When an end first named where it takes media."""
-    return next(m.ts for m in messages if any(_place(each) == place for each in m.media))
+def _times(messages: list[Message]) -> dict[tuple[str, int], list[tuple[int, int]]]:
+    """From when to when the calls last in which an end named where it takes media."""
+    answered = {m.call for m in messages if m.method == "INVITE" and 200 <= m.status < 300}
+    over: dict[int, int] = {}
+    for m in messages:
+        refused = m.method == "INVITE" and m.status >= 300 and m.status not in _ASKS_WHO and m.call not in answered
+        if m.method == "BYE" or refused:
+            over.setdefault(m.call, m.ts)
+    begun: dict[tuple[tuple[str, int], int], int] = {}
+    for m in messages:
+        for each in m.media:
+            begun.setdefault((_place(each), m.call), m.ts)
+    found: dict[tuple[str, int], list[tuple[int, int]]] = defaultdict(list)
+    for (place, call), ts in begun.items():
+        found[place].append((ts, over.get(call, NEVER)))
+    return found
 
 
 def _place(media: Media) -> tuple[str, int]:
@@ -159,15 +193,15 @@ def _place(media: Media) -> tuple[str, int]:
 
 def _formats(view: View, messages: list[Message]) -> list[Finding]:
     """Streams most of whose packets have a format that their receiver did not name."""
-    taken = _taken(messages)
+    taken, times = _taken(messages), _times(messages)
     ends = grouped(view.conversations, lambda t: (t.source[1], t.destination[1]))
     found = []
     for part in view.once(streams):
         talks = ends[ports(part)]
-        if len(talks) != 1 or talks[0].destination not in taken or not is_rtp(part):
+        if len(talks) != 1 or not {talks[0].source, talks[0].destination} <= taken.keys() or not is_rtp(part):
             continue
         talk = talks[0]
-        part = part[part[:, TS] >= _named_ns(messages, talk.destination)]
+        part = part[np.any([(part[:, TS] >= begin) & (part[:, TS] <= end) for begin, end in times[talk.destination]], axis=0)]
         if len(part) < PACKETS:
             continue
         kinds = part[:, KIND]
@@ -191,8 +225,8 @@ def _formats(view: View, messages: list[Message]) -> list[Finding]:
 
 def _unheard(view: View, messages: list[Message]) -> list[Finding]:
     """Media to a port that was named for them, of which ICMP says from the first to the last that nobody listens there."""
-    taken = _taken(messages)
-    talks = {(t.source, t.destination): t for t in view.conversations if t.destination in taken}
+    times = _times(messages)
+    talks = {(t.source, t.destination): t for t in view.conversations if {t.source, t.destination} <= times.keys()}
     found = []
     for (protocol, source, destination), errors in view.once(undelivered).items():
         talk = talks.get((source, destination)) if protocol == UDP else None
@@ -201,6 +235,7 @@ def _unheard(view: View, messages: list[Message]) -> list[Finding]:
             and talk.datagrams >= UNHEARD
             and len(errors) >= TIMES
             and errors[-1].ts - errors[0].ts >= UNHEARD_NS
+            and any(begin <= errors[0].ts <= end for begin, end in times[destination])
             and errors[0].ts - talk.first_ns <= S
             and talk.last_ns - errors[-1].ts <= TOLD_NS
             and all(e.reporter == destination[0] for e in errors)

@@ -2,21 +2,25 @@
 
 Asks: whether a server's time, by NTP, is further from that of a client, answer after answer, than clients correct by themselves.
 Applies: to clients that send their own time (RFC 5905 7.3), and to servers that say that they have the time.
-Cannot see: which of the two is right; clients that send random numbers in its place, as many do now; what a client does with what it hears.
-Normal: a client that has just started may be off by any time, and sets its clock after a few answers; then both agree. Of several servers one may be wrong: the
-    client takes the others (a warning). The reference implementation ends where it would have to set the clock by more than 1,000 s (RFC 5905 A.5.5.4, PANICT).
+Cannot see: which of the two is right; what a client does with what it hears. Many clients send random numbers in place of a time, or for how long they run.
+Normal: a client that has just started may be off by any time, and sets its clock after a few answers (a warning until then); then both agree. Of several
+    servers one may be wrong: the client takes the others (a warning). Who is off by years may be so on purpose, for a test or in a lab (a warning). The
+    reference implementation ends where it would have to set the clock by more than 1,000 s (RFC 5905 A.5.5.4, PANICT).
 """
 
 from __future__ import annotations
 
 from netlens.lenses import Finding
 from netlens.lenses._view import S, View, graded, most, seconds
-from netlens.parsers.clocks import Stamp
+from netlens.parsers.clocks import TO_UNIX, Stamp
 
 ID = "clocks-differ"
 GROUP = "answers"
 RANK = 33
 TIMES = 3  #: answers
+BURST, LASTED_NS = 8, 300 * S  #: answers that a client asks for when it starts (iburst), or how long others take, until it sets its clock
+YEAR = 31_556_952  #: s
+RUNS = 5 * YEAR  #: a clock that began at 0 and shows less tells how long its device runs
 PANIC_NS = 1000 * S
 CLOSE_NS = S  #: a clock's time less the capture's, from one message to the next, is as good as the same
 
@@ -27,6 +31,8 @@ def look(view: View) -> list[Finding]:
     pairs: dict[tuple[str, str], list[tuple[Stamp, Stamp]]] = {}
     for stamp in view.side.capture.clocks:
         key = (stamp.client, stamp.server, stamp.mark)
+        if stamp.asks and _runs_only(stamp):
+            continue
         if stamp.asks:
             asked[key] = stamp
         elif (request := asked.pop(key, None)) is not None:
@@ -35,13 +41,14 @@ def look(view: View) -> list[Finding]:
     if not off:
         return []
     right = {client for (client, _), these in pairs.items() if any(abs(a.ahead_ns - r.ahead_ns) < CLOSE_NS for r, a in these)}
-    grave = [ends for ends in off if ends[0] not in right]
+    grave = [ends for ends, these in off.items() if ends[0] not in right and _stays(these) and _apart(these) < YEAR * S]
     shown = {ends: off[ends] for ends in grave or off}
     worst = max((a.ahead_ns - r.ahead_ns for these in shown.values() for r, a in these), key=abs)
     answers = [a for these in shown.values() for _, a in these]
+    beside = "; other servers agree with the client" if {client for client, _ in shown} <= right else ""
     text = (
         f"The clock of {most(server for _, server in shown)} is {seconds(abs(worst))} {'ahead of' if worst > 0 else 'behind'} that of "
-        f"{most(client for client, _ in shown)} in all of {len(answers):,} answers of NTP{'' if grave else '; other servers agree with the client'}."
+        f"{most(client for client, _ in shown)} in all of {len(answers):,} answers of NTP{beside}."
     )
     values = {"answers": len(answers), "ahead_s": worst / 1e9}
     advice = (
@@ -50,8 +57,23 @@ def look(view: View) -> list[Finding]:
     return [graded(view, ID, grave, text, [a.frame for a in answers], values, advice)]
 
 
+def _runs_only(request: Stamp) -> bool:
+    """Whether a client's timestamp is close behind 1900 or 1970, where clocks begin that nobody set."""
+    shown = int.from_bytes(request.mark[:4], "big")
+    return shown < RUNS or TO_UNIX <= shown < TO_UNIX + RUNS
+
+
+def _stays(pairs: list[tuple[Stamp, Stamp]]) -> bool:
+    """Whether a client heard the server for so long that it would have set its clock."""
+    return len(pairs) >= BURST or pairs[-1][0].ts - pairs[0][0].ts >= LASTED_NS
+
+
+def _apart(pairs: list[tuple[Stamp, Stamp]]) -> int:
+    return min(abs(answer.ahead_ns - request.ahead_ns) for request, answer in pairs)
+
+
 def _differ(pairs: list[tuple[Stamp, Stamp]]) -> bool:
     """Whether both clocks go on at the pace of the capture's, too far from each other."""
     own, theirs = [r.ahead_ns for r, _ in pairs], [a.ahead_ns for _, a in pairs]
     even = max(own) - min(own) < CLOSE_NS and max(theirs) - min(theirs) < CLOSE_NS
-    return even and min(abs(a - b) for a, b in zip(own, theirs, strict=True)) >= PANIC_NS
+    return even and _apart(pairs) >= PANIC_NS

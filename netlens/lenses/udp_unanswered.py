@@ -42,6 +42,7 @@ from netlens.lenses._datagrams import (
     by_tcp,
     closed_at_once,
     has_other_peers,
+    has_other_tunnel,
     hearing,
     hearing_answers,
     needs_no_answer,
@@ -236,7 +237,7 @@ def _tries(view: View) -> dict[tuple[str, str, tuple[str, int]], list[Try]]:
 
 
 def _silent(view: View) -> list[Silent]:
-    told, heard, all_ = view.once(undelivered), view.once(hearing), view.once(_tries)
+    told, heard, all_, back = view.once(undelivered), view.once(hearing), view.once(_tries), view.once(ways)
     silent_ones = Counter(key[:2] for key, tries in all_.items() if not any(t.answered for t in tries))
     content = {key for key, tries in all_.items() if any(t.answered for t in tries)}
     found = []
@@ -265,6 +266,7 @@ def _silent(view: View) -> list[Silent]:
                     and not (protocol == "QUIC" and _waited(view, client, server[1], open_))
                 )
                 or (protocol in SPARE and any(key[:2] == (protocol, client) and stands_in(server, key[2]) for key in content))
+                or (protocol == "OpenVPN" and all(t.ends in back and has_other_tunnel(view, back[t.ends]) for t in open_))
                 or (protocol == "WireGuard" and all(has_other_peers(view, *t.ends) or _is_roaming(*t.ends) for t in open_))
             )
             patient = protocol in PATIENT and (silent_ones[protocol, client] > MANY or sum(t.datagrams for t in tries) < 2 * TIMES)

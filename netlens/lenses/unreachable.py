@@ -8,7 +8,8 @@ Cannot see: datagrams that are dropped in silence; what the program made of it.
 Normal: a client that has closed its socket says so of answers that come late (RFC 1122 4.1.3.1), those to multicast among them; a service that answered
     before and stops; traceroute, which wants such errors; a stray error about what was sent before the capture began. Three pings and more are covered
     by ping-unanswered, TCP by connect-refused and connect-unanswered, DNS by dns-unanswered. Nobody waits for an answer to syslog or voice; whoever asks
-    (QUIC, NTP, RADIUS, ...) does, unless it has the same over TCP or from another server. Logs are lost, though, if all of them are answered so for seconds,
+    (QUIC, NTP, RADIUS, ...) does, unless it has the same over TCP or from another server (a VPN:
+    TCP at any port of that server; of several peers of WireGuard, one may be away). Logs are lost, though, if all of them are answered so for seconds,
     and their sender has no other server for them (RFC 5426 5: it does not learn of it). What
     traceroute sends has few hops to make; what had 32 and more, and ran out of them, went in circles (RFC 1122 3.2.1.7: 64 are usual).
     A fragment may be lost as any packet may; not of all that two say to each other from a moment on, nor of most of a conversation. A host that says again and
@@ -21,7 +22,19 @@ from __future__ import annotations
 from collections import Counter
 
 from netlens.lenses import Finding, Severity
-from netlens.lenses._datagrams import PATIENT, SPARE, TUNNELS, answered, asks, by_tcp, requests, stands_in
+from netlens.lenses._datagrams import (
+    PATIENT,
+    SPARE,
+    TUNNELS,
+    VPN,
+    answered,
+    asks,
+    by_tcp,
+    has_other_peers,
+    has_other_tunnel,
+    requests,
+    stands_in,
+)
 from netlens.lenses._said import ICMP, TCP, UDP, fate, said, undelivered
 from netlens.lenses._view import S, View, finding, grouped, most
 from netlens.lenses.ping_unanswered import TIMES as PINGS
@@ -98,7 +111,13 @@ def _of(view: View) -> list[Finding]:
 def _is_tunnel(view: View, asked: Conversation, errors: list[Error]) -> bool:
     """Whether who sends to the port of a tunnel hears again and again that nobody listens there, and has none elsewhere."""
     lasted = max(e.ts for e in errors) - min(e.ts for e in errors)
-    if asked.destination[1] not in TUNNELS or len(errors) < LOGS or lasted < LOGS_NS or by_tcp(view, asked.source[0], *asked.destination):
+    if (
+        asked.destination[1] not in TUNNELS
+        or len(errors) < LOGS
+        or lasted < LOGS_NS
+        or _has_it(view, asked)
+        or has_other_tunnel(view, asked)
+    ):
         return False
     back = {c.source for c in view.conversations if c.destination[0] == asked.source[0]}
     return not any(end[1] in TUNNELS for end in back)
@@ -278,4 +297,8 @@ def _has_it(view: View, asked: Conversation) -> bool:
         for (protocol, who, whom), talks in view.once(requests).items()
         if protocol in SPARE and (protocol, who) == (asks(asked), client) and stands_in(server, whom)
     ]
+    if (asks(asked) == "WireGuard" and has_other_peers(view, asked.source, server)) or (
+        asks(asked) in VPN and has_other_tunnel(view, asked)
+    ):
+        return True
     return by_tcp(view, client, *server) or any(answered(view, t) for talks in others for t in talks)

@@ -20,6 +20,7 @@ from netlens.wire.addresses import ip_text
 
 PORT = 5060
 MAX_MESSAGES = 100_000
+ENDING = 6  #: characters of a name that stay when a prefix is put before a number (00, +49, 99#)
 LOOKED_AT = 4000  #: bytes of a message
 EVERY = frozenset(range(128))  #: payload types
 _METHODS = (
@@ -51,7 +52,8 @@ class Media(NamedTuple):
 class Message(NamedTuple):
     """A request, or an answer to one.
 
-    method : of the request.  status : of an answer, else 0.  call, whom : numbers for the Call-ID and for who is asked for.  inside : within a dialog.
+    method : of the request.  status : of an answer, else 0.  call, whom : numbers for the Call-ID and for who is asked for.  ending : for how that name
+    ends.  inside : within a dialog.
     timer : it says that nobody answered in time (RFC 3326, RFC 4028 10).
     """
 
@@ -64,6 +66,7 @@ class Message(NamedTuple):
     number: int
     call: int
     whom: int
+    ending: int
     inside: bool
     timer: bool
     media: tuple[Media, ...]
@@ -115,6 +118,7 @@ def _message(text: bytes, row: list[int]) -> Message | None:
         int(number[1]),
         crc32(call[1]),
         crc32(whom[1]) if whom else 0,
+        crc32(whom[1][-ENDING:]) if whom else 0,
         not status and b";tag=" in to[1],
         not status and _REASON.search(head) is not None,
         _media(body, length is not None and int(length[1]) > len(body)),

@@ -14,16 +14,18 @@ from netlens.wire.addresses import ip_text
 MAX_MESSAGES = 20_000
 _PORT, _HEADER = 123, 48
 _CLIENT, _SERVER = 3, 4  # modes
-_TO_UNIX = 2_208_988_800  # s from 1900 to 1970
+TO_UNIX = 2_208_988_800  # s from 1900 to 1970
 _S = 1_000_000_000
 
 
 class Stamp(NamedTuple):
     """A message of a client (``asks``), or of a server that has the time.
 
-    ahead_ns : its transmit timestamp less the time of the capture.  mark : by which an answer is known: the client's transmit timestamp.
+    ts : of the capture, ns.  ahead_ns : its transmit timestamp less the time of the capture.  mark : by which an answer is known: the client's
+    transmit timestamp.
     """
 
+    ts: int
     frame: int
     client: str
     server: str
@@ -55,11 +57,11 @@ class ClockBuilder:
             client, server = ends if mode == _CLIENT else ends[::-1]
             mark = text[40:48] if mode == _CLIENT else text[24:32]
             if any(mark):
-                self.stamps.append(Stamp(row[c.FRAME], client, server, mode == _CLIENT, _ahead(text[40:48], row[c.TS]), mark))
+                self.stamps.append(Stamp(row[c.TS], row[c.FRAME], client, server, mode == _CLIENT, _ahead(text[40:48], row[c.TS]), mark))
 
 
 def _ahead(stamp: bytes, ts: int) -> int:
     """A timestamp of NTP less a time in ns, in the era that is nearest (RFC 5905 6)."""
     seconds, fraction = int.from_bytes(stamp[:4], "big"), int.from_bytes(stamp[4:], "big")
-    off = (seconds - _TO_UNIX - ts // _S + (1 << 31)) % (1 << 32) - (1 << 31)
+    off = (seconds - TO_UNIX - ts // _S + (1 << 31)) % (1 << 32) - (1 << 31)
     return off * _S + (fraction * _S >> 32) - ts % _S

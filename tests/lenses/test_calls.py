@@ -8,7 +8,7 @@ import pytest
 from scapy.layers.inet import ICMP, IP
 
 from tests.lenses.made import CLIENT, MS, SERVER, S, found, healthy, problems
-from tests.parsers.build import Packet, datagram
+from tests.parsers.build import End, Packet, datagram
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,12 +79,45 @@ def test_calls_none_of_which_gets_through(tmp_path: Path) -> None:
         pytest.param(
             [p for k in range(4) for p in (*call(k, k, 404), *elsewhere(call(k + 0.5, 9 + k, 180, 200)))], id="another trunk takes them"
         ),
+        pytest.param(
+            [p for k in range(4) for p in (*call(20 * k, k, 404), *elsewhere(call(20 * k + 5, k, 200, whom="9")))],
+            id="the same call by another",
+        ),
+        pytest.param(
+            [
+                p
+                for k in range(4)
+                for p in (*call(20 * k, k, 404, whom="0493055"), *elsewhere(call(20 * k + 5, 9 + k, 200, whom="99#493055")))
+            ],
+            id="with a prefix by another",
+        ),
+        pytest.param(
+            [p for k in range(4) for p in (*call(20 * k, k, 404), *elsewhere(call(20 * k + 0.5, 9 + k, 200, whom="9")))],
+            id="at once by another",
+        ),
+        pytest.param(calls(*[(404,)] * 3, names=3), id="wrong numbers"),
         pytest.param(calls(*[(423,), (200,)] * 3, method="REGISTER"), id="registers for longer"),
         pytest.param([up(k, b"INVITE sip:a SIP/2.0\r\n\r\n") for k in range(4)], id="cut"),
     ],
 )
 def test_calls_that_end_as_people_want(tmp_path: Path, packets: list[Packet]) -> None:
     assert "call-failed" not in problems(found(tmp_path, packets, healthy()))
+
+
+def test_numbers_that_a_server_does_not_know(tmp_path: Path) -> None:
+    """A person may dial a few wrong ones."""
+    assert found(tmp_path, calls(*[(404,)] * 4, names=4), healthy())["call-failed"].severity == "warning"
+    assert found(tmp_path, calls(*[(404,)] * 5, names=5), healthy())["call-failed"].severity == "problem"
+    assert found(tmp_path, calls(*[(400,)] * 3, names=3), healthy())["call-failed"].severity == "problem"
+    # another call, much later, with another server says nothing of these
+    beside = [p for k in range(4) for p in (*call(20 * k, k, 404), *elsewhere(call(20 * k + 5, 9 + k, 200, whom="9")))]
+    assert found(tmp_path, beside, healthy())["call-failed"].severity == "problem"
+
+
+def test_a_call_that_is_refused_on_two_ways_is_one(tmp_path: Path) -> None:
+    both = [p for k in range(4) for p in (*call(k, k, 404), *elsewhere(call(k + 0.2, k, 404)))]
+    text = found(tmp_path, both, healthy())["call-failed"].text
+    assert text == "4 of 4 calls to 198.51.100.20 and 198.51.100.21 were refused, and none got through: 404 Not Found."
 
 
 def refreshed(*, answered: bool, tries: int = 4, ends: bool = True, reason: str = "") -> list[Packet]:
@@ -104,12 +137,30 @@ def test_a_call_that_breaks_off_as_its_refresh_is_not_answered(tmp_path: Path) -
         "1 of 1 call was ended as a request within the call (INVITE) got no answer from 198.51.100.20, and the end says so (408, session timer)."
     )
     assert "the end says so" not in found(tmp_path, refreshed(answered=False), healthy())["call-failed"].text
+    assert found(tmp_path, updates(2, 2, 2, 2), healthy())["call-failed"].severity == "problem"
+
+
+def updates(*numbers: int) -> list[Packet]:
+    """A call that the callee refreshes by requests of these numbers, none of which is answered, and ends."""
+    again = [down(5 + 2 * k, message("UPDATE sip:100@a SIP/2.0", 1, n, "UPDATE", True)) for k, n in enumerate(numbers)]
+    return [*call(0, 1, 180, 200), *again, down(20, message("BYE sip:100@a SIP/2.0", 1, 9, "BYE", True))]
+
+
+def of_one_end(packets: list[Packet]) -> list[Packet]:
+    """What the server sends."""
+    return [p for p in packets if p.data[12:16] == bytes(map(int, SERVER.split(".")))]
 
 
 @pytest.mark.parametrize(
     "packets",
-    [refreshed(answered=True), refreshed(answered=False, tries=2), refreshed(answered=False, ends=False)],
-    ids=["answered", "the answer may come", "goes on"],
+    [
+        refreshed(answered=True),
+        refreshed(answered=False, tries=2),
+        refreshed(answered=False, ends=False),
+        of_one_end(updates(2, 2, 2, 2)),
+        updates(2, 3, 4, 5),
+    ],
+    ids=["answered", "the answer may come", "goes on", "only one end was recorded", "refreshed now and then"],
 )
 def test_a_call_that_is_kept_up(tmp_path: Path, packets: list[Packet]) -> None:
     assert "call-failed" not in found(tmp_path, packets, healthy())
@@ -124,14 +175,22 @@ def agreed(phone: str = "0 101", pbx: str = "0 101") -> list[Packet]:
     ]
 
 
-def media(kinds: list[int], to_phone: bool = True) -> list[Packet]:
+def ended(at: float) -> list[Packet]:
+    return [up(at, message("BYE sip:200@b SIP/2.0", 1, 2, "BYE", True)), down(at + 0.1, message("SIP/2.0 200 OK", 1, 2, "BYE", True))]
+
+
+def media(kinds: list[int], to_phone: bool = True, source: End | None = None) -> list[Packet]:
     """Voice of these payload types, a packet each 20 ms."""
     ends = [(CLIENT, PHONE_PORT), (SERVER, PBX_PORT)]
-    destination, source = ends if to_phone else ends[::-1]
+    destination, named = ends if to_phone else ends[::-1]
     return [
         Packet(
             S // 2 + k * 20 * MS,
-            datagram(source, destination, bytes([0x80, kind]) + k.to_bytes(2, "big") + (160 * k).to_bytes(4, "big") + bytes(163) + b"\x09"),
+            datagram(
+                source or named,
+                destination,
+                bytes([0x80, kind]) + k.to_bytes(2, "big") + (160 * k).to_bytes(4, "big") + bytes(163) + b"\x09",
+            ),
         )
         for k, kind in enumerate(kinds)
     ]
@@ -166,6 +225,8 @@ def test_media_in_a_format_that_the_receiver_did_not_name(tmp_path: Path) -> Non
         pytest.param(media([18] * 300), id="no description"),
         pytest.param([*media([18] * 300), *later(agreed(), 10)], id="described when it was over"),
         pytest.param([*agreed(), *later(agreed("18", "18"), 0.2), *media([18] * 300)], id="changed within the call"),
+        pytest.param([*agreed(), *ended(3), *later(media([18] * 300), 9)], id="of a later call"),
+        pytest.param([*agreed(), *media([18] * 300, source=(OTHER, 7000))], id="of an end that is not named"),
         pytest.param([*cut(agreed()), *media([18] * 300)], id="cut"),
         pytest.param([*agreed(), *media([18] * 60)], id="short"),
     ],
@@ -188,3 +249,5 @@ def test_media_to_a_port_that_nobody_listens_at(tmp_path: Path) -> None:
     for early in ((0, 5, 10), (350, 370, 390)):  # it opens its port late, or has hung up
         assert "call-failed" not in found(tmp_path, agreed(), voice, unreachable(voice, *early), healthy())
     assert "call-failed" not in found(tmp_path, voice, unreachable(voice, *range(0, 400, 50)), healthy())
+    after = later(voice, 9)  # of another call, which is not in the capture
+    assert "call-failed" not in found(tmp_path, agreed(), ended(3), after, unreachable(after, *range(0, 400, 50)), healthy())

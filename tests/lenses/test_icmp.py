@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lenses.made import CLIENT, RESOLVER, SERVER, WEB, found, healthy, lookup, ping, problems, talk
+from tests.lenses.made import CLIENT, RESOLVER, SERVER, WEB, exchange, found, healthy, lookup, ping, problems, talk
 from tests.parsers.build import MS, End, Packet, S, Talk, _ip, datagram, segment
 
 ROUTER = "203.0.113.1"
@@ -392,3 +392,47 @@ def test_a_sender_that_goes_on_though_a_router_says_that_it_sends_too_much(
         assert this["stalled"].text.endswith(
             "only large packets were lost (1,400 bytes were sent 3 times in vain); 203.0.113.1 said: packet too big."
         )
+
+
+OTHER, RESET, RESET_BACK, DATA = "198.51.100.21", b"\x38" + bytes(13), b"\x40" + bytes(25), b"\x04" + bytes(95)
+INITIATION, IKE = b"\x01" + bytes(147), b"i" * 8 + bytes(8) + bytes([33, 32, 34, 8]) + bytes(40)
+
+
+def refused(first: bytes, port: int, own: int = 40_001) -> list[Packet]:
+    """A client of a tunnel that hears each time that nobody listens."""
+    asked = datagram((CLIENT, own), (SERVER, port), first)
+    return [p for k in range(5) for p in (Packet(2 * k * S, asked), *error(2 * k * S + MS, PORT, asked, SERVER))]
+
+
+def reached(first: bytes, back: bytes, server: End, own: int = 40_002) -> list[Packet]:
+    return [Packet(12 * S, datagram((CLIENT, own), server, first)), Packet(12 * S + MS, datagram(server, (CLIENT, own), back))]
+
+
+def connected(at: int, answer: bytes = bytes(40)) -> list[Packet]:
+    return exchange(talk(43_000, at, (SERVER, 443)), bytes(40), answer).packets
+
+
+@pytest.mark.parametrize(
+    ("vain", "then", "told"),
+    [
+        pytest.param(refused(RESET, 1194), [], True, id="OpenVPN, and nothing else"),
+        pytest.param(refused(RESET, 1194), reached(RESET, RESET_BACK, (OTHER, 1194)), False, id="OpenVPN, and another server"),
+        pytest.param(
+            refused(RESET, 1194), reached(RESET, RESET_BACK, (OTHER, 1195)), False, id="OpenVPN, and another server at another port"
+        ),
+        pytest.param(refused(RESET, 1194), reached(RESET, b"no", (OTHER, 1195)), True, id="OpenVPN, and something else there"),
+        pytest.param(refused(RESET, 1194), connected(12 * S), False, id="OpenVPN, and then TCP"),
+        pytest.param(refused(RESET, 1194), connected(5 * S), True, id="OpenVPN, and TCP meanwhile"),
+        pytest.param(refused(b"key" * 20, 1194), [], True, id="a fixed key, and nothing else"),
+        pytest.param(refused(b"key" * 20, 1194), connected(12 * S), False, id="a fixed key, and then TCP"),
+        pytest.param(refused(IKE, 500), [], True, id="IPsec, and nothing else"),
+        pytest.param(refused(IKE, 500), reached(IKE, IKE, (OTHER, 500)), False, id="IPsec, and another gateway"),
+        pytest.param(refused(INITIATION, 51_820, 51_820), [], True, id="WireGuard, and no other peer"),
+        pytest.param(
+            refused(INITIATION, 51_820, 51_820), reached(DATA, DATA, (OTHER, 51_820), 51_820), False, id="WireGuard, and another peer"
+        ),
+    ],
+)
+def test_a_tunnel_to_where_nobody_listens(tmp_path: Path, vain: list[Packet], then: list[Packet], told: bool) -> None:
+    this = found(tmp_path, vain, then, healthy(), ping(30 * S))
+    assert this["unreachable"].severity == ("problem" if told else "warning")

@@ -185,6 +185,17 @@ def test_requests_that_have_another_way(tmp_path: Path, way: str) -> None:
     assert ("udp-unanswered" in problems(found(tmp_path, packets, healthy(), ping(90 * S)))) == (way == "none")
 
 
+@pytest.mark.parametrize(("server", "back", "severity"), [((OTHER, 1195), b"\x40", "warning"), ((OTHER, 1195), b"no", "problem")])
+def test_openvpn_that_takes_the_next_server(tmp_path: Path, server: End, back: bytes, severity: str) -> None:
+    reset = b"\x38" + bytes(13)
+    packets = asked_over_udp(reset, [0, 2, 4, 8], (SERVER, 1194))
+    then = [
+        Packet(12 * S, datagram((CLIENT, 41_001), server, reset)),
+        Packet(12 * S + MS, datagram(server, (CLIENT, 41_001), back + bytes(25))),
+    ]
+    assert found(tmp_path, packets, then, healthy(), ping(30 * S))["udp-unanswered"].severity == severity
+
+
 def test_a_monitor_that_looks_for_hosts_that_answer(tmp_path: Path) -> None:
     packets = [
         p

@@ -196,6 +196,7 @@ def test_answers_of_modbus_in_step(tmp_path: Path, numbers: list[tuple[int | Non
 
 
 TO_1900 = 2_208_988_800
+DAY = 86_400
 
 
 def stamp(ns: int) -> bytes:
@@ -217,12 +218,26 @@ def clocks(ahead: list[float], own: list[float] | None = None, server: str = SER
 
 
 def test_clocks_that_differ(tmp_path: Path) -> None:
-    this = found(tmp_path, clocks([3600] * 4), healthy())["clocks-differ"]
+    this = found(tmp_path, clocks([3600] * 8), healthy())["clocks-differ"]
     assert this.severity == "problem"
-    assert this.text == "The clock of 198.51.100.20 is 60 min ahead of that of 192.0.2.10 in all of 4 answers of NTP."
-    assert "behind that of" in found(tmp_path, clocks([0] * 4, [7200] * 4), healthy())["clocks-differ"].text
-    beside = found(tmp_path, clocks([3600] * 4), clocks([0] * 4, server=OTHER), healthy())["clocks-differ"]
+    assert this.text == "The clock of 198.51.100.20 is 60 min ahead of that of 192.0.2.10 in all of 8 answers of NTP."
+    assert "behind that of" in found(tmp_path, clocks([0] * 8, [7200] * 8), healthy())["clocks-differ"].text
+    beside = found(tmp_path, clocks([3600] * 8), clocks([0] * 8, server=OTHER), healthy())["clocks-differ"]
     assert beside.severity == "warning"
+    assert beside.text.endswith("; other servers agree with the client.")
+
+
+def test_clocks_that_may_be_set_soon_or_differ_on_purpose(tmp_path: Path) -> None:
+    starts = found(tmp_path, clocks([3 * DAY] * 7), healthy())["clocks-differ"]
+    assert starts.severity == "warning"
+    assert "is 72 h ahead of that of" in starts.text
+    every_80_s = [p for k, p in enumerate(clocks([3600] * 30)) if k // 2 % 5 == 0]
+    assert found(tmp_path, every_80_s[:8], healthy())["clocks-differ"].severity == "warning"
+    assert found(tmp_path, every_80_s[:10], healthy())["clocks-differ"].severity == "problem"
+    lab = found(tmp_path, clocks([-1800 * DAY] * 9), healthy())["clocks-differ"]
+    assert lab.severity == "warning"
+    assert "is 5 years behind that of" in lab.text
+    assert "is 100 days behind that of" in found(tmp_path, clocks([-100 * DAY] * 9), healthy())["clocks-differ"].text
 
 
 @pytest.mark.parametrize(
@@ -233,6 +248,8 @@ def test_clocks_that_differ(tmp_path: Path) -> None:
         pytest.param(clocks([3600] * 2), id="twice"),
         pytest.param(clocks([0] * 5, [-9000, -9000, -9000, 0, 0]), id="set after some answers"),
         pytest.param(clocks([3600] * 5, mark=b"\x91\x22\x73"), id="random numbers in place of a time"),
+        pytest.param(clocks([0] * 9, [5000 - T0 / S] * 9), id="how long the device runs, from 1970"),
+        pytest.param(clocks([0] * 9, [5000 - T0 / S - TO_1900] * 9), id="how long the device runs, from 1900"),
         pytest.param(clocks([86400] * 5, [86400] * 5), id="the capture's clock is wrong"),
     ],
 )
