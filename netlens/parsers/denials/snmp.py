@@ -2,8 +2,8 @@
 
 Ordinary: what is not there (2, or a value that says so: RFC 3416 3), unless a manager hears nothing else from an agent, again and again (64-bit counters, which
 version 1 does not have: RFC 2578 7.1.10; noSuchInstance is a warning, as a table may be empty); the end of a walk by version 1 (RFC 1157 4.1.3); too big (1:
-the manager asks for less), values that an agent cannot read (5). A manager of version 3 learns by reports which engine it talks to and what time that has (RFC 3414
-4); one report of another kind may be a typing error, so these count where nothing else is said, again and again.
+the manager asks for less), values that an agent cannot read (5). A manager of version 3 learns by reports which engine it talks to and what time that has (RFC
+3414 4); one report of another kind may be a typing error, so these count where nothing else is said, again and again.
 """
 
 from netlens.parsers.ber import ber, ber_int
