@@ -393,7 +393,7 @@ def test_several_agents_asked_once(tmp_path: Path) -> None:
 
 
 def test_probes_of_a_masked_mail_server(tmp_path: Path) -> None:
-    left = [Packet(p.ns + k * MINUTE, p.data) for k in range(4) for p in mail(42_000 + k, STARS, EHLO, QUIT)]
+    left = [Packet(p.at + k * MINUTE, p.data) for k in range(4) for p in mail(42_000 + k, STARS, EHLO, QUIT)]
     assert found(tmp_path, left, healthy())["refused"].severity == "warning"
 
 
@@ -403,6 +403,6 @@ def test_gateways_of_modbus_answer_in_another_order(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_loaded_again(tmp_path: Path) -> None:
-    again = [Packet(p.ns + S, block(n, p.ns + S, 7_000 + k, ack=k % 2 == 1).data) for n, k, p in (
+    again = [Packet(p.at + S, block(n, p.at + S, 7_000 + k, ack=k % 2 == 1).data) for n, k, p in (
         (k // 2 + 1, k, p) for k, p in enumerate(transfer(range(1, 100))))]  # fmt: skip
     assert "file-stopped" not in found(tmp_path, [*transfer(range(1, 100)), *again], healthy())
