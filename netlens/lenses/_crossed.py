@@ -2,15 +2,17 @@
 what they offer.
 
 A server of Modbus copies the number of a request into its answer (Modbus Messaging on TCP/IP 4.2: MBAP header), and a master drops what bears another. Where
-several requests are open, answers come late on purpose; so only answers count before which the master sent exactly one request more than it had answers.
+several requests are open, gateways answer them in any order; so only answers count whose number no open request has. Each of these is taken for an answer to
+the oldest one.
 A firewall that inspects SMTP puts stars in place of the greeting, and X in place of STARTTLS. Mail goes on in clear through it; a client that says EHLO, hears
-that, and leaves, wants what it did not find. Who only looks whether the server is there says HELO, or nothing.
+that, and leaves, wants what it did not find. Who only looks whether the server is there says HELO, or nothing, or comes by the clock.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from netlens.lenses._granted import checks
 from netlens.lenses._repeats import with_repeats
 from netlens.lenses._services import MODBUS
 from netlens.lenses._view import FIN, RST, Segments, View, grouped
@@ -28,27 +30,31 @@ def crossed(view: View) -> list[tuple[int, list[int]]]:
 
 
 def _of_others(seg: Segments) -> list[int]:
-    """Frames of answers with another number than the only open request has."""
-    requests = answers = alone = number = 0
-    found = []
+    """Frames of answers with a number that no open request has."""
+    waiting: list[int] = []
+    found, answers = [], 0
     for i in range(len(seg)):
         if not seg.fresh[i]:
             continue
         head = seg.text(i)
         if head[2:4] != bytes(2) or int.from_bytes(head[4:6], "big") + 6 != seg.length[i]:
             return []  # several in one segment, or none
+        number = int.from_bytes(head[:2], "big")
         if seg.orig[i]:
-            requests, number = requests + 1, int.from_bytes(head[:2], "big")
-            continue
-        answers += 1
-        alone += requests == answers
-        if requests == answers and int.from_bytes(head[:2], "big") != number:
-            found.append(seg.frame[i])
-    return found if len(found) >= TIMES and 2 * len(found) >= alone else []
+            waiting.append(number)
+        elif waiting:
+            answers += 1
+            if number in waiting:
+                waiting.remove(number)
+            else:
+                waiting.pop(0)
+                found.append(seg.frame[i])
+    return found if len(found) >= TIMES and 2 * len(found) >= answers else []
 
 
-def masked(view: View) -> list[tuple[int, list[int]]]:
-    """(session, frames) of clients of SMTP that left a masked server after EHLO, again and again; none where anybody went on with it."""
+def masked(view: View) -> list[tuple[int, bool, list[int]]]:
+    """(session, whether it is no check by the clock, frames) of clients of SMTP that left a masked server after EHLO, again and again; none where anybody went
+    on with it."""
     left: dict[int, list[int]] = {}
     served: set[tuple[str, int]] = set()
     starred = set(np.flatnonzero(view.first_replies == np.uint64(_STARS)).tolist())
@@ -63,4 +69,5 @@ def masked(view: View) -> list[tuple[int, list[int]]]:
         if listed and ended and [word for word, _ in said if word != b"QUIT"] == [b"EHLO"]:
             left[k] = [said[0][1], listed[0]]
     of = grouped((k for k in left if view.ends(k)[2:] not in served), view.service)
-    return [(k, left[k]) for group in of.values() if len(group) >= TIMES for k in group]
+    starts = view.column("start_ns")
+    return [(k, not checks([starts[j] for j in group]), left[k]) for group in of.values() if len(group) >= TIMES for k in group]

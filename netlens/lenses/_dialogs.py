@@ -135,7 +135,7 @@ def refusals(view: View) -> list[Refusal]:
         *_unheard(view),
         *_stale(view),
         *(Refusal(k, "Modbus", "answers with another transaction number", True, frames) for k, frames in crossed(view)),
-        *(Refusal(k, "SMTP", "greeting and STARTTLS masked by a firewall", True, frames) for k, frames in masked(view)),
+        *(Refusal(k, "SMTP", "greeting and STARTTLS masked by a firewall", lasting, frames) for k, lasting, frames in masked(view)),
     ]
     lines = error_lines(view, {r.session for r in found})
     return found + _in_words(view, lines)

@@ -13,6 +13,7 @@ from netlens.lenses._view import S, View, grouped
 
 LEAST = 3  #: requests that are a rhythm
 EVEN = 1.5  #: times the shortest pause that the longest of a rhythm may last
+CHECK_NS, CLOCK = 10 * S, 1.1  #: the same of who checks a server by the clock: the shortest pause, and how even
 GROWS = 2.5  #: times the pause before that one may last of polls that become rarer (RFC 8628 3.5: slow_down; twice as long each time)
 NEXT_NS = 2 * S  #: in which a program goes on by what it was told
 NOT_THERE, THERE = (404, 410), 409
@@ -136,8 +137,19 @@ def _of_places(view: View, answers: list[Row], places: dict[int, int]) -> dict[t
 
 def _is_even(group: list[Row], pause_ns: int) -> bool:
     """Whether requests follow each other in an even rhythm, at least so long apart."""
-    pauses = _pauses(group)
-    return len(group) >= LEAST and min(pauses) >= pause_ns and max(pauses) <= EVEN * min(pauses)
+    return evenly([r["start_ns"] for r in group], pause_ns)
+
+
+def evenly(times: list[int], pause_ns: int, even: float = EVEN) -> bool:
+    """Whether times (ns, in order) follow each other in an even rhythm, at least so long apart."""
+    pauses = [b - a for a, b in pairwise(times)]
+    return len(times) >= LEAST and min(pauses) >= pause_ns and max(pauses) <= even * min(pauses)
+
+
+def checks(times: list[int]) -> bool:
+    """Whether these are times (ns) of who checks a server by the clock. What is done again at once is one time."""
+    times = sorted(times)
+    return evenly([b for a, b in pairwise([-CHECK_NS, *times]) if b - a > S], CHECK_NS, CLOCK)
 
 
 def _is_poll(group: list[Row]) -> bool:

@@ -4,8 +4,8 @@ Asks: whether a transfer stands still behind block 65535, as one side cannot cou
     from some block on each block and each acknowledgment is sent twice, to the end (the sorcerer's apprentice, RFC 1123 4.2.3.1).
 Applies: to conversations over UDP whose acknowledgments go up one by one, at whatever ports.
 Cannot see: whether the file was whole before.
-Normal: the number begins anew at 0 or 1 where both can; a block that is lost is sent again, and then all goes on. Of what is recorded twice both have one
-    identification of IP.
+Normal: the number begins anew at 0 or 1 where both can, and at 1 for another file, which may come at the same ports; a block that is lost is sent again, and
+    then all goes on. Of what is recorded twice both have one identification of IP.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ LEAST, IN_ORDER = 20, 0.9  #: acknowledgments, and the share of them that follow
 LAST = 0xFFFF
 TIMES, SPAN_NS = 3, 3 * S  #: blocks behind the last that are sent in vain
 TWICE = 0.9  #: share of blocks
+LAG = 4  #: blocks by which what comes again may be behind
 
 
 def look(view: View) -> list[Finding]:
@@ -66,14 +67,21 @@ def look(view: View) -> list[Finding]:
 
 
 def _files(t: Array) -> list[Array]:
-    """By who sends blocks to whom."""
+    """By who sends blocks to whom, and from which block 1 on."""
     acks = (t[:, KIND] == ACKNOWLEDGES)[:, None]
     ports = t[:, PORTS]
     back = ports & ~0xFFFFFFFF | (ports & 0xFFFF) << 16 | ports >> 16 & 0xFFFF
     ends = np.where(acks, np.stack([t[:, DST], t[:, SRC], back], axis=1), np.stack([t[:, SRC], t[:, DST], ports], axis=1))
     order = np.lexsort(ends.T)
     begins = np.flatnonzero(np.diff(ends[order], axis=0).any(axis=1)) + 1
-    return list(np.split(t[order], begins))
+    return [each for part in np.split(t[order], begins) for each in _one_by_one(part)]
+
+
+def _one_by_one(part: Array) -> list[Array]:
+    at = np.flatnonzero(part[:, KIND] == DATA)
+    number = part[at, NUMBER]
+    before = number[:-1]
+    return np.split(part, at[1:][(number[1:] == 1) & (before > 1 + LAG) & (before < LAST - LAG)])
 
 
 def _steps(numbers: Array) -> Array:

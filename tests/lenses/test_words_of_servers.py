@@ -12,7 +12,7 @@ from scapy.layers.inet import ICMP, IP
 from tests.lenses.made import CLIENT, MS, RESOLVER, SERVER, S, close, found, healthy, ping, problems, talk
 from tests.lenses.test_denials import answers, kerberos, over_tcp
 from tests.parsers.build import T0, Packet, Talk, datagram
-from tests.parsers.test_denials import ipp, nbns, smb1, smb2, snmp
+from tests.parsers.test_denials import ipp, nbns, smb1, smb2, snmp, tlv
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -348,3 +348,87 @@ def test_a_file_that_comes_twice(tmp_path: Path) -> None:
 )
 def test_a_file_that_goes_on(tmp_path: Path, packets: list[Packet]) -> None:
     assert "file-stopped" not in found(tmp_path, packets, healthy())
+
+
+def each(port: int, pause: int, *pairs: tuple[bytes, bytes], times: int = 4) -> list[Packet]:
+    """Questions over UDP and their answers, all of them so many times, ``pause`` ns apart."""
+    packets = []
+    for k in range(times):
+        for j, (asked, told) in enumerate(pairs):
+            at = k * pause + j * S
+            packets.append(Packet(at, datagram((CLIENT, 40_000), (SERVER, port), asked)))
+            packets.append(Packet(at + MS, datagram((SERVER, port), (CLIENT, 40_000), told)))
+    return packets
+
+
+def dialog(port: int, pause: int, *pairs: tuple[bytes, bytes], client: int = 44_000) -> list[Packet]:
+    """The same over one connection of TCP."""
+    made = talk(client, server=(SERVER, port))
+    for asked, told in pairs:
+        made.up("PA", asked)
+        made.down("PA", told)
+        made.at += pause
+    return close(made).packets
+
+
+def exception(number: int, unit: int, address: int) -> tuple[bytes, bytes]:
+    return modbus(number, bytes([unit, 3, 0, address, 0, 1])), modbus(number, bytes([unit, 0x83, 2]))
+
+
+def extended(oid: bytes) -> bytes:
+    return tlv(0x30, b"\x02\x01\x78", tlv(0x77, tlv(0x80, oid)))
+
+
+START_TLS, WHO_AM_I = extended(b"1.3.6.1.4.1.1466.20037"), extended(b"1.3.6.1.4.1.4203.1.11.3")
+VALIDATE = b"POST / HTTP/1.1\r\n\r\n\2\0\0\4" + bytes(4) + b"\3"
+MINUTE = 60 * S
+
+
+@pytest.mark.parametrize(
+    ("packets", "severity"),
+    [
+        pytest.param(each(161, S, (snmp(0, 0xA0, 0), NO_NAME)), "problem", id="a value that is not there"),
+        pytest.param(each(161, S, (snmp(0, 0xA1, 0), NO_NAME)), "", id="the end of a walk"),
+        pytest.param(answers(161, [snmp(0, values=(0x81,))] * 3), "warning", id="an empty table"),
+        pytest.param(answers(161, [snmp(0, values=(0x80,))] * 3), "problem", id="no such object"),
+        pytest.param(dialog(502, S, *[exception(k, 1, 7) for k in range(5)]), "problem", id="one register, again and again"),
+        pytest.param(dialog(502, S, *[exception(k, k + 1, 7) for k in range(9)]), "warning", id="a scan of units"),
+        pytest.param(dialog(502, MINUTE, *[exception(k, 1, 7) for k in range(4)]), "warning", id="one register by the clock"),
+        pytest.param(dialog(631, S, (VALIDATE, ipp(0x040A)), (VALIDATE, ipp(0))), "warning", id="another format is valid"),
+        pytest.param(dialog(389, S, *[(START_TLS, EXTENDED)] * 3), "problem", id="StartTLS"),
+        pytest.param(dialog(389, S, *[(WHO_AM_I, EXTENDED)] * 3), "", id="another extended request"),
+        pytest.param(dialog(445, MINUTE, *[(b"a", NO_SMB1)] * 4), "warning", id="an audit each minute"),
+        pytest.param(dialog(445, S, *[(b"a", NO_SMB1)] * 4), "problem", id="again at once"),
+        pytest.param(each(88, MINUTE, (b"a", kerberos(6))), "warning", id="a check each minute"),
+        pytest.param(each(88, S, (b"a", kerberos(6))), "problem", id="a client that is not known"),
+        pytest.param(each(88, MINUTE, (b"a", kerberos(23))), "problem", id="expired by the clock"),
+    ],
+)
+def test_what_was_asked_and_how_often(tmp_path: Path, packets: list[Packet], severity: str) -> None:
+    this = found(tmp_path, packets, healthy()).get("refused")
+    assert (this.severity if this else "") == severity
+
+
+def test_several_agents_asked_once(tmp_path: Path) -> None:
+    packets = []
+    for k in range(6):
+        there = f"198.51.100.{60 + k}"
+        packets.append(Packet(k * S, datagram((CLIENT, 40_000), (there, 161), b"a" * 40)))
+        packets.append(Packet(k * S + MS, datagram((there, 161), (CLIENT, 40_000), NO_NAME)))
+    assert "refused" not in found(tmp_path, packets, healthy())
+
+
+def test_probes_of_a_masked_mail_server(tmp_path: Path) -> None:
+    left = [Packet(p.at + k * MINUTE, p.data) for k in range(4) for p in mail(42_000 + k, STARS, EHLO, QUIT)]
+    assert found(tmp_path, left, healthy())["refused"].severity == "warning"
+
+
+def test_gateways_of_modbus_answer_in_another_order(tmp_path: Path) -> None:
+    numbers = [each for k in range(1, 19, 2) for each in ((k, None), (k + 1, k + 1), (None, k))]
+    assert "refused" not in found(tmp_path, polled((1, 1), *numbers), healthy())
+
+
+def test_a_file_that_is_loaded_again(tmp_path: Path) -> None:
+    again = [Packet(p.at + S, block(n, p.at + S, 7_000 + k, ack=k % 2 == 1).data) for n, k, p in (
+        (k // 2 + 1, k, p) for k, p in enumerate(transfer(range(1, 100))))]  # fmt: skip
+    assert "file-stopped" not in found(tmp_path, [*transfer(range(1, 100)), *again], healthy())

@@ -24,6 +24,7 @@ from netlens.chains.parties import listed, of_requests
 from netlens.chains.situation import ACCEPTED, REJECTED
 from netlens.lenses import Finding, Severity
 from netlens.lenses._dialogs import IN_WORDS, Refusal, refusals
+from netlens.lenses._granted import checks
 from netlens.lenses._view import S, View, finding, frame_filter, grouped, most, views
 from netlens.lenses.http_errors import final_answers, served_later
 from netlens.lenses.refused.verdict import needed
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from netlens.columns import Array, Bools
     from netlens.lenses.refused.fixes import Prediction
     from netlens.lenses.refused.weighing import Weighed, Weighing
+    from netlens.parsers.denials._kinds import Denying
 
 ID = "refused"
 GROUP = "answers"
@@ -53,6 +55,7 @@ _ANOTHER_WAY, _AT_ONCE_NS = {"SIP": BY_NAME["SIP"].DAILY, "RDP": ("the server",)
 _BY_CLIENT = "by the client (TLS inside EAP)"
 MISTYPED = 2  #: logins that were refused before one that was not
 _OTHER_WAY_NS = S  #: another try of the same program, which asks nobody
+_PRINTS_NS = 60 * S  #: for how long what a server granted another client may keep it busy
 UNMET = 3  #: answers that ask for credentials, say, and are all that a client gets; a first one is ordinary, a second may be a copy of it
 #: Words of refusals for which user, password or permissions are to blame; Kerberos speaks of tickets and keys
 _OF_LOGIN = ("login", "logon", "password", "credential", "authent", "authoriz", "denied", "account", "integrity", "ticket")
@@ -318,8 +321,25 @@ def _hint(said: list[str], otherwise: str) -> str:
 
 
 def _challenged_in_vain(answers: list[Answer], challenges: tuple[str, ...]) -> bool:
-    """Whether a client hears challenges, or that another offer is wanted, again and again, and nothing else."""
-    return len(answers) >= UNMET and all(a.no.startswith(challenges) for a in answers)
+    """Whether a client hears challenges, or that another offer is wanted, again and again from one server, and nothing else from any."""
+    return max(Counter(a.server for a in answers).values()) >= UNMET and all(a.no.startswith(challenges) for a in answers)
+
+
+def _ordinary(answers: list[Answer], member: Denying) -> set[int]:
+    """Ids of refusals that need not be any trouble: what who checks a server by the clock wants to hear, what another client has to end first, and what is
+    asked only once."""
+    found: set[int] = set()
+    granted = grouped((a for a in answers if not a.no), lambda a: a.server)
+    for (client, server), these in grouped(answers, _one_server).items():
+        checked = all(a.no.startswith(member.CHECKS) for a in these)
+        put_off = [a for a in these if a.no.startswith(member.TURNS)]
+        if put_off and any(g.client != client and put_off[0].ts - _PRINTS_NS <= g.ts <= put_off[-1].ts for g in granted.get(server, ())):
+            found |= {id(a) for a in put_off}
+        for asked, same in grouped(these, lambda a: a.asked).items():
+            refused = [a for a in same if a.no]
+            if (checked and checks([a.ts for a in same])) or (member.REPEATED and asked and len(refused) == 1):
+                found |= {id(a) for a in refused}
+    return found
 
 
 def _goes_on(refused: list[Answer], answers: list[Answer]) -> bool:
@@ -387,7 +407,7 @@ def _of_answers(view: View) -> list[Finding]:
         member = BY_NAME[protocol]
         limited = {(a.client, a.server) for a in answers if a.no == LIMITED}  # said by the client: its limits are its own
         answers = [a for a in answers if a.no != LIMITED and not ((a.server, a.client) in limited and a.no.startswith(member.LAST))]
-        last = _last_words(answers, member.LAST)
+        last, ordinary = _last_words(answers, member.LAST), _ordinary(answers, member)
         of = grouped(answers, _one_server if member.APART else _any_server)
         unmet = {id(a) for these in of.values() if _challenged_in_vain(these, member.CHALLENGES) for a in these}
         answers = [a for a in answers if not a.no.startswith(member.CHALLENGES) or id(a) in unmet]
@@ -401,7 +421,7 @@ def _of_answers(view: View) -> list[Finding]:
         offers = _ANOTHER_WAY.get(protocol, ("\0",))
         of = grouped((a for a in answers if a.no != KNOWN), _one_server if member.APART else _any_server)
         vain = {id(a) for these in of.values() if _challenged_in_vain(these, offers) and not _goes_on(these, answers) for a in these}
-        hard = [a for a in refused if not a.no.startswith(member.DAILY) or id(a) in vain or id(a) in last]
+        hard = [a for a in refused if id(a) not in ordinary and (not a.no.startswith(member.DAILY) or id(a) in vain or id(a) in last)]
         heard = Counter((a.client, a.no) for a in hard if a.no.startswith(member.AGAIN))
         last |= {id(a) for a in hard if heard[a.client, a.no] > 1}
         lasting = [a for a in hard if granted.get(a.server if a.no.endswith(_BY_CLIENT) else a.client, a.ts) <= a.ts or id(a) in last]

@@ -17,6 +17,7 @@ import numpy as np
 from netlens.columns import Array
 from netlens.parsers.denials._kinds import FOUND, KNOWN, LIMITED, NOTHING, Denying
 from netlens.parsers.denials._layouts import LAYOUTS
+from netlens.parsers.denials._questions import QUESTIONS
 from netlens.registry import members
 from netlens.wire import columns as c
 from netlens.wire.addresses import ip_text
@@ -24,18 +25,19 @@ from netlens.wire.compiled import lean
 
 __all__ = ["BY_NAME", "FOUND", "KNOWN", "LIMITED", "NOTHING", "PROTOCOLS", "Answer", "DenialBuilder"]
 
-MAX_MESSAGES = 100_000
+MAX_MESSAGES = 100_000  #: and as many questions
 LOOKED_AT = 1500  #: bytes of a message
 PROTOCOLS: tuple[Denying, ...] = (*members(__name__, Denying, unique=("ID", "NAME")), *LAYOUTS)
 BY_NAME = {member.NAME: member for member in PROTOCOLS}
 
 
 def _by_port(either: bool) -> Array:
-    """uint8[2, 65536]: by transport (0 TCP, 1 UDP) and port, number of a protocol + 1; 0 none. ``either``: of those read in both directions."""
+    """uint8[2, 65536]: by transport (0 TCP, 1 UDP) and port, number of a protocol + 1; 0 none. ``either``: of those read in both directions, or whose questions
+    are."""
     out = np.zeros((2, 1 << 16), np.uint8)
     for k, member in enumerate(PROTOCOLS):
         for transport, ports in enumerate((member.AT.tcp, member.AT.udp)):
-            for port in ports if member.AT.either or not either else ():
+            for port in ports if member.AT.either or member.ID in QUESTIONS or not either else ():
                 if out[transport, port]:
                     raise TypeError(f"{member.ID} and {PROTOCOLS[out[transport, port] - 1].ID} have the same port {port}")
                 out[transport, port] = k + 1
@@ -43,6 +45,7 @@ def _by_port(either: bool) -> Array:
 
 
 _FROM, _TO = _by_port(False), _by_port(True)
+_ASKED = np.array([False, *(member.ID in QUESTIONS for member in PROTOCOLS)])  #: by number of a protocol + 1
 _WITHIN = np.array([(0, 0, 0, 0), *((*member.AT.within, *member.AT.or_within) for member in PROTOCOLS)], np.int64)
 _BEGINS = {member.AT.begins: k + 1 for k, member in enumerate(PROTOCOLS) if member.AT.begins[0]}
 _CALLED = np.zeros(1 << 16, np.uint8)  #: by port of servers that answer from another, number of the protocol + 1
@@ -60,6 +63,7 @@ class Answer(NamedTuple):
     client: str  # of DHCP its hardware address
     no: str
     port: int = 0  # the client's
+    asked: bytes = b""  # see :mod:`netlens.parsers.denials._questions`; empty where it is not known
 
 
 @lean
@@ -91,7 +95,8 @@ class DenialBuilder:
 
     def __init__(self) -> None:
         self.answers: list[Answer] = []
-        self._read = 0
+        self._read = self._asked = 0
+        self._questions: dict[tuple[str, str, int, bytes], bytes] = {}  # by ends and number
         self._callers: Array = np.zeros(
             1 << 16, np.uint8
         )  # by port of a client of a server that answers from another port, number of the protocol + 1
@@ -105,14 +110,18 @@ class DenialBuilder:
         for ports in datagrams[called, c.PORTS].tolist():
             self._callers[ports >> 16 & 0xFFFF] = _CALLED[ports & 0xFFFF]
         found, numbers = np.empty((2, len(packets)), np.int64)
-        n = min(_messages(packets, _FROM, _TO, self._callers, _WITHIN, found, numbers), MAX_MESSAGES - self._read)
-        self._take(buf, packets[found[:n]], numbers[:n].tolist())
+        n = _messages(packets, _FROM, _TO, self._callers, _WITHIN, found, numbers)
+        rows, numbers = packets[found[:n]], numbers[:n]
+        asks = _ASKED[numbers] & (_FROM[:, rows[:, c.PORTS] >> 16 & 0xFFFF].max(axis=0) != numbers)
+        kept = np.where(asks, np.cumsum(asks) + self._asked, np.cumsum(~asks) + self._read) <= MAX_MESSAGES
+        self._take(buf, rows[kept], numbers[kept].tolist(), asks[kept].tolist())
 
-    def _take(self, buf: Array, rows: Array, numbers: list[int]) -> None:
-        """Read messages of the protocols with these numbers."""
-        self._read += len(rows)
-        for row, number in zip(rows.tolist(), numbers, strict=True):
-            answer = self._answer(buf, row, PROTOCOLS[number - 1])
+    def _take(self, buf: Array, rows: Array, numbers: list[int], asks: list[bool]) -> None:
+        """Read messages of the protocols with these numbers; ``asks``: which of them may be questions."""
+        self._asked += sum(asks)
+        self._read += len(rows) - sum(asks)
+        for row, number, question in zip(rows.tolist(), numbers, asks, strict=True):
+            answer = self._answer(buf, row, PROTOCOLS[number - 1], question)
             if answer is not None:
                 self.answers.append(answer)
 
@@ -122,24 +131,35 @@ class DenialBuilder:
             whole = np.flatnonzero((datagrams[:, c.PAY_CAP] == length) & (datagrams[:, c.LENGTH] == length))
             chosen = [row for row in whole.tolist() if buf[datagrams[row, c.PAY_OFF] :][:2].tobytes() == first]
             chosen = chosen[: max(MAX_MESSAGES - self._read, 0)]
-            self._take(buf, datagrams[chosen], [number] * len(chosen))
+            self._take(buf, datagrams[chosen], [number] * len(chosen), [False] * len(chosen))
 
-    @staticmethod
-    def _answer(buf: Array, row: list[int], member: Denying) -> Answer | None:
+    def _answer(self, buf: Array, row: list[int], member: Denying, question: bool) -> Answer | None:
         at, captured, length = row[c.PAY_OFF], row[c.PAY_CAP], row[c.LENGTH]
         mark = member.AT.mark if row[c.KIND] == c.TCP else 0
         message = buf[at : at + min(captured, LOOKED_AT)].tobytes()
         if mark:
             length = int.from_bytes(message[max(mark - 3, 0) : mark], "big")
             message = message[mark : mark + length]
-        try:
-            no = member.read(message, length)
-        except IndexError:
-            return None
-        if no is None:
-            return None
         version = row[c.PORTS] >> 32
         server, client = ip_text(row[c.SRC_HI], row[c.SRC_LO], version), ip_text(row[c.DST_HI], row[c.DST_LO], version)
-        begin, end = member.AT.client
         port = row[c.PORTS] & 0xFFFF
-        return Answer(row[c.TS], row[c.FRAME], member.NAME, server, message[begin:end].hex(":") if end else client, no, port)
+        asked = b""
+        if member.ID in QUESTIONS:
+            try:
+                number, what = QUESTIONS[member.ID].read(message)
+            except IndexError:
+                number = what = b""
+            if question:
+                self._questions[client, server, row[c.PORTS] >> 16 & 0xFFFF, number] = what
+            else:
+                asked = self._questions.get((server, client, port, number), b"")
+        try:
+            no = member.read(message, length) if member.AT.either or not question else None
+        except IndexError:
+            return None
+        if asked:
+            no = QUESTIONS[member.ID].means(no, asked)
+        if no is None:
+            return None
+        begin, end = member.AT.client
+        return Answer(row[c.TS], row[c.FRAME], member.NAME, server, message[begin:end].hex(":") if end else client, no, port, asked)

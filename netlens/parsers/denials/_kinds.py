@@ -41,6 +41,12 @@ class Denying(Protocol):
     CHALLENGES: tuple[str, ...] = ()
     #: Whether each server has something of its own, so that another one makes up for nothing: then challenges, and offers that are not taken, count by server.
     APART: bool = False
+    #: How refusals begin that who checks a server may want to hear: a warning where a client hears nothing else from it, at even pauses.
+    CHECKS: tuple[str, ...] = ()
+    #: How refusals begin by which a server may put off all but one client: a warning while it grants another one something.
+    TURNS: tuple[str, ...] = ()
+    #: Whether a refusal only counts if the same question was refused twice, where questions can be read (:mod:`netlens.parsers.denials._questions`).
+    REPEATED: bool = False
 
     def read(self, message: bytes, length: int, /) -> str | None:
         """What a message says.

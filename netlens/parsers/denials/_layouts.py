@@ -44,6 +44,9 @@ class Layout:
     AGAIN: tuple[str, ...] = ()
     CHALLENGES: tuple[str, ...] = ()
     APART: bool = False
+    CHECKS: tuple[str, ...] = ()
+    TURNS: tuple[str, ...] = ()
+    REPEATED: bool = False
 
     def read(self, message: bytes, length: int, /) -> str | None:
         """By the first sort that fits."""
@@ -160,7 +163,7 @@ LAYOUTS = (
         ),
     ),
     Layout("iperf3", "iperf3", At(tcp=(5201,), within=(0, 1)), (Sort((), (0, 1, "big"), {0xFF: "busy with another test", 9: ""}, 1),)),
-    Layout("lpd", "LPD", At(tcp=(515,)), (Sort((), (0, 1, "big"), {0: "", **_LPD}, 1),)),
+    Layout("lpd", "LPD", At(tcp=(515,)), (Sort((), (0, 1, "big"), {0: "", **_LPD}, 1),), TURNS=("negative acknowledgement",)),
     Layout(
         "port-mapping",
         "NAT-PMP or PCP",
@@ -170,6 +173,7 @@ LAYOUTS = (
             *(Sort(((0, bytes([2, 128 + kind])),), (3, 1, "big"), {0: "", **_PCP}) for kind in (1, 2)),  # MAP, PEER
         ),
         CHALLENGES=tuple({*_NAT_PMP.values(), *_PCP.values()}),
+        CHECKS=("not authorized",),
     ),
     # one resource record; the last two letters of the name, encoded in half bytes, are its kind: 00 and 20, a host (or workgroup) and its server
     Layout(

@@ -1,7 +1,7 @@
 """IPP (RFC 8010 3.1, RFC 8011 4.1.8, B.1.4, B.1.5): what a printer answers inside HTTP, which says 200 all the same.
 
 Ordinary: a job that is gone or done (0x0404, 0x0406), values, operations and versions that a printer does not know (0x040b, 0x0501, 0x0503), by which clients
-learn what it knows; credentials that it wants (0x0402). What grants is a job, not that the printer says what it can.
+learn what it knows; credentials that it wants (0x0402). What grants is a job, or that one is valid, not that the printer says what it can.
 """
 
 from netlens.parsers.denials._kinds import At

@@ -1,12 +1,14 @@
 """Modbus over TCP (Modbus Application Protocol 1.1b3, 7; Modbus Messaging on TCP/IP 3.1.3): an exception.
 
-Ordinary: acknowledge (5) and busy (6), after which a client asks again.
+Ordinary: acknowledge (5) and busy (6), after which a client asks again. Who looks for devices, or for what they are, asks each unit and address once, or now
+and then.
 """
 
 from netlens.parsers.denials._kinds import At
 
 ID, NAME = "modbus", "Modbus"
 AT = At(tcp=(502,))
+CHECKS, REPEATED = ("illegal data address",), True
 _CODES = {1: "illegal function", 2: "illegal data address", 3: "illegal data value", 4: "server device failure", 8: "memory parity error",
           10: "gateway path not available", 11: "gateway target does not respond"}  # fmt: skip
 

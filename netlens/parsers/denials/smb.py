@@ -5,7 +5,7 @@ program expects (a full disk, a session that was ended). Inside a session setup 
 
 Ordinary: MORE_PROCESSING_REQUIRED, names that are not there, ends of lists and files, PENDING, locks and files in use (unless that is all that a client hears
 of files), ways of asking that a server does not know. That it takes none of the dialects of SMB 1 ([MS-CIFS] 2.2.4.52.2: index 0xFFFF) counts where a client
-hears nothing else from that server: what speaks later versions as well comes again with them.
+hears nothing else from that server: what speaks later versions as well comes again with them. An audit may come to hear just that.
 """
 
 from netlens.parsers.denials._kerberos import error_inside
@@ -14,6 +14,7 @@ from netlens.parsers.denials._kinds import FOUND, NOTHING, At
 ID, NAME = "smb", "SMB"
 AT = At(tcp=(139, 445), mark=4)
 CHALLENGES, APART = ("no dialect in common",), True
+CHECKS = ("no dialect in common",)
 DAILY, LAST = ("SHARING_VIOLATION", "IO_TIMEOUT"), ("SHARING_VIOLATION",)
 _LOGIN, _SHARE, _FILE, _DATA, _NEGOTIATE = 1, 2, 3, 4, 5
 _COMMANDS = {0x72: _NEGOTIATE, 0x73: _LOGIN, 0x75: _SHARE, 0xA2: _FILE, 0x2E: _DATA, 0x2F: _DATA}  # of SMB 1: the last two read and write

@@ -1,9 +1,9 @@
 """SNMP 1 and 2c (RFC 3416 3, RFC 1157 4.1): an error-status in a response; SNMPv3 (RFC 3412 6, RFC 3414 3.2): a report why the agent takes no request.
 
-Ordinary: what is not there (2, or a value that says so: RFC 3416 3), unless a manager hears nothing else, again and again (64-bit counters, which version 1
-does not have: RFC 2578 7.1.10); too big (1: the manager asks for less), values that an agent cannot read (5). A manager of version 3 learns by reports which
-engine it talks to and what time that has (RFC 3414 4); one report of another kind may be a typing error, so these count where nothing else is said, again and
-again.
+Ordinary: what is not there (2, or a value that says so: RFC 3416 3), unless a manager hears nothing else from an agent, again and again (64-bit counters, which
+version 1 does not have: RFC 2578 7.1.10; noSuchInstance is a warning, as a table may be empty); the end of a walk by version 1 (RFC 1157 4.1.3); too big (1:
+the manager asks for less), values that an agent cannot read (5). A manager of version 3 learns by reports which engine it talks to and what time that has (RFC
+3414 4); one report of another kind may be a typing error, so these count where nothing else is said, again and again.
 """
 
 from netlens.parsers.ber import ber, ber_int
@@ -12,6 +12,7 @@ from netlens.parsers.denials._kinds import At
 ID, NAME = "snmp", "SNMP"
 AT = At(udp=(161,))
 CHALLENGES = ("report:", "not there:")
+DAILY = ("not there: noSuchInstance",)
 _STATUS = {
     0: "", 3: "badValue", 4: "readOnly", 6: "noAccess", 7: "wrongType", 8: "wrongLength", 9: "wrongEncoding", 10: "wrongValue", 11: "noCreation",
     12: "inconsistentValue", 13: "resourceUnavailable", 14: "commitFailed", 15: "undoFailed", 16: "authorizationError", 17: "notWritable",
