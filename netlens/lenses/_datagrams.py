@@ -35,6 +35,7 @@ RTCP = range(200, 208)  #: types of its packets (RFC 3550 12.1, RFC 4585 6.1, RF
 #: Protocols whose servers stand in for each other: a client that one of them answers goes on.
 SPARE = ("NTP", "RADIUS", "Kerberos", "NetBIOS", "CAPWAP", "OpenVPN", "IKE")
 ACCOUNTING = (1646, 1813)  #: ports of RADIUS: who lets a client in counts nothing for it (RFC 2866 3)
+NAT_T = {500, 4500}  #: ports of IKE, which goes on at the second behind NAT (RFC 7296 2.23)
 TUNNELS = (500, 1194, 4500, 51_820)  #: ports of IPsec, OpenVPN and WireGuard, to which nothing else is sent
 VPN = ("OpenVPN", "IKE", "WireGuard")  #: what speaks there; clients go on to the next server, or to TCP
 RESETS, RESET_BACK = (0x38, 0x50), 0x40  #: first bytes of OpenVPN: hard resets of a client, versions 2 and 3, and of a server
@@ -95,8 +96,9 @@ def needs_no_answer(talk: Conversation) -> bool:
 
 
 def stands_in(server: tuple[str, int], other: tuple[str, int]) -> bool:
-    """Whether another server of the same protocol may do what this one does not."""
-    return other != server and (other[1] in ACCOUNTING) == (server[1] in ACCOUNTING)
+    """Whether another server of the same protocol may do what this one does not; not the port to which IKE moves with the same one."""
+    moved = server[0] == other[0] and {server[1], other[1]} == NAT_T
+    return other != server and not moved and (other[1] in ACCOUNTING) == (server[1] in ACCOUNTING)
 
 
 def hearing(view: View) -> set[str]:

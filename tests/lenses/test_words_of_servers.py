@@ -376,11 +376,11 @@ def exception(number: int, unit: int, address: int) -> tuple[bytes, bytes]:
 
 
 def extended(oid: bytes) -> bytes:
-    return tlv(0x30, b"\x02\x01\x78", tlv(0x77, tlv(0x80, oid)))
+    return tlv(0x30, b"\x02\x01\x01", tlv(0x77, tlv(0x80, oid)))
 
 
 START_TLS, WHO_AM_I = extended(b"1.3.6.1.4.1.1466.20037"), extended(b"1.3.6.1.4.1.4203.1.11.3")
-VALIDATE = b"POST / HTTP/1.1\r\n\r\n\2\0\0\4" + bytes(4) + b"\3"
+VALIDATE = b"POST / HTTP/1.1\r\n\r\n\2\0\0\4" + bytes(3) + b"\1\3"
 MINUTE = 60 * S
 
 

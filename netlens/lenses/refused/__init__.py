@@ -337,7 +337,9 @@ def _ordinary(answers: list[Answer], member: Denying) -> set[int]:
             found |= {id(a) for a in put_off}
         for asked, same in grouped(these, lambda a: a.asked).items():
             refused = [a for a in same if a.no]
-            if (checked and checks([a.ts for a in same])) or (member.REPEATED and asked and len(refused) == 1):
+            if (checked and checks([a.ts for a in same])) or (
+                asked and len(refused) == 1 and (refused[0].no or "").startswith(member.REPEATED)
+            ):
                 found |= {id(a) for a in refused}
     return found
 

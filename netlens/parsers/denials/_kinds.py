@@ -45,8 +45,8 @@ class Denying(Protocol):
     CHECKS: tuple[str, ...] = ()
     #: How refusals begin by which a server may put off all but one client: a warning while it grants another one something.
     TURNS: tuple[str, ...] = ()
-    #: Whether a refusal only counts if the same question was refused twice, where questions can be read (:mod:`netlens.parsers.denials._questions`).
-    REPEATED: bool = False
+    #: How refusals begin that only count if the same question was refused twice, where questions can be read (:mod:`netlens.parsers.denials._questions`).
+    REPEATED: tuple[str, ...] = ()
 
     def read(self, message: bytes, length: int, /) -> str | None:
         """What a message says.

@@ -46,7 +46,7 @@ class Layout:
     APART: bool = False
     CHECKS: tuple[str, ...] = ()
     TURNS: tuple[str, ...] = ()
-    REPEATED: bool = False
+    REPEATED: tuple[str, ...] = ()
 
     def read(self, message: bytes, length: int, /) -> str | None:
         """By the first sort that fits."""

@@ -8,7 +8,7 @@ from netlens.parsers.denials._kinds import At
 
 ID, NAME = "modbus", "Modbus"
 AT = At(tcp=(502,))
-CHECKS, REPEATED = ("illegal data address",), True
+CHECKS, REPEATED = ("illegal data address",), ("illegal", "gateway")
 _CODES = {1: "illegal function", 2: "illegal data address", 3: "illegal data value", 4: "server device failure", 8: "memory parity error",
           10: "gateway path not available", 11: "gateway target does not respond"}  # fmt: skip
 
