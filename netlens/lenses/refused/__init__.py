@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from netlens.columns import Array, Bools
     from netlens.lenses.refused.fixes import Prediction
     from netlens.lenses.refused.weighing import Weighed, Weighing
-    from netlens.parsers.denials._kinds import Denying
+    from netlens.parsers.denials import Denying
 
 ID = "refused"
 GROUP = "answers"

@@ -23,7 +23,7 @@ from netlens.wire import columns as c
 from netlens.wire.addresses import ip_text
 from netlens.wire.compiled import lean
 
-__all__ = ["BY_NAME", "FOUND", "KNOWN", "LIMITED", "NOTHING", "PROTOCOLS", "Answer", "DenialBuilder"]
+__all__ = ["BY_NAME", "FOUND", "KNOWN", "LIMITED", "NOTHING", "PROTOCOLS", "Answer", "DenialBuilder", "Denying"]
 
 MAX_MESSAGES = 100_000  #: and as many questions
 LOOKED_AT = 1500  #: bytes of a message
