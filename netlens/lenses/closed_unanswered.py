@@ -124,7 +124,7 @@ def _crossing(view: View, k: int, first: int) -> int | None:
     fin = next((i for i in theirs if seg.flags[i] & FIN), None)
     if fin is None or any(seg.length[i] for i in theirs) or any(seg.flags[i] & (FIN | RST) for i in range(fin) if seg.orig[i]):
         return None
-    acked = max(seg.acked[i] for i in theirs if not seg.flags[i] & RST)
+    acked = max((seg.acked[i] for i in theirs if not seg.flags[i] & RST), default=0)  # a FIN may be a RST as well, in damaged captures
     return seg.frame[fin] if acked <= seg.offset[at] and seg.flags[theirs[-1]] & RST else None
 
 

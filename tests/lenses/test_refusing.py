@@ -383,6 +383,15 @@ def crowd(number: int) -> list[Packet]:
     return [p for client, port, at in starts for p in close(exchange(talk(port, at, client=client, step=MS // 10))).packets]
 
 
+def test_a_close_that_is_a_reset_as_well(tmp_path: Path) -> None:
+    made = exchange(talk())
+    made.at += 5 * S
+    before = made.seq
+    made.up("PA", POST)
+    made.down("FRA", ack=before)
+    assert found(tmp_path, made.packets, healthy(at=60 * S))["closed-unanswered"].severity == "warning"
+
+
 def test_requests_that_meet_the_end_of_an_idle_connection(tmp_path: Path) -> None:
     packets = [p for k in range(3) for p in (*met(k), *next_(k, GET))]
     this = found(tmp_path, packets, healthy(at=60 * S))
