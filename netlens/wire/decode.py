@@ -110,6 +110,7 @@ CARRIED = -5  #: of a protocol beside TCP, UDP and ICMP, be it entered or not: t
 _TALKS_OF_LINK = np.zeros(65536, np.bool_)
 _TALKS_OF_LINK[[0x8808, 0x8809, 0x8863, 0x888E]] = True
 BPDU = 0x42  #: SAP of spanning trees (IEEE 802.1D-2004 9.2); Cisco's go by SNAP
+_SNAP = 8  #: bytes of the longest header of LLC
 _CISCO_BPDU = 0x00000C01  # OUI, and of the number 010B the first byte
 MAX_EXTENSION_HEADERS = 16  #: RFC 8200 4.1 wants each at most once; more than this is an attack, not a packet
 
@@ -377,9 +378,7 @@ def _hand_back(row, fragments, n_fragments, frame, kind, ident, proto, piece, t,
 
 @inlined
 def _is_bpdu(buf, o):
-    """Whether the header of LLC or SNAP right before ``o``, behind which nothing is read, is that of a spanning tree."""
-    if o < 8:
-        return False
+    """Whether the header of LLC or SNAP that ends at ``o``, with :data:`_SNAP` bytes of the frame before it, is that of a spanning tree."""
     plain = byte(buf, o - 3) == BPDU and byte(buf, o - 2) == BPDU and byte(buf, o - 1) == 3
     return plain or (be32(buf, o - 5) == _CISCO_BPDU and byte(buf, o - 1) == 0x0B and be16(buf, o - 8) == 0xAAAA)
 
@@ -393,10 +392,6 @@ def decode_network(buf, o, cap, wire, kind, row, fragments, n_fragments, quality
             n_fragments = _hand_back(row, fragments, n_fragments, frame, kind, np.int64(0), np.int64(0), np.int64(ASKING), o, size, size)
         elif _TALKS_OF_LINK[kind]:
             n_fragments = _hand_back(row, fragments, n_fragments, frame, kind, np.int64(0), np.int64(0), np.int64(OF_LINK), o, cap, cap)
-        elif kind == 0 and _is_bpdu(buf, o):
-            n_fragments = _hand_back(
-                row, fragments, n_fragments, frame, np.int64(BPDU), np.int64(0), np.int64(0), np.int64(OF_LINK), o, cap, cap
-            )
         return np.int64(_ETHERTYPES[kind]), n_fragments
     kind = np.int64(4 if kind == 0x0800 else 6)
     if cap < 1:
@@ -558,6 +553,20 @@ def decode(buf, frames, n, links, frame0, packets, fragments, quality):
             note(quality, _TCP, frame)
             m += 1
             continue
+        if kind == 0 and used >= _SNAP and _is_bpdu(buf, start):
+            n_fragments = _hand_back(
+                row,
+                fragments,
+                n_fragments,
+                frame,
+                np.int64(BPDU),
+                np.int64(0),
+                np.int64(0),
+                np.int64(OF_LINK),
+                start,
+                cap - used,
+                cap - used,
+            )
         reason, n_fragments = decode_network(buf, start, cap - used, wire - used, kind, row, fragments, n_fragments, quality, frame)
         if _tunnel(reason, row)[1] >= 0:
             reason, n_fragments = enter(buf, reason, row, fragments, n_fragments, quality, frame)
