@@ -69,9 +69,8 @@ def asks(talk: Conversation) -> str:
         # an echo, or a context or session to be created (TS 29.060 7.1, TS 29.274 6.1)
         "GTP": first >> 5 in (1, 2) and head[1] in (1, 16, 32),
         "RDP": head[:4] == b"\xff" * 4 and head[7] & 1 == 1 and talk.bytes == RDP_SYN * talk.datagrams,
-        "CAPWAP": head[:1] == b"\0"
-        and head[1] >> 3 >= 2
-        and head[1] >> 3 <= 8,  # in clear, as discovery is, by version and header (RFC 5415 4.1, 4.3)
+        # in clear, as discovery is, by version and header (RFC 5415 4.1, 4.3)
+        "CAPWAP": head[:1] == b"\0" and 2 <= head[1] >> 3 <= 8,
         "CoAP": first >> 4 == 4 and 1 <= head[1] <= 31,  # confirmable, a request (RFC 7252 3)
     }
     return name if fits.get(name, False) else ""
@@ -130,9 +129,8 @@ def requests(view: View) -> dict[tuple[str, str, tuple[str, int]], list[Conversa
     found: dict[tuple[str, str, tuple[str, int]], list[Conversation]] = defaultdict(list)
     for talk in view.conversations:
         if is_one_host(talk.destination[0]) and (protocol := asks(talk) or ("QUIC" if acknowledged(view, talk) else "")):
-            if protocol != "CAPWAP" or talk.destination not in view.once(
-                asking_groups
-            ):  # who seeks a controller asks all, too, and is answered by each
+            # who seeks a controller asks all, too, and is answered by each
+            if protocol != "CAPWAP" or talk.destination not in view.once(asking_groups):
                 found[protocol, talk.source[0], talk.destination].append(talk)
     return found
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-import numpy as np
-
-from netlens.parsers import pipeline
+from netlens.parsers.pipeline import again
 from netlens.wire import columns as c
 
 
@@ -36,12 +34,8 @@ def announced(paths: Sequence[str], frames: Iterable[int]) -> dict[int, Announce
     CaptureError, WireError
         see :class:`netlens.wire.containers.Reader`.
     """
-    wanted = np.unique(np.fromiter(frames, np.int64))
-    found: dict[int, Announced] = {}
-    pace = pipeline.pace(alone=False)
-    for unit in pipeline.Decoder().read(pipeline.reader_of(paths, pace), pace):
-        for _, packets in unit.pieces:
-            chosen = packets[np.isin(packets[:, c.FRAME], wanted) & (packets[:, c.KIND] == c.TCP)]
-            for frame, options in chosen[:, (c.FRAME, c.OPTIONS)].tolist():
-                found[frame] = Announced(options & 0xFFFF, (options >> 16 & 0xFF) - 1, bool(options >> 24 & 1))
-    return found
+    return {
+        frame: Announced(options & 0xFFFF, (options >> 16 & 0xFF) - 1, bool(options >> 24 & 1))
+        for _, packets in again(paths, frames, c.TCP)
+        for frame, options in packets[:, (c.FRAME, c.OPTIONS)].tolist()
+    }

@@ -23,14 +23,8 @@ MAX_MESSAGES = 100_000
 ENDING = 6  #: characters of a name that stay when a prefix is put before a number (00, +49, 99#)
 LOOKED_AT = 4000  #: bytes of a message
 EVERY = frozenset(range(128))  #: payload types
-_METHODS = (
-    b"INVITE",
-    b"REGISTER",
-    b"UPDATE",
-    b"BYE",
-    b"ACK",
-    b"PRACK",
-)  # the last two may bear an answer to an offer (RFC 3264 4, RFC 3262 5)
+#: The last two may bear an answer to an offer (RFC 3264 4, RFC 3262 5)
+_METHODS = (b"INVITE", b"REGISTER", b"UPDATE", b"BYE", b"ACK", b"PRACK")
 _CALL = re.compile(rb"\r\n(?:Call-ID|i)[ \t]*:[ \t]*([^\r]*)", re.I)
 _NUMBER = re.compile(rb"\r\nCSeq[ \t]*:[ \t]*(\d{1,9})[ \t]+([A-Z]+)", re.I)
 _TO = re.compile(rb"\r\n(?:To|t)[ \t]*:([^\r]*)", re.I)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from netlens.columns import Array
-from netlens.parsers import pipeline
+from netlens.parsers.pipeline import again
 from netlens.wire import columns as c
 
 _IP = {4: 20, 6: 40}  #: bytes of a header, by version
@@ -37,17 +37,14 @@ def checksums(paths: Sequence[str], frames: Iterable[int], protocol: int = c.TCP
     CaptureError, WireError
         see :class:`netlens.wire.containers.Reader`.
     """
-    wanted = np.unique(np.fromiter(frames, np.int64))
     found: dict[int, bool] = {}
-    pace = pipeline.pace(alone=False)
-    for unit in pipeline.Decoder().read(pipeline.reader_of(paths, pace), pace):
-        for buf, packets in unit.pieces:
-            for row in packets[np.isin(packets[:, c.FRAME], wanted) & (packets[:, c.KIND] == protocol)].tolist():
-                right = _is_right(buf, row, protocol)
-                if isinstance(right, bool):
-                    found[row[c.FRAME]] = right
-                elif right == _UNFILLED and unfilled is not None:
-                    unfilled.add(row[c.FRAME])
+    for buf, packets in again(paths, frames, protocol):
+        for row in packets.tolist():
+            right = _is_right(buf, row, protocol)
+            if isinstance(right, bool):
+                found[row[c.FRAME]] = right
+            elif right == _UNFILLED and unfilled is not None:
+                unfilled.add(row[c.FRAME])
     return found
 
 

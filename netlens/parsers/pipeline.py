@@ -7,7 +7,7 @@ to run on they are one (docs/decisions/0012). Memory: a handful of read buffers 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING
@@ -410,6 +410,22 @@ class Part:
 def reader_of(paths: Iterable[str | PathLike[str]], pace: Pace, progress: Callable[[int, int], None] | None = None) -> Reader:
     """One that holds as much as it takes to be read at this pace."""
     return Reader(paths, progress, pace.frames, pace.rooms if pace.together else 0, pace.bytes)
+
+
+def again(paths: Sequence[str], frames: Iterable[int], kind: int) -> Iterator[tuple[Array, Array]]:
+    """Chosen packets of a capture, which is read once more for them: of few frames something is asked that nothing keeps of all.
+
+    frames : their numbers, from 1.  kind : :data:`netlens.wire.columns.TCP` or ``UDP``.  Yields a buffer and int64[n, WIDTH], rows of packets in it.
+
+    Raises
+    ------
+    CaptureError, WireError
+        see :class:`netlens.wire.containers.Reader`.
+    """
+    wanted, paced = np.unique(np.fromiter(frames, np.int64)), pace(alone=False)
+    for unit in Decoder().read(reader_of(paths, paced), paced):
+        for buf, packets in unit.pieces:
+            yield buf, packets[np.isin(packets[:, c.FRAME], wanted) & (packets[:, c.KIND] == kind)]
 
 
 def run(

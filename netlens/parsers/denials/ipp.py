@@ -15,9 +15,8 @@ _STATUS = {
     0x0412: "document cannot be had", 0x0500: "internal error", 0x0502: "service unavailable", 0x0504: "device error", 0x0505: "temporary error",
     0x0506: "not accepting jobs", 0x0507: "busy",
 }  # fmt: skip
-_BEGINS = (
-    b"\x01\x47\x00\x12attributes-charset"  # the first group, and its first attribute, behind version, status and number (RFC 8011 4.1.4.2)
-)
+#: The first group, and its first attribute, behind version, status and number (RFC 8011 4.1.4.2)
+_BEGINS = b"\x01\x47\x00\x12attributes-charset"
 _JOB = b"\x00\x06job-id"
 
 
