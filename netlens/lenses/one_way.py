@@ -1,8 +1,8 @@
 """Do tunnels and associations beside TCP and UDP get anything back?
 
-Asks: whether packets of SCTP that ask for an association, of GRE behind a call of PPTP, or of ESP go one way, and none comes back.
+Asks: whether packets of SCTP that ask for an association, of GRE behind a call of PPTP, or of ESP (in UDP, too) go one way, and none comes back.
 Applies: where the sender hears something else in the capture, so that it was not recorded in one direction.
-Cannot see: whether they do not arrive, or the answers do not; what is inside ESP; ESP in UDP.
+Cannot see: whether they do not arrive, or the answers do not; what is inside ESP.
 Normal: SCTP answers an INIT at once (RFC 9260 5.1), by an ABORT if it does not want to; a client that has its association with another server needs none.
     Both ends of PPTP speak PPP over GRE (RFC 2637 4), whose requests must be answered (RFC 1661 5). What needs no answer may go through ESP, as logs do, or the
     way back may be another one: that is a warning. Where ICMP says why, unreachable tells it.

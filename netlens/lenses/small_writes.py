@@ -7,7 +7,7 @@ Cannot see: whether the sender's program or its TCP (Nagle) held the piece back.
 Normal: a sender with unacknowledged data keeps a short segment until it has more (Nagle: RFC 9293 3.7.4), a receiver puts off its acknowledgment for up to
     500 ms (RFC 9293 3.8.6.3; Linux 40 ms, Windows 40 to 200 ms). Each makes sense; together they stop a program that writes in two pieces what is answered as
     a whole. A program that sends something from time to time looks different: its pieces are answered each, or none is. It costs time and breaks nothing, so
-    this is never more than a warning.
+    this is a warning; a problem where a third of a connection's time and more went by so, a second at least.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ PUT_OFF_NS = (30_000_000, 250_000_000)  #: for which acknowledgments are put off
 AT_ONCE = 8  #: times shorter than that: what the acknowledgment set free, and the answer to it
 TIMES, COST_NS = 10, S // 2  #: of one connection
 LEAST = 5 * TIMES  #: segments
+GRAVE, GRAVE_NS = 1 / 3, S  #: of the time that a connection lasted
 
 
 def look(view: View) -> list[Finding]:
@@ -39,6 +40,8 @@ def look(view: View) -> list[Finding]:
         return []
     every = [wait for *_, waits in found for wait in waits]
     total = max(sum(ns for ns, _ in waits) for *_, waits in found)
+    lasted = view.sessions["end_ns"] - view.sessions["start_ns"]
+    grave = any(sum(ns for ns, _ in waits) >= max(GRAVE_NS, GRAVE * lasted[k]) for k, _, waits in found)
     text = (
         f"{len(every):,} times {most(view.address(k, up) for k, up, _ in found)} held small data back until what it had sent before was acknowledged, "
         f"typically {seconds(median(ns for ns, _ in every))} later ({seconds(total)} in all on one connection, with "
@@ -46,7 +49,7 @@ def look(view: View) -> list[Finding]:
     )
     values = {"connections": len({k for k, *_ in found}), "times": len(every), "longest_s": total / 1e9}
     advice = "Write a request or an answer as a whole (a buffer, writev), or turn Nagle's algorithm off (TCP_NODELAY)."
-    return [finding(view, ID, "warning", text, [frame for _, frame in every], values, advice)]
+    return [finding(view, ID, "problem" if grave else "warning", text, [frame for _, frame in every], values, advice)]
 
 
 def _likely(view: View) -> list[int]:

@@ -1,4 +1,4 @@
-"""Packets of protocols beside TCP, UDP and ICMP, by who sends them to whom: tunnels (IP in IP, GRE, ESP) and SCTP.
+"""Packets of protocols beside TCP, UDP and ICMP, by who sends them to whom: tunnels (IP in IP, GRE, ESP, be it in UDP) and SCTP.
 
 Kept while ``netlens analyze`` reads a capture, and by no other command. What is in tunnels may be read besides; here their packets count as such.
 

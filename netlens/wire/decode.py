@@ -79,9 +79,10 @@ _PROTOCOL[47] = R["tunnel_gre"]
 _PROTOCOL[50] = R["esp"]
 _PROTOCOL[[33, 132, 136]] = R["other_transport"]
 _PROTOCOL[[55, 94, 97, 98, 108, 115, 137, 143]] = R["tunnel_other"]
+_ESP, _NAT_T = 50, 4500  # protocol, and the port of UDP at which it passes NAT
 #: Whether packets of an IP protocol are handed back beside what is read in them: IP in IP, GRE, ESP, OSPF, SCTP.
 _IS_CARRIED = np.zeros(256, np.bool_)
-_IS_CARRIED[[4, 41, 47, 50, 89, 132]] = True
+_IS_CARRIED[[4, 41, 47, _ESP, 89, 132]] = True
 #: Whether a packet of a reason may be a tunnel that is entered.
 _MAY_BE_TUNNEL = np.zeros(N_REASONS, np.bool_)
 _MAY_BE_TUNNEL[_PROTOCOL[list(tunnels.PROTOCOLS)]] = True
@@ -255,8 +256,6 @@ def _transport(buf, t, tcap, tlen, proto, row, quality, frame):
             version = be32(buf, t + 9)
             if first & 0xC0 == 0xC0 and ((version == 1 and first & 0x30 == 0) or (version == 0x6B3343CF and first & 0x30 == 0x10)):
                 note(quality, _QUIC, frame)
-        elif (dport == 4500 or sport == 4500) and cap >= 8 and be32(buf, t + 8) != 0:  # 0 marks IKE (RFC 3948 2.2)
-            note(quality, _ESP_UDP, frame)
     return reason
 
 
@@ -377,6 +376,13 @@ def _hand_back(row, fragments, n_fragments, frame, kind, ident, proto, piece, t,
 
 
 @inlined
+def _is_esp(buf, row):
+    """Whether a datagram at the port of IPsec behind NAT is ESP: neither IKE, which four zero bytes mark, nor a keep-alive of one byte (RFC 3948 2)."""
+    ports, o = row[c.PORTS], row[c.PAY_OFF]
+    return (ports & 0xFFFF == _NAT_T or ports >> 16 & 0xFFFF == _NAT_T) and row[c.PAY_CAP] >= 8 and be32(buf, o) != 0
+
+
+@inlined
 def _is_bpdu(buf, o):
     """Whether the header of LLC or SNAP that ends at ``o``, with :data:`_SNAP` bytes of the frame before it, is that of a spanning tree."""
     plain = byte(buf, o - 3) == BPDU and byte(buf, o - 2) == BPDU and byte(buf, o - 1) == 3
@@ -407,7 +413,12 @@ def decode_network(buf, o, cap, wire, kind, row, fragments, n_fragments, quality
     if proto == 6 or proto == 17:
         if be16(buf, o + (2 if kind == 4 else 4)) == 0 or tlen + (t - o) > ETHERNET_MTU:
             note(quality, _OFFLOADED, frame)
-        return _transport(buf, t, tcap, tlen, proto, row, quality, frame), n_fragments
+        reason = _transport(buf, t, tcap, tlen, proto, row, quality, frame)
+        if reason == _UDP and _is_esp(buf, row):
+            note(quality, _ESP_UDP, frame)
+            t, tlen, tcap = row[c.PAY_OFF], row[c.LENGTH], row[c.PAY_CAP]
+            n_fragments = _hand_back(row, fragments, n_fragments, frame, kind, ident, np.int64(_ESP), np.int64(CARRIED), t, tlen, tcap)
+        return reason, n_fragments
     if proto == 1:
         if tcap >= 1 and (byte(buf, t) == 3 or byte(buf, t) == 4 or byte(buf, t) == 5 or byte(buf, t) == 11 or byte(buf, t) == 12):
             return _ICMP_ERROR, _hand_back(row, fragments, n_fragments, frame, kind, ident, proto, np.int64(QUOTING), t, tlen, tcap)

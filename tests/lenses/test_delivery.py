@@ -63,10 +63,13 @@ def test_frames_that_two_interfaces_hand_over_in_another_order(tmp_path: Path) -
     assert "clock-set" not in {f.id for f in netlens.analyze(str(path)).findings}
 
 
-def in_pieces(late: int = 40 * MS, each_answered: bool = False, answered: bool = True, times: int = 20, think: int = 0) -> list[Packet]:
+def in_pieces(
+    late: int = 40 * MS, each_answered: bool = False, answered: bool = True, times: int = 20, think: int = 0, pause: int = 0
+) -> list[Packet]:
     """Requests of two pieces, the second of which waits for the acknowledgment of the first."""
     made = talk(step=MS // 10)
     for _ in range(times):
+        made.at += pause
         made.up("PA", b"header")
         made.at += late
         made.down("PA" if each_answered else "A", b"ok" if each_answered else b"")
@@ -88,6 +91,11 @@ def test_small_pieces_that_wait_for_an_acknowledgment(tmp_path: Path) -> None:
         "20 times 192.0.2.10 held small data back until what it had sent before was acknowledged, typically 40 ms later (802 ms in all on one connection, "
         "with 198.51.100.20:80)."
     )
+
+
+@pytest.mark.parametrize(("times", "pause", "severity"), [(30, 0, "problem"), (20, 0, "warning"), (30, 200 * MS, "warning")])
+def test_small_pieces_that_take_much_of_a_connections_time(tmp_path: Path, times: int, pause: int, severity: str) -> None:
+    assert found(tmp_path, in_pieces(times=times, pause=pause))["small-writes"].severity == severity
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,20 @@ def test_ipsec_that_goes_one_way(tmp_path: Path) -> None:
     assert "one-way" not in found(tmp_path, sent)  # perhaps one direction was recorded
 
 
+def test_ipsec_in_udp_that_goes_one_way(tmp_path: Path) -> None:
+    """Of what goes to its port, IKE is answered."""
+
+    def sent(data: bytes, *at: int, back: bool = False) -> list[Packet]:
+        ends = (SERVER, 4500), (CLIENT, 4500)
+        return [Packet(ts, datagram(*(ends if back else ends[::-1]), data)) for ts in at]
+
+    esp, ike = b"\xf4\xdc\x0a\xe5" + bytes(60), bytes(4) + b"initiate" + bytes(60)
+    out = [*sent(esp, *(S * k for k in range(25))), *sent(b"\xff", 3 * S), *sent(ike, 2 * S), *sent(ike, 2 * S + MS, back=True)]
+    this = found(tmp_path, sorted(out, key=lambda each: each.at), healthy())["one-way"]
+    assert this.text == f"IPsec goes one way, from {CLIENT} to {SERVER}: 25 packets over 24.0 s of ESP, and none came back."
+    assert "one-way" not in found(tmp_path, out, sent(esp, 20 * S + MS, back=True), healthy())
+
+
 def quoted(protocol: int, to: str = SERVER) -> bytes:
     return _ip(CLIENT, to, protocol, bytes(8))
 
