@@ -163,7 +163,7 @@ class Capture:
     #: What proxies answered to CONNECT, in order
     proxied = _Kept(lambda kept: kept.bodies.proxied)
     #: What servers of the protocols in :mod:`netlens.parsers.denials` answered, in order
-    denials = _Kept(lambda kept: kept.denials.answers + kept.link.answers)
+    denials = _Kept(lambda kept: kept.denials.answers + kept.link.answers + kept.vehicles.answers)
     #: What clocks say over NTP, in order
     clocks = _Kept(lambda kept: kept.clocks.stamps)
     #: Questions of DNS with two answers that contradict each other, in order

@@ -20,6 +20,7 @@ from netlens.wire.compiled import inlined, lean
 from netlens.wire.framing import F_CAP, F_IFACE, F_OFF, F_TS, F_WIRE
 from netlens.wire.hints import segment_hint
 from netlens.wire.link import CUT, network_start
+from netlens.wire.link.can import CAN
 from netlens.wire.loads import be16, be32, be64, byte
 from netlens.wire.routes import final_v4, final_v6
 
@@ -37,7 +38,7 @@ REASONS: tuple[tuple[str, str], ...] = (
     ("tunnel_ipip", "IP in IP (4, 41) that is damaged, or too deep in other tunnels: not entered"),
     ("tunnel_other", "IPComp, L2TPv3, EtherIP, MPLS in IP and other tunnels directly on IP: counted, not entered"),
     ("arp", "ARP and RARP"),
-    ("not_ip", "other network protocols that carry no sessions (LLC, STP, LLDP, ...)"),
+    ("not_ip", "other network protocols that carry no sessions (LLC, STP, LLDP, CAN, ...)"),
     ("mpls", "MPLS packets that carry neither IP nor Ethernet, as far as can be told"),
     ("ppp", "PPP frames without IP: link control, compression, encryption"),
     ("macsec", "MACsec (802.1AE): encrypted, or its header is not entered"),
@@ -107,9 +108,9 @@ ASKING = -3  #: an echo, or neighbour discovery (proto 1, 58), ARP (proto 0), or
 _ARP_BYTES = 28  #: of Ethernet and IPv4 (RFC 826)
 OF_LINK = -4  #: of the link itself (the EtherType stands where the version does, of spanning trees BPDU)
 CARRIED = -5  #: of a protocol beside TCP, UDP and ICMP, be it entered or not: tunnels, SCTP, OSPF
-#: PPPoE discovery, EAP over LAN, slow protocols (LACP), MAC control (PAUSE)
+#: CAN, PPPoE discovery, EAP over LAN, slow protocols (LACP), MAC control (PAUSE)
 _TALKS_OF_LINK = np.zeros(65536, np.bool_)
-_TALKS_OF_LINK[[0x8808, 0x8809, 0x8863, 0x888E]] = True
+_TALKS_OF_LINK[[CAN, 0x8808, 0x8809, 0x8863, 0x888E]] = True
 BPDU = 0x42  #: SAP of spanning trees (IEEE 802.1D-2004 9.2); Cisco's go by SNAP
 _SNAP = 8  #: bytes of the longest header of LLC
 _CISCO_BPDU = 0x00000C01  # OUI, and of the number 010B the first byte

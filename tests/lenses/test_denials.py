@@ -393,6 +393,13 @@ def test_searches_for_what_is_never_there(tmp_path: Path, said: list[bytes], tex
     assert (this["refused"].text if "refused" in this else "") == text
 
 
+def test_a_search_that_never_finds_anything(tmp_path: Path) -> None:
+    """As often as nobody looks whether something is there; but who then makes what was not there wanted to know it."""
+    made = b"0\x0c\x02\x01\x05" + bytes([0x69, 7, 0x0A, 1, 0, 4, 0, 4, 0])
+    assert problems(found(tmp_path, over_tcp(389, BOUND, *[NOT_THERE] * 11), healthy())) == {"refused"}
+    assert not problems(found(tmp_path, over_tcp(389, BOUND, *[NOT_THERE, made] * 11), healthy()))
+
+
 def test_a_fatal_alert_of_dtls_at_any_port(tmp_path: Path) -> None:
     alert = b"\x15\xfe\xfd" + bytes(8) + b"\x00\x02\x02\x28"
     this = found(tmp_path, answers(40_404, [alert]), healthy())

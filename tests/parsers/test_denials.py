@@ -61,6 +61,11 @@ def nbd(option: int, kind: int) -> bytes:
     return b"\0\x03\xe8\x89\x04\x55\x65\xa9" + be(option, 4) + be(kind, 4) + be(0, 4)
 
 
+def doip(kind: int, body: bytes) -> bytes:
+    body = b"\x0e\x80\x10\x01" + body
+    return b"\x02\xfd" + be(kind, 2) + be(len(body), 4) + body
+
+
 def iscsi(status: int, flags: int = 0) -> bytes:
     return bytes([0x23, flags]) + bytes(34) + be(status, 2) + bytes(10)
 
@@ -363,6 +368,15 @@ SAID: list[tuple[str, bytes, str | None]] = [
     ("tftp", b"\x00\x05\x00\x01File not found\x00", "file not found"),
     ("tftp", b"\x00\x05\x00\x08no options\x00", None),
     ("tftp", b"\x00\x03\x00\x01data", ""),
+    ("uds", doip(0x0006, b"\x10" + bytes(4)), ""),
+    ("uds", doip(0x0006, b"\x06" + bytes(4)), "routing activation: activation type not supported (0x06)"),
+    ("uds", doip(0x0006, b"\x42" + bytes(4)), None),
+    ("uds", doip(0x8002, b"\x00"), None),  # passed on
+    ("uds", doip(0x8003, b"\x06"), "not passed on: target unreachable (0x06)"),
+    ("uds", doip(0x8001, b"\x7f\x22\x33"), "no security access (0x33)"),
+    ("uds", doip(0x8001, b"\x7f\x22\x78"), None),  # the unit asks for time
+    ("uds", doip(0x8001, b"\x62\xf1\x90"), ""),
+    ("uds", doip(0x8001, b"\x62\xf1\x90")[:-1], None),
     ("tftp", b"\x00\x05\x00\x01\x00\xff\xfe\xfd", None),
     ("socks", b"\x05\x05\x00\x01" + bytes(6), "connection refused"),
     ("socks", b"\x05\xff", "no acceptable login method"),

@@ -154,7 +154,7 @@ VERSIONS = {"IPv4": (V4, 0x0800), "IPv6": (V6, 0x86DD)}
 
 
 def test_every_link_type_has_a_form_here() -> None:
-    assert {form[0] for form in FORMS.values()} | {links.IPV4, links.IPV6} == set(link.READ)
+    assert {form[0] for form in FORMS.values()} | {links.IPV4, links.IPV6, links.CAN} == set(link.READ)  # the last one carries no IP
     assert set(link.READ) <= set(link.NAMES)
 
 
@@ -268,6 +268,7 @@ def test_pktap_in_pktap_ends() -> None:
         (fddi(V4, 0x0800, 0x40), links.FDDI, "not_ip"),
         (fddi(V4, 0x0800, 0xD0), links.FDDI, "not_ip"),
         (b"\x0f\x00\x20\x00" + V4, links.C_HDLC, "not_ip"),
+        (b"\0\0\6\x41\3\0\0\0\2\x10\3", links.CAN, "not_ip"),
     ],
 )
 def test_what_carries_no_ip_is_counted(frame: bytes, number: int, says: str) -> None:

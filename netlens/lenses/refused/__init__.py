@@ -56,6 +56,7 @@ _BY_CLIENT = "by the client (TLS inside EAP)"
 MISTYPED = 2  #: logins that were refused before one that was not
 _OTHER_WAY_NS = S  #: another try of the same program, which asks nobody
 _PRINTS_NS = 60 * S  #: for how long what a server granted another client may keep it busy
+_SOUGHT_IN_VAIN = 10  #: searches of a client that never finds anything: no check whether something is there
 UNMET = 3  #: answers that ask for credentials, say, and are all that a client gets; a first one is ordinary, a second may be a copy of it
 #: Words of refusals for which user, password or permissions are to blame; Kerberos speaks of tickets and keys
 _OF_LOGIN = ("login", "logon", "password", "credential", "authent", "authoriz", "denied", "account", "integrity", "ticket")
@@ -414,7 +415,8 @@ def _of_answers(view: View) -> list[Finding]:
         unmet = {id(a) for these in of.values() if _challenged_in_vain(these, member.CHALLENGES) for a in these}
         answers = [a for a in answers if not a.no.startswith(member.CHALLENGES) or id(a) in unmet]
         quiet = {id(a) for a in _cured(answers, protocol)} | {id(a) for a in answers if a.no.startswith((NOTHING, FOUND))}
-        quiet -= {id(a) for a in _of_searches(answers)}
+        searched = _of_searches(answers)
+        quiet -= {id(a) for a in searched}
         answers = [a for a in answers if id(a) not in quiet]
         refused = [a for a in answers if a.no not in ("", KNOWN)]
         if not refused:
@@ -423,11 +425,13 @@ def _of_answers(view: View) -> list[Finding]:
         offers = _ANOTHER_WAY.get(protocol, ("\0",))
         of = grouped((a for a in answers if a.no != KNOWN), _one_server if member.APART else _any_server)
         vain = {id(a) for these in of.values() if _challenged_in_vain(these, offers) and not _goes_on(these, answers) for a in these}
+        sought = Counter(a.client for a in searched)
+        vain |= {id(a) for a in searched if sought[a.client] >= _SOUGHT_IN_VAIN}
         hard = [a for a in refused if id(a) not in ordinary and (not a.no.startswith(member.DAILY) or id(a) in vain or id(a) in last)]
         heard = Counter((a.client, a.no) for a in hard if a.no.startswith(member.AGAIN))
         last |= {id(a) for a in hard if heard[a.client, a.no] > 1}
         lasting = [a for a in hard if granted.get(a.server if a.no.endswith(_BY_CLIENT) else a.client, a.ts) <= a.ts or id(a) in last]
-        often = [a for a in hard if not (a.no.startswith(_SOUGHT.get(protocol, ("\0",))) and granted.get(a.client, a.ts) > a.ts)]
+        often = [a for a in hard if not (a.no.startswith((NOTHING, *_SOUGHT.get(protocol, ()))) and granted.get(a.client, a.ts) > a.ts)]
         if len(often) >= _OFTEN and len(often) >= _OFTEN_SHARE * len(answers):
             lasting = often
         let_in = protocol == _EAP and _carries(view, max(a.ts for a in refused))

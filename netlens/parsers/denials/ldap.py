@@ -1,8 +1,9 @@
 """LDAP (RFC 4511 4.1.9, 4.2.2, 4.5.2, A): a login that fails, and answers that the client may not have or the server cannot give.
 
-Ordinary: a login that goes on (14), referrals (10), entries that are not there (32; a warning if a client finds none at all), or there already (68), the limit
-of a search, unless the server has set it and a client meets it again and again (4.5.1.4: a client's own limit stands in its request, 0 is none). An extended
-request that a server does not know (4.12, 4.14.2) is tried by many clients that then go on; StartTLS counts where a client hears nothing else.
+Ordinary: a login that goes on (14), referrals (10), entries that are not there (32; a warning if a client finds none at all, a problem if it goes on),
+or there already (68), the limit of a search, unless the server has set it and a client meets it again and again (4.5.1.4: a client's own limit stands in its
+request, 0 is none). An extended request that a server does not know (4.12, 4.14.2) is tried by many clients that then go on; StartTLS counts where a client
+hears nothing else.
 """
 
 from netlens.parsers.ber import ber, ber_int

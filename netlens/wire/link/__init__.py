@@ -45,7 +45,7 @@ READ = tuple(sorted(kind & 0xFFFFFFFF for kind in _KINDS if isinstance(kind, int
 NAMES = {
     # These are not read; they have a name so that a message can say what the frames are.
     105: "IEEE 802.11", 119: "IEEE 802.11 with Prism header", 127: "IEEE 802.11 with radiotap header", 163: "IEEE 802.11 with AVS header", 192: "PPI",
-    143: "DOCSIS", 187: "Bluetooth", 201: "Bluetooth", 189: "USB", 220: "USB", 195: "IEEE 802.15.4", 227: "CAN", 230: "IEEE 802.15.4", 253: "Netlink",
+    143: "DOCSIS", 187: "Bluetooth", 201: "Bluetooth", 189: "USB", 220: "USB", 195: "IEEE 802.15.4", 230: "IEEE 802.15.4", 253: "Netlink",
     **{number: _KINDS[LINK | number] for number in READ},
 }  # fmt: skip
 
