@@ -11,7 +11,7 @@ import numpy as np
 
 from netlens.addresses import is_loopback
 from netlens.lenses._said import TCP, undelivered
-from netlens.lenses._view import ACK, FIN, RST, SYN, S, View, grouped
+from netlens.lenses._view import ACK, FIN, RST, SYN, S, Segments, View, grouped
 from netlens.parsers.icmp import PROHIBITED, REFUSING, Error
 
 #: Outcomes; not heard: SYN and SYN+ACK came again and again; half open: the server acknowledged something older, and the client reset that
@@ -109,7 +109,7 @@ def _attempt(view: View, k: int) -> Attempt | None:
                 left_ns = left_ns or seg.ts[i]  # it acknowledges what the SYN did, nothing: no SYN+ACK came (RFC 9293 3.10.7.3)
             else:
                 sent_more = True
-                if synack_at >= 0 and usable < last_synack:
+                if synack_at >= 0 and usable < last_synack and not (usable >= 0 and _nobody_waits(view, seg, k, last_synack)):
                     usable = i
         elif flags & SYN:
             synacks += 1
@@ -141,6 +141,13 @@ def _attempt(view: View, k: int) -> Attempt | None:
     if outcome == UNANSWERED:
         _hear(view, made)
     return made
+
+
+def _nobody_waits(view: View, seg: Segments, k: int, synack: int) -> bool:
+    """Whether a SYN+ACK that is repeated, behind its acknowledgment, keeps nobody waiting: the client has sent nothing yet, and speaks first. Servers repeat it
+    when they do not take a connection before data has come (TCP_DEFER_ACCEPT)."""
+    asked, said = view.column("orig_first_payload_ns")[k], view.column("resp_first_payload_ns")[k]
+    return (asked is None or asked > seg.ts[synack]) and (said is None or (asked is not None and said >= asked))
 
 
 def _hear(view: View, attempt: Attempt) -> None:

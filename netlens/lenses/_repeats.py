@@ -8,7 +8,8 @@ Theory of operation
 3. A repeat of what was acknowledged already is spurious: the sender waited too short, nobody waited for it.
 4. What is left is real. Its wait goes from the first time that the bytes were sent (or their hole was seen) to their acknowledgment. Without one it goes
    on until a RST, the last segment of the session, or the time at which the next sending would be due (RFC 6298 5.5: twice the last interval).
-5. Not looked at: SYN, FIN, probes of one byte, what follows a RST, what a peer that has closed never acknowledged, and farewells of a side that has closed.
+5. Not looked at: SYN, FIN, probes of one byte, what follows a RST, what a client that has closed never acknowledged, and farewells to
+   or of a side that has closed.
 6. A connection of which one direction is not in the capture is looked at only if most of what else reaches its originator is: then silence is silence.
    So is one of a sender that repeats itself :data:`STALL_TIMES` times: it heard nothing. Where all were recorded in one direction only, that alone tells, and
    a wait lasts until the last sending.
@@ -173,7 +174,7 @@ class _Sender:
         self.done: list[Repeat] = []
         self.spurious = self.data = 0
         self.closed = self.peer_closed = False
-        self.in_vain: set[int] = set()  # begun after the peer had closed
+        self.in_vain: set[int] = set()  # begun after the other side had closed
         self.sent_ns: dict[int, int] = {}  # end of what was sent once -> when
         self.trip = NO_TRIP
         self.before_ns = self.before_frame = -1  # what came last from this side, if it had data
@@ -240,7 +241,7 @@ class _Sender:
         """Data below what was sent: it fills a hole, or repeats what was acknowledged, or what was not."""
         assert self.next is not None
         self.data += 1
-        if self.peer_closed and offset not in self.open:
+        if self.peer_closed and (not self.orig or end - offset <= FAREWELL) and offset not in self.open:
             self.in_vain.add(offset)
         self.sent_ns = {at: sent for at, sent in self.sent_ns.items() if at <= offset or at > end}
         hole = next((h for h in self.holes if h[0] < end and offset < h[1]), None)

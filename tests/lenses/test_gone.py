@@ -662,3 +662,16 @@ def test_a_client_of_amqp_without_heartbeats(tmp_path: Path, ends: str) -> None:
 def test_clients_of_amqp_that_are_not_dropped(tmp_path: Path, packets: list[Packet]) -> None:
     this = found(tmp_path, packets, healthy())
     assert "refused" not in this or "heartbeat" not in this["refused"].text
+
+
+@pytest.mark.parametrize("by_client", [False, True])
+def test_data_behind_the_close_of_the_other_side(tmp_path: Path, by_client: bool) -> None:
+    """A server that has closed may still be asked, and its client waits; nobody waits for what a server sends to a client that has left."""
+    made = exchange(talk())
+    (made.up if by_client else made.down)("FA")
+    (made.down if by_client else made.up)("A")
+    send, seq = (made.down, made.back) if by_client else (made.up, made.seq)
+    for _ in range(5):
+        send("PA", GET * 4, seq=seq)
+        made.at += 2 * S
+    assert ("stalled" in problems(found(tmp_path, made.packets, healthy(), ping(20 * S)))) != by_client

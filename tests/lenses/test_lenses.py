@@ -1055,6 +1055,22 @@ def test_syns_that_come_again_behind_their_answer_count(tmp_path: Path) -> None:
     assert "(2 SYNs and 2 SYN+ACKs)" in this.text
 
 
+@pytest.mark.parametrize(("greets", "asks_early", "told"), [(False, False, False), (True, False, True), (False, True, True)])
+def test_a_server_that_repeats_its_answer_until_data_comes(tmp_path: Path, greets: bool, asks_early: bool, told: bool) -> None:
+    """As by TCP_DEFER_ACCEPT: who has nothing to say yet, and waits for no greeting, does not notice."""
+    made = talk()
+    if asks_early:
+        made.up("PA", GET)
+    for _ in range(3):
+        made.at += 3 * S
+        made.down("SA", seq=made.back - 1)
+        made.up("A")
+    if greets:
+        made.down("PA", b"220 a\r\n")
+    made = exchange(made) if not asks_early else made
+    assert ("slow-connect" in found(tmp_path, close(made).packets)) == told
+
+
 def test_a_lost_syn_is_a_warning(tmp_path: Path) -> None:
     made = Talk((CLIENT, 40_000), WEB)
     made.up("S", seq=1000)
