@@ -194,6 +194,8 @@ class Capture:
     ospf = _Kept(lambda kept: kept.ospf.networks)
     #: Packets of tunnels and SCTP, by IP protocol, sender and receiver
     carried = _Kept(lambda kept: kept.carried.pairs)
+    #: Associations of SCTP that were asked for and answered
+    associations = _Kept(lambda kept: kept.carried.associations)
     #: int64[n, 8]: packets that may be RTP, in order (:mod:`netlens.parsers.rtp`)
     rtp = _Kept(lambda kept: kept.rtp.packets())
     #: int64[n, 14]: datagrams of transport streams, in order (:mod:`netlens.parsers.transport_streams`)

@@ -1,6 +1,7 @@
 """Which connections were refused?
 
-Asks: whether a SYN was answered by RST, or by an ICMP error that says the port is unreachable or prohibited: nothing listens there, or a firewall says no;
+Asks: whether a SYN was answered by RST, or by an ICMP error that says the port is unreachable or prohibited, and whether an INIT of SCTP was by an ABORT (RFC
+    9260 5.1, 8.4): nothing listens there, or a firewall says no;
     whether a service refuses some connections of a client and takes others in between, again and again.
 Applies: where the SYN and the answer are in the capture.
 Cannot see: a refusal inside a proxy or tunnel.
@@ -18,7 +19,7 @@ import itertools
 from netlens.lenses import Finding, Severity
 from netlens.lenses._connects import OPEN, REFUSED, Attempt, attempts, reached_after, scanning
 from netlens.lenses._said import said
-from netlens.lenses._view import S, View, finding, grouped, most
+from netlens.lenses._view import S, View, finding, graded, grouped, most
 from netlens.text import endpoint, plural
 
 ID = "connect-refused"
@@ -33,6 +34,27 @@ PEERS, PEERS_SHARE = 10, 0.2  #: as for connect-unanswered
 
 
 def look(view: View) -> list[Finding]:
+    """At most one of TCP, and one of SCTP."""
+    return [*_of_tcp(view), *_of_sctp(view)]
+
+
+def _of_sctp(view: View) -> list[Finding]:
+    all_ = view.side.capture.associations
+    refused = [a for a in all_ if a.refused]
+    if not refused:
+        return []
+    taken = {(a.client, a.port): a.ts for a in all_ if not a.refused}  # the last time, by any server
+    lasting = [a for a in refused if taken.get((a.client, a.port), a.ts - 1) < a.ts]
+    shown = lasting or refused
+    end = "" if lasting else "; it was taken later, there or at another server"
+    were = "was" if len(shown) == 1 else "were"
+    text = f"{len(shown):,} of {plural(len(all_), 'association')} of SCTP {were} refused by {most(endpoint(a.server, a.port) for a in shown)}{end}."
+    values = {"attempts": len(all_), "refused": len(shown), "icmp_errors": 0}
+    advice = "Nothing listens on that port over SCTP, or the service does not know that client: look at the service and its list of peers."
+    return [graded(view, ID, lasting, text, [f for a in shown for f in (a.frame, a.answer_frame)], values, advice)]
+
+
+def _of_tcp(view: View) -> list[Finding]:
     all_ = view.once(attempts)
     left_out = view.once(scanning)
     refused = [a for a in all_ if a.outcome == REFUSED and a.session not in left_out]

@@ -6,6 +6,7 @@ Limits: of the first :data:`MAX_PAIRS`; packets in fragments are left out.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,7 +17,9 @@ from netlens.wire.addresses import ip_text
 MAX_PAIRS = 20_000
 GRE, ESP, SCTP = 47, 50, 132
 KEPT = (4, 41, GRE, ESP, 89, SCTP)  #: protocols that the decoder hands back
-_CHUNK, _INIT = 12, 1  # of SCTP where the first chunk stands, and its kind (RFC 9260 3.1, 3.2)
+_CHUNK, _INIT, _INIT_ACK, _ABORT = 12, 1, 2, 6  # of SCTP where the first chunk stands, and its kinds (RFC 9260 3.1, 3.2)
+_TAG = slice(4, 8)  # to whom a packet of SCTP is; 0 in an INIT, which says by what tag it wants to be answered (3.3.2)
+_INITIATE_TAG = slice(_CHUNK + 4, _CHUNK + 8)
 _ODD = -0x61C8864680B583EB  # 2^64 by the golden ratio (Knuth, TAOCP 6.4)
 _KEY = [3, 4, 5, 6, 7, 9]  # columns: version, addresses, protocol
 
@@ -36,11 +39,25 @@ class Carried:
     port: int = 0
 
 
+class Association(NamedTuple):
+    """An INIT of SCTP that was answered: by an ABORT (``refused``), or else by an INIT ACK."""
+
+    ts: int
+    frame: int
+    answer_frame: int
+    client: str
+    server: str
+    port: int
+    refused: bool
+
+
 class CarriedBuilder:
-    """Fed with what the decoder hands back.  pairs : by IP protocol, sender and receiver."""
+    """Fed with what the decoder hands back.  pairs : by IP protocol, sender and receiver.  associations : of SCTP, in the order of the answers."""
 
     def __init__(self) -> None:
         self.pairs: dict[tuple[int, str, str], Carried] = {}
+        self.associations: list[Association] = []
+        self._asked: dict[bytes, tuple[int, int, int]] = {}  # by tag, when, by which frame, and at which port
 
     def feed(self, buf: Array, rows: Array) -> None:
         """``rows``: int64[n, FRAGMENT_WIDTH] of :func:`netlens.wire.decode.decode`."""
@@ -52,8 +69,10 @@ class CarriedBuilder:
             mixed = mixed * _ODD + rows[:, column]  # modulo 2^64; to sort whole rows takes eight times as long
         keys, of = np.unique(mixed, return_inverse=True)
         whole = (rows[:, 9] == SCTP) & (rows[:, 13] > _CHUNK)
-        opens = whole.copy()
-        opens[whole] = buf[rows[whole, 11] + _CHUNK] == _INIT
+        kind = np.zeros(len(rows), np.int64)
+        kind[whole] = buf[rows[whole, 11] + _CHUNK]
+        opens = kind == _INIT
+        self._associate(buf, rows[opens | (kind == _INIT_ACK) | (kind == _ABORT)])
         port = np.zeros(len(rows), np.int64)
         port[whole] = buf[rows[whole, 11] + 2].astype(np.int64) << 8 | buf[rows[whole, 11] + 3]
         counts, openings = np.bincount(of), np.bincount(of, opens)
@@ -70,3 +89,14 @@ class CarriedBuilder:
             pair.packets += int(counts[k])
             pair.openings += int(openings[k])
             pair.last_ns = int(last[k, 1])
+
+    def _associate(self, buf: Array, rows: Array) -> None:
+        for frame, ts, _, version, s_hi, s_lo, d_hi, d_lo, _, _, _, at, _, captured in rows.tolist():
+            packet = buf[at : at + min(captured, _INITIATE_TAG.stop)].tobytes()
+            if packet[_CHUNK] == _INIT:
+                if len(self._asked) < MAX_PAIRS:
+                    self._asked.setdefault(packet[_INITIATE_TAG], (ts, frame, int.from_bytes(packet[2:4], "big")))
+            elif (asked := self._asked.pop(packet[_TAG], None)) and len(self.associations) < MAX_PAIRS:
+                when, first, port = asked
+                client, server = ip_text(d_hi, d_lo, version), ip_text(s_hi, s_lo, version)
+                self.associations.append(Association(when, first, frame, client, server, port, packet[_CHUNK] == _ABORT))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 IPV6, GRE, ESP, SCTP = 41, 47, 50, 132
 PROTOCOL, TOO_BIG, PARTS = (3, 2), (3, 4), (11, 1)
-INIT, INIT_ACK = 1, 2
+INIT, INIT_ACK, ABORT = 1, 2, 6
 SPARE = "198.51.100.99"
 
 
@@ -62,6 +62,31 @@ def test_sctp_where_another_server_stands_in(tmp_path: Path) -> None:
 
 def test_sctp_where_nothing_that_is_sent_back_is_recorded(tmp_path: Path) -> None:
     assert "one-way" not in found(tmp_path, sctp(INIT, 0, 3 * S, 9 * S))
+
+
+def answered(at: int, chunk: int, tag: int, server: str = SERVER) -> list[Packet]:
+    """An INIT that asks for this tag, and the answer to it."""
+    init = struct.pack(">HHIIBBHI12x", 40_000, 3868, 0, 0, INIT, 0, 20, tag)
+    answer = struct.pack(">HHIIBBHI12x", 3868, 40_000, tag, 0, chunk, 0, 20, 99)
+    return [Packet(at, _ip(CLIENT, server, SCTP, init)), Packet(at + MS, _ip(server, CLIENT, SCTP, answer))]
+
+
+def test_sctp_that_is_refused(tmp_path: Path) -> None:
+    this = found(tmp_path, answered(0, INIT_ACK, 7), answered(S, ABORT, 8), answered(2 * S, ABORT, 9), healthy())["connect-refused"]
+    assert this.severity == "problem"
+    assert this.text == f"2 of 3 associations of SCTP were refused by {SERVER}:3868."
+
+
+@pytest.mark.parametrize("server", [SERVER, SPARE])
+def test_sctp_that_is_taken_later(tmp_path: Path, server: str) -> None:
+    this = found(tmp_path, answered(0, ABORT, 7), answered(S, INIT_ACK, 8, server), healthy())["connect-refused"]
+    assert this.severity == "warning"
+    assert this.text.endswith("; it was taken later, there or at another server.")
+
+
+def test_an_association_that_ends_by_an_abort(tmp_path: Path) -> None:
+    end = Packet(S, _ip(SERVER, CLIENT, SCTP, struct.pack(">HHIIBBHI12x", 3868, 40_000, 7, 0, ABORT, 0, 20, 0)))
+    assert "connect-refused" not in found(tmp_path, [*answered(0, INIT_ACK, 7), end], healthy())
 
 
 def control(at: int = 0) -> list[Packet]:
