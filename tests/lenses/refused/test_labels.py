@@ -317,6 +317,20 @@ def no_streams(late_ms: tuple[int, ...], sizes: int = 97) -> tuple[dict[str, np.
     return made, log(*lines, first=40_000, last=540_000), 90
 
 
+@pytest.mark.parametrize(("streams", "least"), [(False, 5), (False, 4), (True, 1)])
+def test_a_log_that_names_no_error_does_not_make_accepted_what_looks_refused(streams: bool, least: int) -> None:
+    """A log at a level that leaves refusals out: many short answers of one size that come at once, where all others are of many sizes and take long."""
+    answers = [(2_000 * k, 600 + 90 * k, 900 if streams else 0, 4_000 + 50 * k) for k in range(1, 31)]
+    refused = [(2_000 * k + 500, REFUSAL, 0, 9_000 + 50 * k) for k in range(1, 1 + least)]
+    made = table(*answers, *refused)
+    waits = np.array([800 + 20 * k for k in range(30)] + [5] * least) * MS
+    for name in ("start_ns", "request_end_ns"):
+        made[name] = made["response_ns"] - waits
+    labels = from_log(made, log(first=0, last=70_000))
+    assert labels.rejected[:30].tolist() == [ACCEPTED] * 30
+    assert labels.rejected[30:].tolist() == [UNLABELLED if streams or least >= 5 else ACCEPTED] * least
+
+
 @pytest.mark.parametrize(
     ("late_ms", "sizes"), [((), 97), ((90,) * 12, 97), ((90, 300, 900), 97), ((90,) * 12, 3)], ids=["none", "many", "some", "of few sizes"]
 )

@@ -21,7 +21,7 @@ from netlens.chains.target import KNOWN_APIS, matching
 from netlens.chains.traffic import Traffic, without_answers
 from netlens.columns import Bools, Codes, Ints, Objects
 from netlens.lenses.refused.counting import OVERTAKEN_NS, models
-from netlens.lenses.refused.labels._labels import QUICK, Answers, Labels, alike
+from netlens.lenses.refused.labels._labels import Answers, Labels, alike, much_sooner
 from netlens.registry import members
 from netlens.text import plural, printable
 
@@ -30,7 +30,6 @@ ERROR_LOG, KEY_LOG, STATUS, LOOK_ALIKE, INFERRED = "error log", "key log", "stat
 
 UNHEARD, NEARLY_ALL = 3, 0.9  #: fewer may be chance; the rest is what a log loses
 TAUGHT_BY_FEW = ((3, 10), (2, 15))  #: or so few, where as many accepted answers are known not to look so
-MANY_SIZES = 10  #: of answers, beside which one size of many quick answers is something else
 SURE = 0.95  #: that an answer is a request's own, or another one of which the same is known
 #: refusals of a log that teach what they look like; share of these, as many accepted answers as which may look so
 TAUGHT, MISTAKEN = 5, 0.05
@@ -169,15 +168,11 @@ def _perhaps_refused(traffic: Traffic, told: Told) -> int:
     if (told.rejected == REJECTED).any() or not named or len(rows) < TAUGHT:
         return 0
     answers = Answers(traffic.upstream.exchanges)
-    others = answers.stream
-    if others.sum() < TAUGHT:
-        sizes, many = np.unique(answers.down[rows][answers.short[rows]], return_counts=True)
-        others = answers.answered & ~alike(answers.down, sizes[many == many.max(initial=0)])
-        if len(np.unique(answers.down[others])) < MANY_SIZES:
-            return 0
+    among = np.zeros(len(answers), np.bool_)
+    among[rows] = True
     named = (told.source == ERROR_LOG) & np.isin(told.rejected, (ACCEPTED, ELSEWISE)) & (up >= 0)  # what a log calls something else
     rows = rows[~alike(answers.down[rows], np.unique(answers.down[up[named]][answers.short[up[named]]]))]
-    sizes = answers.down[rows][answers.short[rows] & (answers.waits[rows] <= QUICK * np.percentile(answers.waits[others], 10))]
+    sizes = answers.down[rows][much_sooner(answers, among, TAUGHT)[rows]]
     most = max((int(alike(sizes, np.array([size])).sum()) for size in np.unique(sizes)), default=0)
     return most if most >= TAUGHT else 0
 

@@ -27,6 +27,7 @@ MS, S = 1_000_000, 1_000_000_000
 ALIKE_BYTES = 16  #: sizes of one refusal differ by digits of a number or a header; two TLS records more would be 44
 SHORT_BYTES = 4096
 QUICK = 0.5  #: of the shortest waits for the first byte of a stream
+MANY_SIZES = 10  #: of answers, beside which one size of many quick answers is something else
 SAME_REQUEST_BYTES = 4  #: one request sent again differs by a digit or two at most
 BACK_OFF_NS = (400 * MS, 120 * S)  #: Retry-After of a second less what the clock may be off, to 30 s with room; programs give up after that
 
@@ -83,6 +84,19 @@ class Answers:
 
     def __len__(self) -> int:
         return len(self.start)
+
+
+def much_sooner(answers: Answers, among: Bools, streams: int) -> Bools:
+    """Short answers that come much sooner than streams begin; or, where there are fewer than so many ``streams``, those of the commonest size of short ones
+    ``among`` the answers, much sooner than others of many sizes."""
+    others, looks = answers.stream, answers.short
+    if others.sum() < streams:
+        sizes, many = np.unique(answers.down[among & answers.short], return_counts=True)
+        one_size = alike(answers.down, sizes[many == many.max(initial=0)])
+        others, looks = answers.answered & ~one_size, looks & one_size
+        if len(np.unique(answers.down[others])) < MANY_SIZES:
+            return np.zeros(len(answers), np.bool_)
+    return np.asarray(looks & (answers.waits <= QUICK * np.percentile(answers.waits[others], 10)))
 
 
 def alike(values: Ints, sizes: Ints) -> Bools:

@@ -39,7 +39,7 @@ from netlens.chains.traffic import Traffic
 from netlens.columns import Bools, Ints
 from netlens.lenses.refused import programs
 from netlens.lenses.refused.labels import ERROR_LOG, LOOK_ALIKE, MISTAKEN, TAUGHT, Told
-from netlens.lenses.refused.labels._labels import MS, QUICK, Answers, Columns, Labels, S, alike, set_labels, unlabelled
+from netlens.lenses.refused.labels._labels import MS, QUICK, Answers, Columns, Labels, S, alike, much_sooner, set_labels, unlabelled
 from netlens.lenses.refused.labels._matching import (
     BELIEVED,
     EARLY_NS,
@@ -616,12 +616,11 @@ def _shift(answers: Answers, events: Sequence[ErrorEvent]) -> int:
 
 
 def _silently_refused(answers: Answers) -> Bools:
-    """Answers that are short and come much sooner than streams begin. They may be refusals of which an SDK says nothing when a retry is accepted, and may
-    look different from those that the log tells of (529 beside 429)."""
-    streams = answers.waits[answers.stream]
-    if not len(streams):
-        return np.zeros(len(answers), bool)
-    return np.asarray(answers.short & (answers.waits <= QUICK * np.percentile(streams, 10)))
+    """Answers that are short and come much sooner than streams begin, or, where there are none, many of one size that come much sooner than others. They may be
+    refusals of which an SDK says nothing when a retry is accepted, or its log at that level, and may look different from those that the log tells of (529
+    beside 429)."""
+    soon = much_sooner(answers, np.ones(len(answers), np.bool_), 1)
+    return soon if answers.stream.any() or soon.sum() >= TAUGHT else np.zeros(len(answers), np.bool_)
 
 
 def _may_be_meant(answers: Answers, unclear_ns: Sequence[int], slack_ns: int) -> Bools:
