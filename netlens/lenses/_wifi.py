@@ -11,7 +11,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 from netlens.lenses._view import S, View
-from netlens.parsers.wlan import DEAUTHENTICATION, DISASSOCIATION, KEY, Event
+from netlens.parsers.wlan import ASSOCIATION, DEAUTHENTICATION, DISASSOCIATION, KEY, Event
 from netlens.text import printable
 
 #: IEEE 802.11-2020 table 9-50
@@ -57,13 +57,14 @@ def said(names: dict[int, str], code: int) -> str:
 @dataclass
 class Handshakes:
     """Of one station with one access point.  wrong : second messages that were answered by the first one again, or by being sent away; unanswered : first
-    messages without a second one, of the longest run; done_ns : when one was completed, latest; frames : what shows what went wrong."""
+    messages without a second one, of the longest run, since silent_ns; done_ns : when one was completed, latest; frames : what shows what went wrong."""
 
     wrong: int = 0
     unanswered: int = 0
     begin_ns: int = 0
     end_ns: int = 0
     done_ns: int = -1
+    silent_ns: int = -1
     reasons: list[int] = field(default_factory=list)
     frames: list[int] = field(default_factory=list)
 
@@ -101,7 +102,7 @@ def _followed(view: View, pair: tuple[str, str], told: list[Event]) -> Handshake
                 second = -1
             run.append(event)
             if len(run) > out.unanswered and run[-1].ts - run[0].ts <= len(run) * SOON_NS:
-                out.unanswered = len(run)
+                out.unanswered, out.silent_ns = len(run), run[0].ts
                 out.frames += [event.frame]
         elif event.by_ap and (second >= 0 or run):
             if second >= 0 and event.code in BY_HANDSHAKE:
@@ -116,8 +117,8 @@ def _followed(view: View, pair: tuple[str, str], told: list[Event]) -> Handshake
     return out
 
 
-def gets_in_elsewhere(view: View, station: str, since: int) -> bool:
-    """Whether a station is let in by an access point from some time on."""
+def gets_in(view: View, station: str, since: int) -> bool:
+    """Whether a station is let in by any access point from some time on, or sends it data."""
     wlan = view.side.capture.wlan
-    let_in = any(e.station == station and e.answers and e.code == 0 and e.what == 0 and e.ts >= since for e in wlan.events)
-    return let_in or any(who == station and any(s * S >= since for s in flow.secret_s) for (_, who, up), flow in wlan.flows.items() if up)
+    let_in = any(e.station == station and e.answers and e.code == 0 and e.what == ASSOCIATION and e.ts >= since for e in wlan.events)
+    return let_in or any(who == station and flow.frames and flow.last_ns >= since for (_, who, up), flow in wlan.flows.items() if up)

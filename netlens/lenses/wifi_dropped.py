@@ -4,15 +4,15 @@ Asks: whether stations are deauthenticated or disassociated within seconds of ea
 Applies: where management frames of IEEE 802.11 are in the capture.
 Cannot see: whether an access point said it, or somebody in its name, unless its frames are protected (PMF, IEEE 802.11-2020 12.2.7).
 Normal: stations leave (reasons 3, 8, 36) and are forgotten when idle (4); an access point that starts anew tells all (3), and tells who goes on sending that it
-    does not know it (6, 7), once for each such frame (11.3.4.1). A station that goes to another access point is told so by the old one. Handshakes and logins
-    that fail end so, too: wifi-handshake and refused say it.
+    does not know it (6, 7), once for each such frame (11.3.4.1). A station that goes to another access point is told so by the old one, and who is sent away
+    some times to be steered stays elsewhere in the end: a warning. Handshakes and logins that fail end so, too: wifi-handshake and refused say it.
 """
 
 from __future__ import annotations
 
 from netlens.lenses import Finding
 from netlens.lenses._view import S, View, graded, most, seconds
-from netlens.lenses._wifi import REASON, SOON_NS, by_pair, handshakes, network, said
+from netlens.lenses._wifi import REASON, SOON_NS, by_pair, gets_in, handshakes, network, said
 from netlens.parsers.wlan import ASSOCIATION, DEAUTHENTICATION, DISASSOCIATION, EVERYBODY, Event
 from netlens.text import plural
 
@@ -42,7 +42,8 @@ def look(view: View) -> list[Finding]:
         advice = (
             "Look into the access point's log for the station; compare security and rates of both, and what steers stations to other bands."
         )
-        out.append(graded(view, ID, True, text, [e.frame for e in told], values, advice))
+        grave = [pair for pair, each in thrown.items() if not gets_in(view, pair[1], each[-1].ts + SOON_NS)]
+        out.append(graded(view, ID, grave, text, [e.frame for e in told], values, advice))
     if storms:
         grave = [pair for pair, told in storms.items() if not _asked_for(view, pair, told)]
         shown = {pair: storms[pair] for pair in grave} or storms

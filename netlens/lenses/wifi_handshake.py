@@ -5,14 +5,14 @@ Applies: where EAPOL-Key frames of IEEE 802.11 are in the capture.
 Cannot see: the passphrase; frames that the recorder did not hear, so that keys count as agreed on as soon as the station sends encrypted data, or the third
     message is there.
 Normal: four messages within a second (IEEE 802.11-2020 12.7.6); on a bad channel an access point sends the first one again, some times. Later handshakes are
-    encrypted themselves. A station that gets in at last, or somewhere else, is fine.
+    encrypted themselves. A station that gets in at last, or somewhere else, is fine. One that is silent and not heard any more may have left.
 """
 
 from __future__ import annotations
 
 from netlens.lenses import Finding
 from netlens.lenses._view import S, View, graded, most, seconds
-from netlens.lenses._wifi import BY_HANDSHAKE, gets_in_elsewhere, handshakes, network
+from netlens.lenses._wifi import BY_HANDSHAKE, Handshakes, gets_in, handshakes, network
 from netlens.text import plural
 
 ID = "wifi-handshake"
@@ -54,19 +54,24 @@ def look(view: View) -> list[Finding]:
         )
         values = {"stations": sorted({station for _, station in silent}), "access_points": sorted({ap for ap, _ in silent}), "times": times}
         advice = "The station hears the access point badly, or its supplicant does not run: go nearer, look at its log."
-        out.append(graded(view, ID, True, text, [frame for each in silent.values() for frame in each.frames], values, advice))
+        there = [pair for pair, each in silent.items() if _is_there(view, pair, each)]
+        out.append(graded(view, ID, there, text, [frame for each in silent.values() for frame in each.frames], values, advice))
     return out
+
+
+def _is_there(view: View, pair: tuple[str, str], each: Handshakes) -> bool:
+    """Whether the station was heard after its silence, so that it did not just leave."""
+    events = view.side.capture.wlan.events
+    flow = view.side.capture.wlan.flows.get((*pair, True))
+    spoke = any(e.station == pair[1] and not e.by_ap and e.ts > each.silent_ns for e in events)
+    return spoke or (flow is not None and flow.last_ns > each.silent_ns)
 
 
 def _has_keys(view: View, station: str, since: int) -> bool:
     """Whether a station completes a handshake with any access point, or, where there was none, is let into an open network, from some time on."""
     done = any(who == station and each.done_ns >= since for (_, who), each in view.once(handshakes).items())
     return done or any(
-        who == station
-        and flow.frames > flow.encrypted
-        and flow.last_ns >= since
-        and ap in _open(view)
-        and gets_in_elsewhere(view, station, since)
+        who == station and flow.frames > flow.encrypted and flow.last_ns >= since and ap in _open(view) and gets_in(view, station, since)
         for (ap, who, up), flow in view.side.capture.wlan.flows.items()
         if up
     )

@@ -11,8 +11,8 @@ Normal: SAE asks for a token first when there are many (status 76), and agrees o
 from __future__ import annotations
 
 from netlens.lenses import Finding
-from netlens.lenses._view import View, graded, grouped, most
-from netlens.lenses._wifi import STATUS, gets_in_elsewhere, network, said
+from netlens.lenses._view import S, View, graded, grouped, most
+from netlens.lenses._wifi import STATUS, gets_in, network, said
 from netlens.parsers.wlan import AUTHENTICATION, Event
 from netlens.text import plural
 
@@ -21,6 +21,7 @@ GROUP = "handshakes"
 RANK = 14
 NO_REFUSAL = frozenset({-1, 0, 30, 76, 126, 127})
 AGAIN = 2  #: refusals of one station that is not let in
+TRIES_NS = 5 * S  #: in which it may try something else
 MANY = 5  #: of one that is, in the end
 
 
@@ -31,8 +32,9 @@ def look(view: View) -> list[Finding]:
     if not refusals:
         return []
     by_station: dict[str, list[Event]] = grouped(refusals, lambda e: e.station)
-    let_in = {station for station, told in by_station.items() if gets_in_elsewhere(view, station, told[-1].ts)}
-    grave = {station: told for station, told in by_station.items() if station not in let_in and len(told) >= AGAIN}
+    let_in = {station for station, told in by_station.items() if gets_in(view, station, told[-1].ts)}
+    again = {station: told for station, told in by_station.items() if station not in let_in and len(told) >= AGAIN}
+    grave = {station: told for station, told in again.items() if view.end_of(told[-1].frame) - told[0].ts >= TRIES_NS}
     some = {station: told for station, told in by_station.items() if station not in let_in or len(told) >= MANY}
     shown = grave or some
     if not shown:
