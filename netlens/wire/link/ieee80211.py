@@ -108,8 +108,7 @@ def header(buf, o, cap, kind):
         return np.int64(CUT), kind, np.int64(0)
     if subtype & 4:
         return size, np.int64(END | AIR_TALK), where
-    # the fragment's number, in the lower byte of sequence control, which Cisco sends last
-    if flags & MORE_FRAGMENTS or byte(buf, o + (23 if kind == SWAPPED else 22)) & 15:
+    if flags & MORE_FRAGMENTS or (kind != SWAPPED and byte(buf, o + 22) & 15):  # its number, which Cisco has elsewhere
         return size, np.int64(END | AIR_PIECE), where
     if kind == PADDED:
         size = (size + 3) & ~np.int64(3)
@@ -132,8 +131,8 @@ def packets(buf, o, end):
 @lean
 def content(buf, o, size, i, kind):
     """Addresses are replaced. Of management frames stays how a request ended; of encrypted ones, and of subframes, nothing but their addresses."""
-    if i < 4 or size < 4:
-        return np.int64(KEPT)
+    if i < 4:
+        return np.int64(KEPT if i < 2 else BLANK)
     first, flags = byte(buf, o), byte(buf, o + 1)
     if kind == SWAPPED:
         first, flags = flags, first

@@ -63,7 +63,9 @@ def header(buf, o, cap, kind):
 @lean
 def content(buf, o, size, i, kind):
     """What fields are called and how long they are stays, and what the radio says; not who or where."""
-    if i < SIZE or size < SIZE:
+    if byte(buf, o) != 0 or size < SIZE or _le16(buf, o + 2) != size:  # no such header
+        return np.int64(KEPT if i == 0 else BLANK)
+    if i < SIZE:
         return np.int64(KEPT)
     at = np.int64(SIZE)
     while at + 4 <= size:

@@ -27,4 +27,8 @@ def header(buf, o, cap, kind):
 @lean
 def content(buf, o, size, i, kind):
     """Not the interface's name."""
-    return np.int64(BLANK if NAME_AT <= i < NAME_END and not (size >= 4 and avs.is_avs(buf, o)) else KEPT)
+    if size >= 8 and avs.is_avs(buf, o):
+        return avs.content(buf, o, size, i, kind)
+    if size < NAME_END or min(le32(buf, o + 4), be32(buf, o + 4)) != size or NAME_AT <= i < NAME_END:
+        return np.int64(BLANK)
+    return np.int64(KEPT)

@@ -72,6 +72,6 @@ def header(buf, o, cap, kind):
 @lean
 def content(buf, o, size, i, kind):
     """The fields that are read stay; what a vendor may say besides, a place on earth for one, does not."""
-    if i < 8 or size < 8:
-        return np.int64(KEPT)
-    return np.int64(KEPT if i < place(buf, o, size, NOISE + 1) else BLANK)
+    if byte(buf, o) != 0 or size < 8 or _size(buf, o) != size:  # no such header
+        return np.int64(KEPT if i == 0 else BLANK)
+    return np.int64(KEPT if i < 8 or i < place(buf, o, size, NOISE + 1) else BLANK)
