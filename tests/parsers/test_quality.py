@@ -93,9 +93,7 @@ def test_said_of_the_link_layer(tmp_path: Path) -> None:
     assert warnings(tmp_path, [ethernet(SEGMENT), tagged], ETHERNET) == [
         "1 of 2 frames not read, so sessions in it are missing: 1 of other EtherTypes; first frame 2"
     ]
-    assert warnings(tmp_path, [SEGMENT], 143) == [
-        "no TCP or UDP was read in 1 frame: 1 of a link type that netlens does not read (DOCSIS)"
-    ]
+    assert warnings(tmp_path, [SEGMENT], 143) == ["no TCP or UDP was read in 1 frame: 1 of a link type that netlens does not read (DOCSIS)"]
     assert warnings(tmp_path, [SEGMENT], 147) == [
         "no TCP or UDP was read in 1 frame: 1 of a link type that netlens does not read (link type 147)"
     ]
