@@ -258,7 +258,7 @@ def rebuilt(captures: Mapping[str | None, Capture], given: Inputs, clock: Clock 
     keys = bool(given.keylogs or given.requests)
     linked = link(captures, given.apis, samples, manifest=given.apis_from == "the manifest", keys=keys, clock=told, at_relay=at_relay)
     for trail in trails:
-        trail.forget(*FOR_CLOCKS)
+        trail.forget(*(name for name in FOR_CLOCKS if name != "iface" or not trail.heard_on_air))
     read = other.results().get(logs) if other else None
     names = [*(side.of_log() for side in linked.sides.values()), *linked.clocks]
     traffic = rebuild(linked, read_beside(given, linked.upstream.capture, names, logs() if read is None else read))

@@ -190,6 +190,8 @@ class Capture:
     router_advertisements = _Kept(lambda kept: kept.routers.advertised)
     #: What switches say on links (:mod:`netlens.parsers.switches`)
     switches = _Kept(lambda kept: kept.switches)
+    #: What stations and access points of IEEE 802.11 say (:mod:`netlens.parsers.wlan`)
+    wlan = _Kept(lambda kept: kept.wlan)
     #: Hellos of OSPF, by network
     ospf = _Kept(lambda kept: kept.ospf.networks)
     #: Packets of tunnels and SCTP, by IP protocol, sender and receiver

@@ -1,4 +1,4 @@
-"""The same packet recorded twice: by a mirror port, before and after routing, by NFLOG.
+"""The same packet recorded twice: by a mirror port, before and after routing, by NFLOG; on the air, sent once more or on by an access point.
 
 A copy has the IP identification of the packet and comes at once; a packet sent again is a new one, a round trip later at the earliest.
 """
@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 
 from netlens.api import Capture
+from netlens.wire.link import AIR_RETRY, ON_AIR
 
 #: A copy comes within this of the packet; measured 0 to 12.5 ms. The shortest retransmission time-out in use is 200 ms (Linux; RFC 6298 says 1 s).
 COPY_NS = 50_000_000
 COPY_V6_NS = 20_000_000  #: without an identification (IPv6, or zero), with the same TCP timestamp, which ticks each 1 to 10 ms
 COPY_BARE_NS = 1_000_000  #: with neither
+#: An access point keeps what is for a station that sleeps until this wakes up: after some beacons, 100 ms each (IEEE 802.11-2020 11.2.3)
+SENT_ON_NS = 1_000_000_000
 _FIN_OR_SYN = 3
 
 
@@ -27,6 +30,18 @@ def is_copy(apart: int, ident_before: int, ident: int, stamp_before: int, stamp:
     if stamp > 0 or stamp_before > 0:
         return stamp == stamp_before and apart < COPY_V6_NS
     return apart < COPY_BARE_NS
+
+
+def is_copy_on_air(apart: int, iface_before: int, iface: int, ident_before: int, ident: int) -> bool:
+    """The same of segments that were heard on the air: a station sends a frame once more that is not acknowledged there (Retry, IEEE 802.11-2020 10.3.4.4), and
+    an access point sends on what is for another station.
+
+    iface_before, iface : as in :mod:`netlens.wire.columns`.
+    """
+    if not iface & iface_before & ON_AIR or ident != ident_before or apart < 0:
+        return False
+    sent_on = (iface ^ iface_before) & 3 != 0
+    return apart < (SENT_ON_NS if sent_on else COPY_NS if iface & AIR_RETRY else 0)
 
 
 def copies_of_repeats(capture: Capture) -> tuple[int, int]:

@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from netlens.addresses import is_address, is_loopback
-from netlens.chains.copies import is_copy
+from netlens.chains.copies import is_copy, is_copy_on_air
 from netlens.chains.side import Side
 from netlens.chains.traffic import Traffic
 from netlens.columns import Ints
@@ -219,7 +219,8 @@ class View:
             if name != "session"
         }
         originator = int(self.side.originator[k])
-        seen: dict[tuple[int, int, int, int], tuple[int, int, int]] = {}
+        seen: dict[tuple[int, int, int, int], tuple[int, int, int, int]] = {}
+        ifaces = part.get("iface") or [0] * len(part["ts"])  # left out where nothing was heard on the air
         kept: list[int] = []
         for i in range(len(part["ts"])):
             way, flags, length, ts = part["way"][i], part["flags"][i], part["length"][i], part["ts"][i]
@@ -227,9 +228,12 @@ class View:
             if length or flags & (SYN | FIN | RST):
                 key = (way, part["offset"][i], length, flags)
                 before = seen.get(key)
-                if before is not None and is_copy(ts - before[0], before[1], ident, before[2], stamp):
+                if before is not None and (
+                    is_copy(ts - before[0], before[1], ident, before[2], stamp)
+                    or is_copy_on_air(ts - before[0], before[3], ifaces[i], before[1], ident)
+                ):
                     continue
-                seen[key] = (ts, ident, stamp)
+                seen[key] = (ts, ident, stamp, ifaces[i])
             kept.append(i)
         names = ("frame", "ts", "flags", "window", "length", "fresh", "offset", "acked", "head")
         lists = {name: [part[name][i] for i in kept] for name in names}

@@ -1,7 +1,7 @@
 """What could netlens not read?
 
-Asks: how many frames hold what netlens does not decode: link types, tunnels it does not enter, encryption of whole packets; whether a capture file is
-    damaged, or ends in the middle of a packet.
+Asks: how many frames hold what netlens does not decode: link types, tunnels it does not enter, encryption of whole packets, on the air too; whether a capture
+    file is damaged, or ends in the middle of a packet.
 Applies: to every capture.
 Cannot see: what is in them.
 Normal: routing protocols, ARP and discovery are part of every network. Encrypted payloads of protocols that it does read do not count.
@@ -20,16 +20,14 @@ ID = "unread-traffic"
 GROUP = "sight"
 RANK = 91
 MOST = 0.5
-#: IEEE 802.11: plain, with Prism, radiotap or AVS header, and PPI (tcpdump.org/linktypes.html)
-RADIO = frozenset({105, 119, 127, 163, 192})
 OFF_THE_AIR = (
     "These are radio frames of Wi-Fi, taken in monitor mode, most of them encrypted. Capture on the interface without monitor mode (tcpdump without -I), "
-    "or let airdecap-ng or Wireshark decrypt them and save the result as Ethernet."
+    "or let airdecap-ng decrypt them, which needs the passphrase and the handshakes."
 )
 #: reasons of the quality table that hide traffic of programs
 HIDING = (
     "tunnel_gre", "tunnel_ipip", "tunnel_other", "esp", "tunnel_esp", "macsec", "mpls", "ppp", "link_type", "cut_link", "cut_ip", "cut_transport", "bad_ip",
-    "bad_transport", "other_transport", "ethertype",
+    "bad_transport", "other_transport", "ethertype", "wlan_encrypted", "wlan_piece", "wlan_damaged",
 )  # fmt: skip
 
 
@@ -42,11 +40,13 @@ def look(view: View) -> list[Finding]:
     hidden = sum(n for _, n, _ in rows)
     if not hidden or not part.frames:
         return unlooked
-    share = hidden / part.frames
+    count = {r: n for r, n, _ in rows}
+    silent = sum(n for r, n in q.tuples("reason", "frames") if r == "wlan_talk")  # nothing can be hidden there
+    share = hidden / max(part.frames - silent, 1)
     lines = part.unread()
     text = f"{lines[0][:1].upper()}{lines[0][1:]}." if lines else f"{hidden:,} of {part.frames:,} frames were not read."
-    values = {"frames": part.frames, "unread": hidden, "reasons": {r: n for r, n, _ in rows}}
-    radio = share > MOST and bool(RADIO.intersection(link for i in part.inputs for link in i.link_types))
+    values = {"frames": part.frames, "unread": hidden, "reasons": count}
+    radio = share > MOST and 2 * count.get("wlan_encrypted", 0) > hidden
     return [
         *unlooked,
         finding(view, ID, "warning" if share > MOST else "note", text, [f for _, _, f in rows], values, OFF_THE_AIR if radio else ""),

@@ -212,7 +212,8 @@ class AskingBuilder:
 def ethernet_sender(buf: Array, at: int) -> str:
     """Who sent a message of ICMPv6 that stands at ``at``, by the header of Ethernet right before that of IPv6; "" if there is none, or one with a tag."""
     header = buf[at - 54 : at - 40].tobytes() if at >= 54 else b""
-    return header[6:12].hex(":") if header[12:] == b"\x86\xdd" and header[8:10] != b"\x81\x00" else ""
+    is_plain = header[12:] == b"\x86\xdd" and header[8:10] != b"\x81\x00" and header[6:9] != b"\xaa\xaa\x03"  # of LLC, as on the air
+    return header[6:12].hex(":") if is_plain else ""
 
 
 def _hops(buf: Array, at: int, version: int) -> int:

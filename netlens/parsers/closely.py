@@ -30,15 +30,17 @@ from netlens.parsers.trail import Trail
 from netlens.parsers.transport_streams import TransportBuilder
 from netlens.parsers.udp_requests import RequestBuilder
 from netlens.parsers.vehicles import VehicleBuilder
+from netlens.parsers.wlan import WlanBuilder
 from netlens.wire import columns as c
 
 
 class Closely:
-    """All that is kept.  errors, asking, routers, link, switches, ospf, carried, vehicles : of what makes no packet rows."""
+    """All that is kept.  errors, asking, routers, link, switches, ospf, carried, vehicles, wlan : of what makes no packet rows."""
 
     def __init__(self) -> None:
         self.errors, self.asking, self.routers, self.link = ErrorBuilder(), AskingBuilder(), RouterBuilder(), LinkBuilder()
         self.switches, self.ospf, self.carried, self.vehicles = SwitchBuilder(), OspfBuilder(), CarriedBuilder(), VehicleBuilder()
+        self.wlan = WlanBuilder()
         self.trail, self.denials, self.calls = Trail(), DenialBuilder(), CallBuilder()
         self.leases, self.requests, self.bfd, self.quic = LeaseBuilder(), RequestBuilder(), BfdBuilder(), OpeningBuilder()
         self.dtls, self.clocks, self.second_answers, self.blocks = HandshakeBuilder(), ClockBuilder(), SecondAnswerBuilder(), BlockBuilder()
@@ -49,7 +51,7 @@ class Closely:
 
     def feed_rest(self, buf: Array, rows: Array) -> None:
         """``rows``: int64[n, FRAGMENT_WIDTH] of :func:`netlens.wire.decode.decode`."""
-        for each in (self.errors, self.asking, self.routers, self.link, self.switches, self.ospf, self.carried, self.vehicles):
+        for each in (self.errors, self.asking, self.routers, self.link, self.switches, self.ospf, self.carried, self.vehicles, self.wlan):
             each.feed(buf, rows)
 
     def feed(self, buf: Array, packets: Array, sessions: Array) -> None:

@@ -4,8 +4,13 @@ Kept while ``netlens analyze`` reads a capture, and by no other command. PPPoE d
 PADO. EAP over a LAN (IEEE 802.1X-2010 11.3; RFC 3748 4): the network ends with Success or Failure what a host answered; where it answered nothing, as one that
 knows nothing of 802.1X, a Failure refuses nobody.
 
-Limits: of the first :data:`MAX_MESSAGES`, in frames of Ethernet without a tag.
+On the air (IEEE 802.11) hosts answer to the access point, and several may at once. Wi-Fi Protected Setup ends with a Failure by design (Wi-Fi Simple
+Configuration 2.0 7.7): it refuses nobody.
+
+Limits: of the first :data:`MAX_MESSAGES`, in frames of Ethernet without a tag, and of IEEE 802.11.
 """
+
+import numpy as np
 
 from netlens.columns import Array
 from netlens.parsers.asking import Seen
@@ -19,6 +24,8 @@ PADI, PADO = 0x09, 0x07
 _PACKET, _START = 0, 1  # types of EAPOL
 _REQUEST, _RESPONSE = 1, 2  # codes of EAP
 _EAP = BY_NAME["EAP"]
+_SETUP = 254  # the type of EAP in which Wi-Fi Protected Setup goes
+_SNAP = b"\xaa\xaa\x03\0\0\0"
 
 
 class LinkBuilder:
@@ -34,14 +41,27 @@ class LinkBuilder:
         self.answers: list[Answer] = []
         self.knocking: dict[str, list[Seen]] = {}
         self.asking: set[str] = set()
+        self._on_air: set[str] = set()  # hosts that answered there
         self._answering = ""  # which host answered last: to a group of addresses (802.1X 11.1.1), so on a link of two
         self._read = 0
 
     def feed(self, buf: Array, rows: Array) -> None:
         """``rows``: int64[n, FRAGMENT_WIDTH] of :func:`netlens.wire.decode.decode`."""
         chosen = rows[rows[:, d.PIECE] == d.OF_LINK][: MAX_MESSAGES - self._read]
+        if not len(chosen):
+            return
         self._read += len(chosen)
+        heard = rows[rows[:, d.PIECE] == d.HEARD]
+        heard = heard[np.isin(heard[:, 0], chosen[:, 0])]
+        on_air = dict(zip(heard[:, 0].tolist(), heard[:, 11].tolist(), strict=True))
         for frame, ts, _, kind, _, _, _, _, _, _, _, at, _, captured in chosen.tolist():
+            if frame in on_air:
+                if kind == EAPOL and captured > 5 and buf[at + 1] == _PACKET and buf[at - 8 : at - 2].tobytes() == _SNAP:
+                    ends = buf[on_air[frame] + 4 : on_air[frame] + 16].tobytes()
+                    self._eap_on_air(
+                        buf[at : at + min(captured, LOOKED_AT)].tobytes(), Seen(ts, frame), ends[6:].hex(":"), ends[:6].hex(":")
+                    )
+                continue
             header = buf[at - 14 : at].tobytes() if at >= 14 else b""
             if header[12:] != kind.to_bytes(2, "big") or header[8:10] == b"\x81\x00":
                 continue
@@ -65,3 +85,12 @@ class LinkBuilder:
         elif (no := _EAP.read(message, len(message))) is not None and self._answering:
             self.answers.append(Answer(*seen, _EAP.NAME, sender, self._answering, no))
             self._answering = ""
+
+    def _eap_on_air(self, message: bytes, seen: Seen, sender: str, receiver: str) -> None:
+        if message[4] == _REQUEST:
+            self.asking.add(sender)
+        if message[4] == _RESPONSE:
+            (self._on_air.discard if message[8:9] == bytes([_SETUP]) else self._on_air.add)(sender)
+        elif receiver in self._on_air and (no := _EAP.read(message, len(message))) is not None:
+            self._on_air.discard(receiver)
+            self.answers.append(Answer(*seen, _EAP.NAME, sender, receiver, no))

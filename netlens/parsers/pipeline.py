@@ -107,7 +107,7 @@ class Decoder:
         self.counts = np.zeros((d.N_REASONS, 2), np.int64)
         self.fragments = Fragments()
         self.times = Times()
-        self._fragment_rows = np.zeros((c.BATCH, d.FRAGMENT_WIDTH), np.int64)
+        self._fragment_rows = np.zeros((2 * c.BATCH, d.FRAGMENT_WIDTH), np.int64)
         self._room = np.zeros((0, c.WIDTH), np.int64)
 
     def units(self, reader: Reader, rooms: int = 1) -> Iterator[Unit]:
@@ -131,8 +131,8 @@ class Decoder:
             if len(self._room) < batch.n:
                 self._room = np.zeros((batch.n, c.WIDTH), np.int64)
             room = self._room
-        if len(self._fragment_rows) < batch.n:
-            self._fragment_rows = np.zeros((batch.n, d.FRAGMENT_WIDTH), np.int64)
+        if len(self._fragment_rows) < 2 * batch.n:  # of what is heard on the air two a frame
+            self._fragment_rows = np.zeros((2 * batch.n, d.FRAGMENT_WIDTH), np.int64)
         m, n = d.decode(batch.buf, batch.frames, batch.n, batch.links, batch.frame0, room, self._fragment_rows, self.counts)
         pieces: list[tuple[Array, Array]] = []
         at = 0

@@ -19,6 +19,9 @@ _HIDES = {
     "esp": "ESP (encrypted)",
     "tunnel_esp": "ESP in UDP (encrypted)",
     "macsec": "MACsec",
+    "wlan_encrypted": "encrypted 802.11",
+    "wlan_piece": "fragments of 802.11",
+    "wlan_damaged": "802.11 that was damaged on the way",
     "mpls": "MPLS without IP",
     "ppp": "PPP without IP",
     "ethertype": "of other EtherTypes",
@@ -39,11 +42,12 @@ _HOLDS = {
     "icmp_error": "ICMP error",
     "other_protocol": "of other IP protocols",
     "arp": "ARP",
+    "wlan_talk": "802.11 management and control",
     "not_ip": "of other network protocols",
     "not_a_packet": "without a packet",
 }
 _COUNTED = ("fragment", "icmp_error")  #: whose words have a plural
-_SESSIONS, _ASKED = ("tcp", "udp", "reassembled"), ("icmp", "icmp_error", "arp")
+_SESSIONS, _ASKED = ("tcp", "udp", "reassembled"), ("icmp", "icmp_error", "arp", "wlan_talk", "wlan_encrypted")
 
 
 def total(parts: Iterable[tuple[int, Array]]) -> Array:
@@ -70,7 +74,7 @@ def unread(frames: int, counts: Array, link_types: Iterable[int], asked: bool = 
 
     Parameters
     ----------
-    counts : int64[N_REASONS, 2] from the decode kernel; link_types : of the interfaces of the capture.  asked : whether ICMP or ARP was read.
+    counts : int64[N_REASONS, 2] from the decode kernel; link_types : of the interfaces of the capture.  asked : whether ICMP, ARP or Wi-Fi was read.
     """
     if not packets(frames, counts):
         return [f"holds no packets in {plural(frames, 'frame')}" if frames else "holds no frames"]
@@ -78,12 +82,18 @@ def unread(frames: int, counts: Array, link_types: Iterable[int], asked: bool = 
     hidden = {name: count[name] for name in _HIDES if count[name]}
     if not asked and not any(count[name] for name in _SESSIONS):
         return [f"no TCP or UDP was read in {holds(frames, counts, link_types)}"]
+    if not hidden and count["wlan_aggregated"]:
+        return [f"of {plural(count['wlan_aggregated'], 'frame')} with several packets (802.11 A-MSDU) the first is read"]
     if not hidden:
         return []
     first = min(counts[d.R[name], 1] for name in hidden)
     n = sum(hidden.values())
     amount = f"{n:,} of {plural(frames, 'frame')} not read"
-    return [f"{amount}, so sessions in {'it' if n == 1 else 'them'} are missing: {_listed(hidden, link_types)}; first frame {first:,}"]
+    several = count["wlan_aggregated"]
+    more = f"; of {plural(several, 'frame')} with several packets (A-MSDU) the first is read" if several else ""
+    return [
+        f"{amount}, so sessions in {'it' if n == 1 else 'them'} are missing: {_listed(hidden, link_types)}; first frame {first:,}{more}"
+    ]
 
 
 def named(paths: Sequence[str], lines: Iterable[str]) -> list[str]:
@@ -99,7 +109,7 @@ def holds(frames: int, counts: Array, link_types: Iterable[int]) -> str:
 
 
 def is_judged(counts: Array) -> bool:
-    """Whether there is TCP, UDP, ICMP or ARP."""
+    """Whether there is TCP, UDP, ICMP, ARP or Wi-Fi."""
     count = _by_name(counts)
     return any(count[name] for name in _SESSIONS + _ASKED)
 

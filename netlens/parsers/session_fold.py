@@ -28,6 +28,7 @@ from netlens.parsers.tcp_states import ACK_BIT, DATA_BIT, FIN_BIT, RST_BIT, SYN_
 from netlens.wire import columns as c
 from netlens.wire import hints as h
 from netlens.wire.compiled import inlined, lean
+from netlens.wire.link import AIR_RETRY, ON_AIR
 from netlens.wire.loads import prefetch
 
 LOOK_AHEAD = 6  #: rows whose session is asked from memory in advance; their slots in the table twice as many
@@ -179,7 +180,8 @@ def _count_frame(g, counts):
         s[LAST_TS] = row[c.TS]
     side[FRAMES] += 1
     if side[IFACE] < 0:
-        side[IFACE] = row[c.IFACE]
+        iface = row[c.IFACE]
+        side[IFACE] = iface & ~np.int64(AIR_RETRY) if iface & ON_AIR else iface  # what is sent once more on the air is a copy then
 
 
 @inlined

@@ -22,6 +22,7 @@ from netlens.parsers.session_state import BASE, NEXT, SIDE, SIDE_WIDTH
 from netlens.wire import columns as c
 from netlens.wire.addresses import ip_text
 from netlens.wire.compiled import inlined, lean
+from netlens.wire.link import ON_AIR
 
 MAX_SEGMENTS = 3_000_000
 MAX_CONVERSATIONS = 100_000  #: of UDP; a scan of one port of a /16 is less
@@ -207,6 +208,12 @@ class Trail:
         for name in names:
             kept.pop(name, None)
             self._columns.pop(name, None)
+
+    @property
+    def heard_on_air(self) -> bool:
+        """Whether any segment was heard on the air, where frames come several times."""
+        ifaces = self.segments().get("iface")
+        return ifaces is not None and bool((ifaces & ON_AIR).any())
 
     def let_go(self) -> None:
         """Give back the memory of all segments; whoever asks for one afterwards gets an error."""

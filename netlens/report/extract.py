@@ -33,6 +33,7 @@ from netlens.wire import columns as c
 from netlens.wire import writing
 from netlens.wire.addresses import ip_halves, other_way
 from netlens.wire.containers import Batch, Reader
+from netlens.wire.decode import PIECE
 from netlens.wire.fragments import MAX_AGE_NS, Fragments
 from netlens.wire.framing import F_CAP, F_IFACE, F_OFF, F_TS, F_WIRE
 
@@ -80,7 +81,7 @@ class _Noting(Fragments):
             self.unfinished.clear()
             self.noted = 0
         keys: dict[int, tuple[int, ...]] = {}
-        for row in rows.tolist():
+        for row in rows[rows[:, PIECE] >= 0].tolist():
             frame, ts, iface, version, *addresses_and_id, proto = row[:10]
             keys[frame] = (iface, version, *addresses_and_id, proto if version == 4 else 0)
             self.unfinished.setdefault(keys[frame], []).append((frame, ts, iface >> 40))

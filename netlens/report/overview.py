@@ -13,6 +13,7 @@ import numpy as np
 from netlens.addresses import is_address, is_one_host
 from netlens.chains.copies import copies_of_repeats
 from netlens.columns import Array, Ints, ints
+from netlens.parsers.wlan import EVERYBODY
 from netlens.text import duration, plural, printable, shortened, size
 from netlens.wire.columns import FIN, SYN
 from netlens.wire.datagrams import protocol as by_first_bytes
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 #: Well-known ports of UDP, and of TCP where the payload does not tell (IANA's names, in lower case)
 UDP = {53: "dns", 67: "dhcp", 68: "dhcp", 69: "tftp", 123: "ntp", 137: "netbios", 138: "netbios", 161: "snmp", 162: "snmp", 500: "ike",
        514: "syslog", 546: "dhcp", 547: "dhcp", 1194: "openvpn", 1812: "radius", 1900: "ssdp", 2152: "gtp", 3478: "stun", 4500: "ike", 4789: "vxlan",
-       3784: "bfd", 4784: "bfd", 5060: "sip", 5246: "capwap", 5247: "capwap data, not entered", 5353: "mdns", 5355: "llmnr", 6081: "geneve",
+       3784: "bfd", 4784: "bfd", 5060: "sip", 5246: "capwap", 5247: "capwap data", 5353: "mdns", 5355: "llmnr", 6081: "geneve",
        6784: "bfd", 51820: "wireguard"}  # fmt: skip
 TCP = {20: "ftp-data", 21: "ftp", 22: "ssh", 23: "telnet", 25: "smtp", 53: "dns", 80: "http", 88: "kerberos", 110: "pop3", 111: "rpc", 135: "rpc", 139: "smb",
        143: "imap", 179: "bgp", 389: "ldap", 443: "tls", 445: "smb", 465: "smtp", 502: "modbus", 587: "smtp", 853: "dns", 993: "imap", 995: "pop3",
@@ -37,6 +38,7 @@ TCP = {20: "ftp-data", 21: "ftp", 22: "ssh", 23: "telnet", 25: "smtp", 53: "dns"
 FIRST_OF_CLIENTS = 32768
 PAIRS, MORE_PAIRS = 3, 20  #: that are named; "and N others" says the rest
 NAMES = 5
+NETWORKS = 3  #: of Wi-Fi
 
 
 @dataclass
@@ -68,10 +70,34 @@ def lines(capture: Capture, verbose: int = 0) -> list[tuple[str, str]]:
         ("traffic", _traffic(capture, services, protocols, PAIRS if not verbose else MORE_PAIRS if verbose == 1 else None)),
         ("tcp", _tcp(capture, services, protocols) if s.rows else ""),
         ("dns", _dns(capture) if capture.table("lookups").rows else ""),
+        ("wi-fi", _wifi(capture, NETWORKS if not verbose else None)),
         ("other", part.holds_besides() if part.packets else ""),
         ("not read", "; ".join(part.unread()) if part.packets else ""),
     ]
     return [(what, text) for what, text in found if text]
+
+
+def _wifi(capture: Capture, most: int | None) -> str:
+    """Networks that were heard on the air, stations, and how much is encrypted."""
+    wlan = capture.wlan
+    if not wlan.management + wlan.control + wlan.data:
+        return ""
+    frames: Counter[str] = Counter()
+    for (ap, _, _), flow in wlan.flows.items():
+        frames[ap] += flow.frames
+    known = sorted(wlan.networks, key=lambda ap: (-frames[ap], wlan.networks[ap].frame))
+    told = []
+    for ap in known[:most]:
+        network = wlan.networks[ap]
+        about = [ap, *([f"channel {network.channel}"] if network.channel else []), *([network.security] if network.security else [])]
+        told.append(f"{printable(network.name) or 'a network without a name'} ({', '.join(about)})")
+    left = len(known) - len(told)
+    more = f" and {plural(left, 'other')}" if left else ""
+    named = f": {', '.join(told)}{more}" if told else ""
+    stations = len({station for _, station, _ in wlan.flows} | {e.station for e in wlan.events if e.station != EVERYBODY})
+    secret = f", {wlan.encrypted:,} encrypted" if wlan.encrypted else ", none encrypted" if wlan.data else ""
+    access_points = {ap for ap, _, _ in wlan.flows} | wlan.networks.keys()
+    return f"{plural(len(access_points), 'access point')}{named}; {plural(stations, 'station')}; {plural(wlan.data, 'data frame')}{secret}"
 
 
 def _traffic(capture: Capture, services: list[_Service], protocols: list[str], most: int | None) -> str:

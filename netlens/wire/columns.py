@@ -21,7 +21,8 @@ LENGTH = 8  #: payload bytes on the wire (from the IP length, not from what was 
 PAY_OFF = 9  #: where the payload starts in the batch's buffer
 PAY_CAP = 10  #: payload bytes that were captured (<= LENGTH)
 #: where it was captured: interface of the container (0 for all files of a rotated pcap) << 40 | what link.network_start tells apart inside it
-#: (SLL2: ifindex << 8 | packet type; SLL: packet type; PKTAP: hash of the interface's name << 8; else 0). Packet type 4: sent by this machine
+#: (SLL2: ifindex << 8 | packet type; SLL: packet type; PKTAP: hash of the interface's name << 8; else 0). Packet type 4: sent by this machine.
+#: Of what was heard on the air the lowest byte is 128, and 1 to and 2 from an access point, 8 if it is sent once more (Retry): so copies come by another way
 IFACE = 11
 SEQ = 12  #: TCP sequence number
 ACK = 13  #: TCP acknowledgment number

@@ -19,9 +19,10 @@ from netlens.wire import tunnels
 from netlens.wire.compiled import inlined, lean
 from netlens.wire.framing import F_CAP, F_IFACE, F_OFF, F_TS, F_WIRE
 from netlens.wire.hints import segment_hint
-from netlens.wire.link import CUT, network_start
+from netlens.wire.link import AIR_DAMAGED, AIR_ENCRYPTED, AIR_FIRST, AIR_PIECE, AIR_TALK, CUT, ON_AIR, ieee80211, network_start
 from netlens.wire.link.can import CAN
 from netlens.wire.loads import be16, be32, be64, byte
+from netlens.wire.radio import heard
 from netlens.wire.routes import final_v4, final_v6
 
 # Exclusive reasons: every frame is counted under exactly one of these.
@@ -41,6 +42,10 @@ REASONS: tuple[tuple[str, str], ...] = (
     ("not_ip", "other network protocols that carry no sessions (LLC, STP, LLDP, CAN, ...)"),
     ("mpls", "MPLS packets that carry neither IP nor Ethernet, as far as can be told"),
     ("ppp", "PPP frames without IP: link control, compression, encryption"),
+    ("wlan_encrypted", "data frames of IEEE 802.11 that are encrypted (WEP, WPA)"),
+    ("wlan_talk", "frames of IEEE 802.11 that carry no data: beacons and other management, control, power saving"),
+    ("wlan_piece", "data frames of IEEE 802.11 that were sent in fragments: not put together"),
+    ("wlan_damaged", "frames of IEEE 802.11 that the card says were damaged on the way (a wrong check sequence): not read"),
     ("macsec", "MACsec (802.1AE): encrypted, or its header is not entered"),
     ("ethertype", "frames of other EtherTypes"),
     ("link_type", "frames of a link type that netlens does not read"),
@@ -58,6 +63,7 @@ NOTES: tuple[tuple[str, str], ...] = (
     ("offloaded", "TCP or UDP in IP packets above 1,500 bytes or of IP length 0: offload at the capturing machine, normal"),
     ("quic_initial", "QUIC Initial packets (UDP): counted, not entered; requests over QUIC are invisible to netlens"),
     *tunnels.NOTES,
+    ("wlan_aggregated", "frames of IEEE 802.11 with several packets (A-MSDU): the first is read"),
     ("tunnel_esp", "ESP in UDP (port 4500, RFC 3948): encrypted, cannot be read"),
     ("reassembled", "datagrams put together from IP fragments"),
 )
@@ -71,6 +77,7 @@ _BAD_IP, _BAD_TRANSPORT, _CUT_PAYLOAD, _OFFLOADED = R["bad_ip"], R["bad_transpor
 _FINE = -1
 _ODD_HEADER = R["odd_tcp_header"]
 _QUIC, _ESP_UDP = R["quic_initial"], R["tunnel_esp"]
+_AGGREGATED = R["wlan_aggregated"]
 _IN_TUNNEL = R[tunnels.NOTES[0][0]]  # of the first tunnel; those of the others follow
 
 #: Reason by IP protocol number, of those that are neither TCP, UDP nor ICMP.
@@ -94,6 +101,8 @@ _ETHERTYPES[[0x0806, 0x8035]] = _ARP
 _ETHERTYPES[[0x8847, 0x8848]] = R["mpls"]
 _ETHERTYPES[0x880B] = R["ppp"]
 _ETHERTYPES[0x88E5] = R["macsec"]
+_ETHERTYPES[AIR_ENCRYPTED], _ETHERTYPES[AIR_TALK] = R["wlan_encrypted"], R["wlan_talk"]
+_ETHERTYPES[AIR_PIECE], _ETHERTYPES[AIR_DAMAGED] = R["wlan_piece"], R["wlan_damaged"]
 # What talks of the link itself, and what SLL has no EtherType for: PPPoE discovery, LACP, EAPOL, LLDP, PTP, CFM, loop tests, ring protocols, wake on LAN, CDP
 _ETHERTYPES[
     [0x0842, 0x22EA, 0x22F0, 0x6002, 0x8809, 0x8863, 0x8892, 0x888E, 0x88B8, 0x88BA, 0x88CC, 0x88E1, 0x88E3, 0x88F5, 0x88F7, 0x88FB]
@@ -108,6 +117,9 @@ ASKING = -3  #: an echo, or neighbour discovery (proto 1, 58), ARP (proto 0), or
 _ARP_BYTES = 28  #: of Ethernet and IPv4 (RFC 826)
 OF_LINK = -4  #: of the link itself (the EtherType stands where the version does, of spanning trees BPDU)
 CARRIED = -5  #: of a protocol beside TCP, UDP and ICMP, be it entered or not: tunnels, SCTP, OSPF
+#: any frame of IEEE 802.11, beside what is in it: link type, its frame control, signal (dBm) and frequency (MHz; 0: not told) stand where version and
+#: addresses do, behind them how many packets are in it; the payload is all of the frame from its header on
+HEARD = -6
 #: CAN, PPPoE discovery, EAP over LAN, slow protocols (LACP), MAC control (PAUSE)
 _TALKS_OF_LINK = np.zeros(65536, np.bool_)
 _TALKS_OF_LINK[[CAN, 0x8808, 0x8809, 0x8863, 0x888E]] = True
@@ -376,6 +388,27 @@ def _hand_back(row, fragments, n_fragments, frame, kind, ident, proto, piece, t,
     return n_fragments + 1
 
 
+@lean
+def _hear(buf, o, cap, wire, link, row, fragments, n_fragments, quality, frame):
+    """Hand back what was heard of a frame on the air, and count it if there are several packets in it; returns (fragments, whether it is such a frame)."""
+    at, kind, dbm, mhz = heard(buf, o, cap, link)
+    if at < 0 or cap - (at - o) < 2:
+        return n_fragments, False
+    left = cap - (at - o)
+    size, _following, where = ieee80211.header(buf, at, left, kind)
+    several = np.int64(1)
+    if size >= ieee80211.SUBFRAME and where & AIR_FIRST:
+        several = ieee80211.packets(buf, at + size - ieee80211.SUBFRAME, at + left)
+        if several > 1:
+            note(quality, _AGGREGATED, frame)
+    before = n_fragments
+    n_fragments = _hand_back(row, fragments, n_fragments, frame, link, np.int64(0), np.int64(0), np.int64(HEARD), at, wire - (at - o), left)
+    if n_fragments > before:
+        f = fragments[before]
+        f[4], f[5], f[6], f[7] = byte(buf, at) << 8 | byte(buf, at + 1), dbm, mhz, several
+    return n_fragments, True
+
+
 @inlined
 def _is_esp(buf, row):
     """Whether a datagram at the port of IPsec behind NAT is ESP: neither IKE, which four zero bytes mark, nor a keep-alive of one byte (RFC 3948 2)."""
@@ -557,6 +590,10 @@ def decode(buf, frames, n, links, frame0, packets, fragments, quality):
         o, cap, wire = frames[i, F_OFF], frames[i, F_CAP], max(frames[i, F_WIRE], frames[i, F_CAP])
         start, kind, where = network_start(buf, o, cap, links[iface])
         row[c.IFACE] = iface << 40 | where
+        if where & ON_AIR:
+            n_fragments, is_heard = _hear(buf, o, cap, wire, links[iface], row, fragments, n_fragments, quality, frame)
+            if is_heard:
+                row[c.IFACE] &= ~np.int64(AIR_FIRST)
         if start < 0:
             note(quality, _CUT_LINK if start == CUT else _LINK, frame)
             continue

@@ -1167,10 +1167,10 @@ def test_advice_names_the_resolver_and_the_name_that_were_seen(tmp_path: Path) -
 
 
 def test_radio_frames_say_what_they_are_and_what_to_capture(tmp_path: Path) -> None:
-    beacon = bytes.fromhex("80000000ffffffffffff0011223344550011223344550010") + bytes(40)
-    path = write(tmp_path / "air.pcap", [Packet(k * MS, beacon) for k in range(5)], 105)
+    secret = bytes.fromhex("08410000020000000001020000000002020000000003") + b"\x10\0" + b"\1\0\0\x20" + bytes(60)
+    path = write(tmp_path / "air.pcap", [Packet(k * MS, secret) for k in range(5)], 105)
     [said] = [f for f in netlens.analyze(path).findings if f.id == "unread-traffic"]
-    assert "IEEE 802.11" in said.text
+    assert "encrypted 802.11" in said.text
     assert "monitor mode" in said.advice
 
 

@@ -93,9 +93,7 @@ def test_said_of_the_link_layer(tmp_path: Path) -> None:
     assert warnings(tmp_path, [ethernet(SEGMENT), tagged], ETHERNET) == [
         "1 of 2 frames not read, so sessions in it are missing: 1 of other EtherTypes; first frame 2"
     ]
-    assert warnings(tmp_path, [SEGMENT], 127) == [
-        "no TCP or UDP was read in 1 frame: 1 of a link type that netlens does not read (IEEE 802.11 with radiotap header)"
-    ]
+    assert warnings(tmp_path, [SEGMENT], 143) == ["no TCP or UDP was read in 1 frame: 1 of a link type that netlens does not read (DOCSIS)"]
     assert warnings(tmp_path, [SEGMENT], 147) == [
         "no TCP or UDP was read in 1 frame: 1 of a link type that netlens does not read (link type 147)"
     ]
@@ -106,7 +104,7 @@ def test_every_reason_has_words() -> None:
     """A reason that is new must be said in words, whether sessions can hide behind it or not."""
     counts = np.ones((d.N_REASONS, 2), np.int64)
     text = quality.holds(9, counts, [])
-    assert text.count("1 ") == len(d.REASONS)
+    assert text.replace("802.11", "").count("1 ") == len(d.REASONS)
 
 
 def test_several_files_are_named_as_one(tmp_path: Path) -> None:

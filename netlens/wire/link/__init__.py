@@ -4,7 +4,7 @@ A file declares by which kinds its header is reached (``KINDS``), how long it is
 with addresses replaced (``content``); :class:`netlens.wire.link._kinds.Header` says how. A new header needs a new file and a test with
 its frames (``FORMS``, in tests/wire/link): names, messages, the anonymizer and the reference page follow.
 
-IEEE 802.11 is not read. Frames of link types that no file declares are counted as ``link_type``.
+Frames of link types that no file declares are counted as ``link_type``.
 """
 
 import numpy as np
@@ -12,6 +12,12 @@ import numpy as np
 from netlens.registry import members
 from netlens.wire.compiled import chosen, inlined
 from netlens.wire.link._kinds import (
+    AIR_DAMAGED,
+    AIR_ENCRYPTED,
+    AIR_FIRST,
+    AIR_PIECE,
+    AIR_RETRY,
+    AIR_TALK,
     BLANK,
     CUT,
     IPV4,
@@ -22,6 +28,7 @@ from netlens.wire.link._kinds import (
     MAC_BELOW,
     NAME,
     NOT_READ,
+    ON_AIR,
     ONES,
     PPP_OTHER,
     Header,
@@ -30,7 +37,8 @@ from netlens.wire.link._kinds import (
 )  # fmt: skip
 
 __all__ = [
-    "BLANK", "CUT", "ETHERNET", "HEADERS", "IPV4", "IPV6", "KEPT", "LINK", "MAC", "MAC_BELOW", "MAX_HEADERS", "NAME", "NAMES", "NOT_READ", "ONES",
+    "AIR_DAMAGED", "AIR_ENCRYPTED", "AIR_FIRST", "AIR_PIECE", "AIR_RETRY", "AIR_TALK", "BLANK", "CUT",
+    "ETHERNET", "HEADERS", "IPV4", "IPV6", "KEPT", "LINK", "MAC", "MAC_BELOW", "MAX_HEADERS", "NAME", "NAMES", "NOT_READ", "ONES", "ON_AIR",
     "PPP_OTHER", "READ", "all_kept", "header", "is_likely", "network_start", "walk",
 ]  # fmt: skip
 
@@ -44,7 +52,6 @@ _KINDS = {kind: name for member in HEADERS for kind, name in member.KINDS.items(
 READ = tuple(sorted(kind & 0xFFFFFFFF for kind in _KINDS if isinstance(kind, int) and kind & LINK))
 NAMES = {
     # These are not read; they have a name so that a message can say what the frames are.
-    105: "IEEE 802.11", 119: "IEEE 802.11 with Prism header", 127: "IEEE 802.11 with radiotap header", 163: "IEEE 802.11 with AVS header", 192: "PPI",
     143: "DOCSIS", 187: "Bluetooth", 201: "Bluetooth", 189: "USB", 220: "USB", 195: "IEEE 802.15.4", 230: "IEEE 802.15.4", 253: "Netlink",
     **{number: _KINDS[LINK | number] for number in READ},
 }  # fmt: skip
@@ -61,7 +68,8 @@ def walk(buf, o, end, kind):
     -------
     (start, kind, where)
         start: offset into buf, CUT, or NOT_READ (of a link type); kind: the EtherType of what is there; where: what tells the capture point apart
-        inside one interface (SLL2: ifindex << 8 | packet type; SLL: packet type; PKTAP: hash of the interface's name << 8; else 0).
+        inside one interface (SLL2: ifindex << 8 | packet type; SLL: packet type; PKTAP: hash of the interface's name << 8; IEEE 802.11: ON_AIR and
+        flags; else 0).
     """
     where = np.int64(0)
     for _ in range(MAX_HEADERS):

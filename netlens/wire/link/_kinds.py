@@ -15,6 +15,13 @@ from netlens.wire.compiled import lean
 LINK, END = 1 << 32, 1 << 24
 IPV4, IPV6, PPP_OTHER = 0x0800, 0x86DD, 0x880B  #: PPP_OTHER: RFC 5994; also what is told of PPP frames without IP
 
+#: What frames of IEEE 802.11 are counted as behind ``END``, which no EtherType is: encrypted; management, control and without data; a piece of what was sent
+#: in fragments; damaged on the way
+AIR_ENCRYPTED, AIR_TALK, AIR_PIECE, AIR_DAMAGED = 1401, 1402, 1403, 1404
+#: In ``where`` of what was heard on the air, besides to (1) and from (2) the distribution system: that it was; sent once more (Retry); the first packet of
+#: several in one frame (A-MSDU)
+ON_AIR, AIR_RETRY, AIR_FIRST = 0x80, 0x08, 0x10
+
 #: What ``header`` says in place of a size: the header is cut; it is none that is read.
 CUT, NOT_READ = -1, -2
 
