@@ -328,9 +328,10 @@ def _without_one_mail(view: View, lasting: list[Refusal]) -> list[Refusal]:
     of_mail = [r for r in lasting if r.protocol == "SMTP" and r.what.startswith("55") and r.what.endswith(_OF_ONE_MAIL)]
     if not of_mail:
         return lasting
-    refused, times = {r.session for r in lasting}, Counter(view.service(r.session) for r in lasting)
+    times = Counter(view.service(r.session) for r in lasting)
     sent = view.sessions_where(lambda head: head >> np.uint64(40) == np.uint64(_START_MAIL), view.first_replies > 0)
-    taken = {view.service(k) for k in view.whole if k in sent and k not in refused}
+    of_data = {r.session for r in lasting if r.what.endswith("DATA")}  # that one it let come
+    taken = {view.service(k) for k in view.whole if k in sent and k not in of_data}
     one = {id(r) for r in of_mail if times[view.service(r.session)] == 1 and view.service(r.session) in taken}
     return [r for r in lasting if id(r) not in one]
 
