@@ -6,8 +6,9 @@ Asks: whether the last word on a question was a failure (SERVFAIL, REFUSED, FORM
 Applies: where answers of DNS were captured.
 Cannot see: lookups over TLS, HTTPS or QUIC; whether the name was mistyped or the zone is broken.
 Normal: NXDOMAIN is an answer (RFC 2308 2), not a failure: reverse zones, search suffixes, wpad and service discovery get it all day. It counts only
-    where names do not exist under any suffix: all that somebody wanted, who got nowhere since; most of them, of which one is asked for again and again; or
-    one that is, and that exists itself, but leads (CNAME) to a name that does not. A name that is asked for again and again for seconds, denied or blocked,
+    where names do not exist under any suffix: all that somebody wanted, who got nowhere since; most of them, of which one is asked for again and again by
+    who is served under no other name (browsers ask for some by themselves, which are not there without the internet); or one that is, and that exists
+    itself, but leads (CNAME) to a name that does not. A name that is asked for again and again for seconds, denied or blocked,
     is a warning: a filter denies reports as well, and what they are for works on without. A failure that a repeat or another server cures is none (RFC 7873
     5.2.3: BADCOOKIE), and one of AAAA is no problem where A gave an address (RFC 4074: servers that mistreat AAAA), unless it denies the name (4.2), its
     client asks again and again, and never goes to that address: musl believes it. A client whose answer is truncated (TC) asks again over TCP at once (RFC
@@ -139,8 +140,8 @@ def _no_such_names(view: View) -> list[Finding]:
         text += f"; {_insistent(again)}"
     most_of_them = len(all_) >= NO_NAME_LEAST and len(names) >= max(NO_NAME_SHARE * len(all_), NO_NAME_LEAST - 1)
     nowhere = names == all_ and not any(_goes_on(view, q) for q in missing)
-    # a filter denies names on purpose to who is served elsewhere
-    served = {client for client, _ in view.once(_reached)}
+    # a filter denies names on purpose to who is served elsewhere, and what a browser asks for by itself is not there in a network without the internet
+    served = {client for client, _ in view.once(_reached)} | view.once(_served)
     needed = any(client not in served for client, name, _ in asked_for if name in insisted)
     grave = nowhere or bool(dangling) or needed + most_of_them + (names == all_) >= 2
     severity: Severity = "problem" if grave else "warning" if again or names == all_ else "note"
@@ -162,6 +163,15 @@ def _in_vain(view: View, asked: list[Question]) -> list[Question]:
 def _reached(view: View) -> set[tuple[str, int]]:
     """Clients, and the numbers of the names of servers to which they spoke."""
     return {(view.ends(k)[0], number_of(name)) for k, name in view.side.capture.table("hellos").tuples("session_id", "sni") if name}
+
+
+def _served(view: View) -> set[str]:
+    """Clients that were answered by a server whose name they had looked up."""
+    has = {(q.client, address) for q in visible(view) if q.forward and q.rcode == "NOERROR" for address in q.addresses}
+    answered = view.sessions["resp_bytes"]
+    over_tcp = ((view.ends(k)[0], view.ends(k)[2]) for k in view.first_copies if answered[k] and view.ends(k)[3] != PORT)
+    over_udp = ((t.destination[0], t.source[0]) for t in view.conversations if t.source[1] != PORT)
+    return {ends[0] for ends in chain(over_tcp, over_udp) if ends in has}
 
 
 def _insistent(again: list[Wanted]) -> str:

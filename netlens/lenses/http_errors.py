@@ -12,7 +12,9 @@ Normal: 401 and 407 that the client answers with credentials (RFC 9110 11.6), 30
     (logs, watches, films) have no end of their own, but events in answer to a POST have. A redirection may lead back once, with a cookie; a client detects
     circles (RFC 9110 15.4). A proxy asks for a password that a person then types. A recording of the server's side alone has its answers, though not what
     was asked. Less that is granted shows nothing of what is refused for its size (411, 413). A 404 to reads and writes for which there was an answer until then
-    tells that what was there is gone; to one of them it may be an answer.
+    tells that what was there is gone; to one of them it may be an answer. What a program
+    knows by several names it asks for by one after the other, until one is there; few tries of different things, seconds apart, of which others are
+    granted, need not matter.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ import numpy as np
 
 from netlens.lenses import Finding, Severity
 from netlens.lenses._chunks import AGAIN_NS, cut_off, feeds_cut, known, misread
-from netlens.lenses._granted import NEXT_NS, NOT_THERE, granted_later, of_checks, taken
+from netlens.lenses._granted import NEXT_NS, NOT_THERE, granted_later, now_and_then, of_checks, taken
 from netlens.lenses._unanswered import first_bytes, requests, trickling
 from netlens.lenses._view import FIN, RST, S, View, finding, graded, grouped, most, seconds
 from netlens.parsers.bodies import SWITCHING, Body, Redirect
@@ -235,7 +237,7 @@ def _of(view: View) -> list[Finding]:
     others_served = _for_one_client(view, answers)
     denied = [r for r in ours if r["start_frame"] not in granted | acted_on | others_served]
     grave = len(lasting) >= SERVER_TIMES or len(lasting) >= max(SERVER_SHARE * n, 1)
-    grave |= len(denied) >= CLIENT_TIMES and len(denied) >= CLIENT_SHARE * n
+    grave |= len(denied) >= CLIENT_TIMES and len(denied) >= CLIENT_SHARE * n and not now_and_then(view, denied, answers)
     grave |= (len(errors) == n and errors[0]["status"] != 404) or bool(vain)
     some = bool(theirs) or len(ours) >= SOME_SHARE * n
     codes = Counter(r["status"] for r in errors)

@@ -8,11 +8,11 @@ Applies: to HTTP/1.1 in the clear (and to what waits for 100 before its body), t
     of WebSockets in clear to pings (RFC 6455 5.5.2) behind which the server says nothing until the client leaves, but not in order.
 Cannot see: what the server did meanwhile, or asked others; of one capture, the share of the way. With a capture on both sides of a tunnel or relay its share
     is measured, and where it is most of the wait, the server is not blamed.
-Normal: people notice 1 s and leave after 10 s (Nielsen); a model or a report may need longer. Protocols that wait for events (push, chat, subscriptions)
-    are not looked at, nor is what a server answers without content after the same time again and again (RFC 6202 2: a long
-    poll that timed out), what asks to be kept waiting by its address, and what a model makes up within a minute. A wrong password is answered late on
-    purpose, a peer of WireGuard that slept answers when it wakes, and a second factor needs a person: of SSH only what precedes the first password is
-    looked at.
+Normal: people notice 1 s and leave after 10 s (Nielsen); a model or a report may need longer. Protocols that wait for events (push, chat, subscriptions) are
+    not looked at, nor is what a server answers without content after the same time again and again (RFC 6202 2: a long poll that timed out), what asks to be
+    kept waiting by its address, what is open at the end of the capture on a connection on which an answer was waited for as long before (a warning), and what
+    a model makes up within a minute. A wrong password is answered late on purpose, a peer of WireGuard that slept answers when it wakes, and a second factor
+    needs a person: of SSH only what precedes the first password is looked at.
 """
 
 from __future__ import annotations
@@ -127,7 +127,8 @@ def _of(view: View) -> list[Finding]:
     clear = [a for a in all_ if a.http]
     may_wait = _may_wait(view, clear)
     clear = _not_lost(view, clear)
-    due = [a for a in clear if id(a) not in may_wait]
+    pending = {id(a) for a in clear if not (a.answered or a.given_up) and _waited_before(view, a)}
+    due = [a for a in clear if id(a) not in may_wait | pending]
     steady = _steady(view, due)
     late = [a for a in due if a.wait_ns >= LATE_NS or id(a) in gone | steady]
     of_clear = len(clear) + others_http
@@ -168,6 +169,23 @@ def _may_wait(view: View, clear: list[Asked]) -> set[int]:
     kept_waiting, making_up = view.side.capture.polls, view.side.capture.making_up
     made_up = (a for a in clear if a.answered and a.wait_ns < MADE_UP_NS and a.frames[0] in making_up)
     return {id(a) for a in (*_polls(clear), *made_up)} | {id(a) for a in clear if a.frames[0] in kept_waiting}
+
+
+def _waited_before(view: View, request: Asked) -> bool:
+    """Whether an answer that came before on the same connection had been waited for as long: what the end of the capture leaves open then, may be answered as
+    well. Of an answer whose request is not in the capture, from its begin on."""
+    seg = view.segments(request.session)
+    asked_ns: int | None = None if view.column("saw_syn")[request.session] else view.side.bounds_ns[0]
+    for i in range(bisect.bisect_left(seg.frame, request.frames[0])):
+        if not seg.length[i] or not seg.fresh[i]:
+            continue
+        if seg.orig[i]:
+            asked_ns = seg.ts[i]
+        elif asked_ns is not None:
+            if seg.ts[i] - asked_ns >= request.wait_ns:
+                return True
+            asked_ns = None
+    return False
 
 
 def _not_lost(view: View, clear: list[Asked]) -> list[Asked]:

@@ -8,7 +8,8 @@ Applies: where a ClientHello or a TLS alert is in the capture.
 Cannot see: what alerts and certificates of TLS 1.3 say, which are encrypted; why a certificate was not liked, unless the alert, its names or its dates say so.
 Normal: close_notify and user_canceled end a connection in order (RFC 8446 6.1). An alert behind the handshake, or a RST after the close, is no failure.
     A program (told by its JA4) that is served closes without a word what it does not need. A client that is told of a version and connects
-    anew at once with another one is served; not one that does not trust the certificate.
+    anew at once with another one is served; not one that does not trust the certificate, unless it does so once and takes it the next time, as for a
+    person who gives the issuer. Programs that try TLS first go on in HTTP at once where the port does not speak it.
 """
 
 from __future__ import annotations
@@ -63,6 +64,8 @@ _ADVICE = {
 _OF_CERTIFICATE = ("certificate_expired", "bad_certificate", "certificate_unknown", "unknown_ca")
 #: Alerts with which a client may refuse a certificate because of its names
 _OF_NAME = ("bad_certificate by the client", "certificate_unknown by the client")
+_DISTRUST = (REFUSED, *(f"{word} by the client" for word in _OF_CERTIFICATE))
+NOT_TLS = ", not TLS"
 DTLS = "DTLS"  #: as :mod:`netlens.parsers.denials.dtls` has it
 FATAL = 2
 SERVER_HELLO = 2
@@ -301,11 +304,14 @@ def _of_tls(view: View) -> list[Finding]:
             orig, _, resp, _ = view.ends(k)
             starts.setdefault((orig, resp), []).append((view.column("start_ns")[k], names[k]))
     lasting = []
+    in_clear = _goes_on_in_clear(view, failed)
     for f in failed:
+        if f.session in in_clear:
+            continue
         orig, _, resp, _ = view.ends(f.session)
         # another try is another program, or one told not to look; of many that follow, somebody has agreed to the certificate
         served_later = sum(name == names[f.session] for _, name in starts.get((orig, resp), ()))
-        distrusted = served_later < FEW and f.how in (REFUSED, *(f"{word} by the client" for word in _OF_CERTIFICATE))
+        distrusted = served_later < FEW and f.how in _DISTRUST
         asked = names[f.session]  # another name that is served says nothing of this one
         if distrusted or not any(0 <= t - f.ts <= AT_ONCE_NS and asked in (None, name) for t, name in starts.get((orig, resp), ())):
             lasting.append(f)
@@ -313,7 +319,7 @@ def _of_tls(view: View) -> list[Finding]:
         return []
     often = {key for key, group in grouped(lasting, lambda f: view.ends(f.session)[2]).items() if len(group) >= TWICE}
     served_by = {view.ends(k)[2] for k in tried if k not in served}
-    checks = _checks(view, lasting, {view.ends(k)[2:] for k in tried if k not in served})
+    checks = _checks(view, lasting, {view.ends(k)[2:] for k in tried if k not in served}) | _trusted_next(view, failed, tried)
     grave = [
         f
         for f in lasting
@@ -328,7 +334,8 @@ def _of_tls(view: View) -> list[Finding]:
     text = f"{n:,} of {plural(len(tried), 'TLS handshake')} failed ({ways}) at {most(view.server(f.session) for f in shown)}"
     waited = max(f.waited_ns for f in shown)
     text += f"; the client waited up to {seconds(waited)}" if waited else ""
-    text += f"; {about}." if about else "."
+    text += f"; {about}" if about else ""
+    text += "; the client went on without TLS at once." if in_clear.issuperset(f.session for f in shown) else "."
     advice = next((_ADVICE[word] for word in _ADVICE for f in shown if word in f.how), "")
     if any(f.misnamed for f in shown):
         advice = _MISNAMED
@@ -340,6 +347,27 @@ def _of_tls(view: View) -> list[Finding]:
         advice = _ANOTHER
     values = {"handshakes": len(tried), "failed": n, "how": sorted({f.how for f in shown})}
     return [finding(view, ID, severity, text, [frame for f in shown for frame in f.frames], values, advice)]
+
+
+def _goes_on_in_clear(view: View, failed: list[Failure]) -> set[int]:
+    """Sessions to ports that do not speak TLS whose clients at once ask there in HTTP, and are answered: who tries TLS first."""
+    without = {f.session: f for f in failed if f.how.endswith(NOT_TLS)}
+    if not without:
+        return set()
+    start, protocol, down = view.column("start_ns"), view.column("protocol"), view.sessions["resp_bytes"]
+    asked = grouped((k for k in view.first_copies if protocol[k] == "http" and down[k]), view.service)
+    return {k for k, f in without.items() if any(0 <= start[j] - start[k] <= AT_ONCE_NS for j in asked.get(view.service(k), ()))}
+
+
+def _trusted_next(view: View, failed: list[Failure], tried: list[int]) -> set[int]:
+    """Sessions in which a client did not trust a certificate, once, and took it in its next handshake with that server: a person looked, or gave the issuer."""
+    bad, start, names = {f.session: f for f in failed}, view.column("start_ns"), view.column("sni")
+    found = set()
+    for group in grouped(tried, lambda k: (view.service(k), names[k])).values():
+        left = [k for k in group if k in bad]
+        if len(left) == 1 and bad[left[0]].how in _DISTRUST and not bad[left[0]].is_out_of_date:
+            found |= {left[0]} if any(start[k] > start[left[0]] for k in group) else set()
+    return found
 
 
 def _checks(view: View, failed: list[Failure], serving: set[tuple[str, int]]) -> set[int]:
@@ -386,7 +414,7 @@ def _failure(view: View, k: int, seg: Segments, hello: int | None) -> Failure | 
             if hello_at >= 0 and not seg.orig[i] and not server_spoke and seg.offset[i] >= 0:
                 server_spoke = True
                 if not tls and head and seg.fresh[i] == length and not _tail_of_record(seg, i):
-                    return Failure(k, f"the server answers with {_words(head)}, not TLS", True, [hello, seg.frame[i]], seg.ts[i])
+                    return Failure(k, f"the server answers with {_words(head)}{NOT_TLS}", True, [hello, seg.frame[i]], seg.ts[i])
         if hello is not None and seg.frame[i] >= hello and hello_at < 0 and seg.orig[i]:
             hello_at = i
         if seg.flags[i] & (FIN | RST) and hello_at >= 0 and not server_spoke:

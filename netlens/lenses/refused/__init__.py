@@ -53,6 +53,10 @@ _EAP = BY_NAME["EAP"].NAME
 _ANOTHER_WAY, _AT_ONCE_NS = {"SIP": BY_NAME["SIP"].DAILY, "RDP": ("the server",), "RTSP": BY_NAME["RTSP"].DAILY}, 5 * S
 #: How refusals end by which who asks refuses the server: a person who is asked whether to trust it may do so at the next try
 _BY_CLIENT = "by the client (TLS inside EAP)"
+_OF_ONE_MAIL, _START_MAIL = (
+    ("MAIL", "RCPT", "DATA"),
+    int.from_bytes(b"354", "big"),
+)  #: what is about a mail, and how a server of SMTP lets it come
 MISTYPED = 2  #: logins that were refused before one that was not
 _OTHER_WAY_NS = S  #: another try of the same program, which asks nobody
 _PRINTS_NS = 60 * S  #: for how long what a server granted another client may keep it busy
@@ -64,6 +68,7 @@ _LOGIN = "Check user, password and permissions at that server; its log says what
 _HOSTS = "The server does not let this client's address in: see its list of hosts."
 _ADVICE = {
     "messages blocked": "The broker takes no messages until it has memory or disk again (an alarm; rabbitmqctl status): publishers wait for it.",
+    "552 to": "The mail is larger than the server takes (RFC 1870; message_size_limit in Postfix), or the mailbox is full: its reply says which.",
     "RCPT": "The server does not take mail for that recipient, or not from this client: its reply says why.",
     "MAIL": "The server does not take mail from that sender, or not from this client: its reply says why.",
     "DATA": "The server does not take that message: its reply says why.",
@@ -301,6 +306,7 @@ def _failed_logins(view: View) -> Counter[tuple[str, str, int]]:
 def _of_dialogs(view: View) -> list[Finding]:
     found = view.once(refusals)
     lasting = [r for r in found if r.lasting and not _made_up_for(view, r)]
+    lasting = _without_one_mail(view, lasting)
     shown = lasting or [r for r in found if r.protocol != IN_WORDS] or found
     if not shown:
         return []
@@ -317,8 +323,27 @@ def _of_dialogs(view: View) -> list[Finding]:
     return [finding(view, ID, "problem" if lasting else "warning", text, [f for r in shown for f in r.frames], values, advice)]
 
 
+def _without_one_mail(view: View, lasting: list[Refusal]) -> list[Refusal]:
+    """Without the only mail of a client that a server takes for good (RFC 5321 4.2.1), if it takes others: it is too large, or for nobody there."""
+    of_mail = [r for r in lasting if r.protocol == "SMTP" and r.what.startswith("55") and r.what.endswith(_OF_ONE_MAIL)]
+    if not of_mail:
+        return lasting
+    times = Counter(view.service(r.session) for r in lasting)
+    sent = view.sessions_where(lambda head: head >> np.uint64(40) == np.uint64(_START_MAIL), view.first_replies > 0)
+    of_data = {r.session for r in lasting if r.what.endswith("DATA")}  # that one it let come
+    taken = {view.service(k) for k in view.whole if k in sent and k not in of_data}
+    one = {id(r) for r in of_mail if times[view.service(r.session)] == 1 and view.service(r.session) in taken}
+    return [r for r in lasting if id(r) not in one]
+
+
 def _hint(said: list[str], otherwise: str) -> str:
     return next((hint for word, hint in _ADVICE.items() if all(word in each for each in said)), otherwise)
+
+
+def _aside(refused: list[Answer], these: list[Answer]) -> set[int]:
+    """The id of a refusal that is the only one of its kind, if the server granted the client more on another connection than on that one before."""
+    granted = Counter(a.port for a in these if not a.no)
+    return {id(a) for a in refused if len(refused) == 1 and any(n > granted[a.port] for port, n in granted.items() if port != a.port)}
 
 
 def _challenged_in_vain(answers: list[Answer], challenges: tuple[str, ...]) -> bool:
@@ -328,10 +353,11 @@ def _challenged_in_vain(answers: list[Answer], challenges: tuple[str, ...]) -> b
 
 def _ordinary(answers: list[Answer], member: Denying) -> set[int]:
     """Ids of refusals that need not be any trouble: what who checks a server by the clock wants to hear, what another client has to end first, and what is
-    asked only once."""
+    asked only once, or is not to be had beside much that is."""
     found: set[int] = set()
     granted = grouped((a for a in answers if not a.no), lambda a: a.server)
     for (client, server), these in grouped(answers, _one_server).items():
+        found |= _aside([a for a in these if a.no.startswith(member.ASIDE)], these) if member.ASIDE else set()
         checked = all(a.no.startswith(member.CHECKS) for a in these)
         put_off = [a for a in these if a.no.startswith(member.TURNS)]
         if put_off and any(g.client != client and put_off[0].ts - _PRINTS_NS <= g.ts <= put_off[-1].ts for g in granted.get(server, ())):

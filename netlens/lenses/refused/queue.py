@@ -5,7 +5,7 @@ Theory of operation: under a limit L a request is served once at most L - 1 of t
 What it waits from then on for its first byte must be what requests wait that came to a free place; what it waited before must be much more than that.
 Where the queue is never empty, so that hardly any of its requests came to a free place, what others wait is taken, who do not stand in it.
 So a server that is merely slow under load is no queue: its answers do not begin when others end, and that each request in progress makes it slower
-explains the waits as well, or better.
+explains the waits as well, or better. Nor is a burst of a second or so, all of which may have been slow together.
 Cannot be told from: a queue in a proxy on the way; requests of one program that are each sent when another is done.
 Source: fal.ai documents a queue instead of refusals; HAProxy's ``maxconn`` makes one.
 """
@@ -26,6 +26,7 @@ ALIGNED = 0.85  #: share of those that waited whose answer begins when a place w
 LONGER = 1.5  #: times as long as others those wait that wait
 BETTER = 0.7  #: share of what a server that is slower with each request in progress leaves unexplained, at most
 SHORTEST_NS = 100_000_000  #: a wait that anybody would notice
+LASTS_NS = 2_000_000_000  #: from the first that waits to the answer of the last; a burst, as of a page that is loaded, makes waits like any others by chance
 SLACK_NS = 50_000_000  #: of a place that is given back a little sooner or later than its answer ends
 
 
@@ -83,6 +84,8 @@ def _at(situation: Situation, scope: str, rows: Ints, known: Bools, value: int) 
     aligned = float(((rest >= low) & (rest <= high)).mean())
     long = (answer - start)[waited]
     if aligned < ALIGNED or np.median(long) < max(LONGER * float(np.median(usual)), SHORTEST_NS):
+        return None
+    if int(answer[waited].max()) - int(start[waited].min()) < LASTS_NS:
         return None
     if _misses(answer - served, there) > BETTER * _misses_of_load(start, end, answer, there):
         return None

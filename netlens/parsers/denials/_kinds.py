@@ -47,6 +47,8 @@ class Denying(Protocol):
     TURNS: tuple[str, ...] = ()
     #: How refusals begin that only count if the same question was refused twice, where questions can be read (:mod:`netlens.parsers.denials._questions`).
     REPEATED: tuple[str, ...] = ()
+    #: How refusals begin that are about the one thing that was asked for: a warning for a client that hears one, and is granted more on another connection.
+    ASIDE: tuple[str, ...] = ()
 
     def read(self, message: bytes, length: int, /) -> str | None:
         """What a message says.

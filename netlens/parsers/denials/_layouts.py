@@ -47,6 +47,7 @@ class Layout:
     CHECKS: tuple[str, ...] = ()
     TURNS: tuple[str, ...] = ()
     REPEATED: tuple[str, ...] = ()
+    ASIDE: tuple[str, ...] = ()
 
     def read(self, message: bytes, length: int, /) -> str | None:
         """By the first sort that fits."""

@@ -15,6 +15,7 @@ ID, NAME = "smb", "SMB"
 AT = At(tcp=(139, 445), mark=4)
 CHALLENGES, APART = ("no dialect in common",), True
 CHECKS = ("no dialect in common",)
+ASIDE = ("BAD_NETWORK_NAME to a share",)
 DAILY, LAST = ("SHARING_VIOLATION", "IO_TIMEOUT"), ("SHARING_VIOLATION",)
 _LOGIN, _SHARE, _FILE, _DATA, _NEGOTIATE = 1, 2, 3, 4, 5
 _COMMANDS = {0x72: _NEGOTIATE, 0x73: _LOGIN, 0x75: _SHARE, 0xA2: _FILE, 0x2E: _DATA, 0x2F: _DATA}  # of SMB 1: the last two read and write

@@ -7,6 +7,7 @@ from netlens.parsers.denials._kinds import At
 
 ID, NAME = "socks", "SOCKS"
 AT = At(tcp=(1080,), within=(0, 64))
+ASIDE = ("network unreachable", "host unreachable", "connection refused", "TTL expired")
 _FIVE = {0: "", 1: "general failure", 2: "not allowed by the rules", 3: "network unreachable", 4: "host unreachable", 5: "connection refused", 6: "TTL expired",
          7: "command not supported", 8: "address type not supported"}  # fmt: skip
 _FOUR = {90: "", 91: "rejected or failed", 92: "no identd at the client", 93: "identd says another user"}
