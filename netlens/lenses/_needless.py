@@ -12,8 +12,8 @@ from dataclasses import replace
 
 from netlens.errors import NetlensError
 from netlens.lenses._repeats import Delivery, Repeat
-from netlens.lenses._view import ACK, RST, S, SYN, View
-from netlens.parsers.duplicates import Duplicate, duplicates
+from netlens.lenses._view import ACK, RST, SYN, S, View
+from netlens.parsers.headers_again import Duplicate, duplicates
 from netlens.parsers.packet_digests import readable_again
 
 LATE_NS = 2 * S  #: after the last sending

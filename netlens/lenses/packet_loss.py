@@ -79,7 +79,10 @@ def _fitted(view: View, shown: list[Delivery]) -> list[Finding]:
         "waited_s": waited / 1e9,
         "full_mbit_s": 0.0,
     }
-    frames = [*(e.frame for e in heard[:ERRORS]), *(f for d in shown for r in sorted(d.repeats, key=lambda r: -r.wait_ns) for f in r.frames)]
+    frames = [
+        *(e.frame for e in heard[:ERRORS]),
+        *(f for d in shown for r in sorted(d.repeats, key=lambda r: -r.wait_ns) for f in r.frames),
+    ]
     return [finding(view, ID, "warning", text, frames, values)]
 
 

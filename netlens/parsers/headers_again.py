@@ -1,4 +1,7 @@
-"""What receivers say that they got twice (D-SACK, RFC 2883), which needs the capture read again: of all acknowledgments few say it."""
+"""What stands in the headers of chosen segments that no table keeps, as few are worth it: the capture is read again.
+
+What receivers say that they got twice (D-SACK, RFC 2883), and how many hops SYNs may still make.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from netlens.wire import columns as c
 
 _DUPLICATE, _SACK, _LEAST = 1 << 29, 5, 20
 _BYTES = 60  #: of a TCP header at most
+_IPV4, _IPV6 = 20, 40  #: bytes of a header
 
 
 class Duplicate(NamedTuple):
@@ -41,12 +45,29 @@ def duplicates(paths: Sequence[str], frames: Iterable[int]) -> dict[int, Duplica
     return found
 
 
-def _first_block(buf: Array, row: Array) -> Duplicate | None:
-    ports, number = int(row[c.PORTS]) & 0xFFFFFFFF, int(row[c.ACK])
+def hops_left(paths: Sequence[str], frames: Iterable[int]) -> dict[int, int]:
+    """The time to live, or hop limit, of some frames of TCP right behind IPv4 without options or IPv6; parameters and errors as of :func:`duplicates`."""
+    found = {}
+    for buf, packets in again(paths, frames, c.TCP):
+        for row in packets:
+            before, at = _header(buf, row)
+            size, field = (_IPV4, 8) if int(row[c.PORTS]) >> 32 == 4 else (_IPV6, 7)
+            if at >= size:
+                found[int(row[c.FRAME])] = before[at - size + field]
+    return found
+
+
+def _header(buf: Array, row: Array) -> tuple[bytes, int]:
+    """What stands before a segment's payload, and where in it TCP's header begins; -1 if that is not found."""
     end = int(row[c.PAY_OFF])
-    begins = ports.to_bytes(4, "big") + (int(row[c.SEQ]) & 0xFFFFFFFF).to_bytes(4, "big") + (number & 0xFFFFFFFF).to_bytes(4, "big")
-    header = buf[max(end - _BYTES, 0) : end].tobytes()
-    at = header.rfind(begins)
+    numbers = (int(row[name]) & 0xFFFFFFFF for name in (c.PORTS, c.SEQ, c.ACK))
+    before = buf[max(end - _BYTES - _IPV6, 0) : end].tobytes()
+    return before, before.rfind(b"".join(number.to_bytes(4, "big") for number in numbers))
+
+
+def _first_block(buf: Array, row: Array) -> Duplicate | None:
+    header, at = _header(buf, row)
+    number = int(row[c.ACK])
     if at < 0:
         return None
     options = header[at + _LEAST :]
