@@ -250,7 +250,8 @@ class _Sender:
             self._fill(hole, offset, end, ts, frame)
         elif self.acked >= min(end, self.next):
             self.spurious += 1
-            if self._was_silent(ts) and not self.peer_closed:  # 9
+            seen = offset in self.first_sent or _covering(self.first_sent, offset) is not None  # else numbers jumped back
+            if seen and self._was_silent(ts) and not self.peer_closed:  # 9
                 self.done.append(self._first(self.before_ns, ts, [self.before_frame, frame], offset, end, missed=True).end(ts, frame))
                 self.done[-1].deaf = True
         elif offset in self.open:

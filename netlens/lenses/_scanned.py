@@ -43,5 +43,7 @@ def _of_segments(view: View, frames: list[int]) -> dict[int, tuple[str, str]]:
 def _of_datagrams(view: View) -> dict[int, tuple[str, str]]:
     """Source and destination of the first datagrams of conversations, of what errors of ICMP quote, and of questions of DNS, by frame."""
     found = {t.first_frame: (t.source[0], t.destination[0]) for t in view.conversations}
+    asked = view.side.capture.table("lookups").tuples("query_frame", "orig_ip", "resolver_ip")
+    found |= {frame: (client, resolver) for frame, client, resolver in asked}
     found |= {e.frame: (e.source[0], e.destination[0]) for e in view.once(errors)}
     return found
