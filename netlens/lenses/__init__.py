@@ -99,11 +99,12 @@ def look(traffic: Traffic) -> list[Finding]:
 
 
 def _looked(traffic: Traffic) -> list[Finding]:
+    from netlens.lenses._scanned import without_scanned
     from netlens.lenses._view import views
 
     found: list[Finding] = []
     for lens in all_lenses():
-        found += _of_both([each for view in views(traffic) for each in lens.look(view)], traffic)
+        found += _of_both([each for view in views(traffic) for each in without_scanned(view, lens.look(view))], traffic)
         if traffic.upstream.sessions.rows > MANY:
             give_back()  # what it took, before the next one looks
     return found

@@ -50,7 +50,7 @@ class Repeat:
     """Bytes that were sent again. ``start_ns`` to ``end_ns`` is the wait; ``last_ns``: last sending; ``times``: how often they were sent again.
 
     missed : the first sending is not in the capture.  acked : whether ever; else the wait may have been longer.  deaf : it was the acknowledgment
-    that was not heard.
+    that was not heard.  low, high : offsets of the bytes.
     """
 
     session: int
@@ -64,6 +64,8 @@ class Repeat:
     end_ns: int = 0
     acked: bool = False
     deaf: bool = False
+    low: int = 0
+    high: int = 0
 
     def again(self, ts: int, frame: int) -> None:
         """Sent once more."""
@@ -249,17 +251,19 @@ class _Sender:
             self._fill(hole, offset, end, ts, frame)
         elif self.acked >= min(end, self.next):
             self.spurious += 1
-            if self._was_silent(ts) and not self.peer_closed:  # 9
-                self.done.append(self._first(self.before_ns, ts, [self.before_frame, frame], missed=True).end(ts, frame))
+            seen = offset in self.first_sent or _covering(self.first_sent, offset) is not None  # else numbers jumped back
+            if seen and self._was_silent(ts) and not self.peer_closed:  # 9
+                self.done.append(self._first(self.before_ns, ts, [self.before_frame, frame], offset, end, missed=True).end(ts, frame))
                 self.done[-1].deaf = True
         elif offset in self.open:
             repeat, old = self.open[offset]
             repeat.again(ts, frame)
             self.open[offset] = (repeat, max(old, end))
+            repeat.high = max(old, end)
         else:
             before = self.first_sent.get(offset) or _covering(self.first_sent, offset)
             if before is not None and ts - before[0] > self.reorder:
-                self.open[offset] = (self._first(before[0], ts, [before[1], frame]), end)
+                self.open[offset] = (self._first(before[0], ts, [before[1], frame], offset, end), end)
 
     def _fill(self, hole: list[int], offset: int, end: int, ts: int, frame: int) -> None:
         low, high, since, behind = hole
@@ -269,11 +273,11 @@ class _Sender:
         if end < high:
             self.holes.append([end, high, since, behind])
         if self.acked < min(end, high) and ts - since > self.reorder:  # 2
-            self.open[offset] = (self._first(since, ts, [behind, frame], missed=True), end)
+            self.open[offset] = (self._first(since, ts, [behind, frame], offset, end, missed=True), end)
         self.first_sent.setdefault(offset, (ts, frame, end))
 
-    def _first(self, start_ns: int, ts: int, frames: list[int], missed: bool = False) -> Repeat:
-        return Repeat(self.session, self.orig, start_ns, ts, 1, frames, 3 * ts - 2 * start_ns, missed)
+    def _first(self, start_ns: int, ts: int, frames: list[int], low: int, high: int, missed: bool = False) -> Repeat:
+        return Repeat(self.session, self.orig, start_ns, ts, 1, frames, 3 * ts - 2 * start_ns, missed, low=low, high=high)
 
 
 def _direction(k: int, seg: Segments, orig: bool, reorder: int) -> tuple[list[Repeat], int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from netlens.lenses._repeats import deliveries
 from netlens.lenses._view import FIN, RST, SEAM_NS, SYN, S, Segments, View
@@ -25,6 +25,8 @@ class Shut:
     share: float  # of the time in which the peer sent data
     unheard: int = 0  # probes behind the last that was heard of who shut it
     unheard_ns: int = 0  # between the first and the last of them
+    left: bool = False  # who had shut it reset the connection
+    given_up: bool = False  # the sender did
 
     @property
     def lasted_ns(self) -> int:
@@ -70,7 +72,9 @@ def _of(view: View, k: int) -> list[Shut]:
                 unheard += [seg.ts[i]] if probed else []
             if flags & RST and since >= 0:
                 mute = unheard if seg.orig[i] != orig else []
-                found.append(_for_good(k, orig, seg, (since, i), probes, mute))
+                found.append(
+                    replace(_for_good(k, orig, seg, (since, i), probes, mute), left=seg.orig[i] == orig, given_up=seg.orig[i] != orig)
+                )
                 since = -1
                 break
             closing |= bool(flags & (FIN | RST))

@@ -36,6 +36,7 @@ ONE_WAY = (9, 514, 515, 601, 1468, 2003, 2004, 4739, 5044, 6514, 9100, 9997, 24_
 HTTPS = (443, 8443)
 SOME, SHARE = 2, 0.1  #: requests of HTTP, HTTPS
 MOST_SHARE = 0.5
+IDLE_NS = S  #: a connection on which nothing is said for so long
 GIVEN_UP_NS = 5 * S  #: a client that waits longer, and gives up, waited in vain (slow-server)
 AT_ONCE_NS, HALF = 2_000_000, 3  #: from a request to the FIN behind it, of a client that then waits; and how many
 ALIKE, EVEN_NS = 3, S // 2  #: closes after the same time: a timer's
@@ -100,18 +101,27 @@ def _crossed(view: View) -> list[Finding]:
     again = [each for each in met if is_among(asked, (*view.ends(each[0])[::3], begins.get(each[2], 0)), each[1] + 1)]
     n, lost = len(met), len(met) - len(again)
     text = (
-        f"{plural(n, 'HTTP request')} met the end of an idle connection: {most(view.server(k) for k, *_ in met)} closed it while "
-        f"{'it was' if n == 1 else 'they were'} on the way; {f'{lost:,} of them' if again else 'none'}"
+        f"{plural(n, 'HTTP request')} met the end of {'an idle' if all(_was_idle(view, k, first) for k, _, first, _ in met) else 'a'} connection: "
+        f"{most(view.server(k) for k, *_ in met)} closed it while {'it was' if n == 1 else 'they were'} on the way; "
     )
     if not again:
-        text += f" {'was' if n == 1 else 'of them was'} sent again."
+        text += f"{'it was not' if n == 1 else 'none of them was'} sent again."
+    elif not lost:
+        text += f"{'it was' if n == 1 else 'all were'} sent again."
     else:
-        text += f" {'was' if lost == 1 else 'were'} not sent again."
+        text += f"{lost:,} of them {'was' if lost == 1 else 'were'} not sent again."
     grave = lost >= SOME
     advice = "Let the client close idle connections sooner than the server does (its keep-alive time-out), or send what met a close again."
     frames = [f for _, _, *both in met for f in both]
     values = {"requests": len(rows), "unanswered": n, "asked_again": len(again)}
     return [finding(view, ID, "problem" if grave else "warning" if lost else "note", text, frames, values, advice if lost else "")]
+
+
+def _was_idle(view: View, k: int, first: int) -> bool:
+    """Whether nothing had been said for a while before a request."""
+    seg = view.segments(k)
+    at = seg.frame.index(first)
+    return seg.ts[at] - max((seg.ts[i] for i in range(at) if seg.length[i]), default=seg.ts[0]) >= IDLE_NS
 
 
 def _crossing(view: View, k: int, first: int) -> int | None:

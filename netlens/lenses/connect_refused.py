@@ -8,7 +8,7 @@ Cannot see: a refusal inside a proxy or tunnel.
 Normal: a client that tries ::1 and then 127.0.0.1, or the other address family, within a second (RFC 8305 5); a browser that tries HTTPS, and then HTTP at
     once; a client of SMB that tries 139 beside 445; routers whose peer is not up yet; who is asked by ident who it is. A program that asks until a service is
     up, or a service that starts anew, is refused in one run; one that serves a few connections at a time refuses while it has as many. RFC 9293 3.10.7.1 has a
-    closed port answer with RST.
+    closed port answer with RST: traceroute by TCP wants that (SYNs with a TTL that rises from 1), and so does who looks which ports are open and sends nothing.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import itertools
 from netlens.lenses import Finding, Severity
 from netlens.lenses._connects import OPEN, REFUSED, Attempt, attempts, reached_after, scanning
 from netlens.lenses._said import said
+from netlens.lenses._traced import tracing
 from netlens.lenses._view import S, View, finding, graded, grouped, most
 from netlens.text import endpoint, plural
 
@@ -30,6 +31,7 @@ SOON_NS = 5 * S  #: reached so soon: worth a look
 ROUTING = (179, 646)  #: BGP, LDP: both sides try until one gets through
 IDENT = 113  #: by which servers of IRC and mail ask who their client is, and go on without (RFC 1413)
 RUNS = 3  #: of refusals, each between two connections that were taken, within :data:`SOON_NS`; a service that starts anew makes one
+LOOKS, LOOKS_NS = 3, 60 * S  #: ports of a host, each tried once, and in which time: by hand (nc -z), or by a monitor
 PEERS, PEERS_SHARE = 10, 0.2  #: as for connect-unanswered
 
 
@@ -56,18 +58,24 @@ def _of_sctp(view: View) -> list[Finding]:
 
 def _of_tcp(view: View) -> list[Finding]:
     all_ = view.once(attempts)
-    left_out = view.once(scanning)
+    left_out = view.once(scanning) | view.once(tracing)
     refused = [a for a in all_ if a.outcome == REFUSED and a.session not in left_out]
+    all_ = [a for a in all_ if a.session not in view.once(tracing)]
     if not refused:
         return []
     lasting = [a for a in refused if not reached_after(view, a, AT_ONCE_NS)]
     grave = [a for a in lasting if not reached_after(view, a, SOON_NS) and a.port not in (*ROUTING, IDENT)]
+    soon = len(lasting) > len([a for a in lasting if not reached_after(view, a, SOON_NS)])
+    looked = _looked_at(view, all_, grave)
+    if looked:
+        grave = [a for a in grave if a.session not in looked]
+    most_answered = False
     if grave:
         tried = {a.server for a in all_ if a.client == grave[0].client and a.port == grave[0].port}
         hosts = {a.server for a in grave}
         answered = {a.server for a in all_ if a.outcome == OPEN and a.port == grave[0].port}
         if len(tried) >= PEERS and len(hosts) < PEERS_SHARE * len(tried) and len(answered) > len(hosts):
-            grave = []
+            grave, most_answered = [], True
     between = [] if grave else _between(view, all_, refused)
     grave = grave or between
     shown = grave or lasting or refused
@@ -77,7 +85,13 @@ def _of_tcp(view: View) -> list[Finding]:
     ident = all(a.port == IDENT for a in shown)
     severity: Severity = "problem" if grave else "warning" if lasting and not ident else "note"
     whom = most(endpoint(a.server, a.port) for a in shown)
-    ends = {"warning": "; it was reached soon after, or others were", "note": "; the service was reached within a second after all"}
+    why = [
+        "; a client looked which ports are open, and sent nothing" if any(a.session in looked for a in shown) else "",
+        "; most others were reached" if most_answered else "",
+        f"; a service was reached within {SOON_NS // S} s" if soon else "",
+        "; a router tries again until its peer takes it" if any(a.port in ROUTING for a in shown) else "",
+    ]
+    ends = {"warning": next(filter(None, why), ""), "note": "; the service was reached within a second after all"}
     if ident:
         ends["note"] = "; by ident a server asks who its client is (RFC 1413), and goes on without"
     heard = [e for a in shown for e in a.said]
@@ -104,6 +118,19 @@ def _of_tcp(view: View) -> list[Finding]:
         advice = f"A firewall on the way rejects: look at the rules of {most(others)}."
     frames = [f for a in (*shown, *besides) for f in (a.syn_frames[0], a.answer_frame)]
     return [finding(view, ID, severity, text, frames, values, advice if grave else "")]
+
+
+def _looked_at(view: View, all_: list[Attempt], refused: list[Attempt]) -> set[int]:
+    """Sessions of a client that tries several ports of a host one after the other, and says nothing where it is taken: it looks which are open."""
+    found: set[int] = set()
+    sent = view.column("orig_bytes")
+    pairs = {(a.client, a.server) for a in refused}
+    for group in grouped((a for a in all_ if (a.client, a.server) in pairs), lambda a: (a.client, a.server)).values():
+        opened, ports = [a for a in group if a.outcome == OPEN], {a.port for a in group}
+        once = len(ports) == len(group) and max(a.syn_ns[0] for a in group) - min(a.syn_ns[0] for a in group) <= LOOKS_NS
+        if len(ports) >= LOOKS and opened and once and not any(sent[a.session] for a in opened):
+            found |= {a.session for a in group}
+    return found
 
 
 def _between(view: View, all_: list[Attempt], refused: list[Attempt]) -> list[Attempt]:

@@ -3,10 +3,13 @@
 Asks: how many segments with data really had to be sent again, and how long the other side waited for them.
 Applies: to connections captured in both directions; where all were captured in one only, to those in which something was sent again three times.
 Cannot see: where on the way they were lost, unless two captures show the connection; losses that SACK and a short round trip repair at once look the
-    same as none to a program.
+    same as none to a program; whether others filled the line, too.
 Normal: copies of packets, spurious retransmissions, reordering, repeated SYNs and FINs, probes and what comes after the close are not loss. A loss of 1 %
     repaired within a round trip (RFC 5681 3.2, fast retransmit) is everyday; only time lost makes it a problem: a second, or less of a
     transfer that takes few.
+    What a receiver says that it got twice (D-SACK, RFC 2883) was not lost. On a line that is full, drops tell TCP how much it may send (RFC 5681 3.1, RFC
+    2914 3), and cost nobody time as long as the line is never idle: a warning. A sender that takes the MTU from an ICMP error sends
+    what was too large again, in smaller pieces (RFC 1191 6.3): nothing was lost, and the time is that of the search.
     A standstill is told by stalled; beside one there is a problem only if what else was lost makes one.
 """
 
@@ -16,9 +19,13 @@ from dataclasses import replace
 
 from netlens.lenses import Finding
 from netlens.lenses._between import where
-from netlens.lenses._repeats import Delivery, deliveries, stalled
-from netlens.lenses._view import SEAM_NS, S, View, graded, most, seconds
+from netlens.lenses._full import full_rates
+from netlens.lenses._needless import without_needless
+from netlens.lenses._repeats import STALL_TIMES, Delivery, Repeat, deliveries, stalled
+from netlens.lenses._said import TCP, End, too_big
+from netlens.lenses._view import SEAM_NS, S, View, finding, graded, most, seconds
 from netlens.lenses.path_mtu import told_of
+from netlens.parsers.icmp import Error
 from netlens.text import plural
 
 ID = "packet-loss"
@@ -34,13 +41,60 @@ ERRORS = 10  #: of ICMP that are shown
 
 
 def look(view: View) -> list[Finding]:
-    lossy = [d for d in view.once(deliveries) if d.repeats]
+    """At most one."""
+    merged = view.once(told_of)[0]
+    split = {(e.source, e.destination) for group in merged for e in group}
+    repeated = [d for d in view.once(deliveries) if d.repeats]
+    searched = [d for each in repeated if (d := replace(each, repeats=[r for r in each.repeats if _was_too_large(view, r, split)])).repeats]
+    fitted = {id(r) for d in searched for r in d.repeats}
+    rest = [replace(d, repeats=[r for r in d.repeats if id(r) not in fitted]) for d in repeated]
+    told = _lost(view, _to_tell(view, [d for d in rest if d.repeats]), merged)
+    return told or _fitted(view, [d for d in searched if d.resent >= RESENT])
+
+
+def _was_too_large(view: View, r: Repeat, split: set[tuple[End, End]]) -> bool:
+    """Whether what was sent again, and arrived, had been too large for a link, as a router said; ``split``: ways on which something merges packets."""
+    way = view.way(r.session, r.orig)
+    told = view.once(too_big).get((TCP, *way), ())
+    return way not in split and r.acked and r.times < STALL_TIMES and any(r.start_ns <= e.ts <= r.last_ns for e in told)
+
+
+def _fitted(view: View, shown: list[Delivery]) -> list[Finding]:
+    """Segments that were sent again in smaller pieces."""
+    if not shown:
+        return []
+    waited = max(d.waited_ns for d in shown)
+    heard = [e for d in shown for orig in (True, False) for e in view.once(too_big).get((TCP, *view.way(d.session, orig)), ())]
+    mtu = min((e.mtu for e in heard if e.mtu), default=0)
+    text = (
+        f"{sum(d.resent for d in shown):,} of {plural(sum(d.segments for d in shown), 'data segment')} on {plural(len(shown), 'connection')} "
+        f"({most(view.server(d.session) for d in shown)}) were too large for a link on the way, as {most(e.reporter for e in heard)} said"
+        f"{f' (MTU {mtu:,})' if mtu else ''}, and were sent again in smaller pieces, which took up to {seconds(waited)}: TCP found the MTU of the way."
+    )
+    values = {
+        "connections": len(shown),
+        "resent": sum(d.resent for d in shown),
+        "segments": sum(d.segments for d in shown),
+        "spurious": sum(d.spurious for d in shown),
+        "waited_s": waited / 1e9,
+        "full_mbit_s": 0.0,
+    }
+    frames = [
+        *(e.frame for e in heard[:ERRORS]),
+        *(f for d in shown for r in sorted(d.repeats, key=lambda r: -r.wait_ns) for f in r.frames),
+    ]
+    return [finding(view, ID, "warning", text, frames, values)]
+
+
+def _lost(view: View, lossy: list[Delivery], mergers: list[list[Error]]) -> list[Finding]:
     stalls = view.once(stalled)
     standing = {id(r) for r in stalls}
     grave = [d for d in lossy if _grave(view, d)]
+    rates = full_rates(view, [d for d in lossy if _is_some(d)])
+    grave = [d for d in grave if d.session not in rates]
     only_here = [d for d in grave if _grave(view, replace(d, repeats=[r for r in d.repeats if id(r) not in standing]))]
-    some = [d for d in lossy if d.resent >= RESENT or d.resent >= SOME_SHARE * d.segments > 1]
-    if not grave and _everywhere(some):
+    some = [d for d in lossy if _is_some(d)]
+    if not grave and _everywhere([d for d in some if d.session not in rates]):
         grave = only_here = some
     shown = grave or some
     if all(r in stalls for d in shown for r in d.repeats):  # the finding "stalled" says it
@@ -49,20 +103,28 @@ def look(view: View) -> list[Finding]:
     waited = max(d.waited_ns for d in shown)
     place = where(view, [d.session for d in shown])
     ways = {view.way(d.session, orig) for d in shown for orig in (True, False)}
-    merged = [e for group in view.once(told_of)[0] for e in group if (e.source, e.destination) in ways]
+    merged = [e for group in mergers for e in group if (e.source, e.destination) in ways]
     if merged:
         named = f"{most(e.reporter for e in merged)} merges packets, and then finds them too big for a link (ICMP, MTU {merged[0].mtu:,})"
         place = f"{named}; {place}" if place else named
+    filled = bool(shown) and all(d.session in rates for d in shown)
+    cost = f"which cost up to {seconds(waited)}"
+    if filled:
+        rate = max(rates[d.session] for d in shown)
+        cost = f"while the line was full, at {rate / 1e6:,.1f} Mbit/s (TCP sends more until something is dropped)"
+    needless = sum(d.spurious for d in shown)
+    besides = f"; {needless:,} more had arrived before" if needless > resent else ""
     text = (
         f"{resent:,} of {plural(segments, 'data segment')} had to be sent again on {plural(len(shown), 'connection')} "
-        f"({most(view.server(d.session) for d in shown)}), which cost up to {seconds(waited)}{f'; {place}' if place else ''}."
+        f"({most(view.server(d.session) for d in shown)}), {cost}{besides}{f'; {place}' if place else ''}."
     )
     values = {
         "connections": len(shown),
         "resent": resent,
         "segments": segments,
-        "spurious": sum(d.spurious for d in shown),
+        "spurious": needless,
         "waited_s": waited / 1e9,
+        "full_mbit_s": max((rates.get(d.session, 0.0) for d in shown), default=0.0) / 1e6 if filled else 0.0,
     }
     frames = [f for d in shown for r in sorted(d.repeats, key=lambda r: -r.wait_ns) for f in r.frames]
     if merged:
@@ -70,6 +132,17 @@ def look(view: View) -> list[Finding]:
         return [graded(view, ID, only_here, text, [*(e.frame for e in merged[:ERRORS]), *frames], values, advice)]
     advice = "Look for loss on the way: duplex or Wi-Fi errors near either end, a full queue, a policer; mtr HOST shows where it begins."
     return [graded(view, ID, only_here, text, frames, values, advice)]
+
+
+def _to_tell(view: View, lossy: list[Delivery]) -> list[Delivery]:
+    """Connections with what was lost, if there is enough of it to be told."""
+    if not any(_is_some(d) for d in lossy) and not _everywhere(lossy):
+        return lossy
+    return [d for d in without_needless(view, lossy) if d.repeats]
+
+
+def _is_some(d: Delivery) -> bool:
+    return d.resent >= RESENT or d.resent >= SOME_SHARE * d.segments > 1
 
 
 def _everywhere(lossy: list[Delivery]) -> bool:

@@ -10,7 +10,8 @@ Normal: RFC 9293 3.6.1: a program that closes with data unread resets. A RST beh
     nor where clients of MQTT publish into connections that were closed before, again and again (MQTT 5.0 3.1.2.10: after 1.5 times the keep-alive), or those
     of a database ask so, and are given nothing on another connection soon; nor where the server goes on sending behind its reset, again and again: a TCP that
     resets has nothing more to send (RFC 9293 3.10.7), so somebody else said it; nor where, inside TLS, a server resets again and again while its answer is on
-    its way, piece by piece, without the alert by which a whole one ends (RFC 8446 6.1). An alert of TLS asks for nothing: nothing follows it (RFC 8446 6.1).
+    its way, piece by piece, without the alert by which a whole one ends (RFC 8446 6.1). A request of HTTP that its client sends again at once, and is answered,
+    cost little (RFC 9112 9.3.1), unless that comes again and again. An alert of TLS asks for nothing: nothing follows it (RFC 8446 6.1).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from netlens.lenses import Finding, Severity, _databases
 from netlens.lenses._between import same
 from netlens.lenses._broken_off import ALERT_1_3, ENCRYPTED_ALERT
 from netlens.lenses._repeats import FAREWELL
+from netlens.lenses._unanswered import requests
 from netlens.lenses._view import ACK, FIN, RST, S, Segments, View, finding, grouped, most, views
 from netlens.lenses.tls_failed import failures
 from netlens.text import plural
@@ -39,6 +41,7 @@ APPLICATION_DATA = 23  #: type of a TLS record (RFC 8446 5.1); the client's last
 ALERTED = 0x1503  #: how a record with an alert begins
 #: a type of MQTT (5.0 2.1.2); connections of a client that published, or asked in a protocol that nobody knows, in vain, or that somebody else reset
 PUBLISH, AGAIN = 3, 2
+MOMENTS = 3  #: at which requests are reset, all of which were sent again: a server that starts anew makes one
 INSTEAD_NS = 5 * S  #: in which a client is given on another connection what it asked for behind a close
 LONGEST_FAREWELL = 1024  #: bytes of one in a protocol that nobody knows, with who says it and why, as JSON or XML
 PIECES, PIECES_NS = 4, S // 4  #: of an answer that is sent as it is made up, and how long that takes
@@ -235,12 +238,35 @@ def greets(head: int) -> bool:
     return head.to_bytes(8, "big").startswith((b"SSH-", b"220 ", b"220-", b"+OK ", b"* OK", b"RFB "))
 
 
+def _asked_again(view: View, found: list[Broken]) -> set[int]:
+    """Sessions of HTTP in clear whose open request the same client sent again at once, and was answered: a client does so where a server starts anew, or when a
+    spare connection has expired (RFC 9110 9.2.2, RFC 9112 9.3.1)."""
+    sessions = {b.session for b in found if view.column("protocol")[b.session] == "http"}
+    if not sessions:
+        return set()
+    asked, resets = view.side.capture.asked, view.column("rst_ns")
+    open_: dict[int, int] = {}
+    answered: dict[tuple[str, int], list[int]] = {}
+    for k, at, first, response in requests(view, "start_ns", "start_frame", "response_ns"):
+        if response is None:
+            if k in sessions and first in asked:
+                open_[k] = asked[first]
+        elif first in asked:
+            answered.setdefault((view.address(k, True), asked[first]), []).append(at)
+    made_up = {
+        k for k, what in open_.items()
+        if any(resets[k] <= at <= resets[k] + INSTEAD_NS for at in answered.get((view.address(k, True), what), ()))
+    }  # fmt: skip
+    return made_up if len({resets[k] // INSTEAD_NS for k in made_up}) < MOMENTS else set()
+
+
 def look(view: View) -> list[Finding]:
     if view.one_sided:
         return []
     told = {f.session for f in view.once(failures)[0]}  # the finding "tls-failed" says it
     found = [b for b in view.once(broken) if b.session not in told]
-    grave = [b for b in found if b.asked and not b.by_client]
+    made_up = _asked_again(view, [b for b in found if b.asked and not b.by_client])
+    grave = [b for b in found if b.asked and not b.by_client and b.session not in made_up]
     some = [b for b in found if not b.by_client or b.asked]
     shown = grave or some
     if not shown:
@@ -262,6 +288,11 @@ def look(view: View) -> list[Finding]:
     else:
         by = "the client" if all(b.by_client for b in shown) else "the server" if not any(b.by_client for b in shown) else "either side"
         text = f"{n:,} of {plural(of, 'connection')}, with {whom}, ended with a reset from {by} instead of a close."
+        if made_up:
+            again = len(made_up)
+            text = (
+                f"{text[:-1]}; {'a request' if again == 1 else f'{again:,} requests'} that was open was sent again at once, and answered."
+            )
     values = {"connections": of, "reset": n, "while_asked": len(grave), "by_client": sum(b.by_client for b in shown)}
     advice = ""
     if grave and between:

@@ -5,7 +5,8 @@ Asks: whether a window stayed zero, through probe after probe, until the connect
 Applies: to connections captured in both directions.
 Cannot see: whether it would have opened after the end of the capture.
 Normal: RFC 9293 3.8.6.1: the sender probes at growing intervals and may do so for ever; a window may stay shut, but somebody waits for it,
-    unless its receiver plays film or sound (Content-Type), and is paused. A receiver must answer a probe, however long its window stays shut (RFC 9293
+    unless its receiver plays film or sound (Content-Type), and is paused. A client that stops for less than half a minute, and then quits or is still there at
+    the end of the capture, may be a pager, or suspended by its user: a warning. A receiver must answer a probe, however long its window stays shut (RFC 9293
     3.8.6.1): one that does not is gone, or the probes or its answers are dropped.
 """
 
@@ -20,6 +21,7 @@ ID = "zero-window-stuck"
 GROUP = "delivery"
 RANK = 44
 STUCK_NS = 3 * S  #: two probes are sent within that time (RFC 6298: 1, 2 s)
+PATIENT_NS = 30 * S  #: in which who reads may go on, or its user quits; as in zero-window
 
 
 UNHEARD, UNHEARD_NS = 3, 2 * S  #: probes without an answer, over so long: R1 of RFC 9293 3.8.3; one or two may have been lost
@@ -41,7 +43,12 @@ def look(view: View) -> list[Finding]:
     shown = view.once(stuck)
     unheard = [s for s in shown if _unheard(s)]
     reading = [s for s in shown if not _unheard(s)]
-    return [*(_stopped_reading(view, reading) if reading else []), *(_not_heard(view, unheard) if unheard else [])]
+    paused = [s for s in reading if s.lasted_ns < PATIENT_NS and (s.left or (s.orig and not s.given_up))]
+    stopped = [s for s in reading if s not in paused]
+    return [
+        *(_stopped_reading(view, stopped) if stopped else _paused(view, paused) if paused else []),
+        *(_not_heard(view, unheard) if unheard else []),
+    ]
 
 
 def _stopped_reading(view: View, shown: list[Shut]) -> list[Finding]:
@@ -51,6 +58,16 @@ def _stopped_reading(view: View, shown: list[Shut]) -> list[Finding]:
     values = {"connections": len(shown), "longest_s": longest / 1e9, "probes": sum(s.probes for s in shown)}
     advice = "The receiving program is stuck: take its stack trace (py-spy, gdb, jstack) while it happens."
     return [finding(view, ID, "problem", text, [f for s in shown for f in s.frames], values, advice)]
+
+
+def _paused(view: View, shown: list[Shut]) -> list[Finding]:
+    longest = max(s.lasted_ns for s in shown)
+    who = most(view.address(s.session, s.orig) for s in shown)
+    left = sum(s.left for s in shown)
+    end = "then reset the connection" if left == len(shown) else "had not gone on when the capture ended" if not left else "did not go on"
+    text = f"On {plural(len(shown), 'connection')} {who} stopped reading for {up_to(shown)}{seconds(longest)}, and {end}."
+    values = {"connections": len(shown), "longest_s": longest / 1e9, "probes": sum(s.probes for s in shown)}
+    return [finding(view, ID, "warning", text, [f for s in shown for f in s.frames], values)]
 
 
 def _not_heard(view: View, shown: list[Shut]) -> list[Finding]:

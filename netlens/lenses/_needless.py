@@ -1,0 +1,64 @@
+"""Which of what was sent again its receiver had got before, as it says itself (D-SACK, RFC 2883): nothing was lost there.
+
+Probes of the tail (RFC 8985 7) and time-outs that are too short make such repeats. A sending more than its receiver says it got twice was needed.
+
+Limits: the capture must be in files that can be read again; a receiver need not speak of it, nor does its acknowledgment always arrive.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import replace
+
+from netlens.errors import NetlensError
+from netlens.lenses._repeats import Delivery, Repeat
+from netlens.lenses._view import ACK, RST, SYN, S, View
+from netlens.parsers.headers_again import Duplicate, duplicates
+from netlens.parsers.packet_digests import readable_again
+
+LATE_NS = 2 * S  #: after the last sending
+MOST = 200_000  #: acknowledgments that are looked at
+
+
+def without_needless(view: View, lossy: list[Delivery]) -> list[Delivery]:
+    """These with what was needed alone as their repeats, and the rest counted as spurious."""
+    if not lossy or not readable_again(view.side.capture.paths):
+        return lossy
+    frames = [f for d in lossy for f in _answers(view, d)][:MOST]
+    try:
+        told = duplicates(view.side.capture.paths, frames)
+    except NetlensError:
+        return lossy  # it was changed since
+    return [_needed(view, d, told) for d in lossy] if told else lossy
+
+
+def _answers(view: View, d: Delivery) -> list[int]:
+    """Acknowledgments of a session that may speak of its repeats."""
+    seg = view.segments(d.session)
+    since, until = min(r.start_ns for r in d.repeats), max(r.last_ns for r in d.repeats) + LATE_NS
+    senders = {r.orig for r in d.repeats}
+    return [
+        seg.frame[i]
+        for i in range(len(seg))
+        if since <= seg.ts[i] <= until and (not seg.orig[i]) in senders and seg.flags[i] & (ACK | SYN | RST) == ACK
+    ]
+
+
+def _needed(view: View, d: Delivery, told: dict[int, Duplicate]) -> Delivery:
+    seg = view.segments(d.session)
+    said: dict[bool, list[tuple[int, int, int]]] = defaultdict(list)  # by sender: when, and offsets
+    for i in range(len(seg)):
+        if (block := told.get(seg.frame[i])) is not None:
+            said[not seg.orig[i]].append((seg.ts[i], seg.acked[i] + block.begin, seg.acked[i] + block.end))
+    kept, spurious = [], d.spurious
+    for r in d.repeats:
+        needless = min(_times(r, said[r.orig]), r.times)
+        spurious += needless
+        if needless < r.times:
+            kept.append(replace(r, times=r.times - needless))
+    return replace(d, repeats=kept, spurious=spurious)
+
+
+def _times(r: Repeat, said: list[tuple[int, int, int]]) -> int:
+    """How often its receiver says that it has got bytes of a repeat once more."""
+    return sum(r.start_ns <= ts <= r.last_ns + LATE_NS and low < r.high and r.low < high for ts, low, high in said)
