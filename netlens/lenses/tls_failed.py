@@ -8,8 +8,8 @@ Applies: where a ClientHello or a TLS alert is in the capture.
 Cannot see: what alerts and certificates of TLS 1.3 say, which are encrypted; why a certificate was not liked, unless the alert, its names or its dates say so.
 Normal: close_notify and user_canceled end a connection in order (RFC 8446 6.1). An alert behind the handshake, or a RST after the close, is no failure.
     A program (told by its JA4) that is served closes without a word what it does not need. A client that is told of a version and connects
-    anew at once with another one is served; not one that does not trust the certificate, unless it does so once and takes it the next time, as for a
-    person who gives the issuer. Programs that try TLS first go on in HTTP at once where the port does not speak it.
+    anew at once with another one is served; not one that does not trust the certificate. Programs that try TLS
+    first go on in HTTP at once where the port does not speak it.
 """
 
 from __future__ import annotations
@@ -319,7 +319,7 @@ def _of_tls(view: View) -> list[Finding]:
         return []
     often = {key for key, group in grouped(lasting, lambda f: view.ends(f.session)[2]).items() if len(group) >= TWICE}
     served_by = {view.ends(k)[2] for k in tried if k not in served}
-    checks = _checks(view, lasting, {view.ends(k)[2:] for k in tried if k not in served}) | _trusted_next(view, failed, tried)
+    checks = _checks(view, lasting, {view.ends(k)[2:] for k in tried if k not in served})
     grave = [
         f
         for f in lasting
@@ -357,17 +357,6 @@ def _goes_on_in_clear(view: View, failed: list[Failure]) -> set[int]:
     start, protocol, down = view.column("start_ns"), view.column("protocol"), view.sessions["resp_bytes"]
     asked = grouped((k for k in view.first_copies if protocol[k] == "http" and down[k]), view.service)
     return {k for k, f in without.items() if any(0 <= start[j] - start[k] <= AT_ONCE_NS for j in asked.get(view.service(k), ()))}
-
-
-def _trusted_next(view: View, failed: list[Failure], tried: list[int]) -> set[int]:
-    """Sessions in which a client did not trust a certificate, once, and took it in its next handshake with that server: a person looked, or gave the issuer."""
-    bad, start, names = {f.session: f for f in failed}, view.column("start_ns"), view.column("sni")
-    found = set()
-    for group in grouped(tried, lambda k: (view.service(k), names[k])).values():
-        left = [k for k in group if k in bad]
-        if len(left) == 1 and bad[left[0]].how in _DISTRUST and not bad[left[0]].is_out_of_date:
-            found |= {left[0]} if any(start[k] > start[left[0]] for k in group) else set()
-    return found
 
 
 def _checks(view: View, failed: list[Failure], serving: set[tuple[str, int]]) -> set[int]:
