@@ -26,6 +26,7 @@ LEAST = 6  #: intervals
 LINK = 66  #: bytes of Ethernet, IPv4 and TCP with timestamps before the data
 EVEN, SHARE = 0.1, 0.75  #: around the median, and of intervals that are so; half of what is sent is missing where a window is halved
 IDLE = 0.1  #: of the line's time in all; from where a transfer so short of its rate is slow for its loss
+PAUSE_NS, MANY = S // 20, 4  #: between packets, from which on a line is idle; and times the usual one, on a slow line
 ALIKE = 0.9  #: of segments that are as long as most
 MOST_LOST = 0.15  #: of the segments between two hosts; a queue that overflows loses less, and a policer more
 
@@ -62,8 +63,14 @@ def _rate(view: View, d: Delivery, orig: bool) -> float:
     carried = np.diff(upto[bounds])
     usual = float(np.median(carried))
     even = np.abs(carried - usual) <= EVEN * usual
-    idle = np.maximum(usual - carried, 0).sum() / (n * usual)
+    idle = max(np.maximum(usual - carried, 0).sum() / (n * usual), _silent(at[bounds[0] : bounds[-1]]))
     return usual * 8 * S / INTERVAL_NS if even.mean() >= SHARE and idle <= IDLE else 0.0
+
+
+def _silent(at: Array) -> float:
+    """Share of the time that went by in pauses, of whatever length that intervals would hide."""
+    pauses = np.diff(at)
+    return float(pauses[pauses > max(PAUSE_NS, MANY * float(np.median(pauses)))].sum() / max(int(pauses.sum()), 1)) if len(pauses) else 1.0
 
 
 def _on_the_way(view: View, ends: tuple[str, str]) -> tuple[Array, Array]:

@@ -23,7 +23,7 @@ LATER = (408, 425, 429)  #: by which a server asks for time (RFC 9110 15.5.9, RF
 STARTS_NS = S // 2  #: the same of who checks whether a server is ready
 SEVERAL = 3  #: names of what is not there, that a program tries one after the other
 NOT_ALLOWED, MKCOL = 405, int.from_bytes(b"MKCOL ", "big")
-TRIES = 3  #: different requests that are refused now and then, no more
+TRIES = 3  #: requests that are refused now and then, no more
 AWAY = 503  #: what a node answers to who asks whether it can be used (RFC 9110 15.6.4)
 
 Row = dict[str, Any]  #: an answer, as :func:`netlens.lenses.http_errors.final_answers` has it
@@ -171,7 +171,7 @@ def now_and_then(view: View, denied: list[Row], answers: list[Row]) -> bool:
     granted = {(places.get(r["start_frame"]), r["start_frame"] in making) for r in theirs}
     tries = grouped(denied, lambda r: (places[r["start_frame"]], r["start_frame"] in making))
     again = any(same[-1]["start_ns"] - same[0]["start_ns"] > S for same in tries.values())
-    if not granted or len(tries) > TRIES or granted & tries.keys() or again:
+    if not granted or len(denied) > TRIES or granted & tries.keys() or again:
         return False
     kinds = grouped(tries, lambda each: each[1]).values()
     return all(_are_apart(sorted(tries[each][0]["start_ns"] for each in kind)) for kind in kinds)
