@@ -23,8 +23,8 @@ from netlens.chains.linking import Linked
 from netlens.chains.parties import others
 from netlens.chains.requests import LEAST_BYTES, UPSTREAM, requests, underway
 from netlens.chains.sessions import sessions, vm_alone
-from netlens.chains.situation import HOST, SIDES, VM, Perhaps, Requests, Situation
-from netlens.columns import NEVER, Bools, Ints
+from netlens.chains.situation import COMPANION, HOST, SIDES, VM, Perhaps, Requests, Sessions, Situation
+from netlens.columns import NEVER, Bools, Codes, Ints
 from netlens.text import plural
 
 if TYPE_CHECKING:
@@ -85,6 +85,8 @@ def rebuild(linked: Linked, beside: Beside) -> Traffic:
             f"requests on {plural(by_size, 'connection')} of HTTP/2 were counted by the sizes of TLS records{but}, as its frames are encrypted; "
             "a TLS key log (SSLKEYLOGFILE) would show each"
         )
+    if made.again.any():
+        upstream = replace(upstream, kind=_with_companions(upstream, made))
     only = linked.only_vantage
     blind = _vm_is_blind(linked, notes)
     vm_seen = ("vm" in linked.sides or only == "vm") and not blind
@@ -113,6 +115,14 @@ def rebuild(linked: Linked, beside: Beside) -> Traffic:
     traffic = Traffic(**told, beside=beside, situation=situation, rows=rows)
     facts["others"] = others(traffic)
     return traffic
+
+
+def _with_companions(sessions: Sessions, made: Requests) -> Codes:
+    """The kinds of sessions, where those that carry nothing but what a relay sent again are its own."""
+    theirs = np.setdiff1d(made.session[made.again & (made.session >= 0)], made.session[~made.again])
+    kind = sessions.kind.copy()
+    kind[theirs] = COMPANION
+    return kind
 
 
 def _in_doubt(up: Side) -> list[int]:
