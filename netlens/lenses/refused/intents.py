@@ -37,8 +37,8 @@ BACK_OFF_SLACK = 0.02  #: and timers may be a little off; a tenth would take in 
 CLEAR = 4.0  #: standard deviations; of some hundred delays that are tried the best reaches three by chance
 SAME_BYTES = 8  #: a request that is sent again differs by a digit or two
 RARE = 4  #: requests of one size within a back-off; more may be others' that say the same
-#: Share of a side's refusals, of so many at least, with a retry: programs that try again twice have one after two of three; of 22 that never do, others looked
-#: like it after 29 % at most.
+#: Share of a side's refusals, of so many at least, with a retry: programs that try again twice have one after two of three; of sides that never do, others
+#: looked like it after 29 % at most, but after 40 % behind one proxy that pools connections.
 MOSTLY, FEWEST = 1 / 3, 3
 SAMPLE = 400  #: refusals from which the back-off is read
 LATER = 2_000  #: starts after a refusal that are looked at: 60 requests a second for as long as a back-off lasts
