@@ -18,6 +18,7 @@ from netlens.addresses import is_loopback
 from netlens.api import Capture
 from netlens.chains import clock as clocks
 from netlens.chains import nesting, pairing, parties, relays, streams, target, visibility
+from netlens.chains.again import Again, sent_again
 from netlens.chains.asked import said
 from netlens.chains.endings import Shapes
 from netlens.chains.explained.counting import Counted
@@ -115,6 +116,16 @@ class Linked:
     def asked_in_vm(self) -> dict[int, int]:
         """The same of the VM's capture, by the place in its ``exchange_rows``, where it is not the upstream itself."""
         return {} if self.vm is None else _by_place(self.vm, self.carried_in_vm)
+
+    @cached_property
+    def again(self) -> Again:
+        """What relays on the upstream's machine sent again."""
+        return sent_again(self.upstream, self.asked_of_relay)
+
+    @cached_property
+    def again_in_vm(self) -> Again | None:
+        """The same of the VM's, where it is not the upstream itself."""
+        return None if self.vm is None else sent_again(self.vm, self.asked_in_vm)
 
 
 def _by_place(side: Side, carried: Mapping[int, int]) -> dict[int, int]:

@@ -102,8 +102,19 @@ def requests(linked: Linked, sessions: Sessions, row_of: dict[int, int], alone: 
     if vm is not None and len(left := _outside(linked, vm, rows[:, VM_ROW])):
         more, theirs = _as_vm_has_them(linked, vm, left, np.full(len(left), -1, np.int64), NEVER)
         table, rows = table.joined(replace(more, outside=np.ones(len(left), np.bool_))), np.concatenate([rows, theirs])
+    table = replace(table, again=_again(linked, rows))
     order = np.lexsort((table.host_frame, table.start_ns))
     return table.take(order), rows[order]
+
+
+def _again(linked: Linked, rows: Ints) -> Bools:
+    """Which of the requests a relay sent again."""
+    out = np.zeros(len(rows), np.bool_)
+    for column, found in ((UPSTREAM, linked.again), (VM_ROW, linked.again_in_vm)):
+        if found is not None and found.copies.any():
+            known = rows[:, column] >= 0
+            out[known] |= found.copies[rows[known, column]]
+    return out
 
 
 def underway(linked: Linked, row_of: dict[int, int]) -> Underway:
@@ -229,7 +240,8 @@ def _over_in_vm(linked: Linked, vm: Side) -> tuple[Ints, Bools]:
     over_ns, over = over_ns.copy(), over.copy()
     x = vm.capture.table("exchanges")
     ends = x.ints("end_ns", -1)
-    for i, asked in linked.asked_in_vm.items():
+    again = {} if linked.again_in_vm is None else linked.again_in_vm.asked
+    for i, asked in {**linked.asked_in_vm, **again}.items():
         if x["complete"][asked] and ends[asked] >= 0:
             over_ns[i], over[i] = ends[asked], True
     return over_ns, over

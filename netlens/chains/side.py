@@ -32,6 +32,7 @@ RECORD = 5  #: bytes of a TLS record's header
 #: Connections of a program with a server that all speak one version of HTTP, for another to speak it, too, which ALPN makes certain (RFC 7301 3.2): of HTTP/2,
 #: which shows by what is there, and of HTTP/1.1, which shows by what is not.
 CHOSEN = {True: 2, False: 3}
+LEANS = -1.0  #: odds for HTTP/2, to the power of ten, of each of the others at most, where fewer show HTTP/1.1
 HIDDEN_ALERT = APPLICATION << 32 | 0x0303 << 16 | ALERT_RECORD  #: header of an alert's record in TLS 1.3 (RFC 8446 5.2), as a number
 WORDS = {"vm": "VM", "host": "host"}  #: sides as texts call them
 
@@ -134,12 +135,14 @@ class Side:
         show of one connection shows by others of the same program (JA4) to the same server, if all of them speak the same."""
         hellos, records, mates = self.capture.table("hellos"), self.capture.records, self.capture.part.state()[:, MATE]
         told: dict[int, bool | None] = {}
+        leans: dict[int, float] = {}
         for session, alpn in hellos.tuples("session_id", "alpn"):
             if "h2" not in (alpn or ()):
                 told[session] = False
             elif session not in told or not told[session]:
                 seen = records.of(session, int(mates[session])) if records is not None else None
                 told[session] = None if seen is None else http2.spoken(seen)
+                leans[session] = 0.0 if seen is None else http2.leaning(seen)
         alike: dict[tuple[str | None, str], set[int]] = {}
         for session, sni, ja4 in hellos.tuples("session_id", "sni", "ja4"):
             alike.setdefault((sni, ja4), set()).add(session)
@@ -147,6 +150,8 @@ class Side:
             chosen = [told[session] for session in those if told[session] is not None]
             if len(set(chosen)) == 1 and len(chosen) >= CHOSEN[bool(chosen[0])]:
                 told |= dict.fromkeys(those, chosen[0])
+            elif chosen and not any(chosen) and all(leans.get(session, 0.0) <= LEANS for session in those if told[session] is None):
+                told |= dict.fromkeys(those, False)
         return told
 
     @cached_property

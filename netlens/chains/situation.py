@@ -82,6 +82,7 @@ class Requests(Rows):
         ``done_ns`` unless told.
     outside : sent while what leaves was not captured, by a side that was: it is counted and labelled, and no evidence, as nobody knows what others had open.
     added : a relay opened a connection for it, though the program sent it on one that it had used before.
+    again : a relay sent it, though it had sent the same one before, which was in progress.
     doubt_ns : by how much it may have begun earlier and later, and ended earlier and later, int64[n, 4]; 0 unless told.
     """
 
@@ -104,8 +105,11 @@ class Requests(Rows):
     outside: Bools = field(default_factory=lambda: np.zeros(0, np.bool_))
     doubt_ns: Ints = field(default_factory=lambda: np.zeros((0, 4), np.int64))
     added: Bools = field(default_factory=lambda: np.zeros(0, np.bool_))
+    again: Bools = field(default_factory=lambda: np.zeros(0, np.bool_))
 
     def __post_init__(self) -> None:
+        if len(self.again) != len(self):
+            object.__setattr__(self, "again", np.zeros(len(self), np.bool_))
         if len(self.added) != len(self):
             object.__setattr__(self, "added", np.zeros(len(self), np.bool_))
         if len(self.outside) != len(self):

@@ -23,8 +23,8 @@ from netlens.chains.linking import Linked
 from netlens.chains.parties import others
 from netlens.chains.requests import LEAST_BYTES, UPSTREAM, requests, underway
 from netlens.chains.sessions import sessions, vm_alone
-from netlens.chains.situation import HOST, SIDES, VM, Perhaps, Requests, Situation
-from netlens.columns import NEVER, Bools, Ints
+from netlens.chains.situation import COMPANION, HOST, SIDES, VM, Perhaps, Requests, Sessions, Situation
+from netlens.columns import NEVER, Bools, Codes, Ints
 from netlens.text import plural
 
 if TYPE_CHECKING:
@@ -85,6 +85,8 @@ def rebuild(linked: Linked, beside: Beside) -> Traffic:
             f"requests on {plural(by_size, 'connection')} of HTTP/2 were counted by the sizes of TLS records{but}, as its frames are encrypted; "
             "a TLS key log (SSLKEYLOGFILE) would show each"
         )
+    if made.again.any():
+        upstream = replace(upstream, kind=_with_companions(upstream, made))
     only = linked.only_vantage
     blind = _vm_is_blind(linked, notes)
     vm_seen = ("vm" in linked.sides or only == "vm") and not blind
@@ -92,16 +94,19 @@ def rebuild(linked: Linked, beside: Beside) -> Traffic:
     egress = visibility.missing_egress(linked)
     missing = egress if host_seen else ""
     uncountable, hidden = _uncountable(linked, beside, made)
+    left_out = 0  # connections
     between, perhaps = _between(linked, made)
     apart = np.isin(made.session, [row_of.get(row, -1) for row in hidden])
     if uncountable and hidden and _of_others(linked, made, hidden, apart):
         # what others have in flight is not known, which is no reason not to count the VM's own
         made, rows, uncountable = made.take(~apart), rows[~apart], None
+        left_out = len(hidden)
         between, perhaps = _between(linked, made, hidden)
         missing = missing or OTHERS_KEYS
         egress = egress or missing
     common = _common_ns(linked, notes)
     facts = _facts(linked, egress_seen=not egress) | {"vm_blind": blind, "no_overlap": linked.vm is not None and common[0] >= common[1]}
+    facts["connections_left_out"] = left_out
     facts["addresses"] = {int(upstream.address[k]): str(linked.upstream.connections["resp_ip"][row]) for row, k in row_of.items()}
     facts["in_doubt"] = int(np.isin(made.session, [row_of.get(row, -1) for row in _in_doubt(linked.upstream)]).sum())
     facts["protocol_unknown"] = linked.protocol_unknown and not _side_by_side(made)
@@ -113,6 +118,14 @@ def rebuild(linked: Linked, beside: Beside) -> Traffic:
     traffic = Traffic(**told, beside=beside, situation=situation, rows=rows)
     facts["others"] = others(traffic)
     return traffic
+
+
+def _with_companions(sessions: Sessions, made: Requests) -> Codes:
+    """The kinds of sessions, where those that carry nothing but what a relay sent again are its own."""
+    theirs = np.setdiff1d(made.session[made.again & (made.session >= 0)], made.session[~made.again])
+    kind = sessions.kind.copy()
+    kind[theirs] = COMPANION
+    return kind
 
 
 def _in_doubt(up: Side) -> list[int]:
@@ -211,7 +224,7 @@ def without_answers(traffic: Traffic, unsure: Bools) -> Traffic:
         made = situation.requests.take(~apart)
         between, perhaps = _between(traffic, made, doubtful)
         missing = situation.egress_missing or OTHERS_KEYS
-        facts = {**situation.facts, **_facts(traffic, egress_seen=False)}
+        facts = {**situation.facts, **_facts(traffic, egress_seen=False), "connections_left_out": len(doubtful)}
         changed = replace(
             situation, requests=made, between=between, perhaps=perhaps, egress_missing=missing, egress_seen=False, facts=facts
         )

@@ -66,6 +66,8 @@ REFUSALS: tuple[tuple[re.Pattern[str], str, str], ...] = (
             "maximum pending requests",
             "request queue is full",
             "maximum queue size",
+            "queue[_ ]timeout",
+            "tim(?:ed ?out|eout) (?:while )?(?:waiting )?(?:in|for)(?: the| a)? (?:request )?queue",
             "reset reason: overflow",
         ),
         '"too many concurrent"',

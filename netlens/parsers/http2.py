@@ -69,6 +69,7 @@ GOAWAY_LAST = 1.0  #: the client's last words are as long as GOAWAY (RFC 9113 6.
 NOTHING_SINCE = -2.0
 OFTEN = 3  #: records of the client, of which each behind the first weighs so
 ENDS_A_BODY = -2.0
+CERTAIN = 9.0
 SURE, SURE_NOT = 2.0, -3.0  #: from which on it is said; the latter takes more, as then requests are counted
 
 
@@ -207,10 +208,13 @@ def odds(said: Dialog) -> float:
 
 def spoken(records: Records) -> bool | None:
     """Whether a connection speaks HTTP/2; None where that is not known."""
-    if records.suite and records.suite >> 8 != TLS_1_3 and records.chosen is not None:
-        return None if records.chosen.startswith("spdy") else records.chosen.startswith("h2")
-    said = dialog(records)
-    if said is None:
-        return None
-    sure = odds(said)
+    sure = leaning(records)
     return True if sure >= SURE else False if sure <= SURE_NOT else None
+
+
+def leaning(records: Records) -> float:
+    """Odds that a connection speaks HTTP/2, to the power of ten: beyond all doubt where the choice stands in clear; 0 where nothing shows."""
+    if records.suite and records.suite >> 8 != TLS_1_3 and records.chosen is not None:
+        return 0.0 if records.chosen.startswith("spdy") else CERTAIN if records.chosen.startswith("h2") else -CERTAIN
+    said = dialog(records)
+    return 0.0 if said is None else odds(said)

@@ -245,7 +245,7 @@ def limiter(a: Analysis) -> str | None:
     if told["window"] == "bucket" and fit.limiter.COUNTS == "bytes":
         return f"{told['burst']:,} bytes at once and {told['value']:,} more every 60 s {whose}"
     if told["window"] == "bucket":
-        return f"{plural(told['burst'], 'request')} at once and one more {fit.paces} {whose}"
+        return f"{plural(told['burst'], 'request')} in a burst, then one {fit.paces} {whose}"
     what = {"bytes": "bytes", "attempts": "attempts", "answers": "bytes of answers"}.get(fit.limiter.COUNTS, "requests")
     which = {"fixed": "each", "counter": "about any"}.get(told["window"], "any")
     value = ", then ".join(f"{value:,}" for _, value in fit.values) or f"{told['value']:,}"
@@ -385,7 +385,14 @@ def outcomes(a: Analysis) -> tuple[int, str]:
     quiet = int(((r.source == "error log") & (r.rejected == ACCEPTED)).sum())
     silence = {"error log": f" ({quiet:,} of them because it names no error)"} if quiet else {}
     told = ", ".join(f"{n:,} {SOURCES.get(s, f'from {s}')}{silence.get(s, '')}" for s, n in sources.most_common())
-    return known, f"known for {known:,} of {plural(a.counts['exchanges'], 'request')}" + (f": {told}" if told else "")
+    said = f"known for {known:,} of {plural(a.counts['exchanges'], 'request')}{_besides(a)}"
+    return known, said + (f": {told}" if told else "")
+
+
+def _besides(a: Analysis) -> str:
+    """What is in no count, as its requests cannot be told apart."""
+    n = int(a.assembled.situation.facts.get("connections_left_out", 0))
+    return f", besides those on {plural(n, 'connection')} of others that cannot be told apart (HTTP/2)" if n else ""
 
 
 def surer(a: Analysis) -> list[str]:

@@ -30,7 +30,7 @@ def test_what_does_not_show_of_one_connection_shows_by_others_of_the_program(mon
     whole = Side(None, Capture([HERE], trail=True))
     sessions, ports = whole.capture.table("hellos")["session_id"].tolist(), whole.sessions["resp_port"].tolist()
 
-    def known(*spoken: bool | None) -> list[bool | None]:
+    def known(*spoken: bool | None, leaning: float = 0.0) -> list[bool | None]:
         """What is made of connections of one program with one server, of which so much shows."""
         side, left = Side(None, Capture([HERE], trail=True)), iter([*spoken, *[None] * len(sessions)])
         hellos = side.capture.table("hellos")
@@ -39,6 +39,7 @@ def test_what_does_not_show_of_one_connection_shows_by_others_of_the_program(mon
         table = Table(hellos.schema, {**hellos.columns, "session_id": ids})
         monkeypatch.setattr(side.capture, "table", lambda name: table if name == "hellos" else None)
         monkeypatch.setattr(http2, "spoken", lambda seen: next(left))
+        monkeypatch.setattr(http2, "leaning", lambda seen: leaning)
         return [side.http2[k] for k in ids.tolist()]
 
     assert known(False, False, False, None) == [False] * 4
@@ -46,6 +47,9 @@ def test_what_does_not_show_of_one_connection_shows_by_others_of_the_program(mon
     assert known(False, False, None) == [False, False, None]
     assert known(True, True, None) == [True] * 3
     assert known(True, None) == [True, None]
+    assert known(False, None, leaning=-1.0) == [False, False]
+    assert known(False, True, None, leaning=-1.0) == [False, True, None]
+    assert known(None, None, leaning=-1.0) == [None, None]
     assert known(False, False, False, True, None) == [False, False, False, True, None]
 
 

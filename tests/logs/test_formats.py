@@ -69,6 +69,7 @@ def test_what_is_no_record(form: logs.LogFormat, text: str) -> None:
     [
         "ERROR 2026-11-30 12:20:30,123 agent 771",
         "ERROR [2026-11-30 12:20:30,123]",
+        "[30/Nov/2026:12:20:30 +0000] ERROR",
         "WARNING: 2026-11-30 12:20:30",
         "E, [2026-11-30T12:20:30.123456 #771] ERROR -- :",
         "<11>1 2026-11-30T12:20:30.123Z host app 771 - -",

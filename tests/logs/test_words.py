@@ -19,6 +19,7 @@ WORDS = {
         "ThrottlingException: Too many connections, please wait before trying again.",
         "upstream connect error or disconnect/reset before headers. reset reason: overflow",
         "The request queue is full.",
+        '{"error": {"code": "queue_timeout", "message": "Request timed out while waiting in queue, please retry"}}',
         "429 - Concurrency limit reached for requests",
         "EXCEED_CONCURRENT_REQUEST_LIMIT",
         "too_many_concurrent_requests",

@@ -93,7 +93,7 @@ def test_a_limit_over_time_is_said_in_words() -> None:
 
     assert said(sliding(20, 60.0)) == "20 requests in any 60 s per side"
     assert said(fixed(25, 60.0, 17.3)) == "25 requests in each 60 s per side"
-    assert said(bucket(5, 2.0)) == "5 requests at once and one more every 2 s per side"
+    assert said(bucket(5, 2.0)) == "5 requests in a burst, then one every 2 s per side"
     sized = weighing.weigh(draw(24, "bytes-in-progress").situation)
     told = answer.limiter(SimpleNamespace(limit=sized.limit, weighed=sized))  # type: ignore[arg-type]
     assert told == "about 6,590 bytes of requests in progress per side"
@@ -103,7 +103,7 @@ def test_a_limit_over_time_is_said_in_words() -> None:
         weighed = SimpleNamespace(by_size=None, by_time=[replace(fit, **more)])
         return answer.limiter(SimpleNamespace(limit=None, weighed=weighed))  # type: ignore[arg-type]
 
-    assert of(refills=((0, 2.0), (9, 3.0))) == "5 requests at once and one more every 2 s, then every 3 s per side"
+    assert of(refills=((0, 2.0), (9, 3.0))) == "5 requests in a burst, then one every 2 s, then every 3 s per side"
     assert of(limiter=volume_bucket, parameter_s=0.001, value=24_000) == "24,000 bytes at once and 60,000 more every 60 s per side"
     assert of(limiter=answers_window, parameter_s=20.0, value=22_000) == "22,000 bytes of answers in any 20 s per side"
 

@@ -208,7 +208,8 @@ def rules(situation: Situation) -> tuple[Rule, ...]:
 class Adjustment:
     """What is taken away before counting; nothing by default.
 
-    others_side : the traffic of the side that the request does not belong to.  companions : extra upstream sessions of the tunnel.
+    others_side : the traffic of the side that the request does not belong to.  companions : extra upstream sessions of the tunnel, and what a relay sent again:
+        that meets nobody then.
     lookups : sessions of DNS over TCP.  leftovers : what goes on after the program was done with it, and idle connections.
     """
 
@@ -290,6 +291,9 @@ def others(situation: Situation, rule: Rule, adjustment: Adjustment = AS_SEEN) -
                 out.unknown[asked], _, more, _ = _count(situation, rule, near.take(maybe), asked, adjustment)
                 high = high + more
             out.count[asked], out.low[asked], out.high[asked] = count, np.minimum(low, count), np.maximum(high, count)
+    if adjustment.companions:
+        for each in (out.count, out.low, out.high, out.unknown, out.lasting):
+            each[requests.again] = 0
     if rule.sized is not None and rule.sized.own:
         own = rule.sized.taken(requests)
         count, low, high, lasting = (np.where(each > 0, each + own, 0) for each in (out.count, out.low, out.high, out.lasting))
@@ -401,7 +405,7 @@ def _requests(situation: Situation, adjustment: Adjustment, rule: Rule | None = 
     late = np.where(r.broken_off, int((rule.held_s + rule.broken_s) * 1e9), int(rule.held_s * 1e9))
     if rule.by_writes:
         late = np.where(r.broken_off, r.noticed_ns[:, RECORDED] - r.end_ns, 0)
-    holds = np.flatnonzero(r.held)
+    holds = np.flatnonzero(r.held & ~r.again if adjustment.companions else r.held)
     holds = holds[np.lexsort((r.start_ns[holds], r.session[holds]))]
     end = (r.done_ns if adjustment.leftovers else r.end_ns + late)[holds]
     told = rule.by_writes or rule.broken_s > 0.0

@@ -8,6 +8,7 @@ from netlens.chains.side import WORDS
 from netlens.chains.situation import ACCEPTED, HOST, SIDES, UNKNOWN, UNLABELLED, VM, Situation
 from netlens.lenses.refused.counting import patience
 from netlens.lenses.refused.limit import ENOUGH
+from netlens.lenses.refused.sides import of_one_address
 from netlens.text import plural, printable
 
 if TYPE_CHECKING:
@@ -169,8 +170,10 @@ def _of_clarity(weighing: Weighing) -> str | None:
             "those that were captured tells when it refuses. Perhaps requests weigh differently (by model or size), or there are places that it gives back "
             "late, or others with the same key or address hold them"
         )
+    if (one := of_one_address(weighing.situation)) is not None:
+        return one.needed
     if weighing.reached_for_good:
-        return "a longer recording, in which the limit is reached again: refusals in one stretch alone fit several limits over time equally well"
+        return "a longer recording, in which the limit is reached again: here it is reached once, which several limits over time fit equally well"
     if weighing.of_one_side is not None:
         side, mine, theirs = weighing.of_one_side
         whose, other = (WORDS[SIDES[each]] for each in (side, HOST if side == VM else VM))

@@ -180,7 +180,7 @@ def _look_into(b, better, tables, below, used, rest, found, log_likelihood):
 
 #: Columns of intents, int64[n, 10]: times in ns; the model it asks; whether it is left out; the intent it depends on (-1: none), how far from its end, or
 #: from its start.
-START, LASTED, BUSY, HOLD, SIDE, MODEL, LEFT_OUT, AFTER, DISTANCE, FROM_START = range(10)
+START, LASTED, BUSY, HOLD, SIDE, MODEL, LEFT_OUT, AFTER, DISTANCE, FROM_START, GIVES_UP = range(11)
 CAP, PACE_NS, REFUSAL_NS, MOST, BY_SIDE = range(5)  #: of the settings; the first two are -1 where there is none
 GROUP, EXEMPT, LINE = range(3)  #: by side: which are counted together, whether the limit holds, which wait for each other under a cap
 UNKNOWN = 2  #: side
@@ -360,6 +360,7 @@ def replay(intents, settings, sides, limits, changes, delays, state, totals, hea
             totals[TOTALS_WIDTH + side] += 1
             over = state[k, REFUSALS] >= settings[MOST]
             totals[GIVEN_UP] += over
+            over = over or intents[k, GIVES_UP]
             n = _push(heap, n, now + refusal_ns, 4 * k + over)
             if not over:
                 delay = max(delays[state[k, REFUSALS] - 1], refusal_ns + 1)

@@ -189,7 +189,7 @@ class Setting:
         """Intents as kernels have them; what a change decides is 0."""
         found, (on, distance, from_start) = self.intents, self.after
         lasted, open_ = np.maximum(found.finished_ns - found.start_ns, 0), np.zeros(len(found), np.int64)
-        columns = [found.start_ns, lasted, found.busy_ns, open_, found.side, open_, open_, on, distance, from_start]
+        columns = [found.start_ns, lasted, found.busy_ns, open_, found.side, open_, open_, on, distance, from_start, found.gives_up]
         return np.stack([np.asarray(column, np.int64) for column in columns], axis=1)
 
     @cached_property
@@ -397,6 +397,8 @@ class _Replay:
         self.hold_ns = _hold(setting, change, at_once)
         self.left_out = np.isin(found.side, list(change.without_sides)) | np.isin(np.arange(len(found)), list(change.without))
         self.most = max(MAX_ATTEMPTS, int(found.refusals.max(initial=0)) + 1)
+        #: after a first refusal, unless it is the program that changes
+        self.gives_up = found.gives_up & (not change.waits)
         self.delays = [found.delay_ns(k) for k in range(1, self.most + 1)]
         self.refusal_ns = max(found.refusal_ns, 1)
 
@@ -414,7 +416,7 @@ class _Replay:
             else:
                 (companions if from_start[k] else followers)[i].append(k)
         heapq.heapify(self.events)
-        most, delays, refusal_ns = self.most, self.delays, self.refusal_ns
+        most, delays, refusal_ns, gives_up = self.most, self.delays, self.refusal_ns, self.gives_up.tolist()
         refused, first, queued_at, waited = [0] * n, [-1] * n, [-1] * n, 0
         retrying = 0
         rejections: dict[int, int] = {}
@@ -473,6 +475,7 @@ class _Replay:
                 rejections[side] = rejections.get(side, 0) + 1
                 over = refused[k] >= most
                 given_up += over
+                over = over or gives_up[k]
                 push(events, (now + refusal_ns, _DONE, k, int(over)))
                 if not over:
                     delay = delays[refused[k] - 1] if not change.waits else self.free_in(now, k, side)
@@ -518,7 +521,7 @@ class _InFlight(_Replay):
         found, change, rule = self.setting.intents, self.change, self.setting.rule
         n, sides = len(found), range(UNKNOWN + 1)
         table = self.setting.table.copy()
-        table[:, kernels.HOLD], table[:, kernels.LEFT_OUT] = self.hold_ns, self.left_out
+        table[:, kernels.HOLD], table[:, kernels.LEFT_OUT], table[:, kernels.GIVES_UP] = self.hold_ns, self.left_out, self.gives_up
         if self.models:
             table[:, kernels.MODEL] = models(self.setting.situation.requests)[[rows[0] for rows in found.attempts]]
         cap = -1 if change.cap is None else change.cap

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from netlens.chains.situation import ACCEPTED, HOST, REJECTED, VM, Situation
+from netlens.chains.situation import ACCEPTED, HOST, REJECTED, UNLABELLED, VM, Situation
 from netlens.columns import NEVER
 from netlens.lenses.refused.counting import Rule
 
@@ -43,16 +43,26 @@ class Addresses(NamedTuple):
     here: int
     there: int
 
+    @property
+    def needed(self) -> str:
+        """What would decide."""
+        return (
+            f"a recording in which all programs ask the same address of the API: of {self.here:,} requests to {self.refusing or 'one address'} "
+            f"{self.refused:,} were refused, of {self.there:,} to {self.other or 'another'} meanwhile none"
+        )
 
-def of_one_address(situation: Situation) -> Addresses | None:
+
+def of_one_address(situation: Situation, *, known: bool = True) -> Addresses | None:
     """Where all refusals are of requests to some of the API's addresses, and others were asked meanwhile and refused nothing, which one rate for all does
-    not explain. None else."""
+    not explain. None else. ``known``: only by requests of which it is known; else by all, as if the others had been accepted."""
     r, s = situation.requests, situation.sessions
     refused = r.rejected == REJECTED
     if not refused.any():
         return None
     first, last = r.start_ns[refused].min(), r.start_ns[refused].max()
-    asked = (r.rejected >= 0) & (r.session >= 0) & (r.start_ns >= first) & (r.start_ns <= last)
+    asked = (
+        ((r.rejected >= 0) | ((r.rejected == UNLABELLED) & (not known))) & (r.session >= 0) & (r.start_ns >= first) & (r.start_ns <= last)
+    )
     address = s.address[np.maximum(r.session, 0)]
     refusing = np.isin(address, address[refused & (r.session >= 0)])
     k, here, there = int(refused.sum()), int((asked & refusing).sum()), int((asked & ~refusing).sum())

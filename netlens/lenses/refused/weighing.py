@@ -39,6 +39,7 @@ PRECISION = 0.75  #: share of the requests at or above the limit that must be re
 HELD = 3.0  #: times as long as most answers
 LATE_S = 10.0  #: longer than any provider is known to need until it gives a place back
 UNLABELLED_SHARE = 0.5  #: of the requests; what a limit over time counts is then mostly guessed
+FEW_UNLABELLED = 0.1  #: share of the requests that hardly matters
 #: p and times reached, from which on a limit over time without exception is believed all the same: what is guessed wrongly makes exceptions
 CERTAINLY, TURNS = 1e-6, 5
 #: Share of the requests that a limit over time may leave unexplained where the provider says that it counts what is in progress. True ones leave none of
@@ -222,6 +223,11 @@ class Weighing:
     def by_time(self) -> list[Fit]:
         """The limits over time that tell refused from accepted, the best first, if that is the kind of limit; else none."""
         return [f for f in self.time_fits if self.separates(f)] if self.kind == "rate" else []
+
+    @property
+    def many_unlabelled(self) -> bool:
+        """Whether it is not known of so many requests whether they were refused that this may be why something else is still possible."""
+        return bool((self.situation.requests.rejected == UNLABELLED).mean() > FEW_UNLABELLED)
 
     @property
     def outcomes_wanted(self) -> str:
@@ -725,8 +731,11 @@ class Weighed:
 
     @property
     def by_time(self) -> list[Fit]:
-        """The limits over time that may be told: none where all is refused from a moment on, as it shows no window and no refill."""
-        return [] if self.weighing.from_a_moment_on else self.weighing.by_time
+        """The limits over time that may be told: none where all is refused from a moment on, as it shows no window and no refill; but who is refused as
+        refused attempts count stays so, and what it takes is told by what came before."""
+        found = self.weighing.by_time
+        told = not self.weighing.from_a_moment_on or (bool(found) and found[0].limiter.COUNTS == "attempts")
+        return found if told else []
 
     @cached_property
     def queue(self) -> queue.Queue | None:
@@ -836,9 +845,10 @@ def _with_odds(weighing: Weighing, verdicts: list[Verdict], plain: list[Possibil
             v = replace(v, verdict="supported", needs=None, evidence=evidence)
         elif v.id in doubted:
             needed = f"a longer recording: {'with so few refusals ' if few else ''}other explanations are still plausible"
-            v = replace(v, verdict="undecided", needs=needed)
+            v = replace(v, verdict="undecided", needs=weighing.outcomes_wanted if weighing.many_unlabelled else needed)
         elif v.verdict == "refuted" and (few or doubted) and odds.possible(plain, v.id):
-            needed = f"a longer recording: {'with so few refusals ' if few else ''}it is still possible ({found[v.id]:.0%})"
+            needed = f"a longer recording: {'with so few refusals ' if few else ''}{v.id} is still possible ({found[v.id]:.0%})"
+            needed = weighing.outcomes_wanted if weighing.many_unlabelled else needed
             v = replace(v, verdict="undecided", needs=needs(weighing) if (found[v.id] or 0.0) >= HALF else needed)
         out.append(v)
     return out

@@ -508,3 +508,25 @@ def test_ten_thousand_requests_are_replayed_in_no_time():
         replay(setting)
         replay(setting, Change(cap=1))
     assert time.process_time() - began < 15  # a hang, not a slow machine
+
+
+def test_a_program_that_does_not_try_again_is_done_with_what_is_refused() -> None:
+    """Two agents and a limit of one: what is refused has another size than what comes next, so the recording is given as it was."""
+    turns = [(VM, 3.0 * k, 3.0 * k + 2.9, 0, None, 0) for k in range(20)] + [
+        (VM, 0.5 * k + 0.2, 0.5 * k + 0.25, 1, None, 1) for k in range(30)
+    ]
+    recorded = situation(turns)
+    r = recorded.requests
+    recorded = replace(recorded, requests=replace(r, sent_bytes=1000 + 100 * np.arange(len(r))))
+    rule = Rule("requests", "side", 1)
+    found = intents(recorded)
+    assert found.gives_up.all()
+    assert all(len(rows) == 1 for rows in found.attempts)
+    setting = Setting(recorded, rule)
+    refused = int((recorded.requests.rejected == 1).sum())
+    assert abs(setting.as_recorded.total - refused) <= 2
+    assert setting.as_recorded.given_up == 0
+    alike = replace(recorded, requests=replace(r, sent_bytes=np.full(len(r), 1000)))
+    assert not intents(alike).gives_up.any()
+    assert not intents(situation(turns)).gives_up.any()  # sizes are not known
+    assert replay(setting, Change(waits=True)).total != replay(setting, Change()).total  # a program that is told to wait does try again

@@ -2,7 +2,8 @@
 
 Claim: without the connections of DNS over TCP (or TLS), at least half of the refusals would have met less than the limit.
 Refuted: no lookup travelled over a connection; UDP holds nothing open.
-Undecided: connections of lookups were opened, and what leaves was not captured; or one of the API's addresses alone refuses, and no limit explains it; else
+Undecided: connections of lookups were opened, and what leaves was not captured; or one of the API's addresses alone refuses, as far as is known, and no limit
+explains it; else
 only through the other causes' reasons.
 Source: cause C of the investigation (docs/glossary.md).
 """
@@ -30,10 +31,9 @@ def judge(weighing: Weighing) -> Verdict:
     theirs = s.sessions.kind == LOOKUPS
     structure = missing = None
     if not weighing.kind and weighing.named != QUOTA and (one := of_one_address(s)) is not None:
-        return undecided(
-            f"a recording in which all programs ask the same address of the API: of {one.here:,} requests to {one.refusing or 'one address'} "
-            f"{one.refused:,} were refused, of {one.there:,} to {one.other or 'another'} meanwhile none"
-        )
+        return undecided(one.needed)
+    if not weighing.kind and weighing.named != QUOTA and of_one_address(s, known=False) is not None:
+        return undecided(weighing.outcomes_wanted)
     if not theirs.any() and s.facts.get("lookups_unseen"):
         missing = f"{s.other_capture}: the VM opened connections for lookups, but this capture does not show them leave"
     elif not theirs.any():

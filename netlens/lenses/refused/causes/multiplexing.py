@@ -40,11 +40,11 @@ def judge(weighing: Weighing) -> Verdict:
         return undecided(opened.needed(weighing), spared)
     elif s.facts.get("asked_anew"):
         missing = ASKED_ANEW
-    elif (own := opened.unasked(weighing)) and not companions.any():
+    elif (own := opened.unasked(weighing)) and not (companions.any() or s.requests.again.any()):
         missing = opened.without_its_own(own)
-    elif not companions.any() and _maybe(s).any():
+    elif not (companions.any() or s.requests.again.any()) and _maybe(s).any():
         missing = unknown_sides(s)
-    elif not (companions.any() or s.requests.added.any() or s.facts.get("unasked")):
+    elif not (companions.any() or s.requests.added.any() or s.requests.again.any() or s.facts.get("unasked")):
         pairs = int(s.facts.get("pairs", 0))
         one = "the only connection" if pairs == 1 else f"each of the {pairs:,} connections"
         structure = Evidence(
@@ -58,8 +58,15 @@ def judge(weighing: Weighing) -> Verdict:
         WITHOUT,
         structure=structure,
         missing=missing,
-        told=f"without the {plural(int(companions.sum()), 'connection')} that the tunnel added" if companions.any() else "",
+        told=_told(s, int(companions.sum())),
     )
+
+
+def _told(s: Situation, companions: int) -> str:
+    """What is left out."""
+    if again := int(s.requests.again.sum()):
+        return f"without the {plural(again, 'request')} that a relay sent again while the first was in progress"
+    return f"without the {plural(companions, 'connection')} that the tunnel added" if companions else ""
 
 
 def _maybe(s: Situation) -> Bools:

@@ -32,7 +32,11 @@ def variants(case: Case) -> list[Variant]:
     command = shlex.join(["sudo", "lsof", "-nP", *where]) if where and there else None
     named = others + ("," if "," in others else "")
     number = int((case.situation.requests.side == HOST).sum())
+    besides = int(case.situation.facts.get("connections_left_out", 0))
     note = f"{plural(number, 'request')} of {named} {'is' if number == 1 else 'are'} not sent"
+    if besides:
+        those = f"on {plural(besides, 'connection')} of HTTP/2"
+        note = f"{note}, nor those {those}" if number else f"the requests {those} of {named} are not sent"
     note += "; the command, run on the host, lists the programs to quit" if command else ""
     title = TITLE if alone else f"Stop {named} from using the API while the VM works"
     return [Variant(ID, title, Change(without_sides=HOST_ONLY), command, CAVEATS, note)]

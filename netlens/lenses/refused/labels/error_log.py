@@ -544,7 +544,9 @@ def _note(
         parts.append(f"{plural(len(unsure), 'answer')} may or may not be meant by a line of the error log, and stay unknown")
     open_rows = int((~covered).sum())
     if open_rows:
-        parts.append(f"{plural(open_rows, 'exchange is', 'exchanges are')} outside the time that it covers")
+        parts.append(
+            f"{plural(open_rows, 'exchange is', 'exchanges are')} before its first line or after its last, of which it says nothing"
+        )
     return "; ".join(parts)
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from netlens.chains.situation import HOST, Situation
+from netlens.chains.situation import HOST, UNLABELLED, Situation
 from netlens.lenses.refused.causes import dns, keep_alive, multiplexing
 from netlens.lenses.refused.fixes import Case, Context, other_address
 from tests.lenses.refused.scenes import judged, rounds
@@ -51,6 +51,11 @@ def test_an_address_of_the_api_that_alone_refuses_leaves_lookups_in_doubt() -> N
     context = Context(("api.z.ai",), ("203.0.113.11", "203.0.113.10"), cause="provider")
     [found] = other_address.variants(Case(two_addresses(*by_chance), None, context))
     assert found.command == "echo '203.0.113.10 api.z.ai' | sudo tee -a /etc/hosts"
+    scene = two_addresses(*by_chance)
+    r = scene.requests
+    unknown = replace(r, rejected=np.where(r.side == HOST, np.int8(UNLABELLED), r.rejected))
+    verdict = judged(dns, replace(scene, requests=unknown))
+    assert (verdict.verdict, "error log of each program" in str(verdict.needs)) == ("undecided", True)
     both = [spec.replace("hh.h", "hh!h") for spec in by_chance]
     assert judged(dns, two_addresses(*both)).verdict == "refuted"
     assert other_address.variants(Case(two_addresses(*both), None, context)) == []

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
+
+from netlens.chains.situation import COMPANION, REJECTED
 from netlens.lenses.refused.causes import multiplexing, own_concurrency
 from tests.lenses.refused.scenes import judged, rounds, without_captures
 
@@ -41,6 +46,22 @@ def test_it_takes_both_captures() -> None:
         assert verdict.verdict == "undecided"
         assert verdict.needs is not None
         assert f"a capture of the {other}" in verdict.needs
+
+
+def test_what_a_relay_sends_again_is_none_of_the_programs() -> None:
+    """Of three in progress one is the relay's: without it the limit is not met, neither by the program's own requests."""
+    scene = rounds(*["v.v", "vv.v", "vvv!v"] * 12)
+    r, kind = scene.requests, scene.sessions.kind.copy()
+    again = np.zeros(len(r), np.bool_)
+    again[np.flatnonzero(r.rejected == REJECTED) - 1] = True
+    kind[r.session[again]] = COMPANION
+    scene = replace(scene, requests=replace(r, again=again), sessions=replace(scene.sessions, kind=kind))
+    verdict = judged(multiplexing, scene)
+    assert (verdict.verdict, verdict.attributable_fraction) == ("supported", 1.0)
+    assert any("without the 12 requests that a relay sent again" in e.text for e in verdict.evidence)
+    assert judged(own_concurrency, scene).verdict == "refuted"
+    refused = replace(scene, requests=replace(r, again=r.rejected == REJECTED))
+    assert judged(multiplexing, refused).verdict == "supported"  # a refusal of one that it sent again would not have been
 
 
 def test_four_refusals_are_too_few() -> None:

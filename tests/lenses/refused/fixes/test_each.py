@@ -118,6 +118,9 @@ def test_queue():
     assert "maxconn 1" in found.command
     assert found.program.endswith(" opencode")
     assert variants(queue, two, Rule("requests", "side", 1), Context())[0].command is None
+    [each] = variants(queue, [*two, (HOST, 0.5, 2, 0)], Rule("requests", "side", 1), replace(CONTEXT, at_once=3))
+    assert (each.change.cap, each.change.cap_shared) == (1, False)
+    assert any("containers" in caveat for caveat in each.caveats)
 
 
 def sized(requests: list[tuple], *sizes: int) -> Case:
