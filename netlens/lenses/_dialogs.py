@@ -86,6 +86,7 @@ _STALE, _AWAKE_NS, _STALE_TIMES = int.from_bytes(b"-ERR 'St", "big"), S, 2
 _SSH_LINES = {"NOT ALLO": "not allowed at this time"}
 NATS = {b"-ERR 'Au": "authorization violation", b"-ERR 'Ma": "a maximum exceeded"}
 _CONNECT, _INFO = int.from_bytes(b"CONNECT ", "big"), int.from_bytes(b"INFO {", "big")
+_MQTT, _THROWN_NS = 1883, S // 2  #: port of brokers; how soon one ends a connection when another takes its place
 _LONG = 1_000_000  #: bytes of a message that a limit may be about (4 MiB as gRPC comes); of shorter ones other things run out
 _STILL = 2  #: times the longest pause between tries, after which they are over
 SHUT, SHUT_NS = 3, S  #: connections that a server closes before a word, and over how long; one or two meet a restart, or many at once
@@ -134,6 +135,7 @@ def refusals(view: View) -> list[Refusal]:
         *_ended(view),
         *_unheard(view),
         *_stale(view),
+        *_taken_over(view),
         *(Refusal(k, "Modbus", "answers with another transaction number", True, frames) for k, frames in crossed(view)),
         *(Refusal(k, "SMTP", "greeting and STARTTLS masked by a firewall", lasting, frames) for k, lasting, frames in masked(view)),
     ]
@@ -372,6 +374,29 @@ def _stale(view: View) -> list[Refusal]:
             found.append(Refusal(k, "NATS", "ended as the client did not answer its PINGs", True, [seg.frame[said], seg.frame[end]]))
     times = Counter(view.service(r.session) for r in found)
     return [r for r in found if times[view.service(r.session)] >= _STALE_TIMES]
+
+
+def _taken_over(view: View) -> list[Refusal]:
+    """Clients of MQTT that a broker throws out as another connection comes with the same name (3.1.1 3.1.4: it must), again and again: each comes back, and
+    throws the other one out. A client that lost its connection does so once, and is not thrown out itself."""
+    starts, of = view.column("start_ns"), grouped(view.in_one, view.ends)
+    found = []
+    accepted = (a for a in view.side.capture.denials if a.protocol == "MQTT" and not a.no and a.asked)
+    for same in grouped(accepted, lambda a: (a.server, a.asked)).values() if of else ():
+        last: dict[int, int] = {}  # by session, when the broker took it in
+        for a in same:
+            there = [k for k in of.get((a.client, a.port, a.server, _MQTT), ()) if starts[k] <= a.ts]
+            if there:
+                last.setdefault(max(there, key=starts.__getitem__), a.ts)
+        out = []
+        for (k, _), (_, next_ns) in pairwise(sorted(last.items(), key=lambda each: each[1])):
+            seg = view.segments(k)
+            end = seg.closing()
+            if end >= 0 and not seg.orig[end] and abs(seg.ts[end] - next_ns) <= _THROWN_NS:
+                out.append(Refusal(k, "MQTT", "taken over by a connection with the same client identifier", True, [seg.frame[end]]))
+        if len(out) >= SHUT and max(starts[r.session] for r in out) - min(starts[r.session] for r in out) >= SHUT_NS:
+            found += out
+    return found
 
 
 def _missing(ours: list[list[str]], theirs: list[list[str]]) -> str:

@@ -35,7 +35,8 @@ EACH = {21: "FTP", 25: "SMTP", 88: "Kerberos", 110: "POP3", 111: "RPC", 119: "NN
 #: The first is; later ones may wait (Redis BLPOP), or want none (MQTT PUBLISH).
 FIRST = {22: "SSH", 43: "whois", 79: "finger", 102: "ISO transport", 179: "BGP", 554: "RTSP", 873: "rsync", 1080: "SOCKS", 1521: "Oracle",
          1720: "H.225", 1723: "PPTP", 1883: "MQTT", 2181: "ZooKeeper", 2404: "IEC 104", 3389: "RDP", 3868: "Diameter", 4222: "NATS", 4840: "OPC UA",
-         5672: "AMQP", 6379: "Redis", 9042: "Cassandra", 9092: "Kafka", 11211: "memcached", 27017: "MongoDB", 44_818: "EtherNet/IP"}  # fmt: skip
+         5672: "AMQP", 6379: "Redis", 9042: "Cassandra", 9092: "Kafka", 11211: "memcached", 20_000: "DNP3", 27017: "MongoDB",
+         44_818: "EtherNet/IP"}  # fmt: skip
 NAMES = EACH | FIRST
 #: How memcached's commands begin that write, or say farewell
 _WRITES = (b"set ", b"add ", b"cas ", b"incr ", b"decr ", b"touch ", b"append ", b"delete ", b"replace ", b"prepend ", b"flush_al", b"quit")
@@ -62,6 +63,7 @@ _BEGINS = {name: re.compile(begins, re.DOTALL) for name, begins in {
     "RDP": rb"\x03\0", "Diameter": rb"\x01\0..[\x80-\xff]", "OPC UA": rb"HELF", "AMQP": rb"AMQP", "Redis": rb"\*\d|[A-Za-z]{3}",
     "Cassandra": rb"[\x01-\x06AB][\0-\x1f]..?[\x01\x05]", "Kafka": rb"\0[\0-\x0f]..\0[\0-\x7f]\0", "memcached": rb"[a-z]{2}|\x80",
     "MongoDB": rb"(?!\0{4})..[\0-\x03]\0", "EtherNet/IP": rb"[\x04\x63-\x65]\0..\0{4}",
+    "DNP3": rb"\x05\x64.[\x80-\xff]",  # from a master
     # before the greeting, if at all
     **dict.fromkeys(("FTP", "SMTP", "POP3"), rb"[A-Za-z]{3,4}[ \r\n]"), "NNTP": rb"[A-Za-z]{4}", "IMAP": rb"[\w.]+(?: [A-Za-z]|\Z)", "NATS": rb"[A-Z]{3}",
     "MySQL": rb"(?!)",
@@ -76,6 +78,7 @@ _ENDS_A_MESSAGE = b".\r\n"  #: of SMTP and NNTP
 _ANY = ("MQTT", "NATS")  #: what comes before need not be answered, and does not hold up what does
 #: A server wants more before it answers (RFC 5321 4.3.2, RFC 3977 6.3.1, RFC 9051 7.5)
 _MORE = (b"354", b"340", b"335", b"334", b"+ ")
+_CONFIRMS = 8  #: DNP3's length of what holds nothing but a function
 SMB1 = b"\xffSMB"  #: behind a length of four bytes
 SEARCH = 0x63  #: LDAP's (RFC 4511 4.5.1)
 _SHORTEST = 10  #: bytes of LDAP's messages behind their length; a request that is answered has more
@@ -393,6 +396,8 @@ def needs_none(protocol: str, seg: Segments, asked: int) -> bool:
         return head[:1] == b"*" and (head[4:] == b"$8\r\n" or (head[1:2] > b"2" and head[4:] in (b"$5\r\n", b"$10\r")))
     if protocol == "memcached":  # what writes may say "noreply"; of the binary protocol the quiet commands
         return head.startswith(_WRITES) or (head[0] == 0x80 and head[1] in _QUIET)
+    if protocol == "DNP3":  # a confirmation, or what is sent to all (IEEE 1815 4.2.2.4, 9.2.5.2)
+        return head[2] <= _CONFIRMS or head[5] == 0xFF
     if protocol == "SMB":
         return head[:1] == b"\x85"  # a keep-alive (RFC 1002 4.3.5)
     # unbind and abandon (RFC 4511 4.3, 4.11), behind a message id of 1 to 3 bytes; Windows writes lengths of four bytes

@@ -87,6 +87,11 @@ MEDIA = 50  #: datagrams or segments of what may be media: speech has so many in
 NO_MEDIA = (53, 123, 1900, 3702, 5353, 5355)  #: ports of names, clocks, and searches
 NAT_PMP = 5351  #: asked of routers most of which do not know it (RFC 6886 3.1)
 DOWN = "The service is down, or something drops UDP on its port: look there (ss -lun) and at the firewalls between, and capture at the server's side."
+#: By protocol
+ADVICE = {
+    "WireGuard": "A peer says nothing to keys that it does not know: compare both public keys (wg show). Else its UDP port is closed, or dropped on the way.",
+    "PTP": "The master announces itself, and answers no Delay_Req: compare domain and delay mechanism (E2E, P2P), and let UDP port 319 through to it.",
+}
 MOST_BESIDE = 1000  #: other tries that are looked at for one
 
 
@@ -278,8 +283,20 @@ def _silent(view: View) -> list[Silent]:
 def _is_promised(view: View, protocol: str) -> bool:
     """Whether somebody has said in the capture that a group is there to be asked: a router that addresses are to be had by DHCPv6, or a clock that it is the
     master (PTP's Announce, whose port its answers have as well)."""
-    masters = (t for t in view.conversations if t.destination[1] == PTP_GENERAL and t.head >> 56 & 15 in (FOLLOW_UP, ANNOUNCE))
-    return ADDRESSES in view.side.capture.promised if protocol == "DHCPv6" else protocol == "PTP" and any(masters)
+    return ADDRESSES in view.side.capture.promised if protocol == "DHCPv6" else protocol == "PTP" and bool(view.once(_masters))
+
+
+def _masters(view: View) -> list[str]:
+    """Clocks that say that they are the master."""
+    announced = (t for t in view.conversations if t.destination[1] == PTP_GENERAL and t.head >> 56 & 15 in (FOLLOW_UP, ANNOUNCE))
+    return sorted({t.source[0] for t in announced})
+
+
+def _whom(view: View, silent: Silent) -> list[str]:
+    """Who did not answer: of PTP, which is asked at the address of a group, the masters."""
+    masters = view.once(_masters) if silent.protocol == "PTP" else []
+    group = not is_one_host(silent.server[0])
+    return [f"the master {each}, asked at {endpoint(*silent.server)}" for each in masters if group] or [endpoint(*silent.server)]
 
 
 def _is_denied(view: View, protocol: str) -> bool:
@@ -341,7 +358,7 @@ def _of(view: View) -> list[Finding]:
     what = "no full datagram back" if all(s.server in small for s in shown) else "no answer"
     text = (
         f"{silent:,} of {plural(tries, 'try', 'tries')} to reach a server over UDP ({', '.join(sorted({s.protocol for s in shown}))}) got {what}: "
-        f"{most(endpoint(*s.server) for s in shown)} (up to {max(s.tried for s in shown)} datagrams over {seconds(longest)})."
+        f"{most(name for s in shown for name in _whom(view, s))} (up to {max(s.tried for s in shown)} datagrams over {seconds(longest)})."
     )
     values = {
         "unanswered": silent,
@@ -356,6 +373,8 @@ def _of(view: View) -> list[Finding]:
         advice = (
             "Short datagrams came back, no full one: the server refuses, or is busy, or full datagrams are lost (MTU): capture at its side."
         )
+    asked = {s.protocol for s in shown}
+    advice = next((hint for protocol, hint in ADVICE.items() if asked == {protocol}), advice)
     served = {server for (_, _, server), tries in view.once(_tries).items() if any(t.answered for t in tries)}
     if all(s.server in served for s in shown):
         advice = "It answered others, so it ignored these, or they were lost: look at its log (a secret or a client that it does not know)."

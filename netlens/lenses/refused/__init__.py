@@ -57,6 +57,7 @@ _OF_ONE_MAIL, _START_MAIL = (
     ("MAIL", "RCPT", "DATA"),
     int.from_bytes(b"354", "big"),
 )  #: what is about a mail, and how a server of SMTP lets it come
+_APART_NS = S // 20  #: another try: its client was told the first, and begins anew
 MISTYPED = 2  #: logins that were refused before one that was not
 _OTHER_WAY_NS = S  #: another try of the same program, which asks nobody
 _PRINTS_NS = 60 * S  #: for how long what a server granted another client may keep it busy
@@ -67,6 +68,31 @@ _OF_LOGIN = ("login", "logon", "password", "credential", "authent", "authoriz", 
 _LOGIN = "Check user, password and permissions at that server; its log says what it did not like."
 _HOSTS = "The server does not let this client's address in: see its list of hosts."
 _ADVICE = {
+    "hold timer expired": "{client} had sent nothing for the hold time: it hung, or its packets were lost (link, MTU, filter).",
+    "unknown common address": "The master asks for a station address that this one does not have: compare the common address (CA, ASDU address) at both ends.",
+    "object unknown": "The outstation has no such objects: compare the master's list of points with what the outstation offers.",
+    "routing activation": "The gateway does not take this tester: see its logical address, and whether another one is connected.",
+    "not passed on": "The gateway does not reach that control unit: see the target's logical address.",
+    "no such tag": "The controller has no such tag: see how it is spelt, and whether it is in a program, or not visible from outside.",
+    "error: unknown object": "The device has no such object: compare the client's list of objects with the device's.",
+    "BadNodeIdUnknown": "The server has no such node: see namespace and identifier, which may change when its configuration does.",
+    "BadNotWritable": "The server lets nobody write that node, or not this user: see its access level, and who is logged in.",
+    "BadUserAccessDenied": "The server does not let this user do that: see its permissions there.",
+    "item: object does not exist": "The controller has no such data block or area: see its number, and whether it is optimized (PUT/GET cannot read such).",
+    "item: address out of range": "The data block is shorter than what is asked for: see its length in the controller.",
+    "item: access not allowed": "The controller does not allow it: let it take PUT/GET from partners, or see its protection level.",
+    "no more connections": "All tunnels of the gateway are in use: close one, or give it more (ETS).",
+    "leader not available": "The topic's partitions have no leader: see which brokers are down, and the controller's log.",
+    "I/O error (EIO": "The server cannot read or write its own disk: see its log.",
+    "mount:": "The server does not export that directory to this client: see its exports (exportfs -v, showmount -e).",
+    "Unknown module": "The server has no module of that name: see its rsyncd.conf (rsync HOST:: lists them).",
+    "APN": "The gateway does not know that APN, or not for this subscriber: see how it is spelt on the device, and the gateway's list.",
+    "Access-Reject": "The server does not let this user, or device, in: its log says why (password, certificate, policy).",
+    "service not known": "The KDC has no such service: see the name of the host that the client asks for (DNS, aliases), and register it (SPN, keytab).",
+    "not synchronised": "The server itself has no time: see which sources it follows, and whether it reaches them; give clients several servers.",
+    "sizeLimitExceeded": "The server gives no more entries than its limit: let the client ask for pages (RFC 2696), or search for less.",
+    "user unknown": "The server does not know that subscriber: see whether it is provisioned there.",
+    "taken over": "Two clients have the same client identifier, and throw each other out: give each one its own.",
     "messages blocked": "The broker takes no messages until it has memory or disk again (an alarm; rabbitmqctl status): publishers wait for it.",
     "552 to": "The mail is larger than the server takes (RFC 1870; message_size_limit in Postfix), or the mailbox is full: its reply says which.",
     "RCPT": "The server does not take mail for that recipient, or not from this client: its reply says why.",
@@ -410,8 +436,23 @@ def _last_words(answers: list[Answer], said: tuple[str, ...]) -> set[int]:
         if len(run) < UNMET and any(a.no.startswith(said) for a in these[: last + 1]):
             continue
         of.setdefault((client, server), []).extend(run)
-    found = [these for these in of.values() if len(these) >= UNMET and max(a.ts for a in these) - min(a.ts for a in these) >= S]
-    return {id(a) for these in found for a in these}
+    return {id(a) for these in of.values() if _tries(these) >= UNMET for a in these}
+
+
+def _tries(answers: list[Answer]) -> int:
+    """How often a client was answered, without what came at once behind another."""
+    times = sorted(a.ts for a in answers)
+    return 1 + sum(b - a >= _APART_NS for a, b in pairwise(times)) if times else 0
+
+
+def _nothing_else(answers: list[Answer], member: Denying) -> set[int]:
+    """Ids of refusals that are all that a client hears of any server, to one question, in so many tries."""
+    found: set[int] = set()
+    for these in grouped(answers, _any_server).values():
+        for said, tries in member.VAIN:
+            same = grouped(these, lambda a: a.asked).values() if all(a.no.startswith(said) for a in these) else ()
+            found |= {id(a) for group in same if _tries(group) >= tries for a in group}
+    return found
 
 
 def _carries(view: View, since: int) -> bool:
@@ -452,7 +493,7 @@ def _of_answers(view: View) -> list[Finding]:
         of = grouped((a for a in answers if a.no != KNOWN), _one_server if member.APART else _any_server)
         vain = {id(a) for these in of.values() if _challenged_in_vain(these, offers) and not _goes_on(these, answers) for a in these}
         sought = Counter(a.client for a in searched)
-        vain |= {id(a) for a in searched if sought[a.client] >= _SOUGHT_IN_VAIN}
+        vain |= {id(a) for a in searched if sought[a.client] >= _SOUGHT_IN_VAIN} | _nothing_else(answers, member)
         hard = [a for a in refused if id(a) not in ordinary and (not a.no.startswith(member.DAILY) or id(a) in vain or id(a) in last)]
         heard = Counter((a.client, a.no) for a in hard if a.no.startswith(member.AGAIN))
         last |= {id(a) for a in hard if heard[a.client, a.no] > 1}
@@ -462,18 +503,17 @@ def _of_answers(view: View) -> list[Finding]:
             lasting = often
         let_in = protocol == _EAP and _carries(view, max(a.ts for a in refused))
         lasting = [] if let_in else lasting
+        named = [a.no for a in refused if not a.no.startswith(member.VAGUE)] or [a.no for a in refused]
         servers = [a.server for a in refused if a.server not in ("0.0.0.0", "::")]  # a DHCP client has no address yet
         text = (
             f"{len(refused):,} of {plural(len(answers), f'{protocol} answer')} {'was a refusal' if len(refused) == 1 else 'were refusals'}"
-            f"{f', from {most(servers)}' if servers else ''}: {most(a.no for a in refused)}"
+            f"{f', from {most(servers)}' if servers else ''}: {most(named)}"
             f"{'; connections go on behind the last one all the same' if let_in else ''}."
         )
         values = {"answers": len(answers), "refused": len(refused), "protocols": [protocol], "replies": sorted({a.no for a in refused})}
         advice = (
-            _hint([a.no for a in refused], _LOGIN if any(word in a.no.lower() for a in lasting for word in _OF_LOGIN) else "")
-            if lasting
-            else ""
-        )
+            _hint(named, _LOGIN if any(word in a.no.lower() for a in lasting for word in _OF_LOGIN) else "") if lasting else ""
+        ).replace("{client}", most(a.client for a in refused))
         found.append(finding(view, ID, "problem" if lasting else "warning", text, [a.frame for a in refused], values, advice))
     return found
 

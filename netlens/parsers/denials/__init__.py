@@ -17,6 +17,7 @@ import numpy as np
 from netlens.columns import Array
 from netlens.parsers.denials._kinds import FOUND, KNOWN, LIMITED, NOTHING, Denying
 from netlens.parsers.denials._layouts import LAYOUTS
+from netlens.parsers.denials._mounts import MountPorts
 from netlens.parsers.denials._questions import QUESTIONS
 from netlens.registry import members
 from netlens.wire import columns as c
@@ -29,6 +30,8 @@ MAX_MESSAGES = 100_000  #: and as many questions
 LOOKED_AT = 1500  #: bytes of a message
 PROTOCOLS: tuple[Denying, ...] = (*members(__name__, Denying, unique=("ID", "NAME")), *LAYOUTS)
 BY_NAME = {member.NAME: member for member in PROTOCOLS}
+_BY_ID = {member.ID: member for member in PROTOCOLS}
+_MOUNTS = next(k + 1 for k, member in enumerate(PROTOCOLS) if member.ID == "rpc")
 
 
 def _by_port(either: bool) -> Array:
@@ -100,6 +103,7 @@ class DenialBuilder:
         self._callers: Array = np.zeros(
             1 << 16, np.uint8
         )  # by port of a client of a server that answers from another port, number of the protocol + 1
+        self._from, self._mounts = _FROM.copy(), MountPorts()
 
     def feed(self, buf: Array, packets: Array, datagrams: Array) -> None:
         """``datagrams``: those of the packets."""
@@ -109,10 +113,12 @@ class DenialBuilder:
         called = np.flatnonzero(_CALLED.take(datagrams[:, c.PORTS] & 0xFFFF))
         for ports in datagrams[called, c.PORTS].tolist():
             self._callers[ports >> 16 & 0xFFFF] = _CALLED[ports & 0xFFFF]
+        self._mounts.feed(buf, packets)
+        self._from[:, self._mounts.told & ~_FROM.any(axis=0)] = _MOUNTS
         found, numbers = np.empty((2, len(packets)), np.int64)
-        n = _messages(packets, _FROM, _TO, self._callers, _WITHIN, found, numbers)
+        n = _messages(packets, self._from, _TO, self._callers, _WITHIN, found, numbers)
         rows, numbers = packets[found[:n]], numbers[:n]
-        asks = _ASKED[numbers] & (_FROM[:, rows[:, c.PORTS] >> 16 & 0xFFFF].max(axis=0) != numbers)
+        asks = _ASKED[numbers] & (self._from[:, rows[:, c.PORTS] >> 16 & 0xFFFF].max(axis=0) != numbers)
         kept = np.where(asks, np.cumsum(asks) + self._asked, np.cumsum(~asks) + self._read) <= MAX_MESSAGES
         self._take(buf, rows[kept], numbers[kept].tolist(), asks[kept].tolist())
 
@@ -144,21 +150,24 @@ class DenialBuilder:
         server, client = ip_text(row[c.SRC_HI], row[c.SRC_LO], version), ip_text(row[c.DST_HI], row[c.DST_LO], version)
         port = row[c.PORTS] & 0xFFFF
         asked = b""
-        if member.ID in QUESTIONS:
+        if of := QUESTIONS.get(member.ID):
             try:
-                number, what = QUESTIONS[member.ID].read(message)
+                number, what = (of.read if question or of.number is None else of.number)(message)
             except IndexError:
                 number = what = b""
+            question |= member.AT.peers and bool(what)
             if question:
                 self._questions[client, server, row[c.PORTS] >> 16 & 0xFFFF, number] = what
             else:
-                asked = self._questions.get((server, client, port, number), b"")
+                asked = what if of.repeats else self._questions.get((server, client, port, number), b"")
         try:
             no = member.read(message, length) if member.AT.either or not question else None
+            if asked and of:
+                no = of.means(no, asked, message)
+            for inside in (_BY_ID[id_] for id_ in member.INSIDE if no is None):
+                member, no = inside, inside.read(message, length)
         except IndexError:
             return None
-        if asked:
-            no = QUESTIONS[member.ID].means(no, asked)
         if no is None:
             return None
         begin, end = member.AT.client

@@ -1,7 +1,8 @@
 """Kerberos errors as they stand in messages of Kerberos and inside other protocols (RFC 4120 5.9.1, 7.5.9; RFC 4121 4.1)."""
 
 _ERRORS = {
-    1: "client's entry has expired", 2: "service's entry has expired", 6: "client not known", 7: "service not known", 8: "several entries for one name",
+    1: "client's entry has expired", 2: "service's entry has expired", 6: "client not known", 7: "service not known (S_PRINCIPAL_UNKNOWN)",
+    8: "several entries for one name",
     12: "policy forbids it", 14: "no common encryption", 18: "account disabled", 23: "password has expired", 24: "wrong password", 29: "KDC not available",
     31: "integrity check failed", 32: "ticket has expired", 33: "ticket not yet valid", 34: "replay", 36: "ticket and client do not match", 37: "clocks differ",
     41: "message was modified", 44: "key version not known", 60: "generic error",

@@ -17,6 +17,9 @@ class At(NamedTuple):
     udp: tuple[int, ...] = ()
     mark: int = 0  #: bytes of the message's length that stand before it over TCP (0, 2 or 4; only the lower 24 bits of four are the length)
     either: bool = False  #: also what is sent to these ports
+    peers: bool = (
+        False  #: both ends have this port: whether a message is a question it says itself (:mod:`netlens.parsers.denials._questions`)
+    )
     other_port: bool = False  #: servers answer from another port than they are asked at (UDP)
     within: tuple[int, int] = (-(1 << 62), 1 << 62)  #: over TCP, where in the server's stream a message must begin: from, before
     or_within: tuple[int, int] = (0, 0)  #: another such place
@@ -49,6 +52,13 @@ class Denying(Protocol):
     REPEATED: tuple[str, ...] = ()
     #: How refusals begin that are about the one thing that was asked for: a warning for a client that hears one, and is granted more on another connection.
     ASIDE: tuple[str, ...] = ()
+
+    #: How refusals of :attr:`DAILY` begin that are a problem where a client hears nothing else and comes again and again, and after how many tries.
+    VAIN: tuple[tuple[str, int], ...] = ()
+    #: How refusals begin that say less than others: they are named if there are no others.
+    VAGUE: tuple[str, ...] = ()
+    #: IDs of protocols that its messages carry: they read those of which it says nothing.
+    INSIDE: tuple[str, ...] = ()
 
     def read(self, message: bytes, length: int, /) -> str | None:
         """What a message says.

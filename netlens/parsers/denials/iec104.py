@@ -7,11 +7,11 @@ from netlens.parsers.denials._kinds import At
 
 ID, NAME = "iec104", "IEC 104"
 AT = At(tcp=(2404,))
-DAILY = ("clock", "counters")
+DAILY, VAGUE = ("clock", "counters"), ("confirmed negatively",)
 _START, _TRIED = 0x68, {101: "counters: ", 103: "clock: "}
 _NEGATIVE, _CAUSE = 0x40, 0x3F
 _CONFIRMED, _INTERROGATED = 7, 20
-_UNKNOWN = {44: "type not known", 45: "cause not known", 46: "common address not known", 47: "object address not known"}
+_UNKNOWN = {44: "type not known", 45: "cause not known", 46: "unknown common address", 47: "object address not known"}
 
 
 def read(message: bytes, length: int, /) -> str | None:
@@ -21,7 +21,7 @@ def read(message: bytes, length: int, /) -> str | None:
     kind, cause = message[6], message[8] & _CAUSE
     if cause not in (_CONFIRMED, _INTERROGATED, *_UNKNOWN):
         return None
-    if not message[8] & _NEGATIVE:
-        return "" if cause not in _UNKNOWN else None
+    if not message[8] & _NEGATIVE and cause not in _UNKNOWN:
+        return ""
     no = _UNKNOWN.get(cause, "confirmed negatively")
     return f"{_TRIED.get(kind, '')}{no} ({cause})"

@@ -28,21 +28,41 @@ _OF_ALL = (1, 8, 13, 50, 51, 52, 53)
 
 
 def read(message: bytes, length: int, /) -> str | None:
-    """By the result code of an answer."""
+    """By the result code of an answer, also behind entries in the same segment."""
+    said = None
+    try:
+        while True:
+            said, at = _said(message, length)
+            if said != FOUND or at >= len(message):
+                return said
+            message, length = message[at:], length - at
+    except IndexError:
+        if said is None:
+            raise
+        return said
+
+
+def _said(message: bytes, length: int) -> tuple[str | None, int]:
+    """What one message says, and where it ends."""
     tag, at, end = ber(message, 0)
     if tag != 0x30:
-        return None
+        return None, end
     _, at = ber_int(message, at)
     operation, at, _ = ber(message, at)
     if operation == _ENTRY:
-        return FOUND  # it may go on in the next segment
+        return FOUND, end  # it may go on in the next segment
+    return _result(message, operation, at) if operation == _ASKS or end <= length else None, end
+
+
+def _result(message: bytes, operation: int, at: int) -> str | None:
+    """at : of what stands in the operation."""
     if operation == _ASKS:
         _, _, at = ber(message, at)  # where the search begins
         _, at = ber_int(message, at, 0x0A)  # scope
         _, at = ber_int(message, at, 0x0A)  # aliases
         entries, at = ber_int(message, at)
         return LIMITED if entries or ber_int(message, at)[0] else None
-    if operation not in (_BIND, _SEARCH, 0x6F, _EXTENDED, *_CHANGES) or end > length:
+    if operation not in (_BIND, _SEARCH, 0x6F, _EXTENDED, *_CHANGES):
         return None
     code, _ = ber_int(message, at, 0x0A)
     if not code:

@@ -1,7 +1,8 @@
 """NTP (RFC 5905 7.3, 7.4): a server that has no time to give, or sends a kiss of death.
 
 Ordinary: a server that has just begun (some minutes: RFC 5905 13), or one of several: a client takes the time of another. So these count where a client
-hears nothing else, and that a server is not synchronised, or asked too often, is never a problem; nor that it is too far from the true time by what it says
+hears nothing else, and that a server is not synchronised, only after more tries than a client makes when it starts (RFC 5905 appendix A: BCOUNT, 8). That it
+asks too often is never a problem; nor that it is too far from the true time by what it says
 itself, half of the root delay and the root dispersion (RFC 5905 11.1, A.5.5.2: no client takes more than MAXDIST, 1 s; some 1.5 s or 3 s, and Windows, whose
 servers on their own clock say 10 s, any). That it is asked too often counts always: the client must
 ask less (RFC 5905 7.4).
@@ -12,6 +13,7 @@ from netlens.parsers.denials._kinds import At
 ID, NAME = "ntp", "NTP"
 AT = At(udp=(123,))
 DAILY, CHALLENGES = ("not synchronised", "asked too often", "too inaccurate"), ("not synchronised", "denied", "too inaccurate")
+VAIN = (("not synchronised", 9),)  # one more than a client asks at first (iburst)
 _LENGTH, _SERVER = 48, 4
 _UNKNOWN, _NO_STRATUM = 3, 16  # of the leap indicator; of the stratum, 0 as well
 _FARTHEST = 3  #: s, see above

@@ -1,7 +1,7 @@
 """RADIUS (RFC 2865 3, 4; RFC 5176 2), and fatal alerts of TLS that a client sends through it inside EAP (RFC 3579 3.1, RFC 5216 2.1.3), which refuse the
 server.
 
-Ordinary: Access-Challenge; single Access-Rejects, which probes of switches get.
+Ordinary: Access-Challenge; single Access-Rejects, and those at even pauses that probes of switches get; they count where a client hears nothing else.
 """
 
 from netlens.parsers.denials._kinds import At
@@ -9,7 +9,8 @@ from netlens.parsers.records import ALERTS
 
 ID, NAME = "radius", "RADIUS"
 AT = At(udp=(1645, 1812, 3799), either=True)
-DAILY = ("Access-Reject",)
+DAILY = CHECKS = ("Access-Reject",)
+VAIN = (("Access-Reject", 3),)
 _REQUEST = 1
 _CODES = {2: "", 41: "", 44: "", 3: "Access-Reject", 42: "Disconnect-NAK", 45: "CoA-NAK"}
 _EAP, _RESPONSE = 79, 2  #: the attribute, and the code of what a client says

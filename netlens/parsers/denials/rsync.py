@@ -1,13 +1,13 @@
 """rsync's daemon (rsync 3: clientserver.c, authenticate.c): what it says to a module.
 
-Ordinary: a module that is not there, unless a client asks for nothing else; a list of modules.
+Ordinary: a module that is not there, unless a client asks for it twice; a list of modules.
 """
 
 from netlens.parsers.denials._kinds import At
 
 ID, NAME = "rsync", "rsync"
 AT = At(tcp=(873,))
-CHALLENGES = ("Unknown module",)
+REPEATED = ("Unknown module",)
 _SAID = ("auth failed", "max connections", "access denied", "Unknown module", "chroot failed", "chdir failed", "failed to open lock file", "invalid uid",
          "invalid gid")  # fmt: skip
 _WORDS = {"max connections": "too many connections"}
