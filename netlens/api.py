@@ -182,14 +182,18 @@ class Capture:
     grpc = _Kept(lambda kept: kept.grpc.sessions)
     #: What both ends of SSH offer, by session
     offers = _Kept(lambda kept: kept.offers.sessions)
-    #: Who advertises by VRRP, by network, number and addresses of the virtual router
-    virtual_routers = _Kept(lambda kept: kept.routers.virtual)
+    #: Who advertises by VRRP or HSRP, by network, number and addresses of the virtual router
+    virtual_routers = _Kept(lambda kept: kept.routers.virtual | kept.hsrp.virtual)
     #: What routers say that hosts are to ask for by DHCPv6 (:data:`netlens.parsers.routers.ADDRESSES`, and other things; 0: one does not say it)
     promised = _Kept(lambda kept: kept.routers.promised)
     #: Router advertisements, by interface of the capture
     router_advertisements = _Kept(lambda kept: kept.routers.advertised)
     #: What switches say on links (:mod:`netlens.parsers.switches`)
     switches = _Kept(lambda kept: kept.switches)
+    #: Who looks for PROFINET devices, and which answer (:mod:`netlens.parsers.stations`)
+    stations = _Kept(lambda kept: kept.stations)
+    #: What controllers of CAN say of their bus, and how many other frames there are (:mod:`netlens.parsers.vehicles`)
+    vehicles = _Kept(lambda kept: kept.vehicles)
     #: Hellos of OSPF, by network
     ospf = _Kept(lambda kept: kept.ospf.networks)
     #: Packets of tunnels and SCTP, by IP protocol, sender and receiver

@@ -1,7 +1,8 @@
 """Do tunnels and associations beside TCP and UDP get anything back?
 
 Asks: whether packets of SCTP that ask for an association, of GRE behind a call of PPTP, or of ESP (in UDP, too) go one way, and none comes back.
-Applies: where the sender hears something else in the capture, so that it was not recorded in one direction.
+Applies: where the sender hears something else in the capture, so that it was not recorded in one direction, or sends the same INIT again: who gets any
+    answer to one does not.
 Cannot see: whether they do not arrive, or the answers do not; what is inside ESP.
 Normal: SCTP answers an INIT at once (RFC 9260 5.1), by an ABORT if it does not want to; a client that has its association with another server needs none.
     Both ends of PPTP speak PPP over GRE (RFC 2637 4), whose requests must be answered (RFC 1661 5). What needs no answer may go through ESP, as logs do, or the
@@ -54,7 +55,10 @@ def _associations(view: View, pairs: Pairs) -> list[Finding]:
     silent = {
         (here, there): c
         for (here, there), c in pairs.items()
-        if c.openings == c.packets and _lasts(c, TIMES, SPAN_NS) and here in heard and (here, c.port) not in served
+        if c.openings == c.packets
+        and _lasts(c, TIMES, SPAN_NS)
+        and (here in heard or c.repeats >= TIMES - 1)
+        and (here, c.port) not in served
     }
     if not silent:
         return []

@@ -15,6 +15,7 @@ from netlens.parsers.dtls_openings import HandshakeBuilder
 from netlens.parsers.fatal_errors import FatalBuilder
 from netlens.parsers.grpc import GrpcBuilder
 from netlens.parsers.hellos import HelloBuilder
+from netlens.parsers.hsrp import HsrpBuilder
 from netlens.parsers.icmp import ErrorBuilder
 from netlens.parsers.leases import LeaseBuilder
 from netlens.parsers.link_talk import LinkBuilder
@@ -25,6 +26,7 @@ from netlens.parsers.routers import RouterBuilder
 from netlens.parsers.rtp import RtpBuilder
 from netlens.parsers.second_answers import SecondAnswerBuilder
 from netlens.parsers.ssh_offers import OfferBuilder
+from netlens.parsers.stations import StationBuilder
 from netlens.parsers.switches import SwitchBuilder
 from netlens.parsers.trail import Trail
 from netlens.parsers.transport_streams import TransportBuilder
@@ -34,11 +36,12 @@ from netlens.wire import columns as c
 
 
 class Closely:
-    """All that is kept.  errors, asking, routers, link, switches, ospf, carried, vehicles : of what makes no packet rows."""
+    """All that is kept.  errors, asking, routers, link, switches, ospf, carried, vehicles, stations : of what makes no packet rows."""
 
     def __init__(self) -> None:
         self.errors, self.asking, self.routers, self.link = ErrorBuilder(), AskingBuilder(), RouterBuilder(), LinkBuilder()
         self.switches, self.ospf, self.carried, self.vehicles = SwitchBuilder(), OspfBuilder(), CarriedBuilder(), VehicleBuilder()
+        self.stations, self.hsrp = StationBuilder(), HsrpBuilder()
         self.trail, self.denials, self.calls = Trail(), DenialBuilder(), CallBuilder()
         self.leases, self.requests, self.bfd, self.quic = LeaseBuilder(), RequestBuilder(), BfdBuilder(), OpeningBuilder()
         self.dtls, self.clocks, self.second_answers, self.blocks = HandshakeBuilder(), ClockBuilder(), SecondAnswerBuilder(), BlockBuilder()
@@ -49,7 +52,17 @@ class Closely:
 
     def feed_rest(self, buf: Array, rows: Array) -> None:
         """``rows``: int64[n, FRAGMENT_WIDTH] of :func:`netlens.wire.decode.decode`."""
-        for each in (self.errors, self.asking, self.routers, self.link, self.switches, self.ospf, self.carried, self.vehicles):
+        for each in (
+            self.errors,
+            self.asking,
+            self.routers,
+            self.link,
+            self.switches,
+            self.ospf,
+            self.carried,
+            self.vehicles,
+            self.stations,
+        ):
             each.feed(buf, rows)
 
     def feed(self, buf: Array, packets: Array, sessions: Array) -> None:
@@ -67,6 +80,7 @@ class Closely:
                 self.second_answers,
                 self.blocks,
                 self.transport,
+                self.hsrp,
             ):
                 each.feed(buf, datagrams)
         self.denials.feed(buf, packets, datagrams)

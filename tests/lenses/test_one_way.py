@@ -258,3 +258,17 @@ def test_answers_to_what_was_asked_of_all(tmp_path: Path) -> None:
     asked = [Packet(S * at, datagram((CLIENT, 546), ("224.0.0.99", 547), b"\1\0\0\7")) for at in times]
     told = [Packet(S * at + MS, datagram((SERVER, 547), (CLIENT, 546), b"\2\0\0\7" + bytes(20))) for at in times]
     assert "udp-unanswered" not in found(tmp_path, asked, told, healthy(), ping(60 * S))
+
+
+def test_sctp_whose_init_is_sent_again_where_nothing_else_is_recorded(tmp_path: Path) -> None:
+    """Any answer would end that, be it recorded or not; a new INIT has another tag."""
+    first = answered(0, INIT_ACK, 7)[0]
+
+    def sent(*tags: int) -> list[Packet]:
+        return [Packet(3 * S * k, answered(0, INIT_ACK, tag)[0].data) for k, tag in enumerate(tags)]
+
+    assert found(tmp_path, sent(7, 7, 7, 7))["one-way"].severity == "problem"
+    assert "one-way" not in found(tmp_path, sent(7, 8, 9, 10))
+    assert "one-way" not in found(tmp_path, sent(7, 7, 8, 9))
+    copies = [Packet(3 * S * k + d, answered(0, INIT_ACK, k + 1)[0].data) for k in range(4) for d in (0, MS)]
+    assert "one-way" not in found(tmp_path, [first, *copies])
