@@ -196,6 +196,14 @@ class Capture:
     vehicles = _Kept(lambda kept: kept.vehicles)
     #: Hellos of OSPF, by network
     ospf = _Kept(lambda kept: kept.ospf.networks)
+    #: How routers of OSPF begin to exchange their databases, by network, sender and receiver
+    described = _Kept(lambda kept: kept.ospf.described)
+    #: Hellos of IS-IS and EIGRP (:mod:`netlens.parsers.isis`)
+    isis = _Kept(lambda kept: kept.isis)
+    #: How tunnels begin over UDP: IKE and OpenVPN (:mod:`netlens.parsers.vpn`)
+    vpn = _Kept(lambda kept: kept.vpn)
+    #: Registrations of NHRP, by who asks and whom
+    registrations = _Kept(lambda kept: kept.nhrp.registrations)
     #: Packets of tunnels and SCTP, by IP protocol, sender and receiver
     carried = _Kept(lambda kept: kept.carried.pairs)
     #: Associations of SCTP that were asked for and answered
