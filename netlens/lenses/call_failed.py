@@ -8,8 +8,8 @@ Cannot see: what is encrypted; what a person meant to dial; media of calls of wh
 Normal: credentials are asked for (401, 407), people are busy, away or do not want to (480, 486, 600, 603), hang up before (487), both change the call at once
     (491); a wrong number, or a few different ones (a warning); a server that does not know a number, where another takes the call. Who tries many different
     names and gets none is a scanner (a warning). What servers refuse as such (403, 408, 5xx) is ``refused``.
-    A call is on hold, or one end listens alone, where the descriptions say so (RFC 3264 8.4). Keys and silence have formats of their own (RFC 4733, RFC 3389). A
-    phone may open its port a moment after it named it, and close it before the other end stops.
+    A call is on hold, or one end listens alone, where the descriptions say so (RFC 3264 8.4). Keys and silence have formats of their own (RFC 4733, RFC 3389).
+    A phone may open its port a moment after it named it, and close it before the other end stops.
 """
 
 from __future__ import annotations
@@ -43,7 +43,10 @@ NOISE = (13, 19)  #: formats of silence (RFC 3389 and its drafts)
 FOREIGN = 0.5  #: share of a stream's packets
 STATIC = 96  #: formats below have one meaning everywhere (RFC 3551 6)
 UNHEARD, UNHEARD_NS = 50, 3 * S  #: packets of media that reach nobody, and over how long
-ONE_WAY, ONE_WAY_NS = 100, 5 * S  #: packets of voice from one end while none comes from the other
+ONE_WAY, ONE_WAY_NS = (
+    100,
+    7 * S,
+)  #: packets of voice from one end while none comes from the other; who is silent for a while sends none with some codecs
 NEVER = 1 << 62  #: ns; a call whose end is not in the capture
 TOLD_NS = 2 * S  #: Linux says so once a second (icmp_ratelimit)
 _WORDS = {400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed", 410: "Gone", 416: "Unsupported URI Scheme", 420: "Bad Extension",
