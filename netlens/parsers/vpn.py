@@ -95,7 +95,7 @@ class VpnBuilder:
     # -- IKE --
 
     def _ike(self, message: bytes, row: list[int]) -> None:
-        if message[:4] == bytes(4):  # behind NAT, in front of what is not ESP (RFC 3948 2.2)
+        if IKE_PORTS[1] in (row[c.PORTS] & 0xFFFF, row[c.PORTS] >> 16 & 0xFFFF):  # behind NAT, in front of what is not ESP (RFC 3948 2.2)
             message = message[4:]
         if len(message) < _IKE_HEADER or message[17] >> 4 != _VERSION_2:
             return
