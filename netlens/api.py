@@ -182,8 +182,8 @@ class Capture:
     grpc = _Kept(lambda kept: kept.grpc.sessions)
     #: What both ends of SSH offer, by session
     offers = _Kept(lambda kept: kept.offers.sessions)
-    #: Who advertises by VRRP, by network, number and addresses of the virtual router
-    virtual_routers = _Kept(lambda kept: kept.routers.virtual)
+    #: Who advertises by VRRP or HSRP, by network, number and addresses of the virtual router
+    virtual_routers = _Kept(lambda kept: kept.routers.virtual | kept.hsrp.virtual)
     #: What routers say that hosts are to ask for by DHCPv6 (:data:`netlens.parsers.routers.ADDRESSES`, and other things; 0: one does not say it)
     promised = _Kept(lambda kept: kept.routers.promised)
     #: Router advertisements, by interface of the capture
@@ -192,8 +192,20 @@ class Capture:
     switches = _Kept(lambda kept: kept.switches)
     #: What stations and access points of IEEE 802.11 say (:mod:`netlens.parsers.wlan`)
     wlan = _Kept(lambda kept: kept.wlan)
+    #: Who looks for PROFINET devices, and which answer (:mod:`netlens.parsers.stations`)
+    stations = _Kept(lambda kept: kept.stations)
+    #: What controllers of CAN say of their bus, and how many other frames there are (:mod:`netlens.parsers.vehicles`)
+    vehicles = _Kept(lambda kept: kept.vehicles)
     #: Hellos of OSPF, by network
     ospf = _Kept(lambda kept: kept.ospf.networks)
+    #: How routers of OSPF begin to exchange their databases, by network, sender and receiver
+    described = _Kept(lambda kept: kept.ospf.described)
+    #: Hellos of IS-IS and EIGRP (:mod:`netlens.parsers.isis`)
+    isis = _Kept(lambda kept: kept.isis)
+    #: How tunnels begin over UDP: IKE and OpenVPN (:mod:`netlens.parsers.vpn`)
+    vpn = _Kept(lambda kept: kept.vpn)
+    #: Registrations of NHRP, by who asks and whom
+    registrations = _Kept(lambda kept: kept.nhrp.registrations)
     #: Packets of tunnels and SCTP, by IP protocol, sender and receiver
     carried = _Kept(lambda kept: kept.carried.pairs)
     #: Associations of SCTP that were asked for and answered

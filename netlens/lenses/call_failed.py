@@ -2,14 +2,14 @@
 
 Asks: whether all calls (or registrations) of a client with a server end in a final answer that says that something is wrong with them (a number that is not
     known, a message that is not understood); whether calls break off as a request within them, which keeps them up, gets no answer (RFC 4028); whether media
-    are sent in a format that the receiver did not name (RFC 3264 5.1, 6.1), or to a port that it named and does not listen at.
+    are sent in a format that the receiver did not name (RFC 3264 5.1, 6.1), to a port that it named and does not listen at, or by one end of a call alone.
 Applies: to SIP in clear at its port (UDP, and TCP where a message begins a segment), with both directions in the capture.
 Cannot see: what is encrypted; what a person meant to dial; media of calls of which the description is not in the capture.
 Normal: credentials are asked for (401, 407), people are busy, away or do not want to (480, 486, 600, 603), hang up before (487), both change the call at once
     (491); a wrong number, or a few different ones (a warning); a server that does not know a number, where another takes the call. Who tries many different
     names and gets none is a scanner (a warning). What servers refuse as such (403, 408, 5xx) is ``refused``.
-    Keys and silence have formats of their own (RFC 4733, RFC 3389). A phone may open its port a moment after it named it, and close it before the other
-    end stops.
+    A call is on hold, or one end listens alone, where the descriptions say so (RFC 3264 8.4). Keys and silence have formats of their own (RFC 4733, RFC 3389).
+    A phone may open its port a moment after it named it, and close it before the other end stops.
 """
 
 from __future__ import annotations
@@ -43,6 +43,10 @@ NOISE = (13, 19)  #: formats of silence (RFC 3389 and its drafts)
 FOREIGN = 0.5  #: share of a stream's packets
 STATIC = 96  #: formats below have one meaning everywhere (RFC 3551 6)
 UNHEARD, UNHEARD_NS = 50, 3 * S  #: packets of media that reach nobody, and over how long
+ONE_WAY, ONE_WAY_NS = (
+    100,
+    7 * S,
+)  #: packets of voice from one end while none comes from the other; who is silent for a while sends none with some codecs
 NEVER = 1 << 62  #: ns; a call whose end is not in the capture
 TOLD_NS = 2 * S  #: Linux says so once a second (icmp_ratelimit)
 _WORDS = {400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed", 410: "Gone", 416: "Unsupported URI Scheme", 420: "Bad Extension",
@@ -57,11 +61,17 @@ _ADVICE = {
 
 
 def look(view: View) -> list[Finding]:
-    """At most one of calls and registrations that are refused, one of those that break off, and two of media."""
+    """At most one of calls and registrations that are refused, one of those that break off, and three of media."""
     messages = view.side.capture.calls
     if not messages:
         return []
-    return [*_refused(view, messages), *_broken_off(view, messages), *_formats(view, messages), *_unheard(view, messages)]
+    return [
+        *_refused(view, messages),
+        *_broken_off(view, messages),
+        *_formats(view, messages),
+        *_unheard(view, messages),
+        *_one_way(view, messages),
+    ]
 
 
 def _refused(view: View, messages: list[Message]) -> list[Finding]:
@@ -251,3 +261,45 @@ def _unheard(view: View, messages: list[Message]) -> list[Finding]:
     values = {"packets": sent, "icmp_errors": sum(len(errors) for _, errors in found), "streams": len(found)}
     advice = "The phone does not listen where it said: its program has stopped, or a firewall of its own rejects RTP; check the range of RTP ports."
     return [finding(view, ID, "problem", text, [f for talk, errors in found for f in (talk.first_frame, errors[0].frame)], values, advice)]
+
+
+def _one_way(view: View, messages: list[Message]) -> list[Finding]:
+    """Calls in which one end sends voice for seconds and the other none at all, though both said that they send and take it, from a host whose other packets
+    to the first one are in the capture."""
+    sent = {(t.source, t.destination): t for t in view.conversations}
+    ways = {(t.source[0], t.destination[0]) for t in view.conversations}
+    reached = {t.destination for t in view.conversations}
+    said_of = view.once(undelivered)
+    rtp = {ports(part) for part in view.once(streams) if is_rtp(part)}
+    found = []
+    calls = grouped(messages, lambda m: m.call)
+    talking = 0
+    for these in calls.values():
+        taken = next((m for m in these if m.method == "INVITE" and 200 <= m.status < 300), None)
+        places = {(m.source, *_place(each)) for m in these for each in m.media}
+        if taken is None or len(places) != 2 or not all(each.talks and each.address == m.source for m in these for each in m.media):
+            continue
+        talking += 1
+        end = next((m.ts for m in these if m.method == "BYE" and not m.status), NEVER)
+        (one, other) = sorted((address, port) for _, address, port in places)
+        for here, there in ((one, other), (other, one)):
+            talk = sent.get((here, there))
+            if talk is None or here in reached or (there[0], here[0]) not in ways or (UDP, here, there) in said_of:
+                continue
+            lasted = min(talk.last_ns, end) - max(talk.first_ns, taken.ts)
+            if talk.datagrams >= ONE_WAY and lasted >= ONE_WAY_NS and (here[1], there[1]) in rtp:
+                found.append((talk, lasted))
+    if not found:
+        return []
+    n = sum(talk.datagrams for talk, _ in found)
+    text = (
+        f"Voice goes one way in {len(found):,} of {plural(talking, 'call')}: {plural(n, 'packet')} of RTP went to "
+        f"{most(endpoint(*talk.destination) for talk, _ in found)}, and none came back to {most(endpoint(*talk.source) for talk, _ in found)}, though both "
+        "ends said that they send and take it (SDP)."
+    )
+    values = {"calls": talking, "one_way": len(found), "packets": n, "longest_s": max(lasted for _, lasted in found) / 1e9}
+    advice = (
+        "The other end sends nothing, or elsewhere: look at its microphone and codec, at whether it sends to an address that it reaches (NAT, SIP ALG), and at "
+        "firewalls between for its range of RTP ports."
+    )
+    return [finding(view, ID, "problem", text, [talk.first_frame for talk, _ in found], values, advice)]

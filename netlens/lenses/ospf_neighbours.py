@@ -1,9 +1,10 @@
 """Which routers speak OSPF to each other and do not become neighbours?
 
-Asks: whether two routers send Hellos on one network, again and again, and neither names the other as one that it hears, or one of the two alone does.
+Asks: whether two routers send Hellos on one network, again and again, and neither names the other as one that it hears, or one of the two alone does; whether
+    two begin to exchange their databases again and again, and never get on.
 Applies: where the Hellos of both are in the capture; networks are told apart by interface, VLAN and netmask.
-Cannot see: keys (that authentication differs is seen by its kind), lists of allowed neighbours, filters; what comes after the Hellos, as a database
-    that cannot be exchanged for its MTU.
+Cannot see: keys (that authentication differs is seen by its kind), lists of allowed neighbours, filters; an exchange of databases that
+    breaks off in the middle.
 Normal: a router names another in the Hello behind the first one that it heard (RFC 2328 10.5), if area, netmask, intervals, the kind of area and authentication
     are the same; ID and instance tell apart what shares a network on purpose. Two routers that have other neighbours each may belong to different domains:
     that is a warning, and so are two that differ in nothing that can be seen. An ID that speaks from two addresses, and from one of them names neighbours, is
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from netlens.lenses import Finding
 from netlens.lenses._view import S, View, finding, graded, grouped, most, seconds
-from netlens.parsers.ospf import Hello
+from netlens.parsers.ospf import INIT, Hello
 from netlens.text import plural
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ RANK = 21
 TIMES = 3  #: Hellos of each behind the first of the other
 SAME = "one router ID"
 COOKED = 113  #: link type of a capture of all interfaces that does not tell them apart (LINUX_SLL)
+AGAIN, EXCHANGE_NS = 4, 12 * S  #: the same beginning of an exchange, every 5 s without an answer (RxmtInterval: RFC 2328 C.3)
 ALONE = 2  #: times its hello interval that a router goes on naming nobody
 
 Pair = tuple[list[Hello], list[Hello]]
@@ -65,7 +67,50 @@ def look(view: View) -> list[Finding]:
                     grave.append(pair)
             elif not all(heard):
                 deaf.append(pair if heard[0] else pair[::-1])
-    return [*_apart(view, apart, grave), *_deaf(view, deaf)]
+    return [*_apart(view, apart, grave), *_deaf(view, deaf), *_never_exchanged(view)]
+
+
+def _never_exchanged(view: View) -> list[Finding]:
+    """Two routers of which one begins an exchange by the same description again and again, and goes no step further. Who is told a larger MTU than its own
+    drops that description (RFC 2328 10.6); 0 is that of a virtual link (A.3.3)."""
+    described = view.side.capture.described
+    found = []
+    for (network, one, other), said in described.items():
+        back = described.get((network, other, one), [])
+        begun = [each for each in said if each.flags & INIT]
+        last = [each for each in begun if each.number == begun[-1].number]
+        if (
+            len(last) < AGAIN
+            or last[-1].ts - last[0].ts < EXCHANGE_NS
+            or not back
+            or any(s.ts > last[0].ts for s in said if not s.flags & INIT)
+        ):
+            continue
+        differ = said[-1].mtu != back[-1].mtu and bool(said[-1].mtu and back[-1].mtu)
+        if differ or all(each.flags & INIT for each in back):
+            found.append((one, other, last, back, differ))
+    if not found:
+        return []
+    one, other, last, back, differ = max(found, key=lambda each: (each[4], len(each[2])))
+    lasted = last[-1].ts - last[0].ts
+    why = (
+        f"their interfaces have different MTUs ({last[-1].mtu:,} and {back[-1].mtu:,} bytes)"
+        if differ
+        else "nothing that can be seen differs"
+    )
+    others = len({frozenset(each[:2]) for each in found}) - 1
+    more = f", and so do {plural(others, 'other pair')}" if others else ""
+    text = (
+        f"OSPF: {one} and {other} hear each other, but never exchange their databases: {why}; {one} began {plural(len(last), 'time')} over "
+        f"{seconds(lasted)} (ExStart){more}."
+    )
+    values = {"pairs": others + 1, "descriptions": len(last), "longest_s": lasted / 1e9, "mtu_bytes": sorted({last[-1].mtu, back[-1].mtu})}
+    advice = (
+        "Set the same MTU at both ends (ip mtu); ip ospf mtu-ignore hides it until a large packet is lost."
+        if differ
+        else "One does not get what the other sends to it alone: look at filters for unicast of IP protocol 89, and at duplicate addresses."
+    )
+    return [finding(view, ID, "problem", text, [each.frame for *_, sent, heard, _ in found for each in (*sent, *heard)], values, advice)]
 
 
 def _links(one: Hello, all_runs: Iterable[list[Hello]]) -> list[list[Hello]]:

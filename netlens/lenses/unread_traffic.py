@@ -13,6 +13,7 @@ from pathlib import Path
 
 from netlens.lenses import Finding
 from netlens.lenses._view import View, finding
+from netlens.parsers.carried import SCTP
 from netlens.parsers.trail import MAX_SEGMENTS
 from netlens.text import plural, printable
 
@@ -46,11 +47,32 @@ def look(view: View) -> list[Finding]:
     lines = part.unread()
     text = f"{lines[0][:1].upper()}{lines[0][1:]}." if lines else f"{hidden:,} of {part.frames:,} frames were not read."
     values = {"frames": part.frames, "unread": hidden, "reasons": count}
+    spoken = _is_spoken_of(view, count)
     radio = share > MOST and 2 * count.get("wlan_encrypted", 0) > hidden
     return [
         *unlooked,
-        finding(view, ID, "warning" if share > MOST else "note", text, [f for _, _, f in rows], values, OFF_THE_AIR if radio else ""),
+        finding(
+            view,
+            ID,
+            "warning" if share > MOST and not spoken else "note",
+            text,
+            [f for _, _, f in rows],
+            values,
+            OFF_THE_AIR if radio else "",
+        ),
     ]
+
+
+def _is_spoken_of(view: View, hidden: dict[str, int]) -> bool:
+    """Whether all that hides sessions is SCTP whose associations are looked at, and registrations of NHRP."""
+    capture = view.side.capture
+    sctp = sum(pair.packets for (protocol, *_), pair in capture.carried.items() if protocol == SCTP)
+    nhrp = sum(map(len, capture.registrations.values()))
+    return (
+        hidden.get("other_transport", 0) <= sctp
+        and hidden.get("tunnel_gre", 0) <= nhrp
+        and hidden.keys() <= {"other_transport", "tunnel_gre"}
+    )
 
 
 def _damaged(view: View) -> list[Finding]:

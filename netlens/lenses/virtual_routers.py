@@ -1,12 +1,13 @@
 """Do two routers say at once that they are the master of one virtual router, or in turn, again and again?
 
-Asks: whether advertisements of VRRP for the same number and addresses come from two routers in turn, for longer than a change of masters takes; whether the
-    master changes again and again.
+Asks: whether advertisements of VRRP, or of HSRP from routers that are active, for the same number and addresses come from two routers in turn, for longer than
+    a change of masters takes; whether the master changes again and again.
 Applies: where both are in the capture, as on the network of both, or a port that sees all; networks are told apart by interface and VLAN.
 Cannot see: why they do not hear each other (a filter for multicast or protocol 112, a broken link, another password or version).
 Normal: one master. One that hears another of higher priority is silent at once (RFC 9568 6.4.3), and a backup takes over only after three intervals without
     it; so a change of masters leaves one or two advertisements of each, and two changes (it fails, it comes back) a long run of each. Three failures and
-    returns within minutes are no accident, unless the master says that it gives up (priority 0), as when somebody stops it.
+    returns within minutes are no accident, unless the master says that it gives up (priority 0), as when somebody stops it. In HSRP who hears a better router
+    that is active speaks no longer as such at once, a Coup takes over, and a Resign gives up (RFC 2281 5.1, 5.3, 6).
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ TURNS = 6  #: times that the other one speaks; of a change one, or three where t
 SPAN_NS = 3 * S  #: RFC 9568 6.1: a backup waits for three intervals, of a second each unless somebody sets another
 
 
+_ROLE = {"VRRP": "master", "HSRP": "active router"}
+_WAY = {"VRRP": "protocol 112, to 224.0.0.18 or ff02::12", "HSRP": "UDP port 1985, to 224.0.0.2 or 224.0.0.102"}
 CHANGES, PACE_NS = 6, 120 * S  #: of the master: it fails and comes back three times, a change at least in such a time
 
 
@@ -44,10 +47,10 @@ def _again_and_again(view: View) -> list[Finding]:
         return []
     (_, number, addresses), first = max(found.items(), key=lambda each: len(each[1]))
     changes, lasted = len(first) - 1, first[-1].ts - first[0].ts
-    priorities = sorted({m.priority for m in first})
+    priorities, protocol = sorted({m.priority for m in first}), first[0].protocol
     text = (
-        f"The master of {', '.join(addresses)} (VRID {number}) changed {changes} times within {seconds(lasted)}, between {most(m.router for m in first)} "
-        f"(VRRP, priorities {', '.join(map(str, priorities))})."
+        f"The {_ROLE[protocol]} of {_named(protocol, number, addresses)} changed {changes} times within {seconds(lasted)}, between "
+        f"{most(m.router for m in first)} ({protocol}, priorities {', '.join(map(str, priorities))})."
     )
     values = {"virtual_routers": len(found), "changes": changes, "routers": sorted({m.router for m in first}), "longest_s": lasted / 1e9}
     advice = "One of them loses and regains its right to be the master: look at what it tracks (a link, a script), or switch preemption off, or delay it."
@@ -77,13 +80,23 @@ def _at_once(view: View) -> list[Finding]:
     routers = most(m.router for run in split.values() for m in run)
     lasted = max(run[-1].ts - run[0].ts for run in split.values())
     sent = sum(map(len, split.values()))
-    names = most(f"{', '.join(addresses)} (VRID {number})" for _, number, addresses in split)
-    text = f"{routers} claim at the same time to be the master of {names}: {plural(sent, 'advertisement')} of VRRP in turn over {seconds(lasted)}."
+    names = most(_named(run[0].protocol, number, addresses) for (_, number, addresses), run in split.items())
+    protocol = max(split.values(), key=len)[0].protocol
+    text = (
+        f"{routers} claim at the same time to be the {_ROLE[protocol]} of {names}: {plural(sent, 'advertisement')} of {protocol} in turn over "
+        f"{seconds(lasted)}."
+    )
     values = {"virtual_routers": len(split), "advertisements": sent, "routers": sorted({m.router for run in split.values() for m in run})}
-    advice = "They do not hear each other: let VRRP (protocol 112, to 224.0.0.18 or ff02::12) pass between them, and compare version, password and interval."
+    advice = (
+        f"They do not hear each other: let {protocol} ({_WAY[protocol]}) pass between them, and compare version, password and interval."
+    )
     return [
         finding(view, ID, "problem", text, [m.frame for run in split.values() for m in run], {**values, "longest_s": lasted / 1e9}, advice)
     ]
+
+
+def _named(protocol: str, number: int, addresses: tuple[str, ...]) -> str:
+    return f"{', '.join(addresses)} ({'VRID' if protocol == 'VRRP' else f'{protocol} group'} {number})"
 
 
 def _in_turn(said: list[Master]) -> list[Master]:

@@ -32,15 +32,17 @@ _USER = re.compile(rb"(?:sips?|tel):([^@;>\s]*)", re.I)
 _LENGTH = re.compile(rb"\r\n(?:Content-Length|l)[ \t]*:[ \t]*(\d{1,6})", re.I)
 _REASON = re.compile(rb"\r\nReason[ \t]*:[^\r]*(?:cause=408\b|session[ -]timer|session expire)", re.I)
 _MEDIA = re.compile(rb"^m=(?:audio|video) (\d{1,5})(?:/\d+)? RTP/\S+ ([\d ]+)\r?$", re.M)
+_DIRECTION = re.compile(rb"^a=(sendonly|recvonly|inactive)\r?$", re.M)  # else both (RFC 8866 6.7)
 _ADDRESS = re.compile(rb"^c=IN IP[46] ([0-9A-Fa-f.:]+)", re.M)
 
 
 class Media(NamedTuple):
-    """Where one end takes media, and in which formats (payload types)."""
+    """Where one end takes media, and in which formats (payload types).  talks : whether it is voice that the end both sends and takes (not on hold)."""
 
     address: str
     port: int
     formats: frozenset[int]
+    talks: bool = True
 
 
 class Message(NamedTuple):
@@ -128,11 +130,15 @@ def _media(body: bytes, cut: bool) -> tuple[Media, ...]:
     body = body[at:]
     begins = [found.start() for found in re.finditer(rb"^m=", body, re.M)] + [len(body)]
     common = _ADDRESS.search(body[: begins[0]])
+    held = _DIRECTION.search(body[: begins[0]]) is not None
     found = []
     for at, end in pairwise(begins):
         medium, own = _MEDIA.match(body[at:end]), _ADDRESS.search(body[at:end])
         address = own or common
         if medium and address and int(medium[1]):
             formats = EVERY if cut else frozenset(int(each) for each in medium[2].split() if len(each) <= 3)
-            found.append(Media(address[1].decode().lower(), int(medium[1]), formats))
+            part = body[at:end]
+            one_way = _DIRECTION.search(part) is not None or (held and b"\na=sendrecv" not in part)
+            talks = part.startswith(b"m=audio") and not (one_way or cut or address[1] in (b"0.0.0.0", b"::"))
+            found.append(Media(address[1].decode().lower(), int(medium[1]), formats, talks))
     return tuple(found)

@@ -1,4 +1,4 @@
-"""Packets of protocols beside TCP, UDP and ICMP, by who sends them to whom: tunnels (IP in IP, GRE, ESP, be it in UDP) and SCTP.
+"""Packets of protocols beside TCP, UDP and ICMP, by who sends them to whom: tunnels (IP in IP, GRE, ESP, be it in UDP), SCTP and routing.
 
 Kept while ``netlens analyze`` reads a capture, and by no other command. What is in tunnels may be read besides; here their packets count as such.
 
@@ -16,10 +16,11 @@ from netlens.wire.addresses import ip_text
 
 MAX_PAIRS = 20_000
 GRE, ESP, SCTP = 47, 50, 132
-KEPT = (4, 41, GRE, ESP, 89, SCTP)  #: protocols that the decoder hands back
+KEPT = (4, 41, GRE, ESP, 88, 89, SCTP)  #: protocols that the decoder hands back
 _CHUNK, _INIT, _INIT_ACK, _ABORT = 12, 1, 2, 6  # of SCTP where the first chunk stands, and its kinds (RFC 9260 3.1, 3.2)
 _TAG = slice(4, 8)  # to whom a packet of SCTP is; 0 in an INIT, which says by what tag it wants to be answered (3.3.2)
 _INITIATE_TAG = slice(_CHUNK + 4, _CHUNK + 8)
+AGAIN_NS = 500_000_000  #: an INIT that comes again sooner was recorded twice (RTO.Min is 1 s: RFC 9260 16)
 _ODD = -0x61C8864680B583EB  # 2^64 by the golden ratio (Knuth, TAOCP 6.4)
 _KEY = [3, 4, 5, 6, 7, 9]  # columns: version, addresses, protocol
 
@@ -28,7 +29,8 @@ _KEY = [3, 4, 5, 6, 7, 9]  # columns: version, addresses, protocol
 class Carried:
     """Packets of one protocol from one address to another.
 
-    openings : how many ask for an association (SCTP's INIT).  port : to which the first one goes (SCTP).
+    openings : how many ask for an association (SCTP's INIT).  port : to which the first one goes (SCTP).  repeats : how many of them are sent again, which
+    only who hears nothing at all does: an answer of any kind ends that (RFC 9260 5.1, T1-init).
     """
 
     packets: int
@@ -37,6 +39,7 @@ class Carried:
     first_frame: int
     openings: int
     port: int = 0
+    repeats: int = 0
 
 
 class Association(NamedTuple):
@@ -72,7 +75,6 @@ class CarriedBuilder:
         kind = np.zeros(len(rows), np.int64)
         kind[whole] = buf[rows[whole, 11] + _CHUNK]
         opens = kind == _INIT
-        self._associate(buf, rows[opens | (kind == _INIT_ACK) | (kind == _ABORT)])
         port = np.zeros(len(rows), np.int64)
         port[whole] = buf[rows[whole, 11] + 2].astype(np.int64) << 8 | buf[rows[whole, 11] + 3]
         counts, openings = np.bincount(of), np.bincount(of, opens)
@@ -89,13 +91,19 @@ class CarriedBuilder:
             pair.packets += int(counts[k])
             pair.openings += int(openings[k])
             pair.last_ns = int(last[k, 1])
+        self._associate(buf, rows[opens | (kind == _INIT_ACK) | (kind == _ABORT)])
 
     def _associate(self, buf: Array, rows: Array) -> None:
         for frame, ts, _, version, s_hi, s_lo, d_hi, d_lo, _, _, _, at, _, captured in rows.tolist():
             packet = buf[at : at + min(captured, _INITIATE_TAG.stop)].tobytes()
             if packet[_CHUNK] == _INIT:
-                if len(self._asked) < MAX_PAIRS:
-                    self._asked.setdefault(packet[_INITIATE_TAG], (ts, frame, int.from_bytes(packet[2:4], "big")))
+                tag = packet[_INITIATE_TAG]
+                if (before := self._asked.get(tag)) is not None and ts - before[0] >= AGAIN_NS and any(tag):
+                    pair = self.pairs.get((SCTP, ip_text(s_hi, s_lo, version), ip_text(d_hi, d_lo, version)))
+                    if pair is not None:
+                        pair.repeats += 1
+                elif len(self._asked) < MAX_PAIRS:
+                    self._asked.setdefault(tag, (ts, frame, int.from_bytes(packet[2:4], "big")))
             elif (asked := self._asked.pop(packet[_TAG], None)) and len(self.associations) < MAX_PAIRS:
                 when, first, port = asked
                 client, server = ip_text(d_hi, d_lo, version), ip_text(s_hi, s_lo, version)

@@ -1,13 +1,13 @@
-"""Who asks on a link itself, before there is any IP: hosts for a PPPoE server, and for being let into the network by 802.1X.
+"""Who asks on a link itself, before there is any IP: hosts for a PPPoE server, and for being let into the network by 802.1X or by PPP inside PPPoE.
 
 Kept while ``netlens analyze`` reads a capture, and by no other command. PPPoE discovery (RFC 2516 5): a host broadcasts PADI, and whoever serves answers with
 PADO. EAP over a LAN (IEEE 802.1X-2010 11.3; RFC 3748 4): the network ends with Success or Failure what a host answered; where it answered nothing, as one that
-knows nothing of 802.1X, a Failure refuses nobody.
+knows nothing of 802.1X, a Failure refuses nobody. Logins of PPP (PAP: RFC 1334 2.2; CHAP: RFC 1994 4.2; EAP: RFC 3748 4.2) end with an answer of the server.
 
 On the air (IEEE 802.11) hosts answer to the access point, and several may at once. Wi-Fi Protected Setup ends with a Failure by design (Wi-Fi Simple
 Configuration 2.0 7.7): it refuses nobody.
 
-Limits: of the first :data:`MAX_MESSAGES`, in frames of Ethernet without a tag, and of IEEE 802.11.
+Limits: of the first :data:`MAX_MESSAGES`, in frames of Ethernet without a tag, and of IEEE 802.11; logins of PPP inside PPPoE, with tags or without.
 """
 
 import numpy as np
@@ -15,15 +15,18 @@ import numpy as np
 from netlens.columns import Array
 from netlens.parsers.asking import Seen
 from netlens.parsers.denials import BY_NAME, Answer
+from netlens.parsers.routers import vlans
 from netlens.wire import decode as d
 
 MAX_MESSAGES = 50_000
 LOOKED_AT = 16  #: bytes of a message
-PPPOE, EAPOL = 0x8863, 0x888E
+PPPOE, EAPOL = 0x8863, 0x888E  #: the first also stands for what controls PPP (:mod:`netlens.wire.link.ppp`)
+_SESSION = b"\x88\x64\x11\0"  # EtherType of PPPoE sessions, and how their header begins
+_HEADER = 8  # bytes of it, with the number of the protocol inside PPP
 PADI, PADO = 0x09, 0x07
 _PACKET, _START = 0, 1  # types of EAPOL
 _REQUEST, _RESPONSE = 1, 2  # codes of EAP
-_EAP = BY_NAME["EAP"]
+_EAP, _PPP = BY_NAME["EAP"], BY_NAME["PPP"]
 _SETUP = 254  # the type of EAP in which Wi-Fi Protected Setup goes
 _SNAP = b"\xaa\xaa\x03\0\0\0"
 
@@ -31,7 +34,8 @@ _SNAP = b"\xaa\xaa\x03\0\0\0"
 class LinkBuilder:
     """Fed with what the decoder hands back.
 
-    sought : by a host's hardware address, when it looked for a PPPoE server.  offered : hosts to which one offered itself.  answers : of 802.1X, in order.
+    sought : by a host's hardware address, when it looked for a PPPoE server.  offered : hosts to which one offered itself.
+    answers : of 802.1X and PPP, in order.
     knocking : by a host's hardware address, when it asked by 802.1X to be asked who it is (EAPOL-Start).  asking : who asks hosts who they are.
     """
 
@@ -47,7 +51,8 @@ class LinkBuilder:
 
     def feed(self, buf: Array, rows: Array) -> None:
         """``rows``: int64[n, FRAGMENT_WIDTH] of :func:`netlens.wire.decode.decode`."""
-        chosen = rows[rows[:, d.PIECE] == d.OF_LINK][: MAX_MESSAGES - self._read]
+        kinds = rows[:, 3]
+        chosen = rows[(rows[:, d.PIECE] == d.OF_LINK) & ((kinds == PPPOE) | (kinds == EAPOL))][: MAX_MESSAGES - self._read]
         if not len(chosen):
             return
         self._read += len(chosen)
@@ -61,6 +66,9 @@ class LinkBuilder:
                     self._eap_on_air(
                         buf[at : at + min(captured, LOOKED_AT)].tobytes(), Seen(ts, frame), ends[6:].hex(":"), ends[:6].hex(":")
                     )
+                continue
+            if kind == PPPOE and at >= _HEADER + 14 and buf[at - _HEADER - 2 : at - _HEADER + 2].tobytes() == _SESSION:
+                self._login(buf, at, captured, Seen(ts, frame))
                 continue
             header = buf[at - 14 : at].tobytes() if at >= 14 else b""
             if header[12:] != kind.to_bytes(2, "big") or header[8:10] == b"\x81\x00":
@@ -76,6 +84,14 @@ class LinkBuilder:
                 self.knocking.setdefault(sender, []).append(Seen(ts, frame))
             elif kind == EAPOL and len(message) > 4 and message[1] == _PACKET:
                 self._eap(message, Seen(ts, frame), sender)
+
+    def _login(self, buf: Array, at: int, captured: int, seen: Seen) -> None:
+        """A message that controls PPP, behind the number of its protocol."""
+        message = buf[at - 2 : at + min(captured, LOOKED_AT)].tobytes()
+        header = at - _HEADER - 14 - 4 * len(vlans(buf, at - _HEADER))
+        if header >= 0 and len(message) > 2 and (no := _PPP.read(message, len(message))) is not None:
+            server, client = buf[header + 6 : header + 12].tobytes().hex(":"), buf[header : header + 6].tobytes().hex(":")
+            self.answers.append(Answer(*seen, _PPP.NAME, server, client, no))
 
     def _eap(self, message: bytes, seen: Seen, sender: str) -> None:
         if message[4] == _REQUEST:

@@ -1,8 +1,9 @@
-"""Hellos of OSPF (RFC 2328 A.3.2, RFC 5340 A.3.2), by which routers of one network find each other if they agree.
+"""Hellos of OSPF (RFC 2328 A.3.2, RFC 5340 A.3.2), by which routers of one network find each other if they agree, and how they then begin to exchange their
+databases (Database Description: RFC 2328 A.3.3, RFC 5340 A.3.3).
 
 Kept while ``netlens analyze`` reads a capture, and by no other command.
 
-Limits: of the first :data:`MAX_HELLOS`, sent to all routers of a network (224.0.0.5, ff02::5).
+Limits: of the first :data:`MAX_HELLOS`, sent to all routers of a network (224.0.0.5, ff02::5), and as many descriptions.
 """
 
 from typing import NamedTuple
@@ -14,10 +15,12 @@ from netlens.wire.addresses import ip_text
 
 MAX_HELLOS = 50_000
 PROTOCOL = 89
-_HELLO = 1
+_HELLO, _DESCRIPTION = 1, 2
+INIT = 4  #: flag of a description that begins an exchange (I)
 _LOOKED_AT = 1500
 _ALL_ROUTERS = ("224.0.0.5", "ff02::5")
 _HEADER = {2: 24, 3: 16}  # bytes, by version of OSPF
+_DESCRIPTIONS = {2: (0, 3, 4), 3: (4, 7, 8)}  # where in a description MTU, flags and number stand
 _NEIGHBOURS, _SHORTEST = 20, 36  # where in a Hello its neighbours begin; bytes of one without any
 
 
@@ -39,12 +42,26 @@ class Hello(NamedTuple):
     neighbours: frozenset[str]
 
 
+class Description(NamedTuple):
+    """A router describes its database to another.  mtu : of its interface.  number : of the exchange, or a step of it."""
+
+    ts: int
+    frame: int
+    mtu: int
+    flags: int
+    number: int
+
+
 class HelloBuilder:
-    """Fed with what the decoder hands back.  networks : by interface, VLANs, version and instance, what is said there in order."""
+    """Fed with what the decoder hands back.
+
+    networks : by interface, VLANs, version and instance, what is said there in order.  described : by interface, VLANs, sender and receiver.
+    """
 
     def __init__(self) -> None:
         self.networks: dict[tuple[int, ...], list[Hello]] = {}
-        self._read = 0
+        self.described: dict[tuple[tuple[int, ...], str, str], list[Description]] = {}
+        self._read = self._descriptions = 0
 
     def feed(self, buf: Array, rows: Array) -> None:
         """``rows``: int64[n, FRAGMENT_WIDTH] of :func:`netlens.wire.decode.decode`."""
@@ -52,6 +69,14 @@ class HelloBuilder:
         for frame, ts, iface, ip, s_hi, s_lo, d_hi, d_lo, _, _, _, at, _, captured in chosen.tolist():
             message = buf[at : at + min(captured, _LOOKED_AT)].tobytes()
             version = 3 if ip == 6 else 2
+            if message[:2] == bytes([version, _DESCRIPTION]) and self._descriptions < MAX_HELLOS:
+                self._descriptions += 1
+                mtu, flags, number = (_HEADER[version] + each for each in _DESCRIPTIONS[version])
+                if len(message) >= number + 4:
+                    ways = (iface, *vlans(buf, at - IP_HEADER[ip])), ip_text(s_hi, s_lo, ip), ip_text(d_hi, d_lo, ip)
+                    size, no = int.from_bytes(message[mtu : mtu + 2], "big"), int.from_bytes(message[number : number + 4], "big")
+                    self.described.setdefault(ways, []).append(Description(ts, frame, size, message[flags], no))
+                continue
             if len(message) < _SHORTEST or message[:2] != bytes([version, _HELLO]) or ip_text(d_hi, d_lo, ip) not in _ALL_ROUTERS:
                 continue
             self._read += 1

@@ -387,7 +387,10 @@ class Part:
     @property
     def is_judged(self) -> bool:
         """Whether the capture holds anything that lenses look at."""
-        return quality.is_judged(self.counts) or (self.closely is not None and bool(self.closely.asking.pings))  # which came in fragments
+        closely = self.closely
+        return quality.is_judged(self.counts) or (
+            closely is not None and (bool(closely.asking.pings) or closely.knows_links)
+        )  # pings in fragments
 
     def holds(self) -> str:
         """The frames of the capture by what they are, in words."""

@@ -28,12 +28,13 @@ VirtualRouter = tuple[tuple[int, ...], int, tuple[str, ...]]
 
 
 class Master(NamedTuple):
-    """An advertisement of VRRP.  priority : 0 if the router gives up."""
+    """An advertisement of VRRP, or a message of HSRP (:mod:`netlens.parsers.hsrp`) from who is active.  priority : 0 if the router gives up."""
 
     ts: int
     frame: int
     router: str
     priority: int
+    protocol: str = "VRRP"
 
 
 class Advertised(NamedTuple):

@@ -88,9 +88,9 @@ _PROTOCOL[50] = R["esp"]
 _PROTOCOL[[33, 132, 136]] = R["other_transport"]
 _PROTOCOL[[55, 94, 97, 98, 108, 115, 137, 143]] = R["tunnel_other"]
 _ESP, _NAT_T = 50, 4500  # protocol, and the port of UDP at which it passes NAT
-#: Whether packets of an IP protocol are handed back beside what is read in them: IP in IP, GRE, ESP, OSPF, SCTP.
+#: Whether packets of an IP protocol are handed back beside what is read in them: IP in IP, GRE, ESP, EIGRP, OSPF, SCTP.
 _IS_CARRIED = np.zeros(256, np.bool_)
-_IS_CARRIED[[4, 41, 47, _ESP, 89, 132]] = True
+_IS_CARRIED[[4, 41, 47, _ESP, 88, 89, 132]] = True
 #: Whether a packet of a reason may be a tunnel that is entered.
 _MAY_BE_TUNNEL = np.zeros(N_REASONS, np.bool_)
 _MAY_BE_TUNNEL[_PROTOCOL[list(tunnels.PROTOCOLS)]] = True
@@ -116,14 +116,15 @@ QUOTING = -2  #: in PIECE: no fragment, but an ICMP error or redirect
 ASKING = -3  #: an echo, or neighbour discovery (proto 1, 58), ARP (proto 0), or VRRP (112)
 _ARP_BYTES = 28  #: of Ethernet and IPv4 (RFC 826)
 OF_LINK = -4  #: of the link itself (the EtherType stands where the version does, of spanning trees BPDU)
-CARRIED = -5  #: of a protocol beside TCP, UDP and ICMP, be it entered or not: tunnels, SCTP, OSPF
+CARRIED = -5  #: of a protocol beside TCP, UDP and ICMP, be it entered or not: tunnels, SCTP, EIGRP, OSPF
 #: any frame of IEEE 802.11, beside what is in it: link type, its frame control, signal (dBm) and frequency (MHz; 0: not told) stand where version and
 #: addresses do, behind them how many packets are in it; the payload is all of the frame from its header on
 HEARD = -6
-#: CAN, PPPoE discovery, EAP over LAN, slow protocols (LACP), MAC control (PAUSE)
+#: CAN, PPPoE discovery (and what controls PPP inside PPPoE), EAP over LAN, slow protocols (LACP), MAC control (PAUSE), PROFINET
 _TALKS_OF_LINK = np.zeros(65536, np.bool_)
-_TALKS_OF_LINK[[CAN, 0x8808, 0x8809, 0x8863, 0x888E]] = True
+_TALKS_OF_LINK[[CAN, 0x8808, 0x8809, 0x8863, 0x888E, 0x8892]] = True
 BPDU = 0x42  #: SAP of spanning trees (IEEE 802.1D-2004 9.2); Cisco's go by SNAP
+OSI = 0xFE  #: SAP of IS-IS (ISO/IEC TR 9577)
 _SNAP = 8  #: bytes of the longest header of LLC
 _CISCO_BPDU = 0x00000C01  # OUI, and of the number 010B the first byte
 MAX_EXTENSION_HEADERS = 16  #: RFC 8200 4.1 wants each at most once; more than this is an attack, not a packet
@@ -423,6 +424,14 @@ def _is_bpdu(buf, o):
     return plain or (be32(buf, o - 5) == _CISCO_BPDU and byte(buf, o - 1) == 0x0B and be16(buf, o - 8) == 0xAAAA)
 
 
+@inlined
+def _of_llc(buf, o):
+    """:data:`BPDU` or :data:`OSI` where the header of LLC that ends at ``o`` says so, with :data:`_SNAP` bytes of the frame before it; else 0."""
+    if byte(buf, o - 3) == OSI and byte(buf, o - 2) == OSI and byte(buf, o - 1) == 3:
+        return np.int64(OSI)
+    return np.int64(BPDU if _is_bpdu(buf, o) else 0)
+
+
 @lean
 def decode_network(buf, o, cap, wire, kind, row, fragments, n_fragments, quality, frame):
     """From the network header on; returns (reason, fragments)."""
@@ -602,13 +611,14 @@ def decode(buf, frames, n, links, frame0, packets, fragments, quality):
             note(quality, _TCP, frame)
             m += 1
             continue
-        if kind == 0 and used >= _SNAP and _is_bpdu(buf, start):
+        talks = _of_llc(buf, start) if kind == 0 and used >= _SNAP else np.int64(0)
+        if talks != 0:
             n_fragments = _hand_back(
                 row,
                 fragments,
                 n_fragments,
                 frame,
-                np.int64(BPDU),
+                talks,
                 np.int64(0),
                 np.int64(0),
                 np.int64(OF_LINK),

@@ -251,3 +251,39 @@ def test_media_to_a_port_that_nobody_listens_at(tmp_path: Path) -> None:
     assert "call-failed" not in found(tmp_path, voice, unreachable(voice, *range(0, 400, 50)), healthy())
     after = later(voice, 9)  # of another call, which is not in the capture
     assert "call-failed" not in found(tmp_path, agreed(), ended(3), after, unreachable(after, *range(0, 400, 50)), healthy())
+
+
+def held(packets: list[Packet]) -> list[Packet]:
+    """The same call, of which the phone says that it only sends."""
+    word = b"t=0 0\r\n"
+    return [Packet(p.at, datagram(*_ends(p), p.data[28:].replace(word, word + b"a=sendonly\r\n"))) for p in packets]
+
+
+def _ends(packet: Packet) -> tuple[End, End]:
+    ends = [(".".join(map(str, packet.data[12 + 4 * k : 16 + 4 * k])), 5060) for k in (0, 1)]
+    return ends[0], ends[1]
+
+
+def test_voice_that_goes_one_way(tmp_path: Path) -> None:
+    this = found(tmp_path, agreed(), media([0] * 400), healthy())["call-failed"]
+    assert this.severity == "problem"
+    assert this.text == (
+        f"Voice goes one way in 1 of 1 call: 400 packets of RTP went to {CLIENT}:{PHONE_PORT}, and none came back to {SERVER}:{PBX_PORT}, though both ends "
+        "said that they send and take it (SDP)."
+    )
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        pytest.param([*agreed(), *media([0] * 400), *media([0], to_phone=False)], id="both ways"),
+        pytest.param([*held(agreed()), *media([0] * 400)], id="one end only sends"),
+        pytest.param([*agreed()[:1], *media([0] * 400)], id="not taken yet"),
+        pytest.param([*agreed(), *ended(3), *later(media([0] * 400), 9)], id="of a later call"),
+        pytest.param(
+            [*[p for p in agreed() if p.data[12:16] == bytes(map(int, SERVER.split(".")))], *media([0] * 400)], id="one direction"
+        ),
+    ],
+)
+def test_voice_that_need_not_go_both_ways(tmp_path: Path, packets: list[Packet]) -> None:
+    assert "call-failed" not in found(tmp_path, packets, healthy())

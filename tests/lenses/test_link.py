@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from scapy.layers.dhcp import BOOTP, DHCP
 from scapy.layers.inet import IP, UDP
-from scapy.layers.l2 import Ether
+from scapy.layers.l2 import Dot1Q, Ether
 from scapy.packet import Raw
 
 from tests.lenses.test_neighbours import MAC, OTHER, found, tcp
@@ -100,3 +100,33 @@ def test_a_port_that_carries_traffic_behind_a_failed_login(tmp_path: Path, at: f
     this = found(tmp_path, sorted([*login(ASKED, ANSWERED, OUT), *opened], key=lambda each: each[0]))
     assert this["refused"].severity == severity
     assert ("connections go on behind the last one all the same" in this["refused"].text) == (severity == "warning")
+
+
+PAP, CHAP, IPCP = b"\xc0\x23", b"\xc2\x23", b"\x80\x21"
+
+
+def ppp(protocol: bytes, code: int, at: float, vlan: int = 0) -> tuple[float, Layer]:
+    """What a server says inside a session of PPPoE."""
+    header = Ether(src=OTHER, dst=MAC, type=0x8100) / Dot1Q(vlan=vlan, type=0x8864) if vlan else Ether(src=OTHER, dst=MAC, type=0x8864)
+    return at, header / Raw(b"\x11\0\0\x07\0\x08" + protocol + bytes([code, 1, 0, 6, 1, 65]) + bytes(20))
+
+
+@pytest.mark.parametrize(("protocol", "code", "name"), [(PAP, 3, "PAP"), (CHAP, 4, "CHAP"), (b"\xc2\x27", 4, "EAP")])
+@pytest.mark.parametrize("vlan", [0, 7])
+def test_a_login_of_ppp_that_is_refused(tmp_path: Path, protocol: bytes, code: int, name: str, vlan: int) -> None:
+    this = found(tmp_path, [ppp(protocol, code, at, vlan) for at in (0, 10, 20)])["refused"]
+    assert this.severity == "problem"
+    assert this.text == f"3 of 3 PPP answers were refusals, from {OTHER}: the login failed ({name})."
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        pytest.param([ppp(PAP, 3, 0), ppp(PAP, 2, 10)], id="mistyped, then right"),
+        pytest.param([ppp(CHAP, 3, 0), ppp(CHAP, 3, 60)], id="asked again from time to time"),
+        pytest.param([ppp(IPCP, 3, 0), ppp(IPCP, 3, 1), ppp(IPCP, 3, 2)], id="a Nak of an address, by design"),
+    ],
+)
+def test_logins_of_ppp_that_get_in(tmp_path: Path, frames: Frames) -> None:
+    this = found(tmp_path, frames).get("refused")
+    assert this is None or this.severity == "warning"

@@ -258,3 +258,44 @@ def test_answers_to_what_was_asked_of_all(tmp_path: Path) -> None:
     asked = [Packet(S * at, datagram((CLIENT, 546), ("224.0.0.99", 547), b"\1\0\0\7")) for at in times]
     told = [Packet(S * at + MS, datagram((SERVER, 547), (CLIENT, 546), b"\2\0\0\7" + bytes(20))) for at in times]
     assert "udp-unanswered" not in found(tmp_path, asked, told, healthy(), ping(60 * S))
+
+
+def test_sctp_whose_init_is_sent_again_where_nothing_else_is_recorded(tmp_path: Path) -> None:
+    """Any answer would end that, be it recorded or not; a new INIT has another tag."""
+    first = answered(0, INIT_ACK, 7)[0]
+
+    def sent(*tags: int) -> list[Packet]:
+        return [Packet(3 * S * k, answered(0, INIT_ACK, tag)[0].data) for k, tag in enumerate(tags)]
+
+    assert found(tmp_path, sent(7, 7, 7, 7))["one-way"].severity == "problem"
+    assert "one-way" not in found(tmp_path, sent(7, 8, 9, 10))
+    assert "one-way" not in found(tmp_path, sent(7, 7, 8, 9))
+    copies = [Packet(3 * S * k + d, answered(0, INIT_ACK, k + 1)[0].data) for k in range(4) for d in (0, MS)]
+    assert "one-way" not in found(tmp_path, [first, *copies])
+
+
+def nhrp(kind: int, at: int, number: int = 1, code: int = 0, back: bool = False) -> Packet:
+    fixed = struct.pack(">HHIBBHHHBBBB", 1, 0x0800, 0, 0, 255, 48, 0, 0, 1, kind, 4, 0)
+    body = bytes([4, 4]) + b"\x80\x02" + number.to_bytes(4, "big") + bytes(12) + bytes([code]) + bytes(11)
+    ends = (SERVER, CLIENT) if back else (CLIENT, SERVER)
+    return Packet(at, _ip(*ends, GRE, b"\0\0\x20\1" + fixed + body))
+
+
+def registered(at: int, code: int = 0) -> list[Packet]:
+    return [nhrp(3, at), nhrp(4, at + MS, code=code, back=True)]
+
+
+def test_registrations_of_nhrp_that_get_no_reply(tmp_path: Path) -> None:
+    vain = [nhrp(3, at * S) for at in (60, 68, 84, 116)]
+    this = found(tmp_path, registered(0), vain, registered(200 * S))["one-way"]
+    assert this.severity == "problem"
+    assert this.text == f"NHRP: {SERVER} did not reply to 4 registrations of {CLIENT} over 56.0 s."
+    assert "one-way" not in found(tmp_path, vain)  # perhaps replies were not recorded
+    assert "one-way" not in found(tmp_path, registered(0), vain[:2], registered(90 * S))
+
+
+def test_registrations_of_nhrp_that_are_refused(tmp_path: Path) -> None:
+    this = found(tmp_path, registered(0, 15), registered(60 * S, 15))["one-way"]
+    assert this.severity == "problem"
+    assert this.text == f"NHRP: {SERVER} refused 2 registrations of {CLIENT}: address not unique (15)."
+    assert "one-way" not in found(tmp_path, registered(0, 15), registered(60 * S))  # taken later

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from scapy.contrib.ospf import OSPF_Hdr, OSPF_Hello, OSPFv3_Hdr, OSPFv3_Hello
+from scapy.contrib.ospf import OSPF_DBDesc, OSPF_Hdr, OSPF_Hello, OSPFv3_Hdr, OSPFv3_Hello
 from scapy.layers.inet import IP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import CookedLinux, Dot1Q, Ether
@@ -138,4 +138,49 @@ def test_what_may_be_so_on_purpose(tmp_path: Path, other: Frames) -> None:
     ],
 )  # fmt: skip
 def test_routers_that_agree(tmp_path: Path, frames: Frames) -> None:
+    assert "ospf-neighbours" not in found(tmp_path, frames)
+
+
+INIT_MORE_MASTER, MORE, LAST = 7, 2, 0
+
+
+def describes(source: str, to: str, mtu: int, *at: float, flags: int = INIT_MORE_MASTER, number: int = 1) -> Frames:
+    packet = Ether() / IP(src=source, dst=to, ttl=1) / OSPF_Hdr(src=source, type=2) / OSPF_DBDesc(mtu=mtu, dbdescr=flags, ddseq=number)
+    return [(each, packet.copy()) for each in at]
+
+
+EVERY_5 = [5.0 * k for k in range(6)]
+
+
+def test_an_exchange_that_never_ends_for_the_mtu(tmp_path: Path) -> None:
+    this = found(tmp_path, [*describes(A, B, 1400, *EVERY_5), *describes(B, A, 1500, *[t + 1 for t in EVERY_5], number=2)])[
+        "ospf-neighbours"
+    ]
+    assert this.severity == "problem"
+    assert this.text.startswith(
+        f"OSPF: {A} and {B} hear each other, but never exchange their databases: their interfaces have different MTUs (1,400 and 1,500 "
+    )
+    # the other one takes it, and answers as the slave each time
+    answers = describes(B, A, 1500, *[t + 1 for t in EVERY_5], flags=MORE)
+    assert "different MTUs" in found(tmp_path, [*describes(A, B, 1400, *EVERY_5), *answers])["ospf-neighbours"].text
+
+
+def test_an_exchange_that_never_ends(tmp_path: Path) -> None:
+    both = [*describes(A, B, 1500, *EVERY_5), *describes(B, A, 1500, *[t + 1 for t in EVERY_5], number=2)]
+    assert "nothing that can be seen differs" in found(tmp_path, both)["ospf-neighbours"].text
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        pytest.param([*describes(A, B, 1400, 0, 5), *describes(B, A, 1500, 1, 6)], id="for a moment"),
+        pytest.param([*describes(A, B, 1400, *EVERY_5), *describes(B, A, 1500, 1), *describes(A, B, 1500, 40, flags=LAST)], id="set right"),
+        pytest.param([*describes(A, B, 1400, *EVERY_5), *describes(B, A, 0, 1, flags=MORE)], id="a virtual link"),
+        pytest.param(describes(A, B, 1400, *EVERY_5), id="one direction"),
+        pytest.param(
+            [*describes(A, B, 1400, 0), *describes(B, A, 1500, 1), *describes(A, B, 1400, 2, flags=LAST)], id="the MTU is ignored"
+        ),
+    ],
+)
+def test_exchanges_that_end(tmp_path: Path, frames: Frames) -> None:
     assert "ospf-neighbours" not in found(tmp_path, frames)

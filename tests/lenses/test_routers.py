@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from scapy.layers.inet import IP, TCP
+from scapy.layers.hsrp import HSRP
+from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import ICMPv6ND_RA, ICMPv6NDOptPrefixInfo, IPv6
 from scapy.layers.l2 import Dot1Q, Ether
 from scapy.layers.vrrp import VRRP
@@ -15,6 +16,7 @@ import netlens
 from tests.lenses.made import S
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from netlens.lenses import Finding
@@ -162,3 +164,46 @@ def test_a_prefix_of_which_hosts_make_no_address(tmp_path: Path) -> None:
 )
 def test_prefixes_that_are_right(tmp_path: Path, frames: list[tuple[int, Ether]]) -> None:
     assert "address-prefixes" not in of(tmp_path, frames)
+
+
+ACTIVE, STANDBY, SPEAK, HELLO, COUP, RESIGN = 16, 8, 4, 0, 1, 2
+
+
+def hsrp(source: str, times: list[float], state: int = ACTIVE, operation: int = HELLO, group: int = 10) -> list[tuple[int, Ether]]:
+    said = HSRP(opcode=operation, state=state, group=group, virtualIP="192.0.2.1", priority=110 if source == A else 100)
+    packet = Ether() / IP(src=source, dst="224.0.0.2", ttl=1) / UDP(sport=1985, dport=1985) / said
+    return [(int(at * S), packet.copy()) for at in times]
+
+
+def hsrp_2(source: str, times: list[float]) -> list[tuple[int, Ether]]:
+    said = b"\x01\x28\x02\0\x06\x04\0\x0a" + bytes(6) + b"\0\0\0\x64\0\0\x0b\xb8\0\0\x27\x10\xc0\0\2\1" + bytes(12)
+    packet = Ether() / IP(src=source, dst="224.0.0.102", ttl=1) / UDP(sport=1985, dport=1985) / said
+    return [(int(at * S), packet.copy()) for at in times]
+
+
+THREES = [3.0 * k for k in range(6)]
+BETWEEN = [t + 1.4 for t in THREES]
+
+
+@pytest.mark.parametrize("said", [hsrp, hsrp_2])
+def test_two_active_routers(tmp_path: Path, said: Callable[[str, list[float]], list[tuple[int, Ether]]]) -> None:
+    this = of(tmp_path, [*said(A, THREES), *said(B, BETWEEN)])["virtual-routers"]
+    assert this.severity == "problem"
+    assert this.text == (
+        "192.0.2.2 and 192.0.2.3 claim at the same time to be the active router of 192.0.2.1 (HSRP group 10): 12 advertisements of HSRP in turn over 16.4 s."
+    )
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        pytest.param([*hsrp(A, THREES), *hsrp(B, BETWEEN, STANDBY)], id="active and standby"),
+        pytest.param(
+            [*hsrp(B, [0, 3, 6]), *hsrp(A, [7], operation=COUP), *hsrp(B, [7.1, 10], SPEAK), *hsrp(A, [9, 12, 15])], id="takes over"
+        ),
+        pytest.param([*hsrp(A, [0, 3]), *hsrp(A, [5], operation=RESIGN), *hsrp(B, [5.5, 8.5, 11.5])], id="gives up"),
+        pytest.param([*hsrp(A, THREES), *hsrp(B, BETWEEN, group=11)], id="two groups"),
+    ],
+)
+def test_one_active_router_at_a_time(tmp_path: Path, frames: list[tuple[int, Ether]]) -> None:
+    assert "virtual-routers" not in of(tmp_path, frames)

@@ -79,3 +79,49 @@ def test_a_gateway_that_passes_nothing_on(tmp_path: Path) -> None:
     this = found(tmp_path, over_tcp(13400, *[doip(0x8003, b"\x06")] * 3), healthy(at=60 * S))["refused"]
     assert this.severity == "problem"
     assert "not passed on: target unreachable (0x06)" in this.text
+
+
+UNACKNOWLEDGED, OFF, LOST, CONTROLLER, BUS = 0x20, 0x40, 0x02, 0x04, 0x88
+PASSIVE, WARNS, ACTIVE = 0x20, 0x08, 0x40
+
+
+def error(kinds: int, state: int = 0) -> CAN:
+    return CAN(identifier=kinds, flags="error", length=8, data=bytes([0, state, 0, 0, 0, 0, 0, 0]))
+
+
+SOUND = [frame(0x123, b"abcd")] * 30
+
+
+def test_a_controller_that_nobody_hears(tmp_path: Path) -> None:
+    this = of(tmp_path, [*SOUND, *[error(UNACKNOWLEDGED)] * 20, error(OFF)])["bus-errors"]
+    assert this.severity == "problem"
+    assert this.text == (
+        "CAN: 20 frames got no acknowledgment, it went off the bus 1 time (bus-off), as 21 frames of errors say within 2.0 s."
+    )
+
+
+@pytest.mark.parametrize(
+    ("errors", "severity"),
+    [
+        ([error(UNACKNOWLEDGED)] * 20, "problem"),
+        ([error(OFF)], "problem"),
+        ([error(CONTROLLER, PASSIVE)], "problem"),
+        ([error(BUS)] * 25, "warning"),
+    ],
+)
+def test_what_is_wrong_with_a_bus(tmp_path: Path, errors: list[CAN], severity: str) -> None:
+    assert of(tmp_path, [*SOUND, *errors])["bus-errors"].severity == severity
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        pytest.param([*SOUND, *[error(LOST)] * 50], id="arbitration that is lost"),
+        pytest.param([*SOUND, *[error(BUS)] * 3], id="a few errors"),
+        pytest.param([error(UNACKNOWLEDGED)] * 4 + SOUND, id="alone for a moment"),
+        pytest.param([*SOUND, error(CONTROLLER, WARNS), error(CONTROLLER, ACTIVE)], id="warned, and active again"),
+        pytest.param([frame(0x123, bytes(8))] * 50, id="none"),
+    ],
+)
+def test_buses_on_which_all_is_well(tmp_path: Path, frames: list[CAN]) -> None:
+    assert "bus-errors" not in of(tmp_path, frames)

@@ -140,6 +140,16 @@ _UPS = {
 LAYOUTS = (
     # stands in no segment or datagram: :mod:`netlens.parsers.link_talk` hands it over
     Layout("eap", "EAP", At(), (Sort(((1, b"\0"),), (4, 1, "big"), {3: "", 4: "the login failed (802.1X)"}),)),
+    Layout(  # the same of logins of PPP: the number of the protocol inside PPP stands first (PAP: RFC 1334 2.2, CHAP: RFC 1994 4.2, EAP)
+        "ppp",
+        "PPP",
+        At(),
+        (
+            Sort(((0, b"\xc0\x23"),), (2, 1, "big"), {2: "", 3: "the login failed (PAP)"}),
+            Sort(((0, b"\xc2\x23"),), (2, 1, "big"), {3: "", 4: "the login failed (CHAP)"}),
+            Sort(((0, b"\xc2\x27"),), (2, 1, "big"), {3: "", 4: "the login failed (EAP)"}),
+        ),
+    ),
     Layout(
         "nbd",
         "NBD",
