@@ -171,7 +171,11 @@ DENIED, TAKEN = marked(smb2(0xC000006D, 1)), marked(smb2(0, 1))
             "warning",
             "1 of 2 rsync answers was a refusal, from 198.51.100.20: too many connections.",
         ),
-        (over_tcp(873, b"@ERROR: Unknown module 'x'\n", b"@RSYNCD: OK\n"), None, ""),  # mistyped
+        (  # mistyped
+            over_tcp(873, b"@ERROR: Unknown module 'x'\n", b"@RSYNCD: OK\n"),
+            "warning",
+            "1 of 2 rsync answers was a refusal, from 198.51.100.20: Unknown module.",
+        ),
         (
             over_tcp(873, *[b"@ERROR: Unknown module 'x'\n"] * 3),
             "problem",
