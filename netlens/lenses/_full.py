@@ -62,6 +62,8 @@ def _rate(view: View, d: Delivery, orig: bool) -> float:
     bounds = np.searchsorted(at, since + INTERVAL_NS * np.arange(n + 1))
     carried = np.diff(upto[bounds])
     usual = float(np.median(carried))
+    if not usual:
+        return 0.0
     even = np.abs(carried - usual) <= EVEN * usual
     idle = max(np.maximum(usual - carried, 0).sum() / (n * usual), _silent(at[bounds[0] : bounds[-1]]))
     return usual * 8 * S / INTERVAL_NS if even.mean() >= SHARE and idle <= IDLE else 0.0
