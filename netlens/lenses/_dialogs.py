@@ -392,7 +392,8 @@ def _taken_over(view: View) -> list[Refusal]:
         for (k, _), (_, next_ns) in pairwise(sorted(last.items(), key=lambda each: each[1])):
             seg = view.segments(k)
             end = seg.closing()
-            if end >= 0 and not seg.orig[end] and abs(seg.ts[end] - next_ns) <= _THROWN_NS:
+            awake = end >= 0 and any(seg.orig[end + 1 :])  # else it is what a network that a device left has kept
+            if awake and not seg.orig[end] and abs(seg.ts[end] - next_ns) <= _THROWN_NS:
                 out.append(Refusal(k, "MQTT", "taken over by a connection with the same client identifier", True, [seg.frame[end]]))
         if len(out) >= SHUT and max(starts[r.session] for r in out) - min(starts[r.session] for r in out) >= SHUT_NS:
             found += out

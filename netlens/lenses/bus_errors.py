@@ -20,7 +20,7 @@ GROUP = "delivery"
 RANK = 40
 #: Bits of the identifier of a frame of errors
 CONTROLLER, PROTOCOL, UNACKNOWLEDGED, OFF, ANY = 0x04, 0x08, 0x20, 0x40, 0x80
-PASSIVE = 0x30  #: bits of the controller's state: of what it receives, and sends
+PASSIVE, ACTIVE = 0x30, 0x40  #: bits of the controller's state: of what it receives, and sends
 TIMES, ALONE_NS = 3, S  #: frames that nobody acknowledges, and for how long before anybody is switched on
 MANY, SHARE = 20, 0.02  #: errors of the bus, and their share of all frames: a sound bus has one in thousands
 
@@ -49,11 +49,17 @@ def look(view: View) -> list[Finding]:
         else "Look at the bus: both terminating resistors (60 ohms between the wires), length and branches, and the bit rate of all units."
     )
     worst = [*off, *passive, *alone, *wrong]
-    return [graded(view, ID, bool(off or passive or _for_long(alone)), text, [e.frame for e in worst], values, advice)]
+    return [graded(view, ID, bool(off or _stays(errors, passive) or _for_long(alone)), text, [e.frame for e in worst], values, advice)]
 
 
 def _weight(errors: list[BusError]) -> tuple[int, int]:
     return sum(bool(e.kinds & OFF) for e in errors), len(errors)
+
+
+def _stays(errors: list[BusError], passive: list[BusError]) -> bool:
+    """Whether a controller stays passive for long: one that is on first counts errors until others are (ISO 11898-1 6.10), in milliseconds."""
+    wrong = [e.ts for e in errors if not (e.kinds & CONTROLLER and e.state & ACTIVE)]
+    return bool(passive) and wrong[-1] - passive[0].ts >= ALONE_NS
 
 
 def _for_long(unacknowledged: list[BusError]) -> bool:

@@ -46,9 +46,10 @@ def _of_sctp(view: View) -> list[Finding]:
     if not refused:
         return []
     taken = {(a.client, a.port): a.ts for a in all_ if not a.refused}  # the last time, by any server
-    lasting = [a for a in refused if taken.get((a.client, a.port), a.ts - 1) < a.ts]
+    by_tcp = {(a.client, a.port) for a in view.once(attempts) if a.outcome == OPEN}  # Diameter may come either way (RFC 6733 2.1)
+    lasting = [a for a in refused if taken.get((a.client, a.port), a.ts - 1) < a.ts and (a.client, a.port) not in by_tcp]
     shown = lasting or refused
-    end = "" if lasting else "; it was taken later, there or at another server"
+    end = "" if lasting else "; it was taken later, there or at another server, or over TCP"
     were = "was" if len(shown) == 1 else "were"
     text = f"{len(shown):,} of {plural(len(all_), 'association')} of SCTP {were} refused by {most(endpoint(a.server, a.port) for a in shown)}{end}."
     values = {"attempts": len(all_), "refused": len(shown), "icmp_errors": 0}

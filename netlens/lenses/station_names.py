@@ -18,6 +18,10 @@ ID = "station-names"
 GROUP = "names"
 RANK = 17
 TIMES, SPAN_NS = 5, 8 * S  #: questions for one name: controllers ask every second or two
+PAUSES, ON_NS = (
+    3,
+    2 * S,
+)  #: after the last question, by which nobody has answered yet; whoever answers does so to one, unseen by other ports of a switch
 ONE_QUESTION_NS = 5 * S  #: within which answers to one question come (the longest delay for which one may ask: 1.28 s)
 
 
@@ -53,7 +57,10 @@ def _nobody(view: View) -> list[Finding]:
     vain = {
         (who, name): seen
         for (network, who, name), seen in stations.sought.items()
-        if len(seen) >= TIMES and seen[-1].ts - seen[0].ts >= SPAN_NS and (network, name) not in stations.found
+        if len(seen) >= TIMES
+        and seen[-1].ts - seen[0].ts >= SPAN_NS
+        and (network, name) not in stations.found
+        and view.end_of(seen[-1].frame) - seen[-1].ts <= ON_NS + PAUSES * (seen[-1].ts - seen[0].ts) // (len(seen) - 1)
     }
     if not vain:
         return []

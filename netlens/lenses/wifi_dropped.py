@@ -22,6 +22,10 @@ RANK = 15
 LEAVING = frozenset({3, 4, 8, 12, 36})
 NOT_KNOWN = frozenset({6, 7, 9})
 TIMES = 3  #: associations that ended within SOON_NS
+STEERING, STEERED_NS = (
+    frozenset({5, 33, 34}),
+    30 * S,
+)  #: reasons by which stations are sent to another band, which the recorder need not hear
 STORM, STORM_NS = 20, 10 * S  #: an access point that starts anew sends a few
 AWAY = (DEAUTHENTICATION, DISASSOCIATION)
 
@@ -42,7 +46,12 @@ def look(view: View) -> list[Finding]:
         advice = (
             "Look into the access point's log for the station; compare security and rates of both, and what steers stations to other bands."
         )
-        grave = [pair for pair, each in thrown.items() if not gets_in(view, pair[1], each[-1].ts + SOON_NS)]
+        grave = [
+            pair
+            for pair, each in thrown.items()
+            if not gets_in(view, pair[1], each[-1].ts + SOON_NS)
+            and not (STEERING.issuperset(e.code for e in each) and each[-1].ts - each[0].ts < STEERED_NS)
+        ]
         out.append(graded(view, ID, grave, text, [e.frame for e in told], values, advice))
     if storms:
         grave = [pair for pair, told in storms.items() if not _asked_for(view, pair, told)]

@@ -22,6 +22,10 @@ RANK = 14
 NO_REFUSAL = frozenset({-1, 0, 30, 76, 126, 127})
 AGAIN = 2  #: refusals of one station that is not let in
 TRIES_NS = 5 * S  #: in which it may try something else
+STEERING, STEERED_NS = (
+    frozenset({17, 33, 34, 92}),
+    30 * S,
+)  #: status by which stations are sent to another band; who is not let in there comes back
 MANY = 5  #: of one that is, in the end
 
 
@@ -34,7 +38,11 @@ def look(view: View) -> list[Finding]:
     by_station: dict[str, list[Event]] = grouped(refusals, lambda e: e.station)
     let_in = {station for station, told in by_station.items() if gets_in(view, station, told[-1].ts)}
     again = {station: told for station, told in by_station.items() if station not in let_in and len(told) >= AGAIN}
-    grave = {station: told for station, told in again.items() if view.end_of(told[-1].frame) - told[0].ts >= TRIES_NS}
+    grave = {
+        station: told
+        for station, told in again.items()
+        if view.end_of(told[-1].frame) - told[0].ts >= TRIES_NS and not _is_steered(events, told)
+    }
     some = {station: told for station, told in by_station.items() if station not in let_in or len(told) >= MANY}
     shown = grave or some
     if not shown:
@@ -60,3 +68,10 @@ def look(view: View) -> list[Finding]:
         advice = "Look into the access point's log for the station; a list of addresses (MAC filter) refuses like this, too."
     values = {"refusals": len(told), "stations": sorted(shown), "access_points": sorted({e.ap for e in told}), "codes": sorted(codes)}
     return [graded(view, ID, grave, text, [e.frame for e in told], values, advice)]
+
+
+def _is_steered(events: list[Event], told: list[Event]) -> bool:
+    """Whether a station may have gone to another channel, which the recorder does not hear: it was full here, and the station is silent since, soon after."""
+    if not STEERING.issuperset(e.code for e in told) or told[-1].ts - told[0].ts >= STEERED_NS:
+        return False
+    return not any(e.station == told[-1].station and not e.by_ap and e.ts > told[-1].ts + TRIES_NS for e in events)

@@ -19,6 +19,7 @@ End = tuple[str, int]
 IKE_PORTS = (500, 4500)
 _IKE_HEADER, _VERSION_2 = 28, 2
 _INIT, _AUTH = 34, 35  # exchanges
+_FRAGMENT = 53  # the payload of a fragment (RFC 7383 2.5)
 _RESPONSE, _INITIATOR = 0x20, 0x08  # flags
 _RESETS, _RESET_BACK, _SHORTEST = (0x38, 0x50), 0x40, 14  # first bytes of OpenVPN: hard resets of a client and of a server
 _CONTROL, _OPCODE = 4, 3  # P_CONTROL_V1; bits below an opcode
@@ -31,6 +32,7 @@ class Login:
     """An attempt of IKEv2, by the number that its initiator chose.
 
     asked : last message of IKE_AUTH of the client.  answer, answer_ts, answer_frame : bytes of the server's last answer to one, 0 without, and when it came.
+    answered : the number of the message that this answers; its fragments (RFC 7383) count together.
     """
 
     ts: int
@@ -41,6 +43,7 @@ class Login:
     answer: int = 0
     answer_ts: int = 0
     answer_frame: int = 0
+    answered: bytes = b""
 
 
 @dataclass
@@ -107,7 +110,9 @@ class VpnBuilder:
                 self.logins[number] = Login(row[c.TS], row[c.FRAME], client[0], server[0])
         elif login is not None and exchange == _AUTH:
             if flags & _RESPONSE:
-                login.answer, login.answer_ts, login.answer_frame = length, row[c.TS], row[c.FRAME]
+                before = login.answer if message[16] == _FRAGMENT and login.answered == message[20:24] else 0
+                login.answer, login.answer_ts, login.answer_frame = before + length, row[c.TS], row[c.FRAME]
+                login.answered = message[20:24]
             else:
                 login.asked = max(login.asked, int.from_bytes(message[20:24], "big"))
 

@@ -81,7 +81,7 @@ def test_sctp_that_is_refused(tmp_path: Path) -> None:
 def test_sctp_that_is_taken_later(tmp_path: Path, server: str) -> None:
     this = found(tmp_path, answered(0, ABORT, 7), answered(S, INIT_ACK, 8, server), healthy())["connect-refused"]
     assert this.severity == "warning"
-    assert this.text.endswith("; it was taken later, there or at another server.")
+    assert this.text.endswith("; it was taken later, there or at another server, or over TCP.")
 
 
 def test_an_association_that_ends_by_an_abort(tmp_path: Path) -> None:

@@ -105,7 +105,8 @@ def test_a_controller_that_nobody_hears(tmp_path: Path) -> None:
     [
         ([error(UNACKNOWLEDGED)] * 20, "problem"),
         ([error(OFF)], "problem"),
-        ([error(CONTROLLER, PASSIVE)], "problem"),
+        ([error(CONTROLLER, PASSIVE)] * 15, "problem"),
+        ([error(CONTROLLER, PASSIVE), error(CONTROLLER, PASSIVE)], "warning"),  # until another unit is on
         ([error(BUS)] * 25, "warning"),
     ],
 )

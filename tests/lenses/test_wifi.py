@@ -146,11 +146,14 @@ def test_healthy(tmp_path: Path, frames: Frames) -> None:
 
 
 def test_refused(tmp_path: Path) -> None:
-    this = found(tmp_path, [beacon(0), *associated(1, 17), *associated(2, 17), *associated(3, 17), beacon(30)])["wifi-refused"]
+    this = found(tmp_path, [beacon(0), *associated(1, 17), *associated(20, 17), *associated(40, 17), beacon(60)])["wifi-refused"]
     assert this.severity == "problem"
     assert this.text == f"{HOME} refused association to {STATION} 3 times: too many stations (17) and was not let in later."
     assert this.values["codes"] == [17]
     assert this.advice.startswith("The access point is full")
+    steered = [*associated(1, 17), *associated(2, 17), *associated(3, 17)]  # to a channel that the recorder does not hear
+    assert found(tmp_path, [beacon(0), *steered, beacon(30)])["wifi-refused"].severity == "warning"
+    assert found(tmp_path, [beacon(0), *steered, *auth(20, 0), beacon(30)])["wifi-refused"].severity == "problem"  # it is still here
     once = found(tmp_path, [beacon(0), *auth(1, 15, algorithm=3), beacon(30)])["wifi-refused"]
     assert once.severity == "warning"
     assert "refused authentication" in once.text
@@ -186,11 +189,12 @@ def test_first_messages_that_nobody_answers(tmp_path: Path) -> None:
 
 
 def test_a_station_that_is_thrown_out(tmp_path: Path) -> None:
-    tries = [[*joined(t), away(t + 2, 34)] for t in (1, 5, 9)]
-    this = found(tmp_path, [beacon(0), *chain(*tries), beacon(30)])["wifi-dropped"]
+    tries = [[*joined(t), away(t + 2, 34)] for t in (1, 20, 40)]
+    assert found(tmp_path, [beacon(0), *chain(*[[*joined(t), away(t + 2, 34)] for t in (1, 5, 9)])])["wifi-dropped"].severity == "warning"
+    this = found(tmp_path, [beacon(0), *chain(*tries), beacon(60)])["wifi-dropped"]
     assert this.severity == "problem"
     assert this.text == f"{HOME} sent {STATION} away within 10.0 s of 3 associations: poor channel conditions (34)."
-    steered = [*chain(*tries), *joined(12, ap=OTHER_AP), data(40, ap=OTHER_AP)]
+    steered = [*chain(*tries), *joined(45, ap=OTHER_AP), data(60, ap=OTHER_AP)]
     assert found(tmp_path, [beacon(0), *steered])["wifi-dropped"].severity == "warning"
 
 
@@ -205,7 +209,7 @@ def test_a_storm(tmp_path: Path) -> None:
 
 
 def test_dropped_by_disassociation(tmp_path: Path) -> None:
-    tries = [[*joined(t), managed(t + 1, 10, Dot11Disas(reason=5), True)] for t in (1, 5, 9)]
+    tries = [[*joined(t), managed(t + 1, 10, Dot11Disas(reason=5), True)] for t in (1, 20, 40)]
     assert found(tmp_path, [beacon(0), *chain(*tries)])["wifi-dropped"].severity == "problem"
 
 

@@ -414,6 +414,10 @@ SAID: list[tuple[str, bytes, str | None]] = [
     ("ntp", b"\xe3\x00\x06\xe8" + bytes(44), None),  # a client, which does not know the time either
     ("tftp", b"\x00\x05\x00\x01File not found\x00", "file not found"),
     ("tftp", b"\x00\x05\x00\x08no options\x00", None),
+    ("ppp", b"\xc0\x23\x02\x01\x00\x05\x00", ""),
+    ("ppp", b"\xc0\x23\x03\x01\x00\x05\x00", "the login failed (PAP)"),
+    ("ppp", b"\xc2\x23\x04\x01\x00\x04", "the login failed (CHAP)"),
+    ("ppp", b"\xc2\x23\x01\x01\x00\x04", None),  # a challenge
     ("tftp", b"\x00\x03\x00\x01data", ""),
     ("doip", doip(0x0006, b"\x10" + bytes(4)), ""),
     ("doip", doip(0x0006, b"\x06" + bytes(4)), "routing activation: activation type not supported (0x06)"),

@@ -46,7 +46,8 @@ FRAMES = 10  #: refused requests that a finding cites
 #: An answer whose last byte comes so soon after its first is none that is written bit by bit; and the share of the others that must be such streams.
 _WHOLE_NS, _STREAMS = S // 20, 0.9
 _FEW_SHARE = 0.1  #: of all requests; one of fewer that was granted when it was sent again cost its client a pause
-_OFTEN, _OFTEN_SHARE = 5, 0.2  #: so many answers that refuse are a problem, though something is granted later
+_OFTEN = 5  #: so many answers that refuse, and a share of all (:data:`Denying.OFTEN`), are a problem, though something is granted later
+_POLLED = 10  #: answers that grant, of who polls
 _SOUGHT = {"TFTP": ("file not found",)}  #: what a loader tries one after the other until it finds one
 _EAP = BY_NAME["EAP"].NAME
 #: How refusals begin that a client answers by another offer, by protocol; and within which time that is taken if nothing was lost
@@ -445,6 +446,13 @@ def _tries(answers: list[Answer]) -> int:
     return 1 + sum(b - a >= _APART_NS for a, b in pairwise(times)) if times else 0
 
 
+def _but_of_the_last_poll(lasting: list[Answer], answers: list[Answer]) -> list[Answer]:
+    """Without what was refused once behind the last grant to a client that is granted something again and again: the capture just ended there."""
+    many = Counter(a.client for a in answers if not a.no)
+    tries = {client: _tries(these) for client, these in grouped(lasting, lambda a: a.client).items()}
+    return [a for a in lasting if many[a.client] < _POLLED or tries[a.client] > 1]
+
+
 def _nothing_else(answers: list[Answer], member: Denying) -> set[int]:
     """Ids of refusals that are all that a client hears of any server, to one question, in so many tries."""
     found: set[int] = set()
@@ -499,8 +507,10 @@ def _of_answers(view: View) -> list[Finding]:
         last |= {id(a) for a in hard if heard[a.client, a.no] > 1}
         lasting = [a for a in hard if granted.get(a.server if a.no.endswith(_BY_CLIENT) else a.client, a.ts) <= a.ts or id(a) in last]
         often = [a for a in hard if not (a.no.startswith((NOTHING, *_SOUGHT.get(protocol, ()))) and granted.get(a.client, a.ts) > a.ts)]
-        if len(often) >= _OFTEN and len(often) >= _OFTEN_SHARE * len(answers):
+        if len(often) >= _OFTEN and len(often) >= member.OFTEN * len(answers):
             lasting = often
+        elif member.REPEATED:
+            lasting = _but_of_the_last_poll(lasting, answers)
         let_in = protocol == _EAP and _carries(view, max(a.ts for a in refused))
         lasting = [] if let_in else lasting
         named = [a.no for a in refused if not a.no.startswith(member.VAGUE)] or [a.no for a in refused]

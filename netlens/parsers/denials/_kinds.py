@@ -48,6 +48,8 @@ class Denying(Protocol):
     CHECKS: tuple[str, ...] = ()
     #: How refusals begin by which a server may put off all but one client: a warning while it grants another one something.
     TURNS: tuple[str, ...] = ()
+    #: From which share of all answers on refusals are a problem, though something is granted later.
+    OFTEN: float = 0.2
     #: How refusals begin that only count if the same question was refused twice, where questions can be read (:mod:`netlens.parsers.denials._questions`).
     REPEATED: tuple[str, ...] = ()
     #: How refusals begin that are about the one thing that was asked for: a warning for a client that hears one, and is granted more on another connection.

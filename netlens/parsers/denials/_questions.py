@@ -10,6 +10,7 @@ _GET_NEXT, _NO_SUCH_NAME = 0xA1, "not there: noSuchName"
 _EXTENDED, _START_TLS = 0x77, b"1.3.6.1.4.1.1466.20037"
 _VALIDATE_JOB = 4
 _CONNECT, _CONNACK = 0x10, 0x20  #: of MQTT
+_ACCESS_REQUEST, _USER_NAME = 1, 1  #: of RADIUS
 _LINE = 200  #: bytes
 
 
@@ -40,6 +41,16 @@ def _snmp(message: bytes) -> tuple[bytes, bytes]:
 def _of_snmp(no: str | None, asked: bytes, _: bytes) -> str | None:
     """Where a walk with SNMP 1 ends, there is no next name (RFC 1157 4.1.3)."""
     return None if no and no.startswith(_NO_SUCH_NAME) and asked == bytes([_GET_NEXT]) else no
+
+
+def _radius(message: bytes) -> tuple[bytes, bytes]:
+    """Identifier, and who asks to be let in (RFC 2865 3, 5.1)."""
+    at = 20 if message[0] == _ACCESS_REQUEST else len(message)
+    while at + 2 < len(message) and message[at + 1] >= 2:
+        if message[at] == _USER_NAME:
+            return message[1:2], message[at + 2 : at + message[at + 1]]
+        at += message[at + 1]
+    return message[1:2], b""
 
 
 def _modbus(message: bytes) -> tuple[bytes, bytes]:
@@ -145,6 +156,7 @@ def _kerberos(message: bytes) -> tuple[bytes, bytes]:
 QUESTIONS = {
     "snmp": Question(_snmp, _of_snmp),
     "modbus": Question(_modbus),
+    "radius": Question(_radius),
     "ipp": Question(_ipp, _of_ipp),
     "ldap": Question(_ldap, _of_ldap),
     "bacnet": Question(_bacnet),

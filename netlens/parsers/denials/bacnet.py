@@ -7,6 +7,7 @@ Ordinary: properties, array elements and functions that a device does not have, 
 from netlens.parsers.denials._kinds import At
 
 ID, NAME = "bacnet", "BACnet"
+OFTEN = 0.5  # clients ask for what a device need not have
 AT = At(udp=(47_808,), peers=True)
 _ERRORS = {
     2: "configuration in progress", 3: "device busy", 9: "invalid data type", 16: "missing required parameter", 17: "object deletion not permitted",

@@ -7,6 +7,7 @@ in that state already. Other refusals count where the same is asked twice.
 from netlens.parsers.denials._kinds import At
 
 ID, NAME = "cip", "EtherNet/IP (CIP)"
+OFTEN = 0.5  # clients ask for what a device need not have
 AT = At(tcp=(44_818,))
 _STATUS = {
     1: "connection failure", 2: "out of resources", 3: "invalid parameter value", 4: "path segment error", 5: "path destination unknown (no such tag)",

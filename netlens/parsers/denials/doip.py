@@ -7,6 +7,7 @@ from netlens.parsers.denials._kinds import At
 
 ID, NAME, INSIDE = "doip", "DoIP", ("uds",)
 AT = At(tcp=(13400,))
+CHALLENGES = ("routing activation: TLS required",)  # at another port (7.3.4)
 _ROUTING, _DIAGNOSTIC, _NOT_PASSED_ON = 0x0006, 0x8001, 0x8003  # types of payload
 _ACTIVATED, _CONFIRM = 0x10, 0x11
 _ROUTES = {0: "unknown source address", 1: "no socket free", 2: "another source address on this connection", 3: "source address in use elsewhere",

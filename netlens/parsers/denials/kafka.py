@@ -13,6 +13,7 @@ _ERRORS = {
     17: "invalid topic", 29: "topic authorization failed", 30: "group authorization failed", 31: "cluster authorization failed",
     33: "SASL mechanism not supported", 34: "illegal SASL state", 35: "version not supported", 58: "SASL authentication failed",
 }  # fmt: skip
+_NOT_YET = (3, 5)  # a topic that is made at its first use
 CHALLENGES = tuple(f"{_ERRORS[code]} ({code})" for code in (3, 5, 14, 15, 16))
 METADATA, _COORDINATOR, _HANDSHAKE, _LOGIN = 3, 10, 17, 36
 #: Where the error stands behind the number, by kind of request: from which version on
@@ -30,6 +31,8 @@ def said(message: bytes, asked: bytes) -> str | None:
     if kind == METADATA:
         errors = _topics(message, version)
         code = next(filter(None, errors), 0)
+        if code in _NOT_YET and 0 in errors:
+            code = 0  # of other topics it is told all
         if not errors:
             return None
     elif kind in _PLACES:

@@ -8,6 +8,7 @@ monitored count where the same node is asked for twice.
 from netlens.parsers.denials._kinds import At
 
 ID, NAME = "opc-ua", "OPC UA"
+OFTEN = 0.5  # clients ask for what a device need not have
 AT = At(tcp=(4840,))
 _STATUS = {
     0x80020000: "BadInternalError", 0x80030000: "BadOutOfMemory", 0x80040000: "BadResourceUnavailable", 0x80050000: "BadCommunicationError",

@@ -8,6 +8,7 @@ same is asked twice.
 from netlens.parsers.denials._kinds import At
 
 ID, NAME = "s7", "S7"
+OFTEN = 0.5  # clients ask for what a device need not have
 AT = At(tcp=(102,))
 CHALLENGES, REPEATED = ("no connection",), ("item:", "error")
 _ITEMS = {

@@ -8,6 +8,7 @@ from netlens.parsers.denials._kinds import At
 from netlens.parsers.denials.doip import carried
 
 ID, NAME = "uds", "UDS"
+OFTEN = 0.5  # clients ask for what a device need not have
 AT = At()
 DAILY = ("request out of range",)
 NEGATIVE, ANSWERS = 0x7F, 0x40  #: how a refusal begins; what a positive response adds to the service's number
