@@ -2,13 +2,15 @@
 
 Probes of the tail (RFC 8985 7) and time-outs that are too short make such repeats. A sending more than its receiver says it got twice was needed.
 
-Limits: the capture must be in files that can be read again; a receiver need not speak of it, nor does its acknowledgment always arrive.
+Limits: the capture must be in files that can be read again, and hold not too many such answers (:data:`MOST`); a receiver need not speak of it, nor does its
+acknowledgment always arrive.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import replace
+from itertools import islice
 
 from netlens.errors import NetlensError
 from netlens.lenses._repeats import Delivery, Repeat
@@ -17,14 +19,16 @@ from netlens.parsers.headers_again import Duplicate, duplicates
 from netlens.parsers.packet_digests import readable_again
 
 LATE_NS = 2 * S  #: after the last sending
-MOST = 200_000  #: acknowledgments that are looked at
+MOST = 20_000  #: acknowledgments that are looked at; where there are more, none is
 
 
 def without_needless(view: View, lossy: list[Delivery]) -> list[Delivery]:
     """These with what was needed alone as their repeats, and the rest counted as spurious."""
     if not lossy or not readable_again(view.side.capture.paths):
         return lossy
-    frames = [f for d in lossy for f in _answers(view, d)][:MOST]
+    frames = list(islice((f for d in lossy for f in _answers(view, d)), MOST + 1))
+    if len(frames) > MOST:
+        return lossy
     try:
         told = duplicates(view.side.capture.paths, frames)
     except NetlensError:
