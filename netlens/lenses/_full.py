@@ -93,7 +93,7 @@ def _known(_: View) -> dict[tuple[str, str], tuple[Array, Array]]:
 def _by_ends(view: View) -> dict[tuple[str, str], list[tuple[int, bool]]]:
     """Sessions and directions by the addresses of sender and receiver."""
     found: dict[tuple[str, str], list[tuple[int, bool]]] = {}
-    for k in view.in_one:
+    for k in (k for k in view.first_copies if k not in view.halves):
         for orig in (True, False):
             found.setdefault((view.address(k, orig), view.address(k, not orig)), []).append((k, orig))
     return found

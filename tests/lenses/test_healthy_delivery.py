@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import struct
 from pathlib import Path
 
@@ -35,6 +36,18 @@ def test_losses_on_a_line_that_is_full_and_on_one_that_is_idle(tmp_path: Path, i
     this = found(tmp_path, filled(idle))["packet-loss"]
     assert this.severity == severity
     assert ("the line was full, at" in this.text) == (severity == "warning")
+
+
+def test_a_sender_that_repeats_itself_to_a_receiver_that_was_not_recorded(tmp_path: Path) -> None:
+    made = exchange(talk(step=MS))
+    for _ in range(1500):  # at a steady pace, as on a line that is full
+        last, made.at = made.back, made.at + 2 * MS
+        made.down("A", 1400)
+    for tries in range(5):
+        made.at += (400 << tries) * MS
+        made.down("A", 1400, seq=last)
+    its = socket.inet_aton(SERVER)
+    assert problems(found(tmp_path, [p for p in made.packets if p.data[12:16] == its])) == {"stalled"}
 
 
 def doubled(made_twice: bool) -> list[Packet]:
