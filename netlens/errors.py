@@ -6,6 +6,25 @@ with 1; a library user catches :class:`NetlensError`.
 
 from __future__ import annotations
 
+import os
+from typing import Any
+
+DEBUG = "NETLENS_DEBUG"  #: environment: a defect shows its trace, and ends the program wherever it is
+
+
+def defect(kind: type[BaseException], error: BaseException | None, trace: Any) -> str:
+    """What a report of an exception that netlens did not mean to raise needs, on one line."""
+    import traceback
+    from pathlib import Path
+
+    from netlens import __version__
+
+    said = " ".join(str(error).split())[:200]
+    frames = traceback.extract_tb(trace)
+    found = [f for f in frames if f"{os.sep}netlens{os.sep}" in f.filename] or list(frames)
+    at = f" at {'/'.join(Path(found[-1].filename).parts[-3:])}:{found[-1].lineno}" if found else ""
+    return f"a bug in netlens {__version__}: {kind.__name__}{f' ({said})' if said else ''}{at}"
+
 
 class NetlensError(Exception):
     """Base of all errors of netlens; its text is one line a person can act on."""

@@ -19,6 +19,7 @@ IN_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
 
 # Commands that tests start buffer their output as most people's do; containers often set this, and it hides what is never flushed.
 os.environ.pop("PYTHONUNBUFFERED", None)
+os.environ["NETLENS_DEBUG"] = "1"  # a lens that fails ends the program
 os.environ.setdefault("NETLENS_KERNELS", "now")  # after a change of a kernel, tests are of what it compiles to
 
 # No deadlines: the first example of a kernel may compile it, which takes seconds once and says nothing about the code.

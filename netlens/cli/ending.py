@@ -16,15 +16,13 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
 from netlens.cli.common import say
-from netlens.errors import NetlensError
+from netlens.errors import DEBUG, NetlensError, defect
 
-DEBUG = "NETLENS_DEBUG"
 #: What a write gives where no file is named: the disk is full or over quota, the file too large, the device gone, the descriptor closed.
 _OUTPUT = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF, errno.ENXIO)
 #: How the loader, libc and Python say that there is no memory where no MemoryError is raised. (llvmlite hides the loader's words behind its own.)
@@ -131,20 +129,12 @@ def _unwritable(error: OSError) -> None:
 
 def _defect(kind: type[BaseException], error: BaseException | None, trace: Any, where: str = "") -> None:
     """The line that a report needs."""
-    import traceback
-
-    from netlens import __version__
-
     if os.environ.get(DEBUG):
+        import traceback
+
         with contextlib.suppress(OSError, ValueError):
             traceback.print_exception(kind, error, trace)
-    said = " ".join(str(error).split())[:200]
-    found = [f for f in traceback.extract_tb(trace) if f"{os.sep}netlens{os.sep}" in f.filename] or list(traceback.extract_tb(trace))
-    at = f" at {'/'.join(Path(found[-1].filename).parts[-3:])}:{found[-1].lineno}" if found else ""
-    say(
-        f"this is a bug in netlens {__version__}: {kind.__name__}{f' ({said})' if said else ''}{at}{where}; "
-        f"please report this line and the command ({DEBUG}=1 prints the whole trace)"
-    )
+    say(f"this is {defect(kind, error, trace)}{where}; please report this line and the command ({DEBUG}=1 prints the whole trace)")
 
 
 def _limit() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
@@ -14,6 +15,7 @@ from netlens.chains.divided import Division, table
 from netlens.chains.paths import chains
 from netlens.chains.side import WORDS
 from netlens.chains.traffic import Traffic
+from netlens.errors import DEBUG, NetlensError, defect
 from netlens.registry import members
 from netlens.schema import Table
 
@@ -104,10 +106,24 @@ def _looked(traffic: Traffic) -> list[Finding]:
 
     found: list[Finding] = []
     for lens in all_lenses():
-        found += _of_both([each for view in views(traffic) for each in without_scanned(view, lens.look(view))], traffic)
+        found += _of_both([each for view in views(traffic) for each in without_scanned(view, _answer_of(lens, view))], traffic)
         if traffic.upstream.sessions.rows > MANY:
             give_back()  # what it took, before the next one looks
     return found
+
+
+def _answer_of(lens: Lens, view: View) -> list[Finding]:
+    """What a lens finds. If it fails, what all others find is not lost, and it is said that this one is missing."""
+    try:
+        return lens.look(view)
+    except (NetlensError, MemoryError, OSError):
+        raise
+    except Exception as error:
+        if os.environ.get(DEBUG):
+            raise
+        told = f"Nothing can be said of {lens.ID} here: {defect(type(error), error, error.__traceback__)}."
+        report = f"Please report this line and the command. {DEBUG}=1 prints the whole trace."
+        return [Finding("unread-traffic", "unread-traffic", "warning", told, advice=report)]
 
 
 def ahead(traffic: Traffic, *more: Callable[[Traffic], Any]) -> Aside:

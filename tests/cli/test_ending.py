@@ -19,7 +19,7 @@ CAPTURES = Path(__file__).parents[2] / "captures"
 FULL = "netlens: the output cannot be written (no space left on device)\n"
 CLOSED = "netlens: the output cannot be written (bad file descriptor)\n"
 #: As most people's: Python buffers what goes to a pipe or file.
-BUFFERED = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
+BUFFERED = {k: v for k, v in os.environ.items() if k not in {"PYTHONUNBUFFERED", "NETLENS_DEBUG"}}
 UNBUFFERED = {**BUFFERED, "PYTHONUNBUFFERED": "1"}
 SMALL = str(CAPTURES / "healthy" / "vm.pcap.gz")
 COMMANDS = [

@@ -252,7 +252,10 @@ def test_workers_that_cannot_load_netlens(tmp_path: Path) -> None:
             pass
 
 
-def test_an_exception_on_a_worker_that_is_not_ours_is_a_defect_in_one_line(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_exception_on_a_worker_that_is_not_ours_is_a_defect_in_one_line(
+    cluster: Cluster, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NETLENS_DEBUG")
     cluster.workers(1)
     executor = OnWorkers(cluster.client)
 

@@ -107,6 +107,7 @@ class Worker:
         from tests.fuzz import mutate, seeds
         from tests.fuzz.targets import TARGETS
 
+        os.environ["NETLENS_DEBUG"] = "1"  # a lens that fails is a failure
         warnings.simplefilter("ignore")
         names = self.options.target or list(WEIGHTS)
         folders = [*seeds.FOLDERS, *(Path(p) for p in self.options.corpus)]

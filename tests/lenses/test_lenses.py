@@ -1178,6 +1178,20 @@ def test_radio_frames_say_what_they_are_and_what_to_capture(tmp_path: Path) -> N
 # -- all of them --
 
 
+def test_a_lens_that_fails_takes_none_of_the_others_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = [p for k in range(4) for at in (0, 2) for p in lookup(f"n{k}.example.test", k * 100 * MS + at * S, txid=k)]
+    path = write(tmp_path / "x.pcap", [*asked, *ping(30 * S)])
+    monkeypatch.setattr("netlens.lenses.dns_failed.look", lambda view: [][view.sessions.rows])
+    with pytest.raises(IndexError):
+        netlens.analyze(path)
+    monkeypatch.delenv("NETLENS_DEBUG")
+    told = {f.id: f for f in netlens.analyze(path).findings}
+    assert set(told) == {"dns-unanswered", "unread-traffic"}
+    assert "dns-failed" in told["unread-traffic"].text
+    assert "a bug in netlens" in told["unread-traffic"].text
+    assert "IndexError (list index out of range) at netlens/lenses/" in told["unread-traffic"].text
+
+
 def test_every_id_of_the_design_is_a_lens() -> None:
     assert {lens.ID for lens in lenses.all_lenses()} >= {
         "dns-unanswered", "dns-failed", "dns-slow", "connect-unanswered", "connect-refused", "tls-failed", "port-scan", "http-errors", "refused",
