@@ -55,6 +55,8 @@ def asked(view: View) -> Requests:
     usable, repeated = np.zeros((2, s.rows), bool)
     usable[view.whole], repeated[list(repeats)] = True, True
     usable &= (clear | (s["protocol"] == "tls")) & (view.missing_bytes <= 0)
+    if view.contents_alone:  # what was sent again may be of a later connection with the same ports
+        usable &= s["orig_retransmits"] + s["resp_retransmits"] == 0
     usable[[*view.halves, *(k for k, spoken in view.side.http2.items() if spoken)]] = False
     usable &= view.first_requests != HTTP2  # in clear
     x = x.take(np.flatnonzero(usable[x["session_id"]]))
@@ -71,7 +73,7 @@ def asked(view: View) -> Requests:
         if response is not None and fins[k] is not None and sent < fins[k] < response and 0 <= (resets[k] or 0) - response <= S:
             until, response, down, given_up = fins[k], None, 0, True  # it came to a program that had closed
         elif response is None:
-            until, given_up = _gave_up(view, k, sent)
+            until, given_up = (None, False) if view.contents_alone else _gave_up(view, k, sent)
             if until is None:
                 continue
         wait = until - sent

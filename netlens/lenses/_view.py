@@ -129,6 +129,11 @@ class View:
         return [k for k in self.whole if k not in self.halves]
 
     @cached_property
+    def contents_alone(self) -> bool:
+        """Whether all TCP frames hold data, as if chosen by what is in them (a display filter for http): what opens, acknowledges and closes is left out."""
+        return bool(self.whole) and all(set(told) <= set("^DdTtGg") for told in set(self.column("history")))
+
+    @cached_property
     def _ends(self) -> list[tuple[str, int, str, int]]:
         return list(zip(*(self.column(name) for name in ("orig_ip", "orig_port", "resp_ip", "resp_port")), strict=True))
 

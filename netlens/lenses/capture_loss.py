@@ -33,6 +33,8 @@ def look(view: View) -> list[Finding]:
         text = f"{n:,} of {plural(len(view.first_copies), 'connection')} {were} recorded in one direction only: what the other side said is not known."
         frames = [int(firsts[k]) for k in view.first_copies[:5]]
         return [finding(view, ID, "warning", text, frames, {"one_sided": n, "connections": len(view.first_copies)}, advice)]
+    if view.contents_alone:
+        return []  # all that is missing may have been left out on purpose
     missing = view.missing_bytes
     # a FIN that was not recorded takes one number of each direction
     data = np.maximum(s["orig_missing_bytes"] - 1, 0) + np.maximum(s["resp_missing_bytes"] - 1, 0)

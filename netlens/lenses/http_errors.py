@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import bisect
 from collections import Counter
+from itertools import groupby
 from math import comb
 from typing import Any
 
@@ -43,6 +44,7 @@ SERVER_TIMES, SERVER_SHARE = 2, 0.1
 CLIENT_TIMES, CLIENT_SHARE, SOME_SHARE = 2, 0.5, 0.1
 CIRCLES = 10  #: redirections that a client follows; Go gives up after so many, browsers after 20, Python after 30
 FOLLOWED_NS = S  #: from one redirection to the next; a server that has its client wait for something in this way takes longer
+GUESSED = 10  #: wrong passwords in a row; accounts are locked after 3 to 10 (NIST SP 800-63B 5.2.2 allows up to 100)
 PROXY, CHALLENGED = 407, 3  #: answers of a proxy that grants nothing; a first one is ordinary
 CREDENTIALS_NS = 10 * S  #: in which a program answers a challenge by itself
 CHALLENGES = (401, 407)
@@ -117,12 +119,26 @@ def final_answers(view: View) -> list[dict[str, Any]]:
 
 def _rejected(view: View, rows: list[dict[str, Any]]) -> set[int]:
     """Frames of requests that bore a password or token and were answered 401, again and again, for what that client was never given: other requests, as for
-    another token, do not show that it was let in."""
+    another token, do not show that it was let in. Or for what it was given after many tries, each made when it knew the answer to the one before."""
     chosen = view.side.capture.bearing & view.side.capture.asked.keys()
     found: set[int] = set()
     for group in grouped((r for r in rows if r["start_frame"] in chosen), lambda r: _place(view, r)).values():
-        found |= {r["start_frame"] for r in group if len(group) >= CHALLENGED and {r["status"] for r in group} == {401}}
+        if len(group) >= CHALLENGED and {r["status"] for r in group} == {401}:
+            found |= {r["start_frame"] for r in group}
+        for status, run in groupby(sorted(group, key=lambda r: r["start_ns"]), lambda r: r["status"]):
+            tries = list(run)
+            if status == 401 and _in_turn(tries) >= GUESSED:
+                found |= {r["start_frame"] for r in tries}
     return found
+
+
+def _in_turn(rows: list[dict[str, Any]]) -> int:
+    """How many of these requests follow each other, each sent when the one before was answered."""
+    n, known = 0, 0
+    for r in rows:
+        if r["start_ns"] >= known:
+            n, known = n + 1, r["response_ns"] or r["start_ns"]
+    return n
 
 
 def _place(view: View, r: dict[str, Any]) -> tuple[str, int]:
@@ -230,7 +246,7 @@ def _of(view: View) -> list[Finding]:
     if not errors:
         return []
     n = len(answers)
-    granted, checks = granted_later(view, answers), of_checks(view, answers)
+    granted, checks = granted_later(view, answers) - _rejected(view, answers), of_checks(view, answers)
     amiss = [r for r in theirs if r["start_frame"] not in checks | granted]
     lasting = amiss if len(amiss) >= SERVER_TIMES else [r for r in amiss if not served_later(view, r, answers)]
     acted_on = taken(view, answers) - granted

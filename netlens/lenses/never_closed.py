@@ -26,6 +26,8 @@ IN_TURN = 0.95  #: of them are opened when the one before has been used
 
 def open_and_idle(view: View) -> list[tuple[int, int]]:
     """(session, idle ns): established, open at the end of its excerpt, and silent for so long by then."""
+    if view.contents_alone:
+        return []  # what closes them would not be here
     ends, last, states = view.sessions["end_ns"], view.sessions["last_frame"], view.column("state")
     closes = [view.column(name) for name in ("closed_ns", "orig_fin_ns", "resp_fin_ns")]
     return [

@@ -134,6 +134,11 @@ def fresh(*statuses: int, credentials: bytes = b"Authorization: Bearer abc\r\n")
     return calls(*((k * 500 * MS, *pair) for k, pair in enumerate(pairs)))
 
 
+def together(times: int) -> list[list[Packet]]:
+    """Requests on as many connections, of which each is refused once, and then granted."""
+    return [close(exchange(exchange(talk(40_000 + k, k * MS, step=10 * MS), *orders(401)), *orders(200))).packets for k in range(times)]
+
+
 def test_tokens_that_are_never_taken(tmp_path: Path) -> None:
     """That the client gets another one does not show that it was let in."""
     this = found(tmp_path, *fresh(401, 401, 401))
@@ -155,10 +160,17 @@ def test_a_token_that_is_not_taken_where_another_client_is_served(tmp_path: Path
         pytest.param(fresh(401, 200, 401, 200, 401, 200), id="expired"),
         pytest.param(fresh(401, 401, 401, credentials=b""), id="asked without one first"),  # as docker asks for /v2/
         pytest.param(fresh(401, 401, 200), id="clocks that came to agree"),
+        pytest.param(together(12), id="expired while many were asked at once"),
     ],
 )
 def test_tokens_that_are_taken(tmp_path: Path, streams: list[list[Packet]]) -> None:
     assert not problems(found(tmp_path, *streams))
+
+
+def test_passwords_that_are_guessed(tmp_path: Path) -> None:
+    this = found(tmp_path, *calls(*((k * 300 * MS, *orders(status)) for k, status in enumerate([*[401] * 12, 200]))))
+    assert problems(this) == {"http-errors"}
+    assert this["http-errors"].values["statuses"] == {"401": 12}
 
 
 STRANGE = b"hello there, who are you?"

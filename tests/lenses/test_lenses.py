@@ -1124,6 +1124,16 @@ def test_connections_that_stay_open(tmp_path: Path) -> None:
     assert "to [2001:db8::20]:80 " in found(tmp_path, by_ipv6, *(ping(t * 600 * S) for t in range(5)))["never-closed"].text
 
 
+def test_a_file_of_requests_and_answers_alone_tells_nothing_of_what_was_left_out(tmp_path: Path) -> None:
+    held = [p for k in range(25) for p in exchange(talk(40_000 + k, k * 60 * S)).packets]
+    made = exchange(talk(41_000))
+    made.back += 3_000  # was left out
+    exchange(made)
+    made.up("PA", GET)  # and what is said to this
+    contents = [p for p in [*held, *made.packets] if int.from_bytes(p.data[2:4], "big") > 20 + (p.data[32] >> 4) * 4]
+    assert not {"never-closed", "capture-loss", "slow-server"} & found(tmp_path, contents, *(ping(t * 600 * S) for t in range(5))).keys()
+
+
 def test_what_is_open_at_the_end_is_no_leak(tmp_path: Path) -> None:
     held = [p for k in range(25) for p in exchange(talk(40_000 + k, k * S)).packets]
     assert not found(tmp_path, held, ping(40 * S))
