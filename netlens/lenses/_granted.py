@@ -32,8 +32,8 @@ Row = dict[str, Any]  #: an answer, as :func:`netlens.lenses.http_errors.final_a
 def granted_later(view: View, answers: list[Row]) -> set[int]:
     """Frames of requests with an error of 4xx that the same client was granted later, and never refused again: a 404 of what it then made, or what came to be
     (RFC 9110 9.3.3, 9.3.4); any other of a request that it sent again in an even rhythm (RFC 8628 3.3: authorization_pending), or once, at once, to make
-    something. And a 503 of what it went on to ask for in the same rhythm when it was granted, as who checks a server that starts, or that it sent again after
-    ever longer pauses until it was granted, of a server that had granted nothing before."""
+    something. And a 503 of what it went on to ask for in the same rhythm when it was granted, as who checks a server that starts (of one that had granted
+    nothing before, in whatever rhythm then), or that it sent again after ever longer pauses until it was granted, of a server that had granted nothing before."""
     found: set[int] = set()
     given = grouped((r for r in answers if r["status"] < 300), lambda r: view.ends(r["session_id"])[2:])
     began = {server: min(r["start_ns"] for r in group) for server, group in given.items()}
@@ -43,9 +43,10 @@ def granted_later(view: View, answers: list[Row]) -> set[int]:
         if not before or any(r["status"] >= 400 for r in after):
             continue
         if {r["status"] for r in before} == {AWAY}:
-            checked = len(after) >= LEAST and _is_even(group, STARTS_NS)
             starts = all(r["start_ns"] <= began.get(view.ends(r["session_id"])[2:], r["start_ns"]) for r in before)
-            if checked or (starts and _backs_off([*before, after[0]])):
+            waiting = [*before, after[0]]
+            checked = len(after) >= LEAST and _is_even(waiting if starts else group, STARTS_NS)
+            if checked or (starts and _backs_off(waiting)):
                 found |= {r["start_frame"] for r in before}  # a server that starts, and who waits for it
         if any(not 400 <= r["status"] < 500 for r in before):
             continue

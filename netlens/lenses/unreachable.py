@@ -83,7 +83,7 @@ def _of(view: View) -> list[Finding]:
     lost = _lost_logs(view, shown)
     waited = lost or any(asks(asked) not in ("", *PATIENT) and not _has_it(view, asked) for asked, _ in shown)
     waited = waited or any(_is_tunnel(view, asked, errors) for asked, errors in shown)
-    sent = sum(asked.datagrams for asked, _ in shown)
+    sent = sum(asked.datagrams if _all_along(asked, errors) else len(errors) for asked, errors in shown)
     heard = [e for _, errors in shown for e in errors]
     whom = most(endpoint(*asked.destination) for asked, _ in shown)
     circling = all(asked.hops >= USUAL_HOPS and {e.what for e in errors} == {EXPIRED} for asked, errors in shown)
@@ -106,6 +106,12 @@ def _of(view: View) -> list[Finding]:
     cut = _is_cut(view, shown)
     severity: Severity = "note" if sent < TIMES else "problem" if waited or circling or cut else "warning"
     return [finding(view, ID, severity, text, frames, values, advice)]
+
+
+def _all_along(asked: Conversation, errors: list[Error]) -> bool:
+    """Whether errors are about the first and the last datagrams, and so, as a host limits how often it says it, about those between."""
+    times = [e.ts for e in errors]
+    return min(times) - asked.first_ns <= TOLD_NS and asked.last_ns - max(times) <= TOLD_NS
 
 
 def _is_tunnel(view: View, asked: Conversation, errors: list[Error]) -> bool:

@@ -210,6 +210,10 @@ def test_polls_that_become_rarer(tmp_path: Path) -> None:
 
 def test_a_server_that_starts(tmp_path: Path) -> None:
     assert not problems(found(tmp_path, *checks(WEB, 40_000, AWAY, AWAY, AWAY, *[OK] * 6)))
+    asks = asked("GET", "/ready")
+    waits = [(k * S, asks, AWAY) for k in range(5)]
+    used = [(5 * S + k * 300 * MS, request, OK) for k, request in enumerate([asks, asked("GET", "/app")] * 4)]
+    assert not problems(found(tmp_path, *calls(*waits, *used)))
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,13 @@ def test_datagrams_that_find_nobody(tmp_path: Path) -> None:
     assert this["unreachable"].values["icmp_errors"] == 3
 
 
+@pytest.mark.parametrize(("told_at", "count"), [((0, 1), 2), ((0, 9), 10)])
+def test_how_many_datagrams_found_nobody(tmp_path: Path, told_at: tuple[int, int], count: int) -> None:
+    """A host does not say it of each; but what it says of the first is not true of those that come when its program runs."""
+    said = [p for k in told_at for p in error(k * S + MS, PORT, datagram((CLIENT, 6_000), SYSLOG, b"hello"), SERVER)]
+    assert found(tmp_path, sent(10), said, healthy(), ping(30 * S))["unreachable"].text.startswith(f"{count} datagrams to ")
+
+
 def test_who_asks_at_a_closed_port_waits_in_vain(tmp_path: Path) -> None:
     """RADIUS has an answer to each request; syslog, above, has none."""
     asked = datagram((CLIENT, 40_000), (SERVER, 1812), bytes([1, 7, 0, 20]) + bytes(16))
