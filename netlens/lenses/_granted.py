@@ -33,7 +33,7 @@ def granted_later(view: View, answers: list[Row]) -> set[int]:
     """Frames of requests with an error of 4xx that the same client was granted later, and never refused again: a 404 of what it then made, or what came to be
     (RFC 9110 9.3.3, 9.3.4); any other of a request that it sent again in an even rhythm (RFC 8628 3.3: authorization_pending), or once, at once, to make
     something. And a 503 of what it went on to ask for in the same rhythm when it was granted, as who checks a server that starts (of one that had granted
-    nothing before, in whatever rhythm then), or that it sent again after ever longer pauses until it was granted, of a server that had granted nothing before."""
+    nothing before, in whatever rhythm then), or that it sent again after ever longer pauses until it was granted, of such a server."""
     found: set[int] = set()
     given = grouped((r for r in answers if r["status"] < 300), lambda r: view.ends(r["session_id"])[2:])
     began = {server: min(r["start_ns"] for r in group) for server, group in given.items()}
