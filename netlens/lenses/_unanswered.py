@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from netlens.lenses._requests import HTTP2
 from netlens.lenses._view import ACK, FIN, RST, SYN, S, Segments, View, grouped
 
 #: A client that asks again within this on a new connection, and is served, has lost nothing (RFC 9110 9.2.2)
@@ -19,9 +20,10 @@ BODYLESS = (b"GET ", b"HEAD ")  #: requests that are whole with their head
 
 
 def requests(view: View, *names: str) -> list[tuple[Any, ...]]:
-    """Session and columns of the exchanges of HTTP in clear that were captured in both directions."""
+    """Session and columns of the exchanges of HTTP/1.1 in clear that were captured in both directions."""
     x, kept = view.side.capture.table("exchanges"), set(view.in_one)
-    x = x.take((view.sessions["protocol"] == "http")[x["session_id"]])
+    chosen = (view.sessions["protocol"] == "http") & (view.first_requests != HTTP2)
+    x = x.take(chosen[x["session_id"]])
     return [r for r in x.tuples("session_id", *names) if r[0] in kept]
 
 

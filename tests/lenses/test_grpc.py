@@ -309,3 +309,18 @@ def test_calls_that_run_into_their_deadline(tmp_path: Path) -> None:
 )
 def test_calls_that_are_cancelled(tmp_path: Path, packets: list[Packet]) -> None:
     assert "slow-server" not in problems(found(tmp_path, packets, healthy()))
+
+
+def test_what_a_client_says_last_on_http2_is_no_request(tmp_path: Path) -> None:
+    """Its SETTINGS are acknowledged, it says that it goes (GOAWAY), and the server closes."""
+    made = talk()
+    made.up("PA", PREFACE + b"\0\0\0\4\0\0\0\0\0" + b"\0\0\4\1\5\0\0\0\1\x82\x84\x86\x41")
+    made.down("A")
+    made.down("PA", b"\0\0\0\4\0\0\0\0\0" + b"\0\0\1\1\5\0\0\0\1\x88")
+    made.up("PA", b"\0\0\0\4\1\0\0\0\0")
+    made.up("PA", b"\0\0\x08\7\0\0\0\0\0" + bytes(8))
+    made.down("A")
+    made.down("FA")
+    made.up("FA")
+    made.down("A")
+    assert not problems(found(tmp_path, made.packets))
