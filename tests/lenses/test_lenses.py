@@ -337,6 +337,19 @@ def test_a_scan(tmp_path: Path) -> None:
     assert "20 ports of 198.51.100.20" in this["port-scan"].text
 
 
+@pytest.mark.parametrize(("flags", "told"), [("FPU", True), ("", True), ("F", True), ("FA", False), ("A", False), ("R", False)])
+def test_a_scan_without_a_syn(tmp_path: Path, flags: str, told: bool) -> None:
+    """Who closes, or asks, on a connection that the other end forgot is reset, too; it acknowledges what it had got."""
+    tried = []
+    for k in range(20):
+        made = Talk((CLIENT, 50_000), (SERVER, 1_000 + k), at=k * 50 * MS)
+        made.up(flags)
+        if k % 3:
+            made.down("R" if "A" in flags else "RA")
+        tried += made.packets
+    assert problems(found(tmp_path, tried, ping(30 * S))) == ({"port-scan"} if told else set())
+
+
 def test_many_connections_that_succeed_are_no_scan(tmp_path: Path) -> None:
     served = [p for k in range(20) for p in close(exchange(talk(40_000 + k, k * 50 * MS, (SERVER, 1_000 + k)))).packets]
     assert not found(tmp_path, served)
