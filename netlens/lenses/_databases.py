@@ -3,10 +3,14 @@
 Of a statement only its first three letters are known, of an error its number. One kind of statement is refused for good where a client gets the same error to
 it :data:`TIMES` times, and from the first of them on never an answer to one of that kind, by whatever server of that protocol.
 
+One is enough of what is a fault by itself (:data:`FAULTS`: no disk, no memory, damaged data), and of what costs work and time (:data:`COSTS`: a deadlock, a
+lock that was waited for too long, a server that takes no writes) where it is not tried again: the client closes, or a while passes, and no statement of
+that kind is granted to it any more. Lost are also :data:`LONG_NS` of waiting in vain for a lock of MySQL, whether it is tried again or not.
+
 Ordinary: an error after which the same works (a deadlock, unless every fifth statement ends so), or the client makes what was not there (installers ask for a
 table to see whether it is), or prepares its statement anew, or runs what its pooler has prepared already; one kind that fails beside many that do not
-(exporters); what is dropped, changed or deallocated though it is not there (dumps that are read in, poolers); a statement that somebody cancels; a lock that
-is asked for without waiting (55P03).
+(exporters); what is dropped, changed or deallocated though it is not there (dumps that are read in, poolers); a statement that somebody cancels, or
+one or two that the server's limit of time ends (57014): that is what it is for; a lock that is asked for without waiting (55P03).
 """
 
 from __future__ import annotations
@@ -16,11 +20,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from netlens.lenses._view import Segments, View, grouped
+from netlens.lenses._view import S, Segments, View, grouped
 
 TIMES = 3
 OFTEN, OFTEN_TIMES = 0.2, 5  #: of a client's statements of one kind that end in a deadlock, though each is done again
 MOST = 5000  #: segments of one session
+#: Faults of the server, whatever was asked: no disk, no memory, errors of its storage, damaged data
+FAULTS = ("53100", "53200", "58030", "58P01", "XX001", "XX002", "1021", "1037", "1041", "1114", "1194")
+#: What is taken back, and has to be done again (PostgreSQL's manual, 13.2.3, 13.3.4; MySQL's, 17.7.5.3); behind a wait, as what is refused at once was asked so
+COSTS, WAITED = ("40001", "40P01", "1205", "1213"), "55P03"
+_OF_LOCKS = "1205"  #: after 50 s, if nobody says otherwise; PostgreSQL has no such limit until a program sets one, to try again
+#: Those of servers that take no writes, and how these begin
+_READ_ONLY, _WRITES = ("25006", "1290", "1792", "1836"), (b"IN", b"UP", b"DE")
+WAITED_NS, LONG_NS = S, 3 * S  #: that somebody notices; for a lock, in vain
+AWAY_NS = 10 * S  #: who has not tried again by then does not
 #: MySQL's errors of statements (its manual, server error message reference; MariaDB's knowledge base)
 MYSQL = {
     1021: "its disk is full", 1030: "error of its storage", 1037: "out of memory", 1038: "out of memory", 1041: "out of memory", 1044: "access denied",
@@ -36,7 +49,8 @@ POSTGRES = {
     "40001": "conflict with another transaction", "40P01": "deadlock", "42501": "access denied", "42703": "column not known", "42704": "object not known",
     "42883": "function not known",
     "42P01": "table not known", "42P05": "prepared statement exists already", "53100": "its disk is full", "53200": "out of memory",
-    "53400": "a limit of its configuration", "54000": "a limit of the program", "55006": "object in use", "57014": "cancelled",
+    "53400": "a limit of its configuration", "54000": "a limit of the program", "55006": "object in use", "55P03": "waited too long for a lock",
+    "57014": "cancelled",
     "58030": "error of its storage", "58P01": "file or WAL segment gone",
     "XX000": "internal error", "XX001": "its data is damaged", "XX002": "an index is damaged",
 }  # fmt: skip
@@ -61,6 +75,7 @@ class Said(NamedTuple):
     no: str
     ts: int
     frames: list[int]
+    wait_ns: int = 0
 
 
 def refused(view: View) -> list[tuple[str, Said, bool]]:
@@ -110,7 +125,11 @@ def _again(view: View, said: list[Said]) -> list[tuple[Said, bool]]:
     for (client, _), these in grouped(said, lambda each: (view.service(each.session)[0], each.kind)).items():
         for no, group in grouped((e for e in these if e.no), lambda each: each.no).items():
             clears = "not known" in no and group[0].kind[1:].lstrip(b"\0")[:2] in (_PREPARED_CLEARS if _GONE in no else _CLEARS)
-            if len(group) < TIMES or clears or (_CANCELLED in no and client in cancels):
+            if clears or (_CANCELLED in no and client in cancels):
+                continue
+            lost = [e for e in group if _is_lost(view, e, these)]
+            if lost or len(group) < TIMES or "(55P03)" in no:  # a lock may be asked for without waiting
+                out += [(e, True) for e in lost]
                 continue
             own = no.endswith(_OF_SESSION)
             begin: dict[int, int] = {}
@@ -127,6 +146,19 @@ def _again(view: View, said: list[Said]) -> list[tuple[Said, bool]]:
     return out
 
 
+def _is_lost(view: View, e: Said, these: list[Said]) -> bool:
+    """Whether one error is enough. ``these``: what the same client heard of statements of that kind."""
+    code = e.no[e.no.rindex("(") + 1 : -1]
+    if code in FAULTS or (code == _OF_LOCKS and e.wait_ns >= LONG_NS):
+        return True
+    writes = code in _READ_ONLY and e.kind[1:].lstrip(b"\0")[:2] in _WRITES
+    if not (writes or code in COSTS or (code == WAITED and e.wait_ns >= WAITED_NS)):
+        return False
+    closed_ns = view.column("orig_fin_ns")[e.session]
+    goes = (closed_ns is not None and closed_ns >= e.ts) or view.end_of(e.frames[-1]) - e.ts >= AWAY_NS
+    return goes and not any(not other.no and other.ts - other.wait_ns > e.ts for other in these)
+
+
 def _fails(head: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Which segments begin as an error of MySQL that is no first packet."""
     found: np.ndarray[Any, Any] = ((head >> 24) & 0xFF == 0xFF) & ((head >> 32) & 0xFF != 0)
@@ -141,37 +173,37 @@ def dialog(seg: Segments) -> Iterator[tuple[int, bytes]]:
 
 
 def _postgres(k: int, seg: Segments, codes: dict[int, str]) -> Iterator[Said]:
-    kind, asked, given = b"", 0, -1
+    kind, asked, asked_ns, given = b"", 0, 0, -1
     for i, text in dialog(seg):
         if seg.orig[i] and text[:1] in _GOES_ON and not text[1]:
             continue
         if seg.orig[i]:
             if given >= 0:
-                yield Said(k, kind, "", seg.ts[given], [])
+                yield Said(k, kind, "", seg.ts[given], [], seg.ts[given] - asked_ns)
                 kind, given = b"", -1
             if text[:1] in b"QPBE" and not text[1]:  # else what belongs to the one before
-                kind, asked = text[:1] + text[5:].upper(), seg.frame[i]
+                kind, asked, asked_ns = text[:1] + text[5:].upper(), seg.frame[i], seg.ts[i]
         elif kind and (code := codes.get(seg.frame[i])):
             if code in POSTGRES:
-                yield Said(k, kind, f"{POSTGRES[code]} ({code})", seg.ts[i], [asked, seg.frame[i]])
+                yield Said(k, kind, f"{POSTGRES[code]} ({code})", seg.ts[i], [asked, seg.frame[i]], seg.ts[i] - asked_ns)
             kind, given = b"", -1
         elif kind and given < 0 and text[:1] in b"T12CDnIGHW":
             given = i
     if given >= 0:
-        yield Said(k, kind, "", seg.ts[given], [])
+        yield Said(k, kind, "", seg.ts[given], [], seg.ts[given] - asked_ns)
 
 
 def _mysql(k: int, seg: Segments) -> Iterator[Said]:
-    kind, asked = b"", 0
+    kind, asked, asked_ns = b"", 0, 0
     for i, text in dialog(seg):
         size = int.from_bytes(text[:3], "little") + 4
         if seg.orig[i]:
             if size >= seg.length[i] and not text[3] and text[4] in COMMANDS:
-                kind, asked = text[4:].upper(), seg.frame[i]
+                kind, asked, asked_ns = text[4:].upper(), seg.frame[i], seg.ts[i]
         elif kind:
             number = int.from_bytes(text[5:7], "little") if text[3] and text[4] == 0xFF and size == seg.length[i] < 1024 else 0
             if not number:
-                yield Said(k, kind, "", seg.ts[i], [])
+                yield Said(k, kind, "", seg.ts[i], [], seg.ts[i] - asked_ns)
             elif number in MYSQL:
-                yield Said(k, kind, f"{MYSQL[number]} ({number})", seg.ts[i], [asked, seg.frame[i]])
+                yield Said(k, kind, f"{MYSQL[number]} ({number})", seg.ts[i], [asked, seg.frame[i]], seg.ts[i] - asked_ns)
             kind = b""

@@ -91,6 +91,8 @@ _LONG = 1_000_000  #: bytes of a message that a limit may be about (4 MiB as gRP
 _STILL = 2  #: times the longest pause between tries, after which they are over
 SHUT, SHUT_NS = 3, S  #: connections that a server closes before a word, and over how long; one or two meet a restart, or many at once
 _UNKNOWN = b"-ERR unk"
+#: How a node of Redis sends a client to another one (Redis Cluster specification, MOVED and ASK redirection), and after how many Jedis and Lettuce give up
+_MOVED, _ASK, CIRCLES = int.from_bytes(b"-MOVED ", "big"), int.from_bytes(b"-ASK ", "big"), 5
 _REDIS_GIVES = tuple(bytes([sign]) for sign in b"+:$*%_#,(~=|")  #: its types (RESP 2 and 3) but for errors, and what is said unasked
 _FIRST = np.frombuffer(b"+-:$*%_#,(~>=", np.uint8)  #: Redis: its types (RESP 2 and 3), and POP3.  IMAP: *
 #: PostgreSQL: error, request for credentials, no or yes to TLS, protocol version; alone, or with a length below 2^24. SSH begins by S as well.
@@ -136,6 +138,7 @@ def refusals(view: View) -> list[Refusal]:
         *_unheard(view),
         *_stale(view),
         *_taken_over(view),
+        *_moved(view),
         *(Refusal(k, "Modbus", "answers with another transaction number", True, frames) for k, frames in crossed(view)),
         *(Refusal(k, "SMTP", "greeting and STARTTLS masked by a firewall", lasting, frames) for k, lasting, frames in masked(view)),
     ]
@@ -397,6 +400,50 @@ def _taken_over(view: View) -> list[Refusal]:
                 out.append(Refusal(k, "MQTT", "taken over by a connection with the same client identifier", True, [seg.frame[end]]))
         if len(out) >= SHUT and max(starts[r.session] for r in out) - min(starts[r.session] for r in out) >= SHUT_NS:
             found += out
+    return found
+
+
+def _moved(view: View) -> list[Refusal]:
+    """Clients that nodes of a Redis cluster send to each other in circles: the same command (as far as it is known) goes from node to node, and each says that
+    another one has it. Ordinary is one such answer a slot, which teaches the client the way."""
+    sent = view.sessions_where(_sends_on, view.sessions["resp_bytes"] > 0)
+    clients = {view.ends(k)[0] for k in sent}
+    found: dict[int, Refusal] = {}
+    for _, sessions in grouped((k for k in view.in_one if view.ends(k)[0] in clients), lambda k: view.ends(k)[0]).items():
+        turns: list[tuple[int, tuple[int, int], bool, int, list[int]]] = []
+        for k in sessions if sent.intersection(sessions) else ():
+            if k not in sent and int(view.first_requests[k]) >> 56 != ord("*"):
+                continue
+            seg = view.segments(k)
+            data = [i for i, _ in _databases.dialog(seg)]
+            turns += [
+                (
+                    seg.ts[j],
+                    (seg.head[i], seg.length[i]),
+                    bool(_sends_on(np.array(seg.head[j], np.uint64))),
+                    k,
+                    [seg.frame[i], seg.frame[j]],
+                )
+                for i, j in pairwise(data)
+                if seg.orig[i] and not seg.orig[j]
+            ]
+        for same in grouped(sorted(turns), lambda turn: turn[1]).values():
+            run: list[tuple[int, tuple[int, int], bool, int, list[int]]] = []
+            for turn in [*same, None]:
+                if turn is not None and turn[2] and (not run or view.ends(turn[3])[2:] != view.ends(run[-1][3])[2:]):
+                    run.append(turn)
+                    continue
+                for *_, k, frames in run if len(run) >= CIRCLES else ():
+                    refusal = found.setdefault(k, Refusal(k, "Redis", "MOVED in circles from node to node", False, []))
+                    refusal.lasting |= turn is None or turn[2]
+                    refusal.frames += frames
+                run = [turn] if turn is not None and turn[2] else []
+    return list(found.values())
+
+
+def _sends_on(head: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Which segments begin as an answer of Redis that sends the client to another node."""
+    found: np.ndarray[Any, Any] = (head >> np.uint64(8) == np.uint64(_MOVED)) | (head >> np.uint64(24) == np.uint64(_ASK))
     return found
 
 

@@ -225,3 +225,91 @@ def test_a_client_that_did_not_hear_whether_there_is_tls(tmp_path: Path) -> None
 )
 def test_clients_that_do_not_insist_on_tls(tmp_path: Path, packets: list[Packet]) -> None:
     assert not problems(found(tmp_path, packets, healthy()))
+
+
+def lost(number: bytes, kind: bytes = b"update a", wait: int = S, then: tuple[bytes, bytes] | None = None, at: int = 0) -> list[Packet]:
+    """A statement that fails once, after a while."""
+    made = exchange(talk(41_000, at, POSTGRES), START, READY)
+    words = [(kind, error(number, b"ERROR"))]
+    for text, answer in [*words, *([then] if then else [])]:
+        exchange(made, b"Q" + (len(text) + 5).to_bytes(4, "big") + text + b"\0", answer, wait if answer == words[0][1] else 0)
+    return close(made).packets
+
+
+@pytest.mark.parametrize(
+    ("packets", "what"),
+    [
+        (lost(b"40P01"), "deadlock (40P01)"),
+        (lost(b"40P01", then=(b"ROLLBACK", DONE)), "deadlock (40P01)"),
+        (lost(b"55P03"), "waited too long for a lock (55P03)"),
+        (lost(b"53100", wait=0, then=(b"update a", DONE)), "its disk is full (53100)"),
+        (lost(b"XX001", kind=b"select 1", wait=0), "its data is damaged (XX001)"),
+        (lost(b"25006", wait=0), "read-only transaction (25006)"),
+        (my((b"update t", 1205)), "waited too long for a lock (1205)"),
+        (my((b"update t", 1213), (b"ROLLBACK", 0)), "deadlock (1213)"),
+        (my((b"insert t", 1114), (b"insert t", 0)), "its table is full (1114)"),
+    ],
+)
+def test_one_error_is_enough(tmp_path: Path, packets: list[Packet], what: str) -> None:
+    this = found(tmp_path, packets, healthy())
+    assert problems(this) == {"refused"}
+    assert what in this["refused"].text
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        pytest.param(lost(b"40P01", then=(b"update a", DONE)), id="a deadlock, and it is done again"),
+        pytest.param(lost(b"40001", then=(b"update a", DONE)), id="a conflict, and it is done again"),
+        pytest.param(lost(b"40P01")[:-3], id="a deadlock at the end of the capture"),
+        pytest.param(lost(b"40P01") + pg((b"update a", DONE), port=41_001, at=3), id="done again on another connection"),
+        pytest.param(lost(b"55P03", wait=4 * S, then=(b"update a", DONE)), id="a lock that is tried again"),
+        pytest.param(lost(b"55P03", wait=0), id="a lock that is wanted at once or not"),
+        pytest.param(lost(b"57014", wait=6 * S), id="a limit of time"),
+        pytest.param(lost(b"25006", kind=b"analyze", wait=0), id="what a replica refuses, and is no write"),
+        pytest.param(lost(b"42P01", wait=0), id="a table that is not there"),
+        pytest.param(lost(b"23505", wait=0), id="a row that is there"),
+        pytest.param(my((b"update t", 1213), (b"update t", 0)), id="a deadlock in MySQL, and it is done again"),
+        pytest.param(my((b"insert t", 1062)), id="a row that is there, in MySQL"),
+    ],
+)
+def test_one_error_that_is_ordinary(tmp_path: Path, packets: list[Packet]) -> None:
+    assert not problems(found(tmp_path, packets, healthy()))
+
+
+NODES = ("198.51.100.31", 6379), ("198.51.100.32", 6379)
+ASKED, VALUE = b"*2\r\n$3\r\nGET\r\n$6\r\nuser:1\r\n", b"$1\r\nx\r\n"
+
+
+def cluster(*said: tuple[int, bytes]) -> list[Packet]:
+    """One command, sent to one node after the other: which, and what it said."""
+    talks = [talk(42_000 + k, 0, node) for k, node in enumerate(NODES)]
+    for k, (node, answer) in enumerate(said):
+        talks[node].at = (k + 1) * S // 10
+        exchange(talks[node], ASKED, answer)
+    return sorted((p for made in talks for p in close(made).packets), key=lambda p: p.at)
+
+
+def sent_on(times: int) -> list[tuple[int, bytes]]:
+    return [(k % 2, b"-MOVED 7638 198.51.100.3%d:6379\r\n" % (2 - k % 2)) for k in range(times)]
+
+
+def test_nodes_of_redis_that_send_a_client_in_circles(tmp_path: Path) -> None:
+    this = found(tmp_path, cluster(*sent_on(8)), healthy())
+    assert problems(this) == {"refused"}
+    assert this["refused"].text == (
+        "2 of 2 connections to 198.51.100.31:6379 and 198.51.100.32:6379 got a refusal: MOVED in circles from node to node (Redis)."
+    )
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        [*sent_on(1), (1, VALUE)],
+        [(0, sent_on(1)[0][1]), (1, VALUE)] * 6,  # who does not learn gets there
+        [(0, sent_on(1)[0][1])] * 8,  # to one node, perhaps for as many keys
+        [*sent_on(7), (1, VALUE)],  # a slot that is moved, in the end
+    ],
+)
+def test_nodes_of_redis_that_know_the_way(tmp_path: Path, said: list[tuple[int, bytes]]) -> None:
+    assert not problems(found(tmp_path, cluster(*said), healthy()))

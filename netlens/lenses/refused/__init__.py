@@ -123,6 +123,7 @@ _ADVICE = {
     "read-only": "The server takes no writes: it is a replica, or a setting forbids them. After a failover, see where the programs write to.",
     "cancelled (57014": "The server ends statements that take longer than it allows (statement_timeout): see what they wait for.",
     "took too long": "The server ends statements that take longer than it allows: see what they wait for.",
+    "MOVED in circles": "The nodes disagree on who has that slot: compare CLUSTER SHARDS of both, and end a slot's move that hangs (redis-cli --cluster fix).",
     "waited too long": "Another transaction holds the lock: see which one is left open.",
     "deadlock": "Transactions take the same locks in another order; the program should try again what was taken back.",
     "packet too large": "Raise max_allowed_packet, or write less at once.",
