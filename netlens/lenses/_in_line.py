@@ -45,10 +45,9 @@ class Turn(NamedTuple):
 
 def in_line(view: View) -> tuple[list[tuple[Turn, Turn]], list[Turn]]:
     """Queries that waited in line, each with the one that it waited for, and all queries to the same servers."""
-    turns = _turns(view)
     found: list[tuple[Turn, Turn]] = []
     of: list[Turn] = []
-    for group in grouped(turns, lambda turn: view.ends(turn.session)[2:]).values():
+    for group in grouped(view.once(turns), lambda turn: view.ends(turn.session)[2:]).values():
         quickest: dict[tuple[int, int], int] = {}
         for turn in group:
             quickest[turn.asked] = min(turn.wait_ns, quickest.get(turn.asked, turn.wait_ns))
@@ -71,10 +70,10 @@ def in_line(view: View) -> tuple[list[tuple[Turn, Turn]], list[Turn]]:
     return found, of
 
 
-def _transactions(turns: list[Turn]) -> list[Turn]:
+def _transactions(these: list[Turn]) -> list[Turn]:
     """Those that lasted, each as one query. Others go on when it ends, which may be just before its client hears of it."""
     out = []
-    for group in grouped(turns, lambda turn: turn.session).values():
+    for group in grouped(these, lambda turn: turn.session).values():
         first, busy = None, 0
         for turn in group:
             word = (turn.asked[0] & 0xFFFFFF).to_bytes(3, "big").upper()
@@ -89,7 +88,7 @@ def _transactions(turns: list[Turn]) -> list[Turn]:
     return [each for each in out if each.wait_ns >= WAIT_NS]
 
 
-def _turns(view: View) -> list[Turn]:
+def turns(view: View) -> list[Turn]:
     """Queries with answers on connections that were captured whole, on which nothing was lost."""
     s = view.sessions
     if view.trail is None or view.one_sided or not s.rows:

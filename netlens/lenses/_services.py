@@ -45,7 +45,7 @@ _META = (b"ms ", b"md ", b"ma ", b"mg ")  #: of memcached's protocol, which may 
 #: or more (BLPOP, XREAD, WAIT, CLIENT REPLY OFF), with names of six letters five (BLMPOP, BLMOVE); SHUTDOWN has a name of eight.
 #: Words without parts (inline commands) by their first letter
 _AT_ONCE = re.compile(rb"\*(?:[12]\r\n\$(?!8)|\d+\r\n\$[34]|4\r\n\$6)|[^*BbWwXx]")
-_MAY_BE_WAIT, _WAIT = b"*3\r\n$4\r\n", 35  #: how Redis' WAIT begins (and HGET), and its bytes at most
+MAY_BE_WAIT, WAIT = b"*3\r\n$4\r\n", 35  #: how Redis' WAIT begins (and HGET), and its bytes at most
 _QUIET = (0x09, 0x0D, *range(0x11, 0x1B))
 #: How later messages begin that such a server answers as well: commands of Redis with names of 3 or 4 letters (GET, SET, HGET, PING), those of memcached that
 #: read, and what asks whether a broker is there (MQTT 3.1.1 3.12)
@@ -349,7 +349,7 @@ def _may_wait(protocol: str, seg: Segments, asked: int) -> bool:
     """Whether a command may wait for something, or want no answer, as far as its beginning tells."""
     head = seg.text(asked)
     if protocol == "Redis":
-        return not _AT_ONCE.match(head) or (head == _MAY_BE_WAIT and seg.length[asked] <= _WAIT)
+        return not _AT_ONCE.match(head) or (head == MAY_BE_WAIT and seg.length[asked] <= WAIT)
     if protocol == "SMB":  # of SMB1, behind an answer: it may wait for a change in a folder (MS-CIFS 2.2.7.4)
         return head[4:] == SMB1 and any(seg.fresh[i] and not seg.orig[i] and seg.text(i)[4:] == SMB1 for i in range(asked))
     return protocol == "memcached" and head.startswith(_META)

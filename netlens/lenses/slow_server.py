@@ -1,11 +1,12 @@
 """Which requests did a server answer late?
 
 Asks: how long it took from the last byte of a request to the first of its answer, while the client did nothing and nothing was lost.
-Applies: to HTTP/1.1 in the clear (and to what waits for 100 before its body), to the hello of a TLS server, to greetings (SSH, SMTP, FTP, POP3, IMAP, VNC),
-    and to logins (SSH, FTP, POP3, IMAP, MySQL, PostgreSQL, IRC); to requests over UDP that came again with their mark until they were answered (see udp-
-    unanswered), or were given up by then; inside TLS to turns, which are judged more carefully: a wait there may be a push channel or a long poll, but not if
-    clients give up after the same time, as they do with requests of HTTP/2 in clear. Of queries to databases in clear only to those that wait for others;
-    of WebSockets in clear to pings (RFC 6455 5.5.2) behind which the server says nothing until the client leaves, but not in order.
+Applies: to HTTP/1.1 in the clear (and to what waits for 100 before its body), to the hello of a TLS server, to greetings (SSH, SMTP, FTP, POP3, IMAP, VNC,
+    MySQL), and to logins (SSH, FTP, POP3, IMAP, MySQL, PostgreSQL, IRC); to requests over UDP that came again with their mark until they were answered (see
+    udp-unanswered), or were given up by then; inside TLS to turns, which are judged more carefully: a wait there may be a push channel or a long poll, but
+    not if clients give up after the same time, as they do with requests of HTTP/2 in clear. To queries to databases in clear that wait for others, and commands
+    of caches that are never slow (Redis, memcached, Cassandra; see _late_answers); that another query took long is a warning; of WebSockets in clear to pings
+    (RFC 6455 5.5.2) behind which the server says nothing until the client leaves, but not in order.
 Cannot see: what the server did meanwhile, or asked others; of one capture, the share of the way. With a capture on both sides of a tunnel or relay its share
     is measured, and where it is most of the wait, the server is not blamed.
 Normal: people notice 1 s and leave after 10 s (Nielsen); a model or a report may need longer. Protocols that wait for events (push, chat, subscriptions) are
@@ -20,15 +21,17 @@ from __future__ import annotations
 import bisect
 from collections import Counter
 from collections.abc import Sequence
+from statistics import median
 from typing import Any, NamedTuple
 
 from netlens.addresses import is_one_host
 from netlens.chains.budget import NETWORK
 from netlens.chains.divided import RELAY, STALL, Divided
-from netlens.lenses import Finding, Severity
+from netlens.lenses import Finding, Severity, _databases
 from netlens.lenses._datagrams import PATIENT
 from netlens.lenses._given_up import GivenUp, answering, cancelled, given_up
 from netlens.lenses._in_line import QUICK_NS, Turn, in_line
+from netlens.lenses._late_answers import late_commands, late_statements
 from netlens.lenses._logins import HeldUp, held_up
 from netlens.lenses._lost import never_arrived
 from netlens.lenses._repeats import stalled, with_repeats
@@ -71,6 +74,8 @@ GO_ON = (
 )
 LINE = "Find what they waited for: a pool with too few connections to the database (its size, and what holds them), or a lock that a long one held."
 HELD = "End transactions as soon as their work is done: find the program that left one open (idle in transaction), or have the server end such ones."
+BLOCKED = "Redis serves nobody while one command runs: its SLOWLOG names it (KEYS, a script, a large key, SAVE); else look at the machine (swap, a fork)."
+LEAST_NS = S // 1000  #: that is worth telling apart
 ALIKE = 0.02  #: of each other: waits that a timer ends
 DEADLINES = 3
 POLLED = 10  #: who goes on after so many has polls that it ends itself
@@ -89,7 +94,16 @@ UNANSWERED_NS = 10 * S  #: without any answer: what the end of the capture may o
 def look(view: View) -> list[Finding]:
     """Requests, what comes before them (hellos of TLS, greetings and logins), and services that fall silent."""
     of_http = [*_of(view), *_given_up(view), *_cancelled(view), *_not_told(view)]
-    return [*of_http, *_first_words(view), *_logins(view), *_late_datagrams(view), *_silent(view), *_without_beats(view), *_in_line(view)]
+    return [
+        *of_http,
+        *_first_words(view),
+        *_logins(view),
+        *_late_datagrams(view),
+        *_silent(view),
+        *_without_beats(view),
+        *_in_line(view),
+        *_late_commands(view),
+    ]
 
 
 class _Wait(NamedTuple):
@@ -269,26 +283,35 @@ def _first_words(view: View) -> list[Finding]:
     first, their_first = view.column("orig_first_payload_ns"), view.column("resp_first_payload_ns")
     hellos: list[_Wait] = []
     greetings: list[_Wait] = []
+    of_databases: list[_Wait] = []
+    mysql = _databases.greets(view.first_replies)
     for k in view.whole:
         if k in view.halves or k in lossy or their_first[k] is None or s["resp_missing_bytes"][k]:
             continue
         frames = [int(s["first_frame"][k])]
         if k in asked_ns:
             hellos.append(_Wait(k, their_first[k] - asked_ns[k], frames))
-        elif greets(int(view.first_replies[k])) and (first[k] is None or first[k] > their_first[k]) and s["handshake_ms"][k] > 0:
-            greetings.append(_Wait(k, their_first[k] - int(s["start_ns"][k]) - int(s["handshake_ms"][k] * 1e6), frames))
+        elif (
+            (mysql[k] or greets(int(view.first_replies[k])))
+            and (first[k] is None or first[k] > their_first[k])
+            and s["handshake_ms"][k] > 0
+        ):
+            (of_databases if mysql[k] else greetings).append(
+                _Wait(k, their_first[k] - int(s["start_ns"][k]) - int(s["handshake_ms"][k] * 1e6), frames)
+            )
     out = []
-    for all_, what, of in ((hellos, "TLS handshake", "hello"), (greetings, "connection", "greeting")):
+    words = ((hellos, "TLS handshake", "hello"), (greetings, "connection", "greeting"), (of_databases, "connection", "greeting"))
+    for all_, what, of in words:
         late = [each for each in all_ if LATE_NS <= each.wait_ns < SEAM_NS]
         if not late:
             continue
         waits = _Waits(view, late)
         grave = waits.longest_ns >= LONG_NS or len(late) >= TIMES or len(late) >= SHARE * len(all_)
-        if of == "greeting":
+        if all_ is greetings:
             grave = waits.longest_ns >= GREETING_NS
         text = f"{len(late):,} of {plural(len(all_), what)} waited {waits.how_long} for the server's {of} ({waits.whom})."
         frames = [frame for each in late for frame in each.frames]
-        out.append(graded(view, ID, grave, text, frames, waits.values(connections=len(all_)), GREET))
+        out.append(graded(view, ID, grave, text, frames, waits.values(connections=len(all_)), LOGIN if all_ is of_databases else GREET))
     return out
 
 
@@ -381,9 +404,9 @@ def _without_beats(view: View) -> list[Finding]:
 def _in_line(view: View) -> list[Finding]:
     """Queries to databases that waited for those of others, or for transactions that stood idle."""
     found, of = in_line(view)
-    held = [(turn, before) for turn, before in found if before.idle and turn.wait_ns >= LONG_NS]
+    held = [(turn, before) for turn, before in found if before.idle and turn.wait_ns >= LATE_NS]
     if len(found) < TIMES and not held:
-        return []
+        return _late_statements(view, set())
     shown = [turn for turn, _ in held or found]
     waits = _Waits(view, shown)
     # once is a burst, as when a program starts, or a lock that is held on purpose
@@ -395,7 +418,31 @@ def _in_line(view: View) -> list[Finding]:
     )
     frames = [frame for pair in sorted(held or found, key=lambda pair: -pair[0].wait_ns) for each in pair for frame in each.frames]
     severity: Severity = "problem" if held or (waits.longest_ns >= LATE_NS and often) else "warning"
-    return [finding(view, ID, severity, text, frames, waits.values(requests=len(of)) | {"held": len(held)}, HELD if held else LINE)]
+    rest = _late_statements(view, {turn.frames for pair in found for turn in pair})
+    return [finding(view, ID, severity, text, frames, waits.values(requests=len(of)) | {"held": len(held)}, HELD if held else LINE), *rest]
+
+
+def _late_statements(view: View, told: set[tuple[int, int]]) -> list[Finding]:
+    """Statements that a database answered late; whether they are much work nobody knows.  told : frames of those that waited in line."""
+    late, of = late_statements(view, told)
+    if not late:
+        return []
+    waits = _Waits(view, late)
+    text = f"{len(late):,} of {plural(len(of), 'query', 'queries')} to {waits.whom} waited {waits.how_long} for the answer's first byte"
+    others = [turn.wait_ns for turn in of if turn.wait_ns < LATE_NS]
+    text += f"; most others within {seconds(max(median(others), LEAST_NS))}."
+    return [finding(view, ID, "warning", text, waits.frames, waits.values(requests=len(of)))]
+
+
+def _late_commands(view: View) -> list[Finding]:
+    """Commands of caches that look something up in memory, and were answered late."""
+    out = []
+    for late in late_commands(view):
+        waits = _Waits(view, late.turns)
+        text = f"{waits.number:,} of {plural(late.of, 'command')} to {waits.whom} ({late.protocol}) waited {waits.how_long} for the answer"
+        text += ", and others until the same moment: it does one command at a time, and one took that long." if late.together else "."
+        out.append(graded(view, ID, late.grave, text, waits.frames, waits.values(requests=late.of), BLOCKED if late.together else LOOK))
+    return out
 
 
 def _not_told(view: View) -> list[Finding]:
