@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import NamedTuple
+from zlib import crc32
 
 from netlens.parsers.ber import ber, ber_int
 from netlens.parsers.denials import bacnet, cip, kafka, opc_ua
@@ -12,6 +13,8 @@ _VALIDATE_JOB = 4
 _CONNECT, _CONNACK = 0x10, 0x20  #: of MQTT
 _ACCESS_REQUEST, _USER_NAME = 1, 1  #: of RADIUS
 _LINE = 200  #: bytes
+#: Commands of memcached's text protocol: that read one key, store one until some time, and delete one (protocol.txt)
+_READS, _STORES, _DELETES = (b"get", b"gets"), (b"set", b"add", b"replace", b"cas"), b"delete"
 
 
 class Question(NamedTuple):
@@ -141,6 +144,18 @@ def _rsync(message: bytes) -> tuple[bytes, bytes]:
     return (b"greets", b"") if message.startswith((b"@RSYNCD: 3", b"@RSYNCD: 2")) else (b"", message[:_LINE])
 
 
+def _memcached(message: bytes) -> tuple[bytes, bytes]:
+    """Of a command of the text protocol a number that tells whether two keys are the same, and of one that stores its exptime. What else there is, as the rest
+    of a value, is no question."""
+    words = message[:_LINE].partition(b"\r\n")[0].split(b" ")
+    number = crc32(words[1]).to_bytes(4, "big") if len(words) > 1 else b""
+    if (words[0] in _READS and len(words) == 2) or words[0] == _DELETES:
+        return b"", number
+    if words[0] in _STORES and len(words) >= 5 and words[3].isdigit():
+        return b"", number + int(words[3][:9]).to_bytes(4, "big")
+    return b"other", b""
+
+
 def _kerberos(message: bytes) -> tuple[bytes, bytes]:
     """The service that an error is about (RFC 4120 5.9.1: sname [10])."""
     tag, at, _ = ber(message, 0)
@@ -165,6 +180,7 @@ QUESTIONS = {
     "opc-ua": Question(_opc_ua),
     "kafka": Question(_kafka, _of_kafka, lambda message: (message[:4], b"")),
     "mqtt": Question(_mqtt, number=lambda message: (b"" if message[0] == _CONNACK else b"other", b"")),
+    "memcached": Question(_memcached, number=lambda _: (b"", b"")),
     "rsync": Question(_rsync, number=lambda _: (b"", b"")),
     "kerberos": Question(lambda _: (b"", b""), number=_kerberos, repeats=True),
 }

@@ -1,7 +1,7 @@
 """memcached (protocol.txt, Error strings; protocol_binary.txt, 2.2 Response Status), and what it says to a connection for which it has no room
 (memcached.c: the option maxconns_fast, on by default since 1.4.33).
 
-Ordinary: keys that are not there, ERROR to commands that a version does not know.
+Ordinary: keys that are not there (but see :mod:`netlens.lenses.cache_misses`), ERROR to commands that a version does not know.
 """
 
 from netlens.parsers.denials._kinds import At
@@ -15,7 +15,7 @@ def read(message: bytes, length: int, /) -> str | None:
     """A line that begins with SERVER_ERROR, or a status."""
     if message[:1] == b"\x81" and len(message) >= 24:
         return _STATUS.get(int.from_bytes(message[6:8], "big"))
-    if message.startswith((b"STORED\r\n", b"VALUE ", b"END\r\n")):
+    if message.startswith((b"STORED\r\n", b"VALUE ", b"END\r\n", b"DELETED\r\n", b"OK\r\n")):
         return ""
     if message.startswith(b"ERROR Too many open connections"):
         return "too many connections"
