@@ -10,7 +10,8 @@ Theory of operation
 3. An answer of which only the first, short segment arrives, and a round trip later one far behind: a sender that has heard nothing yet sends ten
    segments at most (RFC 6928). What lies between is more than ten such segments, so it was sent before in larger ones, and the short one is a repeat.
 
-*Large packets* were lost where each gap is a multiple of a size above that of everything that arrived (RFC 2923 2.1), or where nothing of such a size ever came
+*Large packets* were lost where each gap is a multiple of a size above that of everything that arrived (RFC 2923 2.1) or of jumbo frames as the handshake
+agreed on, or where nothing of such a size ever came
 from that address, and data in small packets did. A link that fails between two segments of a flight loses its end and not its beginning.
 """
 
@@ -20,11 +21,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from netlens.errors import NetlensError
 from netlens.lenses._repeats import ENOUGH, STALL_NS
-from netlens.lenses._view import ACK, FIN, RST, SEAM_NS, SYN, S, Segments, View
+from netlens.lenses._view import ACK, FIN, OPENING, RST, SEAM_NS, SYN, S, Segments, View
+from netlens.parsers.announced import announced
+from netlens.parsers.packet_digests import readable_again
 
 LARGE = 500  #: bytes; every IPv4 link takes packets of 576 (RFC 1122 3.3.2)
 FULL = 1460  #: bytes of a segment on Ethernet at most
+STAMPS = 12  #: bytes of TCP's timestamps in each segment (RFC 7323 3.2, appendix A)
 FARTHEST = 1 << 24  #: bytes behind what is acknowledged: what is farther is no part of the stream
 SILENT_NS = 5 * S  #: without anything of the answer
 MUCH = 2 * FULL  #: bytes sent that never arrived, without anything behind them
@@ -70,7 +75,7 @@ def never_arrived(view: View) -> list[Lost]:
     for orig, side in ((True, "orig"), (False, "resp")):
         short = reach[0 if orig else 1] - s[f"{side}_bytes"] - s[f"{side}_missing_bytes"]
         for k in np.flatnonzero(kept & (short > LARGE) & (short < FARTHEST))[:ENOUGH].tolist():
-            one = _never_filled(k, view.segments(k), orig) or _never_seen(view, k, view.segments(k), orig)
+            one = _never_filled(view, k, view.segments(k), orig) or _never_seen(view, k, view.segments(k), orig)
             if one is not None and one.wait_ns < SEAM_NS:
                 found.append(one)
     asked = s.ints("orig_first_payload_ns", 0)
@@ -116,7 +121,7 @@ def _closing(seg: Segments, orig: bool) -> int | None:
     )
 
 
-def _never_filled(k: int, seg: Segments, orig: bool) -> Lost | None:
+def _never_filled(view: View, k: int, seg: Segments, orig: bool) -> Lost | None:
     acked = _acked(seg, orig)
     sent = [i for i in range(len(seg)) if seg.orig[i] == orig and seg.length[i] and not seg.flags[i] & (SYN | RST)]
     beyond = [i for i in sent if seg.offset[i] > acked]
@@ -134,7 +139,7 @@ def _never_filled(k: int, seg: Segments, orig: bool) -> Lost | None:
         at = max(at, high)
     largest = max(seg.length[i] for i in sent)
     alive = any(seg.orig[i] == orig and not seg.flags[i] & RST and seg.ts[i] - seg.ts[since] >= STALL_NS for i in range(since, len(seg)))
-    large = alive and sum(gaps) >= 2 * LARGE and _is_of_one_size(gaps, max(largest + 1, LARGE))
+    large = alive and sum(gaps) >= 2 * LARGE and (_is_of_one_size(gaps, max(largest + 1, LARGE)) or _are_jumbo(view, seg, gaps, largest))
     last = told[-1]
     frames = [seg.frame[i] for i in (since, *told)]
     return Lost(k, orig, seg.ts[since], seg.ts[last], sum(gaps), last == closed, large, frames)
@@ -144,6 +149,21 @@ def _is_of_one_size(gaps: list[int], least: int) -> bool:
     """Whether all gaps are multiples of one size, two and more in all."""
     whole = int(np.gcd.reduce(gaps))
     return any(whole % n == 0 and sum(gaps) >= 2 * (whole // n) for n in range(-(-whole // FULL), whole // least + 1))
+
+
+def _are_jumbo(view: View, seg: Segments, gaps: list[int], largest: int) -> bool:
+    """Whether all gaps are multiples of the segment that the handshake agreed on, which is larger than Ethernet's and than all that arrived."""
+    syns = [
+        next((seg.frame[i] for i in range(min(OPENING, len(seg))) if seg.orig[i] == up and seg.flags[i] & SYN), 0) for up in (True, False)
+    ]
+    if not all(syns) or not readable_again(view.side.capture.paths):
+        return False
+    try:
+        told = announced(view.side.capture.paths, syns)
+    except NetlensError:
+        return False  # it was changed since
+    mss = min((each.mss for each in told.values()), default=0)
+    return any(size > max(FULL, largest) and not any(gap % size for gap in gaps) for size in (mss, mss - STAMPS))
 
 
 def _never_seen(view: View, k: int, seg: Segments, orig: bool) -> Lost | None:

@@ -15,10 +15,14 @@ from itertools import islice
 from netlens.errors import NetlensError
 from netlens.lenses._repeats import Delivery, Repeat
 from netlens.lenses._view import ACK, RST, SYN, S, View
-from netlens.parsers.headers_again import Duplicate, duplicates
+from netlens.parsers.headers_again import Duplicate, duplicates, selective
 from netlens.parsers.packet_digests import readable_again
 
+ACKS, ASTRAY = 3, 0.9  #: with blocks, and of these the share that tells nothing
 LATE_NS = 2 * S  #: after the last sending
+TIMER_NS = S // 5  #: the shortest of a sender that waits for acknowledgments (Linux; RFC 6298 2.4 has 1 s)
+FIRST, ENOUGH = 4_000, 64  #: acknowledgments that are looked at for blocks, and blocks that tell
+UNSCALED = 65_535
 MOST = 20_000  #: acknowledgments that are looked at; where there are more, none is
 
 
@@ -66,3 +70,34 @@ def _needed(view: View, d: Delivery, told: dict[int, Duplicate]) -> Delivery:
 def _times(r: Repeat, said: list[tuple[int, int, int]]) -> int:
     """How often its receiver says that it has got bytes of a repeat once more."""
     return sum(r.start_ns <= ts <= r.last_ns + LATE_NS and low < r.high and r.low < high for ts, low, high in said)
+
+
+def astray(view: View, lossy: list[Delivery]) -> tuple[list[Delivery], int, int]:
+    """Of these, connections whose selective acknowledgments (RFC 2018) speak of bytes that were never sent; how many do, of how many.
+
+    What lies behind all that was sent, or before the first byte, can be no block: something changed the sequence numbers of segments on their way, and not
+    those in this option.
+    """
+    none: tuple[list[Delivery], int, int] = [], 0, 0
+    if not lossy or not readable_again(view.side.capture.paths):
+        return none
+    late = [d for d in lossy if any(r.wait_ns >= TIMER_NS for r in d.repeats)]  # what SACK repairs takes a round trip
+    frames = list(islice((f for d in late for f in _answers(view, d)), FIRST))
+    if not frames:
+        return none
+    try:
+        told = selective(view.side.capture.paths, frames, ENOUGH)
+    except NetlensError:
+        return none  # it was changed since
+    found, wrong, blocks = [], 0, 0
+    for d in lossy if told else []:
+        seg = view.segments(d.session)
+        upto = {up: max((seg.end(i) for i in range(len(seg)) if seg.orig[i] == up), default=0) for up in (True, False)}
+        begun = bool(view.sessions["saw_syn"][d.session])
+        said = [(i, told[seg.frame[i]]) for i in range(len(seg)) if seg.frame[i] in told]
+        # behind what was sent by more than a window without scaling: the recorder may have missed the last segments
+        off = [i for i, b in said if seg.acked[i] + b.begin > upto[not seg.orig[i]] + UNSCALED or (begun and seg.acked[i] + b.end < 0)]
+        if len(said) >= ACKS and len(off) >= ASTRAY * len(said):
+            found.append(d)
+            wrong, blocks = wrong + len(off), blocks + len(said)
+    return found, wrong, blocks

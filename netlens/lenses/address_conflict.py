@@ -1,7 +1,7 @@
 """Is an address used twice?
 
 Asks: whether two hardware addresses answered one question by ARP or neighbour discovery for the same address; whether a host
-    that asked if an IPv6 address is free, to take it, was told that it is not.
+    that asked if an IPv6 address is free, to take it, was told that it is not; whether two announce the same address in turn.
 Applies: where such answers are in the capture.
 Cannot see: which of the two is meant to have it.
 Normal: one answer. A cluster that moves an address announces it anew (RFC 5227 3), and does not answer from two; a host with two cards in one network
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import bisect
 from collections import Counter
+from itertools import pairwise
 
 from netlens.lenses import Finding
 from netlens.lenses._view import S, View, finding, graded, most
@@ -23,17 +24,46 @@ from netlens.text import plural
 
 ID = "address-conflict"
 GROUP = "handshakes"
-RANK = 18
+RANK = 11  #: before what fails for it
 SOON_NS = S // 10  #: behind the question; what comes later corrects what was said (bonding, a move)
 #: Hardware addresses that several routers share (HSRP, GLBP, VRRP: RFC 9568 7.3)
 SHARED = ("00:00:0c:07:ac", "00:00:0c:9f:f", "00:07:b4:00", "00:00:5e:00:01", "00:00:5e:00:02")
 TOLD_NS = S  #: behind a test of an address; RFC 4862 5.1 waits so long (RetransTimer)
+TURNS, TURN_NS = 3, 60 * S  #: of each of two hosts; a move is one, there and back two; and the time between two of them
 TIMES = 2  #: of one address; once may be a move
 
 
 def look(view: View) -> list[Finding]:
     """Addresses that two hosts have, and such that a host may not take."""
-    return [*_of_two(view), *_taken(view)]
+    return [*_of_two(view), *_in_turn(view), *_taken(view)]
+
+
+def _in_turn(view: View) -> list[Finding]:
+    """Addresses that two hosts announce in turn, unasked: each takes it from the other."""
+    asking, (told, cards) = view.side.capture.asking, view.once(doubly_claimed)
+    found: dict[str, list[Claim]] = {}
+    for address, claims in asking.claims.items():
+        announced = [claim for claim in claims if not claim.answer and claim.hardware and not claim.hardware.startswith(SHARED)]
+        hosts = Counter(claim.hardware for claim in announced)
+        if len(hosts) != 2 or min(hosts.values()) < TURNS or address in told or address in cards:
+            continue
+        changes = [claim for before, claim in pairwise(announced) if before.hardware != claim.hardware]
+        if len(changes) >= 2 * TURNS - 1 and announced[-1].ts - announced[0].ts <= len(changes) * TURN_NS:
+            found[address] = changes
+    if not found:
+        return []
+    times = sum(map(len, found.values()))
+    hardware = most(claim.hardware for changes in found.values() for claim in changes)
+    text = (
+        f"{most(found)} {'was' if len(found) == 1 else 'were'} taken in turn by different hardware addresses that announced it unasked ({hardware}): it moved "
+        f"{plural(times, 'time')}."
+    )
+    advice = (
+        "Two hosts have that address: find both by their hardware addresses (the switch's MAC table) and change the address of one. If they are a pair, of "
+        "which one stands in for the other, both believe to be active: look at the link by which they hear each other."
+    )
+    values = {"addresses": sorted(found), "times": times}
+    return [finding(view, ID, "problem", text, [claim.frame for changes in found.values() for claim in changes], values, advice)]
 
 
 def _taken(view: View) -> list[Finding]:

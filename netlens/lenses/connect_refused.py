@@ -31,6 +31,7 @@ SOON_NS = 5 * S  #: reached so soon: worth a look
 ROUTING = (179, 646)  #: BGP, LDP: both sides try until one gets through
 IDENT = 113  #: by which servers of IRC and mail ask who their client is, and go on without (RFC 1413)
 RUNS = 3  #: of refusals, each between two connections that were taken, within :data:`SOON_NS`; a service that starts anew makes one
+LEFT_OPEN = 10  #: connections to a service that had all been left open when it refused more
 LOOKS, LOOKS_NS = 3, 60 * S  #: ports of a host, each tried once, and in which time: by hand (nc -z), or by a monitor
 PEERS, PEERS_SHARE = 10, 0.2  #: as for connect-unanswered
 
@@ -102,7 +103,10 @@ def _of_tcp(view: View) -> list[Finding]:
     were = "was" if n == 1 else "were"
     if between:
         ends["problem"] = ", which took others of the same client right before and after"
-    if besides:
+    left_open = 0 if not grave or between else _never_closed(view, all_, grave)
+    if left_open:
+        ends["problem"] = f"; {left_open:,} connections to it were open then, and none had been closed"
+    elif besides:
         ends["problem"] = f"; {len(besides):,} of them reached it, or the same by another way, within {SOON_NS // S} s"
     told = f"to {whom} {were} refused on the way" if others and len(heard) >= len(shown) else f"{were} refused by {whom}"
     text = f"{n:,} of {plural(len(all_), 'connection attempt')} {told}{by}{ends.get(severity, '')}."
@@ -114,6 +118,11 @@ def _of_tcp(view: View) -> list[Finding]:
         advice = (
             "Behind that address a server may be gone, while others serve: see to which it hands connections (endpoints, upstreams), and whether all run. If "
             "there is one alone, it ends and starts again and again."
+        )
+    elif left_open:
+        advice = (
+            "The service takes no more at once (its limit, or its queue of new connections, is full), as connections to it are opened and not closed: have the "
+            "client close or use again what it has opened (a pool), and the service close what is idle."
         )
     elif others:
         advice = f"A firewall on the way rejects: look at the rules of {most(others)}."
@@ -150,6 +159,16 @@ def _between(view: View, all_: list[Attempt], refused: list[Attempt]) -> list[At
         if len(among) >= RUNS and not _is_full(view, all_, these):
             found += these
     return found
+
+
+def _never_closed(view: View, all_: list[Attempt], refused: list[Attempt]) -> int:
+    """How many connections to a service were open when it began to refuse more; 0 if some were opened later, if any had been closed, or if there are few. A
+    service that ends closes them (RFC 9293 3.10.7)."""
+    services = {(a.server, a.port) for a in refused}
+    opened = [a for a in all_ if a.outcome == OPEN and (a.server, a.port) in services]
+    first, closed = min(a.syn_ns[0] for a in refused), view.column("closed_ns")
+    is_so = len(services) == 1 and all(a.answer_ns < first and (closed[a.session] or first) >= first for a in opened)
+    return len(opened) if is_so and len(opened) >= LEFT_OPEN else 0
 
 
 def _is_full(view: View, all_: list[Attempt], refused: list[Attempt]) -> bool:

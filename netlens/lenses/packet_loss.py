@@ -19,8 +19,9 @@ from dataclasses import replace
 
 from netlens.lenses import Finding
 from netlens.lenses._between import where
+from netlens.lenses._connects import OPEN, attempts
 from netlens.lenses._full import full_rates
-from netlens.lenses._needless import without_needless
+from netlens.lenses._needless import astray, without_needless
 from netlens.lenses._repeats import STALL_TIMES, Delivery, Repeat, deliveries, stalled
 from netlens.lenses._said import TCP, End, too_big
 from netlens.lenses._view import SEAM_NS, S, View, finding, graded, most, seconds
@@ -36,6 +37,7 @@ RESENT = 3  #: fewer are an accident
 LONG, LONG_SHARE, SHORT_SHARE = 50, 0.03, 0.1
 WAITED_NS = S  #: what is noticed
 SLOWED_NS, SLOWED_SHARE = S // 2, 0.1  #: so is this, if it is so much of the time that a long one took
+NOTICED_NS = S // 5  #: from here on the time for a lost SYN is counted as well
 SOME_SHARE = 0.01
 ERRORS = 10  #: of ICMP that are shown
 
@@ -108,11 +110,18 @@ def _lost(view: View, lossy: list[Delivery], mergers: list[list[Error]]) -> list
         named = f"{most(e.reporter for e in merged)} merges packets, and then finds them too big for a link (ICMP, MTU {merged[0].mtu:,})"
         place = f"{named}; {place}" if place else named
     filled = bool(shown) and all(d.session in rates for d in shown)
-    cost = f"which cost up to {seconds(waited)}"
+    syn_ns = max((view.once(_syn_waits).get(d.session, 0) for d in grave), default=0)
+    cost = f"which cost up to {seconds(waited)}{f' and {seconds(syn_ns)} before that for a SYN' if syn_ns else ''}"
     if filled:
         rate = max(rates[d.session] for d in shown)
         cost = f"while the line was full, at {rate / 1e6:,.1f} Mbit/s (TCP sends more until something is dropped)"
     needless = sum(d.spurious for d in shown)
+    garbled, wrong, blocks = ([], 0, 0) if filled else astray(view, shown)
+    if garbled:
+        place = (
+            f"{wrong:,} of {blocks:,} selective acknowledgments (SACK) speak of bytes that were never sent, so that they repair nothing"
+            f"{f'; {place}' if place else ''}"
+        )
     besides = f"; {needless:,} more had arrived before" if needless > resent else ""
     text = (
         f"{resent:,} of {plural(segments, 'data segment')} had to be sent again on {plural(len(shown), 'connection')} "
@@ -125,12 +134,18 @@ def _lost(view: View, lossy: list[Delivery], mergers: list[list[Error]]) -> list
         "spurious": needless,
         "waited_s": waited / 1e9,
         "full_mbit_s": max((rates.get(d.session, 0.0) for d in shown), default=0.0) / 1e6 if filled else 0.0,
+        "sack_astray": wrong,
     }
     frames = [f for d in shown for r in sorted(d.repeats, key=lambda r: -r.wait_ns) for f in r.frames]
     if merged:
         advice = f"Turn LRO and GRO off on the interfaces of {most(e.reporter for e in merged)} (ethtool -K DEV lro off gro off)."
         return [graded(view, ID, only_here, text, [*(e.frame for e in merged[:ERRORS]), *frames], values, advice)]
     advice = "Look for loss on the way: duplex or Wi-Fi errors near either end, a full queue, a policer; mtr HOST shows where it begins."
+    if garbled:
+        advice = (
+            "A firewall or NAT on the way changes sequence numbers and not those in SACK: turn that off there (randomization of sequence numbers), or SACK "
+            "(net.ipv4.tcp_sack=0) until it is mended; and look for the loss itself."
+        )
     return [graded(view, ID, only_here, text, frames, values, advice)]
 
 
@@ -156,5 +171,11 @@ def _grave(view: View, d: Delivery) -> bool:
     share = resent / max(d.segments, 1)
     often = resent >= RESENT and share >= (LONG_SHARE if d.segments >= LONG else SHORT_SHARE)
     took = view.column("end_ns")[d.session] - view.column("start_ns")[d.session]
+    waited = d.waited_ns + (view.once(_syn_waits).get(d.session, 0) if d.waited_ns >= NOTICED_NS else 0)
     slowed = d.segments >= LONG and d.waited_ns >= max(SLOWED_NS, SLOWED_SHARE * took)
-    return often and (d.waited_ns >= WAITED_NS or slowed) and d.waited_ns < SEAM_NS
+    return often and (waited >= WAITED_NS or slowed) and d.waited_ns < SEAM_NS
+
+
+def _syn_waits(view: View) -> dict[int, int]:
+    """By session that opened, how long its client waited before it sent its SYN again: what is lost then is lost like the rest."""
+    return {a.session: a.span_ns for a in view.once(attempts) if a.outcome == OPEN and a.span_ns}

@@ -31,7 +31,9 @@ GROUP = "time"
 RANK = 54
 MS = S // 1000
 USUAL, USUAL_NS = 3, 100 * MS  #: echoes in a row before, and what they take at most
-LATE_NS, TIMES = 400 * MS, 8  #: what a late one takes at least, and how many times the usual
+LATE_NS, TIMES = 400 * MS, 8  #: what a very late one takes at least, and how many times the usual
+VERY_LATE = 3  #: of these in a row, among the late ones; fewer are an accident
+LATER, LATER_NS = 3, 50 * MS  #: what a late one takes at least, in times the usual, and how much more
 ROW, ROW_NS, GAP_NS = 8, 3 * S, 5 * S  #: late ones in a row, over so long, without a pause
 TOGETHER, SOME_TOGETHER = 0.25, 0.3  #: of the time between two requests, in which both replies come; and the share of such
 MUCH = 100_000  #: bytes that one side of a connection sent meanwhile
@@ -155,16 +157,25 @@ def _runs(pings: list[Ping]) -> list[tuple[list[Echo], list[Echo]]]:
     usual: list[Echo] = []  # the last ones that were quick
     late: list[Echo] = []
     for echo in [*echoes, None]:
-        may_be_late = echo is not None and echo.took_ns >= LATE_NS and len(usual) >= USUAL
-        if echo is not None and may_be_late and echo.took_ns >= TIMES * _median(usual) and not (late and echo.ts - late[-1].ts > GAP_NS):
+        if echo is not None and len(usual) >= USUAL and _is_late(echo, _median(usual)) and not (late and echo.ts - late[-1].ts > GAP_NS):
             late.append(echo)
             continue
-        if len(late) >= ROW and late[-1].ts - late[0].ts >= ROW_NS and _is_steady(late):
+        if late and _is_felt(late, _median(usual)) and len(late) >= ROW and late[-1].ts - late[0].ts >= ROW_NS and _is_steady(late):
             found.append((usual, late))
         late = []
         if echo is not None and 0 <= echo.took_ns <= USUAL_NS:
             usual = [*usual[-9:], echo]
     return found
+
+
+def _is_late(echo: Echo, usual_ns: float) -> bool:
+    return echo.took_ns >= max(LATER * usual_ns, usual_ns + LATER_NS)
+
+
+def _is_felt(late: list[Echo], usual_ns: float) -> bool:
+    """Whether several in a row were so late that people cannot talk."""
+    very = (e.took_ns >= max(LATE_NS, TIMES * usual_ns) for e in late)
+    return any(is_so and len(list(group)) >= VERY_LATE for is_so, group in itertools.groupby(very))
 
 
 def _median(echoes: list[Echo]) -> float:

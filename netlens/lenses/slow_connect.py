@@ -1,6 +1,7 @@
 """Which connections took long to open?
 
-Asks: how long it took from the first SYN until the client could send, with repeated SYNs and with SYN+ACKs that had to be repeated; of QUIC, from the first
+Asks: how long it took from the first SYN until the client could send, with repeated SYNs and with SYN+ACKs that had to be repeated, and with SYNs that were
+    answered by an acknowledgment of an earlier connection; of QUIC, from the first
     Initial until the server said more than that it had got it; of DTLS, from the first ClientHello until the server's hello.
 Applies: where the handshake is in the capture.
 Cannot see: whether the SYN or its answer was lost; the lookup before it (see dns-slow).
@@ -12,10 +13,10 @@ Normal: one round trip, a second by satellite at most. RFC 6298 2.1: the first t
 
 from __future__ import annotations
 
-from netlens.lenses import Finding
-from netlens.lenses._connects import OPEN, attempts
+from netlens.lenses import Finding, Severity
+from netlens.lenses._connects import HALF_OPEN, OPEN, Attempt, attempts
 from netlens.lenses._datagrams import by_tcp
-from netlens.lenses._view import S, View, finding, graded, most, seconds, up_to
+from netlens.lenses._view import S, View, finding, graded, grouped, most, seconds, up_to
 from netlens.parsers.quic_openings import Opening
 from netlens.text import endpoint, plural
 
@@ -32,7 +33,12 @@ LEAST, SHARE = 3, 0.1  #: connections above LATE_NS
 
 def look(view: View) -> list[Finding]:
     capture = view.side.capture
-    return [*_of_tcp(view), *_of_datagrams(view, capture.quic, "QUIC", "Initials"), *_of_datagrams(view, capture.dtls, "DTLS", "hellos")]
+    return [
+        *_of_tcp(view),
+        *_half_open(view),
+        *_of_datagrams(view, capture.quic, "QUIC", "Initials"),
+        *_of_datagrams(view, capture.dtls, "DTLS", "hellos"),
+    ]
 
 
 def _of_datagrams(view: View, openings: list[Opening], protocol: str, hellos: str) -> list[Finding]:
@@ -57,6 +63,34 @@ def _calls(view: View) -> set[tuple[tuple[str, int], tuple[str, int]]]:
     """Ends that began with STUN (its cookie: RFC 8489 5), both ways."""
     ends = {(t.source, t.destination) for t in view.conversations if t.head & 0xFFFFFFFF == _STUN}
     return ends | {(there, here) for here, there in ends}
+
+
+def _half_open(view: View) -> list[Finding]:
+    """Connections from ports of which the server still held an earlier connection: it acknowledges that, the client resets it, and tries again (RFC 9293 3.5.1,
+    RFC 5961 4.2)."""
+    by_ports: dict[tuple[str, int, str, int], list[Attempt]] = grouped(view.once(attempts), lambda a: view.ends(a.session))
+    found: list[tuple[int, Attempt, Attempt]] = []
+    for tries in by_ports.values():
+        first: Attempt | None = None
+        for a in tries:
+            if a.outcome == HALF_OPEN:
+                first = first or a
+            elif first is not None:
+                found += [(a.usable_ns - first.syn_ns[0], first, a)] if a.outcome == OPEN and a.usable_ns else []
+                first = None
+    found = [each for each in found if 0 <= each[0] < LONGEST_NS]
+    if not found:
+        return []
+    longest = max(took for took, *_ in found)
+    text = (
+        f"{plural(len(found), 'connection')} took {up_to(found)}{seconds(longest)} to open, as {most(view.server(a.session) for *_, a in found)} still held "
+        f"an earlier one from the same port (half-open): it acknowledged that, and {most(a.client for *_, a in found)} reset it and tried again."
+    )
+    values = {"connections": len(view.once(attempts)), "slow": len(found), "longest_s": longest / 1e9, "syns": len(found)}
+    advice = "The client uses a port again that the server does not know to be free: let the system choose it (no bind before connect), or close what was open."
+    frames = [f for _, before, a in found for f in (before.syn_frames[0], before.answer_frame, a.usable_frame)]
+    severity: Severity = "problem" if longest >= LONG_NS else "warning" if longest >= LATE_NS else "note"
+    return [finding(view, ID, severity, text, frames, values, advice if severity == "problem" else "")]
 
 
 def _of_tcp(view: View) -> list[Finding]:

@@ -17,13 +17,15 @@ import bisect
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+
 from netlens.lenses import Finding
 from netlens.lenses._between import where
 from netlens.lenses._lost import LARGE, never_arrived
 from netlens.lenses._repeats import IGNORED, STALL_TIMES, Repeat, stalled
 from netlens.lenses._said import TCP, said, too_big, undelivered
 from netlens.lenses._unanswered import requests
-from netlens.lenses._view import FIN, RST, SYN, S, View, finding, grouped, most, seconds, up_to
+from netlens.lenses._view import ACK, FIN, RST, SYN, S, View, finding, grouped, most, seconds, up_to
 from netlens.lenses.zero_window_stuck import stuck
 from netlens.parsers.bodies import Body
 from netlens.parsers.icmp import Error
@@ -38,6 +40,7 @@ TRIES, ALIKE = 3, 0.1  #: answers that stop midway, and how much longer than the
 FINS = 3  #: of a client that were not acknowledged: Linux repeats one for 8 times and more, the first after 0.2 s
 #: whose answers have the body that they announce: not HEAD, CONNECT
 BODIED = {int.from_bytes(word, "big") for word in (b"GET ", b"POST", b"PUT ")}
+NEVER = -(1 << 62)
 IDLE_NS = 5 * S  #: before what was never acknowledged; who forgets connections does so after a minute or two hours (RFC 5382 5 wants these)
 PROBES, PROBED_NS = 3, 2 * S  #: unanswered, in so long: a lost one or two say nothing
 _LOST = "Something on the way drops packets, or the peer is gone: compare with a capture nearer to the peer; if only large packets are lost, look at the MTU."
@@ -45,6 +48,7 @@ _MTU = (
     "A link on the way does not carry packets that large, and the sender does not hear of it, or does not heed it: let ICMP (fragmentation needed, packet too "
     "big) through to the sender, lower its MTU (ip link set dev DEV mtu 1400), or clamp the MSS on the router."
 )
+_OR_GONE = " If small packets are lost there now as well (ping with -s 56 and -s 1400), the peer is gone instead."
 _FORGOTTEN = (
     "Have one side send something more often than that (TCP keep-alives, or the program's own), raise the idle time-out of what stands between, or close idle "
     "connections sooner; a capture at the peer shows whether it is gone instead."
@@ -76,7 +80,8 @@ def _of(view: View) -> list[Finding]:
     heard = [e for each in large for e in each.told] + [e for r in waits for e in _undelivered(view, r)]
     if large:
         worst = max(large, key=lambda each: each.wait.wait_ns)
-        text += f"; only large packets were lost ({worst.size:,} bytes were sent {worst.times} times in vain)"
+        text += f"; only large packets were lost ({worst.size:,} bytes were sent {worst.times} times in vain"
+        text += f", while up to {worst.beside:,} arrived on other connections of these hosts)" if worst.beside else ")"
     idle = _idle(view, waits) if not large else 0
     if idle:
         text += f"; nothing had been sent for {seconds(idle)} before, so a firewall or NAT on the way may have forgotten the connection"
@@ -93,7 +98,7 @@ def _of(view: View) -> list[Finding]:
         "icmp_errors": len(heard),
         "idle_s": idle / 1e9,
     }
-    advice = _MTU if large else _FORGOTTEN if idle else _LOST
+    advice = _MTU + ("" if any(each.alive or each.told for each in large) else _OR_GONE) if large else _FORGOTTEN if idle else _LOST
     frames = [f for r in sorted(waits, key=lambda r: -r.wait_ns) for f in r.frames]
     return [finding(view, ID, "problem", text, [*(e.frame for e in heard), *frames], values, advice)]
 
@@ -119,19 +124,26 @@ def _idle(view: View, waits: list[Repeat]) -> int:
 
 @dataclass
 class TooLarge:
-    """Segments of ``size`` bytes were sent ``times`` times in vain, while shorter ones arrived. ``told``: routers that said so."""
+    """Segments of ``size`` bytes were sent ``times`` times in vain, while shorter ones arrived.
+
+    told : routers that said so.  beside : bytes of the largest that arrived on other connections of the same two hosts, if only these show it.
+    alive : whether the peer said something meanwhile.
+    """
 
     wait: Repeat
     size: int
     times: int
     told: list[Error]
+    beside: int = 0
+    alive: bool = True
 
 
 def too_large(view: View) -> list[TooLarge]:
     """The standstills in which large segments never arrived while small ones did: a link on the way takes no packets that large, and the sender does not
     know (RFC 2923 2.1).
 
-    What tells it from a peer that is gone: the peer went on sending, and in the same direction shorter segments arrived, before or in between. A sender
+    What tells it from a peer that is gone: the peer went on sending, and in the same direction shorter segments arrived, before or in between. Where nothing
+    but such large ones was sent after the handshake, other connections of the same two hosts tell it, on which shorter ones arrived and none as large. A sender
     that hears of it sends shorter ones at once (RFC 1191, RFC 8201), which nobody waits for; one that probes (RFC 4821) does so after some time-outs.
     """
     return [found for wait in view.once(stalled) if (found := _too_large(view, wait)) is not None]
@@ -153,18 +165,45 @@ def _too_large(view: View, wait: Repeat) -> TooLarge | None:
         return None  # it arrived after all
     passed = acked = 0
     small = alive = False
+    heard_ns = NEVER
     for i in range(len(seg)):
         if seg.orig[i] == wait.orig:
             small |= seg.ts[i] > since and 0 < seg.length[i] < size and seg.offset[i] > offset
         elif not seg.flags[i] & RST:
             acked = max(acked, seg.acked[i])
             alive |= seg.ts[i] > again
+            heard_ns = seg.ts[i] if seg.ts[i] <= since else heard_ns
     for i in range(whole[0]):
         if seg.orig[i] == wait.orig and seg.length[i] and seg.end(i) <= min(acked, offset):
             passed = max(passed, seg.length[i])
-    if not heard and (not alive or passed >= size or not (passed or small)):
-        return None
-    return TooLarge(wait, size, len(whole), heard)
+    if heard or (alive and passed < size and (passed or small)):
+        return TooLarge(wait, size, len(whole), heard)
+    # nothing but such segments was sent here: others of the same two hosts show what passes
+    beside = view.once(_passed_beside).get((view.address(wait.session, wait.orig), view.address(wait.session, not wait.orig)), 0)
+    # where the peer says nothing any more, what is short must not be lost as well, nor the connection have been idle (forgotten)
+    short = small or any(seg.orig[i] == wait.orig and seg.flags[i] & FIN for i in range(whole[0], len(seg)))
+    may_be = alive or (not short and since - heard_ns < IDLE_NS)
+    return TooLarge(wait, size, len(whole), heard, beside, alive) if may_be and not passed and 0 < beside < size else None
+
+
+def _passed_beside(view: View) -> dict[tuple[str, str], int]:
+    """By sender and receiver, bytes of the largest segment that was acknowledged."""
+    if view.trail is None:
+        return {}
+    t, n = view.trail.segments(), view.sessions.rows
+    of = t["session"].astype(np.int64) * 2 + np.where(view.by_originator(), 0, 1)
+    acked = np.full(2 * n, -1, np.int64)
+    acks = (t["flags"] & (ACK | RST)) == ACK
+    np.maximum.at(acked, of[acks] ^ 1, t["acked"][acks])
+    came = (t["length"] > 0) & (t["offset"] + t["length"] <= acked[of])
+    largest = np.zeros(2 * n, np.int64)
+    np.maximum.at(largest, of[came], t["length"][came])
+    found: dict[tuple[str, str], int] = {}
+    for k, sizes in enumerate(largest.reshape(-1, 2).tolist()):
+        for orig, longest in zip((True, False), sizes, strict=True):
+            ends = view.address(k, orig), view.address(k, not orig)
+            found[ends] = max(longest, found.get(ends, 0))
+    return found
 
 
 def _never_came(view: View) -> list[Finding]:

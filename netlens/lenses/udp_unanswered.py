@@ -3,8 +3,9 @@
 Asks: whether a client sent a request over UDP again for seconds and heard nothing: the same one, by its mark (SIP, IKE, RADIUS, DTLS, DHCPv6, SNMP, TFTP,
     L2TP, GTP, PFCP, CoAP, DHCP, RPC, MGCP, PTP, NetBIOS' name servers), or that by which it opened a conversation (QUIC, WireGuard, OpenVPN, NTP, Kerberos,
     RDP); of any other protocol, whether a client that hears nothing waits longer each time before it sends again; whether a client of DHCP gets no address,
-    or cannot renew its lease; whether a file that TFTP has granted does not come; whether a peer of a call (ICE) found no way at all to the other; whether a
-    server of QUIC that had answered says nothing more to a client that goes on to send.
+    or cannot renew its lease; whether of all answers only the first IP fragment comes, and the client asks again; whether a file that TFTP has granted does
+    not come; whether a peer of a call (ICE) found no way at all to the other; whether a server of QUIC that had answered says nothing more to a client that
+    goes on to send.
 Applies: where the first datagram is in the capture. That the same comes again shows by itself that no answer came (of QUIC, WireGuard and RDP, too), and
     so do pauses that grow; of the others only where their sender hears something in the capture. DNS is covered by dns-unanswered, ICMP errors by unreachable.
 Cannot see: whether the request or the answer was lost, or a firewall dropped it; whether a server of QUIC that sent little acknowledged or refused, which is
@@ -57,11 +58,13 @@ from netlens.parsers.leases import DISCOVER, OFFER, REQUEST, SERVER, Message
 from netlens.parsers.routers import ADDRESSES
 from netlens.parsers.trail import Conversation
 from netlens.text import endpoint, plural
+from netlens.wire.addresses import ip_text
 
 ID = "udp-unanswered"
 GROUP = "handshakes"
 RANK = 15
 TIMES, SPAN_NS = 3, 3 * S  #: as SYNs of connect-unanswered
+DNS = 53  #: whose answers are for dns-unanswered
 UNHEARD, IDLE_NS = 8, 5 * S  #: datagrams that must be acknowledged; a server lets connections go after some silence, most often 30 s
 ACKNOWLEDGED_NS = S
 WAITED_NS = 5 * S  #: who tries QUIC beside TCP, or soon after gives it up, does so within less
@@ -134,7 +137,47 @@ class Try(NamedTuple):
 
 def look(view: View) -> list[Finding]:
     """At most one, one of ICE, and those of DHCP."""
-    return [*_of(view), *_fallen_silent(view), *_unknown(view), *_checks(view), *_leases(view), *_files(view)]
+    return [*_of(view), *_torn(view), *_fallen_silent(view), *_unknown(view), *_checks(view), *_leases(view), *_files(view)]
+
+
+def _torn(view: View) -> list[Finding]:
+    """Clients that got only the first fragment of each answer, and asked again. A filter for ports takes the other fragments, which have none, out of a
+    capture: so something else must be in it."""
+    asking = view.side.capture.asking
+    if not (asking.claims or asking.pings):
+        return []
+    torn: dict[tuple[tuple[str, int], tuple[str, int]], list[int]] = {}
+    for (_, version, s_hi, s_lo, d_hi, d_lo, *_), datagram in view.side.capture.part.decoder.fragments.open.items():
+        if datagram.proto == UDP and datagram.starts == [0] and datagram.end < 0:
+            ports = int.from_bytes(datagram.data[:2], "big"), int.from_bytes(datagram.data[2:4], "big")
+            ends = (ip_text(s_hi, s_lo, version), ports[0]), (ip_text(d_hi, d_lo, version), ports[1])
+            torn.setdefault(ends, []).append(datagram.since_ns)
+    back, found = view.once(ways), []
+    for (server, client), times in torn.items():
+        asked, whole = back.get((client, server)), back.get((server, client))
+        if server[1] == DNS or asked is None or len(times) < TIMES or times[-1] - times[0] < AGAIN_NS * (TIMES - 1):
+            continue
+        asked_again = asked.first_ns <= times[0] and asked.datagrams >= TIMES and asked.last_ns >= times[-2]
+        if asked_again and (whole is None or whole.last_ns < times[0]) and not by_tcp(view, client[0], *server):
+            found.append((asked, times))
+    if not found:
+        return []
+    times_in_all, longest = sum(len(times) for _, times in found), max(times[-1] - times[0] for _, times in found)
+    text = (
+        f"Only the first IP fragment of {times_in_all:,} answers over UDP from {most(endpoint(*asked.destination) for asked, _ in found)} came, and never the "
+        f"rest: {most(asked.source[0] for asked, _ in found)} asked again for {seconds(longest)} and got nothing."
+    )
+    values = {
+        "unanswered": len(found),
+        "servers": sorted({endpoint(*asked.destination) for asked, _ in found}),
+        "datagrams": times_in_all,
+        "longest_s": longest / 1e9,
+    }
+    advice = (
+        "A firewall or NAT on the way drops IP fragments, as all but the first have no ports: let them through there, or have the server send less in one "
+        "datagram, or ask over TCP."
+    )
+    return [finding(view, ID, "problem", text, [asked.first_frame for asked, _ in found], values, advice)]
 
 
 def _fallen_silent(view: View) -> list[Finding]:

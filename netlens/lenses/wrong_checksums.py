@@ -11,14 +11,17 @@ Normal: a receiver drops a segment with a wrong checksum, and its sender repeats
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import islice
+
 import numpy as np
 
 from netlens.columns import MISSING, Ints
 from netlens.errors import NetlensError
 from netlens.lenses import Finding
-from netlens.lenses._repeats import Repeat, deliveries
+from netlens.lenses._repeats import deliveries
 from netlens.lenses._said import TCP, UDP
-from netlens.lenses._view import S, View, finding, most
+from netlens.lenses._view import ACK, S, View, finding, most
 from netlens.schema import Table
 from netlens.text import plural
 
@@ -83,16 +86,17 @@ def _asked_twice(lookups: Table) -> Ints:
 
 
 def _segments(view: View) -> list[Finding]:
-    repeats = [
-        r
+    ways = dict.fromkeys(
+        (r.session, r.orig)
         for d in view.once(deliveries)
         for r in d.repeats
         if not r.missed and not r.deaf and r.acked and len(r.frames) > TWICE and _is_near_receiver(view, d.session, r.orig)
-    ]
-    again = [(r.session, r.frames[0], r.frames[-2]) for r in repeats[:MOST]]
+    )
+    pairs = [(k, *frames) for k, orig in ways for frames in _sent_again(view, k, orig)]
+    again = pairs[:MOST]
     if len(again) < LEAST:
         return []
-    taken = _taken(view, repeats)
+    taken = _taken(view, ways, pairs)
     right = checked(view, [*(frame for _, *frames in again for frame in frames), *taken])
     damaged = [(k, first, last) for k, first, last in again if right.get(first) is False and right.get(last)]
     known = sum(first in right for _, first, _ in again)
@@ -111,16 +115,31 @@ def _segments(view: View) -> list[Finding]:
     return [finding(view, ID, "problem", text, [frame for _, *frames in damaged for frame in frames], values, advice)]
 
 
-def _taken(view: View, repeats: list[Repeat]) -> list[int]:
+def _sent_again(view: View, k: int, orig: bool) -> list[tuple[int, int]]:
+    """Frames of the first and the last sending of what one side sent again before it was acknowledged: what a receiver throws away comes again as soon as three
+    others have come (RFC 5681 3.2), which may be less than a handshake took."""
+    seg, acked = view.segments(k), -1
+    sent: dict[int, list[int]] = {}
+    for i in range(len(seg)):
+        if seg.orig[i] != orig:
+            acked = max(acked, seg.acked[i]) if seg.flags[i] & ACK else acked
+        elif seg.length[i] and (seg.offset[i] not in sent or acked <= seg.offset[i]):
+            sent.setdefault(seg.offset[i], []).append(seg.frame[i])
+    return [(frames[0], frames[-1]) for frames in sent.values() if len(frames) > 1]
+
+
+def _taken(view: View, ways: Iterable[tuple[int, bool]], pairs: list[tuple[int, int, int]]) -> list[int]:
     """Some frames of the same directions whose data was not sent again, or for the last time: if checksums of these are wrong, they tell nothing."""
-    dropped = {frame for r in repeats for frame in r.frames[:-2]}
+    again = {frame for _, first, last in pairs for frame in (first, last)}
     found: list[int] = []
-    for k, orig in dict.fromkeys((r.session, r.orig) for r in repeats):
+    for k, orig in ways:
         seg = view.segments(k)
-        found += [seg.frame[i] for i in range(len(seg)) if seg.orig[i] == orig and seg.length[i] and seg.frame[i] not in dropped][:MOST]
+        offsets = {seg.offset[i] for i in range(len(seg)) if seg.orig[i] == orig and seg.frame[i] in again}
+        mine = (i for i in range(len(seg)) if seg.orig[i] == orig and seg.length[i] and seg.offset[i] not in offsets)
+        found += [seg.frame[i] for i in islice(mine, MOST)]
         if len(found) >= MOST:
             break
-    return [*(r.frames[-2] for r in repeats[:MOST]), *found]
+    return [*(last for *_, last in pairs[:MOST]), *found]
 
 
 def _is_near_receiver(view: View, k: int, orig: bool) -> bool:

@@ -12,7 +12,7 @@ from netlens.columns import Array
 from netlens.parsers.pipeline import again
 from netlens.wire import columns as c
 
-_DUPLICATE, _SACK, _LEAST = 1 << 29, 5, 20
+_BLOCKS, _DUPLICATE, _SACK, _LEAST = 15 << 25, 1 << 29, 5, 20  #: what columns.OPTIONS has of SACK: how many blocks, and D-SACK
 _BYTES = 60  #: of a TCP header at most
 _IPV4, _IPV6 = 20, 40  #: bytes of a header
 
@@ -37,11 +37,23 @@ def duplicates(paths: Sequence[str], frames: Iterable[int]) -> dict[int, Duplica
     CaptureError, WireError
         see :class:`netlens.wire.containers.Reader`.
     """
-    found = {}
+    return _blocks(paths, frames, _DUPLICATE)
+
+
+def selective(paths: Sequence[str], frames: Iterable[int], enough: int) -> dict[int, Duplicate]:
+    """The first block (RFC 2018 3) of those of some frames of TCP that have any, whatever it says, until there are ``enough``; other parameters and errors as
+    of :func:`duplicates`."""
+    return _blocks(paths, frames, _BLOCKS, enough)
+
+
+def _blocks(paths: Sequence[str], frames: Iterable[int], which: int, enough: int | None = None) -> dict[int, Duplicate]:
+    found: dict[int, Duplicate] = {}
     for buf, packets in again(paths, frames, c.TCP):
-        for row in packets[packets[:, c.OPTIONS] & _DUPLICATE != 0]:
+        for row in packets[packets[:, c.OPTIONS] & which != 0]:
             if (block := _first_block(buf, row)) is not None:
                 found[int(row[c.FRAME])] = block
+        if enough is not None and len(found) >= enough:
+            break
     return found
 
 

@@ -42,10 +42,18 @@ def test_a_queue_that_an_upload_fills(tmp_path: Path) -> None:
     this = found(tmp_path, echoes(USUAL + GROWN), upload())
     assert problems(this) == {"ping-slow"}
     assert this["ping-slow"].text.startswith(
-        f"Packets waited up to 1.4 s in a queue on the way (bufferbloat): 12 pings in a row to {FAR} took 400 ms to 1.4 s while 1 connection "
+        f"Packets waited up to 1.4 s in a queue on the way (bufferbloat): 13 pings in a row to {FAR} took 300 ms to 1.4 s while 1 connection "
         f"({SERVER}:80) carried "
     )
     assert this["ping-slow"].text.endswith("; 30 ms is usual.")
+
+
+def test_a_queue_that_is_long_for_a_while_and_then_shorter(tmp_path: Path) -> None:
+    this = found(tmp_path, echoes([*USUAL, 430, 440, 440, 200, *[110] * 9, 60, 30]), upload())
+    assert this["ping-slow"].text.startswith(
+        f"Packets waited up to 410 ms in a queue on the way (bufferbloat): 13 pings in a row to {FAR} took 110 ms to 440 ms"
+    )
+    assert "ping-slow" not in found(tmp_path, echoes([*USUAL, 430, 440, 200, *[110] * 9, 60, 30]), upload())
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,13 @@ def right(packet: Packet, flip: bool = False, both: bool = False) -> Packet:
 
 
 def download(
-    damaged: int = 5, offload: bool = False, lost: bool = False, near_client: bool = True, acked: bool = False, others: bool = False
+    damaged: int = 5,
+    offload: bool = False,
+    lost: bool = False,
+    near_client: bool = True,
+    acked: bool = False,
+    others: bool = False,
+    soon: int = 0,
 ) -> list[Packet]:
     """Of forty segments every eighth is damaged, until it is sent again. ``offload``: no checksum fits; ``lost``: none is wrong; ``others``: of those that
     were taken some are wrong."""
@@ -49,7 +55,7 @@ def download(
                 out.append(right(made.packets[-1], both=offload))
                 made.up("A", ack=begin)
                 out.append(right(made.packets[-1]))
-            made.at += 60 * MS
+            made.at += 20 * MS if k // 8 < soon else 60 * MS
             made.down("A", bytes([k + 1]) * 1000, seq=begin)
             out.append(right(made.packets[-1], both=offload))
         made.up("A")
@@ -65,6 +71,10 @@ def test_segments_that_arrived_damaged(tmp_path: Path) -> None:
         "5 of 5 segments that had to be sent again had arrived damaged: their checksums are wrong, those of the others are right "
         "(1 connection, 198.51.100.20:80)."
     )
+
+
+def test_damaged_segments_that_come_again_sooner_than_a_handshake_took(tmp_path: Path) -> None:
+    assert "wrong-checksums" in problems(found(tmp_path, download(soon=3), ping(30 * S)))
 
 
 @pytest.mark.parametrize(
