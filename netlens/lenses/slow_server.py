@@ -79,7 +79,10 @@ DEADLINES = 3
 POLLED = 10  #: who goes on after so many has polls that it ends itself
 PATIENCE, PATIENCE_NS = 0.05, S // 5  #: the same for that of a client, whichever is more
 POLLS = 3
-GREETING_NS = 7 * S  #: mail servers pause for some seconds on purpose: postscreen for 6 s (postscreen_greet_wait), others for 5 s
+GREETING_NS, GREETINGS_NS = (
+    10 * S,
+    7 * S,
+)  #: once, and each time: mail servers pause on purpose, postscreen for 6 s (postscreen_greet_wait), others for 5 s
 TRIES = 3  #: of a request over UDP
 _TOLD = ("DTLS",)  #: by slow-connect
 #: Logins that wait for a person with a second factor: RADIUS' Access-Request (RFC 2865 4.1), and IKE behind its first exchange (RFC 7296 2.16, 2.23)
@@ -295,7 +298,7 @@ def _first_words(view: View) -> list[Finding]:
         waits = _Waits(view, late)
         grave = waits.longest_ns >= LONG_NS or len(late) >= TIMES or len(late) >= SHARE * len(all_)
         if of == "greeting":
-            grave = waits.longest_ns >= GREETING_NS
+            grave = waits.longest_ns >= GREETING_NS or sum(each.wait_ns >= GREETINGS_NS for each in late) >= max(TIMES, len(all_))
         text = f"{len(late):,} of {plural(len(all_), what)} waited {waits.how_long} for the server's {of} ({waits.whom})."
         frames = [frame for each in late for frame in each.frames]
         out.append(graded(view, ID, grave, text, frames, waits.values(connections=len(all_)), GREET))
@@ -440,7 +443,7 @@ def _stopped(view: View) -> list[Finding]:
         return []
     waits = _Waits(view, [wait for wait, _ in found])
     text = (
-        f"{len(found):,} of {plural(len(streams), 'answer')} that came event by event stopped for {waits.how_long} in the middle, and then went on "
+        f"{len(found):,} of {plural(len(streams), 'answer')} in a stream of events stopped for {waits.how_long} in the middle, and then went on "
         f"({waits.whom}); nothing was lost, and the client had all that had come."
     )
     return [finding(view, ID, "problem", text, waits.frames, waits.values(requests=len(streams)), STOPPED)]

@@ -272,7 +272,7 @@ def test_a_stream_that_stops(tmp_path: Path) -> None:
     assert (this.severity, this.text) == (
         "problem",
         (
-            "1 of 2 answers that came event by event stopped for 9.0 s in the middle, and then went on (198.51.100.20:80); nothing was lost, and the client "
+            "1 of 2 answers in a stream of events stopped for 9.0 s in the middle, and then went on (198.51.100.20:80); nothing was lost, and the client "
             "had all that had come."
         ),
     )
@@ -305,11 +305,14 @@ def test_what_a_refusal_in_clear_leaves_open(tmp_path: Path) -> None:
 
 def test_a_greeting_that_comes_later_than_any_pause_on_purpose(tmp_path: Path) -> None:
     for waits, severity in ((8 * S, "problem"), (6 * S, "warning")):
-        made = talk(47_000, 0, (SERVER, 25))
-        made.at += waits
-        made.down("PA", b"220 mail.example.test ESMTP\r\n")
-        exchange(made, b"EHLO a\r\n", b"250 hello\r\n")
-        assert found(tmp_path, close(made).packets, healthy(at=20 * S))["slow-server"].severity == severity
+        greeted = []
+        for k in range(2):
+            made = talk(47_000 + k, 20 * k * S, (SERVER, 25))
+            made.at += waits
+            made.down("PA", b"220 mail.example.test ESMTP\r\n")
+            exchange(made, b"EHLO a\r\n", b"250 hello\r\n")
+            greeted.append(close(made).packets)
+        assert found(tmp_path, *greeted, healthy(at=60 * S))["slow-server"].severity == severity
 
 
 def test_voice_that_goes_one_way_for_some_seconds(tmp_path: Path) -> None:
