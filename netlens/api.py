@@ -124,6 +124,9 @@ class Capture:
     asking = _Kept(lambda kept: kept.asking)
     #: Answers of HTTP in clear that say how long they are, in order
     bodies = _Kept(lambda kept: kept.bodies.bodies)
+    #: Frames of HTTP requests in clear for a WebSocket, and of answers that say that the port takes TLS alone
+    upgrading = _Kept(lambda kept: kept.bodies.upgrading)
+    wanting_tls = _Kept(lambda kept: kept.bodies.wanting_tls)
     #: Frames of HTTP requests in clear that ask to be kept waiting
     polls = _Kept(lambda kept: kept.bodies.polls)
     #: Frames of HTTP requests in clear for which a model makes up text, pictures or speech

@@ -52,7 +52,7 @@ MANY, MANY_SHARE, REPEATED_SHARE = 100, 0.5, 0.1
 FALLBACKS = 3  #: connections over IPv6 in vain, within more than a moment; of one or two that server may not be there
 FLOOD_NS = 60 * S  #: Linux holds a SYN for 63 s; in a day as many scanners come by
 TAKEN_NS = 5 * S  #: a SYN that was taken at last, so soon
-DNS = 53
+DNS, FTP = 53, 21
 KNOCK_NS = S
 OWN_PORTS = 1024  #: from here on programs choose
 PEERS, PEERS_SHARE = 10, 0.2  #: of so many hosts on a port, fewer than this share silent: peers that are gone
@@ -254,12 +254,52 @@ def _never(view: View, shown: list[list[Attempt]], severity: Severity) -> list[F
         )
     if why:
         advice = why.advice
+    waits = [by_ipv4(view, a) if ":" in a.server else None for g in shown for a in g]
+    if not told and None not in waits:
+        typical = median(wait for wait in waits if wait is not None)
+        instead = most(endpoint(*each) for g in shown for a in g for each in _instead(view, a))
+        text = f"{text[:-1]}; each time its client went on by IPv4{f' ({instead})' if instead else ''}, typically {seconds(typical)} later."
+        values["wait_s"] = typical / 1e9
+        advice = (
+            "IPv6 is announced (AAAA) and leads nowhere: look at its route from here to the server and back, or announce none. A program that tries both at "
+            "once (RFC 8305) does not wait."
+        )
+    passive = [_passive(view, g[0]) for g in shown]
+    if not told and (controls := [each for each in passive if each]) and len(controls) == len(shown):
+        named = most(endpoint(*each) for each in controls)
+        other = all(each[0] != g[0].server for each, g in zip(controls, shown, strict=True))
+        text = f"{text[:-1]}; {named} had just named {'that address and port' if other else 'that port'} for data of FTP (passive mode)."
+        advice = (
+            "The server names an address of its own network: tell it which one clients reach (pasv_address of vsftpd, MasqueradeAddress of ProFTPD), or let "
+            "clients use that of the control connection, or EPSV (RFC 2428)."
+            if other
+            else "Let the server's range of ports for passive mode through its firewall (pasv_min_port and pasv_max_port of vsftpd), or have that follow FTP."
+        )
     if any(e.what == EXPIRED for e in heard):
         advice = f"Packets go in circles: look at the routes of {most(e.reporter for e in heard)} and of the routers beside it (ip route)."
     elif heard:
         advice = f"The host is off, or {most(e.reporter for e in heard)} has no route to it: look at the routes and neighbours there (ip route, ip neigh)."
     frames = [f for g in shown for a in g for f in (*a.syn_frames, *(e.frame for e in a.said))]
     return [finding(view, ID, severity, text, frames, values, advice)]
+
+
+def _instead(view: View, failed: Attempt) -> list[tuple[str, int]]:
+    """What a client reached by IPv4 when a SYN over IPv6 got no answer."""
+    wait = by_ipv4(view, failed)
+    at = None if wait is None else failed.syn_ns[0] + wait
+    return [(a.server, a.port) for a in view.once(attempts) if a.syn_ns[0] == at and a.port == failed.port and a.outcome == OPEN]
+
+
+def _passive(view: View, failed: Attempt) -> tuple[str, int] | None:
+    """The server of FTP that had told a client where to come for data (227 and 229: RFC 959 4.1.2, RFC 2428 3) right before it did."""
+    for k in view.whole:
+        client, server, port = view.service(k)
+        if port == FTP and client == failed.client:
+            seg = view.segments(k)
+            told = (seg.ts[i] for i in range(len(seg)) if not seg.orig[i] and seg.text(i)[:4] in (b"227 ", b"229 "))
+            if any(0 <= failed.syn_ns[0] - ts <= S for ts in told):
+                return server, port
+    return None
 
 
 def _by_ipv4(view: View, silent: list[Attempt]) -> list[Finding]:

@@ -5,14 +5,14 @@ Asks: whether the last word on a question was a failure (SERVFAIL, REFUSED, FORM
     client nothing else; whether a server denies a name of which it tells the address; whether all answers were truncated to nothing, and nobody asked over TCP.
 Applies: where answers of DNS were captured.
 Cannot see: lookups over TLS, HTTPS or QUIC; whether the name was mistyped or the zone is broken.
-Normal: NXDOMAIN is an answer (RFC 2308 2), not a failure: reverse zones, search suffixes, wpad and service discovery get it all day. It counts only
-    where names do not exist under any suffix: all that somebody wanted, who got nowhere since; most of them, of which one is asked for again and again by
-    who is served under no other name (browsers ask for some by themselves, which are not there without the internet); or one that is, and that exists
-    itself, but leads (CNAME) to a name that does not. A name that is asked for again and again for seconds, denied or blocked,
-    is a warning: a filter denies reports as well, and what they are for works on without. A failure that a repeat or another server cures is none (RFC 7873
-    5.2.3: BADCOOKIE), and one of AAAA is no problem where A gave an address (RFC 4074: servers that mistreat AAAA), unless it denies the name (4.2), its
-    client asks again and again, and never goes to that address: musl believes it. A client whose answer is truncated (TC) asks again over TCP at once (RFC
-    1035 4.2.1, RFC 7766 5), or with EDNS. In a capture of UDP alone that is not seen.
+Normal: NXDOMAIN is an answer (RFC 2308 2), not a failure: reverse zones, search suffixes, wpad and service discovery get it all day. It counts only where
+    names do not exist under any suffix: all that somebody wanted, who got nowhere since; most of them, of which one is asked for again and again by who is
+    served under no other name (browsers ask for some by themselves, which are not there without the internet); one that is, and that exists itself, but leads
+    (CNAME) to a name that does not; or one that is asked for to the end by who does nothing else any more. A name that is asked for again and again for
+    seconds, denied or blocked, is a warning: a filter denies reports as well, and what they are for works on without. A failure that a repeat or another
+    server cures is none (RFC 7873 5.2.3: BADCOOKIE), and one of AAAA is no problem where A gave an address (RFC 4074: servers that mistreat AAAA), unless it
+    denies the name (4.2), its client asks again and again, and never goes to that address: musl believes it. A client whose answer is truncated (TC) asks
+    again over TCP at once (RFC 1035 4.2.1, RFC 7766 5), or with EDNS. In a capture of UDP alone that is not seen.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from itertools import chain
 from netlens.lenses import Finding, Severity
 from netlens.lenses._asked import PORT, Question, addressed, holds_more, visible
 from netlens.lenses._view import S, View, finding, graded, grouped, most
-from netlens.lenses._wanted import Led, Wanted, led_to, wanted_again
+from netlens.lenses._wanted import ROUNDS, Led, Wanted, led_to, wanted_again
 from netlens.lenses.http_errors import final_answers
 from netlens.parsers.bodies import Sent, number_of
 from netlens.tables import FAILURES
@@ -43,6 +43,7 @@ _NOWHERE = {"0.0.0.0", "::"}
 #: resolvers (RFC 9462 4)
 _CANARIES = {"use-application-dns.net", "mask.icloud.com", "mask-h2.icloud.com", "mask-canary.icloud.com", "_dns.resolver.arpa"}
 INSISTED = 3  #: times a client asked for a name that does not exist: its program needs it. What a filter of advertisements denies is mostly asked for once
+TO_THE_END_NS = S  #: a program that tries again and again; several that ask for one name do so at once
 
 
 def look(view: View) -> list[Finding]:
@@ -131,11 +132,16 @@ def _no_such_names(view: View) -> list[Finding]:
     values = {"names": len(all_), "missing": len(names)}
     asked_for = Counter((q.client, q.name, q.type) for q in missing for _ in q.answer_frames)
     insisted = {name for (_, name, _), times in asked_for.items() if times >= INSISTED}
-    dangling = [q for q in missing if q.name in insisted and q.leads_to]
+    stuck = _to_the_end(view, missing)
+    dangling = [q for q in missing if q.leads_to and len(q.answer_frames) > 1]  # once is as of an advertisement
+    broken = [q for q in dangling if q.name in insisted] or [q for q in stuck if q.leads_to]
+    dangling = broken or dangling
     told = {each.name for each in view.once(_led)}
     again = [] if dangling else wanted_again(q for q in _in_vain(view, missing) if q.name not in told)
     if dangling:
         text += f"; {most(q.name for q in dangling)} leads (CNAME) to {most(q.leads_to[-1] for q in dangling)}"
+    elif stuck:
+        text += f"; {stuck[0].client} asked for {_times(stuck)}, and did nothing else any more"
     elif again:
         text += f"; {_insistent(again)}"
     most_of_them = len(all_) >= NO_NAME_LEAST and len(names) >= max(NO_NAME_SHARE * len(all_), NO_NAME_LEAST - 1)
@@ -143,16 +149,45 @@ def _no_such_names(view: View) -> list[Finding]:
     # a filter denies names on purpose to who is served elsewhere, and what a browser asks for by itself is not there in a network without the internet
     served = {client for client, _ in view.once(_reached)} | view.once(_served)
     needed = any(client not in served for client, name, _ in asked_for if name in insisted)
-    grave = nowhere or bool(dangling) or needed + most_of_them + (names == all_) >= 2
-    severity: Severity = "problem" if grave else "warning" if again or names == all_ else "note"
+    grave = nowhere or bool(broken) or bool(stuck) or needed + most_of_them + (names == all_) >= 2
+    severity: Severity = "problem" if grave else "warning" if again or dangling or names == all_ else "note"
     frames = [f for q in missing for f in q.frames + q.answer_frames]
     advice = "Check the names for typos."
     if dangling:
         advice = "Create the name that it points to again, or remove the CNAME from the zone."
+    elif stuck:
+        advice = f"Look where {stuck[0].client} has the name from (its settings), and correct it there; or have it added to the zone."
     elif again and not grave:
         frames, whom = [f for w in again for f in w.frames], most(r for w in again for q in w.questions for r in q.resolvers)
         advice = f"If it is a name of your own network, ask a resolver that knows it instead of {whom}; a filter may deny it on purpose."
     return [finding(view, ID, severity, f"{text}.", frames, values, advice)]
+
+
+def _to_the_end(view: View, missing: list[Question]) -> list[Question]:
+    """Questions for a name, with or without suffixes, that a client asks for again and again after it was told that there is none, and does nothing else to
+    the end: its program gets no further. A name that leads to none is the zone's own fault, and was not denied by a filter: there, once more is enough."""
+    asked = grouped((q for q in visible(view) if q.of_a_host), lambda q: q.client)
+    found: list[Question] = []
+    seen = {view.ends(k)[0] for k in view.in_one if view.ends(k)[3] != PORT}  # what they do would be in the capture
+    for client, group in grouped(_in_vain(view, missing), lambda q: q.client).items():
+        if client not in seen:
+            continue
+        last = max(group, key=_last_ns)
+        theirs = [q for q in group if _first_label(q.name) == _first_label(last.name)]
+        first, told = min(q.first_ns for q in theirs), min(q.answer_ns or q.first_ns for q in theirs)
+        others = (q for q in asked[client] if _first_label(q.name) != _first_label(last.name))
+        times = max(len(q.answer_frames) for q in theirs)
+        insists = times >= ROUNDS and last.last_ns - first >= TO_THE_END_NS
+        alone = not any(_goes_on(view, q) for q in theirs) and not any(q.last_ns >= told for q in others)
+        if alone and (insists or (times > 1 and any(q.leads_to for q in theirs))):
+            found += theirs
+    return found
+
+
+def _times(asked: list[Question]) -> str:
+    """Which name is asked for how often."""
+    name = max(asked, key=lambda q: (len(q.answer_frames), -len(q.name))).name
+    return f"{printable(name)} {plural(max(len(q.answer_frames) for q in asked), 'time')}"
 
 
 def _in_vain(view: View, asked: list[Question]) -> list[Question]:

@@ -1,11 +1,13 @@
 """Which names took long to resolve?
 
 Asks: how long lookups took from the first query, repeats included, to the first answer; where a resolver library tried search suffixes first (RFC 1123
-    6.1.4.3, resolv.conf(5): search, ndots), from the first of these on.
+    6.1.4.3, resolv.conf(5): search, ndots), from the first of these on; what such suffixes cost where no lookup took long; whether EDNS is dropped.
 Applies: where queries and answers of DNS were captured.
 Cannot see: whether the resolver, its upstream or the way was slow; what a program's own cache answered.
 Normal: tens of ms, up to a second for what no cache has. RFC 8767 5 sets 1.8 s for an answer because clients begin to give up at about 2 s.
-    Where every answer took more than 1 s at the first try, it is no cache that lacks a name.
+    Where every answer took more than 1 s at the first try, it is no cache that lacks a name. By default (ndots:1) a name with a dot is asked for as it is
+    first; containers have ndots:5, which costs nothing where the resolver is near. People feel 0.1 s (Nielsen). A client that hears nothing to a query with
+    EDNS asks again without (RFC 6891 6.2.2); who knows no EDNS says FORMERR (7), and is not silent.
 """
 
 from __future__ import annotations
@@ -13,10 +15,12 @@ from __future__ import annotations
 import bisect
 from collections import defaultdict
 from statistics import median
+from typing import NamedTuple
 
 from netlens.lenses import Finding
-from netlens.lenses._asked import Question, visible
-from netlens.lenses._view import S, View, finding, most, seconds
+from netlens.lenses._asked import PORT, ROUND_NS, Question, visible
+from netlens.lenses._datagrams import ways
+from netlens.lenses._view import S, View, finding, graded, most, seconds
 from netlens.lenses.dns_failed import shorter
 from netlens.lenses.dns_unanswered import silent_resolvers, unanswered
 from netlens.text import plural
@@ -30,9 +34,16 @@ LATE_NS = S  #: worth a look
 USUAL_NS = S * 3 // 10  #: a median above this is felt with each page
 SHARE, LEAST = 0.1, 3
 NEXT_NS = S // 10  #: from an answer to the next name of a search
+FELT_NS, IN_ALL_NS, SOME_NS = S // 10, S, S // 10  #: for suffixes in vain, typically; in all; and worth a word
+HEADER, OPT_BYTES = 12, 11  #: of a query, and of EDNS in it, at least (RFC 6891 6.1.2)
 
 
 def look(view: View) -> list[Finding]:
+    """Answers that took long, or else suffixes that did."""
+    return _of(view) or _suffixed(view)
+
+
+def _of(view: View) -> list[Finding]:
     told = {id(q) for silent in view.once(silent_resolvers) for _, q in silent.waited}  # what they waited for is known
     searched = view.once(searches)
     tried = {id(q) for names in searched.values() for q in names}
@@ -72,14 +83,92 @@ def look(view: View) -> list[Finding]:
         else f"{len(suffixed):,} of them {'was' if len(suffixed) == 1 else 'were'}"
     )
     which = f"; {whose} asked with {names} first" if suffixed else ""
+    dropped = _without_edns(view, shown)
+    which += "; none of the queries with EDNS (OPT) got an answer, those without did" if dropped else ""
     text = f"{len(shown):,} of {plural(len(timed), 'DNS question')} took {took} ({whom}){which}."
     advice = "Time the resolver (dig @RESOLVER NAME); a first query that is lost costs the client's time-out, usually 5 s." if grave else ""
     if grave and len(suffixed) == len(shown):
         advice = (
             "Ask for full names with a dot at the end, or lower ndots and shorten the search list in resolv.conf; and time the resolver."
         )
+    if dropped:
+        advice = f"Something on the way to {whom} drops queries with EDNS (RFC 6891 6.2.5): let them through there, or switch EDNS off (resolv.conf)."
     frames = [f for q in shown for each in (*searched.get(id(q), ()), q) for f in each.frames + each.answer_frames]
     return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice)]
+
+
+def _without_edns(view: View, slow: list[Question]) -> bool:
+    """Whether each of several slow names was asked for with EDNS first, and was answered when it was asked for without, while no query with EDNS was answered
+    at all. A query with it is longer than its name makes it."""
+    sent = {t.first_frame: t for t in view.conversations if t.destination[1] == PORT}
+    back = {t.first_frame: t for t in view.conversations if t.source[1] == PORT}
+    way, late, in_vain = view.once(ways), {f for q in slow for f in q.frames}, 0
+    for name, asked, answered in view.side.capture.table("lookups").tuples("qname", "query_frame", "answer_frame"):
+        answer = back.get(answered)
+        taken = way.get((answer.destination, answer.source)) if answer is not None else None
+        first = sent.get(asked)
+        if name is None or taken is None or first is None:
+            continue
+        plain = HEADER + len(name.rstrip(".")) + 2 + 4  # lengths of labels, the root, type and class (RFC 1035 4.1)
+        if taken.bytes != plain * taken.datagrams:
+            return False
+        in_vain += asked in late and first is not taken and first.bytes >= (plain + OPT_BYTES) * first.datagrams
+    return in_vain >= max(LEAST, len(slow))
+
+
+class _Search(NamedTuple):
+    """A name that was asked for with suffixes first: how many, and how long until it was asked for as it is."""
+
+    suffixes: int
+    took_ns: int
+    frame: int
+
+
+def _suffixed(view: View) -> list[Finding]:
+    """Names that exist as they are, and were asked for with suffixes first, each time."""
+    found = view.once(_searched)
+    if len(found) < LEAST:
+        return []
+    typical, in_all = median(s.took_ns for s in found), sum(s.took_ns for s in found)
+    if in_all < SOME_NS:
+        return []
+    n = round(median(s.suffixes for s in found))
+    text = (
+        f"{plural(len(found), 'DNS lookup')} asked for names with {plural(n, 'search suffix', 'search suffixes')} first, which do not exist (NXDOMAIN): that "
+        f"took typically {seconds(typical)} before each name itself was asked for, {seconds(in_all)} in all."
+    )
+    values = {"lookups": len(found), "suffixes": n, "typical_ms": typical / 1e6, "in_all_s": in_all / 1e9}
+    grave = typical >= FELT_NS and in_all >= IN_ALL_NS
+    advice = "Ask for full names with a dot at the end, or lower ndots and shorten the search list in resolv.conf (dnsConfig of a pod); or cache near by."
+    return [graded(view, ID, grave, text, [s.frame for s in found], values, advice)]
+
+
+def _searched(view: View) -> list[_Search]:
+    """By client and name, of one type, each time that a name was asked for behind the same with suffixes."""
+    asked = [q for q in visible(view) if q.answer_ns is not None]
+    found: list[_Search] = []
+    good = {(q.client, q.name): q for q in reversed(asked) if q.rcode == "NOERROR" and q.addresses}
+    tried: dict[tuple[str, str], list[Question]] = defaultdict(list)
+    for q in asked:
+        if q.rcode == "NXDOMAIN":
+            for name in shorter(q.name):
+                if "." in name and (q.client, name) in good and good[q.client, name].type == q.type:
+                    tried[q.client, name].append(q)
+    for key, names in tried.items():
+        named = [(q, True) for q in names] + [(good[key], False)]
+        times = [(ns, frame, suffix) for q, suffix in named for ns, frame in zip(q.times, q.frames, strict=True)]
+        begin: int | None = None
+        last, count, first = 0, 0, 0
+        for ns, frame, suffix in sorted(times):
+            if begin is None or ns - last >= ROUND_NS:
+                begin, count, first = None, 0, frame
+            if suffix:
+                begin, count = begin if begin is not None else ns, count + 1
+            elif begin is not None:
+                found.append(_Search(count, ns - begin, first))
+                begin, count = None, 0
+            last = ns
+    return found
 
 
 def searches(view: View) -> dict[int, list[Question]]:

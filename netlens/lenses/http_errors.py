@@ -21,27 +21,30 @@ from __future__ import annotations
 
 import bisect
 from collections import Counter
-from itertools import groupby
+from itertools import groupby, pairwise
 from math import comb
 from typing import Any
 
 import numpy as np
 
 from netlens.lenses import Finding, Severity
+from netlens.lenses._asked import visible
 from netlens.lenses._chunks import AGAIN_NS, cut_off, feeds_cut, known, misread
 from netlens.lenses._granted import NEXT_NS, NOT_THERE, granted_later, now_and_then, of_checks, taken
 from netlens.lenses._unanswered import first_bytes, requests, trickling
 from netlens.lenses._view import FIN, RST, S, View, finding, graded, grouped, most, seconds
-from netlens.parsers.bodies import SWITCHING, Body, Redirect
+from netlens.parsers.bodies import SWITCHING, Body, Redirect, number_of
 from netlens.parsers.chunks import Chunked
 from netlens.parsers.grpc import ERRORS, STREAM_CLOSED, Calls, TurnedAway
-from netlens.text import plural, size
+from netlens.text import plural, printable, size
 
 ID = "http-errors"
 GROUP = "answers"
 RANK = 31
 SERVER_TIMES, SERVER_SHARE = 2, 0.1
 CLIENT_TIMES, CLIENT_SHARE, SOME_SHARE = 2, 0.5, 0.1
+AT_ONCE_NS, STORM = S // 10, 5  #: behind an error: no pause; and how many of these, and half of all errors, are told
+CAPTIVE = 2  #: questions whether the internet is there that are led elsewhere
 CIRCLES = 10  #: redirections that a client follows; Go gives up after so many, browsers after 20, Python after 30
 FOLLOWED_NS = S  #: from one redirection to the next; a server that has its client wait for something in this way takes longer
 GUESSED = 10  #: wrong passwords in a row; accounts are locked after 3 to 10 (NIST SP 800-63B 5.2.2 allows up to 100)
@@ -65,6 +68,28 @@ _ADVICE = {
     503: "The server, or one behind the proxy, is overloaded or down for now: look there.",
     504: "A proxy waited in vain for the server behind it: look at that server, and at the proxy's time-out.",
 }
+#: By number of host and path, the number of the host by which systems see whether the internet is there: Android, Apple, Windows, Firefox, NetworkManager
+_INTERNET = {
+    number_of(host + path): number_of(host)
+    for host, paths in {
+        "connectivitycheck.gstatic.com": ("/generate_204",),
+        "connectivitycheck.android.com": ("/generate_204",),
+        "clients3.google.com": ("/generate_204",),
+        "www.google.com": ("/generate_204", "/gen_204"),
+        "play.googleapis.com": ("/generate_204",),
+        "captive.apple.com": ("/", "/hotspot-detect.html"),
+        "www.apple.com": ("/library/test/success.html",),
+        "www.msftconnecttest.com": ("/connecttest.txt",),
+        "www.msftncsi.com": ("/ncsi.txt",),
+        "detectportal.firefox.com": ("/success.txt", "/success.txt?ipv4", "/success.txt?ipv6", "/canonical.html"),
+        "nmcheck.gnome.org": ("/check_network_status.txt",),
+        "connectivity-check.ubuntu.com": ("/",),
+        "network-test.debian.org": ("/nm",),
+        "fedoraproject.org": ("/static/hotspot.txt",),
+        "ping.archlinux.org": ("/nm-check.txt",),
+    }.items()
+    for path in paths
+}
 SOUGHT = (404, 409, 410)  #: what is not there, or is there already: who looks for something before it makes it goes on by that
 #: Said to what a client sends, whatever it asked: too large, of a kind that is not taken, locked (RFC 9110 15.5.14, 15.5.16, RFC 4918 11.3)
 OF_WRITES = (413, 415, 423)
@@ -86,6 +111,7 @@ def look(view: View) -> list[Finding]:
         *_broken(view),
         *_turned_away(view),
         *_challenged(view),
+        *_captive(view),
         *_circling(view),
         *_cut_off(view),
         *_in_chunks(view),
@@ -264,6 +290,16 @@ def _of(view: View) -> list[Finding]:
         ends.append(f"{len(checks):,} of them told a health check that this server is out of service")
     if acted_on:
         ends.append(f"for {len(acted_on):,} of them the client took the error as the answer and went on")
+    if upgrades := [r for r in errors if r["start_frame"] in view.side.capture.upgrading]:
+        ends.append(f"{len(upgrades):,} of these requests asked for a WebSocket (Upgrade)")
+    in_clear = [r for r in errors if r["response_frame"] in view.side.capture.wanting_tls]
+    if in_clear:
+        ends.append(f"{len(in_clear):,} of them say that plain HTTP was sent to a port that takes TLS alone")
+    at_once = _at_once(view, theirs)
+    if at_once:
+        ends.append(
+            f"{len(at_once):,} of these requests are the same as the one before, sent again within {seconds(AT_ONCE_NS)} of its error"
+        )
     if others_served:
         ends.append(f"{len(others_served):,} of them carried credentials that the server rejects, while another client is served there")
     if gone:
@@ -283,6 +319,15 @@ def _of(view: View) -> list[Finding]:
             if theirs and len(theirs) >= len(ours)
             else "4xx: the server does not accept the requests: check address, method and credentials."
         )
+        if at_once and worse is theirs:
+            advice += " Have the client wait before it tries again, and longer each time; it makes things worse as it is."
+        if 2 * len(in_clear) > len(errors):
+            advice = "The port takes TLS alone: use https:// there, or the port for plain HTTP."
+        elif 2 * len(upgrades) > len(errors):
+            advice = (
+                "The server does not switch to WebSocket: a proxy in front of it must pass on Upgrade and Connection (RFC 9110 7.8; proxy_set_header and "
+                "proxy_http_version 1.1 of nginx), or the path is not that of the WebSocket."
+            )
     return [finding(view, ID, severity, text, frames, values, advice)]
 
 
@@ -487,6 +532,41 @@ def _circling(view: View) -> list[Finding]:
     )
     advice = "The server redirects to what redirects back (http and https behind a proxy, a cookie that is never accepted): follow it with curl -vL."
     return [finding(view, ID, "problem", text, [r.frame for r in shown], {"redirects": len(shown)}, advice)]
+
+
+def _at_once(view: View, errors: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Requests that failed like the same one before them of the same client, sent again without a pause (RFC 9110 10.2.3)."""
+    asked, client = view.side.capture.asked, view.column("orig_ip")
+    named = (r for r in errors if r["start_frame"] in asked)
+    again = grouped(named, lambda r: (client[r["session_id"]], asked[r["start_frame"]], r["up_bytes"])).values()
+    found = [b for group in again for a, b in pairwise(group) if 0 <= b["start_ns"] - (a["response_ns"] or 0) <= AT_ONCE_NS]
+    return found if len(found) >= max(STORM, len(errors) / 2) else []
+
+
+def _captive(view: View) -> list[Finding]:
+    """Clients of which each question whether the internet is there (RFC 8952 3, RFC 8910) is sent to another host, and is never answered as it should be."""
+    asked, site = view.side.capture.asked, {sent.frame: sent.host for sent in view.side.capture.sent_elsewhere}
+    rows = [
+        r
+        for r in requests(view, "start_frame", "response_frame", "status")
+        if asked.get(r[1]) in _INTERNET and r[3] is not None and r[3] >= 200
+    ]
+    led: list[tuple[int, int, int, int]] = []
+    for group in grouped(rows, lambda r: view.ends(r[0])[0]).values():
+        sent = [(k, first, answer, site[answer]) for k, first, answer, status in group if 300 < status < 400 and answer in site]
+        away = [each for each in sent if each[3] != _INTERNET[asked[each[1]]]]
+        if len(away) >= CAPTIVE and len(away) == len(group) and len({host for *_, host in away}) == 1:
+            led += away
+    if not led:
+        return []
+    names = {number_of(q.name): q.name for q in visible(view)}
+    whither = most(printable(names[host]) for *_, host in led if host in names)
+    text = (
+        f"{plural(len(led), 'question')} of {most(view.ends(k)[0] for k, *_ in led)} whether the internet is there "
+        f"{'was' if len(led) == 1 else 'were'} all led to {whither or 'one other host'}: a captive portal stands before it."
+    )
+    advice = "Log in at the portal (open any http:// address in a browser), or have this device let through by its hardware address."
+    return [finding(view, ID, "problem", text, [f for _, *both, _ in led for f in both], {"redirects": len(led)}, advice)]
 
 
 def _unended(view: View) -> list[Finding]:

@@ -4,9 +4,10 @@ Asks: how long it took from the last byte of a request to the first of its answe
 Applies: to HTTP/1.1 in the clear (and to what waits for 100 before its body), to the hello of a TLS server, to greetings (SSH, SMTP, FTP, POP3, IMAP, VNC,
     MySQL), and to logins (SSH, FTP, POP3, IMAP, MySQL, PostgreSQL, IRC); to requests over UDP that came again with their mark until they were answered (see
     udp-unanswered), or were given up by then; inside TLS to turns, which are judged more carefully: a wait there may be a push channel or a long poll, but
-    not if clients give up after the same time, as they do with requests of HTTP/2 in clear. To queries to databases in clear that wait for others, and commands
-    of caches that are never slow (Redis, memcached, Cassandra; see _late_answers); that another query took long is a warning; of WebSockets in clear to pings
-    (RFC 6455 5.5.2) behind which the server says nothing until the client leaves, but not in order.
+    not if clients give up after the same time, as they do with requests of HTTP/2 in clear; to silences within answers that come event by event, to a POST.
+    To queries to databases in clear that wait for others, and commands of caches that are never slow (Redis, memcached, Cassandra; see _late_answers); that
+    another query took long is a warning; of WebSockets in clear to pings (RFC 6455 5.5.2) behind which the server says nothing until the client leaves, but
+    not in order.
 Cannot see: what the server did meanwhile, or asked others; of one capture, the share of the way. With a capture on both sides of a tunnel or relay its share
     is measured, and where it is most of the wait, the server is not blamed.
 Normal: people notice 1 s and leave after 10 s (Nielsen); a model or a report may need longer. Protocols that wait for events (push, chat, subscriptions) are
@@ -21,6 +22,7 @@ from __future__ import annotations
 import bisect
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -40,6 +42,7 @@ from netlens.lenses._said import UDP, End, errors
 from netlens.lenses._services import Silence, silences, without_beats
 from netlens.lenses._view import SEAM_NS, S, View, finding, graded, grouped, most, seconds, up_to, views
 from netlens.lenses.reset import greets
+from netlens.parsers.chunks import Chunked
 from netlens.parsers.icmp import PORT as NO_PROGRAM
 from netlens.parsers.icmp import Error
 from netlens.parsers.udp_requests import ATTEMPT_NS, Request
@@ -81,13 +84,22 @@ DEADLINES = 3
 POLLED = 10  #: who goes on after so many has polls that it ends itself
 PATIENCE, PATIENCE_NS = 0.05, S // 5  #: the same for that of a client, whichever is more
 POLLS = 3
-GREETING_NS = 10 * S  #: mail servers pause for some seconds on purpose
+GREETING_NS, GREETINGS_NS = (
+    10 * S,
+    7 * S,
+)  #: once, and each time: mail servers pause on purpose, postscreen for 6 s (postscreen_greet_wait), others for 5 s
 TRIES = 3  #: of a request over UDP
 _TOLD = ("DTLS",)  #: by slow-connect
 #: Logins that wait for a person with a second factor: RADIUS' Access-Request (RFC 2865 4.1), and IKE behind its first exchange (RFC 7296 2.16, 2.23)
 _SECOND_FACTOR = (("RADIUS", 1645), ("RADIUS", 1812), ("IKE", 4500))
 GO_ON_NS = S * 9 // 10  #: for a client to send its body without a word; curl waits 1 s, .NET 0.35 s, which few would notice
 GO_ON_TIMES = 3
+STREAMED, STOPS = 10, 10  #: events that came before a silence, and times as long as nine in ten of the pauses between them it lasts
+NO_FRAME = 1 << 62
+STOPPED = (
+    "The server, or the model behind it, made nothing meanwhile: look at its status and load. A proxy that gathers what it passes on (proxy_buffering of "
+    "nginx) looks the same: capture behind it as well."
+)
 UNANSWERED_NS = 10 * S  #: without any answer: what the end of the capture may owe
 
 
@@ -96,6 +108,7 @@ def look(view: View) -> list[Finding]:
     of_http = [*_of(view), *_given_up(view), *_cancelled(view), *_not_told(view)]
     return [
         *of_http,
+        *_stopped(view),
         *_first_words(view),
         *_logins(view),
         *_late_datagrams(view),
@@ -308,7 +321,7 @@ def _first_words(view: View) -> list[Finding]:
         waits = _Waits(view, late)
         grave = waits.longest_ns >= LONG_NS or len(late) >= TIMES or len(late) >= SHARE * len(all_)
         if all_ is greetings:
-            grave = waits.longest_ns >= GREETING_NS
+            grave = waits.longest_ns >= GREETING_NS or sum(each.wait_ns >= GREETINGS_NS for each in late) >= max(TIMES, len(all_))
         text = f"{len(late):,} of {plural(len(all_), what)} waited {waits.how_long} for the server's {of} ({waits.whom})."
         frames = [frame for each in late for frame in each.frames]
         out.append(graded(view, ID, grave, text, frames, waits.values(connections=len(all_)), LOGIN if all_ is of_databases else GREET))
@@ -463,6 +476,40 @@ def _not_told(view: View) -> list[Finding]:
     )
     severity: Severity = "problem" if felt >= GO_ON_TIMES else "warning"
     return [finding(view, ID, severity, text, [f for each in late for f in each.frames], waits.values(requests=len(all_)), GO_ON)]
+
+
+def _stopped(view: View) -> list[Finding]:
+    """Answers that come event by event, to a POST, as of a language model, and stop for seconds though the client has all that came and nothing was lost."""
+    kept, missing, lossy = set(view.in_one), view.missing_bytes, view.once(with_repeats)
+    streams = [a for a in view.side.capture.chunked if a.events and a.session in kept and a.session not in lossy and not missing[a.session]]
+    behind: dict[int, int] = {}  # by id, the frame of the next answer on the connection
+    for group in grouped(view.side.capture.chunked, lambda a: a.session).values():
+        behind |= {id(a): then.frame for a, then in pairwise(group)}
+    found = [(wait, a) for a in streams if (wait := _stop(view, a, behind.get(id(a), NO_FRAME))) is not None]
+    if not found:
+        return []
+    waits = _Waits(view, [wait for wait, _ in found])
+    text = (
+        f"{len(found):,} of {plural(len(streams), 'answer')} in a stream of events stopped for {waits.how_long} in the middle, and then went on "
+        f"({waits.whom}); nothing was lost, and the client had all that had come."
+    )
+    return [finding(view, ID, "problem", text, waits.frames, waits.values(requests=len(streams)), STOPPED)]
+
+
+def _stop(view: View, answer: Chunked, until: int) -> _Wait | None:
+    """The longest silence within an answer, if it is one beside the pace at which events came before. What a model thinks before its first words is none."""
+    seg = view.segments(answer.session)
+    first, end = bisect.bisect_left(seg.frame, answer.frame), bisect.bisect_left(seg.frame, until)
+    came = [i for i in range(first, end) if not seg.orig[i] and seg.fresh[i]]
+    pauses = [seg.ts[b] - seg.ts[a] for a, b in pairwise(came)]
+    at = max(range(STREAMED, len(pauses)), key=pauses.__getitem__, default=-1)
+    if at < 0 or not LONG_NS <= pauses[at] < SEAM_NS or pauses[at] < STOPS * sorted(pauses[:at])[at * 9 // 10]:
+        return None
+    last, then = came[at], came[at + 1]
+    heard = [i for i in range(last, then) if seg.orig[i] and seg.acked[i] >= seg.end(last)]
+    if not heard or any(seg.window[i] == 0 or seg.length[i] for i in range(last, then) if seg.orig[i]):
+        return None
+    return _Wait(answer.session, pauses[at], [seg.frame[last], seg.frame[then]])
 
 
 def _waited(view: View, k: int, frame: int) -> _Wait | None:

@@ -35,6 +35,7 @@ AT_ONCE_NS = S  #: a handshake of the same ends that succeeds so soon after make
 FEW = 5  #: handshakes that succeed beside one that failed for its certificate
 BEATS, STEADY, HELLOS = 4, 0.1, 6  #: pauses of a clock, how far they may differ, and hellos of somebody who tries what a server takes
 TWICE = 2  #: handshakes that merely end early, at one server: once may be a person who closed the page; not if a server closes that takes no other
+INSISTED_NS = 5 * S  #: between handshakes of a program that tries again; who watches certificates comes by the minute
 LEFT_NS = 3 * S  #: behind a server's answer of QUIC; a client that is not heard says the same for longer (RFC 9002 6.2.1)
 _OUT_OF_DATE = "Renew the server's certificate; if it should be valid, set the clocks."
 _ANOTHER = "The server's own certificate is valid by the capture's clock: renew the intermediate one that it sends with it, or set the client's clock."
@@ -361,12 +362,19 @@ def _goes_on_in_clear(view: View, failed: list[Failure]) -> set[int]:
 
 def _checks(view: View, failed: list[Failure], serving: set[tuple[str, int]]) -> set[int]:
     """Sessions of those that may be checks of whether a server is there, and what it shows: where others are served; by the clock; with many different hellos;
-    and those that look at a certificate when the handshake is over.
+    and those that look at a certificate when the handshake is over, unless it is for another name and they try again at once.
 
     serving : servers that serve anybody.
     """
-    found = {f.session for f in failed if f.how == DONE and (f.itself or f.misnamed)}
     start, ja4 = view.column("start_ns"), view.once(_programs)
+    insisting: set[int] = set()
+    for group in grouped(
+        (f for f in failed if f.how == DONE and f.misnamed), lambda f: (*view.service(f.session), ja4.get(f.session))
+    ).values():
+        times = [start[f.session] for f in group]
+        if len(group) >= TWICE and max(b - a for a, b in pairwise(times)) <= INSISTED_NS and not _is_clock(times):
+            insisting |= {f.session for f in group}
+    found = {f.session for f in failed if f.how == DONE and (f.itself or f.misnamed) and f.session not in insisting}
     silent = [f for f in failed if f.how in (LEFT, DONE, NOT_ADMITTED) and not f.is_out_of_date]
     found |= {f.session for f in silent if view.ends(f.session)[2:] in serving}
     for group in grouped((f for f in silent if f.how in (LEFT, DONE)), lambda f: view.service(f.session)).values():

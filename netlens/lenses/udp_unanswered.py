@@ -67,7 +67,7 @@ TIMES, SPAN_NS = 3, 3 * S  #: as SYNs of connect-unanswered
 DNS = 53  #: whose answers are for dns-unanswered
 UNHEARD, IDLE_NS = 8, 5 * S  #: datagrams that must be acknowledged; a server lets connections go after some silence, most often 30 s
 ACKNOWLEDGED_NS = S
-WAITED_NS = 5 * S  #: who tries QUIC beside TCP, or soon after gives it up, does so within less
+WAITED_NS = 3 * S  #: who tries QUIC beside TCP, or soon after gives it up, does so within less: browsers and curl within 0.3 s
 BY_TCP = ("QUIC", "RDP", "DTLS", "Kerberos", "RPC", "SIP", "CoAP")  #: whose clients have TCP as well
 BY_GROUP = ("DHCPv6", "PTP")  #: asked for at an address of a group
 PTP_GENERAL, FOLLOW_UP, ANNOUNCE = 320, 8, 11  #: the port of PTP's answers, and messages of a master (IEEE 1588-2008 13.3.2.2, annex D)
@@ -367,6 +367,14 @@ def _waited(view: View, client: str, port: int, tries: list[Try]) -> bool:
     return not before or ends[before - 1] < begun
 
 
+def _until_tcp(view: View, t: Try) -> int:
+    """How long after its first datagram of QUIC a client opened a connection to that port of a server, in ns; 0 if it did not."""
+    (client, _), (_, port) = t.ends
+    starts, _ = view.once(_by_tcp).get((client, port), ([], []))
+    at = bisect.bisect_left(starts, t.first_ns)
+    return starts[at] - t.first_ns if at < len(starts) and starts[at] - t.last_ns <= WAITED_NS else 0
+
+
 def _by_tcp(view: View) -> dict[tuple[str, int], tuple[list[int], list[int]]]:
     """By client and port, when its connections begin, in order, and the latest time that one until this ended."""
     starts, ends = view.column("start_ns"), view.column("end_ns")
@@ -403,6 +411,13 @@ def _of(view: View) -> list[Finding]:
         f"{silent:,} of {plural(tries, 'try', 'tries')} to reach a server over UDP ({', '.join(sorted({s.protocol for s in shown}))}) got {what}: "
         f"{most(name for s in shown for name in _whom(view, s))} (up to {max(s.tried for s in shown)} datagrams over {seconds(longest)})."
     )
+    waits = [wait for s in shown if s.protocol == "QUIC" for t in s.tries if (wait := _until_tcp(view, t))]
+    if waits and grave:
+        text = (
+            f"{text[:-1]}; TCP was tried up to {seconds(max(waits))} later."
+            if len(waits) > 1
+            else f"{text[:-1]}; TCP was tried {seconds(waits[0])} later."
+        )
     values = {
         "unanswered": silent,
         "tries": tries,

@@ -53,6 +53,13 @@ _TARGET = re.compile(rb"(GET|HEAD|POST|PUT|PATCH|DELETE|PROPFIND|MKCOL|LOCK|OPTI
 _MAKING = (b"POST", b"PUT", b"PATCH", b"MKCOL")
 #: What browsers and systems look for at every site (RFC 9309, WPAD)
 _PROBES = re.compile(rb"/(?:favicon[^/]*|apple-touch-icon[^/]*\.png|robots\.txt|wpad\.dat)\Z")
+#: What asks a server to switch to WebSocket (RFC 6455 4.1)
+_WEBSOCKET = re.compile(rb"\r\nupgrade:[ \t]*websocket[ \t]*\r\n", re.IGNORECASE)
+#: How servers that expect TLS answer to HTTP: nginx, Apache, Go
+_WANTS_TLS = re.compile(
+    rb"plain HTTP request was sent to HTTPS port|speaking plain HTTP to an SSL-enabled|sent an HTTP request to an HTTPS server"
+)
+BAD_REQUEST, MAX_WORDS = 400, 2048  #: bytes of such an answer that are looked at
 #: Where a client is sent that goes on in clear: a host, if it is named, and a path
 _PLACE = re.compile(rb"\r\nlocation:[ \t]*(?:http://([^/\r]*))?(/[^\r#]*)[^\r]*\r\n", re.IGNORECASE)
 #: The host to which a client is sent
@@ -135,6 +142,8 @@ class BodyBuilder:
         self.bearing: set[int] = set()  # frames of requests with a password or token
         self.probing: set[int] = set()  # frames of requests for what browsers and systems look for of themselves
         self.preflights: set[int] = set()  # frames
+        self.upgrading: set[int] = set()  # frames of requests for a WebSocket
+        self.wanting_tls: set[int] = set()  # frames of answers that say that the port takes TLS alone
         self.sent: list[Sent] = []
         self.unasked: list[Unasked] = []
         self.expecting: dict[int, int] = {}  # by frame, the session of a request that wants to be told to go on before it sends its body
@@ -195,6 +204,8 @@ class BodyBuilder:
             head = _text(buf, row, MAX_HEAD)
             if _RESUMES.search(head) is not None:
                 self._resuming.add(row[c.SESSION])
+            if _WEBSOCKET.search(head) is not None:
+                self.upgrading.add(row[c.FRAME])
             if _AUTHORIZED.search(head) is not None:
                 self.bearing.add(row[c.FRAME])
             if target[1] in _MAKING:
@@ -217,6 +228,8 @@ class BodyBuilder:
             self.unasked.append(Unasked(row[c.SESSION], row[c.FRAME], status))
         head = _text(buf, row, MAX_HEAD)
         end = head.find(b"\r\n\r\n")
+        if status == BAD_REQUEST and _WANTS_TLS.search(head, 0, MAX_WORDS) is not None and len(self.wanting_tls) < MAX_BODIES:
+            self.wanting_tls.add(row[c.FRAME])
         if status == SWITCHING and end + 4 != row[c.LENGTH]:
             self.spoke_at_once.add(row[c.SESSION])
         if end < 0 or status < 200 or status in _WITHOUT:

@@ -108,7 +108,7 @@ def test_quic_that_began_before_the_capture_has_no_opening(tmp_path: Path) -> No
 
 def test_quic_that_gives_way_to_tcp_is_a_warning(tmp_path: Path) -> None:
     tried = asked_over_udp(QUIC, [0, 1, 3], (SERVER, 443))
-    this = found(tmp_path, tried, close(exchange(talk(42_000, 4 * S, (SERVER, 443)))).packets, ping(30 * S))
+    this = found(tmp_path, tried, close(exchange(talk(42_000, 2 * S, (SERVER, 443)))).packets, ping(30 * S))
     assert this["udp-unanswered"].severity == "warning"
 
 

@@ -27,6 +27,7 @@ from netlens.lenses._dialogs import IN_WORDS, Refusal, refusals
 from netlens.lenses._granted import checks
 from netlens.lenses._view import S, View, finding, frame_filter, grouped, most, views
 from netlens.lenses.http_errors import final_answers, served_later
+from netlens.lenses.refused.labels import STATUS
 from netlens.lenses.refused.verdict import needed
 from netlens.lenses.tls_failed import DTLS
 from netlens.parsers.denials import BY_NAME, FOUND, KNOWN, LIMITED, NOTHING, Answer
@@ -107,6 +108,7 @@ _ADVICE = {
     "name is held": "Two hosts want one NetBIOS name: rename one of them.",
     "several hosts have": "Two hosts want one NetBIOS name: rename one of them.",
     "(SMB 1 only)": "The client speaks SMB 1 alone, and the server has that switched off: update the client, or let it take another way (FTP, mail).",
+    "no dialect in common": "The server takes none of the versions of SMB that the client offers: update the older one, or see which are switched off.",
     "extended request": "The server does not know what the client asks first, most often StartTLS: give it a certificate, or let the client use ldaps.",
     "not there:": "The agent has nothing under that name: a wrong OID, another MIB, or 64-bit counters asked for by SNMP 1, which has none; ask by 2c.",
     "document format": "The printer does not know that kind of document: take a driver (or filter) that it knows, such as PDF, PWG raster or PCL.",
@@ -422,10 +424,22 @@ def _cured(answers: list[Answer], protocol: str) -> list[Answer]:
     return found
 
 
-def _of_searches(answers: list[Answer]) -> list[Answer]:
-    """Answers to searches of clients for which there was never anything, and that searched more than once or twice."""
+def _of_searches(answers: list[Answer], again: int) -> list[Answer]:
+    """Answers to searches of clients for which there was never anything, and that searched more than once or twice; or (``again``) anew, so often, each time on
+    a connection of its own."""
     of = grouped((a for a in answers if a.no.startswith((NOTHING, FOUND))), lambda a: a.client)
-    return [a for these in of.values() if len(these) >= UNMET and all(a.no.startswith(NOTHING) for a in these) for a in these]
+    return [
+        a
+        for these in of.values()
+        if (len(these) >= UNMET or _anew(these) >= again) and all(a.no.startswith(NOTHING) for a in these)
+        for a in these
+    ]
+
+
+def _anew(answers: list[Answer]) -> int:
+    """On how many connections a client was answered, but for those at once beside others."""
+    first = {a.port: a for a in reversed(answers)}
+    return _tries(list(first.values()))
 
 
 def _last_words(answers: list[Answer], said: tuple[str, ...]) -> set[int]:
@@ -491,7 +505,7 @@ def _of_answers(view: View) -> list[Finding]:
         unmet = {id(a) for these in of.values() if _challenged_in_vain(these, member.CHALLENGES) for a in these}
         answers = [a for a in answers if not a.no.startswith(member.CHALLENGES) or id(a) in unmet]
         quiet = {id(a) for a in _cured(answers, protocol)} | {id(a) for a in answers if a.no.startswith((NOTHING, FOUND))}
-        searched = _of_searches(answers)
+        searched = _of_searches(answers, member.ANEW)
         quiet -= {id(a) for a in searched}
         answers = [a for a in answers if id(a) not in quiet]
         refused = [a for a in answers if a.no not in ("", KNOWN)]
@@ -515,6 +529,7 @@ def _of_answers(view: View) -> list[Finding]:
         let_in = protocol == _EAP and _carries(view, max(a.ts for a in refused))
         lasting = [] if let_in else lasting
         named = [a.no for a in refused if not a.no.startswith(member.VAGUE)] or [a.no for a in refused]
+        named = [no.removeprefix(f"{NOTHING}: ") if no.endswith("in common") else no for no in named]
         servers = [a.server for a in refused if a.server not in ("0.0.0.0", "::")]  # a DHCP client has no address yet
         text = (
             f"{len(refused):,} of {plural(len(answers), f'{protocol} answer')} {'was a refusal' if len(refused) == 1 else 'were refusals'}"
@@ -538,11 +553,11 @@ def of_target(traffic: Traffic) -> list[Finding]:
         return _queued(traffic)
     weighed = traffic.once(judge).weighed
     named = next((v for v in weighed.verdicts if v.id == weighed.cause), None)
-    why = (
-        named.claim
-        if named
-        else next((f"To find out why, you need: {wanted}." for wanted in needed(weighed.verdicts)), "The cause is unknown.")
-    )
+    wanted = next(iter(needed(weighed.verdicts)), "")
+    why = named.claim if named else f"To find out why, you need: {wanted}." if wanted else "The cause is unknown."
+    if named is None and bool((r.source[refused] == STATUS).all()):
+        why = "The server says that they are too many (429)."
+        why += f" To find out which limit it keeps, and who reaches it, you need: {wanted}." if wanted else ""
     text = f"{n:,} of {plural(len(r), 'request')} {'was' if n == 1 else 'were'} refused. {why}"
     values = {"requests": len(r), "refused": n, "cause": weighed.cause, "limiter": weighed.limiter}
     severity: Severity = "warning" if n == 1 and n < _FEW_SHARE * len(r) and _granted_again(traffic, refused) else "problem"

@@ -55,6 +55,8 @@ class Denying(Protocol):
     #: How refusals begin that are about the one thing that was asked for: a warning for a client that hears one, and is granted more on another connection.
     ASIDE: tuple[str, ...] = ()
 
+    #: On how many connections of its own a client must hear that there is nothing for it, and no more, for that to count.
+    ANEW: int = 3
     #: How refusals of :attr:`DAILY` begin that are a problem where a client hears nothing else and comes again and again, and after how many tries.
     VAIN: tuple[tuple[str, int], ...] = ()
     #: How refusals begin that say less than others: they are named if there are no others.

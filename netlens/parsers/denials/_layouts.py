@@ -52,6 +52,7 @@ class Layout:
     REPEATED: tuple[str, ...] = ()
     ASIDE: tuple[str, ...] = ()
     VAIN: tuple[tuple[str, int], ...] = ()
+    ANEW: int = 3
     OFTEN: float = 0.2
     VAGUE: tuple[str, ...] = ()
     INSIDE: tuple[str, ...] = ()

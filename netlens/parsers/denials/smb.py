@@ -14,6 +14,7 @@ from netlens.parsers.denials._kinds import FOUND, NOTHING, At
 ID, NAME = "smb", "SMB"
 AT = At(tcp=(139, 445), mark=4)
 CHALLENGES, APART = ("no dialect in common",), True
+ANEW = 2  # a client that cannot be served tries anew; who tries dialects one by one finds one
 CHECKS = ("no dialect in common",)
 ASIDE = ("BAD_NETWORK_NAME to a share",)
 DAILY, LAST = ("SHARING_VIOLATION", "IO_TIMEOUT"), ("SHARING_VIOLATION",)

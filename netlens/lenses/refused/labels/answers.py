@@ -6,7 +6,8 @@ On HTTP/1.1 a refusal with a status is short, comes at once, and has nearly the 
 and the same request is sent again after a while and answered by a stream in the end. Sizes at which this was seen to happen
 :data:`MIN_CHAINS` times are the provider's refusal, and those after which it is sent again and again with waits that grow;
 everything else of this size and shape is one too, streams are accepted, and what is neither stays
-unknown. Without such sizes all is unknown: perhaps nothing was refused, perhaps refusals stand inside streams, whose size tells nothing.
+unknown. In clear a stream that is whole and holds no error was accepted. Without such sizes all else is unknown:
+perhaps nothing was refused, perhaps refusals stand inside streams, whose size tells nothing.
 
 Limits: any error with a short constant answer after which programs try again (500, 503) looks like a refusal in the traffic, unless lines of a log
 name its status. A provider that refuses
@@ -21,15 +22,17 @@ from dataclasses import replace
 import numpy as np
 
 from netlens.chains.requests import UPSTREAM
-from netlens.chains.situation import ACCEPTED, REJECTED
+from netlens.chains.situation import ACCEPTED, REJECTED, UNLABELLED
 from netlens.chains.traffic import Traffic
 from netlens.columns import MISSING, Bools, Ints
 from netlens.lenses.refused.labels import INFERRED, STATUS, Told
 from netlens.lenses.refused.labels._labels import ALIKE_BYTES, QUICK, Answers, Columns, Labels, S, chains, set_labels, unlabelled
+from netlens.parsers.chunks import DONE
 from netlens.schema import ints_of
 
 ID = "answers"
 RANK = 4
+OK = 200
 MIN_CHAINS = 2  #: chains refused ... answered by a stream; one may be chance
 CONFIRMED = 0.5  #: share of the answers of a size, as far as the same request came again, that must belong to such a chain
 #: Waits that grow: how many at least, by which factor (back-offs double, less some chance), and which share must.
@@ -41,7 +44,11 @@ def tell(traffic: Traffic) -> Iterator[Told]:
     """By what requests look like upstream, which is what decides; the other capture's labels come from its log."""
     up = traffic.upstream
     counted = {k: False for row in up.owner[up.exchange_rows < 0].tolist() for k in up.session_ids[row]}  # requests, not turns
-    yield Told.of(infer(up.exchanges, up.sessions, up.capture.table("hellos"), up.http2 | counted), traffic.rows[:, UPSTREAM])
+    labels = infer(up.exchanges, up.sessions, up.capture.table("hellos"), up.http2 | counted)
+    whole = [a.frame for a in up.capture.chunked if a.events and a.state == DONE and not a.failed]
+    granted = (ints_of(up.exchanges, "status", 0) == OK) & np.isin(ints_of(up.exchanges, "response_frame", 0), whole)
+    set_labels(labels, granted & (labels.rejected == UNLABELLED), ACCEPTED, STATUS)
+    yield Told.of(labels, traffic.rows[:, UPSTREAM])
 
 
 def infer(exchanges: Columns, sessions: Columns, hellos: Columns, http2: Mapping[int, bool | None] | None = None) -> Labels:
