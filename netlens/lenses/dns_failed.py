@@ -201,12 +201,15 @@ def _reached(view: View) -> set[tuple[str, int]]:
 
 
 def _served(view: View) -> set[str]:
-    """Clients that were answered by a server whose name they had looked up."""
+    """Clients that were answered by a server whose name they had looked up; over IPv6 also under another address than they had asked from."""
     has = {(q.client, address) for q in visible(view) if q.forward and q.rcode == "NOERROR" for address in q.addresses}
+    told = grouped(has, lambda each: each[1])
     answered = view.sessions["resp_bytes"]
     over_tcp = ((view.ends(k)[0], view.ends(k)[2]) for k in view.first_copies if answered[k] and view.ends(k)[3] != PORT)
     over_udp = ((t.destination[0], t.source[0]) for t in view.conversations if t.source[1] != PORT)
-    return {ends[0] for ends in chain(over_tcp, over_udp) if ends in has}
+    reached = set(chain(over_tcp, over_udp))
+    alone = {address: group[0][0] for address, group in told.items() if len(group) == 1}
+    return {ends[0] for ends in reached & has} | {alone[to] for who, to in reached if ":" in who and ":" not in alone.get(to, ":")}
 
 
 def _insistent(again: list[Wanted]) -> str:

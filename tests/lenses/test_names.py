@@ -135,5 +135,17 @@ def test_names_that_a_filter_denies(tmp_path: Path) -> None:
     assert not problems(found(tmp_path, names, close(made).packets, ping(30 * S)))
 
 
+def test_names_of_a_client_that_is_served_over_ipv6(tmp_path: Path) -> None:
+    """It asks over IPv4: that it is the same machine shows by who was told that address."""
+    asked = DNS(id=9, rd=1, qd=DNSQR(qname="home.example.test", qtype="AAAA"))
+    told = DNS(id=9, qr=1, rd=1, ra=1, qd=asked.qd, an=[DNSRR(rrname="home.example.test", type="AAAA", rdata="2001:db8::20")])
+    ends = (CLIENT, 5_000), (RESOLVER, 53)
+    home = [Packet(0, datagram(*ends, bytes(asked))), Packet(5 * MS, datagram(*ends[::-1], bytes(told)))]
+    names = filtered("settings.vendor.test", "location.vendor.test")
+    made = exchange(talk(server=("2001:db8::20", 80), client="2001:db8::10"))
+    assert not problems(found(tmp_path, home, names, close(made).packets, ping(30 * S)))
+    assert "dns-failed" in problems(found(tmp_path, names, close(made).packets, ping(30 * S)))
+
+
 def test_names_by_which_a_network_is_asked(tmp_path: Path) -> None:
     assert "dns-failed" not in found(tmp_path, filtered("mask.icloud.com", "use-application-dns.net"), healthy(), ping(30 * S))
