@@ -17,13 +17,11 @@ def defect(kind: type[BaseException], error: BaseException | None, trace: Any) -
     import traceback
     from pathlib import Path
 
-    from netlens import __version__
-
     said = " ".join(str(error).split())[:200]
     frames = traceback.extract_tb(trace)
     found = [f for f in frames if f"{os.sep}netlens{os.sep}" in f.filename] or list(frames)
     at = f" at {'/'.join(Path(found[-1].filename).parts[-3:])}:{found[-1].lineno}" if found else ""
-    return f"a bug in netlens {__version__}: {kind.__name__}{f' ({said})' if said else ''}{at}"
+    return f"{kind.__name__}{f' ({said})' if said else ''}{at}"
 
 
 class NetlensError(Exception):

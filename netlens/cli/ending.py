@@ -129,12 +129,15 @@ def _unwritable(error: OSError) -> None:
 
 def _defect(kind: type[BaseException], error: BaseException | None, trace: Any, where: str = "") -> None:
     """The line that a report needs."""
+    from netlens import __version__
+
     if os.environ.get(DEBUG):
         import traceback
 
         with contextlib.suppress(OSError, ValueError):
             traceback.print_exception(kind, error, trace)
-    say(f"this is {defect(kind, error, trace)}{where}; please report this line and the command ({DEBUG}=1 prints the whole trace)")
+    said = f"{defect(kind, error, trace)}{where}; please report this line and the command ({DEBUG}=1 prints the whole trace)"
+    say(f"this is a bug in netlens {__version__}: {said}")
 
 
 def _limit() -> str:

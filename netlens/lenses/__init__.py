@@ -121,8 +121,8 @@ def _answer_of(lens: Lens, view: View) -> list[Finding]:
     except Exception as error:
         if os.environ.get(DEBUG):
             raise
-        told = f"Nothing can be said of {lens.ID} here: {defect(type(error), error, error.__traceback__)}."
-        report = f"Please report this line and the command. {DEBUG}=1 prints the whole trace."
+        told = f"Nothing can be said of {lens.ID} here, by a bug in netlens: {defect(type(error), error, error.__traceback__)}."
+        report = f"Please report this line, the version and the command. {DEBUG}=1 prints the whole trace."
         return [Finding("unread-traffic", "unread-traffic", "warning", told, advice=report)]
 
 
