@@ -26,13 +26,12 @@ TIMES = 3
 OFTEN, OFTEN_TIMES = 0.2, 5  #: of a client's statements of one kind that end in a deadlock, though each is done again
 MOST = 5000  #: segments of one session
 #: Faults of the server, whatever was asked: no disk, no memory, errors of its storage, damaged data
-FAULTS = ("53100", "53200", "58030", "58P01", "XX001", "XX002", "1021", "1037", "1041", "1114", "1194")
+FAULTS = ("53100", "53200", "58030", "XX001", "XX002", "1021", "1037", "1041", "1114", "1194")
 #: What is taken back, and has to be done again (PostgreSQL's manual, 13.2.3, 13.3.4; MySQL's, 17.7.5.3); behind a wait, as what is refused at once was asked so
 COSTS, WAITED = ("40001", "40P01", "1205", "1213"), "55P03"
-_OF_LOCKS = "1205"  #: after 50 s, if nobody says otherwise; PostgreSQL has no such limit until a program sets one, to try again
 #: Those of servers that take no writes, and how these begin
 _READ_ONLY, _WRITES = ("25006", "1290", "1792", "1836"), (b"IN", b"UP", b"DE")
-WAITED_NS, LONG_NS = S, 3 * S  #: that somebody notices; for a lock, in vain
+WAITED_NS = S  #: that somebody notices
 AWAY_NS = 10 * S  #: who has not tried again by then does not
 #: MySQL's errors of statements (its manual, server error message reference; MariaDB's knowledge base)
 MYSQL = {
@@ -149,7 +148,7 @@ def _again(view: View, said: list[Said]) -> list[tuple[Said, bool]]:
 def _is_lost(view: View, e: Said, these: list[Said]) -> bool:
     """Whether one error is enough. ``these``: what the same client heard of statements of that kind."""
     code = e.no[e.no.rindex("(") + 1 : -1]
-    if code in FAULTS or (code == _OF_LOCKS and e.wait_ns >= LONG_NS):
+    if code in FAULTS:
         return True
     writes = code in _READ_ONLY and e.kind[1:].lstrip(b"\0")[:2] in _WRITES
     if not (writes or code in COSTS or (code == WAITED and e.wait_ns >= WAITED_NS)):

@@ -5,8 +5,7 @@ Not looked at is what is meant to last (VACUUM, CREATE INDEX, ALTER, COPY, ...),
 
 A look into memory is never slow: commands of Redis with names of three or four letters (GET, SET, HGET, EVAL), reads of memcached. Redis does one command at a
 time (its documentation, "Diagnosing latency issues": single threaded nature), so one that is slow (KEYS, a script, a large key) keeps all others waiting: that
-two connections waited until the same moment shows it. A node of Cassandra answers what it executes within its own time limits (cassandra.yaml:
-read_request_timeout 5 s, write_request_timeout 2 s), with an error if need be.
+two connections waited until the same moment shows it.
 
 Ordinary: commands that wait for data (BLPOP, XREAD, SUBSCRIBE, whose names are longer) or for replicas (WAIT).
 
@@ -49,11 +48,9 @@ LASTING = (
     b"GRA",
 )
 _LASTING_2 = tuple({word[:2] for word in LASTING})
-MEMCACHED, CASSANDRA = 11211, 9042
+MEMCACHED = 11211
 _SURE_OF_REDIS, _THREE_LETTERS = re.compile(rb"\*[2-9]\r\n\$[34]\r"), re.compile(rb"\*[2-9]\r\n\$3\r")
 _OF_MEMCACHED = re.compile(rb"gets? ")
-#: of Cassandra: versions without frames around frames, and EXECUTE and BATCH (its native protocol 4, 2.4); QUERY may change the schema, which takes long
-_VERSIONS, _EXECUTES = (3, 4), (0x0A, 0x0D)
 
 
 class Late(NamedTuple):
@@ -85,17 +82,16 @@ def _lasts(turn: Turn) -> bool:
 
 
 def late_commands(view: View) -> list[Late]:
-    """Of Redis, memcached and Cassandra, by server."""
+    """Of Redis and memcached, by server."""
     s = view.sessions
     if view.trail is None or view.one_sided or not s.rows:
         return []
     first, port = as_bytes(view.first_requests), s["resp_port"]
     redis = (first[:, 0] == ord("*")) & (first[:, 2] == ord("\r"))
     memcached = (port == MEMCACHED) & (first[:, 0] >= ord("a")) & (first[:, 0] <= ord("z"))
-    cassandra = (port == CASSANDRA) & np.isin(first[:, 0], _VERSIONS)
     usable = np.zeros(s.rows, bool)
     usable[view.in_one] = True
-    usable &= (redis | memcached | cassandra) & (view.missing_bytes == 0)
+    usable &= (redis | memcached) & (view.missing_bytes == 0)
     if not np.any(s["end_ns"][usable] - s["start_ns"][usable] >= NOTICED_NS):
         return []
     usable[[*view.once(with_repeats)]] = False
@@ -106,28 +102,28 @@ def late_commands(view: View) -> list[Late]:
     slow = asked[(ts[asked + 1] - ts[asked] >= NOTICED_NS) & (ts[asked + 1] - ts[asked] < SEAM_NS)]
     columns = [t[name][rows[at]].tolist() for at in (slow, slow + 1) for name in ("ts", "frame", "head", "length")]
     late = []
-    for k, ts_0, frame_0, head_0, length_0, ts_1, frame_1, head_1, _ in zip(of[slow].tolist(), *columns, strict=True):
-        late.append((Turn(k, ts_0, ts_1, (head_0, length_0), (frame_0, frame_1)), head_1))
+    for k, ts_0, frame_0, head, length, ts_1, frame_1, *_ in zip(of[slow].tolist(), *columns, strict=True):
+        late.append(Turn(k, ts_0, ts_1, (head, length), (frame_0, frame_1)))
     count = np.bincount(of[asked], minlength=s.rows)
     found = []
-    for server, group in grouped(late, lambda each: view.ends(each[0].session)[2:]).items():
+    for server, group in grouped(late, lambda turn: view.ends(turn.session)[2:]).items():
         of_server = int(sum(count[k] for k in np.flatnonzero(usable & (port == server[1])).tolist() if view.ends(k)[2:] == server))
-        for protocol, speaks in (("Redis", redis), ("memcached", memcached), ("Cassandra", cassandra)):
-            these = [each for each in group if speaks[each[0].session]]
+        for protocol, speaks in (("Redis", redis), ("memcached", memcached)):
+            these = [turn for turn in group if speaks[turn.session]]
             if these and (one := _of_protocol(protocol, these, of_server)) is not None:
                 found.append(one)
     return found
 
 
-def _of_protocol(protocol: str, late: list[tuple[Turn, int]], of: int) -> Late | None:
-    """What of these was owed at once. ``late``: with the answers' first bytes."""
-    sure = [turn for turn, answer in late if _is_sure(protocol, turn, answer)]
+def _of_protocol(protocol: str, late: list[Turn], of: int) -> Late | None:
+    """What of these was owed at once."""
+    sure = [turn for turn in late if _is_sure(protocol, turn)]
     if not sure:
         return None
     if protocol != "Redis":
         grave = max(turn.wait_ns for turn in sure) >= LONG_NS or sum(turn.wait_ns >= LATE_NS for turn in sure) > 1
         return Late(protocol, sure, of, grave, False)
-    times = sorted((turn.answered_ns, turn.session) for turn, _ in late)
+    times = sorted((turn.answered_ns, turn.session) for turn in late)
     with_others = [turn for turn in sure if _has_company(turn, times)]
     apart = bool(with_others) and max(t.answered_ns for t in with_others) - min(t.answered_ns for t in with_others) >= NOTICED_NS
     grave = apart or any(turn.wait_ns >= LATE_NS for turn in with_others)
@@ -147,12 +143,9 @@ def _text(turn: Turn) -> bytes:
     return turn.asked[0].to_bytes(8, "big")
 
 
-def _is_sure(protocol: str, turn: Turn, answer: int) -> bool:
+def _is_sure(protocol: str, turn: Turn) -> bool:
     """Whether a command is one that nothing but trouble delays."""
     text = _text(turn)
     if protocol == "Redis":
         return bool(_SURE_OF_REDIS.match(text)) and not (text == MAY_BE_WAIT and turn.asked[1] <= WAIT)
-    if protocol == "memcached":
-        return bool(_OF_MEMCACHED.match(text))
-    same_stream = text[2:4] == answer.to_bytes(8, "big")[2:4]
-    return same_stream and text[0] in _VERSIONS and text[4] in _EXECUTES and turn.wait_ns >= LATE_NS
+    return bool(_OF_MEMCACHED.match(text))

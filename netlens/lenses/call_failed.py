@@ -47,7 +47,8 @@ ONE_WAY, ONE_WAY_NS = (
     100,
     7 * S,
 )  #: packets of voice from one end while none comes from the other; who is silent for a while sends none with some codecs
-ALL_THE_TIME_NS = 4 * S  #: the same where neither end named a format of silence: then voice is sent all the time
+#: The same in formats that know no silence (RFC 3551 6: PCMU, GSM, PCMA, G722), if neither end named one for it: then voice is sent all the time
+ALL_THE_TIME, ALL_THE_TIME_NS = frozenset({0, 3, 8, 9}), 4 * S
 NEVER = 1 << 62  #: ns; a call whose end is not in the capture
 TOLD_NS = 2 * S  #: Linux says so once a second (icmp_ratelimit)
 _WORDS = {400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed", 410: "Gone", 416: "Unsupported URI Scheme", 420: "Bad Extension",
@@ -271,7 +272,7 @@ def _one_way(view: View, messages: list[Message]) -> list[Finding]:
     ways = {(t.source[0], t.destination[0]) for t in view.conversations}
     reached = {t.destination for t in view.conversations}
     said_of = view.once(undelivered)
-    rtp = {ports(part) for part in view.once(streams) if is_rtp(part)}
+    rtp = {ports(part): set(part[:, KIND].tolist()) for part in view.once(streams) if is_rtp(part)}
     found = []
     calls = grouped(messages, lambda m: m.call)
     talking = 0
@@ -288,8 +289,9 @@ def _one_way(view: View, messages: list[Message]) -> list[Finding]:
             if talk is None or here in reached or (there[0], here[0]) not in ways or (UDP, here, there) in said_of:
                 continue
             lasted = min(talk.last_ns, end) - max(talk.first_ns, taken.ts)
-            pauses = any(each.formats & {*NOISE} for m in these for each in m.media)
-            if talk.datagrams >= ONE_WAY and lasted >= (ONE_WAY_NS if pauses else ALL_THE_TIME_NS) and (here[1], there[1]) in rtp:
+            kinds = rtp.get((here[1], there[1]), set())
+            pauses = not kinds <= ALL_THE_TIME or any(each.formats & {*NOISE} for m in these for each in m.media)
+            if talk.datagrams >= ONE_WAY and lasted >= (ONE_WAY_NS if pauses else ALL_THE_TIME_NS) and kinds:
                 found.append((talk, lasted))
     if not found:
         return []

@@ -7,10 +7,9 @@ Applies: to PostgreSQL, MySQL, Redis, memcached, and by their ports SQL Server, 
 Cannot see: whether a request needed the answer to the one before. Files that are fetched in blocks are told by slow-transfer.
 Normal: one at a time is how most programs ask, and costs nothing near by: zones of one cloud region are within 2 ms of each other. A person, and who asks by
     the clock, makes pauses; here a client that pauses for half a round trip is not looked at, nor a server that works so long, nor answers of more than the
-    first flight (RFC 6928: ten segments), which need more trips. A page that asks a database once for each row (N+1) does so a hundred times and takes a
-    second and more; a program that asks for record after record (answers of one size) for five seconds does so too. Shorter ones are a warning, and so is a
-    mirror, whose files have all sizes. New connections are ordinary for a script that fetches some files, so they are a problem only where they cost ten
-    seconds. Redis' manual (pipelining) and RFC 9112 9.3 (persistent connections) say what helps.
+    first flight (RFC 6928: ten segments), which need more trips. A page that asks a database once for each row (N+1) reads the same a hundred times, for
+    answers of one size, and takes a second and more: that is a problem. All else is a warning: cursors (FETCH), scans, copies and pages of an API need the
+    answer to the one before, and for jobs at night nobody waits. Redis' manual (pipelining) and RFC 9112 9.3 (persistent connections) say what helps.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ import numpy as np
 
 from netlens.lenses import Finding, _databases
 from netlens.lenses._connects import scanning
-from netlens.lenses._view import S, View, graded, grouped, most, seconds
+from netlens.lenses._view import S, View, finding, graded, grouped, most, seconds
 from netlens.text import plural
 
 ID = "chatty"
@@ -30,7 +29,7 @@ GROUP = "time"
 RANK = 56
 FAR_NS = 5_000_000  #: of a round trip; no region of a cloud, no site is so wide
 LEAST, MANY = 50, 100  #: requests one after the other, from which it is told, and of a page that asks for each row
-NOTICED_NS, LATE_NS, LONG_NS, LEFT_NS = S, 3 * S, 5 * S, 10 * S  #: people notice 1 s, and leave after 10 s (Nielsen)
+NOTICED_NS, LATE_NS, LONG_NS = S, 3 * S, 5 * S  #: people notice 1 s, and leave after 10 s (Nielsen)
 QUICKEST, SLOWEST = 0.7, 1.5  #: round trips from a request to the next; less, and the handshake was slower than the line
 REQUEST, FLIGHT = 1460, 14_600  #: bytes at most of a request (a segment), and of an answer (RFC 6928)
 #: Of the time, that went by so; of the requests, that begin in one way or two (to prepare and to execute), or whose answers have half to twice the usual size
@@ -60,8 +59,8 @@ class _Run(NamedTuple):
 
     @property
     def grave(self) -> bool:
-        """Whether somebody waits for it who would complain."""
-        return self.alike and self.kind != TLS and (self.cost_ns >= LONG_NS or (self.kind == STATEMENTS and self.requests >= MANY))
+        """Whether a page is likely to wait for it: the same statement for each row."""
+        return self.alike and self.kind == STATEMENTS and self.requests >= MANY
 
 
 def look(view: View) -> list[Finding]:
@@ -153,8 +152,10 @@ def _runs(view: View) -> list[_Run]:
             continue
         sizes = said[asked[at:end] + 1]
         middle = np.median(sizes)
-        begins_alike = sum(n for _, n in Counter(kind[at:end].tolist()).most_common(2)) >= ALIKE * (end - at)
-        alike = begins_alike if name == STATEMENTS else bool(np.mean((2 * sizes >= middle) & (sizes <= 2 * middle)) >= ALIKE)
+        alike = bool(np.mean((2 * sizes >= middle) & (sizes <= 2 * middle)) >= ALIKE)
+        if name == STATEMENTS:
+            often = Counter(kind[at:end].tolist()).most_common(2)
+            alike &= sum(n for _, n in often) >= ALIKE * (end - at) and all(_reads(begin) for begin, _ in often)
         frames = t["frame"][rows[asked[at:end]]].tolist()
         found.append(_Run(k, name, int(end - at), cost, span, int(trip[at]), alike, frames))
     return found
@@ -180,6 +181,12 @@ def _begins(
     return found
 
 
+def _reads(begin: int) -> bool:
+    """Whether a statement of PostgreSQL or MySQL, as :func:`_begins` has it, reads: SELECT as text, or one that was prepared."""
+    said = begin.to_bytes(8, "big")[4:]
+    return said[:1] in (b"P", b"B", b"E", b"\x16", b"\x17") or (said[:1] in (b"Q", b"\x03") and said[1:].upper() == b"SEL")
+
+
 class _New(NamedTuple):
     """Connections that were opened one after the other, and what their handshakes cost."""
 
@@ -192,8 +199,6 @@ class _New(NamedTuple):
 def _new(view: View) -> list[Finding]:
     """Connections for one request each, one behind the other."""
     found = [run for run in _in_turn(view) if run.cost_ns >= max(NOTICED_NS, NEW_SHARE * run.lasted_ns)]
-    grave = [run for run in found if run.cost_ns >= LEFT_NS]
-    found = grave or found
     if not found:
         return []
     worst, n = max(found, key=lambda run: run.cost_ns), sum(len(run.sessions) for run in found)
@@ -204,7 +209,7 @@ def _new(view: View) -> list[Finding]:
     )
     values = {"connections": n, "round_trip_ms": worst.trip_ns / 1e6, "longest_s": worst.cost_ns / 1e9}
     first = view.column("first_frame")
-    return [graded(view, ID, grave, text, [first[k] for run in found for k in run.sessions], values, KEEP)]
+    return [finding(view, ID, "warning", text, [first[k] for run in found for k in run.sessions], values, KEEP)]
 
 
 def _in_turn(view: View) -> list[_New]:

@@ -165,7 +165,7 @@ def _no_such_names(view: View) -> list[Finding]:
 
 def _to_the_end(view: View, missing: list[Question]) -> list[Question]:
     """Questions for a name, with or without suffixes, that a client asks for again and again after it was told that there is none, and does nothing else to
-    the end: its program gets no further. A name that leads to none is the zone's own fault, and was not denied by a filter: there, once more is enough."""
+    the end: its program gets no further."""
     asked = grouped((q for q in visible(view) if q.of_a_host), lambda q: q.client)
     found: list[Question] = []
     seen = {view.ends(k)[0] for k in view.in_one if view.ends(k)[3] != PORT}  # what they do would be in the capture
@@ -179,7 +179,7 @@ def _to_the_end(view: View, missing: list[Question]) -> list[Question]:
         times = max(len(q.answer_frames) for q in theirs)
         insists = times >= ROUNDS and last.last_ns - first >= TO_THE_END_NS
         alone = not any(_goes_on(view, q) for q in theirs) and not any(q.last_ns >= told for q in others)
-        if alone and (insists or (times > 1 and any(q.leads_to for q in theirs))):
+        if alone and insists:
             found += theirs
     return found
 

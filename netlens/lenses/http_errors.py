@@ -566,7 +566,18 @@ def _captive(view: View) -> list[Finding]:
         f"{'was' if len(led) == 1 else 'were'} all led to {whither or 'one other host'}: a captive portal stands before it."
     )
     advice = "Log in at the portal (open any http:// address in a browser), or have this device let through by its hardware address."
-    return [finding(view, ID, "problem", text, [f for _, *both, _ in led for f in both], {"redirects": len(led)}, advice)]
+    last: dict[str, int] = {}
+    for k, first, *_ in led:
+        last[view.ends(k)[0]] = max(first, last.get(view.ends(k)[0], 0))
+    severity: Severity = "warning" if all(_gets_out(view, client, frame) for client, frame in last.items()) else "problem"
+    return [finding(view, ID, severity, text, [f for _, *both, _ in led for f in both], {"redirects": len(led)}, advice)]
+
+
+def _gets_out(view: View, client: str, since: int) -> bool:
+    """Whether several servers answer a client inside TLS later: it has logged in."""
+    first, protocol, answered = view.sessions["first_frame"], view.sessions["protocol"], view.sessions["resp_bytes"]
+    later = np.flatnonzero((first > since) & (protocol == "tls") & (answered > 0)).tolist()
+    return len({view.ends(k)[2] for k in later if view.ends(k)[0] == client}) >= CAPTIVE
 
 
 def _unended(view: View) -> list[Finding]:

@@ -4,10 +4,10 @@ Asks: how long it took from the last byte of a request to the first of its answe
 Applies: to HTTP/1.1 in the clear (and to what waits for 100 before its body), to the hello of a TLS server, to greetings (SSH, SMTP, FTP, POP3, IMAP, VNC,
     MySQL), and to logins (SSH, FTP, POP3, IMAP, MySQL, PostgreSQL, IRC); to requests over UDP that came again with their mark until they were answered (see
     udp-unanswered), or were given up by then; inside TLS to turns, which are judged more carefully: a wait there may be a push channel or a long poll, but
-    not if clients give up after the same time, as they do with requests of HTTP/2 in clear; to silences within answers that come event by event, to a POST.
-    To queries to databases in clear that wait for others, and commands of caches that are never slow (Redis, memcached, Cassandra; see _late_answers); that
-    another query took long is a warning; of WebSockets in clear to pings (RFC 6455 5.5.2) behind which the server says nothing until the client leaves, but
-    not in order.
+    not if clients give up after the same time, as they do with requests of HTTP/2 in clear; to silences within answers that come event by event, to a POST (a
+    warning: a tool may run meanwhile). To queries to databases in clear that wait for others, and commands of caches that are never slow (Redis, memcached;
+    see _late_answers); that another query took long is a warning; of WebSockets in clear to pings (RFC 6455 5.5.2) behind which the server says nothing until
+    the client leaves, but not in order.
 Cannot see: what the server did meanwhile, or asked others; of one capture, the share of the way. With a capture on both sides of a tunnel or relay its share
     is measured, and where it is most of the wait, the server is not blamed.
 Normal: people notice 1 s and leave after 10 s (Nielsen); a model or a report may need longer. Protocols that wait for events (push, chat, subscriptions) are
@@ -84,10 +84,7 @@ DEADLINES = 3
 POLLED = 10  #: who goes on after so many has polls that it ends itself
 PATIENCE, PATIENCE_NS = 0.05, S // 5  #: the same for that of a client, whichever is more
 POLLS = 3
-GREETING_NS, GREETINGS_NS = (
-    10 * S,
-    7 * S,
-)  #: once, and each time: mail servers pause on purpose, postscreen for 6 s (postscreen_greet_wait), others for 5 s
+GREETING_NS = 10 * S  #: mail servers pause on purpose, postscreen for 6 s (postscreen_greet_wait), others for 5 s
 TRIES = 3  #: of a request over UDP
 _TOLD = ("DTLS",)  #: by slow-connect
 #: Logins that wait for a person with a second factor: RADIUS' Access-Request (RFC 2865 4.1), and IKE behind its first exchange (RFC 7296 2.16, 2.23)
@@ -321,7 +318,7 @@ def _first_words(view: View) -> list[Finding]:
         waits = _Waits(view, late)
         grave = waits.longest_ns >= LONG_NS or len(late) >= TIMES or len(late) >= SHARE * len(all_)
         if all_ is greetings:
-            grave = waits.longest_ns >= GREETING_NS or sum(each.wait_ns >= GREETINGS_NS for each in late) >= max(TIMES, len(all_))
+            grave = waits.longest_ns >= GREETING_NS
         text = f"{len(late):,} of {plural(len(all_), what)} waited {waits.how_long} for the server's {of} ({waits.whom})."
         frames = [frame for each in late for frame in each.frames]
         out.append(graded(view, ID, grave, text, frames, waits.values(connections=len(all_)), LOGIN if all_ is of_databases else GREET))
@@ -493,7 +490,7 @@ def _stopped(view: View) -> list[Finding]:
         f"{len(found):,} of {plural(len(streams), 'answer')} in a stream of events stopped for {waits.how_long} in the middle, and then went on "
         f"({waits.whom}); nothing was lost, and the client had all that had come."
     )
-    return [finding(view, ID, "problem", text, waits.frames, waits.values(requests=len(streams)), STOPPED)]
+    return [finding(view, ID, "warning", text, waits.frames, waits.values(requests=len(streams)), STOPPED)]
 
 
 def _stop(view: View, answer: Chunked, until: int) -> _Wait | None:

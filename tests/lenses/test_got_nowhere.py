@@ -55,10 +55,10 @@ def test_names_that_are_denied_while_programs_work(tmp_path: Path, packets: list
 
 
 def test_a_name_that_leads_nowhere_and_is_asked_for_twice(tmp_path: Path) -> None:
+    """Filters answer so for what they deny, too (BIND's response policy zones)."""
     later = [Packet(p.at + S, p.data) for p in dangling(2)]
     assert "leads (CNAME) to lb-7.cloud.test" in (this := found(tmp_path, BEFORE, later)["dns-failed"]).text
-    assert this.severity == "problem"
-    assert found(tmp_path, BEFORE, later, healthy(40_001, 9 * S))["dns-failed"].severity == "warning"
+    assert this.severity == "warning"
     denied = [Packet(p.at + S, p.data) for p in dangling(2, target="")]
     assert found(tmp_path, BEFORE, denied)["dns-failed"].severity == "note"
 
@@ -270,7 +270,7 @@ QUICKLY = [40 * MS] * 20
 def test_a_stream_that_stops(tmp_path: Path) -> None:
     this = found(tmp_path, stream(*QUICKLY, 9 * S, *QUICKLY), stream(*QUICKLY, port=45_001, at=20 * S))["slow-server"]
     assert (this.severity, this.text) == (
-        "problem",
+        "warning",
         (
             "1 of 2 answers in a stream of events stopped for 9.0 s in the middle, and then went on (198.51.100.20:80); nothing was lost, and the client "
             "had all that had come."
@@ -301,18 +301,6 @@ def test_what_a_refusal_in_clear_leaves_open(tmp_path: Path) -> None:
     assert "TLS key log" not in this.text  # all is in clear
     failed = [*QUICKLY]
     assert "of 1 of 5 requests it is not known" in found(tmp_path, stream(*failed, event=ERROR), *refused)["refused"].text
-
-
-def test_a_greeting_that_comes_later_than_any_pause_on_purpose(tmp_path: Path) -> None:
-    for waits, severity in ((8 * S, "problem"), (6 * S, "warning")):
-        greeted = []
-        for k in range(2):
-            made = talk(47_000 + k, 20 * k * S, (SERVER, 25))
-            made.at += waits
-            made.down("PA", b"220 mail.example.test ESMTP\r\n")
-            exchange(made, b"EHLO a\r\n", b"250 hello\r\n")
-            greeted.append(close(made).packets)
-        assert found(tmp_path, *greeted, healthy(at=60 * S))["slow-server"].severity == severity
 
 
 def test_voice_that_goes_one_way_for_some_seconds(tmp_path: Path) -> None:

@@ -74,18 +74,6 @@ def test_commands_that_wait_for_something(tmp_path: Path, asked: bytes) -> None:
     assert "slow-server" not in found(tmp_path, *blocked(8 * S, asked, asked))
 
 
-EXECUTE, RESULT = b"\4\0\0\1\x0a\0\0\0\x20" + bytes(32), b"\x84\0\0\1\x08\0\0\0\x20" + bytes(32)
-STARTUP, STARTED = b"\4\0\0\0\1\0\0\0\x16" + bytes(22), b"\x84\0\0\0\2\0\0\0\0"
-
-
-@pytest.mark.parametrize(("asked", "severity"), [(EXECUTE, "problem"), (b"\4\0\0\1\x07" + EXECUTE[5:], "")])
-def test_a_node_of_cassandra(tmp_path: Path, asked: bytes, severity: str) -> None:
-    """What changes the schema waits until all nodes agree."""
-    made = exchange(talk(40_000, 0, CASSANDRA), STARTUP, STARTED)
-    this = found(tmp_path, close(exchange(made, asked, RESULT, 6 * S)).packets)
-    assert (this["slow-server"].severity if "slow-server" in this else "") == severity
-
-
 def statements(*texts: bytes, wait: int = 6 * S) -> list[Packet]:
     """The first takes long."""
     made = exchange(talk(40_000, 0, POSTGRES), START, READY)
