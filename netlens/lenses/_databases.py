@@ -4,8 +4,7 @@ Of a statement only its first three letters are known, of an error its number. O
 it :data:`TIMES` times, and from the first of them on never an answer to one of that kind, by whatever server of that protocol.
 
 One is enough of what is a fault by itself (:data:`FAULTS`: no disk, no memory, damaged data), and of what costs work and time (:data:`COSTS`: a deadlock, a
-lock that was waited for too long, a server that takes no writes) where it is not tried again: the client closes, or a while passes, and no statement of
-that kind is granted to it any more. Lost are also :data:`LONG_NS` of waiting in vain for a lock of MySQL, whether it is tried again or not.
+lock that was waited for too long) where it is not tried again: the client closes, or a while passes, and no statement of that kind is granted to it any more.
 
 Ordinary: an error after which the same works (a deadlock, unless every fifth statement ends so), or the client makes what was not there (installers ask for a
 table to see whether it is), or prepares its statement anew, or runs what its pooler has prepared already; one kind that fails beside many that do not
@@ -29,8 +28,6 @@ MOST = 5000  #: segments of one session
 FAULTS = ("53100", "53200", "58030", "XX001", "XX002", "1021", "1037", "1041", "1114", "1194")
 #: What is taken back, and has to be done again (PostgreSQL's manual, 13.2.3, 13.3.4; MySQL's, 17.7.5.3); behind a wait, as what is refused at once was asked so
 COSTS, WAITED = ("40001", "40P01", "1205", "1213"), "55P03"
-#: Those of servers that take no writes, and how these begin
-_READ_ONLY, _WRITES = ("25006", "1290", "1792", "1836"), (b"IN", b"UP", b"DE")
 WAITED_NS = S  #: that somebody notices
 AWAY_NS = 10 * S  #: who has not tried again by then does not
 #: MySQL's errors of statements (its manual, server error message reference; MariaDB's knowledge base)
@@ -150,8 +147,7 @@ def _is_lost(view: View, e: Said, these: list[Said]) -> bool:
     code = e.no[e.no.rindex("(") + 1 : -1]
     if code in FAULTS:
         return True
-    writes = code in _READ_ONLY and e.kind[1:].lstrip(b"\0")[:2] in _WRITES
-    if not (writes or code in COSTS or (code == WAITED and e.wait_ns >= WAITED_NS)):
+    if code not in COSTS and not (code == WAITED and e.wait_ns >= WAITED_NS):
         return False
     closed_ns = view.column("orig_fin_ns")[e.session]
     goes = (closed_ns is not None and closed_ns >= e.ts) or view.end_of(e.frames[-1]) - e.ts >= AWAY_NS

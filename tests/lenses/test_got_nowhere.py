@@ -15,6 +15,7 @@ from tests.lenses.test_names import dangling
 from tests.lenses.test_names_again import others, rounds
 from tests.lenses.test_udp import QUIC, asked_over_udp
 from tests.parsers.build import Packet, Talk, datagram, mixed
+from tests.parsers.test_pipeline import APP, HELLO
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -200,6 +201,14 @@ def test_a_captive_portal(tmp_path: Path) -> None:
         "problem",
         f"2 questions of {CLIENT} whether the internet is there were all led to portal.hotel.test: a captive portal stands before it.",
     )
+    outside: list[Packet] = []
+    for k in range(2):
+        made = talk(46_000 + k, 9 * S, (f"203.0.113.{k + 1}", 443))
+        for up, data in ((True, HELLO), (False, b"\x16\x03\x03\x00\x32\x02" + bytes(49)), (True, APP), (False, APP)):
+            (made.up if up else made.down)("PA", data)
+        outside += close(made).packets
+    told = found(tmp_path, named, probes((*ANDROID, PORTAL), (*FIREFOX, PORTAL)), sorted(outside, key=lambda p: p.at))
+    assert told["http-errors"].severity == "warning"
     home = PORTAL.replace(b"http://portal.hotel.test/login", b"https://connectivitycheck.gstatic.com/x")
     for others_ in (
         [(*ANDROID, PORTAL), (*FIREFOX, PORTAL), (*ANDROID, PRESENT)],  # somebody has logged in
