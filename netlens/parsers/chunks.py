@@ -17,7 +17,9 @@ MAX_ANSWERS, MAX_SEGMENTS = 50_000, 500_000
 MAX_SIZE, MAX_TRAILER = 1024, 16_384  #: bytes of a line with a size and its extensions, and of one behind the last chunk
 _SIZE = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n]*)?\r?\n\Z")
 #: How an error begins that stands within a stream of events, of OpenAI, Anthropic, Google and those like them; in text that a model writes it is escaped
-_ERROR = re.compile(rb'^event:[ \t]*error|"error"[ \t]*:[ \t]*\{|"type"[ \t]*:[ \t]*"error"', re.MULTILINE)
+_ERROR = re.compile(rb'^event:[ \t]*error|"error"[ \t]*:[ \t]*[{"]|"type"[ \t]*:[ \t]*"error"', re.MULTILINE)
+#: How such a stream ends that came to its end: OpenAI's completions and responses, Anthropic's messages, Google's
+_FINISHED = re.compile(rb'^data:[ \t]*\[DONE\]|message_stop|response\.completed|"finish_?[rR]eason"[ \t]*:[ \t]*"[A-Za-z]', re.MULTILINE)
 ERROR_BYTES = 64  #: of one piece that are looked at again with the next
 _RETRY = re.compile(rb"^retry:", re.MULTILINE)
 SIZE, DATA, BEHIND, TRAILER, DONE, BAD, UNKNOWN = range(7)  #: what comes next, or how it ended
@@ -26,14 +28,30 @@ SIZE, DATA, BEHIND, TRAILER, DONE, BAD, UNKNOWN = range(7)  #: what comes next, 
 class Chunked:
     """An answer.  frame : of its head.  at : offset in its stream of what comes next.  events : of those that are made while it is sent, and has an end.
     feed : events that need have no end.  resumes : such whose client goes on where they stopped (HTML Living Standard 9.2): they say when it should ask again
-    (retry), or it says which event was its last.  failed : an error stands in events.  bad_frame : of a size that is no number, 0 without."""
+    (retry), or it says which event was its last.  failed : an error stands in events.  finished : a model came to its end.  bad_frame : of a size that is
+    no number, 0 without."""
 
-    __slots__ = ("at", "bad_frame", "events", "failed", "feed", "frame", "left", "line", "resumes", "session", "state", "tail", "way")
+    __slots__ = (
+        "at",
+        "bad_frame",
+        "events",
+        "failed",
+        "feed",
+        "finished",
+        "frame",
+        "left",
+        "line",
+        "resumes",
+        "session",
+        "state",
+        "tail",
+        "way",
+    )
 
     def __init__(self, session: int, way: int, frame: int, at: int, events: bool = False, feed: bool = False) -> None:
         self.session, self.way, self.frame, self.at, self.events, self.feed = session, way, frame, at, events, feed
         self.state, self.left, self.line, self.bad_frame, self.resumes = SIZE, 0, b"", 0, False
-        self.failed, self.tail = False, b""
+        self.failed, self.finished, self.tail = False, False, b""
 
     @property
     def over(self) -> bool:
@@ -50,7 +68,7 @@ class Chunked:
                 step = min(self.left, length - p)
                 self.resumes |= self.feed and _RETRY.search(payload, p, p + step) is not None
                 if self.events and not self.failed:
-                    self._look_for_error(payload[p : p + step], step)
+                    self._look_into(payload[p : p + step], step)
                 self.left -= step
                 p += step
                 self.state = DATA if self.left else BEHIND
@@ -63,10 +81,11 @@ class Chunked:
                 self._take_line(frame)
             self.at = offset + p
 
-    def _look_for_error(self, piece: bytes, length: int) -> None:
+    def _look_into(self, piece: bytes, length: int) -> None:
         """Of what was not captured nobody knows."""
         text = self.tail + piece
         self.failed = len(piece) < length or _ERROR.search(text) is not None
+        self.finished |= _FINISHED.search(text) is not None
         self.tail = text[-ERROR_BYTES:]
 
     def _take_line(self, frame: int) -> None:

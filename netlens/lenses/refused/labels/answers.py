@@ -6,7 +6,7 @@ On HTTP/1.1 a refusal with a status is short, comes at once, and has nearly the 
 and the same request is sent again after a while and answered by a stream in the end. Sizes at which this was seen to happen
 :data:`MIN_CHAINS` times are the provider's refusal, and those after which it is sent again and again with waits that grow;
 everything else of this size and shape is one too, streams are accepted, and what is neither stays
-unknown. In clear a stream that is whole and holds no error was accepted. Without such sizes all else is unknown:
+unknown. In clear a stream of a model that came to its end, and holds no error, was accepted. Without such sizes all else is unknown:
 perhaps nothing was refused, perhaps refusals stand inside streams, whose size tells nothing.
 
 Limits: any error with a short constant answer after which programs try again (500, 503) looks like a refusal in the traffic, unless lines of a log
@@ -45,7 +45,7 @@ def tell(traffic: Traffic) -> Iterator[Told]:
     up = traffic.upstream
     counted = {k: False for row in up.owner[up.exchange_rows < 0].tolist() for k in up.session_ids[row]}  # requests, not turns
     labels = infer(up.exchanges, up.sessions, up.capture.table("hellos"), up.http2 | counted)
-    whole = [a.frame for a in up.capture.chunked if a.events and a.state == DONE and not a.failed]
+    whole = [a.frame for a in up.capture.chunked if a.events and a.state == DONE and a.finished and not a.failed]
     granted = (ints_of(up.exchanges, "status", 0) == OK) & np.isin(ints_of(up.exchanges, "response_frame", 0), whole)
     set_labels(labels, granted & (labels.rejected == UNLABELLED), ACCEPTED, STATUS)
     yield Told.of(labels, traffic.rows[:, UPSTREAM])
