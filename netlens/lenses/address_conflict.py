@@ -8,7 +8,8 @@ Normal: one answer. A cluster that moves an address announces it anew (RFC 5227 
     answers by both for all its addresses (arp-flux); anycast (RFC 4861 7.2.7) and virtual routers have several by design. A router that answers for others
     (proxy ARP, RFC 1027) beside the host itself is a conflict. An IPv6 host asks before it takes an address, from nobody's address, and who has it tells all
     (RFC 4862 5.4, RFC 4861 7.2.4); who has not taken it for good yet does not insist (RFC 4429 3.3). Who then has it all the same has moved it there. For
-    IPv4 switches ask from nobody's address where hosts are, so that this says nothing.
+    IPv4 switches ask from nobody's address where hosts are, so that this says nothing. Who sleeps, walks from one repeater to another, or is maintained has an
+    address announced by another in turn, for half a minute and longer each: a warning.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ SOON_NS = S // 10  #: behind the question; what comes later corrects what was sa
 SHARED = ("00:00:0c:07:ac", "00:00:0c:9f:f", "00:07:b4:00", "00:00:5e:00:01", "00:00:5e:00:02")
 TOLD_NS = S  #: behind a test of an address; RFC 4862 5.1 waits so long (RetransTimer)
 TURNS, TURN_NS = 3, 60 * S  #: of each of two hosts; a move is one, there and back two; and the time between two of them
+BACK_NS = 10 * S  #: within which the other takes it back, again and again; who stands in for another, or sleeps, keeps it longer
 TIMES = 2  #: of one address; once may be a move
 
 
@@ -42,6 +44,7 @@ def _in_turn(view: View) -> list[Finding]:
     """Addresses that two hosts announce in turn, unasked: each takes it from the other."""
     asking, (told, cards) = view.side.capture.asking, view.once(doubly_claimed)
     found: dict[str, list[Claim]] = {}
+    grave: list[str] = []
     for address, claims in asking.claims.items():
         announced = [claim for claim in claims if not claim.answer and claim.hardware and not claim.hardware.startswith(SHARED)]
         hosts = Counter(claim.hardware for claim in announced)
@@ -50,6 +53,11 @@ def _in_turn(view: View) -> list[Finding]:
         changes = [claim for before, claim in pairwise(announced) if before.hardware != claim.hardware]
         if len(changes) >= 2 * TURNS - 1 and announced[-1].ts - announced[0].ts <= len(changes) * TURN_NS:
             found[address] = changes
+            soon = sum(
+                SOON_NS < after.ts - before.ts <= BACK_NS for before, after in pairwise(changes)
+            )  # two cards of one host announce together
+            grave += [address] if soon >= 2 * TURNS - 2 else []
+    found = {address: found[address] for address in grave or found}
     if not found:
         return []
     times = sum(map(len, found.values()))
@@ -63,7 +71,7 @@ def _in_turn(view: View) -> list[Finding]:
         "which one stands in for the other, both believe to be active: look at the link by which they hear each other."
     )
     values = {"addresses": sorted(found), "times": times}
-    return [finding(view, ID, "problem", text, [claim.frame for changes in found.values() for claim in changes], values, advice)]
+    return [graded(view, ID, grave, text, [claim.frame for changes in found.values() for claim in changes], values, advice)]
 
 
 def _taken(view: View) -> list[Finding]:

@@ -5,25 +5,31 @@ Applies: to ARP over Ethernet.
 Cannot see: whether switches send the same frame in circles, or a host sends it anew without pause: a question by ARP has no number of its own. So this is a
     warning; a problem where one of the two hosts meanwhile could not be reached, or only after seconds.
 Normal: a host asks for an address once a second at most (RFC 1122 2.3.2.1); who looks for hosts asks for many, for each a few times. A port that mirrors
-    several others records each question some times.
+    many others records each question as often at once, within a millisecond or two, and then no more.
 """
 
 from __future__ import annotations
 
 from netlens.lenses import Finding
 from netlens.lenses._connects import NOT_HEARD, OPEN, UNANSWERED, attempts
-from netlens.lenses._view import View, finding, most
+from netlens.lenses._view import S, View, finding, most
 from netlens.lenses.slow_connect import LONG_NS
 from netlens.text import plural
 
 ID = "broadcast-storm"
 GROUP = "delivery"
 RANK = 13  #: before connections that fail for it
+GOES_ON = 50  #: times within a second, copies within 2 ms (netlens.parsers.asking) left out
+
+
+def _goes_on(times_ns: list[int]) -> bool:
+    return any(later - earlier < S for earlier, later in zip(times_ns, times_ns[GOES_ON:], strict=False))
 
 
 def look(view: View) -> list[Finding]:
     """At most one."""
-    bursts = view.side.capture.asking.bursts
+    asking = view.side.capture.asking
+    bursts = {pair: burst for pair, burst in asking.bursts.items() if _goes_on([seen.ts for seen in asking.sought.get(pair, ())])}
     if not bursts:
         return []
     times = max(burst.times for burst in bursts.values())

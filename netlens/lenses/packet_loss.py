@@ -37,7 +37,10 @@ RESENT = 3  #: fewer are an accident
 LONG, LONG_SHARE, SHORT_SHARE = 50, 0.03, 0.1
 WAITED_NS = S  #: what is noticed
 SLOWED_NS, SLOWED_SHARE = S // 2, 0.1  #: so is this, if it is so much of the time that a long one took
-NOTICED_NS = S // 5  #: from here on the time for a lost SYN is counted as well
+NOTICED_NS = S // 5  #: from here on, and where :data:`RESENT` were lost, the time for a lost SYN is counted as well
+AGAIN_NS = (
+    S // 2
+)  #: no SYN is sent again sooner (RFC 6298 2.1: after 1 s); what does is a copy from another capture, as what else came again may be
 SOME_SHARE = 0.01
 ERRORS = 10  #: of ICMP that are shown
 
@@ -46,7 +49,7 @@ def look(view: View) -> list[Finding]:
     """At most one."""
     merged = view.once(told_of)[0]
     split = {(e.source, e.destination) for group in merged for e in group}
-    repeated = [d for d in view.once(deliveries) if d.repeats]
+    repeated = [d for d in view.once(deliveries) if d.repeats and not 0 < view.once(_syn_waits).get(d.session, 0) < AGAIN_NS]
     searched = [d for each in repeated if (d := replace(each, repeats=[r for r in each.repeats if _was_too_large(view, r, split)])).repeats]
     fitted = {id(r) for d in searched for r in d.repeats}
     rest = [replace(d, repeats=[r for r in d.repeats if id(r) not in fitted]) for d in repeated]
@@ -171,7 +174,8 @@ def _grave(view: View, d: Delivery) -> bool:
     share = resent / max(d.segments, 1)
     often = resent >= RESENT and share >= (LONG_SHARE if d.segments >= LONG else SHORT_SHARE)
     took = view.column("end_ns")[d.session] - view.column("start_ns")[d.session]
-    waited = d.waited_ns + (view.once(_syn_waits).get(d.session, 0) if d.waited_ns >= NOTICED_NS else 0)
+    noticed = d.waited_ns >= NOTICED_NS and d.resent >= RESENT
+    waited = d.waited_ns + (view.once(_syn_waits).get(d.session, 0) if noticed else 0)
     slowed = d.segments >= LONG and d.waited_ns >= max(SLOWED_NS, SLOWED_SHARE * took)
     return often and (waited >= WAITED_NS or slowed) and d.waited_ns < SEAM_NS
 

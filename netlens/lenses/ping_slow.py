@@ -6,7 +6,8 @@ Applies: where requests and replies are in the capture, with the connections bes
 Cannot see: which router's or modem's queue it is; queues before the first echo, which then make the usual time.
 Normal: a queue is there for bursts, and holds them for some milliseconds (RFC 7567 2.1; CoDel aims at 5 ms, RFC 8289 4.4); one that stays full delays everybody
     (bufferbloat, RFC 8289 3.1). Above 400 ms one-way people cannot talk (ITU-T G.114). A single late reply is an accident; Wi-Fi that saves
-    power holds packets for some hundred milliseconds, now longer, now shorter (IEEE 802.11, 100 ms beacons), whatever else is sent; links for telephones and
+    power holds packets for some hundred milliseconds, now longer, now shorter (IEEE 802.11, 100 ms beacons), whatever else is sent: a warning where the
+    connection that sends does not have to wait as well; links for telephones and
     things, and satellites' terminals, take 1 s and swing, so that a way that is slow all the time is a warning; a line
     that is interrupted or a host that slept hands over all at once what had come meanwhile.
 """
@@ -22,7 +23,7 @@ import numpy as np
 
 from netlens.columns import Array
 from netlens.lenses import Finding
-from netlens.lenses._view import S, View, finding, grouped, most, seconds
+from netlens.lenses._view import S, View, finding, graded, grouped, most, seconds
 from netlens.parsers.asking import Ping
 from netlens.text import plural, size
 
@@ -54,12 +55,14 @@ class Echo(NamedTuple):
 
 @dataclass
 class Queue:
-    """Echoes that waited in a queue. ``usual_ns``: what those before took.  sessions : that filled it, with how many bytes."""
+    """Echoes that waited in a queue. ``usual_ns``: what those before took.  sessions : that filled it, with how many bytes.
+    shared : whether one of them goes to the same host, or has to wait as well; else the host may have been slow alone, or the way have changed."""
 
     target: str
     usual_ns: int
     late: list[Echo]
     sessions: dict[int, int]
+    shared: bool
 
 
 def look(view: View) -> list[Finding]:
@@ -79,20 +82,26 @@ def _queues(view: View, by_host: dict[tuple[str, str], list[Ping]]) -> list[Queu
             looked += 1
             sessions = _busy(view, quick, late) if looked <= RUNS else {}
             if sessions:
-                found.append(Queue(target, int(_median(quick)), late, sessions))
+                usual_ns, late_ns = _median(quick), _median(late)
+                shared = any(target in view.ends(k) or _waited(view, k, late) >= (late_ns - usual_ns) / 2 for k in sessions)
+                found.append(Queue(target, int(usual_ns), late, sessions, shared))
     return found
 
 
 def _of_queues(view: View, found: list[Queue]) -> list[Finding]:
     if not found:
         return []
+    shared = [q for q in found if q.shared]
+    found = shared or found
     worst = max(found, key=lambda q: max(e.took_ns for e in q.late))
     longest = max(e.took_ns for e in worst.late)
     sessions = {k: n for q in found for k, n in q.sessions.items()}
+    took = f"{len(worst.late):,} pings in a row to {worst.target} took {seconds(min(e.took_ns for e in worst.late))} to {seconds(longest)}"
     text = (
-        f"Packets waited up to {seconds(longest - worst.usual_ns)} in a queue on the way (bufferbloat): {len(worst.late):,} pings in a row to {worst.target} "
-        f"took {seconds(min(e.took_ns for e in worst.late))} to {seconds(longest)} while {plural(len(sessions), 'connection')} "
+        f"Packets waited up to {seconds(longest - worst.usual_ns)} in a queue on the way (bufferbloat): {took} while {plural(len(sessions), 'connection')} "
         f"({most(view.server(k) for k in sessions)}) carried {size(sum(sessions.values()))}; {seconds(worst.usual_ns)} is usual."
+        if shared
+        else f"{took}; {seconds(worst.usual_ns)} is usual."
     )
     values = {
         "pings": sum(len(q.late) for q in found),
@@ -107,7 +116,7 @@ def _of_queues(view: View, found: list[Queue]) -> list[Finding]:
         "line's), or have what sends so much send more slowly."
     )
     frames = [f for q in found for e in sorted(q.late, key=lambda e: -e.took_ns) for f in e.frames]
-    return [finding(view, ID, "problem", text, frames, values, advice)]
+    return [graded(view, ID, shared, text, frames, values, advice)]
 
 
 def _always(view: View, by_host: dict[tuple[str, str], list[Ping]]) -> list[Finding]:
@@ -197,6 +206,27 @@ def _busy(view: View, quick: list[Echo], late: list[Echo]) -> dict[int, int]:
     sent, before = (_sent(view, t, echoes) for echoes in (late, quick))
     busy = (sent >= MUCH) & (sent * _span(quick) >= MORE * before * _span(late))
     return {k: int(sent[k]) for k in view.whole if busy[k]}
+
+
+def _waited(view: View, k: int, late: list[Echo]) -> float:
+    """How much longer acknowledgments took in a session while echoes were late than the handshake, in the median of the side that sent more, as far as the
+    capture shows it."""
+    assert view.trail is not None
+    at = view.trail.of(k)
+    t = {name: column[at] for name, column in view.trail.segments().items()}
+    by_originator = view.by_originator(at)
+    sends = by_originator == (t["length"][by_originator].sum() >= t["length"][~by_originator].sum())
+    now = (t["ts"] >= late[0].ts) & (t["ts"] <= late[0].ts + _span(late))
+    data, acks = np.flatnonzero(sends & now & (t["length"] > 0)), np.flatnonzero(~sends)
+    if not len(data) or not len(acks):
+        return 0.0
+    first = np.searchsorted(
+        np.maximum.accumulate(t["acked"][acks].astype(np.int64)), t["offset"][data].astype(np.int64) + t["length"][data]
+    )
+    known = first < len(acks)
+    took = t["ts"][acks[first[known]]] - t["ts"][data[known]]
+    trip = float(view.sessions["handshake_ms"][k]) * 1e6
+    return float(np.median(took)) - trip if len(took) and trip == trip else 0.0
 
 
 def _span(echoes: list[Echo]) -> int:

@@ -7,6 +7,7 @@ Applies: where the handshake is in the capture.
 Cannot see: whether the SYN or its answer was lost; the lookup before it (see dns-slow).
 Normal: one round trip, a second by satellite at most. RFC 6298 2.1: the first time-out is 1 s, the second comes at 3 s (5.5), the third at 7 s; a wait near
     these is a lost SYN. RFC 9002 6.2.2 sends a first flight of QUIC again after 1 and 3 s; a browser that has TCP meanwhile waits no longer.
+    An attempt on a half-open port that comes later than its time-out is another one.
     RFC 9147 5.8 has the first flight of DTLS again after 1 and 3 s; a server may ask for a cookie first, which costs one round trip (5.1). Where STUN has
     gone before (WebRTC), the peer may be a person who has not taken the call.
 """
@@ -26,6 +27,7 @@ RANK = 51
 LONG_NS = 3 * S  #: two SYNs were lost
 LATE_NS = S  #: one SYN was lost
 LONGEST_NS = 130 * S  #: Linux gives up after 127 s (six repeats); what is longer is a clock that was set
+AGAIN = 1.25  #: of the time-out, which doubles (RFC 6298 2.1, 5.5), within which a SYN is sent again; later somebody tries anew
 INITIALS = 3  #: of QUIC, or hellos of DTLS, sent one after the other without an answer
 _STUN = 0x2112A442
 LEAST, SHARE = 3, 0.1  #: connections above LATE_NS
@@ -72,7 +74,13 @@ def _half_open(view: View) -> list[Finding]:
     found: list[tuple[int, Attempt, Attempt]] = []
     for tries in by_ports.values():
         first: Attempt | None = None
+        last: Attempt | None = None
+        syns = 0
         for a in tries:
+            if last is not None and a.syn_ns[0] - last.syn_ns[-1] > AGAIN * (S << syns - 1):
+                first = None  # tried anew, not sent again
+            syns = syns + len(a.syn_ns) if first is not None else len(a.syn_ns)
+            last = a
             if a.outcome == HALF_OPEN:
                 first = first or a
             elif first is not None:

@@ -8,8 +8,11 @@ Normal: a transfer is no faster than a window in each round trip (RFC 7323 1.1);
     theirs larger as a transfer needs it. Where a line is full, its queue makes round trips longer, and a larger window would only make the queue longer: so
     the window must be what goes by in the round trip of the handshake. A program that reads slowly makes its window smaller and larger (zero-window). Within
     a network (below 20 ms) nobody waits for a window. A small device has no room for more: a problem only from 10 s on, for so long people wait (Nielsen,
-    1993), and below 64 kB/s, as in slow-transfer. A receiver must not take back a window that it gave (RFC 9293 3.8.6), and that of a SYN is never scaled
-    (RFC 7323 2.2): one that is a small part of it right behind the handshake was scaled by another number than the SYN says here.
+    1993), and below 64 kB/s, as in slow-transfer, and only where much is carried, the receiver scales windows at all, never had a larger one (a background
+    transfer makes its own smaller: LEDBAT, RFC 6817), and acknowledges at once: one that puts it off works at its own pace. Who has no more to say waits for
+    acknowledgments as well (Nagle, RFC 1122 4.2.3.4), but leaves room in the window. A receiver must not take back a window that it gave (RFC
+    9293 3.8.6), and that of a SYN is never scaled (RFC 7323 2.2): one that is a small part of it right behind the handshake was scaled by another number than
+    the SYN says here.
 """
 
 from __future__ import annotations
@@ -38,6 +41,10 @@ STEADY = 0.75  #: of the usual window, and as much more, within which nine of te
 FILLED = (0.5, 1.2)  #: windows in a round trip; acknowledgments that are put off make each longer
 #: Segments that come as soon as an acknowledgment lets them: from that, so much of the way to the sender and back, and so much of the round trip more
 ON_TIME, SOONER, LATER = 0.5, 0.8, 0.25
+FULL = 0.75  #: of the waits, before which the window had no room for a full-size segment more
+OPTIONS = 40  #: bytes in each segment at most (RFC 9293 3.1)
+JITTER = 0.05  #: of a round trip
+MUCH = 200_000  #: bytes
 REPEATED = 0.01  #: of the segments; loss slows a transfer by itself
 TAKEN_BACK = 4  #: times as large as the first window behind the handshake is that of the SYN, if it was scaled by another number
 MOST = 64  #: connections that are looked at
@@ -46,7 +53,8 @@ MOST = 64  #: connections that are looked at
 class Bound(NamedTuple):
     """One direction of a session that its receiver's window bounds.
 
-    window : bytes.  rate : bytes per second.  changed : how it shows that the window scale was changed on the way, "" where it does not.
+    window : bytes.  rate : bytes per second.  changed : how it shows that the window scale was changed on the way, "" where it does not.  meant : whether the
+    receiver may have wanted it so.
     """
 
     session: int
@@ -57,13 +65,15 @@ class Bound(NamedTuple):
     lasted_ns: int
     trip_ns: int
     changed: str
+    meant: bool
     frames: list[int]
 
 
 def look(view: View) -> list[Finding]:
     """At most one."""
     found = _found(view)
-    grave = [each for each in found if each.lasted_ns >= LONGEST_NS and each.rate < RATE]
+    long = [each for each in found if each.lasted_ns >= LONGEST_NS and each.rate < RATE]
+    grave = [each for each in long if each.changed or (each.bytes >= MUCH and not each.meant)]
     shown = grave or found
     if not shown:
         return []
@@ -164,15 +174,16 @@ class _Way:
     def bound(self, receiver: Announced, sender: Announced, frames: list[int]) -> Bound | None:
         """What the window bounds, if it does, as the receiver has scaled it, or as if it had not."""
         scale = max(receiver.scale, 0) if sender.scale >= 0 else 0
-        one = self._bound_by(scale, frames)
+        mss = min((each.mss for each in (receiver, sender) if each.mss > 0), default=0)
+        one = self._bound_by(scale, receiver.scale < 0, mss, frames)
         if one is not None:
             return one._replace(changed=self._taken_back(scale))
-        one = self._bound_by(0, frames) if scale else None
+        one = self._bound_by(0, receiver.scale < 0, mss, frames) if scale else None
         sender_ip = self.view.address(self.k, self.orig)
         changed = f"these windows are to be multiplied by {1 << scale:,}, as the SYN says here, and {sender_ip} does not"
         return one._replace(changed=changed) if one is not None else None
 
-    def _bound_by(self, scale: int, frames: list[int]) -> Bound | None:
+    def _bound_by(self, scale: int, is_small: bool, mss: int, frames: list[int]) -> Bound | None:
         t, data = self.t, self.data
         window = int(np.median(self.window)) << scale
         ts, end = t["ts"][data], np.maximum.accumulate(t["offset"][data].astype(np.int64) + t["length"][data])
@@ -191,8 +202,24 @@ class _Way:
         on_time = (late >= SOONER * self.there_ns) & (late <= self.there_ns + LATER * self.trip_ns)
         if np.count_nonzero(on_time) < ON_TIME * len(data):
             return None
+        last = np.flatnonzero(np.diff(ts) >= SOONER * self.trip_ns)  # before each wait
+        if not len(last) or np.count_nonzero(self._is_full(last, ts, end, edges, mss)) < FULL * len(last):
+            return None
+        acked = np.searchsorted(np.maximum.accumulate(t["acked"][self.acks].astype(np.int64)), end[last])
+        last, acked = last[acked < len(self.acks)], acked[acked < len(self.acks)]
+        put_off = t["ts"][self.acks][acked] - ts[last] - (self.trip_ns - self.there_ns)
+        had = self.window[t["ts"][self.acks] <= ts[-1]].max(initial=0) << scale
+        meant = is_small or bool(had > window / STEADY or (len(last) and np.median(put_off) > LATER * self.trip_ns))
         shown = [*frames, *t["frame"][data[:2]].tolist(), *t["frame"][self.acks[:2]].tolist()]
-        return Bound(self.k, self.orig, window, rate, came, lasted, int(self.trip_ns), "", shown)
+        return Bound(self.k, self.orig, window, rate, came, lasted, int(self.trip_ns), "", meant, shown)
+
+    def _is_full(self, last: Array, ts: Array, end: Array, edges: Array, mss: int) -> Array:
+        """Whether each of some segments filled the window: to its edge, or full-size segments so that it had no room for another."""
+        length = self.t["length"][self.data].astype(np.int64)
+        full = int(np.max(length[length <= (mss or length.max())], initial=0))
+        heard = np.searchsorted(self.t["ts"][self.acks], ts[last] - self.there_ns + JITTER * self.trip_ns, side="right") - 1
+        room = edges[np.maximum(heard, 0)] - end[last]
+        return (heard >= 0) & ((room == 0) | ((room >= 0) & (room < full) & (length[last] % max(full, 1) == 0) & (full >= mss - OPTIONS)))
 
     def _taken_back(self, scale: int) -> str:
         """Where the first window behind the handshake is a small part of the SYN's, before any data came."""

@@ -142,9 +142,11 @@ def look(view: View) -> list[Finding]:
 
 def _torn(view: View) -> list[Finding]:
     """Clients that got only the first fragment of each answer, and asked again. A filter for ports takes the other fragments, which have none, out of a
-    capture: so something else must be in it."""
-    asking = view.side.capture.asking
-    if not (asking.claims or asking.pings):
+    capture, also one that lets ICMP and ARP through: so packets must be in it for which nobody asks (IGMP, LLDP), or such fragments of other datagrams."""
+    quality = view.side.capture.table("quality")
+    unasked = dict(zip(quality["reason"].tolist(), quality["frames"].tolist(), strict=True))
+    others = any(each.starts[:1] != [0] for each in view.side.capture.part.decoder.fragments.open.values())
+    if not (others or unasked.get("other_protocol") or unasked.get("not_ip")):
         return []
     torn: dict[tuple[tuple[str, int], tuple[str, int]], list[int]] = {}
     for (_, version, s_hi, s_lo, d_hi, d_lo, *_), datagram in view.side.capture.part.decoder.fragments.open.items():

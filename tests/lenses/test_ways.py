@@ -87,8 +87,9 @@ def test_jumbo_frames_that_a_switch_drops(tmp_path: Path) -> None:
         assert "large packets" not in found(tmp_path, packets, ping(30 * S))["stalled"].text
 
 
-def torn(tries: int = 3, pings: bool = True, whole: bool = False, every: int = 1500 * MS) -> list[Packet]:
-    """To each request over UDP the first fragment of an answer comes. ``whole``: and then the other one."""
+def torn(tries: int = 3, unasked: bool = True, whole: bool = False, every: int = 1500 * MS) -> list[Packet]:
+    """To each request over UDP the first fragment of an answer comes. ``whole``: and then the other one.  unasked : IGMP is in the capture, besides
+    ping."""
     client, server = (CLIENT, 5_000), (SERVER, 4_000)
     packets = [Packet(0, datagram(client, server, b"hello")), Packet(8 * MS, datagram(server, client, b"yes"))]
     for k in range(tries):
@@ -98,9 +99,10 @@ def torn(tries: int = 3, pings: bool = True, whole: bool = False, every: int = 1
         packets += [Packet(at, datagram(client, server, b"large")), Packet(at + 9 * MS, bytes(first / body[:1480]))]
         if whole:
             packets.append(Packet(at + 10 * MS, bytes(second / body[1480:])))
-    if pings:
-        echo = b"\x00\x00" + bytes(2) + b"\x00\x07\x00\x01" + bytes(48)
-        packets += [Packet(20 * S, _ip(CLIENT, SERVER, 1, b"\x08" + echo[1:])), Packet(20 * S + 9 * MS, _ip(SERVER, CLIENT, 1, echo))]
+    if unasked:
+        packets.append(Packet(20 * S, _ip(SERVER, "224.0.0.22", 2, b"\x22" + bytes(15))))
+    echo = b"\x00\x00" + bytes(2) + b"\x00\x07\x00\x01" + bytes(48)
+    packets += [Packet(20 * S, _ip(CLIENT, SERVER, 1, b"\x08" + echo[1:])), Packet(20 * S + 9 * MS, _ip(SERVER, CLIENT, 1, echo))]
     return packets
 
 
@@ -110,7 +112,7 @@ def test_answers_of_which_only_the_first_fragment_comes(tmp_path: Path) -> None:
     assert this["udp-unanswered"].text == (
         "Only the first IP fragment of 3 answers over UDP from 198.51.100.20:4000 came, and never the rest: 192.0.2.10 asked again for 3.0 s and got nothing."
     )
-    for packets in (torn(tries=2), torn(pings=False), torn(whole=True)):  # an accident; as a filter for ports leaves it
+    for packets in (torn(tries=2), torn(unasked=False), torn(whole=True)):  # an accident; as a filter for ports leaves it
         assert "udp-unanswered" not in problems(found(tmp_path, packets))
 
 
@@ -153,6 +155,7 @@ def test_a_syn_that_was_lost_like_the_rest(tmp_path: Path) -> None:
     assert this.severity == "problem"
     assert "and 1.0 s before that for a SYN" in this.text
     assert found(tmp_path, lossy(0, late=S // 4), ping(30 * S))["packet-loss"].severity == "warning"
+    assert "packet-loss" not in found(tmp_path, lossy(0, syn=S // 10), ping(30 * S))  # copies, as where captures were merged
 
 
 def announced(hardware: str, at: float) -> tuple[float, Ether]:
@@ -178,6 +181,19 @@ def test_two_hosts_that_take_an_address_in_turn(tmp_path: Path) -> None:
 )
 def test_addresses_that_move(tmp_path: Path, hosts: list[str]) -> None:
     assert "address-conflict" not in found_on_link(tmp_path, [announced(host, float(k)) for k, host in enumerate(hosts)])
+
+
+@pytest.mark.parametrize(
+    "times", [[40.0 * k for k in range(8)], [30.0 * (k // 2) + 0.01 * (k % 2) for k in range(16)]], ids=["sleeps", "two cards"]
+)
+def test_addresses_that_others_stand_in_for(tmp_path: Path, times: list[float]) -> None:
+    this = found_on_link(tmp_path, [announced((OTHER, THIRD)[k % 2], at) for k, at in enumerate(times)])
+    assert this["address-conflict"].severity == "warning"
+
+
+def test_a_port_that_mirrors_many(tmp_path: Path) -> None:
+    asked = Ether(src=MAC, dst="ff:ff:ff:ff:ff:ff") / ARP(hwsrc=MAC, psrc=OWN, pdst=NOBODY)
+    assert "broadcast-storm" not in found_on_link(tmp_path, [(40.0 * turn + 0.00001 * k, asked) for turn in range(3) for k in range(121)])
 
 
 def test_a_circle_of_switches_that_keeps_hosts_from_each_other(tmp_path: Path) -> None:
@@ -217,16 +233,17 @@ def test_a_service_that_is_full_of_connections_that_nobody_closes(tmp_path: Path
         assert "none had been closed" not in found(tmp_path, packets, healthy(), ping(30 * S))["connect-refused"].text
 
 
-def used_again(waits: int) -> list[Packet]:
-    """A client that has forgotten a connection opens one from the same port."""
+def used_again(*waits: int) -> list[Packet]:
+    """A client that has forgotten a connection opens one from the same port; ``waits``: before each further SYN."""
     made: Talk = exchange(talk())
     old = made.seq, made.back
     made.at = 5 * S
     made.seq, made.back = 50_000_000, 70_000_000
-    made.up("S", seq=made.seq)
-    made.down("A", seq=old[1], ack=old[0])
-    made.up("R", seq=old[0])
-    made.at += waits
+    for wait in waits:
+        made.up("S", seq=made.seq)
+        made.down("A", seq=old[1], ack=old[0])
+        made.up("R", seq=old[0])
+        made.at += wait
     made.up("S")
     made.down("SA")
     made.up("A")
@@ -234,7 +251,8 @@ def used_again(waits: int) -> list[Packet]:
 
 
 def test_a_port_whose_earlier_connection_the_server_still_holds(tmp_path: Path) -> None:
-    for waits, severity in ((10 * MS, "note"), (S, "warning"), (3 * S, "problem")):
-        this = found(tmp_path, used_again(waits), ping(60 * S))["slow-connect"]
+    for waits, severity in (((10 * MS,), "note"), ((S,), "warning"), ((S, 2 * S), "problem")):
+        this = found(tmp_path, used_again(*waits), ping(60 * S))["slow-connect"]
         assert this.severity == severity
         assert "still held an earlier one from the same port (half-open)" in this.text
+    assert "slow-connect" not in found(tmp_path, used_again(45 * S), ping(90 * S))  # somebody tries anew

@@ -35,9 +35,9 @@ def opened(trip: int, window: int, syn: int, near_client: bool, scale: int | Non
 
 def download(
     window: int = 2920, trip: int = 80 * MS, rounds: int = 150, flight: int = 2 * FULL, syn: int | None = None, near_client: bool = True,
-    scale: int | None = None, waits: int = 0, asks: bool = False,
+    scale: int | None = None, waits: int = 0, put_off: int = 0, asks: bool = False,
 ) -> list[Packet]:  # fmt: skip
-    """The server sends ``flight`` bytes in each round trip. ``waits``: longer than that.  asks : for each of them."""
+    """The server sends ``flight`` bytes in each round trip. ``waits``: longer than that.  put_off : how long acknowledgments are.  asks : for each of them."""
     made = opened(trip, window, window if syn is None else syn, near_client, scale)
     for _ in range(rounds):
         made.at += trip + waits if near_client else waits
@@ -45,21 +45,34 @@ def download(
         while left:
             made.down("A", min(left, FULL))
             left -= min(left, FULL)
-        made.at += 0 if near_client else trip
+        made.at += put_off + (0 if near_client else trip)
         made.up("PA" if asks else "A", GET if asks else b"", window=window)
     return close(made).packets
 
 
 def test_a_window_that_bounds_a_transfer(tmp_path: Path) -> None:
-    this = found(tmp_path, download())
+    this = found(tmp_path, download(scale=0))
     assert problems(this) == {"small-window"}
     assert this["small-window"].text == (
         "1 transfer with 198.51.100.20:80 went no faster than the receive window of 192.0.2.10 allows: 2,920 bytes in each round trip (80 ms) are 36.3 kB a "
         "second, 433 kB took 11.9 s."
     )
-    assert found(tmp_path, download(near_client=False))["small-window"].severity == "problem"
-    assert found(tmp_path, download(rounds=80))["small-window"].severity == "warning"  # people wait so long
-    assert found(tmp_path, download(window=20_440, flight=14 * FULL))["small-window"].severity == "warning"  # 250 kB/s
+    assert found(tmp_path, download(near_client=False, scale=0))["small-window"].severity == "problem"
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        download(rounds=80, scale=0),
+        download(window=20_440, flight=14 * FULL, scale=0),
+        download(),
+        download(put_off=30 * MS, scale=0),
+        download(window=512, flight=512, scale=0),
+    ],
+    ids=["people wait so long", "250 kB/s", "a device that scales no windows", "a device that acknowledges at its pace", "little to carry"],
+)
+def test_windows_that_a_receiver_may_mean(tmp_path: Path, packets: list[Packet]) -> None:
+    assert found(tmp_path, packets)["small-window"].severity == "warning"
 
 
 def test_a_window_scale_that_was_changed_on_the_way(tmp_path: Path) -> None:
@@ -81,6 +94,8 @@ def test_a_window_scale_that_was_changed_on_the_way(tmp_path: Path) -> None:
         download(asks=True),
         download(window=285, flight=2 * FULL, syn=64_240, scale=10),
         download(rounds=40),
+        download(window=502, flight=400, syn=64_240, scale=7),
+        download(window=502, flight=700, syn=64_240, scale=7),
     ],
     ids=[
         "the sender has no more",
@@ -89,6 +104,8 @@ def test_a_window_scale_that_was_changed_on_the_way(tmp_path: Path) -> None:
         "one asks for each",
         "a large window, scaled",
         "a few seconds",
+        "one has little to say, and waits (Nagle)",
+        "one has a little more to say",
     ],
 )
 def test_windows_that_bound_nothing(tmp_path: Path, packets: list[Packet]) -> None:
