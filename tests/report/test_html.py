@@ -153,7 +153,7 @@ def test_without_refusals_the_page_leads_with_findings_and_overview(troubled: ne
 def test_a_page_without_findings_says_what_was_looked_at(page_text: Callable[[str], str]) -> None:
     said = Reader(page_text("healthy")).text
     assert "No problem found." in said
-    assert "Looked at: names, sameness, handshakes, " in said
+    assert "Looked at: names, handshakes, sameness, " in said
 
 
 def test_what_else_was_found_stands_below_the_refusals(page_text: Callable[[str], str], analysis: Callable[[str], Any]) -> None:
