@@ -21,11 +21,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from netlens.errors import NetlensError
+from netlens.lenses._announced import announced_in
 from netlens.lenses._repeats import ENOUGH, STALL_NS
 from netlens.lenses._view import ACK, FIN, OPENING, RST, SEAM_NS, SYN, S, Segments, View
-from netlens.parsers.announced import announced
-from netlens.parsers.packet_digests import readable_again
 
 LARGE = 500  #: bytes; every IPv4 link takes packets of 576 (RFC 1122 3.3.2)
 FULL = 1460  #: bytes of a segment on Ethernet at most
@@ -156,12 +154,7 @@ def _are_jumbo(view: View, seg: Segments, gaps: list[int], largest: int) -> bool
     syns = [
         next((seg.frame[i] for i in range(min(OPENING, len(seg))) if seg.orig[i] == up and seg.flags[i] & SYN), 0) for up in (True, False)
     ]
-    if not all(syns) or not readable_again(view.side.capture.paths):
-        return False
-    try:
-        told = announced(view.side.capture.paths, syns)
-    except NetlensError:
-        return False  # it was changed since
+    told = announced_in(view, syns) if all(syns) else {}
     mss = min((each.mss for each in told.values()), default=0)
     return any(size > max(FULL, largest) and not any(gap % size for gap in gaps) for size in (mss, mss - STAMPS))
 

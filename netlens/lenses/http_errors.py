@@ -172,10 +172,10 @@ def _place(view: View, r: dict[str, Any]) -> tuple[str, int]:
     return view.ends(r["session_id"])[0], view.side.capture.asked[r["start_frame"]]
 
 
-def _for_one_client(view: View, answers: list[dict[str, Any]]) -> set[int]:
+def _for_one_client(view: View, answers: list[dict[str, Any]], rejected: set[int]) -> set[int]:
     """Frames of requests with a password or token that one client is never granted, while another one is granted the same: a wrong one may be meant, as of who
     checks that it is rejected."""
-    asked, rejected = view.side.capture.asked, _rejected(view, answers)
+    asked = view.side.capture.asked
     served: dict[int, set[str]] = {}
     for r in answers:
         if r["status"] < 300 and r["start_frame"] in asked:
@@ -272,11 +272,12 @@ def _of(view: View) -> list[Finding]:
     if not errors:
         return []
     n = len(answers)
-    granted, checks = granted_later(view, answers) - _rejected(view, answers), of_checks(view, answers)
+    rejected = _rejected(view, answers)
+    granted, checks = granted_later(view, answers) - rejected, of_checks(view, answers)
     amiss = [r for r in theirs if r["start_frame"] not in checks | granted]
     lasting = amiss if len(amiss) >= SERVER_TIMES else [r for r in amiss if not served_later(view, r, answers)]
     acted_on = taken(view, answers) - granted
-    others_served = _for_one_client(view, answers)
+    others_served = _for_one_client(view, answers, rejected)
     denied = [r for r in ours if r["start_frame"] not in granted | acted_on | others_served]
     grave = len(lasting) >= SERVER_TIMES or len(lasting) >= max(SERVER_SHARE * n, 1)
     grave |= len(denied) >= CLIENT_TIMES and len(denied) >= CLIENT_SHARE * n and not now_and_then(view, denied, answers)

@@ -20,6 +20,7 @@ ID = "port-scan"
 GROUP = "handshakes"
 RANK = 13
 TRIES = 3  #: segments for a port
+_BLOCK = "Find out what runs on the source; if it is not yours, block it."
 
 
 def look(view: View) -> list[Finding]:
@@ -32,7 +33,7 @@ def look(view: View) -> list[Finding]:
         what = f"{scan.tried:,} ports of {scan.target}" if scan.of_ports else f"{scan.tried:,} hosts on {scan.target}"
         text = f"{what} were tried in vain by {scan.source} within 5 minutes."
         values = {"source": scan.source, "target": scan.target, "tried": scan.tried}
-        advice = "Find out what runs on the source; if it is not yours, block it." if grave else ""
+        advice = _BLOCK if grave else ""
         found.append(finding(view, ID, "problem" if grave else "warning", text, [a.syn_frames[0] for a in scan.attempts], values, advice))
     return [*found, *_without_syn(view)]
 
@@ -54,5 +55,5 @@ def _without_syn(view: View) -> list[Finding]:
         text = f"{len(ports):,} ports of {target} were scanned by {source} with segments that have neither SYN nor ACK; closed ports reset them."
         values = {"source": source, "target": target, "tried": len(ports)}
         frames = [int(s["first_frame"][k]) for k in group]
-        found.append(finding(view, ID, "problem", text, frames, values, "Find out what runs on the source; if it is not yours, block it."))
+        found.append(finding(view, ID, "problem", text, frames, values, _BLOCK))
     return found

@@ -22,12 +22,11 @@ from typing import NamedTuple
 import numpy as np
 
 from netlens.columns import Array
-from netlens.errors import NetlensError
 from netlens.lenses import Finding
+from netlens.lenses._announced import announced_in
 from netlens.lenses._view import ACK, RST, SYN, S, View, graded, most, seconds
 from netlens.lenses.slow_transfer import FAR_MS, LONG_NS, RATE
-from netlens.parsers.announced import Announced, announced
-from netlens.parsers.packet_digests import readable_again
+from netlens.parsers.announced import Announced
 from netlens.text import plural, size
 
 ID = "small-window"
@@ -107,12 +106,7 @@ def look(view: View) -> list[Finding]:
 def _found(view: View) -> list[Bound]:
     likely = [one for k in _likely(view) for orig in (True, False) if (one := _Way(view, k, orig)).is_steady]
     shakes = {one.k: frames for one in likely if (frames := one.handshake())}
-    if not shakes or not readable_again(view.side.capture.paths):
-        return []
-    try:
-        told = announced(view.side.capture.paths, [frame for frames in shakes.values() for frame in frames])
-    except NetlensError:
-        return []  # it was changed since
+    told = announced_in(view, [frame for frames in shakes.values() for frame in frames])
     found = []
     for one in likely:
         frames = shakes.get(one.k)

@@ -14,11 +14,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from netlens.errors import NetlensError
 from netlens.lenses import Finding
+from netlens.lenses._announced import announced_in
 from netlens.lenses._view import ACK, SYN, View, finding, most
-from netlens.parsers.announced import Announced, announced
-from netlens.parsers.packet_digests import readable_again
+from netlens.parsers.announced import Announced
 from netlens.text import plural
 
 ID = "tiny-segments"
@@ -74,12 +73,7 @@ def _found(view: View) -> list[Tiny]:
     """Directions whose full segments are as small as the handshake asks for."""
     likely = _likely(view)
     shakes = {k: frames for k in {k for k, *_ in likely} if (frames := _handshake(view, k))}
-    if not shakes or not readable_again(view.side.capture.paths):
-        return []
-    try:
-        told = announced(view.side.capture.paths, [frame for frames in shakes.values() for frame in frames])
-    except NetlensError:
-        return []  # it was changed since
+    told = announced_in(view, [frame for frames in shakes.values() for frame in frames])
     found = []
     for k, orig, size, full in likely:
         if k in shakes and all(frame in told for frame in shakes[k]):

@@ -110,8 +110,12 @@ def _of(view: View) -> list[Finding]:
 
 def _all_along(asked: Conversation, errors: list[Error]) -> bool:
     """Whether errors are about the first and the last datagrams, and so, as a host limits how often it says it, about those between."""
-    times = [e.ts for e in errors]
-    return min(times) - asked.first_ns <= TOLD_NS and asked.last_ns - max(times) <= TOLD_NS
+    return _reach([e.ts for e in errors], asked.first_ns, asked.last_ns)
+
+
+def _reach(times: list[int], first_ns: int, last_ns: int) -> bool:
+    """Whether errors come from the first datagram to the last."""
+    return min(times) - first_ns <= TOLD_NS and last_ns - max(times) <= TOLD_NS
 
 
 def _is_tunnel(view: View, asked: Conversation, errors: list[Error]) -> bool:
@@ -163,8 +167,7 @@ def _lost_logs(view: View, shown: list[tuple[Conversation, list[Error]]]) -> boo
         of[talk.destination] = min(first, talk.first_ns), max(last, talk.last_ns)
     for (sender, server), times in errors.items():
         first, last = sent[sender][server]
-        told_of_all = min(times) - first <= TOLD_NS and last - max(times) <= TOLD_NS
-        if len(sent[sender]) == 1 and len(times) >= LOGS and last - first >= LOGS_NS and told_of_all:
+        if len(sent[sender]) == 1 and len(times) >= LOGS and last - first >= LOGS_NS and _reach(times, first, last):
             return True
     return False
 
