@@ -7,6 +7,7 @@ import random
 import re
 import shutil
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         modules = sorted({item.path for item in items})
         order = dict(zip(modules, place.sample(range(len(modules)), len(modules)), strict=True))
         items.sort(key=lambda item: (order[item.path], place.random()))
+
+
+def pytest_collection_finish() -> None:
+    """Where frames leave their destination open, scapy asks the network for it (ARP, two seconds each), and takes broadcast if that fails: it does."""
+    if scapy := sys.modules.get("scapy.config"):
+        scapy.conf.L2socket = _no_network
+
+
+def _no_network(*_: object, **__: object) -> None:
+    raise OSError("tests send nothing into the network")
 
 
 def _program(name: str) -> str | None:

@@ -33,8 +33,10 @@ REASON = {
     10: "unacceptable power", 11: "unacceptable channels", 12: "moved to another access point", 13: "invalid element", 14: "wrong checks of frames (MIC)",
     15: "handshake timed out", 16: "group key handshake timed out", 17: "handshake differs from association", 18: "invalid group cipher",
     19: "invalid pairwise cipher", 20: "invalid key management (AKM)", 21: "unsupported RSN version", 22: "invalid RSN capabilities", 23: "802.1X failed",
-    24: "cipher rejected by policy", 32: "unspecified QoS reason", 33: "not enough bandwidth", 34: "poor channel conditions", 36: "leaving",
-    39: "time ran out", 45: "unknown peer key", 46: "authorised access limit", 47: "services changed",
+    24: "cipher rejected by policy", 28: "no roaming agreement", 29: "cipher or key management (AKM) not allowed", 30: "not authorised here",
+    32: "unspecified QoS reason", 33: "not enough bandwidth", 34: "poor channel conditions", 35: "used more than its time (TXOP)",
+    36: "leaving", 39: "time ran out", 45: "unknown peer key", 46: "authorised access limit", 47: "services changed",
+    48: "wrong number of FT frames", 49: "invalid key identifier (PMKID)", 50: "invalid mobility domain", 51: "invalid fast transition element",
 }  # fmt: skip
 BY_HANDSHAKE = frozenset({1, 2, 15, 23})  #: reasons for which an access point ends a handshake
 SOON_NS = 10 * S  #: in which what follows an association belongs to it: 802.11 lets a handshake take 4 tries of 1 s, EAP takes some seconds

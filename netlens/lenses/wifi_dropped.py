@@ -1,6 +1,7 @@
 """Does an access point of Wi-Fi send stations away, again and again?
 
-Asks: whether stations are deauthenticated or disassociated within seconds of each association, or in storms.
+Asks: whether stations are deauthenticated or disassociated within seconds of each association, or in storms; and whether the reason given is a failure, be it
+    once, and the station is not let in later: a warning.
 Applies: where management frames of IEEE 802.11 are in the capture.
 Cannot see: whether an access point said it, or somebody in its name, unless its frames are protected (PMF, IEEE 802.11-2020 12.2.7).
 Normal: stations leave (reasons 3, 8, 36) and are forgotten when idle (4); an access point that starts anew tells all (3), and tells who goes on sending that it
@@ -21,6 +22,8 @@ GROUP = "handshakes"
 RANK = 15
 LEAVING = frozenset({3, 4, 8, 12, 36})
 NOT_KNOWN = frozenset({6, 7, 9})
+#: What went wrong, by itself (IEEE 802.11-2020 table 9-49): no room, keys, ciphers, elements, checks
+FAILURES = frozenset({5, *range(13, 25), 28, 29, 30, 33, 34, 35, 39, 46, 48, 49, 50, 51})
 TIMES = 3  #: associations that ended within SOON_NS
 STEERING, STEERED_NS = (
     frozenset({5, 33, 34}),
@@ -31,11 +34,20 @@ AWAY = (DEAUTHENTICATION, DISASSOCIATION)
 
 
 def look(view: View) -> list[Finding]:
-    """At most one of stations thrown out, and one of storms."""
+    """At most one of stations thrown out, one of storms, and one of reasons that are failures."""
     pairs = by_pair(view.side.capture.wlan.events)
     storms = {pair: told for pair, each in pairs.items() if (told := _storm(view, pair, each))}
     thrown = {pair: told for pair, each in pairs.items() if pair not in storms and (told := _thrown_out(view, pair, each))}
     out = []
+    if failed := {pair: told for pair, each in pairs.items() if pair not in thrown | storms and (told := _failed(view, pair, each))}:
+        told = [e for each in failed.values() for e in each]
+        text = (
+            f"{most(network(view, ap) for ap, _ in failed)} and {most('all stations' if who == EVERYBODY else who for _, who in failed)} parted "
+            f"{plural(len(told), 'time')} because of a failure: {most(said(REASON, e.code) for e in told)}."
+        )
+        values = {"times": len(told), "stations": sorted({e.station for e in told}), "codes": sorted({e.code for e in told})}
+        advice = "Look into the access point's log for the station; compare security (WPA2/WPA3, PMF, ciphers) and rates of both."
+        out.append(graded(view, ID, [], text, [e.frame for e in told], values, advice))
     if thrown:
         told = [e for each in thrown.values() for e in each]
         text = (
@@ -72,6 +84,19 @@ def look(view: View) -> list[Finding]:
     return out
 
 
+def _failed(view: View, pair: tuple[str, str], told: list[Event]) -> list[Event]:
+    """What ended it for a failure, of a station that is not let in later, and of which nothing else tells."""
+    ended = [e for e in told if e.what in AWAY and e.code in FAILURES]
+    return [] if not ended or gets_in(view, pair[1], ended[-1].ts) or _told_elsewhere(view, pair) else ended
+
+
+def _told_elsewhere(view: View, pair: tuple[str, str]) -> bool:
+    """Whether a handshake without end tells of these two (wifi-handshake), or a login that was denied (refused)."""
+    handshake = view.once(handshakes).get(pair)
+    failed = handshake is not None and handshake.done_ns < 0 and (handshake.wrong or handshake.unanswered > 1)
+    return bool(failed) or any(a.client == pair[1] for a in view.side.capture.link.answers if a.no)
+
+
 def _storm(view: View, pair: tuple[str, str], told: list[Event]) -> list[Event]:
     away = [e for e in told if e.what in AWAY and e.by_ap]
     if any(b.ts - a.ts <= STORM_NS for a, b in zip(away, away[STORM - 1 :], strict=False)):
@@ -96,7 +121,4 @@ def _thrown_out(view: View, pair: tuple[str, str], told: list[Event]) -> list[Ev
             if event.by_ap and since >= 0 and event.ts - since <= SOON_NS and event.code not in LEAVING:
                 ended.append(event)
             since = -1
-    handshake = view.once(handshakes).get(pair)
-    failed = handshake is not None and handshake.done_ns < 0 and (handshake.wrong or handshake.unanswered > 1)
-    denied = any(a.client == pair[1] for a in view.side.capture.link.answers if a.no)
-    return ended if len(ended) >= TIMES and 2 * len(ended) > associated and not failed and not denied else []
+    return ended if len(ended) >= TIMES and 2 * len(ended) > associated and not _told_elsewhere(view, pair) else []

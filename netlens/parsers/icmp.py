@@ -31,7 +31,7 @@ _V4_UNREACHABLE = {
 _V6_UNREACHABLE = {0: NET, 1: PROHIBITED, 2: SCOPE, 3: HOST, 4: PORT, 5: PROHIBITED, 6: NET}  # RFC 4443 3.1
 _TIMES = {0: EXPIRED, 1: REASSEMBLY}  # codes of time exceeded, of both versions
 #: IP version and type -> code -> what it is
-_BY_CODE = {(4, 3): _V4_UNREACHABLE, (4, 11): _TIMES, (6, 1): _V6_UNREACHABLE, (6, 3): _TIMES}
+_BY_CODE = {(4, 3): _V4_UNREACHABLE, (4, 11): _TIMES, (6, 1): _V6_UNREACHABLE, (6, 3): _TIMES, (6, 4): {1: PROTOCOL}}  # RFC 4443 3.4
 _EXTENSIONS = (0, 43, 44, 60)
 _REDIRECTED = 4  # option of a redirect (RFC 4861 4.6.3)
 

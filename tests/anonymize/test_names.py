@@ -106,7 +106,7 @@ def test_hardware_addresses() -> None:
     maps = MAPPER.maps
 
     def image(text: str) -> str:
-        raw, out = np.frombuffer(bytes.fromhex(text.replace(":", "")), np.uint8), np.zeros(6, np.uint8)
+        raw, out = np.frombuffer(bytearray.fromhex(text.replace(":", "")), np.uint8), np.zeros(6, np.uint8)
         mapping.map_mac(raw, 0, out, 0, maps)
         return out.tobytes().hex(":")
 

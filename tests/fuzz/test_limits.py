@@ -131,7 +131,7 @@ def test_pointers_to_pointers(pointers: int) -> None:
         at = len(message)
         message += struct.pack(">H", 0xC000 | target)
         target = at
-    buf, arena = np.frombuffer(message, np.uint8), np.zeros(600, np.uint8)
+    buf, arena = np.frombuffer(bytearray(message), np.uint8), np.zeros(600, np.uint8)
     after, used, _ = dns.read_name(buf, 0, len(buf), target, arena, 0, 600, True)
     assert (after, arena[:used].tobytes()) == ((len(buf), b"x") if pointers <= dns.MAX_POINTERS else (-1, b""))
 
@@ -139,7 +139,7 @@ def test_pointers_to_pointers(pointers: int) -> None:
 @pytest.mark.parametrize("target", [0, 1, 2, 5])
 def test_pointers_that_lead_in_a_circle(target: int) -> None:
     message = bytearray(12) + bytearray(b"\1a\xc0\x0c") + struct.pack(">H", 0xC00C + target)
-    buf, arena = np.frombuffer(message, np.uint8), np.zeros(600, np.uint8)
+    buf, arena = np.frombuffer(bytearray(message), np.uint8), np.zeros(600, np.uint8)
     for start in (12, 14, 16):
         after, _, _ = dns.read_name(buf, 0, len(buf), start, arena, 0, 600, True)
         assert after == -1

@@ -198,6 +198,16 @@ def test_a_station_that_is_thrown_out(tmp_path: Path) -> None:
     assert found(tmp_path, [beacon(0), *steered])["wifi-dropped"].severity == "warning"
 
 
+def test_a_reason_that_is_a_failure(tmp_path: Path) -> None:
+    """Once is enough to be told, unless the station is let in later, or left for one that is none."""
+    this = found(tmp_path, [*HEALTHY, away(20, 24)])["wifi-dropped"]
+    assert this.severity == "warning"
+    assert this.text == f"{HOME} and {STATION} parted 1 time because of a failure: cipher rejected by policy (24)."
+    assert "wifi-dropped" in found(tmp_path, [away(1, 14, by_ap=False)])
+    assert "wifi-dropped" not in found(tmp_path, [*HEALTHY, away(20, 24), *joined(22)])
+    assert "wifi-dropped" not in found(tmp_path, [*HEALTHY, away(20, 8)])
+
+
 def test_a_storm(tmp_path: Path) -> None:
     this = found(tmp_path, [*HEALTHY, *[away(5 + 0.05 * k, 7, station=ALL) for k in range(64)]])["wifi-dropped"]
     assert this.severity == "problem"

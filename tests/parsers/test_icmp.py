@@ -56,7 +56,15 @@ def test_what_is_said(tmp_path: Path, kind: int, code: int, what: str) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "code", "what"),
-    [(1, 0, icmp.NET), (1, 1, icmp.PROHIBITED), (1, 3, icmp.HOST), (1, 4, icmp.PORT), (2, 0, icmp.TOO_BIG), (3, 0, icmp.EXPIRED)],
+    [
+        (1, 0, icmp.NET),
+        (1, 1, icmp.PROHIBITED),
+        (1, 3, icmp.HOST),
+        (1, 4, icmp.PORT),
+        (2, 0, icmp.TOO_BIG),
+        (3, 0, icmp.EXPIRED),
+        (4, 1, icmp.PROTOCOL),
+    ],
 )
 def test_what_is_said_in_ipv6(tmp_path: Path, kind: int, code: int, what: str) -> None:
     (found,) = errors(tmp_path, icmp6(kind, code, SYN6))

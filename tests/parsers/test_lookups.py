@@ -59,7 +59,7 @@ def matrix(datagrams: list[Datagram], first_frame: int = 1) -> tuple[np.ndarray[
         p[c.LENGTH] = len(g.payload) if g.length is None else g.length
         p[c.PAY_OFF], p[c.PAY_CAP] = len(blob), len(g.payload)
         blob += g.payload
-    return np.frombuffer(bytes(blob) + b"\xaa" * 7, np.uint8), packets
+    return np.frombuffer(blob + b"\xaa" * 7, np.uint8), packets
 
 
 def build(datagrams: list[Datagram], first_frame: int = 1) -> LookupBuilder:

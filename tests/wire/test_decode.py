@@ -770,7 +770,7 @@ def test_usual_packets_are_read_as_all_others(monkeypatch: pytest.MonkeyPatch) -
     frames = np.zeros((len(packets), FRAME_WIDTH), np.int64)
     frames[:, F_OFF], frames[:, F_CAP] = at[:-1], np.diff(at)
     frames[:, F_WIRE] = frames[:, F_CAP] + [rng.choice([0, 0, 30, 1500]) for _ in packets]
-    buf = np.frombuffer(b"".join(packets), np.uint8)
+    buf = np.frombuffer(bytearray(b"".join(packets)), np.uint8)
 
     def run(kernel: Any) -> tuple[Any, ...]:
         rows = np.zeros((len(packets), c.WIDTH), np.int64)

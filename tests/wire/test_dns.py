@@ -20,7 +20,7 @@ ANSWER_HEADER = b"\x12\x34\x81\x80\x00\x01"
 def parse(message: bytes, cap: int | None = None, transport: int = d.UDP, before: bytes = b"") -> dict[str, object] | None:
     """Parse one message that lies behind ``before``; None if it is none. Everything outside the message is 0xAA and must not be read."""
     cap = len(message) if cap is None else cap
-    buf = np.frombuffer(before + message[:cap] + b"\xaa" * 300, np.uint8)
+    buf = np.frombuffer(bytearray(before + message[:cap] + b"\xaa" * 300), np.uint8)
     arena = np.full(d.room(cap) + 3, 0xEE, np.uint8)
     row = np.zeros(d.MESSAGE_WIDTH, np.int64)
     scratch = np.empty((d.MAX_RECORDS, d.SCRATCH_WIDTH), np.int64)
@@ -282,7 +282,7 @@ def test_mdns_response_is_read_by_owner() -> None:
             ],
         )
     )
-    buf = np.frombuffer(message, np.uint8)
+    buf = np.frombuffer(bytearray(message), np.uint8)
     arena = np.zeros(d.room(len(message)), np.uint8)
     row = np.zeros(d.MESSAGE_WIDTH, np.int64)
     scratch = np.empty((d.MAX_RECORDS, d.SCRATCH_WIDTH), np.int64)
