@@ -55,7 +55,7 @@ demo: install ## analyse the bundled recording and draw its pictures
 .PHONY: test
 test: install ## run every test
 	@tools/system-packages.sh $(TEST_PROGRAMS)
-	@$(PY) -m pytest -n auto $(PYTEST_ARGS)
+	@$(PY) -m pytest -n auto --dist worksteal $(PYTEST_ARGS)
 
 # --- for developers -----------------------------------------------------------------------------------------------------------------
 
