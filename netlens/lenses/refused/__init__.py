@@ -66,9 +66,31 @@ _PRINTS_NS = 60 * S  #: for how long what a server granted another client may ke
 _SOUGHT_IN_VAIN = 10  #: searches of a client that never finds anything: no check whether something is there
 UNMET = 3  #: answers that ask for credentials, say, and are all that a client gets; a first one is ordinary, a second may be a copy of it
 #: Words of refusals for which user, password or permissions are to blame; Kerberos speaks of tickets and keys
-_OF_LOGIN = ("login", "logon", "password", "credential", "authent", "authoriz", "denied", "account", "integrity", "ticket")
+_OF_LOGIN = (
+    "login",
+    "logon",
+    "password",
+    "credential",
+    "authent",
+    "authoriz",
+    "denied",
+    "permi",
+    "noperm",
+    "account",
+    "integrity",
+    "ticket",
+)
 _LOGIN = "Check user, password and permissions at that server; its log says what it did not like."
 _HOSTS = "The server does not let this client's address in: see its list of hosts."
+_REPLY = "Its reply says why (follow the connection in Wireshark), and so does the server's log."
+#: Where nobody's password or permissions are to blame: what is full, starts or stops, is down behind the server, or is to be said inside TLS
+_FULL = "Raise the server's limit (maxclients in Redis), or keep fewer connections open (a pool)."
+_NOT_READY = (
+    "The server starts, recovers or stops, and lets nobody in meanwhile: its log says how far it is. Have programs try again for that long."
+)
+_TLS_FIRST = "The server wants TLS before that (STARTTLS, AUTH TLS, ldaps): turn it on in the client."
+_LATER = "The server does not take it for now (greylisting, a full disk or mailbox, a limit): its reply says why. Senders try again later."
+_BEHIND = "The server, or one that it needs for this, is down or overloaded: its log says which."
 _ADVICE = {
     "hold timer expired": "{client} had sent nothing for the hold time: it hung, or its packets were lost (link, MTU, filter).",
     "unknown common address": "The master asks for a station address that this one does not have: compare the common address (CA, ASDU address) at both ends.",
@@ -96,10 +118,24 @@ _ADVICE = {
     "user unknown": "The server does not know that subscriber: see whether it is provisioned there.",
     "taken over": "Two clients have the same client identifier, and throw each other out: give each one its own.",
     "messages blocked": "The broker takes no messages until it has memory or disk again (an alarm; rabbitmqctl status): publishers wait for it.",
+    "421 to": "The server takes no more for now: too many connections (perhaps of this address alone), or it stops; its reply says which. Open fewer at once.",
+    **dict.fromkeys(("450 to", "451 to", "452 to"), _LATER),
+    **dict.fromkeys(
+        ("530 to MAIL", "530 to RCPT"), "The server wants STARTTLS or a login before mail: its reply says which; turn it on in the client."
+    ),
+    "530 to USER": "The server refused before any password: it wants TLS first (AUTH TLS), or does not take that user; its reply says which.",
+    "454 to AUTH": "The server cannot check logins for now, or wants STARTTLS first: its reply and its log say which.",
+    "538 to AUTH": _TLS_FIRST,
+    **dict.fromkeys(
+        ("to STOR", "to STOU", "to APPE"),
+        "The server does not store that file there: permissions, no such folder, or no space (552: a quota); its reply says which.",
+    ),
+    "to RETR": "The server does not give that file: it is not there, or not for this user; its reply says which.",
     "552 to": "The mail is larger than the server takes (RFC 1870; message_size_limit in Postfix), or the mailbox is full: its reply says which.",
-    "RCPT": "The server does not take mail for that recipient, or not from this client: its reply says why.",
-    "MAIL": "The server does not take mail from that sender, or not from this client: its reply says why.",
-    "DATA": "The server does not take that message: its reply says why.",
+    "to RCPT": "The server does not take mail for that recipient, or not from this client: its reply says why.",
+    "to MAIL": "The server does not take mail from that sender, or not from this client: its reply says why.",
+    "to DATA": "The server does not take that message: its reply says why.",
+    "NO to the login": "Its reply says why: a wrong password, too many connections of one user (mail_max_userip_connections), or TLS that is wanted first.",
     "negative acknowledgement": "The print server does not take the job: it does not know that queue, or it is stopped or full; its log says which.",
     "DRIVER-NOT-CONNECTED": "The UPS's driver does not run, or has lost its cable: start it (upsdrvctl), and look at its log.",
     "DATA-STALE": "The UPS's driver hears nothing from it: look at its cable, and at the driver's log.",
@@ -117,7 +153,7 @@ _ADVICE = {
     "masked by": "A firewall overwrites what the mail server offers (Cisco: inspect esmtp): turn that inspection off, or allow TLS in it.",
     "unsupported transport": "The camera or server takes no such transport: let the client ask for RTP over TCP (interleaved), or for UDP.",
     "too inaccurate": "The server itself says that its time is that uncertain, so most clients do not take it: let it follow better clocks.",
-    "password has expired": "The password of that account has expired: change it (kpasswd), or let it not expire if a service uses it.",
+    "password has expired": "The password of that account has expired: change it (kpasswd, ALTER USER), or let it not expire if a service uses it.",
     "denied (": "The server does not serve this client: see its list of addresses, or ask another server.",
     "clocks differ": "Set the clocks of client and server (NTP): Kerberos allows five minutes.",
     "table not known": "The database lacks a table: a migration was not run, or the program uses another database or schema.",
@@ -131,8 +167,38 @@ _ADVICE = {
     "packet too large": "Raise max_allowed_packet, or write less at once.",
     "no TLS": "Turn TLS on at the server, or let the client do without (sslmode).",
     "a pooler": "The log of the server or its pooler (PgBouncer says 08P01 to all that it refuses) says which limit or rule it was.",
+    "database not known": "The server has no such database: see how it is spelt in the client's settings, and whether it was made there.",
     "not known": "The server does not know that name: check user, service and realm.",
-    "too many connections": "Raise the server's limit, or keep fewer connections open (a pool).",
+    **dict.fromkeys(("too many connections", "too many clients", "active connections exceeded"), _FULL),
+    **dict.fromkeys(("not ready", "LOADING"), _NOT_READY),
+    "busy with a script": "A script runs without an end, and the server does nothing else meanwhile: stop it (SCRIPT KILL), and see which one it is.",
+    "MISCONF": "The server could not save its data and takes no writes until it can (stop-writes-on-bgsave-error): see its disk, its memory and its log.",
+    "protected mode": "The server has no password and serves its own host alone: give it one (requirepass, ACL) before it listens for others.",
+    "no password is set": "The client sends a password and the server has none: set one there, or take it out of the client's settings.",
+    "READONLY": "The server is a replica and takes no writes: have the client ask for the primary (Sentinel, cluster), as after a failover.",
+    "MASTERDOWN": "The replica has lost its primary: see whether that runs, and whether the replica reaches it.",
+    "CLUSTERDOWN": "Some slots have no node, or the node reaches too few others: see CLUSTER INFO and CLUSTER NODES.",
+    "NOREPLICAS": "The server takes writes only with enough replicas (min-replicas-to-write): see which are gone.",
+    "a transaction idle": "The program holds a transaction open while it does something else (idle_in_transaction_session_timeout): have it commit before.",
+    "ended by an administrator": "Somebody ended it: a restart, a failover, or pg_terminate_backend; the server's log says when. Have programs connect anew.",
+    "the server crashed": "A process of the server crashed, and all had to leave: see its log, and whether memory ran out.",
+    "disk is full": "The server's disk is full: make room there.",
+    "table is full": "The table, or the disk below it, is full: make room there.",
+    "out of memory": "The server has no memory left, or reached the limit that it was given (maxmemory in Redis): see what takes it.",
+    "a limit of": "The server has a limit for that: its reply and its log say which.",
+    "way of login not supported": "Client and server know no way of login in common: update the client's library, or change the account's plugin.",
+    "TLS is required": _TLS_FIRST,
+    "a maximum exceeded": "The server has a limit for that (max_payload, max_connections of NATS): its reply and its log say which.",
+    **dict.fromkeys(("confidentialityRequired", "strongerAuthRequired"), _TLS_FIRST),
+    **dict.fromkeys(
+        ("NO_LOGON_SERVERS", "NETLOGON_NOT_STARTED"), "The server reaches no domain controller to ask: see its DNS, and whether these run."
+    ),
+    **dict.fromkeys(("service unavailable", "out of resources", "target error", "UNAVAILABLE"), _BEHIND),
+    **dict.fromkeys(
+        ("target not found", "target removed"), "The storage has no target of that name, or not for this initiator: see how it is spelt."
+    ),
+    **dict.fromkeys(("UNKNOWN (2)", "INTERNAL (13)", "DATA_LOSS"), "The server's program failed: its log says why."),
+    "DEADLINE_EXCEEDED": "The server, or one behind it, was slower than the deadline that the client set: see what it waits for.",
     "host blocked": _HOSTS,
     "host not allowed": _HOSTS,
     "not understood": "The client speaks what this server does not know: another version or protocol, or a scanner.",
@@ -349,7 +415,7 @@ def _of_dialogs(view: View) -> list[Finding]:
     if protocols == [IN_WORDS]:
         text = f"{len(sessions):,} of {plural(all_, 'connection')} to {whom} ended with a line that begins with {what}, which may be an answer."
     values = {"connections": all_, "refused": len(sessions), "protocols": protocols, "replies": sorted({r.what for r in shown})}
-    advice = _hint([r.what for r in shown], _LOGIN) if lasting else ""
+    advice = _hint([r.what for r in shown], _LOGIN if any(r.of_login or _of_login(r.what) for r in shown) else _REPLY) if lasting else ""
     return [finding(view, ID, "problem" if lasting else "warning", text, [f for r in shown for f in r.frames], values, advice)]
 
 
@@ -368,6 +434,11 @@ def _without_one_mail(view: View, lasting: list[Refusal]) -> list[Refusal]:
 
 def _hint(said: list[str], otherwise: str) -> str:
     return next((hint for word, hint in _ADVICE.items() if all(word in each for each in said)), otherwise)
+
+
+def _of_login(what: str) -> bool:
+    """Whether a refusal speaks of user, password or permissions."""
+    return any(word in what.lower() for word in _OF_LOGIN)
 
 
 def _aside(refused: list[Answer], these: list[Answer]) -> set[int]:
@@ -537,9 +608,9 @@ def _of_answers(view: View) -> list[Finding]:
             f"{'; connections go on behind the last one all the same' if let_in else ''}."
         )
         values = {"answers": len(answers), "refused": len(refused), "protocols": [protocol], "replies": sorted({a.no for a in refused})}
-        advice = (
-            _hint(named, _LOGIN if any(word in a.no.lower() for a in lasting for word in _OF_LOGIN) else "") if lasting else ""
-        ).replace("{client}", most(a.client for a in refused))
+        advice = (_hint(named, _LOGIN if any(_of_login(a.no) for a in lasting) else "") if lasting else "").replace(
+            "{client}", most(a.client for a in refused)
+        )
         found.append(finding(view, ID, "problem" if lasting else "warning", text, [a.frame for a in refused], values, advice))
     return found
 
