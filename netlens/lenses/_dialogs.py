@@ -86,7 +86,8 @@ _STALE, _AWAKE_NS, _STALE_TIMES = int.from_bytes(b"-ERR 'St", "big"), S, 2
 _SSH_LINES = {"NOT ALLO": "not allowed at this time"}
 NATS = {b"-ERR 'Au": "authorization violation", b"-ERR 'Ma": "a maximum exceeded"}
 _CONNECT, _INFO = int.from_bytes(b"CONNECT ", "big"), int.from_bytes(b"INFO {", "big")
-_MQTT, _THROWN_NS = 1883, S // 2  #: port of brokers; how soon one ends a connection when another takes its place
+#: Port of brokers, how soon one ends a connection when another takes its place, and how a farewell begins (3.1.1 3.14)
+_MQTT, _THROWN_NS, _MQTT_DISCONNECT = 1883, S // 2, 0xE0
 _LONG = 1_000_000  #: bytes of a message that a limit may be about (4 MiB as gRPC comes); of shorter ones other things run out
 _STILL = 2  #: times the longest pause between tries, after which they are over
 SHUT, SHUT_NS = 3, S  #: connections that a server closes before a word, and over how long; one or two meet a restart, or many at once
@@ -381,7 +382,8 @@ def _stale(view: View) -> list[Refusal]:
 
 def _taken_over(view: View) -> list[Refusal]:
     """Clients of MQTT that a broker throws out as another connection comes with the same name (3.1.1 3.1.4: it must), again and again: each comes back, and
-    throws the other one out. A client that lost its connection does so once, and is not thrown out itself."""
+    throws the other one out. A client that lost its connection does so once, and is not thrown out itself. Nobody is thrown out before the other one is
+    there, nor who has said DISCONNECT (3.14.4: the broker closes then), as one that publishes now and then does."""
     starts, of = view.column("start_ns"), grouped(view.in_one, view.ends)
     found = []
     accepted = (a for a in view.side.capture.denials if a.protocol == "MQTT" and not a.no and a.asked)
@@ -392,11 +394,12 @@ def _taken_over(view: View) -> list[Refusal]:
             if there:
                 last.setdefault(max(there, key=starts.__getitem__), a.ts)
         out = []
-        for (k, _), (_, next_ns) in pairwise(sorted(last.items(), key=lambda each: each[1])):
+        for (k, _), (other, next_ns) in pairwise(sorted(last.items(), key=lambda each: each[1])):
             seg = view.segments(k)
             end = seg.closing()
             awake = end >= 0 and any(seg.orig[end + 1 :])  # else it is what a network that a device left has kept
-            if awake and not seg.orig[end] and abs(seg.ts[end] - next_ns) <= _THROWN_NS:
+            thrown = awake and not seg.orig[end] and starts[other] <= seg.ts[end] <= next_ns + _THROWN_NS
+            if thrown and not any(seg.orig[i] and seg.length[i] and seg.head[i] >> 56 == _MQTT_DISCONNECT for i in range(end)):
                 out.append(Refusal(k, "MQTT", "taken over by a connection with the same client identifier", True, [seg.frame[end]]))
         if len(out) >= SHUT and max(starts[r.session] for r in out) - min(starts[r.session] for r in out) >= SHUT_NS:
             found += out

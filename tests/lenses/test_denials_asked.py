@@ -197,15 +197,17 @@ def test_what_a_gateway_says_and_a_unit_behind_it(tmp_path: Path, message: bytes
     assert this.text == f"1 of 1 {said}"
 
 
-def connects(names: list[bytes], thrown: int, gap: int = S) -> list[Packet]:
-    """Clients of MQTT one after the other; the broker ends the first ones as the next comes, the others end themselves."""
+def connects(names: list[bytes], thrown: int, gap: int = S, late: int = 7 * MS, farewell: bytes = b"") -> list[Packet]:
+    """Clients of MQTT one after the other; the broker ends the first ones ``late`` after the next comes, the others end themselves."""
     packets: list[Packet] = []
     for k, name in enumerate(names):
         made = talk(41_000 + k, k * gap, (SERVER, 1883))
         made.up("PA", b"\x10" + bytes([12 + len(name)]) + b"\0\4MQTT\4\2\0\x3c\0" + bytes([len(name)]) + name)
         made.down("PA", b"\x20\2\0\0")
         made.up("A")
-        made.at = (k + 1) * gap + 7 * MS
+        made.at = (k + 1) * gap + late
+        if farewell:
+            made.up("PA", farewell)
         if k < thrown:
             made.down("FA")
             made.up("FA")
@@ -232,6 +234,18 @@ def test_clients_of_mqtt_with_one_name(tmp_path: Path, names: list[bytes], throw
     if told_:
         assert "client identifier" in this["refused"].text
         assert "give each one its own" in this["refused"].advice
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        pytest.param(connects([b"edge1"] * 5, 4, farewell=b"\xe0\0"), id="DISCONNECT of 3.1.1"),
+        pytest.param(connects([b"edge1"] * 5, 4, farewell=b"\xe0\2\4\0"), id="of 5.0, with a reason"),
+        pytest.param(connects([b"edge1"] * 5, 4, late=-200 * MS), id="the broker closes, and then the client comes back"),
+    ],
+)
+def test_clients_of_mqtt_that_end_before_the_next_comes(tmp_path: Path, packets: list[Packet]) -> None:
+    assert not problems(found(tmp_path, packets, healthy()))
 
 
 def master(request: bytes, times: int, answer: bytes = b"") -> list[Packet]:
