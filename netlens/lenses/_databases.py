@@ -3,13 +3,15 @@
 Of a statement only its first three letters are known, of an error its number. One kind of statement is refused for good where a client gets the same error to
 it :data:`TIMES` times, and from the first of them on never an answer to one of that kind, by whatever server of that protocol.
 
-One is enough of what is a fault by itself (:data:`FAULTS`: no disk, no memory, damaged data), and of what costs work and time (:data:`COSTS`: a deadlock, a
-lock that was waited for too long) where it is not tried again: the client closes, or a while passes, and no statement of that kind is granted to it any more.
+One is enough of what is a fault by itself (:data:`FAULTS`: no disk, no memory, damaged data; 1153, with which MySQL ends the connection), and of what costs
+work and time (:data:`COSTS`: a deadlock, a lock that was waited for too long) where it is not tried again: the client closes, or a while passes, and no
+statement of that kind is granted to it any more.
 
 Ordinary: an error after which the same works (a deadlock, unless every fifth statement ends so), or the client makes what was not there (installers ask for a
 table to see whether it is), or prepares its statement anew, or runs what its pooler has prepared already; one kind that fails beside many that do not
-(exporters); what is dropped, changed or deallocated though it is not there (dumps that are read in, poolers); a statement that somebody cancels, or
-one or two that the server's limit of time ends (57014): that is what it is for; a lock that is asked for without waiting (55P03).
+(exporters); what is dropped, changed or deallocated though it is not there (dumps that are read in, poolers); a statement that somebody cancels, or one that
+the server's limit of time ends (57014): that is what it is for (of several, each after the same time, a warning); a lock that is asked for without waiting
+(55P03). Of a row that is there already (23505, 1062) nothing is said: who makes sure that it is hears that as well as whose sequence lags behind.
 """
 
 from __future__ import annotations
@@ -24,8 +26,8 @@ from netlens.lenses._view import S, Segments, View, grouped
 TIMES = 3
 OFTEN, OFTEN_TIMES = 0.2, 5  #: of a client's statements of one kind that end in a deadlock, though each is done again
 MOST = 5000  #: segments of one session
-#: Faults of the server, whatever was asked: no disk, no memory, errors of its storage, damaged data
-FAULTS = ("53100", "53200", "58030", "XX001", "XX002", "1021", "1037", "1041", "1114", "1194")
+#: Faults of the server, whatever was asked: no disk, no memory, errors of its storage, damaged data; and what ends the connection (MySQL's manual, B.3.2.8)
+FAULTS = ("53100", "53200", "58030", "XX001", "XX002", "1021", "1037", "1041", "1114", "1194", "1153")
 #: What is taken back, and has to be done again (PostgreSQL's manual, 13.2.3, 13.3.4; MySQL's, 17.7.5.3); behind a wait, as what is refused at once was asked so
 COSTS, WAITED = ("40001", "40P01", "1205", "1213"), "55P03"
 WAITED_NS = S  #: that somebody notices
@@ -51,6 +53,7 @@ POSTGRES = {
     "XX000": "internal error", "XX001": "its data is damaged", "XX002": "an index is damaged",
 }  # fmt: skip
 _CANCELLED, _CANCEL = "57014", 0x0000001004D2162E  # CancelRequest, by a connection of its own
+_TIMED, _TIMER = 2, 1.1  #: statements that were cancelled after the same time, and how alike: a timer's (statement_timeout)
 WANTS_TLS, WANTS_GSSAPI = 0x0000000804D2162F, 0x0000000804D21630
 _GREETING, _MYSQL_PORT = 0x000A, 3306
 _CLEARS, _PREPARED_CLEARS = (b"DR", b"AL"), (b"DE",)  #: DROP, ALTER; DEALLOCATE, of a statement that is gone (:data:`_GONE`)
@@ -125,7 +128,7 @@ def _again(view: View, said: list[Said]) -> list[tuple[Said, bool]]:
                 continue
             lost = [e for e in group if _is_lost(view, e, these)]
             if lost or len(group) < TIMES or "(55P03)" in no:  # a lock may be asked for without waiting
-                out += [(e, True) for e in lost]
+                out += [(e, True) for e in lost] or [(e, False) for e in group if _CANCELLED in no and _by_a_timer(group)]
                 continue
             own = no.endswith(_OF_SESSION)
             begin: dict[int, int] = {}
@@ -152,6 +155,12 @@ def _is_lost(view: View, e: Said, these: list[Said]) -> bool:
     closed_ns = view.column("orig_fin_ns")[e.session]
     goes = (closed_ns is not None and closed_ns >= e.ts) or view.end_of(e.frames[-1]) - e.ts >= AWAY_NS
     return goes and not any(not other.no and other.ts - other.wait_ns > e.ts for other in these)
+
+
+def _by_a_timer(group: list[Said]) -> bool:
+    """Whether statements were ended each after the same time, that somebody notices."""
+    waits = [e.wait_ns for e in group]
+    return len(waits) >= _TIMED and min(waits) >= WAITED_NS and max(waits) <= _TIMER * min(waits)
 
 
 def _fails(head: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

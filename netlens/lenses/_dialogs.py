@@ -60,6 +60,7 @@ REDIS = {b"-WRONGPA": ("WRONGPASS", False), b"-NOAUTH ": ("NOAUTH", False), b"-N
          b"-READONL": ("READONLY", False), b"-LOADING": ("LOADING", False), b"-MASTERD": ("MASTERDOWN", True), b"-CLUSTER": ("CLUSTERDOWN", True),
          b"-BUSY Re": ("busy with a script", True),
          b"-MISCONF": ("MISCONF: it cannot save", True), b"-OOM com": ("out of memory", True), b"-NOREPLI": ("NOREPLICAS", True)}  # fmt: skip
+_WRONG_TYPE = b"-WRONGTY"  #: a program takes a value for what it is not; who looks through all keys may, once or twice
 #: How connections begin (RFC 4253 4.2, RFC 9112 2.1, RFC 6143 7.1.1, an alert of TLS: RFC 8446 5.1; HTTP/2's preface and SETTINGS: RFC 9113 3.4): bits to
 #: shift the first eight bytes by, what is left, and the protocol
 _WORDS = [(32, int.from_bytes(b"SSH-", "big"), "SSH"), (24, int.from_bytes(b"HTTP/", "big"), "HTTP"), (32, int.from_bytes(b"RFB ", "big"), "VNC"),
@@ -624,20 +625,26 @@ def _without_tls(view: View) -> list[Refusal]:
 
 def _redis(k: int, seg: Segments, view: View) -> list[Refusal]:
     found: list[tuple[str, bool, int]] = []
+    wrong: dict[tuple[bytes, int], list[int]] = {}
     served, data = 0, _data(seg)
     if data and not data[0][0] and data[0][1].startswith(b"+OK"):
         return []  # a greeting: POP3, see below. Redis waits to be asked
-    asked = b""
+    asked, long = b"", dict(zip(seg.frame, seg.length, strict=True))
+    command = b"", 0
     for orig, text, frame in data:
         if orig:
-            asked = text
+            asked, command = text, (text, long[frame])
+        elif text == _WRONG_TYPE:
+            wrong.setdefault(command, []).append(frame)
         elif text == _UNKNOWN and asked[4:7] == b"$6\r":
             continue  # of CLIENT: drivers say who they are, and try what older servers do not know
         elif no := REDIS.get(text):
             found.append((*no, frame))
         elif text[:1] in _REDIS_GIVES:
             served = frame
-    return [Refusal(k, "Redis", what, stays or frame > served, [frame]) for what, stays, frame in found]
+            wrong.pop(command, None)
+    amiss = [Refusal(k, "Redis", "WRONGTYPE", False, frames) for frames in wrong.values() if len(frames) >= _databases.TIMES]
+    return [Refusal(k, "Redis", what, stays or frame > served, [frame]) for what, stays, frame in found] + amiss
 
 
 def _pop(k: int, seg: Segments, view: View) -> list[Refusal]:

@@ -165,6 +165,60 @@ def test_errors_that_nothing_made_up_for(tmp_path: Path, packets: list[Packet]) 
     assert problems(found(tmp_path, packets, healthy())) == {"refused"}
 
 
+PUSH, WRONG = b"*3\r\n$5\r\nLPUSH\r\n$1\r\na\r\n$1\r\n1\r\n", b"-WRONGTYPE Operation against a key\r\n"
+READ = b"*2\r\n$3\r\nGET\r\n$1\r\na\r\n"
+
+
+def late(code: bytes, *waits: float) -> list[Packet]:
+    """Statements that are refused after so many seconds each, and one that is granted."""
+    made = exchange(talk(41_000, 0, POSTGRES), START, READY)
+    for wait in waits:
+        exchange(made, b"Q\0\0\0\x0eselect 1\0", error(code, b"ERROR"), int(wait * S))
+    return close(exchange(made, b"Q\0\0\0\x0eselect 1\0", ROWS)).packets
+
+
+def values(*dialog: tuple[bytes, bytes]) -> list[Packet]:
+    made = talk(41_000, 0, (SERVER, 6379))
+    for question, answer in dialog:
+        exchange(made, question, answer)
+    return close(made).packets
+
+
+@pytest.mark.parametrize(
+    ("packets", "what"),
+    [
+        (late(b"57014", 1.5, 1.51), "cancelled (57014)"),
+        (values(*[(PUSH, WRONG), (READ, b"$1\r\n1\r\n")] * 3), "WRONGTYPE (Redis)"),
+    ],
+)
+def test_errors_that_may_be_meant_are_told(tmp_path: Path, packets: list[Packet], what: str) -> None:
+    this = found(tmp_path, packets, healthy())["refused"]
+    assert this.severity == "warning"
+    assert what in this.text
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        pytest.param(late(b"57014", 1.5, 4.0), id="cancelled by hand"),
+        pytest.param(late(b"57014", 0.05, 0.05), id="a limit that nobody notices"),
+        pytest.param(late(b"57014", 1.5), id="one"),
+        pytest.param(pg(*[(b"insert into orders values(1)", error(b"23505", b"ERROR"))] * 6), id="who makes sure that a row is there"),
+        pytest.param(my(*[(b"insert into a", 1062)] * 6), id="the same of MySQL"),
+        pytest.param(values(*[(PUSH, WRONG)] * 2), id="who looks through keys"),
+        pytest.param(values(*[(PUSH, WRONG)] * 2, (PUSH, b":1\r\n"), *[(PUSH, WRONG)] * 2), id="values of several kinds"),
+    ],
+)
+def test_errors_that_are_few(tmp_path: Path, packets: list[Packet]) -> None:
+    assert "refused" not in found(tmp_path, packets, healthy())
+
+
+def test_a_packet_that_mysql_does_not_take(tmp_path: Path) -> None:
+    """It ends the connection: once is enough."""
+    this = found(tmp_path, my((b"select 1", 0), (b"insert into pictures", 1153)), healthy())["refused"]
+    assert (this.severity, "packet too large (1153)" in this.text, "max_allowed_packet" in this.advice) == ("problem", True, True)
+
+
 def test_deadlocks_again_and_again(tmp_path: Path) -> None:
     """Though each is done again."""
     this = found(tmp_path, my(*[(b"update t", 1213), *[(b"update t", 0)] * 3] * 5), healthy())
