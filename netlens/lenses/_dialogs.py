@@ -24,6 +24,7 @@ from netlens.lenses import _databases, _websockets
 from netlens.lenses._connects import scanning
 from netlens.lenses._crossed import crossed, masked
 from netlens.lenses._error_lines import error_lines
+from netlens.lenses._granted import checks
 from netlens.lenses._services import AMQP, BEATS, HEARTBEAT
 from netlens.lenses._view import FIN, RST, SYN, S, Segments, View, as_bytes, grouped, seconds
 from netlens.parsers.fatal_errors import Fatal
@@ -61,11 +62,12 @@ REDIS = {b"-WRONGPA": ("WRONGPASS", False), b"-NOAUTH ": ("NOAUTH", False), b"-N
          b"-BUSY Re": ("busy with a script", True),
          b"-MISCONF": ("MISCONF: it cannot save", True), b"-OOM com": ("out of memory", True), b"-NOREPLI": ("NOREPLICAS", True)}  # fmt: skip
 _WRONG_TYPE = b"-WRONGTY"  #: a program takes a value for what it is not; who looks through all keys may, once or twice
-#: How connections begin (RFC 4253 4.2, RFC 9112 2.1, RFC 6143 7.1.1, an alert of TLS: RFC 8446 5.1; HTTP/2's preface and SETTINGS: RFC 9113 3.4): bits to
-#: shift the first eight bytes by, what is left, and the protocol
+#: How connections begin (RFC 4253 4.2, RFC 9112 2.1, RFC 6143 7.1.1, an alert of TLS: RFC 8446 5.1; a page without a head, by which a server of HTTP/1 answers
+#: what it does not understand; HTTP/2's preface and SETTINGS: RFC 9113 3.4): bits to shift the first eight bytes by, what is left, and the protocol
 _WORDS = [(32, int.from_bytes(b"SSH-", "big"), "SSH"), (24, int.from_bytes(b"HTTP/", "big"), "HTTP"), (32, int.from_bytes(b"RFB ", "big"), "VNC"),
           (48, 0x1503, "TLS"), *((64 - 8 * len(verb), int.from_bytes(verb, "big"), "HTTP") for verb in (b"GET /", b"POST /", b"HEAD /", b"PUT /")),
-          (0, int.from_bytes(b"PRI * HT", "big"), "HTTP/2"), *((0, size << 40 | 4 << 32, "HTTP/2") for size in range(0, 60, 6))]  # fmt: skip
+          (0, int.from_bytes(b"<!DOCTYP", "big"), "HTTP"), (0, int.from_bytes(b"PRI * HT", "big"), "HTTP/2"),
+          *((0, size << 40 | 4 << 32, "HTTP/2") for size in range(0, 60, 6))]  # fmt: skip
 _LOGGED_IN = (b"SE", b"EX", b"LI", b"LS", b"AP", b"NA")  #: how IMAP's commands begin that need a login (RFC 9051 6.3)
 #: In words of refusals, by protocol: FTP and SMTP, IMAP, POP3, MySQL and PostgreSQL, Redis
 _ABOUT_LOGINS = ("530 to", "535 to", "the login", "to USER", "to PASS", "to APOP", "access denied", "wrong password", "NOAUTH", "WRONGPASS")
@@ -73,6 +75,7 @@ _ABOUT_LOGINS = ("530 to", "535 to", "the login", "to USER", "to PASS", "to APOP
 GRPC = {2: "UNKNOWN", 4: "DEADLINE_EXCEEDED", 7: "PERMISSION_DENIED", 8: "RESOURCE_EXHAUSTED", 12: "UNIMPLEMENTED", 13: "INTERNAL", 14: "UNAVAILABLE",
         15: "DATA_LOSS", 16: "UNAUTHENTICATED"}  # fmt: skip
 _UNIMPLEMENTED, _EXHAUSTED, _OUT_OF_RANGE = 12, 8, 11
+_NEVER_MEANT = (7, 8, 13, 15, 16)  #: of them those that no client asks for; a server that starts or stops says others
 IN_WORDS = "in words"  #: the protocol of refusals by a line, of which nobody knows whether it is one
 #: What must have a name in common, by the places of its lists in a KEXINIT (RFC 4253 7.1)
 _IN_COMMON = (((0,), "key exchange method"), ((1,), "kind of host key"), ((2, 3), "cipher"), ((4, 5), "MAC"), ((6, 7), "compression"))
@@ -276,16 +279,39 @@ def _grpc(view: View) -> list[Refusal]:
                 lasting = stays or bool(method and _often(calls, status, mine) and given < min(starts[k] for k in mine))
                 found += [Refusal(k, "gRPC", f"{GRPC[status]} ({status})", lasting, calls[k].failed) for k in mine]
         known = {r.session for r in found}
-        found += [each for each in [*_too_long(calls, group), *_same_call(view, calls, group)] if each.session not in known]
+        others = [*_too_long(calls, group), *_same_call(view, calls, group)]
+        known |= {each.session for each in others}
+        found += [*others, *(each for each in _of_methods(calls, group) if each.session not in known)]
+    return found
+
+
+def _of_methods(calls: dict[int, Calls], group: list[int]) -> list[Refusal]:
+    """Calls of gRPC of one method that fail beside others that are answered: for good, if none of that method is answered any more, of which so many are made
+    over a while, and not by the clock, as by who checks whether somebody is there. A method that is not there must be asked for several times in one
+    connection: who tries a newer version of a service asks once, and goes on with an older one."""
+    denied = [(k, each) for k in group for each in calls[k].denied if each.path and each.status in GRPC]
+    found = []
+    for (path, status), these in grouped(denied, lambda each: (each[1].path, each[1].status)).items():
+        after = max(calls[k].given.get(path, 0) for k in group)
+        these = [(k, each) for k, each in these if each.ts > after]
+        times = sorted(each.ts for _, each in these)
+        in_one = Counter(k for k, _ in these)
+        enough = len(these) >= SHUT and (max(in_one.values()) >= SHUT if status == _UNIMPLEMENTED else times[-1] - times[0] >= SHUT_NS)
+        lasting = enough and not checks(times)
+        if lasting or (len(these) > 1 and status in _NEVER_MEANT):
+            what = f"{GRPC[status]} ({status})"
+            found += [Refusal(k, "gRPC", what, lasting, [each.frame for j, each in these if j == k]) for k in in_one]
     return found
 
 
 def _too_long(calls: dict[int, Calls], group: list[int]) -> list[Refusal]:
-    """Calls of gRPC whose messages are longer than any that is answered, and that all fail for want of something: the server takes none that is so long."""
+    """Calls of gRPC whose messages are longer than any that is answered, and that all fail for want of something, over a while or each made when the one
+    before had failed, so that they are not too many at once: the server takes none that is so long."""
     denied = [(k, each) for k in group for each in calls[k].denied if each.status == _EXHAUSTED and each.length]
     most, least = max((calls[k].most for k in group), default=0), min((each.length for _, each in denied), default=0)
-    times = [each.ts for _, each in denied]
-    if len(denied) < SHUT or max(times) - min(times) < SHUT_NS or not most < least >= _LONG:
+    in_order = sorted((each for _, each in denied), key=lambda each: each.ts)
+    in_turn = all(0 < a.ts <= b.asked_ns for a, b in pairwise(in_order))
+    if len(denied) < SHUT or not (in_turn or in_order[-1].ts - in_order[0].ts >= SHUT_NS) or not most < least >= _LONG:
         return []
     what = f"{GRPC[_EXHAUSTED]} ({_EXHAUSTED}) to messages of {size(least)} and more"
     return [Refusal(k, "gRPC", what, True, [each.frame for j, each in denied if j == k]) for k in dict.fromkeys(k for k, _ in denied)]

@@ -94,6 +94,19 @@ def cancelled(view: View) -> list[GivenUp]:
     return found
 
 
+def cancelled_beside(view: View) -> list[GivenUp]:
+    """The same of each method of which most ended so, while others of that service were answered: who waits for something there lets go of it as well."""
+    calls = [(k, calls) for k in view.first_copies if (calls := view.side.capture.grpc.get(k)) is not None and calls.whole]
+    known = {g.session for g in view.once(cancelled)}
+    found: list[GivenUp] = []
+    for group in grouped(calls, lambda each: view.service(each[0])).values():
+        every = [(k, g) for k, each in group for g in each.given_up if g.wait_ns >= SOON_NS and g.path and k not in known]
+        for path, these in grouped(every, lambda each: each[1].path).items():
+            if len(these) >= MOST * sum(each.times.get(path, 0) for _, each in group):
+                found += [GivenUp(k, g.wait_ns, (g.asked, g.frame)) for k, g in these]
+    return found
+
+
 def _of_http2(view: View) -> list[GivenUp]:
     records, s = view.side.capture.records, view.sessions
     lasted, missing = s["end_ns"] - s["start_ns"], s["orig_missing_bytes"] + s["resp_missing_bytes"]

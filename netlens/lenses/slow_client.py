@@ -1,7 +1,7 @@
 """Where did a client hold things up?
 
 Asks: how long a client took for a step that no person makes: the answer to a TLS server's hello; whether requests waited as it took no more of another
-    answer, so that the window of their connection was used up (HTTP/2 in clear).
+    answer, so that the window of their connection was used up, or an answer stands still as it has never widened that (HTTP/2 in clear).
 Applies: where TLS handshakes are in the capture, in both directions and without losses.
 Cannot see: steps inside TLS; whether a person was asked about the server's certificate. Pauses of FTP, SSH or chat are people's.
 Normal: milliseconds; checking a certificate's revocation online takes a second. Where the server wants a certificate of the client, a person chooses one.
@@ -17,10 +17,11 @@ import numpy as np
 from netlens.chains.copies import COPY_NS
 from netlens.lenses import Finding
 from netlens.lenses._repeats import with_repeats
-from netlens.lenses._view import FIN, RST, SEAM_NS, S, View, finding, most, seconds, up_to
+from netlens.lenses._view import FIN, RST, SEAM_NS, S, View, finding, graded, most, seconds, up_to
 from netlens.lenses.tls_failed import SERVER_HELLO
+from netlens.parsers.grpc import WINDOW
 from netlens.parsers.records import HANDSHAKE
-from netlens.text import plural
+from netlens.text import plural, size
 
 ID = "slow-client"
 GROUP = "time"
@@ -28,7 +29,8 @@ RANK = 53
 CERTIFICATE = 11  #: type of the handshake message by which a client answers who asks for its certificate (RFC 5246 7.4.6)
 LONG_NS = 5 * S
 LATE_NS = S
-SOME = 2  #: requests that waited for a window
+SOME = 2  #: requests that waited for a window, answers that stand still
+STOPPED_NS = 5 * S  #: for which an answer stands still as nobody has widened the window
 
 
 def pauses(view: View) -> list[tuple[int, int, list[int]]]:
@@ -89,7 +91,36 @@ def _may_be_late(view: View) -> np.ndarray[Any, Any]:
 
 def look(view: View) -> list[Finding]:
     """Late steps of TLS, and windows that stay shut."""
-    return [*_late(view), *_shut(view)]
+    return [*_late(view), *_shut(view), *_never_widened(view)]
+
+
+def _never_widened(view: View) -> list[Finding]:
+    """Answers over HTTP/2 in clear that stand still as the client has never widened the window of the connection: a library that speaks HTTP/2 does so as it
+    takes what came, or before (RFC 9113 6.9). Who reads nothing at all, and soon leaves, has had enough."""
+    found: list[tuple[int, int, list[int]]] = []
+    for k in view.in_one:
+        call = view.side.capture.grpc.get(k)
+        if call is not None and call.whole and call.stopped is not None and call.unfinished:
+            since, frame = call.stopped
+            wait = max(view.column("end_ns")[k], view.end_of(frame) if _is_open(view, k) else 0) - since
+            found += [(k, wait, [frame])] if wait >= STOPPED_NS else []
+    if not found:
+        return []
+    longest = max(f[1] for f in found)
+    client, whom = most(view.ends(f[0])[0] for f in found), most(view.server(f[0]) for f in found)
+    one = len(found) == 1
+    text = (
+        f"{plural(len(found), 'HTTP/2 answer')} from {whom} {'stands' if one else 'stand'} still after {size(WINDOW)}: the client ({client}) has never "
+        f"widened the window of the connection (WINDOW_UPDATE), and waited {up_to(found)}{seconds(longest)}."
+    )
+    advice = "The client's program does without flow control, or reads nothing: have its library send WINDOW_UPDATE for the connection (stream 0) as it reads."
+    values = {"answers": len(found), "longest_s": longest / 1e9}
+    return [graded(view, ID, len(found) >= SOME, text, [f for *_, frames in found for f in frames], values, advice)]
+
+
+def _is_open(view: View, k: int) -> bool:
+    """Whether nobody has closed a connection."""
+    return all(view.column(name)[k] is None for name in ("orig_fin_ns", "resp_fin_ns", "rst_ns"))
 
 
 def _shut(view: View) -> list[Finding]:

@@ -31,7 +31,7 @@ from netlens.chains.budget import NETWORK
 from netlens.chains.divided import RELAY, STALL, Divided
 from netlens.lenses import Finding, Severity, _databases
 from netlens.lenses._datagrams import PATIENT
-from netlens.lenses._given_up import GivenUp, answering, cancelled, given_up
+from netlens.lenses._given_up import GivenUp, answering, cancelled, cancelled_beside, given_up
 from netlens.lenses._in_line import QUICK_NS, Turn, in_line
 from netlens.lenses._late_answers import late_commands, late_statements
 from netlens.lenses._logins import HeldUp, held_up
@@ -246,16 +246,17 @@ def _alike(view: View, found: list[GivenUp], times: int) -> list[GivenUp]:
 
 def _cancelled(view: View) -> list[Finding]:
     """Requests of HTTP/2 in clear that clients cancelled after the same time."""
-    shown = _alike(view, view.once(cancelled), DEADLINES)
+    all_ = _alike(view, view.once(cancelled), DEADLINES)
+    shown = all_ or _alike(view, cancelled_beside(view), DEADLINES)
     if not shown:
         return []
     n, waits = len(shown), _Waits(view, shown)
     of = sum(view.side.capture.grpc[k].requests for k in {g.session for g in shown})
     text = (
         f"{n:,} of {plural(of, 'HTTP/2 request')} to {waits.whom} got no answer until the client cancelled them after {waits.how_long} "
-        "(a deadline of gRPC, or a timeout)."
+        f"(a deadline of gRPC, or a timeout){'' if all_ else '; those of other methods were answered'}."
     )
-    return [finding(view, ID, "problem", text, [f for g in shown for f in g.frames], waits.values(requests=of, unanswered=n), LOOK)]
+    return [graded(view, ID, all_, text, [f for g in shown for f in g.frames], waits.values(requests=of, unanswered=n), LOOK)]
 
 
 def _steady(view: View, slow: list[Asked]) -> set[int]:

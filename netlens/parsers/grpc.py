@@ -2,8 +2,9 @@
 
 A call of gRPC that fails before an answer has nothing but a head that ends its stream (gRPC over HTTP/2, "Trailers-Only"), with a grpc-status other than 0.
 Name and value stand there in full when a connection says them for the first time (RFC 7541 6.2.1; Huffman's code of the name and of digits: appendix B);
-later ones are numbers in a table that is not kept here. Whatever succeeds has a message, and so a DATA frame (RFC 9113 6.1). The status of HTTP is the first
-field of a head (RFC 9113 8.3), and those that servers mostly give have numbers of their own (RFC 7541, appendix A). A server sends no more DATA than the
+later ones are numbers. Whatever succeeds has a message, and so a DATA frame (RFC 9113 6.1). The status of HTTP is the first
+field of a head (RFC 9113 8.3), and those that servers mostly give have numbers of their own (RFC 7541, appendix A). What those numbers mean is kept as long
+as each head is there in full (:mod:`netlens.parsers.hpack`); else names are looked for where they stand in full. A server sends no more DATA than the
 window of the connection allows, which the client widens (RFC 9113 6.9.1). Kept while ``netlens analyze`` reads a capture, and by no other command; of a call
 nothing is kept but its frame, how long its message is, and a number for its path; of an only call also one for its message.
 
@@ -19,6 +20,7 @@ from zlib import crc32
 import numpy as np
 
 from netlens.columns import Array
+from netlens.parsers.hpack import GRPC_STATUS, PATH, Field, Table
 from netlens.parsers.lifecycle import grown
 from netlens.wire import columns as c
 
@@ -35,7 +37,7 @@ _DATA, _HEADERS, _RST_STREAM, _SETTINGS, _GOAWAY, _WINDOW_UPDATE, _LAST_TYPE, _H
 _MAX_FRAME_SIZE, _SETTING = 5, 6  # RFC 9113 6.5.2, and bytes of a setting
 _CONTROL = {_RST_STREAM: 4, _GOAWAY: 8, _WINDOW_UPDATE: 4}  # bytes that they have at least
 _FIELDS = 32  # bytes in which the first field of a head stands, or all of a request's path that is short
-_END_STREAM, _PADDED, _PRIORITY = 1, 8, 32
+_END_STREAM, _END_HEADERS, _PADDED, _PRIORITY = 1, 4, 8, 32
 _STATUS = re.compile(rb"(?:\x0bgrpc-status|\x88\x9a\xca\xc8\xb2\x12\x34\xda\x8f)(?:\x01([0-9])|\x02(1[0-6]))")
 _STATUSES = dict(zip(range(0x88, 0x8F), (200, 204, 206, 304, 400, 404, 500), strict=True))
 _LITERAL_STATUS, _FIRST_OWN = (0x48, 0x08, 0x18), 0xBE  # (RFC 7541 6.2); the first number of a connection's own table
@@ -69,20 +71,25 @@ class TurnedAway(NamedTuple):
 
 
 class GivenUp(NamedTuple):
-    """A request that the client reset before there was a head of its answer.  asked, frame : of the request and the reset."""
+    """A request that the client reset before there was a head of its answer.  asked, frame : of the request and the reset.  path : its number, 0 if it is not
+    known."""
 
     wait_ns: int
     asked: int
     frame: int
+    path: int = 0
 
 
 class Denied(NamedTuple):
-    """A call of gRPC that failed without an answer.  status : 0 if it is not known.  length : of its message in bytes, 0 if that is not known."""
+    """A call of gRPC that failed without an answer.  status, path : 0 if it is not known.  length : of its message in bytes, 0 if that is not known.
+    asked_ns : when it was made."""
 
     status: int
     length: int
     frame: int
     ts: int
+    path: int = 0
+    asked_ns: int = 0
 
 
 @dataclass
@@ -92,11 +99,12 @@ class Calls:
     status : of gRPC, the first, None before. failed : frames of heads that ended their streams and were all of the answer. answered : when the last message
     came, 0 without. error, error_frame : of the first GOAWAY of the server with an error (RFC 9113 7), 0 without. requests, answers : how many. method : a
     number of the path that was asked for, if that was the only request; else 0. message : of its message, 0 if not known. denied : calls that failed,
-    others may have been answered. most : bytes of the longest message that was answered. turned_away : by REFUSED_STREAM, as far as the path is known.
+    others may have been answered. most : bytes of the longest message that was answered. times : how often each path was asked for. given : when it was
+    answered last. turned_away : by REFUSED_STREAM, as far as the path is known.
     paths : frames in which each was asked for last. unnamed : frames of requests of which the path is not known. errors : status of HTTP and frame of
     answers of 400 and more. broken : of streams that were reset. given_up : of requests that the client reset, those of which it had got nothing. shut :
-    times in which requests waited for the window. waiting : by stream, time and frame of those that do at last; None if it is open. whole : no byte was
-    missing.
+    times in which requests waited for the window. stopped : time and frame in which it was used up, of one that the client has never widened.
+    waiting : by stream, time and frame of those that do at last; None if it is open. whole : no byte was missing.
     """
 
     client_way: int
@@ -113,12 +121,16 @@ class Calls:
     most: int = 0
     turned_away: list[TurnedAway] = field(default_factory=list)
     paths: dict[int, int] = field(default_factory=dict)
+    times: dict[int, int] = field(default_factory=dict)
+    given: dict[int, int] = field(default_factory=dict)
     unnamed: list[int] = field(default_factory=list)
     errors: list[tuple[int, int]] = field(default_factory=list)
     broken: list[Broken] = field(default_factory=list)
     given_up: list[GivenUp] = field(default_factory=list)
     shut: list[Shut] = field(default_factory=list)
     window: int = WINDOW
+    widened: bool = False
+    stopped: tuple[int, int] | None = None
     waiting: dict[int, tuple[int, int]] | None = None
     whole: bool = True
     frames: int = 0  # of the last segment
@@ -127,24 +139,33 @@ class Calls:
     _largest: list[int] = field(
         default_factory=lambda: [1 << 14, 1 << 14]
     )  # payload of a frame, of the server and the client (RFC 9113 4.2)
+    _tables: list[Table] = field(default_factory=lambda: [Table(), Table()])  # of the server and the client
     _heads: set[int] = field(default_factory=set)  # streams with a head and no end
+    _answered: set[int] = field(default_factory=set)  # those of them with a message
     _open: dict[int, tuple[int, int, int, int]] = field(
         default_factory=dict
     )  # by stream: number of the path, frame, length of the message, time
     _own: set[int] = field(default_factory=set)  # statuses that have a number in the connection's own table
+
+    @property
+    def unfinished(self) -> int:
+        """How many answers have begun and not ended."""
+        return len(self._heads)
 
     def feed(self, by_client: bool, offset: int, text: bytes, length: int, frame: int, ts: int) -> None:
         """Take in a segment: its offset, what was captured of its payload, and bytes of that."""
         due, rest, end = self._due[by_client], self._rest[by_client], offset + length
         if offset > due + len(rest):
             self.whole, due, rest = False, offset, b""
+            self._tables[by_client].lost = True
         begin = due + len(rest) - offset
         if begin >= length:
             return
         text = rest + text[begin:]
-        at = (asked if by_client else read)(self, text, frame, ts)
+        at = (asked if by_client else read)(self, text, frame, ts, cut=len(text) < end - due)
         if at < 0 or len(text) < end - due > at:  # there is no frame, or one begins that the snaplen cut
             self.whole, due, rest = False, end, b""
+            self._tables[by_client].lost = True
         else:
             due, rest = due + at, text[at:]
         self._due[by_client], self._rest[by_client] = due, rest
@@ -193,45 +214,55 @@ def _settings(calls: Calls, by_client: bool, payload: bytes) -> None:
             calls._largest[not by_client] = int.from_bytes(payload[at + 2 : at + _SETTING], "big")
 
 
-def _frames(text: bytes, largest: int) -> tuple[list[tuple[int, int, int, int, int]], int]:
+def _frames(text: bytes, largest: int, cut: bool) -> tuple[list[tuple[int, int, int, int, int]], int]:
     """(type, flags, stream, begin and end of the payload) of frames, and where the next one begins; -1 where no frame begins, as one is not ``largest`` bytes
-    long at most."""
+    long at most.  cut : what follows was not captured."""
     found: list[tuple[int, int, int, int, int]] = []
     at = 0
     while at + _HEADER <= len(text):
         size, kind, flags = int.from_bytes(text[at : at + 3], "big"), text[at + 3], text[at + 4]
         if kind > _LAST_TYPE or size > largest or text[at + 5] & 0x80 or size < _CONTROL.get(kind, 0):
             return found, -1
-        if at + _HEADER + (min(size, _FIELDS) if kind == _HEADERS else _CONTROL.get(kind, 0)) > len(text):
+        if at + _HEADER + ((min(size, _FIELDS) if cut else size) if kind == _HEADERS else _CONTROL.get(kind, 0)) > len(text):
             break
         found.append((kind, flags, int.from_bytes(text[at + 5 : at + 9], "big"), at + _HEADER, at + _HEADER + size))
         at += _HEADER + size
     return found, at
 
 
-def read(calls: Calls, text: bytes, frame: int, ts: int) -> int:
+def _fields(calls: Calls, by_client: bool, payload: bytes, flags: int) -> list[Field] | None:
+    """The fields of a HEADERS frame; None where they are not known."""
+    table = calls._tables[by_client]
+    table.lost |= not flags & _END_HEADERS
+    return table.fields(_block(payload, flags))
+
+
+def read(calls: Calls, text: bytes, frame: int, ts: int, cut: bool = False) -> int:
     """Take in what a server says from the beginning of a frame on; where the next one begins, -1 where it was none."""
-    frames, end = _frames(text, calls._largest[False])
+    frames, end = _frames(text, calls._largest[False], cut)
     calls.frames += len(frames)
     for kind, flags, stream, at, upto in frames:
         if kind == _SETTINGS:
             _settings(calls, False, text[at:upto])
         if kind == _DATA and upto > at:
             calls.answered = ts
+            calls._answered.add(stream)
+            if path := calls._open.get(stream, (0,))[0]:
+                calls.given[path] = ts
             calls.window -= upto - at
             if calls.window <= 0 and calls.waiting is None:
                 calls.waiting = {}
+                calls.stopped = None if calls.widened else (ts, frame)
         if kind == _HEADERS:
-            found = _STATUS.search(text, at, upto) if calls.status is None or flags & _END_STREAM else None
-            status = int(found[1] or found[2]) if found else 0
-            if found and calls.status is None:
+            status = _status(calls, text[at:upto], flags)
+            if status is not None and calls.status is None:
                 calls.status = status
-            length = calls._open.get(stream, (0, 0, 0, 0))[2]
+            path, _, length, asked_ns = calls._open.get(stream, (0, 0, 0, 0))
             if not flags & _END_STREAM:
                 calls.most = max(calls.most, length)
-            elif stream not in calls._heads:
-                before = calls.denied[-1].status if calls.denied else 0  # it is said by a number then
-                calls.denied.append(Denied(status or before, length, frame, ts))
+            elif stream not in calls._heads or (status and stream not in calls._answered):
+                before = calls.denied[-1].status if calls.denied and status is None else 0  # it is said by a number then
+                calls.denied.append(Denied(status or before, length, frame, ts, path, asked_ns))
             if flags & _END_STREAM and calls.status is not None and not calls.answered:
                 calls.failed.append(frame)
             if stream not in calls._heads and _head(calls, _block(text[at:upto], flags), frame):
@@ -249,25 +280,39 @@ def read(calls: Calls, text: bytes, frame: int, ts: int) -> int:
             calls._open.pop(stream, None)
         if kind in (_DATA, _HEADERS) and flags & _END_STREAM:
             calls._heads.discard(stream)
+            calls._answered.discard(stream)
             if calls.waiting:
                 calls.waiting.pop(stream, None)
     return end
 
 
-def asked(calls: Calls, text: bytes, frame: int, ts: int) -> int:
+def _status(calls: Calls, payload: bytes, flags: int) -> int | None:
+    """The status of gRPC that a head says, None without."""
+    fields = _fields(calls, False, payload, flags)
+    if fields is None:
+        found = _STATUS.search(payload) if calls.status is None or flags & _END_STREAM else None
+        return int(found[1] or found[2]) if found else None
+    value = next((value for name, value in fields if name == GRPC_STATUS), b"")
+    return int(value) if value.isdigit() else None
+
+
+def asked(calls: Calls, text: bytes, frame: int, ts: int, cut: bool = False) -> int:
     """The same of a client."""
-    frames, end = _frames(text, calls._largest[True])
+    frames, end = _frames(text, calls._largest[True], cut)
     calls.frames += len(frames)
     for kind, flags, stream, at, upto in frames:
         if kind == _SETTINGS:
             _settings(calls, True, text[at:upto])
         elif kind == _HEADERS:
             calls.requests += 1
-            path = _path(_block(text[at:upto], flags))
+            fields = _fields(calls, True, text[at:upto], flags)
+            named = next((value for name, value in fields or () if name == PATH and value), b"")
+            path = _path(_block(text[at:upto], flags)) if fields is None else crc32(named) or 1 if named else 0
             calls.method = path if calls.requests == 1 else 0
             calls._open[stream] = path, frame, 0, ts
             if path:
                 calls.paths[path] = frame
+                calls.times[path] = calls.times.get(path, 0) + 1
             else:
                 calls.unnamed.append(frame)
             if calls.waiting is not None:
@@ -280,9 +325,10 @@ def asked(calls: Calls, text: bytes, frame: int, ts: int) -> int:
         elif kind == _RST_STREAM:
             calls.broken.append(Broken(True, int.from_bytes(text[at : at + 4], "big"), frame))
             if (sent := calls._open.pop(stream, None)) is not None and stream not in calls._heads:
-                calls.given_up.append(GivenUp(ts - sent[3], sent[1], frame))
+                calls.given_up.append(GivenUp(ts - sent[3], sent[1], frame, sent[0]))
         elif kind == _WINDOW_UPDATE and not stream:
             calls.window += int.from_bytes(text[at : at + 4], "big")
+            calls.widened, calls.stopped = True, None
             if calls.waiting is not None and calls.window > 0:
                 if calls.waiting:
                     calls.shut.append(Shut(ts, [*calls.waiting.values()]))

@@ -93,6 +93,105 @@ def test_a_method_that_always_fails(tmp_path: Path) -> None:
     assert not problems(found(tmp_path, again, healthy()))  # who tries again is served
 
 
+#: Heads of which all is told by numbers from the second on, as libraries write them: a path under a name in full, trailers with the name in the table
+GET_A, GET_B = b"\x83\x86\x40\x05:path\x02/A", b"\x83\x86\x40\x05:path\x02/B"
+OK_HEAD, OK_TRAILERS, NO = b"\x88", b"\x40\x0bgrpc-status\x010", b"\x88\x7e"
+
+
+def several(*calls: tuple[bytes, int, float], port: int = 41_000, at: float = 0) -> list[Packet]:
+    """Calls on one connection.  calls : head of the request, status of the answer, seconds until the next."""
+    made = exchange(talk(port, int(at * S), (SERVER, 50_051)), PREFACE + frame(4, 0, 0), frame(4, 0, 0) + frame(4, 1, 0))
+    for k, (head, status, pause) in enumerate(calls):
+        stream = 2 * k + 1
+        if status:
+            answer = frame(1, 5, stream, NO + bytes([len(str(status))]) + str(status).encode())
+        else:
+            answer = frame(1, 4, stream, OK_HEAD) + frame(0, 0, stream, bytes(7)) + frame(1, 5, stream, b"\xbe" if k else OK_TRAILERS)
+        exchange(made, frame(1, 4, stream, head) + frame(0, 1, stream, bytes(5)), answer)
+        made.at += int(pause * S)
+    return close(made).packets
+
+
+A, A_AGAIN, B, B_AGAIN = (GET_A, 0, 0.1), (b"\x83\x86\xbf", 0, 0.1), GET_B, b"\x83\x86\xbe"
+
+
+@pytest.mark.parametrize(
+    ("calls", "what"),
+    [
+        ([A, (B, 7, 1), (B_AGAIN, 7, 1), (B_AGAIN, 7, 1), A_AGAIN], "PERMISSION_DENIED (7)"),
+        ([A, (B, 12, 0), (B_AGAIN, 12, 0), (B_AGAIN, 12, 0), A_AGAIN], "UNIMPLEMENTED (12)"),
+        ([A, (B, 0, 1), (B_AGAIN, 8, 1), (B_AGAIN, 8, 1), (B_AGAIN, 8, 1), A_AGAIN], "RESOURCE_EXHAUSTED (8)"),  # since then
+    ],
+)
+def test_a_method_that_fails_beside_others(tmp_path: Path, calls: list[tuple[bytes, int, float]], what: str) -> None:
+    this = found(tmp_path, several(*calls), healthy())
+    assert problems(this) == {"refused"}
+    assert this["refused"].text == f"1 of 1 connection to 198.51.100.20:50051 got a refusal: {what} (gRPC)."
+
+
+@pytest.mark.parametrize(
+    ("calls", "told"),
+    [
+        pytest.param([A, (B, 7, 1), (B_AGAIN, 7, 1), (B_AGAIN, 7, 1), (B_AGAIN, 0, 1)], False, id="it is answered at last"),
+        pytest.param([A, (B, 5, 1), (B_AGAIN, 5, 1), (B_AGAIN, 5, 1)], False, id="what is asked for is not there"),
+        pytest.param([A, (B, 7, 0), (B_AGAIN, 7, 0), (B_AGAIN, 7, 0)], True, id="at once"),
+        pytest.param([A, (B, 7, 30), (B_AGAIN, 7, 30), (B_AGAIN, 7, 30)], True, id="by the clock"),
+        pytest.param([A, (B, 8, 1), (B_AGAIN, 8, 1)], True, id="twice"),
+        pytest.param([A, (B, 14, 1), (B_AGAIN, 14, 1)], False, id="a server that starts"),
+        pytest.param([A, (B, 12, 1), (B_AGAIN, 12, 1)], False, id="who tries a newer version"),
+    ],
+)
+def test_a_method_that_fails_for_no_fault(tmp_path: Path, calls: list[tuple[bytes, int, float]], told: bool) -> None:
+    this = found(tmp_path, several(*calls), healthy())
+    assert not problems(this)
+    assert ("refused" in this) == told
+
+
+def test_a_newer_version_that_is_tried_on_each_connection(tmp_path: Path) -> None:
+    assert not problems(found(tmp_path, *(several(A, (B, 12, 1), port=41_000 + k, at=3 * k) for k in range(4)), healthy()))
+
+
+def large(*statuses: int, together: bool = False) -> list[Packet]:
+    """Calls of 2 MB as they say, with small ones before."""
+    made = exchange(talk(41_000, 0, (SERVER, 50_051)), PREFACE + frame(4, 0, 0), frame(4, 0, 0) + frame(4, 1, 0))
+    exchange(made, frame(1, 4, 1, GET_A) + frame(0, 1, 1, b"\0\0\0\0\x01a"), given(1))
+    asks = [frame(1, 4, 2 * k + 3, b"\x83\x86\xbe") + frame(0, 1, 2 * k + 3, b"\0\0\x20\0\0a") for k in range(len(statuses))]
+    answers = [failed(status, 2 * k + 3) if status else given(2 * k + 3) for k, status in enumerate(statuses)]
+    if together:
+        exchange(made, b"".join(asks), b"".join(answers))
+    else:
+        for question, answer in zip(asks, answers, strict=True):
+            exchange(made, question, answer)
+    return close(made).packets
+
+
+def test_messages_that_are_too_long_at_once(tmp_path: Path) -> None:
+    this = found(tmp_path, large(8, 8, 8), healthy())
+    assert problems(this) == {"refused"}
+    assert "RESOURCE_EXHAUSTED (8) to messages of 2.1 MB and more" in this["refused"].text
+    assert not problems(found(tmp_path, large(8, 8, 8, together=True), healthy()))  # too many at once
+    assert not problems(found(tmp_path, large(8, 8, 0, 8), healthy()))
+
+
+def test_a_method_that_runs_into_its_deadline(tmp_path: Path) -> None:
+    """Or of which the client lets go, as it waits for something: a warning."""
+    made = exchange(talk(41_000, 0, (SERVER, 50_051)), PREFACE + frame(4, 0, 0), frame(4, 0, 0) + frame(4, 1, 0))
+    for k in range(12):
+        stream, slow = 2 * k + 1, k >= 9
+        made.up("PA", frame(1, 4, stream, (GET_B if k == 9 else b"\x83\x86\xbe") if k else GET_A) + frame(0, 1, stream, bytes(5)))
+        made.at += S if slow else 0
+        if slow:
+            made.up("PA", frame(3, 0, stream, b"\0\0\0\x08"))
+            made.down("A")
+        else:
+            made.down(
+                "PA", frame(1, 4, stream, OK_HEAD) + frame(0, 0, stream, bytes(7)) + frame(1, 5, stream, b"\xbe" if k else OK_TRAILERS)
+            )
+    this = found(tmp_path, close(made).packets, healthy())["slow-server"]
+    assert this.severity == "warning"
+    assert this.text.endswith("(a deadline of gRPC, or a timeout); those of other methods were answered.")
+
+
 def goaway(code: int, words: bytes = b"") -> bytes:
     return frame(7, 0, 0, bytes(4) + code.to_bytes(4, "big") + words)
 
@@ -231,6 +330,44 @@ def test_requests_that_wait_as_their_client_reads_nothing(tmp_path: Path) -> Non
 )
 def test_windows_for_which_nobody_waits(tmp_path: Path, packets: list[Packet]) -> None:
     assert "slow-client" not in found(tmp_path, packets, healthy(), ping(60 * S))
+
+
+def stands_still(port: int, waits: int = 6 * S, early: bool = False, whole: bool = False) -> list[Packet]:
+    """An answer that fills the window, which the client never widens (``early``: but at first).  whole : it ends there."""
+    first = PREFACE + frame(4, 0, 0) + (frame(8, 0, 0, (1).to_bytes(4, "big")) if early else b"")
+    made = exchange(talk(port, port % 100 * 10 * S, (SERVER, 50_051)), first, frame(4, 0, 0) + frame(4, 1, 0))
+    exchange(made, frame(1, 5, 1, b"\x82"), frame(1, 4, 1, b"\x88"))
+    text = b"".join(frame(0, whole and at == 49_152, 1, bytes(min(16_384, 65_535 - at))) for at in range(0, 65_535, 16_384))
+    for at in range(0, len(text), 1400):
+        made.down("A", text[at : at + 1400])
+        made.up("A")
+    made.at += waits
+    return close(made).packets
+
+
+def test_answers_that_stand_still_as_nobody_widens_the_window(tmp_path: Path) -> None:
+    this = found(tmp_path, stands_still(41_000), stands_still(41_001), healthy())
+    assert problems(this) == {"slow-client"}
+    assert this["slow-client"].text == (
+        "2 HTTP/2 answers from 198.51.100.20:50051 stand still after 65.5 kB: the client (192.0.2.10) has never widened the window of the connection "
+        "(WINDOW_UPDATE), and waited up to 6.1 s."
+    )
+    assert found(tmp_path, stands_still(41_000), healthy())["slow-client"].severity == "warning"
+
+
+@pytest.mark.parametrize(
+    "how", [{"waits": S}, {"early": True}, {"whole": True}], ids=["who has had enough", "a client that reads slowly", "it is just as long"]
+)
+def test_answers_that_do_not_stand_still(tmp_path: Path, how: dict[str, int]) -> None:
+    assert "slow-client" not in found(tmp_path, *(stands_still(41_000 + k, **how) for k in range(2)), healthy())
+
+
+def test_http_2_where_http_1_is_spoken(tmp_path: Path) -> None:
+    """By a page without a head, as Python's server answers what it does not understand."""
+    page = b"<!DOCTYPE HTML>\n<html>Error code: 505</html>"
+    streams = [close(exchange(talk(41_000 + k, k * S), PREFACE + frame(4, 0, 0), page)).packets for k in range(3)]
+    this = found(tmp_path, *streams)["refused"]
+    assert this.text == "3 of 3 connections to 198.51.100.20:80 got a refusal: HTTP/2 was answered in HTTP (HTTP/2)."
 
 
 def test_that_nothing_is_said_of_windows_that_were_not_followed_to_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

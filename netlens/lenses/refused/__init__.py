@@ -202,6 +202,7 @@ _ADVICE = {
     "host blocked": _HOSTS,
     "host not allowed": _HOSTS,
     "not understood": "The client speaks what this server does not know: another version or protocol, or a scanner.",
+    "HTTP/2 was answered in": "The port speaks another protocol than HTTP/2: turn that on in the server, or have the client begin in HTTP/1.1.",
     "was answered in": "The port speaks another protocol: check the port number, and what runs there.",
     "to messages of": "The server takes no messages of that length (4 MiB where nobody says otherwise): send less at once, or raise its limit.",
     "to the same call": "What the client asks for is there no more (etcd: compacted; see auto-compaction): have it begin anew from what is there now.",
