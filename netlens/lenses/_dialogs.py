@@ -106,13 +106,14 @@ _POSTGRES = np.frombuffer(b"ERNSv", np.uint8)
 
 @dataclass
 class Refusal:
-    """A server's no: ``what`` in words; ``lasting`` unless the same was allowed later."""
+    """A server's no: ``what`` in words; ``lasting`` unless the same was allowed later; ``once``: it counts if it comes again on other connections."""
 
     session: int
     protocol: str
     what: str
     lasting: bool
     frames: list[int]
+    once: bool = False
 
     @property
     def of_login(self) -> bool:
@@ -129,6 +130,7 @@ def refusals(view: View) -> list[Refusal]:
     for k in filter(candidates.__contains__, view.first_copies):
         seg = view.segments(k)
         found += next(filter(None, (of(k, seg, view) for of in (_replies, _mysql, _postgres, _redis, _pop))), [])
+    _insist(view, found)
     statements = [Refusal(said.session, protocol, said.no, lasting, said.frames) for protocol, said, lasting in _databases.refused(view)]
     found = [
         *found,
@@ -149,6 +151,18 @@ def refusals(view: View) -> list[Refusal]:
     ]
     lines = error_lines(view, {r.session for r in found})
     return found + _in_words(view, lines)
+
+
+def _insist(view: View, found: list[Refusal]) -> None:
+    """What may be ordinary on one connection is for good if a client hears it on each that it opens to that server from then on."""
+    starts = view.column("start_ns")
+    for service, group in grouped((r for r in found if r.once), lambda r: view.service(r.session)).items():
+        told = {r.session for r in group}
+        times = [starts[k] for k in told]
+        later = {k for k in view.first_copies if view.service(k) == service and starts[k] >= min(times)}
+        if len(told) >= SHUT and max(times) - min(times) >= SHUT_NS and later == told:
+            for r in group:
+                r.lasting = True
 
 
 def _in_words(view: View, lines: list[tuple[int, str, list[int]]]) -> list[Refusal]:
@@ -706,6 +720,10 @@ def _pop(k: int, seg: Segments, view: View) -> list[Refusal]:
             elif asked_tag and tag == asked_tag and rest[:2].upper() == b"NO":
                 found.append(Refusal(k, "IMAP", "NO to the login", True, [frame]))
         # once, a mailbox may have to be made first (TRYCREATE, RFC 9051 7.1)
-        kept_out = [Refusal(k, r.protocol, r.what, r.frames[0] > stored and len(kept_out) > 1, r.frames) for r in kept_out]
+        again = len(kept_out) > 1
+        kept_out = [
+            Refusal(k, r.protocol, r.what, r.frames[0] > stored and again, r.frames, once=not again and r.frames[0] > stored)
+            for r in kept_out
+        ]
         return [Refusal(r.session, r.protocol, r.what, r.frames[0] > served, r.frames) for r in found] + kept_out
     return []

@@ -785,8 +785,8 @@ def test_pings_that_nobody_waits_for(tmp_path: Path, packets: list[Packet]) -> N
     assert "slow-server" not in found(tmp_path, packets, healthy(at=15 * S))
 
 
-def imap(*said: tuple[bytes, bytes]) -> list[Packet]:
-    made = talk(server=(SERVER, 143))
+def imap(*said: tuple[bytes, bytes], at: int = 0, port: int = 40_000) -> list[Packet]:
+    made = talk(port, at, (SERVER, 143))
     made.down("PA", b"* OK ready\r\n")
     for asked, answer in ((b"a LOGIN x y", b"a OK in"), *said):
         exchange(made, asked + b"\r\n", answer + b"\r\n")
@@ -810,6 +810,19 @@ FULL, STORED = (b"b1 APPEND Sent {5+}\r\nhello", b"b1 NO [OVERQUOTA] full"), (b"
 def test_messages_that_a_mailbox_does_not_take(tmp_path: Path, said: list[tuple[bytes, bytes]], severity: str | None) -> None:
     this = found(tmp_path, imap(*said), healthy())
     assert (this["refused"].severity if "refused" in this else None) == severity
+
+
+@pytest.mark.parametrize(
+    ("streams", "severity"),
+    [
+        ([imap(FULL, at=k * S, port=41_000 + k) for k in range(3)], "problem"),
+        ([imap(FULL, at=k * S, port=41_000 + k) for k in range(2)], "warning"),
+        ([imap(FULL, (b"c CREATE Sent", b"c OK made"), STORED, at=k * S, port=41_000 + k) for k in range(3)], "warning"),
+        ([imap([FULL, STORED][k % 2], at=k * S, port=41_000 + k) for k in range(6)], "warning"),
+    ],
+)
+def test_messages_that_a_mailbox_takes_on_no_connection(tmp_path: Path, streams: list[list[Packet]], severity: str) -> None:
+    assert found(tmp_path, *streams, healthy())["refused"].severity == severity
 
 
 def in_eap(alert: int, level: int = 2, flags: int = 0, kind: int = 13) -> bytes:
