@@ -14,7 +14,8 @@ Normal: 401 and 407 that the client answers with credentials (RFC 9110 11.6), 30
     was asked. Less that is granted shows nothing of what is refused for its size (411, 413). A 404 to reads and writes for which there was an answer until then
     tells that what was there is gone; to one of them it may be an answer. What a program
     knows by several names it asks for by one after the other, until one is there; few tries of different things, seconds apart, of which others are
-    granted, need not matter.
+    granted, need not matter. Who asks again and again with credentials to which nothing is granted, or for what is gone for good, gets nowhere, but in an
+    even rhythm may wait for it.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ import numpy as np
 from netlens.lenses import Finding, Severity
 from netlens.lenses._asked import visible
 from netlens.lenses._chunks import AGAIN_NS, cut_off, feeds_cut, known, misread
-from netlens.lenses._granted import NEXT_NS, NOT_THERE, granted_later, now_and_then, of_checks, taken
+from netlens.lenses._granted import NEXT_NS, NOT_THERE, PAUSE_NS, checks, evenly, granted_later, now_and_then, of_checks, taken
 from netlens.lenses._unanswered import first_bytes, requests, trickling
 from netlens.lenses._view import FIN, RST, S, View, finding, graded, grouped, most, seconds
 from netlens.parsers.bodies import SWITCHING, Body, Redirect, number_of
@@ -51,7 +52,8 @@ GUESSED = 10  #: wrong passwords in a row; accounts are locked after 3 to 10 (NI
 PROXY, CHALLENGED = 407, 3  #: answers of a proxy that grants nothing; a first one is ordinary
 CREDENTIALS_NS = 10 * S  #: in which a program answers a challenge by itself
 CHALLENGES = (401, 407)
-NOT_ALLOWED = 405
+UNAUTHORIZED, NOT_ALLOWED = 401, 405
+OF_CREDENTIALS, FOR_GOOD = {401, 403}, {410, 416, 426}  #: about who asks; and what will be so the next time as well
 HEAD, DELETE = int.from_bytes(b"HEAD", "big"), int.from_bytes(b"DELETE", "big")
 #: What statuses say (RFC 9110 15.5, 15.6, RFC 6585 4)
 _ADVICE = {
@@ -59,6 +61,9 @@ _ADVICE = {
     403: "The server knows the request and forbids it: look at the permissions of these credentials, or at a filter in front.",
     404: "The server has nothing at that path: check the path and the host name.",
     411: "The server, or a proxy in front of it, takes no body whose length is not said before (chunked): have the client say it, or the proxy gather it.",
+    410: "What the client asks for was taken away for good, as an old version of an interface: have it ask for what took its place.",
+    416: "The client wants a part that is not there, as of a file that has changed since: have it load the whole again.",
+    426: "The server wants another version of the protocol, which it names in Upgrade: update the client.",
     407: "The proxy wants credentials (Proxy-Authorization).",
     412: "The client changes what somebody else has changed since (its ETag is old): have it read that anew before it writes.",
     413: "The server does not accept a body of that size: raise its limit (client_max_body_size in nginx), or send less.",
@@ -210,6 +215,42 @@ def _is_smaller(r: dict[str, Any], before: dict[str, Any] | None, least: int) ->
     return r["up_bytes"] < least and not then_less
 
 
+def _insisting(view: View, answers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Answers by which a client gets nothing, however often it asks: of all that it asks for with credentials none is granted (RFC 9110 15.5.2, 15.5.4;
+    who is granted something else may have asked whether it may); or what it asks for at one place is gone for good, wants another version, or has no such
+    part (15.5.11, 15.5.22, 15.5.17). Who heeds that asks no more; who waits for something asks in an even rhythm."""
+    asked, bearing = view.side.capture.asked, view.side.capture.bearing
+    borne = grouped((r for r in answers if r["start_frame"] in bearing), lambda r: view.service(r["session_id"])).values()
+    places = grouped((r for r in answers if r["start_frame"] in asked), lambda r: _place(view, r)).values()
+    found = []
+    for groups, statuses in ((borne, OF_CREDENTIALS), (places, FOR_GOOD)):
+        for group in groups:
+            status, times = group[0]["status"], sorted(r["start_ns"] for r in group)
+            waits = checks(times) if status == UNAUTHORIZED else evenly(times, PAUSE_NS)
+            if status in statuses and len(group) >= IN_VAIN and {r["status"] for r in group} == {status}:
+                found += group if times[-1] - times[0] >= IN_VAIN_NS and not waits else []
+    return found
+
+
+def _expired(view: View, answers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Answers 401 to a client that had been let in with a password or token, and from some time on is not to the last: it has expired, or was taken back, and
+    the client does not renew it."""
+    bearing = view.side.capture.bearing
+    found = []
+    for group in grouped((r for r in answers if r["start_frame"] in bearing), lambda r: view.service(r["session_id"])).values():
+        first = next((k for k, r in enumerate(group) if r["status"] == UNAUTHORIZED), len(group))
+        run = group[first:]
+        if (
+            len(run) >= LOST
+            and all(r["status"] == UNAUTHORIZED for r in run)
+            and comb(len(group), first) >= BY_CHANCE
+            and run[-1]["start_ns"] - run[0]["start_ns"] >= IN_VAIN_NS
+            and not checks([r["start_ns"] for r in run])
+        ):
+            found += run
+    return found
+
+
 def _gone(view: View, answers: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Answers 404 and 410 at a place where a client had all that it asked for, reads and writes, and from some time on neither to the last: what it wrote to
     is gone, as a session is when its server is restarted. Who looks something up there, or asks for work, does either. Not what the client itself deleted."""
@@ -258,8 +299,11 @@ def _beginning(view: View, number: int, shift: int) -> set[int]:
 
 def _of(view: View) -> list[Finding]:
     answers = view.once(final_answers)
-    probing, gone = view.side.capture.probing, _gone(view, answers)
-    vain = {r["start_frame"] for r in [*_in_vain(view, answers), *gone]}
+    rejected = _rejected(view, answers)
+    others_served = _for_one_client(view, answers, rejected)
+    probing, gone, expired = view.side.capture.probing, _gone(view, answers), _expired(view, answers)
+    insisting = [r for r in _insisting(view, answers) if r["start_frame"] not in others_served]
+    vain = {r["start_frame"] for r in [*_in_vain(view, answers), *gone, *expired, *insisting]}
     ours = [
         r
         for r in answers
@@ -272,12 +316,10 @@ def _of(view: View) -> list[Finding]:
     if not errors:
         return []
     n = len(answers)
-    rejected = _rejected(view, answers)
-    granted, checks = granted_later(view, answers) - rejected, of_checks(view, answers)
-    amiss = [r for r in theirs if r["start_frame"] not in checks | granted]
+    granted, checked = granted_later(view, answers) - rejected, of_checks(view, answers)
+    amiss = [r for r in theirs if r["start_frame"] not in checked | granted]
     lasting = amiss if len(amiss) >= SERVER_TIMES else [r for r in amiss if not served_later(view, r, answers)]
     acted_on = taken(view, answers) - granted
-    others_served = _for_one_client(view, answers, rejected)
     denied = [r for r in ours if r["start_frame"] not in granted | acted_on | others_served]
     grave = len(lasting) >= SERVER_TIMES or len(lasting) >= max(SERVER_SHARE * n, 1)
     grave |= len(denied) >= CLIENT_TIMES and len(denied) >= CLIENT_SHARE * n and not now_and_then(view, denied, answers)
@@ -287,8 +329,8 @@ def _of(view: View) -> list[Finding]:
     told = _each(codes) if len(errors) > 1 else f"{errors[0]['status']}"
     whom = most(view.server(r["session_id"]) for r in errors)
     ends = [f"{len(granted):,} of these requests {'was' if len(granted) == 1 else 'were'} granted later"] if granted else []
-    if checks:
-        ends.append(f"{len(checks):,} of them told a health check that this server is out of service")
+    if checked:
+        ends.append(f"{len(checked):,} of them told a health check that this server is out of service")
     if acted_on:
         ends.append(f"for {len(acted_on):,} of them the client took the error as the answer and went on")
     if upgrades := [r for r in errors if r["start_frame"] in view.side.capture.upgrading]:
@@ -305,6 +347,8 @@ def _of(view: View) -> list[Finding]:
         ends.append(f"{len(others_served):,} of them carried credentials that the server rejects, while another client is served there")
     if gone:
         ends.append(f"{len(gone):,} of them ask for what the client was given before")
+    if expired:
+        ends.append(f"{len(expired):,} of them reject credentials that the server had taken until then")
     end = "".join(f"; {each}" for each in ends)
     text, values = _told(n, codes, told)
     text += f", from {whom}{end}."
@@ -313,6 +357,8 @@ def _of(view: View) -> list[Finding]:
     advice = ""
     if gone:
         advice = "What was there is gone, as a session is when its server was restarted: have the client begin anew when it hears that."
+    elif expired:
+        advice = "The client's token or session has expired, or was taken back: have it ask for another one when it hears 401."
     elif grave:
         worse = theirs if len(lasting) >= SERVER_TIMES or len(lasting) >= max(SERVER_SHARE * n, 1) else ours or theirs
         advice = _ADVICE.get(Counter(r["status"] for r in worse).most_common(1)[0][0]) or (

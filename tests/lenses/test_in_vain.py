@@ -173,6 +173,58 @@ def test_passwords_that_are_guessed(tmp_path: Path) -> None:
     assert this["http-errors"].values["statuses"] == {"401": 12}
 
 
+def asks(*each: tuple[float, int], path: bytes = b"/a", token: bool = True, port: int = 40_000) -> list[list[Packet]]:
+    """Requests for one thing, on a connection each.  each : when (s), and the status of the answer."""
+    request = b"GET %s HTTP/1.1\r\nHost: a\r\n%s\r\n" % (path, b"Authorization: Bearer abc\r\n" if token else b"")
+    return calls(*((int(at * S), request, answer(status)) for at, status in each), port=port)
+
+
+def others(times: int) -> list[list[Packet]]:
+    """Other requests, which bear no credentials and are granted."""
+    return asks(*((k * 0.01, 200) for k in range(times)), path=b"/b", token=False, port=44_000)
+
+
+UNEVEN = (0, 0.7, 2.9)
+
+
+@pytest.mark.parametrize(
+    ("streams", "advice"),
+    [
+        (asks(*((t, 403) for t in UNEVEN)), "permissions"),
+        (asks(*((t, 401) for t in UNEVEN)), "credentials"),
+        (asks(*((t / 10, 200) for t in range(20)), *((3 + t, 401) for t in UNEVEN)), "another one"),
+        (asks(*((t, 410) for t in UNEVEN), token=False), "for good"),
+        (asks(*((t, 416) for t in UNEVEN), token=False), "changed since"),
+        (asks(*((t, 426) for t in UNEVEN), token=False), "another version"),
+    ],
+)
+def test_what_a_client_asks_for_and_never_gets(tmp_path: Path, streams: list[list[Packet]], advice: str) -> None:
+    """However much is granted beside it."""
+    this = found(tmp_path, *streams, *others(20))
+    assert problems(this) == {"http-errors"}
+    assert advice in this["http-errors"].advice
+
+
+@pytest.mark.parametrize(
+    "streams",
+    [
+        pytest.param(asks(*((t, 403) for t in UNEVEN)) + asks((4, 200), path=b"/c", port=43_000), id="a program that asks whether it may"),
+        pytest.param(asks(*((t, 403) for t in UNEVEN), token=False), id="without credentials"),
+        pytest.param(asks(*((t, 403) for t in (0, 5, 10, 15))), id="who waits for something"),
+        pytest.param(asks(*((t, 401) for t in (0, 30, 60, 90))), id="a check by the clock"),
+        pytest.param(asks(*((t / 10, 200) for t in range(20)), *((3 + t, 401) for t in UNEVEN), (7, 200)), id="a token that is renewed"),
+        pytest.param(asks(*((t / 10, 200) for t in range(20)), (3, 401), (5, 401)), id="the capture ends as it is renewed"),
+        pytest.param(asks(*((t, 410) for t in (0, 3600, 7200, 10_800)), token=False), id="a feed that was given up"),
+        pytest.param(asks(*((t, 416) for t in UNEVEN[:2]), token=False), id="a file that is whole"),
+        pytest.param(asks(*((t, 416) for t in (0, 2, 4, 6)), (8, 206), token=False), id="a log that grows"),
+        pytest.param(asks(*((t, 416) for t in (0, 2, 4, 6)), token=False), id="a log that does not"),
+        pytest.param(asks((0, 416), (0.7, 206), (1.5, 416), (4, 416), token=False), id="a part that is there now and then"),
+    ],
+)
+def test_what_a_client_may_ask_for_in_vain(tmp_path: Path, streams: list[list[Packet]]) -> None:
+    assert not problems(found(tmp_path, *streams, *others(20)))
+
+
 STRANGE = b"hello there, who are you?"
 
 
