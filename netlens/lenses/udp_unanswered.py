@@ -54,6 +54,8 @@ from netlens.lenses._datagrams import (
 from netlens.lenses._said import UDP, undelivered
 from netlens.lenses._view import S, View, finding, graded, grouped, most, seconds
 from netlens.lenses.wrong_checksums import checked
+from netlens.parsers.blocks import ACKNOWLEDGES as ACKS
+from netlens.parsers.blocks import DATA, KIND, NUMBER, PORTS, TS
 from netlens.parsers.leases import DISCOVER, OFFER, REQUEST, SERVER, Message
 from netlens.parsers.routers import ADDRESSES
 from netlens.parsers.trail import Conversation
@@ -538,8 +540,9 @@ def _not_taken(view: View) -> list[Finding]:
 
 
 def _files(view: View) -> list[Finding]:
-    """Transfers of TFTP that a server grants, and of which nothing comes: the client acknowledges the options again and again (RFC 2347, RFC 1123 4.2.3.1)."""
-    stood = []
+    """Transfers of TFTP that a server grants, and of which nothing comes: the client acknowledges the options again and again (RFC 2347, RFC 1123 4.2.3.1),
+    and where the server was recorded, it sends the first block again and again."""
+    stood, in_vain = [], 0
     for t in view.conversations:
         back = view.once(ways).get((t.destination, t.source))
         granted = (
@@ -553,13 +556,16 @@ def _files(view: View) -> list[Finding]:
             and t.last_ns - max(back.last_ns, t.first_ns) >= SPAN_NS
         ):
             stood.append(t)
+        elif back is not None and back.head >> 48 == OPTIONS and t.head == ACKNOWLEDGES and (times := _first_block(view, t)):
+            stood.append(t)
+            in_vain = max(in_vain, times)
     if not stood:
         return []
     longest = _longest_ns(stood)
     whom = most(t.destination[0] for t in stood)
     text = (
         f"{whom} granted {most(t.source[0] for t in stood)} a file by TFTP, and none of it came: the client acknowledged the options up to "
-        f"{max(t.datagrams for t in stood)} times over {seconds(longest)}."
+        f"{max(t.datagrams for t in stood)} times over {seconds(longest)}{f'; the first block was sent {in_vain} times' if in_vain else ''}."
     )
     values = {"transfers": len(stood), "datagrams": sum(t.datagrams for t in stood), "longest_s": longest / 1e9, "protocols": ["TFTP"]}
     advice = (
@@ -567,6 +573,16 @@ def _files(view: View) -> list[Finding]:
         "drops UDP from the server's other ports."
     )
     return [finding(view, ID, "problem", text, [t.first_frame for t in stood], values, advice)]
+
+
+def _first_block(view: View, t: Conversation) -> int:
+    """How often a server sent the first block to a client that acknowledged nothing but the options, for a while; 0 where it did not."""
+    blocks = view.side.capture.blocks
+    ports, back = t.destination[1] << 16 | t.source[1], t.source[1] << 16 | t.destination[1]
+    theirs = blocks[((blocks[:, PORTS] & 0xFFFFFFFF) == ports) & (blocks[:, KIND] == DATA)]
+    acked = blocks[((blocks[:, PORTS] & 0xFFFFFFFF) == back) & (blocks[:, KIND] == ACKS), NUMBER]
+    alone = len(theirs) >= TIMES and (theirs[:, NUMBER] == 1).all() and len(acked) > 1 and not acked.any()
+    return len(theirs) if alone and theirs[-1, TS] - theirs[0, TS] >= SPAN_NS else 0
 
 
 def _not_renewed(view: View) -> list[Finding]:

@@ -294,6 +294,41 @@ def test_a_file_that_is_granted_and_does_not_come(tmp_path: Path, packets: list[
         )
 
 
+FIRST = b"\0\3\0\1" + bytes(1428)
+SENT = [(t, False, FIRST) for t in (0.3, 1.3, 3.3, 5.3)]
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ([*SENT, (2, True, ACK_0)], True),
+        ([*SENT, (2, True, ACK_0), (5.4, True, b"\0\4\0\1")], False),  # it arrives at last
+        (SENT[:2], False),
+        ([*SENT, (2, True, ACK_0), (6, False, b"\0\3\0\2" + bytes(1428))], False),  # what acknowledged the first was not recorded
+        (SENT, False),  # nor the client, but for its first word
+    ],
+)
+def test_a_first_block_that_does_not_arrive(tmp_path: Path, said: list[tuple[float, bool, bytes]], told: bool) -> None:
+    this = found(tmp_path, sorted(transfer((0.1, False, OACK), (0.2, True, ACK_0), *said), key=lambda p: p.at))
+    assert (problems(this) == {"udp-unanswered"}) == told
+    if told:
+        assert this["udp-unanswered"].text == (
+            f"{SERVER} granted {CLIENT} a file by TFTP, and none of it came: the client acknowledged the options up to 2 times over 1.8 s; the first block "
+            "was sent 4 times."
+        )
+
+
+def test_errors_of_tftp_without_a_code(tmp_path: Path) -> None:
+    """Often what the server's system says (tftpd): permission denied, say. It may be said to one of several files that a loader tries."""
+    no = [(k, False, b"\0\5\0\0Permission denied\0") for k in range(3)]
+    asks = [Packet(k * S, datagram((CLIENT, 41_000), (SERVER, 69), tftp())) for k in range(3)]
+    this = found(tmp_path, asks, [p for p in transfer(*((k + 0.1, up, text) for k, up, text in no)) if p.at])
+    assert problems(this) == {"refused"}
+    assert this["refused"].text == f"3 of 3 TFTP answers were refusals, from {SERVER}: an error without a code."
+    file = [(4, False, b"\0\3\0\1data"), (4.1, True, b"\0\4\0\1")]
+    assert not problems(found(tmp_path, transfer(*no[:1], *file)))
+
+
 def test_who_looks_for_names_without_a_server(tmp_path: Path) -> None:
     """By broadcast, or a host by its state, as Windows does of any address."""
     broadcasts = [Packet(t * S, datagram((CLIENT, 137), ("192.0.2.255", 137), nbns(flags=0x2910))) for t in AGAIN]

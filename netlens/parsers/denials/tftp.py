@@ -1,14 +1,17 @@
 """TFTP (RFC 1350 5, appendix; RFC 2347): a server's ERROR.
 
-Ordinary: an ERROR to options (8), or without a code (0: a client that only asked for the size); files that a loader tries one after the other (pxelinux).
+Ordinary: an ERROR to options (8), or without a code of its own (0), unless it is all that a client ever hears; files that a loader tries one after the other
+(pxelinux). What a client says that only asked for the size is none of a server's.
 """
 
 from netlens.parsers.denials._kinds import At
 
 ID, NAME = "tftp", "TFTP"
 AT = At(udp=(69,), other_port=True)
+_OTHER = "an error without a code"
+DAILY, VAIN = (_OTHER,), ((_OTHER, 3),)
 _ERRORS = {
-    1: "file not found", 2: "access violation", 3: "disk full", 4: "illegal operation", 5: "unknown transfer", 6: "file exists", 7: "no such user",
+    0: _OTHER, 1: "file not found", 2: "access violation", 3: "disk full", 4: "illegal operation", 5: "unknown transfer", 6: "file exists", 7: "no such user",
 }  # fmt: skip
 
 
