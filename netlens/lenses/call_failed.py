@@ -22,10 +22,11 @@ import numpy as np
 
 from netlens.lenses import Finding
 from netlens.lenses._said import UDP, undelivered
-from netlens.lenses._view import S, View, finding, graded, grouped, most
+from netlens.lenses._view import S, View, finding, graded, grouped, most, seconds
 from netlens.lenses.rtp_loss import PACKETS, is_rtp, ports, streams
 from netlens.parsers.calls import Media, Message
 from netlens.parsers.rtp import FRAME, KIND, TS
+from netlens.parsers.trail import Conversation
 from netlens.text import endpoint, plural
 
 ID = "call-failed"
@@ -265,6 +266,19 @@ def _unheard(view: View, messages: list[Message]) -> list[Finding]:
     return [finding(view, ID, "problem", text, [f for talk, errors in found for f in (talk.first_frame, errors[0].frame)], values, advice)]
 
 
+def _stopped(view: View, found: list[tuple[Conversation, Conversation, int]], talking: int) -> list[Finding]:
+    """Calls in which one end sends voice no more, though it goes on: its voice is lost, or it takes in and says nothing, as an answering machine may."""
+    if not found:
+        return []
+    longest = max(silence for *_, silence in found)
+    text = (
+        f"Voice stopped one way in {len(found):,} of {plural(talking, 'call')}: {most(endpoint(*back.source) for _, back, _ in found)} sent none any more for "
+        f"{seconds(longest)}{' and less' if len(found) > 1 else ''}, and the other end went on."
+    )
+    values = {"calls": talking, "stopped": len(found), "longest_s": longest / 1e9}
+    return [finding(view, ID, "warning", text, [talk.first_frame for talk, *_ in found], values)]
+
+
 def _one_way(view: View, messages: list[Message]) -> list[Finding]:
     """Calls in which one end sends voice for seconds and the other none at all, though both said that they send and take it, from a host whose other packets
     to the first one are in the capture."""
@@ -273,7 +287,8 @@ def _one_way(view: View, messages: list[Message]) -> list[Finding]:
     reached = {t.destination for t in view.conversations}
     said_of = view.once(undelivered)
     rtp = {ports(part): set(part[:, KIND].tolist()) for part in view.once(streams) if is_rtp(part)}
-    found = []
+    found: list[tuple[Conversation, int]] = []
+    stopped: list[tuple[Conversation, Conversation, int]] = []
     calls = grouped(messages, lambda m: m.call)
     talking = 0
     for these in calls.values():
@@ -285,16 +300,19 @@ def _one_way(view: View, messages: list[Message]) -> list[Finding]:
         end = next((m.ts for m in these if m.method == "BYE" and not m.status), NEVER)
         (one, other) = sorted((address, port) for _, address, port in places)
         for here, there in ((one, other), (other, one)):
-            talk = sent.get((here, there))
+            talk, back = sent.get((here, there)), sent.get((there, here))
+            kinds = rtp.get((here[1], there[1]), set())
+            pauses = not kinds <= ALL_THE_TIME or any(each.formats & {*NOISE} for m in these for each in m.media)
+            if talk is not None and back is not None and kinds and not pauses:
+                silence = min(talk.last_ns, end) - max(back.last_ns, taken.ts)
+                stopped += [(talk, back, silence)] if silence >= ALL_THE_TIME_NS else []
             if talk is None or here in reached or (there[0], here[0]) not in ways or (UDP, here, there) in said_of:
                 continue
             lasted = min(talk.last_ns, end) - max(talk.first_ns, taken.ts)
-            kinds = rtp.get((here[1], there[1]), set())
-            pauses = not kinds <= ALL_THE_TIME or any(each.formats & {*NOISE} for m in these for each in m.media)
             if talk.datagrams >= ONE_WAY and lasted >= (ONE_WAY_NS if pauses else ALL_THE_TIME_NS) and kinds:
                 found.append((talk, lasted))
     if not found:
-        return []
+        return _stopped(view, stopped, talking)
     n = sum(talk.datagrams for talk, _ in found)
     text = (
         f"Voice goes one way in {len(found):,} of {plural(talking, 'call')}: {plural(n, 'packet')} of RTP went to "

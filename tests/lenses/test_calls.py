@@ -273,10 +273,20 @@ def test_voice_that_goes_one_way(tmp_path: Path) -> None:
     )
 
 
+def test_voice_that_stops_one_way(tmp_path: Path) -> None:
+    """A warning: who takes a message says nothing either, and some exchanges then send nothing."""
+    this = found(tmp_path, agreed(), media([0] * 400), media([0] * 100, to_phone=False), healthy())["call-failed"]
+    assert this.severity == "warning"
+    assert this.text.startswith(f"Voice stopped one way in 1 of 1 call: {CLIENT}:{PHONE_PORT} sent none any more for 6")
+    assert "call-failed" not in found(tmp_path, agreed(), media([0] * 400), media([0] * 300, to_phone=False), healthy())
+    pausing = agreed("96", "96"), media([96] * 400), media([96] * 100, to_phone=False)
+    assert "call-failed" not in found(tmp_path, *pausing, healthy())
+
+
 @pytest.mark.parametrize(
     "packets",
     [
-        pytest.param([*agreed(), *media([0] * 400), *media([0], to_phone=False)], id="both ways"),
+        pytest.param([*agreed(), *media([0] * 400), *media([0] * 400, to_phone=False)], id="both ways"),
         pytest.param([*held(agreed()), *media([0] * 400)], id="one end only sends"),
         pytest.param([*agreed()[:1], *media([0] * 400)], id="not taken yet"),
         pytest.param([*agreed(), *ended(3), *later(media([0] * 400), 9)], id="of a later call"),
