@@ -59,6 +59,7 @@ def words(port: int, *pairs: tuple[bytes, bytes], hello: bytes = GREETING[0]) ->
         (words(21, (b"USER a\r\n", b"331 a\r\n"), (b"STOR a\r\n", b"552 full\r\n")), "quota"),
         (words(25, (HELO, b"250 a\r\n"), (b"MAIL FROM:<a@b>\r\n", b"452 full\r\n")), "for now"),
         (words(25, (HELO, b"250 a\r\n"), (b"MAIL FROM:<a@b>\r\n", b"530 STARTTLS first\r\n")), "STARTTLS"),
+        (words(143, (b"a APPEND Sent {5+}\r\nhello", b"a NO [OVERQUOTA]\r\n"), hello=GREETING[1]), "mailbox may be full"),
         (words(143, (b"KKFO1 LOGIN a b\r\n", b"KKFO1 NO [LIMIT]\r\n"), hello=GREETING[1]), "too many connections of one user"),
     ],
 )
