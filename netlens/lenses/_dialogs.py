@@ -75,7 +75,9 @@ _ABOUT_LOGINS = ("530 to", "535 to", "the login", "to USER", "to PASS", "to APOP
 GRPC = {2: "UNKNOWN", 4: "DEADLINE_EXCEEDED", 7: "PERMISSION_DENIED", 8: "RESOURCE_EXHAUSTED", 12: "UNIMPLEMENTED", 13: "INTERNAL", 14: "UNAVAILABLE",
         15: "DATA_LOSS", 16: "UNAUTHENTICATED"}  # fmt: skip
 _UNIMPLEMENTED, _EXHAUSTED, _OUT_OF_RANGE = 12, 8, 11
-_NEVER_MEANT = (7, 8, 13, 15, 16)  #: of them those that no client asks for; a server that starts or stops says others
+#: Of them those that no client waits for; a server that starts or stops says others, and who pulls what is not there yet runs into a deadline (Pub/Sub). What a
+#: program raises is unknown; what is not there is tried
+_NEVER_MEANT, _OF_METHODS = (7, 8, 13, 15, 16), (2, 7, 8, 12, 13, 15, 16)
 IN_WORDS = "in words"  #: the protocol of refusals by a line, of which nobody knows whether it is one
 #: What must have a name in common, by the places of its lists in a KEXINIT (RFC 4253 7.1)
 _IN_COMMON = (((0,), "key exchange method"), ((1,), "kind of host key"), ((2, 3), "cipher"), ((4, 5), "MAC"), ((6, 7), "compression"))
@@ -303,7 +305,7 @@ def _of_methods(calls: dict[int, Calls], group: list[int]) -> list[Refusal]:
     """Calls of gRPC of one method that fail beside others that are answered: for good, if none of that method is answered any more, of which so many are made
     over a while, and not by the clock, as by who checks whether somebody is there. A method that is not there must be asked for several times in one
     connection: who tries a newer version of a service asks once, and goes on with an older one."""
-    denied = [(k, each) for k in group for each in calls[k].denied if each.path and each.status in GRPC]
+    denied = [(k, each) for k in group for each in calls[k].denied if each.path and each.status in _OF_METHODS]
     found = []
     for (path, status), these in grouped(denied, lambda each: (each[1].path, each[1].status)).items():
         after = max(calls[k].given.get(path, 0) for k in group)
@@ -669,7 +671,7 @@ def _redis(k: int, seg: Segments, view: View) -> list[Refusal]:
     served, data = 0, _data(seg)
     if data and not data[0][0] and data[0][1].startswith(b"+OK"):
         return []  # a greeting: POP3, see below. Redis waits to be asked
-    asked, long = b"", dict(zip(seg.frame, seg.length, strict=True))
+    asked, long = b"", dict(zip(seg.frame[: _databases.MOST], seg.length[: _databases.MOST], strict=True))
     command = b"", 0
     for orig, text, frame in data:
         if orig:

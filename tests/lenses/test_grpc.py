@@ -119,6 +119,7 @@ A, A_AGAIN, B, B_AGAIN = (GET_A, 0, 0.1), (b"\x83\x86\xbf", 0, 0.1), GET_B, b"\x
     ("calls", "what"),
     [
         ([A, (B, 7, 1), (B_AGAIN, 7, 1), (B_AGAIN, 7, 1), A_AGAIN], "PERMISSION_DENIED (7)"),
+        ([A, (B, 2, 1), (B_AGAIN, 2, 1), (B_AGAIN, 2, 1), A_AGAIN], "UNKNOWN (2)"),
         ([A, (B, 12, 0), (B_AGAIN, 12, 0), (B_AGAIN, 12, 0), A_AGAIN], "UNIMPLEMENTED (12)"),
         ([A, (B, 0, 1), (B_AGAIN, 8, 1), (B_AGAIN, 8, 1), (B_AGAIN, 8, 1), A_AGAIN], "RESOURCE_EXHAUSTED (8)"),  # since then
     ],
@@ -137,7 +138,8 @@ def test_a_method_that_fails_beside_others(tmp_path: Path, calls: list[tuple[byt
         pytest.param([A, (B, 7, 0), (B_AGAIN, 7, 0), (B_AGAIN, 7, 0)], True, id="at once"),
         pytest.param([A, (B, 7, 30), (B_AGAIN, 7, 30), (B_AGAIN, 7, 30)], True, id="by the clock"),
         pytest.param([A, (B, 8, 1), (B_AGAIN, 8, 1)], True, id="twice"),
-        pytest.param([A, (B, 14, 1), (B_AGAIN, 14, 1)], False, id="a server that starts"),
+        pytest.param([A, (B, 14, 1), (B_AGAIN, 14, 1), (B_AGAIN, 14, 1)], False, id="a server that starts"),
+        pytest.param([A, (B, 4, 1), (B_AGAIN, 4, 1), (B_AGAIN, 4, 1)], False, id="who pulls what is not there yet"),
         pytest.param([A, (B, 12, 1), (B_AGAIN, 12, 1)], False, id="who tries a newer version"),
     ],
 )
