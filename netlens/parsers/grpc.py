@@ -37,6 +37,10 @@ _DATA, _HEADERS, _RST_STREAM, _SETTINGS, _GOAWAY, _WINDOW_UPDATE, _LAST_TYPE, _H
 _MAX_FRAME_SIZE, _SETTING = 5, 6  # RFC 9113 6.5.2, and bytes of a setting
 _CONTROL = {_RST_STREAM: 4, _GOAWAY: 8, _WINDOW_UPDATE: 4}  # bytes that they have at least
 _FIELDS = 32  # bytes in which the first field of a head stands, or all of a request's path that is short
+_LONGEST = (
+    1 << 14
+)  # bytes of a head that are waited for; of a longer one the beginning is read (RFC 9113 4.2: a frame, if nobody says otherwise)
+_DIGITS = 2  # of a status of gRPC
 _END_STREAM, _END_HEADERS, _PADDED, _PRIORITY = 1, 4, 8, 32
 _STATUS = re.compile(rb"(?:\x0bgrpc-status|\x88\x9a\xca\xc8\xb2\x12\x34\xda\x8f)(?:\x01([0-9])|\x02(1[0-6]))")
 _STATUSES = dict(zip(range(0x88, 0x8F), (200, 204, 206, 304, 400, 404, 500), strict=True))
@@ -223,7 +227,9 @@ def _frames(text: bytes, largest: int, cut: bool) -> tuple[list[tuple[int, int, 
         size, kind, flags = int.from_bytes(text[at : at + 3], "big"), text[at + 3], text[at + 4]
         if kind > _LAST_TYPE or size > largest or text[at + 5] & 0x80 or size < _CONTROL.get(kind, 0):
             return found, -1
-        if at + _HEADER + ((min(size, _FIELDS) if cut else size) if kind == _HEADERS else _CONTROL.get(kind, 0)) > len(text):
+        if at + _HEADER + ((min(size, _FIELDS) if cut or size > _LONGEST else size) if kind == _HEADERS else _CONTROL.get(kind, 0)) > len(
+            text
+        ):
             break
         found.append((kind, flags, int.from_bytes(text[at + 5 : at + 9], "big"), at + _HEADER, at + _HEADER + size))
         at += _HEADER + size
@@ -293,7 +299,7 @@ def _status(calls: Calls, payload: bytes, flags: int) -> int | None:
         found = _STATUS.search(payload) if calls.status is None or flags & _END_STREAM else None
         return int(found[1] or found[2]) if found else None
     value = next((value for name, value in fields if name == GRPC_STATUS), b"")
-    return int(value) if value.isdigit() else None
+    return int(value) if value.isdigit() and len(value) <= _DIGITS else None
 
 
 def asked(calls: Calls, text: bytes, frame: int, ts: int, cut: bool = False) -> int:

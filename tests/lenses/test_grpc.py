@@ -377,6 +377,19 @@ def test_that_nothing_is_said_of_windows_that_were_not_followed_to_the_end(tmp_p
     assert "slow-client" not in found(tmp_path, read_slowly(), healthy(), ping(60 * S))
 
 
+def test_a_status_that_is_none() -> None:
+    calls = Calls(0)
+    read(calls, frame(1, 5, 1, NAME + b"\x7f\xb9\x26" + b"1" * 5048), 1, 1)
+    assert calls.status is None
+
+
+def test_a_head_that_is_longer_than_a_frame_is() -> None:
+    calls = Calls(0)
+    calls._largest = [1 << 24] * 2
+    read(calls, frame(1, 5, 1, b"\x88" + NAME + b"\x017" + bytes(20_000))[:2000], 1, 1)
+    assert calls.status == 7
+
+
 def test_frames_across_segments() -> None:
     """Whatever the cut, the same is read."""
     text = frame(4, 0, 0) + answered(1, NGINX) + frame(3, 0, 1, bytes(4)) + given(3) + goaway(2, b"why")
