@@ -35,7 +35,7 @@ from netlens.lenses._connects import (
     scanning,
 )
 from netlens.lenses._elsewhere import misplaced
-from netlens.lenses._ignored import reason
+from netlens.lenses._ignored import ignored_answers, reason
 from netlens.lenses._said import said
 from netlens.lenses._view import S, View, finding, graded, grouped, most, seconds, up_to
 from netlens.parsers.icmp import EXPIRED
@@ -135,9 +135,16 @@ def _not_heard(view: View, deaf: list[Attempt]) -> list[Finding]:
         f"({up_to(deaf)}{plural(max(a.synacks for a in deaf), 'SYN+ACK')})."
     )
     values = {"unanswered": n, "connections": all_, "synacks": sum(a.synacks for a in deaf)}
+    why = ignored_answers(view, deaf)
+    if why:
+        text = f"{text[:-1]}: {why.text}."
     advice = (
-        "The way back is broken: look at routes and firewalls from the server to the client, and capture at the client's side. "
-        "If this is the client's own capture, its firewall drops the answers."
+        why.advice
+        if why
+        else (
+            "The way back is broken: look at routes and firewalls from the server to the client, and capture at the client's side. "
+            "If this is the client's own capture, its firewall drops the answers."
+        )
     )
     return [finding(view, ID, "problem", text, [f for a in deaf for f in (*a.syn_frames, a.answer_frame)], values, advice)]
 

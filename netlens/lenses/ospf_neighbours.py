@@ -3,12 +3,13 @@
 Asks: whether two routers send Hellos on one network, again and again, and neither names the other as one that it hears, or one of the two alone does; whether
     two begin to exchange their databases again and again, and never get on.
 Applies: where the Hellos of both are in the capture; networks are told apart by interface, VLAN and netmask.
-Cannot see: keys (that authentication differs is seen by its kind, the number of the key, or the password), lists of allowed neighbours, filters; an exchange of databases that
-    breaks off in the middle.
+Cannot see: keys (that authentication differs is seen by its kind, the number of the key, or the password), lists of allowed neighbours, filters; an exchange
+    of databases that breaks off in the middle.
 Normal: a router names another in the Hello behind the first one that it heard (RFC 2328 10.5), if area, netmask, intervals, the kind of area and authentication
-    are the same, of which a router that changes its key sends two for a while (RFC 2328 D.3); ID and instance tell apart what shares a network on purpose. Two routers that have other neighbours each may belong to different domains:
-    that is a warning, and so are two that differ in nothing that can be seen. An ID that speaks from two addresses, and from one of them names neighbours, is
-    one router with two links in the capture. Then it is not known what is on which link, nor with OSPFv3 in a capture of all interfaces that numbers none.
+    are the same, of which a router that changes its key sends two for a while (RFC 2328 D.3); ID and instance tell apart what shares a network on purpose. Two
+    routers that have other neighbours each may belong to different domains: that is a warning, and so are two that differ in nothing that can be seen. An ID
+    that speaks from two addresses, and from one of them names neighbours, is one router with two links in the capture. Then it is not known what is on which
+    link, nor with OSPFv3 in a capture of all interfaces that numbers none.
 """
 
 from __future__ import annotations
