@@ -149,3 +149,73 @@ def test_names_of_a_client_that_is_served_over_ipv6(tmp_path: Path) -> None:
 
 def test_names_by_which_a_network_is_asked(tmp_path: Path) -> None:
     assert "dns-failed" not in found(tmp_path, filtered("mask.icloud.com", "use-application-dns.net"), healthy(), ping(30 * S))
+
+
+PRIMARY, SECONDARY = "198.51.100.1", "198.51.100.2"
+
+
+def asks(name: str, at: int, ends: tuple[str, str], qtype: str = "A", rcode: int | None = None, txid: int = 7) -> list[Packet]:
+    """A question of a host to a server, and what it is told, if anything."""
+    query = DNS(id=txid, qd=DNSQR(qname=name, qtype=qtype))
+    here, there = (ends[0], 5_000 + txid), (ends[1], 53)
+    packets = [Packet(at, datagram(here, there, bytes(query)))]
+    if rcode is not None:
+        reply = DNS(id=txid, qr=1, rcode=rcode, qd=DNSQR(qname=name, qtype=qtype))
+        packets.append(Packet(at + MS, datagram(there, here, bytes(reply))))
+    return packets
+
+
+def fails(name: str = "www.corp.test", rcode: int = 2) -> list[Packet]:
+    return [p for k in range(3) for p in asks(name, (4 + k) * S, (CLIENT, SECONDARY), rcode=rcode, txid=20 + k)]
+
+
+@pytest.mark.parametrize(
+    ("transfer", "words"),
+    [
+        (asks("corp.test", 0, (SECONDARY, PRIMARY), "AXFR", 5), "(AXFR) and was told REFUSED"),
+        (asks("corp.test", 0, (SECONDARY, PRIMARY), "SOA", 9), "(SOA) and was told NOTAUTH"),
+        (asks("corp.test", 0, (SECONDARY, PRIMARY), "SOA"), "(SOA) and got no answer"),
+    ],
+)
+def test_a_zone_that_its_secondary_server_does_not_get(tmp_path: Path, transfer: list[Packet], words: str) -> None:
+    this = found(tmp_path, transfer, fails())["dns-failed"]
+    assert (this.severity, this.text) == (
+        "problem",
+        f"1 of 1 DNS question failed (SERVFAIL from {SECONDARY}): www.corp.test; {SECONDARY} asked {PRIMARY} for the zone corp.test {words}.",
+    )
+
+
+@pytest.mark.parametrize(
+    "streams",
+    [
+        [asks("corp.test", 0, (SECONDARY, PRIMARY), "SOA", 0), fails()],
+        [asks("other.test", 0, (SECONDARY, PRIMARY), "AXFR", 5), fails()],
+        [asks("corp.test", 0, ("198.51.100.9", PRIMARY), "AXFR", 5), fails()],  # of another server
+        [
+            asks("corp.test", 0, (CLIENT, SECONDARY), "SOA", 5),
+            asks("corp.test", 0, (SECONDARY, PRIMARY), "SOA", 5, txid=8),
+            fails(),
+        ],  # passed on
+        [asks("corp.test", 6 * S, (SECONDARY, PRIMARY), "SOA"), fails()],  # too young
+    ],
+)
+def test_zones_that_are_no_reason(tmp_path: Path, streams: list[list[Packet]]) -> None:
+    assert "for the zone" not in found(tmp_path, *streams)["dns-failed"].text
+
+
+def circle(back: str = "www.shop.test", rcode: int | None = None) -> list[Packet]:
+    """A client asks one resolver, which asks another, which asks the first (``back``: for this name)."""
+    made = asks("www.shop.test", 0, (CLIENT, SECONDARY), txid=1) + asks("www.shop.test", MS, (SECONDARY, PRIMARY), txid=2)
+    return made + asks(back, 2 * MS, (PRIMARY, SECONDARY), txid=3, rcode=rcode)
+
+
+def test_resolvers_that_ask_each_other(tmp_path: Path) -> None:
+    this = found(tmp_path, circle(), [p for k in range(4) for p in asks("www.shop.test", (2 + 2 * k) * S, (CLIENT, SECONDARY), txid=4 + k)])
+    assert this["dns-unanswered"].severity == "problem"
+    assert f"; {PRIMARY} and {SECONDARY} ask each other the same, in circles" in this["dns-unanswered"].text
+
+
+@pytest.mark.parametrize("packets", [circle("ns.shop.test"), circle(rcode=0)])
+def test_resolvers_that_ask_each_other_something_else(tmp_path: Path, packets: list[Packet]) -> None:
+    again = [p for k in range(4) for p in asks("www.shop.test", (2 + 2 * k) * S, (CLIENT, SECONDARY), txid=4 + k)]
+    assert "circles" not in found(tmp_path, packets, again)["dns-unanswered"].text
