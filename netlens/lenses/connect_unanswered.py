@@ -49,6 +49,9 @@ ELSEWHERE_NS = 2 * S  #: another address of the service that was reached so soon
 LEFT = 3  #: connections that never opened, though the next one did
 #: SYNs of so many addresses that a server answers and that lead to nothing, of all; and SYN+ACKs repeated, of these, where nobody completes a handshake
 MANY, MANY_SHARE, REPEATED_SHARE = 100, 0.5, 0.1
+LONE_SHARE = (
+    0.9  #: of SYNs without an answer, not sent again; a server that is busy hears nearly all of them again after a second (RFC 6298 2.1)
+)
 FALLBACKS = 3  #: connections over IPv6 in vain, within more than a moment; of one or two that server may not be there
 FLOOD_NS = 60 * S  #: Linux holds a SYN for 63 s; in a day as many scanners come by
 TAKEN_NS = 5 * S  #: a SYN that was taken at last, so soon
@@ -91,7 +94,8 @@ def _of(view: View) -> list[Finding]:
     left_out = view.once(scanning)
     silent = [a for a in view.once(attempts) if a.outcome == UNANSWERED and a.session not in left_out and a.client not in view.heard_unseen]
     knocks = _knocks(view, silent)
-    silent = [a for a in silent if a.session not in knocks]
+    flood = {a.session for left in view.once(_flooded).values() for a in left}
+    silent = [a for a in silent if a.session not in knocks and a.session not in flood]
     groups = grouped(silent, lambda a: a.service)
     given_up, early = [], []
     for group in groups.values():
@@ -149,24 +153,44 @@ def _not_heard(view: View, deaf: list[Attempt]) -> list[Finding]:
     return [finding(view, ID, "problem", text, [f for a in deaf for f in (*a.syn_frames, a.answer_frame)], values, advice)]
 
 
-def _unfinished(view: View) -> list[Finding]:
-    """Services with many SYNs that were answered, and then nothing: no acknowledgment, no RST, though time was left."""
+def _flooded(view: View) -> dict[tuple[str, int], list[Attempt]]:
+    """Services with many SYNs that lead to nothing: they were answered, and then came no acknowledgment and no RST, though time was left; or a server that
+    answers some, and does not complete those either, has no room for more, and nobody sends them again, as who wants a connection does (RFC 9293 3.8.1)."""
     last, reset = view.side.bounds_ns[1] - S, view.column("rst_ns")
-    opened = grouped((a for a in view.once(attempts) if a.outcome == OPEN), lambda a: (a.server, a.port))
+    tried = grouped((a for a in view.once(attempts) if a.outcome in (OPEN, UNANSWERED)), lambda a: (a.server, a.port))
     found: dict[tuple[str, int], list[Attempt]] = {}
-    for service, group in opened.items():
-        left = [a for a in group if not a.usable_ns and reset[a.session] is None and a.answer_ns <= last]
-        more_than_syns = any(a.usable_ns for a in group) or sum(a.synacks > 1 for a in left) >= REPEATED_SHARE * len(left)
-        if len(left) >= MANY_SHARE * len(group) and more_than_syns and most_within(left, lambda a: a.client, FLOOD_NS) >= MANY:
-            found[service] = left
+    for service, group in tried.items():
+        opened = [a for a in group if a.outcome == OPEN]
+        left = [a for a in opened if not a.usable_ns and reset[a.session] is None and a.answer_ns <= last]
+        if not left or len(left) < MANY_SHARE * len(opened):
+            continue
+        more_than_syns = any(a.usable_ns for a in opened) or sum(a.synacks > 1 for a in left) >= REPEATED_SHARE * len(left)
+        lone = [a for a in group if a.outcome == UNANSWERED and len(a.syn_ns) == 1 and not a.said and a.syn_ns[0] <= last]
+        lone = lone if len(lone) >= LONE_SHARE * sum(a.outcome == UNANSWERED and a.syn_ns[0] <= last for a in group) else []
+        if more_than_syns and most_within([*left, *lone], lambda a: a.client, FLOOD_NS) >= MANY:
+            found[service] = [*left, *lone]
+    return found
+
+
+def _unfinished(view: View) -> list[Finding]:
+    """Services with many SYNs that lead to nothing."""
+    found = view.once(_flooded)
     if not found:
         return []
-    shown, all_ = [a for left in found.values() for a in left], sum(len(opened[service]) for service in found)
+    shown = [a for left in found.values() for a in left]
+    lone = sum(a.outcome == UNANSWERED for a in shown)
+    all_ = sum((a.server, a.port) in found and a.outcome in (OPEN, UNANSWERED) for a in view.once(attempts))
     clients = len({a.client for a in shown})
     text = (
         f"{len(shown):,} of {plural(all_, 'connection')} to {most(endpoint(*service) for service in found)} were never completed: the server answered, "
         f"and nothing came after it, from {plural(clients, 'address', 'addresses')}."
     )
+    if lone:
+        text = (
+            f"{len(shown):,} of {plural(all_, 'connection')} to {most(endpoint(*service) for service in found)} came to nothing, as in a SYN flood, from "
+            f"{plural(clients, 'address', 'addresses')}: the server answered {len(shown) - lone:,}, and nothing came after it; {lone:,} SYNs it did not "
+            "answer, and nobody sent them again."
+        )
     advice = (
         "From many addresses that you do not know this is a SYN flood: use SYN cookies (net.ipv4.tcp_syncookies=1), and limit SYNs before the server. "
         "From your own, the server's answers do not reach them: look at the way back."
@@ -229,19 +253,24 @@ def _waited(view: View, group: list[Attempt]) -> bool:
 
 
 def _never(view: View, shown: list[list[Attempt]], severity: Severity) -> list[Finding]:
-    n = len(shown)
+    services = {(g[0].server, g[0].port) for g in shown}
+    n = len(services)
     whom = most(endpoint(g[0].server, g[0].port) for g in shown)
     syns = [t for g in shown for a in g for t in a.syn_ns]
     tried = max(sum(len(a.syn_ns) for a in g) for g in shown)
     took = max(max(a.syn_ns[-1] for a in g) - g[0].syn_ns[0] for g in shown)
-    all_ = len({a.service for a in view.once(attempts)})
-    how = f"{up_to(shown)}{tried} tries over {seconds(took)}" if tried > 1 else "one try each" if n > 1 else "one try"
-    if n == 1 and len(shown[0]) > 1:
+    all_ = len({(a.server, a.port) for a in view.once(attempts)})
+    how = f"{up_to(shown)}{tried} tries over {seconds(took)}" if tried > 1 else "one try each" if len(shown) > 1 else "one try"
+    if len(shown) == 1 and len(shown[0]) > 1:
         how = f"{plural(len(shown[0]), 'connection')}, {how}"
     heard = [e for g in shown for a in g for e in a.said]
     why = reason(view, [a for g in shown for a in g]) if not heard else None
     told = said(heard) if heard else why.text if why else ""
-    text = f"{n:,} of {plural(all_, 'server')} never answered a connection: {whom} ({how}){f'; {told}' if told else ''}."
+    who = f"{n:,} of {plural(all_, 'server')} never answered a connection: {whom}"
+    if services <= {(a.server, a.port) for a in view.once(attempts) if a.outcome == OPEN}:
+        clients, asked = {g[0].client for g in shown}, {a.client for a in view.once(attempts) if (a.server, a.port) in services}
+        who = f"{len(clients):,} of {plural(len(asked), 'client')} ({most(clients)}) never got an answer from {whom}"
+    text = f"{who} ({how}){f'; {told}' if told else ''}."
     values = {"unanswered": n, "services": all_, "syns": len(syns), "longest_s": took / 1e9, "icmp_errors": len(heard)}
     advice = (
         "The host is off, the port is filtered, or there is no route back: test with nc -vz HOST PORT, and capture at the server's side."
