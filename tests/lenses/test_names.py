@@ -219,3 +219,37 @@ def test_resolvers_that_ask_each_other(tmp_path: Path) -> None:
 def test_resolvers_that_ask_each_other_something_else(tmp_path: Path, packets: list[Packet]) -> None:
     again = [p for k in range(4) for p in asks("www.shop.test", (2 + 2 * k) * S, (CLIENT, SECONDARY), txid=4 + k)]
     assert "circles" not in found(tmp_path, packets, again)["dns-unanswered"].text
+
+
+def pairs(lost: tuple[int, ...], both: bool = False, again: int = 5 * S) -> list[Packet]:
+    """A name that is asked for 40 times, by A and AAAA from one port.  lost : of which the answer to AAAA (``both``: to A as well) comes at the next try."""
+    packets: list[Packet] = []
+    at = 0
+    for k in range(40):
+        for n, qtype in enumerate(("A", "AAAA")):
+            ids = {"port": 5_000 + k, "txid": 2 * k + n}
+            first = at + n * MS // 10
+            if k in lost and (both or qtype == "AAAA"):
+                packets += lookup("a.shop.test", first, qtype=qtype, **ids) + lookup(
+                    "a.shop.test", first + again, first + again + MS, qtype=qtype, **ids
+                )
+            else:
+                packets += lookup("a.shop.test", first, first + MS, qtype=qtype, **ids)
+        at += again + 20 * MS if k in lost else 20 * MS
+    return sorted(packets, key=lambda p: p.at)
+
+
+def test_one_of_two_queries_from_a_port_is_lost(tmp_path: Path) -> None:
+    this = found(tmp_path, pairs((5, 15, 25)), healthy())
+    assert problems(this) == {"dns-slow"}
+    assert this["dns-slow"].text == (
+        "3 of 80 DNS lookups (a.shop.test) were answered only when they were sent again, up to 5.0 s later (198.51.100.53); each is one of a pair, A and AAAA "
+        "from one port, of which the other was answered at once."
+    )
+    assert "single-request-reopen" in this["dns-slow"].advice
+
+
+def test_queries_that_are_lost_otherwise_or_seldom(tmp_path: Path) -> None:
+    assert "of a pair" not in found(tmp_path, pairs((5, 15, 25), both=True), healthy())["dns-slow"].text
+    assert "dns-slow" not in problems(found(tmp_path, pairs((5, 15)), healthy()))
+    assert "dns-slow" not in problems(found(tmp_path, pairs((5, 15, 25), again=S), healthy()))
