@@ -174,7 +174,7 @@ def reached_after(view: View, failed: Attempt, within_ns: int) -> bool:
         return True
     if failed.outcome == REFUSED and opened(begin, failed.client, failed.server, INSTEAD.get(failed.port, 0)):
         return True
-    elsewhere = [(failed.client, other) for other in _aliases(view, failed.server)]
+    elsewhere = [(failed.client, other) for other in aliases(view, failed.server)]
     reversed_ = (failed.server, failed.client)
     return any(opened(begin - within_ns, *ends) for ends in (*elsewhere, reversed_, (ANYBODY, _other_family(failed.client))))
 
@@ -221,7 +221,7 @@ def _other_family(address: str) -> str:
     return "IPv4" if ":" in address else "IPv6"
 
 
-def _aliases(view: View, address: str) -> set[str]:
+def aliases(view: View, address: str) -> set[str]:
     """Other addresses that may be of one service with it: of this machine, or of one of its names, as lookups told."""
     names, addresses = view.once(_names)
     found = view.once(_of_this_machine) if is_loopback(address) else set()

@@ -1,15 +1,16 @@
 """Which connections were never answered?
 
 Asks: whether SYNs stayed without SYN+ACK and without RST, however often they were repeated, until their client closed what it had not got, or met a
-    connection that the server still held; which ICMP error says why; whether no connection over IPv6 is answered while those over
-    IPv4 are; whether another address answers than was asked; whether a server answered many SYNs of many addresses after which nothing came (RFC 4987).
+    connection that the server still held; which ICMP error says why; whether no connection over IPv6 is answered while those over IPv4 are; whether one address
+    of a name costs a second and more each time until the next one is tried; whether another address answers than was asked; whether a server answered many SYNs
+    of many addresses after which nothing came, or had no room for so many (RFC 4987).
 Applies: where the SYNs are in the capture and what their sender hears would be.
 Cannot see: without an ICMP error, whether the SYN or its answer was lost, or a firewall dropped it. A SYN at the end of the capture is pending.
 Normal: RFC 6298 2.1 and 5.5: a SYN is repeated after 1, 2 and 4 s, by Linux since 6.5 at first after 1 s each. One address of several that is silent
-    while another is connected costs nobody anything (RFC 8305 5), nor does one connection of which the next one opens, but some hundred ms each time where
-    it is so with all of IPv6; among peers of a peer-to-peer program some are always gone. A server that still holds an old connection of these ports is told
-    so by a RST, and takes the next SYN (RFC 9293 3.5.1). A capture of SYNs and SYN+ACKs alone shows no handshake completed; a server that repeats its
-    SYN+ACK shows that it was not (RFC 9293 3.8.1).
+    while another is connected at once costs nobody anything (RFC 8305 5), nor does one connection of which the next one opens, but some hundred ms each time
+    where it is so with all of IPv6; among peers of a peer-to-peer program some are always gone. A server that still holds an old connection of these ports is
+    told so by a RST, and takes the next SYN (RFC 9293 3.5.1). A capture of SYNs and SYN+ACKs alone shows no handshake completed; a server that repeats its
+    SYN+ACK shows that it was not (RFC 9293 3.8.1). Who wants a connection sends its SYN again, who only wants to fill a server's queue does not.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from netlens.lenses._connects import (
     OPEN,
     UNANSWERED,
     Attempt,
+    aliases,
     attempts,
     by_ipv4,
     most_within,
@@ -37,7 +39,7 @@ from netlens.lenses._connects import (
 from netlens.lenses._elsewhere import misplaced
 from netlens.lenses._ignored import ignored_answers, reason
 from netlens.lenses._said import said
-from netlens.lenses._view import S, View, finding, graded, grouped, most, seconds, up_to
+from netlens.lenses._view import LONGER, S, View, finding, graded, grouped, most, seconds, up_to
 from netlens.parsers.icmp import EXPIRED
 from netlens.text import endpoint, plural
 
@@ -49,9 +51,10 @@ ELSEWHERE_NS = 2 * S  #: another address of the service that was reached so soon
 LEFT = 3  #: connections that never opened, though the next one did
 #: SYNs of so many addresses that a server answers and that lead to nothing, of all; and SYN+ACKs repeated, of these, where nobody completes a handshake
 MANY, MANY_SHARE, REPEATED_SHARE = 100, 0.5, 0.1
-LONE_SHARE = (
-    0.9  #: of SYNs without an answer, not sent again; a server that is busy hears nearly all of them again after a second (RFC 6298 2.1)
-)
+#: Of SYNs without an answer, not sent again; a server that is busy hears nearly all of them again after a second (RFC 6298 2.1)
+LONE_SHARE = 0.9
+#: What a client waits until it takes the next address: as long as for one SYN that was lost; and how many of its connections to the others begin so
+FELT_NS, SHARE = S, 0.1
 FALLBACKS = 3  #: connections over IPv6 in vain, within more than a moment; of one or two that server may not be there
 FLOOD_NS = 60 * S  #: Linux holds a SYN for 63 s; in a day as many scanners come by
 TAKEN_NS = 5 * S  #: a SYN that was taken at last, so soon
@@ -125,6 +128,7 @@ def _of(view: View) -> list[Finding]:
         *(_never(view, never, severity) if never else []),
         *(_some(view, some, severity) if some else []),
         *_by_ipv4(view, fell_back),
+        *_by_another(view, fell_back),
     ]
 
 
@@ -364,6 +368,36 @@ def _by_ipv4(view: View, silent: list[Attempt]) -> list[Finding]:
     values = {"unanswered": len(shown), "connections": len(view.once(attempts)), "wait_s": typical / 1e9}
     advice = "Look at the route of IPv6 from here to the outside and back (ping -6), or announce none (router advertisements, AAAA) where there is none."
     return [finding(view, ID, "problem" if clients & told else "warning", text, [f for a in shown for f in a.syn_frames], values, advice)]
+
+
+def _by_another(view: View, silent: list[Attempt]) -> list[Finding]:
+    """Addresses that answer nobody, of names that have others as well: each time a client begins with one it waits, as its timer has it, and goes on with the
+    next. Who tries the next one within :data:`FELT_NS` waits for nobody (RFC 8305 5: 250 ms)."""
+    answering = {(a.server, a.port) for a in view.once(attempts) if a.outcome == OPEN}
+    tried = grouped(view.once(attempts), lambda a: (a.client, a.port))
+    found: list[tuple[Attempt, Attempt]] = []
+    for (client, server, port), group in grouped(silent, lambda a: a.service).items():
+        others = aliases(view, server)
+        if len(group) < LEFT or (server, port) in answering or not others or any(a.said for a in group):
+            continue
+        theirs = sorted((a for a in tried[client, port] if a.server in others), key=lambda a: a.syn_ns[0])
+        begun = [a.syn_ns[0] for a in theirs]
+        at = [bisect.bisect_right(begun, a.syn_ns[0]) for a in group]
+        went = [(a, theirs[k]) for a, k in zip(group, at, strict=True) if k < len(theirs) and theirs[k].outcome == OPEN]
+        waits = [b.syn_ns[0] - a.syn_ns[0] for a, b in went]
+        if len(went) < len(group) or min(waits) < FELT_NS or max(waits) > LONGER * min(waits) or len(went) < SHARE * len(theirs):
+            continue
+        found += went
+    if not found:
+        return []
+    typical = median(b.syn_ns[0] - a.syn_ns[0] for a, b in found)
+    text = (
+        f"{most(endpoint(a.server, a.port) for a, _ in found)} never answered ({plural(len(found), 'connection')}): each time "
+        f"{most(a.client for a, _ in found)} went on to another address of that name ({most(b.server for _, b in found)}), typically {seconds(typical)} later."
+    )
+    values = {"unanswered": len(found), "connections": len(view.once(attempts)), "wait_s": typical / 1e9}
+    advice = "Take that address out of the DNS until its host is up again, or bring it up; who tries both addresses at once (RFC 8305) does not wait."
+    return [finding(view, ID, "problem", text, [f for a, b in found for f in (*a.syn_frames, *b.syn_frames[:1])], values, advice)]
 
 
 def _by_ipv6(view: View, clients: set[str]) -> set[str]:
