@@ -49,6 +49,20 @@ def test_answers_to_a_syn_that_are_repeated(tmp_path: Path, packets: list[Packet
     assert "handshake-unheard" not in found(tmp_path, packets, ping(30 * S))
 
 
+def test_an_answer_to_a_syn_that_comes_again_when_data_was_taken(tmp_path: Path) -> None:
+    """The connection was open long since."""
+    made = exchange(talk())
+    made.at += 5 * S
+    made.again(made.packets[1])
+    made.up("A")
+    assert "slow-connect" not in found(tmp_path, close(made).packets, ping(30 * S))
+    waits = talk()
+    waits.at += 5 * S
+    waits.again(waits.packets[1])
+    waits.up("A")
+    assert found(tmp_path, close(exchange(waits)).packets, ping(30 * S)).keys() & {"slow-connect"} == set()  # the client spoke only then
+
+
 def queued(
     waiting: int = 4, others: int = 2, tries: int = 4, lossy: bool = False, step: int = 400 * MS, later: bool = False
 ) -> list[list[Packet]]:
