@@ -43,6 +43,7 @@ NO_ANSWER_NS = 2 * S  #: RFC 1035 4.2.1: at the earliest it is asked again then
 FOLLOWED_NS = S  #: from a redirection to the lookup of where it leads
 _OVER_TCP = (PORT, 853)  #: DNS over TCP, and over TLS
 _NOWHERE = {"0.0.0.0", "::"}
+_CONTROLLERS = "_ldap._tcp.dc._msdcs."  #: before the name of a domain
 #: Names by which systems ask whether a network wants something, which it says by NXDOMAIN: browsers' own DNS over HTTPS, a relay of addresses, designated
 #: resolvers (RFC 9462 4)
 _CANARIES = {"use-application-dns.net", "mask.icloud.com", "mask-h2.icloud.com", "mask-canary.icloud.com", "_dns.resolver.arpa"}
@@ -53,7 +54,16 @@ TO_THE_END_NS = S  #: a program that tries again and again; several that ask for
 def look(view: View) -> list[Finding]:
     """Failures, answers without a record, names that do not exist, such that also do, and such to which a server sends its clients."""
     nowhere = _sent_nowhere(view) or _led_nowhere(view)
-    return [*_failures(view), *_truncated(view), *_no_such_names(view), *_denied(view), *nowhere, *_blocked(view), *_without_ipv6(view)]
+    return [
+        *_failures(view),
+        *_truncated(view),
+        *_no_such_names(view),
+        *_denied(view),
+        *nowhere,
+        *_blocked(view),
+        *_without_ipv6(view),
+        *_no_controllers(view),
+    ]
 
 
 def _failures(view: View) -> list[Finding]:
@@ -352,6 +362,32 @@ def _denied(view: View) -> list[Finding]:
     values = {"names": len({q.name for q in shown}), "clients": sorted({q.client for q in shown})}
     advice = "Have the DNS server answer AAAA without a record (NOERROR) where the name has another (RFC 4074 4.2, RFC 8020)."
     return [finding(view, ID, "problem", text, [f for q in shown for f in q.frames + q.answer_frames], values, advice)]
+
+
+def _no_controllers(view: View) -> list[Finding]:
+    """Domains whose controllers a client looks for again and again (SRV: MS-ADTS 6.3.6.1) and that have none, though its resolver knows other names of theirs.
+    A computer that is away from its company asks so all day, of resolvers that know nothing of the domain, or what is public of it: a warning."""
+    asked = visible(view)
+    denied = [q for q in asked if q.type == "SRV" and q.rcode == "NXDOMAIN" and q.name.startswith(_CONTROLLERS)]
+    known = {(q.client, r, q.name) for q in asked if q.forward and q.addresses for r in q.resolvers}
+    shown = []
+    for q in denied:
+        domain = "." + q.name.removeprefix(_CONTROLLERS)
+        if len(q.answer_frames) >= INSISTED and any(
+            (q.client, r) == each[:2] and each[2].endswith(domain) for r in q.resolvers for each in known
+        ):
+            shown.append(q)
+    if not shown:
+        return []
+    times = sum(len(q.answer_frames) for q in shown)
+    text = (
+        f"{most(q.client for q in shown)} asked {plural(times, 'time')} for the domain controllers of "
+        f"{most(printable(q.name.removeprefix(_CONTROLLERS)) for q in shown)} (SRV {most(q.name for q in shown)}), which do not exist (NXDOMAIN), though "
+        f"{most(r for q in shown for r in q.resolvers)} knows other names there."
+    )
+    values = {"names": len({q.name for q in shown}), "clients": sorted({q.client for q in shown})}
+    advice = "Have the controllers register their records (nltest /dsregdns, samba_dnsupdate), or ask a resolver that has them; abroad nobody has."
+    return [finding(view, ID, "warning", text, [f for q in shown for f in q.frames + q.answer_frames], values, advice)]
 
 
 def _sent_nowhere(view: View) -> list[Finding]:

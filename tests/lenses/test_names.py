@@ -253,3 +253,20 @@ def test_queries_that_are_lost_otherwise_or_seldom(tmp_path: Path) -> None:
     assert "of a pair" not in found(tmp_path, pairs((5, 15, 25), both=True), healthy())["dns-slow"].text
     assert "dns-slow" not in problems(found(tmp_path, pairs((5, 15)), healthy()))
     assert "dns-slow" not in problems(found(tmp_path, pairs((5, 15, 25), again=S), healthy()))
+
+
+def controllers(times: int, domain: str = "corp.test") -> list[Packet]:
+    name = "_ldap._tcp.dc._msdcs.corp.test"
+    denied = [p for k in range(times) for p in lookup(name, k * S, k * S + MS, rcode=3, port=5_000 + k, txid=k, qtype="SRV")]
+    return denied + lookup(f"dc1.{domain}", 10 * S, 10 * S + MS, port=6_000, txid=99)
+
+
+def test_a_domain_without_controllers(tmp_path: Path) -> None:
+    this = found(tmp_path, controllers(3), healthy(at=11 * S))["dns-failed"]
+    assert this.severity == "warning"
+    assert this.text == (
+        "192.0.2.10 asked 3 times for the domain controllers of corp.test (SRV _ldap._tcp.dc._msdcs.corp.test), which do not exist (NXDOMAIN), though "
+        "198.51.100.53 knows other names there."
+    )
+    assert "dns-failed" not in found(tmp_path, controllers(2), healthy(at=11 * S))
+    assert "dns-failed" not in found(tmp_path, controllers(3, "example.test"), healthy(at=11 * S))  # it is abroad
