@@ -235,6 +235,32 @@ def test_traps_and_informs_that_are_acknowledged(tmp_path: Path, told: bytes) ->
     assert "udp-unanswered" not in found(tmp_path, packets, back, healthy(), ping(30 * S))
 
 
+def answered_late(times: int, tries: int, prompt: int = 0) -> list[Packet]:
+    """Requests of SNMP that are answered after so many tries, and then some at once."""
+    packets: list[Packet] = []
+    for k in range(times + prompt):
+        at, last = 10 * k, tries if k < times else 1
+        packets += [Packet((at + n) * S, datagram((CLIENT, 41_000 + k), (SERVER, 161), snmp(k + 1))) for n in range(last)]
+        asked = snmp(k + 1)
+        packets.append(
+            Packet((at + last - 1) * S + S // 2, datagram((SERVER, 161), (CLIENT, 41_000 + k), asked[:13] + b"\xa2" + asked[14:]))
+        )
+    return packets
+
+
+def test_an_agent_that_answers_late_each_time(tmp_path: Path) -> None:
+    this = found(tmp_path, answered_late(3, 3), healthy(), ping(60 * S))["slow-server"]
+    assert (this.severity, this.text) == (
+        "warning",
+        "3 of 3 requests over UDP (SNMP) got an answer only after up to 3 tries and 2.5 s: 198.51.100.20:161.",
+    )
+
+
+@pytest.mark.parametrize("packets", [answered_late(2, 3), answered_late(3, 1), answered_late(3, 3, prompt=1)])
+def test_agents_that_answer_late_now_and_then(tmp_path: Path, packets: list[Packet]) -> None:
+    assert "slow-server" not in found(tmp_path, packets, healthy(), ping(60 * S))
+
+
 def binding(number: int, kind: int = 1) -> bytes:
     return kind.to_bytes(2, "big") + b"\0\0\x21\x12\xa4\x42" + bytes([number]) * 12
 
