@@ -40,6 +40,8 @@ def headers_of(view: View, frames: list[int]) -> dict[int, Header]:
 def _header(buf: Array, row: list[int]) -> Header | None:
     version, at = row[c.PORTS] >> 32, row[c.PAY_OFF]
     ports = (row[c.PORTS] & 0xFFFFFFFF).to_bytes(4, "big")
+    if at > len(buf):
+        return None  # it was cut
     for size in range(20, 64, 4):
         begin = at - size
         if begin < 0 or buf[begin + 12] >> 4 != size // 4 or buf[begin : begin + 4].tobytes() != ports:

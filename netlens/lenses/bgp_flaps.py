@@ -121,7 +121,7 @@ def updates(data: bytes) -> Iterator[Told]:
 
 def _update(message: bytes) -> Iterator[Told]:
     gone = 2 + int.from_bytes(message[:2], "big")
-    end = gone + 2 + int.from_bytes(message[gone : gone + 2], "big")
+    end = min(gone + 2 + int.from_bytes(message[gone : gone + 2], "big"), len(message))
     yield from ((prefix, False) for prefix in _prefixes(message[2:gone], 32))
     at = gone + 2
     while at + 3 <= end:

@@ -79,10 +79,8 @@ def _failures(view: View) -> list[Finding]:
     by = most(r for q in failed for r in q.resolvers)
     these = "the name has" if len({q.name.lower() for q in failed}) == 1 else "these names have"
     despite = "" if lost else f"; {these} an address all the same"
-    transfer, circles = (
-        _not_transferred(view, failed),
-        in_circles(q for q in asked if (q.name, q.type) in {(f.name, f.type) for f in failed}),
-    )
+    names_failed = {(q.name, q.type) for q in failed}
+    transfer, circles = _not_transferred(view, failed), in_circles(q for q in asked if (q.name, q.type) in names_failed)
     why = f"; {transfer[0]}" if transfer else ""
     if circles:
         why += f"; {most(f'{here} and {there}' for here, there in circles)} ask each other the same, in circles"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from netlens.lenses.bgp_flaps import updates
 from tests.lenses.made import SERVER, Packet, S, found, ping, talk
 
 if TYPE_CHECKING:
@@ -75,3 +76,10 @@ def test_one_of_many_that_flaps(tmp_path: Path) -> None:
 )
 def test_routes_that_are_well(tmp_path: Path, packets: list[Packet]) -> None:
     assert "bgp-flaps" not in found(tmp_path, packets, ping(6000 * S))
+
+
+def test_messages_that_are_no_updates() -> None:
+    whole = update(gone=BRANCH, there=OTHER)
+    for damaged in (whole[:k] + bytes([value]) + whole[k + 1 :] for k in range(16, len(whole)) for value in (0, 1, 0xFF)):
+        assert len(list(updates(damaged))) <= len(damaged)
+    assert list(updates(b"x" + whole)) == [("10.2.0.0/16", False), ("192.0.2.0/24", True)]
