@@ -69,7 +69,10 @@ def _sent_again(view: View) -> list[Finding]:
     answered meanwhile."""
     rows = [_Query(*row) for row in view.side.capture.table("lookups").tuples(*_Query._fields)]
     asked = [r for r in rows if r.query_ns is not None and r.answer_ns is not None and r.transport == "udp" and is_one_host(r.resolver_ip)]
-    waited = [r for r in asked if r.attempts > 1 and SLOW_NS < r.answer_ns - r.query_ns <= SAME_NS]
+    told = {
+        frame for silent in view.once(silent_resolvers) for _, q in silent.waited for frame in q.frames
+    }  # what they waited for is known
+    waited = [r for r in asked if r.attempts > 1 and SLOW_NS < r.answer_ns - r.query_ns <= SAME_NS and r.query_frame not in told]
     if len(waited) < LEAST:
         return []
     prompt = {(r.orig_ip, r.orig_port, r.qname, r.qtype) for r in asked if r.attempts == 1}
