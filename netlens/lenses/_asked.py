@@ -179,6 +179,12 @@ def addressed(asked: list[Question]) -> set[tuple[str, str]]:
     return {(q.client, q.name.lower()) for q in asked if q.rcode == "NOERROR" and q.addresses}
 
 
+def in_circles(asked: Iterable[Question]) -> list[tuple[str, str]]:
+    """Pairs of resolvers that ask each other the same, with each other's address as client, of questions that were not answered or failed."""
+    ways = {(q.name, q.type, q.client, r) for q in asked for r in q.resolvers if q.answer_ns is None or q.rcode in FAILURES}
+    return sorted({(here, there) for name, type_, here, there in ways if here < there and (name, type_, there, here) in ways})
+
+
 def filtered(view: View) -> bool:
     """Whether the capture holds answers whose questions it lacks: then it may lack answers as well."""
     lookups = view.side.capture.table("lookups")

@@ -91,7 +91,7 @@ def _attempt(view: View, k: int) -> Attempt | None:
     syn_frames: list[int] = []
     synack_at = last_synack = reset_at = usable = -1
     synacks = repeated_syns = 0
-    sent_more = False
+    sent_more = goes_on = False  # goes_on: the server has taken the last part of the handshake, as what it sends behind it shows
     left_ns = 0
     acked_at = denied_at = -1  # an ACK that is no answer to a SYN, and the RST that says so (RFC 9293 3.5.1)
     for i in range(len(seg)):
@@ -112,14 +112,17 @@ def _attempt(view: View, k: int) -> Attempt | None:
                 if synack_at >= 0 and usable < last_synack and not (usable >= 0 and _nobody_waits(view, seg, k, last_synack)):
                     usable = i
         elif flags & SYN:
+            if goes_on:
+                continue  # it had been open
             synacks += 1
             last_synack = i
             if synack_at < 0:
                 synack_at = i
         elif flags & RST and reset_at < 0 and not sent_more:
             reset_at = i
-        elif flags & ACK and not flags & RST and not seg.length[i] and seg.acked[i] and acked_at < 0:
-            acked_at = i
+        elif flags & ACK and not flags & RST:
+            goes_on |= usable >= 0
+            acked_at = i if acked_at < 0 and not seg.length[i] and seg.acked[i] else acked_at
     if not syn_ns:
         return None
     if synack_at >= 0:
@@ -174,7 +177,7 @@ def reached_after(view: View, failed: Attempt, within_ns: int) -> bool:
         return True
     if failed.outcome == REFUSED and opened(begin, failed.client, failed.server, INSTEAD.get(failed.port, 0)):
         return True
-    elsewhere = [(failed.client, other) for other in _aliases(view, failed.server)]
+    elsewhere = [(failed.client, other) for other in aliases(view, failed.server)]
     reversed_ = (failed.server, failed.client)
     return any(opened(begin - within_ns, *ends) for ends in (*elsewhere, reversed_, (ANYBODY, _other_family(failed.client))))
 
@@ -221,7 +224,7 @@ def _other_family(address: str) -> str:
     return "IPv4" if ":" in address else "IPv6"
 
 
-def _aliases(view: View, address: str) -> set[str]:
+def aliases(view: View, address: str) -> set[str]:
     """Other addresses that may be of one service with it: of this machine, or of one of its names, as lookups told."""
     names, addresses = view.once(_names)
     found = view.once(_of_this_machine) if is_loopback(address) else set()

@@ -1,5 +1,6 @@
 """Why nobody answers SYNs, as far as they tell it themselves: their checksums are wrong, their timestamps run behind those of another host at the same
-address, their ports were in use shortly before, or their source is an address to which no answer finds back.
+address, their ports were in use shortly before, their source is an address to which no answer finds back, they are signed by a key that the other end need
+not have, or they go to another hardware address than those that are answered. And why a client ignores the answers: their checksums are wrong.
 
 Each needs more than the SYNs that were not answered: where SYNs that were answered are the same, it is no reason."""
 
@@ -11,7 +12,8 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from netlens.lenses._connects import OPEN, Attempt, attempts
-from netlens.lenses._view import S, View, grouped, most, seconds
+from netlens.lenses._headers import headers_of
+from netlens.lenses._view import SYN, S, View, grouped, most, seconds
 from netlens.lenses.wrong_checksums import MOST, NEARER, checked
 
 LEAST = 3  #: SYNs, or connections: one or two are an accident
@@ -20,6 +22,8 @@ TICKS, BEGUN = 1100, 10
 KEPT_NS = 60 * S  #: for which a host keeps the last timestamp of another (the MSL of RFC 9293 3.4.1 is twice that; Linux: TCP_PAWS_MSL)
 FAR_NS = S // 1000  #: of an answer: nobody on the same machine or bridge takes so long
 HELD_NS = 240 * S  #: for which a connection may be held that is closed: twice the MSL of RFC 9293 3.4.1
+#: BGP, MSDP and LDP, whose connections are signed (RFC 2385; RFC 3618 12; RFC 5036 2.9)
+_SIGNED_PORTS = {179, 639, 646}
 _HALF, _NEVER = 1 << 31, 1 << 62
 #: Addresses to which nothing on the internet has a route (RFC 1918, RFC 6598)
 _PRIVATE = [ip_network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")]
@@ -41,9 +45,94 @@ class Reason(NamedTuple):
 
 def reason(view: View, failed: list[Attempt]) -> Reason | None:
     """What the SYNs of attempts that nobody answered have in common, and those that were answered have not; None without."""
-    return (
-        _older(view, failed) or _reused(view, failed) or _untranslated(view, failed) or _damaged(view, failed)
-    )  # the last reads the capture again
+    told = _older(view, failed) or _reused(view, failed) or _untranslated(view, failed)
+    return told or _signed(view, failed) or _sent_elsewhere(view, failed) or _damaged(view, failed)  # these read the capture again
+
+
+def ignored_answers(view: View, deaf: list[Attempt]) -> Reason | None:
+    """Why clients ignore the SYN+ACKs of attempts, where others were heard; see :func:`_damaged`."""
+    answers = [f for a in deaf if ":" not in a.client for f in _synacks(view, a)][:MOST]
+    if len(answers) < LEAST:
+        return None
+    silent = {a.session for a in deaf}
+    others = [a for a in view.once(attempts) if a.outcome == OPEN and a.session not in silent][:MOST]
+    taken = [f for a in others for f in _synacks(view, a)[-1:]]
+    right = checked(view, [*answers, *taken])
+    known = [right[frame] for frame in answers if frame in right]
+    if len(known) < LEAST or any(known) or not all(right.get(frame, True) for frame in taken):
+        return None
+    return Reason("the TCP checksums of these SYN+ACKs are wrong, so that a receiver drops them", _CHANGED)
+
+
+def _synacks(view: View, attempt: Attempt) -> list[int]:
+    seg = view.opening(attempt.session)
+    return [seg.frame[i] for i in range(len(seg)) if not seg.orig[i] and seg.flags[i] & SYN]
+
+
+def _signed(view: View, failed: list[Attempt]) -> Reason | None:
+    """Routers that sign their SYNs; who has no key, or another one, drops them (RFC 2385 2, RFC 5925 7.3)."""
+    syns = [(a, frame) for a in failed for frame in a.syn_frames][:MOST]
+    if len(syns) < LEAST or any(a.port not in _SIGNED_PORTS for a in failed):
+        return None
+    headers = headers_of(view, [frame for _, frame in syns])
+    how = {headers[frame].signed for _, frame in syns if frame in headers}
+    kinds = sorted(how - {""})
+    signing, plain = (
+        {(a.client, a.server) for a, frame in syns if frame in headers and bool(headers[frame].signed) is k} for k in (True, False)
+    )
+    if len(kinds) != 1 or signing & plain or not plain <= {pair[::-1] for pair in signing}:
+        return None
+    if any(a.outcome == OPEN and (a.client, a.server) in signing and a.port in _SIGNED_PORTS for a in view.once(attempts)):
+        return None
+    end = (
+        f"those of {most(client for client, _ in plain)} do not" if plain else "which a peer that has not the same key drops without a word"
+    )
+    return Reason(
+        f"the SYNs of {most(client for client, _ in signing)} carry a {kinds[0]}, {end}",
+        f"Set the same key at both ends ({most(sorted({end for pair in signing for end in pair}))}): the system's log of the other end tells of segments "
+        "without a signature, or with a wrong one. If the keys are the same, the host is off or a filter drops the SYNs.",
+    )
+
+
+def _sent_elsewhere(view: View, failed: list[Attempt]) -> Reason | None:
+    """SYNs that all went to one hardware address, while all that were answered since went to another: an address that moved unannounced (RFC 5227 3), or
+    another router than the one that works."""
+    asking, begun = view.side.capture.asking, min(a.syn_ns[0] for a in failed)
+    servers = {a.server for a in failed}
+    opened = [a for a in view.once(attempts) if a.outcome == OPEN and (a.client, a.server) in {(f.client, f.server) for f in failed}]
+    since = [a for a in opened if a.answer_ns > begun][:MOST]
+    before = [a for a in opened if a.answer_ns <= begun][-LEAST:]
+    syns = [frame for a in failed for frame in a.syn_frames][:MOST]
+    if len(syns) < LEAST or not (asking.claims or asking.tested) or servers != {a.server for a in since}:
+        return None
+    headers = headers_of(view, [*syns, *(a.syn_frames[-1] for a in (*since, *before))])
+    gone, come, had = (
+        {headers[frame].to if frame in headers else "" for frame in frames}
+        for frames in (syns, [a.syn_frames[-1] for a in since], [a.syn_frames[-1] for a in before])
+    )
+    if len(gone) != 1 or len(come) != 1 or gone == come or "" in gone | come:
+        return None
+    old, new = *gone, *come
+    routers = {each.router for said in view.side.capture.router_advertisements.values() for each in said}
+    router = most(
+        r for r in sorted(routers) if any(claim.hardware == old for claim in (*asking.claims.get(r, ()), *asking.tested.get(r, ())))
+    )
+    if router:
+        return Reason(
+            f"they went to {router} ({old}), which advertises itself as a router; those that were answered went to another one ({new})",
+            f"If {router} is not meant to be a router, find it by its hardware address (the switch's MAC table), and let switches drop its router "
+            "advertisements (RA guard); else see where it sends them.",
+        )
+    if had == gone:
+        return Reason(
+            f"they went to the hardware address that had answered before ({old}); those that were answered since went to another one ({new})",
+            "The address moved to another host, and who had spoken to it went on sending to the old one until the address was resolved again (ARP): let who "
+            "takes over announce that (gratuitous ARP, RFC 5227 3), or see why it took over so late.",
+        )
+    return Reason(
+        f"they went to another hardware address ({old}) than those that were answered ({new})",
+        "Look who has these hardware addresses (ip neigh, the switch's MAC table): a router, or one host of several, of which one does not pass them on.",
+    )
 
 
 def _damaged(view: View, failed: list[Attempt]) -> Reason | None:

@@ -4,17 +4,17 @@ Asks: whether a router that was up says that the session is down, or says nothin
 Applies: where its control packets are in the capture.
 Cannot see: whether the peer, or the link between, is at fault; sessions in MPLS.
 Normal: a session begins down and is up within seconds (RFC 5880 6.2); an administrator takes one down (state AdminDown, diagnostic 7). One that comes up again
-    cost what the routes behind it cost, also under a new discriminator, as routers make a session anew whose configuration changes. One that never comes up
-    is a problem where its end names no peer, so that it hears nothing (6.8.1), or says Init to the last, so that it is not heard (6.2); what stays down
-    although it hears the peer may wait for an administrator there.
+    cost what the routes behind it cost, a problem where it falls again and again, also under a new discriminator, as routers make a session anew whose
+    configuration changes. One that never comes up is a problem where its end names no peer, so that it hears nothing (6.8.1), or says Init to the last, so that
+    it is not heard (6.2); what stays down although it hears the peer may wait for an administrator there.
 """
 
 from __future__ import annotations
 
 import itertools
 
-from netlens.lenses import Finding, Severity
-from netlens.lenses._view import S, View, finding, graded, grouped, most, seconds
+from netlens.lenses import Finding
+from netlens.lenses._view import S, View, graded, grouped, most, seconds
 from netlens.parsers.bfd import ADMIN_DOWN, DOWN, INIT, UP, Change
 from netlens.text import plural
 
@@ -25,6 +25,8 @@ RANK = 47
 #: (6.8.7), so a peer that is there would have been heard three times
 TIMES, SPAN_NS = 3, 9 * S // 4
 ADMINISTRATOR = 7
+#: Falls of one session, and within how long: routes that fall so often are damped (RFC 2439 4.2: 1 for each, halved in 15 min, and above 2 they are put by)
+FLAPS, FLAPS_NS = 3, 900 * S
 #: RFC 5880 4.1
 SIGNALLED = 3
 _DIAGNOSTICS = {1: "control detection time expired", 2: "echo function failed", SIGNALLED: "the neighbour signalled it", 4: "forwarding plane reset",
@@ -54,9 +56,10 @@ def _fell(view: View) -> list[Finding]:
     text = f"BFD went down {plural(times, 'time')}: {routers}{told}{end}."
     still = len({_ends(pair) for pair in left})
     values = {"sessions": len(both), "times": times, "still_down": still, "diagnostics": why}
+    flapping = any(len(falls) >= FLAPS and falls[FLAPS - 1].ts - falls[0].ts <= FLAPS_NS for falls in fallen.values())
     advice = "The peer is gone, or its packets do not arrive: look at the link and at the peer, and whether the detection time is too short for this path."
-    severity: Severity = "problem" if left else "warning"
-    return [finding(view, ID, severity, text, [b.frame for falls in fallen.values() for b in falls], values, advice if left else "")]
+    frames = [b.frame for falls in fallen.values() for b in falls]
+    return [graded(view, ID, bool(left or flapping), text, frames, values, advice)]
 
 
 def _ends(pair: tuple[str, str, int]) -> frozenset[str]:

@@ -1,6 +1,7 @@
 """Do a client's clock and a time server's differ so far that the client does not take its time?
 
-Asks: whether a server's time, by NTP, is further from that of a client, answer after answer, than clients correct by themselves.
+Asks: whether a server's time, by NTP, is further from that of a client, answer after answer, than clients correct by themselves; whether the servers of a
+    client are so far from each other that not all of them can be right.
 Applies: to clients that send their own time (RFC 5905 7.3), and to servers that say that they have the time.
 Cannot see: which of the two is right; what a client does with what it hears. Many clients send random numbers in place of a time, or for how long they run.
 Normal: a client that has just started may be off by any time, and sets its clock after a few answers (a warning until then); then both agree. Of several
@@ -10,8 +11,10 @@ Normal: a client that has just started may be off by any time, and sets its cloc
 
 from __future__ import annotations
 
+from statistics import median
+
 from netlens.lenses import Finding
-from netlens.lenses._view import S, View, graded, most, seconds
+from netlens.lenses._view import S, View, graded, grouped, most, seconds, up_to
 from netlens.parsers.clocks import TO_UNIX, Stamp
 
 ID = "clocks-differ"
@@ -22,11 +25,49 @@ BURST, LASTED_NS = 8, 300 * S  #: answers that a client asks for when it starts 
 YEAR = 31_556_952  #: s
 RUNS = 5 * YEAR  #: a clock that began at 0 and shows less tells how long its device runs
 PANIC_NS = 1000 * S
+#: Two servers that are further apart cannot both be right: neither is off by more than its root distance, which is below MAXDIST (RFC 5905 A.1.1, 11.2.1)
+APART_NS = 3 * S
 CLOSE_NS = S  #: a clock's time less the capture's, from one message to the next, is as good as the same
 
 
 def look(view: View) -> list[Finding]:
-    """At most one."""
+    """At most one of clients and their servers, or else one of servers among themselves."""
+    return _of(view) or _among_servers(view)
+
+
+def _among_servers(view: View) -> list[Finding]:
+    """Servers that a client asks in turn and that differ; where no more than half agree, the client cannot tell who is right (RFC 5905 11.2.1)."""
+    told = grouped((s for s in view.side.capture.clocks if not s.asks), lambda s: s.client)
+    found: list[tuple[str, int, list[Stamp], bool]] = []
+    for client, stamps in told.items():
+        servers = {server: group for server, group in grouped(stamps, lambda s: s.server).items() if len(group) >= TIMES and _even(group)}
+        if len(servers) < 2 or max(g[0].ts for g in servers.values()) > min(g[-1].ts for g in servers.values()):
+            continue  # not at the same time: the clock of the capture may have been set between
+        ahead = {server: int(median(s.ahead_ns for s in group)) for server, group in servers.items()}
+        apart = max(ahead.values()) - min(ahead.values())
+        if apart >= APART_NS:
+            agree = max(sum(abs(one - other) < APART_NS for other in ahead.values()) for one in ahead.values())
+            found.append((client, apart, [s for group in servers.values() for s in group], 2 * agree <= len(ahead) and apart < YEAR * S))
+    if not found:
+        return []
+    shown = [each for each in found if each[3]] or found
+    answers = [s for *_, stamps, _ in shown for s in stamps]
+    text = (
+        f"The time servers that {most(client for client, *_ in shown)} asks are {up_to(shown)}{seconds(max(apart for _, apart, *_ in shown))} apart by NTP, in "
+        f"all of {len(answers):,} answers: {most(s.server for s in answers)}"
+        f"{'. A client cannot tell which of them is right' if shown[0][3] else '; most of them agree'}."
+    )
+    values = {"answers": len(answers), "ahead_s": max(apart for _, apart, *_ in shown) / 1e9}
+    advice = "Find out which server is wrong, and take it out of the client's settings; with four servers one that is wrong is found out."
+    return [graded(view, ID, shown[0][3], text, [s.frame for s in answers], values, advice)]
+
+
+def _even(stamps: list[Stamp]) -> bool:
+    ahead = [s.ahead_ns for s in stamps]
+    return max(ahead) - min(ahead) < CLOSE_NS
+
+
+def _of(view: View) -> list[Finding]:
     asked: dict[tuple[str, str, bytes], Stamp] = {}
     pairs: dict[tuple[str, str], list[tuple[Stamp, Stamp]]] = {}
     for stamp in view.side.capture.clocks:

@@ -1,15 +1,16 @@
 """Which connections were never answered?
 
 Asks: whether SYNs stayed without SYN+ACK and without RST, however often they were repeated, until their client closed what it had not got, or met a
-    connection that the server still held; which ICMP error says why; whether no connection over IPv6 is answered while those over
-    IPv4 are; whether another address answers than was asked; whether a server answered many SYNs of many addresses after which nothing came (RFC 4987).
+    connection that the server still held; which ICMP error says why; whether no connection over IPv6 is answered while those over IPv4 are; whether one address
+    of a name costs a second and more each time until the next one is tried; whether another address answers than was asked; whether a server answered many SYNs
+    of many addresses after which nothing came, or had no room for so many (RFC 4987).
 Applies: where the SYNs are in the capture and what their sender hears would be.
 Cannot see: without an ICMP error, whether the SYN or its answer was lost, or a firewall dropped it. A SYN at the end of the capture is pending.
 Normal: RFC 6298 2.1 and 5.5: a SYN is repeated after 1, 2 and 4 s, by Linux since 6.5 at first after 1 s each. One address of several that is silent
-    while another is connected costs nobody anything (RFC 8305 5), nor does one connection of which the next one opens, but some hundred ms each time where
-    it is so with all of IPv6; among peers of a peer-to-peer program some are always gone. A server that still holds an old connection of these ports is told
-    so by a RST, and takes the next SYN (RFC 9293 3.5.1). A capture of SYNs and SYN+ACKs alone shows no handshake completed; a server that repeats its
-    SYN+ACK shows that it was not (RFC 9293 3.8.1).
+    while another is connected at once costs nobody anything (RFC 8305 5), nor does one connection of which the next one opens, but some hundred ms each time
+    where it is so with all of IPv6; among peers of a peer-to-peer program some are always gone. A server that still holds an old connection of these ports is
+    told so by a RST, and takes the next SYN (RFC 9293 3.5.1). A capture of SYNs and SYN+ACKs alone shows no handshake completed; a server that repeats its
+    SYN+ACK shows that it was not (RFC 9293 3.8.1). Who wants a connection sends its SYN again, who only wants to fill a server's queue does not.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from netlens.lenses._connects import (
     OPEN,
     UNANSWERED,
     Attempt,
+    aliases,
     attempts,
     by_ipv4,
     most_within,
@@ -35,9 +37,9 @@ from netlens.lenses._connects import (
     scanning,
 )
 from netlens.lenses._elsewhere import misplaced
-from netlens.lenses._ignored import reason
+from netlens.lenses._ignored import ignored_answers, reason
 from netlens.lenses._said import said
-from netlens.lenses._view import S, View, finding, graded, grouped, most, seconds, up_to
+from netlens.lenses._view import LONGER, S, View, finding, graded, grouped, most, seconds, up_to
 from netlens.parsers.icmp import EXPIRED
 from netlens.text import endpoint, plural
 
@@ -49,6 +51,10 @@ ELSEWHERE_NS = 2 * S  #: another address of the service that was reached so soon
 LEFT = 3  #: connections that never opened, though the next one did
 #: SYNs of so many addresses that a server answers and that lead to nothing, of all; and SYN+ACKs repeated, of these, where nobody completes a handshake
 MANY, MANY_SHARE, REPEATED_SHARE = 100, 0.5, 0.1
+#: Of SYNs without an answer, not sent again; a server that is busy hears nearly all of them again after a second (RFC 6298 2.1)
+LONE_SHARE = 0.9
+#: What a client waits until it takes the next address: as long as for one SYN that was lost; and how many of its connections to the others begin so
+FELT_NS, SHARE = S, 0.1
 FALLBACKS = 3  #: connections over IPv6 in vain, within more than a moment; of one or two that server may not be there
 FLOOD_NS = 60 * S  #: Linux holds a SYN for 63 s; in a day as many scanners come by
 TAKEN_NS = 5 * S  #: a SYN that was taken at last, so soon
@@ -91,7 +97,8 @@ def _of(view: View) -> list[Finding]:
     left_out = view.once(scanning)
     silent = [a for a in view.once(attempts) if a.outcome == UNANSWERED and a.session not in left_out and a.client not in view.heard_unseen]
     knocks = _knocks(view, silent)
-    silent = [a for a in silent if a.session not in knocks]
+    flood = {a.session for left in view.once(_flooded).values() for a in left}
+    silent = [a for a in silent if a.session not in knocks and a.session not in flood]
     groups = grouped(silent, lambda a: a.service)
     given_up, early = [], []
     for group in groups.values():
@@ -121,6 +128,7 @@ def _of(view: View) -> list[Finding]:
         *(_never(view, never, severity) if never else []),
         *(_some(view, some, severity) if some else []),
         *_by_ipv4(view, fell_back),
+        *_by_another(view, fell_back),
     ]
 
 
@@ -135,31 +143,58 @@ def _not_heard(view: View, deaf: list[Attempt]) -> list[Finding]:
         f"({up_to(deaf)}{plural(max(a.synacks for a in deaf), 'SYN+ACK')})."
     )
     values = {"unanswered": n, "connections": all_, "synacks": sum(a.synacks for a in deaf)}
+    why = ignored_answers(view, deaf)
+    if why:
+        text = f"{text[:-1]}: {why.text}."
     advice = (
-        "The way back is broken: look at routes and firewalls from the server to the client, and capture at the client's side. "
-        "If this is the client's own capture, its firewall drops the answers."
+        why.advice
+        if why
+        else (
+            "The way back is broken: look at routes and firewalls from the server to the client, and capture at the client's side. "
+            "If this is the client's own capture, its firewall drops the answers."
+        )
     )
     return [finding(view, ID, "problem", text, [f for a in deaf for f in (*a.syn_frames, a.answer_frame)], values, advice)]
 
 
-def _unfinished(view: View) -> list[Finding]:
-    """Services with many SYNs that were answered, and then nothing: no acknowledgment, no RST, though time was left."""
+def _flooded(view: View) -> dict[tuple[str, int], list[Attempt]]:
+    """Services with many SYNs that lead to nothing: they were answered, and then came no acknowledgment and no RST, though time was left; or a server that
+    answers some, and does not complete those either, has no room for more, and nobody sends them again, as who wants a connection does (RFC 9293 3.8.1)."""
     last, reset = view.side.bounds_ns[1] - S, view.column("rst_ns")
-    opened = grouped((a for a in view.once(attempts) if a.outcome == OPEN), lambda a: (a.server, a.port))
+    tried = grouped((a for a in view.once(attempts) if a.outcome in (OPEN, UNANSWERED)), lambda a: (a.server, a.port))
     found: dict[tuple[str, int], list[Attempt]] = {}
-    for service, group in opened.items():
-        left = [a for a in group if not a.usable_ns and reset[a.session] is None and a.answer_ns <= last]
-        more_than_syns = any(a.usable_ns for a in group) or sum(a.synacks > 1 for a in left) >= REPEATED_SHARE * len(left)
-        if len(left) >= MANY_SHARE * len(group) and more_than_syns and most_within(left, lambda a: a.client, FLOOD_NS) >= MANY:
-            found[service] = left
+    for service, group in tried.items():
+        opened = [a for a in group if a.outcome == OPEN]
+        left = [a for a in opened if not a.usable_ns and reset[a.session] is None and a.answer_ns <= last]
+        if not left or len(left) < MANY_SHARE * len(opened):
+            continue
+        more_than_syns = any(a.usable_ns for a in opened) or sum(a.synacks > 1 for a in left) >= REPEATED_SHARE * len(left)
+        lone = [a for a in group if a.outcome == UNANSWERED and len(a.syn_ns) == 1 and not a.said and a.syn_ns[0] <= last]
+        lone = lone if len(lone) >= LONE_SHARE * sum(a.outcome == UNANSWERED and a.syn_ns[0] <= last for a in group) else []
+        if more_than_syns and most_within([*left, *lone], lambda a: a.client, FLOOD_NS) >= MANY:
+            found[service] = [*left, *lone]
+    return found
+
+
+def _unfinished(view: View) -> list[Finding]:
+    """Services with many SYNs that lead to nothing."""
+    found = view.once(_flooded)
     if not found:
         return []
-    shown, all_ = [a for left in found.values() for a in left], sum(len(opened[service]) for service in found)
+    shown = [a for left in found.values() for a in left]
+    lone = sum(a.outcome == UNANSWERED for a in shown)
+    all_ = sum((a.server, a.port) in found and a.outcome in (OPEN, UNANSWERED) for a in view.once(attempts))
     clients = len({a.client for a in shown})
     text = (
         f"{len(shown):,} of {plural(all_, 'connection')} to {most(endpoint(*service) for service in found)} were never completed: the server answered, "
         f"and nothing came after it, from {plural(clients, 'address', 'addresses')}."
     )
+    if lone:
+        text = (
+            f"{len(shown):,} of {plural(all_, 'connection')} to {most(endpoint(*service) for service in found)} came to nothing, as in a SYN flood, from "
+            f"{plural(clients, 'address', 'addresses')}: the server answered {len(shown) - lone:,}, and nothing came after it; {lone:,} SYNs it did not "
+            "answer, and nobody sent them again."
+        )
     advice = (
         "From many addresses that you do not know this is a SYN flood: use SYN cookies (net.ipv4.tcp_syncookies=1), and limit SYNs before the server. "
         "From your own, the server's answers do not reach them: look at the way back."
@@ -222,19 +257,24 @@ def _waited(view: View, group: list[Attempt]) -> bool:
 
 
 def _never(view: View, shown: list[list[Attempt]], severity: Severity) -> list[Finding]:
-    n = len(shown)
+    services = {(g[0].server, g[0].port) for g in shown}
+    n = len(services)
     whom = most(endpoint(g[0].server, g[0].port) for g in shown)
     syns = [t for g in shown for a in g for t in a.syn_ns]
     tried = max(sum(len(a.syn_ns) for a in g) for g in shown)
     took = max(max(a.syn_ns[-1] for a in g) - g[0].syn_ns[0] for g in shown)
-    all_ = len({a.service for a in view.once(attempts)})
-    how = f"{up_to(shown)}{tried} tries over {seconds(took)}" if tried > 1 else "one try each" if n > 1 else "one try"
-    if n == 1 and len(shown[0]) > 1:
+    all_ = len({(a.server, a.port) for a in view.once(attempts)})
+    how = f"{up_to(shown)}{tried} tries over {seconds(took)}" if tried > 1 else "one try each" if len(shown) > 1 else "one try"
+    if len(shown) == 1 and len(shown[0]) > 1:
         how = f"{plural(len(shown[0]), 'connection')}, {how}"
     heard = [e for g in shown for a in g for e in a.said]
     why = reason(view, [a for g in shown for a in g]) if not heard else None
     told = said(heard) if heard else why.text if why else ""
-    text = f"{n:,} of {plural(all_, 'server')} never answered a connection: {whom} ({how}){f'; {told}' if told else ''}."
+    who = f"{n:,} of {plural(all_, 'server')} never answered a connection: {whom}"
+    if services <= {(a.server, a.port) for a in view.once(attempts) if a.outcome == OPEN}:
+        clients, asked = {g[0].client for g in shown}, {a.client for a in view.once(attempts) if (a.server, a.port) in services}
+        who = f"{len(clients):,} of {plural(len(asked), 'client')} ({most(clients)}) never got an answer from {whom}"
+    text = f"{who} ({how}){f'; {told}' if told else ''}."
     values = {"unanswered": n, "services": all_, "syns": len(syns), "longest_s": took / 1e9, "icmp_errors": len(heard)}
     advice = (
         "The host is off, the port is filtered, or there is no route back: test with nc -vz HOST PORT, and capture at the server's side."
@@ -328,6 +368,36 @@ def _by_ipv4(view: View, silent: list[Attempt]) -> list[Finding]:
     values = {"unanswered": len(shown), "connections": len(view.once(attempts)), "wait_s": typical / 1e9}
     advice = "Look at the route of IPv6 from here to the outside and back (ping -6), or announce none (router advertisements, AAAA) where there is none."
     return [finding(view, ID, "problem" if clients & told else "warning", text, [f for a in shown for f in a.syn_frames], values, advice)]
+
+
+def _by_another(view: View, silent: list[Attempt]) -> list[Finding]:
+    """Addresses that answer nobody, of names that have others as well: each time a client begins with one it waits, as its timer has it, and goes on with the
+    next. Who tries the next one within :data:`FELT_NS` waits for nobody (RFC 8305 5: 250 ms)."""
+    answering = {(a.server, a.port) for a in view.once(attempts) if a.outcome == OPEN}
+    tried = grouped(view.once(attempts), lambda a: (a.client, a.port))
+    found: list[tuple[Attempt, Attempt]] = []
+    for (client, server, port), group in grouped(silent, lambda a: a.service).items():
+        others = aliases(view, server)
+        if len(group) < LEFT or (server, port) in answering or not others or any(a.said for a in group):
+            continue
+        theirs = sorted((a for a in tried[client, port] if a.server in others), key=lambda a: a.syn_ns[0])
+        begun = [a.syn_ns[0] for a in theirs]
+        at = [bisect.bisect_right(begun, a.syn_ns[0]) for a in group]
+        went = [(a, theirs[k]) for a, k in zip(group, at, strict=True) if k < len(theirs) and theirs[k].outcome == OPEN]
+        waits = [b.syn_ns[0] - a.syn_ns[0] for a, b in went]
+        if len(went) < len(group) or min(waits) < FELT_NS or max(waits) > LONGER * min(waits) or len(went) < SHARE * len(theirs):
+            continue
+        found += went
+    if not found:
+        return []
+    typical = median(b.syn_ns[0] - a.syn_ns[0] for a, b in found)
+    text = (
+        f"{most(endpoint(a.server, a.port) for a, _ in found)} never answered ({plural(len(found), 'connection')}): each time "
+        f"{most(a.client for a, _ in found)} went on to another address of that name ({most(b.server for _, b in found)}), typically {seconds(typical)} later."
+    )
+    values = {"unanswered": len(found), "connections": len(view.once(attempts)), "wait_s": typical / 1e9}
+    advice = "Take that address out of the DNS until its host is up again, or bring it up; who tries both addresses at once (RFC 8305) does not wait."
+    return [finding(view, ID, "problem", text, [f for a, b in found for f in (*a.syn_frames, *b.syn_frames[:1])], values, advice)]
 
 
 def _by_ipv6(view: View, clients: set[str]) -> set[str]:

@@ -1,8 +1,9 @@
 """Which names could not be resolved?
 
-Asks: whether the last word on a question was a failure (SERVFAIL, REFUSED, FORMERR, NOTIMP), or that a name somebody wanted does not exist; whether a
-    server of HTTP redirects to such a name (RFC 9110 15.4), or over TLS seems to; whether a resolver blocks a name, or a name has no IPv6 address and its
-    client nothing else; whether a server denies a name of which it tells the address; whether all answers were truncated to nothing, and nobody asked over TCP.
+Asks: whether the last word on a question was a failure (SERVFAIL, REFUSED, FORMERR, NOTIMP), and whether the server that fails could not fetch the zone, or
+    asks one that asks it; or that a name somebody wanted does not exist; whether a server of HTTP redirects to such a name (RFC 9110 15.4), or over TLS seems
+    to; whether a resolver blocks a name, or a name has no IPv6 address and its client nothing else; whether a server denies a name of which it tells the
+    address; whether all answers were truncated to nothing, and nobody asked over TCP.
 Applies: where answers of DNS were captured.
 Cannot see: lookups over TLS, HTTPS or QUIC; whether the name was mistyped or the zone is broken.
 Normal: NXDOMAIN is an answer (RFC 2308 2), not a failure: reverse zones, search suffixes, wpad and service discovery get it all day. It counts only where
@@ -23,7 +24,7 @@ from collections import Counter
 from itertools import chain
 
 from netlens.lenses import Finding, Severity
-from netlens.lenses._asked import PORT, Question, addressed, holds_more, visible
+from netlens.lenses._asked import PORT, Question, addressed, holds_more, in_circles, visible
 from netlens.lenses._view import S, View, finding, graded, grouped, most
 from netlens.lenses._wanted import ROUNDS, Led, Wanted, led_to, wanted_again
 from netlens.lenses.http_errors import final_answers
@@ -36,9 +37,13 @@ GROUP = "names"
 RANK = 11
 SHARE, LEAST = 0.1, 3  #: of all questions, or so many, must fail to be a problem: one SERVFAIL of twenty is one broken zone
 NO_NAME_SHARE, NO_NAME_LEAST = 0.5, 3  #: of the names somebody wanted
+#: How a server asks another for a zone, and what it is told instead (RFC 5936 2.2.1; RFC 8945 5.2)
+_TRANSFERS, _DENIED = ("SOA", "AXFR", "IXFR"), ("REFUSED", "NOTAUTH", "NOTZONE", "SERVFAIL", "FORMERR")
+NO_ANSWER_NS = 2 * S  #: RFC 1035 4.2.1: at the earliest it is asked again then
 FOLLOWED_NS = S  #: from a redirection to the lookup of where it leads
 _OVER_TCP = (PORT, 853)  #: DNS over TCP, and over TLS
 _NOWHERE = {"0.0.0.0", "::"}
+_CONTROLLERS = "_ldap._tcp.dc._msdcs."  #: before the name of a domain
 #: Names by which systems ask whether a network wants something, which it says by NXDOMAIN: browsers' own DNS over HTTPS, a relay of addresses, designated
 #: resolvers (RFC 9462 4)
 _CANARIES = {"use-application-dns.net", "mask.icloud.com", "mask-h2.icloud.com", "mask-canary.icloud.com", "_dns.resolver.arpa"}
@@ -49,7 +54,16 @@ TO_THE_END_NS = S  #: a program that tries again and again; several that ask for
 def look(view: View) -> list[Finding]:
     """Failures, answers without a record, names that do not exist, such that also do, and such to which a server sends its clients."""
     nowhere = _sent_nowhere(view) or _led_nowhere(view)
-    return [*_failures(view), *_truncated(view), *_no_such_names(view), *_denied(view), *nowhere, *_blocked(view), *_without_ipv6(view)]
+    return [
+        *_failures(view),
+        *_truncated(view),
+        *_no_such_names(view),
+        *_denied(view),
+        *nowhere,
+        *_blocked(view),
+        *_without_ipv6(view),
+        *_no_controllers(view),
+    ]
 
 
 def _failures(view: View) -> list[Finding]:
@@ -65,11 +79,49 @@ def _failures(view: View) -> list[Finding]:
     by = most(r for q in failed for r in q.resolvers)
     these = "the name has" if len({q.name.lower() for q in failed}) == 1 else "these names have"
     despite = "" if lost else f"; {these} an address all the same"
-    text = f"{len(failed):,} of {plural(len(asked), 'DNS question')} failed ({codes} from {by}): {names}{despite}."
+    names_failed = {(q.name, q.type) for q in failed}
+    transfer, circles = _not_transferred(view, failed), in_circles(q for q in asked if (q.name, q.type) in names_failed)
+    why = f"; {transfer[0]}" if transfer else ""
+    if circles:
+        why += f"; {most(f'{here} and {there}' for here, there in circles)} ask each other the same, in circles"
+    text = f"{len(failed):,} of {plural(len(asked), 'DNS question')} failed ({codes} from {by}): {names}{despite}{why}."
     values = {"questions": len(asked), "failed": len(failed), "codes": sorted({q.rcode for q in failed if q.rcode})}
     advice = "SERVFAIL: the resolver got no usable answer from the zone's servers (or DNSSEC failed); REFUSED: it does not serve you. Try another resolver."
-    frames = [f for q in failed for f in q.frames + q.answer_frames]
+    if transfer:
+        advice = transfer[1]
+    elif circles:
+        advice = "Each of the two forwards to the other: let one of them ask a resolver elsewhere, or answer for these names itself."
+    frames = [f for q in failed for f in q.frames + q.answer_frames] + (transfer[2] if transfer else [])
     return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice)]
+
+
+def _not_transferred(view: View, failed: list[Question]) -> tuple[str, str, list[int]] | None:
+    """What a server that fails for names of a zone heard when it asked for that zone (RFC 1034 4.3.5, RFC 5936), with advice and frames: one that has no copy,
+    or one that has expired, answers SERVFAIL."""
+    columns = "qname", "qtype", "orig_ip", "resolver_ip", "query_ns", "answer_ns", "rcode", "query_frame", "answer_frame"
+    servers = {r for q in failed if q.rcode == "SERVFAIL" for r in q.resolvers}
+    rows = list(view.side.capture.table("lookups").tuples(*columns))
+    passed_on = {((row[0] or "").lower(), row[1], row[3]) for row in rows}  # what a forwarder is asked, it asks as well
+    found = []
+    for name, type_, here, there, asked, answered, rcode, *frames in rows:
+        zone = (name or "").lower()
+        if type_ not in _TRANSFERS or here not in servers or not zone or asked is None or (zone, type_, here) in passed_on:
+            continue
+        if not any(here in q.resolvers and f".{q.name}".endswith(f".{zone}") for q in failed):
+            continue
+        if (rcode in _DENIED) if answered is not None else view.end_of(frames[0]) - asked >= NO_ANSWER_NS:
+            found.append((zone, type_, here, there, rcode if answered is not None else "", [f for f in frames if f]))
+    if not found:
+        return None
+    zone, type_, here, there, rcode, _ = max(found, key=lambda each: (bool(each[4]), each[1] != "SOA"))
+    how = f"was told {rcode}" if rcode else "got no answer"
+    text = f"{here} asked {there} for the zone {printable(zone)} ({type_}) and {how}"
+    advice = f"Without a copy of the zone, or with one that has expired, a secondary server as {here} seems to be fails for all its names: "
+    advice += {
+        "": f"see that {there} runs, and that {here} reaches it (UDP and TCP port 53).",
+        "NOTAUTH": f"{there} does not have the zone, or does not know the key by which {here} signs (TSIG: RFC 8945 5.2): compare name, secret and clock.",
+    }.get(rcode, f"let {there} allow the transfer to {here} (allow-transfer, the key), and have it fetched again (rndc retransfer).")
+    return text, advice, [f for *_, frames in found for f in frames]
 
 
 def _truncated(view: View) -> list[Finding]:
@@ -308,6 +360,32 @@ def _denied(view: View) -> list[Finding]:
     values = {"names": len({q.name for q in shown}), "clients": sorted({q.client for q in shown})}
     advice = "Have the DNS server answer AAAA without a record (NOERROR) where the name has another (RFC 4074 4.2, RFC 8020)."
     return [finding(view, ID, "problem", text, [f for q in shown for f in q.frames + q.answer_frames], values, advice)]
+
+
+def _no_controllers(view: View) -> list[Finding]:
+    """Domains whose controllers a client looks for again and again (SRV: MS-ADTS 6.3.6.1) and that have none, though its resolver knows other names of theirs.
+    A computer that is away from its company asks so all day, of resolvers that know nothing of the domain, or what is public of it: a warning."""
+    asked = visible(view)
+    denied = [q for q in asked if q.type == "SRV" and q.rcode == "NXDOMAIN" and q.name.startswith(_CONTROLLERS)]
+    known = {(q.client, r, q.name) for q in asked if q.forward and q.addresses for r in q.resolvers}
+    shown = []
+    for q in denied:
+        domain = "." + q.name.removeprefix(_CONTROLLERS)
+        if len(q.answer_frames) >= INSISTED and any(
+            (q.client, r) == each[:2] and each[2].endswith(domain) for r in q.resolvers for each in known
+        ):
+            shown.append(q)
+    if not shown:
+        return []
+    times = sum(len(q.answer_frames) for q in shown)
+    text = (
+        f"{most(q.client for q in shown)} asked {plural(times, 'time')} for the domain controllers of "
+        f"{most(printable(q.name.removeprefix(_CONTROLLERS)) for q in shown)} (SRV {most(q.name for q in shown)}), which do not exist (NXDOMAIN), though "
+        f"{most(r for q in shown for r in q.resolvers)} knows other names there."
+    )
+    values = {"names": len({q.name for q in shown}), "clients": sorted({q.client for q in shown})}
+    advice = "Have the controllers register their records (nltest /dsregdns, samba_dnsupdate), or ask a resolver that has them; abroad nobody has."
+    return [finding(view, ID, "warning", text, [f for q in shown for f in q.frames + q.answer_frames], values, advice)]
 
 
 def _sent_nowhere(view: View) -> list[Finding]:

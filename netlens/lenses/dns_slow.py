@@ -1,7 +1,8 @@
 """Which names took long to resolve?
 
 Asks: how long lookups took from the first query, repeats included, to the first answer; where a resolver library tried search suffixes first (RFC 1123
-    6.1.4.3, resolv.conf(5): search, ndots), from the first of these on; what such suffixes cost where no lookup took long; whether EDNS is dropped.
+    6.1.4.3, resolv.conf(5): search, ndots), from the first of these on; what such suffixes cost where no lookup took long; whether EDNS is dropped; whether
+    queries for a name that is asked for all the time have to be sent again.
 Applies: where queries and answers of DNS were captured.
 Cannot see: whether the resolver, its upstream or the way was slow; what a program's own cache answered.
 Normal: tens of ms, up to a second for what no cache has. RFC 8767 5 sets 1.8 s for an answer because clients begin to give up at about 2 s.
@@ -17,13 +18,14 @@ from collections import defaultdict
 from statistics import median
 from typing import NamedTuple
 
+from netlens.addresses import is_one_host
 from netlens.lenses import Finding
-from netlens.lenses._asked import PORT, ROUND_NS, Question, visible
+from netlens.lenses._asked import PORT, ROUND_NS, SAME_NS, Question, visible
 from netlens.lenses._datagrams import ways
 from netlens.lenses._view import S, View, finding, graded, most, seconds
 from netlens.lenses.dns_failed import shorter
 from netlens.lenses.dns_unanswered import silent_resolvers, unanswered
-from netlens.text import plural
+from netlens.text import plural, printable
 
 ID = "dns-slow"
 GROUP = "names"
@@ -38,9 +40,57 @@ FELT_NS, IN_ALL_NS, SOME_NS = S // 10, S, S // 10  #: for suffixes in vain, typi
 HEADER, OPT_BYTES = 12, 11  #: of a query, and of EDNS in it, at least (RFC 6891 6.1.2)
 
 
+_PAIR = ("A", "AAAA")
+
+
+class _Query(NamedTuple):
+    """What is needed of a row of the table of lookups."""
+
+    qname: str
+    qtype: str
+    orig_ip: str
+    orig_port: int
+    resolver_ip: str
+    query_ns: int
+    answer_ns: int
+    attempts: int
+    query_frame: int
+    answer_frame: int
+    transport: str
+
+
 def look(view: View) -> list[Finding]:
-    """Answers that took long, or else suffixes that did."""
-    return _of(view) or _suffixed(view)
+    """Answers that took long, or else queries that had to be sent again among many of one name, or suffixes that did."""
+    return _of(view) or _sent_again(view) or _suffixed(view)
+
+
+def _sent_again(view: View) -> list[Finding]:
+    """Queries that a client sent again from the same port after seconds, and that were answered then: where a name is asked for all the time, others of it were
+    answered meanwhile."""
+    rows = [_Query(*row) for row in view.side.capture.table("lookups").tuples(*_Query._fields)]
+    asked = [r for r in rows if r.query_ns is not None and r.answer_ns is not None and r.transport == "udp" and is_one_host(r.resolver_ip)]
+    told = {
+        frame for silent in view.once(silent_resolvers) for _, q in silent.waited for frame in q.frames
+    }  # what they waited for is known
+    waited = [r for r in asked if r.attempts > 1 and SLOW_NS < r.answer_ns - r.query_ns <= SAME_NS and r.query_frame not in told]
+    if len(waited) < LEAST:
+        return []
+    prompt = {(r.orig_ip, r.orig_port, r.qname, r.qtype) for r in asked if r.attempts == 1}
+    halves = all(any((r.orig_ip, r.orig_port, r.qname, other) in prompt for other in _PAIR if other != r.qtype) for r in waited)
+    longest = max(r.answer_ns - r.query_ns for r in waited)
+    text = (
+        f"{len(waited):,} of {plural(len(asked), 'DNS lookup')} ({most(printable(r.qname) for r in waited)}) were answered only when they were sent again, "
+        f"up to {seconds(longest)} later ({most(r.resolver_ip for r in waited)})"
+        f"{'; each is one of a pair, A and AAAA from one port, of which the other was answered at once' if halves else ''}."
+    )
+    values = {"questions": len(asked), "slow": len(waited), "longest_ms": longest / 1e6}
+    advice = (
+        "NAT on the way may lose one of two queries that leave one port at the same time (connection tracking on Linux): ask one after the other "
+        "(resolv.conf: options single-request-reopen, or use-vc), or use a cache on the node."
+        if halves
+        else "Queries or their answers are lost on the way to the resolver: capture at its side."
+    )
+    return [finding(view, ID, "problem", text, [f for r in waited for f in (r.query_frame, r.answer_frame)], values, advice)]
 
 
 def _of(view: View) -> list[Finding]:

@@ -3,12 +3,13 @@
 Asks: whether two routers send Hellos on one network, again and again, and neither names the other as one that it hears, or one of the two alone does; whether
     two begin to exchange their databases again and again, and never get on.
 Applies: where the Hellos of both are in the capture; networks are told apart by interface, VLAN and netmask.
-Cannot see: keys (that authentication differs is seen by its kind), lists of allowed neighbours, filters; an exchange of databases that
-    breaks off in the middle.
+Cannot see: keys (that authentication differs is seen by its kind, the number of the key, or the password), lists of allowed neighbours, filters; an exchange
+    of databases that breaks off in the middle.
 Normal: a router names another in the Hello behind the first one that it heard (RFC 2328 10.5), if area, netmask, intervals, the kind of area and authentication
-    are the same; ID and instance tell apart what shares a network on purpose. Two routers that have other neighbours each may belong to different domains:
-    that is a warning, and so are two that differ in nothing that can be seen. An ID that speaks from two addresses, and from one of them names neighbours, is
-    one router with two links in the capture. Then it is not known what is on which link, nor with OSPFv3 in a capture of all interfaces that numbers none.
+    are the same, of which a router that changes its key sends two for a while (RFC 2328 D.3); ID and instance tell apart what shares a network on purpose. Two
+    routers that have other neighbours each may belong to different domains: that is a warning, and so are two that differ in nothing that can be seen. An ID
+    that speaks from two addresses, and from one of them names neighbours, is one router with two links in the capture. Then it is not known what is on which
+    link, nor with OSPFv3 in a capture of all interfaces that numbers none.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from netlens.lenses import Finding
 from netlens.lenses._view import S, View, finding, graded, grouped, most, seconds
-from netlens.parsers.ospf import INIT, Hello
+from netlens.parsers.ospf import INIT, KEY, PASSWORD, Hello
 from netlens.text import plural
 
 if TYPE_CHECKING:
@@ -151,7 +152,14 @@ def _few(told: list[str], joint: str = ", nor ") -> str:
 def _differences(one: list[Hello], other: list[Hello]) -> list[str]:
     a, b = one[-1], other[-1]
     found = sorted(name for name, value in a.must_agree.items() if b.must_agree.get(name) != value)
+    if {KEY, PASSWORD}.intersection(found) and ("authentication" in found or not _keys(one).isdisjoint(_keys(other))):
+        found = [name for name in found if name not in (KEY, PASSWORD)]
     return found or ([SAME] if a.router == b.router else [])
+
+
+def _keys(said: list[Hello]) -> set[tuple[str | None, str | None]]:
+    """All that a router signs by: while keys change it sends each Hello by two."""
+    return {(h.must_agree.get(KEY), h.must_agree.get(PASSWORD)) for h in said}
 
 
 def _why(one: list[Hello], other: list[Hello]) -> str:
@@ -159,10 +167,11 @@ def _why(one: list[Hello], other: list[Hello]) -> str:
     if differ == [SAME]:
         return f"both have the router ID {a.router}"
     if differ:
-        told = [f"{name} ({a.must_agree.get(name, '')} and {b.must_agree.get(name, '')})" for name in differ]
+        told = [name if name == PASSWORD else f"{name} ({a.must_agree.get(name, '')} and {b.must_agree.get(name, '')})" for name in differ]
         return f"they differ in {' and '.join(told)}"
     both = most(frozenset.union(*(h.neighbours for h in one)) & frozenset.union(*(h.neighbours for h in other)))
-    return "nothing that can be seen differs" + (f", and both hear {both}, as spokes hear their hub alone" if both else "")
+    unseen = " (their keys cannot be seen)" if KEY in a.must_agree else ""
+    return f"nothing that can be seen differs{unseen}" + (f", and both hear {both}, as spokes hear their hub alone" if both else "")
 
 
 def _deaf(view: View, pairs: list[Pair]) -> list[Finding]:

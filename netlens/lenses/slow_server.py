@@ -349,6 +349,7 @@ def _late_datagrams(view: View) -> list[Finding]:
     requests = [r for r in view.side.capture.requests if r.protocol not in _TOLD and is_one_host(r.server[0])]
     left = [r for r in requests if LATE_NS <= r.answer_ns - r.first_ns < ATTEMPT_NS and _is_refused(view, r)]
     left = left if len(left) >= TIMES or len(left) >= SHARE * len(requests) else []  # who asks often does so again
+    monitored = [r for r in requests if r.protocol == "SNMP"]
     requests = [r for r in requests if r.protocol not in PATIENT or left]
     late = [
         r
@@ -360,8 +361,10 @@ def _late_datagrams(view: View) -> list[Finding]:
     ]
     late = left or late
     if not late:
+        requests, late = monitored, _always_late(monitored)
+    if not late:
         return []
-    grave = left or [r for r in late if r.protocol != "WireGuard" and (r.protocol, r.server[1]) not in _SECOND_FACTOR]
+    grave = left or [r for r in late if r.protocol not in ("WireGuard", *PATIENT) and (r.protocol, r.server[1]) not in _SECOND_FACTOR]
     late = grave or late
     longest, tries = max(r.answer_ns - r.first_ns for r in late), max(r.tries for r in late)
     protocols = sorted({r.protocol for r in late})
@@ -373,6 +376,13 @@ def _late_datagrams(view: View) -> list[Finding]:
     values = {"requests": len(requests), "slow": len(late), "longest_s": longest / 1e9, "tries": tries, "protocols": protocols}
     frames = [f for r in late for f in (*r.frames[: r.tries], r.answer_frame)]
     return [graded(view, ID, grave, text, frames, values, LEFT if left else UNHEARD)]
+
+
+def _always_late(requests: list[Request]) -> list[Request]:
+    """Requests of monitors to servers each answer of which came only when they had been asked again: who gives up after the first try gets none."""
+    by_server = grouped((r for r in requests if r.answer_ns), lambda r: (r.client[0], r.server))
+    slow = (rs for rs in by_server.values() if len(rs) >= TRIES and all(r.tries > 1 and r.answer_ns - r.first_ns >= S for r in rs))
+    return [r for rs in slow for r in rs]
 
 
 def _is_refused(view: View, r: Request) -> bool:

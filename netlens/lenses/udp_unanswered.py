@@ -1,11 +1,11 @@
 """Which requests over UDP got no answer?
 
 Asks: whether a client sent a request over UDP again for seconds and heard nothing: the same one, by its mark (SIP, IKE, RADIUS, DTLS, DHCPv6, SNMP, TFTP,
-    L2TP, GTP, PFCP, CoAP, DHCP, RPC, MGCP, PTP, NetBIOS' name servers), or that by which it opened a conversation (QUIC, WireGuard, OpenVPN, NTP, Kerberos,
-    RDP); of any other protocol, whether a client that hears nothing waits longer each time before it sends again; whether a client of DHCP gets no address,
-    or cannot renew its lease; whether of all answers only the first IP fragment comes, and the client asks again; whether a file that TFTP has granted does
-    not come; whether a peer of a call (ICE) found no way at all to the other; whether a server of QUIC that had answered says nothing more to a client that
-    goes on to send.
+    L2TP, GTP, PFCP, CoAP, DHCP, RPC, MGCP, PTP, STUN, NetBIOS' name servers), or that by which it opened a conversation (QUIC, WireGuard, OpenVPN, NTP,
+    Kerberos, RDP); of any other protocol, whether a client that hears nothing waits longer each time before it sends again; whether a client of DHCP gets no
+    address, or cannot renew its lease; whether of all answers only the first IP fragment comes, and the client asks again; whether a file that TFTP has granted
+    does not come; whether a peer of a call (ICE) found no way at all to the other; whether a server of QUIC that had answered says nothing more to a client
+    that goes on to send.
 Applies: where the first datagram is in the capture. That the same comes again shows by itself that no answer came (of QUIC, WireGuard and RDP, too), and
     so do pauses that grow; of the others only where their sender hears something in the capture. DNS is covered by dns-unanswered, ICMP errors by unreachable.
 Cannot see: whether the request or the answer was lost, or a firewall dropped it; whether a server of QUIC that sent little acknowledged or refused, which is
@@ -322,6 +322,9 @@ def _silent(view: View) -> list[Silent]:
                 or (protocol == "WireGuard" and all(has_other_peers(view, *t.ends) or _is_roaming(*t.ends) for t in open_))
             )
             patient = protocol in PATIENT and (silent_ones[protocol, client] > MANY or sum(t.datagrams for t in tries) < 2 * TIMES)
+            patient = (
+                patient or protocol == "STUN"
+            )  # who knows no way from outside may have another (RFC 8445 5.1.1): nobody need have missed it
             to_nobody = not (is_one_host(server[0]) or _is_promised(view, protocol))
             found.append(Silent(protocol, server, open_, instead or not alone or patient or to_nobody))
     return found

@@ -16,6 +16,8 @@ from netlens.wire.addresses import ip_text
 MAX_HELLOS = 50_000
 PROTOCOL = 89
 _HELLO, _DESCRIPTION = 1, 2
+KEY, PASSWORD = "key ID", "password"  #: names of what must be the same
+_PASSWORD, _CRYPTOGRAPHIC = 1, 2  # kinds of authentication (RFC 2328 D)
 INIT = 4  #: flag of a description that begins an exchange (I)
 _LOOKED_AT = 1500
 _ALL_ROUTERS = ("224.0.0.5", "ff02::5")
@@ -97,8 +99,10 @@ class HelloBuilder:
 
 
 def _of_2(message: bytes, hello: bytes) -> dict[str, str]:
-    kinds = {0: "none", 1: "password", 2: "MD5 or SHA"}
-    return {
+    """With the number of the key (RFC 2328 D.3), or what stands for the password, which nobody is to read."""
+    kinds = {0: "none", _PASSWORD: "password", _CRYPTOGRAPHIC: "MD5 or SHA"}
+    key = {PASSWORD: message[16:24].hex()} if message[15] == _PASSWORD else {KEY: str(message[18])} if message[15] == _CRYPTOGRAPHIC else {}
+    return key | {
         "area": _dotted(message[8:12]),
         "authentication": kinds.get(message[15], str(message[15])),
         "netmask": _dotted(hello[:4]),

@@ -3,7 +3,7 @@
 Whoever gets an answer stops repeating itself. So the repeats of one request are evidence by themselves, even in a capture that holds the client's datagrams
 alone, and of a server that answered the request before. Read are SIP (RFC 3261 17.1), IKE (RFC 7296 2.1), RADIUS (RFC 2865 2.5), DTLS (RFC 9147 5.8), DHCPv6
 (RFC 8415 15), SNMP 1 and 2c (RFC 3416 3), TFTP (RFC 1350 4), L2TP (RFC 2661 5.8), GTP (TS 29.060 7.6, TS 29.274 7.6), PFCP (TS 29.244 6.4) and CoAP
-(RFC 7252 4.2), also NetBIOS name servers (RFC 1002 4.2), calls of RPC (RFC 5531 9),
+(RFC 7252 4.2), Binding requests of STUN (RFC 8489 6.2.1), also NetBIOS name servers (RFC 1002 4.2), calls of RPC (RFC 5531 9),
 MGCP (RFC 3435 3.5), PTP (IEEE 1588-2008 11.3: whose clock asks for its delay shares no number with its next try, but says which clock asks), NTP (RFC 5905
 7.3) and handshakes of WireGuard (whitepaper 6.4). Of a message only its mark is kept, and only while its answer may come.
 
@@ -126,6 +126,14 @@ def _snmp(message: bytes, length: int) -> Mark | None:
     return Mark(pdu != 0xA2, bytes([pdu]), (number.to_bytes(8, "big"),))
 
 
+def _stun(message: bytes, length: int) -> Mark | None:
+    """A Binding request, or the answer to one (RFC 8489 5), which bears its number."""
+    kind = message[:2]
+    if len(message) < 20 or message[4:8] != b"\x21\x12\xa4\x42" or kind not in (b"\0\x01", b"\x01\x01", b"\x01\x11"):
+        return None
+    return Mark(kind == b"\0\x01", b"", (message[8:20],))
+
+
 def _dhcpv6(message: bytes, length: int) -> Mark | None:
     relayed = message[0] in (12, 13)
     if relayed:  # hops, link and peer; the message is in an option
@@ -246,7 +254,8 @@ _BY_PORT: dict[int, tuple[str, Callable[[bytes, int], Mark | None], int, bool]] 
     500: ("IKE", _ike, False, False),
     4500: ("IKE", _ike, False, False),
     **dict.fromkeys((1645, 1646, 1812, 1813, 3799), ("RADIUS", _radius, False, False)),
-    161: ("SNMP", _snmp, False, False),
+    **dict.fromkeys((161, 162), ("SNMP", _snmp, False, False)),  # at the second informs, which are acknowledged (RFC 3416 4.2.7)
+    3478: ("STUN", _stun, False, False),
     547: ("DHCPv6", _dhcpv6, True, False),
     546: ("DHCPv6", _dhcpv6, True, False),
     69: ("TFTP", _tftp, False, True),

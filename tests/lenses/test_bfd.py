@@ -48,6 +48,17 @@ def test_a_session_that_comes_up_again(tmp_path: Path) -> None:
     assert this.text.endswith("(control detection time expired); up again since.")
 
 
+def test_a_session_that_falls_again_and_again(tmp_path: Path) -> None:
+    falls = [p for k in range(3) for p in (*said(UP, 5, 20 * k), *said(DOWN, 3, 20 * k + 6, 1))]
+    this = found(tmp_path, [*falls, *said(UP, 5, 60)])["bfd-down"]
+    assert this.severity == "problem"
+    assert this.text.startswith("BFD went down 3 times: ")
+    seldom = [p for k in range(3) for p in (*said(UP, 5, 2000 * k), *said(DOWN, 3, 2000 * k + 6, 1))]
+    assert found(tmp_path, [*seldom, *said(UP, 5, 6000)])["bfd-down"].severity == "warning"
+    by_hand = [p for k in range(3) for p in (*said(UP, 5, 20 * k), *said(DOWN, 3, 20 * k + 6, 7))]
+    assert "bfd-down" not in found(tmp_path, [*by_hand, *said(UP, 5, 60)])
+
+
 def test_a_session_that_never_comes_up(tmp_path: Path) -> None:
     this = found(tmp_path, said(DOWN, 5))["bfd-down"]
     assert this.severity == "problem"

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from scapy.layers.dns import DNS, DNSQR, DNSRR
 
 from tests.lenses.made import CLIENT, GET, MS, OK, SERVER, WEB, Packet, S, close, exchange, found, ping, problems, talk
-from tests.parsers.build import segment
+from tests.parsers.build import datagram, segment
 
 
 def repeated(data: bytes = GET, heard: bool = False, synacks: int = 3) -> list[Packet]:
@@ -46,6 +47,20 @@ def test_a_client_whose_packets_do_not_arrive(tmp_path: Path) -> None:
 )
 def test_answers_to_a_syn_that_are_repeated(tmp_path: Path, packets: list[Packet]) -> None:
     assert "handshake-unheard" not in found(tmp_path, packets, ping(30 * S))
+
+
+def test_an_answer_to_a_syn_that_comes_again_when_data_was_taken(tmp_path: Path) -> None:
+    """The connection was open long since."""
+    made = exchange(talk())
+    made.at += 5 * S
+    made.again(made.packets[1])
+    made.up("A")
+    assert "slow-connect" not in found(tmp_path, close(made).packets, ping(30 * S))
+    waits = talk()
+    waits.at += 5 * S
+    waits.again(waits.packets[1])
+    waits.up("A")
+    assert found(tmp_path, close(exchange(waits)).packets, ping(30 * S)).keys() & {"slow-connect"} == set()  # the client spoke only then
 
 
 def queued(
@@ -125,3 +140,49 @@ def test_connections_that_never_open_though_the_next_ones_do(tmp_path: Path) -> 
 )
 def test_single_connections_of_which_the_next_one_opens(tmp_path: Path, packets: list[Packet]) -> None:
     assert "connect-unanswered" not in problems(found(tmp_path, sorted(packets, key=lambda p: p.at), ping(60 * S)))
+
+
+DEAD = "198.51.100.21"
+
+
+def by_turns(waits: list[float], answers: bool = False, name: bool = True, lone: int = 0) -> list[Packet]:
+    """A name with two addresses: a client tries one that is dead, and after a wait the other one.  lone : tries of the dead one alone."""
+    record = [DNSRR(rrname="www.shop.test", rdata=address) for address in (DEAD, SERVER)]
+    question = DNSQR(qname="www.shop.test")
+    reply = bytes(DNS(id=1, qr=1, rd=1, ra=1, qd=question, an=record))
+    packets = [
+        Packet(0, datagram((CLIENT, 5_000), ("198.51.100.53", 53), bytes(DNS(id=1, rd=1, qd=question)))),
+        Packet(MS, datagram(("198.51.100.53", 53), (CLIENT, 5_000), reply)),
+    ]
+    packets = packets if name else []
+    for k in range(len(waits) + lone):
+        at = (1 + 10 * k) * S
+        packets += [Packet(at + n * S, segment((CLIENT, 41_000 + k), (DEAD, 80), "S", 5)) for n in range(2)]
+        if k < len(waits):
+            packets += close(exchange(talk(42_000 + k, at + int(waits[k] * S)))).packets
+    packets += close(exchange(talk(43_000, 100 * S, (DEAD, 80)))).packets if answers else []
+    return sorted(packets, key=lambda p: p.at)
+
+
+def test_one_of_two_addresses_that_is_dead(tmp_path: Path) -> None:
+    this = found(tmp_path, by_turns([1.5, 1.5, 1.6]), ping(120 * S))
+    assert problems(this) == {"connect-unanswered"}
+    assert this["connect-unanswered"].text == (
+        "198.51.100.21:80 never answered (3 connections): each time 192.0.2.10 went on to another address of that name (198.51.100.20), typically 1.5 s later."
+    )
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        pytest.param(by_turns([0.25] * 4), id="both at once"),
+        pytest.param(by_turns([1.5] * 2), id="twice"),
+        pytest.param(by_turns([1.5, 4.0, 7.5, 2.0]), id="by chance"),
+        pytest.param(by_turns([1.5] * 3, lone=1), id="asked for by itself"),
+        pytest.param(by_turns([1.5] * 3, answers=True), id="not dead"),
+        pytest.param(by_turns([1.5] * 3, name=False), id="of other names"),
+    ],
+)
+def test_addresses_that_cost_no_wait(tmp_path: Path, packets: list[Packet]) -> None:
+    this = found(tmp_path, packets, ping(120 * S)).get("connect-unanswered")
+    assert this is None or "another address" not in this.text

@@ -167,6 +167,115 @@ def test_checksums_that_a_card_should_have_added(tmp_path: Path, by_client: floa
     assert ("without a TCP checksum" in this.text) is told
 
 
+def to(hardware: str, frames: Frames) -> Frames:
+    """The same, sent by the client to another hardware address."""
+    made = [(at, frame.copy()) for at, frame in frames]
+    for _, frame in made:
+        if frame[IP].src == CLIENT:
+            frame[Ether].dst = hardware
+    return made
+
+
+NEW = "02:00:00:00:00:02"
+LINK = [is_at(SERVER, OTHER, 0)]
+BEFORE = [f for k in range(3) for f in connection(1 + k, 41_000 + k)]
+AFTER = to(NEW, connection(30, 42_000))
+
+
+def test_an_address_that_moved_unannounced(tmp_path: Path) -> None:
+    this = found(tmp_path, [*LINK, *BEFORE, *unanswered(10, 40_000), *unanswered(16, 40_001), *unanswered(22, 40_002), *AFTER])[
+        "connect-unanswered"
+    ]
+    assert this.severity == "problem"
+    assert this.text.endswith(
+        f"; they went to the hardware address that had answered before ({OTHER}); those that were answered since went to another one ({NEW})."
+    )
+    assert "gratuitous ARP" in this.advice
+
+
+def test_another_next_hop_than_the_one_that_works(tmp_path: Path) -> None:
+    failed = [f for k in range(3) for f in unanswered(10 + 6 * k, 40_000 + k)]
+    assert (
+        f"to another hardware address ({OTHER}) than those that were answered ({NEW})"
+        in found(tmp_path, [*LINK, *failed, *AFTER])["connect-unanswered"].text
+    )
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        [*BEFORE, *unanswered(10, 40_000), *unanswered(16, 40_001), *unanswered(22, 40_002), *connection(30, 42_000)],  # it is where it was
+        [*to(NEW, unanswered(10, 40_000)), *unanswered(16, 40_001), *unanswered(22, 40_002), *AFTER],  # both have been tried
+        [*unanswered(10, 40_000), *unanswered(16, 40_001), *unanswered(22, 40_002), *AFTER, *connection(31, 42_001)],  # both answer
+        [*to(NEW, BEFORE), *unanswered(10, 40_000), *unanswered(16, 40_001), *unanswered(22, 40_002)],  # nothing is answered any more
+    ],
+)
+def test_hardware_addresses_that_are_no_reason(tmp_path: Path, packets: Frames) -> None:
+    assert "hardware" not in found(tmp_path, [*LINK, *packets])["connect-unanswered"].text
+
+
+def bgp(client: str, server: str, signed: bool, at: float = 1, port: int = 179) -> Frames:
+    options: list[tuple[object, object]] = [("MSS", 1460), *([(19, bytes(16))] if signed else [])]
+    return [sent(at + k, client, server, (40_000, port), "S", {"seq": 100, "options": options}) for k in range(4)]
+
+
+@pytest.mark.parametrize(
+    ("packets", "words"),
+    [
+        (
+            bgp(CLIENT, SERVER, True),
+            f"; the SYNs of {CLIENT} carry a TCP MD5 signature (RFC 2385), which a peer that has not the same key drops without a word.",
+        ),
+        (
+            [*bgp(CLIENT, SERVER, True), *bgp(SERVER, CLIENT, False, 1.5)],
+            f"; the SYNs of {CLIENT} carry a TCP MD5 signature (RFC 2385), those of {SERVER} do not.",
+        ),
+    ],
+)
+def test_syns_that_are_signed(tmp_path: Path, packets: Frames, words: str) -> None:
+    this = found(tmp_path, packets)["connect-unanswered"]
+    assert this.text.endswith(words)
+    assert "same key" in this.advice
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        bgp(CLIENT, SERVER, False),
+        bgp(CLIENT, SERVER, True, port=8080),
+        [*bgp(CLIENT, SERVER, True), *bgp(CLIENT, "198.51.100.21", False, 1.5)],  # another peer
+    ],
+)
+def test_signatures_that_are_no_reason(tmp_path: Path, packets: Frames) -> None:
+    assert "signature" not in found(tmp_path, packets)["connect-unanswered"].text
+
+
+def unheard(checksum: int, times: int = 4) -> Frames:
+    """SYNs and SYN+ACKs that come again and again.  checksum : what is wrong with those of the latter."""
+    made: Frames = []
+    for k in range(times):
+        made.append(sent(k, CLIENT, SERVER, (40_000, 80), "S", {"seq": 100}))
+        at, answer = sent(k + 0.001, SERVER, CLIENT, (80, 40_000), "SA", {"seq": 500, "ack": 101})
+        answer = Ether(bytes(answer))
+        answer[TCP].chksum ^= checksum
+        made.append((at, answer))
+    return made
+
+
+@pytest.mark.parametrize(("checksum", "told"), [(0x1234, True), (0, False)])
+def test_answers_with_wrong_checksums(tmp_path: Path, checksum: int, told: bool) -> None:
+    this = found(tmp_path, [*unheard(checksum), *connection(20, 40_005)])["connect-unanswered"]
+    assert this.severity == "problem"
+    assert this.text.endswith("(4 SYN+ACKs): the TCP checksums of these SYN+ACKs are wrong, so that a receiver drops them.") is told
+
+
+def test_wrong_checksums_of_answers_that_are_taken(tmp_path: Path) -> None:
+    others = [(at, Ether(bytes(frame))) for at, frame in connection(20, 40_005)]
+    for _, frame in others:
+        frame[TCP].chksum ^= 0x1234
+    assert "checksum" not in found(tmp_path, [*unheard(0x1234), *others])["connect-unanswered"].text
+
+
 def test_a_private_source_on_a_public_link(tmp_path: Path) -> None:
     link = asked(0, ROUTER, SERVER, 0.001)
     this = found(tmp_path, [*link, *unanswered(1, 40_000, client=PRIVATE)])["connect-unanswered"]

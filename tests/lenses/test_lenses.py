@@ -1297,6 +1297,47 @@ def test_handshakes_that_nobody_completes(tmp_path: Path, packets: list[Packet],
     assert ("were never completed: the server answered, and nothing came after it, from 150 addresses." in text) == told
 
 
+def unheeded(again: bool = False, hosts: int = 250, answered: int = 20) -> list[Packet]:
+    """200 SYNs, of which a server answers the first few, again and again. ``again``: the others are sent again."""
+    packets: list[Packet] = []
+    for k in range(200):
+        made = Talk((f"203.0.113.{k % hosts}", 10_000 + k), WEB, at=k * 10 * MS)
+        made.up("S")
+        if k < answered:
+            made.down("SA")
+        if k < answered or again:
+            made.at += S
+            made.again(1 if k < answered else 0)
+        packets += made.packets
+    return packets
+
+
+def test_more_syns_than_a_server_has_room_for(tmp_path: Path) -> None:
+    this = found(tmp_path, [*unheeded(), *healthy(at=5 * S), *ping(30 * S)])["connect-unanswered"]
+    assert this.severity == "problem"
+    assert this.text == (
+        "200 of 201 connections to 198.51.100.20:80 came to nothing, as in a SYN flood, from 200 addresses: the server answered 20, and nothing came after "
+        "it; 180 SYNs it did not answer, and nobody sent them again."
+    )
+    assert "SYN flood" in this.advice
+
+
+def test_a_server_that_answers_others(tmp_path: Path) -> None:
+    silent = Talk(("192.0.2.99", 10_000), WEB)
+    silent.up("S")
+    for wait in (1, 2):
+        silent.at += wait * S
+        silent.again(0)
+    this = found(tmp_path, [*silent.packets, *healthy(at=S), *ping(30 * S)])["connect-unanswered"]
+    assert this.text.startswith("1 of 2 clients (192.0.2.99) never got an answer from 198.51.100.20:80 (3 tries over 3.0 s")
+
+
+@pytest.mark.parametrize("packets", [unheeded(again=True), unheeded(hosts=20), unheeded(answered=0)], ids=["clients", "few", "no server"])
+def test_syns_that_are_no_flood(tmp_path: Path, packets: list[Packet]) -> None:
+    findings = netlens.analyze(str(write(tmp_path / "made.pcap", mixed([*packets, *healthy(at=5 * S), *ping(30 * S)])))).findings
+    assert not [each for each in findings if "came to nothing" in each.text]
+
+
 def leaves(number: int, closed: bool = False, streams: bool = False) -> list[Packet]:
     """An exchange after which the client closes, and the server acknowledges that."""
     made = exchange(talk(41_000 + number, number * 100 * MS, (SERVER, 7000)))

@@ -149,3 +149,124 @@ def test_names_of_a_client_that_is_served_over_ipv6(tmp_path: Path) -> None:
 
 def test_names_by_which_a_network_is_asked(tmp_path: Path) -> None:
     assert "dns-failed" not in found(tmp_path, filtered("mask.icloud.com", "use-application-dns.net"), healthy(), ping(30 * S))
+
+
+PRIMARY, SECONDARY = "198.51.100.1", "198.51.100.2"
+
+
+def asks(name: str, at: int, ends: tuple[str, str], qtype: str = "A", rcode: int | None = None, txid: int = 7) -> list[Packet]:
+    """A question of a host to a server, and what it is told, if anything."""
+    query = DNS(id=txid, qd=DNSQR(qname=name, qtype=qtype))
+    here, there = (ends[0], 5_000 + txid), (ends[1], 53)
+    packets = [Packet(at, datagram(here, there, bytes(query)))]
+    if rcode is not None:
+        reply = DNS(id=txid, qr=1, rcode=rcode, qd=DNSQR(qname=name, qtype=qtype))
+        packets.append(Packet(at + MS, datagram(there, here, bytes(reply))))
+    return packets
+
+
+def fails(name: str = "www.corp.test", rcode: int = 2) -> list[Packet]:
+    return [p for k in range(3) for p in asks(name, (4 + k) * S, (CLIENT, SECONDARY), rcode=rcode, txid=20 + k)]
+
+
+@pytest.mark.parametrize(
+    ("transfer", "words"),
+    [
+        (asks("corp.test", 0, (SECONDARY, PRIMARY), "AXFR", 5), "(AXFR) and was told REFUSED"),
+        (asks("corp.test", 0, (SECONDARY, PRIMARY), "SOA", 9), "(SOA) and was told NOTAUTH"),
+        (asks("corp.test", 0, (SECONDARY, PRIMARY), "SOA"), "(SOA) and got no answer"),
+    ],
+)
+def test_a_zone_that_its_secondary_server_does_not_get(tmp_path: Path, transfer: list[Packet], words: str) -> None:
+    this = found(tmp_path, transfer, fails())["dns-failed"]
+    assert (this.severity, this.text) == (
+        "problem",
+        f"1 of 1 DNS question failed (SERVFAIL from {SECONDARY}): www.corp.test; {SECONDARY} asked {PRIMARY} for the zone corp.test {words}.",
+    )
+
+
+@pytest.mark.parametrize(
+    "streams",
+    [
+        [asks("corp.test", 0, (SECONDARY, PRIMARY), "SOA", 0), fails()],
+        [asks("other.test", 0, (SECONDARY, PRIMARY), "AXFR", 5), fails()],
+        [asks("corp.test", 0, ("198.51.100.9", PRIMARY), "AXFR", 5), fails()],  # of another server
+        [
+            asks("corp.test", 0, (CLIENT, SECONDARY), "SOA", 5),
+            asks("corp.test", 0, (SECONDARY, PRIMARY), "SOA", 5, txid=8),
+            fails(),
+        ],  # passed on
+        [asks("corp.test", 6 * S, (SECONDARY, PRIMARY), "SOA"), fails()],  # too young
+    ],
+)
+def test_zones_that_are_no_reason(tmp_path: Path, streams: list[list[Packet]]) -> None:
+    assert "for the zone" not in found(tmp_path, *streams)["dns-failed"].text
+
+
+def circle(back: str = "www.shop.test", rcode: int | None = None) -> list[Packet]:
+    """A client asks one resolver, which asks another, which asks the first (``back``: for this name)."""
+    made = asks("www.shop.test", 0, (CLIENT, SECONDARY), txid=1) + asks("www.shop.test", MS, (SECONDARY, PRIMARY), txid=2)
+    return made + asks(back, 2 * MS, (PRIMARY, SECONDARY), txid=3, rcode=rcode)
+
+
+def test_resolvers_that_ask_each_other(tmp_path: Path) -> None:
+    this = found(tmp_path, circle(), [p for k in range(4) for p in asks("www.shop.test", (2 + 2 * k) * S, (CLIENT, SECONDARY), txid=4 + k)])
+    assert this["dns-unanswered"].severity == "problem"
+    assert f"; {PRIMARY} and {SECONDARY} ask each other the same, in circles" in this["dns-unanswered"].text
+
+
+@pytest.mark.parametrize("packets", [circle("ns.shop.test"), circle(rcode=0)])
+def test_resolvers_that_ask_each_other_something_else(tmp_path: Path, packets: list[Packet]) -> None:
+    again = [p for k in range(4) for p in asks("www.shop.test", (2 + 2 * k) * S, (CLIENT, SECONDARY), txid=4 + k)]
+    assert "circles" not in found(tmp_path, packets, again)["dns-unanswered"].text
+
+
+def pairs(lost: tuple[int, ...], both: bool = False, again: int = 5 * S) -> list[Packet]:
+    """A name that is asked for 40 times, by A and AAAA from one port.  lost : of which the answer to AAAA (``both``: to A as well) comes at the next try."""
+    packets: list[Packet] = []
+    at = 0
+    for k in range(40):
+        for n, qtype in enumerate(("A", "AAAA")):
+            ids = {"port": 5_000 + k, "txid": 2 * k + n}
+            first = at + n * MS // 10
+            if k in lost and (both or qtype == "AAAA"):
+                packets += lookup("a.shop.test", first, qtype=qtype, **ids) + lookup(
+                    "a.shop.test", first + again, first + again + MS, qtype=qtype, **ids
+                )
+            else:
+                packets += lookup("a.shop.test", first, first + MS, qtype=qtype, **ids)
+        at += again + 20 * MS if k in lost else 20 * MS
+    return sorted(packets, key=lambda p: p.at)
+
+
+def test_one_of_two_queries_from_a_port_is_lost(tmp_path: Path) -> None:
+    this = found(tmp_path, pairs((5, 15, 25)), healthy())
+    assert problems(this) == {"dns-slow"}
+    assert this["dns-slow"].text == (
+        "3 of 80 DNS lookups (a.shop.test) were answered only when they were sent again, up to 5.0 s later (198.51.100.53); each is one of a pair, A and AAAA "
+        "from one port, of which the other was answered at once."
+    )
+    assert "single-request-reopen" in this["dns-slow"].advice
+
+
+def test_queries_that_are_lost_otherwise_or_seldom(tmp_path: Path) -> None:
+    assert "of a pair" not in found(tmp_path, pairs((5, 15, 25), both=True), healthy())["dns-slow"].text
+    assert "dns-slow" not in problems(found(tmp_path, pairs((5, 15)), healthy()))
+    assert "dns-slow" not in problems(found(tmp_path, pairs((5, 15, 25), again=S), healthy()))
+
+
+def controllers(times: int, domain: str = "corp.test") -> list[Packet]:
+    name = "_ldap._tcp.dc._msdcs.corp.test"
+    denied = [p for k in range(times) for p in lookup(name, k * S, k * S + MS, rcode=3, port=5_000 + k, txid=k, qtype="SRV")]
+    return denied + lookup(f"dc1.{domain}", 10 * S, 10 * S + MS, port=6_000, txid=99)
+
+
+def test_a_domain_without_controllers(tmp_path: Path) -> None:
+    this = found(tmp_path, controllers(3), healthy(at=11 * S))["dns-failed"]
+    assert this.severity == "warning"
+    assert this.text == (
+        "192.0.2.10 asked 3 times for the domain controllers of corp.test (SRV _ldap._tcp.dc._msdcs.corp.test), which do not exist (NXDOMAIN), though "
+        "198.51.100.53 knows other names there."
+    )
+    assert "dns-failed" not in found(tmp_path, controllers(2), healthy(at=11 * S))
+    assert "dns-failed" not in found(tmp_path, controllers(3, "example.test"), healthy(at=11 * S))  # it is abroad

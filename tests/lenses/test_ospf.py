@@ -25,7 +25,7 @@ TIMES = [10.0 * k for k in range(6)]
 
 
 def hellos(source: str, router: str, heard: list[str], times: list[float] = TIMES, vlan: int = 0, **said: Any) -> Frames:
-    header = {name: said.pop(name) for name in ("area", "authtype") if name in said}
+    header = {name: said.pop(name) for name in ("area", "authtype", "keyid", "authdata") if name in said}
     hello = OSPF_Hello(**({"mask": "255.255.255.0", "hellointerval": 10, "deadinterval": 40, "options": 2} | said), neighbors=heard)
     packet = Ether() / Dot1Q(vlan=vlan) if vlan else Ether()
     packet = packet / IP(src=source, dst="224.0.0.5", ttl=1) / OSPF_Hdr(src=router, **header) / hello
@@ -53,6 +53,33 @@ def test_routers_that_do_not_agree(tmp_path: Path, said: dict[str, Any], words: 
     this = found(tmp_path, [*hellos(A, "1.1.1.1", []), *hellos(B, "2.2.2.2", [], **said)])["ospf-neighbours"]
     assert this.severity == "problem"
     assert this.text.startswith(f"OSPF: {A} and {B} do not take each other as neighbours: {words} (")
+
+
+SIGNED = {"authtype": 2, "keyid": 1}
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "words"),
+    [
+        (SIGNED, {"authtype": 2, "keyid": 2}, "they differ in key ID (1 and 2)"),
+        (SIGNED, {}, "they differ in authentication (MD5 or SHA and none)"),
+        ({"authtype": 1, "authdata": 0x6162630000000000}, {"authtype": 1, "authdata": 0x6364650000000000}, "they differ in password"),
+    ],
+)
+def test_routers_with_different_keys(tmp_path: Path, here: dict[str, Any], there: dict[str, Any], words: str) -> None:
+    this = found(tmp_path, [*hellos(A, "1.1.1.1", [], **here), *hellos(B, "2.2.2.2", [], **there)])["ospf-neighbours"]
+    assert this.severity == "problem"
+    assert this.text.startswith(f"OSPF: {A} and {B} do not take each other as neighbours: {words} (")
+
+
+def test_keys_that_are_being_changed(tmp_path: Path) -> None:
+    """A router sends each Hello by the old and by the new key until its neighbours have that (RFC 2328 D.3)."""
+    both = [*hellos(A, "1.1.1.1", [], **SIGNED), *hellos(A, "1.1.1.1", [], authtype=2, keyid=2)]
+    this = found(tmp_path, [*both, *hellos(B, "2.2.2.2", [], **SIGNED)])["ospf-neighbours"]
+    assert this.severity == "warning"
+    assert "nothing that can be seen differs (their keys cannot be seen) (" in this.text
+    heard = [*hellos(A, "1.1.1.1", ["2.2.2.2"], **SIGNED), *hellos(B, "2.2.2.2", ["1.1.1.1"], authtype=2, keyid=2)]
+    assert "ospf-neighbours" not in found(tmp_path, heard)
 
 
 def test_routers_with_one_id(tmp_path: Path) -> None:

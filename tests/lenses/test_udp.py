@@ -212,6 +212,71 @@ def test_requests_that_were_recorded_twice_where_answers_were_not(tmp_path: Path
     assert "udp-unanswered" not in found(tmp_path, packets)
 
 
+def inform(number: int, kind: int = 0xA6) -> bytes:
+    """An InformRequest of version 2c, or another message with the same number."""
+    asked = snmp(number)
+    return asked[:13] + bytes([kind]) + asked[14:]
+
+
+def test_informs_that_nobody_acknowledges(tmp_path: Path) -> None:
+    packets = asked_over_udp(inform(7), [0, 1, 2, 3, 4], (SERVER, 162)) + asked_over_udp(inform(8), [6, 7, 8, 9], (SERVER, 162), 41_001)
+    this = found(tmp_path, packets, healthy(), ping(30 * S))["udp-unanswered"]
+    assert (this.severity, this.text) == (
+        "problem",
+        "2 of 3 tries to reach a server over UDP (SNMP) got no answer: 198.51.100.20:162 (up to 5 datagrams over 4.0 s).",
+    )
+
+
+@pytest.mark.parametrize("told", [inform(7, 0xA7), inform(7)])
+def test_traps_and_informs_that_are_acknowledged(tmp_path: Path, told: bytes) -> None:
+    """A trap needs no answer (RFC 3416 4.2.6), and may be told again."""
+    back = [Packet(4 * S + MS, datagram((SERVER, 162), (CLIENT, 41_000), inform(7, 0xA2)))] if told == inform(7) else []
+    packets = asked_over_udp(told, [0, 1, 2, 3, 4], (SERVER, 162))
+    assert "udp-unanswered" not in found(tmp_path, packets, back, healthy(), ping(30 * S))
+
+
+def answered_late(times: int, tries: int, prompt: int = 0) -> list[Packet]:
+    """Requests of SNMP that are answered after so many tries, and then some at once."""
+    packets: list[Packet] = []
+    for k in range(times + prompt):
+        at, last = 10 * k, tries if k < times else 1
+        packets += [Packet((at + n) * S, datagram((CLIENT, 41_000 + k), (SERVER, 161), snmp(k + 1))) for n in range(last)]
+        asked = snmp(k + 1)
+        packets.append(
+            Packet((at + last - 1) * S + S // 2, datagram((SERVER, 161), (CLIENT, 41_000 + k), asked[:13] + b"\xa2" + asked[14:]))
+        )
+    return packets
+
+
+def test_an_agent_that_answers_late_each_time(tmp_path: Path) -> None:
+    this = found(tmp_path, answered_late(3, 3), healthy(), ping(60 * S))["slow-server"]
+    assert (this.severity, this.text) == (
+        "warning",
+        "3 of 3 requests over UDP (SNMP) got an answer only after up to 3 tries and 2.5 s: 198.51.100.20:161.",
+    )
+
+
+@pytest.mark.parametrize("packets", [answered_late(2, 3), answered_late(3, 1), answered_late(3, 3, prompt=1)])
+def test_agents_that_answer_late_now_and_then(tmp_path: Path, packets: list[Packet]) -> None:
+    assert "slow-server" not in found(tmp_path, packets, healthy(), ping(60 * S))
+
+
+def binding(number: int, kind: int = 1) -> bytes:
+    return kind.to_bytes(2, "big") + b"\0\0\x21\x12\xa4\x42" + bytes([number]) * 12
+
+
+def test_a_server_of_stun_that_is_silent(tmp_path: Path) -> None:
+    """Who learns no address from outside may reach its peers all the same."""
+    asked = asked_over_udp(binding(7), [0, 1, 3, 7, 15], (SERVER, 3478))
+    this = found(tmp_path, asked, healthy(), ping(60 * S))["udp-unanswered"]
+    assert (this.severity, this.text) == (
+        "warning",
+        "1 of 2 tries to reach a server over UDP (STUN) got no answer: 198.51.100.20:3478 (up to 5 datagrams over 15.0 s).",
+    )
+    answer = [Packet(int(15.1 * S), datagram((SERVER, 3478), (CLIENT, 41_000), binding(7, 0x0101)))]
+    assert "udp-unanswered" not in found(tmp_path, asked, answer, healthy(), ping(60 * S))
+
+
 @pytest.mark.parametrize(("asked", "told"), [(4, False), (6, True)])
 def test_a_clock_that_asks_from_a_new_port_each_time(tmp_path: Path, asked: int, told: bool) -> None:
     packets = [p for k in range(asked) for p in asked_over_udp(NTP, [2 * k], CLOCK, 41_000 + k)]

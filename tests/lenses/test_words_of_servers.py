@@ -227,6 +227,40 @@ def test_clocks_that_differ(tmp_path: Path) -> None:
     assert beside.text.endswith("; other servers agree with the client.")
 
 
+THIRD = "198.51.100.77"
+NOBODYS = [bytes([k]) * 7 for k in (1, 2, 3)]  # what a client sends in place of its time
+
+
+def polled_at_once(*ahead: float, times: int = 8) -> list[Packet]:
+    servers = (SERVER, OTHER, THIRD)
+    return [p for k, each in enumerate(ahead) for p in clocks([each] * times, server=servers[k], mark=NOBODYS[k])]
+
+
+def test_servers_that_differ_from_each_other(tmp_path: Path) -> None:
+    this = found(tmp_path, polled_at_once(0, 300), healthy())["clocks-differ"]
+    assert this.severity == "problem"
+    assert this.text.startswith("The time servers that 192.0.2.10 asks are 5 min apart by NTP, in all of 16 answers: ")
+    assert this.text.endswith(". A client cannot tell which of them is right.")
+    assert found(tmp_path, polled_at_once(0, 300, 600), healthy())["clocks-differ"].severity == "problem"
+    most_agree = found(tmp_path, polled_at_once(0, 300, 0.2), healthy())["clocks-differ"]
+    assert (most_agree.severity, most_agree.text.endswith("; most of them agree.")) == ("warning", True)
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        polled_at_once(0, 1),  # one of them smears a leap second
+        polled_at_once(0, 300, times=2),
+        [
+            *polled_at_once(0),
+            *(Packet(p.at + 200 * S, p.data) for p in clocks([300] * 8, server=OTHER, mark=NOBODYS[1])),
+        ],  # not at the same time
+    ],
+)
+def test_servers_that_agree_or_may(tmp_path: Path, packets: list[Packet]) -> None:
+    assert "clocks-differ" not in found(tmp_path, packets, healthy())
+
+
 def test_clocks_that_may_be_set_soon_or_differ_on_purpose(tmp_path: Path) -> None:
     starts = found(tmp_path, clocks([3 * DAY] * 7), healthy())["clocks-differ"]
     assert starts.severity == "warning"

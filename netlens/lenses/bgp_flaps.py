@@ -1,0 +1,168 @@
+"""Which routes of BGP come and go?
+
+Asks: whether one router withdraws a prefix again and again, and announces it again each time.
+Applies: where its UPDATEs are in the capture in clear, in files that can be read again.
+Cannot see: what makes the route go; messages that begin in one segment and end in the next; sessions with several paths for a prefix (RFC 7911).
+Normal: a route is withdrawn when it is gone, and announced when it is there; a new announcement in place of the old one (other attributes) is no withdrawal.
+    Of the routes of the whole internet some flap all day: a warning, unless they are a tenth of those that are told of here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import ip_network
+
+import numpy as np
+
+from netlens.errors import NetlensError
+from netlens.lenses import Finding
+from netlens.lenses._view import S, View, graded, grouped, most, seconds, up_to
+from netlens.parsers.packet_digests import readable_again
+from netlens.parsers.pipeline import again
+from netlens.text import plural
+from netlens.wire import columns as c
+
+ID = "bgp-flaps"
+GROUP = "delivery"
+RANK = 47
+PORT = 179
+#: Withdrawals within a time that are too many (RFC 7196: 1,000 each, halved in 15 min, and damped from 6,000 on)
+FLAPS, FLAPS_NS = 6, 900 * S
+SHARE = 0.1
+MOST = 50_000  #: segments that are read again
+SHORTEST = 23  #: bytes of an UPDATE; a KEEPALIVE has 19 (RFC 4271 4.3, 4.4)
+_MARKER, _HEADER, _UPDATE = b"\xff" * 16, 19, 2
+_REACHED, _UNREACHED = 14, 15  # attributes with prefixes of other families (RFC 4760)
+_LONG = 0x10  # flag of an attribute: its length has two bytes
+_IPV4, _IPV6, _UNICAST = 1, 2, 1
+
+Told = tuple[str, bool]  # a prefix, and whether it is announced
+
+
+def look(view: View) -> list[Finding]:
+    """At most one."""
+    frames = _frames(view)
+    told: dict[tuple[str, str], list[tuple[int, int, str, bool]]] = {}
+    for frame, said in _said(view, list(frames)):
+        ts, sender, receiver = frames[frame]
+        told.setdefault((sender, receiver), []).extend((ts, frame, prefix, announced) for prefix, announced in said)
+    found = []
+    for ends, said_ in told.items():
+        by_prefix = grouped(sorted(said_), lambda each: each[2])
+        flapping = {prefix: gone for prefix, group in by_prefix.items() if _flaps(gone := _withdrawn(group))}
+        if flapping:
+            found.append((ends, flapping, len(flapping) >= SHARE * len(by_prefix)))
+    if not found:
+        return []
+    shown = [each for each in found if each[2]] or found
+    (sender, receiver), _, grave = shown[0]
+    times = [len(gone) for _, flapping, _ in shown for gone in flapping.values()]
+    lasted = max(gone[-1][0] - gone[0][0] for _, flapping, _ in shown for gone in flapping.values())
+    prefixes = [prefix for _, flapping, _ in shown for prefix in flapping]
+    text = (
+        f"BGP: {most(prefixes)} came and went: {sender} withdrew {'it' if len(prefixes) == 1 else 'them'} {up_to(prefixes)}{plural(max(times), 'time')} "
+        f"over {seconds(lasted)}, and announced {'it' if len(prefixes) == 1 else 'them'} again each time (flapping), to {receiver}."
+    )
+    values = {"prefixes": sorted(prefixes), "times": max(times), "longest_s": lasted / 1e9}
+    advice = (
+        f"Look behind {sender}, at the link or the session by which it has the route (its log, show ip bgp flap-statistics); until that is mended, damping "
+        "keeps the changes from the others (RFC 7196)."
+    )
+    return [
+        graded(
+            view, ID, grave, text, [frame for _, flapping, _ in shown for gone in flapping.values() for _, frame in gone], values, advice
+        )
+    ]
+
+
+def _frames(view: View) -> dict[int, tuple[int, str, str]]:
+    """Segments that may hold UPDATEs: when, and between whom; of directions that have enough of them."""
+    found: dict[int, tuple[int, str, str]] = {}
+    if view.trail is None or not view.sessions.rows:
+        return found
+    s = view.sessions
+    mine = np.flatnonzero((s["orig_port"] == PORT) | (s["resp_port"] == PORT)).tolist()
+    for k in sorted(set(mine).intersection(view.first_copies)):
+        seg = view.segments(k)
+        for orig in (True, False):
+            at = [i for i in range(len(seg)) if seg.orig[i] is orig and seg.fresh[i] and seg.length[i] >= SHORTEST]
+            if len(at) >= FLAPS and len(found) + len(at) <= MOST:
+                ends = view.address(k, orig), view.address(k, not orig)
+                found |= {seg.frame[i]: (seg.ts[i], *ends) for i in at}
+    return found
+
+
+def _said(view: View, frames: list[int]) -> Iterator[tuple[int, list[Told]]]:
+    paths = view.side.capture.paths
+    if not frames or not readable_again(paths):
+        return
+    try:
+        for buf, packets in again(paths, frames, c.TCP):
+            for row in packets.tolist():
+                yield row[c.FRAME], list(updates(buf[row[c.PAY_OFF] : row[c.PAY_OFF] + row[c.PAY_CAP]].tobytes()))
+    except NetlensError:
+        return
+
+
+def updates(data: bytes) -> Iterator[Told]:
+    """What the messages say that are whole in a segment (RFC 4271 4.3); nothing of one that names a prefix twice, as its prefixes begin with a number then."""
+    at = data.find(_MARKER)
+    while 0 <= at <= len(data) - _HEADER:
+        size = int.from_bytes(data[at + 16 : at + 18], "big")
+        message = data[at + _HEADER : at + size]
+        if data[at : at + 16] != _MARKER or size < _HEADER or at + size > len(data):
+            return
+        if data[at + 18] == _UPDATE:
+            told = [*_update(message)]
+            if len(set(told)) == len(told):
+                yield from told
+        at += size
+
+
+def _update(message: bytes) -> Iterator[Told]:
+    gone = 2 + int.from_bytes(message[:2], "big")
+    end = min(gone + 2 + int.from_bytes(message[gone : gone + 2], "big"), len(message))
+    yield from ((prefix, False) for prefix in _prefixes(message[2:gone], 32))
+    at = gone + 2
+    while at + 3 <= end:
+        flags, kind, wide = message[at], message[at + 1], 2 if message[at] & _LONG else 1
+        begin = at + 2 + wide
+        at = begin + int.from_bytes(message[at + 2 : begin], "big")
+        value = message[begin:at]
+        if (
+            kind in (_REACHED, _UNREACHED)
+            and flags
+            and int.from_bytes(value[:2], "big") in (_IPV4, _IPV6)
+            and value[2:3] == bytes([_UNICAST])
+        ):
+            bits = 32 if value[1] == _IPV4 else 128
+            rest = value[5 + value[3] :] if kind == _REACHED and len(value) > 4 else value[3:] if kind == _UNREACHED else b""
+            yield from ((prefix, kind == _REACHED) for prefix in _prefixes(rest, bits))
+    yield from ((prefix, True) for prefix in _prefixes(message[end:], 32))
+
+
+def _prefixes(data: bytes, bits: int) -> Iterator[str]:
+    at = 0
+    while at < len(data):
+        length = data[at]
+        size = (length + 7) // 8
+        packed = data[at + 1 : at + 1 + size]
+        if length > bits or len(packed) < size:
+            return
+        number = int.from_bytes(packed.ljust(bits // 8, b"\0"), "big")
+        yield f"{ip_network((number if bits == 32 else number.to_bytes(16, 'big'), length), strict=False)}"
+        at += 1 + size
+
+
+def _withdrawn(said: list[tuple[int, int, str, bool]]) -> list[tuple[int, int]]:
+    """When a prefix was withdrawn that had been announced, and in which frame; but for the last time, if it is not announced again."""
+    gone, there = [], False
+    for ts, frame, _, announced in said:
+        if there and not announced:
+            gone.append((ts, frame))
+        there = announced
+    return gone if there else gone[:-1]
+
+
+def _flaps(gone: list[tuple[int, int]]) -> bool:
+    return any(gone[k + FLAPS - 1][0] - gone[k][0] <= FLAPS_NS for k in range(len(gone) - FLAPS + 1))
