@@ -217,6 +217,28 @@ def test_echoes_are_not_counted_twice() -> None:
     assert labels.unmatched == []
 
 
+@pytest.mark.parametrize("again_ms", [0.4, -0.6])
+@pytest.mark.parametrize("kind", ["plain", "levelled ERROR"])
+def test_a_last_try_that_is_told_twice_is_one_refusal(kind: str, again_ms: float) -> None:
+    """Of one kind, or of two, whose times may be swapped by what stamps them; other answers, which are no streams, end shortly before."""
+    refused = range(1_000, 13_000, 2_000)
+    answers = table(*(each for at in refused for each in ((at - 150, 830, 200), (at, REFUSAL, 0))), (20_000, 900, 200))
+    lines = [(at + 0.8 + off, 0.01, which) for at in refused for off, which in ((0, "plain"), (again_ms, kind))]
+    labels = from_log(answers, log(*lines))
+    assert labels.rejected.tolist() == [ACCEPTED, REJECTED] * 6 + [ACCEPTED]
+    assert labels.unmatched == []
+
+
+def test_two_that_are_refused_in_one_moment_have_a_line_each() -> None:
+    refused = range(1_000, 13_000, 2_000)
+    answers = table(
+        *(each for at in refused for each in ((at - 150, 830, 200), (at, REFUSAL, 0), (at + 1, REFUSAL, 0))), (20_000, 900, 200)
+    )
+    labels = from_log(answers, log(*((at + 0.8 + off, 0.01, "plain") for at in refused for off in (0, 1))))
+    assert labels.rejected.tolist() == [ACCEPTED, REJECTED, REJECTED] * 6 + [ACCEPTED]
+    assert len(labels.matched) == 12
+
+
 def test_a_line_between_two_equal_answers_claims_neither() -> None:
     labels = from_log(table((1000, 700, 900), (1001, 700, 900), (9000, 700, 900)), log((1000.2, 30)))
     assert labels.rejected.tolist() == [UNLABELLED, UNLABELLED, ACCEPTED]

@@ -13,7 +13,8 @@ else the lag from the events that leave no choice, and the look from all. Refusa
 if the provider answers with a status; if it refuses inside streams they are not, and size says nothing. Events of one chain of the log (see
 parsers.errorlog) share what is left open about their times, so those without a choice narrow the others.
 4. One refusal may leave several lines of different kinds (the stream's error, the session's, "retrying"). A line of another kind right behind one is
-its echo: it gets an answer only if an unclaimed one looks like a refusal.
+its echo: it gets an answer only if an unclaimed one looks like a refusal. A line that says the same as the one before, within a moment, may be of the same
+refusal, too: a program tells of the last try, and then that it gives up. It costs little (:data:`REPEATED`) to leave it without an answer.
 5. Where two answers fit an event about equally well, neither is claimed: both are doubtful. So is a stream where refusals are short.
 6. opencode says of each line whether it is about a title, and writes down every request's start. Requests for titles are of another order of size (2.9 kB
 against 31 kB, measured): where the sizes fall into two such groups, of as many requests as the log tells of, a line of the one kind means no request of
@@ -58,6 +59,7 @@ ONE_LOOK = 0.8  #: share of the events that must have a short answer of these si
 NOT_READ = 1.0  #: cost of an answer that the program did not read to its end
 SLOW_HINT = 0.2  #: cost of a long answer while it is not known how refusals look; a hint, no more
 ALONE = 1000.0  #: cost of an event without an answer
+REPEATED = 2.0  #: the same of one that says what the line before says, within a moment; more than the lag of any of two answers at once
 OUTSIDE = UNLIKE  #: the same of one before the first answer or after the last: a log may begin before the capture and end after it
 MARGIN = 0.5  #: costs this close are no reason to prefer one answer; half of LAG_UNIT_NS
 #: of a table of costs, 32 MB; only thousands of requests a second reach it, and then its edges are matched a little worse
@@ -127,6 +129,9 @@ def match(
     looks = np.zeros(n, bool) if sizes is None else answers.short & alike(answers.down, sizes)
 
     alone = np.where(_while_answering(end, low, high, usual), ALONE, OUTSIDE)
+    if sizes is not None:
+        repeated = _repeated([events[i] for i in main], low, high)
+        alone[repeated] = REPEATED
     title = np.array([-1 if events[i].small is None else int(bool(events[i].small)) for i in main], np.int8)
 
     looked = look[rows]
@@ -158,6 +163,7 @@ def match(
         floor = max([floor, *(j + 1 for _, j in found)])
     taken = {row for _, row in pairs}
     if sizes is not None:
+        echoes |= {main[k] for k in np.flatnonzero(repeated).tolist()} - {i for i, _ in pairs}
         for i in sorted(echoes):
             a = int(np.searchsorted(end, events[i].low_ns - slack_ns - usual, "left"))
             b = int(np.searchsorted(end, events[i].high_ns + slack_ns, "right"))
@@ -252,7 +258,8 @@ def _echoes(events: Sequence[ErrorEvent]) -> set[int]:
     """Lines of another kind than one shortly before that has no echo of this kind yet."""
     out: set[int] = set()
     open_now: list[tuple[ErrorEvent, set[str]]] = []
-    for i, event in enumerate(events):
+    for i in _as_written(events):
+        event = events[i]
         open_now = [each for each in open_now[-MAX_OPEN:] if event.low_ns - each[0].high_ns <= ECHO_NS]
         for before, kinds in open_now:
             if before.file == event.file and before.line < event.line and before.kind != event.kind and event.kind not in kinds:
@@ -262,6 +269,28 @@ def _echoes(events: Sequence[ErrorEvent]) -> set[int]:
         else:
             open_now.append((event, set()))
     return out
+
+
+def _as_written(events: Sequence[ErrorEvent]) -> list[int]:
+    """The events in order of time, but those of one file whose times are swapped by a moment in order of their lines: what stamps them may read standard output
+    and standard error one after the other."""
+    at, latest = {}, dict[str, int]()
+    for i in sorted(range(len(events)), key=lambda i: events[i].line):
+        before = latest.get(events[i].file, 0)
+        at[i] = before if 0 < before - events[i].low_ns <= AT_ONCE_NS else events[i].low_ns
+        latest[events[i].file] = at[i]
+    return sorted(at, key=lambda i: (at[i], events[i].line))
+
+
+def _repeated(events: Sequence[ErrorEvent], low: Ints, high: Ints) -> Bools:
+    """Lines that say the same as the one before of their file, within a moment: of the same failure, unless each has an answer."""
+    found, before = np.zeros(len(events), np.bool_), dict[str, int]()
+    for i in sorted(range(len(events)), key=lambda i: events[i].line):
+        event, j = events[i], before.get(events[i].file)
+        before[event.file] = i
+        if j is not None and (events[j].refusal_class, events[j].code, events[j].small) == (event.refusal_class, event.code, event.small):
+            found[i] = max(high[i], high[j]) - min(low[i], low[j]) <= 2 * AT_ONCE_NS
+    return found
 
 
 def _sure(end: Ints, low: Ints, high: Ints, first: Ints, stop: Ints) -> dict[int, int]:
