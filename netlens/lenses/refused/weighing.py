@@ -123,11 +123,15 @@ class Weighing:
         Who sheds load refuses the likelier the more is in progress; but where a provider is overloaded, answers take longer, and more is in progress, too.
         """
         i, r = self.inference, self.situation.requests
-        if self.refusal_class != logs.OVERLOAD or i.refused < MANY or not i.enough:
+        if self.refusal_class != logs.OVERLOAD or not i.enough:
             return None
         found = [(condition.find(f.counts.count, self.refused, r.rejected >= 0, i.first), f) for f in self.conditional]
-        clear = [(each.evidence, conditional_on(f, each)) for each, f in found if each is not None and each.p <= AGAINST_OVERLOAD]
-        if i.best is not None and self._hardly_odd(i.best) and self.separates(i.best):
+        clear = [
+            (each.evidence, conditional_on(f, each))
+            for each, f in found
+            if each is not None and each.p <= (AGAINST_OVERLOAD if each.misses or each.hits < each.above else HARDLY_CHANCE)
+        ]
+        if i.best is not None and i.best.hits >= MANY and self._hardly_odd(i.best) and self.separates(i.best):
             return None
         return max(clear, key=lambda each: each[0])[1] if clear else None
 

@@ -949,6 +949,36 @@ def test_a_status_in_the_clear() -> None:
     assert labels.source.tolist() == ["status", "status", ""]  # read, not inferred
 
 
+def in_clear(beside: bool) -> dict[str, np.ndarray[Any, Any]]:
+    """Twelve streams of 1.9 s, one after the other; with each a 503, while it lasts or behind all of them."""
+    streams = [(2_000 * k + 1_950, 900 + k, 1_900) for k in range(12)]
+    made = table(*streams, *((2_000 * k + (700 if beside else 30_000), 321, 0) for k in range(12)))
+    made["status"] = np.array([200] * 12 + [503] * 12, object)
+    return made
+
+
+@pytest.mark.parametrize(("beside", "label"), [(True, REJECTED), (False, UNLABELLED)])
+def test_a_server_that_is_not_available_for_some_while_it_answers_others_refuses(beside: bool, label: int) -> None:
+    """503 in the clear; where nothing is answered meanwhile the server is down."""
+    labels = infer(in_clear(beside), sessions(24), hellos(0))
+    assert labels.rejected[12:].tolist() == [label] * 12
+    assert set(labels.source[12:]) == {"status" if label == REJECTED else ""}
+
+
+def test_lines_in_whole_seconds_mean_answers_that_failed_by_their_status() -> None:
+    """Streams end in the same seconds, 50 ms before."""
+    lines = [(2_000 * k, 1_000, "levelled ERROR") for k in range(12)]
+    assert from_log(in_clear(True), log(*lines)).rejected.tolist() == [ACCEPTED] * 12 + [REJECTED] * 12
+
+
+def test_a_line_that_names_a_status_means_no_answer_with_another() -> None:
+    told = log()
+    lines = tuple((T0 + 2_000 * k * MS, T0 + (2_000 * k + 1_000) * MS, "status 503", ()) for k in range(12))
+    labels = from_log(in_clear(True), replace(told, failed=lines))
+    assert labels.unclear == 12  # not the streams that end in these seconds
+    assert set(labels.rejected[:12]) == {ACCEPTED}
+
+
 @given(
     st.lists(st.tuples(st.integers(0, 100_000), st.integers(0, 6000), st.integers(0, 3000), st.integers(0, 3000)), max_size=30),
     st.booleans(),

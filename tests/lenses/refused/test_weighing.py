@@ -381,6 +381,15 @@ def test_a_limit_with_hardly_an_exception_is_believed_against_the_word_overloade
     assert w.weigh(of_class(rounds(*once), logs.OVERLOAD)).cause == "own-concurrency"
 
 
+def test_the_word_overloaded_is_in_doubt_where_a_few_refusals_have_the_same_number_in_progress() -> None:
+    """Seven, each with two others, and nothing accepted so: the word alone decides neither way."""
+    found = w.weigh(of_class(rounds(*["v.v", "vv!v"] * 7, *["v.v"] * 20), logs.OVERLOAD))
+    assert found.cause is None
+    assert {v.id: v.verdict for v in found.verdicts}["own-concurrency"] == "undecided"
+    chance = w.weigh(of_class(rounds(*["!v", "v.v", "v!v", "vv.v"] * 3), logs.OVERLOAD))
+    assert chance.cause == "provider"
+
+
 def test_of_one_quota_nobody_goes_on_while_it_is_used_up() -> None:
     used_up = ["v.v", "h.h"] * 4 + ["v!v", "h.h"] * 4
     found = {v.id: v for v in w.weigh(of_class(rounds(*used_up), logs.QUOTA)).verdicts}["same-nat-ip"]

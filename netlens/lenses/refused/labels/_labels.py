@@ -74,12 +74,15 @@ class Answers:
         self.response = ints_of(exchanges, "response_ns", MISSING)
         self.end = ints_of(exchanges, "end_ns", MISSING)
         self.up, self.down = ints_of(exchanges, "up_bytes", 0), ints_of(exchanges, "down_bytes", 0)
+        #: of HTTP in the clear; 0 where it was not seen
+        self.status = np.maximum(ints_of(exchanges, "status", 0), 0) if "status" in exchanges else np.zeros(len(self.start), np.int64)
         complete = np.asarray(exchanges["complete"])
         self.complete = complete if complete.dtype == np.bool_ else np.array([value is True or value == 1 for value in complete], bool)
         self.answered = (self.end != MISSING) & (self.response != MISSING)
         self.lasts = np.where(self.answered, self.end - np.where(self.answered, self.response, 0), 0)
         self.waits = np.where(self.answered, self.response - np.where(self.answered, self.asked, 0), 0)
         self.short = self.answered & self.complete & (self.lasts <= SHORT_NS) & (self.down <= SHORT_BYTES)
+        self.granted = (self.status >= 200) & (self.status < 400)
         self.stream = self.answered & ((self.lasts >= STREAM_NS) | (self.down >= STREAM_BYTES))
 
     def __len__(self) -> int:

@@ -16,7 +16,8 @@ parsers.errorlog) share what is left open about their times, so those without a 
 its echo: it gets an answer only if an unclaimed one looks like a refusal. A line that says the same as the one before, within a moment, may be of the same
 refusal, too: a program tells of the last try, and then that it gives up. It costs little (:data:`REPEATED`) to leave it without an answer.
 5. Where two answers fit an event about equally well, neither is claimed: both are doubtful. So is a stream where refusals are short.
-6. opencode says of each line whether it is about a title, and writes down every request's start. Requests for titles are of another order of size (2.9 kB
+6. In the clear the status tells: where nearly each line has an answer with one of :data:`OF_LIMITS` before it, lines mean these.
+7. opencode says of each line whether it is about a title, and writes down every request's start. Requests for titles are of another order of size (2.9 kB
 against 31 kB, measured): where the sizes fall into two such groups, of as many requests as the log tells of, a line of the one kind means no request of
 the other. And the line of a refusal that comes too late for any answer means the only short one since the line of that request's start.
 """
@@ -78,6 +79,7 @@ MAX_OPEN = 64
 ANOTHER_ORDER = 4.0
 VARY = 0.9  #: sizes for each answer, where an answer is of another's size by chance only
 SLOWER = 1.5  #: times the longest wait for a refusal that has a line, of one that has none
+OF_LIMITS = (429, 503, 529)  #: statuses by which limits refuse
 BELIEVED = 0.5  #: share of events that must find an answer for silence to mean anything
 
 
@@ -112,6 +114,9 @@ def match(
     known = _while_answering(end, low, high, NEAR_NS)  # others may mean what was not captured
     at_once, sizes = _each_has_its_line(answers, rows, low[known], high[known])
     at_once = at_once or _at_once(end, low[known], high[known])
+    by_status = _by_status(answers, rows, low[known], high[known])
+    if by_status is not None:
+        sizes = np.unique(answers.down[by_status])
     if sizes is None and at_once:
         sizes = _sizes(answers, rows, low[known], high[known], 2 * at_once)
     if sizes is None:
@@ -120,13 +125,13 @@ def match(
         sizes = taught
     if sizes is None:
         sizes = _seen(answers, rows, low[known], high[known])
-    look = _look(answers, sizes)
+    look = _look(answers, sizes) if by_status is None else np.where(by_status, 0.0, UNLIKE)
     if sizes is None and (sizes := _sizes(answers, rows, low[known], high[known], LATEST_NS)) is not None:
         look, at_once = _look(answers, sizes) * (LATEST_NS / LATE_NS), 0
         first = np.searchsorted(end, low - LATEST_NS, "left")
     usual = at_once or _usual(answers, rows, low, _sure(end, low, high, first, stop), sizes)
     # one size or two of all refusals: then they can be told by it
-    looks = np.zeros(n, bool) if sizes is None else answers.short & alike(answers.down, sizes)
+    looks = np.zeros(n, bool) if sizes is None else answers.short & alike(answers.down, sizes) if by_status is None else by_status.copy()
 
     alone = np.where(_while_answering(end, low, high, usual), ALONE, OUTSIDE)
     if sizes is not None:
@@ -434,6 +439,17 @@ def _sizes(answers: Answers, rows: Ints, low: Ints, high: Ints, near_ns: int) ->
         if others < min(MIN_OTHERS * len(within), ENOUGH_OTHERS) or not tried_again_soon(answers, looks):
             return None
     return sizes
+
+
+def _by_status(answers: Answers, rows: Ints, low: Ints, high: Ints) -> Bools | None:
+    """Answers in the clear that failed by the status of a limit, where nearly each line has one before it: then no line means another. None where statuses
+    cannot be read, or refusals stand inside streams."""
+    failed = answers.answered & answers.short & np.isin(answers.status, OF_LIMITS)
+    end = answers.end[rows[failed[rows]]]
+    if len(low) < MIN_LEARNED or not len(end):
+        return None
+    have_one = np.searchsorted(end, high, "right") > np.searchsorted(end, low - NEAR_NS, "left")
+    return np.asarray(failed) if have_one.mean() >= ONE_LOOK else None
 
 
 def _seen(answers: Answers, rows: Ints, low: Ints, high: Ints) -> Ints | None:

@@ -6,8 +6,8 @@ On HTTP/1.1 a refusal with a status is short, comes at once, and has nearly the 
 and the same request is sent again after a while and answered by a stream in the end. Sizes at which this was seen to happen
 :data:`MIN_CHAINS` times are the provider's refusal, and those after which it is sent again and again with waits that grow;
 everything else of this size and shape is one too, streams are accepted, and what is neither stays
-unknown. In clear a stream of a model that came to its end, and holds no error, was accepted. Without such sizes all else is unknown:
-perhaps nothing was refused, perhaps refusals stand inside streams, whose size tells nothing.
+unknown. In clear 429 is a refusal, and so is 503 where others are answered meanwhile; a stream of a model that came to its end, and holds no error, was
+accepted. Without such sizes all else is unknown: perhaps nothing was refused, perhaps refusals stand inside streams, whose size tells nothing.
 
 Limits: any error with a short constant answer after which programs try again (500, 503) looks like a refusal in the traffic, unless lines of a log
 name its status. A provider that refuses
@@ -25,14 +25,15 @@ from netlens.chains.requests import UPSTREAM
 from netlens.chains.situation import ACCEPTED, REJECTED, UNLABELLED
 from netlens.chains.traffic import Traffic
 from netlens.columns import MISSING, Bools, Ints
-from netlens.lenses.refused.labels import INFERRED, STATUS, Told
+from netlens.lenses.refused.labels import INFERRED, STATUS, TAUGHT, Told
 from netlens.lenses.refused.labels._labels import ALIKE_BYTES, QUICK, Answers, Columns, Labels, S, chains, set_labels, unlabelled
 from netlens.parsers.chunks import DONE
 from netlens.schema import ints_of
 
 ID = "answers"
 RANK = 4
-OK = 200
+OK, UNAVAILABLE = 200, 503
+AT_WORK = 0.9  #: share of the answers that say "unavailable" which must come while another is being answered
 MIN_CHAINS = 2  #: chains refused ... answered by a stream; one may be chance
 CONFIRMED = 0.5  #: share of the answers of a size, as far as the same request came again, that must belong to such a chain
 #: Waits that grow: how many at least, by which factor (back-offs double, less some chance), and which share must.
@@ -59,7 +60,7 @@ def infer(exchanges: Columns, sessions: Columns, hellos: Columns, http2: Mapping
     answers = Answers(exchanges)
     labels = unlabelled(len(answers))
     status = ints_of(exchanges, "status", 0)
-    set_labels(labels, status == 429, REJECTED, STATUS)
+    set_labels(labels, (status == 429) | _shed(answers), REJECTED, STATUS)
     set_labels(labels, (status >= 200) & (status < 400) & ~answers.stream, ACCEPTED, STATUS)
     h2 = _may_be_h2(ints_of(exchanges, "session_id", -1), hellos, http2 or {})
     usable = ~h2 & (status == 0)  # turns of HTTP/2 need not be requests
@@ -79,6 +80,16 @@ def infer(exchanges: Columns, sessions: Columns, hellos: Columns, http2: Mapping
     return replace(
         labels, note=f"answers of {', '.join(f'{s:,}' for s in sizes)} bytes are taken for refusals; other errors may look the same"
     )
+
+
+def _shed(answers: Answers) -> Bools:
+    """Answers in the clear by which a server refuses for now (RFC 9110 15.6.4) while it goes on answering others: nearly all of them, so that it is not down.
+    All of them or none, as what is open would tell those that are taken from those that are not."""
+    busy = answers.short & (answers.status == UNAVAILABLE)
+    begun = np.sort(answers.start[answers.granted])
+    over = np.sort(answers.end[answers.granted & answers.answered])
+    beside = np.searchsorted(begun, answers.response[busy]) > np.searchsorted(over, answers.response[busy], "right")
+    return busy if busy.sum() >= TAUGHT and beside.mean() >= AT_WORK else np.zeros(len(answers), np.bool_)
 
 
 def _may_be_h2(session: Ints, hellos: Columns, http2: Mapping[int, bool | None]) -> Bools:

@@ -333,7 +333,8 @@ def _set_failed(labels: Labels, answers: Answers, log: ErrorLog, found: Match, c
     of_size = _failed_otherwise(answers, otherwise, found)
     failed = answers.short & alike(answers.down, of_size) & (labels.rejected == UNLABELLED)
     set_labels(labels, failed & covered, ACCEPTED, ERROR_LOG)
-    unclear = _may_be_meant(answers, log.unclear_ns, slack_ns) | _may_have_failed(answers, [*otherwise, *status("status")], of_size)
+    unclear = _may_be_meant(answers, log.unclear_ns, slack_ns)
+    unclear |= _may_have_failed(answers, [*otherwise, *status("status")], of_size) & ~answers.granted
     set_labels(labels, unclear & (labels.rejected == ACCEPTED), UNLABELLED)
     of_gateway = _failed_otherwise(answers, status(*GATEWAY), found)
     set_labels(labels, answers.short & alike(answers.down, of_gateway) & (labels.rejected == ACCEPTED), UNLABELLED)
