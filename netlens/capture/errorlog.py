@@ -98,7 +98,7 @@ def reduce_line(line: str) -> Reduced | None:
         return Reduced(form.write(replace(head, service="")), False) if chained or (head.about and head.about.starts) else None
     rest = line[head.rest :]
     said = form.said(rest)
-    refused = logs.refusal(said) is not None
+    refused = logs.refusal(said, fault=head.level in logs.FAULTS) is not None
     words = logs.words(said)
     if not head.level and not refused:  # a format without levels
         if not _ERROR.search(rest):

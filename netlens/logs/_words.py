@@ -323,6 +323,20 @@ _FAILED = re.compile(
 _TIMED_OUT = ("TimeoutError", "ETIMEDOUT", "APITimeoutError", "ReadTimeout", "ConnectTimeout")
 #: A request waited in vain for a place in the program's own pool of connections (httpx, urllib3), and was never sent.
 NO_PLACE, _POOLS = "the program's own pool of connections was full", ("PoolTimeout", "EmptyPoolError")
+_COUNTED = re.compile(r"(?<![\w+-])(?<!\w\.)(?:429|529|1302)(?!\w|\.\w)", re.ASCII)
+#: Where a code stands that is not called one: first or last, in brackets, behind an arrow, a method and its path, or a word that says it came.
+_PLACE = re.compile(
+    r"^\W{0,4}(?:429|529|1302)(?!\w|\.\w)(?! [a-z])|[\[(](?:429|529|1302)[\])]|(?<![=\d.,])(?<!\w: )(?:429|529|1302)\W{0,4}$"
+    r"|(?:->|[-=]>|<-|→|←|⇒|\b(?:GET|POST|PUT|PATCH|DELETE|HEAD)\b.{1,300}?|\b(?:got|gets?|receiv\w{1,3}|return\w{0,3}|repl\w{1,4}|answer\w{0,3}|gave|with|rc)"
+    r"\W{1,4}(?:an? )?)\s{0,4}\W?(?:429|529|1302)(?!\w|\.\w)",
+    re.ASCII,
+)
+_OF_ERRORS = re.compile(
+    r"\b(?:status|code|http|err(?:or|ors)?\b|exception|fail|refus|reject|limit|throttl|retr(?:y|ies)|too many|denied|unavailable|quota|back(?:ing)?[ -]?off"
+    r"|slow down)"
+    r"|(?:error|exception)\b",
+    re.IGNORECASE | re.ASCII,
+)
 _BARE = (re.compile(_NUMBER.format("429")), re.compile(_NUMBER.format("529")))
 
 
@@ -359,14 +373,22 @@ class Refusal:
     passing: bool = False
 
 
-def refusal(said: str) -> Refusal | None:
-    """What words say of a refusal; None if they tell of none."""
-    if (its_class := refusal_class(said)) is None:
+def refusal(said: str, *, fault: bool = True) -> Refusal | None:
+    """What words say of a refusal; None if they tell of none.  fault : their record calls itself a warning or an error; in any other a number must stand where
+    codes stand, or beside words of an error."""
+    if (its_class := refusal_class(said)) is None or (not fault and _counts(said)):
         return None
     code, status, after = _CODE.search(said), _STATUS.search(said), retry_after_s(said)
     bare = not code and _only_a_number(said)
     passing = its_class == QUOTA and after is not None and after <= MINUTE_S and not _DAY.search(said)
     return Refusal(its_class, code["code"] if code else None, int(status[1]) if status else None, after, bare, passing)
+
+
+def _counts(said: str) -> bool:
+    """Whether nothing but a number tells of a refusal that may be one of files, and no word is near that speaks of an error."""
+    if _PLACE.search(said) or _OF_ERRORS.search(said):
+        return False
+    return refusal_class(_COUNTED.sub("", said)) is None
 
 
 def _only_a_number(said: str) -> bool:

@@ -286,7 +286,12 @@ class _Reader:
 
     def _without_time(self, raw: bytes, text: str) -> None:
         self.unread += 1
-        if self.last_ns is None and len(self.untimed) < MAX_EVENTS and logs.in_known_words(text) and (told := logs.refusal(text)):
+        if (
+            self.last_ns is None
+            and len(self.untimed) < MAX_EVENTS
+            and logs.in_known_words(text)
+            and (told := logs.refusal(text, fault=False))
+        ):
             self.untimed.append(told.refusal_class)
         self.joined = self.joined and not logs.holds_head(raw)
 
@@ -302,7 +307,7 @@ class _Reader:
         """What a fault says of a refusal; how a request failed otherwise is noted."""
         rest = whole[head.rest :]
         said = form.said(rest)
-        refusal = logs.refusal(said)
+        refusal = logs.refusal(said, fault=head.level in logs.FAULTS)
         self.whose[form.PROGRAM] += refusal is not None
         if refusal and self._is_echo(span) and _names(said, self.failed[-1][2]):
             self.failed.pop()  # curl writes the status, and then what the server said

@@ -188,3 +188,40 @@ def test_what_is_no_refusal(words: str) -> None:
 def test_how_a_request_failed_that_no_limit_refused(words: str, how: str | None) -> None:
     assert logs.failure(words) == how
     assert how is None or logs.failure(" ".join(logs.words(words))) == how, "the recorder keeps words that tell it"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "indexed 429 files in 1.2 s",
+        "cache hit ratio 0.529, 1302 entries",
+        "agent-1  | INFO:agent:indexed 429 files in 1.2 s",
+        "workers=429",
+        "done: 529 of 1302 rows",
+        "429 files indexed",
+    ],
+)
+def test_a_number_that_counts_things_is_no_refusal_where_no_level_says_fault(said: str) -> None:
+    assert logs.refusal(said, fault=False) is None
+    assert logs.refusal(said) is not None
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "429",
+        "HTTP 429.",
+        "429 Too Many Requests",
+        "chat failed (429)",
+        "POST /v1/chat/completions 429 12ms",
+        "<- 429 from api.z.ai",
+        "got 429, waiting",
+        "api.z.ai answered with 429",
+        "status=429",
+        '{"error":{"code":"1302"}}',
+        "request 7 was refused: 1302",
+        "chat 429",
+    ],
+)
+def test_a_number_where_codes_stand_is_a_refusal_without_a_level(said: str) -> None:
+    assert logs.refusal(said, fault=False) is not None
