@@ -54,6 +54,7 @@ class Linked:
     nested : which requests of the upstream carry on the VM's over a relay between the captures that ends TLS; None where connections tell.
     further : captures of further vantages, by name.
     claimed : connection of the upstream's capture -> the further vantage whose capture holds it.  clocks : of each of these, to the upstream's.
+    apart : further vantages that ask the target by no connection which the upstream's capture holds, though perhaps from its address.
     processes : vantage -> row of its connections -> process, where sockets were sampled.
     http2 : sessions of the upstream on which HTTP/2 is spoken (True) or may be (None).  protocol_unknown : that is not known of any connection to the
         target.
@@ -76,6 +77,7 @@ class Linked:
     further: dict[str, Side]
     claimed: dict[int, str]
     clocks: dict[str, clocks.Clock]
+    apart: tuple[str, ...]
     processes: dict[str, dict[int, str]]
     http2: dict[int, bool | None]
     protocol_unknown: bool
@@ -179,7 +181,7 @@ def link(
     carried = passed_on[upstream.name].of
     origin = _whose(upstream, pairs, served[upstream.name], passed_on[upstream.name], notes)
     further = {str(name): side for name, side in every.items() if len(every) > 1 and name not in sides}
-    claimed, clock_of = _claimed(further, upstream, served, notes)
+    claimed, clock_of, apart = _claimed(further, upstream, served, notes)
     for row in claimed:
         origin[row] = HOST if origin[row] == UNKNOWN else origin[row]
     processes = {name: parties.processes(side.connections, samples, name) for name, side in sides.items() if name is not None}
@@ -199,6 +201,7 @@ def link(
         further=further,
         claimed=claimed,
         clocks=clock_of,
+        apart=apart,
         processes=processes,
         http2=http2,
         protocol_unknown=unknown,
@@ -424,9 +427,12 @@ def _alone(every: dict[str | None, Side]) -> dict[str | None, Side]:
 
 def _claimed(
     further: Mapping[str, Side], upstream: Side, served: Mapping[str | None, dict[int, tuple[int, ...]]], notes: list[str]
-) -> tuple[dict[int, str], dict[str, clocks.Clock]]:
-    """Connections of the host's capture that further captures hold, and whose; and these captures' clocks."""
+) -> tuple[dict[int, str], dict[str, clocks.Clock], tuple[str, ...]]:
+    """Connections of the host's capture that further captures hold, and whose; these captures' clocks; and which of them ask the target by others."""
     out: dict[int, str] = {}
+    apart: list[str] = []
+    begin, end = upstream.bounds_ns
+    servers = set(upstream.connections["resp_ip"][upstream.target].tolist())
     told: dict[str, clocks.Clock] = {}
     for name, side in further.items():
         if upstream.name != "host":
@@ -446,8 +452,11 @@ def _claimed(
         ]
         if not theirs:
             notes.append(f"no connection in the capture of {printable(name)} is in the host's")
+        asks = bool(servers.intersection(side.connections["resp_ip"].tolist()))
+        if asks and not (mate >= 0).any() and side.bounds_ns[0] < end and side.bounds_ns[1] > begin:
+            apart.append(name)
         out |= dict.fromkeys(theirs, name)
-    return out, told
+    return out, told, tuple(apart)
 
 
 def _one_vm(upstream: Side, origin: Codes, served: Mapping[int, tuple[int, ...]], carried: Mapping[int, int], notes: list[str]) -> None:

@@ -91,7 +91,7 @@ def rebuild(linked: Linked, beside: Beside) -> Traffic:
     blind = _vm_is_blind(linked, notes)
     vm_seen = ("vm" in linked.sides or only == "vm") and not blind
     host_seen = "host" in linked.sides or (only != "vm" and "vm" not in linked.sides)
-    egress = visibility.missing_egress(linked)
+    egress = visibility.missing_egress(linked) or visibility.missing_beside(linked)
     missing = egress if host_seen else ""
     uncountable, hidden = _uncountable(linked, beside, made)
     left_out = 0  # connections

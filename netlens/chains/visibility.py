@@ -61,6 +61,15 @@ def exchanged(sides: Mapping[str | None, Side]) -> str:
     return ""
 
 
+def missing_beside(linked: Linked) -> str:
+    """The capture to make instead, where a captured machine asks the target beside the host: one router may give both one address, and what it asks is in no
+    count; "" if there is none."""
+    if not linked.apart:
+        return ""
+    names = " and ".join(map(printable, linked.apart))
+    return f"a capture made where the host and {names} leave together (on their router)"
+
+
 def _marked(side: Side) -> str | None:
     """Where a capture was made, by the marks of a tunnel: redirected connections, or such that came out of it."""
     c = side.connections

@@ -91,6 +91,20 @@ def test_a_further_capture_names_its_party(tmp_path: Path) -> None:
     assert [i["vantage"] for i in found["inputs"]] == ["vm", "host", "builder"]
 
 
+def test_a_captured_machine_beside_the_host_may_share_its_address(tmp_path: Path) -> None:
+    """What it asks is not in the host's capture, so that capture does not show all that leaves from the address behind the router."""
+    vm, host, laptop = Machine(), Machine(), Machine()
+    one, two = hellos(2)
+    nat(vm, host, Talk((VM, 40001), API, 1, one, 1 << 20), 50001)
+    laptop.see(Talk((OTHER, 40002), API, 1.2, two, 2 << 20, (600, 800)), *LEAVES)
+    found = analysed(tmp_path, vm=vm, host=host, laptop=laptop)
+    verdicts = {each["id"]: each for each in found["hypotheses"]}
+    assert verdicts["same-nat-ip"]["verdict"] == "undecided"
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    assert {each["id"]: each["verdict"] for each in analysed(alone, vm=vm, host=host)["hypotheses"]}["same-nat-ip"] != "supported"
+
+
 def test_another_capture_of_the_host_takes_nothing_from_it(tmp_path: Path) -> None:
     vm, host, uplink = Machine(), Machine(), Machine()
     one, two = hellos(2)
