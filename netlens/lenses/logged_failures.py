@@ -1,7 +1,7 @@
 """Which requests failed, as the programs' own error logs say?
 
 Asks: how many lines of the log that was given with a capture tell of a failed request that no limit refused: a status (401, 500), a time-out, a broken
-    connection; the frames are of requests that ended when the lines were written.
+    connection; the frames are of requests that ended when the lines were written. And how many of refusals by a relay that did not ask the API.
 Applies: where there is an error log, and of its lines those of the time of the capture.
 Cannot see: failures that the program does not write down, as SDKs try again in silence; why the server failed.
 Normal: a failure now and then; half of them may be those of one request that was tried again. Refusals are weighed by themselves (``refused``).
@@ -14,17 +14,19 @@ from collections import Counter
 import numpy as np
 
 from netlens.chains.side import WORDS
+from netlens.chains.situation import REJECTED
 from netlens.columns import NEVER
 from netlens.lenses import Finding
 from netlens.lenses._view import S, View, finding
 from netlens.logs import NO_PLACE
-from netlens.text import plural
+from netlens.text import endpoint, plural, printable
 
 ID = "logged-failures"
 GROUP = "answers"
 RANK = 32
 TIMES = 2  #: lines that make a problem
 NEAR_NS = S  #: from the end of a request to its line, at most; measured 50 ms as a rule
+MIN_REFUSED, NEARLY = 3, 0.9  #: lines of refusals by a relay; share of them that must each have an answer of its own
 _ADVICE = {
     "status 401": "The server rejects the credentials: check the key that this program uses.",
     "status 403": "The server forbids it: check what this key may do, and a filter in front.",
@@ -40,19 +42,35 @@ def look(view: View) -> list[Finding]:
     from netlens.lenses.refused.labels.error_log import of_target
 
     log = view.traffic.beside.logs.get(view.name)
-    if log is None or not log.failed:
+    if log is None or not (log.failed or log.events):
         return []
     begin, end = view.side.bounds_ns
+    refused = _by_relay(view, [each.low_ns for each in log.events if begin <= each.high_ns and each.low_ns <= end + NEAR_NS])
     asked = {str(name).lower() for name in view.side.connections["sni"].tolist() if name}
     failed = [each for each in of_target(log, view.traffic.goal.names, asked).failed if begin <= each[1] and each[0] <= end + NEAR_NS]
     if not failed:
-        return []
+        return refused
     how = Counter(each[2] for each in failed)
     told = ", ".join(f"{kind} ({n:,})" if len(how) > 1 else kind for kind, n in how.most_common())
     text = f"The error log of the {WORDS.get(view.name, view.name)} has {plural(len(failed), 'line')} of failed requests: {told}."
     advice = _ADVICE.get(how.most_common(1)[0][0], _OF_SERVER if how.most_common(1)[0][0].startswith("status 5") else "")
     values = {"lines": len(failed), "failures": dict(how)}
-    return [finding(view, ID, "problem" if len(failed) >= TIMES else "warning", text, _frames(view, failed), values, advice)]
+    return [finding(view, ID, "problem" if len(failed) >= TIMES else "warning", text, _frames(view, failed), values, advice), *refused]
+
+
+def _by_relay(view: View, lines_ns: list[int]) -> list[Finding]:
+    """Refusals of the VM's log that a relay made by itself: it answered as many requests without asking the API, which refused none."""
+    relays, labels = view.traffic.by_relays, view.traffic.situation.requests.rejected
+    itself = sum(relays.values())
+    if view.name != "vm" or len(lines_ns) < MIN_REFUSED or not NEARLY * len(lines_ns) <= itself or (labels == REJECTED).any():
+        return []
+    who = " and ".join(printable(endpoint(*where)) for where in relays)
+    text = (
+        f"The error log of the VM has {plural(len(lines_ns), 'refusal')}, and the relay at {who} answered {plural(itself, 'request')} without asking the API, "
+        "which refused none: the relay refuses by itself."
+    )
+    advice = "Look for a limit in the relay's own settings (nginx: limit_conn, limit_req; haproxy: maxconn), and raise it there or ask for less at once."
+    return [finding(view, ID, "problem", text, [], {"lines": len(lines_ns), "by_relay": itself}, advice)]
 
 
 def _frames(view: View, failed: list[tuple[int, int, str, tuple[str, ...]]]) -> list[int]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 import netlens
-from netlens.lenses import Finding
+from netlens.chains.situation import ACCEPTED, REJECTED
+from netlens.lenses import Finding, logged_failures
 from tests.chains.build_chain import SERVER, T0, Machine, Talk, hellos
 
 EGRESS, API = "203.0.113.7", (SERVER, 443)
@@ -60,3 +63,16 @@ def test_one_line_alone_is_a_warning(tmp_path: Path) -> None:
     [told] = found(tmp_path, (1.42, "InternalServerError: Error code: 500 - The server had an error"))
     assert told.severity == "warning"
     assert "1 line of failed requests: status 500" in told.text
+
+
+@pytest.mark.parametrize(("by_relay", "refused", "told"), [(6, 0, 1), (3, 0, 0), (6, 1, 0), (0, 0, 0)])
+def test_refusals_of_a_relay_that_did_not_ask_the_api(by_relay: int, refused: int, told: int) -> None:
+    """Six lines; not where the relay answered fewer by itself, or the API refused any."""
+    labels = np.array([REJECTED] * refused + [ACCEPTED] * 5, np.int8)
+    made = SimpleNamespace(
+        by_relays={("192.168.64.1", 443): by_relay} if by_relay else {},
+        situation=SimpleNamespace(requests=SimpleNamespace(rejected=labels)),
+    )
+    found = logged_failures._by_relay(SimpleNamespace(name="vm", traffic=made, connections_of=lambda _: ()), list(range(6)))  # type: ignore[arg-type]
+    assert [each.severity for each in found] == ["problem"] * told
+    assert all("the relay at 192.168.64.1:443 answered 6 requests without asking the API" in each.text for each in found)
