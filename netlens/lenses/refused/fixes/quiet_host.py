@@ -10,6 +10,7 @@ import shlex
 
 from netlens.chains.situation import HOST
 from netlens.lenses.refused.fixes import HOST_ONLY, OPEN, SHARED_RATE, Case, Variant, addresses
+from netlens.lenses.refused.opened import NEARLY_ALL
 from netlens.lenses.refused.replay import Change
 from netlens.text import plural
 
@@ -22,8 +23,9 @@ CAVEATS = ("the host's own requests are not sent at all; run them later",)
 
 
 def variants(case: Case) -> list[Variant]:
-    """One, if both sides are there."""
-    if not case.together:
+    """One, if both sides are there; none where a relay may have opened nearly as many connections by itself as are the host's: then no program can be quit."""
+    s = case.situation
+    if not case.together or int(s.facts.get("unasked", 0)) >= NEARLY_ALL * max(int((s.sessions.side == HOST).sum()), 1):
         return []
     others = str(case.situation.facts.get("others") or "the host")
     there, alone = others.startswith("the host"), others == "the host"

@@ -45,6 +45,13 @@ def test_quiet_host():
     assert variants(quiet_host, BOTH, context=Context())[0].command is None
 
 
+@pytest.mark.parametrize(("unasked", "offered"), [(0, 1), (1, 0)])
+def test_no_program_is_to_be_quit_where_a_relay_may_have_opened_what_is_the_hosts(unasked, offered):
+    made = situation(BOTH)
+    assert (made.sessions.side == HOST).sum() <= 1
+    assert len(quiet_host.variants(Case(replace(made, facts={"unasked": unasked}), REQUESTS, CONTEXT))) == offered
+
+
 def test_who_else_shares_the_address_is_named_and_not_looked_for_on_the_host():
     def found(others):
         return quiet_host.variants(Case(replace(situation(BOTH), facts={"others": others}), REQUESTS, CONTEXT))[0]
