@@ -112,7 +112,9 @@ def headline(a: Analysis) -> list[Part]:
     else:
         known, _ = outcomes(a)
         least = "At least " if requests - known > HARDLY_MORE * refused else ""
-        parts = [Part(f"{least}{refused:,} of {how_many(a)} to {target(a)} {'was' if refused == 1 else 'were'} refused.")]
+        more = int(a.assembled.situation.facts.get("alike", 0))
+        silent = f" {more:,} more short answers look the same, and may be refusals that were tried again in silence." if more else ""
+        parts = [Part(f"{least}{refused:,} of {how_many(a)} to {target(a)} {'was' if refused == 1 else 'were'} refused.{silent}")]
     causes = supported(a)
     if not causes:
         return [*parts, Part(" "), Part("Cause unknown.", "cause"), *_needed(a)]

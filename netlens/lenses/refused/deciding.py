@@ -83,6 +83,8 @@ def _of_outcomes(weighing: Weighing) -> str | None:
         return weighing.outcomes_wanted if s.facts.get("alike") else "a recording in which requests are refused"
     if not i.accepted:
         return weighing.outcomes_wanted if (s.requests.rejected == UNLABELLED).any() else "a recording in which some requests are accepted"
+    if not i.enough and s.facts.get("alike"):
+        return weighing.outcomes_wanted
     return None if i.enough else f"a recording with at least {ENOUGH} refusals; this one has {i.refused}"
 
 

@@ -1047,6 +1047,11 @@ def test_what_may_be_refused_where_nothing_is_a_stream_and_nobody_keeps_a_log(si
     rows[:, UPSTREAM] = np.arange(60)
     traffic = SimpleNamespace(upstream=SimpleNamespace(exchanges=made), rows=rows, goal=SimpleNamespace(guessed=False, names=[]))
     assert labels_of._perhaps_refused(traffic, Told.nothing(60)) == alike  # type: ignore[arg-type]
+    one = Told.nothing(60)
+    one.rejected[1] = REJECTED  # certain, by the last try of several
+    assert labels_of._perhaps_refused(traffic, one) == max(alike - 1, 0)  # type: ignore[arg-type]
+    one.rejected[[3, 5, 7, 9]] = REJECTED
+    assert labels_of._perhaps_refused(traffic, one) == 0  # type: ignore[arg-type]
 
 
 def test_refusals_of_one_size_are_of_the_class_that_is_said_of_them() -> None:

@@ -161,15 +161,19 @@ def _of_one_that_logs_nothing(traffic: Traffic, told: Told) -> None:
 
 def _perhaps_refused(traffic: Traffic, told: Told) -> int:
     """How many answers look like refusals where nobody says of any request that it was refused: of one size, short, and sooner than streams begin, or, where
-    there are none, than answers of many other sizes."""
+    there are none, than answers of many other sizes. Where a few refusals are certain, of their size: a program that tries again in silence writes
+    down the last try alone."""
     up = traffic.rows[:, UPSTREAM]
     rows = up[(told.rejected == UNLABELLED) & (up >= 0)]
     named = not traffic.goal.guessed or any(matching(name, KNOWN_APIS) for name in traffic.goal.names)
-    if (told.rejected == REJECTED).any() or not named or len(rows) < TAUGHT:
+    certain = up[(told.rejected == REJECTED) & (up >= 0)]
+    if len(certain) >= TAUGHT or not (named or len(certain)) or len(rows) < TAUGHT:
         return 0
     answers = Answers(traffic.upstream.exchanges)
+    if len(certain):
+        rows = rows[alike(answers.down[rows], np.unique(answers.down[certain[answers.short[certain]]]))]
     among = np.zeros(len(answers), np.bool_)
-    among[rows] = True
+    among[rows] = among[certain] = True
     named = (told.source == ERROR_LOG) & np.isin(told.rejected, (ACCEPTED, ELSEWISE)) & (up >= 0)  # what a log calls something else
     rows = rows[~alike(answers.down[rows], np.unique(answers.down[up[named]][answers.short[up[named]]]))]
     sizes = answers.down[rows][much_sooner(answers, among, TAUGHT)[rows]]
