@@ -239,6 +239,14 @@ def test_two_that_are_refused_in_one_moment_have_a_line_each() -> None:
     assert len(labels.matched) == 12
 
 
+def test_two_that_are_refused_in_one_moment_by_longer_answers_have_a_line_each() -> None:
+    """The first answers of two connections, with session tickets: no answer of the usual size is near."""
+    sure = [(at, REFUSAL, 0) for at in range(1_000, 13_000, 2_000)]
+    answers = table(*sure, (15_000, REFUSAL + 270, 0), (15_001, REFUSAL + 270, 0), (20_000, 900, 200))
+    labels = from_log(answers, log(*((at + 0.8, 0.01, "plain") for at, *_ in sure), (15_001.8, 0.01, "plain"), (15_001.8, 0.01, "plain")))
+    assert labels.rejected.tolist() == [REJECTED] * 8 + [ACCEPTED]
+
+
 def test_a_line_between_two_equal_answers_claims_neither() -> None:
     labels = from_log(table((1000, 700, 900), (1001, 700, 900), (9000, 700, 900)), log((1000.2, 30)))
     assert labels.rejected.tolist() == [UNLABELLED, UNLABELLED, ACCEPTED]

@@ -135,7 +135,9 @@ def match(
 
     alone = np.where(_while_answering(end, low, high, usual), ALONE, OUTSIDE)
     if sizes is not None:
-        repeated = _repeated([events[i] for i in main], low, high)
+        refused = end[looks[rows]]  # one of them is right before, which both mean; else they may be two of another size
+        near = np.searchsorted(refused, high, "right") > np.searchsorted(refused, low - usual - 2 * AT_ONCE_NS, "left")
+        repeated = _repeated([events[i] for i in main], low, high) & near
         alone[repeated] = REPEATED
     title = np.array([-1 if events[i].small is None else int(bool(events[i].small)) for i in main], np.int8)
 
