@@ -14,8 +14,8 @@ Normal: 401 and 407 that the client answers with credentials (RFC 9110 11.6), 30
     was asked. Less that is granted shows nothing of what is refused for its size (411, 413). A 404 to reads and writes for which there was an answer until then
     tells that what was there is gone; to one of them it may be an answer. What a program
     knows by several names it asks for by one after the other, until one is there; few tries of different things, seconds apart, of which others are
-    granted, need not matter. Who asks again and again with credentials to which nothing is granted, or for what is gone for good, gets nowhere, but in an
-    even rhythm may wait for it.
+    granted, need not matter. Who asks again and again with credentials to which nothing is granted gets nowhere, but in an even rhythm may wait for it. A
+    client that is let in no more may have logged out, or be another user behind a proxy: a warning.
 """
 
 from __future__ import annotations
@@ -52,8 +52,7 @@ GUESSED = 10  #: wrong passwords in a row; accounts are locked after 3 to 10 (NI
 PROXY, CHALLENGED = 407, 3  #: answers of a proxy that grants nothing; a first one is ordinary
 CREDENTIALS_NS = 10 * S  #: in which a program answers a challenge by itself
 CHALLENGES = (401, 407)
-UNAUTHORIZED, NOT_ALLOWED = 401, 405
-OF_CREDENTIALS, FOR_GOOD = {401, 403}, {410, 416, 426}  #: about who asks; and what will be so the next time as well
+UNAUTHORIZED, FORBIDDEN, NOT_ALLOWED = 401, 403, 405
 HEAD, DELETE = int.from_bytes(b"HEAD", "big"), int.from_bytes(b"DELETE", "big")
 #: What statuses say (RFC 9110 15.5, 15.6, RFC 6585 4)
 _ADVICE = {
@@ -62,7 +61,6 @@ _ADVICE = {
     404: "The server has nothing at that path: check the path and the host name.",
     411: "The server, or a proxy in front of it, takes no body whose length is not said before (chunked): have the client say it, or the proxy gather it.",
     410: "What the client asks for was taken away for good, as an old version of an interface: have it ask for what took its place.",
-    416: "The client wants a part that is not there, as of a file that has changed since: have it load the whole again.",
     426: "The server wants another version of the protocol, which it names in Upgrade: update the client.",
     407: "The proxy wants credentials (Proxy-Authorization).",
     412: "The client changes what somebody else has changed since (its ETag is old): have it read that anew before it writes.",
@@ -216,19 +214,14 @@ def _is_smaller(r: dict[str, Any], before: dict[str, Any] | None, least: int) ->
 
 
 def _insisting(view: View, answers: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Answers by which a client gets nothing, however often it asks: of all that it asks for with credentials none is granted (RFC 9110 15.5.2, 15.5.4;
-    who is granted something else may have asked whether it may); or what it asks for at one place is gone for good, wants another version, or has no such
-    part (15.5.11, 15.5.22, 15.5.17). Who heeds that asks no more; who waits for something asks in an even rhythm."""
-    asked, bearing = view.side.capture.asked, view.side.capture.bearing
-    borne = grouped((r for r in answers if r["start_frame"] in bearing), lambda r: view.service(r["session_id"])).values()
-    places = grouped((r for r in answers if r["start_frame"] in asked), lambda r: _place(view, r)).values()
+    """Answers 403 by which a client gets nothing, however often it asks: of all that it asks for with credentials none is granted (RFC 9110 15.5.4;
+    who is granted something else may have asked whether it may). Who heeds that asks no more; who waits for something asks in an even rhythm."""
+    bearing = view.side.capture.bearing
     found = []
-    for groups, statuses in ((borne, OF_CREDENTIALS), (places, FOR_GOOD)):
-        for group in groups:
-            status, times = group[0]["status"], sorted(r["start_ns"] for r in group)
-            waits = checks(times) if status == UNAUTHORIZED else evenly(times, PAUSE_NS)
-            if status in statuses and len(group) >= IN_VAIN and {r["status"] for r in group} == {status}:
-                found += group if times[-1] - times[0] >= IN_VAIN_NS and not waits else []
+    for group in grouped((r for r in answers if r["start_frame"] in bearing), lambda r: view.service(r["session_id"])).values():
+        times = sorted(r["start_ns"] for r in group)
+        if len(group) >= IN_VAIN and all(r["status"] == FORBIDDEN for r in group):
+            found += group if times[-1] - times[0] >= IN_VAIN_NS and not evenly(times, PAUSE_NS) else []
     return found
 
 
@@ -303,12 +296,13 @@ def _of(view: View) -> list[Finding]:
     others_served = _for_one_client(view, answers, rejected)
     probing, gone, expired = view.side.capture.probing, _gone(view, answers), _expired(view, answers)
     insisting = [r for r in _insisting(view, answers) if r["start_frame"] not in others_served]
-    vain = {r["start_frame"] for r in [*_in_vain(view, answers), *gone, *expired, *insisting]}
+    vain = {r["start_frame"] for r in [*_in_vain(view, answers), *gone, *insisting]}
+    out = {r["start_frame"] for r in expired}
     ours = [
         r
         for r in answers
         if 400 <= r["status"] < 500
-        and (r["status"] not in HARMLESS or r["start_frame"] in vain)
+        and (r["status"] not in HARMLESS or r["start_frame"] in vain | out)
         and not (r["status"] == 404 and r["start_frame"] in probing)
     ]
     theirs = [r for r in answers if r["status"] >= 500]
@@ -324,7 +318,7 @@ def _of(view: View) -> list[Finding]:
     grave = len(lasting) >= SERVER_TIMES or len(lasting) >= max(SERVER_SHARE * n, 1)
     grave |= len(denied) >= CLIENT_TIMES and len(denied) >= CLIENT_SHARE * n and not now_and_then(view, denied, answers)
     grave |= (len(errors) == n and errors[0]["status"] != 404) or bool(vain)
-    some = bool(theirs) or len(ours) >= SOME_SHARE * n
+    some = bool(theirs or expired) or len(ours) >= SOME_SHARE * n
     codes = Counter(r["status"] for r in errors)
     told = _each(codes) if len(errors) > 1 else f"{errors[0]['status']}"
     whom = most(view.server(r["session_id"]) for r in errors)
@@ -348,7 +342,9 @@ def _of(view: View) -> list[Finding]:
     if gone:
         ends.append(f"{len(gone):,} of them ask for what the client was given before")
     if expired:
-        ends.append(f"{len(expired):,} of them reject credentials that the server had taken until then")
+        ends.append(
+            f"{len(expired):,} of them say 401 to a client that had been let in until then, and was not again: a token may have expired"
+        )
     end = "".join(f"; {each}" for each in ends)
     text, values = _told(n, codes, told)
     text += f", from {whom}{end}."
@@ -357,8 +353,6 @@ def _of(view: View) -> list[Finding]:
     advice = ""
     if gone:
         advice = "What was there is gone, as a session is when its server was restarted: have the client begin anew when it hears that."
-    elif expired:
-        advice = "The client's token or session has expired, or was taken back: have it ask for another one when it hears 401."
     elif grave:
         worse = theirs if len(lasting) >= SERVER_TIMES or len(lasting) >= max(SERVER_SHARE * n, 1) else ours or theirs
         advice = _ADVICE.get(Counter(r["status"] for r in worse).most_common(1)[0][0]) or (

@@ -191,11 +191,6 @@ UNEVEN = (0, 0.7, 2.9)
     ("streams", "advice"),
     [
         (asks(*((t, 403) for t in UNEVEN)), "permissions"),
-        (asks(*((t, 401) for t in UNEVEN)), "credentials"),
-        (asks(*((t / 10, 200) for t in range(20)), *((3 + t, 401) for t in UNEVEN)), "another one"),
-        (asks(*((t, 410) for t in UNEVEN), token=False), "for good"),
-        (asks(*((t, 416) for t in UNEVEN), token=False), "changed since"),
-        (asks(*((t, 426) for t in UNEVEN), token=False), "another version"),
     ],
 )
 def test_what_a_client_asks_for_and_never_gets(tmp_path: Path, streams: list[list[Packet]], advice: str) -> None:
@@ -214,8 +209,11 @@ def test_what_a_client_asks_for_and_never_gets(tmp_path: Path, streams: list[lis
         pytest.param(asks(*((t, 401) for t in (0, 30, 60, 90))), id="a check by the clock"),
         pytest.param(asks(*((t / 10, 200) for t in range(20)), *((3 + t, 401) for t in UNEVEN), (7, 200)), id="a token that is renewed"),
         pytest.param(asks(*((t / 10, 200) for t in range(20)), (3, 401), (5, 401)), id="the capture ends as it is renewed"),
+        pytest.param(asks(*((t, 401) for t in UNEVEN)), id="a check that wants to be refused"),
+        pytest.param(asks(*((t, 410) for t in UNEVEN), token=False), id="a page of which several parts ask"),
+        pytest.param(asks(*((t, 426) for t in UNEVEN), token=False), id="several checks"),
         pytest.param(asks(*((t, 410) for t in (0, 3600, 7200, 10_800)), token=False), id="a feed that was given up"),
-        pytest.param(asks(*((t, 416) for t in UNEVEN[:2]), token=False), id="a file that is whole"),
+        pytest.param(asks(*((t, 416) for t in UNEVEN), token=False), id="a file that is whole"),
         pytest.param(asks(*((t, 416) for t in (0, 2, 4, 6)), (8, 206), token=False), id="a log that grows"),
         pytest.param(asks(*((t, 416) for t in (0, 2, 4, 6)), token=False), id="a log that does not"),
         pytest.param(asks((0, 416), (0.7, 206), (1.5, 416), (4, 416), token=False), id="a part that is there now and then"),
@@ -223,6 +221,13 @@ def test_what_a_client_asks_for_and_never_gets(tmp_path: Path, streams: list[lis
 )
 def test_what_a_client_may_ask_for_in_vain(tmp_path: Path, streams: list[list[Packet]]) -> None:
     assert not problems(found(tmp_path, *streams, *others(20)))
+
+
+def test_who_is_let_in_no_more(tmp_path: Path) -> None:
+    """A token that has expired, or somebody who has logged out."""
+    this = found(tmp_path, *asks(*((t / 10, 200) for t in range(20)), *((3 + t, 401) for t in UNEVEN)), *others(20))["http-errors"]
+    assert this.severity == "warning"
+    assert "; 3 of them say 401 to a client that had been let in until then, and was not again: a token may have expired." in this.text
 
 
 STRANGE = b"hello there, who are you?"

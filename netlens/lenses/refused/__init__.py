@@ -92,6 +92,7 @@ _TLS_FIRST = "The server wants TLS before that (STARTTLS, AUTH TLS, ldaps): turn
 _LATER = "The server does not take it for now (greylisting, a full disk or mailbox, a limit): its reply says why. Senders try again later."
 _BEHIND = "The server, or one that it needs for this, is down or overloaded: its log says which."
 _ADVICE = {
+    "send hold timer": "The other end took nothing of what was sent for that time (RFC 9687): it hung, or its window stayed shut.",
     "hold timer expired": "{client} had sent nothing for the hold time: it hung, or its packets were lost (link, MTU, filter).",
     "unknown common address": "The master asks for a station address that this one does not have: compare the common address (CA, ASDU address) at both ends.",
     "object unknown": "The outstation has no such objects: compare the master's list of points with what the outstation offers.",
@@ -159,6 +160,7 @@ _ADVICE = {
     "unsupported transport": "The camera or server takes no such transport: let the client ask for RTP over TCP (interleaved), or for UDP.",
     "too inaccurate": "The server itself says that its time is that uncertain, so most clients do not take it: let it follow better clocks.",
     "password has expired": "The password of that account has expired: change it (kpasswd, ALTER USER), or let it not expire if a service uses it.",
+    "access denied (": "The server knows that user, who may not do that: see its permissions (GRANT).",
     "denied (": "The server does not serve this client: see its list of addresses, or ask another server.",
     "clocks differ": "Set the clocks of client and server (NTP): Kerberos allows five minutes.",
     "table not known": "The database lacks a table: a migration was not run, or the program uses another database or schema.",
@@ -169,11 +171,12 @@ _ADVICE = {
     "MOVED in circles": "The nodes disagree on who has that slot: compare CLUSTER SHARDS of both, and end a slot's move that hangs (redis-cli --cluster fix).",
     "waited too long": "Another transaction holds the lock: see which one is left open.",
     "deadlock": "Transactions take the same locks in another order; the program should try again what was taken back.",
-    "packet too large": "Raise max_allowed_packet, or write less at once.",
+    "packet too large (1153": "Raise max_allowed_packet, or write less at once.",
     "no TLS": "Turn TLS on at the server, or let the client do without (sslmode).",
     "a pooler": "The log of the server or its pooler (PgBouncer says 08P01 to all that it refuses) says which limit or rule it was.",
     "database not known": "The server has no such database: see how it is spelt in the client's settings, and whether it was made there.",
-    "not known": "The server does not know that name: check user, service and realm.",
+    **dict.fromkeys(("client not known", "user not known"), "The server does not know that name: check user and realm."),
+    "statement not known": "Prepared statements live on one connection: a pooler gave another one (PgBouncer: max_prepared_statements), or it was reset.",
     **dict.fromkeys(("too many connections", "too many clients", "active connections exceeded"), _FULL),
     **dict.fromkeys(("not ready (57P03", "not ready (1047", "LOADING"), _NOT_READY),
     "busy with a script": "A script runs without an end, and the server does nothing else meanwhile: stop it (SCRIPT KILL), and see which one it is.",
