@@ -16,10 +16,14 @@ SIGNED = {19: "TCP MD5 signature (RFC 2385)", 29: "TCP-AO signature (RFC 5925)"}
 _TYPES = {4: b"\x08\x00", 6: b"\x86\xdd"}
 _IP = {4: 20, 6: 40}  # bytes of a header, by version
 _END, _NOTHING = 0, 1  # options of one byte
+_ETHERNET, _BEFORE_IP = 1, 14  # a link type, and the bytes of its header
+#: What stands at bytes 8 and 9 of these where a tag is behind the addresses (IEEE 802.1Q, 802.1ad, QinQ of old), and at 6 to 11 that of SNAP
+_TAGS, _SNAP = (b"\x81\x00", b"\x88\xa8", b"\x91\x00"), b"\xaa\xaa\x03\0\0\0"
 
 
 class Header(NamedTuple):
-    """``to``: the hardware address that a frame of Ethernet without a tag goes to, "" without one.  signed : how, as :data:`SIGNED` has it; "" if it is not."""
+    """``to``: the hardware address that a frame goes to, if all links of the capture are Ethernet, and it has no tag; else "".
+    signed : how, as :data:`SIGNED` has it; "" if it is not."""
 
     to: str
     signed: str
@@ -31,13 +35,14 @@ def headers_of(view: View, frames: list[int]) -> dict[int, Header]:
     if not frames or not readable_again(paths):
         return {}
     try:
-        found = ((row[c.FRAME], _header(buf, row)) for buf, packets in again(paths, frames, c.TCP) for row in packets.tolist())
+        ethernet = {kind for given in view.side.capture.part.inputs for kind in given.link_types} == {_ETHERNET}
+        found = ((row[c.FRAME], _header(buf, row, ethernet)) for buf, packets in again(paths, frames, c.TCP) for row in packets.tolist())
         return {frame: header for frame, header in found if header is not None}
     except NetlensError:
         return {}
 
 
-def _header(buf: Array, row: list[int]) -> Header | None:
+def _header(buf: Array, row: list[int], ethernet: bool) -> Header | None:
     version, at = row[c.PORTS] >> 32, row[c.PAY_OFF]
     ports = (row[c.PORTS] & 0xFFFFFFFF).to_bytes(4, "big")
     if at > len(buf):
@@ -46,9 +51,10 @@ def _header(buf: Array, row: list[int]) -> Header | None:
         begin = at - size
         if begin < 0 or buf[begin + 12] >> 4 != size // 4 or buf[begin : begin + 4].tobytes() != ports:
             continue
-        link = begin - _IP[version] - 14
-        plain = link >= 0 and buf[link + 12 : link + 14].tobytes() == _TYPES[version] and buf[link + 14] >> 4 == version
-        return Header(buf[link : link + 6].tobytes().hex(":") if plain else "", _signed(buf[begin + 20 : at].tobytes()))
+        ip = begin - _IP[version]
+        link = buf[ip - _BEFORE_IP : ip].tobytes() if ethernet and ip >= _BEFORE_IP else b""
+        plain = link[12:] == _TYPES[version] and buf[ip] >> 4 == version and link[8:10] not in _TAGS and link[6:12] != _SNAP
+        return Header(link[:6].hex(":") if plain else "", _signed(buf[begin + 20 : at].tobytes()))
     return None
 
 

@@ -105,10 +105,11 @@ def _sent_elsewhere(view: View, failed: list[Attempt]) -> Reason | None:
     syns = [frame for a in failed for frame in a.syn_frames][:MOST]
     if len(syns) < LEAST or not (asking.claims or asking.tested) or servers != {a.server for a in since}:
         return None
-    headers = headers_of(view, [*syns, *(a.syn_frames[-1] for a in (*since, *before))])
-    gone, come, had = (
+    others = [a for a in view.once(attempts) if a.server not in servers][:MOST]
+    headers = headers_of(view, [*syns, *(a.syn_frames[-1] for a in (*since, *before, *others))])
+    gone, come, had, elsewhere = (
         {headers[frame].to if frame in headers else "" for frame in frames}
-        for frames in (syns, [a.syn_frames[-1] for a in since], [a.syn_frames[-1] for a in before])
+        for frames in (syns, *([a.syn_frames[-1] for a in those] for those in (since, before, others)))
     )
     if len(gone) != 1 or len(come) != 1 or gone == come or "" in gone | come:
         return None
@@ -124,6 +125,12 @@ def _sent_elsewhere(view: View, failed: list[Attempt]) -> Reason | None:
             "advertisements (RA guard); else see where it sends them.",
         )
     if had == gone:
+        # a host that was away comes back by another card, too, and a router has one for many addresses
+        behind = {claim.hardware for address, claims in asking.claims.items() if address not in servers for claim in claims} | elsewhere
+        last = max(a.syn_ns[-1] for a in failed)
+        moved = all(any(claim.hardware == new and claim.ts < last for claim in asking.claims.get(server, ())) for server in servers)
+        if not moved or {old, new} & behind:
+            return None
         return Reason(
             f"they went to the hardware address that had answered before ({old}); those that were answered since went to another one ({new})",
             "The address moved to another host, and who had spoken to it went on sending to the old one until the address was resolved again (ARP): let who "

@@ -2,15 +2,19 @@
 
 Asks: whether one router withdraws a prefix again and again, and announces it again each time.
 Applies: where its UPDATEs are in the capture in clear, in files that can be read again.
-Cannot see: what makes the route go; messages that begin in one segment and end in the next; sessions with several paths for a prefix (RFC 7911).
+Cannot see: what makes the route go; messages that begin in one segment and end in the next; sessions with several paths for a prefix (RFC 7911), or whose
+    messages may all be read so.
 Normal: a route is withdrawn when it is gone, and announced when it is there; a new announcement in place of the old one (other attributes) is no withdrawal.
-    Of the routes of the whole internet some flap all day: a warning, unless they are a tenth of those that are told of here.
+    What is withdrawn and announced in one message or moment was there all the time (RFC 4271 4.3). Of the routes of the whole internet some flap all day: a
+    warning, unless they are a tenth of those that the session told of from its beginning. So are routes of hosts, which programs announce while they run;
+    those that are to be dropped (BLACKHOLE, RFC 7999) come and go by hand.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from ipaddress import ip_network
+from typing import NamedTuple
 
 import numpy as np
 
@@ -29,29 +33,41 @@ PORT = 179
 #: Withdrawals within a time that are too many (RFC 7196: 1,000 each, halved in 15 min, and damped from 6,000 on)
 FLAPS, FLAPS_NS = 6, 900 * S
 SHARE = 0.1
+TOGETHER_NS = S // 2  #: of a withdrawal and the announcement behind it: one change, of which two messages were made
 MOST = 50_000  #: segments that are read again
 SHORTEST = 23  #: bytes of an UPDATE; a KEEPALIVE has 19 (RFC 4271 4.3, 4.4)
-_MARKER, _HEADER, _UPDATE = b"\xff" * 16, 19, 2
+_MARKER, _HEADER, _OPEN, _UPDATE = b"\xff" * 16, 19, 1, 2
+_COMMUNITIES, _BLACKHOLE = 8, b"\xff\xff\x02\x9a"
 _REACHED, _UNREACHED = 14, 15  # attributes with prefixes of other families (RFC 4760)
 _LONG = 0x10  # flag of an attribute: its length has two bytes
 _IPV4, _IPV6, _UNICAST = 1, 2, 1
 
-Told = tuple[str, bool]  # a prefix, and whether it is announced
+
+class Told(NamedTuple):
+    """Of a prefix, or of an OPEN, which has none ("").  is_plain : whether no number of a path can stand before it (RFC 7911)."""
+
+    prefix: str
+    announced: bool
+    is_plain: bool
 
 
 def look(view: View) -> list[Finding]:
     """At most one."""
     frames = _frames(view)
-    told: dict[tuple[str, str], list[tuple[int, int, str, bool]]] = {}
+    told: dict[tuple[str, str], list[tuple[int, int, Told]]] = {}
     for frame, said in _said(view, list(frames)):
         ts, sender, receiver = frames[frame]
-        told.setdefault((sender, receiver), []).extend((ts, frame, prefix, announced) for prefix, announced in said)
+        told.setdefault((sender, receiver), []).extend((ts, frame, each) for each in said)
     found = []
     for ends, said_ in told.items():
-        by_prefix = grouped(sorted(said_), lambda each: each[2])
+        said_.sort()
+        plain = {":" in each.prefix for _, _, each in said_ if each.prefix and each.is_plain}
+        by_prefix = grouped((each for each in said_ if each[2].prefix and (":" in each[2].prefix) in plain), lambda each: each[2].prefix)
         flapping = {prefix: gone for prefix, group in by_prefix.items() if _flaps(gone := _withdrawn(group))}
         if flapping:
-            found.append((ends, flapping, len(flapping) >= SHARE * len(by_prefix)))
+            networks = [prefix for prefix in flapping if not prefix.endswith("/128" if ":" in prefix else "/32")]
+            from_begin = not said_[0][2].prefix
+            found.append((ends, flapping, from_begin and len(networks) >= max(SHARE * len(by_prefix), 1)))
     if not found:
         return []
     shown = [each for each in found if each[2]] or found
@@ -112,6 +128,8 @@ def updates(data: bytes) -> Iterator[Told]:
         message = data[at + _HEADER : at + size]
         if data[at : at + 16] != _MARKER or size < _HEADER or at + size > len(data):
             return
+        if data[at + 18] == _OPEN:
+            yield Told("", True, True)
         if data[at + 18] == _UPDATE:
             told = [*_update(message)]
             if len(set(told)) == len(told):
@@ -122,23 +140,37 @@ def updates(data: bytes) -> Iterator[Told]:
 def _update(message: bytes) -> Iterator[Told]:
     gone = 2 + int.from_bytes(message[:2], "big")
     end = min(gone + 2 + int.from_bytes(message[gone : gone + 2], "big"), len(message))
-    yield from ((prefix, False) for prefix in _prefixes(message[2:gone], 32))
-    at = gone + 2
-    while at + 3 <= end:
-        flags, kind, wide = message[at], message[at + 1], 2 if message[at] & _LONG else 1
-        begin = at + 2 + wide
-        at = begin + int.from_bytes(message[at + 2 : begin], "big")
-        value = message[begin:at]
-        if (
-            kind in (_REACHED, _UNREACHED)
-            and flags
-            and int.from_bytes(value[:2], "big") in (_IPV4, _IPV6)
-            and value[2:3] == bytes([_UNICAST])
-        ):
+    attributes = [*_attributes(message[gone + 2 : end])]
+    dropped = any(kind == _COMMUNITIES and _BLACKHOLE in (value[k : k + 4] for k in range(0, len(value), 4)) for kind, value in attributes)
+    fields = [(message[2:gone], 32, False)]
+    for kind, value in attributes:
+        if kind in (_REACHED, _UNREACHED) and int.from_bytes(value[:2], "big") in (_IPV4, _IPV6) and value[2:3] == bytes([_UNICAST]):
             bits = 32 if value[1] == _IPV4 else 128
             rest = value[5 + value[3] :] if kind == _REACHED and len(value) > 4 else value[3:] if kind == _UNREACHED else b""
-            yield from ((prefix, kind == _REACHED) for prefix in _prefixes(rest, bits))
-    yield from ((prefix, True) for prefix in _prefixes(message[end:], 32))
+            fields.append((rest, bits, kind == _REACHED))
+    for data, bits, announced in (*fields, (message[end:], 32, True)):
+        if not (announced and dropped):
+            is_plain = not _has_numbers(data, bits)
+            yield from (Told(prefix, announced, is_plain) for prefix in _prefixes(data, bits))
+
+
+def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
+    at = 0
+    while at + 3 <= len(data):
+        begin = at + (4 if data[at] & _LONG else 3)
+        kind, at = data[at + 1], begin + int.from_bytes(data[at + 2 : begin], "big")
+        yield kind, data[begin:at]
+
+
+def _has_numbers(data: bytes, bits: int) -> bool:
+    """Whether prefixes may be such with the number of a path before each (four bytes)."""
+    at = 0
+    while at < len(data):
+        length = data[at + 4] if at + 4 < len(data) else bits + 1
+        at += 5 + (length + 7) // 8
+        if length > bits or at > len(data):
+            return False
+    return True
 
 
 def _prefixes(data: bytes, bits: int) -> Iterator[str]:
@@ -154,13 +186,16 @@ def _prefixes(data: bytes, bits: int) -> Iterator[str]:
         at += 1 + size
 
 
-def _withdrawn(said: list[tuple[int, int, str, bool]]) -> list[tuple[int, int]]:
-    """When a prefix was withdrawn that had been announced, and in which frame; but for the last time, if it is not announced again."""
-    gone, there = [], False
-    for ts, frame, _, announced in said:
-        if there and not announced:
+def _withdrawn(said: list[tuple[int, int, Told]]) -> list[tuple[int, int]]:
+    """When a prefix was withdrawn that had been announced, and in which frame, unless it was back at once; but for the last time, if it does not come."""
+    gone: list[tuple[int, int]] = []
+    there = False
+    for ts, frame, each in said:
+        if there and not each.announced:
             gone.append((ts, frame))
-        there = announced
+        elif each.announced and not there and gone and ts - gone[-1][0] < TOGETHER_NS:
+            gone.pop()
+        there = each.announced
     return gone if there else gone[:-1]
 
 

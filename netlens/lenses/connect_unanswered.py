@@ -18,6 +18,7 @@ from __future__ import annotations
 import bisect
 from collections import Counter
 from ipaddress import ip_address
+from itertools import pairwise
 from statistics import median
 
 import numpy as np
@@ -53,8 +54,14 @@ LEFT = 3  #: connections that never opened, though the next one did
 MANY, MANY_SHARE, REPEATED_SHARE = 100, 0.5, 0.1
 #: Of SYNs without an answer, not sent again; a server that is busy hears nearly all of them again after a second (RFC 6298 2.1)
 LONE_SHARE = 0.9
+#: SYNs that were answered before the first one that was not; of scanners a filter lets by now one, now another
+ROOM = 10
+#: Of a service's connections that are not in the capture as a whole (Zeek's policy/misc/capture-loss): the recorder missed answers as well
+UNSEEN_SHARE = 0.1
 #: What a client waits until it takes the next address: as long as for one SYN that was lost; and how many of its connections to the others begin so
 FELT_NS, SHARE = S, 0.1
+#: Of the times between tries of a dead address that are so near their median: a monitor asks each address of a name by its own timetable
+STEADY_SHARE, STEADY = 0.75, 0.05
 FALLBACKS = 3  #: connections over IPv6 in vain, within more than a moment; of one or two that server may not be there
 FLOOD_NS = 60 * S  #: Linux holds a SYN for 63 s; in a day as many scanners come by
 TAKEN_NS = 5 * S  #: a SYN that was taken at last, so soon
@@ -99,6 +106,9 @@ def _of(view: View) -> list[Finding]:
     knocks = _knocks(view, silent)
     flood = {a.session for left in view.once(_flooded).values() for a in left}
     silent = [a for a in silent if a.session not in knocks and a.session not in flood]
+    if view.once(_of_syns_alone):  # a filter, and some answers may take another way
+        opened = {(a.server, a.port) for a in view.once(attempts) if a.outcome == OPEN}
+        silent = [a for a in silent if (a.server, a.port) not in opened]
     groups = grouped(silent, lambda a: a.service)
     given_up, early = [], []
     for group in groups.values():
@@ -132,6 +142,13 @@ def _of(view: View) -> list[Finding]:
     ]
 
 
+def _of_syns_alone(view: View) -> bool:
+    """Whether no session has more than SYNs and SYN+ACKs."""
+    syns = {a.session: a.syns + a.synacks for a in view.once(attempts)}
+    up, down = view.column("orig_frames"), view.column("resp_frames")
+    return all(up[k] + down[k] <= syns.get(k, 0) for k in view.first_copies)
+
+
 def _not_heard(view: View, deaf: list[Attempt]) -> list[Finding]:
     """Servers whose answers do not arrive: they and the client repeat themselves."""
     if not deaf:
@@ -159,7 +176,8 @@ def _not_heard(view: View, deaf: list[Attempt]) -> list[Finding]:
 
 def _flooded(view: View) -> dict[tuple[str, int], list[Attempt]]:
     """Services with many SYNs that lead to nothing: they were answered, and then came no acknowledgment and no RST, though time was left; or a server that
-    answers some, and does not complete those either, has no room for more, and nobody sends them again, as who wants a connection does (RFC 9293 3.8.1)."""
+    answers some, and does not complete those either, has no room for more, and nobody sends them again, as who wants a connection does (RFC 9293 3.8.1).
+    Nothing is said where a part of the service's connections was not recorded as a whole."""
     last, reset = view.side.bounds_ns[1] - S, view.column("rst_ns")
     tried = grouped((a for a in view.once(attempts) if a.outcome in (OPEN, UNANSWERED)), lambda a: (a.server, a.port))
     found: dict[tuple[str, int], list[Attempt]] = {}
@@ -171,9 +189,18 @@ def _flooded(view: View) -> dict[tuple[str, int], list[Attempt]]:
         more_than_syns = any(a.usable_ns for a in opened) or sum(a.synacks > 1 for a in left) >= REPEATED_SHARE * len(left)
         lone = [a for a in group if a.outcome == UNANSWERED and len(a.syn_ns) == 1 and not a.said and a.syn_ns[0] <= last]
         lone = lone if len(lone) >= LONE_SHARE * sum(a.outcome == UNANSWERED and a.syn_ns[0] <= last for a in group) else []
-        if more_than_syns and most_within([*left, *lone], lambda a: a.client, FLOOD_NS) >= MANY:
+        first = min((a.syn_ns[0] for a in lone), default=0)
+        lone = lone if sum(a.answer_ns < first for a in left) >= ROOM else []
+        if more_than_syns and most_within([*left, *lone], lambda a: a.client, FLOOD_NS) >= MANY and not _is_sampled(view, service):
             found[service] = [*left, *lone]
     return found
+
+
+def _is_sampled(view: View, service: tuple[str, int]) -> bool:
+    """Whether a part of a service's connections is not in the capture as a whole."""
+    saw_syn, missing = view.column("saw_syn"), view.missing_bytes
+    theirs = [k for k in view.first_copies if view.ends(k)[2:] == service]
+    return sum(not saw_syn[k] or missing[k] > 1 for k in theirs) >= UNSEEN_SHARE * len(theirs)
 
 
 def _unfinished(view: View) -> list[Finding]:
@@ -378,7 +405,7 @@ def _by_another(view: View, silent: list[Attempt]) -> list[Finding]:
     found: list[tuple[Attempt, Attempt]] = []
     for (client, server, port), group in grouped(silent, lambda a: a.service).items():
         others = aliases(view, server)
-        if len(group) < LEFT or (server, port) in answering or not others or any(a.said for a in group):
+        if len(group) < LEFT or (server, port) in answering or not others or any(a.said for a in group) or _is_steady(group):
             continue
         theirs = sorted((a for a in tried[client, port] if a.server in others), key=lambda a: a.syn_ns[0])
         begun = [a.syn_ns[0] for a in theirs]
@@ -398,6 +425,13 @@ def _by_another(view: View, silent: list[Attempt]) -> list[Finding]:
     values = {"unanswered": len(found), "connections": len(view.once(attempts)), "wait_s": typical / 1e9}
     advice = "Take that address out of the DNS until its host is up again, or bring it up; who tries both addresses at once (RFC 8305) does not wait."
     return [finding(view, ID, "problem", text, [f for a, b in found for f in (*a.syn_frames, *b.syn_frames[:1])], values, advice)]
+
+
+def _is_steady(group: list[Attempt]) -> bool:
+    """Whether tries come at equal intervals."""
+    between = [b.syn_ns[0] - a.syn_ns[0] for a, b in pairwise(group)]
+    typical = median(between)
+    return sum(abs(ns - typical) <= STEADY * typical for ns in between) >= STEADY_SHARE * len(between)
 
 
 def _by_ipv6(view: View, clients: set[str]) -> set[str]:

@@ -30,9 +30,12 @@ def attribute(kind: int, value: bytes) -> bytes:
     return b"\x80" + bytes([kind, len(value)]) + value
 
 
-def session(*said: bytes, every: int = S) -> list[Packet]:
+OPEN = message(1, b"\x04\xfd\xe9\0\xb4\xc0\0\x02\x0a\0")
+
+
+def session(*said: bytes, every: int = S, begun: bool = True) -> list[Packet]:
     made = talk(server=(SERVER, 179))
-    for each in said:
+    for each in (*([OPEN] if begun else []), *said):
         made.up("PA", each)
         made.down("A")
         made.at += every
@@ -57,6 +60,30 @@ def test_a_route_of_ipv6_that_comes_and_goes(tmp_path: Path) -> None:
     assert "2001:db8::/32 came and went" in found(tmp_path, session(*[there, gone] * 7, there), ping(60 * S))["bgp-flaps"].text
 
 
+def two(first: bytes, second: bytes, times: int = 7) -> list[Packet]:
+    """Messages of one session, the second one 10 ms behind the first."""
+    made = talk(server=(SERVER, 179))
+    for each in (OPEN, update(there=BRANCH), *[first, second] * times):
+        made.at += 2 * S if each == first else 10_000_000
+        made.up("PA", each)
+        made.down("A")
+    return made.packets
+
+
+HOST = b"\x20\x0a\x02\0\x01"  # 10.2.0.1/32
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        pytest.param(session(*flapping(7), update(there=BRANCH), begun=False), id="from the middle on"),
+        pytest.param(session(*flapping(7, HOST), update(there=HOST)), id="of a host"),
+    ],
+)
+def test_routes_that_may_well_come_and_go(tmp_path: Path, packets: list[Packet]) -> None:
+    assert found(tmp_path, packets, ping(60 * S))["bgp-flaps"].severity == "warning"
+
+
 def test_one_of_many_that_flaps(tmp_path: Path) -> None:
     many = [update(there=b"\x18\x0a\x03" + bytes([k])) for k in range(20)]
     assert found(tmp_path, session(*many, *flapping(7), update(there=BRANCH)), ping(90 * S))["bgp-flaps"].severity == "warning"
@@ -71,6 +98,14 @@ def test_one_of_many_that_flaps(tmp_path: Path) -> None:
         pytest.param(session(*[each for k in range(9) for each in flapping(1, b"\x18\x0a\x02" + bytes([k]))]), id="each once"),
         pytest.param(session(*[message(4)] * 40), id="keepalives"),
         pytest.param(session(*flapping(7, behind=bytes(3) + b"\x01"), update(there=BRANCH)), id="with numbers of paths"),
+        pytest.param(session(*[update(gone=BRANCH, there=BRANCH)] * 9), id="withdrawn and announced by one message"),
+        pytest.param(two(update(gone=BRANCH), update(there=BRANCH)), id="withdrawn and announced by two"),
+        pytest.param(
+            session(*flapping(7, behind=b"\x0a\x09\0\x04"), update(there=b"\x0a\x09\0\x04" + BRANCH)), id="with numbers like routers"
+        ),
+        pytest.param(
+            session(*[update(there=HOST, attributes=attribute(8, b"\xff\xff\x02\x9a")), update(gone=HOST)] * 9), id="dropped by hand"
+        ),
         pytest.param(session(*[each[:25] for each in flapping(7)]), id="cut"),
     ],
 )
@@ -82,4 +117,4 @@ def test_messages_that_are_no_updates() -> None:
     whole = update(gone=BRANCH, there=OTHER)
     for damaged in (whole[:k] + bytes([value]) + whole[k + 1 :] for k in range(16, len(whole)) for value in (0, 1, 0xFF)):
         assert len(list(updates(damaged))) <= len(damaged)
-    assert list(updates(b"x" + whole)) == [("10.2.0.0/16", False), ("192.0.2.0/24", True)]
+    assert list(updates(b"x" + whole)) == [("10.2.0.0/16", False, True), ("192.0.2.0/24", True, True)]

@@ -145,8 +145,9 @@ def test_single_connections_of_which_the_next_one_opens(tmp_path: Path, packets:
 DEAD = "198.51.100.21"
 
 
-def by_turns(waits: list[float], answers: bool = False, name: bool = True, lone: int = 0) -> list[Packet]:
-    """A name with two addresses: a client tries one that is dead, and after a wait the other one.  lone : tries of the dead one alone."""
+def by_turns(waits: list[float], answers: bool = False, name: bool = True, lone: int = 0, later: int = 2 * S) -> list[Packet]:
+    """A name with two addresses: a client tries one that is dead, and after a wait the other one.  lone : tries of the dead one alone.  later : by so much each
+    time between tries is longer than the one before."""
     record = [DNSRR(rrname="www.shop.test", rdata=address) for address in (DEAD, SERVER)]
     question = DNSQR(qname="www.shop.test")
     reply = bytes(DNS(id=1, qr=1, rd=1, ra=1, qd=question, an=record))
@@ -156,7 +157,7 @@ def by_turns(waits: list[float], answers: bool = False, name: bool = True, lone:
     ]
     packets = packets if name else []
     for k in range(len(waits) + lone):
-        at = (1 + 10 * k) * S
+        at = (1 + 10 * k) * S + later * k * (k + 1) // 2
         packets += [Packet(at + n * S, segment((CLIENT, 41_000 + k), (DEAD, 80), "S", 5)) for n in range(2)]
         if k < len(waits):
             packets += close(exchange(talk(42_000 + k, at + int(waits[k] * S)))).packets
@@ -178,6 +179,7 @@ def test_one_of_two_addresses_that_is_dead(tmp_path: Path) -> None:
         pytest.param(by_turns([0.25] * 4), id="both at once"),
         pytest.param(by_turns([1.5] * 2), id="twice"),
         pytest.param(by_turns([1.5, 4.0, 7.5, 2.0]), id="by chance"),
+        pytest.param(by_turns([1.5] * 4, later=0), id="each by the timetable of a monitor"),
         pytest.param(by_turns([1.5] * 3, lone=1), id="asked for by itself"),
         pytest.param(by_turns([1.5] * 3, answers=True), id="not dead"),
         pytest.param(by_turns([1.5] * 3, name=False), id="of other names"),

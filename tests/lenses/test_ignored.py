@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from scapy.layers.inet import ICMP, IP, TCP, IPerror, TCPerror
-from scapy.layers.l2 import ARP, Ether
+from scapy.layers.l2 import ARP, Dot1Q, Ether
 
 from tests.lenses.test_neighbours import found, is_at
 
@@ -182,15 +182,40 @@ BEFORE = [f for k in range(3) for f in connection(1 + k, 41_000 + k)]
 AFTER = to(NEW, connection(30, 42_000))
 
 
+GONE = [*BEFORE, *unanswered(10, 40_000), *unanswered(16, 40_001), *unanswered(22, 40_002), *AFTER]
+MOVED = is_at(SERVER, NEW, 12)
+
+
+def tagged(frames: Frames) -> Frames:
+    """The same with a tag of a VLAN."""
+    made = [(at, frame.copy()) for at, frame in frames]
+    for _, frame in made:
+        frame[Ether].payload = Dot1Q(vlan=27) / frame[Ether].payload
+        frame[Ether].type = 0x8100
+    return made
+
+
 def test_an_address_that_moved_unannounced(tmp_path: Path) -> None:
-    this = found(tmp_path, [*LINK, *BEFORE, *unanswered(10, 40_000), *unanswered(16, 40_001), *unanswered(22, 40_002), *AFTER])[
-        "connect-unanswered"
-    ]
+    this = found(tmp_path, [*LINK, MOVED, *GONE])["connect-unanswered"]
     assert this.severity == "problem"
     assert this.text.endswith(
         f"; they went to the hardware address that had answered before ({OTHER}); those that were answered since went to another one ({NEW})."
     )
     assert "gratuitous ARP" in this.advice
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        pytest.param(GONE, id="a host that was away, with another card"),
+        pytest.param([MOVED, is_at(ROUTER, OTHER, 1), *GONE], id="routers"),
+        pytest.param([MOVED, *tagged(GONE)], id="behind a tag"),
+    ],
+)
+def test_addresses_that_did_not_move(tmp_path: Path, packets: Frames) -> None:
+    this = found(tmp_path, [*LINK, *packets])["connect-unanswered"]
+    assert "hardware" not in this.text
+    assert "gratuitous" not in this.advice
 
 
 def test_another_next_hop_than_the_one_that_works(tmp_path: Path) -> None:

@@ -1297,17 +1297,18 @@ def test_handshakes_that_nobody_completes(tmp_path: Path, packets: list[Packet],
     assert ("were never completed: the server answered, and nothing came after it, from 150 addresses." in text) == told
 
 
-def unheeded(again: bool = False, hosts: int = 250, answered: int = 20) -> list[Packet]:
-    """200 SYNs, of which a server answers the first few, again and again. ``again``: the others are sent again."""
+def unheeded(again: bool = False, hosts: int = 250, answered: int = 20, first: int = 0) -> list[Packet]:
+    """200 SYNs, of which a server answers a few, again and again. ``again``: the others are sent again. ``first``: that is answered."""
     packets: list[Packet] = []
     for k in range(200):
         made = Talk((f"203.0.113.{k % hosts}", 10_000 + k), WEB, at=k * 10 * MS)
         made.up("S")
-        if k < answered:
+        heard = first <= k < first + answered
+        if heard:
             made.down("SA")
-        if k < answered or again:
+        if heard or again:
             made.at += S
-            made.again(1 if k < answered else 0)
+            made.again(int(heard))
         packets += made.packets
     return packets
 
@@ -1320,6 +1321,39 @@ def test_more_syns_than_a_server_has_room_for(tmp_path: Path) -> None:
         "it; 180 SYNs it did not answer, and nobody sent them again."
     )
     assert "SYN flood" in this.advice
+
+
+def sampled() -> list[Packet]:
+    """Of some connections the recorder has the middle only."""
+    packets: list[Packet] = []
+    for k in range(40):
+        packets += exchange(talk(20_000 + k, 6 * S + k * 10 * MS)).packets[3:]
+    return packets
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        pytest.param([*unheeded(), *sampled()], id="sampled"),
+        pytest.param(unheeded(answered=5), id="scanners that a filter lets by"),
+        pytest.param(unheeded(first=5), id="some in vain from the beginning"),
+    ],
+)
+def test_syns_in_vain_that_are_no_flood(tmp_path: Path, packets: list[Packet]) -> None:
+    this = found(tmp_path, [*packets, *healthy(at=5 * S), *ping(30 * S)]).get("connect-unanswered")
+    assert this is None or this.severity != "problem"
+    assert this is None or "flood" not in this.text
+
+
+def test_a_filter_for_syns_that_misses_some_answers(tmp_path: Path) -> None:
+    packets: list[Packet] = []
+    for k in range(200):
+        made = Talk((f"203.0.113.{k}", 10_000 + k), WEB, at=k * 10 * MS)
+        made.up("S")
+        if k % 2:
+            made.down("SA")
+        packets += made.packets
+    assert "connect-unanswered" not in found(tmp_path, [*packets, *ping(30 * S)])
 
 
 def test_a_server_that_answers_others(tmp_path: Path) -> None:
