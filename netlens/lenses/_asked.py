@@ -5,6 +5,7 @@ What is asked again and again after an answer, and gets none, is another questio
 
 from __future__ import annotations
 
+import bisect
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ ROUND_NS = S
 PENDING_NS = 5 * S
 #: Questions of machines among themselves, not of a program that waits for a name: zone transfers, updates, keys.
 _OF_SERVERS = ("SOA", "AXFR", "IXFR", "TKEY", "TSIG", "NULL")
+#: A forwarder passes a question on at once
+PASSED_ON_NS = S // 10
 PORT = 53
 AGAIN = 2  #: times asked: somebody still waits for it
 ORPHANS = 0.1  #: of all lookups; a capture that begins in the middle has one or two
@@ -180,9 +183,28 @@ def addressed(asked: list[Question]) -> set[tuple[str, str]]:
 
 
 def in_circles(asked: Iterable[Question]) -> list[tuple[str, str]]:
-    """Pairs of resolvers that ask each other the same, with each other's address as client, of questions that were not answered or failed."""
-    ways = {(q.name, q.type, q.client, r) for q in asked for r in q.resolvers if q.answer_ns is None or q.rcode in FAILURES}
-    return sorted({(here, there) for name, type_, here, there in ways if here < there and (name, type_, there, here) in ways})
+    """Pairs of resolvers that ask each other the same, with each other's address as client, of questions that were not answered or failed: at once, while the
+    other's question is open. Two that each want the same at another time, of the other, do not pass it on."""
+    ways: dict[tuple[str, str, str, str], list[Question]] = defaultdict(list)
+    for q in asked:
+        if q.answer_ns is None or q.rcode in FAILURES:
+            for r in q.resolvers:
+                ways[q.name, q.type, q.client, r].append(q)
+    found = set()
+    for (name, type_, here, there), questions_ in ways.items():
+        back = sorted(ns for q in ways.get((name, type_, there, here), ()) for ns in q.times)
+        if any(_is_passed_on(q, back) for q in questions_):
+            found.add((min(here, there), max(here, there)))
+    return sorted(found)
+
+
+def _is_passed_on(q: Question, back: list[int]) -> bool:
+    """Whether at one of these times (in order) somebody asked the same, right behind a query, and before its answer."""
+    for ns in q.times:
+        at = bisect.bisect_left(back, ns)
+        if at < len(back) and back[at] - ns <= PASSED_ON_NS and (q.answer_ns is None or back[at] <= q.answer_ns):
+            return True
+    return False
 
 
 def filtered(view: View) -> bool:

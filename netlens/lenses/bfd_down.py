@@ -3,10 +3,11 @@
 Asks: whether a router that was up says that the session is down, or says nothing else for seconds.
 Applies: where its control packets are in the capture.
 Cannot see: whether the peer, or the link between, is at fault; sessions in MPLS.
-Normal: a session begins down and is up within seconds (RFC 5880 6.2); an administrator takes one down (state AdminDown, diagnostic 7). One that comes up again
-    cost what the routes behind it cost, a problem where it falls again and again, also under a new discriminator, as routers make a session anew whose
-    configuration changes. One that never comes up is a problem where its end names no peer, so that it hears nothing (6.8.1), or says Init to the last, so that
-    it is not heard (6.2); what stays down although it hears the peer may wait for an administrator there.
+Normal: a session begins down and is up within seconds (RFC 5880 6.2); an administrator takes one down (state AdminDown, diagnostic 7). One that comes up
+    again cost what the routes behind it cost, a problem where it falls again and again, also under a new discriminator, as routers make a session anew whose
+    configuration changes; where the neighbour signalled each fall, it may be its administrator. One that never comes up is a problem where its end names no
+    peer, so that it hears nothing (6.8.1), or says Init to the last, so that it is not heard (6.2); what stays down although it hears the peer may wait for
+    an administrator there.
 """
 
 from __future__ import annotations
@@ -41,7 +42,9 @@ def look(view: View) -> list[Finding]:
 def _fell(view: View) -> list[Finding]:
     now = view.side.capture.bfd
     fallen = {
-        pair: falls for pair, said in now.items() if (falls := [b for a, b in itertools.pairwise(said) if a.state == UP and _is_down(b)])
+        pair: falls
+        for pair, said in now.items()
+        if (falls := [b for a, b in itertools.pairwise(said) if a.state == UP and _is_down(b) and not _is_of_administrator(now, pair, b)])
     }
     if not fallen:
         return []
@@ -56,7 +59,9 @@ def _fell(view: View) -> list[Finding]:
     text = f"BFD went down {plural(times, 'time')}: {routers}{told}{end}."
     still = len({_ends(pair) for pair in left})
     values = {"sessions": len(both), "times": times, "still_down": still, "diagnostics": why}
-    flapping = any(len(falls) >= FLAPS and falls[FLAPS - 1].ts - falls[0].ts <= FLAPS_NS for falls in fallen.values())
+    # what the neighbour signalled its administrator may have done
+    own = [[b for b in falls if b.diagnostic != SIGNALLED] for falls in fallen.values()]
+    flapping = any(len(falls) >= FLAPS and falls[FLAPS - 1].ts - falls[0].ts <= FLAPS_NS for falls in own)
     advice = "The peer is gone, or its packets do not arrive: look at the link and at the peer, and whether the detection time is too short for this path."
     frames = [b.frame for falls in fallen.values() for b in falls]
     return [graded(view, ID, bool(left or flapping), text, frames, values, advice)]
@@ -69,6 +74,17 @@ def _ends(pair: tuple[str, str, int]) -> frozenset[str]:
 
 def _is_down(change: Change) -> bool:
     return change.state in (DOWN, INIT) and change.diagnostic != ADMINISTRATOR
+
+
+def _is_of_administrator(sessions: dict[tuple[str, str, int], list[Change]], pair: tuple[str, str, int], fall: Change) -> bool:
+    """Whether an end went down because the neighbour signalled that its administrator took the session down (RFC 5880 6.8.6, 6.8.16)."""
+    if fall.diagnostic != SIGNALLED:
+        return False
+    return any(
+        (there, here) == pair[:2] and change.state == ADMIN_DOWN and change.ts - S <= fall.ts <= change.last_ns + S
+        for (here, there, _), said in sessions.items()
+        for change in said
+    )
 
 
 def _never_up(view: View) -> list[Finding]:

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import bisect
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from itertools import chain
 
 from netlens.lenses import Finding, Severity
@@ -39,6 +39,7 @@ SHARE, LEAST = 0.1, 3  #: of all questions, or so many, must fail to be a proble
 NO_NAME_SHARE, NO_NAME_LEAST = 0.5, 3  #: of the names somebody wanted
 #: How a server asks another for a zone, and what it is told instead (RFC 5936 2.2.1; RFC 8945 5.2)
 _TRANSFERS, _DENIED = ("SOA", "AXFR", "IXFR"), ("REFUSED", "NOTAUTH", "NOTZONE", "SERVFAIL", "FORMERR")
+_GIVEN = ("NOERROR", "NXDOMAIN")
 NO_ANSWER_NS = 2 * S  #: RFC 1035 4.2.1: at the earliest it is asked again then
 FOLLOWED_NS = S  #: from a redirection to the lookup of where it leads
 _OVER_TCP = (PORT, 853)  #: DNS over TCP, and over TLS
@@ -97,17 +98,33 @@ def _failures(view: View) -> list[Finding]:
 
 def _not_transferred(view: View, failed: list[Question]) -> tuple[str, str, list[int]] | None:
     """What a server that fails for names of a zone heard when it asked for that zone (RFC 1034 4.3.5, RFC 5936), with advice and frames: one that has no copy,
-    or one that has expired, answers SERVFAIL."""
+    or one that has expired, answers SERVFAIL. Who answers for other names of the zone has it; who asks the same server for addresses may be a resolver that
+    looks for the zone."""
     columns = "qname", "qtype", "orig_ip", "resolver_ip", "query_ns", "answer_ns", "rcode", "query_frame", "answer_frame"
     servers = {r for q in failed if q.rcode == "SERVFAIL" for r in q.resolvers}
     rows = list(view.side.capture.table("lookups").tuples(*columns))
     passed_on = {((row[0] or "").lower(), row[1], row[3]) for row in rows}  # what a forwarder is asked, it asks as well
+    resolves = {(here, there) for _, type_, here, there, *_ in rows if type_ in ("A", "AAAA")}
+    told: set[tuple[str, str]] = set()  # servers with the zones of which they answered a name
+    got: dict[tuple[str, str], list[tuple[str, str, int]]] = defaultdict(list)  # by zone and who got it: how, of whom and when
+    for name, type_, here, there, asked, _, rcode, *_ in rows:
+        if name and type_ in _TRANSFERS and rcode == "NOERROR":
+            got[name.lower(), here].append((type_, there, asked or 0))
+        elif name and rcode in _GIVEN and there in servers:
+            labels = name.lower().split(".")
+            told.update((there, ".".join(labels[k:])) for k in range(len(labels)))
     found = []
     for name, type_, here, there, asked, answered, rcode, *frames in rows:
         zone = (name or "").lower()
+        if type_ == "SOA" and (here, there) in resolves:
+            continue
         if type_ not in _TRANSFERS or here not in servers or not zone or asked is None or (zone, type_, here) in passed_on:
             continue
         if not any(here in q.resolvers and f".{q.name}".endswith(f".{zone}") for q in failed):
+            continue
+        if (here, zone) in told:
+            continue
+        if any((type_ == "SOA" or how != "SOA") and (of != there or ns > asked) for how, of, ns in got.get((zone, here), ())):
             continue
         if (rcode in _DENIED) if answered is not None else view.end_of(frames[0]) - asked >= NO_ANSWER_NS:
             found.append((zone, type_, here, there, rcode if answered is not None else "", [f for f in frames if f]))

@@ -14,7 +14,7 @@ Normal: tens of ms, up to a second for what no cache has. RFC 8767 5 sets 1.8 s 
 from __future__ import annotations
 
 import bisect
-from collections import defaultdict
+from collections import Counter, defaultdict
 from statistics import median
 from typing import NamedTuple
 
@@ -22,7 +22,7 @@ from netlens.addresses import is_one_host
 from netlens.lenses import Finding
 from netlens.lenses._asked import PORT, ROUND_NS, SAME_NS, Question, visible
 from netlens.lenses._datagrams import ways
-from netlens.lenses._view import S, View, finding, graded, most, seconds
+from netlens.lenses._view import ALIKE, S, View, finding, graded, most, seconds
 from netlens.lenses.dns_failed import shorter
 from netlens.lenses.dns_unanswered import silent_resolvers, unanswered
 from netlens.text import plural, printable
@@ -35,6 +35,7 @@ GAVE_UP_NS = 5 * S  #: the time-out of resolver libraries: one is enough
 LATE_NS = S  #: worth a look
 USUAL_NS = S * 3 // 10  #: a median above this is felt with each page
 SHARE, LEAST = 0.1, 3
+AGAIN_SHARE = 0.01  #: of lookups that were sent again: so few are lost on many ways, by radio above all
 NEXT_NS = S // 10  #: from an answer to the next name of a search
 FELT_NS, IN_ALL_NS, SOME_NS = S // 10, S, S // 10  #: for suffixes in vain, typically; in all; and worth a word
 HEADER, OPT_BYTES = 12, 11  #: of a query, and of EDNS in it, at least (RFC 6891 6.1.2)
@@ -46,7 +47,7 @@ _PAIR = ("A", "AAAA")
 class _Query(NamedTuple):
     """What is needed of a row of the table of lookups."""
 
-    qname: str
+    qname: str | None
     qtype: str
     orig_ip: str
     orig_port: int
@@ -65,22 +66,36 @@ def look(view: View) -> list[Finding]:
 
 
 def _sent_again(view: View) -> list[Finding]:
-    """Queries that a client sent again from the same port after seconds, and that were answered then: where a name is asked for all the time, others of it were
-    answered meanwhile."""
+    """Queries for addresses that a client sent again from the same port after seconds, and that were answered then: where a name is asked for all the time,
+    others of it were answered meanwhile.
+
+    A timer sends them again, so each time after as long; not a computer that slept. Who asks for a name from one port all the time (a resolver from port 53, a
+    device) may ask anew."""
     rows = [_Query(*row) for row in view.side.capture.table("lookups").tuples(*_Query._fields)]
     asked = [r for r in rows if r.query_ns is not None and r.answer_ns is not None and r.transport == "udp" and is_one_host(r.resolver_ip)]
     told = {
         frame for silent in view.once(silent_resolvers) for _, q in silent.waited for frame in q.frames
     }  # what they waited for is known
-    waited = [r for r in asked if r.attempts > 1 and SLOW_NS < r.answer_ns - r.query_ns <= SAME_NS and r.query_frame not in told]
+    waited = [
+        r
+        for r in asked
+        if r.attempts > 1 and SLOW_NS < r.answer_ns - r.query_ns <= SAME_NS and r.query_frame not in told
+        if r.qtype in _PAIR and r.qname is not None and not r.qname.lower().rstrip(".").endswith(".arpa") and r.orig_port != PORT
+    ]
     if len(waited) < LEAST:
+        return []
+    times = Counter((r.orig_ip, r.orig_port, r.qname, r.qtype) for r in asked)
+    waited = [r for r in waited if times[r.orig_ip, r.orig_port, r.qname, r.qtype] == 1]
+    usual = median(r.answer_ns - r.query_ns for r in waited) if waited else 0
+    waited = [r for r in waited if abs(r.answer_ns - r.query_ns - usual) <= ALIKE * usual]
+    if len(waited) < max(LEAST, AGAIN_SHARE * len(asked)):
         return []
     prompt = {(r.orig_ip, r.orig_port, r.qname, r.qtype) for r in asked if r.attempts == 1}
     halves = all(any((r.orig_ip, r.orig_port, r.qname, other) in prompt for other in _PAIR if other != r.qtype) for r in waited)
     longest = max(r.answer_ns - r.query_ns for r in waited)
     text = (
-        f"{len(waited):,} of {plural(len(asked), 'DNS lookup')} ({most(printable(r.qname) for r in waited)}) were answered only when they were sent again, "
-        f"up to {seconds(longest)} later ({most(r.resolver_ip for r in waited)})"
+        f"{len(waited):,} of {plural(len(asked), 'DNS lookup')} ({most(printable(r.qname or '') for r in waited)}) were answered only when they were sent "
+        f"again, up to {seconds(longest)} later ({most(r.resolver_ip for r in waited)})"
         f"{'; each is one of a pair, A and AAAA from one port, of which the other was answered at once' if halves else ''}."
     )
     values = {"questions": len(asked), "slow": len(waited), "longest_ms": longest / 1e6}

@@ -22,7 +22,8 @@ class Stamp(NamedTuple):
     """A message of a client (``asks``), or of a server that has the time.
 
     ts : of the capture, ns.  ahead_ns : its transmit timestamp less the time of the capture.  mark : by which an answer is known: the client's
-    transmit timestamp.
+    transmit timestamp.  port : of the client.  distance_ns : root delay / 2 + root dispersion, by which a server may be off as it says itself.  by_itself : it
+    says that its time is that of its own clock.
     """
 
     ts: int
@@ -32,6 +33,9 @@ class Stamp(NamedTuple):
     asks: bool
     ahead_ns: int
     mark: bytes
+    port: int
+    distance_ns: int
+    by_itself: bool
 
 
 class ClockBuilder:
@@ -57,7 +61,11 @@ class ClockBuilder:
             client, server = ends if mode == _CLIENT else ends[::-1]
             mark = text[40:48] if mode == _CLIENT else text[24:32]
             if any(mark):
-                self.stamps.append(Stamp(row[c.TS], row[c.FRAME], client, server, mode == _CLIENT, _ahead(text[40:48], row[c.TS]), mark))
+                port = row[c.PORTS] & 0xFFFF if mode == _SERVER else row[c.PORTS] >> 16 & 0xFFFF
+                distance = (int.from_bytes(text[4:8], "big") // 2 + int.from_bytes(text[8:12], "big")) * _S >> 16
+                by_itself = text[12:16] == b"LOCL" or (text[1] > 1 and text[12:14] == b"\x7f\x7f")
+                ahead = _ahead(text[40:48], row[c.TS])
+                self.stamps.append(Stamp(row[c.TS], row[c.FRAME], client, server, mode == _CLIENT, ahead, mark, port, distance, by_itself))
 
 
 def _ahead(stamp: bytes, ts: int) -> int:

@@ -59,6 +59,17 @@ def test_a_session_that_falls_again_and_again(tmp_path: Path) -> None:
     assert "bfd-down" not in found(tmp_path, [*by_hand, *said(UP, 5, 60)])
 
 
+@pytest.mark.parametrize("recorded", ["both ends", "one end"])
+def test_a_session_that_is_taken_down_on_purpose(tmp_path: Path, recorded: str) -> None:
+    """The neighbour's administrator takes it down, three times."""
+    told = [p for k in range(3) for p in (*said(UP, 6, 20 * k), *said(DOWN, 3, 20 * k + 6, 3))] + said(UP, 5, 60)
+    neighbour = [p for k in range(3) for p in (*said(UP, 6, 20 * k, back=True), *said(ADMIN_DOWN, 3, 20 * k + 5.9, 7, back=True))]
+    if recorded == "both ends":
+        assert "bfd-down" not in found(tmp_path, [*told, *neighbour, *said(UP, 5, 60, back=True)])
+    else:
+        assert found(tmp_path, told)["bfd-down"].severity == "warning"
+
+
 def test_a_session_that_never_comes_up(tmp_path: Path) -> None:
     this = found(tmp_path, said(DOWN, 5))["bfd-down"]
     assert this.severity == "problem"

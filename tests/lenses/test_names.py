@@ -151,7 +151,7 @@ def test_names_by_which_a_network_is_asked(tmp_path: Path) -> None:
     assert "dns-failed" not in found(tmp_path, filtered("mask.icloud.com", "use-application-dns.net"), healthy(), ping(30 * S))
 
 
-PRIMARY, SECONDARY = "198.51.100.1", "198.51.100.2"
+PRIMARY, SECONDARY, OTHER = "198.51.100.1", "198.51.100.2", "198.51.100.3"
 
 
 def asks(name: str, at: int, ends: tuple[str, str], qtype: str = "A", rcode: int | None = None, txid: int = 7) -> list[Packet]:
@@ -197,6 +197,26 @@ def test_a_zone_that_its_secondary_server_does_not_get(tmp_path: Path, transfer:
             fails(),
         ],  # passed on
         [asks("corp.test", 6 * S, (SECONDARY, PRIMARY), "SOA"), fails()],  # too young
+        [
+            asks("corp.test", 0, (SECONDARY, PRIMARY), "AXFR", 5),
+            asks("mail.corp.test", S, (CLIENT, SECONDARY), rcode=0),
+            fails(),
+        ],  # a name in it is broken
+        [
+            asks("corp.test", 0, (SECONDARY, PRIMARY), "SOA", 5),
+            asks("corp.test", 3 * S, (SECONDARY, PRIMARY), "SOA", 0, 8),
+            fails(),
+        ],  # once
+        [
+            asks("corp.test", S, (SECONDARY, PRIMARY), "SOA", 5),
+            asks("corp.test", 0, (SECONDARY, OTHER), "SOA", 0, 8),
+            fails(),
+        ],  # another has it
+        [
+            asks("corp.test", 0, (SECONDARY, PRIMARY), "SOA", 2),
+            asks("www.corp.test", 0, (SECONDARY, PRIMARY), rcode=0, txid=8),
+            fails(),
+        ],  # a resolver
     ],
 )
 def test_zones_that_are_no_reason(tmp_path: Path, streams: list[list[Packet]]) -> None:
@@ -215,27 +235,43 @@ def test_resolvers_that_ask_each_other(tmp_path: Path) -> None:
     assert f"; {PRIMARY} and {SECONDARY} ask each other the same, in circles" in this["dns-unanswered"].text
 
 
-@pytest.mark.parametrize("packets", [circle("ns.shop.test"), circle(rcode=0)])
+BY_THEMSELVES = [
+    p
+    for k in range(3)
+    for n, ends in enumerate(((SECONDARY, PRIMARY), (PRIMARY, SECONDARY)))
+    for p in asks("www.shop.test", (20 * k + 7 * n) * S, ends, txid=40 + k)
+]  # each asks the other, as its resolver
+
+
+@pytest.mark.parametrize("packets", [circle("ns.shop.test"), circle(rcode=0), BY_THEMSELVES])
 def test_resolvers_that_ask_each_other_something_else(tmp_path: Path, packets: list[Packet]) -> None:
     again = [p for k in range(4) for p in asks("www.shop.test", (2 + 2 * k) * S, (CLIENT, SECONDARY), txid=4 + k)]
     assert "circles" not in found(tmp_path, packets, again)["dns-unanswered"].text
 
 
-def pairs(lost: tuple[int, ...], both: bool = False, again: int = 5 * S) -> list[Packet]:
-    """A name that is asked for 40 times, by A and AAAA from one port.  lost : of which the answer to AAAA (``both``: to A as well) comes at the next try."""
+def pairs(
+    lost: tuple[int, ...],
+    both: bool = False,
+    again: int = 5 * S,
+    times: int = 40,
+    one_port: bool = False,
+    slept: int = 0,
+    name: str = "a.shop.test",
+) -> list[Packet]:
+    """A name that is asked for 40 times, by A and AAAA from one port.  lost : of which the answer to AAAA (``both``: to A as well) comes at the next try.
+    one_port : of all.  slept : each time so much longer until that."""
     packets: list[Packet] = []
     at = 0
-    for k in range(40):
+    for k in range(times):
         for n, qtype in enumerate(("A", "AAAA")):
-            ids = {"port": 5_000 + k, "txid": 2 * k + n}
+            ids = {"port": 5_000 if one_port else 5_000 + k, "txid": 2 * k + n}
             first = at + n * MS // 10
             if k in lost and (both or qtype == "AAAA"):
-                packets += lookup("a.shop.test", first, qtype=qtype, **ids) + lookup(
-                    "a.shop.test", first + again, first + again + MS, qtype=qtype, **ids
-                )
+                late = first + again + lost.index(k) * slept
+                packets += lookup(name, first, qtype=qtype, **ids) + lookup(name, late, late + MS, qtype=qtype, **ids)
             else:
-                packets += lookup("a.shop.test", first, first + MS, qtype=qtype, **ids)
-        at += again + 20 * MS if k in lost else 20 * MS
+                packets += lookup(name, first, first + MS, qtype=qtype, **ids)
+        at += again + lost.index(k) * slept + 20 * MS if k in lost else 20 * MS
     return sorted(packets, key=lambda p: p.at)
 
 
@@ -253,6 +289,27 @@ def test_queries_that_are_lost_otherwise_or_seldom(tmp_path: Path) -> None:
     assert "of a pair" not in found(tmp_path, pairs((5, 15, 25), both=True), healthy())["dns-slow"].text
     assert "dns-slow" not in problems(found(tmp_path, pairs((5, 15)), healthy()))
     assert "dns-slow" not in problems(found(tmp_path, pairs((5, 15, 25), again=S), healthy()))
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        pairs((5, 15, 25), times=160),
+        pairs((5, 15, 25), one_port=True),
+        pairs((5, 15, 25), slept=2 * S),
+        pairs((5, 15, 25), name="20.100.51.198.in-addr.arpa"),
+    ],
+    ids=["fewer than any way loses", "all from one port", "a computer that slept", "names of addresses"],
+)
+def test_queries_that_nobody_waits_for(tmp_path: Path, packets: list[Packet]) -> None:
+    this = found(tmp_path, packets, healthy())
+    assert "dns-slow" not in this or "sent again" not in this["dns-slow"].text
+
+
+def test_queries_of_which_the_name_is_not_in_the_capture(tmp_path: Path) -> None:
+    """Cut behind the header of DNS, and before its end."""
+    for kept in (40, 44):
+        assert not problems(found(tmp_path, [Packet(p.at, p.data[:kept], cut=len(p.data) - kept) for p in pairs((5, 15, 25))]))
 
 
 def controllers(times: int, domain: str = "corp.test") -> list[Packet]:

@@ -204,16 +204,24 @@ def stamp(ns: int) -> bytes:
     return struct.pack(">II", (seconds + TO_1900) % 2**32, (rest << 32) // S)
 
 
-def clocks(ahead: list[float], own: list[float] | None = None, server: str = SERVER, mark: bytes = b"") -> list[Packet]:
-    """Polls, each with what the server's and the client's clocks are ahead of the capture's (s)."""
+def clocks(
+    ahead: list[float],
+    own: list[float] | None = None,
+    server: str = SERVER,
+    mark: bytes = b"",
+    port: int = 40_123,
+    every: int = 16 * S,
+    said: bytes = bytes(12),
+) -> list[Packet]:
+    """Polls, each with what the server's and the client's clocks are ahead of the capture's (s).  said : the server's root delay, dispersion and source."""
     packets = []
     for k, (theirs, mine) in enumerate(zip(ahead, own or [0.0] * len(ahead), strict=True)):
-        at = T0 + 16 * k * S
+        at = T0 + k * every
         sent = mark + bytes([k]) * (8 - len(mark)) if mark else stamp(at + int(mine * S))
         request = b"\x23" + bytes(39) + sent
-        answer = b"\x24\x02\x06\xec" + bytes(20) + sent + stamp(at + int(theirs * S)) * 2
-        packets.append(Packet(16 * k * S, datagram((CLIENT, 40_123), (server, 123), request)))
-        packets.append(Packet(16 * k * S + 5 * MS, datagram((server, 123), (CLIENT, 40_123), answer)))
+        answer = b"\x24\x02\x06\xec" + said + bytes(8) + sent + stamp(at + int(theirs * S)) * 2
+        packets.append(Packet(k * every, datagram((CLIENT, port), (server, 123), request)))
+        packets.append(Packet(k * every + 5 * MS, datagram((server, 123), (CLIENT, port), answer)))
     return packets
 
 
@@ -231,9 +239,17 @@ THIRD = "198.51.100.77"
 NOBODYS = [bytes([k]) * 7 for k in (1, 2, 3)]  # what a client sends in place of its time
 
 
-def polled_at_once(*ahead: float, times: int = 8) -> list[Packet]:
+def polled_at_once(
+    *ahead: float, times: int = 8, said: bytes = bytes(12), port: int = 123, every: int = 16 * S, own: bool = False
+) -> list[Packet]:
+    """Servers that are ahead by so much (s).  said : by the last one, of its source.  own : the client tells its time."""
     servers = (SERVER, OTHER, THIRD)
-    return [p for k, each in enumerate(ahead) for p in clocks([each] * times, server=servers[k], mark=NOBODYS[k])]
+    told = [bytes(12)] * (len(ahead) - 1) + [said]
+    return [
+        p
+        for k, each in enumerate(ahead)
+        for p in clocks([each] * times, server=servers[k], mark=b"" if own else NOBODYS[k], port=port, every=every, said=told[k])
+    ]
 
 
 def test_servers_that_differ_from_each_other(tmp_path: Path) -> None:
@@ -244,6 +260,34 @@ def test_servers_that_differ_from_each_other(tmp_path: Path) -> None:
     assert found(tmp_path, polled_at_once(0, 300, 600), healthy())["clocks-differ"].severity == "problem"
     most_agree = found(tmp_path, polled_at_once(0, 300, 0.2), healthy())["clocks-differ"]
     assert (most_agree.severity, most_agree.text.endswith("; most of them agree.")) == ("warning", True)
+
+
+def test_servers_that_a_program_asks_as_it_starts(tmp_path: Path) -> None:
+    assert found(tmp_path, polled_at_once(0, 300, port=40_123, every=2 * S), healthy())["clocks-differ"].severity == "problem"
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        polled_at_once(0, 300, port=40_123),
+        polled_at_once(0, 60, port=40_123, every=2 * S, own=True),
+        polled_at_once(0, 4, said=bytes(8) + b"\x7f\x7f\x01\x00"),
+    ],
+    ids=["several hosts behind NAT", "a monitor", "one falls back on its own clock"],
+)
+def test_servers_that_differ_perhaps_not_for_one_client(tmp_path: Path, packets: list[Packet]) -> None:
+    this = found(tmp_path, packets, healthy())["clocks-differ"]
+    assert (this.severity, this.text.endswith(". A client cannot tell which of them is right.")) == ("warning", True)
+
+
+def test_servers_of_which_one_says_that_it_may_be_off(tmp_path: Path) -> None:
+    told = bytes(4) + (8 << 16).to_bytes(4, "big") + b"GPS\x00"
+    assert "clocks-differ" not in found(tmp_path, polled_at_once(0, 4, said=told), healthy())
+
+
+def test_servers_that_were_recorded_by_different_clocks(tmp_path: Path) -> None:
+    one, other = clocks([0] * 8, port=123), clocks([8] * 8, [8] * 8, server=OTHER, port=123)
+    assert "clocks-differ" not in found(tmp_path, one, other, healthy())
 
 
 @pytest.mark.parametrize(
