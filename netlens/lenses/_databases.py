@@ -3,9 +3,9 @@
 Of a statement only its first three letters are known, of an error its number. One kind of statement is refused for good where a client gets the same error to
 it :data:`TIMES` times, and from the first of them on never an answer to one of that kind, by whatever server of that protocol.
 
-One is enough of what is a fault by itself (:data:`FAULTS`: no disk, no memory, damaged data; 1153, with which MySQL ends the connection), and of what costs
-work and time (:data:`COSTS`: a deadlock, a lock that was waited for too long) where it is not tried again: the client closes, or a while passes, and no
-statement of that kind is granted to it any more.
+One is enough of what is a fault by itself (:data:`FAULTS`: no disk, no memory, damaged data), of 1153, with which MySQL ends the connection, where no
+statement of that kind is granted to the client any more (else a warning: it sends less at once), and of what costs work and time (:data:`COSTS`: a deadlock,
+a lock that was waited for too long) where it is not tried again: the client closes, or a while passes, and none of that kind is granted to it any more.
 
 Ordinary: an error after which the same works (a deadlock, unless every fifth statement ends so), or the client makes what was not there (installers ask for a
 table to see whether it is), or prepares its statement anew, or runs what its pooler has prepared already; one kind that fails beside many that do not
@@ -26,8 +26,10 @@ from netlens.lenses._view import S, Segments, View, grouped
 TIMES = 3
 OFTEN, OFTEN_TIMES = 0.2, 5  #: of a client's statements of one kind that end in a deadlock, though each is done again
 MOST = 5000  #: segments of one session
-#: Faults of the server, whatever was asked: no disk, no memory, errors of its storage, damaged data; and what ends the connection (MySQL's manual, B.3.2.8)
-FAULTS = ("53100", "53200", "58030", "XX001", "XX002", "1021", "1037", "1041", "1114", "1194", "1153")
+#: Faults of the server, whatever was asked: no disk, no memory, errors of its storage, damaged data; and what ends the connection (MySQL's manual, B.3.2.8),
+#: unless the client is then granted statements of that kind, as one that sends less at once
+FAULTS = ("53100", "53200", "58030", "XX001", "XX002", "1021", "1037", "1041", "1114", "1194")
+_TOO_LARGE = "1153"
 #: What is taken back, and has to be done again (PostgreSQL's manual, 13.2.3, 13.3.4; MySQL's, 17.7.5.3); behind a wait, as what is refused at once was asked so
 COSTS, WAITED = ("40001", "40P01", "1205", "1213"), "55P03"
 WAITED_NS = S  #: that somebody notices
@@ -128,7 +130,8 @@ def _again(view: View, said: list[Said]) -> list[tuple[Said, bool]]:
                 continue
             lost = [e for e in group if _is_lost(view, e, these)]
             if lost or len(group) < TIMES or "(55P03)" in no:  # a lock may be asked for without waiting
-                out += [(e, True) for e in lost] or [(e, False) for e in group if _CANCELLED in no and _by_a_timer(group)]
+                told = f"({_TOO_LARGE})" in no or (_CANCELLED in no and _by_a_timer(group))
+                out += [(e, True) for e in lost] or [(e, False) for e in group if told]
                 continue
             own = no.endswith(_OF_SESSION)
             begin: dict[int, int] = {}
@@ -148,6 +151,8 @@ def _again(view: View, said: list[Said]) -> list[tuple[Said, bool]]:
 def _is_lost(view: View, e: Said, these: list[Said]) -> bool:
     """Whether one error is enough. ``these``: what the same client heard of statements of that kind."""
     code = e.no[e.no.rindex("(") + 1 : -1]
+    if code == _TOO_LARGE:
+        return not any(not other.no and other.ts > e.ts for other in these)
     if code in FAULTS:
         return True
     if code not in COSTS and not (code == WAITED and e.wait_ns >= WAITED_NS):

@@ -24,7 +24,7 @@ from netlens.lenses import _databases, _websockets
 from netlens.lenses._connects import scanning
 from netlens.lenses._crossed import crossed, masked
 from netlens.lenses._error_lines import error_lines
-from netlens.lenses._granted import checks
+from netlens.lenses._granted import CLOCK, checks, evenly
 from netlens.lenses._services import AMQP, BEATS, HEARTBEAT
 from netlens.lenses._view import FIN, RST, SYN, S, Segments, View, as_bytes, grouped, seconds
 from netlens.parsers.fatal_errors import Fatal
@@ -68,16 +68,18 @@ _WORDS = [(32, int.from_bytes(b"SSH-", "big"), "SSH"), (24, int.from_bytes(b"HTT
           (48, 0x1503, "TLS"), *((64 - 8 * len(verb), int.from_bytes(verb, "big"), "HTTP") for verb in (b"GET /", b"POST /", b"HEAD /", b"PUT /")),
           (0, int.from_bytes(b"<!DOCTYP", "big"), "HTTP"), (0, int.from_bytes(b"PRI * HT", "big"), "HTTP/2"),
           *((0, size << 40 | 4 << 32, "HTTP/2") for size in range(0, 60, 6))]  # fmt: skip
+_STORES = (b"AP", b"CR")  #: commands by which a client stores a message after all
 _LOGGED_IN = (b"SE", b"EX", b"LI", b"LS", b"AP", b"NA")  #: how IMAP's commands begin that need a login (RFC 9051 6.3)
 #: In words of refusals, by protocol: FTP and SMTP, IMAP, POP3, MySQL and PostgreSQL, Redis
 _ABOUT_LOGINS = ("530 to", "535 to", "the login", "to USER", "to PASS", "to APOP", "access denied", "wrong password", "NOAUTH", "WRONGPASS")
 #: Status of gRPC that say that the server cannot or must not (its documentation, statuscodes); others answer what was asked, as 404 does
 GRPC = {2: "UNKNOWN", 4: "DEADLINE_EXCEEDED", 7: "PERMISSION_DENIED", 8: "RESOURCE_EXHAUSTED", 12: "UNIMPLEMENTED", 13: "INTERNAL", 14: "UNAVAILABLE",
         15: "DATA_LOSS", 16: "UNAUTHENTICATED"}  # fmt: skip
-_UNIMPLEMENTED, _EXHAUSTED, _OUT_OF_RANGE = 12, 8, 11
-#: Of them those that no client waits for; a server that starts or stops says others, and who pulls what is not there yet runs into a deadline (Pub/Sub). What a
-#: program raises is unknown; what is not there is tried
-_NEVER_MEANT, _OF_METHODS = (7, 8, 13, 15, 16), (2, 7, 8, 12, 13, 15, 16)
+_UNIMPLEMENTED, _EXHAUSTED, _OUT_OF_RANGE, _NOT_ALLOWED = 12, 8, 11, (7, 16)
+_CHECK_NS = 9 * S // 10  #: pauses of who checks a server of gRPC, at least
+#: Of them those that no client waits for; a server that starts or stops says others, who pulls what is not there yet runs into a deadline (Pub/Sub), and what
+#: a program raises is UNKNOWN, as where it does not find something. What is not there is tried
+_NEVER_MEANT, _OF_METHODS = (7, 8, 13, 15, 16), (7, 8, 12, 13, 15, 16)
 IN_WORDS = "in words"  #: the protocol of refusals by a line, of which nobody knows whether it is one
 #: What must have a name in common, by the places of its lists in a KEXINIT (RFC 4253 7.1)
 _IN_COMMON = (((0,), "key exchange method"), ((1,), "kind of host key"), ((2, 3), "cipher"), ((4, 5), "MAC"), ((6, 7), "compression"))
@@ -94,6 +96,8 @@ NATS = {b"-ERR 'Au": "authorization violation", b"-ERR 'Ma": "a maximum exceeded
 _CONNECT, _INFO = int.from_bytes(b"CONNECT ", "big"), int.from_bytes(b"INFO {", "big")
 #: Port of brokers, how soon one ends a connection when another takes its place, and how a farewell begins (3.1.1 3.14)
 _MQTT, _THROWN_NS, _MQTT_DISCONNECT = 1883, S // 2, 0xE0
+#: In which libraries connect again (1 s in Paho, 10 s in ESP-MQTT, as they come), and how often one client will not have opened a new connection so soon
+_AGAIN_NS, RENEWED = 15 * S, 8
 _LONG = 1_000_000  #: bytes of a message that a limit may be about (4 MiB as gRPC comes); of shorter ones other things run out
 _STILL = 2  #: times the longest pause between tries, after which they are over
 SHUT, SHUT_NS = 3, S  #: connections that a server closes before a word, and over how long; one or two meet a restart, or many at once
@@ -281,43 +285,61 @@ def _left(view: View, k: int) -> list[int]:
 
 def _grpc(view: View) -> list[Refusal]:
     """Calls of gRPC of a client that all fail, or all those of a method do, with a status that is about the server. A method that is not there must be asked
-    for several times in one connection: load balancers ask for one to see whether somebody answers, each time in a new one."""
+    for several times in one connection, and not by the clock: load balancers ask for one to see whether somebody answers, each time in a new one or not. What
+    another server grants the client then was asked of the wrong one."""
     calls, starts = view.side.capture.grpc, view.column("start_ns")
     found = []
-    for group in grouped(filter(calls.__contains__, view.first_copies), view.service).values():
+    ours = [k for k in view.first_copies if k in calls]
+    granted: dict[str, dict[int, int]] = {}  # by client, and path: when it was granted last, by whatever server
+    for k in ours:
+        theirs = granted.setdefault(view.ends(k)[0], {})
+        theirs.update({path: max(ts, theirs.get(path, 0)) for path, ts in calls[k].given.items() if path})
+    for (client, *_), group in grouped(ours, view.service).items():
+        given = granted[client]
         failing = [k for k in group if calls[k].status in GRPC and calls[k].failed]
         for status, these in grouped(failing, lambda k: calls[k].status).items():
             if not _often(calls, status, these):
                 continue
             stays = max(calls[k].answered for k in group) < min(starts[k] for k in these)
             for method, mine in grouped(these, lambda k: calls[k].method).items():
-                given = max(calls[k].answered for k in group if calls[k].method in (method, 0))
-                lasting = stays or bool(method and _often(calls, status, mine) and given < min(starts[k] for k in mine))
+                answered = max(calls[k].answered for k in group if calls[k].method in (method, 0))
+                lasting = stays or bool(method and _often(calls, status, mine) and answered < min(starts[k] for k in mine))
+                denied = [each for k in mine for each in calls[k].denied]
+                lasting &= not denied or not all(each.ts < given.get(each.path, 0) for each in denied)  # elsewhere
+                lasting &= status != _UNIMPLEMENTED or not _by_the_clock(sorted(each.ts for each in denied))
                 found += [Refusal(k, "gRPC", f"{GRPC[status]} ({status})", lasting, calls[k].failed) for k in mine]
         known = {r.session for r in found}
         others = [*_too_long(calls, group), *_same_call(view, calls, group)]
         known |= {each.session for each in others}
-        found += [*others, *(each for each in _of_methods(calls, group) if each.session not in known)]
+        found += [*others, *(each for each in _of_methods(calls, group, given) if each.session not in known)]
     return found
 
 
-def _of_methods(calls: dict[int, Calls], group: list[int]) -> list[Refusal]:
-    """Calls of gRPC of one method that fail beside others that are answered: for good, if none of that method is answered any more, of which so many are made
-    over a while, and not by the clock, as by who checks whether somebody is there. A method that is not there must be asked for several times in one
-    connection: who tries a newer version of a service asks once, and goes on with an older one."""
+def _of_methods(calls: dict[int, Calls], group: list[int], given: dict[int, int]) -> list[Refusal]:
+    """Calls of gRPC of one method that fail beside others that are answered: for good, if none of that method is answered any more (``given``: when each was
+    last, by any server), of which so many are made over a while, and not by the clock, as by who checks whether somebody is there. A method that is not there
+    must be asked for several times in one connection: who tries a newer version of a service asks once, and goes on with an older one. What a client may not
+    must be the last on each of several connections: who goes on has asked whether it may."""
     denied = [(k, each) for k in group for each in calls[k].denied if each.path and each.status in _OF_METHODS]
     found = []
     for (path, status), these in grouped(denied, lambda each: (each[1].path, each[1].status)).items():
-        after = max(calls[k].given.get(path, 0) for k in group)
-        these = [(k, each) for k, each in these if each.ts > after]
+        these = [(k, each) for k, each in these if each.ts > given.get(path, 0)]
         times = sorted(each.ts for _, each in these)
         in_one = Counter(k for k, _ in these)
-        enough = len(these) >= SHUT and (max(in_one.values()) >= SHUT if status == _UNIMPLEMENTED else times[-1] - times[0] >= SHUT_NS)
-        lasting = enough and not checks(times)
+        lasting = len(these) >= SHUT and times[-1] - times[0] >= SHUT_NS and not _by_the_clock(times)
+        if status == _UNIMPLEMENTED:
+            lasting &= max(in_one.values(), default=0) >= SHUT
+        elif status in _NOT_ALLOWED:
+            lasting &= len(in_one) >= SHUT and all(each.ts > calls[k].answered for k, each in these)
         if lasting or (len(these) > 1 and status in _NEVER_MEANT):
             what = f"{GRPC[status]} ({status})"
             found += [Refusal(k, "gRPC", what, lasting, [each.frame for j, each in these if j == k]) for k in in_one]
     return found
+
+
+def _by_the_clock(times: list[int]) -> bool:
+    """Whether calls are made in an even rhythm, as by who checks a server; some do each second."""
+    return checks(times) or evenly(times, _CHECK_NS, CLOCK)
 
 
 def _too_long(calls: dict[int, Calls], group: list[int]) -> list[Refusal]:
@@ -426,7 +448,9 @@ def _stale(view: View) -> list[Refusal]:
 def _taken_over(view: View) -> list[Refusal]:
     """Clients of MQTT that a broker throws out as another connection comes with the same name (3.1.1 3.1.4: it must), again and again: each comes back, and
     throws the other one out. A client that lost its connection does so once, and is not thrown out itself. Nobody is thrown out before the other one is
-    there, nor who has said DISCONNECT (3.14.4: the broker closes then), as one that publishes now and then does."""
+    there, nor who has said DISCONNECT (3.14.4: the broker closes then), as one that publishes now and then does. One client that opens its new connection
+    before it closes the old one (a new token, another network) does so now and then, not each time within the pause of a library that connects again; at one
+    address the two look alike, so that it takes more."""
     starts, of = view.column("start_ns"), grouped(view.in_one, view.ends)
     found = []
     accepted = (a for a in view.side.capture.denials if a.protocol == "MQTT" and not a.no and a.asked)
@@ -436,15 +460,20 @@ def _taken_over(view: View) -> list[Refusal]:
             there = [k for k in of.get((a.client, a.port, a.server, _MQTT), ()) if starts[k] <= a.ts]
             if there:
                 last.setdefault(max(there, key=starts.__getitem__), a.ts)
-        out = []
+        out, ends = [], {}
         for (k, _), (other, next_ns) in pairwise(sorted(last.items(), key=lambda each: each[1])):
             seg = view.segments(k)
             end = seg.closing()
             awake = end >= 0 and any(seg.orig[end + 1 :])  # else it is what a network that a device left has kept
             thrown = awake and not seg.orig[end] and starts[other] <= seg.ts[end] <= next_ns + _THROWN_NS
             if thrown and not any(seg.orig[i] and seg.length[i] and seg.head[i] >> 56 == _MQTT_DISCONNECT for i in range(end)):
+                ends[k] = seg.ts[end]
                 out.append(Refusal(k, "MQTT", "taken over by a connection with the same client identifier", True, [seg.frame[end]]))
         if len(out) >= SHUT and max(starts[r.session] for r in out) - min(starts[r.session] for r in out) >= SHUT_NS:
+            soon = [b for a, b in pairwise(out) if ends[b.session] - ends[a.session] <= _AGAIN_NS]
+            addresses = {view.ends(r.session)[0] for r in out}
+            for r in out:
+                r.lasting = len(soon) >= (RENEWED // 2 if len(addresses) > 1 else RENEWED)
             found += out
     return found
 
@@ -706,13 +735,14 @@ def _pop(k: int, seg: Segments, view: View) -> list[Refusal]:
                 served = frame
         return [Refusal(r.session, r.protocol, r.what, r.frames[0] > served, r.frames) for r in found]
     if server[0][:4] in (b"* OK", b"* NO", b"* BY", b"* PR"):
-        asked_tag, found, served, appends, stored = b"", [], 0, set(), 0
+        asked_tag, found, served, appends, stored, goes_on = b"", [], 0, set(), 0, False
         kept_out: list[Refusal] = []
         for orig, text, frame in data:
             tag, _, rest = text.partition(b" ")
             if orig:
                 asked_tag = tag if rest[:2].upper() in (b"LO", b"AU") else b""
                 served = frame if rest[:2].upper() in _LOGGED_IN else served
+                goes_on |= bool(kept_out) and rest[:2].upper() in _STORES
                 appends |= {tag} if rest[:2].upper() == b"AP" else set()
             elif tag in appends and rest[:2].upper() in (b"NO", b"OK"):
                 if rest[:2].upper() == b"OK":
@@ -721,10 +751,12 @@ def _pop(k: int, seg: Segments, view: View) -> list[Refusal]:
                     kept_out.append(Refusal(k, "IMAP", "NO to APPEND", True, [frame]))
             elif asked_tag and tag == asked_tag and rest[:2].upper() == b"NO":
                 found.append(Refusal(k, "IMAP", "NO to the login", True, [frame]))
-        # once, a mailbox may have to be made first (TRYCREATE, RFC 9051 7.1)
+        # once, a mailbox may have to be made first (TRYCREATE, RFC 9051 7.1), or another one takes it: its OK may stand behind what is told unasked
         again = len(kept_out) > 1
         kept_out = [
-            Refusal(k, r.protocol, r.what, r.frames[0] > stored and again, r.frames, once=not again and r.frames[0] > stored)
+            Refusal(
+                k, r.protocol, r.what, r.frames[0] > stored and again, r.frames, once=not again and not goes_on and r.frames[0] > stored
+            )
             for r in kept_out
         ]
         return [Refusal(r.session, r.protocol, r.what, r.frames[0] > served, r.frames) for r in found] + kept_out

@@ -73,6 +73,8 @@ WAITED_NS = 3 * S  #: who tries QUIC beside TCP, or soon after gives it up, does
 BY_TCP = ("QUIC", "RDP", "DTLS", "Kerberos", "RPC", "SIP", "CoAP")  #: whose clients have TCP as well
 BY_GROUP = ("DHCPv6", "PTP")  #: asked for at an address of a group
 PTP_GENERAL, FOLLOW_UP, ANNOUNCE = 320, 8, 11  #: the port of PTP's answers, and messages of a master (IEEE 1588-2008 13.3.2.2, annex D)
+#: For which the first block of a file is sent to a client that may only be slow to take it: some erase their flash before
+TAKES_NS = 60 * S
 ACKNOWLEDGES, OPTIONS = 0x00040000 << 32, 6  #: of TFTP: block 0, and a server's OACK (RFC 2347)
 OPTIONS_BYTES = 200  #: of an OACK at most; a block of data that is not the last has 512 and more, but for odd clients (RFC 2348: 8)
 BY_ITSELF = ("QUIC", "RDP", "WireGuard")  #: whose repeated first datagrams prove that no answer came, whatever else is in the capture
@@ -545,7 +547,7 @@ def _not_taken(view: View) -> list[Finding]:
 def _files(view: View) -> list[Finding]:
     """Transfers of TFTP that a server grants, and of which nothing comes: the client acknowledges the options again and again (RFC 2347, RFC 1123 4.2.3.1),
     and where the server was recorded, it sends the first block again and again."""
-    stood, in_vain = [], 0
+    stood, in_vain, longest_sent, grave = [], 0, 0, False
     for t in view.conversations:
         back = view.once(ways).get((t.destination, t.source))
         granted = (
@@ -559,11 +561,13 @@ def _files(view: View) -> list[Finding]:
             and t.last_ns - max(back.last_ns, t.first_ns) >= SPAN_NS
         ):
             stood.append(t)
-        elif back is not None and back.head >> 48 == OPTIONS and t.head == ACKNOWLEDGES and (times := _first_block(view, t)):
+            grave = True
+        elif back is not None and back.head >> 48 == OPTIONS and t.head == ACKNOWLEDGES and (sent := _first_block(view, t))[0]:
             stood.append(t)
-            in_vain = max(in_vain, times)
+            in_vain, longest_sent = max(in_vain, sent[0]), max(longest_sent, sent[1])
     if not stood:
         return []
+    grave |= longest_sent >= TAKES_NS or max(Counter(t.source[0] for t in stood).values()) > 1
     longest = _longest_ns(stood)
     whom = most(t.destination[0] for t in stood)
     text = (
@@ -575,17 +579,18 @@ def _files(view: View) -> list[Finding]:
         "Blocks that are larger than a frame travel in fragments, which firewalls and boot loaders drop: agree on 1428 bytes (blksize). Else look for what "
         "drops UDP from the server's other ports."
     )
-    return [finding(view, ID, "problem", text, [t.first_frame for t in stood], values, advice)]
+    return [graded(view, ID, grave, text, [t.first_frame for t in stood], values, advice)]
 
 
-def _first_block(view: View, t: Conversation) -> int:
-    """How often a server sent the first block to a client that acknowledged nothing but the options, for a while; 0 where it did not."""
+def _first_block(view: View, t: Conversation) -> tuple[int, int]:
+    """How often, and for how long (ns), a server sent the first block to a client that acknowledged nothing but the options; 0 where it did not for a while."""
     blocks = view.side.capture.blocks
     ports, back = t.destination[1] << 16 | t.source[1], t.source[1] << 16 | t.destination[1]
     theirs = blocks[((blocks[:, PORTS] & 0xFFFFFFFF) == ports) & (blocks[:, KIND] == DATA)]
     acked = blocks[((blocks[:, PORTS] & 0xFFFFFFFF) == back) & (blocks[:, KIND] == ACKS), NUMBER]
     alone = len(theirs) >= TIMES and (theirs[:, NUMBER] == 1).all() and len(acked) > 1 and not acked.any()
-    return len(theirs) if alone and theirs[-1, TS] - theirs[0, TS] >= SPAN_NS else 0
+    span = int(theirs[-1, TS] - theirs[0, TS]) if alone else 0
+    return (len(theirs), span) if span >= SPAN_NS else (0, 0)
 
 
 def _not_renewed(view: View) -> list[Finding]:

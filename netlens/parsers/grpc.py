@@ -20,7 +20,7 @@ from zlib import crc32
 import numpy as np
 
 from netlens.columns import Array
-from netlens.parsers.hpack import GRPC_STATUS, PATH, Field, Table
+from netlens.parsers.hpack import GRPC_STATUS, PATH, Field, Table, digits
 from netlens.parsers.lifecycle import grown
 from netlens.wire import columns as c
 
@@ -41,6 +41,7 @@ _LONGEST = (
     1 << 14
 )  # bytes of a head that are waited for; of a longer one the beginning is read (RFC 9113 4.2: a frame, if nobody says otherwise)
 _DIGITS = 2  # of a status of gRPC
+_STREAM_NS = 1_000_000_000  # between head and end: the call was granted, a stream on which nothing was said
 _END_STREAM, _END_HEADERS, _PADDED, _PRIORITY = 1, 4, 8, 32
 _STATUS = re.compile(rb"(?:\x0bgrpc-status|\x88\x9a\xca\xc8\xb2\x12\x34\xda\x8f)(?:\x01([0-9])|\x02(1[0-6]))")
 _STATUSES = dict(zip(range(0x88, 0x8F), (200, 204, 206, 304, 400, 404, 500), strict=True))
@@ -85,7 +86,7 @@ class GivenUp(NamedTuple):
 
 
 class Denied(NamedTuple):
-    """A call of gRPC that failed without an answer.  status, path : 0 if it is not known.  length : of its message in bytes, 0 if that is not known.
+    """A call of gRPC that failed without an answer.  path : 0 if it is not known.  length : of its message in bytes, 0 if that is not known.
     asked_ns : when it was made."""
 
     status: int
@@ -100,7 +101,7 @@ class Denied(NamedTuple):
 class Calls:
     """Of one connection.
 
-    status : of gRPC, the first, None before. failed : frames of heads that ended their streams and were all of the answer. answered : when the last message
+    status : of gRPC, the first, None before. failed : frames of heads that ended streams with that status before any message. answered : when the last message
     came, 0 without. error, error_frame : of the first GOAWAY of the server with an error (RFC 9113 7), 0 without. requests, answers : how many. method : a
     number of the path that was asked for, if that was the only request; else 0. message : of its message, 0 if not known. denied : calls that failed,
     others may have been answered. most : bytes of the longest message that was answered. times : how often each path was asked for. given : when it was
@@ -144,7 +145,7 @@ class Calls:
         default_factory=lambda: [1 << 14, 1 << 14]
     )  # payload of a frame, of the server and the client (RFC 9113 4.2)
     _tables: list[Table] = field(default_factory=lambda: [Table(), Table()])  # of the server and the client
-    _heads: set[int] = field(default_factory=set)  # streams with a head and no end
+    _heads: dict[int, int] = field(default_factory=dict)  # streams with a head and no end, and when it came
     _answered: set[int] = field(default_factory=set)  # those of them with a message
     _open: dict[int, tuple[int, int, int, int]] = field(
         default_factory=dict
@@ -266,13 +267,14 @@ def read(calls: Calls, text: bytes, frame: int, ts: int, cut: bool = False) -> i
             path, _, length, asked_ns = calls._open.get(stream, (0, 0, 0, 0))
             if not flags & _END_STREAM:
                 calls.most = max(calls.most, length)
-            elif stream not in calls._heads or (status and stream not in calls._answered):
-                before = calls.denied[-1].status if calls.denied and status is None else 0  # it is said by a number then
-                calls.denied.append(Denied(status or before, length, frame, ts, path, asked_ns))
-            if flags & _END_STREAM and calls.status is not None and not calls.answered:
+            elif status == 0:
+                calls.given[path] = ts
+            elif status and stream not in calls._answered and ts - calls._heads.get(stream, ts) < _STREAM_NS:
+                calls.denied.append(Denied(status, length, frame, ts, path, asked_ns))
+            if flags & _END_STREAM and status and status == calls.status and not calls.answered:
                 calls.failed.append(frame)
             if stream not in calls._heads and _head(calls, _block(text[at:upto], flags), frame):
-                calls._heads.add(stream)
+                calls._heads[stream] = ts
         elif kind == _RST_STREAM:
             code = int.from_bytes(text[at : at + 4], "big")
             calls.broken.append(Broken(False, code, frame))
@@ -284,11 +286,10 @@ def read(calls: Calls, text: bytes, frame: int, ts: int, cut: bool = False) -> i
             calls.error_frame = frame if calls.error else 0
         if kind == _RST_STREAM or (kind in (_DATA, _HEADERS) and flags & _END_STREAM):
             calls._open.pop(stream, None)
-        if kind in (_DATA, _HEADERS) and flags & _END_STREAM:
-            calls._heads.discard(stream)
+            calls._heads.pop(stream, None)
             calls._answered.discard(stream)
-            if calls.waiting:
-                calls.waiting.pop(stream, None)
+        if kind in (_DATA, _HEADERS) and flags & _END_STREAM and calls.waiting:
+            calls.waiting.pop(stream, None)
     return end
 
 
@@ -332,6 +333,8 @@ def asked(calls: Calls, text: bytes, frame: int, ts: int, cut: bool = False) -> 
             calls.broken.append(Broken(True, int.from_bytes(text[at : at + 4], "big"), frame))
             if (sent := calls._open.pop(stream, None)) is not None and stream not in calls._heads:
                 calls.given_up.append(GivenUp(ts - sent[3], sent[1], frame, sent[0]))
+            calls._heads.pop(stream, None)
+            calls._answered.discard(stream)
         elif kind == _WINDOW_UPDATE and not stream:
             calls.window += int.from_bytes(text[at : at + 4], "big")
             calls.widened, calls.stopped = True, None
@@ -360,7 +363,8 @@ def _head(calls: Calls, block: bytes, frame: int) -> bool:
     status, first = _STATUSES.get(block[0], 0), block[0]
     if first in _LITERAL_STATUS and len(block) > 3:
         value = block[2 : 2 + (block[1] & 0x7F)]
-        status = _digits(value) if block[1] & 0x80 else int(value) if len(value) == 3 and value.isdigit() else 0
+        value = digits(value) if block[1] & 0x80 else value
+        status = int(value) if len(value) == 3 and value.isdigit() else 0
         if first == _LITERAL_STATUS[0]:
             calls._own.add(status)
     elif first >= _FIRST_OWN and len(calls._own) == 1:
@@ -371,20 +375,6 @@ def _head(calls: Calls, block: bytes, frame: int) -> bool:
     if 400 <= status < 600:
         calls.errors.append((status, frame))
     return True
-
-
-def _digits(coded: bytes) -> int:
-    """Three digits in Huffman's code: 0 to 2 have 5 bits, the others 6; 0 where it is something else."""
-    bits, left, out = int.from_bytes(coded, "big"), 8 * len(coded), 0
-    for _ in range(3):
-        if left < 6 and not (left == 5 and bits & 31 < 3):
-            return 0
-        five = bits >> (left - 5) & 31
-        if five < 3:
-            left, out = left - 5, out * 10 + five
-        else:
-            left, out = left - 6, out * 10 + (bits >> (left - 6) & 63) - 22
-    return out
 
 
 def _path(block: bytes) -> int:

@@ -1,4 +1,5 @@
-"""The fields of heads of HTTP/2 in clear, as far as others need them: names and values as they stand on the wire (RFC 7541), Huffman's code left as it is.
+"""The fields of heads of HTTP/2 in clear, as far as others need them: names and values as they stand on the wire (RFC 7541), Huffman's code left as it is
+but for statuses of gRPC, which some libraries write so.
 
 A table of what was added is kept for each side of a connection, without its limit of size: a peer names nothing that has left its own. A head of which bytes
 are missing, or that goes on in another frame, ends that: later numbers would mean other fields.
@@ -14,6 +15,7 @@ MOST = 1024  #: fields that one side has added and that are kept; 4,096 bytes, a
 PATH, GRPC_STATUS = b":path", b"grpc-status"
 _CODED = {b"\xb9\x58\xd3\x3f": PATH, b"\x9a\xca\xc8\xb2\x12\x34\xda\x8f": GRPC_STATUS}
 _NUMBERED = {4: PATH, 5: PATH}
+_CODED_DIGITS = 3  # bytes in which three digits stand
 
 Field = tuple[bytes, bytes]  #: name and value
 
@@ -47,7 +49,9 @@ class Table:
                 else:
                     name, at = _text(block, at)
                     name = _CODED.get(name, name)
+                coded = name == GRPC_STATUS and block[at] & 0x80
                 value, at = _text(block, at)
+                value = digits(value) if coded else value
                 out.append((name, value))
                 if first & 0x40:
                     self._added.append((name, value))
@@ -83,3 +87,17 @@ def _text(block: bytes, at: int) -> tuple[bytes, int]:
     if at + size > len(block):
         raise IndexError
     return block[at : at + size], at + size
+
+
+def digits(coded: bytes) -> bytes:
+    """Three digits at most in Huffman's code (appendix B): 0 to 2 have 5 bits, the others 6, and ones fill the last byte; empty where it is something else."""
+    bits, left, out = int.from_bytes(coded, "big"), 8 * len(coded), b""
+    while 5 <= left <= 8 * _CODED_DIGITS:
+        if (five := bits >> left - 5 & 31) < 3:
+            left, digit = left - 5, five
+        elif left > 5 and 3 <= (digit := (bits >> left - 6 & 63) - 22) <= 9:
+            left -= 6
+        else:
+            break
+        out += b"%d" % digit
+    return out if left < 8 and bits & (1 << left) - 1 == (1 << left) - 1 else b""

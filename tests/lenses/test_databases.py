@@ -217,6 +217,8 @@ def test_a_packet_that_mysql_does_not_take(tmp_path: Path) -> None:
     """It ends the connection: once is enough."""
     this = found(tmp_path, my((b"select 1", 0), (b"insert into pictures", 1153)), healthy())["refused"]
     assert (this.severity, "packet too large (1153)" in this.text, "max_allowed_packet" in this.advice) == ("problem", True, True)
+    smaller = my((b"insert into pictures", 0), port=41_001, at=9)
+    assert found(tmp_path, my((b"insert into pictures", 1153)), smaller, healthy())["refused"].severity == "warning"
 
 
 def test_deadlocks_again_and_again(tmp_path: Path) -> None:

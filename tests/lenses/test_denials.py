@@ -795,6 +795,10 @@ def imap(*said: tuple[bytes, bytes], at: int = 0, port: int = 40_000) -> list[Pa
 
 FULL, STORED = (b"b1 APPEND Sent {5+}\r\nhello", b"b1 NO [OVERQUOTA] full"), (b"b2 APPEND Sent {5+}\r\nhello", b"b2 OK done")
 
+#: Stored in another place, its OK behind what is told unasked; and made and stored by one segment
+ELSEWHERE = (b"b2 APPEND INBOX {5+}\r\nhello", b"* 1 EXISTS\r\nb2 OK done")
+MADE = (b"c CREATE Sent\r\nd APPEND Sent {5+}\r\nhello", b"c OK done\r\nd OK stored")
+
 
 @pytest.mark.parametrize(
     ("said", "severity"),
@@ -818,6 +822,8 @@ def test_messages_that_a_mailbox_does_not_take(tmp_path: Path, said: list[tuple[
         ([imap(FULL, at=k * S, port=41_000 + k) for k in range(3)], "problem"),
         ([imap(FULL, at=k * S, port=41_000 + k) for k in range(2)], "warning"),
         ([imap(FULL, (b"c CREATE Sent", b"c OK made"), STORED, at=k * S, port=41_000 + k) for k in range(3)], "warning"),
+        ([imap(FULL, ELSEWHERE, at=k * S, port=41_000 + k) for k in range(3)], "warning"),
+        ([imap(FULL, MADE, at=k * S, port=41_000 + k) for k in range(3)], "warning"),
         ([imap([FULL, STORED][k % 2], at=k * S, port=41_000 + k) for k in range(6)], "warning"),
     ],
 )

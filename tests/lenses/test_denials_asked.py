@@ -221,7 +221,7 @@ def connects(names: list[bytes], thrown: int, gap: int = S, late: int = 7 * MS, 
 @pytest.mark.parametrize(
     ("names", "thrown", "told_"),
     [
-        pytest.param([b"edge1"] * 5, 4, True, id="to and fro"),
+        pytest.param([b"edge1"] * 10, 9, True, id="to and fro"),
         pytest.param([b"edge1"] * 5, 1, False, id="a client that lost its connection once"),
         pytest.param([b"edge1"] * 5, 0, False, id="a client that comes and goes"),
         pytest.param([b"edge%d" % k for k in range(5)], 4, False, id="each its own name"),
@@ -234,6 +234,12 @@ def test_clients_of_mqtt_with_one_name(tmp_path: Path, names: list[bytes], throw
     if told_:
         assert "client identifier" in this["refused"].text
         assert "give each one its own" in this["refused"].advice
+
+
+@pytest.mark.parametrize(("times", "gap"), [(5, S), (5, 60 * S), (12, 60 * S)])
+def test_a_client_of_mqtt_that_opens_the_new_connection_first(tmp_path: Path, times: int, gap: int) -> None:
+    """With a new token, say."""
+    assert not problems(found(tmp_path, connects([b"edge1"] * times, times - 1, gap), healthy(at=0)))
 
 
 @pytest.mark.parametrize(

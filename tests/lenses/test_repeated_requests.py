@@ -310,12 +310,30 @@ SENT = [(t, False, FIRST) for t in (0.3, 1.3, 3.3, 5.3)]
 )
 def test_a_first_block_that_does_not_arrive(tmp_path: Path, said: list[tuple[float, bool, bytes]], told: bool) -> None:
     this = found(tmp_path, sorted(transfer((0.1, False, OACK), (0.2, True, ACK_0), *said), key=lambda p: p.at))
-    assert (problems(this) == {"udp-unanswered"}) == told
+    assert not problems(this)  # it may erase its flash before it takes it
+    assert ("udp-unanswered" in this) == told
     if told:
         assert this["udp-unanswered"].text == (
             f"{SERVER} granted {CLIENT} a file by TFTP, and none of it came: the client acknowledged the options up to 2 times over 1.8 s; the first block "
             "was sent 4 times."
         )
+
+
+@pytest.mark.parametrize("clients", [1, 2])
+def test_a_first_block_that_does_not_arrive_again(tmp_path: Path, clients: int) -> None:
+    """The client asks anew, from another port; or for a minute."""
+    said = [(0.1, False, OACK), (0.2, True, ACK_0), (2, True, ACK_0), *SENT, *([(66, False, FIRST)] if clients == 1 else [])]
+    first = sorted(transfer(*said), key=lambda p: p.at)
+    other = [Packet(p.at + 8 * S, p.data.replace((41_000).to_bytes(2, "big"), (41_001).to_bytes(2, "big"))) for p in first]
+    assert problems(found(tmp_path, first, other if clients == 2 else [])) == {"udp-unanswered"}
+
+
+def test_files_that_are_not_there_by_an_error_without_a_code(tmp_path: Path) -> None:
+    no = [(k, False, b"\0\5\0\0File not found\0") for k in range(3)]
+    asks = [Packet(k * S, datagram((CLIENT, 41_000), (SERVER, 69), tftp())) for k in range(3)]
+    this = found(tmp_path, asks, [p for p in transfer(*((k + 0.1, up, text) for k, up, text in no)) if p.at])
+    assert not problems(this)
+    assert this["refused"].text == f"3 of 3 TFTP answers were refusals, from {SERVER}: not found, without a code."
 
 
 def test_errors_of_tftp_without_a_code(tmp_path: Path) -> None:

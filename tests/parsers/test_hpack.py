@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netlens.parsers.hpack import GRPC_STATUS, MOST, PATH, Table
+from netlens.parsers.hpack import GRPC_STATUS, MOST, PATH, Table, digits
 
 
 def test_the_requests_of_the_rfc() -> None:
@@ -43,6 +43,19 @@ def test_a_status_under_a_name_by_number() -> None:
     assert table.fields(b"\x40\x88\x9a\xca\xc8\xb2\x12\x34\xda\x8f\x010") == [(GRPC_STATUS, b"0")]
     assert table.fields(b"\x7e\x017") == [(GRPC_STATUS, b"7")]
     assert table.fields(b"\xbe\xbf") == [(GRPC_STATUS, b"7"), (GRPC_STATUS, b"0")]
+
+
+@pytest.mark.parametrize(
+    ("coded", "plain"), [("07", b"0"), ("0f", b"1"), ("17", b"2"), ("67", b"3"), ("7f", b"9"), ("0b3f", b"13"), ("0b9f", b"16")]
+)
+def test_a_status_in_huffmans_code(coded: str, plain: bytes) -> None:
+    value = bytes.fromhex(coded)
+    field = b"\x40\x88\x9a\xca\xc8\xb2\x12\x34\xda\x8f" + bytes([0x80 | len(value)]) + value
+    assert Table().fields(field) == [(GRPC_STATUS, plain)]
+
+
+def test_what_is_no_digit() -> None:
+    assert [digits(text) for text in (b"", b"\xff", b"\x1c\x7f", b"\x06", bytes(9))] == [b""] * 5
 
 
 def test_the_newest_are_kept() -> None:
