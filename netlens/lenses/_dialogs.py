@@ -343,13 +343,12 @@ def _by_the_clock(times: list[int]) -> bool:
 
 
 def _too_long(calls: dict[int, Calls], group: list[int]) -> list[Refusal]:
-    """Calls of gRPC whose messages are longer than any that is answered, and that all fail for want of something, over a while or each made when the one
-    before had failed, so that they are not too many at once: the server takes none that is so long."""
+    """Calls of gRPC whose messages are longer than any that is answered, and that all fail for want of something, over a while, so that they are not too
+    many at once: the server takes none that is so long."""
     denied = [(k, each) for k in group for each in calls[k].denied if each.status == _EXHAUSTED and each.length]
     most, least = max((calls[k].most for k in group), default=0), min((each.length for _, each in denied), default=0)
-    in_order = sorted((each for _, each in denied), key=lambda each: each.ts)
-    in_turn = all(0 < a.ts <= b.asked_ns for a, b in pairwise(in_order))
-    if len(denied) < SHUT or not (in_turn or in_order[-1].ts - in_order[0].ts >= SHUT_NS) or not most < least >= _LONG:
+    times = [each.ts for _, each in denied]
+    if len(denied) < SHUT or max(times) - min(times) < SHUT_NS or not most < least >= _LONG:
         return []
     what = f"{GRPC[_EXHAUSTED]} ({_EXHAUSTED}) to messages of {size(least)} and more"
     return [Refusal(k, "gRPC", what, True, [each.frame for j, each in denied if j == k]) for k in dict.fromkeys(k for k, _ in denied)]

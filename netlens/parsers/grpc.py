@@ -86,15 +86,13 @@ class GivenUp(NamedTuple):
 
 
 class Denied(NamedTuple):
-    """A call of gRPC that failed without an answer.  path : 0 if it is not known.  length : of its message in bytes, 0 if that is not known.
-    asked_ns : when it was made."""
+    """A call of gRPC that failed without an answer.  path : 0 if it is not known.  length : of its message in bytes, 0 if that is not known."""
 
     status: int
     length: int
     frame: int
     ts: int
     path: int = 0
-    asked_ns: int = 0
 
 
 @dataclass
@@ -264,13 +262,13 @@ def read(calls: Calls, text: bytes, frame: int, ts: int, cut: bool = False) -> i
             status = _status(calls, text[at:upto], flags)
             if status is not None and calls.status is None:
                 calls.status = status
-            path, _, length, asked_ns = calls._open.get(stream, (0, 0, 0, 0))
+            path, _, length, _ = calls._open.get(stream, (0, 0, 0, 0))
             if not flags & _END_STREAM:
                 calls.most = max(calls.most, length)
             elif status == 0:
                 calls.given[path] = ts
             elif status and stream not in calls._answered and ts - calls._heads.get(stream, ts) < _STREAM_NS:
-                calls.denied.append(Denied(status, length, frame, ts, path, asked_ns))
+                calls.denied.append(Denied(status, length, frame, ts, path))
             if flags & _END_STREAM and status and status == calls.status and not calls.answered:
                 calls.failed.append(frame)
             if stream not in calls._heads and _head(calls, _block(text[at:upto], flags), frame):

@@ -225,10 +225,11 @@ def large(*statuses: int, together: bool = False) -> list[Packet]:
     else:
         for question, answer in zip(asks, answers, strict=True):
             exchange(made, question, answer)
+            made.at += S
     return close(made).packets
 
 
-def test_messages_that_are_too_long_at_once(tmp_path: Path) -> None:
+def test_messages_that_are_too_long_as_they_say(tmp_path: Path) -> None:
     this = found(tmp_path, large(8, 8, 8), healthy())
     assert problems(this) == {"refused"}
     assert "RESOURCE_EXHAUSTED (8) to messages of 2.1 MB and more" in this["refused"].text
