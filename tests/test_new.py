@@ -16,7 +16,7 @@ ROOT = Path(new.ROOT)
 
 
 def run(tree: Path, *argv: str) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "PYTHONPATH": str(tree), "NUMBA_DISABLE_JIT": "1"}  # compiling all kernels for a few frames takes longer
+    env = {**os.environ, "PYTHONPATH": str(tree)}
     return subprocess.run([sys.executable, *argv], cwd=tree, env=env, capture_output=True, text=True, check=False)
 
 

@@ -170,9 +170,8 @@ def reduced(line: str) -> str:
     rest = line[head.rest :]
     said = form.said(rest)
     words = logs.words(said)
-    if (
-        logs.refusal(said, fault=head.level in logs.FAULTS) is None
-    ):  # a number that only looks like a code of the provider's must not become one
+    # a number that only looks like a code of the provider's must not become one
+    if logs.refusal(said, fault=head.level in logs.FAULTS) is None:
         words = [word for word in words if logs.refusal(form.said(word)) is None]
     return " ".join([form.write(head), *words])
 

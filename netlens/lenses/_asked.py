@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from netlens.addresses import is_one_host
 from netlens.chains.copies import COPY_NS
-from netlens.lenses._view import S, View
+from netlens.lenses._view import S, View, most
 from netlens.tables import FAILURES
 from netlens.text import printable
 
@@ -180,6 +180,16 @@ def rounds(group: Iterable[Question]) -> list[tuple[int, int]]:
 def addressed(asked: list[Question]) -> set[tuple[str, str]]:
     """Clients with the names (in lower case) of which they were told an address."""
     return {(q.client, q.name.lower()) for q in asked if q.rcode == "NOERROR" and q.addresses}
+
+
+IN_CIRCLES = "Each of the two forwards to the other: let one of them ask a resolver elsewhere, or answer for these names itself."
+
+
+def told_of_circles(asked: Iterable[Question], failed: Iterable[Question]) -> str:
+    """What is added to a text where resolvers ask each other for names of ``failed``; "" else. Its advice is :data:`IN_CIRCLES`."""
+    names = {(q.name, q.type) for q in failed}
+    circles = in_circles(q for q in asked if (q.name, q.type) in names)
+    return f"; {most(f'{here} and {there}' for here, there in circles)} ask each other the same, in circles" if circles else ""
 
 
 def in_circles(asked: Iterable[Question]) -> list[tuple[str, str]]:

@@ -12,9 +12,10 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from netlens.lenses._connects import OPEN, Attempt, attempts
-from netlens.lenses._headers import headers_of
+from netlens.lenses._reread import reread
 from netlens.lenses._view import SYN, S, View, grouped, most, seconds
 from netlens.lenses.wrong_checksums import MOST, NEARER, checked
+from netlens.parsers.headers_again import Sent, sent
 
 LEAST = 3  #: SYNs, or connections: one or two are an accident
 #: Ticks of a timestamp clock in a second at most (RFC 7323 5.4: 1 ms to 1 s each), with a tenth for clocks that run fast, and for one tick begun
@@ -24,6 +25,7 @@ FAR_NS = S // 1000  #: of an answer: nobody on the same machine or bridge takes 
 HELD_NS = 240 * S  #: for which a connection may be held that is closed: twice the MSL of RFC 9293 3.4.1
 #: BGP, MSDP and LDP, whose connections are signed (RFC 2385; RFC 3618 12; RFC 5036 2.9)
 _SIGNED_PORTS = {179, 639, 646}
+_ETHERNET = 1  # a link type
 _HALF, _NEVER = 1 << 31, 1 << 62
 #: Addresses to which nothing on the internet has a route (RFC 1918, RFC 6598)
 _PRIVATE = [ip_network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")]
@@ -69,12 +71,17 @@ def _synacks(view: View, attempt: Attempt) -> list[int]:
     return [seg.frame[i] for i in range(len(seg)) if not seg.orig[i] and seg.flags[i] & SYN]
 
 
+def _sent(view: View, frames: list[int]) -> dict[int, Sent]:
+    ethernet = {kind for given in view.side.capture.part.inputs for kind in given.link_types} == {_ETHERNET}
+    return reread(view, frames, lambda paths, some: sent(paths, some, ethernet))
+
+
 def _signed(view: View, failed: list[Attempt]) -> Reason | None:
     """Routers that sign their SYNs; who has no key, or another one, drops them (RFC 2385 2, RFC 5925 7.3)."""
     syns = [(a, frame) for a in failed for frame in a.syn_frames][:MOST]
     if len(syns) < LEAST or any(a.port not in _SIGNED_PORTS for a in failed):
         return None
-    headers = headers_of(view, [frame for _, frame in syns])
+    headers = _sent(view, [frame for _, frame in syns])
     how = {headers[frame].signed for _, frame in syns if frame in headers}
     kinds = sorted(how - {""})
     signing, plain = (
@@ -106,7 +113,7 @@ def _sent_elsewhere(view: View, failed: list[Attempt]) -> Reason | None:
     if len(syns) < LEAST or not (asking.claims or asking.tested) or servers != {a.server for a in since}:
         return None
     others = [a for a in view.once(attempts) if a.server not in servers][:MOST]
-    headers = headers_of(view, [*syns, *(a.syn_frames[-1] for a in (*since, *before, *others))])
+    headers = _sent(view, [*syns, *(a.syn_frames[-1] for a in (*since, *before, *others))])
     gone, come, had, elsewhere = (
         {headers[frame].to if frame in headers else "" for frame in frames}
         for frames in (syns, *([a.syn_frames[-1] for a in those] for those in (since, before, others)))

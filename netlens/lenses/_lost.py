@@ -21,9 +21,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from netlens.lenses._announced import announced_in
 from netlens.lenses._repeats import ENOUGH, STALL_NS
+from netlens.lenses._reread import reread
 from netlens.lenses._view import ACK, FIN, OPENING, RST, SEAM_NS, SYN, S, Segments, View
+from netlens.parsers.announced import announced
 
 LARGE = 500  #: bytes; every IPv4 link takes packets of 576 (RFC 1122 3.3.2)
 FULL = 1460  #: bytes of a segment on Ethernet at most
@@ -154,7 +155,7 @@ def _are_jumbo(view: View, seg: Segments, gaps: list[int], largest: int) -> bool
     syns = [
         next((seg.frame[i] for i in range(min(OPENING, len(seg))) if seg.orig[i] == up and seg.flags[i] & SYN), 0) for up in (True, False)
     ]
-    told = announced_in(view, syns) if all(syns) else {}
+    told = reread(view, syns, announced) if all(syns) else {}
     mss = min((each.mss for each in told.values()), default=0)
     return any(size > max(FULL, largest) and not any(gap % size for gap in gaps) for size in (mss, mss - STAMPS))
 

@@ -12,11 +12,10 @@ from collections import defaultdict
 from dataclasses import replace
 from itertools import islice
 
-from netlens.errors import NetlensError
 from netlens.lenses._repeats import Delivery, Repeat
+from netlens.lenses._reread import reread
 from netlens.lenses._view import ACK, RST, SYN, S, View
 from netlens.parsers.headers_again import Duplicate, duplicates, selective
-from netlens.parsers.packet_digests import readable_again
 
 ACKS, ASTRAY = 3, 0.9  #: with blocks, and of these the share that tells nothing
 LATE_NS = 2 * S  #: after the last sending
@@ -28,15 +27,10 @@ MOST = 20_000  #: acknowledgments that are looked at; where there are more, none
 
 def without_needless(view: View, lossy: list[Delivery]) -> list[Delivery]:
     """These with what was needed alone as their repeats, and the rest counted as spurious."""
-    if not lossy or not readable_again(view.side.capture.paths):
-        return lossy
     frames = list(islice((f for d in lossy for f in _answers(view, d)), MOST + 1))
     if len(frames) > MOST:
         return lossy
-    try:
-        told = duplicates(view.side.capture.paths, frames)
-    except NetlensError:
-        return lossy  # it was changed since
+    told = reread(view, frames, duplicates)
     return [_needed(view, d, told) for d in lossy] if told else lossy
 
 
@@ -78,18 +72,11 @@ def astray(view: View, lossy: list[Delivery]) -> tuple[list[Delivery], int, int]
     What lies behind all that was sent, or before the first byte, can be no block: something changed the sequence numbers of segments on their way, and not
     those in this option.
     """
-    none: tuple[list[Delivery], int, int] = [], 0, 0
-    if not lossy or not readable_again(view.side.capture.paths):
-        return none
     late = [d for d in lossy if any(r.wait_ns >= TIMER_NS for r in d.repeats)]  # what SACK repairs takes a round trip
     frames = list(islice((f for d in late for f in _answers(view, d)), FIRST))
-    if not frames:
-        return none
-    try:
-        told = selective(view.side.capture.paths, frames, ENOUGH)
-    except NetlensError:
-        return none  # it was changed since
-    found, wrong, blocks = [], 0, 0
+    told = reread(view, frames, lambda paths, some: selective(paths, some, ENOUGH))
+    found: list[Delivery] = []
+    wrong, blocks = 0, 0
     for d in lossy if told else []:
         seg = view.segments(d.session)
         upto = {up: max((seg.end(i) for i in range(len(seg)) if seg.orig[i] == up), default=0) for up in (True, False)}

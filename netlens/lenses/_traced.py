@@ -5,11 +5,10 @@ Limits: the capture must be in files that can be read again. Only refused SYNs a
 
 from __future__ import annotations
 
-from netlens.errors import NetlensError
 from netlens.lenses._connects import REFUSED, Attempt, attempts
+from netlens.lenses._reread import reread
 from netlens.lenses._view import View, grouped
 from netlens.parsers.headers_again import hops_left
-from netlens.parsers.packet_digests import readable_again
 
 LEAST, NEAR = 3, 5  #: different times to live, and the lowest: a host has one for all it sends, 64 or more less the hops to the recorder
 MOST = 1000  #: SYNs of one client to one service that are looked at
@@ -17,16 +16,10 @@ MOST = 1000  #: SYNs of one client to one service that are looked at
 
 def tracing(view: View) -> set[int]:
     """Sessions of clients that look for the way to a service."""
-    paths = view.side.capture.paths
     refused = {a.service for a in view.once(attempts) if a.outcome == REFUSED and not a.said}
     by_service = grouped((a for a in view.once(attempts) if a.service in refused), lambda a: a.service)
     likely = {service: group for service, group in by_service.items() if len(group) >= LEAST}
-    if not likely or not readable_again(paths):
-        return set()
-    try:
-        left = hops_left(paths, [a.syn_frames[0] for group in likely.values() for a in group[:MOST]])
-    except NetlensError:
-        return set()  # it was changed since
+    left = reread(view, [a.syn_frames[0] for group in likely.values() for a in group[:MOST]], hops_left)
     return {a.session for group in likely.values() if _rises(group[:MOST], left) for a in group}
 
 

@@ -12,16 +12,15 @@ Normal: a route is withdrawn when it is gone, and announced when it is there; a 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import ip_network
 from typing import NamedTuple
 
 import numpy as np
 
-from netlens.errors import NetlensError
 from netlens.lenses import Finding
+from netlens.lenses._reread import reread
 from netlens.lenses._view import S, View, graded, grouped, most, seconds, up_to
-from netlens.parsers.packet_digests import readable_again
 from netlens.parsers.pipeline import again
 from netlens.text import plural
 from netlens.wire import columns as c
@@ -55,7 +54,7 @@ def look(view: View) -> list[Finding]:
     """At most one."""
     frames = _frames(view)
     told: dict[tuple[str, str], list[tuple[int, int, Told]]] = {}
-    for frame, said in _said(view, list(frames)):
+    for frame, said in reread(view, list(frames), _said).items():
         ts, sender, receiver = frames[frame]
         told.setdefault((sender, receiver), []).extend((ts, frame, each) for each in said)
     found = []
@@ -108,16 +107,12 @@ def _frames(view: View) -> dict[int, tuple[int, str, str]]:
     return found
 
 
-def _said(view: View, frames: list[int]) -> Iterator[tuple[int, list[Told]]]:
-    paths = view.side.capture.paths
-    if not frames or not readable_again(paths):
-        return
-    try:
-        for buf, packets in again(paths, frames, c.TCP):
-            for row in packets.tolist():
-                yield row[c.FRAME], list(updates(buf[row[c.PAY_OFF] : row[c.PAY_OFF] + row[c.PAY_CAP]].tobytes()))
-    except NetlensError:
-        return
+def _said(paths: Sequence[str], frames: Iterable[int]) -> dict[int, list[Told]]:
+    return {
+        row[c.FRAME]: [*updates(buf[row[c.PAY_OFF] : row[c.PAY_OFF] + row[c.PAY_CAP]].tobytes())]
+        for buf, packets in again(paths, frames, c.TCP)
+        for row in packets.tolist()
+    }
 
 
 def updates(data: bytes) -> Iterator[Told]:

@@ -24,7 +24,7 @@ from collections import Counter, defaultdict
 from itertools import chain
 
 from netlens.lenses import Finding, Severity
-from netlens.lenses._asked import PORT, Question, addressed, holds_more, in_circles, visible
+from netlens.lenses._asked import IN_CIRCLES, PORT, Question, addressed, holds_more, told_of_circles, visible
 from netlens.lenses._view import S, View, finding, graded, grouped, most
 from netlens.lenses._wanted import ROUNDS, Led, Wanted, led_to, wanted_again
 from netlens.lenses.http_errors import final_answers
@@ -80,18 +80,15 @@ def _failures(view: View) -> list[Finding]:
     by = most(r for q in failed for r in q.resolvers)
     these = "the name has" if len({q.name.lower() for q in failed}) == 1 else "these names have"
     despite = "" if lost else f"; {these} an address all the same"
-    names_failed = {(q.name, q.type) for q in failed}
-    transfer, circles = _not_transferred(view, failed), in_circles(q for q in asked if (q.name, q.type) in names_failed)
-    why = f"; {transfer[0]}" if transfer else ""
-    if circles:
-        why += f"; {most(f'{here} and {there}' for here, there in circles)} ask each other the same, in circles"
+    transfer, circles = _not_transferred(view, failed), told_of_circles(asked, failed)
+    why = (f"; {transfer[0]}" if transfer else "") + circles
     text = f"{len(failed):,} of {plural(len(asked), 'DNS question')} failed ({codes} from {by}): {names}{despite}{why}."
     values = {"questions": len(asked), "failed": len(failed), "codes": sorted({q.rcode for q in failed if q.rcode})}
     advice = "SERVFAIL: the resolver got no usable answer from the zone's servers (or DNSSEC failed); REFUSED: it does not serve you. Try another resolver."
     if transfer:
         advice = transfer[1]
     elif circles:
-        advice = "Each of the two forwards to the other: let one of them ask a resolver elsewhere, or answer for these names itself."
+        advice = IN_CIRCLES
     frames = [f for q in failed for f in q.frames + q.answer_frames] + (transfer[2] if transfer else [])
     return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice)]
 

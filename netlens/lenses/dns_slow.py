@@ -39,8 +39,6 @@ AGAIN_SHARE = 0.01  #: of lookups that were sent again: so few are lost on many 
 NEXT_NS = S // 10  #: from an answer to the next name of a search
 FELT_NS, IN_ALL_NS, SOME_NS = S // 10, S, S // 10  #: for suffixes in vain, typically; in all; and worth a word
 HEADER, OPT_BYTES = 12, 11  #: of a query, and of EDNS in it, at least (RFC 6891 6.1.2)
-
-
 _PAIR = ("A", "AAAA")
 
 

@@ -19,7 +19,7 @@ from itertools import accumulate
 
 from netlens.addresses import is_one_host
 from netlens.lenses import Finding
-from netlens.lenses._asked import PENDING_NS, PORT, Question, addressed, filtered, holds_more, in_circles, visible
+from netlens.lenses._asked import IN_CIRCLES, PENDING_NS, PORT, Question, addressed, filtered, holds_more, told_of_circles, visible
 from netlens.lenses._datagrams import hearing
 from netlens.lenses._said import UDP, said, undelivered
 from netlens.lenses._view import S, View, finding, grouped, most, seconds
@@ -167,10 +167,8 @@ def _of(view: View) -> list[Finding]:
     if all((r, q.client) in view.once(_in_pieces) for q in open_ for r in q.resolvers):
         why += "; only some fragments of their answers arrived"
         cause = "let fragments through, or have the resolver send less at a time (an EDNS buffer of 1,232 bytes)"
-    names_open = {(q.name, q.type) for q in open_}
-    circles = in_circles(q for q in visible(view) if (q.name, q.type) in names_open)
-    if circles:
-        why += f"; {most(f'{here} and {there}' for here, there in circles)} ask each other the same, in circles"
+    circles = told_of_circles(visible(view), open_)
+    why += circles
     later = f"; {pending:,} more were asked too close to the end of the capture to tell" if pending else ""
     tries = sum(q.attempts for q in open_)
     text = (
@@ -190,7 +188,7 @@ def _of(view: View) -> list[Finding]:
         cause = f"start the DNS server of {most(e.reporter for e in heard)}, where no program listens on UDP port 53"
     advice = f"Ask the resolver directly ({example}); if it does not answer, name another one in resolv.conf, or {cause}."
     if circles:
-        advice = "Each of the two forwards to the other: let one of them ask a resolver elsewhere, or answer for these names itself."
+        advice = IN_CIRCLES
     frames = [*(f for q in open_ for f in q.frames), *(e.frame for e in heard)]
     return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice)]
 

@@ -213,24 +213,28 @@ def _is_smaller(r: dict[str, Any], before: dict[str, Any] | None, least: int) ->
     return r["up_bytes"] < least and not then_less
 
 
-def _insisting(view: View, answers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _by_service(view: View, answers: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Answers to requests with a password or token, of each client and server."""
+    bearing = view.side.capture.bearing
+    return [*grouped((r for r in answers if r["start_frame"] in bearing), lambda r: view.service(r["session_id"])).values()]
+
+
+def _insisting(borne: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
     """Answers 403 by which a client gets nothing, however often it asks: of all that it asks for with credentials none is granted (RFC 9110 15.5.4;
     who is granted something else may have asked whether it may). Who heeds that asks no more; who waits for something asks in an even rhythm."""
-    bearing = view.side.capture.bearing
     found = []
-    for group in grouped((r for r in answers if r["start_frame"] in bearing), lambda r: view.service(r["session_id"])).values():
+    for group in borne:
         times = sorted(r["start_ns"] for r in group)
         if len(group) >= IN_VAIN and all(r["status"] == FORBIDDEN for r in group):
             found += group if times[-1] - times[0] >= IN_VAIN_NS and not evenly(times, PAUSE_NS) else []
     return found
 
 
-def _expired(view: View, answers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _expired(borne: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
     """Answers 401 to a client that had been let in with a password or token, and from some time on is not to the last: it has expired, or was taken back, and
     the client does not renew it."""
-    bearing = view.side.capture.bearing
     found = []
-    for group in grouped((r for r in answers if r["start_frame"] in bearing), lambda r: view.service(r["session_id"])).values():
+    for group in borne:
         first = next((k for k, r in enumerate(group) if r["status"] == UNAUTHORIZED), len(group))
         run = group[first:]
         if (
@@ -294,8 +298,9 @@ def _of(view: View) -> list[Finding]:
     answers = view.once(final_answers)
     rejected = _rejected(view, answers)
     others_served = _for_one_client(view, answers, rejected)
-    probing, gone, expired = view.side.capture.probing, _gone(view, answers), _expired(view, answers)
-    insisting = [r for r in _insisting(view, answers) if r["start_frame"] not in others_served]
+    borne = _by_service(view, answers)
+    probing, gone, expired = view.side.capture.probing, _gone(view, answers), _expired(borne)
+    insisting = [r for r in _insisting(borne) if r["start_frame"] not in others_served]
     vain = {r["start_frame"] for r in [*_in_vain(view, answers), *gone, *insisting]}
     out = {r["start_frame"] for r in expired}
     ours = [

@@ -23,10 +23,10 @@ import numpy as np
 
 from netlens.columns import Array
 from netlens.lenses import Finding
-from netlens.lenses._announced import announced_in
+from netlens.lenses._reread import reread
 from netlens.lenses._view import ACK, RST, SYN, S, View, graded, most, seconds
 from netlens.lenses.slow_transfer import FAR_MS, LONG_NS, RATE
-from netlens.parsers.announced import Announced
+from netlens.parsers.announced import Announced, announced
 from netlens.text import plural, size
 
 ID = "small-window"
@@ -106,7 +106,7 @@ def look(view: View) -> list[Finding]:
 def _found(view: View) -> list[Bound]:
     likely = [one for k in _likely(view) for orig in (True, False) if (one := _Way(view, k, orig)).is_steady]
     shakes = {one.k: frames for one in likely if (frames := one.handshake())}
-    told = announced_in(view, [frame for frames in shakes.values() for frame in frames])
+    told = reread(view, [frame for frames in shakes.values() for frame in frames], announced)
     found = []
     for one in likely:
         frames = shakes.get(one.k)

@@ -15,9 +15,9 @@ from typing import NamedTuple
 import numpy as np
 
 from netlens.lenses import Finding
-from netlens.lenses._announced import announced_in
+from netlens.lenses._reread import reread
 from netlens.lenses._view import ACK, SYN, View, finding, most
-from netlens.parsers.announced import Announced
+from netlens.parsers.announced import Announced, announced
 from netlens.text import plural
 
 ID = "tiny-segments"
@@ -73,7 +73,7 @@ def _found(view: View) -> list[Tiny]:
     """Directions whose full segments are as small as the handshake asks for."""
     likely = _likely(view)
     shakes = {k: frames for k in {k for k, *_ in likely} if (frames := _handshake(view, k))}
-    told = announced_in(view, [frame for frames in shakes.values() for frame in frames])
+    told = reread(view, [frame for frames in shakes.values() for frame in frames], announced)
     found = []
     for k, orig, size, full in likely:
         if k in shakes and all(frame in told for frame in shakes[k]):

@@ -323,12 +323,13 @@ _FAILED = re.compile(
 _TIMED_OUT = ("TimeoutError", "ETIMEDOUT", "APITimeoutError", "ReadTimeout", "ConnectTimeout")
 #: A request waited in vain for a place in the program's own pool of connections (httpx, urllib3), and was never sent.
 NO_PLACE, _POOLS = "the program's own pool of connections was full", ("PoolTimeout", "EmptyPoolError")
-_COUNTED = re.compile(r"(?<![\w+-])(?<!\w\.)(?:429|529|1302)(?!\w|\.\w)", re.ASCII)
+_CODES = "(?:429|529|1302)"
+_COUNTED = re.compile(rf"(?<![\w+-])(?<!\w\.){_CODES}(?!\w|\.\w)", re.ASCII)
 #: Where a code stands that is not called one: first or last, in brackets, behind an arrow, a method and its path, or a word that says it came.
 _PLACE = re.compile(
-    r"^\W{0,4}(?:429|529|1302)(?!\w|\.\w)(?! [a-z])|[\[(](?:429|529|1302)[\])]|(?<![=\d.,])(?<!\w: )(?:429|529|1302)\W{0,4}$"
+    rf"^\W{{0,4}}{_CODES}(?!\w|\.\w)(?! [a-z])|[\[(]{_CODES}[\])]|(?<![=\d.,])(?<!\w: ){_CODES}\W{{0,4}}$"
     r"|(?:->|[-=]>|<-|→|←|⇒|\b(?:GET|POST|PUT|PATCH|DELETE|HEAD)\b.{1,300}?|\b(?:got|gets?|receiv\w{1,3}|return\w{0,3}|repl\w{1,4}|answer\w{0,3}|gave|with|rc)"
-    r"\W{1,4}(?:an? )?)\s{0,4}\W?(?:429|529|1302)(?!\w|\.\w)",
+    rf"\W{{1,4}}(?:an? )?)\s{{0,4}}\W?{_CODES}(?!\w|\.\w)",
     re.ASCII,
 )
 _OF_ERRORS = re.compile(

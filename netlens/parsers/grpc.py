@@ -37,9 +37,8 @@ _DATA, _HEADERS, _RST_STREAM, _SETTINGS, _GOAWAY, _WINDOW_UPDATE, _LAST_TYPE, _H
 _MAX_FRAME_SIZE, _SETTING = 5, 6  # RFC 9113 6.5.2, and bytes of a setting
 _CONTROL = {_RST_STREAM: 4, _GOAWAY: 8, _WINDOW_UPDATE: 4}  # bytes that they have at least
 _FIELDS = 32  # bytes in which the first field of a head stands, or all of a request's path that is short
-_LONGEST = (
-    1 << 14
-)  # bytes of a head that are waited for; of a longer one the beginning is read (RFC 9113 4.2: a frame, if nobody says otherwise)
+# Bytes of a head that are waited for; of a longer one the beginning is read (RFC 9113 4.2: a frame, if nobody says otherwise)
+_LONGEST = 1 << 14
 _DIGITS = 2  # of a status of gRPC
 _STREAM_NS = 1_000_000_000  # between head and end: the call was granted, a stream on which nothing was said
 _END_STREAM, _END_HEADERS, _PADDED, _PRIORITY = 1, 4, 8, 32
@@ -226,9 +225,10 @@ def _frames(text: bytes, largest: int, cut: bool) -> tuple[list[tuple[int, int, 
         size, kind, flags = int.from_bytes(text[at : at + 3], "big"), text[at + 3], text[at + 4]
         if kind > _LAST_TYPE or size > largest or text[at + 5] & 0x80 or size < _CONTROL.get(kind, 0):
             return found, -1
-        if at + _HEADER + ((min(size, _FIELDS) if cut or size > _LONGEST else size) if kind == _HEADERS else _CONTROL.get(kind, 0)) > len(
-            text
-        ):
+        needed = _CONTROL.get(kind, 0)
+        if kind == _HEADERS:
+            needed = min(size, _FIELDS) if cut or size > _LONGEST else size
+        if at + _HEADER + needed > len(text):
             break
         found.append((kind, flags, int.from_bytes(text[at + 5 : at + 9], "big"), at + _HEADER, at + _HEADER + size))
         at += _HEADER + size

@@ -1,11 +1,11 @@
 """What stands in the headers of chosen segments that no table keeps, as few are worth it: the capture is read again.
 
-What receivers say that they got twice (D-SACK, RFC 2883), and how many hops SYNs may still make.
+What receivers say that they got twice (D-SACK, RFC 2883), how many hops SYNs may still make, where a frame went on its link, and how a segment is signed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from netlens.columns import Array
@@ -15,6 +15,11 @@ from netlens.wire import columns as c
 _BLOCKS, _DUPLICATE, _SACK, _LEAST = 15 << 25, 1 << 29, 5, 20  #: what columns.OPTIONS has of SACK: how many blocks, and D-SACK
 _BYTES = 60  #: of a TCP header at most
 _IPV4, _IPV6 = 20, 40  #: bytes of a header
+#: Kinds of TCP options, by number: a segment that bears one and does not fit the receiver's key is dropped without a word (RFC 2385 2, RFC 5925 4.1)
+SIGNED = {19: "TCP MD5 signature (RFC 2385)", 29: "TCP-AO signature (RFC 5925)"}
+_ETHERNET, _TYPES = 14, {4: b"\x08\x00", 6: b"\x86\xdd"}  #: bytes of a header, and what stands at its end, by version of IP
+#: What stands at bytes 8 and 9 of these where a tag is behind the addresses (IEEE 802.1Q, 802.1ad, QinQ of old), and at 6 to 11 that of SNAP
+_TAGS, _SNAP = (b"\x81\x00", b"\x88\xa8", b"\x91\x00"), b"\xaa\xaa\x03\0\0\0"
 
 
 class Duplicate(NamedTuple):
@@ -22,6 +27,13 @@ class Duplicate(NamedTuple):
 
     begin: int
     end: int
+
+
+class Sent(NamedTuple):
+    """``to``: the hardware address that a frame of Ethernet goes to, if it has no tag; else "".  signed : how, as :data:`SIGNED` has it; "" if it is not."""
+
+    to: str
+    signed: str
 
 
 def duplicates(paths: Sequence[str], frames: Iterable[int]) -> dict[int, Duplicate]:
@@ -69,11 +81,34 @@ def hops_left(paths: Sequence[str], frames: Iterable[int]) -> dict[int, int]:
     return found
 
 
+def sent(paths: Sequence[str], frames: Iterable[int], ethernet: bool) -> dict[int, Sent]:
+    """Where some frames of TCP went, and how they are signed; other parameters and errors as of :func:`duplicates`.
+
+    ethernet : whether all links of the capture are. Without it no hardware address is told.
+    """
+    found = {}
+    for buf, packets in again(paths, frames, c.TCP):
+        for row in packets:
+            before, at = _header(buf, row)
+            if at >= 0:
+                signed = next((SIGNED[kind] for kind, _ in _options(before[at + _LEAST :]) if kind in SIGNED), "")
+                found[int(row[c.FRAME])] = Sent(_destination(before[:at], int(row[c.PORTS]) >> 32) if ethernet else "", signed)
+    return found
+
+
+def _destination(before: bytes, version: int) -> str:
+    """The hardware address in the header of Ethernet before that of IP, with which these bytes end; "" if they do not."""
+    ip = len(before) - (_IPV4 if version == 4 else _IPV6)
+    link = before[ip - _ETHERNET : ip] if ip >= _ETHERNET else b""
+    plain = link[12:] == _TYPES[version] and before[ip] >> 4 == version and link[8:10] not in _TAGS and link[6:12] != _SNAP
+    return link[:6].hex(":") if plain else ""
+
+
 def _header(buf: Array, row: Array) -> tuple[bytes, int]:
     """What stands before a segment's payload, and where in it TCP's header begins; -1 if that is not found."""
     end = int(row[c.PAY_OFF])
     numbers = (int(row[name]) & 0xFFFFFFFF for name in (c.PORTS, c.SEQ, c.ACK))
-    before = buf[max(end - _BYTES - _IPV6, 0) : end].tobytes()
+    before = buf[max(end - _BYTES - _IPV6 - _ETHERNET, 0) : end].tobytes()
     return before, before.rfind(b"".join(number.to_bytes(4, "big") for number in numbers))
 
 
@@ -82,17 +117,22 @@ def _first_block(buf: Array, row: Array) -> Duplicate | None:
     number = int(row[c.ACK])
     if at < 0:
         return None
-    options = header[at + _LEAST :]
+    for kind, blocks in _options(header[at + _LEAST :]):
+        if kind == _SACK and len(blocks) >= 8:
+            left, right = (_signed(int.from_bytes(blocks[k : k + 4], "big") - number) for k in (0, 4))
+            return Duplicate(left, right)
+    return None
+
+
+def _options(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Kinds of TCP options, and what follows their lengths up to the end of the header (RFC 9293 3.1)."""
     i = 0
-    while i + 1 < len(options):
-        if options[i] in (0, 1):
+    while i + 1 < len(data):
+        if data[i] in (0, 1):
             i += 1
             continue
-        if options[i] == _SACK and i + 10 <= len(options):
-            left, right = (_signed(int.from_bytes(options[i + k : i + k + 4], "big") - number) for k in (2, 6))
-            return Duplicate(left, right)
-        i += max(options[i + 1], 2)
-    return None
+        yield data[i], data[i + 2 :]
+        i += max(data[i + 1], 2)
 
 
 def _signed(difference: int) -> int:
