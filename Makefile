@@ -24,7 +24,7 @@ help: ## list the targets
 
 # --- set-up: stamps in .venv, so that a second run costs nothing ------------------------------------------------------------------
 
-$(VENV)/installed: requirements.lock pyproject.toml tools/venv.sh
+$(VENV)/installed: requirements.lock pyproject.toml tools/venv.sh | system
 	@tools/venv.sh $(VENV)
 	@echo "installing the locked packages into $(VENV)" >&2
 	@$(PIP) install -q --require-hashes -r requirements.lock
@@ -44,6 +44,10 @@ system: # looked at each time (a few milliseconds): programs come and go without
 .PHONY: install
 install: system $(VENV)/warmed ## set up .venv with the locked packages and compile the kernels
 
+.PHONY: test-programs
+test-programs: system | $(VENV)/installed # one apt-get at a time, also under -j: tools/venv.sh may install a package too
+	@tools/system-packages.sh $(TEST_PROGRAMS)
+
 # --- the two commands of the README -------------------------------------------------------------------------------------------------
 
 .PHONY: demo
@@ -53,8 +57,7 @@ demo: install ## analyse the bundled recording and draw its pictures
 	@cd $(DEMO_OUT) && find . -type f \( -name '*.png' -o -name '*.svg' -o -name 'report.*' \) | sed 's|^\./|  |' | sort
 
 .PHONY: test
-test: install ## run every test
-	@tools/system-packages.sh $(TEST_PROGRAMS)
+test: install test-programs ## run every test
 	@$(PY) -m pytest -n auto --dist worksteal $(PYTEST_ARGS)
 
 # --- for developers -----------------------------------------------------------------------------------------------------------------
