@@ -97,6 +97,15 @@ def _join_lookups() -> None:
     lookup_columns.grown(np.zeros(8, np.uint8), np.zeros(2, np.int64), 0, np.int64(1))
 
 
+def _count_requests() -> None:
+    """Of an HTTP/2 client: fields, a body and its end, three times."""
+    from netlens.chains import grammar
+    from netlens.chains.asked import CLIENT, Record, Said
+
+    sizes = [9, 100, 900, 9, *[50, 900, 9] * 3]
+    grammar.told(Said([Record(CLIENT, size, k * SECOND // 1000, k, size) for k, size in enumerate(sizes)], [], []))
+
+
 def _in_spans(path: Path) -> None:
     """A capture as large ones are, by several cores."""
     from netlens.parsers import spans
@@ -146,6 +155,7 @@ def _analyze(folder: Path, clients: int) -> None:
     numbers = np.zeros(1, np.int64)
     read_blocks([str(vm)], Streams(numbers, numbers, numbers, numbers + 9), {0: [(0, 9)]})  # as where the two differ
     encoded(numbers)
+    _count_requests()
     path = folder / "tiny.pcap"
     path.write_bytes(tiny_capture(clients))
     analyze(str(path))

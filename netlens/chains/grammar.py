@@ -21,9 +21,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate, pairwise, product
-from math import log
+from math import exp, log
 from typing import NamedTuple
 
+import numpy as np
+
+from netlens.chains import ways
 from netlens.chains.asked import (
     BODY,
     BODY_NS,
@@ -47,10 +50,14 @@ NEAR = 2  #: bytes by which fields differ, as a rule
 DIFFER = {0: 0.5, 1: 0.22, -1: 0.22, 2: 0.02, -2: 0.02, 3: 0.001, -3: 0.002, 4: 0.001, -4: 0.003, -5: 0.002}
 #: The same of the first ones behind those that fill the table; weights, which sum up to 1.3.
 FIRST = DIFFER | {1: 0.2, -1: 0.2, 2: 0.05, -2: 0.03, 3: 0.15, 4: 0.15, 5: 0.02}
-FEW = 4  #: of these
+FEW = ways.FEW  #: of these
+#: How likely those right before a body are so much longer than the ones right before the body before: each field of them takes a byte more once the table
+#: of HPACK holds so many entries that its index is 127 or more (RFC 7541 5.1), which they reach one after the other.
+GROWN = {0: 0.2, 1: 0.2, 2: 0.05}
 REPEATED = 2
 FOLLOWED = 2 / 3  #: share of fields that bodies follow soon, at least
-TOGETHER = (0.85, 0.1, 0.03, 0.02)  #: how likely so many requests are begun in one record, where one is
+#: How likely so many requests are begun in one record, where one is: programs begin with as many at once as they have workers.
+TOGETHER = (0.85, 0.1, 0.03, 0.02, *(0.01 / 2**n for n in range(8)))
 BEGINS = 0.3  #: of records that are none of control, one begins requests
 #: Share of requests without a body, before any was seen; how likely their fields have any other size than those seen, and are so much longer than these.
 FEW_BARE, LEAST_BARE, ANY_SIZE = 0.005, 0.5, 1 / 200
@@ -66,8 +73,10 @@ IS_SHORT, NEAR_A_BODY, BEHIND_FIELDS = 0.95, 0.6, 0.1
 FIRST_BEGINS = 0.5  #: what is longer than fields, and comes first, begins a request
 BEHIND_END = 0.3  #: fields stand in one record with the end of another request
 HIDDEN = 0.002  #: the same, or an end, with a piece of a body
+HIDES_END = 0.1  #: ends, of these: only those of bodies that another one goes on beside
 OFTEN_HIDDEN = (HIDDEN, 0.02, 0.1)  #: the same, one of which is learned: what waits while a client writes is written at once behind it
-HIDDEN_FROM, LEAST_GAIN = 500, 2.0  #: writes that this is learned from, and how much better it must explain them (a logarithm)
+#: Writes that this is learned from, how much better it must explain them to be as likely as seldom (a logarithm), and what is too unlikely to be tried.
+HIDDEN_FROM, LEAST_GAIN, LEAST_OFTEN = 500, 2.0, 0.02
 SIZES, REST = 1 / 4_000, 1 / 800  #: how likely a piece of a body has a given size, and a short one what a window leaves
 SHORT = 80  #: bytes of such a rest
 NOT_FULL = 0.01  #: how much less likely a rest is before a record is full, or a window
@@ -76,17 +85,15 @@ NEVER_HIDDEN = 1e-5  #: the same, of clients that end no bodies with a frame of 
 FIRST_HIDES = 0.02, 0.01, 0.005  #: so many more with the first piece of all, as they were begun before the connection was open (hyper)
 GOES_ON, IS_WHOLE = 0.03, 0.02  #: a body goes on behind a frame that is not full, or ends with one that is
 BESIDE, ALONE = 0.3, 0.5  #: the acknowledgment of SETTINGS, beside what else a record is, and as a record
-SOONER = 0.9  #: how much less likely it is with each record since the server's SETTINGS
+#: How much less likely it is with each record since the server's SETTINGS, and long after the first answer, which is read behind these.
+SOONER, LATER, LATER_NS = 0.9, 0.02, 100_000_000
 UPDATES = (1.0, 0.5, 0.05, 0.005, 5e-4, 5e-4, 5e-4)  #: how likely so many WINDOW_UPDATEs stand in one record, where control does
 OPEN = {True: 1e-8, False: 0.02}  #: how likely a request is still open in the end; True: its client ends bodies with an empty frame
-NEGLIGIBLE = 1e-9
 IMPOSSIBLE = -1e9  #: a logarithm
 LIKELY = 1e-4  #: numbers that are worth a reading
 MOST_READ = 4  #: of these
 LEAST_BEGUN = 0.4  #: fields, of as many pieces that may end a body
 LEAST_ENDED = 0.5  #: share of requests with an end of their own, of a client that sends such
-MOST_OPEN = 16
-MOST_WRITES = 500  #: the ways through more on one connection take seconds: their number grows with the square
 FRAME = 16_384 + EMPTY  #: of a body, at most, unless the server allows longer ones
 MOST_PARTS = 8  #: writes between two parts of a frame
 GROWS = 1_186  #: bytes by which each record of Go's TLS may be longer than the one before, until records are full
@@ -107,9 +114,10 @@ TELLING = 10 * FIRST_LONGER  #: bytes of a write of which others are seldom so m
 SELDOM = 0.01
 #: Share by which writes of one request are alike; the least of these to tell of others by their sizes; part that is any size, of three decades; and how many
 #: sums of so many are looked at, each of so many sizes.
-NEARLY, LEAST_SIZES, ANY, DECADES, SUMS = 0.1, 4, 0.05, 3.0, (200, 32, 12, 7)
-#: How likely one write begins one request, two, three or four: the first of a connection, and others.
-FIRST_MANY, MANY = (0.55, 0.2, 0.15, 0.1), (0.975, 0.02, 0.004, 0.001)
+NEARLY, LEAST_SIZES, ANY, DECADES, SUMS = 0.1, 4, 0.05, 3.0, (200, 32, 12, 7, 5, 4, 3, 3)
+#: How likely one write begins one request, two, three and so on: the first of a connection, and others.
+FIRST_MANY = 0.52, 0.18, 0.12, 0.08, 0.04, 0.03, 0.02, 0.01
+MANY = 0.975, 0.02, 0.003, 0.001, 4e-4, 3e-4, 2e-4, 1e-4
 GUESSED = 0.4, 0.5, 0.07, 0.02, 0.01  #: the same of a write that nothing is known of, none first
 State = tuple[int, int, bool]  #: requests begun, those that have not ended, whether SETTINGS have been acknowledged
 
@@ -130,6 +138,14 @@ class _Move(NamedTuple):
     is_first: bool = False
     is_bare: bool = False  # no body follows
     is_early: bool = False  # among the first
+
+    def change(self) -> int:
+        """Of requests that have not ended."""
+        return (0 if self.is_bare else self.begun) - self.ended
+
+    def flags(self) -> int:
+        """As :mod:`netlens.chains.ways` has them."""
+        return ways.ACKNOWLEDGES * self.acknowledged + ways.BODY * self.is_body + ways.FIRST * self.is_first + ways.EARLY * self.is_early
 
 
 @dataclass(frozen=True)
@@ -209,9 +225,7 @@ class Sizes:
         self.seen = _sizes_seen(by_fields)
         self.hidden = _hidden(ending, self.seen)
         self.alone = sorted(w.size for said in those if _at_once(said) for w in written(said.mine, said.preface)[1:] if w.size > BODY)
-        self.sums = [
-            sorted(map(sum, product(self.alone[:: max(-(-len(self.alone) // most), 1)], repeat=n))) for n, most in enumerate(SUMS, 1)
-        ]
+        self.sums = [sorted(map(sum, product(_some(self.alone, most), repeat=n))) for n, most in enumerate(SUMS, 1)]
 
     def odds(self, size: int, *, first: bool) -> list[float]:
         """How likely a write of one request, of two and so on is about as long, besides what all have in common. The fields of the ``first`` are longer."""
@@ -225,6 +239,12 @@ class Sizes:
             alike = bisect_right(sums, most) - bisect_left(sums, least) - itself
             out.append((1 - ANY) * max(alike, 0) / max(len(sums) - itself, 1) + any_)
         return out
+
+
+def _some(sizes: Sequence[int], most: int) -> Sequence[int]:
+    """As many of them, or all: those in the middle of equal parts."""
+    parts = min(most, len(sizes))
+    return [sizes[(2 * k + 1) * len(sizes) // (2 * parts)] for k in range(parts)]
 
 
 def fits(said: Said, size: int, number: int) -> bool:
@@ -284,8 +304,6 @@ def guess(said: Said) -> Reading | None:
 def _by_fields(mine: Sequence[Record], settings_ns: int, preface: int, sizes: Sizes | None, answers: Sequence[int]) -> list[Told]:
     writes = written(mine, preface)
     size = _fields(writes)
-    if len(writes) > MOST_WRITES:
-        return []
     if size:
         ended = _ends(writes, size)
         bodies = sum(w.size > FIELDS[1] and w.size % FRAME > 0 for w in writes)
@@ -296,16 +314,17 @@ def _by_fields(mine: Sequence[Record], settings_ns: int, preface: int, sizes: Si
     else:
         return []
     seen = sizes.seen if sizes is not None else _Seen()
-    return _walk(
-        writes,
-        size,
-        settings_ns,
-        ended,
-        alone=preface > 1,
-        hidden=sizes.hidden if sizes is not None else HIDDEN,
-        seen=seen,
-        answers=answers,
-    )[0]
+    often = sizes.hidden if sizes is not None and ended else {HIDDEN: 1.0}
+    every = [
+        Told(each.reading, each.weight + log(p / sum(often.values())))
+        for hidden, p in often.items()
+        for each in _walk(writes, size, settings_ns, ended, alone=preface > 1, hidden=hidden, seen=seen, answers=answers)[0]
+    ]
+    by_number: dict[int, list[Told]] = defaultdict(list)
+    for each in sorted(every, key=lambda each: -each.weight):
+        by_number[len(each.reading.streams)].append(each)
+    out = [Told(those[0].reading, log(sum(exp(each.weight) for each in those))) for those in by_number.values()]
+    return sorted(out, key=lambda each: -each.weight)[:MOST_READ]
 
 
 def _begun(writes: Sequence[_Write], size: int) -> int:
@@ -329,18 +348,30 @@ def _as_others(writes: Sequence[_Write], size: int) -> bool:
     )
 
 
-def _hidden(ending: Sequence[tuple[Said, list[_Write], int]], seen: _Seen) -> float:
-    """How often fields, or an end, stand in one record with a piece of a body, of clients that end bodies with an empty frame: the likeliest."""
-    some = [each for each in ending if len(each[1]) <= HIDDEN_FROM]
-    sums = list(accumulate(len(writes) for _, writes, _ in some))
-    some = some[: max(bisect_right(sums, HIDDEN_FROM), 1)]
+def _hidden(ending: Sequence[tuple[Said, list[_Write], int]], seen: _Seen) -> dict[float, float]:
+    """How often fields, or an end, stand in one record with a piece of a body, of clients that end bodies with an empty frame: how likely each is, without
+    what is not."""
+    sums = list(accumulate(len(writes) for _, writes, _ in ending))
+    some = [(said, writes[:HIDDEN_FROM], size) for said, writes, size in ending[: max(bisect_right(sums, HIDDEN_FROM), 1)]]
 
     def evidence(hidden: float) -> float:
         return sum(
-            _walk(writes, size, said.settings_ns, True, alone=said.preface > 1, hidden=hidden, seen=seen)[1] for said, writes, size in some
+            _walk(
+                writes,
+                size,
+                said.settings_ns,
+                True,
+                alone=said.preface > 1,
+                hidden=hidden,
+                seen=seen,
+                answers=[r.ts for r in said.answers[:1]],
+            )[1]
+            for said, writes, size in some
         )
 
-    return max(OFTEN_HIDDEN, key=lambda hidden: evidence(hidden) + LEAST_GAIN * (hidden == HIDDEN)) if some else HIDDEN
+    weights = {hidden: evidence(hidden) + LEAST_GAIN * (hidden == HIDDEN) for hidden in OFTEN_HIDDEN} if some else {HIDDEN: 0.0}
+    most = max(weights.values())
+    return {hidden: p for hidden, weight in weights.items() if (p := exp(weight - most)) >= LEAST_OFTEN}
 
 
 def written(mine: Sequence[Record], preface: int) -> list[_Write]:
@@ -373,9 +404,21 @@ def _fields(writes: Sequence[_Write]) -> int:
     )
     near = {size: sum(sizes[size + more] for more in range(-1, 2)) for size in sizes}
     best = max(sizes, key=lambda size: (near[size], sizes[size]), default=0)
-    if best and near[best] < FOLLOWED * sum(abs(w.size - best) <= 1 for w in writes[1:]):
+    if best and _followed(writes[1:], best) < FOLLOWED * sum(abs(w.size - best) <= 1 for w in writes[1:]):
         return 0  # it is control, or a request by itself
     return best if best and near[best] >= REPEATED and near[best] * 4 >= sizes.total() else 0
+
+
+def _followed(writes: Sequence[_Write], size: int) -> int:
+    """How many fields of about this size bodies follow soon; in between may be more such fields, and ends of other bodies."""
+    out, waiting = 0, list[_Write]()
+    for w in writes:
+        if abs(w.size - size) <= 1:
+            waiting.append(w)
+        elif w.size != EMPTY:
+            out += sum(w.begin_ns - each.ts <= BODY_NS for each in waiting) if w.size > FIELDS[1] else 0
+            waiting = []
+    return out
 
 
 def _sizes_seen(by_fields: Sequence[tuple[Said, list[_Write], int]]) -> _Seen:
@@ -410,14 +453,15 @@ def _before_bodies(writes: Sequence[_Write]) -> set[int]:
 
 
 def _moves(
-    writes: Sequence[_Write], size: int, settings_ns: int, ended: bool, alone: bool, hidden: float, seen: _Seen
+    writes: Sequence[_Write], size: int, settings_ns: int, ended: bool, alone: bool, hidden: float, seen: _Seen, answered_ns: int
 ) -> list[list[_Move]]:
-    """What each of the writes may be, and how likely.  alone : the preface had a record of its own, so the first body may hide fields (hyper)."""
+    """What each of the writes may be, and how likely.  answered_ns : of the first answer.  alone : the preface had a record of its own, so the first body may
+    hide fields (hyper)."""
     out: list[list[_Move]] = []
     soon = 1.0
     before = 0  # that look like fields
     full = False  # a record, or a window
-    sent = 0
+    sent = latest = 0
     body = next((k for k, w in enumerate(writes) if alone and k and w.size > FIELDS[1]), -1)  # the first fields may be as long
     fields = _before_bodies(writes)
     chance = [BY_CHANCE if k in fields else 1.0 for k in range(len(writes) + 1)]
@@ -425,6 +469,8 @@ def _moves(
     for k in range(len(writes) - 1, 0, -1):
         behind[k - 1] = k if writes[k].size >= FIELDS[0] else behind[k]
     for k, w in enumerate(writes):
+        if 0 <= answered_ns < w.begin_ns - LATER_NS:
+            soon, answered_ns = soon * LATER, -1
         moves: list[_Move] = []
         if w.size == EMPTY:
             moves += [_Move(0, 1, False, 1.0)] if ended else [_Move(0, 0, False, REST)]
@@ -442,7 +488,9 @@ def _moves(
                 + _body(w.size, ended, hidden, first=k == body, rest=1.0 if full else NOT_FULL, goes_on=GOES_ON * chance[behind[k]])
             )
             if k in fields and not any(FIELDS[1] < other.size and other.begin_ns - w.ts <= BODY_NS for other in writes[k + 2 : k + 3]):
-                moves.append(_Move(1, 0, False, BEGINS * AS_LONG))
+                moves.append(_Move(1, 0, False, BEGINS * max(AS_LONG, GROWN.get(w.size - latest, 0.0))))
+            if k in fields:
+                latest = w.size
         sent += w.size
         full = full or w.size >= FULL or sent >= WINDOW
         before += abs(w.size - size) <= NEAR
@@ -465,7 +513,7 @@ def _control(size: int, soon: float, chance: float) -> list[_Move]:
 
 def _begins(size: int, usual: int, differ: dict[int, float], soon: float, ended: bool, seen: _Seen) -> list[_Move]:
     out = []
-    for n in range(1, MOST_TOGETHER + 1 if ended else 2):
+    for n in range(1, len(TOGETHER) + 1 if ended else 2):
         for more, ends, acknowledged, p in (
             (0, 0, False, 1.0),
             (EMPTY, 0, True, BESIDE * soon),
@@ -499,7 +547,7 @@ def _body(size: int, ended: bool, hidden: float, *, first: bool, rest: float, go
     if ended:
         some = [
             _Move(0, 0, False, piece * (1 - 2 * hidden), True),
-            _Move(0, 1, False, piece * hidden, True),
+            _Move(0, 1, False, piece * hidden * HIDES_END, True),
             _Move(1, 0, False, piece * hidden),
         ]
         return [*some, _Move(0, 2, False, TWO_ENDS)] if size == 2 * EMPTY else some
@@ -524,50 +572,49 @@ def _walk(
     answers: Sequence[int] = (),
 ) -> tuple[list[Told], float]:
     """Ways to read the client's writes, and how likely all of them are (a logarithm).  answers : times of what the server says."""
-    evidence = 0.0
-    before: dict[State, tuple[float, float]] = {(0, 0, False): (1.0, 1.0)}  # of all ways, and of the likeliest
-    came: list[dict[State, tuple[State, _Move]]] = []
-    for moves in _moves(writes, size, settings_ns, ended, alone, hidden, seen):
-        total: dict[State, float] = defaultdict(float)
-        best: dict[State, float] = defaultdict(float)
-        by: dict[State, tuple[State, _Move]] = {}
-        for (begun, waiting, acknowledged), (p, q) in before.items():
-            for move in moves:
-                left = waiting + (0 if move.is_bare else move.begun) - move.ended
-                is_body = move.is_body
-                if (
-                    left < 0
-                    or left > MOST_OPEN
-                    or (move.acknowledged and acknowledged)
-                    or (is_body and not waiting)
-                    or (move.begun and waiting < move.ended)
-                    or (move.is_first and begun)
-                    or (move.is_early and not 0 < begun < FEW)
-                ):
-                    continue
-                to = (begun + move.begun, left, acknowledged or move.acknowledged)
-                total[to] += p * move.p
-                if to not in by or q * move.p > best[to]:
-                    best[to] = q * move.p
-                    by[to] = ((begun, waiting, acknowledged), move)
-        most = max(total.values(), default=0.0)
-        if most <= 0.0:
-            return [], IMPOSSIBLE
-        evidence += log(most)
-        top = max(best.values()) or 1.0
-        before = {state: (p / most, best[state] / top) for state, p in total.items() if p > NEGLIGIBLE * most}
-        came.append(by)
-    final = {state: OPEN[ended] ** state[1] * (1.0 if state[2] else 0.1) for state in before}
+    every = _moves(writes, size, settings_ns, ended, alone, hidden, seen, answers[0] if answers else -1)
+    flat = [move for moves in every for move in moves]
+    first = np.cumsum([0, *map(len, every)])
+    begun, left, changes, flags = (
+        np.array([of(move) for move in flat], np.int64) for of in (lambda m: m.begun, lambda m: m.ended, _Move.change, _Move.flags)
+    )
+    odds = np.array([move.p for move in flat])
+    shape = sum(max((move.begun for move in moves), default=0) for moves in every) + 1, ways.MOST_OPEN + 1, 2
+    total, best = np.zeros((2, *shape)), np.zeros((2, *shape))
+    total[0, 0, 0, 0] = best[0, 0, 0, 0] = 1.0
+    came = np.zeros((len(every), min(ways.WINDOW, shape[0]), *shape[1:]), np.uint8)
+    low = np.zeros(len(every) + 1, np.int64)
+    high, evidence = ways.forward(first, begun, left, changes, flags, odds, total, best, came, low)
+    if high < 0:
+        return [], IMPOSSIBLE
+    total, best = total[len(every) % 2], best[len(every) % 2]
+    least = int(low[-1])
+    final = {
+        (least + b, w, bool(a)): OPEN[ended] ** w * (1.0 if a else 0.1) for b, w, a in np.argwhere(total[least : high + 1] > 0.0).tolist()
+    }
     numbers: dict[int, float] = defaultdict(float)
     for state, p in final.items():
-        numbers[state[0]] += p * before[state][0]
+        numbers[state[0]] += p * float(total[*map(int, state)])
     whole = sum(numbers.values())
     out: list[Told] = []
+    perhaps = _perhaps(writes, size, seen, answers)
     for number in sorted(numbers, key=lambda n: -numbers[n])[:MOST_READ]:
         if number and numbers[number] > LIKELY * whole:
-            last = max((state for state in final if state[0] == number), key=lambda state: final[state] * before[state][1])
-            out.append(Told(_reading(writes, came, last, ended, _perhaps(writes, size, seen, answers)), log(numbers[number] / whole)))
+            last = max((state for state in final if state[0] == number), key=lambda state: final[state] * float(best[*map(int, state)]))
+            moves = _way(every, came, low, last)
+            out.append(Told(_reading(writes, moves, ended, perhaps), log(numbers[number] / whole)))
     return out, evidence + log(whole)
+
+
+def _way(every: Sequence[Sequence[_Move]], came: np.ndarray, low: np.ndarray, last: State) -> list[_Move]:
+    """The moves of the likeliest way to a state, one for each write."""
+    begun, waiting, acknowledged = last
+    out = []
+    for k in range(len(every) - 1, -1, -1):
+        move = every[k][came[k, begun - low[k], waiting, int(acknowledged)]]
+        begun, waiting, acknowledged = begun - move.begun, waiting - move.change(), acknowledged and not move.acknowledged
+        out.append(move)
+    return out[::-1]
 
 
 def _is_apart(size: int, usual: int, seen: _Seen) -> bool:
@@ -588,18 +635,12 @@ def _perhaps(writes: Sequence[_Write], size: int, seen: _Seen, answers: Sequence
     return out
 
 
-def _reading(
-    writes: Sequence[_Write], came: list[dict[State, tuple[State, _Move]]], last: State, ended: bool, perhaps: dict[int, float]
-) -> Reading:
-    moves: list[_Move] = []
-    for by in reversed(came):
-        last, move = by[last]
-        moves.append(move)
+def _reading(writes: Sequence[_Write], moves: Sequence[_Move], ended: bool, perhaps: dict[int, float]) -> Reading:
     streams: list[Stream] = []
     many: list[tuple[float, ...]] = []
     waiting: list[Stream] = []
     latest: Stream | None = None  # with a body
-    for k, (w, move) in enumerate(zip(writes, reversed(moves), strict=True)):
+    for k, (w, move) in enumerate(zip(writes, moves, strict=True)):
         new = [Stream(w.ts, w.ts, w.frame, w.payload) for _ in range(move.begun)]
         many += [(0.0, 1.0)] * move.begun
         if not new and k in perhaps:

@@ -163,7 +163,10 @@ def _allows(told: Sequence[grammar.Told], number: int) -> bool:
     if any(sum(min(none, 1 - none) for none, *_ in each.reading.many) > UNCLEAR for each in told):
         return False  # bodies waited, and it is not known which
     likely = numbers.by_client(told, None)
-    return not likely or likely.get(number, 0.0) >= ALLOWED * max(likely.values())
+    if not likely:
+        return True
+    least = ALLOWED * max(likely.values()) if told[0].reading.together else counting.CLIENT
+    return likely.get(number, 0.0) >= least
 
 
 def _may_be_more(said: Said, streams: Sequence[Stream]) -> bool:

@@ -156,12 +156,12 @@ def test_writes_of_one_size_and_twice_as_long() -> None:
 
 def test_how_many_first_writes_begin_is_learned() -> None:
     model = Model(shown=False)
-    assert model.beginning[0] == [1.0] * 4
+    assert model.beginning[0] == [1.0] * 8
     model = Model(shown=False)
     model.begins[0].update({4: 20})
     assert model.beginning[0][3] > 5
     assert model.beginning[0][0] < 0.3
-    assert model.beginning[1] == [1.0] * 4
+    assert model.beginning[1] == [1.0] * 8
 
 
 def test_a_write_that_happens_to_be_as_long_as_one_of_gos_first_is_a_write() -> None:
@@ -295,7 +295,7 @@ def test_a_capture_says_between_which_numbers_its_requests_are(tmp_path: Path) -
     told = f"between {least} and {most} requests (most likely {likeliest})"
     assert answer.how_many(found) == told
     assert f"of {told} to api.z.ai were refused" in answer.sentence(found)
-    assert found.assembled.situation.facts["in_doubt"] == 3
+    assert found.assembled.situation.facts["in_doubt"] == one["likeliest"]
 
 
 def test_the_peak_is_an_interval_wherever_it_is_shown(tmp_path: Path) -> None:
@@ -363,15 +363,15 @@ def test_how_long_writes_of_one_request_are_tells_how_many_one_holds() -> None:
     """None is as long as another. A write is no evidence for itself, and what the fields of the first add does not matter."""
     those = [read for k in range(4) if (read := connection(in_bursts(alone(6, 258 + k))).said) is not None]
     few = grammar.Sizes(those[:0])
-    assert few.odds(5000, first=True) == few.odds(5000, first=False) == [1.0] * 4
+    assert few.odds(5000, first=True) == few.odds(5000, first=False) == [1.0] * 8
     sizes = grammar.Sizes(those)
     one = sizes.alone[len(sizes.alone) // 2]
     for first, more in ((False, 0), (True, 150)):
-        alone_, two, three, _ = sizes.odds(one + more, first=first)
+        alone_, two, three, *_ = sizes.odds(one + more, first=first)
         assert alone_ > 20 * max(two, three)
-        alone_, two, three, _ = sizes.odds(2 * one + more, first=first)
+        alone_, two, three, *_ = sizes.odds(2 * one + more, first=first)
         assert two > 20 * alone_
-    assert sizes.odds(10**6, first=False) == pytest.approx([sizes.odds(10**6, first=False)[0]] * 4)  # any size is that of any number
+    assert sizes.odds(10**6, first=False) == pytest.approx([sizes.odds(10**6, first=False)[0]] * 8)  # any size is that of any number
 
 
 def test_first_writes_tell_that_a_client_sends_one_body_again_and_again() -> None:
@@ -410,7 +410,7 @@ def test_a_few_records_do_not_tell_one_answer_from_several(monkeypatch: pytest.M
     assert streams.all_counted(those, known) == [None]
     found = streams.likely(those, known)[0]
     assert found is not None
-    assert (found.least, found.most) == (1, 4)
+    assert (found.least, found.most) == (1, 8)
     monkeypatch.setattr(counting, "ENOUGH", 3)
     assert streams.all_counted(those, known) != [None]
 
@@ -432,7 +432,7 @@ def test_what_one_connection_leaves_open_is_open_on_others_that_wrote_as_much() 
     streamed_on = [said(3988 + 7 * k, [(220 + 30 * i, -195 - (17 * i + 11 * k) % 90) for i in range(30 + k)]) for k in range(3)]
     short = [said(3980 + 5 * k, [(300, -660 - k), (450, -645 + 3 * k), (451, -618), (600, -640)]) for k in range(3)]
     found = weighed(*streamed_on, *short)
-    assert [(each.least, each.most) for each in found if each is not None] == [(1, 4)] * 6
+    assert [(each.least, each.most >= 4) for each in found if each is not None] == [(1, True)] * 6
     less = weighed(*streamed_on, *short, said(600, [(300, -258), (300, -9)]))[-1]
     assert less is not None
     assert less.exact

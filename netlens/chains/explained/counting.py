@@ -31,7 +31,7 @@ from netlens.parsers.http2 import WINDOW_UPDATE
 
 ENOUGH = 100  #: records of a server, for numbers to be certain
 SURER = 0.999  #: of the number where streams may have been broken off, or that the client alone makes unlikely; else SURE is enough
-HALF = 0.5  #: the number, by the client alone, at least
+CLIENT = 0.85  #: the number, by the client alone, at least, if that sends fields in records of their own
 CLEAR = 0.95  #: the same, if it sends fields in records of their own
 CONTRADICTED = 0.01  #: the number that the model finds, by the client alone, if that sends fields in records of their own
 DISAGREED = 0.5  #: part of the client, if the model finds other numbers than were counted
@@ -75,7 +75,7 @@ def _is_sure(talk: Talk, told: grammar.Told, model: Model, number: int, p: float
     few = model.records < ENOUGH
     against = may_reset or few or (not together and alone < CLEAR)
     sure = p >= SURER - (0.0 if against else max(2 * alone - 1, 0.0)) * (SURER - SURE)
-    return sure and (together or alone >= HALF) and (not few or (1 - model.of_client) * p + model.of_client * alone >= SURE)
+    return sure and (together or alone >= CLIENT) and (not few or (1 - model.of_client) * p + model.of_client * alone >= SURE)
 
 
 def _exact(talk: Talk, told: grammar.Told, found: Found, number: int, model: Model) -> list[Stream] | None:
@@ -103,6 +103,8 @@ def settled(talk: Talk, model: Model, counted: list[Stream]) -> list[Stream]:
     """Requests that were counted without the model, with the answers that are theirs by it, and whether that is sure; as they are where it finds no way."""
     found = [(each, given) for each, one in explained(talk, model) if (given := backward(one.walk, len(counted))) is not None]
     found.sort(key=lambda each: -each[0].weight - each[1].evidence)
+    if found and (exact := _exact(talk, *found[0], len(counted), model)) is not None and not any(each.unsure for each in exact):
+        return exact
     for told, one in found:
         starts: dict[int, list[int]] = defaultdict(list)  # several may begin at once, each by itself or in one write
         for i, event in enumerate(one.events):

@@ -17,7 +17,7 @@ from netlens.chains.asked import PING
 from netlens.chains.endings import End
 from netlens.chains.explained import whose
 from netlens.chains.explained.forward_backward import MOST_WEIGHED, SURE, Found, backs, explain, forward
-from netlens.chains.explained.model import MOST_STATES, PING_ASIDE, SMOOTHING, Model
+from netlens.chains.explained.model import MOST_BESIDE, MOST_STATES, PING_ASIDE, SMOOTHING, Model
 from netlens.chains.explained.talks import AT_ONCE, EXACT, SOON, Look, Talk, first
 from netlens.chains.explained.updates import updates
 from netlens.chains.explained.walks import ANSWER, RESET, SEVERAL, START, Kind
@@ -174,8 +174,12 @@ def _explained(after: Model, talk: Talk, model: Model, sure_of: float) -> Found 
             if kind == Kind.SHORT or kind in SEVERAL:
                 after.several[kind] += p * might
         might = sum(p for (_, waiting, *_), p in states.items() if waiting > 1)
-    for event, behind, states in zip(found.events, found.events[1:], found.behind, strict=False):
+    for event, behind, states, kinds in zip(found.events, found.events[1:], found.behind, found.kinds[1:], strict=False):
         after.waited_ns += (behind.ns - event.ns) * sum(p * waiting for (_, waiting, *_), p in states.items())
+        for (_, waiting, answered, _), p in states.items():
+            after.beside_ns[min(waiting + answered, MOST_BESIDE)] += p * (behind.ns - event.ns)
+            if behind.way == START:
+                after.begun_beside[min(waiting + answered, MOST_BESIDE)] += p * (1 - kinds.get(~0, 0.0))
     after.begun += sum(n * p for n, p in found.numbers.items())
     return found
 

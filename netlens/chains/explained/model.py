@@ -45,6 +45,8 @@ FIRST_LONGER = 0.3  #: share of merged records that hold such fields
 SEEN_BEFORE = 5.0  #: empty frames, and short answers
 ENDS_ELSE, LEAST_ELSE = 0.02, 1e-3  #: an answer without an empty frame of a server that ends answers with one; and at least
 TAIL = 5e-4  #: an empty frame ends no answer
+#: What that so many are in progress may tell of a start, at least and at most, what it is worth beforehand (requests), and how many are many.
+BEGUN_BESIDE, BESIDE_SEEN, MOST_BESIDE = (0.05, 4.0), 2.0, 16
 WAITS_NS = 500 * MS  #: a request, for its answer to begin
 #: What is set beforehand of how many requests writes begin is worth so many; how much more seldom it is learned to be, at most; and more often, but for the
 #: first write.
@@ -83,6 +85,9 @@ class Model:
     updates: Updates = field(default_factory=Updates)
     #: what may be RST_STREAM and is, and is not; at once behind what the server says and else
     broken: tuple[list[float], list[float]] = field(default_factory=lambda: ([0.0, 0.0], [0.0, 0.0]))
+    #: By how many requests are in progress: how many were begun meanwhile, and for how long it was so, in ns.
+    begun_beside: Tally[int] = field(default_factory=Tally)
+    beside_ns: Tally[int] = field(default_factory=Tally)
     records: int = 0  #: of servers, that were learned from
     weighed: list[int] = field(default_factory=lambda: [0])  #: states, by this model and those before it
     most_states: int = MOST_STATES  #: behind a record
@@ -164,6 +169,19 @@ class Model:
         """How likely what may be RST_STREAM is."""
         was, no = self.broken[not prompt]
         return max((was + BROKEN[not prompt] * BROKEN_SEEN) / (was + no + BROKEN_SEEN), LEAST_BROKEN)
+
+    def beside(self, open_: int) -> float:
+        """How much likelier than at any time a request is begun while so many are in progress: a program has so many workers, or one that waits."""
+        n = min(open_, MOST_BESIDE)
+        return self._beside[n]
+
+    @cached_property
+    def _beside(self) -> list[float]:
+        begun, ns = self.begun_beside, self.beside_ns
+        if not begun.total() or not ns.total():
+            return [1.0] * (MOST_BESIDE + 1)
+        usual = begun.total() / ns.total()  # in a ns
+        return [_within((begun[n] + BESIDE_SEEN) / (usual * ns[n] + BESIDE_SEEN), BEGUN_BESIDE) for n in range(MOST_BESIDE + 1)]
 
     def aside(self, size: int) -> float:
         """How likely what has the size of WINDOW_UPDATEs is no head."""

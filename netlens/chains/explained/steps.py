@@ -17,7 +17,7 @@ from netlens.chains.explained.updates import Updates
 from netlens.chains.explained.walks import ANSWER, CONTROL, RESET, START, Change, Changes, Event, Kind, State, Step, begun
 from netlens.columns import NEVER
 
-MOST_WAITING, MOST_EXTRA, LEAST_EXTRA, MOST_OWED = 12, 8, -400, 6
+MOST_WAITING, MOST_EXTRA, LEAST_EXTRA, MOST_OWED = 12, 100, -400, 6
 SLOWER = 3  #: times that one may wait longer than usual before that speaks against it: streams take longer to begin than refusals
 #: How likely what looks like a request is none, one, two, three or four.
 ONE, ONE_EARLY, IN_BURST, FIRST_BURST, IN_PARTS = (
@@ -53,7 +53,7 @@ def steps(talk: Talk, read: Reading, model: Model) -> tuple[list[Event], list[St
         if way == START:
             each = read.streams[at]
             counts = owes.each > 0 and each.up < FULL and ns > talk.said.settings_ns
-            changes = partial(_begins, many(read, at, model), counts)
+            changes = partial(_begins, many(read, at, model), counts, model)
             sent_ns = max(sent_ns, each.sent_ns)
             large_ns = large_ns if counts else sent_ns
         elif way == ANSWER:
@@ -91,10 +91,11 @@ def many(read: Reading, k: int, model: Model) -> Sequence[float]:
     return ONE_EARLY if not read.together and each.begin_ns - read.streams[0].begin_ns <= EARLY_NS else ONE
 
 
-def _begins(many: Sequence[float], owes: bool, state: State) -> list[Change]:
-    extra, waiting, _, owed = state
+def _begins(many: Sequence[float], owes: bool, model: Model, state: State) -> list[Change]:
+    extra, waiting, answered, owed = state
+    beside = model.beside(waiting + answered)
     return [
-        (n - 1, n, 0, min(n * owes, MOST_OWED - owed), p, begun(n))
+        (n - 1, n, 0, min(n * owes, MOST_OWED - owed), p * beside if n else p, begun(n))
         for n, p in enumerate(many)
         if waiting + n <= MOST_WAITING and LEAST_EXTRA <= extra + n - 1 <= MOST_EXTRA
     ]

@@ -250,7 +250,11 @@ def _unsure(traffic: Traffic, told: Told) -> Bools:
                     odds[label] += p
                     likeliest[label] = max(likeliest[label], (p, other))
             label = max(odds, key=lambda each: odds[each])
-            left[i] = odds[label] < SURE
+            left[i] = odds[label] < SURE and (
+                was.rejected[i] in odds or any(odds.values())
+            )  # else nothing is known of any of these answers
+            if not left[i] and odds[label] < SURE:
+                continue
             told.rejected[i] = label
             for name in ("source", "refusal_class"):
                 getattr(told, name)[i] = getattr(was, name)[likeliest[label][1]]
