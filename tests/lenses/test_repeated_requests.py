@@ -480,10 +480,10 @@ DROPPED = (0, 2, 4), (0.01, 2.01, 4.01)
 
 def test_answers_of_radius_that_their_client_drops(tmp_path: Path) -> None:
     this = found(tmp_path, *logins(*[DROPPED] * 3))["udp-unanswered"]
-    assert (this.severity, this.text) == (
-        "problem",
-        f"{SERVER}:1812 (RADIUS) answered all 3 requests of {CLIENT}, which sent each again all the same, 2 times and more: it drops the answers, or does not "
-        "get them.",
+    assert this.severity == "problem"
+    assert this.text == (
+        f"{SERVER}:1812 (RADIUS) answered all 3 requests of {CLIENT}, which sent each again all the same, 2 times and more: it drops the answers, "
+        "or does not get them."
     )
     assert "shared secret" in this.advice
 
