@@ -30,7 +30,7 @@ import numpy as np
 
 from netlens.lenses import Finding, Severity
 from netlens.lenses._asked import visible
-from netlens.lenses._chunks import AGAIN_NS, cut_off, feeds_cut, known, misread
+from netlens.lenses._chunks import AGAIN_NS, cut_off, feeds_cut, feeds_reset, known, misread
 from netlens.lenses._granted import NEXT_NS, NOT_THERE, PAUSE_NS, checks, evenly, granted_later, now_and_then, of_checks, taken
 from netlens.lenses._unanswered import first_bytes, requests, trickling
 from netlens.lenses._view import FIN, RST, S, View, finding, graded, grouped, most, seconds
@@ -783,6 +783,9 @@ def _feeds(view: View) -> list[Finding]:
         grave = timed and max(silences) <= AGAIN_NS
         frames = [frame for answer, end in every for frame in (answer.frame, end)]
         out.append(graded(view, ID, grave, text, frames, {"cut_off": len(every)}, advice))
+    if not out and (reset := feeds_reset(view)):
+        text = f"{plural(len(reset), 'stream')} of events ended with a reset from {most(view.server(a.session) for a, _ in reset)} before the last chunk."
+        out.append(finding(view, ID, "warning", text, [f for a, end in reset for f in (a.frame, end)], {"cut_off": len(reset)}))
     return out
 
 
