@@ -47,6 +47,9 @@ BITTORRENT = b"\x13BitTorr"
 SPOKEN = [(0, 8, b'{"jsonrp', "JSON-RPC"), (0, 4, b"AMQP", "AMQP"), (2, 8, b"\0\4MQTT", "MQTT"), (4, 8, b"\0\3\0\0", "PostgreSQL"),
           (0, 4, b"ZBXD", "Zabbix"), (0, 2, b"\3\0", "X.224"), (0, 7, b"INVITE ", "SIP"), (0, 8, b"REGISTER", "SIP")]  # fmt: skip
 X224_REQUEST = 0xE0
+#: Ports at which a protocol begins with TLS (IANA's service names: ldaps, ftps, telnets, imaps, pop3s, msft-gc-ssl, sips, amqps, ircs-u, secure-mqtt), and how
+#: LDAP's requests to bind, to search and for an extended operation go on behind their length (RFC 4511 4.1.1)
+OVER_TLS, LDAPS, LDAP_ASKS = (636, 990, 992, 993, 995, 3269, 5061, 5671, 6697, 8883), (636, 3269), (0x60, 0x63, 0x77)
 #: PostgreSQL's Parse, Bind, Execute, and the Sync or Flush behind them that calls for the answer, of 5 bytes
 PREPARED, SYNC = (b"P", b"B", b"E"), 5
 FAREWELLS = (b"QUIT", b"BYE", b"EXIT")  #: of FTP, SMTP, POP3, NNTP
@@ -266,7 +269,9 @@ def _in_clear(view: View) -> list[Finding]:
     whom = most(view.server(k) for k, *_ in shown)
     what = f"{whom} ({', '.join(names)})" if names else whom
     how = "sending a byte" if all(mute[k] for k, *_ in shown) else "answering it"
-    text = f"{n:,} of {plural(of, 'connection')} got no answer: {what} took the request and closed without {how}."
+    in_clear = bool(known) and all(view.ends(k)[3] in OVER_TLS for k, *_ in shown)
+    end = " (in clear, at a port for TLS)" if in_clear else ""
+    text = f"{n:,} of {plural(of, 'connection')} got no answer: {what} took the request{end} and closed without {how}."
     if not any(_protocol(view, k) for k, *_ in shown):
         text = (
             f"{n:,} of {plural(of, 'connection')} heard nothing: {what} took what was sent and closed, as a server does that refuses the client, or that "
@@ -275,6 +280,8 @@ def _in_clear(view: View) -> list[Finding]:
     values = {"connections": of, "unanswered": n, "protocols": names}
     severity: Severity = "problem" if known else "warning"
     advice = "The server does not want this client (an address list, a limit), expects another protocol (TLS), or ended: look at its log for that moment."
+    if in_clear:
+        advice = "The client speaks without TLS to a port that takes TLS alone: turn TLS on in the client (ldaps://, mqtts://), or take the port without it."
     return [finding(view, ID, severity, text, [f for _, *both in shown for f in both], values, advice if known else "")]
 
 
@@ -299,7 +306,8 @@ def _protocol(view: View, k: int) -> str:
     if port in ROUTING:
         return ""
     spoken = (name for begin, end, words, name in SPOKEN if head[begin:end] == words and (name != "X.224" or head[5] == X224_REQUEST))
-    return NAMES.get(port) or next(spoken, "") or _database(view, k)
+    ldap = port in LDAPS and head[0] == 0x30 and head[2:4] == b"\2\1" and head[5] in LDAP_ASKS
+    return NAMES.get(port) or next(spoken, "") or ("LDAP" if ldap else _database(view, k))
 
 
 def _database(view: View, k: int) -> str:
