@@ -5,11 +5,12 @@ Asks: whether all calls (or registrations) of a client with a server end in a fi
     are sent in a format that the receiver did not name (RFC 3264 5.1, 6.1), to a port that it named and does not listen at, or by one end of a call alone.
 Applies: to SIP in clear at its port (UDP, and TCP where a message begins a segment), with both directions in the capture.
 Cannot see: what is encrypted; what a person meant to dial; media of calls of which the description is not in the capture.
-Normal: credentials are asked for (401, 407), people are busy, away or do not want to (480, 486, 600, 603), hang up before (487), both change the call at once
-    (491); a wrong number, or a few different ones (a warning); a server that does not know a number, where another takes the call. Who tries many different
-    names and gets none is a scanner (a warning). What servers refuse as such (403, 408, 5xx) is ``refused``.
-    A call is on hold, or one end listens alone, where the descriptions say so (RFC 3264 8.4). Keys and silence have formats of their own (RFC 4733, RFC 3389).
-    A phone may open its port a moment after it named it, and close it before the other end stops.
+Normal: credentials are asked for (401, 407), people are busy, away (480: a warning where no call to a name rings; of five names, a problem) or do not want to
+    (480, 486, 600, 603), hang up before (487), both change the call at once (491); a wrong number, or a few different ones (a warning); a server that does
+    not know a number, where another takes the call. Who tries many different names and gets none is a scanner (a warning). What servers refuse as such (403,
+    408, 5xx) is ``refused``. A call is on hold, or one end listens alone, where the descriptions say so (RFC 3264 8.4). Keys and silence have formats of
+    their own (RFC 4733, RFC 3389). Voice goes to where voice comes from (symmetric RTP, RFC 4961), whatever the description says; else to an inner address of
+    a phone behind NAT. A phone may open its port a moment after it named it, and close it before the other end stops.
 """
 
 from __future__ import annotations

@@ -6,11 +6,12 @@ Applies: to connections captured in both directions from their beginning. Handsh
     PostgreSQL in clear it does not matter how long the statement was open; nor of HTTPS, also behind a proxy's CONNECT: there what has no answer is known but
     for what was asked (:mod:`netlens.parsers.exchanges`), and a server that ends of its own accord says so first (close_notify, RFC 8446 6.1).
 Cannot see: what was asked, where neither the port nor the first words say which protocol it is, and so whether it was a question: then it is a warning.
-Normal: what only takes in (syslog, printers, metrics) answers nothing, and closes behind a message, when it is idle or when the client has closed. Peers of
-    BitTorrent (BEP 3) close on whoever asks for what they do not have; of two routers, or peers of Diameter, that both open a connection, one closes (RFC
-    4271 6.8, RFC 6733 5.6.4). Of HTTPS a request that is sent again at once and answered has cost little; HTTP/2 says more than requests. Nobody misses the
-    answer to a farewell (QUIT, LOGOUT), and a client that speaks its last word and at once opens another connection goes on there. A server may close an idle
-    connection at any time, so that a request of HTTP meets the close; a client sends it again by itself if that does no harm (RFC 9112 9.3.1, 9.5).
+Normal: LDAP and others in clear at a port for TLS get nothing, and are told as that. What only takes in (syslog, printers, metrics) answers nothing, and
+    closes behind a message, when it is idle or when the client has closed. Peers of BitTorrent (BEP 3) close on whoever asks for what they do not have; of
+    two routers, or peers of Diameter, that both open a connection, one closes (RFC 4271 6.8, RFC 6733 5.6.4). Of HTTPS a request that is sent again at once
+    and answered has cost little; HTTP/2 says more than requests. Nobody misses the answer to a farewell (QUIT, LOGOUT), and a client that speaks its last
+    word and at once opens another connection goes on there. A server may close an idle connection at any time, so that a request of HTTP meets the close; a
+    client sends it again by itself if that does no harm (RFC 9112 9.3.1, 9.5).
 """
 
 from __future__ import annotations

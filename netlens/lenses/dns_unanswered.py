@@ -5,9 +5,10 @@ Asks: whether lookups stayed without any answer, counting all repeats of a quest
 Applies: where DNS over UDP or TCP was captured in both directions. Multicast DNS and broadcasts need no answer.
 Cannot see: lookups over TLS, HTTPS or QUIC; without an ICMP error, whether the question or the answer was lost. One asked in the last 5 s of the
     capture is pending, unless it was tried three times and more over 2 s already.
-Normal: RFC 1035 4.2.1 asks again after 2 to 5 s at the earliest; RFC 8767 5 lets a resolver try for 10 to 30 s. A question that another server or a
-    repeat answered was answered; resolvers that are asked side by side need not all answer. A single one of many is noise; a tenth of all, or one that was
-    asked again in vain while few were asked, is a fault. Where no question was asked again and no answer is in the capture, it was recorded one-sided.
+Normal: a resolver waits for servers behind it: where it asked one of these for the same in vain, that one is named. RFC 1035 4.2.1 asks again after 2 to 5 s
+    at the earliest; RFC 8767 5 lets a resolver try for 10 to 30 s. A question that another server or a repeat answered was answered; resolvers that are asked
+    side by side need not all answer. A single one of many is noise; a tenth of all, or one that was asked again in vain while few were asked, is a fault.
+    Where no question was asked again and no answer is in the capture, it was recorded one-sided.
 """
 
 from __future__ import annotations

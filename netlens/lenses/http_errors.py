@@ -15,7 +15,9 @@ Normal: 401 and 407 that the client answers with credentials (RFC 9110 11.6), 30
     tells that what was there is gone; to one of them it may be an answer. What a program
     knows by several names it asks for by one after the other, until one is there; few tries of different things, seconds apart, of which others are
     granted, need not matter. Who asks again and again with credentials to which nothing is granted gets nowhere, but in an even rhythm may wait for it. A
-    client that is let in no more may have logged out, or be another user behind a proxy: a warning.
+    client that is let in no more may have logged out, or be another user behind a proxy: a warning. A body that is refused try after try, each on a
+    connection of its own, is stored nowhere, unless in pieces elsewhere; 421 may be asked again by a new connection, so what each connection begins with is
+    misdirected for good; 429 is a client's to wait out, and trouble where nothing is taken at the first try.
 """
 
 from __future__ import annotations

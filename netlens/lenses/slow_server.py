@@ -8,8 +8,8 @@ Applies: to HTTP/1.1 in the clear (and to what waits for 100 before its body), t
     warning: a tool may run meanwhile). To queries to databases in clear that wait for others, and commands of caches that are never slow (Redis, memcached;
     see _late_answers); that another query took long is a warning; of WebSockets in clear to pings (RFC 6455 5.5.2) behind which the server says nothing until
     the client leaves, but not in order.
-Cannot see: what the server did meanwhile, or asked others; of one capture, the share of the way. With a capture on both sides of a tunnel or relay its share
-    is measured, and where it is most of the wait, the server is not blamed.
+Cannot see: what the server did meanwhile, or asked others, unless that is in the capture (then it is named, see _behind); of one capture, the share of the
+    way. With a capture on both sides of a tunnel or relay its share is measured, and where it is most of the wait, the server is not blamed.
 Normal: people notice 1 s and leave after 10 s (Nielsen); a model or a report may need longer. Protocols that wait for events (push, chat, subscriptions) are
     not looked at, nor is what a server answers without content after the same time again and again (RFC 6202 2: a long poll that timed out), what asks to be
     kept waiting by its address, what is open at the end of the capture on a connection on which an answer was waited for as long before (a warning), and what

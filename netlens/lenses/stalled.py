@@ -6,9 +6,9 @@ Applies: to connections captured in both directions; where all were captured in 
 Cannot see: without an ICMP error, on which part of the way the data was lost; whether programs wait for each other (see slow-server, slow-client).
 Normal: RFC 6298 2.1 sets the first time-out to 1 s at least and doubles it (5.5), stacks begin at 200 ms; RFC 9293 3.8.3 has TCP doubt the way after
     three retransmissions. Silence while nothing is outstanding is idleness, and after the close nobody waits. A
-    client that was told the length of an answer (RFC 9112 6.2) waits for the rest; not one that stops reading, which shuts its window. A server may send in
-    pieces, with pauses as long as those before; one that is there acknowledges its client's FIN at once (RFC 9293 3.10.7.4). What a client asks for three
-    times, gives up after the same time and never has was no pause.
+    client that was told the length of an answer (RFC 9112 6.2) waits for the rest; not one that stops reading, which shuts its window. Answers that all lack
+    the same few bytes were announced wrongly. A server may send in pieces, with pauses as long as those before; one that is there acknowledges its client's
+    FIN at once (RFC 9293 3.10.7.4). What a client asks for three times, gives up after the same time and never has was no pause.
 """
 
 from __future__ import annotations

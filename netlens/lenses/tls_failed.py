@@ -8,8 +8,8 @@ Applies: where a ClientHello or a TLS alert is in the capture.
 Cannot see: what alerts and certificates of TLS 1.3 say, which are encrypted; why a certificate was not liked, unless the alert, its names or its dates say so.
 Normal: close_notify and user_canceled end a connection in order (RFC 8446 6.1). An alert behind the handshake, or a RST after the close, is no failure.
     A program (told by its JA4) that is served closes without a word what it does not need. A client that is told of a version and connects
-    anew at once with another one is served; not one that does not trust the certificate. Programs that try TLS
-    first go on in HTTP at once where the port does not speak it.
+    anew at once with another one is served; not one that does not trust the certificate. What a server says of a certificate is about the client's. Programs
+    that try TLS first go on in HTTP at once where the port does not speak it.
 """
 
 from __future__ import annotations

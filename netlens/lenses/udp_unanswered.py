@@ -4,8 +4,8 @@ Asks: whether a client sent a request over UDP again for seconds and heard nothi
     L2TP, GTP, PFCP, CoAP, DHCP, RPC, MGCP, PTP, STUN, NetBIOS' name servers), or that by which it opened a conversation (QUIC, WireGuard, OpenVPN, NTP,
     Kerberos, RDP); of any other protocol, whether a client that hears nothing waits longer each time before it sends again; whether a client of DHCP gets no
     address, or cannot renew its lease; whether of all answers only the first IP fragment comes, and the client asks again; whether a file that TFTP has granted
-    does not come; whether a peer of a call (ICE) found no way at all to the other; whether a server of QUIC that had answered says nothing more to a client
-    that goes on to send.
+    does not come; whether a client of RADIUS drops all answers, as it asks again and again behind them; whether a peer of a call (ICE) found no way at all to
+    the other; whether a server of QUIC that had answered says nothing more to a client that goes on to send.
 Applies: where the first datagram is in the capture. That the same comes again shows by itself that no answer came (of QUIC, WireGuard and RDP, too), and
     so do pauses that grow; of the others only where their sender hears something in the capture. DNS is covered by dns-unanswered, ICMP errors by unreachable.
 Cannot see: whether the request or the answer was lost, or a firewall dropped it; whether a server of QUIC that sent little acknowledged or refused, which is
