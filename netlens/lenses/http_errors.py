@@ -208,29 +208,37 @@ def _in_vain(view: View, answers: list[dict[str, Any]]) -> list[dict[str, Any]]:
         run = [r for r in group[last + 1 :] if r["status"] >= 400 and r["status"] not in (*SOUGHT, *CHALLENGES)]
         # who makes what must not be there (If-None-Match: *) has asked for a 412
         run = [r for r in run if r["status"] != CHANGED or r["start_frame"] in matching]
-        long = len(run) >= IN_VAIN and (run[-1]["start_ns"] - run[0]["start_ns"] >= IN_VAIN_NS or _are_new_tries(view, run, answers))
+        long = len(run) >= IN_VAIN and (run[-1]["start_ns"] - run[0]["start_ns"] >= IN_VAIN_NS or _are_new_tries(view, run))
         if long and len({r["status"] for r in run}) == 1:
             found += run
     return found
 
 
-def _are_new_tries(view: View, run: list[dict[str, Any]], answers: list[dict[str, Any]]) -> bool:
+def _are_new_tries(view: View, run: list[dict[str, Any]]) -> bool:
     """Whether what was sent was refused each time on a connection of its own, the next when that was known, and the client had nothing else stored instead (in
     pieces, say)."""
-    new = len({r["session_id"] for r in run}) == len(run) == _in_turn(run) and run[0]["status"] in OF_BODIES
-    making, whose = view.side.capture.making, view.service(run[0]["session_id"])[:2]
-    stored = (
-        [r["start_ns"] for r in answers if r["status"] < 400 and r["start_frame"] in making and view.service(r["session_id"])[:2] == whose]
-        if new
-        else []
-    )
-    return new and not any(0 <= ns - (r["response_ns"] or r["start_ns"]) <= NEXT_NS for r in run for ns in stored)
+    if not (len({r["session_id"] for r in run}) == len(run) == _in_turn(run) and run[0]["status"] in OF_BODIES):
+        return False
+    stored = view.once(_stored).get(view.service(run[0]["session_id"])[:2], [])
+    told = [r["response_ns"] or r["start_ns"] for r in run]
+    return all(bisect.bisect_left(stored, ns) == bisect.bisect_right(stored, ns + NEXT_NS) for ns in told)
+
+
+def _stored(view: View) -> dict[tuple[str, str], list[int]]:
+    """When a client sent what a server stored, in order."""
+    making = view.side.capture.making
+    rows = (r for r in view.once(final_answers) if r["status"] < 400 and r["start_frame"] in making)
+    return {
+        pair: sorted(r["start_ns"] for r in group) for pair, group in grouped(rows, lambda r: view.service(r["session_id"])[:2]).items()
+    }
 
 
 def _misdirected(view: View, answers: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Answers 421 to the first request of a connection, again and again: who hears that may ask by a new connection (RFC 9110 15.5.20), where it is the same.
     Who asks in an even rhythm checks something, and a place that is given at another time is served."""
     asked = view.side.capture.asked
+    if not any(r["status"] == MISDIRECTED for r in answers):
+        return []
     firsts: dict[int, int] = {}
     for r in answers:
         firsts.setdefault(r["session_id"], r["start_frame"])
