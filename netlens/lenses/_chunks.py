@@ -48,6 +48,13 @@ def feeds_cut(view: View) -> list[tuple[list[tuple[Chunked, int]], int | None]]:
     return found
 
 
+def feeds_reset(view: View) -> list[tuple[Chunked, int]]:
+    """Streams of events in answer to GET that the server's side ended by a reset before the last chunk: their end is none that it wanted."""
+    open_ = [a for a in _last(view) if a.feed and a.state < BAD]
+    ended = [(a, end) for a in open_ if (end := _ended(view, a, by_client=False)) is not None]
+    return [(a, end) for a, end in ended if (seg := view.segments(a.session)).flags[seg.frame.index(end)] & RST]
+
+
 def misread(view: View) -> list[tuple[Chunked, int]]:
     """Answers with a size that is no number, behind which either side ended the connection, with the frame of that."""
     bad = [a for a in _last(view) if a.state == BAD]

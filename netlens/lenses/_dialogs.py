@@ -35,6 +35,7 @@ from netlens.text import size
 TASKS = {b"USER", b"PASS", b"ACCT", b"STOR", b"STOU", b"APPE", b"RETR", b"MAIL", b"RCPT", b"DATA", b"BDAT"}
 LOGINS = {b"USER", b"PASS", b"ACCT", b"AUTH"}
 #: Of FTP those that open a data connection, and what a server says that cannot (RFC 959 5.4)
+_NO_TLS = 454  #: to STARTTLS (RFC 3207 4): a sender that must have TLS leaves, any other goes on, or comes again, without it
 _TRANSFERS, _NO_DATA = {b"RETR", b"STOR", b"STOU", b"APPE", b"LIST", b"NLST", b"MLSD"}, 425
 #: Greetings of SMTP, and with which codes a server does not want to talk at all (RFC 5321 4.2.2, 4.3.2, RFC 7504 3); others say that it knows another one
 HELLOS, NO_TALK = {b"EHLO", b"HELO", b"LHLO"}, (421, 521, 550, 554)
@@ -166,7 +167,10 @@ def _insist(view: View, found: list[Refusal]) -> None:
         told = {r.session for r in group}
         times = [starts[k] for k in told]
         later = {k for k in view.first_copies if view.service(k) == service and starts[k] >= min(times)}
-        if len(told) >= SHUT and max(times) - min(times) >= SHUT_NS and later == told:
+        # one or two may meet a restart; what is told behind a login, to one connection after the other, has nothing to do with that
+        ended = sorted((starts[k], view.column("end_ns")[k]) for k in told)
+        in_turn = all(r.protocol == "IMAP" for r in group) and all(a <= b for (_, a), (b, _) in pairwise(ended))
+        if len(told) >= SHUT and (in_turn or max(times) - min(times) >= SHUT_NS) and later == told:
             for r in group:
                 r.lasting = True
 
@@ -593,12 +597,14 @@ def _replies(k: int, seg: Segments, view: View) -> list[Refusal]:
     smtp = port in (25, 465, 587, 2525) or any(c in (b"EHLO", b"HELO", b"MAIL", b"RCPT", b"LHLO") for c in commands)
     protocol = "SMTP" if smtp else "FTP"
     asked, asked_frame, answered = b"", 0, False
+    without_tls: list[int] = []
     found: list[tuple[bytes, int, list[int]]] = []
     allowed: dict[bytes, int] = {}
     for orig, text, frame in data:
         if orig:
             if text[:4].upper() in _KNOWN:
                 asked, asked_frame = text[:4].upper(), frame
+            without_tls = without_tls if asked not in (b"MAIL", b"AUTH") else []  # it does without
             answered = False
             continue
         code = _code(text)
@@ -610,6 +616,8 @@ def _replies(k: int, seg: Segments, view: View) -> list[Refusal]:
             for words in (LOGINS if code in (230, 235) else set(), HELLOS):
                 allowed.update(dict.fromkeys(words if asked in words else (), frame))
         refused = code >= 500 or code in (421, 450, 451, 452)
+        if protocol == "SMTP" and asked == b"STAR" and code == _NO_TLS:
+            without_tls = [asked_frame, frame]
         no_data = protocol == "FTP" and code == _NO_DATA and asked in _TRANSFERS
         if protocol == "FTP" and 500 <= code <= 504 and (code, asked) not in ((500, b"USER"), (500, b"PASS")):
             refused = False  # a word that the server does not know; those of the login all do (RFC 959 5.1)
@@ -626,6 +634,8 @@ def _replies(k: int, seg: Segments, view: View) -> list[Refusal]:
             lasting = False  # the others get it
         word = command.decode().strip() or "the connection"
         out.append(Refusal(k, protocol, f"{code} to {word}", lasting, frames))
+    if without_tls:
+        out.append(Refusal(k, protocol, f"{_NO_TLS} to STARTTLS", False, without_tls, once=True))
     if protocol == "FTP" and any(r.what.startswith("530") for r in out):
         logins = [r for r in out if r.what.split()[-1] in ("USER", "PASS", "ACCT", "connection")]
         return logins[-1:] or out

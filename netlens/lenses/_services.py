@@ -87,6 +87,8 @@ GREETS = (21, 25, 110, 119, 143, 587, 3306, 4222)
 MODBUS = 502
 #: How a client of AMQP 0-9-1 begins (4.2.2), a heartbeat (4.2.7, 4.2.3), and how many pass in two intervals: each side sends one in half of one
 AMQP, HEARTBEAT, BEATS = int.from_bytes(b"AMQP\0\0\x09\x01", "big"), 0x08000000000000CE, 4
+#: How a client of MQTT begins, but for the length of what it says (3.1.1 3.1), a broker's first word, the answer to a ping, and messages that tell
+MQTT, CONNACK, PINGRESP, UNTAKEN = int.from_bytes(b"\x10\0\0\4MQTT", "big"), 0x20, b"\xd0\0", 3
 SOCKS, SOCKS_METHODS = 5, 8  #: version, and ways to log in that a client offers at most
 UNGREETED, UNGREETED_NS = 3, 30 * S  #: so many that were left without a greeting, or one after so long: some servers pause on purpose
 
@@ -116,7 +118,7 @@ def silences(view: View) -> list[Silence]:
     missing = view.missing_bytes
     lossy = view.once(with_repeats)
     pings = [Silence(each.session, "WebSocket, ping", each.wait_ns, True, each.frames) for each in view.once(unheard)]
-    units = pings + _units(view)
+    units = pings + _units(view) + _not_taken(view)
     served[list(_data_of_ftp(view))] = False
     found = _ungreeted(view, served & np.isin(s["resp_port"], GREETS) & s["saw_syn"] & ~missing.astype(bool))
     told = {each.session for each in units + found}
@@ -166,6 +168,49 @@ def without_beats(view: View) -> list[Silence]:
             if longest.wait_ns >= (2 * median_low(paces) if paces else PENDING_NS):
                 found.append(longest)
     return found
+
+
+def _not_taken(view: View) -> list[Silence]:
+    """Messages of MQTT that must be acknowledged (QoS 1, 3.1.1 4.3.2), of which a broker acknowledges none, though it has them and speaks: three and more on a
+    connection, for as long as a client waits, behind which there came nothing but answers to pings, as others may hide an acknowledgment."""
+    if view.one_sided:
+        return []
+    missing, lossy, found = view.missing_bytes, view.once(with_repeats), []
+    mqtt = view.first_requests & np.uint64(0xF000FFFFFFFFFFFF) == np.uint64(MQTT)
+    for k in np.flatnonzero(mqtt & (view.first_replies >> np.uint64(56) == CONNACK)).tolist():
+        if k not in view.whole or k in view.halves or missing[k] or k in lossy:
+            continue
+        seg = view.segments(k)
+        asked: list[int] = []
+        for i in range(len(seg)):
+            if seg.flags[i] & (FIN | RST):
+                break
+            if not seg.length[i] or not seg.fresh[i]:
+                continue
+            if seg.orig[i]:
+                asked += [i] if _is_to_be_taken(seg, i) else []
+            elif asked and not (seg.length[i] == len(PINGRESP) and seg.text(i)[: len(PINGRESP)] == PINGRESP):
+                asked = []
+                break
+        if len(asked) >= UNTAKEN:
+            last = next((i for i in range(asked[-1] + 1, len(seg)) if seg.flags[i] & (FIN | RST)), len(seg) - 1)
+            had = any(not seg.orig[i] and seg.acked[i] >= seg.end(asked[-1]) for i in range(asked[-1] + 1, len(seg)))
+            closed = bool(seg.flags[last] & (FIN | RST))
+            if had and seg.ts[last] - seg.ts[asked[0]] >= GIVEN_UP_NS and (seg.orig[last] or not closed):
+                found.append(Silence(k, "MQTT, PUBACK", seg.ts[last] - seg.ts[asked[0]], closed, [seg.frame[i] for i in asked]))
+    return found
+
+
+def _is_to_be_taken(seg: Segments, i: int) -> bool:
+    """Whether a segment holds a PUBLISH of QoS 1 and nothing else (3.1.1 2.2, 3.3.1)."""
+    text, left, shift, at = seg.text(i), 0, 0, 1
+    if text[0] & 0xF6 != 0x32:
+        return False
+    while at <= 4:
+        left, shift, at = left | (text[at] & 0x7F) << shift, shift + 7, at + 1
+        if text[at - 1] < 0x80:
+            break
+    return at + left == seg.length[i]
 
 
 def _data_of_ftp(view: View) -> set[int]:

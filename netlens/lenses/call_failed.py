@@ -5,11 +5,12 @@ Asks: whether all calls (or registrations) of a client with a server end in a fi
     are sent in a format that the receiver did not name (RFC 3264 5.1, 6.1), to a port that it named and does not listen at, or by one end of a call alone.
 Applies: to SIP in clear at its port (UDP, and TCP where a message begins a segment), with both directions in the capture.
 Cannot see: what is encrypted; what a person meant to dial; media of calls of which the description is not in the capture.
-Normal: credentials are asked for (401, 407), people are busy, away or do not want to (480, 486, 600, 603), hang up before (487), both change the call at once
-    (491); a wrong number, or a few different ones (a warning); a server that does not know a number, where another takes the call. Who tries many different
-    names and gets none is a scanner (a warning). What servers refuse as such (403, 408, 5xx) is ``refused``.
-    A call is on hold, or one end listens alone, where the descriptions say so (RFC 3264 8.4). Keys and silence have formats of their own (RFC 4733, RFC 3389).
-    A phone may open its port a moment after it named it, and close it before the other end stops.
+Normal: credentials are asked for (401, 407), people are busy, away (480: a warning where no call to a name rings; of five names, a problem) or do not want to
+    (480, 486, 600, 603), hang up before (487), both change the call at once (491); a wrong number, or a few different ones (a warning); a server that does
+    not know a number, where another takes the call. Who tries many different names and gets none is a scanner (a warning). What servers refuse as such (403,
+    408, 5xx) is ``refused``. A call is on hold, or one end listens alone, where the descriptions say so (RFC 3264 8.4). Keys and silence have formats of
+    their own (RFC 4733, RFC 3389). Voice goes to where voice comes from (symmetric RTP, RFC 4961), whatever the description says; else to an inner address of
+    a phone behind NAT. A phone may open its port a moment after it named it, and close it before the other end stops.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from ipaddress import ip_address
 
 import numpy as np
 
@@ -34,7 +36,8 @@ GROUP = "answers"
 RANK = 14  #: before the same request that udp-unanswered has
 TIMES, SPAN_NS = 3, 3 * S  #: calls that fail; a request within a call that is sent again, and for how long
 #: Final answers that say that something is wrong with what was asked (RFC 3261 21.4, 21.6)
-_WRONG = (400, 402, 404, 405, 406, 410, 413, 414, 416, 420, 421, 482, 483, 484, 485, 493, 604)
+_WRONG = (400, 402, 404, 405, 406, 410, 413, 414, 416, 420, 421, 423, 482, 483, 484, 485, 493, 604)
+_AWAY = 480  #: nobody is registered under that name, or does not want to be called now (RFC 3261 21.4.18)
 _ASKS_WHO = (401, 407)
 _NOBODY = (404, 410, 484, 485, 604)  #: what a person hears who dials a wrong number
 DIALLED = 5  #: different wrong numbers, which is more than a person dials
@@ -53,27 +56,31 @@ ALL_THE_TIME, ALL_THE_TIME_NS = frozenset({0, 3, 8, 9}), 4 * S
 NEVER = 1 << 62  #: ns; a call whose end is not in the capture
 TOLD_NS = 2 * S  #: Linux says so once a second (icmp_ratelimit)
 _WORDS = {400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed", 410: "Gone", 416: "Unsupported URI Scheme", 420: "Bad Extension",
+          423: "Interval Too Brief",
           483: "Too Many Hops", 484: "Address Incomplete", 482: "Loop Detected", 604: "Does Not Exist Anywhere"}  # fmt: skip
 _ADVICE = {
     400: "The server does not understand the message: compare its Content-Length and headers at both ends; a SIP ALG in a router changes them (turn it off).",
     404: "The server does not know what is dialled, or in that form: compare the number in the request with what it wants (+49..., 0049..., 049...).",
     484: "The server wants a longer number: compare what is dialled with its dial plan.",
+    423: "The registrar wants phones to register for longer: set the phone's registration time to what Min-Expires in that answer says, or more.",
     483: "The call goes in circles between servers: look at their routes.",
     482: "The call goes in circles between servers: look at their routes.",
 }
 
 
 def look(view: View) -> list[Finding]:
-    """At most one of calls and registrations that are refused, one of those that break off, and three of media."""
+    """At most one of calls and registrations that are refused, one of those to people who are away, one of those that break off, and four of media."""
     messages = view.side.capture.calls
     if not messages:
         return []
     return [
         *_refused(view, messages),
+        *_away(view, messages),
         *_broken_off(view, messages),
         *_formats(view, messages),
         *_unheard(view, messages),
         *_one_way(view, messages),
+        *_astray(view, messages),
     ]
 
 
@@ -132,6 +139,42 @@ def _refused(view: View, messages: list[Message]) -> list[Finding]:
     return [
         graded(view, ID, grave, text, [m.frame for m in answers], values, _ADVICE.get(code, "The server's log says what it did not like."))
     ]
+
+
+def _away(view: View, messages: list[Message]) -> list[Finding]:
+    """Callers none of whose calls to one name rings, as nobody is there (480): a phone that is switched off, or lost its registration; of many names, and none
+    that rings, something is wrong with all."""
+    asked: dict[tuple[str, int], set[int]] = defaultdict(set)
+    said: dict[tuple[str, int], list[Message]] = defaultdict(list)
+    rings: set[tuple[str, int]] = set()
+    names: dict[int, int] = {}
+    for m in messages:
+        if m.method != "INVITE":
+            continue
+        if not m.status:
+            names.setdefault(m.call, m.whom)
+            asked[m.source, m.whom].add(m.call)
+        elif (m.status >= 180 or m.status == _AWAY) and m.call in names and m.status not in _ASKS_WHO:
+            (said[m.destination, names[m.call]].append(m) if m.status == _AWAY else rings.add((m.destination, names[m.call])))
+    away = {key: these for key, these in said.items() if key not in rings and len({m.call for m in these}) >= TIMES}
+    if not away:
+        return []
+    by_caller = grouped(away, lambda key: key[0])
+    reached = {caller for caller, _ in rings}
+    all_away = {caller for caller, whom in by_caller.items() if len(whom) >= DIALLED and caller not in reached}
+    shown = {key: these for key, these in away.items() if key[0] in all_away} or away
+    n, of = (
+        len({(key[0], call) for key in shown for call in calls[key]})
+        for calls in ({k: {m.call for m in v} for k, v in shown.items()}, asked)
+    )
+    answers = [m for these in shown.values() for m in these]
+    text = (
+        f"{n:,} of {plural(of, 'call')} to {plural(len({whom for _, whom in shown}), 'name')} found nobody there: {most(m.source for m in answers)} said 480 "
+        "Temporarily Unavailable each time, before any phone rang."
+    )
+    values = {"calls": of, "refused": n, "replies": [_AWAY]}
+    advice = "The phones are not registered there any more (or all are switched off): see the server's list of registrations, and their REGISTERs."
+    return [graded(view, ID, all_away, text, [m.frame for m in answers], values, advice)]
 
 
 def _broken_off(view: View, messages: list[Message]) -> list[Finding]:
@@ -325,3 +368,48 @@ def _one_way(view: View, messages: list[Message]) -> list[Finding]:
         "firewalls between for its range of RTP ports."
     )
     return [finding(view, ID, "problem", text, [talk.first_frame for talk, _ in found], values, advice)]
+
+
+def _astray(view: View, messages: list[Message]) -> list[Finding]:
+    """Voice that goes to a private address which a phone behind NAT names, and that nobody has here, while the phone's own voice comes from another one, and
+    gets none: the other end does not answer to where voice comes from, as most do (symmetric RTP, RFC 4961; RFC 3581 does it for the messages)."""
+    sent = {(t.source, t.destination): t for t in view.conversations}
+    here = {t.source[0] for t in view.conversations} | {address for k in view.whole for address in view.ends(k)[::2]}
+    said_of = view.once(undelivered)
+    rtp = {ports(part): set(part[:, KIND].tolist()) for part in view.once(streams) if is_rtp(part)}
+    found: list[tuple[Conversation, Conversation]] = []
+    for these in grouped(messages, lambda m: m.call).values():
+        taken = next((m for m in these if m.method == "INVITE" and 200 <= m.status < 300), None)
+        if taken is None:
+            continue
+        end = next((m.ts for m in these if m.method == "BYE" and not m.status), NEVER)
+        named = {(m.source, m.destination, _place(each)) for m in these for each in m.media if each.talks}
+        for source, peer, place in named:
+            if place[0] == source or place[0] in here or not ip_address(place[0]).is_private:
+                continue
+            for other in {their for whose, whom, their in named if (whose, whom) == (peer, source)}:
+                talk = sent.get((other, place))
+                own = [t for (whence, whither), t in sent.items() if whence[0] == source and whither == other and t.datagrams >= ONE_WAY]
+                if talk is None or len(own) != 1 or (other, own[0].source) in sent or (UDP, other, place) in said_of:
+                    continue
+                kinds, theirs = rtp.get((other[1], place[1]), set()), rtp.get((own[0].source[1], other[1]), set())
+                least = ALL_THE_TIME_NS if kinds <= ALL_THE_TIME else ONE_WAY_NS
+                lasted = min(talk.last_ns, own[0].last_ns, end) - max(talk.first_ns, own[0].first_ns, taken.ts)
+                to_the_end = talk.last_ns >= min(own[0].last_ns, end) - S
+                if kinds and theirs and talk.datagrams >= ONE_WAY and lasted >= least and to_the_end:
+                    found.append((talk, own[0]))
+    if not found:
+        return []
+    server = found[0][0].source[0]
+    n = sum(each.datagrams for each, _ in found)
+    text = (
+        f"Voice goes astray in {plural(len(found), 'call')}: {plural(n, 'packet')} of RTP went to {most(endpoint(*each.destination) for each, _ in found)}, a "
+        "private address that the other end named (SDP) and nobody has here, while its own voice came from "
+        f"{most(endpoint(*each.source) for _, each in found)}, to which none was sent: one-way audio."
+    )
+    values = {"calls": len(found), "packets": n}
+    advice = (
+        f"The phone is behind NAT: have {server} send to where its voice comes from (symmetric RTP; nat=force_rport,comedia or rtp_symmetric of "
+        "Asterisk), or let the phone name its outer address (STUN, external address); a SIP ALG on the way may have changed one of both only."
+    )
+    return [finding(view, ID, "problem", text, [f for pair in found for f in (pair[0].first_frame, pair[1].first_frame)], values, advice)]

@@ -6,11 +6,12 @@ Applies: to connections captured in both directions from their beginning. Handsh
     PostgreSQL in clear it does not matter how long the statement was open; nor of HTTPS, also behind a proxy's CONNECT: there what has no answer is known but
     for what was asked (:mod:`netlens.parsers.exchanges`), and a server that ends of its own accord says so first (close_notify, RFC 8446 6.1).
 Cannot see: what was asked, where neither the port nor the first words say which protocol it is, and so whether it was a question: then it is a warning.
-Normal: what only takes in (syslog, printers, metrics) answers nothing, and closes behind a message, when it is idle or when the client has closed. Peers of
-    BitTorrent (BEP 3) close on whoever asks for what they do not have; of two routers, or peers of Diameter, that both open a connection, one closes (RFC
-    4271 6.8, RFC 6733 5.6.4). Of HTTPS a request that is sent again at once and answered has cost little; HTTP/2 says more than requests. Nobody misses the
-    answer to a farewell (QUIT, LOGOUT), and a client that speaks its last word and at once opens another connection goes on there. A server may close an idle
-    connection at any time, so that a request of HTTP meets the close; a client sends it again by itself if that does no harm (RFC 9112 9.3.1, 9.5).
+Normal: LDAP and others in clear at a port for TLS get nothing, and are told as that. What only takes in (syslog, printers, metrics) answers nothing, and
+    closes behind a message, when it is idle or when the client has closed. Peers of BitTorrent (BEP 3) close on whoever asks for what they do not have; of
+    two routers, or peers of Diameter, that both open a connection, one closes (RFC 4271 6.8, RFC 6733 5.6.4). Of HTTPS a request that is sent again at once
+    and answered has cost little; HTTP/2 says more than requests. Nobody misses the answer to a farewell (QUIT, LOGOUT), and a client that speaks its last
+    word and at once opens another connection goes on there. A server may close an idle connection at any time, so that a request of HTTP meets the close; a
+    client sends it again by itself if that does no harm (RFC 9112 9.3.1, 9.5).
 """
 
 from __future__ import annotations
@@ -47,6 +48,9 @@ BITTORRENT = b"\x13BitTorr"
 SPOKEN = [(0, 8, b'{"jsonrp', "JSON-RPC"), (0, 4, b"AMQP", "AMQP"), (2, 8, b"\0\4MQTT", "MQTT"), (4, 8, b"\0\3\0\0", "PostgreSQL"),
           (0, 4, b"ZBXD", "Zabbix"), (0, 2, b"\3\0", "X.224"), (0, 7, b"INVITE ", "SIP"), (0, 8, b"REGISTER", "SIP")]  # fmt: skip
 X224_REQUEST = 0xE0
+#: Ports at which a protocol begins with TLS (IANA's service names: ldaps, ftps, telnets, imaps, pop3s, msft-gc-ssl, sips, amqps, ircs-u, secure-mqtt), and how
+#: LDAP's requests to bind, to search and for an extended operation go on behind their length (RFC 4511 4.1.1)
+OVER_TLS, LDAPS, LDAP_ASKS = (636, 990, 992, 993, 995, 3269, 5061, 5671, 6697, 8883), (636, 3269), (0x60, 0x63, 0x77)
 #: PostgreSQL's Parse, Bind, Execute, and the Sync or Flush behind them that calls for the answer, of 5 bytes
 PREPARED, SYNC = (b"P", b"B", b"E"), 5
 FAREWELLS = (b"QUIT", b"BYE", b"EXIT")  #: of FTP, SMTP, POP3, NNTP
@@ -266,7 +270,9 @@ def _in_clear(view: View) -> list[Finding]:
     whom = most(view.server(k) for k, *_ in shown)
     what = f"{whom} ({', '.join(names)})" if names else whom
     how = "sending a byte" if all(mute[k] for k, *_ in shown) else "answering it"
-    text = f"{n:,} of {plural(of, 'connection')} got no answer: {what} took the request and closed without {how}."
+    in_clear = bool(known) and all(view.ends(k)[3] in OVER_TLS for k, *_ in shown)
+    end = " (in clear, at a port for TLS)" if in_clear else ""
+    text = f"{n:,} of {plural(of, 'connection')} got no answer: {what} took the request{end} and closed without {how}."
     if not any(_protocol(view, k) for k, *_ in shown):
         text = (
             f"{n:,} of {plural(of, 'connection')} heard nothing: {what} took what was sent and closed, as a server does that refuses the client, or that "
@@ -275,6 +281,8 @@ def _in_clear(view: View) -> list[Finding]:
     values = {"connections": of, "unanswered": n, "protocols": names}
     severity: Severity = "problem" if known else "warning"
     advice = "The server does not want this client (an address list, a limit), expects another protocol (TLS), or ended: look at its log for that moment."
+    if in_clear:
+        advice = "The client speaks without TLS to a port that takes TLS alone: turn TLS on in the client (ldaps://, mqtts://), or take the port without it."
     return [finding(view, ID, severity, text, [f for _, *both in shown for f in both], values, advice if known else "")]
 
 
@@ -299,7 +307,8 @@ def _protocol(view: View, k: int) -> str:
     if port in ROUTING:
         return ""
     spoken = (name for begin, end, words, name in SPOKEN if head[begin:end] == words and (name != "X.224" or head[5] == X224_REQUEST))
-    return NAMES.get(port) or next(spoken, "") or _database(view, k)
+    ldap = port in LDAPS and head[0] == 0x30 and head[2:4] == b"\2\1" and head[5] in LDAP_ASKS
+    return NAMES.get(port) or next(spoken, "") or ("LDAP" if ldap else _database(view, k))
 
 
 def _database(view: View, k: int) -> str:

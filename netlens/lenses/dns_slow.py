@@ -131,7 +131,11 @@ def _of(view: View) -> list[Finding]:
     shown = slow if grave and slow else late
     values = {"questions": len(timed), "slow": len(slow), "late": len(late), "median_ms": middle / 1e6, "longest_ms": longest / 1e6}
     if not shown:
-        text = f"DNS answers take {seconds(middle)} (median of {plural(len(timed), 'question')})."
+        if any(each.severity == "problem" for each in _suffixed(view)):
+            return []  # that is what takes so long
+        times = sum(q.attempts for _, q in timed)
+        often = f", asked {times:,} times" if times > len(timed) else ""
+        text = f"DNS answers take {seconds(middle)} (median of {plural(len(timed), 'question')}{often})."
         return [finding(view, ID, "warning", text, [q.frames[0] for _, q in timed], values)]
     over = seconds(LATE_NS if shown is late else SLOW_NS)
     whom = most(r for q in shown for r in q.resolvers)

@@ -5,9 +5,10 @@ Asks: whether lookups stayed without any answer, counting all repeats of a quest
 Applies: where DNS over UDP or TCP was captured in both directions. Multicast DNS and broadcasts need no answer.
 Cannot see: lookups over TLS, HTTPS or QUIC; without an ICMP error, whether the question or the answer was lost. One asked in the last 5 s of the
     capture is pending, unless it was tried three times and more over 2 s already.
-Normal: RFC 1035 4.2.1 asks again after 2 to 5 s at the earliest; RFC 8767 5 lets a resolver try for 10 to 30 s. A question that another server or a
-    repeat answered was answered; resolvers that are asked side by side need not all answer. A single one of many is noise; a tenth of all, or one that was
-    asked again in vain while few were asked, is a fault. Where no question was asked again and no answer is in the capture, it was recorded one-sided.
+Normal: a resolver waits for servers behind it: where it asked one of these for the same in vain, that one is named. RFC 1035 4.2.1 asks again after 2 to 5 s
+    at the earliest; RFC 8767 5 lets a resolver try for 10 to 30 s. A question that another server or a repeat answered was answered; resolvers that are asked
+    side by side need not all answer. A single one of many is noise; a tenth of all, or one that was asked again in vain while few were asked, is a fault.
+    Where no question was asked again and no answer is in the capture, it was recorded one-sided.
 """
 
 from __future__ import annotations
@@ -168,7 +169,10 @@ def _of(view: View) -> list[Finding]:
         why += "; only some fragments of their answers arrived"
         cause = "let fragments through, or have the resolver send less at a time (an EDNS buffer of 1,232 bytes)"
     circles = told_of_circles(visible(view), open_)
+    behind = [] if circles else _behind(view, open_)
     why += circles
+    if behind:
+        why += f"; {most(here for here, _, _ in behind)} asked {most(there for _, there, _ in behind)} for the same in vain"
     later = f"; {pending:,} more were asked too close to the end of the capture to tell" if pending else ""
     tries = sum(q.attempts for q in open_)
     text = (
@@ -189,8 +193,38 @@ def _of(view: View) -> list[Finding]:
     advice = f"Ask the resolver directly ({example}); if it does not answer, name another one in resolv.conf, or {cause}."
     if circles:
         advice = IN_CIRCLES
+    elif behind:
+        here, there, q = behind[0]
+        advice = (
+            f"Ask that server from {here} ({_dig(q, there)}): it is down or replaced, or what drops UDP port 53 stands between these two. Until it answers, "
+            f"take it out of the forwarders of {here}, or out of the name servers of the zone; {here} itself only waits for it."
+        )
     frames = [*(f for q in open_ for f in q.frames), *(e.frame for e in heard)]
     return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice)]
+
+
+def _behind(view: View, open_: list[Question]) -> list[tuple[str, str, Question]]:
+    """Who was asked in vain by whom who had been asked the same: the resolver, the server behind it, the client's question. Only where each question in vain
+    was asked of such a resolver, or by one. A resolver that had got an answer, and asked no further, had one to give."""
+    rows = view.side.capture.table("lookups").tuples("qname", "qtype", "orig_ip", "resolver_ip", "query_ns", "answer_ns")
+    theirs = {r for q in open_ for r in q.resolvers}
+    passed = grouped((r for r in rows if r[2] in theirs and r[4] is not None), lambda r: ((r[0] or "").lower(), r[1], r[2]))
+    found: dict[tuple[str, str], Question] = {}
+    waiting: set[int] = set()
+    for q in open_:
+        silent: dict[str, set[str]] = {}
+        for here in q.resolvers:
+            mine = [
+                r for r in passed.get((q.name, q.type, here), ()) if -PENDING_NS <= r[4] - q.first_ns <= q.last_ns - q.first_ns + PENDING_NS
+            ]
+            known = max((r[5] for r in mine if r[5] is not None and r[5] <= q.last_ns + PENDING_NS), default=0)
+            silent[here] = {r[3] for r in mine if r[5] is None and r[4] >= known}
+        if silent and all(silent.values()):
+            waiting.add(id(q))
+            found |= {(here, there): q for here, each in silent.items() for there in each}
+    asked = {here for here, _ in found}
+    of_none = [q for q in open_ if id(q) not in waiting and q.client not in asked]
+    return [] if of_none else [(here, there, q) for (here, there), q in found.items() if there not in asked]
 
 
 def _never(view: View) -> list[Finding]:

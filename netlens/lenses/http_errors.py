@@ -15,7 +15,9 @@ Normal: 401 and 407 that the client answers with credentials (RFC 9110 11.6), 30
     tells that what was there is gone; to one of them it may be an answer. What a program
     knows by several names it asks for by one after the other, until one is there; few tries of different things, seconds apart, of which others are
     granted, need not matter. Who asks again and again with credentials to which nothing is granted gets nowhere, but in an even rhythm may wait for it. A
-    client that is let in no more may have logged out, or be another user behind a proxy: a warning.
+    client that is let in no more may have logged out, or be another user behind a proxy: a warning. A body that is refused try after try, each on a
+    connection of its own, is stored nowhere, unless in pieces elsewhere; 421 may be asked again by a new connection, so what each connection begins with is
+    misdirected for good; 429 is a client's to wait out, and trouble where nothing is taken at the first try.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ import numpy as np
 
 from netlens.lenses import Finding, Severity
 from netlens.lenses._asked import visible
-from netlens.lenses._chunks import AGAIN_NS, cut_off, feeds_cut, known, misread
+from netlens.lenses._chunks import AGAIN_NS, cut_off, feeds_cut, feeds_reset, known, misread
 from netlens.lenses._granted import NEXT_NS, NOT_THERE, PAUSE_NS, checks, evenly, granted_later, now_and_then, of_checks, taken
 from netlens.lenses._unanswered import first_bytes, requests, trickling
 from netlens.lenses._view import FIN, RST, S, View, finding, graded, grouped, most, seconds
@@ -65,6 +67,9 @@ _ADVICE = {
     407: "The proxy wants credentials (Proxy-Authorization).",
     412: "The client changes what somebody else has changed since (its ETag is old): have it read that anew before it writes.",
     413: "The server does not accept a body of that size: raise its limit (client_max_body_size in nginx), or send less.",
+    415: "The server does not take a body of that kind: compare Content-Type and Content-Encoding of the request with what it takes.",
+    417: "The server, or a proxy in front of it, takes no Expect: 100-continue: have the client leave it out (curl -H 'Expect:'), or update that proxy.",
+    421: "The server, or a proxy in front of it, does not serve that name or path on this address: check where the name leads, and the proxy's hosts.",
     423: "Somebody else has locked it: wait until that ends, or have the server let go of a lock that is left (its time-out).",
     429: "The server limits requests: send fewer, and wait as long as Retry-After says.",
     502: "A proxy had no usable answer from the server behind it: look at that server, and at the proxy's log.",
@@ -97,6 +102,10 @@ SOUGHT = (404, 409, 410)  #: what is not there, or is there already: who looks f
 #: Said to what a client sends, whatever it asked: too large, of a kind that is not taken, locked (RFC 9110 15.5.14, 15.5.16, RFC 4918 11.3)
 OF_WRITES = (413, 415, 423)
 IN_VAIN, IN_VAIN_NS = 3, S  #: writes to one place that are refused to the last, and over how long
+#: Said to the body, or to how it is announced: sooner than that, it is refused to the last where each try has a connection of its own
+OF_BODIES = (413, 415, 417, 423)
+MISDIRECTED, TOO_MANY = 421, 429
+HELD_NS = 2 * S  #: that somebody waits who must send the same again and again, until it is taken
 OF_SIZE = (411, 413)  #: said to how much a client sends, or to that it does not say how much (RFC 9110 15.5.12, 15.5.14)
 LOST, BY_CHANCE = 3, 100  #: requests that fail at the end; in so many orders of a client's requests these would not all stand there
 CHANGED = 412
@@ -199,8 +208,67 @@ def _in_vain(view: View, answers: list[dict[str, Any]]) -> list[dict[str, Any]]:
         run = [r for r in group[last + 1 :] if r["status"] >= 400 and r["status"] not in (*SOUGHT, *CHALLENGES)]
         # who makes what must not be there (If-None-Match: *) has asked for a 412
         run = [r for r in run if r["status"] != CHANGED or r["start_frame"] in matching]
-        if len(run) >= IN_VAIN and run[-1]["start_ns"] - run[0]["start_ns"] >= IN_VAIN_NS and len({r["status"] for r in run}) == 1:
+        long = len(run) >= IN_VAIN and (run[-1]["start_ns"] - run[0]["start_ns"] >= IN_VAIN_NS or _are_new_tries(view, run))
+        if long and len({r["status"] for r in run}) == 1:
             found += run
+    return found
+
+
+def _are_new_tries(view: View, run: list[dict[str, Any]]) -> bool:
+    """Whether what was sent was refused each time on a connection of its own, the next when that was known, and the client had nothing else stored instead (in
+    pieces, say)."""
+    if not (len({r["session_id"] for r in run}) == len(run) == _in_turn(run) and run[0]["status"] in OF_BODIES):
+        return False
+    stored = view.once(_stored).get(view.service(run[0]["session_id"])[:2], [])
+    told = [r["response_ns"] or r["start_ns"] for r in run]
+    return all(bisect.bisect_left(stored, ns) == bisect.bisect_right(stored, ns + NEXT_NS) for ns in told)
+
+
+def _stored(view: View) -> dict[tuple[str, str], list[int]]:
+    """When a client sent what a server stored, in order."""
+    making = view.side.capture.making
+    rows = (r for r in view.once(final_answers) if r["status"] < 400 and r["start_frame"] in making)
+    return {
+        pair: sorted(r["start_ns"] for r in group) for pair, group in grouped(rows, lambda r: view.service(r["session_id"])[:2]).items()
+    }
+
+
+def _misdirected(view: View, answers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Answers 421 to the first request of a connection, again and again: who hears that may ask by a new connection (RFC 9110 15.5.20), where it is the same.
+    Who asks in an even rhythm checks something, and a place that is given at another time is served."""
+    asked = view.side.capture.asked
+    if not any(r["status"] == MISDIRECTED for r in answers):
+        return []
+    firsts: dict[int, int] = {}
+    for r in answers:
+        firsts.setdefault(r["session_id"], r["start_frame"])
+    given = {_place(view, r) for r in answers if r["status"] < 400 and r["start_frame"] in asked}
+    told = [
+        r
+        for r in answers
+        if r["status"] == MISDIRECTED and firsts[r["session_id"]] == r["start_frame"] in asked and _place(view, r) not in given
+    ]
+    groups = grouped(told, lambda r: view.service(r["session_id"])).values()
+    return [r for group in groups if len(group) >= IN_VAIN and not evenly([r["start_ns"] for r in group], 0) for r in group]
+
+
+def _held(view: View, answers: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """What a client wanted to have taken at one place, and was told each time that it asks too often (429) until it had waited: each request from the first try
+    to the one that was granted. One that is granted at once shows that there is room at times; tries in an even rhythm are by a timetable."""
+    chosen, found = view.side.capture.making & view.side.capture.asked.keys(), []
+    told = {_place(view, r) for r in answers if r["status"] == TOO_MANY and r["start_frame"] in chosen}
+    rows = (r for r in answers if r["start_frame"] in chosen and _place(view, r) in told) if told else ()
+    for group in grouped(rows, lambda r: _place(view, r)).values():
+        tries: list[list[dict[str, Any]]] = [[]]
+        for r in sorted(group, key=lambda r: r["start_ns"]):
+            tries[-1].append(r)
+            if r["status"] != TOO_MANY:
+                tries.append([])
+        done = [run for run in tries if run and run[-1]["status"] != TOO_MANY]
+        held = [run for run in done if len(run) > 1 and run[-1]["status"] < 300 and run[-1]["start_ns"] - run[0]["start_ns"] >= HELD_NS]
+        times = sorted(r["start_ns"] for r in group)
+        if len(held) >= IN_VAIN and len(held) == len(done) and _in_turn(group) == len(group) and not evenly(times, 0):
+            found += held
     return found
 
 
@@ -301,7 +369,8 @@ def _of(view: View) -> list[Finding]:
     borne = _by_service(view, answers)
     probing, gone, expired = view.side.capture.probing, _gone(view, answers), _expired(borne)
     insisting = [r for r in _insisting(borne) if r["start_frame"] not in others_served]
-    vain = {r["start_frame"] for r in [*_in_vain(view, answers), *gone, *insisting]}
+    vain = {r["start_frame"] for r in [*_in_vain(view, answers), *gone, *insisting, *_misdirected(view, answers)]}
+    held = _held(view, answers)
     out = {r["start_frame"] for r in expired}
     ours = [
         r
@@ -322,7 +391,7 @@ def _of(view: View) -> list[Finding]:
     denied = [r for r in ours if r["start_frame"] not in granted | acted_on | others_served]
     grave = len(lasting) >= SERVER_TIMES or len(lasting) >= max(SERVER_SHARE * n, 1)
     grave |= len(denied) >= CLIENT_TIMES and len(denied) >= CLIENT_SHARE * n and not now_and_then(view, denied, answers)
-    grave |= (len(errors) == n and errors[0]["status"] != 404) or bool(vain)
+    grave |= (len(errors) == n and errors[0]["status"] != 404) or bool(vain or held)
     some = bool(theirs or expired) or len(ours) >= SOME_SHARE * n
     codes = Counter(r["status"] for r in errors)
     told = _each(codes) if len(errors) > 1 else f"{errors[0]['status']}"
@@ -349,6 +418,11 @@ def _of(view: View) -> list[Finding]:
     if expired:
         ends.append(
             f"{len(expired):,} of them say 401 to a client that had been let in until then, and was not again: a token may have expired"
+        )
+    if held:
+        waited = max(run[-1]["start_ns"] - run[0]["start_ns"] for run in held)
+        ends.append(
+            f"{len(held):,} requests had to be sent up to {max(map(len, held))} times, and waited up to {seconds(waited)} to be taken"
         )
     end = "".join(f"; {each}" for each in ends)
     text, values = _told(n, codes, told)
@@ -719,6 +793,9 @@ def _feeds(view: View) -> list[Finding]:
         grave = timed and max(silences) <= AGAIN_NS
         frames = [frame for answer, end in every for frame in (answer.frame, end)]
         out.append(graded(view, ID, grave, text, frames, {"cut_off": len(every)}, advice))
+    if not out and (reset := feeds_reset(view)):
+        text = f"{plural(len(reset), 'stream')} of events ended with a reset from {most(view.server(a.session) for a, _ in reset)} before the last chunk."
+        out.append(finding(view, ID, "warning", text, [f for a, end in reset for f in (a.frame, end)], {"cut_off": len(reset)}))
     return out
 
 

@@ -8,8 +8,8 @@ Applies: to HTTP/1.1 in the clear (and to what waits for 100 before its body), t
     warning: a tool may run meanwhile). To queries to databases in clear that wait for others, and commands of caches that are never slow (Redis, memcached;
     see _late_answers); that another query took long is a warning; of WebSockets in clear to pings (RFC 6455 5.5.2) behind which the server says nothing until
     the client leaves, but not in order.
-Cannot see: what the server did meanwhile, or asked others; of one capture, the share of the way. With a capture on both sides of a tunnel or relay its share
-    is measured, and where it is most of the wait, the server is not blamed.
+Cannot see: what the server did meanwhile, or asked others, unless that is in the capture (then it is named, see _behind); of one capture, the share of the
+    way. With a capture on both sides of a tunnel or relay its share is measured, and where it is most of the wait, the server is not blamed.
 Normal: people notice 1 s and leave after 10 s (Nielsen); a model or a report may need longer. Protocols that wait for events (push, chat, subscriptions) are
     not looked at, nor is what a server answers without content after the same time again and again (RFC 6202 2: a long poll that timed out), what asks to be
     kept waiting by its address, what is open at the end of the capture on a connection on which an answer was waited for as long before (a warning), and what
@@ -30,6 +30,7 @@ from netlens.addresses import is_one_host
 from netlens.chains.budget import NETWORK
 from netlens.chains.divided import RELAY, STALL, Divided
 from netlens.lenses import Finding, Severity, _databases
+from netlens.lenses._behind import Behind, answers_each, behind, named
 from netlens.lenses._datagrams import PATIENT
 from netlens.lenses._given_up import GivenUp, answering, cancelled, cancelled_beside, given_up
 from netlens.lenses._in_line import QUICK_NS, Turn, in_line
@@ -153,7 +154,8 @@ def _of(view: View) -> list[Finding]:
     clear = _not_lost(view, clear)
     pending = {id(a) for a in clear if not (a.answered or a.given_up) and _waited_before(view, a)}
     due = [a for a in clear if id(a) not in may_wait | pending]
-    steady = _steady(view, due)
+    causes = behind(view, [a for a in due if a.wait_ns >= STEADY_NS])
+    steady = _steady(view, due) | _held_up(view, due, causes)
     late = [a for a in due if a.wait_ns >= LATE_NS or id(a) in gone | steady]
     of_clear = len(clear) + others_http
     long = any(a.wait_ns >= LONG_NS for a in due)
@@ -164,13 +166,15 @@ def _of(view: View) -> list[Finding]:
     if not grave and {id(a) for a in shown} <= may_wait:
         return []
     return [
-        _first_bytes(view, shown, "HTTP request", of_clear, grave)
+        _first_bytes(view, shown, "HTTP request", of_clear, grave, causes)
         if grave or not hidden
         else _first_bytes(view, shown, "request", len(all_) + others)
     ]
 
 
-def _first_bytes(view: View, shown: list[Asked], kind: str, of: int, grave: bool = False) -> Finding:
+def _first_bytes(
+    view: View, shown: list[Asked], kind: str, of: int, grave: bool = False, causes: dict[int, Behind] | None = None
+) -> Finding:
     slowest = max(shown, key=lambda a: a.wait_ns)
     longest = slowest.wait_ns
     in_relay, relay = relayed(budget_of(view, slowest)) if len(view.traffic.sides) > 1 else (0, "")
@@ -179,13 +183,39 @@ def _first_bytes(view: View, shown: list[Asked], kind: str, of: int, grave: bool
     left = sum(a.given_up for a in shown)
     end = f"; {silent:,} got none{' before the client gave up' if left == silent else ''}" if silent else ""
     waits = _Waits(view, shown)
+    held = [(a, causes[id(a)]) for a in shown if causes and id(a) in causes]
+    held = held if 2 * len(held) > len(shown) else []  # else chance
+    whose, whom = most(view.address(a.session, False) for a, _ in held), named(view, [w for _, w in held])
+    if held:
+        longest_behind = seconds(max(w.wait_ns for _, w in held))
+        end += f"; {whose} itself waited {up_to(held)}{longest_behind} for {whom} meanwhile"
+        end += f", in {len(held):,} of them" if len(held) < len(shown) else ""
     text = f"{len(shown):,} of {plural(of, kind)}, to {waits.whom}, waited {waits.how_long} for the answer's first byte{share}{end}."
     values = waits.values(requests=of, unanswered=silent) | ({"relay": relay, "in_relay_s": in_relay / 1e9} if share else {})
     advice = LOOK
     if in_relay >= MOST_SHARE * longest:
         advice = f"Most of the wait was between the two captures ({relay}), not at the server: look at what carries the traffic there."
-    frames = [f for a in sorted(shown, key=lambda a: -a.wait_ns) for f in a.frames[:2]]
+    elif held:
+        advice = f"{whose} asked {whom} and could not answer before it had its answer: look there (its slow queries, its log, its load)."
+        values["behind"] = sorted({endpoint(*view.ends(w.session)[2:]) for _, w in held})
+    frames = [
+        f
+        for a in sorted(shown, key=lambda a: -a.wait_ns)
+        for f in (*a.frames[:2], *(causes[id(a)].frames if held and causes and id(a) in causes else ()))
+    ]
     return graded(view, ID, grave, text, frames, values, advice)
+
+
+def _held_up(view: View, due: list[Asked], causes: dict[int, Behind]) -> set[int]:
+    """Ids of requests to a server (for what is not worked out for a client, as by POST) none of which it answers sooner, as it waits each time for another one
+    that answers all that it is asked."""
+    if len(causes) < STEADY:
+        return set()
+    of = Counter(view.ends(k)[2:] for k in view.side.capture.table("exchanges")["session_id"].tolist())
+    making = view.side.capture.making
+    due = [a for a in due if id(a) in causes and a.frames[0] not in making and answers_each(view, causes[id(a)])]
+    slow = grouped(due, lambda a: view.ends(a.session)[2:])
+    return {id(a) for server, group in slow.items() if len(group) == of[server] >= STEADY for a in group}
 
 
 def _may_wait(view: View, clear: list[Asked]) -> set[int]:

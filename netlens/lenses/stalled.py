@@ -6,9 +6,9 @@ Applies: to connections captured in both directions; where all were captured in 
 Cannot see: without an ICMP error, on which part of the way the data was lost; whether programs wait for each other (see slow-server, slow-client).
 Normal: RFC 6298 2.1 sets the first time-out to 1 s at least and doubles it (5.5), stacks begin at 200 ms; RFC 9293 3.8.3 has TCP doubt the way after
     three retransmissions. Silence while nothing is outstanding is idleness, and after the close nobody waits. A
-    client that was told the length of an answer (RFC 9112 6.2) waits for the rest; not one that stops reading, which shuts its window. A server may send in
-    pieces, with pauses as long as those before; one that is there acknowledges its client's FIN at once (RFC 9293 3.10.7.4). What a client asks for three
-    times, gives up after the same time and never has was no pause.
+    client that was told the length of an answer (RFC 9112 6.2) waits for the rest; not one that stops reading, which shuts its window. Answers that all lack
+    the same few bytes were announced wrongly. A server may send in pieces, with pauses as long as those before; one that is there acknowledges its client's
+    FIN at once (RFC 9293 3.10.7.4). What a client asks for three times, gives up after the same time and never has was no pause.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ RANK = 45
 #: Without anything of an answer that is not complete, until the client gives up; and how many times the longest pause before in the same answer that is
 STOPPED_NS, PAUSES = 5 * S, 4
 TRIES, ALIKE = 3, 0.1  #: answers that stop midway, and how much longer than the shortest wait the longest may be if a timer ends it
+FEW_BYTES = 64  #: that an answer lacks whose length was announced wrongly (a mark of byte order, ends of lines, a comment); losses take whole segments
 FINS = 3  #: of a client that were not acknowledged: Linux repeats one for 8 times and more, the first after 0.2 s
 #: whose answers have the body that they announce: not HEAD, CONNECT
 BODIED = {int.from_bytes(word, "big") for word in (b"GET ", b"POST", b"PUT ")}
@@ -263,16 +264,21 @@ def _stopped(view: View) -> list[Finding]:
     if not found:
         return []
     dead = found[0].unheard >= FINS
-    never = [] if dead else _never_had(view, found)
+    short = [] if dead else _too_short(view, found)
+    never = short or ([] if dead else _never_had(view, found))
     found = never or found
     worst = max(found, key=lambda stop: stop.waited_ns)
+    got, whole = size(worst.got), size(worst.body.length)
+    got, whole = (f"{worst.got:,}", f"{worst.body.length:,} bytes") if got == whole else (got, whole)
     text = (
-        f"{plural(len(found), 'HTTP answer')} stopped midway: after {size(worst.got)} of {size(worst.body.length)} nothing came any more from "
+        f"{plural(len(found), 'HTTP answer')} stopped midway: after {got} of {whole} nothing came any more from "
         f"{most(view.server(stop.body.session) for stop in found)}, for {up_to(found)}{seconds(worst.waited_ns)} until the client gave up"
     )
     text += (
         f"; its FIN was not acknowledged either ({up_to(found)}{max(stop.unheard for stop in found)} tries)."
         if dead
+        else f"; each is {plural(worst.body.length - worst.got, 'byte')} shorter than its Content-Length says."
+        if short
         else ", each time anew."
         if never
         else "."
@@ -286,10 +292,19 @@ def _stopped(view: View) -> list[Finding]:
     advice = (
         "Something on the way began to drop the connection (a firewall, NAT, a link), or the server is gone: capture at its side."
         if dead
+        else "The server announces more than it sends, and clients wait for the rest: have it count bytes, not characters, and after all that changes the body."
+        if short
         else "The server's program stopped or paused: look at its log for that moment."
     )
     frames = [frame for stop in found for frame in (stop.body.frame, *stop.frames)]
     return [finding(view, ID, "problem" if dead or never else "warning", text, frames, values, advice)]
+
+
+def _too_short(view: View, stops: list[Stop]) -> list[Stop]:
+    """Those of one server that all lack the same few bytes: it had sent all it had, and had announced more (RFC 9112 6.3). Who leaves, and what pauses, does so
+    anywhere."""
+    of = grouped(stops, lambda stop: (view.ends(stop.body.session)[2:], stop.body.length - stop.got))
+    return [stop for (_, lacks), group in of.items() if len(group) >= TRIES and lacks <= FEW_BYTES for stop in group]
 
 
 def _never_had(view: View, stops: list[Stop]) -> list[Stop]:

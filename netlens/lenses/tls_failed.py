@@ -8,8 +8,8 @@ Applies: where a ClientHello or a TLS alert is in the capture.
 Cannot see: what alerts and certificates of TLS 1.3 say, which are encrypted; why a certificate was not liked, unless the alert, its names or its dates say so.
 Normal: close_notify and user_canceled end a connection in order (RFC 8446 6.1). An alert behind the handshake, or a RST after the close, is no failure.
     A program (told by its JA4) that is served closes without a word what it does not need. A client that is told of a version and connects
-    anew at once with another one is served; not one that does not trust the certificate. Programs that try TLS
-    first go on in HTTP at once where the port does not speak it.
+    anew at once with another one is served; not one that does not trust the certificate. What a server says of a certificate is about the client's. Programs
+    that try TLS first go on in HTTP at once where the port does not speak it.
 """
 
 from __future__ import annotations
@@ -51,6 +51,8 @@ _ADVICE = {
     NOT_ADMITTED: "Most likely the server wants a certificate of the client, and does not accept this one (its issuer, its dates): its log says which.",
     DONE: "The client found something that it does not accept: a certificate, or no protocol (ALPN) that it speaks. Its own message says which.",
     "no certificate of the client": "The server asks for a client certificate, and the client has none to give: configure one (curl --cert).",
+    "the certificate of the client": "The server does not accept the certificate that the client shows: have it trust its issuer (ssl_client_certificate, "
+    "ClientCAs; intermediates go with the client's), or give the client another one. The server's own certificate is not meant; its log says more.",
     "protocol_version": "Client and server share no TLS version: update the older one.",
     "unknown_ca": "The client does not trust the server's issuer: install the issuer's certificate, or have the server send its intermediates.",
     "certificate_expired": "Renew the certificate (or set the clock).",
@@ -65,6 +67,8 @@ _ADVICE = {
 _OF_CERTIFICATE = ("certificate_expired", "bad_certificate", "certificate_unknown", "unknown_ca")
 #: Alerts with which a client may refuse a certificate because of its names
 _OF_NAME = ("bad_certificate by the client", "certificate_unknown by the client")
+#: Alerts that are about the certificate which the other side shows (RFC 8446 6.2): from a server, the client's
+_ABOUT_CERTIFICATES = (*_OF_CERTIFICATE, "unsupported_certificate", "certificate_revoked")
 _DISTRUST = (REFUSED, *(f"{word} by the client" for word in _OF_CERTIFICATE))
 NOT_TLS = ", not TLS"
 DTLS = "DTLS"  #: as :mod:`netlens.parsers.denials.dtls` has it
@@ -72,6 +76,7 @@ FATAL = 2
 SERVER_HELLO = 2
 NO_HELLO = "no hello from the server"
 NO_CERTIFICATE = "no certificate of the client"
+CLIENTS_CERTIFICATE = "the certificate of the client"
 EMPTY_CERTIFICATE = 0x0B0000  #: behind a record header of length 7: a Certificate message without one (RFC 5246 7.4.6)
 
 
@@ -286,6 +291,9 @@ def _of_dtls(view: View) -> list[Finding]:
     n = len(shown)
     text = f"{n:,} of {plural(max(len(opened), len(alerts)), 'DTLS handshake')} failed ({most(f'{a.no} by {a.server}' for a in shown)})."
     advice = next((_ADVICE[word] for word in _ADVICE for a in shown if word.replace("_", " ") in a.no), "")
+    servers = {o.server[0] for o in opened} - {o.client[0] for o in opened}
+    if all(a.server in servers and a.no.startswith(tuple(word.replace("_", " ") for word in _ABOUT_CERTIFICATES)) for a in shown):
+        advice = _ADVICE[CLIENTS_CERTIFICATE]
     values = {"handshakes": max(len(opened), len(alerts)), "failed": n, "how": sorted({a.no for a in shown})}
     return [graded(view, ID, lasting, text, [a.frame for a in shown], values, advice)]
 
@@ -403,7 +411,9 @@ def _failure(view: View, k: int, seg: Segments, hello: int | None) -> Failure | 
                 level, what = head >> 16 & 0xFF, head >> 8 & 0xFF
                 if level == FATAL and what in ALERTS:
                     by = "client" if seg.orig[i] else "server"
-                    cause = f": {NO_CERTIFICATE}" if without and by == "server" else ""
+                    cause = ""
+                    if by == "server" and (without or ALERTS[what] in _ABOUT_CERTIFICATES):
+                        cause = f": {NO_CERTIFICATE if without else CLIENTS_CERTIFICATE}"
                     return Failure(k, f"{ALERTS[what]} by the {by}{cause}", True, [hello, seg.frame[i]], seg.ts[i])
             without |= tls and seg.orig[i] and kind == HANDSHAKE and head & 0xFFFFFFFFFF == 7 << 24 | EMPTY_CERTIFICATE
             if tls and kind in (CHANGE_CIPHER, APPLICATION):

@@ -4,8 +4,8 @@ Asks: whether a client sent a request over UDP again for seconds and heard nothi
     L2TP, GTP, PFCP, CoAP, DHCP, RPC, MGCP, PTP, STUN, NetBIOS' name servers), or that by which it opened a conversation (QUIC, WireGuard, OpenVPN, NTP,
     Kerberos, RDP); of any other protocol, whether a client that hears nothing waits longer each time before it sends again; whether a client of DHCP gets no
     address, or cannot renew its lease; whether of all answers only the first IP fragment comes, and the client asks again; whether a file that TFTP has granted
-    does not come; whether a peer of a call (ICE) found no way at all to the other; whether a server of QUIC that had answered says nothing more to a client
-    that goes on to send.
+    does not come; whether a client of RADIUS drops all answers, as it asks again and again behind them; whether a peer of a call (ICE) found no way at all to
+    the other; whether a server of QUIC that had answered says nothing more to a client that goes on to send.
 Applies: where the first datagram is in the capture. That the same comes again shows by itself that no answer came (of QUIC, WireGuard and RDP, too), and
     so do pauses that grow; of the others only where their sender hears something in the capture. DNS is covered by dns-unanswered, ICMP errors by unreachable.
 Cannot see: whether the request or the answer was lost, or a firewall dropped it; whether a server of QUIC that sent little acknowledged or refused, which is
@@ -66,6 +66,7 @@ ID = "udp-unanswered"
 GROUP = "handshakes"
 RANK = 15
 TIMES, SPAN_NS = 3, 3 * S  #: as SYNs of connect-unanswered
+REPEATED = 2  #: datagrams that a client sends again when it was answered; the first may have crossed the answer
 DNS = 53  #: whose answers are for dns-unanswered
 UNHEARD, IDLE_NS = 8, 5 * S  #: datagrams that must be acknowledged; a server lets connections go after some silence, most often 30 s
 ACKNOWLEDGED_NS = S
@@ -141,7 +142,44 @@ class Try(NamedTuple):
 
 def look(view: View) -> list[Finding]:
     """At most one, one of ICE, and those of DHCP."""
-    return [*_of(view), *_torn(view), *_fallen_silent(view), *_unknown(view), *_checks(view), *_leases(view), *_files(view)]
+    return [
+        *_of(view),
+        *_dropped(view),
+        *_torn(view),
+        *_fallen_silent(view),
+        *_unknown(view),
+        *_checks(view),
+        *_leases(view),
+        *_files(view),
+    ]
+
+
+def _dropped(view: View) -> list[Finding]:
+    """Clients of RADIUS that ask one server the same again and again though it has answered, each time, a second and more after that: who gets an answer that
+    it can check asks no more, and what is signed by another secret is dropped without a word (RFC 2865 3). One that is late, or lost, is met by one repeat."""
+    told = view.once(undelivered)
+    asked = grouped((r for r in view.side.capture.requests if r.protocol == "RADIUS" and r.answer_ns), lambda r: (r.client[0], r.server))
+    found = {
+        pair: these
+        for pair, these in asked.items()
+        if len(these) >= TIMES
+        and all(len(r.frames) - r.tries >= REPEATED and r.last_ns - r.answer_ns >= S for r in these)
+        and not any((UDP, r.server, r.client) in told for r in these)
+    }
+    if not found:
+        return []
+    every = [r for these in found.values() for r in these]
+    whom, clients = most(endpoint(*server) for _, server in found), most(client for client, _ in found)
+    text = (
+        f"{whom} (RADIUS) answered all {len(every):,} requests of {clients}, which sent each again all the same, "
+        f"{min(len(r.frames) - r.tries for r in every):,} times and more: it drops the answers, or does not get them."
+    )
+    values = {"requests": len(every), "servers": sorted({endpoint(*server) for _, server in found}), "protocols": ["RADIUS"]}
+    advice = (
+        "Most likely the shared secret differs, or one end wants a Message-Authenticator that the other does not send: compare both (a client drops such "
+        "answers without a word). If this is the server's side, look for what drops UDP on the way back."
+    )
+    return [finding(view, ID, "problem", text, [f for r in every for f in (*r.frames, r.answer_frame)], values, advice)]
 
 
 def _torn(view: View) -> list[Finding]:

@@ -260,6 +260,44 @@ def test_answers_that_stop_midway(tmp_path: Path, streams: list[list[Packet]]) -
     assert found(tmp_path, *streams, healthy(), ping(200 * S))["stalled"].severity == "warning"
 
 
+def announced(*pages: tuple[int, int], wait: float = 5) -> list[list[Packet]]:
+    """Answers by how many bytes they have and how many they announce, on which the client gives up."""
+    streams = []
+    for k, (came, length) in enumerate(pages):
+        made = talk(41_000 + k, 20 * k * S)
+        made.up("PA", b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n" % k)
+        made.down("A")
+        made.down("PA", b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % length + bytes(came))
+        made.up("A")
+        made.at += int(wait * S)
+        made.up("FA")
+        made.down("FA")
+        made.up("A")
+        streams.append(made.packets)
+    return streams
+
+
+def test_answers_that_are_shorter_than_they_say(tmp_path: Path) -> None:
+    this = found(tmp_path, *announced((500, 503), (700, 703), (610, 613)), healthy(), ping(200 * S))
+    assert problems(this) == {"stalled"}
+    assert "each is 3 bytes shorter than its Content-Length says." in this["stalled"].text
+    assert "count bytes" in this["stalled"].advice
+    once = found(tmp_path, *announced((5000 // 4, 1253)), healthy(), ping(200 * S))["stalled"]
+    assert "after 1,250 of 1,253 bytes nothing came" in once.text
+
+
+@pytest.mark.parametrize(
+    "pages",
+    [
+        pytest.param([(500, 503), (700, 703)], id="twice"),
+        pytest.param([(500, 503), (700, 730), (610, 666)], id="anywhere"),
+        pytest.param([(500, 1500), (400, 1400), (450, 1450)], id="a segment"),
+    ],
+)
+def test_answers_that_stop_anywhere(tmp_path: Path, pages: list[tuple[int, int]]) -> None:
+    assert found(tmp_path, *announced(*pages), healthy(), ping(200 * S))["stalled"].severity == "warning"
+
+
 CALLS = (SERVER, 50_051)
 UPSERT, SEARCH, RANGE = b"\x83\x86\x45\x07/Upsert", b"\x83\x86\x45\x07/Search", b"\x83\x86\x45\x06/Range"
 MAX_FRAME = frame(4, 0, 0, b"\0\5" + (1 << 20).to_bytes(4, "big"))

@@ -104,6 +104,33 @@ def test_calls_that_end_as_people_want(tmp_path: Path, packets: list[Packet]) ->
     assert "call-failed" not in problems(found(tmp_path, packets, healthy()))
 
 
+def test_phones_that_are_not_there(tmp_path: Path) -> None:
+    this = found(tmp_path, calls(*[(100, 480)] * 3), healthy())["call-failed"]
+    assert (this.severity, this.text) == (
+        "warning",
+        "3 of 3 calls to 1 name found nobody there: 198.51.100.20 said 480 Temporarily Unavailable each time, before any phone rang.",
+    )
+    this = found(tmp_path, calls(*[(100, 480)] * 15, names=5), healthy())["call-failed"]
+    assert (this.severity, this.values["refused"]) == ("problem", 15)
+    for packets in (
+        calls((480,), (480,)),
+        calls((480,), (480,), (180, 480), (480,)),  # it rings, and nobody answers
+        calls((480,), (480,), (480,), (180, 200)),
+        [*calls(*[(480,)] * 3), *elsewhere(call(5, 9, 180, 200, whom="0"))],  # another server finds it
+    ):
+        assert "call-failed" not in found(tmp_path, packets, healthy())
+    assert found(tmp_path, calls(*[(480,)] * 15, names=5), call(20, 20, 180, 200, whom="77"))["call-failed"].severity == "warning"
+
+
+def test_a_phone_that_registers_for_too_short(tmp_path: Path) -> None:
+    this = found(tmp_path, calls(*[(423,)] * 3, method="REGISTER"), healthy())["call-failed"]
+    assert (this.severity, this.text) == (
+        "problem",
+        "3 of 3 registrations to 198.51.100.20 were refused, and none got through: 423 Interval Too Brief.",
+    )
+    assert "Min-Expires" in this.advice
+
+
 def test_numbers_that_a_server_does_not_know(tmp_path: Path) -> None:
     """A person may dial a few wrong ones."""
     assert found(tmp_path, calls(*[(404,)] * 4, names=4), healthy())["call-failed"].severity == "warning"
@@ -297,3 +324,48 @@ def test_voice_that_stops_one_way(tmp_path: Path) -> None:
 )
 def test_voice_that_need_not_go_both_ways(tmp_path: Path, packets: list[Packet]) -> None:
     assert "call-failed" not in found(tmp_path, packets, healthy())
+
+
+INNER = "10.9.8.7"
+
+
+def behind_nat(named: str = INNER) -> list[Packet]:
+    """A call whose phone names an address of its own."""
+    offer, taken = SDP.format(named, PHONE_PORT, "0"), SDP.format(SERVER, PBX_PORT, "0")
+    return [
+        up(0, message("INVITE sip:200@b SIP/2.0", 1, 1, "INVITE", body=offer)),
+        down(0.1, message("SIP/2.0 200 OK", 1, 1, "INVITE", True, body=taken)),
+    ]
+
+
+def voice(here: End, there: End, n: int = 300) -> list[Packet]:
+    made = media([0] * n, source=here)
+    return [Packet(p.at, datagram(here, there, p.data[28:])) for p in made]
+
+
+OUTER, PBX = (CLIENT, 33_000), (SERVER, PBX_PORT)
+
+
+def test_voice_to_a_private_address(tmp_path: Path) -> None:
+    this = found(tmp_path, behind_nat(), voice(OUTER, PBX), voice(PBX, (INNER, PHONE_PORT)), healthy())["call-failed"]
+    assert this.severity == "problem"
+    assert this.text == (
+        f"Voice goes astray in 1 call: 300 packets of RTP went to {INNER}:{PHONE_PORT}, a private address that the other end named (SDP) and nobody has here, "
+        f"while its own voice came from {CLIENT}:33000, to which none was sent: one-way audio."
+    )
+
+
+@pytest.mark.parametrize(
+    "streams",
+    [
+        pytest.param([voice(OUTER, PBX), voice(PBX, (INNER, PHONE_PORT), 20), voice(PBX, OUTER)], id="it learns where voice comes from"),
+        pytest.param([voice(OUTER, PBX), voice(PBX, (INNER, PHONE_PORT), 60)], id="at first only"),
+        pytest.param([voice((INNER, PHONE_PORT), PBX), voice(PBX, (INNER, PHONE_PORT))], id="media by another host"),
+        pytest.param([voice((INNER, 9), PBX), voice(OUTER, PBX), voice(PBX, (INNER, PHONE_PORT))], id="a host that is here"),
+        pytest.param([voice(PBX, (INNER, PHONE_PORT))], id="the phone is not heard"),
+        pytest.param([voice(OUTER, (SERVER, 4)), voice(PBX, (INNER, PHONE_PORT))], id="voice of another call"),
+    ],
+)
+def test_private_addresses_that_do_no_harm(tmp_path: Path, streams: list[list[Packet]]) -> None:
+    this = found(tmp_path, behind_nat(), *streams, healthy())
+    assert "call-failed" not in this or "astray" not in this["call-failed"].text

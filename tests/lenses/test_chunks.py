@@ -148,6 +148,11 @@ def test_events_that_are_cut_when_they_are_silent(tmp_path: Path) -> None:
     assert problems(found(tmp_path, *slowly, healthy(at=90 * S))) == {"http-errors"}
 
 
+def test_events_whose_connection_is_reset(tmp_path: Path) -> None:
+    this = found(tmp_path, chunked(EVENT, EVENT, head=STREAM, ending="reset"), healthy())["http-errors"]
+    assert (this.severity, this.text) == ("warning", "1 stream of events ended with a reset from 198.51.100.20:80 before the last chunk.")
+
+
 @pytest.mark.parametrize(
     ("feeds", "warned"),
     [

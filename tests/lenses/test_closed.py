@@ -46,6 +46,17 @@ def test_a_service_that_closes_without_an_answer(tmp_path: Path, port: int, requ
     assert len(this["closed-unanswered"].frames) == 2
 
 
+def test_a_request_in_clear_at_a_port_for_tls(tmp_path: Path) -> None:
+    this = found(tmp_path, closed(636, BIND), healthy())
+    assert problems(this) == {"closed-unanswered"}
+    assert this["closed-unanswered"].text == (
+        f"1 of 2 connections got no answer: {SERVER}:636 (LDAP) took the request (in clear, at a port for TLS) and closed without sending a byte."
+    )
+    assert "without TLS" in this["closed-unanswered"].advice
+    for other in (b"\x16\x03\x01" + bytes(20), STRANGE, b"0\x05\x02\x01\x01B\x00"):
+        assert not {"closed-unanswered"} & problems(found(tmp_path, closed(636, other), healthy()))
+
+
 def test_of_an_unknown_protocol_it_is_a_warning(tmp_path: Path) -> None:
     this = found(tmp_path, closed(9999, STRANGE), healthy())
     assert this["closed-unanswered"].severity == "warning"

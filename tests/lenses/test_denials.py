@@ -821,6 +821,8 @@ def test_messages_that_a_mailbox_does_not_take(tmp_path: Path, said: list[tuple[
     [
         ([imap(FULL, at=k * S, port=41_000 + k) for k in range(3)], "problem"),
         ([imap(FULL, at=k * S, port=41_000 + k) for k in range(2)], "warning"),
+        ([imap(FULL, at=k * S // 10, port=41_000 + k) for k in range(3)], "problem"),
+        ([imap(FULL, at=k * MS, port=41_000 + k) for k in range(3)], "warning"),  # side by side
         ([imap(FULL, (b"c CREATE Sent", b"c OK made"), STORED, at=k * S, port=41_000 + k) for k in range(3)], "warning"),
         ([imap(FULL, ELSEWHERE, at=k * S, port=41_000 + k) for k in range(3)], "warning"),
         ([imap(FULL, MADE, at=k * S, port=41_000 + k) for k in range(3)], "warning"),
@@ -829,6 +831,35 @@ def test_messages_that_a_mailbox_does_not_take(tmp_path: Path, said: list[tuple[
 )
 def test_messages_that_a_mailbox_takes_on_no_connection(tmp_path: Path, streams: list[list[Packet]], severity: str) -> None:
     assert found(tmp_path, *streams, healthy())["refused"].severity == severity
+
+
+def mail(*said: tuple[bytes, bytes], at: int = 0, port: int = 40_000) -> list[Packet]:
+    made = talk(port, at, (SERVER, 25))
+    made.down("PA", b"220 mx ESMTP\r\n")
+    for asked, answer in ((b"EHLO me", b"250 STARTTLS"), *said):
+        exchange(made, asked + b"\r\n", answer + b"\r\n")
+    return close(made).packets
+
+
+NO_TLS, SENT = (b"STARTTLS", b"454 4.7.0 not now"), (b"MAIL FROM:<a@b>", b"250 ok")
+
+
+@pytest.mark.parametrize(
+    ("streams", "severity"),
+    [
+        pytest.param([mail(NO_TLS, at=k * S, port=41_000 + k) for k in range(3)], "problem", id="each"),
+        pytest.param([mail(NO_TLS, at=k * S, port=41_000 + k) for k in range(2)], "warning", id="twice"),
+        pytest.param([mail(NO_TLS, SENT, at=k * S, port=41_000 + k) for k in range(3)], None, id="sent without it"),
+        pytest.param(
+            [mail(*([NO_TLS], [SENT])[k % 2], at=k * S, port=41_000 + k) for k in range(6)], "warning", id="sent without it, anew"
+        ),
+        pytest.param([mail((b"STARTTLS", b"502 what?"), at=k * S, port=41_000 + k) for k in range(3)], None, id="it has none"),
+    ],
+)
+def test_tls_that_a_mail_server_cannot_begin(tmp_path: Path, streams: list[list[Packet]], severity: str | None) -> None:
+    this = found(tmp_path, *streams, healthy())
+    assert (this["refused"].severity if "refused" in this else None) == severity
+    assert severity is None or "454 to STARTTLS (SMTP)" in this["refused"].text
 
 
 def in_eap(alert: int, level: int = 2, flags: int = 0, kind: int = 13) -> bytes:

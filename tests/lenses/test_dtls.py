@@ -11,6 +11,7 @@ from tests.lenses.made import CLIENT, SERVER, S, close, exchange, found, healthy
 from tests.parsers.build import Packet, datagram
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 HERE, THERE = (CLIENT, 41_000), (SERVER, 4433)
@@ -84,6 +85,15 @@ def test_an_alert_is_told_once(tmp_path: Path) -> None:
     assert problems(this) == {"tls-failed"}
     assert "refused" not in this
     assert this["tls-failed"].text == "1 of 1 DTLS handshake failed (handshake failure (40) by 198.51.100.20)."
+
+
+@pytest.mark.parametrize(("by", "begins"), [(down, "The server does not accept the certificate that"), (up, "")])
+def test_an_alert_about_a_certificate(tmp_path: Path, by: Callable[[float, bytes], Packet], begins: str) -> None:
+    alert = b"\x15\xfe\xfd" + bytes(8) + b"\x00\x02\x02\x30"
+    this = found(tmp_path, [up(0, handshake(1)), down(0.01, handshake(2, 9)), by(0.02, alert)], healthy())["tls-failed"]
+    assert "unknown ca (48) by" in this.text
+    assert this.advice.startswith(begins)
+    assert bool(begins) == ("certificate that the client shows" in this.advice)
 
 
 def test_alerts_that_cost_nothing(tmp_path: Path) -> None:

@@ -91,6 +91,24 @@ def test_what_search_suffixes_cost(tmp_path: Path) -> None:
     assert "dns-slow" not in found(tmp_path, *suffixes(8, 35 * MS, last=False))
 
 
+def test_search_suffixes_at_a_far_resolver(tmp_path: Path) -> None:
+    """The answer is late as a whole, and that is why."""
+    assert found(tmp_path, *suffixes(8, 150 * MS))["dns-slow"].text.startswith("8 DNS lookups asked for names with 4 search suffixes first")
+
+
+def test_one_name_that_is_asked_for_again(tmp_path: Path) -> None:
+    asked = [p for k in range(6) for p in lookup("api.example.test", k * 2 * S, k * 2 * S + 400 * MS, 0, 5_000 + k, k)]
+    assert found(tmp_path, asked)["dns-slow"].text == "DNS answers take 400 ms (median of 1 question, asked 6 times)."
+
+
+@pytest.mark.parametrize(("times", "severity"), [(20, "warning"), (19, "note")])
+def test_a_name_that_is_asked_for_without_a_pause(tmp_path: Path, times: int, severity: str) -> None:
+    asked = [p for k in range(times) for p in lookup("mq.example.test", k * 60 * MS, k * 60 * MS + MS, 3, 5_000 + k, k)]
+    this = found(tmp_path, asked, lookup("www.example.test", 3 * S, 3 * S + MS, port=6_000), healthy(at=4 * S))["dns-failed"]
+    assert this.severity == severity
+    assert this.text.endswith("asked for mq.example.test 20 times.") == (times == 20)
+
+
 def without_edns(times: int, *, answered: bool = False, plain: bool = False) -> list[Packet]:
     """Names that are asked for with EDNS (unless ``plain``), and without 2.1 s later. answered : one query with EDNS has an answer."""
     out: list[Packet] = []

@@ -57,6 +57,94 @@ def test_what_is_stored_after_all(tmp_path: Path, streams: list[list[Packet]]) -
     assert not problems(found(tmp_path, *streams))
 
 
+SOON = (0, 90 * MS, 260 * MS, 340 * MS, 600 * MS)
+CHUNK = b"POST /chunks HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi", answer(201)
+
+
+def tries(*pairs: tuple[bytes, bytes], every: int = 0) -> list[list[Packet]]:
+    """Requests within a second, each on a connection of its own."""
+    return calls(*((k * every or SOON[k], *pair) for k, pair in enumerate(pairs)))
+
+
+@pytest.mark.parametrize("status", [413, 415, 417, 423])
+def test_bodies_that_are_refused_try_after_try(tmp_path: Path, status: int) -> None:
+    this = found(tmp_path, *tries(*[put(status)] * 3), healthy(), healthy(40_901), healthy(40_902), healthy(40_903))
+    assert problems(this) == {"http-errors"}
+    assert this["http-errors"].advice
+    assert not this["http-errors"].advice.startswith("4xx")
+
+
+@pytest.mark.parametrize(
+    "pairs",
+    [
+        pytest.param([put(417), put(201), put(417), put(201), LOOK], id="sent again without it"),
+        pytest.param([put(413), put(413), put(413), put(201)], id="taken in the end"),
+        pytest.param([put(413), put(413)], id="twice"),
+        pytest.param([put(413), put(413), put(413), CHUNK], id="stored in pieces elsewhere"),
+        pytest.param([put(412), put(412), put(412)], id="of no body"),
+    ],
+)
+def test_bodies_that_are_stored_another_way(tmp_path: Path, pairs: list[tuple[bytes, bytes]]) -> None:
+    others = [healthy(40_900 + k) for k in range(8)]
+    assert not problems(found(tmp_path, *tries(*pairs), *others))
+
+
+def picture(k: int, status: int) -> tuple[bytes, bytes]:
+    return b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n" % k, answer(status)
+
+
+def test_a_name_that_the_server_does_not_serve(tmp_path: Path) -> None:
+    this = found(tmp_path, *tries(*(picture(k, 421) for k in range(4))), *(healthy(40_900 + k) for k in range(8)))
+    assert problems(this) == {"http-errors"}
+    assert "does not serve that name" in this["http-errors"].advice
+
+
+@pytest.mark.parametrize(
+    "streams",
+    [
+        pytest.param(tries(picture(1, 421), picture(2, 421), picture(1, 200), picture(2, 200)), id="served at the second try"),
+        pytest.param(tries(*(picture(k, 421) for k in range(2))), id="twice"),
+        pytest.param(tries(*(picture(1, 421) for _ in range(4)), every=200 * MS), id="by a clock"),
+        pytest.param(
+            [close(exchange(exchange(talk(42_000 + k, SOON[k]), GET), *picture(k, 421))).packets for k in range(4)],
+            id="on connections that serve others",
+        ),
+    ],
+)
+def test_requests_that_went_to_the_wrong_connection(tmp_path: Path, streams: list[list[Packet]]) -> None:
+    assert not problems(found(tmp_path, *streams, *(healthy(40_900 + k) for k in range(12))))
+
+
+PAY = b"POST /pay HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi"
+
+
+def pays(*tries: tuple[int, int]) -> list[list[Packet]]:
+    """Payments: when, ms, and the status."""
+    others = [healthy(40_900 + k, k * S // 2) for k in range(30)]
+    return [*calls(*((at * MS, PAY, answer(status)) for at, status in tries)), *others]
+
+
+def test_what_is_taken_only_after_a_wait(tmp_path: Path) -> None:
+    this = found(tmp_path, *pays(*((k * 4100 + at, status) for k in range(3) for at, status in ((0, 429), (2000, 429), (4000, 200)))))
+    assert problems(this) >= {"http-errors"}
+    assert "; 3 requests had to be sent up to 3 times, and waited up to 4.0 s to be taken." in this["http-errors"].text
+
+
+@pytest.mark.parametrize(
+    "streams",
+    [
+        pytest.param(pays(*((k * 4100 + at, s) for k in range(2) for at, s in ((0, 429), (2000, 429), (4000, 200)))), id="twice"),
+        pytest.param(
+            pays((0, 200), *((k * 4100 + at, s) for k in range(1, 4) for at, s in ((0, 429), (2000, 429), (4000, 200)))), id="not each"
+        ),
+        pytest.param(pays(*((k * 700 + at, s) for k in range(3) for at, s in ((0, 429), (200, 429), (600, 200)))), id="soon"),
+        pytest.param(pays(*((k * 2000, 200 if k % 3 == 2 else 429) for k in range(9))), id="by a timetable"),
+    ],
+)
+def test_limits_that_are_met_now_and_then(tmp_path: Path, streams: list[list[Packet]]) -> None:
+    assert "waited" not in found(tmp_path, *streams)["http-errors"].text
+
+
 def if_absent(status: int) -> tuple[bytes, bytes]:
     return b"PUT /lease HTTP/1.1\r\nHost: a\r\nIf-None-Match: *\r\nContent-Length: 2\r\n\r\nhi", answer(status)
 

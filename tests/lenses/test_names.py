@@ -235,6 +235,39 @@ def test_resolvers_that_ask_each_other(tmp_path: Path) -> None:
     assert f"; {PRIMARY} and {SECONDARY} ask each other the same, in circles" in this["dns-unanswered"].text
 
 
+def client_asks(name: str, at: int = 0) -> list[Packet]:
+    return asks(name, at, (CLIENT, SECONDARY), txid=1) + asks(name, at + 5 * S, (CLIENT, SECONDARY), txid=2)
+
+
+def further(name: str, at: int, to: str = PRIMARY, rcode: int | None = None, txid: int = 50) -> list[Packet]:
+    """The resolver asks the server behind it."""
+    return asks(name, at, (SECONDARY, to), rcode=rcode, txid=txid)
+
+
+def test_a_server_behind_the_resolver_that_does_not_answer(tmp_path: Path) -> None:
+    passed = [p for k in range(4) for p in further("www.shop.test", MS + k * S, txid=50 + k)]
+    this = found(tmp_path, client_asks("www.shop.test"), passed, healthy(), ping(30 * S))["dns-unanswered"]
+    assert this.severity == "problem"
+    assert this.text.endswith(f"; {SECONDARY} asked {PRIMARY} for the same in vain.")
+    assert this.advice.startswith(f"Ask that server from {SECONDARY} (dig @{PRIMARY} www.shop.test)")
+
+
+@pytest.mark.parametrize(
+    "passed",
+    [
+        further("other.test", MS),  # another name
+        further("www.shop.test", MS, rcode=0),  # it was answered
+        further("www.shop.test", MS) + further("www.shop.test", S, OTHER, rcode=0, txid=51),  # by another
+        further("www.shop.test", 100 * S),  # much later
+        further("www.shop.test", MS) + asks("else.test", S, (CLIENT, OTHER), txid=3) + asks("else.test", 6 * S, (CLIENT, OTHER), txid=4),
+    ],
+)
+def test_a_resolver_that_itself_does_not_answer(tmp_path: Path, passed: list[Packet]) -> None:
+    this = found(tmp_path, client_asks("www.shop.test"), passed, healthy(), ping(130 * S))["dns-unanswered"]
+    assert "in vain" not in this.text
+    assert this.advice.startswith("Ask the resolver directly")
+
+
 BY_THEMSELVES = [
     p
     for k in range(3)

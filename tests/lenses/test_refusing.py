@@ -213,6 +213,18 @@ def test_a_client_without_the_certificate_that_the_server_asks_for(tmp_path: Pat
     assert this["tls-failed"].advice.startswith("The server asks for a client certificate")
 
 
+@pytest.mark.parametrize("alert", [42, 43, 44, 45, 46, 48])
+def test_a_certificate_of_the_client_that_the_server_does_not_accept(tmp_path: Path, alert: int) -> None:
+    made = hello()
+    made.down("PA", b"\x16\x03\x03\x00\x40\x02\x00\x00\x3c" + bytes(60))
+    made.up("PA", b"\x16\x03\x03\x02\x07\x0b\x00\x02\x03\x00\x02\x00" + bytes(512))
+    made.down("PA", bytes([0x15, 3, 3, 0, 2, 2, alert]))
+    made.down("FA")
+    this = found(tmp_path, made.packets, healthy(), ping(30 * S))["tls-failed"]
+    assert "by the server: the certificate of the client) at" in this.text
+    assert this.advice.startswith("The server does not accept the certificate that the client shows")
+
+
 def test_a_server_that_says_no_hello_until_the_client_leaves(tmp_path: Path) -> None:
     packets: list[Packet] = []
     for k in range(2):

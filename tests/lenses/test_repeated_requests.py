@@ -464,3 +464,39 @@ def test_a_peer_of_wireguard_that_slept(tmp_path: Path) -> None:
     times = [Packet(int(t * S), datagram((CLIENT, 51_820), (SERVER, 51_820), b"\1\0\0\0" + bytes(144))) for t in (0, 5, 10, 15)]
     answer = Packet(19 * S, datagram((SERVER, 51_820), (CLIENT, 51_820), b"\2\0\0\0" + bytes(88)))
     assert found(tmp_path, [*times, answer])["slow-server"].severity == "warning"
+
+
+def logins(*each: tuple[tuple[float, ...], tuple[float, ...]]) -> list[list[Packet]]:
+    """Requests of RADIUS, 10 s apart: when each is sent, and when it is answered."""
+    rows = [
+        [asked("RADIUS", 1812, radius(k, k + 1), times, 10 * k), *(told("RADIUS", 1812, radius(k, 99, 2), 10 * k + at) for at in answers)]
+        for k, (times, answers) in enumerate(each)
+    ]
+    return [stream for row in rows for stream in row]
+
+
+DROPPED = (0, 2, 4), (0.01, 2.01, 4.01)
+
+
+def test_answers_of_radius_that_their_client_drops(tmp_path: Path) -> None:
+    this = found(tmp_path, *logins(*[DROPPED] * 3))["udp-unanswered"]
+    assert this.severity == "problem"
+    assert this.text == (
+        f"{SERVER}:1812 (RADIUS) answered all 3 requests of {CLIENT}, which sent each again all the same, 2 times and more: it drops the answers, "
+        "or does not get them."
+    )
+    assert "shared secret" in this.advice
+
+
+@pytest.mark.parametrize(
+    "each",
+    [
+        pytest.param([DROPPED] * 2, id="twice"),
+        pytest.param([*[DROPPED] * 3, ((0,), (0.01,))], id="others are taken"),
+        pytest.param([((0, 2), (0.01, 2.01))] * 4, id="once more, as the answer was lost"),
+        pytest.param([((0, 1, 2), (1.9, 1.95, 2.1))] * 4, id="answers cross requests"),
+        pytest.param([((0, 0.001, 0.002), (0.01, 0.011, 0.012))] * 4, id="recorded three times"),
+    ],
+)
+def test_answers_of_radius_that_are_taken(tmp_path: Path, each: list[tuple[tuple[float, ...], tuple[float, ...]]]) -> None:
+    assert "udp-unanswered" not in found(tmp_path, *logins(*each))

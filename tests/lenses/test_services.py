@@ -443,3 +443,42 @@ def test_a_client_of_amqp_that_sends_heartbeats_more_often(tmp_path: Path, gaps:
             made.down("A")
         made.down("PA", beat)
     assert ("slow-server" in problems(found(tmp_path, close(made).packets, healthy(), ping(60 * S)))) == told
+
+
+CONNECT, CONNACK = b"\x10\x0c\0\4MQTT\4\2\0\x3c\0\0", b"\x20\2\0\0"
+
+
+def publishes(*answers: bytes, first: int = 0x32, pause: float = 2, connect: bytes = CONNECT) -> list[Packet]:
+    """Messages of MQTT, and what the broker says of each."""
+    made = talk(server=(SERVER, 1883))
+    for asked, answer in ((connect, CONNACK), *((bytes([first, 9, 0, 3]) + b"a/b\0\1hi", answer) for answer in answers)):
+        made.up("PA", asked)
+        made.down(*(("PA", answer) if answer else ("A",)))
+        made.up("A")
+        made.at += int(pause * S)
+    return close(made).packets
+
+
+PUBACK, PINGRESP = b"\x40\2\0\1", b"\xd0\0"
+
+
+def test_messages_that_a_broker_does_not_acknowledge(tmp_path: Path) -> None:
+    this = found(tmp_path, publishes(b"", PINGRESP, b""), healthy())["slow-server"]
+    assert this.severity == "problem"
+    assert this.text.startswith("1 of 1 connection to 198.51.100.20:1883 (MQTT, PUBACK) waited 6.0 s for an answer and got none")
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        pytest.param(publishes(b"", b"", PUBACK), id="all at once"),
+        pytest.param(publishes(b"", b"", PINGRESP + PUBACK), id="behind the answer to a ping"),
+        pytest.param(publishes(b"", b"0\5\0\1ahi", b""), id="perhaps behind a message"),
+        pytest.param(publishes(b"", b"", b"", first=0x30), id="QoS 0"),
+        pytest.param(publishes(b"", b"", b"", pause=0.5), id="soon"),
+        pytest.param(publishes(b"", b""), id="two"),
+        pytest.param(publishes(b"", b"", b"", connect=b"\x10\x0c\0\4ABCD\4\2\0\x3c\0\0"), id="another protocol"),
+    ],
+)
+def test_messages_that_need_no_acknowledgment_yet(tmp_path: Path, packets: list[Packet]) -> None:
+    assert not problems(found(tmp_path, packets, healthy()))

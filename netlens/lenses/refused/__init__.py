@@ -127,6 +127,7 @@ _ADVICE = {
     "530 to USER": "The server refused before any password: it wants TLS first (AUTH TLS), or does not take that user; its reply says which.",
     "454 to AUTH": "The server cannot check logins for now, or wants STARTTLS first: its reply and its log say which.",
     "538 to AUTH": _TLS_FIRST,
+    "to STARTTLS": "The mail server cannot begin TLS (its key cannot be read, say): its log says why. Who insists on TLS sends nothing till then.",
     "APPEND": "The server does not store messages there: the mailbox may be full (quota), or not be there; its reply says why.",
     **dict.fromkeys(
         ("to STOR", "to STOU", "to APPE"),
