@@ -21,6 +21,8 @@ from statistics import median
 from netlens.lenses import Finding, Severity
 from netlens.lenses._broken_off import DONE, LEFT, NOT_ADMITTED, REFUSED, broken_off
 from netlens.lenses._datagrams import by_tcp, closed_at_once, ways
+from netlens.lenses._lost import never_arrived
+from netlens.lenses._repeats import stalled
 from netlens.lenses._validity import certificates, invalid, of_another
 from netlens.lenses._view import FIN, RST, S, Segments, View, finding, graded, grouped, most, seconds
 from netlens.parsers.quic_openings import FULL, Opening
@@ -422,6 +424,8 @@ def _failure(view: View, k: int, seg: Segments, hello: int | None) -> Failure | 
             if seg.orig[i] and seg.ts[i] - seg.ts[hello_at] < PATIENCE_NS:
                 return None  # a browser opens more than it needs and closes them again
             frames = [hello, seg.frame[i]]
+            if seg.orig[i] and k in view.once(_not_delivered):
+                return None  # "stalled" says it
             if seg.orig[i]:  # it had waited
                 return Failure(k, NO_HELLO, False, frames, seg.ts[i], waited_ns=seg.ts[i] - seg.ts[hello_at])
             how = "reset" if seg.flags[i] & RST else "closed"
@@ -430,6 +434,11 @@ def _failure(view: View, k: int, seg: Segments, hello: int | None) -> Failure | 
             closed = bool(seg.flags[i] & FIN) and view.column("saw_syn")[k] and took
             return Failure(k, f"{how} by the server before its hello", False, frames, seg.ts[i], by_server=closed)
     return None
+
+
+def _not_delivered(view: View) -> set[int]:
+    """Sessions in which the hello, or the server's answer, did not arrive."""
+    return {r.session for r in view.once(stalled) if not r.acked} | {each.session for each in view.once(never_arrived)}
 
 
 def _tail_of_record(seg: Segments, at: int) -> bool:
