@@ -17,13 +17,16 @@ from __future__ import annotations
 
 import bisect
 from collections import Counter
+from collections.abc import Callable
 from ipaddress import ip_address
 from itertools import pairwise
 from statistics import median
+from typing import TypeVar
 
 import numpy as np
 
 from netlens.lenses import Finding, Severity
+from netlens.lenses._came_to_nothing import reset_in_its_name, rounds, turned_back
 from netlens.lenses._connects import (
     HALF_OPEN,
     NOT_HEARD,
@@ -44,6 +47,7 @@ from netlens.lenses._view import LONGER, S, View, finding, graded, grouped, most
 from netlens.parsers.icmp import EXPIRED
 from netlens.text import endpoint, plural
 
+T = TypeVar("T")
 ID = "connect-unanswered"
 GROUP = "handshakes"
 RANK = 14
@@ -66,6 +70,7 @@ FALLBACKS = 3  #: connections over IPv6 in vain, within more than a moment; of o
 FLOOD_NS = 60 * S  #: Linux holds a SYN for 63 s; in a day as many scanners come by
 TAKEN_NS = 5 * S  #: a SYN that was taken at last, so soon
 DNS, FTP = 53, 21
+USUAL_HOPS = 32  #: with which packets begin at least
 KNOCK_NS = S
 OWN_PORTS = 1024  #: from here on programs choose
 PEERS, PEERS_SHARE = 10, 0.2  #: of so many hosts on a port, fewer than this share silent: peers that are gone
@@ -73,7 +78,78 @@ PEERS, PEERS_SHARE = 10, 0.2  #: of so many hosts on a port, fewer than this sha
 
 def look(view: View) -> list[Finding]:
     """Services that never answered, such that answered some connections, and such that others answered for."""
-    return [*_misplaced(view), *_of(view)]
+    return [*_misplaced(view), *_turned_back(view), *_reset(view), *_in_circles(view), *_of(view)]
+
+
+def _turned_back(view: View) -> list[Finding]:
+    """Services whose answers do not arrive, as routers on their way say."""
+    found = []
+    for (client, server, port), group in grouped(_told_of(view, turned_back), lambda each: view.service(each.session)).items():
+        heard, synacks = [e for each in group for e in each.said], sum(len(each.synacks) for each in group)
+        expired = all(e.what == EXPIRED for e in heard)
+        became = f"did not arrive, as their TTL ran out on the way ({plural(len(heard), 'time')})" if expired else "did not arrive"
+        text = (
+            f"{plural(len(group), 'connection')} from {client} to {endpoint(server, port)} never opened: the answers of {server} "
+            f"({plural(synacks, 'SYN+ACK')}) {became}; {said(heard)}."
+        )
+        values = {"unanswered": len(group), "clients": [client], "servers": [server], "synacks": synacks, "icmp_errors": len(heard)}
+        whom, hops = most(e.reporter for e in heard), max(each.hops for each in group)
+        advice = f"The way back is broken: look at the routes and neighbours of {whom} (ip route, ip neigh), and at its firewall."
+        if expired:
+            advice = f"Packets to {client} go in circles: look at the routes of {whom} and of the routers beside it (ip route)."
+            if 0 < hops < USUAL_HOPS:
+                values["ttl"] = hops
+                advice = (
+                    f"The answers had a TTL of {hops} where they were captured: {server}, or what rewrites its packets, sends them with one that is too low "
+                    f"(net.ipv4.ip_default_ttl, net.ipv6.conf.all.hop_limit, a TTL rule in a firewall)."
+                )
+        frames = [f for each in group for f in (*(e.frame for e in each.said), *each.synacks)]
+        found.append(finding(view, ID, "problem", text, frames, values, advice))
+    return found
+
+
+def _reset(view: View) -> list[Finding]:
+    """Clients whose connections somebody else resets in their name as soon as they are answered."""
+    found = []
+    for (client, server, port), group in grouped(_told_of(view, reset_in_its_name), lambda each: view.service(each.session)).items():
+        resets, syns = sum(len(each.resets) for each in group), sum(len(each.syns) for each in group)
+        text = (
+            f"{plural(len(group), 'connection')} from {client} to {endpoint(server, port)} never opened: {server} answered, and each answer (SYN+ACK) was reset "
+            f"(RST) in the name of {client}, which sent its SYN again all the same ({plural(resets, 'RST')}, {plural(syns, 'SYN')})."
+        )
+        values = {"unanswered": len(group), "clients": [client], "servers": [server], "syns": syns, "resets": resets}
+        advice = (
+            f"A TCP that resets does not go on to ask, so something else resets: a firewall or a security program on {client} or right before it. Look at its "
+            f"rules and its log."
+        )
+        frames = [f for each in group for three in zip(each.syns, each.synacks, each.resets, strict=False) for f in three]
+        found.append(finding(view, ID, "problem", text, frames, values, advice))
+    return found
+
+
+def _in_circles(view: View) -> list[Finding]:
+    """Services to which SYNs go in circles."""
+    shown = _told_of(view, rounds)
+    if not shown:
+        return []
+    worst = max(shown, key=lambda each: len(each.frames))
+    services = grouped(shown, lambda each: view.service(each.session))
+    text = (
+        f"{plural(len(shown), 'connection')} to {most(endpoint(*view.ends(each.session)[2:]) for each in shown)} never opened: routers send the SYNs of "
+        f"{most(client for client, *_ in services)} to each other in a loop ({up_to(shown)}{len(worst.frames)} times, while the hop limit (TTL) fell from "
+        f"{worst.first} to {worst.last})."
+    )
+    values = {"unanswered": len(shown), "times": len(worst.frames), "servers": sorted({server for _, server, _ in services})}
+    advice = (
+        f"Each of two routers takes the other one for the way to {most(server for _, server, _ in services)}: look at the routes of both (ip route get), and for "
+        "a network that is announced and not there (a route to nowhere for the rest of it, RFC 7084 W-5, ends such loops)."
+    )
+    return [finding(view, ID, "problem", text, [f for each in shown for f in each.frames], values, advice)]
+
+
+def _told_of(view: View, of: Callable[[View], list[T]]) -> list[T]:
+    """Nothing where a capture is one-sided."""
+    return [] if view.one_sided else view.once(of)
 
 
 def _misplaced(view: View) -> list[Finding]:
@@ -105,6 +181,7 @@ def _of(view: View) -> list[Finding]:
     silent = [a for a in view.once(attempts) if a.outcome == UNANSWERED and a.session not in left_out and a.client not in view.heard_unseen]
     knocks = _knocks(view, silent)
     flood = {a.session for left in view.once(_flooded).values() for a in left}
+    flood |= {each.session for each in view.once(rounds)}
     silent = [a for a in silent if a.session not in knocks and a.session not in flood]
     if view.once(_of_syns_alone):  # a filter, and some answers may take another way
         opened = {(a.server, a.port) for a in view.once(attempts) if a.outcome == OPEN}
@@ -129,7 +206,8 @@ def _of(view: View) -> list[Finding]:
     severity: Severity = "problem" if grave else "warning"
     shown_already = {a.session for group in shown for a in group}
     fell_back = [a for a in silent if a.session not in shown_already]
-    deaf = [a for a in view.once(attempts) if a.outcome == NOT_HEARD]
+    told = {each.session for each in (*view.once(turned_back), *view.once(rounds))}
+    deaf = [a for a in view.once(attempts) if a.outcome == NOT_HEARD and a.session not in told]
     stuck = [a for a in view.once(attempts) if a.outcome == HALF_OPEN and not reached_after(view, a, TAKEN_NS)]
     return [
         *_not_heard(view, deaf),
