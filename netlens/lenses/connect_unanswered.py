@@ -70,6 +70,7 @@ FALLBACKS = 3  #: connections over IPv6 in vain, within more than a moment; of o
 FLOOD_NS = 60 * S  #: Linux holds a SYN for 63 s; in a day as many scanners come by
 TAKEN_NS = 5 * S  #: a SYN that was taken at last, so soon
 DNS, FTP = 53, 21
+FEW_NAMES = 2  #: other addresses of a hardware address; a router answers for many
 USUAL_HOPS = 32  #: with which packets begin at least
 KNOCK_NS = S
 OWN_PORTS = 1024  #: from here on programs choose
@@ -241,6 +242,10 @@ def _not_heard(view: View, deaf: list[Attempt]) -> list[Finding]:
     why = ignored_answers(view, deaf)
     if why:
         text = f"{text[:-1]}: {why.text}."
+    cloned = {} if why else {a.client: others for a in deaf if (others := _of_one_card(view, a.client))}
+    if len(cloned) == len({a.client for a in deaf}):
+        both = most(address for client, others in cloned.items() for address in (client, *sorted(others)))
+        text = f"{text[:-1]}; {both} have one hardware address."
     advice = (
         why.advice
         if why
@@ -249,7 +254,18 @@ def _not_heard(view: View, deaf: list[Attempt]) -> list[Finding]:
             "If this is the client's own capture, its firewall drops the answers."
         )
     )
+    if cloned and "one hardware address" in text:
+        advice = f"If these are two machines, one was cloned from the other: give each a hardware address (MAC) of its own; switches send to one of them. {advice}"
     return [finding(view, ID, "problem", text, [f for a in deaf for f in (*a.syn_frames, a.answer_frame)], values, advice)]
+
+
+def _of_one_card(view: View, address: str) -> set[str]:
+    """Other addresses, one or two, for which the hardware address of a host answers as well, and that were heard in the capture."""
+    claims = view.side.capture.asking.claims
+    cards = {claim.hardware for claim in claims.get(address, ()) if claim.hardware}
+    others = {other for other, told in claims.items() if other != address and cards & {claim.hardware for claim in told}}
+    heard = {a.client for a in view.once(attempts) if a.outcome == OPEN and a.usable_ns}
+    return others if len(others) <= FEW_NAMES and others <= heard else set()
 
 
 def _flooded(view: View) -> dict[tuple[str, int], list[Attempt]]:

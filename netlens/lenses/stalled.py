@@ -49,6 +49,10 @@ _MTU = (
     "big) through to the sender, lower its MTU (ip link set dev DEV mtu 1400), or clamp the MSS on the router."
 )
 _OR_GONE = " If small packets are lost there now as well (ping with -s 56 and -s 1400), the peer is gone instead."
+_RESTARTED = (
+    "The peer was gone for that time and came back without the connection: it, or its network stack, was started anew (uptime, its log), or another host has its "
+    "address now."
+)
 _FORGOTTEN = (
     "Have one side send something more often than that (TCP keep-alives, or the program's own), raise the idle time-out of what stands between, or close idle "
     "connections sooner; a capture at the peer shows whether it is gone instead."
@@ -85,6 +89,10 @@ def _of(view: View) -> list[Finding]:
     idle = _idle(view, waits) if not large else 0
     if idle:
         text += f"; nothing had been sent for {seconds(idle)} before, so a firewall or NAT on the way may have forgotten the connection"
+    forgot = not large and all(_knows_nothing(view, r) for r in waits)
+    if forgot:
+        whom = most(view.address(r.session, not r.orig) for r in waits)
+        text += f"; then {whom} answered with a reset, as a host that does not know the connection any more"
     place = where(view, by_session)
     text += f"; {place}" if place else ""
     text += f"; {said(heard)}." if heard else "."
@@ -98,9 +106,21 @@ def _of(view: View) -> list[Finding]:
         "icmp_errors": len(heard),
         "idle_s": idle / 1e9,
     }
-    advice = _MTU + ("" if any(each.alive or each.told for each in large) else _OR_GONE) if large else _FORGOTTEN if idle else _LOST
+    advice = _RESTARTED if forgot else _MTU + ("" if any(each.alive or each.told for each in large) else _OR_GONE) if large else _FORGOTTEN if idle else _LOST
     frames = [f for r in sorted(waits, key=lambda r: -r.wait_ns) for f in r.frames]
     return [finding(view, ID, "problem", text, [*(e.frame for e in heard), *frames], values, advice)]
+
+
+def _knows_nothing(view: View, wait: Repeat) -> bool:
+    """Whether the peer, silent until then, answers the last repeat by a RST without ACK: so says a host that has no such connection (RFC 9293 3.10.7.1)."""
+    if wait.acked:
+        return False
+    seg = view.segments(wait.session)
+    since = bisect.bisect_right(seg.ts, wait.start_ns)
+    theirs = [i for i in range(since, len(seg)) if seg.orig[i] != wait.orig and seg.ts[i] - wait.start_ns >= S]
+    if not theirs or any(seg.flags[i] & (RST | ACK) != RST for i in theirs):
+        return False
+    return 0 <= seg.ts[theirs[0]] - wait.last_ns <= S
 
 
 def _undelivered(view: View, wait: Repeat) -> list[Error]:
