@@ -60,7 +60,10 @@ class _Query(NamedTuple):
 
 def look(view: View) -> list[Finding]:
     """Answers that took long, or else queries that had to be sent again among many of one name, or suffixes that did."""
-    return _of(view) or _sent_again(view) or _suffixed(view)
+    found, suffixed = _of(view), _suffixed(view)
+    if any(f.severity == "problem" for f in suffixed) and not any(f.severity == "problem" for f in found):
+        return suffixed  # that is what costs the time
+    return found or _sent_again(view) or suffixed
 
 
 def _sent_again(view: View) -> list[Finding]:
@@ -131,7 +134,9 @@ def _of(view: View) -> list[Finding]:
     shown = slow if grave and slow else late
     values = {"questions": len(timed), "slow": len(slow), "late": len(late), "median_ms": middle / 1e6, "longest_ms": longest / 1e6}
     if not shown:
-        text = f"DNS answers take {seconds(middle)} (median of {plural(len(timed), 'question')})."
+        times = sum(len(q.times) for _, q in timed)
+        often = f", asked {times:,} times" if times > len(timed) else ""
+        text = f"DNS answers take {seconds(middle)} (median of {plural(len(timed), 'question')}{often})."
         return [finding(view, ID, "warning", text, [q.frames[0] for _, q in timed], values)]
     over = seconds(LATE_NS if shown is late else SLOW_NS)
     whom = most(r for q in shown for r in q.resolvers)

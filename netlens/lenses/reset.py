@@ -23,7 +23,7 @@ from operator import attrgetter
 
 import numpy as np
 
-from netlens.lenses import Finding, Severity, _databases
+from netlens.lenses import Finding, Severity, _databases, _ttl
 from netlens.lenses._between import same
 from netlens.lenses._broken_off import ALERT_1_3, ENCRYPTED_ALERT
 from netlens.lenses._repeats import FAREWELL
@@ -284,7 +284,9 @@ def look(view: View) -> list[Finding]:
         what = "in the midst of an answer" if all(b.midway for b in grave) else what
         if forged:
             by, what = f"in the name of {whom}", "by something on the way, while the server went on sending"
-        text = f"{n:,} of {plural(of, 'connection')} {'was' if n == 1 else 'were'} reset {by} {what}."
+        hops = None if between or forged or late or unknown else _ttl.sent_by_another(view, [b.session for b in grave])
+        by = f"in the name of {whom}" if hops else by
+        text = f"{n:,} of {plural(of, 'connection')} {'was' if n == 1 else 'were'} reset {by} {what}{_ttl.told(hops, n) if hops else ''}."
     else:
         by = "the client" if all(b.by_client for b in shown) else "the server" if not any(b.by_client for b in shown) else "either side"
         text = f"{n:,} of {plural(of, 'connection')}, with {whom}, ended with a reset from {by} instead of a close."
@@ -297,6 +299,8 @@ def look(view: View) -> list[Finding]:
     advice = ""
     if grave and between:
         advice = "Look at the firewalls and proxies between the VM and the host, unless the host's capture was filtered."
+    elif grave and hops:
+        advice = _ttl.ADVICE
     elif grave and forged:
         advice = "A firewall or a proxy on the way ends what it does not want to pass (too much, or what it holds for an attack): look at its log."
     elif grave and late == "asked":

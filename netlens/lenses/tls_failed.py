@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 
-from netlens.lenses import Finding, Severity
+from netlens.lenses import Finding, Severity, _ttl
 from netlens.lenses._broken_off import DONE, LEFT, NOT_ADMITTED, REFUSED, broken_off
 from netlens.lenses._datagrams import by_tcp, closed_at_once, ways
 from netlens.lenses._lost import never_arrived
@@ -72,6 +72,7 @@ NOT_TLS = ", not TLS"
 DTLS = "DTLS"  #: as :mod:`netlens.parsers.denials.dtls` has it
 FATAL = 2
 SERVER_HELLO = 2
+RESET = "reset by the server before its hello"
 NO_HELLO = "no hello from the server"
 NO_CERTIFICATE = "no certificate of the client"
 EMPTY_CERTIFICATE = 0x0B0000  #: behind a record header of length 7: a Certificate message without one (RFC 5246 7.4.6)
@@ -338,9 +339,14 @@ def _of_tls(view: View) -> list[Finding]:
     waited = max(f.waited_ns for f in shown)
     text += f"; the client waited up to {seconds(waited)}" if waited else ""
     text += f"; {about}" if about else ""
+    by_reset = all(f.how == RESET for f in shown)
+    hops = _ttl.sent_by_another(view, [f.session for f in shown]) if by_reset else None
+    text += _ttl.told(hops, n) if hops else ""
     text += "; the client went on without TLS at once." if in_clear.issuperset(f.session for f in shown) else "."
     advice = next((_ADVICE[word] for word in _ADVICE for f in shown if word in f.how), "")
-    if any(f.misnamed for f in shown):
+    if hops:
+        advice = _ttl.ADVICE
+    elif any(f.misnamed for f in shown):
         advice = _MISNAMED
     elif any(f.itself for f in shown):
         advice = _TRUST
@@ -428,11 +434,11 @@ def _failure(view: View, k: int, seg: Segments, hello: int | None) -> Failure | 
                 return None  # "stalled" says it
             if seg.orig[i]:  # it had waited
                 return Failure(k, NO_HELLO, False, frames, seg.ts[i], waited_ns=seg.ts[i] - seg.ts[hello_at])
-            how = "reset" if seg.flags[i] & RST else "closed"
+            how = RESET if seg.flags[i] & RST else "closed by the server before its hello"
             # else the two crossed: it had been idle
             took = seg.acked[i] >= seg.end(hello_at)
             closed = bool(seg.flags[i] & FIN) and view.column("saw_syn")[k] and took
-            return Failure(k, f"{how} by the server before its hello", False, frames, seg.ts[i], by_server=closed)
+            return Failure(k, how, False, frames, seg.ts[i], by_server=closed)
     return None
 
 
