@@ -42,9 +42,9 @@ from netlens.lenses._connects import (
 )
 from netlens.lenses._elsewhere import misplaced
 from netlens.lenses._ignored import ignored_answers, reason
-from netlens.lenses._said import said
+from netlens.lenses._said import errors, said
 from netlens.lenses._view import LONGER, S, View, finding, graded, grouped, most, seconds, up_to
-from netlens.parsers.icmp import EXPIRED
+from netlens.parsers.icmp import EXPIRED, REDIRECT, Error
 from netlens.text import endpoint, plural
 
 T = TypeVar("T")
@@ -436,12 +436,27 @@ def _never(view: View, shown: list[list[Attempt]], severity: Severity) -> list[F
             if other
             else "Let the server's range of ports for passive mode through its firewall (pasv_min_port and pasv_max_port of vsftpd), or have that follow FTP."
         )
+    redirects = [] if told else [view.once(redirected_to).get((g[0].client, g[0].server), []) for g in shown]
+    redirects = [[e for e in group if e.ts <= g[0].syn_ns[-1] + SPAN_NS] for group, g in zip(redirects, shown, strict=False)]
+    if redirects and all(redirects):
+        every = [e for group in redirects for e in group]
+        gateways = most(e.gateway for e in every)
+        text = f"{text[:-1]}; {most(e.reporter for e in every)} had told to send that by {gateways} (ICMP redirect, {plural(len(every), 'time')})."
+        advice = (
+            f"See whether {gateways} is up and knows the way, and take that route from the router that says so, or have it send no redirects "
+            f"(net.ipv4.conf.all.send_redirects=0), or hosts take none (accept_redirects=0). {advice}"
+        )
     if any(e.what == EXPIRED for e in heard):
         advice = f"Packets go in circles: look at the routes of {most(e.reporter for e in heard)} and of the routers beside it (ip route)."
     elif heard:
         advice = f"The host is off, or {most(e.reporter for e in heard)} has no route to it: look at the routes and neighbours there (ip route, ip neigh)."
     frames = [f for g in shown for a in g for f in (*a.syn_frames, *(e.frame for e in a.said))]
     return [finding(view, ID, severity, text, frames, values, advice)]
+
+
+def redirected_to(view: View) -> dict[tuple[str, str], list[Error]]:
+    """ICMP redirects (RFC 792) by who was told, and about which destination."""
+    return grouped((e for e in view.once(errors) if e.what == REDIRECT), lambda e: (e.told, e.destination[0]))
 
 
 def _instead(view: View, failed: Attempt) -> list[tuple[str, int]]:

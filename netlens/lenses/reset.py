@@ -240,22 +240,22 @@ def greets(head: int) -> bool:
 
 def _asked_again(view: View, found: list[Broken]) -> set[int]:
     """Sessions of HTTP in clear whose open request the same client sent again at once, and was answered: a client does so where a server starts anew, or when a
-    spare connection has expired (RFC 9110 9.2.2, RFC 9112 9.3.1)."""
+    spare connection has expired (RFC 9110 9.2.2, RFC 9112 9.3.1). What is shorter than what had been sent is another one."""
     sessions = {b.session for b in found if view.column("protocol")[b.session] == "http"}
     if not sessions:
         return set()
     asked, resets = view.side.capture.asked, view.column("rst_ns")
-    open_: dict[int, int] = {}
-    answered: dict[tuple[str, int], list[int]] = {}
-    for k, at, first, response in requests(view, "start_ns", "start_frame", "response_ns"):
+    open_: dict[int, tuple[int, int]] = {}
+    answered: dict[tuple[str, int], list[tuple[int, int]]] = {}
+    for k, at, first, response, size in requests(view, "start_ns", "start_frame", "response_ns", "up_bytes"):
         if response is None:
             if k in sessions and first in asked:
-                open_[k] = asked[first]
+                open_[k] = asked[first], size or 0
         elif first in asked:
-            answered.setdefault((view.address(k, True), asked[first]), []).append(at)
+            answered.setdefault((view.address(k, True), asked[first]), []).append((at, size or 0))
     made_up = {
-        k for k, what in open_.items()
-        if any(resets[k] <= at <= resets[k] + INSTEAD_NS for at in answered.get((view.address(k, True), what), ()))
+        k for k, (what, size) in open_.items()
+        if any(resets[k] <= at <= resets[k] + INSTEAD_NS and size <= n for at, n in answered.get((view.address(k, True), what), ()))
     }  # fmt: skip
     return made_up if len({resets[k] // INSTEAD_NS for k in made_up}) < MOMENTS else set()
 
