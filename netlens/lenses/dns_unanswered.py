@@ -222,8 +222,24 @@ def _of(view: View) -> list[Finding]:
     advice = f"Ask the resolver directly ({example}); if it does not answer, name another one in resolv.conf, or {cause}."
     if circles:
         advice = IN_CIRCLES
+    elif passed := _passed_on(view, open_):
+        askers, whom = most(q.client for q in passed), most(r for q in passed for r in q.resolvers)
+        text = f"{text[:-1]}; {askers} passed them on to {whom}, which never answered it."
+        advice = (
+            f"Ask {whom} from {askers} ({_dig(passed[0])}): if it does not answer, take it out of the servers that {askers} asks (forwarders, or the NS of the "
+            f"zone), or look for what drops UDP port 53 between the two."
+        )
     frames = [*(f for q in open_ for f in q.frames), *(e.frame for e in heard)]
     return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice)]
+
+
+def _passed_on(view: View, open_: list[Question]) -> list[Question]:
+    """Of open questions, those that a resolver asked of others which never answered it, where its own clients wait for it as well."""
+    waited = {(r, q.name, q.type) for q in open_ for r in q.resolvers}
+    spoke = {(t.source[0], t.destination[0]) for t in view.conversations if t.source[1] == PORT}
+    passed = [q for q in open_ if (q.client, q.name, q.type) in waited and not any((r, q.client) in spoke for r in q.resolvers)]
+    theirs = {q.client for q in passed}
+    return passed if all(q.client in theirs or theirs.issuperset(q.resolvers) for q in open_) else []
 
 
 def _never(view: View) -> list[Finding]:

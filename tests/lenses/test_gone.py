@@ -725,3 +725,28 @@ def test_a_peer_that_was_started_anew(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("behind", "after"), [("RA", MS), ("A", MS), ("R", 60 * S)], ids=["it gave up", "it is there", "much later"])
 def test_a_peer_that_knows_its_connection(tmp_path: Path, behind: str, after: int) -> None:
     assert "does not know" not in str([each.text for each in found(tmp_path, away(behind, after), ping(190 * S)).values()])
+
+
+UPSTREAM = "203.0.113.53"
+
+
+def passed_on(number: int, at: int, asks: str = UPSTREAM, answers: bool = False) -> list[Packet]:
+    """A question that a resolver asks another one, again and again, while its client asks again as well."""
+    question = DNSQR(qname=f"w{number}.example.test")
+    ask = bytes(DNS(id=number, rd=1, qd=question))
+    packets = [Packet(at + k * 5 * S, datagram((CLIENT, 5_000 + number), (RESOLVER, 53), ask)) for k in range(2)]
+    for k in range(3):
+        packets.append(Packet(at + MS + k * S, datagram((RESOLVER, 20_000 + number), (asks, 53), bytes(DNS(id=100 + number, qd=question)))))
+    if answers:
+        reply = bytes(DNS(id=300, qr=1, qd=DNSQR(qname="other.example.test"), an=[DNSRR(rrname="other.example.test", rdata=SERVER)]))
+        packets.append(Packet(at + 2 * MS, datagram((RESOLVER, 30_000 + number), (asks, 53), bytes(DNS(id=300, qd=DNSQR(qname="other.example.test"))))))
+        packets.append(Packet(at + 3 * MS, datagram((asks, 53), (RESOLVER, 30_000 + number), reply)))
+    return packets
+
+
+@pytest.mark.parametrize("answers", [False, True])
+def test_a_resolver_whose_own_resolver_is_silent(tmp_path: Path, answers: bool) -> None:
+    this = found(tmp_path, passed_on(1, 0, answers=answers), passed_on(2, 20 * S, answers=answers), healthy(), ping(60 * S))["dns-unanswered"]
+    assert this.severity == "problem"
+    assert this.text.endswith(f"; {RESOLVER} passed them on to {UPSTREAM}, which never answered it.") != answers
+    assert (f"dig @{UPSTREAM}" in this.advice) != answers

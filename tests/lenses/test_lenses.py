@@ -1131,6 +1131,24 @@ def test_a_slow_download_is_a_warning(tmp_path: Path) -> None:
     assert found(tmp_path, close(made).packets)["slow-transfer"].severity == "warning"
 
 
+@pytest.mark.parametrize(("acknowledged", "window", "told"), [(True, 1000, True), (False, 1000, False), (True, 0, False)])
+def test_a_server_that_pauses_by_itself(tmp_path: Path, acknowledged: bool, window: int, told: bool) -> None:
+    made = talk()
+    made.up("PA", GET)
+    made.down("PA", b"HTTP/1.1 200 OK\r\nContent-Length: 280000\r\n\r\n")
+    for _ in range(5):
+        for _ in range(40):
+            made.down("A", 1400)
+        if acknowledged:
+            made.up("A", window=window)
+        made.at += 2 * S
+        if window == 0:
+            made.up("A", window=1000)
+    made.up("A")
+    text = str([each.text for each in found(tmp_path, close(made).packets).values()])
+    assert ("the server sent nothing for 8.0 s" in text) == told
+
+
 def keeps_waiting(message: bytes) -> Talk:
     """A client that takes six seconds for this message of its handshake."""
     made = talk(server=TLS)
