@@ -1,6 +1,7 @@
 """Does the same broadcast come again and again, as where switches are connected in a circle?
 
-Asks: whether one question by ARP came more than a hundred times within a second; whether one host asked by ARP a thousand times a second, for the same addresses
+Asks: whether one question by ARP came more than a hundred times within a second; whether one host asked by ARP a thousand times a second, for the same
+addresses
     again and again.
 Applies: to ARP over Ethernet.
 Cannot see: whether switches send the same frame in circles, or a host sends it anew without pause: a question by ARP has no number of its own. So this is a
@@ -53,11 +54,13 @@ def _of_many(view: View) -> list[Finding]:
     if not found:
         return []
     text = (
-        f"{most(found)} floods the network with ARP: {total:,} questions, {rate:,} a second, for the same {plural(addresses, 'address', 'addresses')} again and "
+        f"{most(found)} floods the network with ARP: {total:,} questions, {rate:,} a second, for the same {plural(addresses, 'address', 'addresses')} "
+        f"again and "
         "again."
     )
     advice = (
-        "Each one reaches all hosts of the network, and on Wi-Fi takes a millisecond of it: find that host by its hardware address (the switch's MAC table) and "
+        "Each one reaches all hosts of the network, and on Wi-Fi takes a millisecond of it: find that host by its hardware address (the switch's MAC "
+        "table) and "
         "look for what runs there (a scanner without pause, malware, a broken device)."
     )
     values = {"questions": total, "most_a_second": rate, "addresses": addresses, "hosts": sorted(found)}

@@ -132,7 +132,8 @@ def _of_tcp(view: View) -> list[Finding]:
     if cut:
         text = f"{text[:-1]}; it had answered over UDP that the answer is too long for it (TC, truncated): {most(cut)}."
         advice = (
-            "DNS answers that do not fit into a datagram come over TCP (RFC 7766 5): let the server listen on TCP port 53, and firewalls pass it, or have it allow "
+            "DNS answers that do not fit into a datagram come over TCP (RFC 7766 5): let the server listen on TCP port 53, and firewalls pass it, or "
+            "have it allow "
             "longer datagrams (EDNS)."
         )
     frames = [f for a in (*shown, *besides) for f in (a.syn_frames[0], a.answer_frame)]

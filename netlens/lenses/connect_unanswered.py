@@ -2,7 +2,10 @@
 
 Asks: whether SYNs stayed without SYN+ACK and without RST, however often they were repeated, until their client closed what it had not got, or met a
     connection that the server still held; which ICMP error says why; whether no connection over IPv6 is answered while those over IPv4 are; whether one address
-    of a name costs a second and more each time until the next one is tried; whether another address answers than was asked; whether a server answered many SYNs
+    of a name costs a second and more each time until the next one is tried; whether another address answers than was asked; whether the answers do not
+    arrive, as
+    routers say, or come in another VLAN; whether each is reset beside the client's own TCP, which asks on; whether SYNs go in circles; whether a server
+    answered many SYNs
     of many addresses after which nothing came, or had no room for so many (RFC 4987).
 Applies: where the SYNs are in the capture and what their sender hears would be.
 Cannot see: without an ICMP error, whether the SYN or its answer was lost, or a firewall dropped it. A SYN at the end of the capture is pending.
@@ -10,7 +13,11 @@ Normal: RFC 6298 2.1 and 5.5: a SYN is repeated after 1, 2 and 4 s, by Linux sin
     while another is connected at once costs nobody anything (RFC 8305 5), nor does one connection of which the next one opens, but some hundred ms each time
     where it is so with all of IPv6; among peers of a peer-to-peer program some are always gone. A server that still holds an old connection of these ports is
     told so by a RST, and takes the next SYN (RFC 9293 3.5.1). A capture of SYNs and SYN+ACKs alone shows no handshake completed; a server that repeats its
-    SYN+ACK shows that it was not (RFC 9293 3.8.1). Who wants a connection sends its SYN again, who only wants to fill a server's queue does not.
+    SYN+ACK shows that it was not (RFC 9293 3.8.1). Who wants a connection sends its SYN again, who only wants to fill a server's queue does not. A TCP that
+    resets
+    has given up; only where a SYN+ACK acknowledges something else it says so and waits for the right one (RFC 9293 3.10.7.3). A packet that is seen several
+    times
+    with fewer hops left passes routers of one machine; sixteen times, no way is so long (RFC 2453 3.2).
 """
 
 from __future__ import annotations
@@ -115,7 +122,8 @@ def _reset(view: View) -> list[Finding]:
     for (client, server, port), group in grouped(_told_of(view, reset_in_its_name), lambda each: view.service(each.session)).items():
         resets, syns = sum(len(each.resets) for each in group), sum(len(each.syns) for each in group)
         text = (
-            f"{plural(len(group), 'connection')} from {client} to {endpoint(server, port)} never opened: {server} answered, and each answer (SYN+ACK) was reset "
+            f"{plural(len(group), 'connection')} from {client} to {endpoint(server, port)} never opened: {server} answered, and each answer (SYN+ACK) "
+            f"was reset "
             f"(RST) in the name of {client}, which sent its SYN again all the same ({plural(resets, 'RST')}, {plural(syns, 'SYN')})."
         )
         values = {"unanswered": len(group), "clients": [client], "servers": [server], "syns": syns, "resets": resets}
@@ -142,7 +150,8 @@ def _in_circles(view: View) -> list[Finding]:
     )
     values = {"unanswered": len(shown), "times": len(worst.frames), "servers": sorted({server for _, server, _ in services})}
     advice = (
-        f"Each of two routers takes the other one for the way to {most(server for _, server, _ in services)}: look at the routes of both (ip route get), and for "
+        f"Each of two routers takes the other one for the way to {most(server for _, server, _ in services)}: look at the routes of both (ip route "
+        f"get), and for "
         "a network that is announced and not there (a route to nowhere for the rest of it, RFC 7084 W-5, ends such loops)."
     )
     return [finding(view, ID, "problem", text, [f for each in shown for f in each.frames], values, advice)]
@@ -255,7 +264,10 @@ def _not_heard(view: View, deaf: list[Attempt]) -> list[Finding]:
         )
     )
     if cloned and "one hardware address" in text:
-        advice = f"If these are two machines, one was cloned from the other: give each a hardware address (MAC) of its own; switches send to one of them. {advice}"
+        advice = (
+            "If these are two machines, one was cloned from the other: give each a hardware address (MAC) of its own; switches send to one of them. "
+            f"{advice}"
+        )
     return [finding(view, ID, "problem", text, [f for a in deaf for f in (*a.syn_frames, a.answer_frame)], values, advice)]
 
 

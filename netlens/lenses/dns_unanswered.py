@@ -1,7 +1,7 @@
 """Which names got no answer?
 
 Asks: whether lookups stayed without any answer, counting all repeats of a question, all ids and all servers together; whether a resolver never
-    answered, so that names waited for the next one.
+    answered, so that names waited for the next one, of whatever family; whether a silent resolver stands behind the one that was asked.
 Applies: where DNS over UDP or TCP was captured in both directions. Multicast DNS and broadcasts need no answer.
 Cannot see: lookups over TLS, HTTPS or QUIC; without an ICMP error, whether the question or the answer was lost. One asked in the last 5 s of the
     capture is pending, unless it was tried three times and more over 2 s already.
@@ -143,7 +143,7 @@ def silent_resolvers(view: View) -> list[Silent]:
 def asked_by_other_family(view: View) -> list[tuple[Conversation, Conversation, Question]]:
     """Queries over IPv6 that were asked again over IPv4, or the other way round, when a while had passed, and answered then: the first, the later one, and its
     question. A library keeps the number of a question when it asks the next resolver, so that one host shows itself by two addresses."""
-    first, tries = view.once(_by_number)
+    _, tries = view.once(_by_number)
     by_first = {q.frames[0]: q for q in visible(view)}
     by_head = grouped((t for group in tries.values() for t in group), lambda t: t.head)
     found = []

@@ -2,7 +2,7 @@
 
 Asks: whether a RST ended a connection while something was asked or under way.
 Applies: to connections captured in both directions, in which data was exchanged or asked for.
-Cannot see: whether the peer or a box on the way sent the RST; what was asked inside TLS.
+Cannot see: whether the peer or a box on the way sent the RST, unless the two are a different number of hops away; what was asked inside TLS.
 Normal: RFC 9293 3.6.1: a program that closes with data unread resets. A RST behind a FIN of either side, behind the server's last alert of TLS, to what
     comes late, by a client that has all it wanted, or at the end of an idle time is the ordinary end of many programs (browsers, Windows, LDAP, SMB).
     Not so where the server closes on a question that it has not answered, and then resets what the client goes on to say: that was lost (RFC 1122 4.2.2.13);

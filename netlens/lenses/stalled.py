@@ -53,7 +53,8 @@ _MTU = (
 )
 _OR_GONE = " If small packets are lost there now as well (ping with -s 56 and -s 1400), the peer is gone instead."
 _RESTARTED = (
-    "The peer was gone for that time and came back without the connection: it, or its network stack, was started anew (uptime, its log), or another host has its "
+    "The peer was gone for that time and came back without the connection: it, or its network stack, was started anew (uptime, its log), or another "
+    "host has its "
     "address now."
 )
 _FORGOTTEN = (
@@ -68,7 +69,8 @@ def look(view: View) -> list[Finding]:
 
 
 def _froze(view: View) -> list[Finding]:
-    """Connections that stand still again and again though nothing is lost: all that was sent again had arrived, as its receiver says (D-SACK, RFC 2883), late."""
+    """Connections that stand still again and again though nothing is lost: all that was sent again had arrived, as its receiver says (D-SACK, RFC 2883),
+    late."""
     held = {d.session: some for d in view.once(deliveries) if len(some := [r for r in d.repeats if _is_held(r)]) >= HELD}
     if not held:
         return []
@@ -86,7 +88,8 @@ def _froze(view: View) -> list[Finding]:
     )
     values = {"connections": len(late), "waits": len(shown), "longest_s": longest / S, "retransmissions": sum(r.times for r in shown)}
     advice = (
-        "Something on the way holds packets back for seconds and then lets them go: a Wi-Fi that saves power or changes between access points, a mobile link, a "
+        "Something on the way holds packets back for seconds and then lets them go: a Wi-Fi that saves power or changes between access points, a "
+        "mobile link, a "
         "machine that is paused (a snapshot), a queue that is far too long. ping shows it as well; see from which hop on it does."
     )
     frames = [f for r in sorted(shown, key=lambda r: -r.wait_ns) for f in r.frames]
@@ -95,7 +98,7 @@ def _froze(view: View) -> list[Finding]:
 
 def _is_held(r: Repeat) -> bool:
     """Whether somebody noticed, and TCP doubted the way."""
-    return r.acked and not r.deaf and r.times >= STALL_TIMES and S <= r.wait_ns and r.last_ns - r.start_ns < STALL_NS
+    return r.acked and not r.deaf and r.times >= STALL_TIMES and r.wait_ns >= S and r.last_ns - r.start_ns < STALL_NS
 
 
 def _is_often(times: list[int]) -> bool:
@@ -146,7 +149,15 @@ def _of(view: View) -> list[Finding]:
         "icmp_errors": len(heard),
         "idle_s": idle / 1e9,
     }
-    advice = _RESTARTED if forgot else _MTU + ("" if any(each.alive or each.told for each in large) else _OR_GONE) if large else _FORGOTTEN if idle else _LOST
+    advice = (
+        _RESTARTED
+        if forgot
+        else _MTU + ("" if any(each.alive or each.told for each in large) else _OR_GONE)
+        if large
+        else _FORGOTTEN
+        if idle
+        else _LOST
+    )
     frames = [f for r in sorted(waits, key=lambda r: -r.wait_ns) for f in r.frames]
     return [finding(view, ID, "problem", text, [*(e.frame for e in heard), *frames], values, advice)]
 

@@ -21,7 +21,15 @@ def announcing(raw: bytes) -> bytes:
 
 
 def answered(
-    at: int, port: int, times: int = 4, apart: int = S, client: str = CLIENT, reset: bool = True, number: int = 0, mss: bool = True, wrong: int = 0
+    at: int,
+    port: int,
+    times: int = 4,
+    apart: int = S,
+    client: str = CLIENT,
+    reset: bool = True,
+    number: int = 0,
+    mss: bool = True,
+    wrong: int = 0,
 ) -> list[Packet]:
     """SYNs that are answered. ``reset``: each answer is. ``number``: by how much that of each SYN is higher than before. ``wrong``: by how much the answer
     acknowledges another one."""
@@ -52,7 +60,9 @@ def test_answers_that_are_reset_beside_the_client(tmp_path: Path) -> None:
     [
         pytest.param(answered(0, 40_000), id="one port, as a check by raw packets has"),
         pytest.param([*answered(0, 40_000, 1), *answered(S, 40_001, 1), *answered(2 * S, 40_002, 1)], id="a scan"),
-        pytest.param([*answered(0, 40_000, number=64_000), *answered(10 * S, 40_001, number=64_000)], id="new connections of the same port"),
+        pytest.param(
+            [*answered(0, 40_000, number=64_000), *answered(10 * S, 40_001, number=64_000)], id="new connections of the same port"
+        ),
         pytest.param([*answered(0, 40_000, apart=S // 10), *answered(10 * S, 40_001, apart=S // 10)], id="too soon for TCP"),
         pytest.param([*answered(0, 40_000, mss=False), *answered(10 * S, 40_001, mss=False)], id="no options, so no host's own TCP"),
         pytest.param([*answered(0, 40_000), *answered(10 * S, 40_001), *healthy(at=20 * S)], id="the next one opens"),

@@ -699,7 +699,9 @@ def test_a_resolver_over_ipv6_that_never_answers_and_the_next_over_ipv4_that_doe
 @pytest.mark.parametrize(("wait", "same"), [(MS, True), (5 * S, False)], ids=["side by side", "another host"])
 def test_questions_over_both_families_that_do_not_wait_for_each_other(tmp_path: Path, wait: int, same: bool) -> None:
     packets = [p for k in range(3) for p in asked_over_ipv6(f"w{k}.example.test", 10 * k * S, 6_000 + k, wait, same)]
-    assert "waited up to" not in str([each.text for each in found(tmp_path, packets, healthy(), ping(60 * S)).values() if each.id == "dns-unanswered"])
+    assert "waited up to" not in str(
+        [each.text for each in found(tmp_path, packets, healthy(), ping(60 * S)).values() if each.id == "dns-unanswered"]
+    )
 
 
 def away(behind: str = "R", after: int = MS, times: int = 5) -> list[Packet]:
@@ -739,14 +741,18 @@ def passed_on(number: int, at: int, asks: str = UPSTREAM, answers: bool = False)
         packets.append(Packet(at + MS + k * S, datagram((RESOLVER, 20_000 + number), (asks, 53), bytes(DNS(id=100 + number, qd=question)))))
     if answers:
         reply = bytes(DNS(id=300, qr=1, qd=DNSQR(qname="other.example.test"), an=[DNSRR(rrname="other.example.test", rdata=SERVER)]))
-        packets.append(Packet(at + 2 * MS, datagram((RESOLVER, 30_000 + number), (asks, 53), bytes(DNS(id=300, qd=DNSQR(qname="other.example.test"))))))
+        packets.append(
+            Packet(at + 2 * MS, datagram((RESOLVER, 30_000 + number), (asks, 53), bytes(DNS(id=300, qd=DNSQR(qname="other.example.test")))))
+        )
         packets.append(Packet(at + 3 * MS, datagram((asks, 53), (RESOLVER, 30_000 + number), reply)))
     return packets
 
 
 @pytest.mark.parametrize("answers", [False, True])
 def test_a_resolver_whose_own_resolver_is_silent(tmp_path: Path, answers: bool) -> None:
-    this = found(tmp_path, passed_on(1, 0, answers=answers), passed_on(2, 20 * S, answers=answers), healthy(), ping(60 * S))["dns-unanswered"]
+    this = found(tmp_path, passed_on(1, 0, answers=answers), passed_on(2, 20 * S, answers=answers), healthy(), ping(60 * S))[
+        "dns-unanswered"
+    ]
     assert this.severity == "problem"
     assert this.text.endswith(f"; {RESOLVER} passed them on to {UPSTREAM}, which never answered it.") != answers
     assert (f"dig @{UPSTREAM}" in this.advice) != answers

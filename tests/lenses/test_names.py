@@ -350,7 +350,9 @@ def test_a_name_that_is_asked_for_a_few_times(tmp_path: Path, packets: list[Pack
 def truncated(port: int, at: int, bare: bool = True, refused: bool = True) -> list[Packet]:
     """A question of which the answer is truncated, and TCP refused."""
     question = DNSQR(qname="big.example.test", qtype="TXT")
-    reply = DNS(id=port, qr=1, rd=1, ra=1, tc=int(bare), qd=question, an=None if bare else DNSRR(rrname="big.example.test", type="TXT", rdata="x"))
+    reply = DNS(
+        id=port, qr=1, rd=1, ra=1, tc=int(bare), qd=question, an=None if bare else DNSRR(rrname="big.example.test", type="TXT", rdata="x")
+    )
     made = talk(port, at + 5 * MS, (RESOLVER, 53))
     asked = [
         Packet(at, datagram((CLIENT, port), (RESOLVER, 53), bytes(DNS(id=port, rd=1, qd=question)))),

@@ -513,8 +513,11 @@ def flooding(rounds: int, addresses: int = 250, apart: float = 0.0003) -> list[t
 def test_a_host_that_floods_the_network_with_arp(tmp_path: Path) -> None:
     this = found(tmp_path, flooding(12))["broadcast-storm"]
     assert this.severity == "problem"
-    assert this.text == (
-        "192.0.2.10 floods the network with ARP: 2,988 questions, 3,321 a second, for the same 249 addresses again and again."  # not for its own
+    assert (
+        this.text
+        == (
+            "192.0.2.10 floods the network with ARP: 2,988 questions, 3,321 a second, for the same 249 addresses again and again."  # not for its own
+        )
     )
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.lenses.made import GET, MS, SERVER, Packet, S, exchange, found, healthy, ping, talk
 from tests.lenses.test_refusing import hello
-from tests.parsers.build import Talk
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.parsers.build import Talk
 
 CUT = b"HTTP/1.1 200 OK\r\nContent-Length: 900000\r\n\r\n" + bytes(1000)
 
@@ -57,7 +61,9 @@ def test_resets_that_another_machine_sent(tmp_path: Path, make: object, id_: str
     assert "in the server's name" in this.advice
 
 
-@pytest.mark.parametrize(("left", "reset"), [(63, 63), (63, 254), (63, 127)], ids=["its own", "as far, and begun at 255", "as far, and begun at 128"])
+@pytest.mark.parametrize(
+    ("left", "reset"), [(63, 63), (63, 254), (63, 127)], ids=["its own", "as far, and begun at 255", "as far, and begun at 128"]
+)
 @pytest.mark.parametrize(("make", "id_"), [(cut, "http-errors"), (asked, "reset"), (greeted, "tls-failed")])
 def test_resets_of_the_server(tmp_path: Path, make: object, id_: str, left: int, reset: int) -> None:
     packets = [p for k in range(3) for p in make(40_000 + k, left, reset)]  # type: ignore[operator]
