@@ -121,9 +121,8 @@ def _ends(view: View) -> Callable[[Attempt], tuple[str, int, str, int]]:
 
 
 def _denied(view: View, k: int) -> int:
-    """The frame of the reset of a SYN+ACK that acknowledges the SYN, as it should; of another one a TCP says so, and waits for the right one (RFC 9293
-    3.10.7.3).
-    0 without."""
+    """The frame of the reset of a SYN+ACK that acknowledges the SYN, as it should; 0 without. Of another one a TCP says so, and waits for the right one
+    (RFC 9293 3.10.7.3)."""
     seg = view.opening(k)
     right = all(seg.acked[i] == 0 for i in range(len(seg)) if not seg.orig[i])
     return next((seg.frame[i] for i in range(len(seg)) if seg.flags[i] & RST), 0) if right else 0

@@ -224,8 +224,7 @@ class _Sender:
 
     def _is_probe(self, offset: int, length: int) -> bool:
         """Whether one byte asks whether the peer is there (RFC 9293 3.8.4: while nothing is outstanding), or whether its window is open (3.8.6.1), and is no
-        data
-        that was sent in a segment of its own and is not acknowledged, as who types sends it."""
+        data that was sent in a segment of its own and is not acknowledged, as who types sends it."""
         if length != 1 or self.next is None or offset != self.next - 1:
             return False
         typed = self.first_sent.get(offset, (0, 0, 0))[2] == offset + 1

@@ -1,9 +1,9 @@
 """Whether a reset came from the machine in whose name it came, by the hops that packets of both had made.
 
-Systems begin with a time to live of 64, 128 or 255 (RFC 1700 has 64 as the default), so that what is missing to the next of these was used up on the way. All
-packets of one connection take one way, as a rule, so a reset that made another number of hops than all else of its sender was sent by something else: a
-firewall,
-a proxy, a balancer. One that began with another number and made as many hops may be of the same host, whose kernel resets where its program has another one.
+Systems begin with a time to live of 64, 128 or 255 (RFC 1700 has 64 as the default), so that what is missing to the next of these was used up on the way.
+All packets of one connection take one way, as a rule, so a reset that made another number of hops than all else of its sender was sent by something else: a
+firewall, a proxy, a balancer. One that began with another number and made as many hops may be of the same host, whose kernel resets where its program has
+another one.
 """
 
 from __future__ import annotations
@@ -62,7 +62,6 @@ def told(hops: Hops, n: int) -> str:
 
 
 ADVICE = (
-    "Something on the way (a firewall, a proxy, a balancer) ends these connections in the server's name: look at its log, its rules, and its "
-    "time-outs; a capture "
-    "at the server shows no such reset."
+    "Something on the way (a firewall, a proxy, a balancer) ends these connections in the server's name: look at its log, its rules, and its time-outs; "
+    "a capture at the server shows no such reset."
 )

@@ -1,8 +1,7 @@
 """Does the same broadcast come again and again, as where switches are connected in a circle?
 
 Asks: whether one question by ARP came more than a hundred times within a second; whether one host asked by ARP a thousand times a second, for the same
-addresses
-    again and again.
+    addresses again and again.
 Applies: to ARP over Ethernet.
 Cannot see: whether switches send the same frame in circles, or a host sends it anew without pause: a question by ARP has no number of its own. So this is a
     warning; a problem where one of the two hosts meanwhile could not be reached, or only after seconds.

@@ -1,23 +1,19 @@
 """Which connections were never answered?
 
 Asks: whether SYNs stayed without SYN+ACK and without RST, however often they were repeated, until their client closed what it had not got, or met a
-    connection that the server still held; which ICMP error says why; whether no connection over IPv6 is answered while those over IPv4 are; whether one address
-    of a name costs a second and more each time until the next one is tried; whether another address answers than was asked; whether the answers do not
-    arrive, as
-    routers say, or come in another VLAN; whether each is reset beside the client's own TCP, which asks on; whether SYNs go in circles; whether a server
-    answered many SYNs
-    of many addresses after which nothing came, or had no room for so many (RFC 4987).
+    connection that the server still held; which ICMP error says why; whether no connection over IPv6 is answered while those over IPv4 are; whether one
+    address of a name costs a second and more each time until the next one is tried; whether another address answers than was asked; whether the answers do
+    not arrive, as routers say, or come in another VLAN; whether each is reset beside the client's own TCP, which asks on; whether SYNs go in circles; whether
+    a server answered many SYNs of many addresses after which nothing came, or had no room for so many (RFC 4987).
 Applies: where the SYNs are in the capture and what their sender hears would be.
 Cannot see: without an ICMP error, whether the SYN or its answer was lost, or a firewall dropped it. A SYN at the end of the capture is pending.
-Normal: RFC 6298 2.1 and 5.5: a SYN is repeated after 1, 2 and 4 s, by Linux since 6.5 at first after 1 s each. One address of several that is silent
-    while another is connected at once costs nobody anything (RFC 8305 5), nor does one connection of which the next one opens, but some hundred ms each time
-    where it is so with all of IPv6; among peers of a peer-to-peer program some are always gone. A server that still holds an old connection of these ports is
-    told so by a RST, and takes the next SYN (RFC 9293 3.5.1). A capture of SYNs and SYN+ACKs alone shows no handshake completed; a server that repeats its
-    SYN+ACK shows that it was not (RFC 9293 3.8.1). Who wants a connection sends its SYN again, who only wants to fill a server's queue does not. A TCP that
-    resets
+Normal: RFC 6298 2.1 and 5.5: a SYN is repeated after 1, 2 and 4 s, by Linux since 6.5 at first after 1 s each. One address of several that is silent while
+    another is connected at once costs nobody anything (RFC 8305 5), nor does one connection of which the next one opens, but some hundred ms each time where
+    it is so with all of IPv6; among peers of a peer-to-peer program some are always gone. A server that still holds an old connection of these ports is told
+    so by a RST, and takes the next SYN (RFC 9293 3.5.1). A capture of SYNs and SYN+ACKs alone shows no handshake completed; a server that repeats its SYN+ACK
+    shows that it was not (RFC 9293 3.8.1). Who wants a connection sends its SYN again, who only wants to fill a server's queue does not. A TCP that resets
     has given up; only where a SYN+ACK acknowledges something else it says so and waits for the right one (RFC 9293 3.10.7.3). A packet that is seen several
-    times
-    with fewer hops left passes routers of one machine; sixteen times, no way is so long (RFC 2453 3.2).
+    times with fewer hops left passes routers of one machine; sixteen times, no way is so long (RFC 2453 3.2).
 """
 
 from __future__ import annotations

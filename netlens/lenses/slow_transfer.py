@@ -179,8 +179,7 @@ def _pause(view: View, a: Asked) -> int:
 
 def _own_pauses(view: View, a: Asked) -> list[int]:
     """How long each pause of a second and more lasted within an answer that began when its client had acknowledged all and had room for more, in ns: the
-    sender had
-    nothing to send."""
+    sender had nothing to send."""
     seg = view.segments(a.session)
     pauses: list[int] = []
     last, upto, acked, window = -1, 0, 0, 0

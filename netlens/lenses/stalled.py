@@ -69,8 +69,8 @@ def look(view: View) -> list[Finding]:
 
 
 def _froze(view: View) -> list[Finding]:
-    """Connections that stand still again and again though nothing is lost: all that was sent again had arrived, as its receiver says (D-SACK, RFC 2883),
-    late."""
+    """Connections that stand still again and again though nothing is lost: all that was sent again had arrived, only late, as its receiver says (D-SACK,
+    RFC 2883)."""
     held = {d.session: some for d in view.once(deliveries) if len(some := [r for r in d.repeats if _is_held(r)]) >= HELD}
     if not held:
         return []

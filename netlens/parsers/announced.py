@@ -12,9 +12,8 @@ from netlens.wire import columns as c
 class Announced(NamedTuple):
     """Options of a SYN.
 
-    mss : the maximum segment size in bytes (RFC 9293 3.7.1), 0 without.  number : the sequence number.  scale : of the window (RFC 7323 2.2), -1 without.
-    sack : whether selective
-    acknowledgments are permitted (RFC 2018 2).
+    mss : the maximum segment size in bytes (RFC 9293 3.7.1), 0 without.  scale : of the window (RFC 7323 2.2), -1 without.  sack : whether selective
+    acknowledgments are permitted (RFC 2018 2).  number : the sequence number.
     """
 
     mss: int
