@@ -8,7 +8,7 @@ another number.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -24,7 +24,8 @@ SYNS, APART_NS = 3, 900_000_000  #: of one port, and how far apart at least: a s
 CONNECTIONS = 2  #: a check by raw packets has one port
 #: Times that one packet passes one place, each with a hop less: no way is so long (RFC 2453 3.2: 16 is infinity)
 ROUNDS = 16
-MOST = 100  #: SYNs that are looked at
+MOST = 200  #: connections, or SYNs of those, that are looked at
+LOOKED_AT = 600  #: segments of each: what begins with 255 hops passes so often
 COPY_NS = S // 10  #: in which a packet goes round
 
 
@@ -92,26 +93,29 @@ def turned_back(view: View) -> list[TurnedBack]:
         if heard or not _is_insisting(syn_ns) or min(len(about), len(synacks)) < SYNS:
             continue
         if view.once(_reached).get((client, server, service), 0) < min(syn_ns):
-            hops = reread(view, synacks[:MOST], hops_left)
-            found.append(TurnedBack(sessions[0], synacks, about, max(hops.values(), default=0)))
-    return found
+            found.append(TurnedBack(sessions[0], synacks, about, 0))
+    hops = reread(view, [frame for each in found for frame in each.synacks][:MOST], hops_left)
+    return [each._replace(hops=max((hops.get(frame, 0) for frame in each.synacks), default=0)) for each in found]
 
 
 def reset_in_its_name(view: View) -> list[Reset]:
     """All connections whose SYN+ACKs were reset while the client's TCP went on to ask: one that resets has given up (RFC 9293 3.10.4)."""
     history = view.column("history")
     told = grouped((a for a in view.once(attempts) if a.outcome == OPEN and not a.usable_ns and history[a.session] == "ShR"), _ends(view))
+    insisting = [
+        group
+        for group in told.values()
+        if _is_insisting([ns for a in group for ns in a.syn_ns])
+        and view.once(_reached).get(group[0].service, 0) <= group[0].syn_ns[0]
+        and all(_denied(view, a.session) for a in group)
+    ]
+    numbers = reread(view, [frame for group in insisting for a in group for frame in a.syn_frames][:MOST], announced)
     found = []
-    for group in told.values():
-        if not _is_insisting([ns for a in group for ns in a.syn_ns]) or view.once(_reached).get(group[0].service, 0) > group[0].syn_ns[0]:
-            continue
+    for group in insisting:
         syns = [frame for a in group for frame in a.syn_frames]
-        numbers = reread(view, syns[:MOST], announced)
-        if len({each.number for each in numbers.values()}) != 1 or not all(each.mss for each in numbers.values()):
-            continue
-        resets = [frame for a in group if (frame := _denied(view, a.session))]
-        if len(resets) == len(group):
-            found.append(Reset(group[0].session, syns, [a.answer_frame for a in group], resets))
+        known = [numbers[frame] for frame in syns if frame in numbers]
+        if len(known) >= SYNS and len({each.number for each in known}) == 1 and all(each.mss for each in known):
+            found.append(Reset(group[0].session, syns, [a.answer_frame for a in group], [_denied(view, a.session) for a in group]))
     often = grouped(found, lambda each: view.service(each.session))
     return [each for group in often.values() if len(group) >= CONNECTIONS for each in group]
 
@@ -131,25 +135,26 @@ def _denied(view: View, k: int) -> int:
 def rounds(view: View) -> list[Round]:
     """SYNs that nobody answered and that pass the place of the capture again and again, each time with a hop less."""
     frames = view.column("orig_frames")
+    chosen = [a.session for a in view.once(attempts) if a.outcome == UNANSWERED and frames[a.session] >= ROUNDS][:MOST]
+    passing = {k: burst for k in chosen if (burst := _burst(view, k))}
+    hops = reread(view, [frame for burst in passing.values() for frame in burst], hops_left)
     found = []
-    for a in view.once(attempts):
-        if a.outcome == UNANSWERED and frames[a.session] >= ROUNDS and len(found) < MOST:
-            found += [each for each in _going_round(view, a.session) if each is not None][:1]
+    for k, burst in passing.items():
+        left = [hops[frame] for frame in burst if frame in hops]
+        if len(left) >= ROUNDS and all(a > b for a, b in pairwise(left)):
+            found.append(Round(k, burst, left[0], left[-1]))
     return found
 
 
-def _going_round(view: View, k: int) -> Iterator[Round | None]:
-    """Of one session, by each SYN."""
+def _burst(view: View, k: int) -> list[int]:
+    """The first :data:`ROUNDS` segments of a session and more that came at once; none without."""
     assert view.trail is not None
     at, t = view.trail.of(k), view.trail.segments()
-    ts, frame = t["ts"][at].tolist(), t["frame"][at].tolist()
+    ts, frame = t["ts"][at][:LOOKED_AT].tolist(), t["frame"][at][:LOOKED_AT].tolist()
     begin = 0
     for i in range(1, len(ts) + 1):
         if i == len(ts) or ts[i] - ts[begin] > COPY_NS:
             if i - begin >= ROUNDS:
-                some = frame[begin:i]
-                hops = reread(view, some, hops_left)
-                left = [hops[each] for each in some if each in hops]
-                if len(left) >= ROUNDS and all(a > b for a, b in pairwise(left)):
-                    yield Round(k, some, left[0], left[-1])
+                return list(frame[begin:i])
             begin = i
+    return []
