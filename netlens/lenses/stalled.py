@@ -38,6 +38,9 @@ GROUP = "delivery"
 RANK = 45
 #: Without anything of an answer that is not complete, until the client gives up; and how many times the longest pause before in the same answer that is
 STOPPED_NS, PAUSES = 5 * S, 4
+MISCOUNTED = (
+    1000  #: bytes at most that are missing of each of several answers, always as many; who has had enough does not stop so near the end
+)
 TRIES, ALIKE = 3, 0.1  #: answers that stop midway, and how much longer than the shortest wait the longest may be if a timer ends it
 FINS = 3  #: of a client that were not acknowledged: Linux repeats one for 8 times and more, the first after 0.2 s
 #: whose answers have the body that they announce: not HEAD, CONNECT
@@ -336,14 +339,21 @@ def _stopped(view: View) -> list[Finding]:
     dead = found[0].unheard >= FINS
     never = [] if dead else _never_had(view, found)
     found = never or found
+    missing = {stop.body.length - stop.got for stop in found}
+    miscounted = not dead and len(found) >= TRIES and len(missing) == 1 and max(missing) <= MISCOUNTED
     worst = max(found, key=lambda stop: stop.waited_ns)
+    how_much = f"{size(worst.got)} of {size(worst.body.length)}"
+    if size(worst.got) == size(worst.body.length):
+        how_much = f"{worst.got:,} of {worst.body.length:,} bytes"
     text = (
-        f"{plural(len(found), 'HTTP answer')} stopped midway: after {size(worst.got)} of {size(worst.body.length)} nothing came any more from "
+        f"{plural(len(found), 'HTTP answer')} stopped midway: after {how_much} nothing came any more from "
         f"{most(view.server(stop.body.session) for stop in found)}, for {up_to(found)}{seconds(worst.waited_ns)} until the client gave up"
     )
     text += (
         f"; its FIN was not acknowledged either ({up_to(found)}{max(stop.unheard for stop in found)} tries)."
         if dead
+        else f", each {plural(max(missing), 'byte')} before its end."
+        if miscounted
         else ", each time anew."
         if never
         else "."
@@ -357,10 +367,12 @@ def _stopped(view: View) -> list[Finding]:
     advice = (
         "Something on the way began to drop the connection (a firewall, NAT, a link), or the server is gone: capture at its side."
         if dead
+        else "The server announces more (Content-Length) than it sends, and clients wait for the rest: look at what counts the bytes there, or changes them."
+        if miscounted
         else "The server's program stopped or paused: look at its log for that moment."
     )
     frames = [frame for stop in found for frame in (stop.body.frame, *stop.frames)]
-    return [finding(view, ID, "problem" if dead or never else "warning", text, frames, values, advice)]
+    return [finding(view, ID, "problem" if dead or never or miscounted else "warning", text, frames, values, advice)]
 
 
 def _never_had(view: View, stops: list[Stop]) -> list[Stop]:
