@@ -212,7 +212,7 @@ def _of(view: View) -> list[Finding]:
     severity: Severity = "problem" if grave else "warning"
     shown_already = {a.session for group in shown for a in group}
     fell_back = [a for a in silent if a.session not in shown_already]
-    told = {each.session for each in (*view.once(turned_back), *view.once(rounds))}
+    told = {each.session for each in view.once(turned_back)} | {each.session for each in view.once(rounds)}
     deaf = [a for a in view.once(attempts) if a.outcome == NOT_HEARD and a.session not in told]
     stuck = [a for a in view.once(attempts) if a.outcome == HALF_OPEN and not reached_after(view, a, TAKEN_NS)]
     return [

@@ -339,8 +339,8 @@ def _stopped(view: View) -> list[Finding]:
     dead = found[0].unheard >= FINS
     never = [] if dead else _never_had(view, found)
     found = never or found
-    missing = {stop.body.length - stop.got for stop in found}
-    miscounted = not dead and len(found) >= TRIES and len(missing) == 1 and max(missing) <= MISCOUNTED
+    short = {stop.body.length - stop.got for stop in found}
+    miscounted = not dead and len(found) >= TRIES and len(short) == 1 and max(short) <= MISCOUNTED
     worst = max(found, key=lambda stop: stop.waited_ns)
     how_much = f"{size(worst.got)} of {size(worst.body.length)}"
     if size(worst.got) == size(worst.body.length):
@@ -352,7 +352,7 @@ def _stopped(view: View) -> list[Finding]:
     text += (
         f"; its FIN was not acknowledged either ({up_to(found)}{max(stop.unheard for stop in found)} tries)."
         if dead
-        else f", each {plural(max(missing), 'byte')} before its end."
+        else f", each {plural(max(short), 'byte')} before its end."
         if miscounted
         else ", each time anew."
         if never
