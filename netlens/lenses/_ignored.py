@@ -15,7 +15,7 @@ from netlens.lenses._connects import OPEN, Attempt, attempts
 from netlens.lenses._reread import reread
 from netlens.lenses._view import SYN, S, View, grouped, most, seconds
 from netlens.lenses.wrong_checksums import MOST, NEARER, checked
-from netlens.parsers.headers_again import Sent, sent
+from netlens.parsers.headers_again import Sent, sent, vlans
 
 LEAST = 3  #: SYNs, or connections: one or two are an accident
 #: Ticks of a timestamp clock in a second at most (RFC 7323 5.4: 1 ms to 1 s each), with a tenth for clocks that run fast, and for one tick begun
@@ -53,6 +53,8 @@ def reason(view: View, failed: list[Attempt]) -> Reason | None:
 
 def ignored_answers(view: View, deaf: list[Attempt]) -> Reason | None:
     """Why clients ignore the SYN+ACKs of attempts, where others were heard; see :func:`_damaged`."""
+    if (other := _in_other_vlan(view, deaf)) is not None:
+        return other
     answers = [f for a in deaf if ":" not in a.client for f in _synacks(view, a)][:MOST]
     if len(answers) < LEAST:
         return None
@@ -64,6 +66,31 @@ def ignored_answers(view: View, deaf: list[Attempt]) -> Reason | None:
     if len(known) < LEAST or any(known) or not all(right.get(frame, True) for frame in taken):
         return None
     return Reason("the TCP checksums of these SYN+ACKs are wrong, so that a receiver drops them", _CHANGED)
+
+
+def _in_other_vlan(view: View, deaf: list[Attempt]) -> Reason | None:
+    """SYN+ACKs that come in another VLAN than the SYNs went, while those that are heard come in the same: no switch brings them to the client (IEEE 802.1Q)."""
+    opened = [a for a in view.once(attempts) if a.outcome == OPEN and a.usable_ns][:MOST]
+    ways = [(a.syn_frames[0], answers[0]) for a in (*deaf[:MOST], *opened) if (answers := _synacks(view, a))]
+    tags = reread(view, [frame for way in ways for frame in way], vlans)
+    if len(set(tags.values())) < 2 or len(ways) < len(deaf[:MOST]) + 1:
+        return None
+    there, back = ({tags.get(way[k], -1) for way in ways[: len(deaf[:MOST])]} for k in (0, 1))
+    if (
+        len(there) != 1
+        or len(back) != 1
+        or there == back
+        or -1 in there | back
+        or any(tags.get(a) != tags.get(b) for a, b in ways[len(deaf[:MOST]) :])
+    ):
+        return None
+    here, away = (f"VLAN {number}" if number else "no VLAN" for number in (*there, *back))
+    return Reason(
+        f"the SYNs went in {here}, and the answers came in {away}, unlike those that were heard",
+        f"A port, a trunk or the server puts frames into {away} that belong into {here}: compare the VLANs of the ports on both ways, the native one "
+        f"of trunks above "
+        "all.",
+    )
 
 
 def _synacks(view: View, attempt: Attempt) -> list[int]:

@@ -31,7 +31,8 @@ FULL = 1460  #: bytes of a segment on Ethernet at most
 STAMPS = 12  #: bytes of TCP's timestamps in each segment (RFC 7323 3.2, appendix A)
 FARTHEST = 1 << 24  #: bytes behind what is acknowledged: what is farther is no part of the stream
 SILENT_NS = 5 * S  #: without anything of the answer
-MUCH = 2 * FULL  #: bytes sent that never arrived, without anything behind them
+#: Bytes sent that never arrived, without anything behind them: two segments as every link of IPv6 takes them (RFC 8200 5, 8.3)
+MUCH = 2 * 1220
 AT_ONCE_NS = S // 2  #: a FIN is acknowledged so soon (RFC 9293 3.8.6.3)
 INITIAL = 10  #: segments of a sender that has heard nothing (RFC 6928 2)
 SHORT = 1200  #: bytes; who probes for a path's MTU begins with 1,024 and less (RFC 4821 7.2)

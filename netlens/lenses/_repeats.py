@@ -175,7 +175,7 @@ class _Sender:
         self.open: dict[int, tuple[Repeat, int]] = {}  # by first offset: not yet acknowledged, and its end
         self.done: list[Repeat] = []
         self.spurious = self.data = 0
-        self.closed = self.peer_closed = False
+        self.closed = self.peer_closed = self.shut = False
         self.in_vain: set[int] = set()  # begun after the other side had closed
         self.sent_ns: dict[int, int] = {}  # end of what was sent once -> when
         self.trip = NO_TRIP
@@ -188,6 +188,7 @@ class _Sender:
         if seg.flags[i] & ACK and seg.acked[i] >= 0 and seg.acked[i] > self.acked:
             self._acknowledged(seg.acked[i], seg.ts[i], seg.frame[i])
         self.peer_closed |= bool(seg.flags[i] & FIN)
+        self.shut = seg.window[i] == 0
 
     def _acknowledged(self, acked: int, ts: int, frame: int) -> None:
         self.acked = acked
@@ -214,13 +215,20 @@ class _Sender:
         elif length and (self.next is None or offset >= self.next):
             self._anew(offset, offset + length, ts, frame)
         elif length and self.next is not None:
-            probe = length == 1 and offset == self.next - 1
-            if not probe and not (self.closed and length <= FAREWELL):
+            if not self._is_probe(offset, length) and not (self.closed and length <= FAREWELL):
                 self._again(offset, offset + length, ts, frame)
                 self.next = max(self.next, offset + length)
         self.in_a_row = 1 + (self.in_a_row if self.before_frame >= 0 and ts - self.before_ns <= FLOW_NS else 0)
         self.before_ns, self.before_frame = (ts, frame) if length and not flags & FIN else (-1, -1)
         self.closed |= bool(flags & FIN)
+
+    def _is_probe(self, offset: int, length: int) -> bool:
+        """Whether one byte asks whether the peer is there (RFC 9293 3.8.4: while nothing is outstanding), or whether its window is open (3.8.6.1), and is no
+        data that was sent in a segment of its own and is not acknowledged, as who types sends it."""
+        if length != 1 or self.next is None or offset != self.next - 1:
+            return False
+        typed = self.first_sent.get(offset, (0, 0, 0))[2] == offset + 1
+        return not typed or self.shut or self.acked == NOTHING or self.acked >= self.next
 
     def _was_silent(self, ts: int) -> bool:
         """Whether this side had sent data, and then nothing for long."""

@@ -13,6 +13,7 @@ from netlens.text import plural
 
 #: So many rounds, on average no further apart: a program that still needs the name. What a page or a report needs is asked for once a visit or a minute
 ROUNDS, APART_NS = 4, 15 * S
+STORM = 20  #: times in a row; a library asks four times for a name (two servers, two attempts: resolv.conf(5)), and three suffixes are other names
 LED_NS = S // 10  #: from the end of an answer until its client asks for the name that stands in it
 AT_ONCE_NS = S  #: from there until it does so again, having sent the request again: polls and reports have a pace of seconds
 
@@ -37,10 +38,17 @@ class Wanted(NamedTuple):
 
 
 def wanted_again(asked: Iterable[Question]) -> list[Wanted]:
-    """Names, each with who asks for it in :data:`ROUNDS` rounds and more, seconds apart."""
+    """Names, each with who asks for it in :data:`ROUNDS` rounds and more, seconds apart, or without a pause."""
     groups = grouped(asked, lambda q: (q.client, q.name))
-    found = [Wanted(client, name, group, rounds(group)) for (client, name), group in groups.items()]
+    found = [Wanted(client, name, group, _without_pause(group) or rounds(group)) for (client, name), group in groups.items()]
     return [w for w in found if len(w.rounds) >= ROUNDS and w.rounds[-1][0] - w.rounds[0][0] <= APART_NS * (len(w.rounds) - 1)]
+
+
+def _without_pause(group: list[Question]) -> list[tuple[int, int]]:
+    """Each time that a name was asked for, in rounds as those of :func:`rounds`, where a client asks :data:`STORM` times and more in a row, for longer than a
+    moment, though it is answered each time."""
+    stormy = [q for q in group if len(q.answer_frames) >= STORM and q.last_ns - q.first_ns >= AT_ONCE_NS]
+    return [(ns, ns) for q in stormy[:1] for ns in q.times]
 
 
 class Led(NamedTuple):

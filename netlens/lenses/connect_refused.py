@@ -17,6 +17,7 @@ import bisect
 import itertools
 
 from netlens.lenses import Finding, Severity
+from netlens.lenses._asked import visible
 from netlens.lenses._connects import OPEN, REFUSED, Attempt, attempts, reached_after, scanning
 from netlens.lenses._said import said
 from netlens.lenses._traced import tracing
@@ -28,6 +29,7 @@ GROUP = "handshakes"
 RANK = 15
 AT_ONCE_NS = S  #: reached otherwise so soon: nobody noticed
 SOON_NS = 5 * S  #: reached so soon: worth a look
+DNS = 53
 ROUTING = (179, 646)  #: BGP, LDP: both sides try until one gets through
 IDENT = 113  #: by which servers of IRC and mail ask who their client is, and go on without (RFC 1413)
 RUNS = 3  #: of refusals, each between two connections that were taken, within :data:`SOON_NS`; a service that starts anew makes one
@@ -126,8 +128,25 @@ def _of_tcp(view: View) -> list[Finding]:
         )
     elif others:
         advice = f"A firewall on the way rejects: look at the rules of {most(others)}."
+    cut = [] if others or between or left_open else _cut_short(view, shown)
+    if cut:
+        text = f"{text[:-1]}; it had answered over UDP that the answer is too long for it (TC, truncated): {most(cut)}."
+        advice = (
+            "DNS answers that do not fit into a datagram come over TCP (RFC 7766 5): let the server listen on TCP port 53, and firewalls pass it, or "
+            "have it allow "
+            "longer datagrams (EDNS)."
+        )
     frames = [f for a in (*shown, *besides) for f in (a.syn_frames[0], a.answer_frame)]
     return [finding(view, ID, severity, text, frames, values, advice if grave else "")]
+
+
+def _cut_short(view: View, refused: list[Attempt]) -> list[str]:
+    """Names of which a server of DNS that refuses TCP had truncated the answer; none unless all that was refused is of such."""
+    lookups = view.side.capture.part.lookups
+    bare = lookups.bare() if lookups is not None else set()
+    asked = [q for q in visible(view) if not bare.isdisjoint(q.answer_frames)] if bare and all(a.port == DNS for a in refused) else []
+    told = {(q.client, r) for q in asked for r in q.resolvers}
+    return [q.shown for q in asked] if told and {(a.client, a.server) for a in refused} <= told else []
 
 
 def _looked_at(view: View, all_: list[Attempt], refused: list[Attempt]) -> set[int]:

@@ -1,29 +1,35 @@
 """Which connections were never answered?
 
 Asks: whether SYNs stayed without SYN+ACK and without RST, however often they were repeated, until their client closed what it had not got, or met a
-    connection that the server still held; which ICMP error says why; whether no connection over IPv6 is answered while those over IPv4 are; whether one address
-    of a name costs a second and more each time until the next one is tried; whether another address answers than was asked; whether a server answered many SYNs
-    of many addresses after which nothing came, or had no room for so many (RFC 4987).
+    connection that the server still held; which ICMP error says why; whether no connection over IPv6 is answered while those over IPv4 are; whether one
+    address of a name costs a second and more each time until the next one is tried; whether another address answers than was asked; whether the answers do
+    not arrive, as routers say, or come in another VLAN; whether each is reset beside the client's own TCP, which asks on; whether SYNs go in circles; whether
+    a server answered many SYNs of many addresses after which nothing came, or had no room for so many (RFC 4987).
 Applies: where the SYNs are in the capture and what their sender hears would be.
 Cannot see: without an ICMP error, whether the SYN or its answer was lost, or a firewall dropped it. A SYN at the end of the capture is pending.
-Normal: RFC 6298 2.1 and 5.5: a SYN is repeated after 1, 2 and 4 s, by Linux since 6.5 at first after 1 s each. One address of several that is silent
-    while another is connected at once costs nobody anything (RFC 8305 5), nor does one connection of which the next one opens, but some hundred ms each time
-    where it is so with all of IPv6; among peers of a peer-to-peer program some are always gone. A server that still holds an old connection of these ports is
-    told so by a RST, and takes the next SYN (RFC 9293 3.5.1). A capture of SYNs and SYN+ACKs alone shows no handshake completed; a server that repeats its
-    SYN+ACK shows that it was not (RFC 9293 3.8.1). Who wants a connection sends its SYN again, who only wants to fill a server's queue does not.
+Normal: RFC 6298 2.1 and 5.5: a SYN is repeated after 1, 2 and 4 s, by Linux since 6.5 at first after 1 s each. One address of several that is silent while
+    another is connected at once costs nobody anything (RFC 8305 5), nor does one connection of which the next one opens, but some hundred ms each time where
+    it is so with all of IPv6; among peers of a peer-to-peer program some are always gone. A server that still holds an old connection of these ports is told
+    so by a RST, and takes the next SYN (RFC 9293 3.5.1). A capture of SYNs and SYN+ACKs alone shows no handshake completed; a server that repeats its SYN+ACK
+    shows that it was not (RFC 9293 3.8.1). Who wants a connection sends its SYN again, who only wants to fill a server's queue does not. A TCP that resets
+    has given up; only where a SYN+ACK acknowledges something else it says so and waits for the right one (RFC 9293 3.10.7.3). A packet that is seen several
+    times with fewer hops left passes routers of one machine; sixteen times, no way is so long (RFC 2453 3.2).
 """
 
 from __future__ import annotations
 
 import bisect
 from collections import Counter
+from collections.abc import Callable
 from ipaddress import ip_address
 from itertools import pairwise
 from statistics import median
+from typing import TypeVar
 
 import numpy as np
 
 from netlens.lenses import Finding, Severity
+from netlens.lenses._came_to_nothing import reset_in_its_name, rounds, turned_back
 from netlens.lenses._connects import (
     HALF_OPEN,
     NOT_HEARD,
@@ -39,11 +45,12 @@ from netlens.lenses._connects import (
 )
 from netlens.lenses._elsewhere import misplaced
 from netlens.lenses._ignored import ignored_answers, reason
-from netlens.lenses._said import said
+from netlens.lenses._said import errors, said
 from netlens.lenses._view import LONGER, S, View, finding, graded, grouped, most, seconds, up_to
-from netlens.parsers.icmp import EXPIRED
+from netlens.parsers.icmp import EXPIRED, REDIRECT, Error
 from netlens.text import endpoint, plural
 
+T = TypeVar("T")
 ID = "connect-unanswered"
 GROUP = "handshakes"
 RANK = 14
@@ -66,6 +73,8 @@ FALLBACKS = 3  #: connections over IPv6 in vain, within more than a moment; of o
 FLOOD_NS = 60 * S  #: Linux holds a SYN for 63 s; in a day as many scanners come by
 TAKEN_NS = 5 * S  #: a SYN that was taken at last, so soon
 DNS, FTP = 53, 21
+FEW_NAMES = 2  #: other addresses of a hardware address; a router answers for many
+USUAL_HOPS = 32  #: with which packets begin at least
 KNOCK_NS = S
 OWN_PORTS = 1024  #: from here on programs choose
 PEERS, PEERS_SHARE = 10, 0.2  #: of so many hosts on a port, fewer than this share silent: peers that are gone
@@ -73,7 +82,80 @@ PEERS, PEERS_SHARE = 10, 0.2  #: of so many hosts on a port, fewer than this sha
 
 def look(view: View) -> list[Finding]:
     """Services that never answered, such that answered some connections, and such that others answered for."""
-    return [*_misplaced(view), *_of(view)]
+    return [*_misplaced(view), *_turned_back(view), *_reset(view), *_in_circles(view), *_of(view)]
+
+
+def _turned_back(view: View) -> list[Finding]:
+    """Services whose answers do not arrive, as routers on their way say."""
+    found = []
+    for (client, server, port), group in grouped(_told_of(view, turned_back), lambda each: view.service(each.session)).items():
+        heard, synacks = [e for each in group for e in each.said], sum(len(each.synacks) for each in group)
+        expired = all(e.what == EXPIRED for e in heard)
+        became = f"did not arrive, as their TTL ran out on the way ({plural(len(heard), 'time')})" if expired else "did not arrive"
+        text = (
+            f"{plural(len(group), 'connection')} from {client} to {endpoint(server, port)} never opened: the answers of {server} "
+            f"({plural(synacks, 'SYN+ACK')}) {became}; {said(heard)}."
+        )
+        values = {"unanswered": len(group), "clients": [client], "servers": [server], "synacks": synacks, "icmp_errors": len(heard)}
+        whom, hops = most(e.reporter for e in heard), max(each.hops for each in group)
+        advice = f"The way back is broken: look at the routes and neighbours of {whom} (ip route, ip neigh), and at its firewall."
+        if expired:
+            advice = f"Packets to {client} go in circles: look at the routes of {whom} and of the routers beside it (ip route)."
+            if 0 < hops < USUAL_HOPS:
+                values["ttl"] = hops
+                advice = (
+                    f"The answers had a TTL of {hops} where they were captured: {server}, or what rewrites its packets, sends them with one that is too low "
+                    f"(net.ipv4.ip_default_ttl, net.ipv6.conf.all.hop_limit, a TTL rule in a firewall)."
+                )
+        frames = [f for each in group for f in (*(e.frame for e in each.said), *each.synacks)]
+        found.append(finding(view, ID, "problem", text, frames, values, advice))
+    return found
+
+
+def _reset(view: View) -> list[Finding]:
+    """Clients whose connections somebody else resets in their name as soon as they are answered."""
+    found = []
+    for (client, server, port), group in grouped(_told_of(view, reset_in_its_name), lambda each: view.service(each.session)).items():
+        resets, syns = sum(len(each.resets) for each in group), sum(len(each.syns) for each in group)
+        text = (
+            f"{plural(len(group), 'connection')} from {client} to {endpoint(server, port)} never opened: {server} answered, and each answer (SYN+ACK) "
+            f"was reset "
+            f"(RST) in the name of {client}, which sent its SYN again all the same ({plural(resets, 'RST')}, {plural(syns, 'SYN')})."
+        )
+        values = {"unanswered": len(group), "clients": [client], "servers": [server], "syns": syns, "resets": resets}
+        advice = (
+            f"A TCP that resets does not go on to ask, so something else resets: a firewall or a security program on {client} or right before it. Look at its "
+            f"rules and its log."
+        )
+        frames = [f for each in group for three in zip(each.syns, each.synacks, each.resets, strict=False) for f in three]
+        found.append(finding(view, ID, "problem", text, frames, values, advice))
+    return found
+
+
+def _in_circles(view: View) -> list[Finding]:
+    """Services to which SYNs go in circles."""
+    shown = _told_of(view, rounds)
+    if not shown:
+        return []
+    worst = max(shown, key=lambda each: len(each.frames))
+    services = grouped(shown, lambda each: view.service(each.session))
+    text = (
+        f"{plural(len(shown), 'connection')} to {most(endpoint(*view.ends(each.session)[2:]) for each in shown)} never opened: routers send the SYNs of "
+        f"{most(client for client, *_ in services)} to each other in a loop ({up_to(shown)}{len(worst.frames)} times, while the hop limit (TTL) fell from "
+        f"{worst.first} to {worst.last})."
+    )
+    values = {"unanswered": len(shown), "times": len(worst.frames), "servers": sorted({server for _, server, _ in services})}
+    advice = (
+        f"Each of two routers takes the other one for the way to {most(server for _, server, _ in services)}: look at the routes of both (ip route "
+        f"get), and for "
+        "a network that is announced and not there (a route to nowhere for the rest of it, RFC 7084 W-5, ends such loops)."
+    )
+    return [finding(view, ID, "problem", text, [f for each in shown for f in each.frames], values, advice)]
+
+
+def _told_of(view: View, of: Callable[[View], list[T]]) -> list[T]:
+    """Nothing where a capture is one-sided."""
+    return [] if view.one_sided else view.once(of)
 
 
 def _misplaced(view: View) -> list[Finding]:
@@ -105,6 +187,7 @@ def _of(view: View) -> list[Finding]:
     silent = [a for a in view.once(attempts) if a.outcome == UNANSWERED and a.session not in left_out and a.client not in view.heard_unseen]
     knocks = _knocks(view, silent)
     flood = {a.session for left in view.once(_flooded).values() for a in left}
+    flood |= {each.session for each in view.once(rounds)}
     silent = [a for a in silent if a.session not in knocks and a.session not in flood]
     if view.once(_of_syns_alone):  # a filter, and some answers may take another way
         opened = {(a.server, a.port) for a in view.once(attempts) if a.outcome == OPEN}
@@ -129,7 +212,8 @@ def _of(view: View) -> list[Finding]:
     severity: Severity = "problem" if grave else "warning"
     shown_already = {a.session for group in shown for a in group}
     fell_back = [a for a in silent if a.session not in shown_already]
-    deaf = [a for a in view.once(attempts) if a.outcome == NOT_HEARD]
+    told = {each.session for each in view.once(turned_back)} | {each.session for each in view.once(rounds)}
+    deaf = [a for a in view.once(attempts) if a.outcome == NOT_HEARD and a.session not in told]
     stuck = [a for a in view.once(attempts) if a.outcome == HALF_OPEN and not reached_after(view, a, TAKEN_NS)]
     return [
         *_not_heard(view, deaf),
@@ -163,6 +247,10 @@ def _not_heard(view: View, deaf: list[Attempt]) -> list[Finding]:
     why = ignored_answers(view, deaf)
     if why:
         text = f"{text[:-1]}: {why.text}."
+    cloned = {} if why else {a.client: others for a in deaf if (others := _of_one_card(view, a.client))}
+    if len(cloned) == len({a.client for a in deaf}):
+        both = most(address for client, others in cloned.items() for address in (client, *sorted(others)))
+        text = f"{text[:-1]}; {both} have one hardware address."
     advice = (
         why.advice
         if why
@@ -171,7 +259,21 @@ def _not_heard(view: View, deaf: list[Attempt]) -> list[Finding]:
             "If this is the client's own capture, its firewall drops the answers."
         )
     )
+    if cloned and "one hardware address" in text:
+        advice = (
+            "If these are two machines, one was cloned from the other: give each a hardware address (MAC) of its own; switches send to one of them. "
+            f"{advice}"
+        )
     return [finding(view, ID, "problem", text, [f for a in deaf for f in (*a.syn_frames, a.answer_frame)], values, advice)]
+
+
+def _of_one_card(view: View, address: str) -> set[str]:
+    """Other addresses, one or two, for which the hardware address of a host answers as well, and that were heard in the capture."""
+    claims = view.side.capture.asking.claims
+    cards = {claim.hardware for claim in claims.get(address, ()) if claim.hardware}
+    others = {other for other, told in claims.items() if other != address and cards & {claim.hardware for claim in told}}
+    heard = {a.client for a in view.once(attempts) if a.outcome == OPEN and a.usable_ns}
+    return others if len(others) <= FEW_NAMES and others <= heard else set()
 
 
 def _flooded(view: View) -> dict[tuple[str, int], list[Attempt]]:
@@ -342,12 +444,27 @@ def _never(view: View, shown: list[list[Attempt]], severity: Severity) -> list[F
             if other
             else "Let the server's range of ports for passive mode through its firewall (pasv_min_port and pasv_max_port of vsftpd), or have that follow FTP."
         )
+    redirects = [] if told else [view.once(redirected_to).get((g[0].client, g[0].server), []) for g in shown]
+    redirects = [[e for e in group if e.ts <= g[0].syn_ns[-1] + SPAN_NS] for group, g in zip(redirects, shown, strict=False)]
+    if redirects and all(redirects):
+        every = [e for group in redirects for e in group]
+        gateways = most(e.gateway for e in every)
+        text = f"{text[:-1]}; {most(e.reporter for e in every)} had told to send that by {gateways} (ICMP redirect, {plural(len(every), 'time')})."
+        advice = (
+            f"See whether {gateways} is up and knows the way, and take that route from the router that says so, or have it send no redirects "
+            f"(net.ipv4.conf.all.send_redirects=0), or hosts take none (accept_redirects=0). {advice}"
+        )
     if any(e.what == EXPIRED for e in heard):
         advice = f"Packets go in circles: look at the routes of {most(e.reporter for e in heard)} and of the routers beside it (ip route)."
     elif heard:
         advice = f"The host is off, or {most(e.reporter for e in heard)} has no route to it: look at the routes and neighbours there (ip route, ip neigh)."
     frames = [f for g in shown for a in g for f in (*a.syn_frames, *(e.frame for e in a.said))]
     return [finding(view, ID, severity, text, frames, values, advice)]
+
+
+def redirected_to(view: View) -> dict[tuple[str, str], list[Error]]:
+    """ICMP redirects (RFC 792) by who was told, and about which destination."""
+    return grouped((e for e in view.once(errors) if e.what == REDIRECT), lambda e: (e.told, e.destination[0]))
 
 
 def _instead(view: View, failed: Attempt) -> list[tuple[str, int]]:

@@ -49,7 +49,6 @@ _CONTROLLERS = "_ldap._tcp.dc._msdcs."  #: before the name of a domain
 #: resolvers (RFC 9462 4)
 _CANARIES = {"use-application-dns.net", "mask.icloud.com", "mask-h2.icloud.com", "mask-canary.icloud.com", "_dns.resolver.arpa"}
 INSISTED = 3  #: times a client asked for a name that does not exist: its program needs it. What a filter of advertisements denies is mostly asked for once
-STORM = 20  #: times that a client asks for such a name without a pause: what it was told is not kept (RFC 2308 5), nor is it an answer to its program
 TO_THE_END_NS = S  #: a program that tries again and again; several that ask for one name do so at once
 
 
@@ -211,16 +210,13 @@ def _no_such_names(view: View) -> list[Finding]:
         text += f"; {stuck[0].client} asked for {_times(stuck)}, and did nothing else any more"
     elif again:
         text += f"; {_insistent(again)}"
-    storm = [] if dangling or stuck or again else [q for q in _in_vain(view, missing) if len(q.answer_frames) >= STORM]
-    if storm:
-        text += f"; {storm[0].client} asked for {_times(storm)}"
     most_of_them = len(all_) >= NO_NAME_LEAST and len(names) >= max(NO_NAME_SHARE * len(all_), NO_NAME_LEAST - 1)
     nowhere = names == all_ and not any(_goes_on(view, q) for q in missing)
     # a filter denies names on purpose to who is served elsewhere, and what a browser asks for by itself is not there in a network without the internet
     served = {client for client, _ in view.once(_reached)} | view.once(_served)
     needed = any(client not in served for client, name, _ in asked_for if name in insisted)
     grave = nowhere or bool(broken) or bool(stuck) or needed + most_of_them + (names == all_) >= 2
-    severity: Severity = "problem" if grave else "warning" if again or dangling or storm or names == all_ else "note"
+    severity: Severity = "problem" if grave else "warning" if again or dangling or names == all_ else "note"
     frames = [f for q in missing for f in q.frames + q.answer_frames]
     advice = "Check the names for typos."
     if dangling:

@@ -60,7 +60,10 @@ class _Query(NamedTuple):
 
 def look(view: View) -> list[Finding]:
     """Answers that took long, or else queries that had to be sent again among many of one name, or suffixes that did."""
-    return _of(view) or _sent_again(view) or _suffixed(view)
+    found, suffixed = _of(view), _suffixed(view)
+    if any(f.severity == "problem" for f in suffixed) and not any(f.severity == "problem" for f in found):
+        return suffixed  # that is what costs the time
+    return found or _sent_again(view) or suffixed
 
 
 def _sent_again(view: View) -> list[Finding]:
@@ -133,7 +136,7 @@ def _of(view: View) -> list[Finding]:
     if not shown:
         if any(each.severity == "problem" for each in _suffixed(view)):
             return []  # that is what takes so long
-        times = sum(q.attempts for _, q in timed)
+        times = sum(len(q.times) for _, q in timed)
         often = f", asked {times:,} times" if times > len(timed) else ""
         text = f"DNS answers take {seconds(middle)} (median of {plural(len(timed), 'question')}{often})."
         return [finding(view, ID, "warning", text, [q.frames[0] for _, q in timed], values)]

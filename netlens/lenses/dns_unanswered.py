@@ -1,7 +1,7 @@
 """Which names got no answer?
 
 Asks: whether lookups stayed without any answer, counting all repeats of a question, all ids and all servers together; whether a resolver never
-    answered, so that names waited for the next one.
+    answered, so that names waited for the next one, of whatever family; whether a silent resolver stands behind the one that was asked.
 Applies: where DNS over UDP or TCP was captured in both directions. Multicast DNS and broadcasts need no answer.
 Cannot see: lookups over TLS, HTTPS or QUIC; without an ICMP error, whether the question or the answer was lost. One asked in the last 5 s of the
     capture is pending, unless it was tried three times and more over 2 s already.
@@ -20,7 +20,7 @@ from itertools import accumulate
 
 from netlens.addresses import is_one_host
 from netlens.lenses import Finding
-from netlens.lenses._asked import IN_CIRCLES, PENDING_NS, PORT, Question, addressed, filtered, holds_more, told_of_circles, visible
+from netlens.lenses._asked import IN_CIRCLES, PENDING_NS, PORT, SAME_NS, Question, addressed, filtered, holds_more, told_of_circles, visible
 from netlens.lenses._datagrams import hearing
 from netlens.lenses._said import UDP, said, undelivered
 from netlens.lenses._view import S, View, finding, grouped, most, seconds
@@ -55,10 +55,12 @@ def unanswered(view: View) -> tuple[list[Question], bool]:
     """Questions without an answer, and whether they are a problem."""
     asked = visible(view)
     told = view.once(errors_of)
+    joined = {t.first_frame for t, _, _ in view.once(asked_by_other_family)}
     open_ = [
         q
         for q in asked
         if q.answer_ns is None
+        and q.frames[0] not in joined
         and (
             view.end_of(q.frames[0]) - q.first_ns >= PENDING_NS
             or _insisted(view, q)
@@ -131,6 +133,37 @@ def silent_resolvers(view: View) -> list[Silent]:
                 waited.append((following - q.first_ns, q))
         if waited:
             found.append(Silent(resolver, sum(t.datagrams for t in mine), waited))
+    told = {s.address for s in found}
+    for resolver, group in grouped(view.once(asked_by_other_family), lambda each: each[0].destination[0]).items():
+        if resolver not in speaking | told:
+            sent = sum(t.datagrams for t in talks if t.destination[0] == resolver)
+            found.append(Silent(resolver, sent, [(later.first_ns - first.first_ns, q) for first, later, q in group]))
+    return found
+
+
+def asked_by_other_family(view: View) -> list[tuple[Conversation, Conversation, Question]]:
+    """Queries over IPv6 that were asked again over IPv4, or the other way round, when a while had passed, and answered then: the first, the later one, and its
+    question. A library keeps the number of a question when it asks the next resolver, so that one host shows itself by two addresses."""
+    _, tries = view.once(_by_number)
+    by_first = {q.frames[0]: q for q in visible(view)}
+    by_head = grouped((t for group in tries.values() for t in group), lambda t: t.head)
+    found = []
+    for group in by_head.values():
+        families = [":" in t.source[0] for t in group]
+        if len(group) < TRIES or len(set(families)) == 1:
+            continue
+        for t in group:
+            asked = by_first.get(t.first_frame)
+            if asked is None or asked.answer_ns is not None:
+                continue
+            for later in group:
+                q = by_first.get(later.first_frame)
+                wait = later.first_ns - t.first_ns
+                if q is None or (":" in later.source[0]) == (":" in t.source[0]) or (q.name, q.type) != (asked.name, asked.type):
+                    continue
+                if WAITED_NS < wait <= SAME_NS and q.answer_ns is not None and later.first_ns >= t.last_ns:
+                    found.append((t, later, q))
+                    break
     return found
 
 

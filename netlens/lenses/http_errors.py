@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 
-from netlens.lenses import Finding, Severity
+from netlens.lenses import Finding, Severity, _ttl
 from netlens.lenses._asked import visible
 from netlens.lenses._chunks import AGAIN_NS, cut_off, feeds_cut, feeds_reset, known, misread
 from netlens.lenses._granted import NEXT_NS, NOT_THERE, PAUSE_NS, checks, evenly, granted_later, now_and_then, of_checks, taken
@@ -742,10 +742,15 @@ def _cut_off(view: View) -> list[Finding]:
             f"; to {len(behind):,} of these clients {most(view.server(k) for k, _ in behind)} had sent a piece, and the client reset that"
         )
     values = {"answers": all_, "cut_off": n, "longest_missing_bytes": worst.length - got, "strays": len(behind)}
+    resets = [body.session for body, _ in found if view.column("rst_ns")[body.session] is not None]
+    hops = _ttl.sent_by_another(view, resets) if len(resets) == n and not behind else None
+    text += _ttl.told(hops, n) if hops else ""
     advice = (
         "A NAT in front of the server lets some segments pass untranslated, as those that its connection tracking holds for invalid: drop them there, or have "
         "it take them (nf_conntrack_tcp_be_liberal)."
         if behind
+        else _ttl.ADVICE
+        if hops
         else "The server's program ended or gave up, or a proxy between has a time-out or a size limit: look at their logs for that moment."
     )
     frames = [body.frame for body, _ in found] + [view.column("first_frame")[k] for k, _ in behind]

@@ -93,7 +93,8 @@ def _fitted(view: View, shown: list[Delivery]) -> list[Finding]:
 
 def _lost(view: View, lossy: list[Delivery], mergers: list[list[Error]]) -> list[Finding]:
     stalls = view.once(stalled)
-    standing = {id(r) for r in stalls}
+    ended = {(r.session, r.orig) for r in stalls if not r.acked}  # what else was never acknowledged there is part of the standstill
+    standing = {id(r) for r in stalls} | {id(r) for d in lossy for r in d.repeats if not r.acked and (r.session, r.orig) in ended}
     grave = [d for d in lossy if _grave(view, d)]
     rates = full_rates(view, [d for d in lossy if _is_some(d)])
     grave = [d for d in grave if d.session not in rates]
@@ -102,7 +103,7 @@ def _lost(view: View, lossy: list[Delivery], mergers: list[list[Error]]) -> list
     if not grave and _everywhere([d for d in some if d.session not in rates]):
         grave = only_here = some
     shown = grave or some
-    if all(r in stalls for d in shown for r in d.repeats):  # the finding "stalled" says it
+    if all(id(r) in standing for d in shown for r in d.repeats):  # the finding "stalled" says it
         return []
     resent, segments = sum(d.resent for d in shown), sum(d.segments for d in shown)
     waited = max(d.waited_ns for d in shown)

@@ -11,6 +11,7 @@ Normal: one redirect a destination, after which the host takes the better way (R
 from __future__ import annotations
 
 from netlens.lenses import Finding
+from netlens.lenses._connects import OPEN, UNANSWERED, attempts
 from netlens.lenses._said import errors
 from netlens.lenses._view import S, View, finding, grouped, most
 from netlens.parsers.icmp import REDIRECT
@@ -36,6 +37,10 @@ def look(view: View) -> list[Finding]:
         "destinations": sorted({e.destination[0] for e in found}),
     }
     advice = "Set that route on the host, or on its router: until then each packet crosses the network twice."
+    opened = {a.server for a in view.once(attempts) if a.outcome == OPEN}
+    dead = {a.server for a in view.once(attempts) if a.outcome == UNANSWERED} - opened
+    if dead.issuperset(e.destination[0] for e in found):
+        advice = "Nobody answered there: see whether that gateway is up and knows the way, before the route is set on the host."
     of = grouped(found, lambda e: (e.told, e.destination[0])).values()
     ignored = any(len(group) >= TIMES and group[-1].ts - group[0].ts >= SPAN_NS for group in of)
     return [finding(view, ID, "problem" if ignored else "note", text, [e.frame for e in found], values, advice)]

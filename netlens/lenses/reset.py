@@ -2,7 +2,7 @@
 
 Asks: whether a RST ended a connection while something was asked or under way.
 Applies: to connections captured in both directions, in which data was exchanged or asked for.
-Cannot see: whether the peer or a box on the way sent the RST; what was asked inside TLS.
+Cannot see: whether the peer or a box on the way sent the RST, unless the two are a different number of hops away; what was asked inside TLS.
 Normal: RFC 9293 3.6.1: a program that closes with data unread resets. A RST behind a FIN of either side, behind the server's last alert of TLS, to what
     comes late, by a client that has all it wanted, or at the end of an idle time is the ordinary end of many programs (browsers, Windows, LDAP, SMB).
     Not so where the server closes on a question that it has not answered, and then resets what the client goes on to say: that was lost (RFC 1122 4.2.2.13);
@@ -23,7 +23,7 @@ from operator import attrgetter
 
 import numpy as np
 
-from netlens.lenses import Finding, Severity, _databases
+from netlens.lenses import Finding, Severity, _databases, _ttl
 from netlens.lenses._between import same
 from netlens.lenses._broken_off import ALERT_1_3, ENCRYPTED_ALERT
 from netlens.lenses._repeats import FAREWELL
@@ -240,22 +240,22 @@ def greets(head: int) -> bool:
 
 def _asked_again(view: View, found: list[Broken]) -> set[int]:
     """Sessions of HTTP in clear whose open request the same client sent again at once, and was answered: a client does so where a server starts anew, or when a
-    spare connection has expired (RFC 9110 9.2.2, RFC 9112 9.3.1)."""
+    spare connection has expired (RFC 9110 9.2.2, RFC 9112 9.3.1). What is shorter than what had been sent is another one."""
     sessions = {b.session for b in found if view.column("protocol")[b.session] == "http"}
     if not sessions:
         return set()
     asked, resets = view.side.capture.asked, view.column("rst_ns")
-    open_: dict[int, int] = {}
-    answered: dict[tuple[str, int], list[int]] = {}
-    for k, at, first, response in requests(view, "start_ns", "start_frame", "response_ns"):
+    open_: dict[int, tuple[int, int]] = {}
+    answered: dict[tuple[str, int], list[tuple[int, int]]] = {}
+    for k, at, first, response, size in requests(view, "start_ns", "start_frame", "response_ns", "up_bytes"):
         if response is None:
             if k in sessions and first in asked:
-                open_[k] = asked[first]
+                open_[k] = asked[first], size or 0
         elif first in asked:
-            answered.setdefault((view.address(k, True), asked[first]), []).append(at)
+            answered.setdefault((view.address(k, True), asked[first]), []).append((at, size or 0))
     made_up = {
-        k for k, what in open_.items()
-        if any(resets[k] <= at <= resets[k] + INSTEAD_NS for at in answered.get((view.address(k, True), what), ()))
+        k for k, (what, size) in open_.items()
+        if any(resets[k] <= at <= resets[k] + INSTEAD_NS and size <= n for at, n in answered.get((view.address(k, True), what), ()))
     }  # fmt: skip
     return made_up if len({resets[k] // INSTEAD_NS for k in made_up}) < MOMENTS else set()
 
@@ -284,7 +284,9 @@ def look(view: View) -> list[Finding]:
         what = "in the midst of an answer" if all(b.midway for b in grave) else what
         if forged:
             by, what = f"in the name of {whom}", "by something on the way, while the server went on sending"
-        text = f"{n:,} of {plural(of, 'connection')} {'was' if n == 1 else 'were'} reset {by} {what}."
+        hops = None if between or forged or late or unknown else _ttl.sent_by_another(view, [b.session for b in grave])
+        by = f"in the name of {whom}" if hops else by
+        text = f"{n:,} of {plural(of, 'connection')} {'was' if n == 1 else 'were'} reset {by} {what}{_ttl.told(hops, n) if hops else ''}."
     else:
         by = "the client" if all(b.by_client for b in shown) else "the server" if not any(b.by_client for b in shown) else "either side"
         text = f"{n:,} of {plural(of, 'connection')}, with {whom}, ended with a reset from {by} instead of a close."
@@ -297,6 +299,8 @@ def look(view: View) -> list[Finding]:
     advice = ""
     if grave and between:
         advice = "Look at the firewalls and proxies between the VM and the host, unless the host's capture was filtered."
+    elif grave and hops:
+        advice = _ttl.ADVICE
     elif grave and forged:
         advice = "A firewall or a proxy on the way ends what it does not want to pass (too much, or what it holds for an attack): look at its log."
     elif grave and late == "asked":

@@ -36,6 +36,7 @@ SERIAL_BYTES, LARGEST_BLOCK = 1_000_000, 1 << 18
 FILES, SSH = (22, 139, 445, 548, 2049, 3260, 10809), int.from_bytes(b"SSH-", "big")
 SHORT = 512  #: bytes at most of a request for a block, or of the word that it is there
 MOST_TRIPS, IDLE = 2, 0.5  #: round trips of a pause (more is the server's time, or the client's), and its share of all the time
+PAUSES = 3  #: of a second and more, from which on they are told
 TOLD_SHARE = 0.1  #: of the slowest, from which on it is told that it stood still
 
 
@@ -158,6 +159,12 @@ def _bodies(view: View) -> list[Finding]:
     pause = 0 if share else _pause(view, slowest)
     if 2 * pause >= slowest.took_ns:
         share = f"; in the slowest no new data came for {seconds(pause)} of {seconds(slowest.took_ns)}"
+    pauses = [] if share else _own_pauses(view, slowest)
+    if len(pauses) >= PAUSES and 2 * sum(pauses) >= slowest.took_ns:
+        share = (
+            f"; in the slowest the server sent nothing for {seconds(sum(pauses))} of {seconds(slowest.took_ns)} ({len(pauses)} pauses of up to "
+            f"{seconds(max(pauses))}), though all was acknowledged and the window open"
+        )
     text = f"{len(slow):,} of {plural(len(large), 'download')} came slowly, at {size(rate)} a second: {most(view.server(a.session) for a in slow)}{share}."
     values = {"downloads": len(large), "slow": len(slow), "slowest_bytes_per_s": rate, "stalled_s": stood / 1e9, "paused_s": pause / 1e9}
     return [finding(view, ID, "warning", text, [f for a in slow for f in a.frames], values)]
@@ -168,3 +175,20 @@ def _pause(view: View, a: Asked) -> int:
     seg = view.segments(a.session)
     times = [seg.ts[i] for i in range(len(seg)) if not seg.orig[i] and seg.fresh[i] and a.frames[1] <= seg.frame[i] <= a.frames[-1]]
     return max((later - earlier for earlier, later in itertools.pairwise(times)), default=0)
+
+
+def _own_pauses(view: View, a: Asked) -> list[int]:
+    """How long each pause of a second and more lasted within an answer that began when its client had acknowledged all and had room for more, in ns: the
+    sender had nothing to send."""
+    seg = view.segments(a.session)
+    pauses: list[int] = []
+    last, upto, acked, window = -1, 0, 0, 0
+    for i in range(len(seg)):
+        if seg.orig[i]:
+            if last < 0 or seg.ts[i] - last < S:
+                acked, window = max(acked, seg.acked[i]), seg.window[i]
+        elif seg.length[i] and seg.fresh[i]:
+            if a.frames[1] < seg.frame[i] <= a.frames[-1] and last >= 0 and seg.ts[i] - last >= S and acked >= upto and window:
+                pauses.append(seg.ts[i] - last)
+            last, upto = seg.ts[i], max(upto, seg.end(i))
+    return pauses

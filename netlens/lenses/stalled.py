@@ -5,7 +5,8 @@ Asks: whether data that had been sent stayed without acknowledgment for seconds 
 Applies: to connections captured in both directions; where all were captured in one only, to what was sent again three times and more.
 Cannot see: without an ICMP error, on which part of the way the data was lost; whether programs wait for each other (see slow-server, slow-client).
 Normal: RFC 6298 2.1 sets the first time-out to 1 s at least and doubles it (5.5), stacks begin at 200 ms; RFC 9293 3.8.3 has TCP doubt the way after
-    three retransmissions. Silence while nothing is outstanding is idleness, and after the close nobody waits. A
+    three retransmissions. A link that holds packets back for a moment (Wi-Fi, a change of cells) makes such repeats needless; again and again, of more than a
+    second each, whoever types notices. Silence while nothing is outstanding is idleness, and after the close nobody waits. A
     client that was told the length of an answer (RFC 9112 6.2) waits for the rest; not one that stops reading, which shuts its window. Answers that all lack
     the same few bytes were announced wrongly. A server may send in pieces, with pauses as long as those before; one that is there acknowledges its client's
     FIN at once (RFC 9293 3.10.7.4). What a client asks for three times, gives up after the same time and never has was no pause.
@@ -22,7 +23,8 @@ import numpy as np
 from netlens.lenses import Finding
 from netlens.lenses._between import where
 from netlens.lenses._lost import LARGE, never_arrived
-from netlens.lenses._repeats import IGNORED, STALL_TIMES, Repeat, stalled
+from netlens.lenses._needless import without_needless
+from netlens.lenses._repeats import IGNORED, STALL_NS, STALL_TIMES, Repeat, deliveries, stalled
 from netlens.lenses._said import TCP, said, too_big, undelivered
 from netlens.lenses._unanswered import requests
 from netlens.lenses._view import ACK, FIN, RST, SYN, S, View, finding, grouped, most, seconds, up_to
@@ -43,6 +45,7 @@ FINS = 3  #: of a client that were not acknowledged: Linux repeats one for 8 tim
 BODIED = {int.from_bytes(word, "big") for word in (b"GET ", b"POST", b"PUT ")}
 NEVER = -(1 << 62)
 IDLE_NS = 5 * S  #: before what was never acknowledged; who forgets connections does so after a minute or two hours (RFC 5382 5 wants these)
+HELD, HELD_NS = 3, 300 * S  #: standstills without a loss, in so long; one or two may be a change of networks
 PROBES, PROBED_NS = 3, 2 * S  #: unanswered, in so long: a lost one or two say nothing
 _LOST = "Something on the way drops packets, or the peer is gone: compare with a capture nearer to the peer; if only large packets are lost, look at the MTU."
 _MTU = (
@@ -50,6 +53,11 @@ _MTU = (
     "big) through to the sender, lower its MTU (ip link set dev DEV mtu 1400), or clamp the MSS on the router."
 )
 _OR_GONE = " If small packets are lost there now as well (ping with -s 56 and -s 1400), the peer is gone instead."
+_RESTARTED = (
+    "The peer was gone for that time and came back without the connection: it, or its network stack, was started anew (uptime, its log), or another "
+    "host has its "
+    "address now."
+)
 _FORGOTTEN = (
     "Have one side send something more often than that (TCP keep-alives, or the program's own), raise the idle time-out of what stands between, or close idle "
     "connections sooner; a capture at the peer shows whether it is gone instead."
@@ -58,7 +66,46 @@ _FORGOTTEN = (
 
 def look(view: View) -> list[Finding]:
     """Data that was not acknowledged, data that never came, answers that stopped, and keep-alives that were not answered."""
-    return [*_of(view), *_never_came(view), *_stopped(view), *_gone(view)]
+    return [*_of(view), *_froze(view), *_never_came(view), *_stopped(view), *_gone(view)]
+
+
+def _froze(view: View) -> list[Finding]:
+    """Connections that stand still again and again though nothing is lost: all that was sent again had arrived, only late, as its receiver says (D-SACK,
+    RFC 2883)."""
+    held = {d.session: some for d in view.once(deliveries) if len(some := [r for r in d.repeats if _is_held(r)]) >= HELD}
+    if not held:
+        return []
+    told = [d for d in view.once(deliveries) if d.session in held]
+    lost = {(d.session, r.orig, r.start_ns) for d in without_needless(view, told) for r in d.repeats}
+    late = {k: [r for r in some if (k, r.orig, r.start_ns) not in lost] for k, some in held.items()}
+    late = {k: some for k, some in late.items() if _is_often([r.start_ns for r in some])}
+    if not late:
+        return []
+    shown = [r for some in late.values() for r in some]
+    longest, times = max(r.wait_ns for r in shown), max(r.times for r in shown)
+    text = (
+        f"{plural(len(late), 'connection')} with {most(view.server(k) for k in late)} stood still {plural(len(shown), 'time')}, for up to {seconds(longest)}, "
+        f"though nothing was lost: what was sent again up to {times} times had arrived, as its receiver says (D-SACK), only late."
+    )
+    values = {"connections": len(late), "waits": len(shown), "longest_s": longest / S, "retransmissions": sum(r.times for r in shown)}
+    advice = (
+        "Something on the way holds packets back for seconds and then lets them go: a Wi-Fi that saves power or changes between access points, a "
+        "mobile link, a "
+        "machine that is paused (a snapshot), a queue that is far too long. ping shows it as well; see from which hop on it does."
+    )
+    frames = [f for r in sorted(shown, key=lambda r: -r.wait_ns) for f in r.frames]
+    return [finding(view, ID, "problem", text, frames, values, advice)]
+
+
+def _is_held(r: Repeat) -> bool:
+    """Whether somebody noticed, and TCP doubted the way."""
+    return r.acked and not r.deaf and r.times >= STALL_TIMES and r.wait_ns >= S and r.last_ns - r.start_ns < STALL_NS
+
+
+def _is_often(times: list[int]) -> bool:
+    """Whether it came again and again within minutes.  times : ns."""
+    times = sorted(times)
+    return any(later - first <= HELD_NS for first, later in zip(times, times[HELD - 1 :], strict=False))
 
 
 def _of(view: View) -> list[Finding]:
@@ -86,6 +133,10 @@ def _of(view: View) -> list[Finding]:
     idle = _idle(view, waits) if not large else 0
     if idle:
         text += f"; nothing had been sent for {seconds(idle)} before, so a firewall or NAT on the way may have forgotten the connection"
+    forgot = not large and all(_knows_nothing(view, r) for r in waits)
+    if forgot:
+        whom = most(view.address(r.session, not r.orig) for r in waits)
+        text += f"; then {whom} answered with a reset, as a host that does not know the connection any more"
     place = where(view, by_session)
     text += f"; {place}" if place else ""
     text += f"; {said(heard)}." if heard else "."
@@ -99,9 +150,29 @@ def _of(view: View) -> list[Finding]:
         "icmp_errors": len(heard),
         "idle_s": idle / 1e9,
     }
-    advice = _MTU + ("" if any(each.alive or each.told for each in large) else _OR_GONE) if large else _FORGOTTEN if idle else _LOST
+    advice = (
+        _RESTARTED
+        if forgot
+        else _MTU + ("" if any(each.alive or each.told for each in large) else _OR_GONE)
+        if large
+        else _FORGOTTEN
+        if idle
+        else _LOST
+    )
     frames = [f for r in sorted(waits, key=lambda r: -r.wait_ns) for f in r.frames]
     return [finding(view, ID, "problem", text, [*(e.frame for e in heard), *frames], values, advice)]
+
+
+def _knows_nothing(view: View, wait: Repeat) -> bool:
+    """Whether the peer, silent until then, answers the last repeat by a RST without ACK: so says a host that has no such connection (RFC 9293 3.10.7.1)."""
+    if wait.acked:
+        return False
+    seg = view.segments(wait.session)
+    since = bisect.bisect_right(seg.ts, wait.start_ns)
+    theirs = [i for i in range(since, len(seg)) if seg.orig[i] != wait.orig and seg.ts[i] - wait.start_ns >= S]
+    if not theirs or any(seg.flags[i] & (RST | ACK) != RST for i in theirs):
+        return False
+    return 0 <= seg.ts[theirs[0]] - wait.last_ns <= S
 
 
 def _undelivered(view: View, wait: Repeat) -> list[Error]:

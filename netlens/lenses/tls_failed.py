@@ -18,9 +18,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 
-from netlens.lenses import Finding, Severity
+from netlens.lenses import Finding, Severity, _ttl
 from netlens.lenses._broken_off import DONE, LEFT, NOT_ADMITTED, REFUSED, broken_off
 from netlens.lenses._datagrams import by_tcp, closed_at_once, ways
+from netlens.lenses._lost import never_arrived
+from netlens.lenses._repeats import stalled
 from netlens.lenses._validity import certificates, invalid, of_another
 from netlens.lenses._view import FIN, RST, S, Segments, View, finding, graded, grouped, most, seconds
 from netlens.parsers.quic_openings import FULL, Opening
@@ -74,6 +76,7 @@ NOT_TLS = ", not TLS"
 DTLS = "DTLS"  #: as :mod:`netlens.parsers.denials.dtls` has it
 FATAL = 2
 SERVER_HELLO = 2
+RESET = "reset by the server before its hello"
 NO_HELLO = "no hello from the server"
 NO_CERTIFICATE = "no certificate of the client"
 CLIENTS_CERTIFICATE = "the certificate of the client"
@@ -344,9 +347,14 @@ def _of_tls(view: View) -> list[Finding]:
     waited = max(f.waited_ns for f in shown)
     text += f"; the client waited up to {seconds(waited)}" if waited else ""
     text += f"; {about}" if about else ""
+    by_reset = all(f.how == RESET for f in shown)
+    hops = _ttl.sent_by_another(view, [f.session for f in shown]) if by_reset else None
+    text += _ttl.told(hops, n) if hops else ""
     text += "; the client went on without TLS at once." if in_clear.issuperset(f.session for f in shown) else "."
     advice = next((_ADVICE[word] for word in _ADVICE for f in shown if word in f.how), "")
-    if any(f.misnamed for f in shown):
+    if hops:
+        advice = _ttl.ADVICE
+    elif any(f.misnamed for f in shown):
         advice = _MISNAMED
     elif any(f.itself for f in shown):
         advice = _TRUST
@@ -432,14 +440,21 @@ def _failure(view: View, k: int, seg: Segments, hello: int | None) -> Failure | 
             if seg.orig[i] and seg.ts[i] - seg.ts[hello_at] < PATIENCE_NS:
                 return None  # a browser opens more than it needs and closes them again
             frames = [hello, seg.frame[i]]
+            if seg.orig[i] and k in view.once(_not_delivered):
+                return None  # "stalled" says it
             if seg.orig[i]:  # it had waited
                 return Failure(k, NO_HELLO, False, frames, seg.ts[i], waited_ns=seg.ts[i] - seg.ts[hello_at])
-            how = "reset" if seg.flags[i] & RST else "closed"
+            how = RESET if seg.flags[i] & RST else "closed by the server before its hello"
             # else the two crossed: it had been idle
             took = seg.acked[i] >= seg.end(hello_at)
             closed = bool(seg.flags[i] & FIN) and view.column("saw_syn")[k] and took
-            return Failure(k, f"{how} by the server before its hello", False, frames, seg.ts[i], by_server=closed)
+            return Failure(k, how, False, frames, seg.ts[i], by_server=closed)
     return None
+
+
+def _not_delivered(view: View) -> set[int]:
+    """Sessions in which the hello, or the server's answer, did not arrive."""
+    return {r.session for r in view.once(stalled) if not r.acked} | {each.session for each in view.once(never_arrived)}
 
 
 def _tail_of_record(seg: Segments, at: int) -> bool:

@@ -255,6 +255,7 @@ def _of_others(view: View) -> list[Finding]:
         for (protocol, source, destination), errors in lost.items()
         if not _is_beside(view, protocol, source[0], destination[0])
         and (frozenset((source[0], destination[0])) not in pinged if protocol in ICMP else frozenset((source, destination)) not in known)
+        and not (protocol in ICMP and view.side.capture.asking.traces(source[0], destination[0]))
         and not (protocol == UDP and _is_answer(source, destination))
         for e in errors
     ]

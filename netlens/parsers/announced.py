@@ -13,12 +13,13 @@ class Announced(NamedTuple):
     """Options of a SYN.
 
     mss : the maximum segment size in bytes (RFC 9293 3.7.1), 0 without.  scale : of the window (RFC 7323 2.2), -1 without.  sack : whether selective
-    acknowledgments are permitted (RFC 2018 2).
+    acknowledgments are permitted (RFC 2018 2).  number : the sequence number.
     """
 
     mss: int
     scale: int
     sack: bool
+    number: int
 
 
 def announced(paths: Sequence[str], frames: Iterable[int]) -> dict[int, Announced]:
@@ -35,7 +36,7 @@ def announced(paths: Sequence[str], frames: Iterable[int]) -> dict[int, Announce
         see :class:`netlens.wire.containers.Reader`.
     """
     return {
-        frame: Announced(options & 0xFFFF, (options >> 16 & 0xFF) - 1, bool(options >> 24 & 1))
+        frame: Announced(options & 0xFFFF, (options >> 16 & 0xFF) - 1, bool(options >> 24 & 1), number & 0xFFFFFFFF)
         for _, packets in again(paths, frames, c.TCP)
-        for frame, options in packets[:, (c.FRAME, c.OPTIONS)].tolist()
+        for frame, options, number in packets[:, (c.FRAME, c.OPTIONS, c.SEQ)].tolist()
     }

@@ -148,6 +148,11 @@ class AskingBuilder:
         if asked is not None and number in asked.requests:
             asked.answers.setdefault(number, seen)
 
+    def traces(self, source: str, destination: str) -> bool:
+        """Whether echoes of one address to another were traceroute's, which are not kept."""
+        few = self._few.get((source, destination))
+        return few is not None and (few.traced or few.hops == 1)
+
     def _is_traced(self, source: str, destination: str, hops: int) -> bool:
         """Whether an echo is traceroute's; then those before it are as well, and forgotten."""
         few = self._few.setdefault((source, destination), _Few(hops))

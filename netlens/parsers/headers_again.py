@@ -96,6 +96,20 @@ def sent(paths: Sequence[str], frames: Iterable[int], ethernet: bool) -> dict[in
     return found
 
 
+def vlans(paths: Sequence[str], frames: Iterable[int]) -> dict[int, int]:
+    """The VLAN (IEEE 802.1Q) of some frames of TCP, by the tag right before the header of IP; 0 without; parameters and errors as of :func:`duplicates`."""
+    found = {}
+    for buf, packets in again(paths, frames, c.TCP):
+        for row in packets:
+            before, at = _header(buf, row)
+            version = int(row[c.PORTS]) >> 32
+            ip = at - (_IPV4 if version == 4 else _IPV6)
+            if at >= 0 and ip >= _ETHERNET:
+                tagged = before[ip - 6 : ip - 4] in _TAGS and before[ip - 2 : ip] == _TYPES[version]
+                found[int(row[c.FRAME])] = int.from_bytes(before[ip - 4 : ip - 2], "big") & 0xFFF if tagged else 0
+    return found
+
+
 def _destination(before: bytes, version: int) -> str:
     """The hardware address in the header of Ethernet before that of IP, with which these bytes end; "" if they do not."""
     ip = len(before) - (_IPV4 if version == 4 else _IPV6)

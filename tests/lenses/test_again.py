@@ -421,3 +421,26 @@ def test_requests_of_http_2_that_are_refused_and_not_sent_again(tmp_path: Path) 
 )
 def test_requests_of_http_2_that_cost_nothing(tmp_path: Path, streams: list[list[Packet]]) -> None:
     assert not problems(found(tmp_path, *streams, healthy()))
+
+
+def counted(*missing: int) -> list[list[Packet]]:
+    """Answers that lack some bytes of what they announce, each of another length, and after which the client gives up."""
+    streams = []
+    for k, short in enumerate(missing):
+        made = talk(41_000 + k, 30 * k * S)
+        made.up("PA", b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n" % k)
+        made.down("A")
+        made.down("A", b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (5000 + 1000 * k))
+        made.down("A", 5000 + 1000 * k - short)
+        made.up("A")
+        made.at += int((5 + k) * S)
+        made.up("FA")
+        made.down("FA")
+        made.up("A")
+        streams.append(made.packets)
+    return streams
+
+
+@pytest.mark.parametrize("streams", [counted(3, 3), counted(3, 5, 9), counted(2000, 2000, 2000)], ids=["twice", "not as many", "many"])
+def test_answers_that_are_left_before_their_end(tmp_path: Path, streams: list[list[Packet]]) -> None:
+    assert found(tmp_path, *streams, healthy(), ping(200 * S))["stalled"].severity == "warning"

@@ -675,3 +675,58 @@ def test_data_behind_the_close_of_the_other_side(tmp_path: Path, by_client: bool
         send("PA", GET * 4, seq=seq)
         made.at += 2 * S
     assert ("stalled" in problems(found(tmp_path, made.packets, healthy(), ping(20 * S)))) != by_client
+
+
+HERE6, DEAD6 = "2001:db8::10", "2001:db8::53"
+
+
+def asked_over_ipv6(name: str, at: int, number: int, wait: int = 5 * S, same: bool = True, answered: bool = True) -> list[Packet]:
+    """A question to a resolver over IPv6, and to another one over IPv4 later. ``same``: with the same number."""
+    query = bytes(DNS(id=number, rd=1, qd=DNSQR(qname=name)))
+    later = asked_of(RESOLVER, name, at + wait, number if same else number + 500, answered)
+    return [Packet(at, datagram((HERE6, 5_000 + number), (DEAD6, 53), query)), *later]
+
+
+def test_a_resolver_over_ipv6_that_never_answers_and_the_next_over_ipv4_that_does(tmp_path: Path) -> None:
+    packets = [p for k in range(3) for p in asked_over_ipv6(f"w{k}.example.test", 10 * k * S, 6_000 + k)]
+    this = found(tmp_path, packets, healthy())
+    assert problems(this) == {"dns-unanswered"}
+    assert this["dns-unanswered"].text == (
+        "2001:db8::53 never answered a DNS query (3 tries): 3 questions waited up to 5.0 s until 198.51.100.53 was asked."
+    )
+
+
+@pytest.mark.parametrize(("wait", "same"), [(MS, True), (5 * S, False)], ids=["side by side", "another host"])
+def test_questions_over_both_families_that_do_not_wait_for_each_other(tmp_path: Path, wait: int, same: bool) -> None:
+    packets = [p for k in range(3) for p in asked_over_ipv6(f"w{k}.example.test", 10 * k * S, 6_000 + k, wait, same)]
+    assert "waited up to" not in str(
+        [each.text for each in found(tmp_path, packets, healthy(), ping(60 * S)).values() if each.id == "dns-unanswered"]
+    )
+
+
+def away(behind: str = "R", after: int = MS, times: int = 5) -> list[Packet]:
+    """Data that is sent again while the peer is silent, and what the peer then says."""
+    made = exchange(talk(server=(SERVER, 9000)), b"one", b"two")
+    made.up("PA", 1000)
+    at = made.seq - 1000
+    for k in range(times):
+        made.at += (1 << k) * S
+        made.up("PA", 1000, seq=at)
+    made.at += after
+    made.down(behind)
+    return made.packets
+
+
+def test_a_peer_that_was_started_anew(tmp_path: Path) -> None:
+    this = found(tmp_path, away(), ping(90 * S))
+    assert problems(this) == {"stalled"}
+    assert "; then 198.51.100.20 answered with a reset, as a host that does not know the connection any more" in this["stalled"].text
+    assert "started anew" in this["stalled"].advice
+
+
+@pytest.mark.parametrize(("behind", "after"), [("RA", MS), ("A", MS), ("R", 60 * S)], ids=["it gave up", "it is there", "much later"])
+def test_a_peer_that_knows_its_connection(tmp_path: Path, behind: str, after: int) -> None:
+    assert "does not know" not in str([each.text for each in found(tmp_path, away(behind, after), ping(190 * S)).values()])
+
+
+UPSTREAM = "203.0.113.53"

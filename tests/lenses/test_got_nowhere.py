@@ -101,14 +101,6 @@ def test_one_name_that_is_asked_for_again(tmp_path: Path) -> None:
     assert found(tmp_path, asked)["dns-slow"].text == "DNS answers take 400 ms (median of 1 question, asked 6 times)."
 
 
-@pytest.mark.parametrize(("times", "severity"), [(20, "warning"), (19, "note")])
-def test_a_name_that_is_asked_for_without_a_pause(tmp_path: Path, times: int, severity: str) -> None:
-    asked = [p for k in range(times) for p in lookup("mq.example.test", k * 60 * MS, k * 60 * MS + MS, 3, 5_000 + k, k)]
-    this = found(tmp_path, asked, lookup("www.example.test", 3 * S, 3 * S + MS, port=6_000), healthy(at=4 * S))["dns-failed"]
-    assert this.severity == severity
-    assert this.text.endswith("asked for mq.example.test 20 times.") == (times == 20)
-
-
 def without_edns(times: int, *, answered: bool = False, plain: bool = False) -> list[Packet]:
     """Names that are asked for with EDNS (unless ``plain``), and without 2.1 s later. answered : one query with EDNS has an answer."""
     out: list[Packet] = []

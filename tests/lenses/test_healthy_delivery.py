@@ -169,3 +169,67 @@ def test_two_streams_in_one_connection(tmp_path: Path) -> None:
         made.down("PA", 100, seq=made.back - jumps)
         made.up("A")
         assert ("stalled" in problems(found(tmp_path, close(made).packets))) == told
+
+
+def held(times: int = 4, twice: bool = True, hold: int = 2 * S, typed: int = 2, apart: int = 5 * S, tries: int = 3) -> list[Packet]:
+    """What is typed arrives late, and is sent again meanwhile. ``twice``: the receiver says that it got it more than once."""
+    made = exchange(talk(server=(SERVER, 23)), b"login", b"welcome")
+    for _ in range(times):
+        made.at += apart
+        begin, since = made.seq, made.at
+        made.up("PA", typed)
+        for k in range(tries):
+            made.at = since + (200 << k) * MS
+            made.up("PA", typed, seq=begin)
+        made.at = since + hold
+        made.down("A")
+        for _ in range(tries):
+            raw = made.down("A").data
+            if twice:
+                options = b"\x01\x01\x05\x0a" + struct.pack(">II", begin % 2**32, (begin + typed) % 2**32)
+                raw = raw[:2] + struct.pack(">H", len(raw) + len(options)) + raw[4:32] + bytes([8 << 4]) + raw[33:] + options
+                made.packets[-1] = Packet(made.packets[-1].at, raw)
+        echo = made.back
+        made.down("PA", 5)
+        made.down("PA", 5, seq=echo)
+        made.up("A")
+    return close(made).packets
+
+
+@pytest.mark.parametrize("typed", [1, 2])
+def test_a_link_that_holds_packets_back_again_and_again(tmp_path: Path, typed: int) -> None:
+    this = found(tmp_path, held(typed=typed))
+    assert problems(this) == {"stalled"}
+    assert this["stalled"].text == (
+        f"1 connection with {SERVER}:23 stood still 4 times, for up to 2.0 s, though nothing was lost: what was sent again up to 3 times had arrived, as its "
+        "receiver says (D-SACK), only late."
+    )
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [held(times=2), held(twice=False), held(hold=900 * MS), held(apart=600 * S), held(tries=1, hold=1100 * MS)],
+    ids=["twice", "lost", "not noticed", "rare", "once each"],
+)
+def test_packets_that_come_late_and_are_no_plague(tmp_path: Path, packets: list[Packet]) -> None:
+    assert "stood still" not in str([each.text for each in found(tmp_path, packets).values()])
+
+
+def test_probes_of_one_byte_are_no_data_that_is_lost(tmp_path: Path) -> None:
+    """Keep-alives, and probes of a window that is shut."""
+    made = exchange(talk(server=(SERVER, 23)), b"l", b"welcome")
+    for _ in range(4):
+        made.at += 2 * S
+        made.up("A", 1, seq=made.seq - 1)
+    made.at += S
+    made.down("A", window=0)
+    begin = made.seq
+    made.up("PA", 1)
+    for _ in range(5):
+        made.at += S
+        made.up("PA", 1, seq=begin)
+        made.down("A", ack=begin, window=0)
+    made.down("A")
+    made.down("PA", 5)
+    made.up("A")
+    assert not {"stalled", "packet-loss"} & problems(found(tmp_path, close(made).packets))

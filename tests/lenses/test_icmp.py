@@ -157,6 +157,17 @@ def test_redirects(tmp_path: Path) -> None:
     assert (this.severity, this.text) == ("note", "203.0.113.1 told 192.0.2.10 of a better route to 198.51.100.20: 203.0.113.9 (3 times).")
 
 
+def test_a_better_way_that_leads_nowhere(tmp_path: Path) -> None:
+    told = [p for k in range(3) for p in error(k * S + MS, (5, 1), SYN, rest=ip_address("203.0.113.9").packed)]
+    this = found(tmp_path, *(syn(k * S) for k in range(4)), told, ping(30 * S))
+    assert problems(this) == {"connect-unanswered"}
+    assert this["connect-unanswered"].text.endswith("; 203.0.113.1 had told to send that by 203.0.113.9 (ICMP redirect, 3 times).")
+    assert "203.0.113.9 is up" in this["connect-unanswered"].advice
+    assert "Nobody answered there" in this["redirected"].advice
+    later = error(20 * S, (5, 1), SYN, rest=ip_address("203.0.113.9").packed)
+    assert "redirect" not in found(tmp_path, *(syn(k * S) for k in range(4)), later, ping(30 * S))["connect-unanswered"].text
+
+
 def test_a_host_that_does_not_take_the_better_way(tmp_path: Path) -> None:
     def told(times: int, step: int, targets: int = 1) -> list[Packet]:
         better = ip_address("203.0.113.9").packed

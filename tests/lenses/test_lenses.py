@@ -989,6 +989,29 @@ def test_a_reset_while_a_request_is_open(tmp_path: Path) -> None:
     assert "1 of 2 connections was reset by 198.51.100.20:80 while a request was open" in this.text
 
 
+@pytest.mark.parametrize(("size", "n"), [(200, 2), (20_000, 0)])
+def test_uploads_that_are_reset_and_what_is_sent_to_the_same_place_then(tmp_path: Path, size: int, n: int) -> None:
+    """A short one is no repeat of a long one."""
+    packets: list[Packet] = []
+    for k in range(2):
+        made = talk(40_000 + k, k * 20 * S)
+        made.up("PA", b"PUT /up HTTP/1.1\r\nHost: a\r\nContent-Length: 50000\r\n\r\n")
+        for _ in range(12):
+            made.up("A", 1400)
+        made.down("A")
+        made.down("RA")
+        head = f"PUT /up HTTP/1.1\r\nHost: a\r\nContent-Length: {size}\r\n\r\n".encode()
+        again = talk(41_000 + k, k * 20 * S + S)
+        again.up("PA", head)
+        for at in range(0, size, 1400):
+            again.up("A", min(1400, size - at))
+        again.down("A")
+        again.down("PA", b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n")
+        packets += made.packets + close(again).packets
+    this = found(tmp_path, packets, ping(60 * S))["reset"]
+    assert (this.severity, this.values["while_asked"]) == (("problem", n) if n else ("warning", 0))
+
+
 def test_a_reset_in_place_of_an_answer_of_rtsp(tmp_path: Path) -> None:
     """A server that has answered so far, each request once."""
     made = talk()
@@ -1106,6 +1129,24 @@ def test_a_slow_download_is_a_warning(tmp_path: Path) -> None:
         made.at += 20 * MS
         made.up("A")
     assert found(tmp_path, close(made).packets)["slow-transfer"].severity == "warning"
+
+
+@pytest.mark.parametrize(("acknowledged", "window", "told"), [(True, 1000, True), (False, 1000, False), (True, 0, False)])
+def test_a_server_that_pauses_by_itself(tmp_path: Path, acknowledged: bool, window: int, told: bool) -> None:
+    made = talk()
+    made.up("PA", GET)
+    made.down("PA", b"HTTP/1.1 200 OK\r\nContent-Length: 280000\r\n\r\n")
+    for _ in range(5):
+        for _ in range(40):
+            made.down("A", 1400)
+        if acknowledged:
+            made.up("A", window=window)
+        made.at += 2 * S
+        if window == 0:
+            made.up("A", window=1000)
+    made.up("A")
+    text = str([each.text for each in found(tmp_path, close(made).packets).values()])
+    assert ("the server sent nothing for 8.0 s" in text) == told
 
 
 def keeps_waiting(message: bytes) -> Talk:

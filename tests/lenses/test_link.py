@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from scapy.layers.dhcp import BOOTP, DHCP
-from scapy.layers.inet import IP, UDP
+from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.l2 import Dot1Q, Ether
 from scapy.packet import Raw
 
@@ -130,3 +130,47 @@ def test_a_login_of_ppp_that_is_refused(tmp_path: Path, protocol: bytes, code: i
 def test_logins_of_ppp_that_get_in(tmp_path: Path, frames: Frames) -> None:
     this = found(tmp_path, frames).get("refused")
     assert this is None or this.severity == "warning"
+
+
+def tagged(at: float, port: int, there: int, back: int, heard: bool, server: str = "198.51.100.20") -> Frames:
+    """Connections of which the SYNs go in one VLAN and the answers come in another."""
+    client = "192.0.2.10"
+
+    def one(later: float, up: bool, flags: str, seq: int, ack: int = 0) -> tuple[float, Layer]:
+        ends, vlan = ((client, server) if up else (server, client)), there if up else back
+        link = Ether(src=MAC if up else OTHER, dst=OTHER if up else MAC)
+        ports = (port, 80) if up else (80, port)
+        return at + later, (link / Dot1Q(vlan=vlan) if vlan else link) / IP(src=ends[0], dst=ends[1]) / TCP(
+            sport=ports[0], dport=ports[1], flags=flags, seq=seq, ack=ack
+        )
+
+    if heard:
+        last = [(0.002, True, "A", 11, 51), (0.1, True, "FA", 11, 51), (0.101, False, "FA", 51, 12), (0.102, True, "A", 12, 52)]
+        return [one(0, True, "S", 10), one(0.001, False, "SA", 50, 11), *(one(*each) for each in last)]
+    return [each for k in range(5) for each in (one(k, True, "S", 10), one(k + 0.001, False, "SA", 50, 11))]
+
+
+def test_answers_in_another_vlan(tmp_path: Path) -> None:
+    this = found(
+        tmp_path, [*tagged(0, 40_000, 10, 20, False), *tagged(9, 40_001, 10, 10, True, "198.51.100.21"), *tagged(60, 40_002, 10, 10, True)]
+    )
+    assert this["connect-unanswered"].text.endswith(
+        ": the SYNs went in VLAN 10, and the answers came in VLAN 20, unlike those that were heard."
+    )
+    this = found(
+        tmp_path, [*tagged(0, 40_000, 0, 20, False), *tagged(9, 40_001, 0, 0, True, "198.51.100.21"), *tagged(60, 40_002, 0, 0, True)]
+    )
+    assert "went in no VLAN, and the answers came in VLAN 20" in this["connect-unanswered"].text
+
+
+@pytest.mark.parametrize(
+    ("vlans", "others"),
+    [((10, 10), (10, 10)), ((10, 20), (10, 20)), ((0, 0), (0, 0))],
+    ids=["the same", "a capture of both sides of a router", "untagged"],
+)
+def test_answers_that_are_not_heard_for_another_reason(tmp_path: Path, vlans: tuple[int, int], others: tuple[int, int]) -> None:
+    this = found(
+        tmp_path,
+        [*tagged(0, 40_000, *vlans, False), *tagged(9, 40_001, *others, True, "198.51.100.21"), *tagged(60, 40_002, *others, True)],
+    )
+    assert "VLAN" not in this["connect-unanswered"].text

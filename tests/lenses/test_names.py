@@ -360,3 +360,45 @@ def test_a_domain_without_controllers(tmp_path: Path) -> None:
     )
     assert "dns-failed" not in found(tmp_path, controllers(2), healthy(at=11 * S))
     assert "dns-failed" not in found(tmp_path, controllers(3, "example.test"), healthy(at=11 * S))  # it is abroad
+
+
+def hammered(times: int, apart: int = 60 * MS, rcode: int = 3) -> list[Packet]:
+    """A name that is asked for without a pause, and denied each time; its client is served elsewhere."""
+    asked = [p for k in range(times) for p in lookup("mq.example.test", k * apart, k * apart + MS, rcode, port=5_000 + k, txid=k)]
+    served = lookup("www.example.test", 20 * S, 20 * S + MS, port=6_000, txid=999)
+    return [*asked, *served, *healthy(at=20 * S + 2 * MS)]
+
+
+def test_a_name_that_is_asked_for_without_a_pause(tmp_path: Path) -> None:
+    this = found(tmp_path, hammered(60))["dns-failed"]
+    assert this.severity == "warning"
+    assert f"{CLIENT} asked for mq.example.test 60 times over 3.5 s" in this.text
+
+
+@pytest.mark.parametrize("packets", [hammered(8), hammered(30, apart=10 * MS)], ids=["a library", "a moment"])
+def test_a_name_that_is_asked_for_a_few_times(tmp_path: Path, packets: list[Packet]) -> None:
+    assert found(tmp_path, packets)["dns-failed"].severity == "note"
+
+
+def truncated(port: int, at: int, bare: bool = True, refused: bool = True) -> list[Packet]:
+    """A question of which the answer is truncated, and TCP refused."""
+    question = DNSQR(qname="big.example.test", qtype="TXT")
+    reply = DNS(
+        id=port, qr=1, rd=1, ra=1, tc=int(bare), qd=question, an=None if bare else DNSRR(rrname="big.example.test", type="TXT", rdata="x")
+    )
+    made = talk(port, at + 5 * MS, (RESOLVER, 53))
+    asked = [
+        Packet(at, datagram((CLIENT, port), (RESOLVER, 53), bytes(DNS(id=port, rd=1, qd=question)))),
+        Packet(at + MS, datagram((RESOLVER, 53), (CLIENT, port), bytes(reply))),
+    ]
+    made.packets = made.packets[:1]
+    made.down("RA", ack=made.packets and port * 1000 + 1)
+    return [*asked, *made.packets]
+
+
+@pytest.mark.parametrize("bare", [True, False])
+def test_dns_over_tcp_that_is_refused(tmp_path: Path, bare: bool) -> None:
+    this = found(tmp_path, *(truncated(41_000 + k, 3 * k * S, bare) for k in range(3)), healthy(at=20 * S), ping(40 * S))["connect-refused"]
+    assert this.severity == "problem"
+    assert ("truncated): big.example.test (TXT)." in this.text) == bare
+    assert ("TCP port 53" in this.advice) == bare

@@ -504,3 +504,69 @@ def test_one_question_by_arp_hundreds_of_times_within_a_second(tmp_path: Path, t
         assert this["broadcast-storm"].text == (
             "The same broadcast came up to 300 times within a second (1 question by ARP: 192.0.2.2, asked for by 192.0.2.10)."
         )
+
+
+def flooding(rounds: int, addresses: int = 250, apart: float = 0.0003) -> list[tuple[float, Layer]]:
+    return [who_has(f"192.0.2.{1 + k % addresses}", k * apart) for k in range(rounds * addresses)]
+
+
+def test_a_host_that_floods_the_network_with_arp(tmp_path: Path) -> None:
+    this = found(tmp_path, flooding(12))["broadcast-storm"]
+    assert this.severity == "problem"
+    assert (
+        this.text
+        == (
+            "192.0.2.10 floods the network with ARP: 2,988 questions, 3,321 a second, for the same 249 addresses again and again."  # not for its own
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        pytest.param(flooding(3), id="a scan"),
+        pytest.param(flooding(12, apart=0.004), id="250 a second"),
+        pytest.param([who_has(f"10.{k >> 8}.{k & 255}.1", k * 0.0003) for k in range(3000)], id="a fast scan of a large network"),
+    ],
+)
+def test_hosts_that_look_for_others(tmp_path: Path, packets: list[tuple[float, Layer]]) -> None:
+    assert "broadcast-storm" not in found(tmp_path, packets)
+
+
+def cloned(hears: bool = True, others: int = 1) -> list[tuple[float, Layer]]:
+    """A client that is not heard, beside others of its hardware address that are."""
+    server = "198.51.100.20"
+
+    def one(at: float, flags: str, source: str, target: str, ports: tuple[int, int], seq: int, ack: int = 0) -> tuple[float, Layer]:
+        return at, Ether(src=MAC if source != server else OTHER, dst=OTHER) / IP(src=source, dst=target) / TCP(
+            sport=ports[0], dport=ports[1], flags=flags, seq=seq, ack=ack
+        )
+
+    packets = [is_at(OWN, MAC, 0.0)]
+    for k in range(others):
+        other = f"192.0.2.{11 + k}"
+        packets.append(is_at(other, MAC, 0.1))
+        if hears:
+            packets += [
+                one(1, "S", other, server, (40_000, 80), 10),
+                one(1.01, "SA", server, other, (80, 40_000), 50, 11),
+                one(1.02, "A", other, server, (40_000, 80), 11, 51),
+                one(1.03, "FA", other, server, (40_000, 80), 11, 51),
+                one(1.04, "FA", server, other, (80, 40_000), 51, 12),
+                one(1.05, "A", other, server, (40_000, 80), 12, 52),
+            ]
+    for k in range(5):
+        packets += [one(2 + k, "S", OWN, server, (40_001, 80), 10), one(2.01 + k, "SA", server, OWN, (80, 40_001), 50, 11)]
+    return [*packets, who_has(GATEWAY, 60)]
+
+
+def test_two_machines_of_one_hardware_address(tmp_path: Path) -> None:
+    this = found(tmp_path, cloned())["connect-unanswered"]
+    assert this.severity == "problem"
+    assert this.text.endswith("192.0.2.10 did not receive the answer (5 SYN+ACKs); 192.0.2.10 and 192.0.2.11 have one hardware address.")
+    assert "cloned" in this.advice
+
+
+@pytest.mark.parametrize("packets", [cloned(hears=False), cloned(others=5)], ids=["not heard either", "a router, or a host of many"])
+def test_addresses_of_one_host(tmp_path: Path, packets: list[tuple[float, Layer]]) -> None:
+    assert "hardware address" not in found(tmp_path, packets)["connect-unanswered"].text

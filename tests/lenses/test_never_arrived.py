@@ -205,3 +205,46 @@ def test_connections_that_were_not_forgotten(tmp_path: Path, packets: list[Packe
     this = found(tmp_path, packets, healthy(at=20 * S), ping(60 * S))["stalled"]
     assert "forgotten" not in this.text
     assert this.values["idle_s"] == 0
+
+
+def unheard_hello(lost: int = 2 * 1408, heard: bool = True, waits: int = 7 * S) -> list[Packet]:
+    """A hello to which two full segments of the answer, as a certificate needs them, do not come; the client gives up after a while. ``heard``: the hello
+    arrived."""
+    small = close(exchange(talk(39_000))).packets
+    made = talk(server=HTTPS, at=S)
+    made.up("PA", HELLO)
+    if not heard:
+        for wait in (S, 2 * S, 4 * S):
+            made.at += wait
+            made.up("PA", HELLO, seq=made.seq - len(HELLO))
+        made.at += waits
+        made.up("FA")
+        return small + made.packets
+    made.down("A")
+    begin = made.back
+    if lost:
+        on_its_way(made, lost)
+    made.at += waits
+    made.up("FA", ack=begin)
+    made.down("A")
+    return small + made.packets
+
+
+def test_a_certificate_that_never_came_is_no_program_that_hangs(tmp_path: Path) -> None:
+    this = found(tmp_path, unheard_hello(), ping(30 * S))
+    assert problems(this) == {"stalled"}
+    assert "2,816 bytes from api.example.test:443 never came" in this["stalled"].text
+    assert "only large packets were lost" in this["stalled"].text
+    assert "tls-failed" not in this
+
+
+def test_a_hello_that_nobody_acknowledged_says_nothing_about_the_server(tmp_path: Path) -> None:
+    this = found(tmp_path, unheard_hello(heard=False), ping(60 * S))
+    assert problems(this) == {"stalled"}
+    assert "tls-failed" not in this
+
+
+def test_a_server_that_does_not_answer_a_hello(tmp_path: Path) -> None:
+    this = found(tmp_path, unheard_hello(lost=0), ping(30 * S))
+    assert "stalled" not in this
+    assert "no hello from the server" in this["tls-failed"].text
