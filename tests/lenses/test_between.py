@@ -65,6 +65,42 @@ def test_a_reset_that_only_the_vm_sees(tmp_path: Path) -> None:
     )
 
 
+def test_an_answer_that_became_a_reset_on_its_way(tmp_path: Path) -> None:
+    """The host's capture holds the answer, which the server sends again until the client's host resets it; the VM's holds a reset, and that answer."""
+    made = talk()
+    made.up("PA", GET)
+    before = list(made.packets)
+    answer = made.down("PA", b"HTTP/1.1 200 OK\r\n\r\n" + bytes(700))
+    made.at += 300 * MS
+    again = made.again(answer)
+    made.at += MS
+    last = made.up("R")
+    host = [*before, answer, again, last]
+    forged = talk()
+    forged.up("PA", GET)
+    forged.down("RA")
+    vm = [*forged.packets, again, last]
+    resets = [each for each in found(tmp_path, vm, [*host, *healthy(40_901, S)]) if each.id == "reset"]
+    assert [(each.severity, "in the name of 198.51.100.20:80 by something between the two captures" in each.text) for each in resets] == [
+        ("problem", True)
+    ]
+
+
+def test_an_answer_that_its_server_s_reset_overtakes_is_there(tmp_path: Path) -> None:
+    """The server resets behind its whole answer, and packets change their order on the way."""
+    made = talk()
+    made.up("PA", GET)
+    made.down("PA", b"HTTP/1.1 200 OK\r\n\r\n" + bytes(700))
+    made.down("RA")
+    *before, answer, reset = made.packets
+    for order in ([answer, reset], [Packet(reset.at, answer.data), Packet(reset.at + MS, reset.data)][::-1]):
+        assert not [
+            each
+            for each in found(tmp_path, [*before, *order], [*made.packets, *healthy(40_901, S)])
+            if each.id == "reset" and each.severity == "problem"
+        ]
+
+
 def test_a_server_whose_answer_was_lost_on_the_way_is_not_slow(tmp_path: Path) -> None:
     vm: list[Packet] = []
     host: list[Packet] = []
