@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 import netlens
 from tests.lenses.made import GET, MS, S, close, exchange, healthy, ping, talk
 from tests.parsers.build import Packet, Talk, mixed, write
@@ -63,6 +65,58 @@ def test_a_reset_that_only_the_vm_sees(tmp_path: Path) -> None:
         "1 of 2 connections was reset in the name of 198.51.100.20:80 by something between the two captures (the host's capture shows no reset) "
         "while a request was open (the VM's capture)."
     )
+
+
+SWAPPED = "the capture given with --vm seems to be from the host: are --vm and --host swapped?"
+INSIDE, OWN, OUTSIDE = "172.17.0.2", "192.168.64.2", "203.0.113.1"  #: a container of the VM, the VM, the host
+
+
+def seen_as(*sources: str) -> list[list[Packet]]:
+    """What a capture holds of three connections, whose source is translated where it was made if it has several."""
+    out = []
+    for after, source in enumerate(sources):
+        for k in range(3):
+            made = talk(41_000 + k, k * S + 20_000 * after, client=source)
+            out.append(close(exchange(made)).packets)
+    return out
+
+
+@pytest.mark.parametrize(
+    ("vm", "host", "swapped"),
+    [
+        pytest.param((OWN,), (OWN, OUTSIDE), False, id="NAT on the host"),
+        pytest.param((OWN, OUTSIDE), (OWN,), True, id="the other way round"),
+        pytest.param((OWN,), (OUTSIDE,), False, id="the host's way out alone"),
+        pytest.param((OUTSIDE,), (OWN,), True, id="that, the other way round"),
+        pytest.param((INSIDE, OWN), (OWN, OUTSIDE), False, id="containers in the VM"),
+        pytest.param((OWN, OUTSIDE), (INSIDE, OWN), True, id="containers, the other way round"),
+        pytest.param((INSIDE, OWN), (OWN,), False, id="containers in the VM, before the host translates"),
+        pytest.param((OWN,), (OWN,), False, id="no NAT"),
+        pytest.param((OUTSIDE,), (OUTSIDE,), False, id="public addresses"),
+    ],
+)
+def test_captures_given_the_wrong_way_round_are_told_by_what_nat_does(
+    tmp_path: Path, vm: tuple[str, ...], host: tuple[str, ...], swapped: bool
+) -> None:
+    given = {
+        side: str(write(tmp_path / f"{side}.pcap", mixed(*seen_as(*sources), ping(60 * S + (side == "host")))))
+        for side, sources in (("vm", vm), ("host", host))
+    }
+    assert (SWAPPED in netlens.analyze(**given).quality["notes"]) == swapped
+
+
+def test_of_captures_given_the_wrong_way_round_nothing_is_said_about_losses(tmp_path: Path) -> None:
+    vm, host = download(4, between=True)
+    nat = [p for packets in seen_as(OWN, OUTSIDE) for p in packets], [p for packets in seen_as(OWN) for p in packets]
+    for swapped in (False, True):
+        order = (vm, host) if not swapped else (host, vm)
+        texts = [
+            each.text
+            for each in found(tmp_path, *(mixed(each, nat[k if swapped else 1 - k]) for k, each in enumerate(order)))
+            if each.id == "packet-loss"
+        ]
+        assert texts
+        assert any("lost between the VM's and the host's capture" in text for text in texts) is not swapped
 
 
 def test_an_answer_that_became_a_reset_on_its_way(tmp_path: Path) -> None:
