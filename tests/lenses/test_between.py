@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 import netlens
 from tests.lenses.made import GET, MS, S, close, exchange, healthy, ping, talk
-from tests.parsers.build import Packet, Talk, mixed, write
+from tests.parsers.build import Packet, Talk, mixed, rewritten, segment, write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -117,6 +118,62 @@ def test_of_captures_given_the_wrong_way_round_nothing_is_said_about_losses(tmp_
         ]
         assert texts
         assert any("lost between the VM's and the host's capture" in text for text in texts) is not swapped
+
+
+@pytest.mark.parametrize(("set_", "waits"), [("vm", 0), ("host", 0), ("", 0), ("", 3)])
+def test_a_clock_that_is_set_while_an_answer_is_awaited_makes_nobody_wait(tmp_path: Path, set_: str, waits: int) -> None:
+    """One of the clocks goes on by 2.5 s meanwhile; or none does, and the answer is late."""
+    made: list[Packet] = []
+    for k in range(40):
+        this = exchange(talk(41_000 + k, k * S // 4 + (k > 20) * waits * S), wait=100 * MS + (k == 20) * waits * S)
+        made += close(this).packets
+    at = next(p.at for p in made if p.at > 5 * S + 50 * MS)  # while one is awaited
+    shift = {side: [Packet(p.at + 2500 * MS * (p.at >= at), p.data) for p in made] if side == set_ else made for side in ("vm", "host")}
+    vm, host = shift["vm"], [Packet(p.at + MS // 2, p.data) for p in shift["host"]]
+    given = {
+        side: str(write(tmp_path / f"{side}.pcap", packets)) for side, packets in (("vm", vm), ("host", [*host, *healthy(40_901, 20 * S)]))
+    }
+    analysis = netlens.analyze(**given)
+    assert len(analysis.clock.steps) == bool(set_)
+    assert any(each.id == "slow-server" for each in analysis.findings) == bool(waits)
+
+
+@pytest.mark.parametrize(
+    ("case", "by_host"),
+    [
+        pytest.param("rejected", True, id="the host's firewall"),
+        pytest.param("server", False, id="the server itself, behind NAT"),
+        pytest.param("own", False, id="a service of the host's own"),
+        pytest.param("unseen", False, id="what goes on is seen of no connection"),
+    ],
+)
+def test_a_connection_that_the_host_itself_refuses(tmp_path: Path, case: str, by_host: bool) -> None:
+    server = ("192.168.64.1" if case == "own" else "198.51.100.20", 81)
+    nat = {(OWN, 41_000): (OUTSIDE, 41_000), (OWN, 41_001): (OUTSIDE, 41_001)}
+    vm: list[Packet] = []
+    host: list[Packet] = []
+    for made in (close(exchange(talk(41_000, client=OWN))), talk(41_001, S, server, OWN)):
+        refused = made.packets[0].at >= S
+        packets = (
+            [made.packets[0], Packet(made.packets[1].at, segment(server, (OWN, 41_001), "RA", 0, 41_001 * 1000 + 1))]
+            if refused
+            else made.packets
+        )
+        to_vm = [Packet(p.at, p.data, 1, 4 if k in _down(packets) else 0) for k, p in enumerate(packets)]
+        out = [replace(p, kind=0 if k in _down(packets) else 4) for k, p in enumerate(rewritten(packets, nat))]
+        vm += packets
+        host += [*to_vm, *(out if (case == "server" or not refused) and case != "unseen" else [])]
+    given = {"vm": vm, "host": [*host, *(Packet(p.at, p.data, 2, 4) for p in ping(60 * S))]}
+    paths = {side: str(write(tmp_path / f"{side}.pcap", mixed(packets))) for side, packets in given.items()}
+    for captures in (paths, {"host": paths["host"]}):
+        texts = [each.text for each in netlens.analyze(**captures).findings if each.id == "connect-refused"]
+        assert texts
+        assert any("refused by the host itself" in text for text in texts) == by_host, texts
+
+
+def _down(packets: list[Packet]) -> set[int]:
+    """Which packets go to the VM."""
+    return {k for k, p in enumerate(packets) if p.data[16:20] == bytes(map(int, OWN.split(".")))}
 
 
 def test_an_answer_that_became_a_reset_on_its_way(tmp_path: Path) -> None:
