@@ -6,6 +6,7 @@ that is not translated again.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,8 @@ from netlens.chains.side import WORDS, Side
 from netlens.chains.situation import VM
 from netlens.errors import NetlensError
 from netlens.parsers import connections
-from netlens.text import plural, printable
+from netlens.parsers.tunnels import SSH_PORT
+from netlens.text import endpoint, plural, printable
 
 if TYPE_CHECKING:
     from netlens.chains.linking import Linked
@@ -238,3 +240,18 @@ def unseen_of_vm(linked: Linked) -> int:
     return sum(
         path in FROM_GUESTS or name in asked for path, name in zip(c["path"][target].tolist(), c["sni"][target].tolist(), strict=True)
     )
+
+
+def forwarded_ports(linked: Linked) -> list[str]:
+    """Where on itself the VM's programs ask while SSH carries what they ask: its capture shows its loopback, and nothing that is redirected there, as sshuttle
+    would have it. Ends of connections with data both ways, most first; empty where the VM's capture does not show that."""
+    vm = linked.vm
+    if vm is None or any(port is not None for port in vm.connections["redirect_port"].tolist()):
+        return []
+    c, s = vm.connections, vm.sessions
+    ends = Counter(
+        endpoint(ip, port)
+        for source, ip, port, ids in c.tuples("orig_ip", "resp_ip", "resp_port", "session_ids")
+        if is_loopback(source) and is_loopback(ip) and all(s["orig_bytes"][k] and s["resp_bytes"][k] for k in ids)
+    )
+    return [end for end, _ in ends.most_common(3)] if any(ssh == SSH_PORT for ssh in c["resp_port"].tolist()) else []

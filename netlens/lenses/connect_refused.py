@@ -2,6 +2,7 @@
 
 Asks: whether a SYN was answered by RST, or by an ICMP error that says the port is unreachable or prohibited, and whether an INIT of SCTP was by an ABORT (RFC
     9260 5.1, 8.4): nothing listens there, or a firewall says no;
+    whether the host itself says so in the server's name (its own firewall): nothing went on, though others to that address do;
     whether a service refuses some connections of a client and takes others in between, again and again.
 Applies: where the SYN and the answer are in the capture.
 Cannot see: a refusal inside a proxy or tunnel.

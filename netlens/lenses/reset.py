@@ -9,7 +9,8 @@ Normal: RFC 9293 3.6.1: a program that closes with data unread resets. A RST beh
     nor where a server answers by a RST, again and again, what is too long for a farewell;
     nor where clients of MQTT publish into connections that were closed before, again and again (MQTT 5.0 3.1.2.10: after 1.5 times the keep-alive), or those
     of a database ask so, and are given nothing on another connection soon; nor where the server goes on sending behind its reset, again and again: a TCP that
-    resets has nothing more to send (RFC 9293 3.10.7), so somebody else said it; nor where, inside TLS, a server resets again and again while its answer is on
+    resets has nothing more to send (RFC 9293 3.10.7), so somebody else said it, as is
+    certain where the host's capture shows no such reset; nor where, inside TLS, a server resets again and again while its answer is on
     its way, piece by piece, without the alert by which a whole one ends (RFC 8446 6.1). A request of HTTP that its client sends again at once, and is answered,
     cost little (RFC 9112 9.3.1), unless that comes again and again. An alert of TLS asks for nothing: nothing follows it (RFC 8446 6.1).
 """

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 import netlens
+from netlens.chains.linking import link
+from netlens.chains.visibility import forwarded_ports
 from tests.lenses.made import GET, MS, S, close, exchange, healthy, ping, talk
 from tests.parsers.build import Packet, Talk, mixed, rewritten, segment, write
 
@@ -169,6 +171,29 @@ def test_a_connection_that_the_host_itself_refuses(tmp_path: Path, case: str, by
         texts = [each.text for each in netlens.analyze(**captures).findings if each.id == "connect-refused"]
         assert texts
         assert any("refused by the host itself" in text for text in texts) == by_host, texts
+
+
+@pytest.mark.parametrize(
+    ("has", "told"),
+    [
+        pytest.param("loopback", ["127.0.0.1:8080"], id="a port that ssh forwards"),
+        pytest.param("", [], id="another interface was captured"),
+        pytest.param("without ssh", [], id="a service of the VM's own"),
+    ],
+)
+def test_where_programs_ask_what_ssh_forwards(tmp_path: Path, has: str, told: list[str]) -> None:
+    ssh = close(
+        exchange(
+            talk(42_000, server=("192.168.64.1", 22 if has != "without ssh" else 2222), client=OWN), b"SSH-2.0-x\r\n", b"SSH-2.0-y\r\n"
+        )
+    ).packets
+    asks = close(exchange(talk(42_001, S, ("127.0.0.1", 8080), "127.0.0.1"))).packets if has else []
+    out = close(exchange(talk(42_002, S, client=OUTSIDE))).packets
+    captures: dict[str | None, netlens.Capture] = {
+        name: netlens.Capture([str(write(tmp_path / f"{name}.pcap", mixed(*packets)))])
+        for name, packets in (("vm", [ssh, asks]), ("host", [ssh, out, healthy(40_902, 20 * S)]))
+    }
+    assert forwarded_ports(link(captures, ("198.51.100.20",))) == told
 
 
 def _down(packets: list[Packet]) -> set[int]:
