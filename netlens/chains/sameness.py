@@ -13,8 +13,13 @@ Theory of operation
 5. What is missing at the end is damage only if it cannot be anything else: both captures show the stream's end (FIN), nobody reset, and the receiver did not
    close first, or long after the last byte had gone in.
 
-Out of reach: relays that encrypt anew or ask in connections of their own (a reverse proxy); connections that began before a capture, where a relay numbers
-anew; bytes that either capture lacks. All is counted. Bytes beyond :data:`MOST_READ` that would have to be read again are not, and count as not compared.
+6. A relay on the host that asks in connections of its own may pass bytes on (socat, a load balancer of TCP) or write requests and answers anew (a reverse
+   proxy). Where each of its connections carries on one of the VM's, both are compared if it shows that it passes bytes on: all requests are the same, all
+   answers as long, and at least half of the answers the same. So is what goes in the clear through anything that might rewrite HTTP.
+
+Out of reach: relays that encrypt or write anew, of which it is counted what was compared as far as the relay only; connections that began before a capture,
+where a relay numbers anew; bytes that either capture lacks. All is counted. Bytes beyond :data:`MOST_READ` that would have to be read again are not, and count
+as not compared.
 """
 
 from __future__ import annotations
@@ -22,7 +27,7 @@ from __future__ import annotations
 import bisect
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any, NamedTuple
 
@@ -53,7 +58,7 @@ class Difference:
     """The first place where two streams differ. ``row``: connection of the VM's capture.  orig : in what the program sent.
 
     position : byte of the stream as the VM's capture counts it.  frames : that hold it, in the VM's and in the host's capture; 0 where none does.
-    missing : so many bytes at the end did not come out; 0: bytes are others.
+    missing : so many bytes at the end did not come out; 0: bytes are others.  relayed : behind a relay on the host, which took the connection.
     """
 
     row: int
@@ -62,18 +67,25 @@ class Difference:
     position: int
     frames: tuple[int, int]
     missing: int = 0
+    relayed: bool = False
 
 
 @dataclass
 class Sameness:
-    """``connections``: with at least one direction compared; ``bytes`` : that both captures have, compared.  skipped : why a connection was not -> how many."""
+    """``connections``: with at least one direction compared; ``bytes`` : that both captures have, compared.  skipped : why a connection was not -> how many.
+
+    to_relay : connections that end at a relay on the host, compared as far as that.  through_relay : compared with what a relay on the host made of them.
+    """
 
     connections: int = 0
     bytes: int = 0
     differences: list[Difference] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
+    to_relay: int = 0
+    through_relay: int = 0
 
 
+PASSED_ON = 0.5  #: share of a relay's answers that are the same where it passes bytes on; what damages more than every second one is not told from rewriting
 ANEW = "over a relay that asks in connections of its own"
 BEGUN = "open before the capture"
 UNSURE = "not certainly the same connection"
@@ -108,26 +120,80 @@ def compare(linked: Linked) -> Sameness | None:
         return None
     found = Sameness()
     rows: list[tuple[int, int, bool, bool]] = []
+    perhaps: list[tuple[int, int, bool, bool]] = []
     sides = _Ends(vm, linked.clock.to_host), _Ends(host)
+    carried_on = _carried_on(linked, host)
+    at_relay: set[int] = set()
     for row, mate in enumerate(pairs.host_of.tolist()):
         if mate < 0:
             if vm.target[row] and linked.clock_told:
                 found.skipped[ANEW if linked.carried else UNPAIRED] += 1
             continue
         if _may_rewrite(linked, row, mate):
-            found.skipped[REWRITTEN] += 1
+            perhaps.append((row, mate, False, False))
             continue
+        if vm.target[row] and not host.target[mate]:
+            at_relay.add(row)
+            if mate in carried_on:
+                perhaps.append((row, carried_on[mate], False, False))
         if mate in linked.served:  # without a hello that both carry, what goes on may be encrypted anew: then the bytes must tell
             rows.append((row, mate, False, not vm.randoms.get(row, set()).isdisjoint(host.randoms.get(mate, ()))))
         else:
             method = str(pairs.method[row])
             rows.append((row, mate, method in EXACT, method != "assignment"))
-    chosen, left = _directions(sides, rows)
-    found.skipped.update(left)
-    of_captures = ((vm.capture, chosen.vm), (host.capture, chosen.host))
-    digests = in_parallel(*(partial(stream_digests.digests, c.part.hasher, c.paths, streams) for c, streams in of_captures))
-    _judge(found, sides, chosen, digests)
+    compared = _compare(found, sides, rows)
+    beyond = Sameness()
+    told = _compare(beyond, sides, perhaps, _passed_on)
+    found.skipped[REWRITTEN] += len({row for row, *_ in perhaps} - set(told) - at_relay)
+    found.skipped += Counter()
+    found.differences += [replace(d, relayed=d.row in at_relay) for d in beyond.differences]
+    found.through_relay, found.to_relay = len(at_relay & set(told)), len(at_relay & set(compared) - set(told))
+    compared = told | compared
+    found.connections, found.bytes = len(compared), sum(compared.values())
     return found
+
+
+def _compare(
+    found: Sameness,
+    sides: tuple[_Ends, _Ends],
+    rows: list[tuple[int, int, bool, bool]],
+    certain: Callable[[tuple[_Ends, _Ends], _Pairs, Bools], Bools] | None = None,
+) -> dict[int, int]:
+    """Compare pairs (see :func:`_directions`); the connections of which anything was -> bytes.
+
+    certain : which of them are what the host made of the VM's; by default those that begin alike.
+    """
+    chosen, left = _directions(sides, rows, whole=certain is not None)
+    of_captures = zip((side.side.capture for side in sides), (chosen.vm, chosen.host), strict=True)
+    digests = in_parallel(*(partial(stream_digests.digests, c.part.hasher, c.paths, streams) for c, streams in of_captures))
+    found.skipped.update(left)
+    return _judge(found, sides, chosen, digests, certain)
+
+
+def _passed_on(sides: tuple[_Ends, _Ends], pairs: _Pairs, differ: Bools) -> Bools:
+    """Which pairs are of a relay that passes bytes on as they are: see the theory. By the address at which the VM asks."""
+    c = sides[0].side.connections
+    whom = list(c.tuples("resp_ip", "resp_port"))
+    by_relay: dict[Any, list[int]] = {}
+    for k, row in enumerate(pairs.row.tolist()):
+        by_relay.setdefault(whom[row], []).append(k)
+    sizes = [
+        np.where(pairs.orig, *(e.bytes[orig][s.session] + e.missing[orig][s.session] for orig in (True, False)))
+        for e, s in zip(sides, (pairs.vm, pairs.host), strict=True)
+    ]
+    alike, told = (sizes[0] == sizes[1]) & ~(pairs.orig & differ), np.zeros(len(pairs.row), np.bool_)
+    for of in by_relay.values():
+        answers = differ[of][~pairs.orig[of]]
+        told[of] = alike[of].all() and (len(answers) == 0 or answers.mean() <= 1 - PASSED_ON)
+    return told
+
+
+def _carried_on(linked: Linked, host: Side) -> dict[int, int]:
+    """Connection with a relay on the host -> the one connection of the relay's that carries on its requests, and no other's."""
+    session = host.capture.table("exchanges")["session_id"]
+    links = {tuple(host.connection_of.get(int(session[k]), -1) for k in (asked, own)) for own, asked in linked.carried.items()}
+    many = [Counter(link[k] for link in links) for k in (0, 1)]
+    return {asked: own for asked, own in links if asked >= 0 <= own and many[0][asked] == many[1][own] == 1}
 
 
 def _may_rewrite(linked: Linked, row: int, mate: int) -> bool:
@@ -225,12 +291,13 @@ class _Ends:
         return min(int(self.fins[orig][k]) if not resets else int(self.resets[k]) for k in ids)
 
 
-def _directions(sides: tuple[_Ends, _Ends], rows: list[tuple[int, int, bool, bool]]) -> tuple[_Pairs, Counter[str]]:
+def _directions(sides: tuple[_Ends, _Ends], rows: list[tuple[int, int, bool, bool]], whole: bool = False) -> tuple[_Pairs, Counter[str]]:
     """Both directions of pairs as streams with common positions, and why neither of one can be compared -> how many.
 
     Parameters
     ----------
     rows : connection of the VM's capture, of the host's, whether their packets are the same, and whether it is certain that they are a pair.
+    whole : what a relay was told before is passed on as well, if anything is.
     """
     near, far = sides
     row, mate, exact, sure = (
@@ -243,7 +310,10 @@ def _directions(sides: tuple[_Ends, _Ends], rows: list[tuple[int, int, bool, boo
         sizes = [e.bytes[orig][k] + e.missing[orig][k] for e, k in ((near, a), (far, b))]
         apart = ((far.column(b, orig, BASE) - near.column(a, orig, BASE) + (1 << 31)) & 0xFFFFFFFF) - (1 << 31)
         by_number = exact.astype(bool) & (np.abs(apart) < NEAR)
-        moved = [np.where(by_number, np.maximum(by, 0), -e.first_records(k, orig)) for e, k, by in ((near, a, -apart), (far, b, apart))]
+        moved = [
+            np.where(by_number, np.maximum(by, 0), 0 if whole else -e.first_records(k, orig))
+            for e, k, by in ((near, a, -apart), (far, b, apart))
+        ]
         begun = ~by_number & ~(near.begins(a, orig) & far.begins(b, orig))
         length = np.minimum(sizes[0] + moved[0], sizes[1] + moved[1])
         reasons.append(np.where(~empty & begun, BEGUN, np.where(empty | (length <= 0), EMPTY, "")))
@@ -259,16 +329,25 @@ def _directions(sides: tuple[_Ends, _Ends], rows: list[tuple[int, int, bool, boo
     return _Pairs(*columns).take(order[kept[order]]), Counter(reasons[0][neither].tolist())
 
 
-def _judge(found: Sameness, sides: tuple[_Ends, _Ends], pairs: _Pairs, digests: list[Digests]) -> None:
-    """Fill in what was compared and what differs."""
+def _judge(
+    found: Sameness,
+    sides: tuple[_Ends, _Ends],
+    pairs: _Pairs,
+    digests: list[Digests],
+    certain: Callable[[tuple[_Ends, _Ends], _Pairs, Bools], Bools] | None,
+) -> dict[int, int]:
+    """Fill in what differs, and why what was not compared; the connections of which anything was -> bytes."""
     differ, amounts = _differing(pairs, digests)
+    told = None if certain is None else certain(sides, pairs, differ)
+    if told is not None:
+        differ &= told
     suspects = {k: _suspects(int(pairs.vm.length[k]), *(d.of(k) for d in digests)) for k in np.flatnonzero(differ).tolist()}
     wanted = _within(suspects)
     read: list[dict[tuple[int, int], stream_digests.Bytes]] = [{}, {}]
     if wanted:
         each = zip(sides, (pairs.vm, pairs.host), strict=True)
         read = in_parallel(*(partial(stream_digests.read_blocks, e.side.capture.paths, streams, wanted) for e, streams in each))
-    sure = np.isin(pairs.row, list(set(pairs.row[pairs.sure].tolist()) | _proven(pairs, digests, read)))
+    sure = np.isin(pairs.row, list(set(pairs.row[pairs.sure].tolist()) | _proven(pairs, digests, read))) if told is None else told
     broken = np.zeros(len(sure), bool)
     for k in np.flatnonzero(sure & (differ | _ends_apart(sides, pairs))).tolist():
         pair = pairs.take(k)
@@ -292,10 +371,11 @@ def _judge(found: Sameness, sides: tuple[_Ends, _Ends], pairs: _Pairs, digests: 
             at = [position - int(stream.moved) for stream in (pair.vm, pair.host)]
             frames = tuple(e.frame(s, o) for e, s, o in zip(sides, (pair.vm, pair.host), at, strict=True))
             found.differences.append(Difference(int(pair.row), int(pair.host_row), bool(pair.orig), at[0], (frames[0], frames[1]), missing))
-    found.bytes += int(amounts[sure].sum())
-    found.connections = len(np.unique(pairs.row[sure & (broken | (amounts > 0))]))
     found.skipped[UNSURE] += len(np.unique(pairs.row[~sure]))
-    found.skipped += Counter()
+    compared: Counter[int] = Counter()
+    for k in np.flatnonzero(sure & (broken | (amounts > 0))).tolist():
+        compared[int(pairs.row[k])] += int(amounts[k])
+    return dict(compared)
 
 
 def _differing(pairs: _Pairs, digests: list[Digests]) -> tuple[Bools, Ints]:

@@ -156,7 +156,12 @@ def _vm_is_blind(linked: Linked, notes: list[str]) -> bool:
     """Whether the VM's capture lacks what its programs send, though there is some."""
     if linked.vm is not None and linked.vm.seen.one_way:
         return True
-    if came := visibility.unseen_of_vm(linked):
+    if (came := visibility.unseen_of_vm(linked)) and (asked := visibility.forwarded_ports(linked)):
+        notes.append(
+            f"{plural(came, 'connection')} of the host came out of SSH, and none of the VM's asks that server: its programs ask "
+            f"{', '.join(asked)} on the VM itself, which ssh may forward (ssh -L or -D, no sshuttle); such connections are not paired"
+        )
+    elif came:
         notes.append(
             f"{plural(came, 'connection')} that the host carried {'is' if came == 1 else 'are'} not in the VM's capture, which may be of the "
             "wrong interface (with sshuttle, programs' traffic is on loopback); record with -i any"

@@ -6,18 +6,21 @@ that is not translated again.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from netlens.addresses import is_loopback
+from netlens.chains.compared import MIN_ISN
 from netlens.chains.origins import FROM_GUESTS
 from netlens.chains.side import WORDS, Side
 from netlens.chains.situation import VM
 from netlens.errors import NetlensError
 from netlens.parsers import connections
-from netlens.text import plural, printable
+from netlens.parsers.tunnels import SSH_PORT
+from netlens.text import endpoint, plural, printable
 
 if TYPE_CHECKING:
     from netlens.chains.linking import Linked
@@ -28,6 +31,7 @@ COOKED = {113, 276, 149, 258}  #: link types of captures of all interfaces: Linu
 LINUX_COOKED = {113, 276}
 SLL2 = 276
 NUMBERED = {SLL2, 149, 258}  #: those that tell interfaces apart
+MOST_COMPARED = 1000  #: connections whose sources are compared
 #: Connections to the target, at least, and share of them, of which one direction is missing: at the edge of a capture one may lack an end by chance.
 ONE_SIDED, ONE_SIDED_SHARE = 2, 0.05
 
@@ -35,8 +39,9 @@ ONE_SIDED, ONE_SIDED_SHARE = 2, 0.05
 def exchanged(sides: Mapping[str | None, Side]) -> str:
     """A warning that the captures were given the wrong way round; "" if nothing suggests it.
 
-    Packets that one machine sent and the other received prove which is which. Without them the marks of a tunnel do, if each capture has those of the
-    other side: one alone proves nothing, as a VM with containers translates, and a host may redirect to a proxy of its own.
+    Packets that one machine sent and the other received prove which is which; so do addresses that are translated between the captures or in one of them
+    (:func:`_translated`). Without them the marks of a tunnel do, if each capture has those of the other side: one alone proves nothing, as a VM with
+    containers translates, and a host may redirect to a proxy of its own.
 
     Raises
     ------
@@ -52,7 +57,7 @@ def exchanged(sides: Mapping[str | None, Side]) -> str:
         raise NetlensError(
             f"{paths}: the captures of VM and host are the same ({plural(a.frames, 'frame')}); give one of each side, or only one"
         )
-    proven = _sent_by_vm(vm, host)
+    proven = _sent_by_vm(vm, host) or _translated(vm, host)
     if proven > 0:
         return ""
     found = {name: _marked(side) for name, side in sides.items()}
@@ -96,6 +101,37 @@ def _sent_by_vm(vm: Side, host: Side) -> int:
 
     here, there = opened(vm), opened(host)
     return sum(here[key] - there[key] for key in here.keys() & there.keys() if here[key] != there[key])
+
+
+def _translated(vm: Side, host: Side) -> int:
+    """Of connections that both captures hold, those whose source is translated on the way from the capture given as the VM's to the host's, less the other way
+    round (RFC 3022 2.2: from the private address inside to the one outside).
+
+    A capture that shows a source before and after its translation is made where that is done, or beyond; one that shows it only before, nearer to the
+    program. Where neither shows both, a private source in one and a public one in the other tell.
+    """
+    numbers = []
+    for side in (vm, host):
+        first = np.array([ids[0] for ids in side.session_ids], np.int64)
+        isns = [side.sessions.ints(f"{end}_isn", -1)[first] if len(first) else first for end in ("orig", "resp")]
+        numbers.append(np.where((isns[0] >= MIN_ISN) & (isns[1] >= MIN_ISN), isns[0] << 32 | isns[1], -1))
+    common, here, there = np.intersect1d(numbers[0], numbers[1], return_indices=True)
+    votes = 0
+    for number, row, mate in list(zip(common.tolist(), here.tolist(), there.tolist(), strict=True))[:MOST_COMPARED]:
+        if number < 0:
+            continue
+        sources, translated = [], []
+        for side, k in ((vm, row), (host, mate)):
+            sources.append({side.sessions["orig_ip"][each] for each in side.session_ids[k]})
+            translated.append((side.connections["orig_ip"][k], side.connections["nat_ip"][k]))
+        beyond = [
+            before in others and after is not None and after not in others
+            for (before, after), others in zip(translated, sources[::-1], strict=True)
+        ]
+        inside = [all(connections.is_private(str(ip)) for ip in each) for each in sources]
+        outside = [all(connections.is_public(str(ip)) for ip in each) for each in sources]
+        votes += (beyond[1] or (inside[0] and outside[1])) - (beyond[0] or (inside[1] and outside[0]))
+    return votes
 
 
 def host_silent(linked: Linked) -> bool:
@@ -204,3 +240,18 @@ def unseen_of_vm(linked: Linked) -> int:
     return sum(
         path in FROM_GUESTS or name in asked for path, name in zip(c["path"][target].tolist(), c["sni"][target].tolist(), strict=True)
     )
+
+
+def forwarded_ports(linked: Linked) -> list[str]:
+    """Where on itself the VM's programs ask while SSH carries what they ask: its capture shows its loopback, and nothing that is redirected there, as sshuttle
+    would have it. Ends of connections with data both ways, most first; empty where the VM's capture does not show that."""
+    vm = linked.vm
+    if vm is None or any(port is not None for port in vm.connections["redirect_port"].tolist()):
+        return []
+    c, s = vm.connections, vm.sessions
+    ends = Counter(
+        endpoint(ip, port)
+        for source, ip, port, ids in c.tuples("orig_ip", "resp_ip", "resp_port", "session_ids")
+        if is_loopback(source) and is_loopback(ip) and all(s["orig_bytes"][k] and s["resp_bytes"][k] for k in ids)
+    )
+    return [end for end, _ in ends.most_common(3)] if any(ssh == SSH_PORT for ssh in c["resp_port"].tolist()) else []

@@ -20,7 +20,7 @@ def where(view: View, sessions: Iterable[int]) -> str:
     """A clause that says where data of these sessions of a view was lost; empty where that is not known."""
     both = {each.name: each for each in views(view.traffic)}
     vm, host = both.get("vm"), both.get("host")
-    if vm is None or host is None:
+    if vm is None or host is None or view.traffic.exchanged:
         return ""
     other = host if view is vm else vm
     lost = again = 0

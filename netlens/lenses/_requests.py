@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -76,16 +77,32 @@ def asked(view: View) -> Requests:
             until, given_up = (None, False) if view.contents_alone else _gave_up(view, k, sent)
             if until is None:
                 continue
-        wait = until - sent
+        wait = _lasted(view, sent, until)
         if any(begin < until and finish > sent - S for begin, finish in repeats.get(k, ())) or not 0 <= wait < SEAM_NS:
             continue
         if response is not None and wait < NOTICED_NS and not (http and down >= LARGE_BYTES):
             others[http] += 1
             continue
-        took = end - response if end is not None and response is not None else 0
+        took = _lasted(view, response, end) if end is not None and response is not None else 0
         frames = [f for f in (first, answer_frame, end_frame) if f]
         out.append(Asked(k, http, wait, response is not None, down, max(took, 0), frames, status, given_up))
     return Requests(out, sum(others), others[1])
+
+
+def _lasted(view: View, begin: int, end: int) -> int:
+    """How long something lasted. Where one of two clocks was set meanwhile, or may have been (between the last packet that both captures share before and the
+    first after), nobody knows which: what both allow."""
+    clock, took = view.traffic.clock, end - begin
+    if not clock.steps:
+        return took
+    of_vm = view.side is view.traffic.vm
+    for before, after in pairwise(clock.pieces):
+        bounds = np.array([before.until_ns, after.from_ns], np.int64)
+        offsets = [int(piece.offset_ns(bounds[k : k + 1])[0]) for k, piece in enumerate((before, after))]
+        first, last = bounds if of_vm else bounds - offsets
+        if begin < last and end > first:
+            took -= max((offsets[1] - offsets[0]) * (1 if of_vm else -1), 0)
+    return max(took, 0) if end >= begin else took
 
 
 def _gave_up(view: View, k: int, sent: int) -> tuple[int | None, bool]:

@@ -65,13 +65,21 @@ def _empty(view: View) -> list[Finding]:
     """Requests that the server acknowledged, and then closed on without a byte."""
     missing = view.sessions["resp_missing_bytes"]
     rows = [r for r in requests(view, "request_end_ns", "response_ns", "start_frame") if not missing[r[0]]]
-    served = times_of((view.service(k), sent) for k, sent, answered, _ in rows if answered is not None and answered >= sent)
+    what = view.side.capture.asked
+    # where the request itself was read, only the same one is that request sent again
+    served = times_of(
+        ((*view.service(k), *each), sent)
+        for k, sent, answered, first in rows
+        if answered is not None and answered >= sent
+        for each in ((), (what.get(first),))
+    )
     found: list[tuple[int, int, int]] = []
     again: list[tuple[int, int, int]] = []
     for k, sent, answered, first in rows:
         if answered is not None or (fin := closed_on(view, k, sent)) is None:
             continue
-        (again if is_among(served, view.service(k), sent) else found).append((k, first, fin))
+        same = (what[first],) if first in what else ()
+        (again if is_among(served, (*view.service(k), *same), sent) else found).append((k, first, fin))
     lost = found + again
     if not lost:
         return []

@@ -2,6 +2,7 @@
 
 Asks: whether a SYN was answered by RST, or by an ICMP error that says the port is unreachable or prohibited, and whether an INIT of SCTP was by an ABORT (RFC
     9260 5.1, 8.4): nothing listens there, or a firewall says no;
+    whether the host itself says so in the server's name (its own firewall): nothing went on, though others to that address do;
     whether a service refuses some connections of a client and takes others in between, again and again.
 Applies: where the SYN and the answer are in the capture.
 Cannot see: a refusal inside a proxy or tunnel.
@@ -16,12 +17,15 @@ from __future__ import annotations
 import bisect
 import itertools
 
+from netlens.chains import visibility
+from netlens.columns import MISSING
 from netlens.lenses import Finding, Severity
 from netlens.lenses._asked import visible
 from netlens.lenses._connects import OPEN, REFUSED, Attempt, attempts, reached_after, scanning
 from netlens.lenses._said import said
 from netlens.lenses._traced import tracing
 from netlens.lenses._view import S, View, finding, graded, grouped, most
+from netlens.parsers import connections
 from netlens.text import endpoint, plural
 
 ID = "connect-refused"
@@ -110,13 +114,22 @@ def _of_tcp(view: View) -> list[Finding]:
         ends["problem"] = f"; {left_open:,} connections to it were open then, and none had been closed"
     elif besides:
         ends["problem"] = f"; {len(besides):,} of them reached it, or the same by another way, within {SOON_NS // S} s"
+    by_host = _by_host(view) if shown and not heard else set()
+    itself = bool(by_host) and all(a.session in by_host for a in (*shown, *besides))
     told = f"to {whom} {were} refused on the way" if others and len(heard) >= len(shown) else f"{were} refused by {whom}"
+    if itself:
+        told = f"to {whom} {were} refused by the host itself, which let nothing of {'it' if n == 1 else 'them'} out and sent the reset in the server's name"
     text = f"{n:,} of {plural(len(all_), 'connection attempt')} {told}{by}{ends.get(severity, '')}."
     values = {"attempts": len(all_), "refused": n, "icmp_errors": len(heard)}
     advice = (
         "Nothing listens on that port, or a firewall rejects: check that the service runs (ss -ltn) and that address and port are right."
     )
-    if between:
+    if itself:
+        advice = (
+            "The host's firewall rejects (REJECT with tcp-reset), or sends what is for that address to a port of its own: look at its rules "
+            "(nft list ruleset, or iptables-save)."
+        )
+    elif between:
         advice = (
             "Behind that address a server may be gone, while others serve: see to which it hands connections (endpoints, upstreams), and whether all run. If "
             "there is one alone, it ends and starts again and again."
@@ -147,6 +160,26 @@ def _cut_short(view: View, refused: list[Attempt]) -> list[str]:
     asked = [q for q in visible(view) if not bare.isdisjoint(q.answer_frames)] if bare and all(a.port == DNS for a in refused) else []
     told = {(q.client, r) for q in asked for r in q.resolvers}
     return [q.shown for q in asked] if told and {(a.client, a.server) for a in refused} <= told else []
+
+
+def _by_host(view: View) -> set[int]:
+    """Sessions that came in at the host and were answered there in the name of another machine: the host's capture, of all its interfaces, shows that the
+    answer was sent and that nothing went on, though other connections to that address are translated and go on."""
+    traffic = view.traffic
+    if traffic is None or traffic.upstream.name != "host" or not visibility.of_all_interfaces(traffic.upstream):
+        return set()
+    side = traffic.upstream
+    s, c, state = side.sessions, side.connections, side.capture.part.state()
+    went_out = connections.opened_here(state)
+    reached = {c["resp_ip"][row] for row, ip in enumerate(c["nat_ip"].tolist()) if ip is not None}
+    onward = set(s.ints("orig_isn", MISSING)[went_out].tolist())
+    answered = connections.came_in_here(state) & (connections.first_seen(state) & 0xFF == connections.SLL_OUTGOING).any(axis=1)
+    names = ("orig_ip", "orig_port", "resp_ip", "resp_port", "orig_isn")
+    here = {
+        key for key, is_answered in zip(s.tuples(*names), answered.tolist(), strict=True)
+        if is_answered and key[2] in reached and key[4] is not None and key[4] not in onward
+    }  # fmt: skip
+    return {k for k, key in enumerate(view.sessions.tuples(*names)) if key in here}
 
 
 def _looked_at(view: View, all_: list[Attempt], refused: list[Attempt]) -> set[int]:

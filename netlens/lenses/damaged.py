@@ -2,8 +2,8 @@
 
 Asks: whether each byte that the programs' capture and the host's capture both hold is the same, per connection and direction; and whether an answer or a
     request lost its end on the way. People suspect their tunnel when an answer is garbled.
-Applies: to captures of two machines, of connections that both show. What a relay encrypts anew, or asks in connections of its own, is out of reach, and
-    so is a connection that began before the capture where a relay numbers its bytes anew.
+Applies: to captures of two machines, of connections that both show, and of those of a relay on the host that passes bytes on as they are. What a relay
+    encrypts or writes anew is out of reach, which is said, and so is a connection that began before the capture where a relay numbers its bytes anew.
 Cannot see: what was damaged before it came to either capture, or is in neither. Bytes that one capture lacks are not compared.
 Normal: no byte differs. TCP (RFC 9293 3.1) and Ethernet have checksums that miss one damaged packet in some billions (Stone and Partridge, 2000), TLS and SSH
     end the connection; so what differs was changed by what carries the traffic. A segment that is sent again after a checksum failed is mended.
@@ -37,6 +37,8 @@ def look(view: View) -> list[Finding]:
         "bytes": found.bytes,
         "damaged": n,
         "not_compared": dict(found.skipped),
+        "through_relay": found.through_relay,
+        "to_relay": found.to_relay,
     }
     if not found.differences:
         return [_same(found, rest, values)]
@@ -72,13 +74,18 @@ def _what(vm: Side, d: Difference) -> str:
     at = f"VM frame {d.frames[0]:,}, host frame {d.frames[1]:,}"
     if d.missing:
         return f"of what was {which}, the last {plural(d.missing, 'byte')} did not come out ({at})"
-    return f"what was {which} differs from byte {d.position:,} on ({at})"
+    by = " behind the relay on the host, which changed it" if d.relayed else ""
+    return f"what was {which} differs from byte {d.position:,} on{by} ({at})"
 
 
 def _same(found: Sameness, rest: str, values: dict[str, Any]) -> Finding:
     """That what was compared is the same; what was not, and why."""
     if found.connections:
         text = f"What is in both the VM's and the host's capture is identical: {plural(found.connections, 'connection')}, {size(found.bytes)} compared"
+        if found.through_relay:
+            text += f", {found.through_relay:,} also with what a relay on the host passed on"
+        if found.to_relay:
+            text += f"; {found.to_relay:,} only as far as a relay on the host: what it asked or passed on in connections of its own was not compared"
         text += f"; not compared: {rest}." if rest else "."
     else:
         text = f"Whether the same bytes came out as went in cannot be said: {rest}."

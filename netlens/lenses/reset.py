@@ -9,7 +9,8 @@ Normal: RFC 9293 3.6.1: a program that closes with data unread resets. A RST beh
     nor where a server answers by a RST, again and again, what is too long for a farewell;
     nor where clients of MQTT publish into connections that were closed before, again and again (MQTT 5.0 3.1.2.10: after 1.5 times the keep-alive), or those
     of a database ask so, and are given nothing on another connection soon; nor where the server goes on sending behind its reset, again and again: a TCP that
-    resets has nothing more to send (RFC 9293 3.10.7), so somebody else said it; nor where, inside TLS, a server resets again and again while its answer is on
+    resets has nothing more to send (RFC 9293 3.10.7), so somebody else said it, as is
+    certain where the host's capture shows no such reset; nor where, inside TLS, a server resets again and again while its answer is on
     its way, piece by piece, without the alert by which a whole one ends (RFC 8446 6.1). A request of HTTP that its client sends again at once, and is answered,
     cost little (RFC 9112 9.3.1), unless that comes again and again. An alert of TLS asks for nothing: nothing follows it (RFC 8446 6.1).
 """
@@ -127,7 +128,8 @@ def _reset(view: View, k: int) -> Broken | None:
             open_ = asked_at >= 0 and answered == 0 and since <= ASKED_NS and (orig or not done)
             wrong_door = not orig and 0 < answered <= SHORT and since <= AT_ONCE_NS and greets(head) and seg.offset[asked_at] == 0
             unknown = open_ and not orig and not flags & ACK and asked_at == i - 1 and since <= AT_ONCE_NS
-            if view.column("protocol")[k] == "http" and k not in view.once(_unanswered):
+            forged = not orig and any(not seg.orig[j] and seg.length[j] and seg.offset[j] >= seg.offset[i] for j in range(i + 1, len(seg)))
+            if view.column("protocol")[k] == "http" and k not in view.once(_unanswered) and not forged:
                 open_ = unknown = False  # the answer is there, before the client had sent all it wanted
             known = unknown or not said or view.column("protocol")[k] in ("http", "tls") or _answers(int(view.first_replies[k]))
             guessed = open_ and not known and asking > LONGEST_FAREWELL
@@ -136,7 +138,6 @@ def _reset(view: View, k: int) -> Broken | None:
                 return None  # the answer may have passed unseen
             frames = [seg.frame[j] for j in (asked_at, i) if j >= 0]
             idle = seg.ts[i] - seg.ts[max(last.values())] > AT_ONCE_NS
-            forged = not orig and any(not seg.orig[j] and seg.length[j] and seg.offset[j] >= seg.offset[i] for j in range(i + 1, len(seg)))
             pieces = [j for j in range(asked_at + 1, i) if not seg.orig[j] and seg.fresh[j]] if view.column("protocol")[k] == "tls" else []
             midway = not orig and not idle and len(pieces) >= PIECES and not is_alert(seg, pieces[-1])
             midway &= midway and seg.ts[pieces[-1]] - seg.ts[pieces[0]] >= PIECES_NS
@@ -165,7 +166,7 @@ def _heard(seg: Segments, i: int, asked_at: int) -> bool:
 
 
 def _between(view: View, resets: list[Broken]) -> bool:
-    """Whether the host's capture shows all these connections of the VM, and none of their resets."""
+    """Whether the host's capture shows all these connections of the VM, and none of their resets: those of who got one may be there."""
     traffic = view.traffic
     if view.side is not traffic.vm or traffic.pairing is None:
         return False
@@ -174,8 +175,12 @@ def _between(view: View, resets: list[Broken]) -> bool:
     for b in resets:
         mate = same(view, host, b.session)
         at = int(traffic.clock.to_host(np.array([view.column("rst_ns")[b.session]], np.int64))[0])
-        if mate is None or rst[mate] is not None or at > last:
+        if mate is None or at > last:
             return False
+        if rst[mate] is not None:
+            seg = host.segments(mate)
+            if any(seg.flags[i] & RST and seg.orig[i] == b.by_client for i in range(len(seg))):
+                return False
     return True
 
 

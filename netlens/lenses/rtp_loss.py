@@ -5,7 +5,8 @@ Applies: to UDP streams of one source (SSRC) whose numbers go up one by one, by 
 Cannot see: where they were lost, on the way or by the recorder, unless connections of TCP show that the recorder missed packets; how much
     the receiver evens out; what was lost, or held up, behind the place of the recording.
 Normal: numbers go up by one also where nothing is said and nothing is sent (RFC 3550 5.1), and all payload types of a source share them: voice, keys that are
-    pressed (RFC 4733), noise of silence (RFC 3389), redundancy. A few come in another order, or twice. Decoders conceal single losses up to 1 to 3 % (ITU-T
+    pressed (RFC 4733), noise of silence (RFC 3389), redundancy. A few come in another order, or twice; a stream that is there twice
+    (before and after NAT, or as an echo sends it back) is counted once. Decoders conceal single losses up to 1 to 3 % (ITU-T
     G.113 appendix I). A source that begins anew jumps (RFC 3550 A.1), and its stream is left alone. Jitter is a few ms (RFC 3550 6.4.1, A.8); receivers hold
     packets back for two or three of their intervals, and radio sends several at a time. What comes in batches at an even pace is sent so (a sound card that
     hands over 100 ms at a time), or gathered on the way: a warning.
@@ -36,6 +37,7 @@ BLOCK = 50  #: packets of which the fastest tells when the others were due
 HELD, TOO_LATE = 3.5, 0.1  #: intervals that a receiver waits at most, and the share of packets that come later
 AT_ONCE_NS = 1_000_000  #: between the packets of a batch
 BATCHES, REGULAR = 10, 0.1  #: how many show a pace, and by which part of it one may be off
+COPY_NS = S  #: from one copy of a packet to another; an echo takes a round trip
 SHOWN = 20  #: gaps of a stream
 
 
@@ -128,6 +130,7 @@ def _receivers(view: View) -> dict[tuple[int, int], str]:
 
 def _lost(view: View, streams: list[Array]) -> list[Finding]:
     found = [(lost, sent, part, gaps) for part in streams for lost, sent, gaps in _gaps(part)]
+    found = _each_once(found)
     bad = [each for each in found if each[0] >= LOST and each[0] >= NOTICED * each[1]]
     if not bad:
         return []
@@ -144,6 +147,23 @@ def _lost(view: View, streams: list[Array]) -> list[Finding]:
     advice = "Something on the way drops packets (a full link, Wi-Fi, a policer): capture nearer to the sender, and give voice priority."
     severity: Severity = "problem" if grave else "warning"
     return [finding(view, ID, severity, text, [f for *_, gaps in bad for f in gaps], values, advice if grave else "")]
+
+
+def _each_once(found: list[tuple[int, int, Array, list[int]]]) -> list[tuple[int, int, Array, list[int]]]:
+    """Of copies of one stream (before and after NAT, on two interfaces, sent back by an echo) the one that lacks most: what is missing from one is from those
+    behind it as well. Copies have one source, and the same numbers and stamps at nearly the same time."""
+    kept: list[tuple[tuple[int, int, Array, list[int]], dict[tuple[int, int], int]]] = []
+    for each in sorted(found, key=lambda each: -each[0]):
+        part = each[2]
+        when = dict(zip(zip(part[:, NUMBER].tolist(), part[:, STAMP].tolist(), strict=True), part[:, TS].tolist(), strict=True))
+        twins = (
+            [abs(ns - before[key]) for key, ns in when.items() if key in before]
+            for other, before in kept
+            if other[2][0, SOURCE] == part[0, SOURCE]
+        )
+        if not any(2 * len(apart) >= len(when) and float(np.median(apart)) <= COPY_NS for apart in twins):
+            kept.append((each, when))
+    return [each for each, _ in kept]
 
 
 def ports(part: Array) -> tuple[int, int]:

@@ -37,12 +37,14 @@ class Wire:
     fins: tuple[bool, bool] = (True, True)
     closes: int = 0  # who does so first
     lost: list[tuple[int, int]] = field(default_factory=list)  # (end, position) whose segment is not in the capture
+    server: End = SERVER
+    thinks: int = 0  # ns before it answers
 
     def packets(self, draw: random.Random) -> list[Packet]:
         """In segments of any length, some sent twice, some out of order; the other end acknowledges all."""
         out: list[Packet] = []
         now = self.at
-        ends = (self.client, SERVER)
+        ends = (self.client, self.server)
 
         def send(end: int, flags: str, position: int, data: bytes = b"") -> None:
             nonlocal now
@@ -55,6 +57,7 @@ class Wire:
         send(1, "SA", 0)
         send(0, "A", 1)
         for end in (0, 1):
+            now += self.thinks if end else 0
             pieces, position = [], 0
             while position < len(self.streams[end]):
                 size = draw.choice((1, 17, 500, 1000, 1448, 4000))
@@ -245,6 +248,55 @@ def test_what_a_checksum_failed_for_and_was_sent_again_is_no_damage(tmp_path: Pa
     assert found is not None
     assert not found.differences
     assert found.connections == 1
+
+
+def through_relay(folder: Path, answers: list[tuple[bytes, bytes]], asks: tuple[bytes, bytes] = (b"", b"")) -> Sameness:
+    """A program's requests in the clear to a relay on the host, and the relay's own: answers as the program got them and as the server gave them."""
+    draw, near, far = random.Random(7), [], []
+    for k, pair_of in enumerate(answers):
+        sent = [b"GET /%d HTTP/1.1\r\nHost: api.example\r\nAccept: */*\r\n%s\r\n" % (k, more) for more in asks]
+        got = [b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body for body in pair_of]
+        isns = [(draw.randrange(1 << 20, 1 << 32), draw.randrange(1 << 20, 1 << 32)) for _ in range(2)]
+        at = k * 400 * MS
+        near.append(Wire((VM, 2000 + k), isns[0], (sent[0], got[0]), at, server=("192.168.64.1", 8080), thinks=150 * MS))
+        far.append(Wire((HOST, 3000 + k), isns[1], (sent[1], got[1]), at + 10 * MS, server=(SERVER[0], 80), thinks=50 * MS))
+    legs = [wire.packets(draw) for wire in near]
+    own = [wire.packets(draw) for wire in far]
+    captures: dict[str | None, netlens.Capture] = {
+        "vm": netlens.Capture([str(write(folder / "vm.pcap", mixed(*legs)))], trail=True),
+        "host": netlens.Capture([str(write(folder / "host.pcap", mixed(*legs, *own)))], trail=True),
+    }
+    read_side_by_side(captures.values())
+    found = sameness.compare(link(captures, (SERVER[0],)))
+    assert found is not None
+    return found
+
+
+def test_what_a_relay_passes_on_is_compared_on_both_of_its_connections(tmp_path: Path) -> None:
+    """Five answers come out as they went in, one differs by a bit."""
+    bodies = [random.Random(k).randbytes(9000) for k in range(6)]
+    found = through_relay(tmp_path, [(body, body) for body in bodies])
+    assert (found.differences, found.connections, found.through_relay, found.to_relay) == ([], 6, 6, 0)
+    changed = bodies[3][:4000] + bytes([bodies[3][4000] ^ 4]) + bodies[3][4001:]
+    found = through_relay(tmp_path, [(changed if k == 3 else body, body) for k, body in enumerate(bodies)])
+    (d,) = found.differences
+    assert (d.row, d.orig, d.relayed, d.position) == (3, False, True, 4000 + len(b"HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n"))
+    assert min(d.frames) > 0
+
+
+@pytest.mark.parametrize("writes", ["requests", "answers", "longer answers"])
+def test_a_relay_that_writes_anew_damages_nothing(tmp_path: Path, writes: str) -> None:
+    """It adds a field to each request, or changes what is in all answers: then only what goes to it was compared, which is said."""
+    bodies = [random.Random(k).randbytes(9000) for k in range(6)]
+    other = {
+        "requests": lambda body: body,
+        "answers": lambda body: body[:-4] + b"miss",
+        "longer answers": lambda body: body + b"<!-- seen -->",
+    }
+    found = through_relay(
+        tmp_path, [(other[writes](body), body) for body in bodies], (b"", b"Via: 1.1 relay\r\n" if writes == "requests" else b"")
+    )
+    assert (found.differences, found.connections, found.through_relay, found.to_relay) == ([], 6, 0, 6)
 
 
 @pytest.mark.parametrize("name", ["healthy", "same-nat-ip-nat", "dns-over-tcp", "older-tunnel", "zombie-sshuttle", "same-nat-ip-vxlan"])

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pytest
+
 import netlens
+from netlens.chains.linking import link
+from netlens.chains.visibility import forwarded_ports
 from tests.lenses.made import GET, MS, S, close, exchange, healthy, ping, talk
-from tests.parsers.build import Packet, Talk, mixed, write
+from tests.parsers.build import Packet, Talk, mixed, rewritten, segment, write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,6 +68,173 @@ def test_a_reset_that_only_the_vm_sees(tmp_path: Path) -> None:
         "1 of 2 connections was reset in the name of 198.51.100.20:80 by something between the two captures (the host's capture shows no reset) "
         "while a request was open (the VM's capture)."
     )
+
+
+SWAPPED = "the capture given with --vm seems to be from the host: are --vm and --host swapped?"
+INSIDE, OWN, OUTSIDE = "172.17.0.2", "192.168.64.2", "203.0.113.1"  #: a container of the VM, the VM, the host
+
+
+def seen_as(*sources: str) -> list[list[Packet]]:
+    """What a capture holds of three connections, whose source is translated where it was made if it has several."""
+    out = []
+    for after, source in enumerate(sources):
+        for k in range(3):
+            made = talk(41_000 + k, k * S + 20_000 * after, client=source)
+            out.append(close(exchange(made)).packets)
+    return out
+
+
+@pytest.mark.parametrize(
+    ("vm", "host", "swapped"),
+    [
+        pytest.param((OWN,), (OWN, OUTSIDE), False, id="NAT on the host"),
+        pytest.param((OWN, OUTSIDE), (OWN,), True, id="the other way round"),
+        pytest.param((OWN,), (OUTSIDE,), False, id="the host's way out alone"),
+        pytest.param((OUTSIDE,), (OWN,), True, id="that, the other way round"),
+        pytest.param((INSIDE, OWN), (OWN, OUTSIDE), False, id="containers in the VM"),
+        pytest.param((OWN, OUTSIDE), (INSIDE, OWN), True, id="containers, the other way round"),
+        pytest.param((INSIDE, OWN), (OWN,), False, id="containers in the VM, before the host translates"),
+        pytest.param((OWN,), (OWN,), False, id="no NAT"),
+        pytest.param((OUTSIDE,), (OUTSIDE,), False, id="public addresses"),
+    ],
+)
+def test_captures_given_the_wrong_way_round_are_told_by_what_nat_does(
+    tmp_path: Path, vm: tuple[str, ...], host: tuple[str, ...], swapped: bool
+) -> None:
+    given = {
+        side: str(write(tmp_path / f"{side}.pcap", mixed(*seen_as(*sources), ping(60 * S + (side == "host")))))
+        for side, sources in (("vm", vm), ("host", host))
+    }
+    assert (SWAPPED in netlens.analyze(**given).quality["notes"]) == swapped
+
+
+def test_of_captures_given_the_wrong_way_round_nothing_is_said_about_losses(tmp_path: Path) -> None:
+    vm, host = download(4, between=True)
+    nat = [p for packets in seen_as(OWN, OUTSIDE) for p in packets], [p for packets in seen_as(OWN) for p in packets]
+    for swapped in (False, True):
+        order = (vm, host) if not swapped else (host, vm)
+        texts = [
+            each.text
+            for each in found(tmp_path, *(mixed(each, nat[k if swapped else 1 - k]) for k, each in enumerate(order)))
+            if each.id == "packet-loss"
+        ]
+        assert texts
+        assert any("lost between the VM's and the host's capture" in text for text in texts) is not swapped
+
+
+@pytest.mark.parametrize(("set_", "waits"), [("vm", 0), ("host", 0), ("", 0), ("", 3)])
+def test_a_clock_that_is_set_while_an_answer_is_awaited_makes_nobody_wait(tmp_path: Path, set_: str, waits: int) -> None:
+    """One of the clocks goes on by 2.5 s meanwhile; or none does, and the answer is late."""
+    made: list[Packet] = []
+    for k in range(40):
+        this = exchange(talk(41_000 + k, k * S // 4 + (k > 20) * waits * S), wait=100 * MS + (k == 20) * waits * S)
+        made += close(this).packets
+    at = next(p.at for p in made if p.at > 5 * S + 50 * MS)  # while one is awaited
+    shift = {side: [Packet(p.at + 2500 * MS * (p.at >= at), p.data) for p in made] if side == set_ else made for side in ("vm", "host")}
+    vm, host = shift["vm"], [Packet(p.at + MS // 2, p.data) for p in shift["host"]]
+    given = {
+        side: str(write(tmp_path / f"{side}.pcap", packets)) for side, packets in (("vm", vm), ("host", [*host, *healthy(40_901, 20 * S)]))
+    }
+    analysis = netlens.analyze(**given)
+    assert len(analysis.clock.steps) == bool(set_)
+    assert any(each.id == "slow-server" for each in analysis.findings) == bool(waits)
+
+
+@pytest.mark.parametrize(
+    ("case", "by_host"),
+    [
+        pytest.param("rejected", True, id="the host's firewall"),
+        pytest.param("server", False, id="the server itself, behind NAT"),
+        pytest.param("own", False, id="a service of the host's own"),
+        pytest.param("unseen", False, id="what goes on is seen of no connection"),
+    ],
+)
+def test_a_connection_that_the_host_itself_refuses(tmp_path: Path, case: str, by_host: bool) -> None:
+    server = ("192.168.64.1" if case == "own" else "198.51.100.20", 81)
+    nat = {(OWN, 41_000): (OUTSIDE, 41_000), (OWN, 41_001): (OUTSIDE, 41_001)}
+    vm: list[Packet] = []
+    host: list[Packet] = []
+    for made in (close(exchange(talk(41_000, client=OWN))), talk(41_001, S, server, OWN)):
+        refused = made.packets[0].at >= S
+        packets = (
+            [made.packets[0], Packet(made.packets[1].at, segment(server, (OWN, 41_001), "RA", 0, 41_001 * 1000 + 1))]
+            if refused
+            else made.packets
+        )
+        to_vm = [Packet(p.at, p.data, 1, 4 if k in _down(packets) else 0) for k, p in enumerate(packets)]
+        out = [replace(p, kind=0 if k in _down(packets) else 4) for k, p in enumerate(rewritten(packets, nat))]
+        vm += packets
+        host += [*to_vm, *(out if (case == "server" or not refused) and case != "unseen" else [])]
+    given = {"vm": vm, "host": [*host, *(Packet(p.at, p.data, 2, 4) for p in ping(60 * S))]}
+    paths = {side: str(write(tmp_path / f"{side}.pcap", mixed(packets))) for side, packets in given.items()}
+    for captures in (paths, {"host": paths["host"]}):
+        texts = [each.text for each in netlens.analyze(**captures).findings if each.id == "connect-refused"]
+        assert texts
+        assert any("refused by the host itself" in text for text in texts) == by_host, texts
+
+
+@pytest.mark.parametrize(
+    ("has", "told"),
+    [
+        pytest.param("loopback", ["127.0.0.1:8080"], id="a port that ssh forwards"),
+        pytest.param("", [], id="another interface was captured"),
+        pytest.param("without ssh", [], id="a service of the VM's own"),
+    ],
+)
+def test_where_programs_ask_what_ssh_forwards(tmp_path: Path, has: str, told: list[str]) -> None:
+    ssh = close(
+        exchange(
+            talk(42_000, server=("192.168.64.1", 22 if has != "without ssh" else 2222), client=OWN), b"SSH-2.0-x\r\n", b"SSH-2.0-y\r\n"
+        )
+    ).packets
+    asks = close(exchange(talk(42_001, S, ("127.0.0.1", 8080), "127.0.0.1"))).packets if has else []
+    out = close(exchange(talk(42_002, S, client=OUTSIDE))).packets
+    captures: dict[str | None, netlens.Capture] = {
+        name: netlens.Capture([str(write(tmp_path / f"{name}.pcap", mixed(*packets)))])
+        for name, packets in (("vm", [ssh, asks]), ("host", [ssh, out, healthy(40_902, 20 * S)]))
+    }
+    assert forwarded_ports(link(captures, ("198.51.100.20",))) == told
+
+
+def _down(packets: list[Packet]) -> set[int]:
+    """Which packets go to the VM."""
+    return {k for k, p in enumerate(packets) if p.data[16:20] == bytes(map(int, OWN.split(".")))}
+
+
+def test_an_answer_that_became_a_reset_on_its_way(tmp_path: Path) -> None:
+    """The host's capture holds the answer, which the server sends again until the client's host resets it; the VM's holds a reset, and that answer."""
+    made = talk()
+    made.up("PA", GET)
+    before = list(made.packets)
+    answer = made.down("PA", b"HTTP/1.1 200 OK\r\n\r\n" + bytes(700))
+    made.at += 300 * MS
+    again = made.again(answer)
+    made.at += MS
+    last = made.up("R")
+    host = [*before, answer, again, last]
+    forged = talk()
+    forged.up("PA", GET)
+    forged.down("RA")
+    vm = [*forged.packets, again, last]
+    resets = [each for each in found(tmp_path, vm, [*host, *healthy(40_901, S)]) if each.id == "reset"]
+    assert [(each.severity, "in the name of 198.51.100.20:80 by something between the two captures" in each.text) for each in resets] == [
+        ("problem", True)
+    ]
+
+
+def test_an_answer_that_its_server_s_reset_overtakes_is_there(tmp_path: Path) -> None:
+    """The server resets behind its whole answer, and packets change their order on the way."""
+    made = talk()
+    made.up("PA", GET)
+    made.down("PA", b"HTTP/1.1 200 OK\r\n\r\n" + bytes(700))
+    made.down("RA")
+    *before, answer, reset = made.packets
+    for order in ([answer, reset], [Packet(reset.at, answer.data), Packet(reset.at + MS, reset.data)][::-1]):
+        assert not [
+            each
+            for each in found(tmp_path, [*before, *order], [*made.packets, *healthy(40_901, S)])
+            if each.id == "reset" and each.severity == "problem"
+        ]
 
 
 def test_a_server_whose_answer_was_lost_on_the_way_is_not_slow(tmp_path: Path) -> None:

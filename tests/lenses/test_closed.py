@@ -68,6 +68,16 @@ def test_a_service_that_takes_the_next_connection(tmp_path: Path) -> None:
     assert found(tmp_path, closed(6379, REDIS), again)["closed-unanswered"].severity == "warning"
 
 
+@pytest.mark.parametrize(("next_", "again"), [("one", 1), ("another", 0)])
+def test_only_the_same_request_is_sent_again(tmp_path: Path, next_: str, again: int) -> None:
+    """What a client asks next on a new connection is another request."""
+    asks = {what: b"GET /%s?id=1 HTTP/1.1\r\nHost: a.example\r\n\r\n" % what.encode() for what in ("one", "another")}
+    later = close(exchange(talk(40_001, S), asks[next_])).packets
+    this = found(tmp_path, closed_on(talk(), asks["one"], 50 * MS), later, healthy())["closed-unanswered"]
+    assert this.values["asked_again"] == again
+    assert ("sent again on a new connection" in this.text) == bool(again)
+
+
 def test_two_peers_that_both_connect(tmp_path: Path) -> None:
     """One connection is enough (RFC 6733 5.6.4)."""
     asks = b"\1\0\0\x80\x80\0\1\1" + bytes(120)

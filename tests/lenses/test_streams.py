@@ -14,6 +14,8 @@ from tests.parsers.build import Packet, datagram
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.parsers.build import End
+
 
 def rtp(
     numbers: list[int], source: int = 7, start: int = 65_500, kind: int = 0, pace: int = 160, other: int = 0, every: int = 0
@@ -41,6 +43,21 @@ def test_voice_that_loses_packets(tmp_path: Path) -> None:
     assert this.text == "33 of 399 packets of RTP are missing from 1 stream to 192.0.2.10:16384 (up to 8% of one)."
     assert found(tmp_path, rtp([k for k in range(900) if k % 60]), healthy())["rtp-loss"].severity == "warning"
     assert found(tmp_path, rtp([k for k in range(900) if not 300 <= k < 360]), healthy())["rtp-loss"].severity == "warning"
+
+
+def sent(packets: list[Packet], later: int, source: End, receiver: End) -> list[Packet]:
+    """The same payload from and to others, a while later."""
+    return [Packet(p.at + later, datagram(source, receiver, p.data[28:])) for p in packets]
+
+
+def test_copies_of_a_stream_are_counted_once(tmp_path: Path) -> None:
+    """Before and after NAT, and as an echo sends it back; two voices of one number are two."""
+    voice, nat, peer = rtp(LOSSY), ("203.0.113.9", 16_384), (SERVER, 4000)
+    copies = [sent(voice, MS // 10, peer, nat), sent(voice, 30 * MS, (CLIENT, 16_384), peer), sent(voice, 31 * MS, nat, peer)]
+    this = found(tmp_path, voice, *copies, healthy())["rtp-loss"]
+    assert this.text.startswith("33 of 399 packets of RTP are missing from 1 stream to ")
+    other = sent(rtp(LOSSY, start=300), MS, (SERVER, 4002), (CLIENT, 16_390))
+    assert found(tmp_path, voice, other, healthy())["rtp-loss"].text.startswith("66 of 798 packets of RTP are missing from 2 streams to ")
 
 
 @pytest.mark.parametrize(

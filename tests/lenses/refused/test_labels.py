@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
@@ -877,7 +878,7 @@ def chain(at: float, up: int, refusals: int = 1, size: int = REFUSAL, lasts: flo
     return [*out, (at + 2500 * refusals + lasts + 200, 4000, lasts, up)]
 
 
-def inferred(answers: list[tuple[float, int, float, int]], **more: Any) -> Labels:
+def inferred(answers: Sequence[tuple[float, int, float, int]], **more: Any) -> Labels:
     n = len(answers)
     return infer(table(*answers), more.get("sessions", sessions(n)), more.get("hellos", hellos(n)))
 
@@ -905,6 +906,18 @@ def test_nothing_but_refusals_sent_again_after_ever_longer_waits() -> None:
     """Where everything is refused, no stream shows how long an answer takes to begin."""
     tries = [(1000.0 + sum(500 * 2**k for k in range(n)), REFUSAL, 0, 1500) for n in range(8)]
     assert set(inferred(tries).rejected.tolist()) == {REJECTED}
+
+
+@pytest.mark.parametrize(
+    ("streams_alike", "label"), [(True, UNLABELLED), (False, REJECTED)], ids=["all requests of one size", "only those sent again"]
+)
+def test_requests_that_all_have_one_size_are_not_sent_again(streams_alike: bool, label: int) -> None:
+    """A program asks for this and that in a loop, by requests of one size: what follows a quick short answer is the next one, as behind all others."""
+    turns: list[tuple[float, int, float]] = [(1000 + 700 * k, *((REFUSAL, 0) if k % 5 == 0 else (20_000, 40))) for k in range(20)]
+    labels = inferred(
+        [(at, size, lasts, 190 if streams_alike or k % 5 in (0, 1) else 500 + 40 * k) for k, (at, size, lasts) in enumerate(turns)]
+    )
+    assert labels.rejected[0] == label
 
 
 def test_the_last_try_of_a_program_that_gave_up() -> None:

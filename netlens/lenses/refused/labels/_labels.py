@@ -102,17 +102,17 @@ def much_sooner(answers: Answers, among: Bools, streams: int) -> Bools:
     return np.asarray(looks & (answers.waits <= QUICK * np.percentile(answers.waits[others], 10)))
 
 
-def alike(values: Ints, sizes: Ints) -> Bools:
+def alike(values: Ints, sizes: Ints, within: int = ALIKE_BYTES) -> Bools:
     if not len(sizes):
         return np.zeros(len(values), bool)
     sizes = np.sort(sizes)
     at = np.searchsorted(sizes, values)
     below, above = sizes[np.maximum(at - 1, 0)], sizes[np.minimum(at, len(sizes) - 1)]
-    return np.minimum(np.abs(values - below), np.abs(values - above)) <= ALIKE_BYTES
+    return np.minimum(np.abs(values - below), np.abs(values - above)) <= within
 
 
-def chains(answers: Answers, usable: Bools, soonest_ns: int = BACK_OFF_NS[0]) -> Ints:
-    """Per exchange the row of the next one with the same request within the time of a back-off; -1 without."""
+def chains(answers: Answers, usable: Bools, soonest_ns: int = BACK_OFF_NS[0], of: Bools | None = None) -> Ints:
+    """Per exchange the row of the next one with the same request within the time of a back-off; -1 without. of : for these; by default for short answers."""
     out = np.full(len(answers), -1, np.int64)
     rows = np.flatnonzero(usable)
     rows = rows[np.lexsort((answers.start[rows], answers.up[rows]))]
@@ -122,7 +122,9 @@ def chains(answers: Answers, usable: Bools, soonest_ns: int = BACK_OFF_NS[0]) ->
     times = np.sort(answers.start[rows])
     sizes, of_size = np.unique(answers.up[rows], return_inverse=True)
     keys = of_size * (len(times) + 1) + np.searchsorted(times, answers.start[rows])
-    asking = np.flatnonzero(usable & answers.short)
+    asking = np.flatnonzero(usable & (answers.short if of is None else of))
+    if not len(asking):
+        return out
     earliest, latest = np.searchsorted(times, answers.end[asking] + soonest_ns), answers.end[asking] + BACK_OFF_NS[1]
     soonest, best = np.full(len(asking), NEVER), np.full(len(asking), -1, np.int64)
     for apart in range(-SAME_REQUEST_BYTES, SAME_REQUEST_BYTES + 1):

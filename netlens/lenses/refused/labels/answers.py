@@ -3,7 +3,8 @@
 Theory of operation
 -------------------
 On HTTP/1.1 a refusal with a status is short, comes at once, and has nearly the same size each time, where answers are streams;
-and the same request is sent again after a while and answered by a stream in the end. Sizes at which this was seen to happen
+and the same request is sent again after a while and answered by a stream in the end. Which request is the same is told by its size, which says nothing where
+accepted ones are followed by one of their size as well. Sizes at which this was seen to happen
 :data:`MIN_CHAINS` times are the provider's refusal, and those after which it is sent again and again with waits that grow;
 everything else of this size and shape is one too, streams are accepted, and what is neither stays
 unknown. In clear 429 is a refusal, and so is 503 where others are answered meanwhile; a stream of a model that came to its end, and holds no error, was
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from math import exp, log
 
 import numpy as np
 
@@ -26,7 +28,19 @@ from netlens.chains.situation import ACCEPTED, REJECTED, UNLABELLED
 from netlens.chains.traffic import Traffic
 from netlens.columns import MISSING, Bools, Ints
 from netlens.lenses.refused.labels import INFERRED, STATUS, TAUGHT, Told
-from netlens.lenses.refused.labels._labels import ALIKE_BYTES, QUICK, Answers, Columns, Labels, S, chains, set_labels, unlabelled
+from netlens.lenses.refused.labels._labels import (
+    ALIKE_BYTES,
+    QUICK,
+    SAME_REQUEST_BYTES,
+    Answers,
+    Columns,
+    Labels,
+    S,
+    alike,
+    chains,
+    set_labels,
+    unlabelled,
+)
 from netlens.parsers.chunks import DONE
 from netlens.schema import ints_of
 
@@ -35,6 +49,10 @@ RANK = 4
 OK, UNAVAILABLE = 200, 503
 AT_WORK = 0.9  #: share of the answers that say "unavailable" which must come while another is being answered
 MIN_CHAINS = 2  #: chains refused ... answered by a stream; one may be chance
+#: That so many of a size are followed by their own request, if they are followed by another one of the same size as often as accepted ones are. Programs whose
+#: requests all have one size (a path and a key, in a loop) follow every answer so.
+CHANCE = 0.05
+TIMER = 0.1  #: by which requests of a timer come sooner or later; back-offs are drawn from a wider range, and doubled
 CONFIRMED = 0.5  #: share of the answers of a size, as far as the same request came again, that must belong to such a chain
 #: Waits that grow: how many at least, by which factor (back-offs double, less some chance), and which share must.
 MIN_GROWING, GROWS, NEARLY_ALL = 5, 1.4, 0.8
@@ -116,7 +134,12 @@ def refusal_sizes(answers: Answers, usable: Bools, again: Ints, *, slow: bool = 
         if (after := int(again[row])) >= 0:
             last[row] = last[after] if answers.short[after] else after
     confirmed = answers.stream[last] & (last != np.arange(n)) & usable
-    usual_wait = _usual_wait(answers.waits[usable & answers.stream], 50)
+    streams = usable & answers.stream
+    granted = np.flatnonzero(streams)
+    # What was accepted is not asked for again: how often one of its size follows nevertheless is how often that is another one
+    followed = chains(answers, usable, of=streams)
+    granted_again = float((followed[granted] >= 0).mean()) if len(granted) else 0.0
+    usual_wait = _usual_wait(answers.waits[granted], 50)
     kinds, sizes = np.zeros(n, bool), []
     left = short
     while len(left):
@@ -127,13 +150,40 @@ def refusal_sizes(answers: Answers, usable: Bools, again: Ints, *, slow: bool = 
         rows, left = left[member], left[~member]
         ended = set(last[rows[confirmed[rows]]].tolist())
         asked_again = rows[again[rows] >= 0]
-        if (len(ended) < MIN_CHAINS or confirmed[asked_again].mean() < CONFIRMED) and not _backs_off(answers, rows, again):
+        seen = len(ended) >= MIN_CHAINS and confirmed[asked_again].mean() >= CONFIRMED
+        if seen:
+            many = int(confirmed[rows].sum())
+            seen = _by_chance(many, len(rows), granted_again) <= CHANCE and not _polled(answers, asked_again, again, granted, followed)
+        if not seen and not _backs_off(answers, rows, again):
             continue
         if not slow and np.median(answers.waits[rows]) > usual_wait:
             continue  # a refusal takes no thought
         kinds[rows] = True
         sizes.append(centre)
     return kinds, confirmed, sorted(sizes)
+
+
+def _by_chance(many: int, of: int, each: float) -> float:
+    """At most so likely are ``many`` or more ``of`` so many, where each has this chance (Chernoff's bound); 1 where that is what is to be expected."""
+    share = many / of
+    if share <= each:
+        return 1.0
+    if each == 0:
+        return 0.0
+    missing = (1 - share) * log((1 - share) / (1 - each)) if share < 1 else 0.0
+    return exp(-of * (share * log(share / each) + missing))
+
+
+def _polled(answers: Answers, rows: Ints, again: Ints, granted: Ints, followed: Ints) -> bool:
+    """Whether streams that are asked for by requests of these sizes are followed by the next one as well, at the distance at which it follows the short
+    answers: then it comes by a timer (what has not changed since is answered in short, RFC 9110 15.4.5)."""
+    theirs = granted[alike(answers.up[granted], np.unique(answers.up[rows]), SAME_REQUEST_BYTES) & (followed[granted] >= 0)]
+    if not len(theirs):
+        return False
+    after_short, after_streams = (
+        float(np.median(answers.start[after[of]] - answers.start[of])) for of, after in ((rows, again), (theirs, followed))
+    )
+    return abs(after_short - after_streams) <= TIMER * after_short
 
 
 def _usual_wait(waits: Ints, percent: int) -> float:
