@@ -130,9 +130,11 @@ def _handshakes(opening: Opening, segments: list[Segment], first_frame: int) -> 
                 opening.asked_ns = ts
         elif opening.hello_ns is None:
             continue
+        elif orig and last_server is None:
+            continue  # the rest of a hello that takes several segments
         elif orig:
             tls_1_2 = tls_1_2 or head == HANDSHAKE
-            if opening.again_ns is None and last_server is not None:
+            if opening.again_ns is None:
                 opening.turn_ns, opening.again_ns = last_server, ts
             opening.flight_ns, opening.ready_ns = last_server, ts
         else:

@@ -40,6 +40,7 @@ from tests.lenses.made import SERVER as WEB_SERVER
 from tests.lenses.test_lenses import only
 from tests.parsers.build import MS, Packet, S, mixed, write
 from tests.parsers.test_connections import halves
+from tests.parsers.test_pipeline import client_hello
 from tests.recordings import FOLDER
 
 PROMPT_NS = 1_000_000  #: what writing a journal takes at most, nearly always: 0.3 ms in the median
@@ -313,6 +314,22 @@ def test_the_way_between_two_captures_is_no_time_of_tls(turns: int) -> None:
     took = two_hops(near, far)
     assert took[TLS] == turns * 5 * MS
     assert took[RELAY] == turns * 60 * MS + 60 * MS
+
+
+@pytest.mark.parametrize("pieces", [1, 2])
+def test_a_hello_in_pieces_is_no_step_of_the_handshake_behind_it(pieces: int, tmp_path: Path) -> None:
+    """As it is with keys for quantum computers; and the client's last message may share a segment with the request."""
+    hello = client_hello("a.example")
+    made = talk(step=MS, server=(WEB_SERVER, 443))
+    for k in range(pieces):
+        made.up("PA", hello[k * len(hello) // pieces : (k + 1) * len(hello) // pieces])
+    made.at += 20 * MS
+    made.down("PA", b"\x16\x03\x03\x03\xe8" + bytes(1000))
+    made.up("PA", b"\x14\x03\x03\x00\x01\x01" + b"\x17\x03\x03\x01\xf4" + bytes(500))
+    made.at += 50 * MS
+    made.down("PA", b"\x17\x03\x03\x01\x90" + bytes(400))
+    (d,) = of(tmp_path, close(made).packets)
+    assert d.ns(TLS) // MS in (20, 21, 22)
 
 
 def test_a_handshake_that_took_longer_than_later_round_trips_does_not_tell_the_wire(tmp_path: Path) -> None:
