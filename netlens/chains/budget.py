@@ -53,7 +53,7 @@ AT_ONCE_NS = 100_000_000  #: so soon behind its last words closes who waits for 
 LONG_SENDING_NS = 1_000_000  #: a request that takes less to send is in one flight
 ONE_FLIGHT = 14_600  #: bytes of a first flight (RFC 6928 2); what is longer may fill a queue
 OPENING_FRAMES = 64  #: the first request of HTTP/2 comes within these of what seems the first turn of its connection
-NETWORK = "network"  #: between two captures with no relay that shows
+NETWORK = "network"  #: between two captures with no relay that takes time: the line
 
 #: Times in which something was waited for, by session: data sent again, a shut window.
 Waits = Mapping[int, Spans]
@@ -503,7 +503,7 @@ class _Dividing:
         hops = self._inner(exchange, row, between, place)
         hops.append((UP, exchange, between[-1] if hops and between else ""))
         if vm_exchange >= 0:
-            hops[0] = (*hops[0][:2], ">".join([*before, *(own if len(hops) == 1 else [])]) or NETWORK)
+            hops[0] = (*hops[0][:2], _by([*before, *(own if len(hops) == 1 else [])]))
             hops.insert(0, (PROGRAM, vm_exchange, ""))
         way = np.full(1, self.ways.number(tuple(relay for _, _, relay in hops[1:])))
         return _Found.of([(number, np.full(1, k)) for number, k, _ in hops], i, whose, way, int(len(hops) == 1 and self._relayed(row)))
@@ -524,7 +524,7 @@ class _Dividing:
     def _entered(self, row: int) -> int:
         """Number of what lies between the VM and a connection of the upstream's that no relay there carries on."""
         before, _, own = paths.parts(self.traffic, row)
-        return self.ways.number((">".join([*before, *own]) or NETWORK,))
+        return self.ways.number((_by([*before, *own]),))
 
     def _relayed(self, row: int) -> bool:
         """Whether something that this capture does not show from both sides carries a connection of the upstream's."""
@@ -581,9 +581,11 @@ class _Dividing:
         return found.take(np.argsort(np.concatenate([alike, alone])))
 
     def _left(self, number: int) -> Ints:
-        """Exchanges that are of no request yet, without turns of HTTP/2 and farewells."""
+        """Exchanges that are of no request yet, without turns of HTTP/2, farewells, and what carries packets."""
         view = self.views[number]
-        return view.listed[~(self.used[number][view.listed] | view.shared[view.owner[view.listed]] | view.farewell[view.listed])]
+        carries = view.side.vpn & ~view.side.target
+        owner = view.owner[view.listed]
+        return view.listed[~(self.used[number][view.listed] | view.shared[owner] | view.farewell[view.listed] | carries[owner])]
 
     def _local(self, number: int, k: Ints) -> Ints:
         """Of exchanges, whether they end at a relay on the machine itself."""
@@ -593,7 +595,7 @@ class _Dividing:
 
     def _between(self, row: int) -> int:
         """Number of all relays of a connection of the upstream's as one."""
-        return self.ways.number((">".join(relay for part in paths.parts(self.traffic, row) for relay in part) or NETWORK,))
+        return self.ways.number((_by([relay for part in paths.parts(self.traffic, row) for relay in part]),))
 
     # -- two clocks
 
@@ -646,6 +648,11 @@ def _stands(side: Side | None, places: Ints) -> tuple[Ints, Ints]:
         there = places >= 0
         row[there], exchange[there] = side.owner[places[there]], side.exchange_rows[places[there]]
     return row, exchange
+
+
+def _by(relays: list[str]) -> str:
+    """What the time between two captures is called: by the relays that take any. Translation and bridges take microseconds, so else it is the line's."""
+    return ">".join(relay for relay in relays if relay not in (paths.NAT, paths.BRIDGE)) or NETWORK
 
 
 def _by_row(function: Callable[[int], int], rows: Ints) -> Ints:

@@ -10,7 +10,7 @@ from netlens.chains.situation import VM
 from netlens.lenses.refused.counting import in_flight_between
 from netlens.lenses.refused.verdict import needed
 from netlens.report import answer, findings, overview, time_budget
-from netlens.text import duration, interval, plural, printable, utc
+from netlens.text import duration, endpoint, interval, plural, printable, utc
 
 if TYPE_CHECKING:
     from netlens.analysis import Analysis, PeakFacts, SideFindings
@@ -226,7 +226,7 @@ def _side(a: Analysis, side: SideFindings, console: Any) -> None:
         ("open at once", _peak(side.connections, start, "connection", "opened")),
         ("in flight", _in_flight(a, side, start)),
         ("lookups", _lookups(side)),
-        ("tunnels", _tunnels(side)),
+        ("tunnels", _tunnels(a, side)),
         ("tails", _tails(side)),
     ]
     _grid(console, rows, "", (1, 0, 1, 0))
@@ -275,7 +275,13 @@ def _lookups(a: SideFindings) -> str:
     )
 
 
-def _tunnels(a: SideFindings) -> str:
+def _tunnels(analysis: Analysis, a: SideFindings) -> str:
+    linked = analysis.assembled
+    if linked.tunnels and linked.vm is not None:
+        address, outside = next(iter(linked.tunnels.items()))
+        carried = int((linked.vm.connections["orig_ip"] == address).sum())
+        there = endpoint(*outside.server)
+        return f"{outside.name} {outside.source} > {there} carries {plural(carried, 'connection')} of {address}: as many bytes, meanwhile"
     carrying = [r for r in a.capture.table("tunnels").records() if r["carries"]]
     if not carrying:
         return "none: no SSH connection carries others"
