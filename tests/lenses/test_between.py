@@ -53,6 +53,40 @@ def test_data_that_was_lost_beyond_both(tmp_path: Path) -> None:
     assert all("; nothing was lost between the VM's and the host's capture" in text for text in texts)
 
 
+def holes(port: int, at: int, lost: dict[int, int]) -> tuple[list[Packet], list[Packet]]:
+    """A download as the VM and the host see it: of some segments so many sendings are lost between them, while those behind them arrive."""
+    made = talk(port, at=at)
+    made.up("PA", GET)
+    gone: list[Packet] = []
+    for k in range(400):
+        first = made.down("A", (b"HTTP/1.1 200 OK\r\n\r\n" if k == 0 else b"") + bytes(1000))
+        if k not in lost:
+            made.up("A")
+            continue
+        gone.append(first)
+        missing = made.back - 1000
+        for _ in range(3):
+            made.down("A", 1000)
+            made.up("A", ack=missing)
+        for _ in range(lost[k] - 1):
+            made.at += 20 * MS
+            gone.append(made.again(first))
+        made.at += 40 * MS
+        made.again(first)
+        made.up("A")
+    close(made)
+    return [p for p in made.packets if not any(p is each for each in gone)], made.packets
+
+
+def test_one_amount_is_told_where_one_capture_shows_more_that_was_sent_again(tmp_path: Path) -> None:
+    """On the second connection a repeat is lost as well: three sendings at the host, two at the VM, which would be too few to tell of it."""
+    both = holes(40_001, 0, dict.fromkeys((50, 100, 150, 200), 1)), holes(40_002, 30 * S, {50: 1, 150: 2})
+    vm, host = ([p for each in both for p in each[k]] for k in (0, 1))
+    told = [each.text for each in found(tmp_path, vm, host) if each.id == "packet-loss"]
+    assert [text.rpartition("; ")[2] for text in told] == ["7 kB were lost between the VM's and the host's capture (in both captures)."]
+    assert "on 2 connections" in told[0]
+
+
 def test_a_reset_that_only_the_vm_sees(tmp_path: Path) -> None:
     made = talk()
     made.up("PA", GET)
