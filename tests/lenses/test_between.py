@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 import netlens
-from tests.lenses.made import GET, MS, S, close, exchange, healthy, ping, talk
+from tests.lenses.made import GET, MS, S, close, exchange, healthy, lookup, ping, talk
 from tests.parsers.build import Packet, Talk, mixed, write
 
 if TYPE_CHECKING:
@@ -128,6 +130,59 @@ def test_syns_that_do_not_come_to_the_host(tmp_path: Path) -> None:
     advice = [each.advice for each in found(tmp_path, made.packets, []) if each.id == "connect-unanswered"]
     assert len(advice) == 1
     assert advice[0].startswith("The host's capture has none of these SYNs: unless it was recorded with a filter")
+
+
+def at_host(packets: list[Packet]) -> list[Packet]:
+    """The same, as the host sees it: half a millisecond nearer to the server."""
+    client = bytes([192, 0, 2, 10])
+    return [Packet(p.at + (MS // 2 if p.data[12:16] == client else -MS // 2), p.data) for p in packets]
+
+
+def opened_late(port: int, at: int) -> tuple[list[Packet], list[Packet]]:
+    """A connection whose first SYN does not come to the host, as both see it."""
+    first = talk(port, at=at).packets[0]
+    made = close(exchange(talk(port, at=at + 1100 * MS))).packets
+    return [first, *made], made
+
+
+def test_syns_that_were_lost_between_the_captures(tmp_path: Path) -> None:
+    (vm, host), beside = opened_late(41_000, 5 * S), close(exchange(talk(40_800, at=S))).packets
+    clock = [p for k in range(6) for p in close(exchange(talk(42_000 + k, at=10 * S + k * S))).packets]  # which tells it
+    texts = [each.text for each in found(tmp_path, [*beside, *vm, *clock], at_host([*beside, *host, *clock])) if each.id == "slow-connect"]
+    assert len(texts) == 1
+    assert texts[0].endswith("; 1 SYN was lost between the VM's and the host's capture (the VM's capture).")
+
+
+def test_of_syns_that_both_captures_show_nothing_was_lost_in_between(tmp_path: Path) -> None:
+    vm, _ = opened_late(41_000, 5 * S)
+    clock = [p for k in range(6) for p in close(exchange(talk(42_000 + k, at=10 * S + k * S))).packets]
+    texts = [each.text for each in found(tmp_path, [*vm, *clock], at_host([*vm, *clock, *healthy(40_901, S)])) if each.id == "slow-connect"]
+    assert texts
+    assert not any("lost between" in text for text in texts)
+
+
+def test_of_a_host_that_was_recorded_later_nothing_is_said_about_syns(tmp_path: Path) -> None:
+    vm, host = opened_late(41_000, 5 * S)
+    clock = [p for k in range(6) for p in close(exchange(talk(42_000 + k, at=10 * S + k * S))).packets]
+    given = {
+        side: str(write(tmp_path / f"{side}.pcap", mixed(packets, clock, ping(60 * S)))) for side, packets in (("vm", vm), ("host", host))
+    }
+    texts = [each.text for each in netlens.analyze(**given).findings if each.id == "slow-connect"]
+    assert texts
+    assert not any("lost between" in text for text in texts)
+
+
+@pytest.mark.parametrize("lost", [0, 2])
+def test_queries_that_were_lost_between_the_captures(lost: int, tmp_path: Path) -> None:
+    queries = [lookup(f"{k}.example", (5 + 8 * k) * S, (8 + 8 * k) * S, port=5_000 + k, txid=100 + k) for k in range(4)]
+    again = [[Packet(each[0].at + 2900 * MS, each[0].data)] for each in queries]
+    clock = [p for k in range(6) for p in close(exchange(talk(42_000 + k, at=50 * S + k * S))).packets]
+    both = [p for k in range(4) for p in (*queries[k], *again[k])]
+    gone = [queries[k][0] for k in range(lost)]
+    vm, host = sorted(both, key=lambda p: p.at), [p for p in sorted(both, key=lambda p: p.at) if not any(p is each for each in gone)]
+    texts = [each.text for each in found(tmp_path, [*vm, *clock], at_host([*host, *clock, *healthy(40_901, S)])) if each.id == "dns-slow"]
+    assert texts
+    assert any("; 2 queries were lost between the VM's and the host's capture" in text for text in texts) == bool(lost)
 
 
 def test_of_a_capture_that_ends_before_the_other_nothing_is_said_about_losses(tmp_path: Path) -> None:
