@@ -249,28 +249,27 @@ def _divide(h: Hops, trips: Ints, ahead: Ahead) -> Ragged:
     paint.served(all_, h.sent[first], h.answered[first], end)
     paint.add(all_, answered, end, STREAM)
     sizes = np.diff(h.offsets)
+    back = np.zeros(len(h.start), np.int64)  # how much later what a hop shows of the answer came to the program
     for k in range(1, int(sizes.max())):
         longer = np.flatnonzero(sizes > k)
-        _through(paint, h, used, longer, first[longer] + k, k - 1, answered[longer], end[longer])
+        far = first[longer] + k
+        _through(paint, h, used, longer, far, k - 1, back, end[longer])
     until = _or(h.answered[last], h.end[last])
     measured = (trips != NEVER) & (h.answered[last] != NEVER) & (until > h.sent[last])
     trip = np.where(measured, np.minimum(trips, until - h.sent[last]), 0)
-    back = until - (trip - trip // 2)
+    returns = until - (trip - trip // 2)
     there = h.sent[last] + trip // 2
-    there = np.where(h.landed[last] == NEVER, there, np.maximum(there, np.minimum(h.landed[last], back)))
+    there = np.where(h.landed[last] == NEVER, there, np.maximum(there, np.minimum(h.landed[last], returns)))
     paint.add(all_, h.sent[last], there, WIRE, measured)
-    paint.add(all_, back, until, WIRE, measured)
+    paint.add(all_, returns, until, WIRE, measured)
     hop = h.waits[:, 0]
-    heard = _or(h.answered[hop], end[of[hop]])
-    way_back = np.where(
-        h.waits[:, 1] >= heard, answered[of[hop]] - heard, 0
-    )  # what one hop shows of the answer comes so much later to the program
+    way_back = np.where(h.waits[:, 1] >= h.answered[hop], back[hop], 0)
     paint.add(of[hop], h.waits[:, 1] + way_back, h.waits[:, 2] + way_back, STALL)
     return paint.flat()
 
 
-def _through(paint: _Layers, h: Hops, used: Bools, of: Ints, far: Ints, relay: int, came: Ints, end: Ints) -> None:
-    """What the farther hops show of the time in which the nearer ones waited. ``came``: the answer's first byte, to the program."""
+def _through(paint: _Layers, h: Hops, used: Bools, of: Ints, far: Ints, relay: int, back: Ints, end: Ints) -> None:
+    """What the farther hops show of the time in which the nearer ones waited. ``back``: of each hop the way back to the program; that of ``far`` is added."""
     near = far - 1
     answered, far_answered = _or(h.answered[near], end), _or(h.answered[far], h.end[far])
     paint.add(of, h.sent[near], answered, RELAY, relay=relay)
@@ -295,8 +294,10 @@ def _through(paint: _Layers, h: Hops, used: Bools, of: Ints, far: Ints, relay: i
     paint.add(of, f[:, HELLO], f[:, READY], TLS, anew)
     paint.served(of, h.sent[far], h.answered[far], h.end[far])
     paint.add(of, far_answered, answered, RELAY, relay=relay)
-    # The way back is counted once, with the first byte; what the last one took longer than that depends on no clock.
-    paint.add(of, came + (h.end[far] - far_answered), came + (h.end[near] - answered), RELAY, relay=relay)
+    # The way back is counted once, with the first byte; what the last one took longer than that depends on no clock. What a relay said before it was answered
+    # (tickets, a header) had no way back.
+    back[far] = back[near] + np.maximum(answered - far_answered, 0)
+    paint.add(of, h.end[far] + back[far], h.end[near] + back[near], RELAY, relay=relay)
 
 
 def _came_through(n: Ints, f: Ints) -> tuple[Ints, Ints]:

@@ -253,6 +253,11 @@ def test_a_relay_that_holds_the_first_byte_back_is_as_long_as_it_holds_it() -> N
     assert two_hops({"at": (0, 0, 370, 470)}, {"at": (30, 30, 140, 440)}) == {RELAY: 260, SERVER: 110, STREAM: 100}
 
 
+def test_what_a_relay_says_before_it_is_answered_is_no_stream() -> None:
+    """As a relay that ends TLS sends tickets behind the request."""
+    assert two_hops({"at": (0, 0, 35, 470)}, {"at": (30, 30, 430, 440)}) == {RELAY: 60, SERVER: 400, STREAM: 10}
+
+
 def test_a_standstill_within_an_answer_that_both_captures_show_is_one() -> None:
     near, far = {"at": (0, 0, 170, 570), "waits": [(200, 400)]}, {"at": (30, 30, 140, 540), "waits": [(170, 370)]}
     assert two_hops(near, far) == {RELAY: 60, SERVER: 110, STREAM: 200, STALL: 200}
