@@ -4,13 +4,19 @@ Theory of operation
 -------------------
 1. A request begins with the first packet that was sent for it (its lookup, its connection, or itself, see :mod:`netlens.chains.openings`) and ends with the
    last byte of its answer, both where its program runs or as near to it as was captured.
-2. *Hops.* The same request in the program's capture, on each relay's connections, and upstream. What lies between two of them is the relay's, each way.
-   So the share of a tunnel is measured: how long the program waited, less how long the host waited.
+2. *Hops.* The same request in the program's capture, on each relay's connections, and upstream. What lies between two of them is the relay's, each way:
+   of the lookup, of SYN and SYN+ACK, of each turn of the TLS handshake, of the request and of the answer's first byte alike. So the share of a tunnel is
+   measured: how long the program waited, less how long the host waited. Of what was lost between two captures only the one that came through was on the way;
+   waiting to send it again is time of its phase.
 3. *Painting* (:mod:`netlens.chains.painting`). The time line is painted with the program's view first, then with what each further hop shows of the same
    time, then the wire's round trip, then the stalls. Later paint covers earlier, so every nanosecond has one phase, and the sum is the total.
-4. *The wire* is a round trip as the TCP handshake of the last hop measured it (SYN to SYN+ACK), half of it before and half behind the server; and while a
-   request is sent in pieces, the time in which earlier ones are not acknowledged. An acknowledgment of one segment may be delayed: that is no such time.
-5. *No answer.* What a request waited that got none is no time of the server: nobody knows whether it worked on it, or ever had it.
+4. *The wire* is a round trip as the last hop shows it, half of it before and half behind the server; and while a request is sent in pieces, the time in
+   which earlier ones are not acknowledged. An acknowledgment of one segment may be delayed: that is no such time. The round trip is the shortest of the
+   connection: from SYN to SYN+ACK, or from the client's data to what comes next and acknowledges just that. A handshake may have waited for a neighbour's
+   address, and of a SYN that was sent twice nobody knows which one was answered (RFC 6298 3). What stood in a queue before it was with the server shows by
+   its acknowledgment: that of more than one segment, or of what fills a hole, is not delayed (RFC 5681 4.2).
+5. *No answer.* What a request waited that got none is no time of the server: nobody knows whether it worked on it, or ever had it. So is it if the client
+   had closed before the answer came, and took nothing of it: it reset the connection (RFC 9293 3.10.7.4).
 6. *Two clocks.* The VM's times are on the host's clock as well as that is known (:mod:`netlens.chains.clock`). They are moved within what is not known so
    that no answer leaves before it came; where nothing is known, so that both ways took as long. The relay's total does not depend on it.
 
@@ -31,7 +37,7 @@ from netlens.addresses import is_loopback
 from netlens.arrays import no_cycles
 from netlens.chains import overlap, paths
 from netlens.chains.divided import PHASES, RELAY, WIRE, Division, Ragged, Words
-from netlens.chains.openings import openings
+from netlens.chains.openings import RESENT_NS, openings
 from netlens.chains.painting import MOMENTS, Ahead, Hop, Hops, Spans, divide, moments
 from netlens.chains.parties import of_requests, who
 from netlens.chains.side import Side
@@ -39,13 +45,15 @@ from netlens.chains.situation import VM
 from netlens.chains.traffic import Traffic
 from netlens.columns import NEVER, Bools, Ints, as_they_come, objects
 from netlens.text import endpoint
+from netlens.wire.columns import ACK_FLAG, RST, SYN
 
 MOST = 50_000  #: requests that are divided; each takes some 10 µs
 DELAYED_NS = 35_000_000  #: acknowledgments are delayed by 40 ms at least (Linux; 200 ms elsewhere)
 AT_ONCE_NS = 100_000_000  #: so soon behind its last words closes who waits for nothing
 LONG_SENDING_NS = 1_000_000  #: a request that takes less to send is in one flight
+ONE_FLIGHT = 14_600  #: bytes of a first flight (RFC 6928 2); what is longer may fill a queue
 OPENING_FRAMES = 64  #: the first request of HTTP/2 comes within these of what seems the first turn of its connection
-NETWORK = "network"  #: between two captures with no relay that shows
+NETWORK = "network"  #: between two captures with no relay that takes time: the line
 
 #: Times in which something was waited for, by session: data sent again, a shut window.
 Waits = Mapping[int, Spans]
@@ -73,9 +81,11 @@ class _View:
         start, sent = x["start_ns"].astype(np.int64), x["request_end_ns"].astype(np.int64)
         answered, end = x.ints("response_ns", NEVER), x.ints("end_ns", NEVER)
         closed = np.minimum(side.end_ns, np.where(side.done_ns >= 0, side.done_ns, NEVER))[owner] if side.connections.rows else end
-        silent = answered == NEVER
         session = x["session_id"].astype(np.int64)
         fin = side.sessions.ints("orig_fin_ns", NEVER)[session]
+        given_up = self._given_up(fin, answered)
+        answered, closed = np.where(given_up, NEVER, answered), np.where(given_up, fin, closed)
+        silent = answered == NEVER
         known = np.isin(side.sessions["protocol"].astype(str), ("http", "tls"))[session]  # whose requests have answers
         #: by exchange, whether the client closed right behind it: its farewell, for which nobody waits (PostgreSQL's Terminate, QUIT)
         self.farewell = silent & ~known & (fin != NEVER) & (fin - AT_ONCE_NS < sent)
@@ -98,7 +108,30 @@ class _View:
         #: local ports that connections were redirected to, with their path
         self.proxies = {port: path for port, path in side.connections.tuples("redirect_port", "path") if port is not None}
         self.http = x.ints("status", -1)
-        self.complete = x["complete"]
+        self.complete = x["complete"] & ~given_up
+
+    def _given_up(self, fin: Ints, answered: Ints) -> Bools:
+        """Of exchanges, whether the client had closed before the answer came, and took nothing of it."""
+        out = np.zeros(self.table.rows, bool)
+        reset = self.side.sessions.ints("rst_ns", NEVER)[self.table["session_id"].astype(np.int64)]
+        for k in np.flatnonzero((fin < answered) & (answered != NEVER) & (reset != NEVER) & (reset >= answered)).tolist():
+            out[k] = self._took_nothing(k)
+        return out
+
+    def _took_nothing(self, k: int) -> bool:
+        """Whether the client resets the connection without having acknowledged a byte of an answer."""
+        x, trail = self.table, self.side.capture.trail
+        if trail is None:
+            return False
+        t, all_ = trail.segments(), trail.of(int(x["session_id"][k]))
+        low, came = (all_.start + int(np.searchsorted(t["frame"][all_], x[name][k])) for name in ("start_frame", "response_frame"))
+        if not low < came < all_.stop:
+            return False
+        begins = t["offset"][came]
+        mine = t["way"][came : all_.stop] == t["way"][low]
+        flags, acked = t["flags"][came : all_.stop][mine], t["acked"][came : all_.stop][mine]
+        resets = np.flatnonzero(flags & RST)
+        return bool(len(resets)) and not ((flags[: resets[0]] & ACK_FLAG != 0) & (acked[: resets[0]] > begins)).any()
 
     def of(self, row: int) -> Ints:
         """Exchanges of a connection."""
@@ -120,6 +153,44 @@ class _View:
     def flights(self, k: int, trip_ns: int) -> Spans:
         """While the request was sent, bytes on their way. ``trip_ns``: a round trip, NEVER if unknown."""
         return self._spans(self._in_flight(k, trip_ns))
+
+    def landed(self, k: int, trip_ns: int) -> int:
+        """When all of a request was at its other end, by what that acknowledged before the answer; NEVER where nothing tells. ``trip_ns``: a round trip."""
+        trail, x = self.side.capture.trail, self.table
+        if trail is None or trip_ns == NEVER or self.answered[k] == NEVER:
+            return NEVER
+        t, all_ = trail.segments(), trail.of(int(self.session[k]))
+        low, came = (all_.start + int(np.searchsorted(t["frame"][all_], x[name][k])) for name in ("start_frame", "response_frame"))
+        if not low < came < all_.stop:
+            return NEVER
+        part = slice(low, came)
+        ts, offset, length, acked = (t[name][part].astype(np.int64) for name in ("ts", "offset", "length", "acked"))
+        mine = t["way"][part] == t["way"][low]
+        sent, heard = np.flatnonzero(mine & (length > 0)), np.flatnonzero(~mine & (t["flags"][part] & (ACK_FLAG | SYN) == ACK_FLAG))
+        if not len(sent):
+            return NEVER
+        ends, back = offset[sent] + length[sent], trip_ns - trip_ns // 2
+        upto, total = np.maximum.accumulate(acked[heard]), ends.max()
+        whole = int(np.searchsorted(upto, total))
+        if whole < len(heard):
+            sent = sent[sent < heard[whole]]
+            ends, heard, upto = ends[: len(sent)], heard[: whole + 1], upto[: whole + 1]
+        if not len(sent):
+            return NEVER
+        least = int(ts[sent[-1]]) + trip_ns // 2  # what is sent again is there no sooner
+        new = np.diff(upto, prepend=offset[0]) > length[sent].max()  # more than one segment: at once
+        if whole < len(heard) and (new[-1] or ends[-1] < total):
+            return self._moved(max(least, int(ts[heard[-1]]) - back))
+        most = int(ts[heard[-1]]) - back if whole < len(heard) else NEVER
+        if new.any() and (np.diff(ends) > 0).all():  # each sent once: the last one takes as long as what was acknowledged before it
+            i = int(np.flatnonzero(new)[-1])
+            took = int(ts[heard[i]] - ts[sent[np.searchsorted(ends, upto[i])]])
+            return self._moved(max(least, min(int(ts[sent[-1]]) + took - back, most)))
+        return self._moved(least)
+
+    def _moved(self, ns: int) -> int:
+        """By the host's clock."""
+        return int(self.moved(np.array([ns], np.int64))[0])
 
     def _spans(self, spans: Spans) -> Spans:
         """By the host's clock."""
@@ -170,22 +241,57 @@ class _View:
         return f"{name}:{address[1]}" if name else endpoint(*address)
 
     def round_trips(self) -> Ints:
-        """Per connection, a round trip to the server: its own handshake's, else the usual one to the same server; without what is behind a local proxy.
+        """Per connection, a round trip to the server: its own shortest, else the usual one to the same server; without what is behind a local proxy.
         NEVER: unknown."""
-        s, c = self.side.sessions["synack_ms"].tolist(), self.side.connections
+        s, c = self._handshakes().tolist(), self.side.connections
+        shortest = self.side.least(self._soonest()).tolist()
         local = (c["path"] == paths.SSHUTTLE) & (np.full(c.rows, self.side.name == "vm") | (c["vantage"] == "vm"))
         servers = list(c.tuples("resp_ip", "resp_port", "redirect_port"))
         own = np.full(c.rows, NEVER)
         usual: dict[Any, list[int]] = defaultdict(list)
         for row in np.flatnonzero(~local).tolist():
-            seen = [round(s[k] * 1e6) for k in self.side.session_ids[row] if s[k] >= 0]
+            seen = [s[k] for k in self.side.session_ids[row] if s[k] != NEVER]
             if seen and servers[row][2] is None:
-                own[row] = min(seen)
+                own[row] = min(*seen, shortest[row])
                 usual[servers[row]].append(own[row])
         middle = {key: int(np.median(trips)) for key, trips in usual.items()}
         for row in np.flatnonzero((own == NEVER) & ~local).tolist():
-            own[row] = middle.get(servers[row], NEVER)
+            if servers[row] in middle:
+                own[row] = min(middle[servers[row]], shortest[row])
         return own
+
+    def _handshakes(self) -> Ints:
+        """Per session, the round trip of its handshake; NEVER where there is none, or SYN or SYN+ACK was sent twice."""
+        s, trail = self.side.sessions, self.side.capture.trail
+        took = np.nan_to_num(s["synack_ms"], nan=-1.0)
+        out = np.where(took >= 0, np.round(took * 1e6).astype(np.int64), NEVER)
+        if trail is None or not s.rows:
+            return out
+        t = trail.segments()
+        syns = np.flatnonzero(t["flags"] & SYN)
+        of, ts, way = t["session"][syns], t["ts"][syns], t["way"][syns]
+        for its in (way == 0, way == 1):
+            first, last = np.full(s.rows, NEVER), np.full(s.rows, -1)
+            np.minimum.at(first, of[its], ts[its])
+            np.maximum.at(last, of[its], ts[its])
+            out[(last >= first) & (last - np.minimum(first, last) >= RESENT_NS)] = NEVER
+        return out
+
+    def _soonest(self) -> Ints:
+        """Per session, how soon what acknowledges just that came behind data of the client, at the soonest; NEVER: never. No round trip is longer."""
+        s, trail = self.side.sessions, self.side.capture.trail
+        out = np.full(s.rows, NEVER)
+        if trail is None or not s.rows:
+            return out
+        t = trail.segments()
+        session, way, ts = t["session"], t["way"], t["ts"]
+        before = np.flatnonzero((session[1:] == session[:-1]) & (way[1:] != way[:-1]) & (t["length"][:-1] > 0))
+        before = before[t["flags"][before + 1] & (ACK_FLAG | SYN | RST) == ACK_FLAG]
+        before = before[(t["acked"][before + 1] == t["offset"][before] + t["length"][before]) & (ts[before + 1] >= ts[before])]
+        of = session[before]
+        mine = (way[before] == self.side.originator[of]) & (s["orig_retransmits"][of] == 0)
+        np.minimum.at(out, of[mine], (ts[before + 1] - ts[before])[mine])
+        return out
 
 
 class _Found(NamedTuple):
@@ -278,6 +384,8 @@ class _Dividing:
         n = len(numbers)
         start, sent, answered, end = (np.empty(n, np.int64) for _ in range(4))
         opened, was_first = np.full((n, len(MOMENTS)), NEVER), np.zeros(n, bool)
+        landed, last = np.full(n, NEVER), np.zeros(n, bool)
+        last[found.hops.offsets[1:] - 1] = True
         waits: list[tuple[int, int, int]] = []
         flights: list[tuple[int, int, int]] = []
         for number, view in enumerate(self.views):
@@ -291,10 +399,17 @@ class _Dividing:
             )
             firsts = view.opening_of[k]
             opened[at[firsts >= 0]], was_first[at] = view.opened[firsts[firsts >= 0]], firsts >= 0
+            long, trips = view.sent[k] - view.start[k] > LONG_SENDING_NS, self.trips[number][view.owner]
+            many = last[at] & (long | (view.table["up_bytes"][k] > ONE_FLIGHT))
+            queued = dict(zip(at[many].tolist(), k[many].tolist(), strict=True))
             if view.waits:
                 late = view.waiting[k]
-                waits += [(hop, a, b) for hop, each in zip(at[late].tolist(), k[late].tolist(), strict=True) for a, b in view.waited(each)]
-            long, trips = view.sent[k] - view.start[k] > LONG_SENDING_NS, self.trips[number][view.owner]
+                for hop, each in zip(at[late].tolist(), k[late].tolist(), strict=True):
+                    waits += [(hop, a, b) for a, b in view.waited(each)]
+                    if last[hop] and waits and waits[-1][0] == hop:
+                        queued[hop] = each
+            for hop, each in queued.items():
+                landed[hop] = view.landed(each, int(trips[each]))
             flights += [
                 (hop, a, b)
                 for hop, each in zip(at[long].tolist(), k[long].tolist(), strict=True)
@@ -305,8 +420,8 @@ class _Dividing:
             start[at], sent[at], answered[at], end[at] = theirs.start, theirs.sent, theirs.answered, theirs.end
             opened[at], was_first[at] = theirs.opened, theirs.was_first
             waits += [(int(at[hop]), a, b) for hop, a, b in theirs.waits.tolist()]
-        spans = (np.array(each, np.int64).reshape(-1, 3) for each in (waits, flights))
-        return Hops(found.hops.offsets, start, sent, answered, end, opened, was_first, *spans)
+        spans = [np.array(each, np.int64).reshape(-1, 3) for each in (waits, flights)]
+        return Hops(found.hops.offsets, start, sent, answered, end, opened, was_first, spans[0], spans[1], landed)
 
     def _division(self, found: _Found, hops: Hops, spells: Ragged, uncertain: Ints, unknown_trip: Bools) -> Division:
         (number, k), (other, last) = ([column[at] for column in found.hops.columns] for at in (hops.first, hops.last))
@@ -388,7 +503,7 @@ class _Dividing:
         hops = self._inner(exchange, row, between, place)
         hops.append((UP, exchange, between[-1] if hops and between else ""))
         if vm_exchange >= 0:
-            hops[0] = (*hops[0][:2], ">".join([*before, *(own if len(hops) == 1 else [])]) or NETWORK)
+            hops[0] = (*hops[0][:2], _by([*before, *(own if len(hops) == 1 else [])]))
             hops.insert(0, (PROGRAM, vm_exchange, ""))
         way = np.full(1, self.ways.number(tuple(relay for _, _, relay in hops[1:])))
         return _Found.of([(number, np.full(1, k)) for number, k, _ in hops], i, whose, way, int(len(hops) == 1 and self._relayed(row)))
@@ -409,7 +524,7 @@ class _Dividing:
     def _entered(self, row: int) -> int:
         """Number of what lies between the VM and a connection of the upstream's that no relay there carries on."""
         before, _, own = paths.parts(self.traffic, row)
-        return self.ways.number((">".join([*before, *own]) or NETWORK,))
+        return self.ways.number((_by([*before, *own]),))
 
     def _relayed(self, row: int) -> bool:
         """Whether something that this capture does not show from both sides carries a connection of the upstream's."""
@@ -466,9 +581,11 @@ class _Dividing:
         return found.take(np.argsort(np.concatenate([alike, alone])))
 
     def _left(self, number: int) -> Ints:
-        """Exchanges that are of no request yet, without turns of HTTP/2 and farewells."""
+        """Exchanges that are of no request yet, without turns of HTTP/2, farewells, and what carries packets."""
         view = self.views[number]
-        return view.listed[~(self.used[number][view.listed] | view.shared[view.owner[view.listed]] | view.farewell[view.listed])]
+        carries = view.side.vpn & ~view.side.target
+        owner = view.owner[view.listed]
+        return view.listed[~(self.used[number][view.listed] | view.shared[owner] | view.farewell[view.listed] | carries[owner])]
 
     def _local(self, number: int, k: Ints) -> Ints:
         """Of exchanges, whether they end at a relay on the machine itself."""
@@ -478,7 +595,7 @@ class _Dividing:
 
     def _between(self, row: int) -> int:
         """Number of all relays of a connection of the upstream's as one."""
-        return self.ways.number((">".join(relay for part in paths.parts(self.traffic, row) for relay in part) or NETWORK,))
+        return self.ways.number((_by([relay for part in paths.parts(self.traffic, row) for relay in part]),))
 
     # -- two clocks
 
@@ -503,11 +620,14 @@ class _Dividing:
         if self.vm is None:
             return Ahead(*np.empty((4, 0), np.int64))
         table, way_of = self.up.capture.table("lookups"), self.vm.side.capture.table("lookups")["path"]
+        asked_again = self.vm.side.capture.table("lookups")["attempts"].tolist()
         asked_ns, told_ns = table.ints("query_ns", NEVER), table.ints("answer_ns", NEVER)
         opened = self.vm.opening_of[found.hops.columns[1][found.hops.offsets[requests]]]
         lookups, ways = [o.lookups for o in self.vm.openings.values()], self.ways.values
         for request, opening in zip(requests[opened >= 0].tolist(), opened[opened >= 0].tolist(), strict=True):
             mine = [row for row in lookups[opening] if row in self.lookup_of]
+            if any(asked_again[row] > 1 for row in lookups[opening]):
+                continue  # nobody knows which question came through, and waiting to ask again is no time on the way
             there = [self.lookup_of[row] for row in mine]
             asked = [int(asked_ns[k]) for k in there if asked_ns[k] != NEVER]
             told = [int(told_ns[k]) for k in there if told_ns[k] != NEVER]
@@ -528,6 +648,11 @@ def _stands(side: Side | None, places: Ints) -> tuple[Ints, Ints]:
         there = places >= 0
         row[there], exchange[there] = side.owner[places[there]], side.exchange_rows[places[there]]
     return row, exchange
+
+
+def _by(relays: list[str]) -> str:
+    """What the time between two captures is called: by the relays that take any. Translation and bridges take microseconds, so else it is the line's."""
+    return ">".join(relay for relay in relays if relay not in (paths.NAT, paths.BRIDGE)) or NETWORK
 
 
 def _by_row(function: Callable[[int], int], rows: Ints) -> Ints:

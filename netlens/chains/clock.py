@@ -12,8 +12,9 @@ Theory of operation
    interface: any copy is a true sighting, and those nearest to the other machine bound best. Otherwise some are retransmissions, and only the
    earliest where it came from and the latest where it went are surely in that order.
 3. *Which way* a direction goes is seen in the times, not guessed from addresses: of two packets in opposite directions shortly after each other,
-   the difference of clocks (VM minus host) appears smaller in the one from the VM, by both delays. Addresses and what the capture says of
-   outgoing packets decide only where that is silent.
+   the difference of clocks (VM minus host) appears smaller in the one from the VM, by both delays. Of copies the first sightings
+   count: what lies between them and the last makes that difference larger, never smaller. Addresses and what the capture says of outgoing packets decide
+   only where that is silent.
 4. *Through a tunnel* there are no common packets, but common bytes: a TLS connection with the same ClientHello random is one byte stream on
    both sides. A byte of the request was sent by the VM before the host sent it on; a byte of the response reached the host before the VM. Each
    segment of the receiving side with new bytes gives a bound. Without such streams, lookups do (the host forwards a query with the VM's
@@ -45,6 +46,7 @@ from netlens.api import Capture
 from netlens.arrays import give_back
 from netlens.aside import Aside
 from netlens.chains.compared import FAR_NS
+from netlens.chains.copies import COPY_BARE_NS
 from netlens.chains.offset import Bounds, Corridor, Fit, Piece, Step, fit, join
 from netlens.columns import Bools, Ints
 from netlens.errors import NetlensError
@@ -222,10 +224,12 @@ def _common_packets(vm: Capture, host: Capture) -> tuple[Bounds, list[str], int,
     early_vm, late_vm, early_host, late_host = a[first["early"]], a[first["late"]], b[second["early"]], b[second["late"]]
     if not len(early_vm):
         return join([]), [], 0, 0
-    ways = _ways(early_vm, early_host, late_vm, late_host, flows_vm)
+    copies = first["copies"] & second["copies"]
+    # Of a packet that each capture saw once, or at once once more, the first sightings tell the way: the machine that it came from saw it before the other did.
+    soon = np.maximum(late_vm[:, m.TIME] - early_vm[:, m.TIME], late_host[:, m.TIME] - early_host[:, m.TIME]) < COPY_BARE_NS
+    ways = _ways(early_vm, early_host, copies | soon, flows_vm)
     flow = early_vm[:, m.FLOW]
     sent = early_vm[:, m.DIRECTION] == ways[flow]  # the VM sent it
-    copies = first["copies"] & second["copies"]
     known = ways[flow] >= 0
     at_vm = np.where((sent & copies | ~sent & ~copies)[:, None], late_vm, early_vm)
     at_host = np.where((sent & copies | ~sent & ~copies)[:, None], early_host, late_host)
@@ -308,13 +312,12 @@ def _isns(capture: Capture) -> Ints:
     return np.where((orig >= 0) & (resp >= 0), (orig << 32 | resp) & (1 << 62) - 1, -1)
 
 
-def _ways(early_vm: Ints, early_host: Ints, late_vm: Ints, late_host: Ints, flows: Ints) -> Ints:
-    """Per flow, the direction (0, 1) in which its packets go from the VM to the host; -1 unknown."""
+def _ways(early_vm: Ints, early_host: Ints, sure: Bools, flows: Ints) -> Ints:
+    """Per flow, the direction (0, 1) in which its packets go from the VM to the host; -1 unknown. ``sure``: packets that were not sent again."""
     order = np.lexsort((early_vm[:, m.FRAME], early_vm[:, m.FLOW]))
     flow, direction = early_vm[order, m.FLOW], early_vm[order, m.DIRECTION]
     diff = early_vm[order, m.TIME] - early_host[order, m.TIME]
-    single = (early_vm[order, m.FRAME] == late_vm[order, m.FRAME]) & (early_host[order, m.FRAME] == late_host[order, m.FRAME])
-    vote = _votes(flow, direction == 1, diff, early_vm[order, m.TIME], single)
+    vote = _votes(flow, direction == 1, diff, early_vm[order, m.TIME], sure[order])
     votes = np.zeros(len(flows), np.int64)
     np.add.at(votes, flow[:-1], vote)
     # a direction that one machine only ever sends, as its capture says, comes from there

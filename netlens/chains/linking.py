@@ -17,7 +17,7 @@ import numpy as np
 from netlens.addresses import is_loopback
 from netlens.api import Capture
 from netlens.chains import clock as clocks
-from netlens.chains import nesting, pairing, parties, relays, streams, target, visibility
+from netlens.chains import nesting, pairing, parties, relays, streams, target, tunnelled, visibility
 from netlens.chains.again import Again, sent_again
 from netlens.chains.asked import said
 from netlens.chains.endings import Shapes
@@ -108,6 +108,11 @@ class Linked:
     def known_parts(self) -> dict[int, tuple[list[str], list[str], list[str]]]:
         """What :func:`netlens.chains.paths.parts` has said, by row."""
         return {}
+
+    @cached_property
+    def tunnels(self) -> dict[str, tunnelled.Outside]:
+        """Addresses of the VM whose connections went through a tunnel that encrypts packets, where another capture shows them, too."""
+        return {} if self.vm is None else tunnelled.tunnelled(self.vm)
 
     @cached_property
     def asked_of_relay(self) -> dict[int, int]:

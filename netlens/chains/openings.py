@@ -5,7 +5,8 @@ Theory of operation
 1. *Lookup.* One question is a name asked for with all its types at once (A and AAAA come from one socket, or within :data:`TOGETHER_NS`). A question
    belongs to the first connection that begins within :data:`SOON_NS` of its answer, to an address that the name has; to several only if
    they begin at once (:data:`SHARED_NS`): a browser opens six. What was looked up earlier was no part of anybody's wait.
-2. *Connect* goes from the first SYN to the originator's first acknowledgment after it, so lost SYNs are in it.
+2. *Connect* goes from the first SYN to the originator's first acknowledgment after it, so lost SYNs are in it. Which SYN and which SYN+ACK came through
+   is told by the last of each: what comes within :data:`RESENT_NS` of the one before is the same packet on another interface.
 3. *TLS* goes from the ClientHello to the last message of the handshake before the first request: the client's Finished (RFC 8446 2), or with TLS 1.2 the
    server's ChangeCipherSpec and Finished behind it (RFC 5246 7.3). Session tickets, which the server sends when it likes, are not waited for.
 4. Halves of a redirected connection are read together.
@@ -31,6 +32,7 @@ from netlens.wire import columns as c
 SOON_NS = 1_000_000_000  #: from a lookup's answer to the first SYN: a program that needs longer looked the name up for another reason, or beforehand
 SHARED_NS = 10_000_000  #: connections that begin so soon after an answer all waited for it
 TOGETHER_NS = 5_000_000  #: A and AAAA from two sockets (musl, Go) leave within microseconds
+RESENT_NS = 200_000_000  #: the shortest timer behind which a SYN is sent again (Linux; RFC 6298 2.1 has 1 s)
 SEGMENTS = 64  #: in which a handshake is over
 AT_A_TIME = 1024  #: connections whose first segments are read together; each takes 5 kB meanwhile
 CHANGE_CIPHER, HANDSHAKE = 0x14, 0x16  #: kinds of TLS records
@@ -41,8 +43,10 @@ class Opening:
     """Times of one capture; None: not seen, or there was none.
 
     lookup_ns, looked_up_ns : first query and last answer that was waited for; ``lookups``: rows of them.  syn_ns, open_ns : first SYN, first ACK.
+    resyn_ns : last SYN before the answer.  synack_ns, resynack_ns : first and last SYN+ACK before that ACK.
     asked_ns : first payload, where something is negotiated before TLS.  hello_ns : ClientHello.  flight_ns : the server's last segment before the client's last
-    of the handshake.  ready_ns : the handshake's last message.
+    of the handshake.  ready_ns : the handshake's last message.  turn_ns, again_ns : the server's last segment before the client first goes on with the
+    handshake, and that.
     """
 
     syn_ns: int | None = None
@@ -54,6 +58,11 @@ class Opening:
     lookup_ns: int | None = None
     looked_up_ns: int | None = None
     lookups: tuple[int, ...] = ()
+    resyn_ns: int | None = None
+    synack_ns: int | None = None
+    resynack_ns: int | None = None
+    turn_ns: int | None = None
+    again_ns: int | None = None
 
 
 def openings(side: Side, first_frames: dict[int, int]) -> dict[int, Opening]:
@@ -108,6 +117,8 @@ def _handshakes(opening: Opening, segments: list[Segment], first_frame: int) -> 
     for frame, ts, orig, flags, fresh, head in segments:
         if opening.open_ns is None and orig and flags & c.ACK_FLAG and not flags & (c.SYN | c.RST):
             opening.open_ns = ts
+        if flags & c.SYN and opening.open_ns is None:
+            _synchronized(opening, ts, answer=bool(flags & c.ACK_FLAG))
         if frame >= first_frame:
             break
         if fresh <= 0 or flags & c.SYN:
@@ -119,8 +130,12 @@ def _handshakes(opening: Opening, segments: list[Segment], first_frame: int) -> 
                 opening.asked_ns = ts
         elif opening.hello_ns is None:
             continue
+        elif orig and last_server is None:
+            continue  # the rest of a hello that takes several segments
         elif orig:
             tls_1_2 = tls_1_2 or head == HANDSHAKE
+            if opening.again_ns is None:
+                opening.turn_ns, opening.again_ns = last_server, ts
             opening.flight_ns, opening.ready_ns = last_server, ts
         else:
             last_server = ts
@@ -128,6 +143,16 @@ def _handshakes(opening: Opening, segments: list[Segment], first_frame: int) -> 
                 opening.flight_ns = opening.ready_ns = ts
     if opening.hello_ns is not None and opening.ready_ns == opening.hello_ns and last_server is not None:
         opening.flight_ns = opening.ready_ns = last_server  # the client's last message shares a segment with the request
+
+
+def _synchronized(opening: Opening, ts: int, *, answer: bool) -> None:
+    """Take in a SYN, or what answers it; copies on other interfaces are the same packet."""
+    if answer:
+        opening.synack_ns = ts if opening.synack_ns is None else opening.synack_ns
+        if opening.resynack_ns is None or ts - opening.resynack_ns >= RESENT_NS:
+            opening.resynack_ns = ts
+    elif opening.synack_ns is None and (opening.resyn_ns is None or ts - opening.resyn_ns >= RESENT_NS):
+        opening.resyn_ns = ts
 
 
 # --- lookups

@@ -14,13 +14,19 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from netlens.chains.divided import CLIENT, CONNECT, LOOKUP, PHASES, RELAY, SERVER, STALL, STREAM, TLS, UNANSWERED, WIRE, Ragged
-from netlens.chains.openings import SOON_NS, Opening
+from netlens.chains.openings import RESENT_NS, SOON_NS, Opening
 from netlens.columns import NEVER, Bools, Ints, in_order
 
 CODE = {phase: k for k, phase in enumerate(PHASES)}
 #: of an opening, in this order
-MOMENTS = "syn_ns", "open_ns", "asked_ns", "hello_ns", "flight_ns", "ready_ns", "lookup_ns", "looked_up_ns"
-SYN, OPEN, ASKED, HELLO, FLIGHT, READY, LOOKED, TOLD = range(len(MOMENTS))
+MOMENTS = (
+    "syn_ns", "open_ns", "asked_ns", "hello_ns", "flight_ns", "ready_ns", "lookup_ns", "looked_up_ns", "resyn_ns", "synack_ns", "resynack_ns", "turn_ns",
+    "again_ns",
+)  # fmt: skip
+SYN, OPEN, ASKED, HELLO, FLIGHT, READY, LOOKED, TOLD, RESYN, SYNACK, RESYNACK, TURN, AGAIN = range(len(MOMENTS))
+#: Half of the shortest timer: a packet that another capture shows so much earlier than it was sent is still that one, on a clock that is off.
+SLACK_NS = RESENT_NS // 2
+FIRST_RTO_NS = 1_000_000_000  #: RFC 6298 2.1: what takes longer to come through than to be sent again was lost
 TOGETHER = 4_096  #: requests that are painted at a time: 8 MB
 
 Spans = list[tuple[int, int]]
@@ -37,6 +43,7 @@ class Hop:
     opening: Opening | None
     waits: Spans
     flights: Spans = field(default_factory=list)  # while the request was sent: bytes on their way
+    landed: int = NEVER
 
 
 def moments(o: Opening | None) -> list[int]:
@@ -49,7 +56,7 @@ class Hops:
     """Hops of requests, one after the other: those of request ``k`` are ``offsets[k]`` to ``offsets[k + 1]``, from the program to the server.
 
     opened : int64[n, moments], how the connection was opened, if the request was its first (``was_first``); else all are NEVER.
-    waits, flights : (hop, start, end).
+    waits, flights : (hop, start, end).  landed : when all of the request was at its other end, by what that acknowledged; NEVER where nothing tells.
     """
 
     offsets: Ints
@@ -61,6 +68,7 @@ class Hops:
     was_first: Bools
     waits: Ints
     flights: Ints
+    landed: Ints
 
     @classmethod
     def of(cls, requests: Sequence[Sequence[Hop]]) -> Hops:
@@ -73,7 +81,8 @@ class Hops:
         opened = np.array([moments(h.opening) for h in hops], np.int64).reshape(-1, len(MOMENTS))
         was_first = np.array([h.opening is not None for h in hops], bool)
         start, sent, answered, end = times.T
-        return cls(np.cumsum([0, *map(len, requests)]), start, sent, answered, end, opened, was_first, waits, flights)
+        landed = np.array([h.landed for h in hops], np.int64)
+        return cls(np.cumsum([0, *map(len, requests)]), start, sent, answered, end, opened, was_first, waits, flights, landed)
 
     @property
     def first(self) -> Ints:
@@ -89,6 +98,7 @@ class Hops:
         shift[hops] = by
         self.start, self.sent, self.end = self.start + shift, self.sent + shift, self.end + shift
         self.answered = np.where(self.answered == NEVER, NEVER, self.answered + shift)
+        self.landed = np.where(self.landed == NEVER, NEVER, self.landed + shift)
         self.opened = np.where(self.opened == NEVER, NEVER, self.opened + shift[:, None])
         for spans in (self.waits, self.flights):
             spans[:, 1:] += shift[spans[:, 0], None]
@@ -107,8 +117,10 @@ class Hops:
         for each in (self.waits, self.flights):
             mine = each[(each[:, 0] >= a) & (each[:, 0] < b)]
             spans.append(mine - [a, 0, 0])
-        columns = (getattr(self, name)[a:b] for name in ("start", "sent", "answered", "end", "opened", "was_first"))
-        return Hops(self.offsets[low : high + 1] - a, *columns, *spans)
+        start, sent, answered, end, opened, landed = (
+            getattr(self, name)[a:b] for name in ("start", "sent", "answered", "end", "opened", "landed")
+        )
+        return Hops(self.offsets[low : high + 1] - a, start, sent, answered, end, opened, self.was_first[a:b], spans[0], spans[1], landed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,11 +178,15 @@ class _Layers:
         self.add(requests, sent, answered, SERVER, answered != NEVER)
         self.add(requests, sent, end, UNANSWERED, answered == NEVER)
 
-    def opened(self, requests: Ints, o: Ints, where: Bools, relay: int = -1, tls: Bools | None = None) -> None:
-        """Phases of openings. What is negotiated before TLS is a relay's (``relay``), or part of connecting."""
+    def opened(
+        self, requests: Ints, o: Ints, where: Bools, relay: int = -1, tls: Bools | None = None, connect: Bools | None = None
+    ) -> None:
+        """Phases of openings; TLS of ``tls``, TCP's handshake of ``connect`` only. What is negotiated before TLS is a relay's (``relay``), or part of
+        connecting."""
         there = o != NEVER
         self.add(requests, o[:, LOOKED], o[:, TOLD], LOOKUP, where & there[:, LOOKED] & there[:, TOLD])
-        self.add(requests, o[:, SYN], o[:, OPEN], CONNECT, where & there[:, SYN] & there[:, OPEN])
+        shaken = where & there[:, SYN] & there[:, OPEN]
+        self.add(requests, o[:, SYN], o[:, OPEN], CONNECT, shaken if connect is None else shaken & connect)
         greeted = where & there[:, HELLO] & there[:, READY]
         self.add(requests, o[:, ASKED], o[:, HELLO], RELAY if relay >= 0 else CONNECT, greeted & there[:, ASKED], relay)
         self.add(requests, o[:, HELLO], o[:, READY], TLS, greeted if tls is None else greeted & tls)
@@ -233,20 +249,27 @@ def _divide(h: Hops, trips: Ints, ahead: Ahead) -> Ragged:
     paint.served(all_, h.sent[first], h.answered[first], end)
     paint.add(all_, answered, end, STREAM)
     sizes = np.diff(h.offsets)
+    back = np.zeros(len(h.start), np.int64)  # how much later what a hop shows of the answer came to the program
     for k in range(1, int(sizes.max())):
         longer = np.flatnonzero(sizes > k)
-        _through(paint, h, used, longer, first[longer] + k, k - 1, end[longer])
+        far = first[longer] + k
+        _through(paint, h, used, longer, far, k - 1, back, end[longer])
     until = _or(h.answered[last], h.end[last])
     measured = (trips != NEVER) & (h.answered[last] != NEVER) & (until > h.sent[last])
     trip = np.where(measured, np.minimum(trips, until - h.sent[last]), 0)
-    paint.add(all_, h.sent[last], h.sent[last] + trip // 2, WIRE, measured)
-    paint.add(all_, until - (trip - trip // 2), until, WIRE, measured)
-    paint.add(of[h.waits[:, 0]], h.waits[:, 1], h.waits[:, 2], STALL)
+    returns = until - (trip - trip // 2)
+    there = h.sent[last] + trip // 2
+    there = np.where(h.landed[last] == NEVER, there, np.maximum(there, np.minimum(h.landed[last], returns)))
+    paint.add(all_, h.sent[last], there, WIRE, measured)
+    paint.add(all_, returns, until, WIRE, measured)
+    hop = h.waits[:, 0]
+    way_back = np.where(h.waits[:, 1] >= h.answered[hop], back[hop], 0)
+    paint.add(of[hop], h.waits[:, 1] + way_back, h.waits[:, 2] + way_back, STALL)
     return paint.flat()
 
 
-def _through(paint: _Layers, h: Hops, used: Bools, of: Ints, far: Ints, relay: int, end: Ints) -> None:
-    """What the farther hops show of the time in which the nearer ones waited."""
+def _through(paint: _Layers, h: Hops, used: Bools, of: Ints, far: Ints, relay: int, back: Ints, end: Ints) -> None:
+    """What the farther hops show of the time in which the nearer ones waited. ``back``: of each hop the way back to the program; that of ``far`` is added."""
     near = far - 1
     answered, far_answered = _or(h.answered[near], end), _or(h.answered[far], h.end[far])
     paint.add(of, h.sent[near], answered, RELAY, relay=relay)
@@ -254,18 +277,35 @@ def _through(paint: _Layers, h: Hops, used: Bools, of: Ints, far: Ints, relay: i
     there, far_there = n != NEVER, f != NEVER
     both = for_it & h.was_first[near]
     same_packets = both & there[:, SYN] & there[:, OPEN] & (f[:, SYN] < n[:, OPEN])
-    paint.add(of, n[:, SYN], f[:, SYN], RELAY, same_packets, relay)
-    paint.add(of, f[:, OPEN], n[:, OPEN], RELAY, same_packets & far_there[:, OPEN], relay)
+    syn, synack = _came_through(n, f)
+    # who opens a connection of its own takes the time of that one's handshake, however soon it has answered the program
+    same_packets &= (n[:, SYNACK] == NEVER) | (f[:, SYNACK] == NEVER) | (n[:, SYNACK] - syn >= synack - f[:, SYN])
+    paint.add(of, syn, f[:, SYN], RELAY, same_packets & (f[:, SYN] - syn < FIRST_RTO_NS), relay)
+    paint.add(of, synack, n[:, SYNACK], RELAY, same_packets & far_there[:, SYNACK] & there[:, SYNACK], relay)
     paint.add(of, n[:, ASKED], n[:, HELLO], RELAY, both & there[:, ASKED] & there[:, HELLO], relay)
     same_hello = both & there[:, HELLO] & there[:, READY] & far_there[:, HELLO] & (f[:, HELLO] <= n[:, READY])
     paint.add(of, n[:, HELLO], f[:, HELLO], RELAY, same_hello, relay)
     paint.add(of, f[:, FLIGHT], n[:, FLIGHT], RELAY, same_hello & far_there[:, FLIGHT] & there[:, FLIGHT], relay)
-    paint.opened(of, f, for_it, relay, tls=~both)
+    went_on = same_hello & there[:, AGAIN] & far_there[:, AGAIN] & there[:, FLIGHT] & (n[:, FLIGHT] > n[:, AGAIN])
+    paint.add(of, f[:, TURN], n[:, TURN], RELAY, went_on, relay)
+    paint.add(of, n[:, AGAIN], f[:, AGAIN], RELAY, went_on & (f[:, AGAIN] <= n[:, FLIGHT]), relay)
+    paint.opened(of, f, for_it, relay, tls=~both, connect=~same_packets)
     anew = for_it & far_there[:, HELLO] & far_there[:, READY] & (f[:, HELLO] >= h.sent[near])  # encrypted anew
     paint.add(of, f[:, HELLO], f[:, READY], TLS, anew)
     paint.served(of, h.sent[far], h.answered[far], h.end[far])
     paint.add(of, far_answered, answered, RELAY, relay=relay)
-    paint.add(of, h.end[far], h.end[near], RELAY, relay=relay)
+    # The way back is counted once, with the first byte; what the last one took longer than that depends on no clock. What a relay said before it was answered
+    # (tickets, a header) had no way back.
+    back[far] = back[near] + np.maximum(answered - far_answered, 0)
+    paint.add(of, h.end[far] + back[far], h.end[near] + back[near], RELAY, relay=relay)
+
+
+def _came_through(n: Ints, f: Ints) -> tuple[Ints, Ints]:
+    """Which of the program's SYNs is the first that the next capture shows, and which of the SYN+ACKs there is the first that came to the program: what was
+    sent again before that was lost in between."""
+    again = (n[:, RESYN] != NEVER) & (n[:, RESYN] - SLACK_NS <= f[:, SYN])
+    last = (f[:, RESYNACK] != NEVER) & (f[:, RESYNACK] - SLACK_NS <= n[:, SYNACK])
+    return np.where(again, n[:, RESYN], n[:, SYN]), np.where(last, f[:, RESYNACK], f[:, SYNACK])
 
 
 def _or(times: Ints, otherwise: Ints) -> Ints:

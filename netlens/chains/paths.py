@@ -10,6 +10,8 @@ Theory of operation
 4. A bridge's port takes packets that are addressed to other machines; Linux cooked captures say so of each packet. In others a bridge shows only
    where the host translates behind it: each packet was seen twice before that.
 
+5. A tunnel that encrypts shows by its outside in the VM's capture (:mod:`netlens.chains.tunnelled`).
+
 Limits: without either, a bridge looks like routing.
 """
 
@@ -63,6 +65,8 @@ def _parts(linked: Linked, row: int) -> tuple[list[str], list[str], list[str]]:
         local = linked.served_in_vm.get(mate, ())
         anew = [] if local or not _asks_anew(vm, mate, linked.carried_in_vm) else [PROXY]
         before = _between(vm, (*local, mate)) + anew + _own(vm, mate)
+        if vm.connections["orig_ip"][mate] in linked.tunnels and TUNNEL not in before:
+            before.append(TUNNEL)
         if vm.connections["resp_ip"][mate] != up.connections["resp_ip"][first]:  # ssh -D or -L: only their ends are connections
             before.append(_kind(vm, mate, up, first))
     if (

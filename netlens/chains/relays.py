@@ -68,8 +68,9 @@ def serving(side: Side) -> dict[int, tuple[int, ...]]:
     """
     c = side.connections
     carrying: dict[str, set[int]] = {}
-    for row, randoms in side.randoms.items():
-        for random in randoms if side.target[row] else ():
+    leaving = {random for row, randoms in side.randoms.items() if side.target[row] for random in randoms}
+    for row, randoms in side.randoms.items():  # also of those to a relay that goes by an address of its own
+        for random in randoms & leaving:
             carrying.setdefault(random, set()).add(row)
     out: dict[int, tuple[int, ...]] = {}
     linked = {row for rows in carrying.values() if len(rows) > 1 for row in rows}

@@ -34,6 +34,7 @@ RECORD = 5  #: bytes of a TLS record's header
 CHOSEN = {True: 2, False: 3}
 LEANS = -1.0  #: odds for HTTP/2, to the power of ten, of each of the others at most, where fewer show HTTP/1.1
 HIDDEN_ALERT = APPLICATION << 32 | 0x0303 << 16 | ALERT_RECORD  #: header of an alert's record in TLS 1.3 (RFC 8446 5.2), as a number
+OPENVPN_PORT, OPENVPN_RESETS = 1194, (0x38, 0x50)  #: and the first bytes of a client: hard resets, versions 2 and 3
 WORDS = {"vm": "VM", "host": "host"}  #: sides as texts call them
 
 
@@ -374,6 +375,22 @@ class Side:
         states = np.array([state not in ("S0", "REJ", "RSTOS0", "SH") for state in c["state"].tolist()], dtype=bool)
         # without a handshake in the capture, RSTOS0 may be the end of any; so may S0 and SH in one of outgoing packets alone
         return states | (c["orig_bytes"].astype(np.int64) + c["resp_bytes"].astype(np.int64) > 0)
+
+    @cached_property
+    def vpn(self) -> Bools:
+        """Connections that OpenVPN makes over TCP: to its port, or begun by a hard reset of a client behind its length; they carry packets, and no requests."""
+        c, trail = self.connections, self.capture.trail
+        out: Bools = c["resp_port"] == OPENVPN_PORT
+        if trail is not None and self.sessions.rows and trail.has("head"):
+            t = trail.segments()
+            said = np.flatnonzero(t["length"] > 0)
+            said = said[t["way"][said] == self.originator[t["session"][said]]]
+            said = said[np.diff(t["session"][said], prepend=-1) != 0]  # the first of each
+            head, length = t["head"][said], t["length"][said]
+            begun = (head >> np.uint64(48) == length - 2) & np.isin(head >> np.uint64(40) & np.uint64(0xFF), OPENVPN_RESETS)
+            rows = [self.connection_of[k] for k in t["session"][said[begun]].tolist() if k in self.connection_of]
+            out = out | np.isin(np.arange(c.rows), rows)
+        return out
 
     def one_sided(self, rows: Ints) -> int:
         """How many of these connections have payload of one end, and not one frame of the other."""

@@ -93,7 +93,7 @@ def find(sides: Mapping[str | None, Side], upstream: Side, apis: tuple[str, ...]
         c = side.connections
         wanted = apis or tuple(goal.names or goal.addresses if goal else ())
         try:
-            chosen = choose(c, side.capture.table("lookups"), wanted, manifest=manifest, reached=reached)
+            chosen = choose(c, side.capture.table("lookups"), wanted, manifest=manifest, reached=reached, tunnels=side.vpn)
             reached.update(filter(is_public, chosen.addresses))
         except NetlensError:
             if not (goal or len(sides) > 1) or (side is not first and goal is None):
@@ -236,10 +236,16 @@ def _with_nameless(connections: Table, rows: np.ndarray[Any, Any]) -> np.ndarray
 
 
 def choose(
-    connections: Table, lookups: Table, apis: tuple[str, ...] = (), *, manifest: bool = False, reached: Collection[str] = ()
+    connections: Table,
+    lookups: Table,
+    apis: tuple[str, ...] = (),
+    *,
+    manifest: bool = False,
+    reached: Collection[str] = (),
+    tunnels: Bools | None = None,
 ) -> Target:
     """The target of a capture. ``manifest``: the manifest of a recording named the APIs, nobody on the command line.  ``reached``: addresses at which another
-    capture has it.
+    capture has it.  tunnels : which connections carry packets, and no requests.
 
     Raises
     ------
@@ -254,6 +260,8 @@ def choose(
     labels = overlap.labels(connections, "target")
     # what runs over TCP but is no application's own question: remote shells and name lookups
     plain = ~np.isin(connections["resp_port"], (22, 53, 853))
+    if tunnels is not None:
+        plain &= ~tunnels
     if not plain.any():
         plain = np.ones(connections.rows, dtype=bool)
     if not connections.rows:

@@ -221,7 +221,8 @@ def without_answers(traffic: Traffic, unsure: Bools) -> Traffic:
     up, situation, rows = traffic.upstream, traffic.situation, traffic.rows[:, UPSTREAM]
     owner = np.where(rows >= 0, np.append(up.owner, -1)[rows], -1)
     unsure = unsure | np.isin(owner, _in_doubt(up))
-    if situation.uncountable or unsure.sum() <= MOST_UNSURE * len(up.streams):
+    # where upstream nothing is counted by sizes (HTTP/1.1 behind a relay that ends HTTP/2), each answer there is of its request
+    if situation.uncountable or not up.counted or unsure.sum() <= MOST_UNSURE * len(up.streams):
         return traffic
     doubtful = sorted(set(owner[unsure & (rows >= 0)].tolist()))
     apart = np.isin(owner, doubtful)

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from statistics import median
 
+import numpy as np
+
 from netlens.lenses._view import MOST_SEGMENTS, View, views
 from netlens.text import size
 
@@ -61,6 +63,20 @@ def same(view: View, other: View, k: int) -> int | None:
         if whole and all(mine[k] is not None and mine[k] == theirs[m] for mine, theirs in zip(*numbers, strict=True)):
             return int(m)
     return None
+
+
+def beyond(view: View, first_ns: int) -> View | None:
+    """The host's view, of the VM's, if it was recorded by a time of the VM's: what is not in it did not come there."""
+    clock, both = view.traffic.clock, {each.name: each for each in views(view.traffic)}
+    host = both.get("host")
+    if view is not both.get("vm") or host is None or not view.traffic.clock_told:
+        return None
+    return host if host.side.bounds_ns[0] + clock.uncertain_ns <= int(clock.to_host(np.array([first_ns], np.int64))[0]) else None
+
+
+def lost_between(n: int, one: str, many: str) -> str:
+    """A clause of so many packets; empty where none was lost."""
+    return f"; {n:,} {one if n == 1 else many} lost between the VM's and the host's capture" if n > 0 else ""
 
 
 def _complete(view: View, k: int) -> bool:

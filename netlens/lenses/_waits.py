@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, replace
 
-from netlens.lenses._repeats import deliveries
+from netlens.lenses._repeats import Repeat, deliveries
 from netlens.lenses._view import FIN, RST, SEAM_NS, SYN, S, Segments, View
 
+DELAY_NS = S // 2  #: of an acknowledgment at most (RFC 9293 3.8.6.3)
 WAITING_NS = S  #: data that comes so soon after the window opened had waited for it
 
 
@@ -94,7 +95,15 @@ def waits(view: View) -> dict[int, list[tuple[int, int]]]:
     """By session, from when until when, in the capture's own time; they may overlap."""
     found: dict[int, list[tuple[int, int]]] = defaultdict(list)
     for delivery in view.once(deliveries):
-        found[delivery.session] += [(r.start_ns, r.end_ns) for r in delivery.repeats if r.wait_ns]
+        found[delivery.session] += [(r.start_ns, _came(view, r)) for r in delivery.repeats if r.wait_ns]
     for shut in view.once(shut_windows):
         found[shut.session].append((shut.start_ns, shut.end_ns))
     return dict(found)
+
+
+def _came(view: View, r: Repeat) -> int:
+    """When the wait for a repeat was over: with its last sending, if that was acknowledged as soon as a round trip and a delay allow, for these are as
+    long without any loss; else when it was acknowledged."""
+    trip = view.column("handshake_ms")[r.session]
+    usual = r.last_ns + DELAY_NS + (int(trip * 1e6) if trip == trip else 0)
+    return r.last_ns if r.acked and r.end_ns <= usual else r.end_ns

@@ -16,11 +16,12 @@ from __future__ import annotations
 import bisect
 from collections import Counter, defaultdict
 from statistics import median
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from netlens.addresses import is_one_host
 from netlens.lenses import Finding
 from netlens.lenses._asked import PORT, ROUND_NS, SAME_NS, Question, visible
+from netlens.lenses._between import beyond, lost_between
 from netlens.lenses._datagrams import ways
 from netlens.lenses._view import ALIKE, S, View, finding, graded, most, seconds
 from netlens.lenses.dns_failed import shorter
@@ -109,6 +110,23 @@ def _sent_again(view: View) -> list[Finding]:
     return [finding(view, ID, "problem", text, [f for r in waited for f in (r.query_frame, r.answer_frame)], values, advice)]
 
 
+def _not_passed_on(view: View, shown: list[Question]) -> str:
+    """A clause that says how many of the queries did not come from the VM to the host; empty where that is not known of each."""
+    host = beyond(view, min(q.first_ns for q in shown))
+    if host is None:
+        return ""
+    names = ("txid", "qname", "qtype", "orig_port", "transport", "attempts")
+    there: dict[Any, list[int]] = {}
+    for *key, attempts in host.side.capture.table("lookups").tuples(*names):
+        there.setdefault(tuple(key), []).append(attempts)
+    frames = {frame for q in shown for frame in q.frames}
+    mine = [row for row in view.side.capture.table("lookups").tuples("query_frame", *names) if row[0] in frames]
+    pairs = [(row[-1], there.get(tuple(row[1:-1]), [])) for row in mine]
+    if not pairs or any(len(rows) != 1 for _, rows in pairs):
+        return ""
+    return lost_between(sum(max(asked - rows[0], 0) for asked, rows in pairs), "query was", "queries were")
+
+
 def _of(view: View) -> list[Finding]:
     told = {id(q) for silent in view.once(silent_resolvers) for _, q in silent.waited}  # what they waited for is known
     searched = view.once(searches)
@@ -155,6 +173,7 @@ def _of(view: View) -> list[Finding]:
     which = f"; {whose} asked with {names} first" if suffixed else ""
     dropped = _without_edns(view, shown)
     which += "; none of the queries with EDNS (OPT) got an answer, those without did" if dropped else ""
+    which += _not_passed_on(view, shown)
     text = f"{len(shown):,} of {plural(len(timed), 'DNS question')} took {took} ({whom}){which}."
     advice = "Time the resolver (dig @RESOLVER NAME); a first query that is lost costs the client's time-out, usually 5 s." if grave else ""
     if grave and len(suffixed) == len(shown):

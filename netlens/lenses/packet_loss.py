@@ -18,13 +18,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from netlens.lenses import Finding
-from netlens.lenses._between import where
+from netlens.lenses._between import same, where
 from netlens.lenses._connects import OPEN, attempts
 from netlens.lenses._full import full_rates
 from netlens.lenses._needless import astray, without_needless
 from netlens.lenses._repeats import STALL_TIMES, Delivery, Repeat, deliveries, stalled
 from netlens.lenses._said import TCP, End, too_big
-from netlens.lenses._view import SEAM_NS, S, View, finding, graded, most, seconds
+from netlens.lenses._view import SEAM_NS, S, View, finding, graded, most, seconds, views
 from netlens.lenses.path_mtu import told_of
 from netlens.parsers.icmp import Error
 from netlens.text import plural
@@ -47,14 +47,18 @@ ERRORS = 10  #: of ICMP that are shown
 
 def look(view: View) -> list[Finding]:
     """At most one."""
-    merged = view.once(told_of)[0]
-    split = {(e.source, e.destination) for group in merged for e in group}
+    lossy, searched = view.once(_lossy)
+    return _lost(view, lossy, view.once(told_of)[0]) or _fitted(view, [d for d in searched if d.resent >= RESENT])
+
+
+def _lossy(view: View) -> tuple[list[Delivery], list[Delivery]]:
+    """Connections on which something was lost, if there is enough of it to be told; and those on which something was too large."""
+    split = {(e.source, e.destination) for group in view.once(told_of)[0] for e in group}
     repeated = [d for d in view.once(deliveries) if d.repeats and not 0 < view.once(_syn_waits).get(d.session, 0) < AGAIN_NS]
     searched = [d for each in repeated if (d := replace(each, repeats=[r for r in each.repeats if _was_too_large(view, r, split)])).repeats]
     fitted = {id(r) for d in searched for r in d.repeats}
     rest = [replace(d, repeats=[r for r in d.repeats if id(r) not in fitted]) for d in repeated]
-    told = _lost(view, _to_tell(view, [d for d in rest if d.repeats]), merged)
-    return told or _fitted(view, [d for d in searched if d.resent >= RESENT])
+    return _to_tell(view, [d for d in rest if d.repeats]), searched
 
 
 def _was_too_large(view: View, r: Repeat, split: set[tuple[End, End]]) -> bool:
@@ -91,10 +95,17 @@ def _fitted(view: View, shown: list[Delivery]) -> list[Finding]:
     return [finding(view, ID, "warning", text, frames, values)]
 
 
-def _lost(view: View, lossy: list[Delivery], mergers: list[list[Error]]) -> list[Finding]:
+def _standing(view: View, lossy: list[Delivery]) -> set[int]:
+    """Repeats that "stalled" tells, by id: what else was never acknowledged there is part of the standstill."""
     stalls = view.once(stalled)
-    ended = {(r.session, r.orig) for r in stalls if not r.acked}  # what else was never acknowledged there is part of the standstill
-    standing = {id(r) for r in stalls} | {id(r) for d in lossy for r in d.repeats if not r.acked and (r.session, r.orig) in ended}
+    ended = {(r.session, r.orig) for r in stalls if not r.acked}
+    return {id(r) for r in stalls} | {id(r) for d in lossy for r in d.repeats if not r.acked and (r.session, r.orig) in ended}
+
+
+def _chosen(view: View) -> tuple[list[Delivery], list[Delivery], list[Delivery], dict[int, float]]:
+    """Of these: with grave losses, and without what "stalled" tells; with some; and the rates at which lines were full, by session."""
+    lossy = view.once(_lossy)[0]
+    standing = _standing(view, lossy)
     grave = [d for d in lossy if _grave(view, d)]
     rates = full_rates(view, [d for d in lossy if _is_some(d)])
     grave = [d for d in grave if d.session not in rates]
@@ -102,7 +113,26 @@ def _lost(view: View, lossy: list[Delivery], mergers: list[list[Error]]) -> list
     some = [d for d in lossy if _is_some(d)]
     if not grave and _everywhere([d for d in some if d.session not in rates]):
         grave = only_here = some
+    return grave, only_here, some, rates
+
+
+def _shown_beside(view: View) -> set[int]:
+    """Sessions of which the other capture tells the same: two captures then speak of the same connections, and of one amount that was lost."""
+    out: set[int] = set()
+    for other in views(view.traffic):
+        if other is not view and other.side in (view.traffic.vm, view.traffic.upstream):
+            grave, _, some, _ = other.once(_chosen)
+            out |= {k for d in grave or some if (k := same(other, view, d.session)) is not None}
+    return out
+
+
+def _lost(view: View, lossy: list[Delivery], mergers: list[list[Error]]) -> list[Finding]:
+    grave, only_here, some, rates = view.once(_chosen)
     shown = grave or some
+    if shown and len(view.traffic.sides) > 1:
+        beside, known = _shown_beside(view), {d.session for d in shown}
+        shown = [*shown, *(d for d in lossy if d.session in beside - known)]
+    standing = _standing(view, lossy)
     if all(id(r) in standing for d in shown for r in d.repeats):  # the finding "stalled" says it
         return []
     resent, segments = sum(d.resent for d in shown), sum(d.segments for d in shown)

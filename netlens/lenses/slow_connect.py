@@ -15,6 +15,7 @@ Normal: one round trip, a second by satellite at most. RFC 6298 2.1: the first t
 from __future__ import annotations
 
 from netlens.lenses import Finding, Severity
+from netlens.lenses._between import beyond, lost_between, same
 from netlens.lenses._connects import HALF_OPEN, OPEN, Attempt, attempts
 from netlens.lenses._datagrams import by_tcp
 from netlens.lenses._view import S, View, finding, graded, grouped, most, seconds, up_to
@@ -101,6 +102,19 @@ def _half_open(view: View) -> list[Finding]:
     return [finding(view, ID, severity, text, frames, values, advice if severity == "problem" else "")]
 
 
+def _not_passed_on(view: View, shown: list[Attempt]) -> str:
+    """A clause that says how many of the SYNs did not come from the VM to the host; empty where that is not known."""
+    host = beyond(view, min(a.syn_ns[0] for a in shown))
+    if host is None:
+        return ""
+    there = {a.session: a.syns for a in host.once(attempts)}
+    mates = [same(view, host, a.session) for a in shown]
+    if any(k is None or k not in there for k in mates):
+        return ""
+    lost = sum(max(a.syns - there[k], 0) for a, k in zip(shown, mates, strict=True) if k is not None)
+    return lost_between(lost, "SYN was", "SYNs were")
+
+
 def _of_tcp(view: View) -> list[Finding]:
     opened = [(a.usable_ns - a.syn_ns[0], a) for a in view.once(attempts) if a.outcome == OPEN and a.usable_ns]
     opened = [
@@ -120,7 +134,8 @@ def _of_tcp(view: View) -> list[Finding]:
     repeated = " and ".join(f"{n} {what}" for n, what in ((syns, "SYNs"), (synacks, "SYN+ACKs")) if n > 1)
     repeated = f"{up_to(shown)}{repeated}" if repeated else "one SYN"
     whom = most(view.server(a.session) for a in shown)
-    text = f"{len(shown):,} of {plural(all_, 'connection')} took {up_to(shown)}{seconds(longest)} to open ({repeated}): {whom}."
+    place = _not_passed_on(view, shown)
+    text = f"{len(shown):,} of {plural(all_, 'connection')} took {up_to(shown)}{seconds(longest)} to open ({repeated}): {whom}{place}."
     values = {"connections": all_, "slow": len(shown), "longest_s": longest / 1e9, "syns": syns}
     advice = "SYNs or their answers are lost, or the server's queue of new connections is full (nstat TcpExtListenOverflows on the server)."
     frames = [f for a in shown for f in (a.syn_frames[0], a.answer_frame, a.usable_frame)]

@@ -4,7 +4,8 @@ Asks: how long it took from the last byte of a request to the first of its answe
 Applies: to HTTP/1.1 in the clear (and to what waits for 100 before its body), to the hello of a TLS server, to greetings (SSH, SMTP, FTP, POP3, IMAP, VNC,
     MySQL), and to logins (SSH, FTP, POP3, IMAP, MySQL, PostgreSQL, IRC); to requests over UDP that came again with their mark until they were answered (see
     udp-unanswered), or were given up by then; inside TLS to turns, which are judged more carefully: a wait there may be a push channel or a long poll, but
-    not if clients give up after the same time, as they do with requests of HTTP/2 in clear; to silences within answers that come event by event, to a POST (a
+    not if clients give up after the same time, as they do with requests of HTTP/2 in clear; as a warning to answers of HTTP/1.1 in clear that come to
+    clients which had given up after the same time each, however soon; to silences within answers that come event by event, to a POST (a
     warning: a tool may run meanwhile). To queries to databases in clear that wait for others, and commands of caches that are never slow (Redis, memcached;
     see _late_answers); that another query took long is a warning; of WebSockets in clear to pings (RFC 6455 5.5.2) behind which the server says nothing until
     the client leaves, but not in order.
@@ -79,6 +80,7 @@ GO_ON = (
 LINE = "Find what they waited for: a pool with too few connections to the database (its size, and what holds them), or a lock that a long one held."
 HELD = "End transactions as soon as their work is done: find the program that left one open (idle in transaction), or have the server end such ones."
 BLOCKED = "Redis serves nobody while one command runs: its SLOWLOG names it (KEYS, a script, a large key, SAVE); else look at the machine (swap, a fork)."
+AT_ONCE_NS = S // 10  #: who leaves sooner wanted no answer: health checks, what only tells
 LEAST_NS = S // 1000  #: that is worth telling apart
 ALIKE = 0.02  #: of each other: waits that a timer ends
 DEADLINES = 3
@@ -103,7 +105,7 @@ UNANSWERED_NS = 10 * S  #: without any answer: what the end of the capture may o
 
 def look(view: View) -> list[Finding]:
     """Requests, what comes before them (hellos of TLS, greetings and logins), and services that fall silent."""
-    of_http = [*_of(view), *_given_up(view), *_cancelled(view), *_not_told(view)]
+    of_http = [*_of(view), *_given_up(view), *_cancelled(view), *_not_told(view), *_too_late(view)]
     return [
         *of_http,
         *_stopped(view),
@@ -261,6 +263,37 @@ def _given_up(view: View) -> list[Finding]:
     text = f"{plural(n, 'request')} inside TLS to {waits.whom} got no answer until the client gave up after {after}."
     grave = bool(again) and n <= POLLED and not answering(view, {view.service(g.session) for g in again})
     return [graded(view, ID, grave, text, waits.frames, waits.values(requests=n, unanswered=n), GAVE_UP)]
+
+
+def _too_late(view: View) -> list[Finding]:
+    """Requests of HTTP in clear whose client gave up sooner than a person would, each time after the same time from its begin on: its timeout. The answers
+    came all the same, and were reset. Who leaves a page, types on, or took another's answer leaves at any time."""
+    remarkable, _, others_http = view.once(asked)
+    http = [a for a in remarkable if a.http]
+    shown = [a for a in http if a.given_up and a.status is not None and a.wait_ns < NOTICED_NS]
+    if len(shown) < TIMES or min(a.wait_ns for a in shown) < AT_ONCE_NS:
+        return []
+    budgets = [budget_of(view, a) for a in shown]
+    took = [b.end_ns - b.begin_ns for b in budgets if b is not None]
+    if len(took) < len(shown) or max(took) > min(took) * (1 + ALIKE):
+        return []
+    late = [_since(view, a) for a in shown]
+    came = " to ".join(dict.fromkeys((seconds(min(late)), seconds(max(late)))))
+    waits, of = _Waits(view, shown), len(http) + others_http
+    text = (
+        f"{len(shown):,} of {plural(of, 'HTTP request')}, to {waits.whom}, were given up by the client after {seconds(max(took))} each time (its timeout); "
+        f"the answers came {came} after the requests, and were reset."
+    )
+    frames = [frame for a in shown for frame in a.frames[:2]]
+    return [graded(view, ID, False, text, frames, waits.values(requests=of, unanswered=len(shown)), LOOK)]
+
+
+def _since(view: View, request: Asked) -> int:
+    """From the last byte of a request to the first of an answer that came too late (ns)."""
+    seg = view.segments(request.session)
+    sent = [i for i in range(len(seg)) if seg.orig[i] and seg.length[i] and request.frames[0] <= seg.frame[i] < request.frames[1]]
+    came = bisect.bisect_left(seg.frame, request.frames[1])
+    return seg.ts[min(came, len(seg) - 1)] - seg.ts[sent[-1]] if sent else 0
 
 
 def _alike(view: View, found: list[GivenUp], times: int) -> list[GivenUp]:

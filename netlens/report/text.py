@@ -5,16 +5,17 @@ from __future__ import annotations
 import statistics
 from typing import TYPE_CHECKING, Any
 
+from netlens.chains.paths import DIRECT, chains
 from netlens.chains.situation import VM
 from netlens.lenses.refused.counting import in_flight_between
 from netlens.lenses.refused.verdict import needed
 from netlens.report import answer, findings, overview, time_budget
-from netlens.text import duration, interval, plural, printable, utc
+from netlens.text import duration, endpoint, interval, plural, printable, utc
 
 if TYPE_CHECKING:
     from netlens.analysis import Analysis, PeakFacts, SideFindings
 
-_PATHS = {"direct": "direct", "nat": "through NAT", "sshuttle": "through sshuttle"}
+_PATHS = {DIRECT: "direct", "nat": "through NAT", "sshuttle": "through sshuttle"}
 _VANTAGE = {"vm": "made on the VM", "host": "made on the host", None: "side unknown (say it with --vm or --host)"}
 _STYLES = {"supported": "bold", "refuted": "dim", "undecided": ""}
 _CAUTION = "yellow"
@@ -210,7 +211,10 @@ def _side(a: Analysis, side: SideFindings, console: Any) -> None:
     when = f"from {utc(start)}, {(last - start) / 1e9:.3f} s" if part.bounds_ns else "no frame has a time"
     console.print(Text(f"{when}, {_VANTAGE[side.vantage]}"))
     sessions = side.capture.table("sessions").rows
-    how = ", ".join(f"{count:,} {_PATHS[path]}" for path, count in sorted(side.paths.items()))
+    paths = side.paths
+    if paths.keys() == {DIRECT} and side.rows is a.assembled.upstream.target:  # a relay on the machine made them for others
+        paths = a.assembled.once(chains)
+    how = ", ".join(f"{count:,} {_PATHS.get(path, f'through relays: {path}')}" for path, count in sorted(paths.items()))
     if "nat" in side.paths and all(ip is None for ip in side.capture.table("connections")["nat_ip"][side.rows].tolist()):
         how += ", by their private addresses; no translated copy was captured"
     rows = [
@@ -222,7 +226,7 @@ def _side(a: Analysis, side: SideFindings, console: Any) -> None:
         ("open at once", _peak(side.connections, start, "connection", "opened")),
         ("in flight", _in_flight(a, side, start)),
         ("lookups", _lookups(side)),
-        ("tunnels", _tunnels(side)),
+        ("tunnels", _tunnels(a, side)),
         ("tails", _tails(side)),
     ]
     _grid(console, rows, "", (1, 0, 1, 0))
@@ -271,7 +275,13 @@ def _lookups(a: SideFindings) -> str:
     )
 
 
-def _tunnels(a: SideFindings) -> str:
+def _tunnels(analysis: Analysis, a: SideFindings) -> str:
+    linked = analysis.assembled
+    if linked.tunnels and linked.vm is not None:
+        address, outside = next(iter(linked.tunnels.items()))
+        carried = int((linked.vm.connections["orig_ip"] == address).sum())
+        there = endpoint(*outside.server)
+        return f"{outside.name} {outside.source} > {there} carries {plural(carried, 'connection')} of {address}: as many bytes, meanwhile"
     carrying = [r for r in a.capture.table("tunnels").records() if r["carries"]]
     if not carrying:
         return "none: no SSH connection carries others"

@@ -40,12 +40,16 @@ from tests.lenses.made import SERVER as WEB_SERVER
 from tests.lenses.test_lenses import only
 from tests.parsers.build import MS, Packet, S, mixed, write
 from tests.parsers.test_connections import halves
+from tests.parsers.test_pipeline import client_hello
 from tests.recordings import FOLDER
 
 PROMPT_NS = 1_000_000  #: what writing a journal takes at most, nearly always: 0.3 ms in the median
 #: Share of what the journals say that may be off by more: a program that had to wait for a processor logs late.
 LATE = 0.02
-STEPS = ("syn_ns", "open_ns", "asked_ns", "hello_ns", "flight_ns", "ready_ns", "lookup_ns", "looked_up_ns")
+STEPS = (
+    "syn_ns", "resyn_ns", "synack_ns", "resynack_ns", "open_ns", "asked_ns", "hello_ns", "turn_ns", "again_ns", "flight_ns", "ready_ns", "lookup_ns",
+    "looked_up_ns",
+)  # fmt: skip
 RECORDINGS = ("healthy", "dns-over-tcp", "same-nat-ip-nat", "zombie-clock-skew")
 
 
@@ -225,6 +229,199 @@ def test_a_lookup_is_of_the_connection_that_follows_it(port: int, tmp_path: Path
     assert [d.ns(LOOKUP) // MS for d in divided] == [10, 18]
 
 
+def two_hops(near: dict[str, Any], far: dict[str, Any], trip: int | None = None) -> dict[str, int]:
+    """How long each phase takes of a request that two captures show."""
+    from netlens.chains.openings import Opening
+    from netlens.chains.painting import Hop
+
+    hops = [Hop(*each["at"], Opening(**each["opened"]) if "opened" in each else None, each.get("waits", [])) for each in (near, far)]
+    took: dict[str, int] = defaultdict(int)
+    for spell in painted(hops, trip):
+        took[spell.phase] += spell.end_ns - spell.start_ns
+    return dict(took)
+
+
+@pytest.mark.parametrize("off", [-20, 0, 15])
+def test_the_way_back_of_a_stream_is_counted_once_on_any_clock(off: int) -> None:
+    """30 there, 30 back, a server of 100, and 300 of answer; then the same where the relay passes the last byte on 50 later."""
+    far = (30 + off, 40 + off, 140 + off, 440 + off)
+    assert two_hops({"at": (0, 10, 170, 470)}, {"at": far}) == {CLIENT: 10, RELAY: 60, SERVER: 100, STREAM: 300}
+    assert two_hops({"at": (0, 10, 170, 520)}, {"at": far}) == {CLIENT: 10, RELAY: 110, SERVER: 100, STREAM: 300}
+
+
+def test_a_relay_that_holds_the_first_byte_back_is_as_long_as_it_holds_it() -> None:
+    assert two_hops({"at": (0, 0, 370, 470)}, {"at": (30, 30, 140, 440)}) == {RELAY: 260, SERVER: 110, STREAM: 100}
+
+
+def test_what_a_relay_says_before_it_is_answered_is_no_stream() -> None:
+    """As a relay that ends TLS sends tickets behind the request."""
+    assert two_hops({"at": (0, 0, 35, 470)}, {"at": (30, 30, 430, 440)}) == {RELAY: 60, SERVER: 400, STREAM: 10}
+
+
+def test_a_standstill_within_an_answer_that_both_captures_show_is_one() -> None:
+    near, far = {"at": (0, 0, 170, 570), "waits": [(200, 400)]}, {"at": (30, 30, 140, 540), "waits": [(170, 370)]}
+    assert two_hops(near, far) == {RELAY: 60, SERVER: 110, STREAM: 200, STALL: 200}
+
+
+WAY = 30 * MS
+
+
+def opened(at: int, way: int = 0, again: int = 0, back: int = 0, local: int = 0) -> dict[str, int]:
+    """A TCP handshake: the SYN comes ``way`` later, and ``again`` later once more; the answer 20 ms behind it, and ``back`` later here."""
+    answered = at + way + again + 20 * MS + back
+    return {"syn_ns": at + way, "resyn_ns": at + way + again, "synack_ns": answered, "resynack_ns": answered, "open_ns": answered + local}
+
+
+def test_the_way_between_two_captures_is_no_time_of_connecting() -> None:
+    near = {"syn_ns": 0, "resyn_ns": 0, "synack_ns": 80 * MS, "resynack_ns": 80 * MS, "open_ns": 80 * MS}
+    far = {"syn_ns": WAY, "resyn_ns": WAY, "synack_ns": 50 * MS, "resynack_ns": 50 * MS, "open_ns": 110 * MS}
+    took = two_hops(
+        {"at": (80 * MS, 80 * MS, 200 * MS, 200 * MS), "opened": near}, {"at": (110 * MS, 110 * MS, 170 * MS, 170 * MS), "opened": far}
+    )
+    assert took == {CONNECT: 20 * MS, RELAY: 120 * MS, SERVER: 60 * MS}
+
+
+@pytest.mark.parametrize("lost", ["up", "down"])
+def test_a_syn_or_its_answer_that_is_lost_between_two_captures_is_time_of_connecting(lost: str) -> None:
+    near = {"syn_ns": 0, "resyn_ns": S, "synack_ns": S + 80 * MS, "resynack_ns": S + 80 * MS, "open_ns": S + 80 * MS}
+    first = S + WAY if lost == "up" else WAY
+    far = {"syn_ns": first, "resyn_ns": first, "synack_ns": first + 20 * MS, "resynack_ns": S + 50 * MS, "open_ns": S + 110 * MS}
+    at = S + 80 * MS
+    took = two_hops(
+        {"at": (at, at, at + 120 * MS, at + 120 * MS), "opened": near},
+        {"at": (at + WAY, at + WAY, at + 90 * MS, at + 90 * MS), "opened": far},
+    )
+    assert took == {CONNECT: S + 20 * MS, RELAY: 120 * MS, SERVER: 60 * MS}
+
+
+def test_a_relay_that_answers_the_syn_itself_has_the_time_until_it_is_connected() -> None:
+    near = {"syn_ns": 0, "resyn_ns": 0, "synack_ns": 100_000, "resynack_ns": 100_000, "open_ns": 3 * MS}
+    far = {"syn_ns": 2 * MS, "resyn_ns": 2 * MS, "synack_ns": 22 * MS, "resynack_ns": 22 * MS, "open_ns": 22 * MS}
+    took = two_hops({"at": (3 * MS, 3 * MS, 90 * MS, 90 * MS), "opened": near}, {"at": (22 * MS, 22 * MS, 80 * MS, 80 * MS), "opened": far})
+    assert took == {CONNECT: 22 * MS, RELAY: 10 * MS, SERVER: 58 * MS}
+
+
+@pytest.mark.parametrize("turns", [1, 2])
+def test_the_way_between_two_captures_is_no_time_of_tls(turns: int) -> None:
+    """One turn as in TLS 1.3, two as in TLS 1.2; the server takes 5 ms each time."""
+
+    def opening(up: int, down: int) -> dict[str, int]:
+        first, said = up, 65 * MS - down
+        tls = {"syn_ns": -MS, "open_ns": 0, "hello_ns": first, "turn_ns": said, "again_ns": 65 * MS + up}
+        return tls | (
+            {"flight_ns": said, "ready_ns": 65 * MS + up} if turns == 1 else {"flight_ns": 130 * MS - down, "ready_ns": 130 * MS - down}
+        )
+
+    at = turns * 65 * MS
+    near = {"at": (at, at, at + 100 * MS, at + 100 * MS), "opened": opening(0, 0)}
+    far = {"at": (at + WAY, at + WAY, at + 70 * MS, at + 70 * MS), "opened": opening(WAY, WAY) | {"syn_ns": None, "open_ns": None}}
+    far["opened"] |= {"syn_ns": 0, "open_ns": 0}
+    took = two_hops(near, far)
+    assert took[TLS] == turns * 5 * MS
+    assert took[RELAY] == turns * 60 * MS + 60 * MS
+
+
+@pytest.mark.parametrize("pieces", [1, 2])
+def test_a_hello_in_pieces_is_no_step_of_the_handshake_behind_it(pieces: int, tmp_path: Path) -> None:
+    """As it is with keys for quantum computers; and the client's last message may share a segment with the request."""
+    hello = client_hello("a.example")
+    made = talk(step=MS, server=(WEB_SERVER, 443))
+    for k in range(pieces):
+        made.up("PA", hello[k * len(hello) // pieces : (k + 1) * len(hello) // pieces])
+    made.at += 20 * MS
+    made.down("PA", b"\x16\x03\x03\x03\xe8" + bytes(1000))
+    made.up("PA", b"\x14\x03\x03\x00\x01\x01" + b"\x17\x03\x03\x01\xf4" + bytes(500))
+    made.at += 50 * MS
+    made.down("PA", b"\x17\x03\x03\x01\x90" + bytes(400))
+    (d,) = of(tmp_path, close(made).packets)
+    assert d.ns(TLS) // MS in (20, 21, 22)
+
+
+def test_a_handshake_that_took_longer_than_later_round_trips_does_not_tell_the_wire(tmp_path: Path) -> None:
+    """As when the address of a neighbour is asked for meanwhile. An answer that comes at once bounds the wire, but does not tell it of another connection."""
+    made = talk(step=30 * MS)
+    made.step = 10 * MS
+    (d,) = of(tmp_path, close(exchange(made, wait=50 * MS)).packets)
+    assert (d.ns(WIRE) // MS, d.ns(SERVER) // MS) == (10, 60)
+
+
+def test_of_a_syn_that_was_sent_twice_nobody_knows_which_one_was_answered(tmp_path: Path) -> None:
+    first = Packet(0, talk(at=0).packets[0].data)
+    packets = [first, *close(exchange(talk(at=S, step=MS), wait=50 * MS)).packets]
+    alone = of(tmp_path, packets)[0]
+    assert alone.ns(WIRE) == 0
+    assert WIRE in alone.unmeasured
+    beside = of(tmp_path, packets, close(exchange(talk(40_002, at=3 * S, step=10 * MS), wait=50 * MS)).packets)[0]
+    assert beside.ns(WIRE) // MS == 10
+
+
+def _upload(last_ack: int, segments: int = 24, trip: int = 10 * MS) -> list[Packet]:
+    """A request that leaves at once and stands in a queue: each two segments are acknowledged 5 ms behind the two before, the rest ``last_ack`` behind these;
+    the answer comes 50 ms later."""
+    made = talk(step=trip)
+    made.step = 1000
+    start = made.seq
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n"
+    head %= 1000 * segments - len(head % 10_000)
+    made.up("A", head + bytes(1000 - len(head)))
+    for _ in range(segments - 1):
+        made.up("A", 1000)
+    made.at += trip
+    for k in range(2, segments, 2):
+        made.at += 5 * MS
+        made.down("A", ack=start + 1000 * k)
+    made.at += last_ack
+    made.down("A")
+    made.at += 50 * MS
+    made.down("PA", OK)
+    return close(made).packets
+
+
+def test_what_a_request_stands_in_a_queue_is_no_time_of_the_server(tmp_path: Path) -> None:
+    (d,) = of(tmp_path, _upload(5 * MS))
+    assert d.ns(SERVER) // MS in (49, 50)
+
+
+def test_an_acknowledgment_of_one_segment_that_is_delayed_is_no_queue(tmp_path: Path) -> None:
+    """The last segment is one alone: what those before it show of the queue counts, and the delay is the server's."""
+    (d,) = of(tmp_path, _upload(40 * MS, segments=23))
+    assert d.ns(SERVER) // MS in range(88, 92)
+
+
+def test_a_request_is_waited_for_until_it_is_sent_again_and_the_server_from_then_on(tmp_path: Path) -> None:
+    made = talk(step=10 * MS)
+    seq = made.seq
+    made.up("PA", GET)
+    made.at += 200 * MS
+    made.up("PA", GET, seq=seq)
+    made.down("A")
+    made.at += 40 * MS
+    made.down("PA", OK)
+    (d,) = of(tmp_path, close(made).packets)
+    assert (d.ns(STALL) // MS, d.ns(WIRE) // MS, d.ns(SERVER) // MS) == (210, 10, 50)
+
+
+@pytest.mark.parametrize("takes", [True, False])
+def test_a_request_that_its_program_gave_up_ends_when_it_did(takes: bool, tmp_path: Path) -> None:
+    """Unless it had only said all, and takes the answer: then it may end by a reset as well."""
+    made = talk(step=MS)
+    made.up("PA", GET)
+    made.down("A")
+    made.at += 300 * MS
+    made.up("FA")
+    made.down("A")
+    made.at += 500 * MS
+    made.down("PA", OK)
+    if takes:
+        made.up("A")
+        made.down("FA")
+    made.up("R")
+    (d,) = of(tmp_path, made.packets, ping(20 * S))
+    assert d.complete == takes
+    assert d.ns(UNANSWERED) // MS == (0 if takes else 302)
+    assert (d.end_ns - d.begin_ns) // MS == (807 if takes else 305)
+
+
 # --- whatever the times
 
 
@@ -331,13 +528,13 @@ class Journals:
 
         fresh = self.first[sent["connection"]] == served["name"] and d.ns(CONNECT) > 0
         if d.relays:
-            out["stream"] = (d.ns(STREAM), max(last - heard, 0))
+            out["stream"] = (d.ns(STREAM), min(end - heard, last - answered))  # the way back is counted once, with the first byte
             streams = next((k for k, s in enumerate(behind) if s.phase == STREAM), None)
             if streams is None:
                 out["the answer's relay"] = (relay(behind), end - answered)
             else:
                 out["the answer's relay"] = (relay(behind[:streams]), heard - answered)
-                out["the last byte's relay"] = (relay(behind[streams:]), end - max(last, heard))
+                out["the last byte's relay"] = (relay(behind[streams:]), max((end - heard) - (last - answered), 0))
             if not fresh:
                 out["the request's relay"] = (relay(before), served["ns"] - sent["sent_ns"])
         else:

@@ -147,6 +147,29 @@ def test_what_a_relay_on_the_host_passes_on_counts_once(negotiation: tuple[bytes
         assert found["chains"] == {kind: 1, "direct": 1}
 
 
+@pytest.mark.parametrize("same", [True, False])
+def test_a_relay_at_an_address_of_its_own_passes_on_what_is_asked_of_a_target_by_its_address(same: bool, tmp_path: Path) -> None:
+    """HAProxy that passes on TLS for two machines. A server nearby that goes by the same name, but is asked by other hellos, is no way to the target."""
+    vm, host, laptop = Machine(), Machine(), Machine()
+    hello = list(hellos(4))
+    for k, (address, machine) in enumerate([(VM, vm), (OTHER, laptop)]):
+        asked = Talk((address, 40001 + k), (BRIDGE, 443), 1 + 0.2 * k, hello[k], (1 + k) << 20)
+        machine.see(asked, *VM_SIDE)
+        host.see(asked, *THROUGH_NAT, late=50e-6)
+        went_on = Talk((EGRESS, 50001 + k), API, 1.0005 + 0.2 * k, hello[k], (7 + k) << 20)
+        host.see(went_on if same else replace(went_on, start=0.3 + 0.2 * k, hello=hello[2 + k], sizes=(300, 350, 390)), *LEAVES)
+    for name, each in (("vm", vm), ("host", host), ("laptop", laptop)):
+        each.write(tmp_path / f"{name}.pcap")
+    document = netlens.analyze(tmp_path, apis=SERVER).to_dict()
+    assert document["counts"]["exchanges"] == 6
+    if same:
+        assert requests(document) == {"VM": 3, "host": 0, "laptop": 3}
+        assert document["chains"] == {"forward": 2}
+    else:
+        assert document["chains"] == {"direct": 2}
+        assert requests(document)["VM"] == requests(document)["laptop"] == 0
+
+
 def test_a_proxy_that_the_host_redirects_to_is_a_hop(tmp_path: Path) -> None:
     """The VM's packets are taken by the host before they leave: the same destination twice, from two ends."""
     vm, host = Machine(), Machine()

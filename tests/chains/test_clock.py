@@ -280,6 +280,26 @@ def test_copies_on_two_interfaces_bound_by_the_nearer(tmp_path: Path) -> None:
     assert (clock.low_s, clock.high_s) == pytest.approx((-400e-6, 400e-6), abs=NEAR)
 
 
+@pytest.mark.parametrize("host_opens", [False, True])
+def test_a_routed_host_that_sees_each_packet_come_in_and_go_out(host_opens: bool, tmp_path: Path) -> None:
+    """Both ways come in and go out there, so only times tell the way; of a capture on one side no packet says that it left."""
+    vm, host = seen(chat(server=API).packets, lambda p: from_vm(p) != host_opens)
+
+    def both(p: Packet) -> list[Packet]:
+        near = 1 if from_vm(p) != host_opens else 2
+        return [Packet(p.at - MS // 10, p.data, near, INCOMING), Packet(p.at + MS // 10, p.data, 3 - near, OUTGOING)]
+
+    here, there = write(tmp_path / "vm.pcap", later(vm, 5 * S), RAW), write(tmp_path / "host.pcap", mixed(*(both(p) for p in host)), SLL2)
+    clock = of(here, there)
+    assert (clock.low_s, clock.high_s) == pytest.approx((5 - 300e-6, 5 + 300e-6), abs=NEAR)
+
+
+def test_a_mirror_port_that_gives_each_packet_twice(tmp_path: Path) -> None:
+    vm, host = seen(chat(server=API).packets, from_vm)
+    clock = of(*files(tmp_path, later(vm, 5 * S), mixed(host, later(host, 5 * US))))
+    assert (clock.low_s, clock.high_s) == pytest.approx((5 - 405e-6, 5 + 405e-6), abs=NEAR)
+
+
 def test_retransmissions_bound_loosely_but_rightly(tmp_path: Path) -> None:
     """The VM's first sending is lost on the way, and the capture cannot tell the two apart."""
     talk = chat(4)

@@ -10,7 +10,7 @@ import pytest
 import netlens
 from netlens.chains.linking import link
 from netlens.chains.visibility import forwarded_ports
-from tests.lenses.made import GET, MS, S, close, exchange, healthy, ping, talk
+from tests.lenses.made import GET, MS, S, close, exchange, healthy, lookup, ping, talk
 from tests.parsers.build import Packet, Talk, mixed, rewritten, segment, write
 
 if TYPE_CHECKING:
@@ -56,6 +56,40 @@ def test_data_that_was_lost_beyond_both(tmp_path: Path) -> None:
     texts = [each.text for each in found(tmp_path, vm, [*host, *healthy(40_901, S)]) if each.id == "packet-loss"]
     assert texts
     assert all("; nothing was lost between the VM's and the host's capture" in text for text in texts)
+
+
+def holes(port: int, at: int, lost: dict[int, int]) -> tuple[list[Packet], list[Packet]]:
+    """A download as the VM and the host see it: of some segments so many sendings are lost between them, while those behind them arrive."""
+    made = talk(port, at=at)
+    made.up("PA", GET)
+    gone: list[Packet] = []
+    for k in range(400):
+        first = made.down("A", (b"HTTP/1.1 200 OK\r\n\r\n" if k == 0 else b"") + bytes(1000))
+        if k not in lost:
+            made.up("A")
+            continue
+        gone.append(first)
+        missing = made.back - 1000
+        for _ in range(3):
+            made.down("A", 1000)
+            made.up("A", ack=missing)
+        for _ in range(lost[k] - 1):
+            made.at += 20 * MS
+            gone.append(made.again(first))
+        made.at += 40 * MS
+        made.again(first)
+        made.up("A")
+    close(made)
+    return [p for p in made.packets if not any(p is each for each in gone)], made.packets
+
+
+def test_one_amount_is_told_where_one_capture_shows_more_that_was_sent_again(tmp_path: Path) -> None:
+    """On the second connection a repeat is lost as well: three sendings at the host, two at the VM, which would be too few to tell of it."""
+    both = holes(40_001, 0, dict.fromkeys((50, 100, 150, 200), 1)), holes(40_002, 30 * S, {50: 1, 150: 2})
+    vm, host = ([p for each in both for p in each[k]] for k in (0, 1))
+    told = [each.text for each in found(tmp_path, vm, host) if each.id == "packet-loss"]
+    assert [text.rpartition("; ")[2] for text in told] == ["7 kB were lost between the VM's and the host's capture (in both captures)."]
+    assert "on 2 connections" in told[0]
 
 
 def test_a_reset_that_only_the_vm_sees(tmp_path: Path) -> None:
@@ -266,6 +300,59 @@ def test_syns_that_do_not_come_to_the_host(tmp_path: Path) -> None:
     advice = [each.advice for each in found(tmp_path, made.packets, []) if each.id == "connect-unanswered"]
     assert len(advice) == 1
     assert advice[0].startswith("The host's capture has none of these SYNs: unless it was recorded with a filter")
+
+
+def at_host(packets: list[Packet]) -> list[Packet]:
+    """The same, as the host sees it: half a millisecond nearer to the server."""
+    client = bytes([192, 0, 2, 10])
+    return [Packet(p.at + (MS // 2 if p.data[12:16] == client else -MS // 2), p.data) for p in packets]
+
+
+def opened_late(port: int, at: int) -> tuple[list[Packet], list[Packet]]:
+    """A connection whose first SYN does not come to the host, as both see it."""
+    first = talk(port, at=at).packets[0]
+    made = close(exchange(talk(port, at=at + 1100 * MS))).packets
+    return [first, *made], made
+
+
+def test_syns_that_were_lost_between_the_captures(tmp_path: Path) -> None:
+    (vm, host), beside = opened_late(41_000, 5 * S), close(exchange(talk(40_800, at=S))).packets
+    clock = [p for k in range(6) for p in close(exchange(talk(42_000 + k, at=10 * S + k * S))).packets]  # which tells it
+    texts = [each.text for each in found(tmp_path, [*beside, *vm, *clock], at_host([*beside, *host, *clock])) if each.id == "slow-connect"]
+    assert len(texts) == 1
+    assert texts[0].endswith("; 1 SYN was lost between the VM's and the host's capture (the VM's capture).")
+
+
+def test_of_syns_that_both_captures_show_nothing_was_lost_in_between(tmp_path: Path) -> None:
+    vm, _ = opened_late(41_000, 5 * S)
+    clock = [p for k in range(6) for p in close(exchange(talk(42_000 + k, at=10 * S + k * S))).packets]
+    texts = [each.text for each in found(tmp_path, [*vm, *clock], at_host([*vm, *clock, *healthy(40_901, S)])) if each.id == "slow-connect"]
+    assert texts
+    assert not any("lost between" in text for text in texts)
+
+
+def test_of_a_host_that_was_recorded_later_nothing_is_said_about_syns(tmp_path: Path) -> None:
+    vm, host = opened_late(41_000, 5 * S)
+    clock = [p for k in range(6) for p in close(exchange(talk(42_000 + k, at=10 * S + k * S))).packets]
+    given = {
+        side: str(write(tmp_path / f"{side}.pcap", mixed(packets, clock, ping(60 * S)))) for side, packets in (("vm", vm), ("host", host))
+    }
+    texts = [each.text for each in netlens.analyze(**given).findings if each.id == "slow-connect"]
+    assert texts
+    assert not any("lost between" in text for text in texts)
+
+
+@pytest.mark.parametrize("lost", [0, 2])
+def test_queries_that_were_lost_between_the_captures(lost: int, tmp_path: Path) -> None:
+    queries = [lookup(f"{k}.example", (5 + 8 * k) * S, (8 + 8 * k) * S, port=5_000 + k, txid=100 + k) for k in range(4)]
+    again = [[Packet(each[0].at + 2900 * MS, each[0].data)] for each in queries]
+    clock = [p for k in range(6) for p in close(exchange(talk(42_000 + k, at=50 * S + k * S))).packets]
+    both = [p for k in range(4) for p in (*queries[k], *again[k])]
+    gone = [queries[k][0] for k in range(lost)]
+    vm, host = sorted(both, key=lambda p: p.at), [p for p in sorted(both, key=lambda p: p.at) if not any(p is each for each in gone)]
+    texts = [each.text for each in found(tmp_path, [*vm, *clock], at_host([*host, *clock, *healthy(40_901, S)])) if each.id == "dns-slow"]
+    assert texts
+    assert any("; 2 queries were lost between the VM's and the host's capture" in text for text in texts) == bool(lost)
 
 
 def test_of_a_capture_that_ends_before_the_other_nothing_is_said_about_losses(tmp_path: Path) -> None:

@@ -90,6 +90,47 @@ def test_an_answer_to_a_client_that_had_given_up(tmp_path: Path) -> None:
     assert "waited up to 3.0 s for the answer's first byte; 2 got none before the client gave up" in this["slow-server"].text
 
 
+def left(waits: list[int], asked_after: int = 0, resets: bool = True) -> list[Packet]:
+    """Requests whose client closes after so long; the answers come 800 ms behind each."""
+    packets: list[Packet] = []
+    for k, wait in enumerate(waits):
+        made = talk(41_000 + k, k * S)
+        made.at += asked_after
+        made.up("PA", GET)
+        made.down("A")
+        at = made.at
+        made.at = at + wait
+        made.up("FA")
+        made.down("A")
+        made.at = at + 800 * MS
+        made.down("PA", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        made.up("R" if resets else "A")
+        packets += made.packets
+    return packets
+
+
+def test_answers_that_come_to_a_client_whose_timeout_was_over(tmp_path: Path) -> None:
+    this = found(tmp_path, left([300 * MS, 301 * MS]), healthy(), ping(60 * S))["slow-server"]
+    assert this.severity == "warning"
+    assert this.text == (
+        "2 of 3 HTTP requests, to 198.51.100.20:80, were given up by the client after 311 ms each time (its timeout); the answers came 804 ms after the "
+        "requests, and were reset."
+    )
+
+
+@pytest.mark.parametrize(
+    ("waits", "resets"),
+    [
+        ([300 * MS], True),  # once may be a person
+        ([300 * MS, 420 * MS, 180 * MS], True),  # who types on wants no answer to what was typed before
+        ([5 * MS, 5 * MS, 5 * MS], True),  # a check whether the port is open
+        ([300 * MS, 301 * MS], False),  # it had said all, and takes the answer
+    ],
+)
+def test_clients_that_close_without_a_timeout(tmp_path: Path, waits: list[int], resets: bool) -> None:
+    assert "slow-server" not in found(tmp_path, left(waits, resets=resets), healthy(), ping(60 * S))
+
+
 @pytest.mark.parametrize(("target", "polls"), [(b"/v1/kv?index=7&wait=60s", True), (b"/poll?since=3", True), (b"/reports?from=3", False)])
 def test_requests_that_ask_to_be_kept_waiting(tmp_path: Path, target: bytes, polls: bool) -> None:
     made = talk()
