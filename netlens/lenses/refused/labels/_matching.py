@@ -460,7 +460,7 @@ def _seen(answers: Answers, rows: Ints, low: Ints, high: Ints) -> Ints | None:
     A refusal that the provider holds back for a while shows in the traffic, too, once a line says that there was one.
     """
     usable = np.ones(len(answers), bool)
-    sizes = np.array(refusal_sizes(answers, usable, chains(answers, usable), slow=True)[2], np.int64)
+    sizes = np.array(refusal_sizes(answers, usable, chains(answers, usable), named=True, slow=True)[2], np.int64)
     like = rows[answers.short[rows] & alike(answers.down[rows], sizes)]
     end = answers.end[like]
     explained = int((np.searchsorted(end, high, "right") > np.searchsorted(end, low - NEAR_NS, "left")).sum())

@@ -63,17 +63,21 @@ def tell(traffic: Traffic) -> Iterator[Told]:
     """By what requests look like upstream, which is what decides; the other capture's labels come from its log."""
     up = traffic.upstream
     counted = {k: False for row in up.owner[up.exchange_rows < 0].tolist() for k in up.session_ids[row]}  # requests, not turns
-    labels = infer(up.exchanges, up.sessions, up.capture.table("hellos"), up.http2 | counted)
+    named = any(log.events for log in traffic.beside.logs.values())
+    labels = infer(up.exchanges, up.sessions, up.capture.table("hellos"), up.http2 | counted, named=named)
     whole = [a.frame for a in up.capture.chunked if a.events and a.state == DONE and a.finished and not a.failed]
     granted = (ints_of(up.exchanges, "status", 0) == OK) & np.isin(ints_of(up.exchanges, "response_frame", 0), whole)
     set_labels(labels, granted & (labels.rejected == UNLABELLED), ACCEPTED, STATUS)
     yield Told.of(labels, traffic.rows[:, UPSTREAM])
 
 
-def infer(exchanges: Columns, sessions: Columns, hellos: Columns, http2: Mapping[int, bool | None] | None = None) -> Labels:
+def infer(
+    exchanges: Columns, sessions: Columns, hellos: Columns, http2: Mapping[int, bool | None] | None = None, *, named: bool = False
+) -> Labels:
     """Labels from the shape of answers and what came after; see the theory above.
 
-    exchanges : rows to the target, of one or both sides.  http2 : whether a session speaks HTTP/2, where more than its hello tells that.
+    exchanges : rows to the target, of one or both sides.  http2 : whether a session speaks HTTP/2, where more than its hello tells that.  named : a log says
+    that requests were refused.
     """
     answers = Answers(exchanges)
     labels = unlabelled(len(answers))
@@ -85,7 +89,7 @@ def infer(exchanges: Columns, sessions: Columns, hellos: Columns, http2: Mapping
     if not usable.any():
         return labels
     again = chains(answers, usable)
-    kinds, confirmed, sizes = refusal_sizes(answers, usable, again)
+    kinds, confirmed, sizes = refusal_sizes(answers, usable, again, named=named)
     if not sizes:
         return labels
     like = usable & answers.short & kinds
@@ -120,11 +124,14 @@ def _may_be_h2(session: Ints, hellos: Columns, http2: Mapping[int, bool | None])
     return np.array([alpn.get(s, other) for s in session.tolist()], bool)
 
 
-def refusal_sizes(answers: Answers, usable: Bools, again: Ints, *, slow: bool = False) -> tuple[Bools, Bools, list[int]]:
+def refusal_sizes(
+    answers: Answers, usable: Bools, again: Ints, *, named: bool = False, slow: bool = False
+) -> tuple[Bools, Bools, list[int]]:
     """(answers of the size of a refusal, those whose chain ended with a stream, the sizes).
 
     A chain is followed as long as answers are short (session tickets may make the first one on a connection longer); it counts if a stream ends it.
-    slow : a refusal may take as long as a stream takes to begin; something else has to tell that it is one.
+    named : a log says that requests were refused, so that it need not be shown that there is any.  slow : a refusal may take as long as a stream takes to
+    begin; something else has to tell that it is one.
     """
     n = len(answers)
     short = np.flatnonzero(usable & answers.short)
@@ -151,7 +158,7 @@ def refusal_sizes(answers: Answers, usable: Bools, again: Ints, *, slow: bool = 
         ended = set(last[rows[confirmed[rows]]].tolist())
         asked_again = rows[again[rows] >= 0]
         seen = len(ended) >= MIN_CHAINS and confirmed[asked_again].mean() >= CONFIRMED
-        if seen:
+        if seen and not named:
             many = int(confirmed[rows].sum())
             seen = _by_chance(many, len(rows), granted_again) <= CHANCE and not _polled(answers, asked_again, again, granted, followed)
         if not seen and not _backs_off(answers, rows, again):
