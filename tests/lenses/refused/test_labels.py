@@ -590,6 +590,30 @@ def test_lines_that_ask_an_unseen_server_are_believed_only_if_they_follow_the_an
     assert not any(e.elsewhere for e in error_log.of_target(asking(log((1_000,)), "x.test"), target, {"x.test"}).events)
 
 
+def test_lines_that_stand_behind_answers_of_another_server_are_none_of_this_one() -> None:
+    """A program asks two providers, and its lines name neither; in the second log its lines mean the target's, and something else is asked after each."""
+    beside = {"api.other.test": np.array([T0 + (at - 1) * MS for at in ANYWHERE], np.int64)}
+    left = from_log(table(*MIXED), log(*((at,) for at in ANYWHERE)), beside=beside)
+    assert set(left.rejected.tolist()) == {UNLABELLED}
+    assert not left.unmatched
+    assert "12 refusals of it stand right behind answers of api.other.test, and not of the target" in left.note
+    own = log(*((3_000 * k + 1,) for k in range(12)))
+    telemetry = {"events.test": np.array([T0 + 3_000 * k * MS for k in range(12)], np.int64)}
+    for others in (telemetry, beside, {"busy.test": np.arange(T0, T0 + 40 * S, 100 * MS)}, {}):
+        found = from_log(table(*MIXED), own, beside=others)
+        assert found.rejected.tolist() == [REJECTED, ACCEPTED, ACCEPTED] * 12
+        assert not found.note
+
+
+def test_a_line_that_names_nobody_is_of_the_server_that_the_line_before_names() -> None:
+    """httpx writes whom it asked, and then the program that this failed."""
+    made = log((1_000, 1, "httpx"), (1_010, 1, "app"), (5_000, 1, "app"), (9_000, 1, "httpx"), (9_020, 1, "httpx"), (9_030, 1, "app"))
+    named = {0: ("api.openai.com",), 3: ("api.openai.com",), 4: ("api.z.ai",)}
+    lines = replace(made, events=[replace(e, url_hosts=named.get(k, ()), asked=named.get(k, ())) for k, e in enumerate(made.events)])
+    found = error_log.of_target(lines, ["api.z.ai"]).events
+    assert [(e.line, e.elsewhere) for e in found] == [(2, True), (3, False), (5, False), (6, False)]
+
+
 def test_lines_of_one_wording_that_follow_no_answer_are_left_out_beside_others_that_do() -> None:
     own = log(*((3_000 * k + 1,) for k in range(12)))
     other = log(*((at, 1, "plain") for at in ANYWHERE))
