@@ -261,11 +261,17 @@ _LISTED_ONE = re.compile(r"\d{3}", re.ASCII)
 #: A count in the text format of Prometheus, behind its labels; and what is asked for.
 _COUNT = re.compile(r"[A-Za-z_:][\w:]{0,100}\{(?:\s?\w{1,60}=\"[^\"{}]{0,100}\",?){1,20}\}\s?=?\s?\d[\d.e+]{0,30}", re.ASCII)
 _PATH = re.compile(r"(\b(?:GET|POST|PUT|PATCH|DELETE|HEAD) [^\s\"']{0,300}?/)(?:429|529|1302)(?=[/?#\s\"'])", re.ASCII)
+#: What follows is what a person asked, which may be about refusals.
+_ASKED = re.compile(
+    r"\b(?:user|human|customer|person|people)(?:'s)? (?:asked|asks|said|says|wrote|writes|typed|message|prompt|question|input|query)\b[^:]{0,20}:.*",
+    re.IGNORECASE | re.DOTALL,
+)
 _ANY_CODE = re.compile("429|529|1302|50[0-4]|40[0-9]", re.ASCII)
 
 
 def _told(said: str) -> str:
-    """Words without numbers that look like a status or a code and say of no request what became of it."""
+    """Words of the program, without numbers that look like a status or a code and say of no request what became of it."""
+    said = _ASKED.sub("", said)
     if _ANY_CODE.search(said) is None:
         return said
     for pattern, text in ((_COUNT, ""), (_PATH, r"\1")):

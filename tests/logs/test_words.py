@@ -233,6 +233,8 @@ COUNTS = [
     "status 400 is none of 429,503",
     'llm_errors_total{status="429"}=0 llm_errors_total{status="503"}=0',
     'http_responses_total{code="429",method="post"} 17',
+    "user asked: why do I get 'Too many concurrent requests' and 429?",
+    "agent: the user's question was: what does error code 1302 mean",
     "GET /dashboard/429 200 1302 bytes 12 ms",
 ]
 
@@ -249,6 +251,9 @@ def test_lists_counts_and_paths_tell_of_no_refusal(said: str, fault: bool) -> No
     [
         "failed after 3 tries: 429, 429, 503",
         "gave up: 503, 429",
+        "status 429 for what the user asked: tell me a joke",
+        "user message could not be sent, too many requests",
+        "user says nothing; request failed: 429",
         'APIError{status: 429, message: "x"} 3',
         "POST /v1/chat/completions 429 133",
         "POST /v1/429/chat failed with status 429",
