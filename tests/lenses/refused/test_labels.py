@@ -1172,3 +1172,20 @@ def test_a_log_beside_a_capture_without_a_request(tmp_path: Path) -> None:
     needs = {v.id: v.needs for v in found.hypotheses}["provider"]
     assert needs is not None
     assert "this one has no request, so nothing tells why there are 8 refusals in the error log" in needs
+
+
+def test_a_line_of_a_relay_is_believed_before_the_silence_of_the_program_that_asked_it() -> None:
+    """A gateway asks again with another key: it writes down what the program never sees. Not what it asks for others, which their own log tells, nor answers
+    that do not look refused."""
+    made = table(*((1_000 * k, REFUSAL if k % 2 else 9_000, 0 if k % 2 else 800) for k in range(1, 13)))
+    lines = log(*((1_000 * k + 0.5,) for k in range(1, 13, 2)))
+    found = from_log(made, lines)
+    assert found.sizes
+    side = SimpleNamespace(exchanges=made)
+    requests = np.array([[k, k, -1] for k in range(12)], np.int64)
+    traffic = SimpleNamespace(rows=requests, asked_of_relay={k: 100 + k for k in range(6)})
+    told = error_log._of_relay(traffic, side, found, np.arange(12))  # type: ignore[arg-type]
+    assert told.rejected.tolist() == [REJECTED, UNLABELLED] * 3 + [UNLABELLED] * 6
+    assert set(told.refusal_class[told.rejected == REJECTED].tolist()) == set(found.refusal_class[found.rejected == REJECTED].tolist())
+    streams = from_log(table(*((1_000 * k, 9_000 + 100 * k, 800) for k in range(1, 13))), lines)
+    assert set(error_log._of_relay(traffic, side, streams, np.arange(12)).rejected.tolist()) == {UNLABELLED}  # type: ignore[arg-type]

@@ -35,7 +35,7 @@ from netlens.chains.linking import CODES
 from netlens.chains.parties import of_requests
 from netlens.chains.requests import UPSTREAM, VM_ROW
 from netlens.chains.side import WORDS, Side
-from netlens.chains.situation import ACCEPTED, ELSEWISE, REJECTED, UNLABELLED, VM
+from netlens.chains.situation import ACCEPTED, ELSEWISE, REJECTED, UNKNOWN, UNLABELLED, VM
 from netlens.chains.target import KNOWN_APIS, matching
 from netlens.chains.traffic import Traffic
 from netlens.columns import MISSING, Bools, Ints
@@ -81,6 +81,9 @@ def tell(traffic: Traffic) -> Iterator[Told]:
     logs = [(side, log) for side, log in of_sides if not _is_blind(traffic, side)]
     first = [_of_log(traffic, side, log) for side, log in logs]
     taught = tuple(sorted({size for found, _ in first for size in found.sizes}))
+    for (side, _), (found, rows) in zip(logs, first, strict=True):
+        if side is traffic.upstream:
+            yield _of_relay(traffic, side, found, rows)
     for (side, log), (found, rows) in zip(logs, first, strict=True):
         if taught and not (found.sizes and found.as_it_is):  # a log that shows sizes by itself is taught nothing
             found, rows = _of_log(traffic, side, log, taught)
@@ -108,6 +111,21 @@ def tell(traffic: Traffic) -> Iterator[Told]:
     for name, clock in traffic.clocks.items():
         if name in traffic.beside.logs and clock.pieces:
             yield _as_upstream_has_them(traffic, name, name, clock, taught)
+
+
+def _of_relay(traffic: Traffic, side: Side, found: Labels, rows: Ints) -> Told:
+    """Refusals with a line in the log of a relay, which asks again by itself, as with another key: the program that asked the relay knows of none.
+
+    rows : the exchanges that ``found`` is of."""
+    told, carried = Told.nothing(len(traffic.rows)), traffic.asked_of_relay
+    down = ints_of(side.exchanges, "down_bytes", 0)[rows]
+    looks = alike(down, np.array(found.sizes, np.int64)) & (found.rejected == REJECTED) & (found.source == ERROR_LOG)
+    at = {int(rows[row]) for _, row in found.matched if looks[row]} & carried.keys()
+    those = np.isin(traffic.rows[:, UPSTREAM], list(at)) & (traffic.rows[:, UPSTREAM] >= 0)
+    of_row = {int(rows[row]): found.refusal_class[row] for _, row in found.matched}
+    told.rejected[those], told.source[those] = REJECTED, ERROR_LOG
+    told.refusal_class[those] = [of_row[row] for row in traffic.rows[those, UPSTREAM].tolist()]
+    return told
 
 
 def _when_upstream_alone_ran(traffic: Traffic, side: Side) -> Bools:
@@ -256,7 +274,8 @@ def _own(traffic: Traffic, side: Side) -> Ints:
         return np.arange(len(side.exchange_rows))
     own = traffic.origin[side.owner] == CODES[side.of_log()]
     everybody, of = traffic.once(of_requests)
-    further = np.array([each.name not in WORDS.values() for each in everybody], bool)[of]
+    # what a relay on the machine asks besides is its own, as a second try with another key
+    further = np.array([each.name not in WORDS.values() and each.code != UNKNOWN for each in everybody], bool)[of]
     rows = traffic.rows[further, UPSTREAM]
     own[rows[rows >= 0]] = False
     return np.flatnonzero(own)
