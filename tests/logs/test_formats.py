@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime
+
 import pytest
 
 from netlens import logs
@@ -225,3 +228,35 @@ def test_what_is_no_refusal(record: str) -> None:
     assert not head.fault or logs.refusal(form.said(record[head.rest :])) is None
     kept = reduce_line(record)
     assert kept is None or not kept.refusal
+
+
+@pytest.mark.parametrize(
+    ("line", "collected", "written", "level"),
+    [
+        ("2026-12-01 08:10:41.976 | ERROR    | agent:call:45 - 429", "2026-12-01T08:10:45.412Z", "08:10:41.976", "ERROR"),
+        (
+            "2026-12-01 09:10:41.976 | ERROR    | agent:call:45 - 429",
+            "2026-12-01T08:10:45.412Z",
+            "08:10:41.976",
+            "ERROR",
+        ),  # an hour ahead of UTC
+        ("2026-12-01 02:40:41.976 | INFO     | agent:call:45 - 429", "2026-12-01T08:10:45.412Z", "08:10:41.976", "INFO"),  # behind it
+        ("E, [2026-12-01T08:10:41.976123 #7] ERROR -- : 429", "2026-12-01T08:10:45.412Z", "08:10:41.976", "ERROR"),
+        ("2026-12-01 08:10:45 ERROR 429", "2026-12-01T08:10:45.412Z", "08:10:45.412", "ERROR"),  # written at once, to the second
+        ("2026-12-01T08:10:45.411Z WARN 429", "2026-12-01T08:10:45.412345Z", "08:10:45.412", "WARN"),
+        ("08:10:41.976 ERROR 429", "2026-12-01T08:10:45.412Z", "08:10:45.412", "ERROR"),  # of which day is not said
+        ("at 2026-12-01 08:10:41.976 it failed: 429", "2026-12-01T08:10:45.412Z", "08:10:45.412", ""),
+        ("status 429", "2026-12-01T08:10:45.412Z", "08:10:45.412", ""),
+    ],
+)
+@pytest.mark.parametrize("key", ["message", "log", "MESSAGE"])
+def test_a_record_within_an_object_has_its_own_time_and_level(line: str, collected: str, written: str, level: str, key: str) -> None:
+    """What ships logs says when it came to hold the line."""
+    record = json.dumps({"@timestamp": collected, "agent": {"type": "filebeat"}, key: line + "\n"})
+    form, head = logs.recognise(record) or pytest.fail(record)
+    assert (form.ID, head.level) == ("json-lines", level)
+    assert head.span is not None
+    told = datetime.fromtimestamp(head.span[0] / 1e9, UTC).strftime("%H:%M:%S.%f")[:12]
+    assert told == written
+    assert head.fault == (level != "INFO")
+    assert logs.refusal(form.said(record)) is not None
