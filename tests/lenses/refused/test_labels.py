@@ -1189,3 +1189,37 @@ def test_a_line_of_a_relay_is_believed_before_the_silence_of_the_program_that_as
     assert set(told.refusal_class[told.rejected == REJECTED].tolist()) == set(found.refusal_class[found.rejected == REJECTED].tolist())
     streams = from_log(table(*((1_000 * k, 9_000 + 100 * k, 800) for k in range(1, 13))), lines)
     assert set(error_log._of_relay(traffic, side, streams, np.arange(12)).rejected.tolist()) == {UNLABELLED}  # type: ignore[arg-type]
+
+
+def test_failures_of_a_known_api_beside_the_target_are_none_of_this_one() -> None:
+    """Also where the capture shows that it was asked; but not of a gateway that all lines name, while nobody asks the target itself."""
+    made = replace(
+        log((1_000,)),
+        failed=((T0, T0, "status 403", ("api.anthropic.com",)), (T0, T0, "status 500", ("gw.test.corp",)), (T0, T0, "time-out", ())),
+    )
+    kept = error_log.of_target(made, ["api.z.ai"], {"api.z.ai", "api.anthropic.com", "gw.test.corp"}).failed
+    assert [how for _, _, how, _ in kept] == ["time-out"]
+    through = error_log.of_target(replace(asking(made, "gw.test.corp"), failed=made.failed), ["api.z.ai"], {"gw.test.corp"}).failed
+    assert [how for _, _, how, _ in through] == ["status 500", "time-out"]
+
+
+@pytest.mark.parametrize(
+    ("hours", "said"),
+    [(-24, "ends 23.9 h before the capture begins"), (30, "begins 29.0 h after the capture ends"), (0, "match no request")],
+)
+def test_a_log_of_another_day_is_called_one(hours: int, said: str) -> None:
+    """A zone makes no more than 14 hours."""
+    shift = hours * 3600 * S
+    lines = log((1_500,), (200_000,), first=0, last=300_000)
+    lines = replace(
+        lines,
+        events=[replace(e, low_ns=e.low_ns + shift, high_ns=e.high_ns + shift, time_ns=e.time_ns + shift) for e in lines.events],
+        first_ns=T0 + shift,
+        last_ns=T0 + 300 * S + shift,
+    )
+    found = from_log(table((1_000, 700, 900), (5_000, 800, 900)), lines)
+    found = replace(found, matched=[], unmatched=lines.events)
+    side = SimpleNamespace(bounds_ns=(T0, T0 + 3600 * S))
+    told = error_log._told(found, np.array([0, 1]), side, lines, "vm", "the VM")  # type: ignore[arg-type]
+    assert any(said in note for note in told.notes)
+    assert any("another day" in note for note in told.notes) == (hours != 0)

@@ -70,6 +70,7 @@ STRANGER_LAG_NS = 100_000_000  #: lines of a program's own log follow its answer
 LATE = 0.1  #: of the refusals; more that come later than these, of their size, are answers of another kind
 #: Failures that a gateway tells of (RFC 9110 15.6.3 to 15.6.5; 52x are Cloudflare's): whether a limit let the request through before is not known.
 GATEWAY = ("status 502", "status 503", "status 504", "status 52")
+ANOTHER_DAY_NS = 15 * 3600 * S  #: between log and capture: zones differ by 14 hours at most
 MOST_OPEN = 64  #: lines that name a server, to which an echo may still come
 MOST_BESIDE = 10  #: other servers whose answers lines are held against
 MAX_UNMATCHED = 1_000  #: lines of a log that are named one by one; the rest is counted
@@ -176,7 +177,12 @@ def _told(found: Labels, row: Ints, side: Side, log: ErrorLog, name: str, whose:
     told.unmatched = [{"side": name, "time_ns": e.time_ns, "line": e.line} for e in found.unmatched[:MAX_UNMATCHED]]
     told.unclear = found.unclear
     told.unmatched_within = sum(_within(side, e) for e in found.unmatched) + (0 if found.source.any() else len(log.untimed))
-    if found.unmatched:
+    begin, end = side.bounds_ns
+    apart = begin - (log.last_ns or begin), (log.first_ns or end) - end
+    if found.unmatched and not found.matched and max(apart) > ANOTHER_DAY_NS:
+        when = "ends {} h before the capture begins" if apart[0] > 0 else "begins {} h after the capture ends"
+        told.notes.append(f"the error log of {whose} {when.format(f'{max(apart) / (3600 * S):,.1f}')}: is it of another day?")
+    elif found.unmatched:
         match = "matches" if len(found.unmatched) == 1 else "match"
         told.notes.append(f"{plural(len(found.unmatched), 'refusal')} in the error log of {whose} {match} no request in the capture")
     if found.note:
@@ -238,8 +244,10 @@ def of_target(log: ErrorLog, names: Sequence[str], asked: Collection[str] = ()) 
     kept = [e for e in events if not elsewhere(e) and not (ours and apis[e.provider] is not None and apis[e.provider] not in names)]
 
     def of_another(host: str) -> bool:
-        """A server by its name, which a relay near by is not as a rule."""
-        return "." in host and not host.replace(".", "").isdigit() and not matching(host, domains) and host not in asked
+        """A server by its name, which a relay near by is not as a rule: one that is not captured, a known API, or one that is asked beside the target."""
+        if "." not in host or host.replace(".", "").isdigit() or matching(host, domains):
+            return False
+        return host not in asked or matching(host, KNOWN_APIS) is not None or (host in beside and not gateway)
 
     def is_ours(hosts: tuple[str, ...]) -> bool:
         return not hosts or not all(map(of_another, hosts))
