@@ -259,7 +259,7 @@ _OTHER_FAILURE = tuple(
 _LISTED = re.compile(r"(?<![\w.])[1-5]\d\d[\"']?(?:\s{0,2}[,|/;]\s{0,2}[\"']?[1-5]\d\d[\"']?){1,40}(?![\w.])", re.ASCII)
 _LISTED_ONE = re.compile(r"\d{3}", re.ASCII)
 #: A count in the text format of Prometheus, behind its labels; and what is asked for.
-_COUNT = re.compile(r"[A-Za-z_:][\w:]{0,100}\{(?:\s?\w{1,60}=\"[^\"{}]{0,100}\",?){1,20}\}\s?=?\s?\d[\d.e+]{0,30}", re.ASCII)
+_COUNT = re.compile(r"(?<![\w:])[A-Za-z_:][\w:]{0,100}\{(?:\s?\w{1,60}=\"[^\"{}]{0,100}\",?){1,20}\}\s?=?\s?\d[\d.e+]{0,30}", re.ASCII)
 _PATH = re.compile(r"(\b(?:GET|POST|PUT|PATCH|DELETE|HEAD) [^\s\"']{0,300}?/)(?:429|529|1302)(?=[/?#\s\"'])", re.ASCII)
 #: What follows is what a person asked, which may be about refusals.
 _ASKED = re.compile(
