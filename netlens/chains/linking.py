@@ -199,7 +199,9 @@ def link(
         origin=origin,
         carried=carried,
         carried_in_vm=passed_on["vm"].of if "vm" in passed_on else {},
-        by_relays=passed_on[upstream.name].itself | ({} if nested is None else nested.by_relays(sides["vm"])),
+        by_relays={}
+        if _is_hidden(upstream)
+        else passed_on[upstream.name].itself | ({} if nested is None else nested.by_relays(sides["vm"])),
         served=served[upstream.name],
         served_in_vm=served.get("vm", {}),
         nested=nested,
@@ -214,6 +216,11 @@ def link(
         exchanged=bool(exchanged),
         notes=notes,
     )
+
+
+def _is_hidden(upstream: Side) -> bool:
+    """Whether requests upstream may share a connection of HTTP/2 on which they are not counted exactly: any may be what a relay seems not to have asked."""
+    return any(row not in upstream.counted or not upstream.counted[row].exact for row in upstream.offering)
 
 
 class _Joined(NamedTuple):

@@ -185,6 +185,9 @@ def _own(linked: Linked) -> set[str]:
     side = linked.upstream
     c = side.connections
     told = connections.sent_from(side.capture) - addresses_of_vm(linked)
+    told |= {
+        ip for ip, to in zip(c["orig_ip"].tolist(), c["resp_ip"].tolist(), strict=True) if ip == to
+    }  # what asks itself leaves no machine
     # what leaves by an address that others are translated to is the host's, whatever told the former
     return told | {ip for ip in c["nat_ip"].tolist() if ip is not None}
 

@@ -3,7 +3,8 @@
 Asks: whether a frame is older, by a second or more, than the one before it.
 Applies: to TCP.
 Cannot see: whether the clock of the machine was set, or files were joined in another order; clocks that are set forward, which looks like a
-    pause; with a second capture beside it nothing is said of waits in which that may have happened.
+    pause; with a second capture beside it nothing is said of waits in which that may have happened. Frames that lie out of order in the file, time and again and
+    for a moment each, are no clock: it would take as long again to come to the time that it had.
 Normal: a few ms between interfaces of one capture, and files that were joined one after the other on purpose. Recorders take the time of the wall clock, which
     jumps where NTP or a person sets it (RFC 5905 11.3 steps from 128 ms on); what lasted across the jump has no length then. Nothing failed, so this is never a
     problem.
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from netlens.columns import Ints
 from netlens.lenses import Finding
 from netlens.lenses._view import S, View, finding, seconds, up_to
 from netlens.text import plural
@@ -20,6 +22,7 @@ from netlens.text import plural
 ID = "clock-set"
 GROUP = "sight"
 RANK = 92
+OFTEN, SOON = 20, 64  #: times that a frame is older than the one before; frames within which each time the highest time is there again
 NEAR = 50  #: segments on either side in which a connection goes on
 
 
@@ -34,6 +37,14 @@ def look(view: View) -> list[Finding]:
     if not len(jumps):
         return []
     session, frames = t["session"][order], t["frame"][order]
+    if _is_shuffled(t["ts"][order]):
+        text = (
+            f"Frames are out of order in the file: {int((step < 0).sum()):,} are older than the one before, by up to {seconds(int(-step.min()))}; their times "
+            "are taken as they are, and what followed what cannot be told."
+        )
+        advice = "Sort the file by time (reordercap, which comes with Wireshark), and read it again."
+        values = {"times": int((step < 0).sum()), "longest_s": int(-step.min()) / 1e9, "across": True}
+        return [finding(view, ID, "warning", text, (frames[jumps + 1]).tolist(), values, advice)]
     across = any(
         len(np.intersect1d(session[max(at + 1 - NEAR, 0) : at + 1], session[at + 1 : at + 1 + NEAR])) for at in jumps[:NEAR].tolist()
     )
@@ -49,3 +60,14 @@ def look(view: View) -> list[Finding]:
         else ""
     )
     return [finding(view, ID, "warning" if across else "note", text, (frames[jumps + 1]).tolist(), values, advice)]
+
+
+def _is_shuffled(times: Ints) -> bool:
+    """Whether frames lie out of order in the file: again and again one is older than what came before, and soon after each is as new again."""
+    highest = np.maximum.accumulate(times)
+    behind = np.flatnonzero(times < highest)
+    if (np.diff(times) < 0).sum() < OFTEN:
+        return False
+    begins = np.flatnonzero(np.diff(behind, prepend=-2) > 1)
+    lengths = np.diff(np.append(begins, len(behind)))  # of runs of frames that are older than one before
+    return bool(lengths.max() <= SOON)

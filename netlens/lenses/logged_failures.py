@@ -59,9 +59,18 @@ def look(view: View) -> list[Finding]:
 
 
 def _by_relay(view: View, lines_ns: list[int]) -> list[Finding]:
-    """Refusals of the VM's log that a relay made by itself: it answered as many requests without asking the API, which refused none."""
+    """Refusals of the VM's log that a relay made by itself: it answered as many requests without asking the API, which refused none. Where requests to the API
+    cannot be counted, that there are refusals."""
     relays, labels = view.traffic.by_relays, view.traffic.situation.requests.rejected
     itself = sum(relays.values())
+    uncountable = view.traffic.situation.uncountable
+    if view.name == "vm" and len(lines_ns) >= MIN_REFUSED and uncountable and not view.traffic.unmatched and not (labels == REJECTED).any():
+        text = (
+            f"The error log of the VM has {plural(len(lines_ns), 'refusal')}. Whether the API refused, or what stands in between, cannot be told, as requests "
+            "to the API cannot be counted."
+        )
+        advice = "Give the key log of what speaks HTTP/2 with the API, or set the relay to HTTP/1.1 upstream, and record again."
+        return [finding(view, ID, "problem", text, [], {"lines": len(lines_ns)}, advice)]
     if view.name != "vm" or len(lines_ns) < MIN_REFUSED or not NEARLY * len(lines_ns) <= itself or (labels == REJECTED).any():
         return []
     who = " and ".join(printable(endpoint(*where)) for where in relays)

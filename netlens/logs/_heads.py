@@ -9,12 +9,12 @@ from netlens.logs._words import FAULTS
 
 TIME = rf"[\[\"]?(?P<time>{_times.TIME})[\]\"]?"
 LEVEL = r"(?P<level>TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|SEVERE|CRITICAL|FATAL)"
-#: How else they are written: Java's, Serilog's, zerolog's, syslog's, and single letters as of Android and klog.
+#: How else they are written: Java's, Serilog's, zerolog's, log15's, syslog's, and single letters as of Android and klog.
 _CALLED = {
     "T": "TRACE", "TRC": "TRACE", "V": "TRACE", "VRB": "TRACE", "VERBOSE": "TRACE", "FINEST": "TRACE", "FINER": "TRACE", "D": "DEBUG", "DBG": "DEBUG",
-    "FINE": "DEBUG", "CONFIG": "DEBUG", "I": "INFO", "INF": "INFO", "INFORMATION": "INFO", "SUCCESS": "INFO", "N": "NOTICE", "W": "WARN", "WRN": "WARN",
-    "E": "ERROR", "ERR": "ERROR", "SEVERE": "ERROR", "C": "CRITICAL", "CRIT": "CRITICAL", "F": "FATAL", "FTL": "FATAL", "ALERT": "FATAL",
-    "EMERG": "FATAL", "EMERGENCY": "FATAL", "PANIC": "FATAL", "DPANIC": "FATAL",
+    "DBUG": "DEBUG", "FINE": "DEBUG", "CONFIG": "DEBUG", "I": "INFO", "INF": "INFO", "INFORMATION": "INFO", "SUCCESS": "INFO", "N": "NOTICE",
+    "W": "WARN", "WRN": "WARN", "E": "ERROR", "ERR": "ERROR", "EROR": "ERROR", "SEVERE": "ERROR", "C": "CRITICAL", "CRIT": "CRITICAL", "F": "FATAL",
+    "FTL": "FATAL", "ALERT": "FATAL", "EMERG": "FATAL", "EMERGENCY": "FATAL", "PANIC": "FATAL", "DPANIC": "FATAL",
 }  # fmt: skip
 _LEVELS = frozenset(("TRACE", "DEBUG", "INFO", "NOTICE", *FAULTS))
 NEAR = 300  #: characters behind a head in which a program says that it tries again

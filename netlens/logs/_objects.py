@@ -37,17 +37,57 @@ _WRITTEN = frozenset(
     {"content", "prompt", "messages", "input", "output", "completion", "choices", "requestbodyvalues", "url", "path", "cwd", "body"}
 )
 _AFTER = {"retry-after": 1.0, "retry_after": 1.0, "retryafter": 1.0, "retryinms": 0.001, "retry-after-ms": 0.001, "retry_after_ms": 0.001}
+#: A record as a text: of Filebeat, Fluentd, Vector and the journal, of Docker, and of others.
+_LINE = re.compile(r'[{,]\s*"(?:(?i:@?message|msg)|log|line)"\s?:\s?"')
+_CLOCK, _ZONE = re.compile(r"\d\d:\d\d:\d\d", re.ASCII), re.compile(r"(?:Z|[+-]\d\d:?\d\d|GMT|UTC|\b20\d\d)$", re.ASCII)
+_NEAR = 100  #: characters of it in which its time stands
+_AT_ONCE_NS, _QUARTER_NS = 50_000_000, 900 * _times.SECOND  #: after which a record was collected later than written; by which zones differ
+_FARTHEST = 14 * 60  #: minutes from UTC to the farthest zone
 DEPTH = 8  #: of nesting that is looked at
 MOST = 200  #: texts that are
 
 
 def recognise(record: str) -> logs.Head | None:
-    """The head of an object with a time."""
+    """The head of an object with a time; of one that holds a record as a text the head of that."""
     if record[:1] != "{" or (time := _TIME.search(record)) is None:
         return None
+    if (held := _held(record, time["time"])) is not None:
+        return held
     level = _LEVEL.search(record)
     word = _heads.level(_NUMBERED.get(level["level"], level["level"])) if level else ""
     return logs.Head(time["time"], 0, not word or word in FAULTS, word)
+
+
+def _held(record: str, came: str) -> logs.Head | None:
+    """The head of the record with a level that stands in an object as a text, as what ships logs, or runs containers, writes: its time is when it was written,
+    and that of the object (``came``) when it was collected, which may be seconds later. None without one."""
+    if (key := _LINE.search(record)) is None or not _CLOCK.search(record, key.end(), key.end() + _NEAR):
+        return None
+    try:
+        line, _ = json.JSONDecoder().raw_decode(record, key.end() - 1)
+    except (ValueError, RecursionError):
+        return None
+    known = logs.recognise(logs.plainly(line[: logs.HEAD])) if isinstance(line, str) and not line.lstrip().startswith("{") else None
+    if known is None or not known[1].level:
+        return None
+    head, collected = known[1], _times.span(came)
+    time = came if collected is None else _written(head.time, collected[0])
+    return logs.Head(time or came, 0, head.fault, head.level)
+
+
+def _written(time: str, collected_ns: int) -> str | None:
+    """The time of a record that was collected then; None if the one is as good as the other, or it cannot be the time of that record. Without a zone it is of
+    the one in which it is not later, and as little earlier as may be."""
+    span = _times.span(time)
+    if span is None or span[0] < _times.UNDATED_NS:
+        return None
+    if not _ZONE.search(time):
+        quarters = -((collected_ns + _AT_ONCE_NS - span[0]) // _QUARTER_NS)
+        sign, minutes = "-" if quarters < 0 else "+", abs(quarters) * 15
+        time = time if not quarters else f"{time}{sign}{minutes // 60:02}:{minutes % 60:02}"
+        if minutes > _FARTHEST or (span := _times.span(time)) is None:
+            return None
+    return time if collected_ns - span[1] > _AT_ONCE_NS else None
 
 
 def told(rest: str) -> str:

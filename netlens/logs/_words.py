@@ -9,6 +9,7 @@ provider's own trouble; *other*: arrears, fair use; *unknown*: a limit of which 
 Z.AI's newer wording of 1302).
 """
 
+import itertools
 import re
 from dataclasses import dataclass
 
@@ -254,8 +255,38 @@ _OTHER_FAILURE = tuple(
 )
 
 
+#: Statuses that are listed, as of what to try again upon, each higher than the one before; tries that failed one after the other are not in such an order.
+_LISTED = re.compile(r"(?<![\w.])[1-5]\d\d[\"']?(?:\s{0,2}[,|/;]\s{0,2}[\"']?[1-5]\d\d[\"']?){1,40}(?![\w.])", re.ASCII)
+_LISTED_ONE = re.compile(r"\d{3}", re.ASCII)
+#: A count in the text format of Prometheus, behind its labels; and what is asked for.
+_COUNT = re.compile(r"(?<![\w:])[A-Za-z_:][\w:]{0,100}\{(?:\s?\w{1,60}=\"[^\"{}]{0,100}\",?){1,20}\}\s?=?\s?\d[\d.e+]{0,30}", re.ASCII)
+_PATH = re.compile(r"(\b(?:GET|POST|PUT|PATCH|DELETE|HEAD) [^\s\"']{0,300}?/)(?:429|529|1302)(?=[/?#\s\"'])", re.ASCII)
+#: What follows is what a person asked, which may be about refusals.
+_ASKED = re.compile(
+    r"\b(?:user|human|customer|person|people)(?:'s)? (?:asked|asks|said|says|wrote|writes|typed|message|prompt|question|input|query)\b[^:]{0,20}:.*",
+    re.IGNORECASE | re.DOTALL,
+)
+_ANY_CODE = re.compile("429|529|1302|50[0-4]|40[0-9]", re.ASCII)
+
+
+def _told(said: str) -> str:
+    """Words of the program, without numbers that look like a status or a code and say of no request what became of it."""
+    said = _ASKED.sub("", said)
+    if _ANY_CODE.search(said) is None:
+        return said
+    for pattern, text in ((_COUNT, ""), (_PATH, r"\1")):
+        said = pattern.sub(text, said)
+    return _LISTED.sub(lambda found: "" if _ascending(found[0]) else found[0], said)
+
+
+def _ascending(listed: str) -> bool:
+    numbers = [int(each) for each in _LISTED_ONE.findall(listed)]
+    return all(before < after for before, after in itertools.pairwise(numbers))
+
+
 def words(rest: str) -> list[str]:
     """The known words of the rest of a line, as the recorder writes them; codes in the order in which they stand there, as the first one counts."""
+    rest = _told(rest)
     found = [(match.start(), text) for pattern, text in WORDS if (match := pattern.search(rest))]
     codes = iter(sorted(each for each in found if each[1].startswith("code=")))
     told = [next(codes)[1] if text.startswith("code=") else text for _, text in found]
@@ -266,6 +297,7 @@ def words(rest: str) -> list[str]:
 
 def refusal_class(rest: str) -> str | None:
     """The class of the refusal that the rest of a line speaks of; None if it speaks of none."""
+    rest = _told(rest)
     if named := _NAMED.search(rest):
         return CLASS_OF_CODE[named[1]]
     for pattern, _, its_class in REFUSALS:
@@ -277,6 +309,7 @@ def refusal_class(rest: str) -> str | None:
 
 def names_status(rest: str) -> bool:
     """Whether a failure is told by a status that is no refusal."""
+    rest = _told(rest)
     return any(
         pattern.search(rest)
         for pattern, text in WORDS
@@ -286,6 +319,7 @@ def names_status(rest: str) -> bool:
 
 def failure(said: str) -> str | None:
     """How a request failed that no limit refused, in the log's words: "status 401", "time-out", or the name of an error; None if it is not said."""
+    said = _told(said)
     if refusal_class(said) is not None:
         return None
     if status := _FAILED.search(said):
@@ -296,6 +330,7 @@ def failure(said: str) -> str | None:
 
 def in_known_words(rest: str) -> bool:
     """Whether a refusal is told in words, or by a code, that are known."""
+    rest = _told(rest)
     return _NAMED.search(rest) is not None or any(pattern.search(rest) for pattern, _, _ in REFUSALS)
 
 
@@ -377,6 +412,7 @@ class Refusal:
 def refusal(said: str, *, fault: bool = True) -> Refusal | None:
     """What words say of a refusal; None if they tell of none.  fault : their record calls itself a warning or an error; in any other a number must stand where
     codes stand, or beside words of an error."""
+    said = _told(said)
     if (its_class := refusal_class(said)) is None or (not fault and _counts(said)):
         return None
     code, status, after = _CODE.search(said), _STATUS.search(said), retry_after_s(said)

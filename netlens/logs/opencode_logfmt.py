@@ -1,10 +1,10 @@
-"""opencode's log since spring 2026, and others in logfmt: ``timestamp=2026-06-20T16:38:30.455Z level=ERROR ... error.error="AI_APICallError: ..."``.
+"""opencode's log since spring 2026: ``timestamp=2026-06-20T16:38:30.455Z level=ERROR ... error.error="AI_APICallError: ..."``.
 
 opencode appends to one file. UTC, milliseconds. A refusal is a line of level ERROR with the provider's words, often without status or code; the retries
 that follow are lines of level INFO like those of other requests (``message=stream``, at the start of every one). Newer versions say that they retry, and
 why, at any level.
 
-Source: real logs of opencode 1.1 to 1.18; logfmt as in pkg.go.dev/github.com/kr/logfmt.
+Source: real logs of opencode 1.1 to 1.18.
 """
 
 import re
@@ -19,9 +19,7 @@ RANK = 20
 
 NEAR = 200  #: characters behind the time in which level and service stand: both are written first
 
-_TIME = re.compile(
-    r"(?:timestamp|time|ts)=\"?(?P<time>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?)\"?(?=\s|$)", re.ASCII
-)
+_TIME = re.compile(r"timestamp=\"?(?P<time>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?)\"?(?=\s|$)", re.ASCII)
 _LEVEL = re.compile(r"\blevel=\"?(?P<level>[A-Za-z]{1,8})\"?(?=\s|$)")
 _SERVICE = re.compile(r"\bservice=\"?(?P<service>[a-z][a-z0-9._-]{0,31})\"?(?=\s|$)")
 

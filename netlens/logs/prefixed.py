@@ -3,7 +3,7 @@
 
 Without a level, any line may tell of a refusal. A time behind any other word is no head: what is printed below a record may tell of times.
 
-Source: RFC 5424 and RFC 3164 (a priority in angle brackets), Django's usual format, uvicorn, AWS Lambda, Ruby's Logger, ``kubectl logs --prefix``.
+Source: RFC 5424 and RFC 3164 (a priority in angle brackets), Django's usual format, uvicorn, AWS Lambda, ``kubectl logs --prefix``.
 """
 
 import re

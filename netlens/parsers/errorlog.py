@@ -253,6 +253,7 @@ class _Reader:
         self.failed: list[tuple[int, int, str, tuple[str, ...]]] = []
         self.echo: tuple[str, str] = ("", "")  # how the last of these failed, and which kind of line says so
         self.unread = 0
+        self.told: set[int] = set()  # refusals by time and words
         self.quiet = False  # a line that is no error was read
         self.first_ns: int | None = None
         self.last_ns: int | None = None
@@ -276,6 +277,8 @@ class _Reader:
             whole = raw.decode("utf-8", "replace") if len(raw) > logs.HEAD else text
             refusal = self._fault(form, head, span, kind, whole)
             names = _named(whole) if refusal else _NO_NAMES
+            if refusal and self._is_repeated(span, form.said(whole[head.rest :])):
+                return
         else:
             self._quiet(form, head, span, line)
         row = self._row(span, head.since_ms)
@@ -326,6 +329,13 @@ class _Reader:
     def _is_echo(self, span: _Span) -> bool:
         """Whether a line may be of the failure that was told last."""
         return bool(self.failed) and span[0] - self.failed[-1][1] <= ECHO_NS
+
+    def _is_repeated(self, span: _Span, said: str) -> bool:
+        """Whether a refusal was told before in the same words with the same time, and later lines since: what ships logs sends again what nobody
+        acknowledged."""
+        key, known = hash((span, said)), len(self.told)
+        self.told.add(key)
+        return len(self.told) == known and self.last_ns is not None and span[1] < self.last_ns and span[1] - span[0] < SECOND
 
     def _quiet(self, form: logs.LogFormat, head: logs.Head, span: _Span, line: int) -> None:
         """A line that is no fault may say that a request starts."""

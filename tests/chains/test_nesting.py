@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import netlens
-from netlens.chains import nesting
+from netlens.chains import linking, nesting
 from netlens.chains.linking import link
 from netlens.chains.paths import chains
 from netlens.chains.situation import HOST, REJECTED, UNKNOWN, VM, joined
@@ -244,6 +244,13 @@ def test_answers_of_the_relay_itself_have_no_partner() -> None:
     assert 25 <= len(told.itself) <= 30
     assert set(told.itself.tolist()) <= set(range(80, 110))
     assert told.by_relays(side(pair.vm)) == {("192.168.64.1", 443): len(told.itself)}
+
+
+@pytest.mark.parametrize(("counted", "hidden"), [({}, True), ({3: False}, True), ({3: True}, False)])
+def test_requests_that_share_a_connection_may_be_any_that_a_relay_seems_not_to_have_asked(counted: dict[int, bool], hidden: bool) -> None:
+    upstream = SimpleNamespace(offering={3: None}, counted={row: SimpleNamespace(exact=exact) for row, exact in counted.items()})
+    assert linking._is_hidden(upstream) == hidden  # type: ignore[arg-type]
+    assert not linking._is_hidden(SimpleNamespace(offering={}, counted={}))  # type: ignore[arg-type]
 
 
 def test_a_relay_that_has_requests_wait_is_followed() -> None:

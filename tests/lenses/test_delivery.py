@@ -57,6 +57,26 @@ def test_a_clock_that_is_set_back(tmp_path: Path) -> None:
     assert this.severity == "note"
 
 
+def test_frames_that_are_out_of_order_in_the_file_are_no_clock(tmp_path: Path) -> None:
+    """Of each so many the file has the last half first."""
+    made = talk()
+    for _ in range(300):
+        exchange(made)
+    packets = [Packet(made.packets[0].at + k * S // 10, p.data) for k, p in enumerate(close(made).packets)]
+
+    def told(block: int) -> list[Finding]:
+        blocks = [packets[k : k + block] for k in range(0, len(packets), block)]
+        path = write(tmp_path / "made.pcap", [p for each in blocks for p in each[block // 2 :] + each[: block // 2]])
+        return [f for f in netlens.analyze(str(path)).findings if f.id == "clock-set"]
+
+    (this,) = told(40)
+    assert this.severity == "warning"
+    assert this.text.startswith("Frames are out of order in the file: ")
+    assert "reordercap" in this.advice
+    (this,) = told(len(packets) // 2 * 2)
+    assert "clock goes back 1 time" in this.text
+
+
 def test_frames_that_two_interfaces_hand_over_in_another_order(tmp_path: Path) -> None:
     made = healthy()
     path = write(tmp_path / "made.pcap", [Packet(p.at + (k % 2) * S // 2, p.data) for k, p in enumerate(made)])

@@ -71,8 +71,22 @@ def test_refusals_of_a_relay_that_did_not_ask_the_api(by_relay: int, refused: in
     labels = np.array([REJECTED] * refused + [ACCEPTED] * 5, np.int8)
     made = SimpleNamespace(
         by_relays={("192.168.64.1", 443): by_relay} if by_relay else {},
-        situation=SimpleNamespace(requests=SimpleNamespace(rejected=labels)),
+        situation=SimpleNamespace(requests=SimpleNamespace(rejected=labels), uncountable=None),
     )
     found = logged_failures._by_relay(SimpleNamespace(name="vm", traffic=made, connections_of=lambda _: ()), list(range(6)))  # type: ignore[arg-type]
     assert [each.severity for each in found] == ["problem"] * told
     assert all("the relay at 192.168.64.1:443 answered 6 requests without asking the API" in each.text for each in found)
+
+
+@pytest.mark.parametrize(("lines", "refused", "unmatched", "told"), [(6, 0, 0, 1), (2, 0, 0, 0), (6, 1, 0, 0), (6, 0, 6, 0)])
+def test_refusals_where_requests_to_the_api_cannot_be_counted(lines: int, refused: int, unmatched: int, told: int) -> None:
+    """Not where refusals of the API are known, or the answer says it."""
+    labels = np.array([REJECTED] * refused + [ACCEPTED] * 5, np.int8)
+    made = SimpleNamespace(
+        by_relays={},
+        unmatched=[{}] * unmatched,
+        situation=SimpleNamespace(requests=SimpleNamespace(rejected=labels), uncountable="a TLS key log"),
+    )
+    found = logged_failures._by_relay(SimpleNamespace(name="vm", traffic=made, connections_of=lambda _: ()), list(range(lines)))  # type: ignore[arg-type]
+    assert [each.severity for each in found] == ["problem"] * told
+    assert all("Whether the API refused, or what stands in between, cannot be told" in each.text for each in found)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime
+
 import pytest
 
 from netlens import logs
@@ -10,6 +13,8 @@ from netlens.capture.errorlog import reduce_line
 RECORDS = {
     "opencode-classic": 'ERROR 2026-01-25T16:33:41 +58ms service=llm error={"code":"1302"}',
     "opencode-logfmt": 'timestamp=2026-06-20T16:38:30.455Z level=ERROR service=llm message="status 429"',
+    "logfmt": 't=2026-06-20T16:38:30+0000 lvl=eror msg="request failed: Error code: 429"',
+    "ruby-logger": "E, [2026-06-20T16:38:30.455123 #4711] ERROR -- agent: request failed: 429 Too Many Requests",
     "plain": "2026-01-25T16:33:41.5+01:00 Too many requests",
     "claude-code": '2026-01-10T12:34:56.789Z [ERROR] API error (attempt 1/11): 529 {"type":"error","error":{"type":"overloaded_error"}}',
     "claude-transcript": (
@@ -159,6 +164,11 @@ SAID = [
         ("unknown", None, 429, None),
     ),
     ("json-lines", '{ "timeMillis": 1796041081240, "level": "Mild", "message": "status 429" }', ("unknown", None, 429, None)),
+    ("logfmt", RECORDS["logfmt"], ("unknown", None, 429, None)),
+    ("logfmt", 'ts=2026-06-20T16:38:30.455Z caller=llm.go:42 level=warn err="status 429"', ("unknown", None, 429, None)),
+    ("logfmt", 'time="2026-06-20T16:38:30Z" level=schlimm msg="status 429"', ("unknown", None, 429, None)),
+    ("ruby-logger", RECORDS["ruby-logger"], ("unknown", None, 429, None)),
+    ("ruby-logger", "A, [2026-06-20T16:38:30.455123 #4711]   ANY -- : status 429", ("unknown", None, 429, None)),
     ("levelled", RECORDS["levelled"], ("concurrency", "1302", 429, None)),
     (
         "levelled",
@@ -196,6 +206,9 @@ def test_what_a_record_says(name: str, record: str, said: tuple[str, str | None,
     "record",
     [
         '{"type":"user","timestamp":"2026-10-04T10:00:07.000Z","message":{"role":"user","content":"why did I get a 429?"}}',
+        "I, [2026-06-20T16:38:30.455123 #4711]  INFO -- : 429 is what we try again upon",
+        't=2026-06-20T16:38:30+0000 lvl=info msg="status 429 is tried again"',
+        't=2026-06-20T16:38:30+0000 lvl=dbug msg="status 429"',
         '{"ts":1734690000123,"type":"say","say":"text","text":"error 429 means too many requests"}',
         '{"level":30,"time":1734690000123,"msg":"prompt: what is status 429?"}',
         '{"level":50,"time":1734690000123,"msg":"slow","durationMs":429}',
@@ -215,3 +228,35 @@ def test_what_is_no_refusal(record: str) -> None:
     assert not head.fault or logs.refusal(form.said(record[head.rest :])) is None
     kept = reduce_line(record)
     assert kept is None or not kept.refusal
+
+
+@pytest.mark.parametrize(
+    ("line", "collected", "written", "level"),
+    [
+        ("2026-12-01 08:10:41.976 | ERROR    | agent:call:45 - 429", "2026-12-01T08:10:45.412Z", "08:10:41.976", "ERROR"),
+        (
+            "2026-12-01 09:10:41.976 | ERROR    | agent:call:45 - 429",
+            "2026-12-01T08:10:45.412Z",
+            "08:10:41.976",
+            "ERROR",
+        ),  # an hour ahead of UTC
+        ("2026-12-01 02:40:41.976 | INFO     | agent:call:45 - 429", "2026-12-01T08:10:45.412Z", "08:10:41.976", "INFO"),  # behind it
+        ("E, [2026-12-01T08:10:41.976123 #7] ERROR -- : 429", "2026-12-01T08:10:45.412Z", "08:10:41.976", "ERROR"),
+        ("2026-12-01 08:10:45 ERROR 429", "2026-12-01T08:10:45.412Z", "08:10:45.412", "ERROR"),  # written at once, to the second
+        ("2026-12-01T08:10:45.411Z WARN 429", "2026-12-01T08:10:45.412345Z", "08:10:45.412", "WARN"),
+        ("08:10:41.976 ERROR 429", "2026-12-01T08:10:45.412Z", "08:10:45.412", "ERROR"),  # of which day is not said
+        ("at 2026-12-01 08:10:41.976 it failed: 429", "2026-12-01T08:10:45.412Z", "08:10:45.412", ""),
+        ("status 429", "2026-12-01T08:10:45.412Z", "08:10:45.412", ""),
+    ],
+)
+@pytest.mark.parametrize("key", ["message", "log", "MESSAGE"])
+def test_a_record_within_an_object_has_its_own_time_and_level(line: str, collected: str, written: str, level: str, key: str) -> None:
+    """What ships logs says when it came to hold the line."""
+    record = json.dumps({"@timestamp": collected, "agent": {"type": "filebeat"}, key: line + "\n"})
+    form, head = logs.recognise(record) or pytest.fail(record)
+    assert (form.ID, head.level) == ("json-lines", level)
+    assert head.span is not None
+    told = datetime.fromtimestamp(head.span[0] / 1e9, UTC).strftime("%H:%M:%S.%f")[:12]
+    assert told == written
+    assert head.fault == (level != "INFO")
+    assert logs.refusal(form.said(record)) is not None

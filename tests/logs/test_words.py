@@ -225,3 +225,40 @@ def test_a_number_that_counts_things_is_no_refusal_where_no_level_says_fault(sai
 )
 def test_a_number_where_codes_stand_is_a_refusal_without_a_level(said: str) -> None:
     assert logs.refusal(said, fault=False) is not None
+
+
+COUNTS = [
+    "config: retry_on=[429, 503, 529] max_retries=5",
+    "Retry(total=3, status_forcelist=(408, 429, 500, 502, 503, 504))",
+    "status 400 is none of 429,503",
+    'llm_errors_total{status="429"}=0 llm_errors_total{status="503"}=0',
+    'http_responses_total{code="429",method="post"} 17',
+    "user asked: why do I get 'Too many concurrent requests' and 429?",
+    "agent: the user's question was: what does error code 1302 mean",
+    "GET /dashboard/429 200 1302 bytes 12 ms",
+]
+
+
+@pytest.mark.parametrize("said", COUNTS)
+@pytest.mark.parametrize("fault", [True, False])
+def test_lists_counts_and_paths_tell_of_no_refusal(said: str, fault: bool) -> None:
+    assert logs.refusal(said, fault=fault) is None
+    assert not any("429" in word or "1302" in word for word in logs.words(said))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "failed after 3 tries: 429, 429, 503",
+        "gave up: 503, 429",
+        "status 429 for what the user asked: tell me a joke",
+        "user message could not be sent, too many requests",
+        "user says nothing; request failed: 429",
+        'APIError{status: 429, message: "x"} 3',
+        "POST /v1/chat/completions 429 133",
+        "POST /v1/429/chat failed with status 429",
+        'upstream {"error":{"code":"1302"}} 3',
+    ],
+)
+def test_tries_that_failed_are_no_list(said: str) -> None:
+    assert logs.refusal(said) is not None

@@ -425,3 +425,13 @@ def test_a_number_that_nobody_calls_a_status(tmp_path: Path, said: str, bare: bo
 def test_overloaded_in_a_word(tmp_path: Path, said: str) -> None:
     (event,) = read(tmp_path, f"2026-01-25T16:33:41Z {said}\n").events
     assert event.refusal_class == logs.OVERLOAD
+
+
+def test_what_a_shipper_sends_twice_is_told_once(tmp_path: Path) -> None:
+    """Two refused in one moment are two, and so are those of two seconds that are written to the second alone."""
+    line = "2026-12-01T08:10:4{}.976Z ERROR Error code: 429\n"
+    batch = line.format(1) + line.format(1) + line.format(2)
+    assert len(read(tmp_path, batch).events) == 3
+    assert len(read(tmp_path, batch + line.format(5) + batch + line.format(6)).events) == 5
+    rough = "2026-12-01T08:10:4{}Z ERROR Error code: 429\n"
+    assert len(read(tmp_path, rough.format(1) + rough.format(2) + rough.format(1)).events) == 3

@@ -2,9 +2,10 @@
 
 Claim: as a window; but a request that runs into the limit bars its side (or all, by their address) for so many seconds, whatever is sent then; or the limit
 has another value from some time on.
-Theory of operation: tried only where nothing else explains the refusals, and believed only with next to no exception. Requests that come while barred are
-explained by the one that ran into the limit, so only the others tell how unlikely the whole is by chance (``p``); at least :data:`TRIGGERS` must have run
-into it. The search costs the log of all that was tried; a change also the log of when it may have been, and of its second value.
+Theory of operation: tried only where nothing else explains the refusals (who is barred also where a window leaves exceptions), and believed only with next to
+no exception. Requests that come while barred are explained by the one that ran into the limit, so only the others tell how unlikely the whole is by chance
+(``p``); at least :data:`TRIGGERS` must have run into it. The search costs the log of all that was tried; a change also the log of when it may have been, and of
+its second value.
 Cannot be told from: a quota, or an outage, where it happens once.
 Source: web application firewalls and load balancers that block for a while (a mitigation time-out); providers that lower limits under load.
 """
@@ -43,8 +44,9 @@ WIDE = 1.5  #: factor within which the refill behind a change lies of what it se
 NEARBY = tuple(1.0 + k / 250 for k in range(-10, 11))  #: parts of a refill, or of both, that are tried around the best
 
 
-def fits(situation: Situation, first: Bools) -> list[Fit]:
-    """The best of either kind in each scope, the best first; ``first``: see :func:`netlens.lenses.refused.over_time.fits`."""
+def fits(situation: Situation, first: Bools, changing: bool = True) -> list[Fit]:
+    """The best of either kind in each scope, the best first; ``first``: see :func:`netlens.lenses.refused.over_time.fits`.  changing : also of limits that
+    change."""
     r = situation.requests
     labelled, refused = r.rejected >= 0, r.rejected == REJECTED
     if situation.uncountable or situation.midway_ns is not None or len(r) > MOST or not refused.any() or not (r.rejected == 0).any():
@@ -57,8 +59,10 @@ def fits(situation: Situation, first: Bools) -> list[Fit]:
         searches = [Search(situation, limiter, labelled, accepted, groups) for limiter in chosen]
         searches = [search for search in searches if search.possible and search.coarse]
         tries = float(np.log(len(scopes) * max(sum(len(search.coarse) * search.variants for search in searches), 1)))
-        for found in (_barring(searches, scope, first, tries), _changing(searches, scope, first)):
-            out += [found] if found is not None else []
+        out += [found] if (found := _barring(searches, scope, first, tries)) is not None else []
+        if not changing:
+            continue
+        out += [found] if (found := _changing(searches, scope, first)) is not None else []
         out += [found] if (found := _refilling(situation, scope, groups, first)) is not None else []
     return sorted(out, key=lambda fit: -fit.log_likelihood)
 

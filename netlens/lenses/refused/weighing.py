@@ -33,6 +33,9 @@ ALPHA = 0.05  #: p (after Holm) at or below which separation is not chance; docs
 #: Times that a limit over time must have been reached, with fewer than 10 refusals and with more (one on what is open: the latter, always): what is
 #: reached once may as well be an overload that lasted a while.
 RUNS = (3, 2)
+BEYOND = float(
+    np.log(1_000)
+)  #: log likelihood by which a limit that bars must be likelier than a plain one: that one in a thousand such is
 MANY = 10  #: refusals
 SENSITIVITY = 0.75  #: share of the refusals that must stand at or above the limit: below it something else refuses too
 PRECISION = 0.75  #: share of the requests at or above the limit that must be refused: a limit refuses all of them
@@ -812,6 +815,18 @@ def _begun_before(weighing: Weighing) -> list[Fit]:
     return sorted(better.values(), key=_preferred)
 
 
+def _barring(weighing: Weighing) -> list[Fit]:
+    """Limits that bar who exceeds them for a while, where a plain window explains the refusals with exceptions, that leave next to none of these and are far
+    more likely: some window fits what comes as a run of refusals after each time that the limit was run into."""
+    plain = weighing.by_time[:1]
+    if not plain or plain[0].misses + plain[0].false_alarms < irregular_over_time.TRIGGERS:
+        return []
+    most = (plain[0].misses + plain[0].false_alarms) // irregular_over_time.TRIGGERS
+    found = irregular_over_time.fits(weighing.situation, weighing.inference.first, changing=False)
+    better = [fit for fit in found if fit.misses + fit.false_alarms < most and fit.log_likelihood > plain[0].log_likelihood + BEYOND]
+    return [fit for fit in better if weighing.separates(fit)]
+
+
 def weigh(situation: Situation, permutations: int = PERMUTATIONS) -> Weighed:
     """Weigh every cause against what was captured."""
     situation, refusal_class = of_one_class(seen_upstream(situation))
@@ -825,6 +840,8 @@ def weigh(situation: Situation, permutations: int = PERMUTATIONS) -> Weighed:
                 weighing = replace(weighing, time_fits=sorted([*weighing.time_fits, *found], key=_preferred))
             else:
                 weighing = replace(weighing, rarer=[fit for fit in more if not fit.barred_s])
+        elif barring := _barring(weighing):
+            weighing = replace(weighing, time_fits=sorted([*weighing.time_fits, *barring], key=_preferred))
         if not (weighing.kind or weighing.named):
             weighing = replace(weighing, time_fits=_begun_before(weighing))
     verdicts = beside_others(weighing, never_all_refuted(weighing, causes.judge_all(weighing)))

@@ -11,7 +11,7 @@ import pytest
 from netlens.chains.situation import REJECTED, Situation
 from netlens.lenses.refused import fixes, over_time, replay, weighing
 from netlens.lenses.refused.fixes import wait
-from tests.lenses.refused.test_over_time import Decide, judged, played, sliding
+from tests.lenses.refused.test_over_time import Decide, bucket, fixed, judged, played, sliding
 
 
 def barring(limit: int, window_s: float, for_s: float, *, together: bool = False) -> Decide:
@@ -53,6 +53,28 @@ def test_who_exceeds_a_limit_is_refused_for_a_while(seed: int, together: bool, c
     assert told is not None
     assert (told["kind"], told["value"], told["window_s"]) == ("rate", 12, pytest.approx(10.0, rel=0.1))
     assert told["barred_s"] == pytest.approx(15.0, rel=0.35)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("limit", "window_s", "for_s", "rate"), [(12, 10.0, 12.0, 4.0), (8, 5.0, 10.0, 3.0), (20, 10.0, 15.0, 4.0)])
+def test_a_ban_is_told_though_a_window_explains_most(seed: int, limit: int, window_s: float, for_s: float, rate: float) -> None:
+    """A window that lasts as long as limit and ban together fits with a few exceptions."""
+    told = weighing.weigh(played(barring(limit, window_s, for_s), seed=seed, seconds=180, rates={"vm": rate}), 199).limiter
+    assert told is not None
+    assert (told["kind"], told["value"], told["window_s"], told["barred_s"]) == ("rate", limit, window_s, for_s)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    "inner", [lambda: fixed(12, 20.0, 3.0), lambda: sliding(12, 20.0), lambda: bucket(8, 1.5)], ids=["fixed", "sliding", "bucket"]
+)
+def test_a_limit_beside_other_refusals_bars_nobody(seed: int, inner: Callable[[], Decide]) -> None:
+    decide, rng = inner(), np.random.default_rng(seed)
+    told = weighing.weigh(
+        played(lambda *each: rng.random() > 0.06 and decide(*each), seed=seed, seconds=200, rates={"vm": 2.0}), 199
+    ).limiter
+    assert told is not None
+    assert told["barred_s"] is None
 
 
 @pytest.mark.parametrize("seed", range(4))

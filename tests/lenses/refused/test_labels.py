@@ -591,6 +591,30 @@ def test_lines_that_ask_an_unseen_server_are_believed_only_if_they_follow_the_an
     assert not any(e.elsewhere for e in error_log.of_target(asking(log((1_000,)), "x.test"), target, {"x.test"}).events)
 
 
+def test_lines_that_stand_behind_answers_of_another_server_are_none_of_this_one() -> None:
+    """A program asks two providers, and its lines name neither; in the second log its lines mean the target's, and something else is asked after each."""
+    beside = {"api.other.test": np.array([T0 + (at - 1) * MS for at in ANYWHERE], np.int64)}
+    left = from_log(table(*MIXED), log(*((at,) for at in ANYWHERE)), beside=beside)
+    assert set(left.rejected.tolist()) == {UNLABELLED}
+    assert not left.unmatched
+    assert "12 refusals of it stand right behind answers of api.other.test, and not of the target" in left.note
+    own = log(*((3_000 * k + 1,) for k in range(12)))
+    telemetry = {"events.test": np.array([T0 + 3_000 * k * MS for k in range(12)], np.int64)}
+    for others in (telemetry, beside, {"busy.test": np.arange(T0, T0 + 40 * S, 100 * MS)}, {}):
+        found = from_log(table(*MIXED), own, beside=others)
+        assert found.rejected.tolist() == [REJECTED, ACCEPTED, ACCEPTED] * 12
+        assert not found.note
+
+
+def test_a_line_that_names_nobody_is_of_the_server_that_the_line_before_names() -> None:
+    """httpx writes whom it asked, and then the program that this failed."""
+    made = log((1_000, 1, "httpx"), (1_010, 1, "app"), (5_000, 1, "app"), (9_000, 1, "httpx"), (9_020, 1, "httpx"), (9_030, 1, "app"))
+    named = {0: ("api.openai.com",), 3: ("api.openai.com",), 4: ("api.z.ai",)}
+    lines = replace(made, events=[replace(e, url_hosts=named.get(k, ()), asked=named.get(k, ())) for k, e in enumerate(made.events)])
+    found = error_log.of_target(lines, ["api.z.ai"]).events
+    assert [(e.line, e.elsewhere) for e in found] == [(2, True), (3, False), (5, False), (6, False)]
+
+
 def test_lines_of_one_wording_that_follow_no_answer_are_left_out_beside_others_that_do() -> None:
     own = log(*((3_000 * k + 1,) for k in range(12)))
     other = log(*((at, 1, "plain") for at in ANYWHERE))
@@ -1161,3 +1185,54 @@ def test_a_log_beside_a_capture_without_a_request(tmp_path: Path) -> None:
     needs = {v.id: v.needs for v in found.hypotheses}["provider"]
     assert needs is not None
     assert "this one has no request, so nothing tells why there are 8 refusals in the error log" in needs
+
+
+def test_a_line_of_a_relay_is_believed_before_the_silence_of_the_program_that_asked_it() -> None:
+    """A gateway asks again with another key: it writes down what the program never sees. Not what it asks for others, which their own log tells, nor answers
+    that do not look refused."""
+    made = table(*((1_000 * k, REFUSAL if k % 2 else 9_000, 0 if k % 2 else 800) for k in range(1, 13)))
+    lines = log(*((1_000 * k + 0.5,) for k in range(1, 13, 2)))
+    found = from_log(made, lines)
+    assert found.sizes
+    side = SimpleNamespace(exchanges=made)
+    requests = np.array([[k, k, -1] for k in range(12)], np.int64)
+    traffic = SimpleNamespace(rows=requests, asked_of_relay={k: 100 + k for k in range(6)})
+    told = error_log._of_relay(traffic, side, found, np.arange(12))  # type: ignore[arg-type]
+    assert told.rejected.tolist() == [REJECTED, UNLABELLED] * 3 + [UNLABELLED] * 6
+    assert set(told.refusal_class[told.rejected == REJECTED].tolist()) == set(found.refusal_class[found.rejected == REJECTED].tolist())
+    streams = from_log(table(*((1_000 * k, 9_000 + 100 * k, 800) for k in range(1, 13))), lines)
+    assert set(error_log._of_relay(traffic, side, streams, np.arange(12)).rejected.tolist()) == {UNLABELLED}  # type: ignore[arg-type]
+
+
+def test_failures_of_a_known_api_beside_the_target_are_none_of_this_one() -> None:
+    """Also where the capture shows that it was asked; but not of a gateway that all lines name, while nobody asks the target itself."""
+    made = replace(
+        log((1_000,)),
+        failed=((T0, T0, "status 403", ("api.anthropic.com",)), (T0, T0, "status 500", ("gw.test.corp",)), (T0, T0, "time-out", ())),
+    )
+    kept = error_log.of_target(made, ["api.z.ai"], {"api.z.ai", "api.anthropic.com", "gw.test.corp"}).failed
+    assert [how for _, _, how, _ in kept] == ["time-out"]
+    through = error_log.of_target(replace(asking(made, "gw.test.corp"), failed=made.failed), ["api.z.ai"], {"gw.test.corp"}).failed
+    assert [how for _, _, how, _ in through] == ["status 500", "time-out"]
+
+
+@pytest.mark.parametrize(
+    ("hours", "said"),
+    [(-24, "ends 23.9 h before the capture begins"), (30, "begins 29.0 h after the capture ends"), (0, "match no request")],
+)
+def test_a_log_of_another_day_is_called_one(hours: int, said: str) -> None:
+    """A zone makes no more than 14 hours."""
+    shift = hours * 3600 * S
+    lines = log((1_500,), (200_000,), first=0, last=300_000)
+    lines = replace(
+        lines,
+        events=[replace(e, low_ns=e.low_ns + shift, high_ns=e.high_ns + shift, time_ns=e.time_ns + shift) for e in lines.events],
+        first_ns=T0 + shift,
+        last_ns=T0 + 300 * S + shift,
+    )
+    found = from_log(table((1_000, 700, 900), (5_000, 800, 900)), lines)
+    found = replace(found, matched=[], unmatched=lines.events)
+    side = SimpleNamespace(bounds_ns=(T0, T0 + 3600 * S))
+    told = error_log._told(found, np.array([0, 1]), side, lines, "vm", "the VM")  # type: ignore[arg-type]
+    assert any(said in note for note in told.notes)
+    assert any("another day" in note for note in told.notes) == (hours != 0)

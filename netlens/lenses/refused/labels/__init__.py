@@ -28,6 +28,7 @@ from netlens.text import plural, printable
 #: Values of the column ``source``: who says so.
 ERROR_LOG, KEY_LOG, STATUS, LOOK_ALIKE, INFERRED = "error log", "key log", "status", "look-alike", "inferred"
 
+OUT_OF_ORDER = 3  #: times that a clock is set back in one recording from which on its file may be in disorder
 UNHEARD, NEARLY_ALL = 3, 0.9  #: fewer may be chance; the rest is what a log loses
 TAUGHT_BY_FEW = ((3, 10), (2, 15))  #: or so few, where as many accepted answers are known not to look so
 SURE = 0.95  #: that an answer is a request's own, or another one of which the same is known
@@ -302,7 +303,8 @@ def _leave_out_repeated(traffic: Traffic, requests: Requests) -> list[str]:
     """Where the clock of the upstream's capture was set back, times repeat and nobody knows what was open when: such requests stay in the counts and lose
     their labels. Returns what to say of it."""
     part, notes = traffic.upstream.capture.part, []
-    for frame, low, high in part.decoder.times.set_back().tolist():
+    backs = part.decoder.times.set_back().tolist()
+    for frame, low, high in backs:
         there = (requests.start_ns >= low) & (requests.start_ns <= high)
         told = int((there & (requests.rejected != UNLABELLED)).sum())
         requests.rejected[there], requests.source[there] = UNLABELLED, ""
@@ -313,6 +315,9 @@ def _leave_out_repeated(traffic: Traffic, requests: Requests) -> list[str]:
         else:
             whose = WORDS[traffic.upstream.name or traffic.only_vantage or SIDES[HOST]]
             what, advice = f"the {whose}'s clock was set back while recording, at frame {frame:,}", "record again with the clock left alone"
+            if len(backs) >= OUT_OF_ORDER:
+                what += ", or frames are out of order in the file"
+                advice = f"sort it by time (reordercap), or {advice}"
         notes.append(
             f"{what}: what happened in {(high - low) / 1e9:,.1f} s of these times cannot be put in order, so {plural(told, 'request')} of that time "
             f"{'is' if told == 1 else 'are'} no evidence; {advice}"

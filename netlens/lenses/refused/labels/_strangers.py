@@ -6,15 +6,16 @@ Theory of operation
    end of an answer, and how many would if they had been written at other times of the capture. The second number is what is chance.
 2. A line that says it asked a server that is not the target's, and that the capture does not show, may still be the target's: its program asks a relay.
    It is believed if its kind follows the answers better than chance (:data:`SURE`).
-3. A kind that names nobody is left out only where the log's other lines follow the answers at once and clearly (:data:`CLEAR`), and its own do it no better
-   than chance at any lag (:data:`NO_BETTER`), though all of them could not by chance.
+3. A kind of which that cannot be said, while its lines clearly stand at once behind answers of another server in the same capture, is that server's.
+4. Any other kind that names nobody is left out only where the log's other lines follow the answers at once and clearly (:data:`CLEAR`), and its own do it no
+   better than chance at any lag (:data:`NO_BETTER`), though all of them could not by chance.
 
 Limits: a few lines of a program that writes them late cannot be told from chance. Those of the second rule are then left out, which leaves requests unknown.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import exp, log
 
 import numpy as np
@@ -34,17 +35,29 @@ MOST = 2_000  #: lines of a kind by which it is judged
 FEW = 4  #: lines of a kind that names nobody, below which nothing is said of it
 
 
-def left_out(answers: Answers, events: Sequence[ErrorEvent]) -> tuple[list[int], list[int]]:
-    """Which lines mean no request: those that name another server, and those that name none."""
+def left_out(
+    answers: Answers, events: Sequence[ErrorEvent], beside: Mapping[str, Ints] | None = None
+) -> tuple[list[int], list[int], dict[str, list[int]]]:
+    """Which lines mean no request: those that name another server, those that name none, and those that stand behind answers of another server.
+
+    beside : by name of another server, when its answers ended, ascending.
+    """
     end = np.sort(answers.end[answers.answered])
     if not len(events) or len(end) < 2:
-        return [], []
+        return [], [], {}
     kinds: dict[tuple[object, ...], list[int]] = {}
     for i, event in enumerate(events):
         kinds.setdefault((event.elsewhere, event.file, event.kind, event.refusal_class, event.code), []).append(i)
-    if len(kinds) == 1 and not events[0].elsewhere:
-        return [], []
+    if len(kinds) == 1 and not events[0].elsewhere and not beside:
+        return [], [], {}
     by_chance = {kind: _by_chance([events[i] for i in those], end) for kind, those in kinds.items() if kind[0] or len(those) >= FEW}
+    theirs: dict[str, list[int]] = {}
+    for kind in [kind for kind, (each, _) in by_chance.items() if min(each) > SURE]:
+        those = [events[i] for i in kinds[kind]]
+        at_once = {name: min(_by_chance(those, ends)[0][:AT_ONCE]) for name, ends in (beside or {}).items()}
+        if at_once and at_once[name := min(at_once, key=lambda each: at_once[each])] * len(at_once) <= CLEAR:
+            theirs.setdefault(name, []).extend(kinds.pop(kind))
+            del by_chance[kind]
     named = [i for kind, those in kinds.items() if kind[0] and min(by_chance[kind][0]) > SURE for i in those]
     clear = [kind for kind, (each, _) in by_chance.items() if min(each[:AT_ONCE]) <= CLEAR]
     unnamed = [
@@ -53,7 +66,7 @@ def left_out(answers: Answers, events: Sequence[ErrorEvent]) -> tuple[list[int],
         if clear and not kind[0] and len(those) >= FEW and min(by_chance[kind][0]) > NO_BETTER and by_chance[kind][1] <= CLEAR
         for i in those
     ]
-    return named, unnamed
+    return named, unnamed, theirs
 
 
 def _by_chance(events: Sequence[ErrorEvent], end: Ints) -> tuple[list[float], float]:

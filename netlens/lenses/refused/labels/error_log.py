@@ -22,21 +22,23 @@ Limits: the log's lines are believed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from netlens import logs
+from netlens.chains import overlap
 from netlens.chains.clock import Clock
 from netlens.chains.linking import CODES
 from netlens.chains.parties import of_requests
 from netlens.chains.requests import UPSTREAM, VM_ROW
 from netlens.chains.side import WORDS, Side
-from netlens.chains.situation import ACCEPTED, ELSEWISE, REJECTED, UNLABELLED, VM
+from netlens.chains.situation import ACCEPTED, ELSEWISE, REJECTED, UNKNOWN, UNLABELLED, VM
 from netlens.chains.target import KNOWN_APIS, matching
 from netlens.chains.traffic import Traffic
-from netlens.columns import Bools, Ints
+from netlens.columns import MISSING, Bools, Ints
 from netlens.lenses.refused import programs
 from netlens.lenses.refused.labels import ERROR_LOG, LOOK_ALIKE, MISTAKEN, TAUGHT, Told
 from netlens.lenses.refused.labels._labels import MS, QUICK, Answers, Columns, Labels, S, alike, much_sooner, set_labels, unlabelled
@@ -53,7 +55,8 @@ from netlens.lenses.refused.labels._matching import (
     tried_again_soon,
 )
 from netlens.lenses.refused.labels._strangers import left_out
-from netlens.parsers.errorlog import ErrorEvent, ErrorLog, converted
+from netlens.parsers.errorlog import ECHO_NS, ErrorEvent, ErrorLog, converted
+from netlens.schema import ints_of
 from netlens.text import plural, printable
 
 ID = "error-log"
@@ -67,6 +70,9 @@ STRANGER_LAG_NS = 100_000_000  #: lines of a program's own log follow its answer
 LATE = 0.1  #: of the refusals; more that come later than these, of their size, are answers of another kind
 #: Failures that a gateway tells of (RFC 9110 15.6.3 to 15.6.5; 52x are Cloudflare's): whether a limit let the request through before is not known.
 GATEWAY = ("status 502", "status 503", "status 504", "status 52")
+ANOTHER_DAY_NS = 15 * 3600 * S  #: between log and capture: zones differ by 14 hours at most
+MOST_OPEN = 64  #: lines that name a server, to which an echo may still come
+MOST_BESIDE = 10  #: other servers whose answers lines are held against
 MAX_UNMATCHED = 1_000  #: lines of a log that are named one by one; the rest is counted
 
 
@@ -76,6 +82,9 @@ def tell(traffic: Traffic) -> Iterator[Told]:
     logs = [(side, log) for side, log in of_sides if not _is_blind(traffic, side)]
     first = [_of_log(traffic, side, log) for side, log in logs]
     taught = tuple(sorted({size for found, _ in first for size in found.sizes}))
+    for (side, _), (found, rows) in zip(logs, first, strict=True):
+        if side is traffic.upstream:
+            yield _of_relay(traffic, side, found, rows)
     for (side, log), (found, rows) in zip(logs, first, strict=True):
         if taught and not (found.sizes and found.as_it_is):  # a log that shows sizes by itself is taught nothing
             found, rows = _of_log(traffic, side, log, taught)
@@ -103,6 +112,21 @@ def tell(traffic: Traffic) -> Iterator[Told]:
     for name, clock in traffic.clocks.items():
         if name in traffic.beside.logs and clock.pieces:
             yield _as_upstream_has_them(traffic, name, name, clock, taught)
+
+
+def _of_relay(traffic: Traffic, side: Side, found: Labels, rows: Ints) -> Told:
+    """Refusals with a line in the log of a relay, which asks again by itself, as with another key: the program that asked the relay knows of none.
+
+    rows : the exchanges that ``found`` is of."""
+    told, carried = Told.nothing(len(traffic.rows)), traffic.asked_of_relay
+    down = ints_of(side.exchanges, "down_bytes", 0)[rows]
+    looks = alike(down, np.array(found.sizes, np.int64)) & (found.rejected == REJECTED) & (found.source == ERROR_LOG)
+    at = {int(rows[row]) for _, row in found.matched if looks[row]} & carried.keys()
+    those = np.isin(traffic.rows[:, UPSTREAM], list(at)) & (traffic.rows[:, UPSTREAM] >= 0)
+    of_row = {int(rows[row]): found.refusal_class[row] for _, row in found.matched}
+    told.rejected[those], told.source[those] = REJECTED, ERROR_LOG
+    told.refusal_class[those] = [of_row[row] for row in traffic.rows[those, UPSTREAM].tolist()]
+    return told
 
 
 def _when_upstream_alone_ran(traffic: Traffic, side: Side) -> Bools:
@@ -140,7 +164,7 @@ def _as_upstream_has_them(
     covers = name in traffic.beside.covering and not log.cut
     found = from_log(
         exchanges, of_target(log, traffic.goal.names), lambda ns: int(clock.to_host(np.array(ns))), covers=covers,
-        slack_ns=2 * MS + clock.uncertain_ns, taught=taught,
+        slack_ns=2 * MS + clock.uncertain_ns, taught=taught, beside=_beside(side, traffic.goal.names),
     )  # fmt: skip
     row = np.full(len(traffic.rows), -1, np.int64)
     row[place] = np.arange(len(place))
@@ -153,7 +177,12 @@ def _told(found: Labels, row: Ints, side: Side, log: ErrorLog, name: str, whose:
     told.unmatched = [{"side": name, "time_ns": e.time_ns, "line": e.line} for e in found.unmatched[:MAX_UNMATCHED]]
     told.unclear = found.unclear
     told.unmatched_within = sum(_within(side, e) for e in found.unmatched) + (0 if found.source.any() else len(log.untimed))
-    if found.unmatched:
+    begin, end = side.bounds_ns
+    apart = begin - (log.last_ns or begin), (log.first_ns or end) - end
+    if found.unmatched and not found.matched and max(apart) > ANOTHER_DAY_NS:
+        when = "ends {} h before the capture begins" if apart[0] > 0 else "begins {} h after the capture ends"
+        told.notes.append(f"the error log of {whose} {when.format(f'{max(apart) / (3600 * S):,.1f}')}: is it of another day?")
+    elif found.unmatched:
         match = "matches" if len(found.unmatched) == 1 else "match"
         told.notes.append(f"{plural(len(found.unmatched), 'refusal')} in the error log of {whose} {match} no request in the capture")
     if found.note:
@@ -167,11 +196,28 @@ def _of_log(traffic: Traffic, side: Side, log: ErrorLog, taught: tuple[int, ...]
     covers = side.of_log() in traffic.beside.covering and not log.cut  # what was not read of a log says nothing by its silence
     asked = {str(name).lower() for name in side.connections["sni"].tolist() if name}
     ours = of_target(log, traffic.goal.names, asked)
-    labels = from_log(side.exchanges.take(rows), ours, covers=covers, taught=taught)
+    labels = from_log(side.exchanges.take(rows), ours, covers=covers, taught=taught, beside=_beside(side, traffic.goal.names))
     if others := len(log.events) - len(ours.events):
         told = f"{plural(others, 'refusal')} of it {'names' if others == 1 else 'name'} another provider, and {'is' if others == 1 else 'are'} left out"
         labels = replace(labels, note="; ".join(filter(None, [told, labels.note])))
     return labels, rows
+
+
+def _domain(name: str) -> str:
+    return ".".join(name.split(".")[-2:])
+
+
+def _beside(side: Side, names: Sequence[str]) -> dict[str, Ints]:
+    """By name of other servers that a side's capture shows, those that answered most, when their answers ended, ascending."""
+    domains = {_domain(name) for name in names}
+    owner = overlap.owner_rows(side.capture.table("exchanges"), side.connections)
+    end = ints_of(side.capture.table("exchanges"), "end_ns", MISSING)
+    of = np.array([(name or "").lower() for name in side.connections["sni"].tolist()] + [""], object)[owner]
+    of[(end == MISSING) | np.append(side.target, False)[owner]] = ""
+    called, many = np.unique(of.astype(str), return_counts=True)
+    most = called[np.argsort(-many, kind="stable")].tolist()
+    others = [name for name in most if name and not matching(name, domains)] if domains else []
+    return {name: np.sort(end[of == name]) for name in others[:MOST_BESIDE]}
 
 
 def of_target(log: ErrorLog, names: Sequence[str], asked: Collection[str] = ()) -> ErrorLog:
@@ -182,8 +228,7 @@ def of_target(log: ErrorLog, names: Sequence[str], asked: Collection[str] = ()) 
     """
     if not names:
         return log
-    domains = {".".join(name.split(".")[-2:]) for name in names}
-
+    domains = {_domain(name) for name in names}
     beside = [name for name in asked if not matching(name, domains)]
     gateway = len(beside) == len(asked) and all(any(host in beside for host in event.url_hosts) for event in log.events)
 
@@ -194,11 +239,15 @@ def of_target(log: ErrorLog, names: Sequence[str], asked: Collection[str] = ()) 
 
     apis = {event.provider: programs.api_of(event.provider) for event in log.events}
     ours = any(api in names for api in apis.values())
-    kept = [e for e in log.events if not elsewhere(e) and not (ours and apis[e.provider] is not None and apis[e.provider] not in names)]
+    echoes = _echoes_of(log.events, elsewhere)
+    events = [replace(e, elsewhere=True) if i in echoes else e for i, e in enumerate(log.events)]
+    kept = [e for e in events if not elsewhere(e) and not (ours and apis[e.provider] is not None and apis[e.provider] not in names)]
 
     def of_another(host: str) -> bool:
-        """A server by its name, which a relay near by is not as a rule."""
-        return "." in host and not host.replace(".", "").isdigit() and not matching(host, domains) and host not in asked
+        """A server by its name, which a relay near by is not as a rule: one that is not captured, a known API, or one that is asked beside the target."""
+        if "." not in host or host.replace(".", "").isdigit() or matching(host, domains):
+            return False
+        return host not in asked or matching(host, KNOWN_APIS) is not None or (host in beside and not gateway)
 
     def is_ours(hosts: tuple[str, ...]) -> bool:
         return not hosts or not all(map(of_another, hosts))
@@ -210,13 +259,31 @@ def of_target(log: ErrorLog, names: Sequence[str], asked: Collection[str] = ()) 
     return replace(log, events=kept, other=other, failed=failed) if changed else log
 
 
+def _echoes_of(events: Sequence[ErrorEvent], elsewhere: Callable[[ErrorEvent], bool]) -> set[int]:
+    """Lines that name nobody and stand right behind one of another kind that names another server, and behind none that names the target, each of which has no
+    echo yet: a library writes whom it asked, and then the program that it failed."""
+    found: set[int] = set()
+    open_: dict[str, list[ErrorEvent]] = {}
+    for i in sorted(range(len(events)), key=lambda i: events[i].line):
+        event = events[i]
+        near = [each for each in open_.get(event.file, ()) if event.low_ns - each.high_ns <= ECHO_NS]
+        if event.url_hosts:
+            near.append(event)
+        elif meant := [each for each in near if each.kind != event.kind]:
+            found |= {i} if all(map(elsewhere, meant)) else set()
+            near.remove(meant[-1])
+        open_[event.file] = near[-MOST_OPEN:]
+    return found
+
+
 def _own(traffic: Traffic, side: Side) -> Ints:
     """Exchanges of a capture that are of its own side: upstream, others' are among them, also those of further machines behind the host."""
     if side is not traffic.upstream:
         return np.arange(len(side.exchange_rows))
     own = traffic.origin[side.owner] == CODES[side.of_log()]
     everybody, of = traffic.once(of_requests)
-    further = np.array([each.name not in WORDS.values() for each in everybody], bool)[of]
+    # what a relay on the machine asks besides is its own, as a second try with another key
+    further = np.array([each.name not in WORDS.values() and each.code != UNKNOWN for each in everybody], bool)[of]
     rows = traffic.rows[further, UPSTREAM]
     own[rows[rows >= 0]] = False
     return np.flatnonzero(own)
@@ -241,6 +308,7 @@ def from_log(
     covers: bool = False,
     slack_ns: int = 2 * MS,
     taught: tuple[int, ...] = (),
+    beside: Mapping[str, Ints] | None = None,
 ) -> Labels:
     """Labels from one side's error log.
 
@@ -252,6 +320,7 @@ def from_log(
     covers : the log is known to hold all that happened while the exchanges were captured; otherwise its first and last time are its bounds.
     slack_ns : how far clocks may be off beyond the spans of the events.
     taught : sizes of refusals that the log of another program of the same provider has shown, for a log that shows none.
+    beside : by name of other servers that were asked, when their answers ended, ascending.
     """
     answers = Answers(exchanges)
     if log.untimed:
@@ -267,9 +336,9 @@ def from_log(
     elif shift := _shift(answers, log.events):
         log = converted(log, lambda time: time + shift)
         found = match(answers, log.events, slack_ns, sizes, small, log.starts)
-    strangers, chance = left_out(answers, log.events)
-    if strangers or chance:
-        kept = [event for i, event in enumerate(log.events) if i not in {*strangers, *chance}]
+    strangers, chance, theirs = left_out(answers, log.events, beside)
+    if gone := {*strangers, *chance, *itertools.chain.from_iterable(theirs.values())}:
+        kept = [event for i, event in enumerate(log.events) if i not in gone]
         log = replace(log, events=kept)
         if not kept:  # a log of other requests alone says nothing by its silence
             log, covers = replace(log, first_ns=None, last_ns=None), False
@@ -291,11 +360,11 @@ def from_log(
         _set_tried_again(labels, answers, events, found, tried_again(answers, log.starts, small, slack_ns))
     taken = {event for event, _ in found.pairs}
     unmatched = [event for i, event in enumerate(events) if i not in taken and i not in found.echoes and not event.bare]
-    if log.first_ns is None and strangers:
+    if log.first_ns is None and (strangers or theirs):
         said = "it says nothing of the requests to the target"
     else:
         said = doubted or _note(answers, found, unsure, unmatched, covered, zone, shift, unclear)
-    note = "; ".join(filter(None, [_of_others(len(strangers), len(chance)), said]))
+    note = "; ".join(filter(None, [_of_others(len(strangers), len(chance), theirs), said]))
     return replace(
         labels,
         matched=found.pairs,
@@ -370,9 +439,13 @@ def _of_passing(answers: Answers, events: list[ErrorEvent], found: Match) -> lis
     return [replace(each, refusal_class=logs.RATE) if each.passing else each for each in events]
 
 
-def _of_others(named: int, unnamed: int) -> str:
+def _of_others(named: int, unnamed: int, theirs: Mapping[str, Sequence[int]]) -> str:
     """What to say of lines that mean no request to the target; "" without any."""
-    parts = []
+    parts = [
+        f"{plural(len(those), 'refusal')} of it {'stands' if len(those) == 1 else 'stand'} right behind answers of {printable(name)}, and not of the target, "
+        f"so {'it is' if len(those) == 1 else 'they are'} left out"
+        for name, those in theirs.items()
+    ]
     if named:
         many = named == 1
         parts.append(
