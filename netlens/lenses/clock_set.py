@@ -3,8 +3,8 @@
 Asks: whether a frame is older, by a second or more, than the one before it.
 Applies: to TCP.
 Cannot see: whether the clock of the machine was set, or files were joined in another order; clocks that are set forward, which looks like a
-    pause; with a second capture beside it nothing is said of waits in which that may have happened. Frames that lie out of order in the file, time and again and
-    for a moment each, are no clock: it would take as long again to come to the time that it had.
+    pause; with a second capture beside it nothing is said of waits in which that may have happened. Frames that lie out of order in the file, time and
+    again and for a moment each, are no clock: it would take as long again to come to the time that it had.
 Normal: a few ms between interfaces of one capture, and files that were joined one after the other on purpose. Recorders take the time of the wall clock, which
     jumps where NTP or a person sets it (RFC 5905 11.3 steps from 128 ms on); what lasted across the jump has no length then. Nothing failed, so this is never a
     problem.
