@@ -347,6 +347,6 @@ def _facts(linked: Linked, *, egress_seen: bool) -> dict[str, Any]:
         "lookup_frames": [(asker.name or SIDES[VM], int(f)) for f in frames[:FRAMES]],
     }
     if pairs is not None and vm is not None:
-        facts["pairs"] = int((vm.target & (pairs.host_of >= 0) & linked.upstream.target[pairs.host_of]).sum())
+        facts["pairs"] = int(linked.upstream.target[pairs.host_of[vm.target & (pairs.host_of >= 0)]].sum())
         facts["unpaired"] = int(((pairs.host_of < 0) & vm.target).sum())
     return facts

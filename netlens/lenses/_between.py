@@ -33,8 +33,11 @@ def where(view: View, sessions: Iterable[int]) -> str:
         of = {view.name: k, other.name: pair}
         for up in (True, False):
             sender, receiver = (vm, host) if up else (host, vm)
-            told = _lost(_sent(sender, of[sender.name], up), _sent(receiver, of[receiver.name], up))
-            if told is None:
+            sent, got = _sent(sender, of[sender.name], up), _sent(receiver, of[receiver.name], up)
+            told = _lost(sent, got)
+            if told is None or len(got) > len(
+                sent
+            ):  # what came and was never sent shows that the captures are the other way round, or miss some
                 return ""
             lost, again = lost + told[0], again + told[1]
     if not lost:

@@ -31,6 +31,7 @@ from netlens.parsers import errorlog
 from netlens.report import answer
 from tests.bench.two_sides import generate
 from tests.lenses.refused.made import situation
+from tests.parsers.build import Packet, datagram, write
 from tests.parsers.test_pipeline import ACK, FIN, PSH, SYN, pcap, segment
 from tests.recordings import FOLDER, copy, expected, with_keys
 
@@ -542,3 +543,13 @@ def test_an_api_of_the_manifest_that_is_not_there_is_called_so(pair: Path) -> No
         NetlensError, match=r"^the manifest's API other\.example: this capture has no connection there, .* --api NAME chooses another$"
     ):
         link(captures, ("other.example",), manifest=True)
+
+
+def test_a_host_whose_capture_holds_no_connection(pair_nat: Path, tmp_path: Path) -> None:
+    """Packets of a tunnel alone, beside one of a connection that had been open before."""
+    outer = datagram(("10.8.0.2", 51_820), ("10.8.0.1", 51_820), bytes(100))
+    seconds, fraction = struct.unpack_from("<II", (pair_nat / "vm.pcap").read_bytes(), 24)
+    host = write(tmp_path / "host.pcap", [Packet((seconds + k) * S + fraction, outer) for k in range(3)])
+    vm = cut_down(pair_nat / "vm.pcap", tmp_path / "vm.pcap", slice(60, 62))
+    found = netlens.analyze(vm=vm, host=host, apis="api.z.ai")
+    assert found.assembled.situation.facts["pairs"] == 0
