@@ -286,7 +286,8 @@ def _misdirected(view: View, answers: list[dict[str, Any]]) -> list[dict[str, An
 
 def _held(view: View, answers: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     """What a client wanted to have taken at one place, and was told each time that it asks too often (429) until it had waited: each request from the first try
-    to the one that was granted. One that is granted at once shows that there is room at times; tries in an even rhythm are by a timetable."""
+    to the one that was granted. Who waits once, as Retry-After says, does so by design; one that is granted at once shows that
+    there is room at times; tries in an even rhythm are by a timetable."""
     chosen, found = view.side.capture.making & view.side.capture.asked.keys(), []
     told = {_place(view, r) for r in answers if r["status"] == TOO_MANY and r["start_frame"] in chosen}
     rows = (r for r in answers if r["start_frame"] in chosen and _place(view, r) in told) if told else ()
@@ -297,7 +298,7 @@ def _held(view: View, answers: list[dict[str, Any]]) -> list[list[dict[str, Any]
             if r["status"] != TOO_MANY:
                 tries.append([])
         done = [run for run in tries if run and run[-1]["status"] != TOO_MANY]
-        held = [run for run in done if len(run) > 1 and run[-1]["status"] < 300 and run[-1]["start_ns"] - run[0]["start_ns"] >= HELD_NS]
+        held = [run for run in done if len(run) > 2 and run[-1]["status"] < 300 and run[-1]["start_ns"] - run[0]["start_ns"] >= HELD_NS]
         times = sorted(r["start_ns"] for r in group)
         if len(held) >= IN_VAIN and len(held) == len(done) and _in_turn(group) == len(group) and not evenly(times, 0):
             found += held

@@ -180,6 +180,9 @@ def test_what_is_taken_only_after_a_wait(tmp_path: Path) -> None:
             pays((0, 200), *((k * 4100 + at, s) for k in range(1, 4) for at, s in ((0, 429), (2000, 429), (4000, 200)))), id="not each"
         ),
         pytest.param(pays(*((k * 700 + at, s) for k in range(3) for at, s in ((0, 429), (200, 429), (600, 200)))), id="soon"),
+        pytest.param(
+            pays(*((k * 2600 + at, s) for k in range(6) for at, s in ((0, 429), (2100, 200)))), id="one wait each, as it was told"
+        ),
         pytest.param(pays(*((k * 2000, 200 if k % 3 == 2 else 429) for k in range(9))), id="by a timetable"),
     ],
 )
