@@ -12,6 +12,7 @@ A refusal counts if the same was not allowed later in the same session (a typing
 
 from __future__ import annotations
 
+import bisect
 import itertools
 from collections import Counter
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from netlens.lenses import _databases, _websockets
 from netlens.lenses._connects import scanning
 from netlens.lenses._crossed import crossed, masked
 from netlens.lenses._error_lines import error_lines
-from netlens.lenses._granted import CLOCK, checks, evenly
+from netlens.lenses._granted import CLOCK, NEXT_NS, checks, evenly
 from netlens.lenses._services import AMQP, BEATS, HEARTBEAT
 from netlens.lenses._view import FIN, RST, SYN, S, Segments, View, as_bytes, grouped, seconds
 from netlens.parsers.fatal_errors import Fatal
@@ -34,8 +35,9 @@ from netlens.text import size
 #: Commands of FTP (RFC 959) and SMTP (RFC 5321, 3030, 4954) whose refusal ends what the program came for. EHLO, FEAT, SYST, OPTS, SIZE, ... are questions.
 TASKS = {b"USER", b"PASS", b"ACCT", b"STOR", b"STOU", b"APPE", b"RETR", b"MAIL", b"RCPT", b"DATA", b"BDAT"}
 LOGINS = {b"USER", b"PASS", b"ACCT", b"AUTH"}
-#: Of FTP those that open a data connection, and what a server says that cannot (RFC 959 5.4)
 _NO_TLS = 454  #: to STARTTLS (RFC 3207 4): a sender that must have TLS leaves, any other goes on, or comes again, without it
+_MAIL = (25, 465, 587, 2525)  #: ports of servers that take mail
+#: Of FTP those that open a data connection, and what a server says that cannot (RFC 959 5.4)
 _TRANSFERS, _NO_DATA = {b"RETR", b"STOR", b"STOU", b"APPE", b"LIST", b"NLST", b"MLSD"}, 425
 #: Greetings of SMTP, and with which codes a server does not want to talk at all (RFC 5321 4.2.2, 4.3.2, RFC 7504 3); others say that it knows another one
 HELLOS, NO_TALK = {b"EHLO", b"HELO", b"LHLO"}, (421, 521, 550, 554)
@@ -137,6 +139,7 @@ def refusals(view: View) -> list[Refusal]:
     for k in filter(candidates.__contains__, view.first_copies):
         seg = view.segments(k)
         found += next(filter(None, (of(k, seg, view) for of in (_replies, _mysql, _postgres, _redis, _pop))), [])
+    found = _without_other_way(view, found)
     _insist(view, found)
     statements = [Refusal(said.session, protocol, said.no, lasting, said.frames) for protocol, said, lasting in _databases.refused(view)]
     found = [
@@ -158,6 +161,28 @@ def refusals(view: View) -> list[Refusal]:
     ]
     lines = error_lines(view, {r.session for r in found})
     return found + _in_words(view, lines)
+
+
+def _without_other_way(view: View, found: list[Refusal]) -> list[Refusal]:
+    """But for what says 454 to STARTTLS to a client that at once goes to another server of mail, or to another port for it, or that checks it by the clock."""
+    told = [r for r in found if r.what.startswith(f"{_NO_TLS} to STAR") and r.protocol == "SMTP"]
+    if not told:
+        return found
+    starts, ends = view.column("start_ns"), view.column("end_ns")
+    said, heard = view.column("orig_bytes"), view.column("resp_bytes")
+    refused = {r.session for r in told}
+    others = [k for k in view.first_copies if view.ends(k)[3] in _MAIL and k not in refused and said[k] and heard[k]]
+    of_client = grouped(others, lambda k: view.ends(k)[0])
+    left: set[int] = set()
+    for service, group in grouped(told, lambda r: view.service(r.session)).items():
+        ways = sorted(starts[k] for k in of_client.get(service[0], []) if view.service(k) != service)
+        for r in group:
+            at = bisect.bisect_left(ways, starts[r.session])
+            if at < len(ways) and ways[at] <= ends[r.session] + NEXT_NS:
+                left.add(r.session)
+        if checks([starts[r.session] for r in group]):
+            left.update(r.session for r in group)
+    return [r for r in found if not (r in told and r.session in left)]
 
 
 def _insist(view: View, found: list[Refusal]) -> None:
@@ -594,7 +619,7 @@ def _replies(k: int, seg: Segments, view: View) -> list[Refusal]:
     if not codes or not codes[0] or not (any(command in _KNOWN for command in commands) or codes[0] in (421, 530, 554)):
         return []
     port = view.ends(k)[3]
-    smtp = port in (25, 465, 587, 2525) or any(c in (b"EHLO", b"HELO", b"MAIL", b"RCPT", b"LHLO") for c in commands)
+    smtp = port in _MAIL or any(c in (b"EHLO", b"HELO", b"MAIL", b"RCPT", b"LHLO") for c in commands)
     protocol = "SMTP" if smtp else "FTP"
     asked, asked_frame, answered = b"", 0, False
     without_tls: list[int] = []

@@ -89,6 +89,7 @@ MODBUS = 502
 AMQP, HEARTBEAT, BEATS = int.from_bytes(b"AMQP\0\0\x09\x01", "big"), 0x08000000000000CE, 4
 #: How a client of MQTT begins, but for the length of what it says (3.1.1 3.1), a broker's first word, the answer to a ping, and messages that tell
 MQTT, CONNACK, PINGRESP, UNTAKEN = int.from_bytes(b"\x10\0\0\4MQTT", "big"), 0x20, b"\xd0\0", 3
+MQTT_DUP = 8  #: in the first byte of a PUBLISH that is sent again (3.1.1 3.3.1.1)
 SOCKS, SOCKS_METHODS = 5, 8  #: version, and ways to log in that a client offers at most
 UNGREETED, UNGREETED_NS = 3, 30 * S  #: so many that were left without a greeting, or one after so long: some servers pause on purpose
 
@@ -172,7 +173,8 @@ def without_beats(view: View) -> list[Silence]:
 
 def _not_taken(view: View) -> list[Silence]:
     """Messages of MQTT that must be acknowledged (QoS 1, 3.1.1 4.3.2), of which a broker acknowledges none, though it has them and speaks: three and more on a
-    connection, for as long as a client waits, behind which there came nothing but answers to pings, as others may hide an acknowledgment."""
+    connection, for as long as a client waits, behind which there came nothing but answers to pings, as others may hide an acknowledgment. Where the capture
+    ends before the client closes or sends one again (DUP), a broker that acknowledges many at once may still do so."""
     if view.one_sided:
         return []
     missing, lossy, found = view.missing_bytes, view.once(with_repeats), []
@@ -196,7 +198,8 @@ def _not_taken(view: View) -> list[Silence]:
             last = next((i for i in range(asked[-1] + 1, len(seg)) if seg.flags[i] & (FIN | RST)), len(seg) - 1)
             had = any(not seg.orig[i] and seg.acked[i] >= seg.end(asked[-1]) for i in range(asked[-1] + 1, len(seg)))
             closed = bool(seg.flags[last] & (FIN | RST))
-            if had and seg.ts[last] - seg.ts[asked[0]] >= GIVEN_UP_NS and (seg.orig[last] or not closed):
+            again = any(seg.text(i)[0] & MQTT_DUP for i in asked)
+            if had and (closed or again) and seg.ts[last] - seg.ts[asked[0]] >= GIVEN_UP_NS and (seg.orig[last] or not closed):
                 found.append(Silence(k, "MQTT, PUBACK", seg.ts[last] - seg.ts[asked[0]], closed, [seg.frame[i] for i in asked]))
     return found
 

@@ -6,7 +6,7 @@ Applies: to connections captured in both directions from their beginning. Handsh
     PostgreSQL in clear it does not matter how long the statement was open; nor of HTTPS, also behind a proxy's CONNECT: there what has no answer is known but
     for what was asked (:mod:`netlens.parsers.exchanges`), and a server that ends of its own accord says so first (close_notify, RFC 8446 6.1).
 Cannot see: what was asked, where neither the port nor the first words say which protocol it is, and so whether it was a question: then it is a warning.
-Normal: LDAP and others in clear at a port for TLS get nothing, and are told as that. What only takes in (syslog, printers, metrics) answers nothing, and
+Normal: LDAP and others in clear at a port for TLS get nothing. What only takes in (syslog, printers, metrics) answers nothing, and
     closes behind a message, when it is idle or when the client has closed. Peers of BitTorrent (BEP 3) close on whoever asks for what they do not have; of
     two routers, or peers of Diameter, that both open a connection, one closes (RFC 4271 6.8, RFC 6733 5.6.4). Of HTTPS a request that is sent again at once
     and answered has cost little; HTTP/2 says more than requests. Nobody misses the answer to a farewell (QUIT, LOGOUT), and a client that speaks its last
@@ -21,10 +21,11 @@ import numpy as np
 from netlens.lenses import Finding, Severity, _databases
 from netlens.lenses._connects import scanning
 from netlens.lenses._dialogs import refusals
+from netlens.lenses._granted import checks
 from netlens.lenses._repeats import FAREWELL
 from netlens.lenses._services import EACH, NAMES, needs_none
 from netlens.lenses._unanswered import BODYLESS, closed_on, first_bytes, is_among, requests, times_of, trickling
-from netlens.lenses._view import FIN, RST, S, Segments, View, finding, most, seconds, up_to
+from netlens.lenses._view import FIN, RST, S, Segments, View, finding, grouped, most, seconds, up_to
 from netlens.lenses.reset import is_alert
 from netlens.text import endpoint, plural
 
@@ -51,6 +52,7 @@ X224_REQUEST = 0xE0
 #: Ports at which a protocol begins with TLS (IANA's service names: ldaps, ftps, telnets, imaps, pop3s, msft-gc-ssl, sips, amqps, ircs-u, secure-mqtt), and how
 #: LDAP's requests to bind, to search and for an extended operation go on behind their length (RFC 4511 4.1.1)
 OVER_TLS, LDAPS, LDAP_ASKS = (636, 990, 992, 993, 995, 3269, 5061, 5671, 6697, 8883), (636, 3269), (0x60, 0x63, 0x77)
+IN_CLEAR = 3  #: connections to such a port by one client that is in earnest
 #: PostgreSQL's Parse, Bind, Execute, and the Sync or Flush behind them that calls for the answer, of 5 bytes
 PREPARED, SYNC = (b"P", b"B", b"E"), 5
 FAREWELLS = (b"QUIT", b"BYE", b"EXIT")  #: of FTP, SMTP, POP3, NNTP
@@ -271,7 +273,8 @@ def _in_clear(view: View) -> list[Finding]:
     # but for what was no farewell, and waited in vain
     again -= {k for k, *_ in found if not mute[k] and view.column("end_ns")[k] - asked_ns[k] > SOON_NS}
     told = [each for each in found if each[0] not in again]
-    known = [each for each in told if _protocol(view, each[0])]
+    probes = _probes(view, [k for k, *_ in told])
+    known = [each for each in told if each[0] not in probes and _protocol(view, each[0])]
     shown = known or found
     n, of = len(shown), len(view.whole)
     names = sorted({_protocol(view, k) for k, *_ in known} - {""})
@@ -292,6 +295,16 @@ def _in_clear(view: View) -> list[Finding]:
     if in_clear:
         advice = "The client speaks without TLS to a port that takes TLS alone: turn TLS on in the client (ldaps://, mqtts://), or take the port without it."
     return [finding(view, ID, severity, text, [f for _, *both in shown for f in both], values, advice if known else "")]
+
+
+def _probes(view: View, told: list[int]) -> set[int]:
+    """Those in clear at ports of LDAP over TLS that come once or twice, as of who looks around, or by the clock, as of who checks that it is shut."""
+    starts = view.column("start_ns")
+    found: set[int] = set()
+    for group in grouped((k for k in told if view.ends(k)[3] in LDAPS), view.service).values():
+        if len(group) < IN_CLEAR or checks([starts[k] for k in group]):
+            found.update(group)
+    return found
 
 
 def _request(view: View, k: int, fin: int) -> int | None:

@@ -215,27 +215,54 @@ def _in_vain(view: View, answers: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _are_new_tries(view: View, run: list[dict[str, Any]]) -> bool:
-    """Whether what was sent was refused each time on a connection of its own, the next when that was known, and the client had nothing else stored instead (in
-    pieces, say)."""
+    """Whether what was sent was refused each time on a connection of its own, the next when that was known, and the client had nothing stored since, in any
+    form (in pieces, say, or as a copy), and did not go on to other things as one does that tries what is refused."""
     if not (len({r["session_id"] for r in run}) == len(run) == _in_turn(run) and run[0]["status"] in OF_BODIES):
         return False
-    stored = view.once(_stored).get(view.service(run[0]["session_id"])[:2], [])
-    told = [r["response_ns"] or r["start_ns"] for r in run]
-    return all(bisect.bisect_left(stored, ns) == bisect.bisect_right(stored, ns + NEXT_NS) for ns in told)
+    client, server = view.service(run[0]["session_id"])[:2]
+    granted = [r for r in view.once(_granted_to).get(client, []) if r["start_ns"] > run[0]["start_ns"]]
+    stored = view.once(_storing)
+    later = [r for r in granted if r["start_ns"] > run[-1]["start_ns"] and view.service(r["session_id"])[1] == server]
+    return len(later) < IN_VAIN and not any(r["start_frame"] in stored for r in granted)
 
 
-def _stored(view: View) -> dict[tuple[str, str], list[int]]:
-    """When a client sent what a server stored, in order."""
-    making = view.side.capture.making
-    rows = (r for r in view.once(final_answers) if r["status"] < 400 and r["start_frame"] in making)
-    return {
-        pair: sorted(r["start_ns"] for r in group) for pair, group in grouped(rows, lambda r: view.service(r["session_id"])[:2]).items()
-    }
+def _granted_to(view: View) -> dict[str, list[dict[str, Any]]]:
+    """What was granted, by client."""
+    return grouped((r for r in view.once(final_answers) if r["status"] < 400), lambda r: view.ends(r["session_id"])[0])
+
+
+def _storing(view: View) -> set[int]:
+    """Frames of requests by which something is stored, also as a copy (RFC 4918 9.8, 9.9)."""
+    return (
+        view.side.capture.making
+        | _beginning(view, int.from_bytes(b"COPY", "big"), 32)
+        | _beginning(view, int.from_bytes(b"MOVE", "big"), 32)
+    )
+
+
+def _done_elsewhere(view: View, answers: list[dict[str, Any]]) -> set[int]:
+    """Frames of bodies that a server refused, and of requests that it held for misdirected, where the next that the client was granted
+    (and stored) was each time at another server, at once."""
+    told = [r for r in answers if r["status"] in (*OF_BODIES, MISDIRECTED)]
+    found: set[int] = set()
+    for (client, server), group in grouped(told, lambda r: view.service(r["session_id"])[:2]).items():
+        granted, stored = sorted(view.once(_granted_to).get(client, []), key=lambda r: r["start_ns"]), view.once(_storing)
+        for of_body, refused in grouped(group, lambda r: r["status"] != MISDIRECTED).items():
+            like = [r for r in granted if not of_body or r["start_frame"] in stored]
+            times = [r["start_ns"] for r in like]
+            since = [r["response_ns"] or r["start_ns"] for r in refused]
+            following = [(like[k], ns) for ns in since if (k := bisect.bisect_left(times, ns)) < len(like)]
+            if len(following) == len(refused) and all(
+                r["start_ns"] - ns <= NEXT_NS and view.service(r["session_id"])[1] != server for r, ns in following
+            ):
+                found |= {r["start_frame"] for r in refused}
+    return found
 
 
 def _misdirected(view: View, answers: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Answers 421 to the first request of a connection, again and again: who hears that may ask by a new connection (RFC 9110 15.5.20), where it is the same.
-    Who asks in an even rhythm checks something, and a place that is given at another time is served."""
+    Who asks in an even rhythm checks something, and a place that is given at another time is served. Who gets nothing else from a server that others are served
+    by may be a bot that knows its bare address, or check that an old name is gone."""
     asked = view.side.capture.asked
     if not any(r["status"] == MISDIRECTED for r in answers):
         return []
@@ -248,13 +275,19 @@ def _misdirected(view: View, answers: list[dict[str, Any]]) -> list[dict[str, An
         for r in answers
         if r["status"] == MISDIRECTED and firsts[r["session_id"]] == r["start_frame"] in asked and _place(view, r) not in given
     ]
-    groups = grouped(told, lambda r: view.service(r["session_id"])).values()
-    return [r for group in groups if len(group) >= IN_VAIN and not evenly([r["start_ns"] for r in group], 0) for r in group]
+    served = grouped((r for r in answers if r["status"] < 400), lambda r: view.ends(r["session_id"])[2:])
+    found = []
+    for (client, *server), group in grouped(told, lambda r: (view.ends(r["session_id"])[0], *view.ends(r["session_id"])[2:])).items():
+        clients = {view.ends(r["session_id"])[0] for r in served.get(tuple(server), [])}
+        if len(group) >= IN_VAIN and not evenly([r["start_ns"] for r in group], 0) and (not clients or client in clients):
+            found += group
+    return found
 
 
 def _held(view: View, answers: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     """What a client wanted to have taken at one place, and was told each time that it asks too often (429) until it had waited: each request from the first try
-    to the one that was granted. One that is granted at once shows that there is room at times; tries in an even rhythm are by a timetable."""
+    to the one that was granted. Who waits once, as Retry-After says, does so by design; one that is granted at once shows that
+    there is room at times; tries in an even rhythm are by a timetable."""
     chosen, found = view.side.capture.making & view.side.capture.asked.keys(), []
     told = {_place(view, r) for r in answers if r["status"] == TOO_MANY and r["start_frame"] in chosen}
     rows = (r for r in answers if r["start_frame"] in chosen and _place(view, r) in told) if told else ()
@@ -265,7 +298,7 @@ def _held(view: View, answers: list[dict[str, Any]]) -> list[list[dict[str, Any]
             if r["status"] != TOO_MANY:
                 tries.append([])
         done = [run for run in tries if run and run[-1]["status"] != TOO_MANY]
-        held = [run for run in done if len(run) > 1 and run[-1]["status"] < 300 and run[-1]["start_ns"] - run[0]["start_ns"] >= HELD_NS]
+        held = [run for run in done if len(run) > 2 and run[-1]["status"] < 300 and run[-1]["start_ns"] - run[0]["start_ns"] >= HELD_NS]
         times = sorted(r["start_ns"] for r in group)
         if len(held) >= IN_VAIN and len(held) == len(done) and _in_turn(group) == len(group) and not evenly(times, 0):
             found += held
@@ -369,7 +402,8 @@ def _of(view: View) -> list[Finding]:
     borne = _by_service(view, answers)
     probing, gone, expired = view.side.capture.probing, _gone(view, answers), _expired(borne)
     insisting = [r for r in _insisting(borne) if r["start_frame"] not in others_served]
-    vain = {r["start_frame"] for r in [*_in_vain(view, answers), *gone, *insisting, *_misdirected(view, answers)]}
+    elsewhere = _done_elsewhere(view, answers)
+    vain = {r["start_frame"] for r in [*_in_vain(view, answers), *gone, *insisting, *_misdirected(view, answers)]} - elsewhere
     held = _held(view, answers)
     out = {r["start_frame"] for r in expired}
     ours = [
@@ -387,7 +421,7 @@ def _of(view: View) -> list[Finding]:
     granted, checked = granted_later(view, answers) - rejected, of_checks(view, answers)
     amiss = [r for r in theirs if r["start_frame"] not in checked | granted]
     lasting = amiss if len(amiss) >= SERVER_TIMES else [r for r in amiss if not served_later(view, r, answers)]
-    acted_on = taken(view, answers) - granted
+    acted_on = (taken(view, answers) | elsewhere) - granted
     denied = [r for r in ours if r["start_frame"] not in granted | acted_on | others_served]
     grave = len(lasting) >= SERVER_TIMES or len(lasting) >= max(SERVER_SHARE * n, 1)
     grave |= len(denied) >= CLIENT_TIMES and len(denied) >= CLIENT_SHARE * n and not now_and_then(view, denied, answers)

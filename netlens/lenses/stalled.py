@@ -6,7 +6,8 @@ Applies: to connections captured in both directions; where all were captured in 
 Cannot see: without an ICMP error, on which part of the way the data was lost; whether programs wait for each other (see slow-server, slow-client).
 Normal: RFC 6298 2.1 sets the first time-out to 1 s at least and doubles it (5.5), stacks begin at 200 ms; RFC 9293 3.8.3 has TCP doubt the way after
     three retransmissions. A link that holds packets back for a moment (Wi-Fi, a change of cells) makes such repeats needless; again and again, of more than a
-    second each, whoever types notices. Silence while nothing is outstanding is idleness, and after the close nobody waits. A
+    second each, whoever types notices; a push to a radio that sleeps nobody waits for. Silence while nothing is outstanding is idleness, and after the close
+    nobody waits. A
     client that was told the length of an answer (RFC 9112 6.2) waits for the rest; not one that stops reading, which shuts its window. Answers that all lack
     the same few bytes were announced wrongly. A server may send in pieces, with pauses as long as those before; one that is there acknowledges its client's
     FIN at once (RFC 9293 3.10.7.4). What a client asks for three times, gives up after the same time and never has was no pause.
@@ -46,6 +47,8 @@ BODIED = {int.from_bytes(word, "big") for word in (b"GET ", b"POST", b"PUT ")}
 NEVER = -(1 << 62)
 IDLE_NS = 5 * S  #: before what was never acknowledged; who forgets connections does so after a minute or two hours (RFC 5382 5 wants these)
 HELD, HELD_NS = 3, 300 * S  #: standstills without a loss, in so long; one or two may be a change of networks
+#: Ports of what people type into (SSH, Telnet in clear and over TLS, rlogin, RDP, VNC); elsewhere it may be a push to a radio that sleeps
+TYPED, KEY = (22, 23, 513, 992, 3389, 5900, 5901), 4  #: and bytes of a key in clear: a character in UTF-8, an arrow (ESC [ A)
 PROBES, PROBED_NS = 3, 2 * S  #: unanswered, in so long: a lost one or two say nothing
 _LOST = "Something on the way drops packets, or the peer is gone: compare with a capture nearer to the peer; if only large packets are lost, look at the MTU."
 _MTU = (
@@ -81,6 +84,9 @@ def _froze(view: View) -> list[Finding]:
     late = {k: some for k, some in late.items() if _is_often([r.start_ns for r in some])}
     if not late:
         return []
+    typed = {k: [r for r in some if _is_typed(view, r)] for k, some in late.items()}
+    typed = {k: some for k, some in typed.items() if _is_often([r.start_ns for r in some])}
+    late = typed or late
     shown = [r for some in late.values() for r in some]
     longest, times = max(r.wait_ns for r in shown), max(r.times for r in shown)
     text = (
@@ -94,7 +100,15 @@ def _froze(view: View) -> list[Finding]:
         "machine that is paused (a snapshot), a queue that is far too long. ping shows it as well; see from which hop on it does."
     )
     frames = [f for r in sorted(shown, key=lambda r: -r.wait_ns) for f in r.frames]
-    return [finding(view, ID, "problem", text, frames, values, advice)]
+    return [finding(view, ID, "problem" if typed else "warning", text, frames, values, advice)]
+
+
+def _is_typed(view: View, r: Repeat) -> bool:
+    """Whether somebody waits: for the echo of a key, one of several in a row, or at such a port for what follows on what was typed just before."""
+    seg, at_port = view.segments(r.session), view.ends(r.session)[3] in TYPED
+    before = [i for i in range(len(seg)) if seg.orig[i] and seg.length[i] and 0 < r.start_ns - seg.ts[i] <= IDLE_NS]
+    key = r.orig and r.high - r.low <= KEY and any(seg.length[i] <= KEY for i in before)
+    return key or (at_port and (r.orig or bool(before)))
 
 
 def _is_held(r: Repeat) -> bool:
@@ -312,13 +326,14 @@ def _never_came(view: View) -> list[Finding]:
 
 class Stop(NamedTuple):
     """An answer of which ``got`` bytes of the body came, and then nothing for ``waited_ns``. ``unheard``: how often the client then said in vain that it
-    gives up."""
+    gives up. ``all_sent``: what the server said later, without data, shows by its sequence number that it had sent no more."""
 
     body: Body
     got: int
     waited_ns: int
     unheard: int
     frames: list[int]
+    all_sent: bool = False
 
 
 def _stopped(view: View) -> list[Finding]:
@@ -373,9 +388,17 @@ def _stopped(view: View) -> list[Finding]:
 
 def _too_short(view: View, stops: list[Stop]) -> list[Stop]:
     """Those of one server that all lack the same few bytes: it had sent all it had, and had announced more (RFC 9112 6.3). Who leaves, and what pauses, does so
-    anywhere."""
-    of = grouped(stops, lambda stop: (view.ends(stop.body.session)[2:], stop.body.length - stop.got))
-    return [stop for (_, lacks), group in of.items() if len(group) >= TRIES and lacks <= FEW_BYTES for stop in group]
+    anywhere. Bytes that it had sent were lost on the way; where another answer of that length came whole, the rest is only late."""
+    few = [stop for stop in stops if stop.body.length - stop.got <= FEW_BYTES]
+    came = view.sessions["resp_bytes"] if few else ()
+    whole = {(view.ends(b.session)[2:], b.length) for b in view.side.capture.bodies if came[b.session] >= b.end} if few else set()
+    of = grouped(few, lambda stop: (view.ends(stop.body.session)[2:], stop.body.length - stop.got))
+    return [
+        stop
+        for (server, _), group in of.items()
+        if len(group) >= TRIES and all(stop.all_sent and (server, stop.body.length) not in whole for stop in group)
+        for stop in group
+    ]
 
 
 def _never_had(view: View, stops: list[Stop]) -> list[Stop]:
@@ -432,7 +455,10 @@ def _stop(view: View, body: Body) -> Stop | None:
     if any(not seg.orig[i] and seg.length[i] for i in later):
         return None  # the rest was on its way
     fins = sum(seg.orig[i] and bool(seg.flags[i] & FIN) for i in later) if all(seg.orig[i] for i in later) else 0
-    return Stop(body, upto - begin, waited, fins, [seg.frame[came], *(seg.frame[i] for i in later)])
+    theirs = [seg.offset[i] for i in later if not seg.orig[i] and not seg.flags[i] & RST]
+    # by the last of its words: an acknowledgment may have been sent before the last bytes
+    all_sent = bool(theirs) and max(theirs) == upto
+    return Stop(body, upto - begin, waited, fins, [seg.frame[came], *(seg.frame[i] for i in later)], all_sent)
 
 
 def _gone(view: View) -> list[Finding]:

@@ -46,15 +46,24 @@ def test_a_service_that_closes_without_an_answer(tmp_path: Path, port: int, requ
     assert len(this["closed-unanswered"].frames) == 2
 
 
+def in_clear(*times: int, request: bytes = BIND, ports: tuple[int, ...] = (636,)) -> list[list[Packet]]:
+    return [closed(port, request, at=at, client_port=41_000 + k + port) for k, at in enumerate(times) for port in ports]
+
+
 def test_a_request_in_clear_at_a_port_for_tls(tmp_path: Path) -> None:
-    this = found(tmp_path, closed(636, BIND), healthy())
+    this = found(tmp_path, *in_clear(0, S, 5 * S), healthy())
     assert problems(this) == {"closed-unanswered"}
     assert this["closed-unanswered"].text == (
-        f"1 of 2 connections got no answer: {SERVER}:636 (LDAP) took the request (in clear, at a port for TLS) and closed without sending a byte."
+        f"3 of 4 connections got no answer: {SERVER}:636 (LDAP) took the request (in clear, at a port for TLS) and closed without sending a byte."
     )
     assert "without TLS" in this["closed-unanswered"].advice
     for other in (b"\x16\x03\x01" + bytes(20), STRANGE, b"0\x05\x02\x01\x01B\x00"):
-        assert not {"closed-unanswered"} & problems(found(tmp_path, closed(636, other), healthy()))
+        assert not {"closed-unanswered"} & problems(found(tmp_path, *in_clear(0, S, 5 * S, request=other), healthy()))
+
+
+@pytest.mark.parametrize("streams", [in_clear(0, ports=(636, 3269)), in_clear(*(k * 60 * S for k in range(6)))], ids=["bot", "monitor"])
+def test_who_looks_whether_ldap_is_there_in_clear(tmp_path: Path, streams: list[list[Packet]]) -> None:
+    assert not {"closed-unanswered"} & problems(found(tmp_path, *streams, healthy()))
 
 
 def test_of_an_unknown_protocol_it_is_a_warning(tmp_path: Path) -> None:

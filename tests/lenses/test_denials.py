@@ -833,8 +833,8 @@ def test_messages_that_a_mailbox_takes_on_no_connection(tmp_path: Path, streams:
     assert found(tmp_path, *streams, healthy())["refused"].severity == severity
 
 
-def mail(*said: tuple[bytes, bytes], at: int = 0, port: int = 40_000) -> list[Packet]:
-    made = talk(port, at, (SERVER, 25))
+def mail(*said: tuple[bytes, bytes], at: int = 0, port: int = 40_000, to: tuple[str, int] = (SERVER, 25)) -> list[Packet]:
+    made = talk(port, at, to)
     made.down("PA", b"220 mx ESMTP\r\n")
     for asked, answer in ((b"EHLO me", b"250 STARTTLS"), *said):
         exchange(made, asked + b"\r\n", answer + b"\r\n")
@@ -853,6 +853,20 @@ NO_TLS, SENT = (b"STARTTLS", b"454 4.7.0 not now"), (b"MAIL FROM:<a@b>", b"250 o
         pytest.param(
             [mail(*([NO_TLS], [SENT])[k % 2], at=k * S, port=41_000 + k) for k in range(6)], "warning", id="sent without it, anew"
         ),
+        pytest.param(
+            [
+                mail(*([NO_TLS], [SENT])[k % 2], at=k * S, port=41_000 + k, to=((SERVER, 25), ("198.51.100.77", 25))[k % 2])
+                for k in range(6)
+            ],
+            None,
+            id="sent to another server",
+        ),
+        pytest.param(
+            [mail(*([NO_TLS], [SENT])[k % 2], at=k * S, port=41_000 + k, to=(SERVER, (25, 465)[k % 2])) for k in range(6)],
+            None,
+            id="sent to another port",
+        ),
+        pytest.param([mail(NO_TLS, at=k * 60 * S, port=41_000 + k) for k in range(6)], None, id="by the clock"),
         pytest.param([mail((b"STARTTLS", b"502 what?"), at=k * S, port=41_000 + k) for k in range(3)], None, id="it has none"),
     ],
 )

@@ -171,9 +171,11 @@ def test_two_streams_in_one_connection(tmp_path: Path) -> None:
         assert ("stalled" in problems(found(tmp_path, close(made).packets))) == told
 
 
-def held(times: int = 4, twice: bool = True, hold: int = 2 * S, typed: int = 2, apart: int = 5 * S, tries: int = 3) -> list[Packet]:
+def held(
+    times: int = 4, twice: bool = True, hold: int = 2 * S, typed: int = 2, apart: int = 5 * S, tries: int = 3, port: int = 23
+) -> list[Packet]:
     """What is typed arrives late, and is sent again meanwhile. ``twice``: the receiver says that it got it more than once."""
-    made = exchange(talk(server=(SERVER, 23)), b"login", b"welcome")
+    made = exchange(talk(server=(SERVER, port)), b"login", b"welcome")
     for _ in range(times):
         made.at += apart
         begin, since = made.seq, made.at
@@ -213,6 +215,18 @@ def test_a_link_that_holds_packets_back_again_and_again(tmp_path: Path, typed: i
 )
 def test_packets_that_come_late_and_are_no_plague(tmp_path: Path, packets: list[Packet]) -> None:
     assert "stood still" not in str([each.text for each in found(tmp_path, packets).values()])
+
+
+@pytest.mark.parametrize(
+    ("packets", "severity"),
+    [
+        pytest.param(held(typed=1, apart=2 * S, port=2323), "problem", id="keys at another port"),
+        pytest.param(held(typed=2, apart=20 * S, port=1883), "warning", id="pings"),
+        pytest.param(held(typed=60, port=5222), "warning", id="messages"),
+    ],
+)
+def test_late_packets_matter_to_who_types(tmp_path: Path, packets: list[Packet], severity: str) -> None:
+    assert found(tmp_path, packets)["stalled"].severity == severity
 
 
 def test_probes_of_one_byte_are_no_data_that_is_lost(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.lenses.made import GET, MS, SERVER, S, close, exchange, found, healthy, problems, talk
+from tests.lenses.made import CLIENT, GET, MS, SERVER, S, close, exchange, found, healthy, problems, talk
 from tests.lenses.test_before_login import POSTGRES, READY, START, error
 from tests.lenses.test_closed import closed
 from tests.lenses.test_denials import marked, over_tcp
@@ -89,6 +89,28 @@ def test_bodies_that_are_stored_another_way(tmp_path: Path, pairs: list[tuple[by
     assert not problems(found(tmp_path, *tries(*pairs), *others))
 
 
+def on(server: str, at: int, pair: tuple[bytes, bytes], port: int, client: str = CLIENT) -> list[Packet]:
+    return close(exchange(talk(port, at, (server, 80), client=client), *pair)).packets
+
+
+COPY = b"COPY /tmp HTTP/1.1\r\nHost: a\r\nDestination: /b\r\n\r\n", answer(201)
+
+
+@pytest.mark.parametrize(
+    "streams",
+    [
+        pytest.param([calls((9 * S, *CHUNK))], id="in another form, later"),
+        pytest.param([calls((9 * S, *COPY))], id="as a copy"),
+        pytest.param([calls(*(((2 + k) * S, *LOOK) for k in range(10)))], id="by who tries limits"),
+        pytest.param([[on("198.51.100.77", 5 * S, CHUNK, 44_000)]], id="at another server"),
+    ],
+)
+@pytest.mark.parametrize("status", [413, 423])
+def test_bodies_that_are_stored_later(tmp_path: Path, status: int, streams: list[list[list[Packet]]]) -> None:
+    others = [healthy(40_900 + k) for k in range(12)]
+    assert not problems(found(tmp_path, *tries(*[put(status)] * 3), *[each for some in streams for each in some], *others))
+
+
 def picture(k: int, status: int) -> tuple[bytes, bytes]:
     return b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n" % k, answer(status)
 
@@ -115,6 +137,26 @@ def test_requests_that_went_to_the_wrong_connection(tmp_path: Path, streams: lis
     assert not problems(found(tmp_path, *streams, *(healthy(40_900 + k) for k in range(12))))
 
 
+def test_who_gets_nothing_but_421_where_others_are_served(tmp_path: Path) -> None:
+    """A bot that knows the bare address."""
+    bot = [on(SERVER, k * S + SOON[k], picture(k, 421), 43_000 + k, "203.0.113.7") for k in range(4)]
+    assert not problems(found(tmp_path, *bot, *(healthy(40_900 + k) for k in range(12))))
+
+
+@pytest.mark.parametrize(("refused", "done"), [(picture(1, 421), picture(1, 200)), (put(413), put(201)), (put(417), CHUNK)])
+def test_what_another_server_does_at_once(tmp_path: Path, refused: tuple[bytes, bytes], done: tuple[bytes, bytes]) -> None:
+    streams = [
+        on(*where, pair, 43_000 + 2 * k + n)
+        for k in range(4)
+        for n, (where, pair) in enumerate(
+            (((SERVER, 3 * k * S + SOON[k]), refused), (("198.51.100.77", 3 * k * S + SOON[k] + 200 * MS), done))
+        )
+    ]
+    this = found(tmp_path, *streams)
+    assert not problems(this)
+    assert "the client took the error as the answer and went on" in this["http-errors"].text
+
+
 PAY = b"POST /pay HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi"
 
 
@@ -138,6 +180,9 @@ def test_what_is_taken_only_after_a_wait(tmp_path: Path) -> None:
             pays((0, 200), *((k * 4100 + at, s) for k in range(1, 4) for at, s in ((0, 429), (2000, 429), (4000, 200)))), id="not each"
         ),
         pytest.param(pays(*((k * 700 + at, s) for k in range(3) for at, s in ((0, 429), (200, 429), (600, 200)))), id="soon"),
+        pytest.param(
+            pays(*((k * 2600 + at, s) for k in range(6) for at, s in ((0, 429), (2100, 200)))), id="one wait each, as it was told"
+        ),
         pytest.param(pays(*((k * 2000, 200 if k % 3 == 2 else 429) for k in range(9))), id="by a timetable"),
     ],
 )
