@@ -61,13 +61,12 @@ def _may_have_made(left: int) -> set[int]:
 def told(hops: Hops, n: int) -> str:
     """The end of a sentence about resets.  n : how many."""
     return (
-        f"; most likely another machine sent {'this reset' if n == 1 else 'these resets'}: {'it has' if n == 1 else 'they have'} a TTL of {hops.reset}, all else "
-        f"from there "
-        f"{hops.others} ({plural(_made(hops.reset), 'hop')} away instead of {_made(hops.others)})"
+        f"; most likely another machine sent {'this reset' if n == 1 else 'these resets'}: {'it has' if n == 1 else 'they have'} a TTL of {hops.reset}, all "
+        f"else from there {hops.others} ({plural(_made(hops.reset), 'hop')} away instead of {_made(hops.others)})"
     )
 
 
 ADVICE = (
-    "Most likely something on the way (a firewall, a proxy, a balancer) ends these connections in the server's name: look at its log, its rules, and its time-outs; "
-    "a capture at the server, which then shows no such reset, makes sure (its kernel may also reset by another route)."
+    "Most likely something on the way (a firewall, a proxy, a balancer) ends these connections in the server's name: look at its log, its rules, and its "
+    "time-outs; a capture at the server, which then shows no such reset, makes sure (its kernel may also reset by another route)."
 )
