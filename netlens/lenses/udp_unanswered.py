@@ -158,7 +158,8 @@ def look(view: View) -> list[Finding]:
 
 def _dropped(view: View) -> list[Finding]:
     """Clients of RADIUS that ask one server the same again and again though it has answered, each time, a second and more after that: who gets an answer that
-    it can check asks no more; who goes on for longer than a client does is a monitor with one packet; what is signed by another secret is dropped without a word (RFC 2865 3). One that is late, or lost, is met by one repeat."""
+    it can check asks no more, and what is signed by another secret is dropped without a word (RFC 2865 3). One that is late, or lost, is met by one repeat. A
+    monitor with one packet goes on for longer than a client does."""
     told = view.once(undelivered)
     asked = grouped((r for r in view.side.capture.requests if r.protocol == "RADIUS" and r.answer_ns), lambda r: (r.client[0], r.server))
     found = {
