@@ -19,6 +19,7 @@ from netlens.lenses._view import View, grouped, most
 from netlens.text import endpoint
 
 SHARE = 0.8  #: of the client's wait
+POLLED = (110, 995)  #: by the clock (POP3), as other jobs of that host
 BESIDE = 0.1  #: of the client's wait, in which a server does its own work before it asks, and behind the answer
 LOOKED_AT = 200  #: requests, the slowest, and connections of the server beside one
 
@@ -92,7 +93,8 @@ def named(view: View, found: list[Behind]) -> str:
 
 def answers_each(view: View, found: Behind) -> bool:
     """Whether the other server answers all that it is asked, so that it was not waited for on purpose."""
-    return view.ends(found.session)[3] in EACH
+    port = view.ends(found.session)[3]
+    return port in EACH and port not in POLLED
 
 
 def _name(ip: str, port: int) -> str:

@@ -67,6 +67,7 @@ def test_a_server_that_does_so_each_time(tmp_path: Path) -> None:
         pytest.param([*pages(3, 2500 * MS, 2300 * MS), healthy(40_900, 50 * S)], id="others are soon"),
         pytest.param(pages(3, 2500 * MS, 2300 * MS, request=POST), id="worked out for somebody"),
         pytest.param(pages(3, 2500 * MS, 2300 * MS, whom=(DATABASE, 6379)), id="what may wait for events"),
+        pytest.param(pages(3, 2500 * MS, 2300 * MS, whom=(DATABASE, 110)), id="what is polled by the clock"),
         pytest.param(pages(3, 1500 * MS, 1400 * MS), id="shorter"),
     ],
 )
