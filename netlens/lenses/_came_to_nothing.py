@@ -17,7 +17,7 @@ from netlens.lenses._reread import reread
 from netlens.lenses._said import TCP, undelivered
 from netlens.lenses._view import ACK, RST, SYN, S, View, grouped
 from netlens.parsers.announced import announced
-from netlens.parsers.headers_again import hops_left
+from netlens.parsers.headers_again import hops_left, identifiers
 from netlens.parsers.icmp import Error
 
 SYNS, APART_NS = 3, 900_000_000  #: of one port, and how far apart at least: a second, less what clocks differ
@@ -133,14 +133,17 @@ def _denied(view: View, k: int) -> int:
 
 
 def rounds(view: View) -> list[Round]:
-    """SYNs that nobody answered and that pass the place of the capture again and again, each time with a hop less."""
+    """SYNs that nobody answered and that pass the place of the capture again and again, each time with a hop less, and one number (RFC 791 3.1)."""
     frames = view.column("orig_frames")
     chosen = [a.session for a in view.once(attempts) if a.outcome == UNANSWERED and frames[a.session] >= ROUNDS][:MOST]
     passing = {k: burst for k in chosen if (burst := _burst(view, k))}
-    hops = reread(view, [frame for burst in passing.values() for frame in burst], hops_left)
+    frames_ = [frame for burst in passing.values() for frame in burst]
+    hops, numbers = reread(view, frames_, hops_left), reread(view, frames_, identifiers)
     found = []
     for k, burst in passing.items():
         left = [hops[frame] for frame in burst if frame in hops]
+        if len({numbers.get(frame) for frame in burst}) > 1:
+            continue  # one packet keeps its number; these are several, as a traceroute sends them
         if len(left) >= ROUNDS and all(a > b for a, b in pairwise(left)):
             found.append(Round(k, burst, left[0], left[-1]))
     return found

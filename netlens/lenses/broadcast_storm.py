@@ -12,12 +12,14 @@ Normal: a host asks for an address once a second at most (RFC 1122 2.3.2.1); who
 
 from __future__ import annotations
 
+from itertools import pairwise
 from statistics import median
 
 from netlens.lenses import Finding
 from netlens.lenses._connects import NOT_HEARD, OPEN, UNANSWERED, attempts
-from netlens.lenses._view import S, View, finding, grouped, most
+from netlens.lenses._view import S, View, finding, graded, grouped, most
 from netlens.lenses.slow_connect import LONG_NS
+from netlens.parsers.asking import Seen
 from netlens.text import plural
 
 ID = "broadcast-storm"
@@ -25,6 +27,7 @@ GROUP = "delivery"
 RANK = 13  #: before connections that fail for it
 MANY, MANY_NS = 2000, 2 * S  #: questions of one host, and within which time
 EACH, ADDRESSES = 10, 16  #: of each of so many addresses in the middle; who looks for hosts asks two or three times (nmap, arp-scan)
+KERNEL_NS = 900_000_000  #: between questions for one address: a second (RFC 1122 2.3.2.1), less what clocks differ
 GOES_ON = 50  #: times within a second, copies within 2 ms (netlens.parsers.asking) left out
 
 
@@ -41,6 +44,7 @@ def _of_many(view: View) -> list[Finding]:
     """Hosts that ask for many addresses, again and again, so fast that it keeps all others busy."""
     by_host = grouped(view.side.capture.asking.sought.items(), lambda each: each[0][0])
     found: dict[str, list[int]] = {}
+    paced: dict[str, bool] = {}
     rate = addresses = total = 0
     for host, asked in by_host.items():
         seen = sorted(each for _, times in asked for each in times)
@@ -49,21 +53,29 @@ def _of_many(view: View) -> list[Finding]:
         fastest = min(later.ts - first.ts for first, later in zip(seen, seen[MANY - 1 :], strict=False))
         if fastest <= MANY_NS:
             found[host] = [each.frame for each in seen]
+            paced[host] = median(_pauses(asked)) >= KERNEL_NS
             rate, addresses, total = max(rate, MANY * S // max(fastest, 1)), addresses + len(asked), total + len(seen)
     if not found:
         return []
+    verb = "fills" if all(paced.values()) else "floods"
     text = (
-        f"{most(found)} floods the network with ARP: {total:,} questions, {rate:,} a second, for the same {plural(addresses, 'address', 'addresses')} "
-        f"again and "
-        "again."
+        f"{most(found)} {verb} the network with ARP: {total:,} questions, {rate:,} a second, for the same {plural(addresses, 'address', 'addresses')} again "
+        "and again."
     )
     advice = (
         "Each one reaches all hosts of the network, and on Wi-Fi takes a millisecond of it: find that host by its hardware address (the switch's MAC "
-        "table) and "
-        "look for what runs there (a scanner without pause, malware, a broken device)."
+        "table) and look for what runs there (a scanner without pause, a broken device)."
     )
+    if all(paced.values()):  # a system's own pace, for each address
+        text += " It may be a router that looks for them as somebody beyond it scans them all: see where what it forwards comes from."
     values = {"questions": total, "most_a_second": rate, "addresses": addresses, "hosts": sorted(found)}
-    return [finding(view, ID, "problem", text, [frame for frames in found.values() for frame in frames], values, advice)]
+    frames = [frame for each in found.values() for frame in each]
+    return [graded(view, ID, not all(paced.values()), text, frames, values, advice)]
+
+
+def _pauses(asked: list[tuple[tuple[str, str], list[Seen]]]) -> list[int]:
+    """Of questions for one address, from each to the next (ns)."""
+    return [later.ts - first.ts for _, times in asked for first, later in pairwise(sorted(times))]
 
 
 def _of_one(view: View) -> list[Finding]:

@@ -18,7 +18,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 
 import numpy as np
 
@@ -38,6 +38,8 @@ TIMES, SPAN_NS = 3, 3 * S  #: calls that fail; a request within a call that is s
 #: Final answers that say that something is wrong with what was asked (RFC 3261 21.4, 21.6)
 _WRONG = (400, 402, 404, 405, 406, 410, 413, 414, 416, 420, 421, 423, 482, 483, 484, 485, 493, 604)
 _AWAY = 480  #: nobody is registered under that name, or does not want to be called now (RFC 3261 21.4.18)
+_TOO_BRIEF = 423
+IN_TURN_NS = S // 2  #: sooner than a person dials
 _ASKS_WHO = (401, 407)
 _NOBODY = (404, 410, 484, 485, 604)  #: what a person hears who dials a wrong number
 DIALLED = 5  #: different wrong numbers, which is more than a person dials
@@ -55,6 +57,7 @@ ONE_WAY, ONE_WAY_NS = (
 ALL_THE_TIME, ALL_THE_TIME_NS = frozenset({0, 3, 8, 9}), 4 * S
 NEVER = 1 << 62  #: ns; a call whose end is not in the capture
 TOLD_NS = 2 * S  #: Linux says so once a second (icmp_ratelimit)
+_INNER = [ip_network(net) for net in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")]  #: RFC 1918, RFC 4193
 _WORDS = {400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed", 410: "Gone", 416: "Unsupported URI Scheme", 420: "Bad Extension",
           423: "Interval Too Brief",
           483: "Too Many Hops", 484: "Address Incomplete", 482: "Loop Detected", 604: "Does Not Exist Anywhere"}  # fmt: skip
@@ -123,7 +126,11 @@ def _refused(view: View, messages: list[Message]) -> list[Finding]:
     served = {(m.destination, m.source) for m in messages if 200 <= m.status < 300}
     names = {key: {asked[each].whom for each, _ in these} for key, these in bad.items()}
     dialled = {key for key in bad if key[2] == "INVITE" and 1 < len(names[key]) < DIALLED and all(m.status in _NOBODY for _, m in bad[key])}
-    grave = [key for key in bad if key not in dialled and (len(names[key]) <= SCANNED or key[:2] in served or key[1::-1] in served)]
+    # who has registered before the capture may refresh more often than it must, and stays registered
+    renewed = {key for key in bad if all(m.status == _TOO_BRIEF and asked[each].number > 1 for each, m in bad[key])}
+    grave = [
+        key for key in bad if key not in dialled | renewed and (len(names[key]) <= SCANNED or key[:2] in served or key[1::-1] in served)
+    ]
     shown = grave or list(bad)
     answers = [m for key in shown for _, m in bad[key]]
     what = "registration" if all(key[2] == "REGISTER" for key in shown) else "call"
@@ -162,6 +169,7 @@ def _away(view: View, messages: list[Message]) -> list[Finding]:
     by_caller = grouped(away, lambda key: key[0])
     reached = {caller for caller, _ in rings}
     all_away = {caller for caller, whom in by_caller.items() if len(whom) >= DIALLED and caller not in reached}
+    all_away -= {caller for caller in all_away if _hunts(messages, caller, [m for key in by_caller[caller] for m in away[key]])}
     shown = {key: these for key, these in away.items() if key[0] in all_away} or away
     n, of = (
         len({(key[0], call) for key in shown for call in calls[key]})
@@ -175,6 +183,13 @@ def _away(view: View, messages: list[Message]) -> list[Finding]:
     values = {"calls": of, "refused": n, "replies": [_AWAY]}
     advice = "The phones are not registered there any more (or all are switched off): see the server's list of registrations, and their REGISTERs."
     return [graded(view, ID, all_away, text, [m.frame for m in answers], values, advice)]
+
+
+def _hunts(messages: list[Message], caller: str, away: list[Message]) -> bool:
+    """Whether a caller asks for the next name as soon as nobody is there, as a queue does that tries its agents in turn, whoever is at work."""
+    begun = sorted(m.ts for m in messages if m.method == "INVITE" and not m.status and not m.inside and m.source == caller)
+    following = [at for m in away if (at := bisect_left(begun, m.ts)) < len(begun) and begun[at] - m.ts <= IN_TURN_NS]
+    return 2 * len(following) > len(away)
 
 
 def _broken_off(view: View, messages: list[Message]) -> list[Finding]:
@@ -374,6 +389,7 @@ def _astray(view: View, messages: list[Message]) -> list[Finding]:
     """Voice that goes to a private address which a phone behind NAT names, and that nobody has here, while the phone's own voice comes from another one, and
     gets none: the other end does not answer to where voice comes from, as most do (symmetric RTP, RFC 4961; RFC 3581 does it for the messages)."""
     sent = {(t.source, t.destination): t for t in view.conversations}
+    by_host = grouped((t for t in sent.values() if t.datagrams >= ONE_WAY), lambda t: (t.source[0], t.destination))
     here = {t.source[0] for t in view.conversations} | {address for k in view.whole for address in view.ends(k)[::2]}
     said_of = view.once(undelivered)
     rtp = {ports(part): set(part[:, KIND].tolist()) for part in view.once(streams) if is_rtp(part)}
@@ -389,7 +405,7 @@ def _astray(view: View, messages: list[Message]) -> list[Finding]:
                 continue
             for other in {their for whose, whom, their in named if (whose, whom) == (peer, source)}:
                 talk = sent.get((other, place))
-                own = [t for (whence, whither), t in sent.items() if whence[0] == source and whither == other and t.datagrams >= ONE_WAY]
+                own = by_host.get((source, other), [])
                 if talk is None or len(own) != 1 or (other, own[0].source) in sent or (UDP, other, place) in said_of:
                     continue
                 kinds, theirs = rtp.get((other[1], place[1]), set()), rtp.get((own[0].source[1], other[1]), set())
@@ -400,16 +416,24 @@ def _astray(view: View, messages: list[Message]) -> list[Finding]:
                     found.append((talk, own[0]))
     if not found:
         return []
+    # between inner networks there may be a way to that address, beside the capture
+    grave = not all(_is_inner(own.source[0]) for _, own in found)
     server = found[0][0].source[0]
     n = sum(each.datagrams for each, _ in found)
     text = (
         f"Voice goes astray in {plural(len(found), 'call')}: {plural(n, 'packet')} of RTP went to {most(endpoint(*each.destination) for each, _ in found)}, a "
         "private address that the other end named (SDP) and nobody has here, while its own voice came from "
-        f"{most(endpoint(*each.source) for _, each in found)}, to which none was sent: one-way audio."
+        f"{most(endpoint(*each.source) for _, each in found)}, to which none was sent{': one-way audio' if grave else ''}."
     )
     values = {"calls": len(found), "packets": n}
     advice = (
         f"The phone is behind NAT: have {server} send to where its voice comes from (symmetric RTP; nat=force_rport,comedia or rtp_symmetric of "
         "Asterisk), or let the phone name its outer address (STUN, external address); a SIP ALG on the way may have changed one of both only."
     )
-    return [finding(view, ID, "problem", text, [f for pair in found for f in (pair[0].first_frame, pair[1].first_frame)], values, advice)]
+    advice = advice if grave else f"If the other end hears nothing: {advice[0].lower()}{advice[1:]}"
+    frames = [f for pair in found for f in (pair[0].first_frame, pair[1].first_frame)]
+    return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice)]
+
+
+def _is_inner(address: str) -> bool:
+    return any(ip_address(address) in net for net in _INNER)

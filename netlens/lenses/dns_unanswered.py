@@ -16,7 +16,8 @@ from __future__ import annotations
 import bisect
 import re
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, islice
+from typing import NamedTuple
 
 from netlens.addresses import is_one_host
 from netlens.lenses import Finding
@@ -43,6 +44,7 @@ TRIES, PIECES_NS = 2, S
 #: A question that was tried so often for so long is a problem even if an answer is on its way (dns-slow: RFC 8767 5)
 INSISTED, SLOW_NS = 3, 2 * S
 TOLD_TRIES = 4  #: times as many tries as lookups
+NUMBERS = 2  #: of questions that were asked by the other family again
 WAITED_NS = S  #: a name that another resolver answered only so late waited for a silent one
 
 
@@ -146,25 +148,21 @@ def asked_by_other_family(view: View) -> list[tuple[Conversation, Conversation, 
     question. A library keeps the number of a question when it asks the next resolver, so that one host shows itself by two addresses."""
     _, tries = view.once(_by_number)
     by_first = {q.frames[0]: q for q in visible(view)}
-    by_head = grouped((t for group in tries.values() for t in group), lambda t: t.head)
+    asked = ((t, q) for group in tries.values() for t in group if (q := by_first.get(t.first_frame)) is not None)
     found = []
-    for group in by_head.values():
-        families = [":" in t.source[0] for t in group]
-        if len(group) < TRIES or len(set(families)) == 1:
-            continue
-        for t in group:
-            asked = by_first.get(t.first_frame)
-            if asked is None or asked.answer_ns is not None:
+    for group in grouped(asked, lambda each: (each[0].head, each[1].name, each[1].type)).values():
+        group.sort(key=lambda each: each[0].first_ns)
+        begun = [t.first_ns for t, _ in group]
+        for t, q in group:
+            if q.answer_ns is not None:
                 continue
-            for later in group:
-                q = by_first.get(later.first_frame)
-                wait = later.first_ns - t.first_ns
-                if q is None or (":" in later.source[0]) == (":" in t.source[0]) or (q.name, q.type) != (asked.name, asked.type):
-                    continue
-                if WAITED_NS < wait <= SAME_NS and q.answer_ns is not None and later.first_ns >= t.last_ns:
-                    found.append((t, later, q))
-                    break
-    return found
+            since, until = max(t.first_ns + WAITED_NS + 1, t.last_ns), t.first_ns + SAME_NS
+            later = group[bisect.bisect_left(begun, since) : bisect.bisect_right(begun, until)][:SOME]
+            by_other = ((o, its) for o, its in later if (":" in o.source[0]) != (":" in t.source[0]) and its.answer_ns is not None)
+            found += [(t, *each) for each in islice(by_other, 1)]
+    # who has one number for all that it asks, as monitors do, may ask by both families on purpose
+    numbers = {resolver: {t.head for t, _, _ in group} for resolver, group in grouped(found, lambda each: each[0].destination[0]).items()}
+    return [each for each in found if len(numbers[each[0].destination[0]]) >= NUMBERS]
 
 
 def errors_of(view: View) -> dict[tuple[str, str], list[Error]]:
@@ -203,9 +201,11 @@ def _of(view: View) -> list[Finding]:
         cause = "let fragments through, or have the resolver send less at a time (an EDNS buffer of 1,232 bytes)"
     circles = told_of_circles(visible(view), open_)
     behind = [] if circles else _behind(view, open_)
+    others = bool(behind) and _answer_others(view, behind)
     why += circles
     if behind:
         why += f"; {most(here for here, _, _ in behind)} asked {most(there for _, there, _ in behind)} for the same in vain"
+        why += ", which answers for others" if others else ""
     later = f"; {pending:,} more were asked too close to the end of the capture to tell" if pending else ""
     tries = sum(q.attempts for q in open_)
     text = (
@@ -232,32 +232,71 @@ def _of(view: View) -> list[Finding]:
             f"Ask that server from {here} ({_dig(q, there)}): it is down or replaced, or what drops UDP port 53 stands between these two. Until it answers, "
             f"take it out of the forwarders of {here}, or out of the name servers of the zone; {here} itself only waits for it."
         )
+        if others:
+            advice = (
+                f"Ask that server from {here} ({_dig(q, there)}): it answers for other names, so that a filter of its own drops these (a list of blocked "
+                "names), or it waits itself for the servers of their zone."
+            )
     frames = [*(f for q in open_ for f in q.frames), *(e.frame for e in heard)]
     return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice)]
 
 
 def _behind(view: View, open_: list[Question]) -> list[tuple[str, str, Question]]:
     """Who was asked in vain by whom who had been asked the same: the resolver, the server behind it, the client's question. Only where each question in vain
-    was asked of such a resolver, or by one. A resolver that had got an answer, and asked no further, had one to give."""
-    rows = view.side.capture.table("lookups").tuples("qname", "qtype", "orig_ip", "resolver_ip", "query_ns", "answer_ns")
+    was asked of such a resolver, or by one. A resolver that had got an answer, and asked no further, had one to give. A server that is silent where clients are
+    answered, too, is not waited for."""
     theirs = {r for q in open_ for r in q.resolvers}
-    passed = grouped((r for r in rows if r[2] in theirs and r[4] is not None), lambda r: ((r[0] or "").lower(), r[1], r[2]))
+    passed = view.once(_passed_on)
+    in_vain = {(q.name, q.type) for q in open_}
+    served = (
+        {(q.name, q.type, r) for q in visible(view) if q.answer_ns is not None for r in q.resolvers if r in theirs} if passed else set()
+    )
+    harmless = {(key[2], r.server) for key in served if key[:2] not in in_vain for r in passed.get(key, ())[:SOME] if r.answer_ns is None}
     found: dict[tuple[str, str], Question] = {}
     waiting: set[int] = set()
     for q in open_:
         silent: dict[str, set[str]] = {}
         for here in q.resolvers:
-            mine = [
-                r for r in passed.get((q.name, q.type, here), ()) if -PENDING_NS <= r[4] - q.first_ns <= q.last_ns - q.first_ns + PENDING_NS
-            ]
-            known = max((r[5] for r in mine if r[5] is not None and r[5] <= q.last_ns + PENDING_NS), default=0)
-            silent[here] = {r[3] for r in mine if r[5] is None and r[4] >= known}
+            rows = passed.get((q.name, q.type, here), [])
+            since = bisect.bisect_left(rows, q.first_ns - PENDING_NS, key=lambda r: r.query_ns)
+            until = bisect.bisect_right(rows, q.last_ns + PENDING_NS, key=lambda r: r.query_ns)
+            mine = rows[max(since, until - SOME) : until]
+            known = max((r.answer_ns for r in mine if r.answer_ns is not None and r.answer_ns <= q.last_ns + PENDING_NS), default=0)
+            silent[here] = {r.server for r in mine if r.answer_ns is None and r.query_ns >= known and (here, r.server) not in harmless}
         if silent and all(silent.values()):
             waiting.add(id(q))
             found |= {(here, there): q for here, each in silent.items() for there in each}
     asked = {here for here, _ in found}
     of_none = [q for q in open_ if id(q) not in waiting and q.client not in asked]
     return [] if of_none else [(here, there, q) for (here, there), q in found.items() if there not in asked]
+
+
+class _Passed(NamedTuple):
+    """A query to a server, as the table of lookups has it."""
+
+    query_ns: int
+    server: str
+    answer_ns: int | None
+
+
+def _passed_on(view: View) -> dict[tuple[str, str, str], list[_Passed]]:
+    """Queries by name, type, and who sent them, in order of time."""
+    found: dict[tuple[str, str, str], list[_Passed]] = {}
+    for name, kind, who, server, query_ns, answer_ns in view.side.capture.table("lookups").tuples(
+        "qname", "qtype", "orig_ip", "resolver_ip", "query_ns", "answer_ns"
+    ):
+        if query_ns is not None:
+            found.setdefault(((name or "").lower(), kind, who), []).append(_Passed(query_ns, server, answer_ns))
+    for rows in found.values():
+        rows.sort(key=lambda r: r.query_ns)
+    return found
+
+
+def _answer_others(view: View, behind: list[tuple[str, str, Question]]) -> bool:
+    """Whether the servers behind answer those that ask them for other names."""
+    pairs = {(here, there) for here, there, _ in behind}
+    answering = {(key[2], r.server) for key, rows in view.once(_passed_on).items() for r in rows if r.answer_ns is not None}
+    return pairs <= answering
 
 
 def _never(view: View) -> list[Finding]:

@@ -198,7 +198,10 @@ def _first_bytes(
     if in_relay >= MOST_SHARE * longest:
         advice = f"Most of the wait was between the two captures ({relay}), not at the server: look at what carries the traffic there."
     elif held:
-        advice = f"{whose} asked {whom} and could not answer before it had its answer: look there (its slow queries, its log, its load)."
+        advice = (
+            f"Most likely {whose} could not answer before {whom} did: look there (its slow queries, its log, its load), and for what {whose} itself holds "
+            "there (locks of its own transactions)."
+        )
         values["behind"] = sorted({endpoint(*view.ends(w.session)[2:]) for _, w in held})
     frames = [
         f

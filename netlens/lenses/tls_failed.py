@@ -8,7 +8,8 @@ Applies: where a ClientHello or a TLS alert is in the capture.
 Cannot see: what alerts and certificates of TLS 1.3 say, which are encrypted; why a certificate was not liked, unless the alert, its names or its dates say so.
 Normal: close_notify and user_canceled end a connection in order (RFC 8446 6.1). An alert behind the handshake, or a RST after the close, is no failure.
     A program (told by its JA4) that is served closes without a word what it does not need. A client that is told of a version and connects
-    anew at once with another one is served; not one that does not trust the certificate. What a server says of a certificate is about the client's. Programs
+    anew at once with another one is served; not one that does not trust the certificate. What a server says of a certificate is about the client's where
+    it showed one; else about that of a server behind it. Programs
     that try TLS first go on in HTTP at once where the port does not speak it.
 """
 
@@ -55,6 +56,8 @@ _ADVICE = {
     "no certificate of the client": "The server asks for a client certificate, and the client has none to give: configure one (curl --cert).",
     "the certificate of the client": "The server does not accept the certificate that the client shows: have it trust its issuer (ssl_client_certificate, "
     "ClientCAs; intermediates go with the client's), or give the client another one. The server's own certificate is not meant; its log says more.",
+    "before the client showed a certificate": "Not the client's certificate is meant, as it showed none: most likely a proxy or gateway in front (that "
+    "inspects TLS) does not accept the certificate of the server behind it. Its log says which.",
     "protocol_version": "Client and server share no TLS version: update the older one.",
     "unknown_ca": "The client does not trust the server's issuer: install the issuer's certificate, or have the server send its intermediates.",
     "certificate_expired": "Renew the certificate (or set the clock).",
@@ -79,7 +82,9 @@ SERVER_HELLO = 2
 RESET = "reset by the server before its hello"
 NO_HELLO = "no hello from the server"
 NO_CERTIFICATE = "no certificate of the client"
+NOT_SHOWN = "before the client showed a certificate"
 CLIENTS_CERTIFICATE = "the certificate of the client"
+CERTIFICATE = 11  #: RFC 5246 7.4
 EMPTY_CERTIFICATE = 0x0B0000  #: behind a record header of length 7: a Certificate message without one (RFC 5246 7.4.6)
 
 
@@ -408,7 +413,7 @@ def _is_clock(starts: list[int]) -> bool:
 def _failure(view: View, k: int, seg: Segments, hello: int | None) -> Failure | None:
     # ChangeCipherSpec or application data was sent: an alert behind it is not of the handshake, or encrypted
     secured = {True: False, False: False}
-    server_spoke = without = False
+    server_spoke = without = shown = False
     hello_at = -1
     for i in range(len(seg)):
         head, length = seg.head[i], seg.length[i]
@@ -421,8 +426,9 @@ def _failure(view: View, k: int, seg: Segments, hello: int | None) -> Failure | 
                     by = "client" if seg.orig[i] else "server"
                     cause = ""
                     if by == "server" and (without or ALERTS[what] in _ABOUT_CERTIFICATES):
-                        cause = f": {NO_CERTIFICATE if without else CLIENTS_CERTIFICATE}"
+                        cause = f": {NO_CERTIFICATE if without else CLIENTS_CERTIFICATE if shown else NOT_SHOWN}"
                     return Failure(k, f"{ALERTS[what]} by the {by}{cause}", True, [hello, seg.frame[i]], seg.ts[i])
+            shown |= tls and seg.orig[i] and kind == HANDSHAKE and head >> 16 & 0xFF == CERTIFICATE
             without |= tls and seg.orig[i] and kind == HANDSHAKE and head & 0xFFFFFFFFFF == 7 << 24 | EMPTY_CERTIFICATE
             if tls and kind in (CHANGE_CIPHER, APPLICATION):
                 secured[seg.orig[i]] = True

@@ -66,6 +66,8 @@ ID = "udp-unanswered"
 GROUP = "handshakes"
 RANK = 15
 TIMES, SPAN_NS = 3, 3 * S  #: as SYNs of connect-unanswered
+ACCOUNTING = (1813, 1646)  #: RFC 2866 3; a client may tell the same anew
+MOST_TRIES, LONGEST_NS = 10, 30 * S  #: after which a client of RADIUS gives up (RFC 5080 2.2.1: MRD)
 REPEATED = 2  #: datagrams that a client sends again when it was answered; the first may have crossed the answer
 DNS = 53  #: whose answers are for dns-unanswered
 UNHEARD, IDLE_NS = 8, 5 * S  #: datagrams that must be acknowledged; a server lets connections go after some silence, most often 30 s
@@ -156,14 +158,22 @@ def look(view: View) -> list[Finding]:
 
 def _dropped(view: View) -> list[Finding]:
     """Clients of RADIUS that ask one server the same again and again though it has answered, each time, a second and more after that: who gets an answer that
-    it can check asks no more, and what is signed by another secret is dropped without a word (RFC 2865 3). One that is late, or lost, is met by one repeat."""
+    it can check asks no more, and what is signed by another secret is dropped without a word (RFC 2865 3). One that is late, or lost, is met by one repeat. A
+    monitor with one packet goes on for longer than a client does."""
     told = view.once(undelivered)
     asked = grouped((r for r in view.side.capture.requests if r.protocol == "RADIUS" and r.answer_ns), lambda r: (r.client[0], r.server))
     found = {
         pair: these
         for pair, these in asked.items()
         if len(these) >= TIMES
-        and all(len(r.frames) - r.tries >= REPEATED and r.last_ns - r.answer_ns >= S for r in these)
+        and pair[1][1] not in ACCOUNTING
+        and all(
+            len(r.frames) - r.tries >= REPEATED
+            and r.last_ns - r.answer_ns >= S
+            and len(r.frames) <= MOST_TRIES
+            and r.last_ns - r.first_ns <= LONGEST_NS
+            for r in these
+        )
         and not any((UDP, r.server, r.client) in told for r in these)
     }
     if not found:

@@ -81,6 +81,17 @@ def hops_left(paths: Sequence[str], frames: Iterable[int]) -> dict[int, int]:
     return found
 
 
+def identifiers(paths: Sequence[str], frames: Iterable[int]) -> dict[int, int]:
+    """The identification (RFC 791 3.1) of some frames of TCP right behind IPv4 without options; parameters and errors as of :func:`duplicates`."""
+    found = {}
+    for buf, packets in again(paths, frames, c.TCP):
+        for row in packets:
+            before, at = _header(buf, row)
+            if at >= _IPV4 and int(row[c.PORTS]) >> 32 == 4:
+                found[int(row[c.FRAME])] = int.from_bytes(before[at - _IPV4 + 4 : at - _IPV4 + 6], "big")
+    return found
+
+
 def sent(paths: Sequence[str], frames: Iterable[int], ethernet: bool) -> dict[int, Sent]:
     """Where some frames of TCP went, and how they are signed; other parameters and errors as of :func:`duplicates`.
 

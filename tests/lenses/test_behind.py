@@ -53,7 +53,7 @@ def test_a_server_that_waits_for_another_one(tmp_path: Path) -> None:
         f"3 of 6 HTTP requests, to {SERVER}:80, waited up to 4.0 s for the answer's first byte; {SERVER} itself waited up to 3.9 s for {DATABASE}:389 (LDAP) "
         "meanwhile."
     )
-    assert this.advice.startswith(f"{SERVER} asked {DATABASE}:389 (LDAP)")
+    assert this.advice.startswith(f"Most likely {SERVER} could not answer before {DATABASE}:389 (LDAP) did")
 
 
 def test_a_server_that_does_so_each_time(tmp_path: Path) -> None:
@@ -67,6 +67,7 @@ def test_a_server_that_does_so_each_time(tmp_path: Path) -> None:
         pytest.param([*pages(3, 2500 * MS, 2300 * MS), healthy(40_900, 50 * S)], id="others are soon"),
         pytest.param(pages(3, 2500 * MS, 2300 * MS, request=POST), id="worked out for somebody"),
         pytest.param(pages(3, 2500 * MS, 2300 * MS, whom=(DATABASE, 6379)), id="what may wait for events"),
+        pytest.param(pages(3, 2500 * MS, 2300 * MS, whom=(DATABASE, 110)), id="what is polled by the clock"),
         pytest.param(pages(3, 1500 * MS, 1400 * MS), id="shorter"),
     ],
 )
@@ -78,6 +79,8 @@ def test_waits_that_stay_a_warning(tmp_path: Path, streams: list[list[Packet]]) 
     "streams",
     [
         pytest.param(pages(3, 4 * S, 1 * S), id="a part of it"),
+        pytest.param(pages(3, 4 * S, 3300 * MS), id="ends long before the answer"),
+        pytest.param([*pages(3, 4 * S), asks(20 * MS, 3900 * MS, *[6020 * MS, 3900 * MS] * 3)], id="waits as long beside them"),
         pytest.param(pages(3, 4 * S, *[900 * MS] * 4), id="one after the other"),
         pytest.param(pages(3, 4 * S, 3900 * MS, by=CLIENT), id="of another host"),
         pytest.param([*pages(3, 4 * S), *(asks(k * 10 * S - S, 6 * S) for k in (1, 2))], id="waits anyhow"),

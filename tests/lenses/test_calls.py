@@ -131,6 +131,29 @@ def test_a_phone_that_registers_for_too_short(tmp_path: Path) -> None:
     assert "Min-Expires" in this.advice
 
 
+@pytest.mark.parametrize(
+    "packets",
+    [
+        pytest.param(
+            [p for k in range(4) for n in range(6) for p in call(20 * k + n / 5, 10 * k + n, 480, whom=str(n))], id="a queue's agents"
+        ),
+        pytest.param(
+            [
+                packet
+                for k in range(5)
+                for packet in (
+                    up(30 * k, message("REGISTER sip:b SIP/2.0", 1, 7 + k, "REGISTER")),
+                    down(30 * k + 0.1, message("SIP/2.0 423 X", 1, 7 + k, "REGISTER", True)),
+                )
+            ],
+            id="registered before",
+        ),
+    ],
+)
+def test_nobody_there_and_too_brief_as_meant(tmp_path: Path, packets: list[Packet]) -> None:
+    assert found(tmp_path, packets, healthy())["call-failed"].severity == "warning"
+
+
 def test_numbers_that_a_server_does_not_know(tmp_path: Path) -> None:
     """A person may dial a few wrong ones."""
     assert found(tmp_path, calls(*[(404,)] * 4, names=4), healthy())["call-failed"].severity == "warning"
@@ -353,6 +376,18 @@ def test_voice_to_a_private_address(tmp_path: Path) -> None:
         f"Voice goes astray in 1 call: 300 packets of RTP went to {INNER}:{PHONE_PORT}, a private address that the other end named (SDP) and nobody has here, "
         f"while its own voice came from {CLIENT}:33000, to which none was sent: one-way audio."
     )
+
+
+def test_voice_to_another_inner_network(tmp_path: Path) -> None:
+    offer, taken = SDP.format(INNER, PHONE_PORT, "0"), SDP.format(SERVER, PBX_PORT, "0")
+    here = "10.3.0.5"
+    signals = [
+        Packet(0, datagram((here, 5060), (SERVER, 5060), message("INVITE sip:200@b SIP/2.0", 1, 1, "INVITE", body=offer))),
+        Packet(S // 10, datagram((SERVER, 5060), (here, 5060), message("SIP/2.0 200 OK", 1, 1, "INVITE", True, body=taken))),
+    ]
+    this = found(tmp_path, signals, voice((here, PHONE_PORT), PBX), voice(PBX, (INNER, PHONE_PORT)), healthy())["call-failed"]
+    assert this.severity == "warning"
+    assert this.advice.startswith("If the other end hears nothing: the phone is behind NAT")
 
 
 @pytest.mark.parametrize(

@@ -130,6 +130,17 @@ def going_round(at: int, port: int, times: int = 28, least: int = 1, up: bool = 
     return [Packet(at + k * 2000, syn[:7] + bytes([left]) + syn[8:]) for k, left in enumerate(hops)]
 
 
+def traced(same: bool) -> list[Packet]:
+    """SYNs over IPv4, each with a hop less and, of one packet, the same number."""
+    syn = segment((CLIENT, 40_000), (SERVER, 80), "S", 5000)
+    return [Packet(k * 2000, syn[:4] + (7 if same else k).to_bytes(2, "big") + syn[6:8] + bytes([30 - k]) + syn[9:]) for k in range(28)]
+
+
+@pytest.mark.parametrize("same", [True, False], ids=["one packet", "a traceroute from far to near"])
+def test_syns_with_numbers(tmp_path: Path, same: bool) -> None:
+    assert ("connect-unanswered" in problems(found(tmp_path, traced(same), ping(S)))) == same
+
+
 def test_syns_that_go_in_circles(tmp_path: Path) -> None:
     this = found(tmp_path, going_round(0, 40_000), going_round(MS, 40_001), ping(S))
     assert problems(this) == {"connect-unanswered"}

@@ -252,6 +252,14 @@ def test_a_server_behind_the_resolver_that_does_not_answer(tmp_path: Path) -> No
     assert this.advice.startswith(f"Ask that server from {SECONDARY} (dig @{PRIMARY} www.shop.test)")
 
 
+def test_a_server_behind_that_drops_some_names(tmp_path: Path) -> None:
+    others = [p for k in range(4) for p in further(f"w{k}.test", (20 + k) * S, rcode=0, txid=70 + k)]
+    passed = [p for k in range(4) for p in further("ads.shop.test", MS + k * S, txid=50 + k)]
+    this = found(tmp_path, client_asks("ads.shop.test"), passed, others, healthy(), ping(30 * S))["dns-unanswered"]
+    assert this.text.endswith(f"; {SECONDARY} asked {PRIMARY} for the same in vain, which answers for others.")
+    assert "a filter of its own" in this.advice
+
+
 @pytest.mark.parametrize(
     "passed",
     [

@@ -521,6 +521,13 @@ def test_a_host_that_floods_the_network_with_arp(tmp_path: Path) -> None:
     )
 
 
+def test_a_router_that_looks_for_all_addresses_once_a_second(tmp_path: Path) -> None:
+    asked = [who_has(f"10.0.{n >> 8}.{n & 255}", k + n * 0.0005) for k in range(12) for n in range(1, 1500)]
+    this = found(tmp_path, asked)["broadcast-storm"]
+    assert (this.severity, this.text.split(" the network")[0]) == ("warning", "192.0.2.10 fills")
+    assert "a router that looks for them" in this.text
+
+
 @pytest.mark.parametrize(
     "packets",
     [

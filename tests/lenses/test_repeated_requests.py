@@ -496,6 +496,7 @@ def test_answers_of_radius_that_their_client_drops(tmp_path: Path) -> None:
         pytest.param([((0, 2), (0.01, 2.01))] * 4, id="once more, as the answer was lost"),
         pytest.param([((0, 1, 2), (1.9, 1.95, 2.1))] * 4, id="answers cross requests"),
         pytest.param([((0, 0.001, 0.002), (0.01, 0.011, 0.012))] * 4, id="recorded three times"),
+        pytest.param([(tuple(range(0, 55, 5)), tuple(0.01 + at for at in range(0, 55, 5)))] * 3, id="a monitor with one packet"),
     ],
 )
 def test_answers_of_radius_that_are_taken(tmp_path: Path, each: list[tuple[tuple[float, ...], tuple[float, ...]]]) -> None:

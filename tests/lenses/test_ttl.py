@@ -56,13 +56,15 @@ def test_resets_that_another_machine_sent(tmp_path: Path, make: object, id_: str
     this = found(tmp_path, packets, healthy(), ping(60 * S))[id_]
     assert this.severity == "problem"
     assert this.text.endswith(
-        "; another machine sent these resets: they have a TTL of 253, all else from there 63 (2 hops away instead of 1)."
+        "; most likely another machine sent these resets: they have a TTL of 253, all else from there 63 (2 hops away instead of 1)."
     )
     assert "in the server's name" in this.advice
 
 
 @pytest.mark.parametrize(
-    ("left", "reset"), [(63, 63), (63, 254), (63, 127)], ids=["its own", "as far, and begun at 255", "as far, and begun at 128"]
+    ("left", "reset"),
+    [(63, 63), (63, 254), (63, 127), (30, 62), (58, 253)],
+    ids=["its own", "as far, and begun at 255", "as far, and begun at 128", "a program that begins at 32", "a device that begins at 60"],
 )
 @pytest.mark.parametrize(("make", "id_"), [(cut, "http-errors"), (asked, "reset"), (greeted, "tls-failed")])
 def test_resets_of_the_server(tmp_path: Path, make: object, id_: str, left: int, reset: int) -> None:
