@@ -52,9 +52,10 @@ def test_giving_up_is_no_refusal_of_its_own(tmp_path: Path) -> None:
 
 
 def answer(session: int, start_s: float, down: int, lasts_s: float, complete: bool = True) -> Answer:
-    start = int(start_s * SECOND)
+    """To a request of a size of its session's own, which is sent again where that is refused."""
+    start, up = int(start_s * SECOND), 900 + 40 * session
     return Answer(
-        session, start, start, start + 10_000_000, start + 10_000_000 + int(lasts_s * SECOND), 900, down, 0, complete, None, None, False, "vm", "a"
+        session, start, start, start + 10_000_000, start + 10_000_000 + int(lasts_s * SECOND), up, down, 0, complete, None, None, False, "vm", "a"
     )  # fmt: skip
 
 
