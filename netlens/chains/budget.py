@@ -120,18 +120,25 @@ class _View:
 
     def _took_nothing(self, k: int) -> bool:
         """Whether the client resets the connection without having acknowledged a byte of an answer."""
-        x, trail = self.table, self.side.capture.trail
-        if trail is None:
+        trail, turn = self.side.capture.trail, self._turn(k)
+        if trail is None or turn is None:
             return False
-        t, all_ = trail.segments(), trail.of(int(x["session_id"][k]))
-        low, came = (all_.start + int(np.searchsorted(t["frame"][all_], x[name][k])) for name in ("start_frame", "response_frame"))
-        if not low < came < all_.stop:
-            return False
+        t, (low, came, stop) = trail.segments(), turn
         begins = t["offset"][came]
-        mine = t["way"][came : all_.stop] == t["way"][low]
-        flags, acked = t["flags"][came : all_.stop][mine], t["acked"][came : all_.stop][mine]
+        mine = t["way"][came:stop] == t["way"][low]
+        flags, acked = t["flags"][came:stop][mine], t["acked"][came:stop][mine]
         resets = np.flatnonzero(flags & RST)
         return bool(len(resets)) and not ((flags[: resets[0]] & ACK_FLAG != 0) & (acked[: resets[0]] > begins)).any()
+
+    def _turn(self, k: int) -> tuple[int, int, int] | None:
+        """Rows of the trail's segments at which an exchange that was answered and its answer begin, and behind the last one of their session; None where these
+        are not there."""
+        x, trail = self.table, self.side.capture.trail
+        if trail is None:
+            return None
+        frames, all_ = trail.segments()["frame"], trail.of(int(x["session_id"][k]))
+        low, came = (all_.start + int(np.searchsorted(frames[all_], x[name][k])) for name in ("start_frame", "response_frame"))
+        return (low, came, all_.stop) if low < came < all_.stop else None
 
     def of(self, row: int) -> Ints:
         """Exchanges of a connection."""
@@ -156,13 +163,10 @@ class _View:
 
     def landed(self, k: int, trip_ns: int) -> int:
         """When all of a request was at its other end, by what that acknowledged before the answer; NEVER where nothing tells. ``trip_ns``: a round trip."""
-        trail, x = self.side.capture.trail, self.table
-        if trail is None or trip_ns == NEVER or self.answered[k] == NEVER:
+        trail = self.side.capture.trail
+        if trail is None or trip_ns == NEVER or self.answered[k] == NEVER or (turn := self._turn(k)) is None:
             return NEVER
-        t, all_ = trail.segments(), trail.of(int(self.session[k]))
-        low, came = (all_.start + int(np.searchsorted(t["frame"][all_], x[name][k])) for name in ("start_frame", "response_frame"))
-        if not low < came < all_.stop:
-            return NEVER
+        t, (low, came, _) = trail.segments(), turn
         part = slice(low, came)
         ts, offset, length, acked = (t[name][part].astype(np.int64) for name in ("ts", "offset", "length", "acked"))
         mine = t["way"][part] == t["way"][low]

@@ -35,9 +35,8 @@ def where(view: View, sessions: Iterable[int]) -> str:
             sender, receiver = (vm, host) if up else (host, vm)
             sent, got = _sent(sender, of[sender.name], up), _sent(receiver, of[receiver.name], up)
             told = _lost(sent, got)
-            if told is None or len(got) > len(
-                sent
-            ):  # what came and was never sent shows that the captures are the other way round, or miss some
+            # what came and was never sent shows that the captures are the other way round, or miss some
+            if told is None or len(got) > len(sent):
                 return ""
             lost, again = lost + told[0], again + told[1]
     if not lost:
