@@ -45,7 +45,7 @@ WAIT_NS = 200_000_000  #: for WINDOW_UPDATE, at most
 MOST_PAUSED = 0.2  #: share of requests with a longer pause in their bodies
 PINGED_NS = 1_000_000_000  #: from PING to its answer, at most
 CLIENT, SERVER = 0, 1
-FIELDS = 18, 150  #: of a request, in a record of their own: Go's take 22 bytes once all of them are indexed
+FIELDS = 15, 190  #: of a request, in a record of their own: Go's take 16 bytes once all of them are indexed, Java's 154, as it indexes few
 FIELDS_DIFFER = range(-5, 5)  #: bytes, on one connection
 OPENING = 10  #: records of the client behind the server's SETTINGS, by which they are acknowledged
 FAREWELL = 64  #: bytes of GOAWAY with words; Java's has 34
@@ -162,33 +162,50 @@ def said(seen: Records) -> Said | None:
 
 
 def _is_farewell(records: Sequence[Record]) -> bool:
-    """Whether the client's last record is GOAWAY with some words (RFC 9113 6.8; Java): as short as fields, shorter than those of its requests, and what the
-    server says behind it is no answer."""
+    """Whether the client's last record is GOAWAY with some words (RFC 9113 6.8; Java): as short as fields, shorter than those of its requests, one of which was
+    answered, and what the server says behind it is no answer."""
     last = next((k for k in range(len(records) - 1, -1, -1) if records[k].way == CLIENT), 0)
     heads = [r.size for r in records[:last] if r.way == CLIENT and is_data(r) and r.size >= FIELDS[0]]
     said_more = any(is_data(r) for r in records[last + 1 :])
+    answered = any(r.way == SERVER and is_data(r) for r in records[:last])
     size = records[last].size if records else 0
-    return len(heads) > 1 and FIELDS[0] <= size <= FAREWELL and size + len(FIELDS_DIFFER) < min(heads) and not said_more
+    return bool(heads) and answered and FIELDS[0] <= size <= FAREWELL and size + len(FIELDS_DIFFER) < min(heads) and not said_more
 
 
 def _answers(records: list[Record]) -> list[Record]:
-    """The server's records without acknowledgments, PING, and what may be WINDOW_UPDATEs behind a body."""
+    """The server's records without control: WINDOW_UPDATEs follow bodies, SETTINGS are acknowledged as a connection begins, and PING is answered."""
     out = []
-    sent_ns = -NEVER
+    sent_ns = latest_ns = -NEVER
+    pings = _pinged(records)
+    theirs = 0
     for r in records:
         if r.way == CLIENT:
-            sent_ns = r.ts if is_data(r) else sent_ns
-        elif r.size not in ASIDE and (r.size % WINDOW_UPDATE or r.size > MOST_CONTROL or (r.size > FEW and r.ts - sent_ns > UPDATE_NS)):
+            if is_data(r):
+                sent_ns = r.ts if r.size >= BODY or r.ts - latest_ns <= BODY_NS else sent_ns
+                latest_ns = r.ts
+            continue
+        theirs += 1
+        if r.size in ASIDE:
+            aside = theirs <= OPENING if r.size in ACKNOWLEDGMENTS else _is_near(r.ts, pings)
+        else:
+            aside = r.size % WINDOW_UPDATE == 0 and r.size <= MOST_CONTROL and (r.size <= FEW or r.ts - sent_ns <= UPDATE_NS)
+        if not aside:
             out.append(r)
     return out
+
+
+def _pinged(records: Sequence[Record]) -> list[int]:
+    """When the client sent what may be PING (RFC 9113 6.7), but GOAWAY in the end, which is as long."""
+    pings = [r.ts for r in records if r.way == CLIENT and PING <= r.size <= MOST_CONTROL and not (r.size - PING) % WINDOW_UPDATE]
+    if pings and records[-1].way == CLIENT and records[-1].size == PING:
+        pings.pop()
+    return pings
 
 
 def _pings(records: list[Record]) -> set[Record]:
     """The server's records as long as PING that are PING, which is answered with PING by either side (RFC 9113 6.7), or its last words, GOAWAY."""
     theirs = [r for r in records if r.way == SERVER]
-    pings = [r.ts for r in records if r.way == CLIENT and PING <= r.size <= MOST_CONTROL and not (r.size - PING) % WINDOW_UPDATE]
-    if pings and records[-1].way == CLIENT and records[-1].size == PING:
-        pings.pop()  # GOAWAY
+    pings = _pinged(records)
     last = next((k for k in range(len(theirs) - 1, -1, -1) if theirs[k].size != PING), -1)
     return {r for k, r in enumerate(theirs) if r.size == PING and (k > last or _is_near(r.ts, pings))}
 

@@ -26,7 +26,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from netlens.chains import ways
+from netlens.chains import bare, ways
 from netlens.chains.asked import (
     BODY,
     BODY_NS,
@@ -37,13 +37,14 @@ from netlens.chains.asked import (
     MOST_CONTROL,
     MOST_TOGETHER,
     PING,
+    WAIT_NS,
     WINDOW,
     Reading,
     Record,
     Said,
     Stream,
 )
-from netlens.parsers.http2 import WINDOW_UPDATE
+from netlens.parsers.http2 import PREFACE, SETTING, WINDOW_UPDATE
 
 NEAR = 2  #: bytes by which fields differ, as a rule
 #: How likely they are so much longer: a length has three to six digits, or is that of a request before.
@@ -65,11 +66,12 @@ DIFFERS = {0: 0.45, 1: 0.2, -1: 0.2, 2: 0.06, -2: 0.06, 3: 0.015, -3: 0.015}
 LONG_FIELDS, AS_LONG = 300, 0.01  #: bytes of fields as long as the first, at most, and how likely others are so long where one body follows
 BY_CHANCE = 0.01  #: how likely frames of control stand there
 OF_A_KIND, LONGER_BY = 0.2, 60  #: the first fields of a kind, with a body or without, are longer by less than so many bytes
-#: How likely a write as long as frames of control is a request, if nothing else is known; and at most. WINDOW_UPDATEs follow what the server says within
-#: AT_ONCE_NS.
-PERHAPS, MOST_PERHAPS = 0.02, 0.9
-#: How likely a short write begins a request, of a client that writes fields and body at once; the same at once behind a body; and a body at once behind it.
-IS_SHORT, NEAR_A_BODY, BEHIND_FIELDS = 0.95, 0.6, 0.1
+#: How likely a write as long as frames of control is a request, if nothing else is known; and at most. WINDOW_UPDATEs, a few at a
+#: time, follow what the server says within AT_ONCE_NS.
+MOST_AT_ONCE = 3 * WINDOW_UPDATE
+PERHAPS, MOST_PERHAPS, MOST_BARE = 0.02, 0.9, 0.99
+#: How likely a short write begins a request, of a client that writes fields and body at once; the same at once behind a body; and a body at once behind it, and soon.
+IS_SHORT, NEAR_A_BODY, BEHIND_FIELDS, SOON_BEHIND_FIELDS = 0.95, 0.6, 0.1, 0.5
 FIRST_BEGINS = 0.5  #: what is longer than fields, and comes first, begins a request
 BEHIND_END = 0.3  #: fields stand in one record with the end of another request
 HIDDEN = 0.002  #: the same, or an end, with a piece of a body
@@ -100,6 +102,8 @@ GROWS = 1_186  #: bytes by which each record of Go's TLS may be longer than the 
 #: How likely a write leaves a body that waits, if it is as long as a window; if all until then is, and half as much came since WINDOW_UPDATE; if it is a frame
 #: at least, of which a server may allow fewer; and if not.
 FILLS, FILLS_SELDOM, FILLS_HARDLY, FILLS_NEVER = 0.5, (0.04, 0.3), 1e-6, 1e-30
+OPENING = PREFACE + EMPTY + 2 * SETTING + WINDOW_UPDATE  #: bytes beside the fields of a connection's first request, where these stand in one record
+REST_IS_SHORT = 0.02  #: how likely what is left of a body is as short as fields
 AGAIN, BETWEEN = 0.4, 0.1  #: it waits once more; another request is begun meanwhile
 GAPS_NS = (1_000_000, 5_000_000, 50_000_000)
 NEW_AFTER, GOES_ON_AFTER = (0.03, 0.04, 0.3, 0.63), (0.4, 0.15, 0.42, 0.03)  #: so long behind the write before
@@ -219,12 +223,13 @@ class Sizes:
 
     def __init__(self, those: Sequence[Said]) -> None:
         by_fields = [(said, writes, size) for said in those if (size := _fields(writes := written(said.mine, said.preface)))]
-        self.fields = Counter(size for *_, size in by_fields).most_common(1)[0][0] if by_fields else 0
+        self.fields = Counter(size for *_, size in by_fields).most_common(1)[0][0] if by_fields else _first_fields(those)
         ending = [each for each in by_fields if _ends(each[1], each[2])]
         self.ended = 2 * len(ending) > len(by_fields)
         self.seen = _sizes_seen(by_fields)
         self.hidden = _hidden(ending, self.seen)
         self.alone = sorted(w.size for said in those if _at_once(said) for w in written(said.mine, said.preface)[1:] if w.size > BODY)
+        self.bare = bare.weigh([w.size for said in those if not _fields(writes := written(said.mine, said.preface)) for w in writes[1:]])
         self.sums = [sorted(map(sum, product(_some(self.alone, most), repeat=n))) for n, most in enumerate(SUMS, 1)]
 
     def odds(self, size: int, *, first: bool) -> list[float]:
@@ -341,11 +346,24 @@ def _as_others(writes: Sequence[_Write], size: int) -> bool:
     data = [w for w in writes if w.size > EMPTY and (w.size not in CONTROL or abs(w.size - size) <= NEAR)]
     if not size or len(data) < 2:
         return False
-    first = data[0]
-    return size <= first.size <= MOST_TOGETHER * FIELDS[1] and any(
-        size <= w.size <= MOST_TOGETHER * FIELDS[1] and after.size > FIELDS[1] and after.begin_ns - w.ts <= BODY_NS
+    first, least = data[0], size - NEAR
+    return least <= first.size <= MOST_TOGETHER * FIELDS[1] and any(
+        least <= w.size <= MOST_TOGETHER * FIELDS[1] and after.size > FIELDS[1] and after.begin_ns - w.ts <= BODY_NS
         for w, after in pairwise(data[: FEW + 1])
     )
+
+
+def _first_fields(those: Sequence[Said]) -> int:
+    """The size of the fields that each connection's client begins with, where none says more than that and a body; 0 where they are not alike."""
+    sizes = []
+    for said in those:
+        data = [w for w in written(said.mine, said.preface) if w.size not in CONTROL]
+        if len(data) > 1:
+            first, then = data[:2]
+            if not (FIELDS[0] <= first.size <= FIELDS[1] < then.size and then.begin_ns - first.ts <= BODY_NS):
+                return 0
+            sizes.append(first.size)
+    return min(sizes) if len(sizes) >= REPEATED and max(sizes) - min(sizes) <= 2 * NEAR else 0
 
 
 def _hidden(ending: Sequence[tuple[Said, list[_Write], int]], seen: _Seen) -> dict[float, float]:
@@ -629,7 +647,8 @@ def _perhaps(writes: Sequence[_Write], size: int, seen: _Seen, answers: Sequence
     for k, w in enumerate(writes):
         if k and _is_apart(w.size, size, seen):
             at = bisect_right(answers, w.begin_ns)
-            p = max(seen.perhaps(w.size), 0.0 if at and w.begin_ns - answers[at - 1] <= AT_ONCE_NS else PERHAPS)
+            at_once = w.size <= MOST_AT_ONCE and at > 0 and w.begin_ns - answers[at - 1] <= AT_ONCE_NS
+            p = max(seen.perhaps(w.size), 0.0 if at_once else max(bare.perhaps(w.size), PERHAPS))
             if p >= PERHAPS:
                 out[k] = p
     return out
@@ -666,7 +685,11 @@ def _bursts(said: Said, size: int = 0, sizes: Sizes | None = None, *, short: boo
     WINDOW_UPDATE, which only one that has filled a window does. Forward and backward over whether one waits. A ``short`` write is a request without a body."""
     updates = [r.ts for r in said.updates]
     every = written(said.mine, said.preface)
-    perhaps = {every[k].frame: p for k, p in _perhaps(every, 0, _Seen(), [r.ts for r in said.answers]).items()}
+    known = sizes.bare if sizes is not None else None
+    if known is not None:
+        perhaps = {w.frame: min(p, MOST_BARE) for w in every if w.size in CONTROL and (p := known.perhaps(w.size)) >= PERHAPS}
+    else:
+        perhaps = {every[k].frame: p for k, p in _perhaps(every, 0, _Seen(), [r.ts for r in said.answers]).items()}
     writes = [
         w for w in every if w.size > MOST_CONTROL or (short and w.size >= FIELDS[0] and (w.size not in CONTROL or w.frame in perhaps))
     ]
@@ -709,8 +732,8 @@ def _bursts(said: Said, size: int = 0, sizes: Sizes | None = None, *, short: boo
     for k, (w, p) in enumerate(zip(writes, reversed(begins), strict=True)):
         if k == 0 or p > SELDOM:
             streams.append(Stream(w.begin_ns, w.ts, w.frame, w.payload))
-            several = _many(w.size, size, sizes, first=k == 0 and not (said.preface and w.size <= FIELDS[1]))
-            p *= _is_request(writes, k, perhaps)
+            several = _many(w.size, size, sizes, first=k == 0 and not (said.preface and w.size <= (bare.MOST if known else FIELDS[1])))
+            p *= _is_request(writes, k, perhaps, said.preface)
             many.append((1 - p, *(p * each for each in several)))
             latest = len(streams) - 1 if p >= 0.5 or not k else latest
         if k and p < 0.5:
@@ -718,22 +741,26 @@ def _bursts(said: Said, size: int = 0, sizes: Sizes | None = None, *, short: boo
     return Reading(streams, False, True, many=tuple(many))
 
 
-def _is_request(writes: Sequence[_Write], k: int, perhaps: dict[int, float]) -> float:
+def _is_request(writes: Sequence[_Write], k: int, perhaps: dict[int, float], preface: int) -> float:
     """How likely a write that goes on with no body begins a request: a short one may be part of another."""
     w = writes[k]
     if w.frame in perhaps:
         return perhaps[w.frame]
     before = writes[k - 1]
-    near = k > 0 and before.frame not in perhaps and w.begin_ns - before.ts <= AT_ONCE_NS
-    near = near and min(w.size, before.size) <= FIELDS[1] < max(w.size, before.size)
-    if near:
+    beside = OPENING if k == 1 and not preface else 0
+    pair = k > 0 and before.frame not in perhaps and min(w.size, before.size - beside) <= FIELDS[1] < max(w.size, before.size - beside)
+    if pair and w.begin_ns - before.ts <= AT_ONCE_NS:
         return NEAR_A_BODY if w.size <= FIELDS[1] else BEHIND_FIELDS
+    if pair and w.size > FIELDS[1] and w.begin_ns - before.ts <= WAIT_NS:
+        return SOON_BEHIND_FIELDS
     return IS_SHORT if k and w.size <= FIELDS[1] else 1.0
 
 
 def _many(written: int, size: int, sizes: Sizes | None, *, first: bool) -> tuple[float, ...]:
     """How likely a write of so many bytes begins one request of ``size`` bytes (0: they differ, as ``sizes`` do), two and so on. The fields of the first are
     longer, and may stand behind the preface and SETTINGS."""
+    if sizes is not None and sizes.bare is not None and not first and written <= bare.MOST:
+        return sizes.bare.many(written)
     n = _times(written, size) if size else 0
     if size and first and not n and written % size <= FIRST_LONGER:
         n = written // size
@@ -772,7 +799,7 @@ def _waits(w: _Write, sent: int, open_: int, after: tuple[int, int] | None, seld
     new = 1.0 if after is None else NEW_AFTER[after[0]] * NEW_ALLOWED[after[1]]
     out = {(0, 0, True): new * (1 - fills), (0, 1, True): new * fills}
     if after is not None:
-        goes_on = GOES_ON_AFTER[after[0]] * GOES_ON_ALLOWED[after[1]]
+        goes_on = GOES_ON_AFTER[after[0]] * GOES_ON_ALLOWED[after[1]] * (REST_IS_SHORT if w.size <= FIELDS[1] else 1.0)
         out |= {
             (1, 0, False): goes_on * (1 - AGAIN),
             (1, 1, False): goes_on * AGAIN,

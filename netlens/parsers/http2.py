@@ -32,6 +32,7 @@ from netlens.parsers.records import APPLICATION, Records
 TLS_1_3 = 0x13  #: of its cipher suites, the first byte (RFC 8446 B.4)
 FINISHED, FINISHED_SHA384, AES_256_GCM_SHA384 = 36, 52, 0x1302  #: handshake header 4, hash 32 or 48 (RFC 8446 4.4.4, B.4)
 PADDING = 0, 16  #: bytes in each record of one side; Java's
+FULL, PADDED_FULL = 16_384, 16_367  #: what a record holds at most (RFC 8446 5.1), and what Java's do; the rest of a full frame of 16,393 bytes follows
 ALERT_BYTES = 2
 PREFACE = 24  #: of a client (RFC 9113 3.4)
 GOAWAY = 17  #: without words (RFC 9113 6.8); PING is as long
@@ -120,7 +121,23 @@ def dialog(records: Records) -> Dialog | None:
         keep &= size != ALERT_BYTES
         if (size[keep] < 0).any():
             return None  # shorter than padding: it was something else that looked like a Finished
+        size = _as_if_full(size, way, keep, padding)
     return Dialog(way[keep], size[keep], np.flatnonzero(data)[keep])
+
+
+def _as_if_full(size: Array, way: Array, keep: Array, padding: Array) -> Array:
+    """Sizes, where records of a side that pads are as full as they can be, as they would be without: the last of each run holds what is left."""
+    for side in np.flatnonzero(padding):
+        its = np.flatnonzero((way == side) & keep)
+        full = size[its] == PADDED_FULL
+        begins = np.flatnonzero(full & ~np.append(False, full[:-1]))
+        ends = np.flatnonzero(full & ~np.append(full[1:], False)) + 1
+        for begin, end in zip(begins, ends, strict=True):
+            more = (FULL - PADDED_FULL) * (end - begin)
+            if end < len(its) and size[its[end]] >= more + ACKNOWLEDGMENT:
+                size[its[begin:end]] = FULL
+                size[its[end]] -= more
+    return size
 
 
 def is_opening(size: int) -> bool:

@@ -1,0 +1,122 @@
+"""How long requests without a body are, and how many of them were written at once, of clients that write all that waits as a whole.
+
+Theory of operation
+-------------------
+Node, undici, got, nghttp2, h2load and curl write a GET as one record, or several as one: 20 to 90 bytes each, since HPACK (RFC 7541) has what was sent before
+in a table, and of nearly one size on a connection, as only paths differ. So what they write are multiples of that size, more or less. Which one, how much
+requests differ, and whether several are often begun at once, is weighed by all that was written; against writes that are one request each, of any sizes.
+
+Some of these sizes are those of WINDOW_UPDATEs and other frames of control, too. How likely such a write is a request follows from how many of this size are
+expected by those of other sizes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from netlens.chains.asked import CONTROL, EMPTY, FIELDS, PING
+from netlens.columns import Array
+from netlens.parsers.http2 import WINDOW_UPDATE
+
+MOST = 4 * FIELDS[1]  #: bytes of a write that is looked at
+LEAST_SPAN = 200  #: bytes by which the shortest and the longest may differ, at least, as far as is known
+ENOUGH = 300  #: writes that are looked at
+BASES = np.arange(FIELDS[0], FIELDS[1] + 1)
+USUAL, UNUSUAL = 90, 0.3  #: bytes of such a request, at most, as a rule; how much less likely more are
+SPREADS = (1.0, 3.0, 8.0)  #: bytes by which these differ
+#: How likely one write begins one request, two and so on, of a program that seldom begins several at once, and of one that often does.
+BEGUN = np.array([(0.975, 0.02, 0.003, 0.001, 4e-4, 3e-4, 2e-4, 1e-4), (0.4, 0.2, 0.15, 0.15, 0.04, 0.03, 0.02, 0.01)])
+OTHER = 0.1  #: share of writes that are one request of any size
+ALL_OTHER = 0.5  #: how likely all of them are
+KEPT = 1e-3  #: how likely a way to read them is, to be kept
+#: How likely so many WINDOW_UPDATEs stand in one record, where there are any, and how many of these are expected, if none is seen alone.
+UPDATES, LEAST_UPDATES = (0.6, 0.35, 0.03, 0.01, 0.003, 0.002, 0.002, 0.002), 1.0
+BESIDE = 0.05  #: how likely an acknowledgment, or PING, is in it besides
+ONE = 0.003  #: how likely a request has a size, as often as WINDOW_UPDATEs are sent
+UNSURE = 0.5, 3.0  #: share by which the number of requests of a size, and of frames of control, may be another than expected
+
+
+@dataclass(frozen=True)
+class Bare:
+    """What the clients of a capture write.
+
+    odds : float64[MOST + 1, 8], how likely a write has so many bytes and begins one request, two and so on.
+    sizes : of the writes that were looked at, but those as long as frames of control.  control : how many of each of these sizes there were.
+    """
+
+    odds: Array
+    sizes: Sequence[int]
+    control: dict[int, int]
+
+    def many(self, size: int) -> tuple[float, ...]:
+        """How likely a write of so many bytes begins one request, two and so on."""
+        p = self.odds[min(size, MOST)]
+        return tuple((p / p.sum()).tolist())
+
+    @cached_property
+    def _expected(self) -> Array:
+        """By size, how many such requests are expected, by those that are as long as nothing else."""
+        density = self.odds.sum(axis=1)
+        apart = np.ones(len(density), bool)
+        apart[[size for size in CONTROL if size < len(apart)]] = False
+        return density * (len(self.sizes) / max(float(density[apart].sum()), 0.1))
+
+    def perhaps(self, size: int) -> float:
+        """How likely a write as long as frames of control is a request."""
+        if size > MOST:
+            return 0.0
+        mine = float(self._expected[size])
+        theirs = _of_control(size) * max(self.control.get(WINDOW_UPDATE, 0) + self.control.get(2 * WINDOW_UPDATE, 0), LEAST_UPDATES)
+        seen = self.control.get(size, 0)
+        if (more := seen - mine - theirs) > 0.0:  # one of both is underestimated: rather what is known less well
+            mine += more * (UNSURE[0] * mine) ** 2 / ((UNSURE[0] * mine) ** 2 + (UNSURE[1] * theirs) ** 2)
+            theirs = seen - mine
+        return mine / (mine + theirs)
+
+
+def _of_control(size: int) -> float:
+    """How likely frames of control written at once have so many bytes."""
+    return sum(
+        p * (UPDATES[n - 1] if n else 1.0)
+        for of, p in ((0, 1.0), (EMPTY, BESIDE), (PING, BESIDE))
+        for n, rest in [divmod(size - of, WINDOW_UPDATE)]
+        if not rest and 0 <= n <= len(UPDATES)
+    )
+
+
+def perhaps(size: int) -> float:
+    """How likely a write as long as frames of control is a request, where nothing is known of others."""
+    return ONE / (ONE + _of_control(size)) if FIELDS[0] <= size <= FIELDS[1] else 0.0
+
+
+def weigh(sizes: Sequence[int]) -> Bare | None:
+    """What is known of a capture whose clients wrote so many bytes at a time, the first of each connection left out; None where none is short."""
+    control = {size: sizes.count(size) for size in set(sizes) & CONTROL}
+    data = [size for size in sizes if FIELDS[0] <= size <= MOST and size not in CONTROL]
+    if not data or min(data) > FIELDS[1]:
+        return None
+    some = np.array(data[:: -(-len(data) // ENOUGH)])
+    every = np.arange(MOST + 1)
+    low, high = min(data) - SPREADS[-1], max(data) + SPREADS[-1]
+    other = np.where((every >= low) & (every <= high), 1 / max(high - low, LEAST_SPAN), 1e-6)
+    number = np.arange(1, BEGUN.shape[1] + 1)
+    weights, odds = [np.log(ALL_OTHER) + np.log(other[some]).sum()], [np.where(number == 1, other[:, None], 0.0)]
+    prior = np.where(BASES <= USUAL, 1.0, UNUSUAL)
+    prior = (1 - ALL_OTHER) * prior / prior.sum() / len(SPREADS) / len(BEGUN)
+    for base, p in zip(BASES, prior, strict=True):
+        for spread in SPREADS:
+            near = spread * np.sqrt(number)
+            curve = np.exp(-0.5 * ((every[:, None] - base * number) / near) ** 2) / (near * np.sqrt(2 * np.pi))
+            for begun in BEGUN:
+                each = (1 - OTHER) * begun * curve
+                each[:, 0] += OTHER * other
+                weights.append(np.log(p) + np.log(each[some].sum(axis=1)).sum())
+                odds.append(each)
+    likely = np.exp(np.array(weights) - max(weights))
+    likely /= likely.sum()
+    kept = np.flatnonzero(likely >= KEPT)
+    return Bare(sum(likely[k] * odds[k] for k in kept), data, control)
