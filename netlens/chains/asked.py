@@ -37,6 +37,7 @@ ACKNOWLEDGMENTS = frozenset(range(ACKNOWLEDGMENT, MOST_CONTROL + 1, WINDOW_UPDAT
 ASIDE = frozenset(first + WINDOW_UPDATE * more for first in (ACKNOWLEDGMENT, PING) for more in range(3)) - {EMPTY}
 FEW = 3 * WINDOW_UPDATE  #: less than any answer
 UPDATE_NS = 300_000_000  #: from a body to the server's WINDOW_UPDATE, at most
+ACKNOWLEDGED_NS = 1_000_000_000  #: from the server's SETTINGS to their acknowledgment, at most, if the client says something before it
 MOST_READINGS = 4  #: records of which each may be the acknowledgment of SETTINGS; the first is it as a rule
 AT_ONCE_NS = 5_000_000  #: between records of what is sent as a whole
 BODY_NS = 50_000_000  #: from fields to the body
@@ -219,15 +220,24 @@ def _readings(records: list[Record], mine: list[Record], settings_ns: int) -> It
     """Ways to read the client's records as requests: the acknowledgment of SETTINGS, which is as long as an empty frame, may stand by itself or with something
     else."""
     kept = _joined(mine)
-    acknowledged = [k for k, r in enumerate(kept) if r.size in ACKNOWLEDGMENTS and r.ts >= settings_ns][:MOST_READINGS]
+    behind = bisect_left(kept, settings_ns, key=lambda r: r.ts)
+    acknowledged = [
+        k for k, r in enumerate(kept) if r.size in ACKNOWLEDGMENTS and (k == behind or settings_ns <= r.ts <= settings_ns + ACKNOWLEDGED_NS)
+    ][:MOST_READINGS]
     # last one that rather ends a body
     acknowledged.sort(key=lambda k: k > 0 and kept[k - 1].size not in CONTROL and kept[k].ts - kept[k - 1].ts < AT_ONCE_NS)
     joined = _with_fields(kept, settings_ns)
     begun, bodies = _by_fields(kept)
     bodies = bodies and _all_with_bodies(kept)
-    if streams := next((each for k in acknowledged if (each := _ended(kept[:k] + kept[k + 1 :]))), []):
+    all_of_them = _ended(kept)
+    at, streams = next(((k, each) for k in acknowledged if (each := _ended(kept[:k] + kept[k + 1 :]))), (0, []))
+    if streams:
         fits = len(begun) == len(streams) or (not joined and len(begun) < len(streams))
-        yield Reading(streams, True, False, bodies and fits and _without_pauses(streams))
+        # a request that was begun since would have had it beside
+        later = all_of_them is not None and any(
+            before.size == EMPTY and is_data(r) for before, r in pairwise(kept[max(behind - 1, 0) : at])
+        )
+        yield Reading(streams, True, False, bodies and fits and not later and _without_pauses(streams))
     if sum(r.size == EMPTY for r in kept) <= 1 or not (begun or _without_pauses(streams)):
         streams, fields = _by_bursts(records, within_turns=False)
         others = [] if fields else _by_bursts(records, within_turns=True)[0]
@@ -237,8 +247,8 @@ def _readings(records: list[Record], mine: list[Record], settings_ns: int) -> It
             yield Reading(streams, False, not fields, whole and not more and (fields or _all_with_bodies(kept)))
         if more:
             yield Reading(others, False, True, whole and _all_with_bodies(kept))
-    if all_of_them := _ended(kept):
-        elsewhere = joined or not acknowledged
+    if all_of_them:
+        elsewhere = joined or not acknowledged or (behind < len(kept) and kept[behind].size >= LEAST_FULL)
         yield Reading(
             all_of_them, False, False, bodies and (len(begun) == len(all_of_them) or (elsewhere and len(begun) < len(all_of_them)))
         )

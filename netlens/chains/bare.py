@@ -32,22 +32,26 @@ SPREADS = (1.0, 3.0, 8.0)  #: bytes by which these differ
 BEGUN = np.array([(0.975, 0.02, 0.003, 0.001, 4e-4, 3e-4, 2e-4, 1e-4), (0.4, 0.2, 0.15, 0.15, 0.04, 0.03, 0.02, 0.01)])
 OTHER = 0.1  #: share of writes that are one request of any size
 ALL_OTHER = 0.5  #: how likely all of them are
-KEPT = 1e-3  #: how likely a way to read them is, to be kept
+KEPT = 1e-3  #: how likely something is, to be kept
 #: How likely so many WINDOW_UPDATEs stand in one record, where there are any, and how many of these are expected, if none is seen alone.
 UPDATES, LEAST_UPDATES = (0.6, 0.35, 0.03, 0.01, 0.003, 0.002, 0.002, 0.002), 1.0
 BESIDE = 0.05  #: how likely an acknowledgment, or PING, is in it besides
 ONE = 0.003  #: how likely a request has a size, as often as WINDOW_UPDATEs are sent
-UNSURE = 0.5, 3.0  #: share by which the number of requests of a size, and of frames of control, may be another than expected
+#: Share by which the number of requests of a size, of frames of control, and of requests of a size that has nothing to do with others may be another than
+#: expected.
+UNSURE = 0.5, 3.0, 10.0
 
 
 @dataclass(frozen=True)
 class Bare:
     """What the clients of a capture write.
 
-    odds : float64[MOST + 1, 8], how likely a write has so many bytes and begins one request, two and so on.
+    p : how likely it is so.  other : float64[MOST + 1], of requests of any size, how likely they have so many bytes.  odds : float64[MOST + 1, 8], how likely a write has so many bytes and begins one request, two and so on.
     sizes : of the writes that were looked at, but those as long as frames of control.  control : how many of each of these sizes there were.
     """
 
+    p: float
+    other: Array
     odds: Array
     sizes: Sequence[int]
     control: dict[int, int]
@@ -73,7 +77,9 @@ class Bare:
         theirs = _of_control(size) * max(self.control.get(WINDOW_UPDATE, 0) + self.control.get(2 * WINDOW_UPDATE, 0), LEAST_UPDATES)
         seen = self.control.get(size, 0)
         if (more := seen - mine - theirs) > 0.0:  # one of both is underestimated: rather what is known less well
-            mine += more * (UNSURE[0] * mine) ** 2 / ((UNSURE[0] * mine) ** 2 + (UNSURE[1] * theirs) ** 2)
+            other = OTHER * len(self.sizes) * float(self.other[size])
+            by, of = (UNSURE[0] * mine + UNSURE[2] * other) ** 2, (UNSURE[1] * theirs) ** 2
+            mine += more * by / (by + of)
             theirs = seen - mine
         return mine / (mine + theirs)
 
@@ -93,12 +99,13 @@ def perhaps(size: int) -> float:
     return ONE / (ONE + _of_control(size)) if FIELDS[0] <= size <= FIELDS[1] else 0.0
 
 
-def weigh(sizes: Sequence[int]) -> Bare | None:
-    """What is known of a capture whose clients wrote so many bytes at a time, the first of each connection left out; None where none is short."""
+def weigh(sizes: Sequence[int]) -> list[Bare]:
+    """What is known of a capture whose clients wrote so many bytes at a time, the first of each connection left out: where requests are seldom begun several at
+    once, and where they often are, the likelier first; empty where nothing is short."""
     control = {size: sizes.count(size) for size in set(sizes) & CONTROL}
     data = [size for size in sizes if FIELDS[0] <= size <= MOST and size not in CONTROL]
     if not data or min(data) > FIELDS[1]:
-        return None
+        return []
     some = np.array(data[:: -(-len(data) // ENOUGH)])
     every = np.arange(MOST + 1)
     low, high = min(data) - SPREADS[-1], max(data) + SPREADS[-1]
@@ -118,5 +125,12 @@ def weigh(sizes: Sequence[int]) -> Bare | None:
                 odds.append(each)
     likely = np.exp(np.array(weights) - max(weights))
     likely /= likely.sum()
-    kept = np.flatnonzero(likely >= KEPT)
-    return Bare(sum(likely[k] * odds[k] for k in kept), data, control)
+    often = np.arange(len(likely)) % len(BEGUN) == 0  # those of BEGUN in turn, behind the first
+    often[0] = False
+    out = []
+    for those in (~often, often):
+        p = float(likely[those].sum())
+        kept = np.flatnonzero(those & (likely >= KEPT * p))
+        if p >= KEPT:
+            out.append(Bare(p, other, sum(likely[k] * odds[k] for k in kept) / p, data, control))
+    return sorted(out, key=lambda each: -each.p)

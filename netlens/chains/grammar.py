@@ -44,7 +44,7 @@ from netlens.chains.asked import (
     Said,
     Stream,
 )
-from netlens.parsers.http2 import PREFACE, SETTING, WINDOW_UPDATE
+from netlens.parsers.http2 import WINDOW_UPDATE
 
 NEAR = 2  #: bytes by which fields differ, as a rule
 #: How likely they are so much longer: a length has three to six digits, or is that of a request before.
@@ -102,7 +102,7 @@ GROWS = 1_186  #: bytes by which each record of Go's TLS may be longer than the 
 #: How likely a write leaves a body that waits, if it is as long as a window; if all until then is, and half as much came since WINDOW_UPDATE; if it is a frame
 #: at least, of which a server may allow fewer; and if not.
 FILLS, FILLS_SELDOM, FILLS_HARDLY, FILLS_NEVER = 0.5, (0.04, 0.3), 1e-6, 1e-30
-OPENING = PREFACE + EMPTY + 2 * SETTING + WINDOW_UPDATE  #: bytes beside the fields of a connection's first request, where these stand in one record
+FIRST_FIELDS = 450  #: bytes of the fields of a connection's first request, at most, with what opens it
 REST_IS_SHORT = 0.02  #: how likely what is left of a body is as short as fields
 AGAIN, BETWEEN = 0.4, 0.1  #: it waits once more; another request is begun meanwhile
 GAPS_NS = (1_000_000, 5_000_000, 50_000_000)
@@ -286,8 +286,9 @@ def told(said: Said, size: int = 0, sizes: Sizes | None = None) -> list[Told]:
         return by_fields
     if not (_at_once(said) if said.bodies else _alone(said, sizes)):
         return []
-    read = _bursts(said, size, sizes)
-    return [Told(read, 0.0)] if read is not None else []
+    known = sizes.bare if sizes is not None and sizes.bare else [None]
+    ways = [(read, log(each.p) if each is not None else 0.0) for each in known if (read := _bursts(said, size, sizes, each)) is not None]
+    return [Told(*way) for way in ways]
 
 
 def _alone(said: Said, sizes: Sizes | None) -> bool:
@@ -539,7 +540,7 @@ def _begins(size: int, usual: int, differ: dict[int, float], soon: float, ended:
         ):
             d = size - more - n * usual
             near = (
-                max(differ.get(d, 0.0), seen.of_body(size - more)) if n == 1 else 0.15 if abs(d) <= n else 0.02 if -n <= d <= 2 * n else 0.0
+                max(differ.get(d, 0.0), seen.of_body(size - more)) if n == 1 else 0.15 if abs(d) <= n else 0.03 if abs(d) <= 2 * n else 0.0
             )
             if p * near > 0.0:
                 out.append(_Move(n, ends, acknowledged, BEGINS * TOGETHER[n - 1] * near * p))
@@ -680,12 +681,11 @@ def _reading(writes: Sequence[_Write], moves: Sequence[_Move], ended: bool, perh
     return Reading(streams, ended, False, many=tuple(many))
 
 
-def _bursts(said: Said, size: int = 0, sizes: Sizes | None = None, *, short: bool = True) -> Reading | None:
+def _bursts(said: Said, size: int = 0, sizes: Sizes | None = None, known: bare.Bare | None = None, *, short: bool = True) -> Reading | None:
     """Requests of a client that writes fields and body at once (Node, nghttp2): each write begins one or several, or goes on with a body that waited for
     WINDOW_UPDATE, which only one that has filled a window does. Forward and backward over whether one waits. A ``short`` write is a request without a body."""
     updates = [r.ts for r in said.updates]
     every = written(said.mine, said.preface)
-    known = sizes.bare if sizes is not None else None
     if known is not None:
         perhaps = {w.frame: min(p, MOST_BARE) for w in every if w.size in CONTROL and (p := known.perhaps(w.size)) >= PERHAPS}
     else:
@@ -732,8 +732,10 @@ def _bursts(said: Said, size: int = 0, sizes: Sizes | None = None, *, short: boo
     for k, (w, p) in enumerate(zip(writes, reversed(begins), strict=True)):
         if k == 0 or p > SELDOM:
             streams.append(Stream(w.begin_ns, w.ts, w.frame, w.payload))
-            several = _many(w.size, size, sizes, first=k == 0 and not (said.preface and w.size <= (bare.MOST if known else FIELDS[1])))
-            p *= _is_request(writes, k, perhaps, said.preface)
+            several = _many(
+                w.size, size, sizes, known, first=k == 0 and not (said.preface and w.size <= (bare.MOST if known else FIELDS[1]))
+            )
+            p *= _is_request(writes, k, perhaps)
             many.append((1 - p, *(p * each for each in several)))
             latest = len(streams) - 1 if p >= 0.5 or not k else latest
         if k and p < 0.5:
@@ -741,14 +743,15 @@ def _bursts(said: Said, size: int = 0, sizes: Sizes | None = None, *, short: boo
     return Reading(streams, False, True, many=tuple(many))
 
 
-def _is_request(writes: Sequence[_Write], k: int, perhaps: dict[int, float], preface: int) -> float:
+def _is_request(writes: Sequence[_Write], k: int, perhaps: dict[int, float]) -> float:
     """How likely a write that goes on with no body begins a request: a short one may be part of another."""
     w = writes[k]
     if w.frame in perhaps:
         return perhaps[w.frame]
     before = writes[k - 1]
-    beside = OPENING if k == 1 and not preface else 0
-    pair = k > 0 and before.frame not in perhaps and min(w.size, before.size - beside) <= FIELDS[1] < max(w.size, before.size - beside)
+    pair = k > 0 and before.frame not in perhaps and min(w.size, before.size) <= FIELDS[1] < max(w.size, before.size)
+    if k == 1 and before.size <= FIRST_FIELDS < w.size:
+        pair = True
     if pair and w.begin_ns - before.ts <= AT_ONCE_NS:
         return NEAR_A_BODY if w.size <= FIELDS[1] else BEHIND_FIELDS
     if pair and w.size > FIELDS[1] and w.begin_ns - before.ts <= WAIT_NS:
@@ -756,11 +759,11 @@ def _is_request(writes: Sequence[_Write], k: int, perhaps: dict[int, float], pre
     return IS_SHORT if k and w.size <= FIELDS[1] else 1.0
 
 
-def _many(written: int, size: int, sizes: Sizes | None, *, first: bool) -> tuple[float, ...]:
+def _many(written: int, size: int, sizes: Sizes | None, known: bare.Bare | None, *, first: bool) -> tuple[float, ...]:
     """How likely a write of so many bytes begins one request of ``size`` bytes (0: they differ, as ``sizes`` do), two and so on. The fields of the first are
     longer, and may stand behind the preface and SETTINGS."""
-    if sizes is not None and sizes.bare is not None and not first and written <= bare.MOST:
-        return sizes.bare.many(written)
+    if known is not None and not first and written <= bare.MOST:
+        return known.many(written)
     n = _times(written, size) if size else 0
     if size and first and not n and written % size <= FIRST_LONGER:
         n = written // size
