@@ -46,7 +46,8 @@ UNSURE = 0.5, 3.0, 10.0
 class Bare:
     """What the clients of a capture write.
 
-    p : how likely it is so.  other : float64[MOST + 1], of requests of any size, how likely they have so many bytes.  odds : float64[MOST + 1, 8], how likely a write has so many bytes and begins one request, two and so on.
+    p : how likely it is so.  other : float64[MOST + 1], of requests of any size, how likely they have so many bytes.
+    odds : float64[MOST + 1, 8], how likely a write has so many bytes and begins one request, two and so on.
     sizes : of the writes that were looked at, but those as long as frames of control.  control : how many of each of these sizes there were.
     """
 

@@ -70,8 +70,10 @@ OF_A_KIND, LONGER_BY = 0.2, 60  #: the first fields of a kind, with a body or wi
 #: time, follow what the server says within AT_ONCE_NS.
 MOST_AT_ONCE = 3 * WINDOW_UPDATE
 PERHAPS, MOST_PERHAPS, MOST_BARE = 0.02, 0.9, 0.99
-#: How likely a short write begins a request, of a client that writes fields and body at once; the same at once behind a body; and a body at once behind it, and soon.
+#: How likely a short write begins a request, of a client that writes fields and body at once; the same at once behind a body; and a body at once behind it,
+#: and soon.
 IS_SHORT, NEAR_A_BODY, BEHIND_FIELDS, SOON_BEHIND_FIELDS = 0.95, 0.6, 0.1, 0.5
+IS_AS_OTHERS = 0.998  #: a short write, where others are as long
 FIRST_BEGINS = 0.5  #: what is longer than fields, and comes first, begins a request
 BEHIND_END = 0.3  #: fields stand in one record with the end of another request
 HIDDEN = 0.002  #: the same, or an end, with a piece of a body
@@ -735,7 +737,7 @@ def _bursts(said: Said, size: int = 0, sizes: Sizes | None = None, known: bare.B
             several = _many(
                 w.size, size, sizes, known, first=k == 0 and not (said.preface and w.size <= (bare.MOST if known else FIELDS[1]))
             )
-            p *= _is_request(writes, k, perhaps)
+            p *= _is_request(writes, k, perhaps, IS_SHORT if known is None else IS_AS_OTHERS)
             many.append((1 - p, *(p * each for each in several)))
             latest = len(streams) - 1 if p >= 0.5 or not k else latest
         if k and p < 0.5:
@@ -743,8 +745,8 @@ def _bursts(said: Said, size: int = 0, sizes: Sizes | None = None, known: bare.B
     return Reading(streams, False, True, many=tuple(many))
 
 
-def _is_request(writes: Sequence[_Write], k: int, perhaps: dict[int, float]) -> float:
-    """How likely a write that goes on with no body begins a request: a short one may be part of another."""
+def _is_request(writes: Sequence[_Write], k: int, perhaps: dict[int, float], short: float) -> float:
+    """How likely a write that goes on with no body begins a request: a ``short`` one, as likely as that, may be part of another."""
     w = writes[k]
     if w.frame in perhaps:
         return perhaps[w.frame]
@@ -756,7 +758,7 @@ def _is_request(writes: Sequence[_Write], k: int, perhaps: dict[int, float]) -> 
         return NEAR_A_BODY if w.size <= FIELDS[1] else BEHIND_FIELDS
     if pair and w.size > FIELDS[1] and w.begin_ns - before.ts <= WAIT_NS:
         return SOON_BEHIND_FIELDS
-    return IS_SHORT if k and w.size <= FIELDS[1] else 1.0
+    return short if k and w.size <= FIELDS[1] else 1.0
 
 
 def _many(written: int, size: int, sizes: Sizes | None, known: bare.Bare | None, *, first: bool) -> tuple[float, ...]:

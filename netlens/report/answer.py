@@ -179,8 +179,11 @@ def _by_relays(a: Analysis) -> list[str]:
 def _none_refused(a: Analysis) -> str:
     among = "in" if a.counts["exchanges_between"] is None else "among"
     told = f"{among} {how_many(a).removeprefix('between ').replace(' and ', ' to ')} to {target(a)}"
-    failed = _failed(a)
-    return f"No refusals are certain {told}: {'; '.join(failed)}." if failed else f"No refusals found {told}."
+    if failed := _failed(a):
+        return f"No refusals are certain {told}: {'; '.join(failed)}."
+    if not a.assembled.beside.logs and not outcomes(a)[0]:
+        return f"Whether any was refused {told} does not show without an error log of the program or a TLS key log."
+    return f"No refusals found {told}."
 
 
 def most_at_once(a: Analysis) -> str:

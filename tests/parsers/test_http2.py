@@ -175,6 +175,13 @@ def test_what_java_pads_each_record_with_is_taken_off(suite: int, finished: int)
     assert http2.dialog(records(suite, -finished, finished + 16, 215, 4, -40)) is None  # early data, and its end
 
 
+def test_full_records_that_are_padded_are_read_as_full() -> None:
+    """A frame of 16,393 bytes takes 16,367 of them in the first record; what is left of several follows the last."""
+    said = http2.dialog(records(0x1301, -36, 36 + 16, 215, 16367 + 16, 26 + 16, 9698 + 16, 16367 + 16, 16367 + 16, 900 + 16, -56))
+    assert said is not None
+    assert said.size.tolist() == [199, 16384, 9, 9698, 16384, 16384, 866, 56]
+
+
 def test_a_preface_in_two_records() -> None:
     """As hyper writes it."""
     assert http2.prefaces([24, 46, 135]) == 2
