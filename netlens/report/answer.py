@@ -217,14 +217,20 @@ def limit(weighed: Weighed) -> str:
     found, changes = weighed.limit, (weighed.limiter or {}).get("changes", [])
     assert found is not None
     span = interval(found.low, found.high)
+    beside = ""
     if found.models:
-        span = f"{found.models[0]:,} large (and, to another model, {found.models[1]:,} small)"
+        large, small = found.models
+        if large is not None and small is not None:
+            span = f"{large:,} large (and, to another model, {small:,} small)"
+        else:
+            which, rest = ("large", "small") if small is None else ("small", "large")
+            span, beside = f"{found.value:,} {which}", f"; of the {rest} ones, to another model, none was refused"
     if changes:
         span = ", then ".join(f"{'at least ' * each['at_least']}{each['value']:,}" for each in changes)
     late = f", each given back {found.held_s:.2g} s after the answer" if found.held_s else ""
     when = f" (changed by {', '.join(utc(each['at_ns']) for each in changes[1:])})" if len(changes) > 1 else ""
     at_once = AT_ONCE.get(found.unit, found.unit)
-    return f"{span} {at_once.replace('s ', ' ', 1) if span == '1' else at_once} {_whose(found.scope, weighed)}{late}{when}"
+    return f"{span} {at_once.replace('s ', ' ', 1) if span == '1' else at_once} {_whose(found.scope, weighed)}{late}{when}{beside}"
 
 
 def _whose(scope: str, weighed: Weighed) -> str:

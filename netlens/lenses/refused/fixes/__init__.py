@@ -255,14 +255,15 @@ def check(fix: Fix) -> Fix:
     return fix
 
 
-def _refuses(context: Context) -> str:
-    """Which of :data:`ANYTHING` refuses here."""
+def _refuses(case: Case) -> str:
+    """Which of :data:`ANYTHING` refuses here. A limit that counts both sides may be one that they reach together, unless one is known to reach it alone."""
+    context = case.context
     if context.cause == "provider":
         return PROVIDER
     if context.quota:
         return QUOTA
     if context.over_time:
-        return SHARED_RATE if context.cause == "same-nat-ip" else OWN_RATE
+        return SHARED_RATE if context.cause == "same-nat-ip" or (context.cause is None and case.rule is not None and case.together) else OWN_RATE
     return OPEN
 
 
@@ -294,7 +295,7 @@ def predict(situation: Situation, rule: RuleLike | None, context: Context | None
         return []
     out = []
     for fix in all_fixes():
-        if _refuses(case.context) in fix.AGAINST:
+        if _refuses(case) in fix.AGAINST:
             for variant in _variants(fix, case):
                 prediction = _predict(case, variant)
                 if isinstance(rule, TimeRule) and prediction.rejections_after is not None and not _helps(prediction):
