@@ -6,7 +6,9 @@ Theory of operation
    the fitted limiter once more, one after the other, when they were sent. An attempt behind one of the same intent that is accepted now is not made.
 2. How often a side asks may depend on how it fares: a program that waits for its answers asks less once more is accepted, as answers take longer than
    refusals. What the replay of the fixes leaves (:mod:`netlens.lenses.refused.replay`) is the other bound; it lets programs wait where the recording shows it.
-3. Requests of an unknown side may be the side's own, and then take of its limit, or the other's.
+3. Programs that may try again send many attempts in place of one, and not all of these are told as such. Then all that came at the limit only with what the other
+   side had used up may go with it: verdicts take it so, and sentences have what was replayed.
+4. Requests of an unknown side may be the side's own, and then take of its limit, or the other's.
 
 Limits: refusals below the limit, which have another reason, are taken as not made. Of an answer that was refused the size is not known: it is the median one.
 """
@@ -27,18 +29,21 @@ from netlens.text import plural
 
 
 class Alone(NamedTuple):
-    """at : requests, the refusals at the limit.  gone : those of them that came at it only with what the other side had used up.
-    least, most : by how many fewer they would be with each side by itself, for certain and at most."""
+    """at : requests, the refusals at the limit, and behind one within the time for which it bars.  gone : those at it only with what the other side had used up.
+    least, most : by how many fewer they would be with each side by itself, by what is asked then.  possible : the same if what is not known to be a retry is
+    one."""
 
     at: Bools
     gone: Bools
     least: int
     most: int
+    possible: int
 
     @property
     def share(self) -> tuple[float, float]:
+        """Of the refusals, for certain and at most."""
         n = max(int(self.at.sum()), 1)
-        return self.least / n, self.most / n
+        return self.least / n, self.possible / n
 
     def told(self, *, spared: bool) -> str:
         """``44 to 58 of 108 refusals at the limit (41% to 54%)``, of those that would not have come, or of those that would."""
@@ -53,11 +58,17 @@ class Alone(NamedTuple):
 def alone(situation: Situation, fit: Fit, *, closed: bool = True) -> Alone:
     """What each side by itself would be refused under a limit over time; ``closed``: also as the replay of fixes has it."""
     at, gone, maybe = without_others(situation, fit)
-    n = int(at.sum())
     if not maybe.any():  # the sides' own accepted ones reach it alone
-        return Alone(at, gone, 0, 0)
+        return Alone(at, gone, 0, 0, 0)
     rule, r = rule_of(situation, fit), situation.requests
-    chains = _chains(situation)
+    freed = float(gone.sum() / at.sum())
+    if fit.barred is not None:
+        at = at | (fit.barred & (r.rejected == REJECTED))
+    n = int(at.sum())
+    wanted = intents(situation)
+    chains = np.arange(len(r))
+    for rows in wanted.attempts:
+        chains[rows] = rows[0]
     some_known = bool((r.side != UNKNOWN).any())
     least = most = 0
     for side in np.unique(r.side[at]).tolist():
@@ -77,21 +88,15 @@ def alone(situation: Situation, fit: Fit, *, closed: bool = True) -> Alone:
         left, before = replay(setting, Change(own_address=True)).total, setting.as_recorded.total
         waiting = n - round(left * n / before) if before else most
         least, most = min(least, max(waiting, 0)), max(most, waiting)
-    return Alone(at, gone, least, most)
-
-
-def _chains(situation: Situation) -> Ints:
-    """Per request, the first attempt of its intent."""
-    out = np.arange(len(situation.requests))
-    for rows in intents(situation).attempts:
-        out[rows] = rows[0]
-    return out
+    known = bool(np.isin(r.side[at], wanted.side[wanted.gives_up]).all())
+    return Alone(at, gone, least, most, most if known else max(most, round(freed * n)))
 
 
 def _refused(situation: Situation, rule: TimeRule, rows: Ints, side: int, chains: Ints) -> int:
     """How many of a side's attempts the limit refuses if these ``rows`` are all that is sent."""
     r, fit = situation.requests, rule.fit
-    asked = counted(r) | ((r.rejected == REJECTED) & ((fit.counts.count >= fit.value) | (False if fit.barred is None else fit.barred)))
+    barred = np.zeros(len(r), np.bool_) if fit.barred is None else fit.barred
+    asked = counted(r) | ((r.rejected == REJECTED) & ((fit.counts.count >= fit.value) | barred))
     rows = rows[asked[rows]]
     answers, attempts = rule.counts == "answers", rule.counts == "attempts"
     taken, lasts = np.ones(len(rows)), (r.end_ns - r.start_ns)[rows]
@@ -113,6 +118,7 @@ def _refused(situation: Situation, rule: TimeRule, rows: Ints, side: int, chains
         while awaited and awaited[0][0] <= now:
             meter.take(*heapq.heappop(awaited))
         if now < barred_until:
+            out += is_own
             continue
         free = meter.free_at(now, needs) <= now
         if free and answers:
