@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from netlens.lenses.refused.weighing import Weighed
 
 UNITS = {"requests": "requests in flight", "connections": "open connections"}
+SHARP = 0.005  #: share of a limit on bytes up to which it is told as one number
 AT_ONCE = {"requests": "requests at once", "connections": "connections open at once"}
 SOURCES = {
     "error log": "from the error log",
@@ -257,6 +258,8 @@ def limiter(a: Analysis) -> str | None:
     what = {"bytes": "bytes", "attempts": "attempts", "answers": "bytes of answers"}.get(fit.limiter.COUNTS, "requests")
     which = {"fixed": "each", "counter": "about any"}.get(told["window"], "any")
     value = ", then ".join(f"{value:,}" for _, value in fit.values) or f"{told['value']:,}"
+    if what.startswith("bytes") and (span := a.weighed.span) is not None and span[1] - span[0] > SHARP * span[1]:
+        value += f" ({span[0]:,} to {span[1]:,})"
     bar = f"; who exceeds it is refused for {fit.barred_s:.3g} s" if fit.barred_s else ""
     return f"{value} {what} in {which} {told['window_s']:.3g} s {whose}{bar}"
 

@@ -767,6 +767,11 @@ class Weighed:
         return found if told else []
 
     @cached_property
+    def span(self) -> tuple[int, int] | None:
+        """From where to where the limit over time may lie; None without one."""
+        return over_time.span(self.weighing.situation, self.by_time[0]) if self.by_time else None
+
+    @cached_property
     def queue(self) -> queue.Queue | None:
         """The queue that requests stood in, where nothing was refused."""
         return queue.fit(self.weighing.situation)
@@ -798,8 +803,7 @@ class Weighed:
         if self.by_time:
             fit = self.by_time[0]
             own = fit.described()
-            less = fit.value - fit.last
-            low, high = (own["value"], own["value"]) if own["window"] == "bucket" else (fit.low - less, fit.high - less)
+            low, high = (own["value"], own["value"]) if own["window"] == "bucket" else self.span or (0, 0)
             return told | own | {
                 "kind": fit.limiter.KIND, "unit": BY_SIZE.get(fit.limiter.COUNTS, "requests"), "scope": SCOPE_WORDS[fit.scope],
                 "low": low, "high": high, "auc": fit.auc, "p": fit.p, "barred_s": fit.barred_s or None,
