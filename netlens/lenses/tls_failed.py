@@ -369,7 +369,9 @@ def _of_tls(view: View) -> list[Finding]:
     advice = next((_ADVICE[word] for word in _ADVICE for f in shown if word in f.how), "")
     if hops:
         advice = _ttl.ADVICE
-    elif all(f.how.endswith(EARLY) and any(names[f.session] == name for _, name in starts.get(view.ends(f.session)[::2], ())) for f in shown):
+    elif all(
+        f.how.endswith(EARLY) and any(names[f.session] == name for _, name in starts.get(view.ends(f.session)[::2], ())) for f in shown
+    ):
         advice = _SOMETIMES
     elif any(f.misnamed for f in shown):
         advice = _MISNAMED

@@ -6,8 +6,8 @@ Theory of operation
    the fitted limiter once more, one after the other, when they were sent. An attempt behind one of the same intent that is accepted now is not made.
 2. How often a side asks may depend on how it fares: a program that waits for its answers asks less once more is accepted, as answers take longer than
    refusals. What the replay of the fixes leaves (:mod:`netlens.lenses.refused.replay`) is the other bound; it lets programs wait where the recording shows it.
-3. Programs that may try again send many attempts in place of one, and not all of these are told as such. Then all that came at the limit only with what the other
-   side had used up may go with it: verdicts take it so, and sentences have what was replayed.
+3. Programs that may try again send many attempts in place of one, and not all of these are told as such. Then all that came at the limit only with what the
+   other side had used up may go with it: verdicts take it so, and sentences have what was replayed.
 4. Requests of an unknown side may be the side's own, and then take of its limit, or the other's.
 
 Limits: refusals below the limit, which have another reason, are taken as not made. Of an answer that was refused the size is not known: it is the median one.
@@ -29,7 +29,8 @@ from netlens.text import plural
 
 
 class Alone(NamedTuple):
-    """at : requests, the refusals at the limit, and behind one within the time for which it bars.  gone : those at it only with what the other side had used up.
+    """at : requests, the refusals at the limit, and behind one within the time for which it bars.
+    gone : those at it only with what the other side had used up.
     least, most : by how many fewer they would be with each side by itself, by what is asked then.  possible : the same if what is not known to be a retry is
     one."""
 
@@ -111,7 +112,15 @@ def _refused(situation: Situation, rule: TimeRule, rows: Ints, side: int, chains
     meter, barred_ns, barred_until, out = rule.meter(), rule.barred_ns, 0, 0
     made: set[int] = set()
     awaited: list[tuple[int, float]] = []
-    each = zip(r.start_ns[rows].tolist(), (r.side[rows] == side).tolist(), chains[rows].tolist(), room.tolist(), taken.tolist(), lasts.tolist(), strict=True)
+    each = zip(
+        r.start_ns[rows].tolist(),
+        (r.side[rows] == side).tolist(),
+        chains[rows].tolist(),
+        room.tolist(),
+        taken.tolist(),
+        lasts.tolist(),
+        strict=True,
+    )
     for now, is_own, chain, needs, takes, takes_ns in each:
         if chain in made:
             continue

@@ -470,7 +470,7 @@ def by_connection(situation: Situation, first: Bools) -> Fit | None:
 
 def span(situation: Situation, fit: Fit) -> tuple[int, int]:
     """The lowest and the highest limit that the recording does not speak against. Of bytes in a window: by all that of each request, or answer, may not be
-    counted (headers, TLS records), or be counted besides (what is kept free for the answer, as ``max_tokens`` of OpenAI's limits; a token that is less text)."""
+    counted (headers, TLS records), or be counted besides (what is kept free for the answer, as ``max_tokens`` of OpenAI's limits; tokens of less text)."""
     if fit.limiter.COUNTS not in SIZED or fit.limiter.WINDOW == "bucket" or fit.changes or fit.barred_s or fit.begun:
         return fit.low - fit.value + fit.last, fit.high - fit.value + fit.last
     r = situation.requests

@@ -126,7 +126,8 @@ def test_models_that_count_by_themselves(seed: int) -> None:
 def test_of_a_model_that_refused_none_no_limit_is_told() -> None:
     """As many small requests as were open at once are no limit; and the replay refuses none of them."""
     found = weigh(draw(4, "model-limits").situation)
-    assert found.limiter is not None and found.limit is not None
+    assert found.limiter is not None
+    assert found.limit is not None
     assert found.limiter["models"] == [1, None]
     assert answer.limit(found).endswith("; of the small ones, to another model, none was refused")
     assert "1 or more other large requests" in found.weighing.separation(found.weighing.rules[0]).text

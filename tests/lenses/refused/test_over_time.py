@@ -832,3 +832,29 @@ def test_chance_is_no_volume_and_no_limit_on_a_connection(seed: int) -> None:
     assert supported <= {"provider"}
     assert found.get("kind") in (None, "overload")
     assert weighing.weigh(made).weighing.by_connection is None
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("besides", [-300, 0, 300])
+def test_the_interval_of_a_limit_on_bytes_has_what_may_be_counted_of_each_request(seed: int, besides: int) -> None:
+    """Headers and records that nobody counts, and what is kept free for answers: the limit is the provider's, and what was captured are bytes on the wire."""
+    rng = np.random.default_rng(seed)
+    sizes: list[int] = []
+    taken: deque[tuple[float, int]] = deque()
+
+    def decide(side: str, now: float, open_now: int) -> bool:
+        sizes.append(int(rng.uniform(2_000, 20_000)))
+        while taken and taken[0][0] <= now - 15.0:
+            taken.popleft()
+        if sum(size for _, size in taken) + sizes[-1] > 100_000:
+            return False
+        taken.append((now, sizes[-1]))
+        return True
+
+    made = played(decide, seed=seed, seconds=300, rates={"vm": 3.0})
+    found = weighing.weigh(replace(made, requests=replace(made.requests, sent_bytes=np.array(sizes) - besides)))
+    told = found.limiter
+    assert told is not None
+    assert (told["kind"], told["unit"], told["window_s"]) == ("volume", "bytes", 15.0)
+    assert told["low"] <= 100_000 <= told["high"]
+    assert told["high"] - told["low"] <= 0.35 * 100_000

@@ -47,7 +47,7 @@ class Context:
     host_address : of the host as the VM reaches it; None if unknown.
     at_once : most processes of one side that made requests over the same time, as far as error logs and addresses tell; 0 if that is not known.
     program : whose error log there is, as :mod:`netlens.logs` names it, the VM's first; None without one.
-    by_relay : the VM's programs ask a proxy or relay on the host, and not the API itself.
+    by_relay : the VM's programs ask a proxy or relay on the host, and not the API itself.  relay_port : of that; 0 if there is none, or several.
     """
 
     target_names: Sequence[str] = ()
@@ -62,6 +62,7 @@ class Context:
     host_address: str | None = None
     program: str | None = None
     by_relay: bool = False
+    relay_port: int = 0
 
 
 def context(traffic: Traffic, cause: str | None, over_time: bool, quota: bool = False) -> Context:
@@ -84,6 +85,7 @@ def context(traffic: Traffic, cause: str | None, over_time: bool, quota: bool = 
         next((log.program for _, log in sorted(traffic.beside.logs.items(), key=lambda named: named[0] != "vm") if log.program), None),
         vm is not traffic.upstream
         and all(ip not in found and not is_public(ip) for ip in set(vm.connections["resp_ip"][vm.target].tolist())),
+        ports[0] if len(ports := sorted(set(vm.connections["resp_port"][vm.target].tolist()))) == 1 else 0,
     )
 
 
@@ -263,7 +265,11 @@ def _refuses(case: Case) -> str:
     if context.quota:
         return QUOTA
     if context.over_time:
-        return SHARED_RATE if context.cause == "same-nat-ip" or (context.cause is None and case.rule is not None and case.together) else OWN_RATE
+        return (
+            SHARED_RATE
+            if context.cause == "same-nat-ip" or (context.cause is None and case.rule is not None and case.together)
+            else OWN_RATE
+        )
     return OPEN
 
 
