@@ -18,7 +18,7 @@ from netlens.chains.situation import REJECTED
 from netlens.columns import NEVER
 from netlens.lenses import Finding
 from netlens.lenses._view import S, View, finding
-from netlens.logs import NO_PLACE
+from netlens.logs import NO_PLACE, OWN_LIMIT
 from netlens.text import endpoint, plural, printable
 
 ID = "logged-failures"
@@ -33,6 +33,8 @@ _ADVICE = {
     "status 404": "The server has nothing at that path, or no such model: check the base URL and the model's name.",
     NO_PLACE: "These requests were never sent: give the program's HTTP client more connections (httpx: Limits(max_connections=N)) or a longer time to wait for "
     "one (pool time-out), or have it ask for less at once.",
+    OWN_LIMIT: "These requests were never sent: the program refused them by a limit that it was given itself (in litellm's Router rpm, tpm or a cooldown after "
+    "failures). Raise that limit, or have it wait instead.",
     "time-out": "The program waited for an answer and gave up: look at how long answers take, and at the program's time-out.",
 }
 _OF_SERVER = "The server failed, or one behind it: its own log or status page says why."

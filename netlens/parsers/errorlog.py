@@ -381,12 +381,13 @@ def _plainly(raw: bytes) -> bytes:
 
 
 def _read(rows: Lines, name: str) -> ErrorLog:
-    reader, lines = _Reader(name), 0
+    reader, lines, begun = _Reader(name), 0, 1
     for raw, count in logs.records(rows):
         if len(reader.refused) >= MAX_EVENTS:
             rows.cut = f"its first {plural(MAX_EVENTS, 'refusal')}"
             break
-        reader.take(lines + 1, raw)
+        begun = lines + 1 if count else begun  # records of one line have its number
+        reader.take(begun, raw)
         lines += count
     events, untimed = reader.events(), reader.untimed
     program = max((name for name, n in reader.whose.items() if n), key=lambda name: (name != "any", reader.whose[name]), default=None)

@@ -269,7 +269,7 @@ def _echoes(events: Sequence[ErrorEvent]) -> set[int]:
         event = events[i]
         open_now = [each for each in open_now[-MAX_OPEN:] if event.low_ns - each[0].high_ns <= ECHO_NS]
         for before, kinds in open_now:
-            if before.file == event.file and before.line < event.line and before.kind != event.kind and event.kind not in kinds:
+            if before.file == event.file and before.line <= event.line and before.kind != event.kind and event.kind not in kinds:
                 kinds.add(event.kind)
                 out.add(i)
                 break
