@@ -291,6 +291,53 @@ def test_a_refusal_of_a_busy_server_without_a_line_is_not_called_accepted(wait_m
     assert labels.rejected.tolist() == [REJECTED] * 6 + [label] + [ACCEPTED] * 5
 
 
+def served(*ends: float) -> list[tuple[float, int, float]]:
+    """Answers of a model that are no streams."""
+    sizes = np.random.default_rng(3).integers(20, 40, len(ends)) * 36
+    return [(at, int(size), 0) for at, size in zip(ends, sizes, strict=True)]
+
+
+def slowly(made: dict[str, np.ndarray[Any, Any]], wait_ms: int = 1500) -> dict[str, np.ndarray[Any, Any]]:
+    """The same, but that all that is not of a refusal's size was waited for."""
+    late = made["down_bytes"] != REFUSAL
+    for name in ("start_ns", "request_end_ns"):
+        made[name][late] = made["response_ns"][late] - wait_ms * MS
+    return made
+
+
+def test_lines_of_another_machines_refusals_mean_no_answers_here() -> None:
+    """A log of two machines: of the lines a third have their answers, of one size and at once, and the others stand somewhere behind answers of a model."""
+    draw = np.random.default_rng(1)
+    refused, ours = [(4_000 * k, REFUSAL, 0) for k in range(1, 10)], sorted(draw.integers(1_000, 40_000, 60).tolist())
+    lines = [(at + 2,) for at, *_ in refused] + [(at,) for at in draw.integers(4_000, 38_000, 16).tolist()]
+    answers = slowly(table(*refused, *served(*ours)))
+    labels = from_log(answers, log(*sorted(lines)))
+    assert ACCEPTED not in labels.rejected[:9].tolist()
+    assert REJECTED not in labels.rejected[9:].tolist()
+    assert labels.sizes == (REFUSAL,)
+
+
+def test_lines_that_a_command_writes_when_its_retries_are_over_mean_no_answers_that_were_granted() -> None:
+    """curl --retry: a script stamps what it said at the end, to the second, when the last try was answered by the model."""
+    rows, lines = [], []
+    for k, (at, size, _) in enumerate(served(*sorted(np.random.default_rng(2).integers(3_000, 90_000, 80).tolist()))):
+        rows += [(at - 2_600, REFUSAL, 0, 5_000 + 60 * k)] * (k % 3 == 0) + [(at, size, 0, 5_000 + 60 * k)]
+        lines += [(at // 1000 * 1000, 1000)] * (k % 3 == 0)
+    answers = slowly(table(*rows))
+    labels = from_log(answers, log(*lines))
+    refused = answers["down_bytes"] == REFUSAL
+    assert (labels.rejected[~refused] != REJECTED).all()
+    assert (labels.rejected[refused] != ACCEPTED).all()
+
+
+def test_refusals_of_several_looks_that_each_have_their_line_keep_them() -> None:
+    """Late ones among them, as of a queue that was full: all of these have a line."""
+    soon, late = [(10_000 * k, REFUSAL, 0) for k in range(1, 10)], [(10_000 * k + 4_000, 500 + 60 * (k % 4), 0) for k in range(1, 37)]
+    answers = slowly(table(*soon, *late, *served(*(10_000 * k + 7_000 for k in range(1, 37)))))
+    labels = from_log(answers, log(*((at + 2,) for at, *_ in sorted([*soon, *late]))))
+    assert labels.rejected.tolist() == [REJECTED] * 45 + [ACCEPTED] * 36
+
+
 def hidden_retries(tries: int, rounds: int = 8, refused: int = REFUSAL) -> tuple[dict[str, np.ndarray[Any, Any]], ErrorLog, list[int]]:
     """A program whose SDK tries again in silence: one line for so many refusals; (answers, log, whether each was refused)."""
     answers, lines, truth = [], [], []
