@@ -18,7 +18,7 @@ from netlens.chains.situation import REJECTED
 from netlens.columns import NEVER
 from netlens.lenses import Finding
 from netlens.lenses._view import S, View, finding
-from netlens.logs import NO_PLACE, OWN_LIMIT
+from netlens.logs import NO_PLACE, OWN_LIMIT, UNANSWERED
 from netlens.text import endpoint, plural, printable
 
 ID = "logged-failures"
@@ -35,6 +35,8 @@ _ADVICE = {
     "one (pool time-out), or have it ask for less at once.",
     OWN_LIMIT: "These requests were never sent: the program refused them by a limit that it was given itself (in litellm's Router rpm, tpm or a cooldown after "
     "failures). Raise that limit, or have it wait instead.",
+    UNANSWERED: "The server, or what stands in front of it, closed instead of answering. If it does so while others are open, it may be a limit of connections "
+    "or requests at once: try with fewer. If it does so on connections that were idle, have the client close these sooner.",
     "time-out": "The program waited for an answer and gave up: look at how long answers take, and at the program's time-out.",
 }
 _OF_SERVER = "The server failed, or one behind it: its own log or status page says why."
@@ -91,7 +93,7 @@ def _frames(view: View, failed: list[tuple[int, int, str, tuple[str, ...]]]) -> 
     order = np.argsort(over, kind="stable")
     found = []
     for low, high, how, _ in failed:
-        if how == NO_PLACE:  # nothing was sent
+        if how in (NO_PLACE, OWN_LIMIT):  # nothing was sent
             continue
         k = int(np.searchsorted(over[order], high + NEAR_NS // 10, "right")) - 1
         if k >= 0 and over[order[k]] >= low - NEAR_NS:

@@ -173,7 +173,7 @@ def test_what_is_no_refusal(words: str) -> None:
     assert found is None or found.bare
 
 
-OWN = logs.OWN_LIMIT  #: nothing was asked of a provider
+OWN, CLOSED = logs.OWN_LIMIT, logs.UNANSWERED
 
 
 @pytest.mark.parametrize(
@@ -198,6 +198,17 @@ OWN = logs.OWN_LIMIT  #: nothing was asked of a provider
             "Polly.RateLimiting.RateLimiterRejectedException: The operation could not be executed because it was rejected by the rate limiter.",
             OWN,
         ),
+        ("httpx.RemoteProtocolError: Server disconnected without sending a response.", CLOSED),
+        ("aiohttp.client_exceptions.ServerDisconnectedError: Server disconnected", CLOSED),
+        ("ConnectionError: ('Connection aborted.', RemoteDisconnected('Remote end closed connection without response'))", CLOSED),
+        ("SocketError: other side closed", CLOSED),
+        ("AI_APICallError: Cannot connect to API: other side closed", CLOSED),
+        ("curl: (52) Empty reply from server", CLOSED),
+        ('Post "https://api.z.ai/v1/chat/completions": EOF', CLOSED),
+        ("java.io.IOException: HTTP/1.1 header parser received no bytes", CLOSED),
+        ("Error: socket hang up { code: 'ECONNRESET' }", "ECONNRESET"),
+        ("httpx.RemoteProtocolError: peer closed connection without sending complete message body (incomplete chunked read)", None),
+        ("server disconnected the user after 5 s", None),
         ("Error code: 429 - {'error': {'message': 'No deployments available for selected model'}}", None),
         ("Error code: 429 - Rate limit reached for requests", None),
         ("AbortError: the user stopped it", None),
