@@ -54,9 +54,9 @@ from netlens.logs._words import (
 )
 
 __all__ = [
-    "CLASSES", "CLASS_OF_CODE", "CLIENTS", "CONCURRENCY", "FAULTS", "NO_PLACE", "OTHER", "OVERLOAD", "OWN_LIMIT", "QUOTA", "RATE", "REFUSALS", "UNDATED_NS",
-    "UNANSWERED", "UNKNOWN", "WORDS", "About", "Head", "LogFormat", "Records", "Refusal", "apart", "failure", "formats", "holds_head", "in_known_words", "names_status",
-    "nearest", "plainly", "recognise", "records", "refusal", "refusal_class", "words",
+    "CLASSES", "CLASS_OF_CODE", "CLIENTS", "CONCURRENCY", "FAULTS", "NO_PLACE", "OTHER", "OVERLOAD", "OWN_LIMIT", "QUOTA", "RATE", "REFUSALS",
+    "UNANSWERED", "UNDATED_NS", "UNKNOWN", "WORDS", "About", "Head", "LogFormat", "Records", "Refusal", "apart", "failure", "formats", "holds_head",
+    "in_known_words", "names_status", "nearest", "plainly", "recognise", "records", "refusal", "refusal_class", "words",
 ]  # fmt: skip
 
 SECTIONS = ("Source",)  #: what the docstring of a format says

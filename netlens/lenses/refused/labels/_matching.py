@@ -135,6 +135,8 @@ def match(
         sizes, slow = _soonest(answers, rows, sizes, low[known], high[known])
         look, at_once = _look(answers, sizes) * (LATEST_NS / LATE_NS), 0
         first = np.searchsorted(end, low - LATEST_NS, "left")
+    if sizes is None and not at_once:
+        slow = _beside_quick(answers, len(low))
     usual = at_once or _usual(answers, rows, low, _sure(end, low, high, first, stop), sizes)
     # one size or two of all refusals: then they can be told by it
     looks = np.zeros(n, bool) if sizes is None else answers.short & alike(answers.down, sizes) if by_status is None else by_status.copy()
@@ -174,6 +176,8 @@ def match(
         if sizes is not None:  # a stream, where refusals are short
             unlike = answers.stream | slow
             doubtful |= {int(rows[j]) for k, j in found if costs[k, j - a] >= UNLIKE and unlike[rows[j]]}
+        elif not at_once:
+            doubtful |= {int(rows[j]) for _, j in found if slow[rows[j]]}
         floor = max([floor, *(j + 1 for _, j in found)])
     taken = {row for _, row in pairs}
     if sizes is not None:
@@ -387,7 +391,8 @@ def _each_has_its_line(answers: Answers, rows: Ints, low: Ints, high: Ints) -> t
             left &= ~of
         of = np.isin(down, sizes)
         have_one = np.searchsorted(np.sort(begin[of]), high, "right") > np.searchsorted(np.sort(end[of]), low - within_ns, "left")
-        if have_one.mean() >= ONE_LOOK or (have_one.mean() >= BELIEVED and (near & of).sum() >= NEARLY_ALL * near.sum()):
+        enough = have_one.mean() >= ONE_LOOK or (have_one.mean() >= BELIEVED and (near & of).sum() >= NEARLY_ALL * near.sum())
+        if enough or _latest_ns(answers, sizes) is not None:
             return within_ns, sizes
         within_ns *= 2
     return 0, None
@@ -458,7 +463,11 @@ def _soonest(answers: Answers, rows: Ints, sizes: Ints, low: Ints, high: Ints) -
     of_size = [rows[answers.short[rows] & (np.abs(answers.down[rows] - size) <= ALIKE_BYTES)] for size in sizes.tolist()]
     usual = [float(np.percentile(answers.waits[those], 90)) if len(those) >= MIN_LEARNED else np.inf for those in of_size]
     if len(sizes) < MANY_LOOKS or not np.isfinite(soon := SLOWER * min(usual)):
-        return sizes, none
+        latest, ends = _latest_ns(answers, sizes), answers.end[rows[answers.short[rows] & alike(answers.down[rows], sizes)]]
+        have_one = np.searchsorted(ends, high, "right") > np.searchsorted(ends, low - NEAR_NS, "left")
+        if latest is None or have_one.mean() >= ONE_LOOK:
+            return sizes, none
+        return sizes, np.asarray(answers.waits * QUICK >= latest)  # lines are of others, too
 
     def told(those: Ints) -> float:
         """Share of answers that have a line soon behind them."""
@@ -471,6 +480,25 @@ def _soonest(answers: Answers, rows: Ints, sizes: Ints, low: Ints, high: Ints) -
     if late.sum() < MANY_LOOKS - 1 or told(of_size[int(np.argmin(usual))]) < BELIEVED:
         return sizes, none
     return sizes[~late], np.asarray(answers.waits * QUICK >= soon)
+
+
+def _beside_quick(answers: Answers, lines: int) -> Bools:
+    """Answers that come much later than many of one size, half as many as there are lines and more, where lines do not show which they mean."""
+    sizes, many = np.unique(answers.down[answers.short], return_counts=True)
+    first = sizes[many == many.max(initial=0)]
+    if len(first) != 1 or many.max() < BELIEVED * lines or (latest := _latest_ns(answers, first)) is None:
+        return np.zeros(len(answers), np.bool_)
+    return np.asarray(answers.waits * QUICK >= latest)
+
+
+def _latest_ns(answers: Answers, sizes: Ints) -> float | None:
+    """How late refusals of some sizes come at most, if that is much sooner than all other answers; else None."""
+    of = answers.short & alike(answers.down, sizes)
+    others = answers.waits[answers.answered & ~of]
+    if of.sum() < MIN_LEARNED or len(others) < TAUGHT:
+        return None
+    latest = SLOWER * float(np.percentile(answers.waits[of], 90))
+    return latest if latest <= QUICK * float(np.percentile(others, 10)) else None
 
 
 def _by_status(answers: Answers, rows: Ints, low: Ints, high: Ints) -> Bools | None:
