@@ -145,8 +145,14 @@ def build() -> Schema:
                                 "which on a request is refused; for a bucket, tokens or bytes that come back in a minute.",
                             }
                         ),
-                        low=nullable({"type": "number", "description": "Smallest value that fits equally well."}),
-                        high=nullable({"type": "number", "description": "Largest value that fits equally well."}),
+                        low=nullable(
+                            {
+                                "type": "number",
+                                "description": "Smallest value that fits equally well; of bytes in a window, by all that of each request may count besides, "
+                                "or not count.",
+                            }
+                        ),
+                        high=nullable({"type": "number", "description": "Largest value that fits equally well, likewise."}),
                         window_s=nullable(seconds("Length of the window.")),
                         window={"enum": ["fixed", "sliding", "counter", "bucket", None]},
                         burst=count_or_null("Tokens, or bytes, of a full bucket."),
@@ -167,8 +173,9 @@ def build() -> Schema:
                             "From when on which value held, where it changed during the recording; else empty.",
                         ),
                         models=array(
-                            count(),
-                            "The limits of large requests and of small ones, where they go to models that count by themselves; else empty.",
+                            count_or_null(),
+                            "The limits of large requests and of small ones, where they go to models that count by themselves (null for one of which no "
+                            "request was refused at a limit); else empty.",
                         ),
                         classes=array({"enum": list(CLASSES)}, "Classes of the refusals that it was fitted to."),
                         auc=nullable(fraction("Probability that a refused request met more than an accepted one (AUC).")),

@@ -120,6 +120,10 @@ class Taking:
         self._kept: Reduced | None = None  # of the first line of the record that may still go on
 
     def take(self, line: str) -> None:
+        for each in logs.apart(line.encode("utf-8", "replace")):
+            self._take(each.decode("utf-8", "replace"))
+
+    def _take(self, line: str) -> None:
         self._done(self._records.feed(line.encode("utf-8", "replace")))
         if self._records.fresh:
             self._kept = reduce_line(line)

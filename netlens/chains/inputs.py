@@ -278,7 +278,7 @@ def read_beside(given: Inputs, upstream: Capture, sides: Collection[str], read: 
             of_side = [given.errors[side], *(path for name, path in given.more_errors if name == side)]
             found_logs = [errorlog.dated(read[path], until) for path in of_side]
             notes += [log.note for log in found_logs if log.note]
-            logs[side] = errorlog.joined(found_logs)
+            logs[side] = errorlog.joined(errorlog.pieces(of_side, found_logs))
     if given.requests is not None and keys is None:
         from netlens.parsers import decrypted
 

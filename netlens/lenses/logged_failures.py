@@ -13,12 +13,13 @@ from collections import Counter
 
 import numpy as np
 
+from netlens.chains.requests import UPSTREAM, VM_ROW
 from netlens.chains.side import WORDS
 from netlens.chains.situation import REJECTED
 from netlens.columns import NEVER
 from netlens.lenses import Finding
 from netlens.lenses._view import S, View, finding
-from netlens.logs import NO_PLACE
+from netlens.logs import NO_PLACE, OWN_LIMIT, UNANSWERED
 from netlens.text import endpoint, plural, printable
 
 ID = "logged-failures"
@@ -26,6 +27,9 @@ GROUP = "answers"
 RANK = 32
 TIMES = 2  #: lines that make a problem
 NEAR_NS = S  #: from the end of a request to its line, at most; measured 50 ms as a rule
+BEHIND_NS = S // 10  #: the same of a line that is taken for a refusal's
+BUSY = "status 503"
+Failed = tuple[int, int, str, tuple[str, ...]]  #: see :class:`netlens.parsers.errorlog.ErrorLog`
 MIN_REFUSED, NEARLY = 3, 0.9  #: lines of refusals by a relay; share of them that must each have an answer of its own
 _ADVICE = {
     "status 401": "The server rejects the credentials: check the key that this program uses.",
@@ -33,6 +37,13 @@ _ADVICE = {
     "status 404": "The server has nothing at that path, or no such model: check the base URL and the model's name.",
     NO_PLACE: "These requests were never sent: give the program's HTTP client more connections (httpx: Limits(max_connections=N)) or a longer time to wait for "
     "one (pool time-out), or have it ask for less at once.",
+    OWN_LIMIT: "These requests were never sent: the program refused them by a limit that it was given itself (in litellm's Router rpm, tpm or a cooldown after "
+    "failures). Raise that limit, or have it wait instead.",
+    BUSY: "The server, or one behind it, is down or has too much to do, as its log or status page says; or it is a limit of what stands in front: nginx "
+    "answers with 503 by limit_conn and limit_req unless it is told otherwise, HAProxy where its queue is full. If others are served meanwhile, try with fewer "
+    "at once.",
+    UNANSWERED: "The server, or what stands in front of it, closed instead of answering. If it does so while others are open, it may be a limit of connections "
+    "or requests at once: try with fewer. If it does so on connections that were idle, have the client close these sooner.",
     "time-out": "The program waited for an answer and gave up: look at how long answers take, and at the program's time-out.",
 }
 _OF_SERVER = "The server failed, or one behind it: its own log or status page says why."
@@ -48,6 +59,7 @@ def look(view: View) -> list[Finding]:
     refused = _by_relay(view, [each.low_ns for each in log.events if begin <= each.high_ns and each.low_ns <= end + NEAR_NS])
     asked = {str(name).lower() for name in view.side.connections["sni"].tolist() if name}
     failed = [each for each in of_target(log, view.traffic.goal.names, asked).failed if begin <= each[1] and each[0] <= end + NEAR_NS]
+    failed = _without_refusals(view, failed)
     if not failed:
         return refused
     how = Counter(each[2] for each in failed)
@@ -82,14 +94,26 @@ def _by_relay(view: View, lines_ns: list[int]) -> list[Finding]:
     return [finding(view, ID, "problem", text, [], {"lines": len(lines_ns), "by_relay": itself}, advice)]
 
 
-def _frames(view: View, failed: list[tuple[int, int, str, tuple[str, ...]]]) -> list[int]:
+def _without_refusals(view: View, failed: list[Failed]) -> list[Failed]:
+    """The lines but those of status 503 that stand behind requests that are known to be refused (``refused``)."""
+    where = view.traffic.rows[:, UPSTREAM if view.side is view.traffic.upstream else VM_ROW]
+    refused = where[(view.traffic.situation.requests.rejected == REJECTED) & (where >= 0)]
+    over = np.sort(view.side.exchanges.ints("end_ns", NEVER)[refused])
+    return [
+        each
+        for each in failed
+        if each[2] != BUSY or np.searchsorted(over, each[0] - BEHIND_NS) == np.searchsorted(over, each[1] + BEHIND_NS, "right")
+    ]
+
+
+def _frames(view: View, failed: list[Failed]) -> list[int]:
     """Of each line the first frame of the request to the target that ended last before it, if one did just then."""
     x = view.side.exchanges
     over = np.minimum(x.ints("end_ns", NEVER), view.side.done_ns[view.side.owner])
     order = np.argsort(over, kind="stable")
     found = []
     for low, high, how, _ in failed:
-        if how == NO_PLACE:  # nothing was sent
+        if how in (NO_PLACE, OWN_LIMIT):  # nothing was sent
             continue
         k = int(np.searchsorted(over[order], high + NEAR_NS // 10, "right")) - 1
         if k >= 0 and over[order[k]] >= low - NEAR_NS:

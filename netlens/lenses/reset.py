@@ -131,6 +131,10 @@ def _reset(view: View, k: int) -> Broken | None:
             forged = not orig and any(not seg.orig[j] and seg.length[j] and seg.offset[j] >= seg.offset[i] for j in range(i + 1, len(seg)))
             if view.column("protocol")[k] == "http" and k not in view.once(_unanswered) and not forged:
                 open_ = unknown = False  # the answer is there, before the client had sent all it wanted
+            if (
+                answered and not orig and view.column("protocol")[k] == "tls"
+            ):  # by a session ticket only, which the server sends behind the handshake
+                open_ = since <= ASKED_NS and not done and view.once(_open).get(k, seg.ts[asked_at] + 1) <= seg.ts[asked_at]
             known = unknown or not said or view.column("protocol")[k] in ("http", "tls") or _answers(int(view.first_replies[k]))
             guessed = open_ and not known and asking > LONGEST_FAREWELL
             asked = (open_ and known) or wrong_door or guessed
@@ -188,6 +192,13 @@ def _unanswered(view: View) -> set[int]:
     """Sessions with a request that has no answer."""
     x = view.side.capture.table("exchanges")
     return set(x["session_id"][x.ints("response_ns", -1) < 0].tolist())
+
+
+def _open(view: View) -> dict[int, int]:
+    """By session, when the request began that has no answer (ns): session tickets are none (RFC 8446 4.6.1), as :mod:`netlens.parsers.exchanges` tells."""
+    x = view.side.capture.table("exchanges")
+    open_ = x.ints("response_ns", -1) < 0
+    return dict(zip(x["session_id"][open_].tolist(), x["start_ns"][open_].tolist(), strict=True))
 
 
 def _lost(seg: Segments, k: int, fin: int) -> Broken | None:

@@ -23,6 +23,7 @@ from __future__ import annotations
 import bisect
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from statistics import median
 from typing import Any, NamedTuple
@@ -86,7 +87,7 @@ ALIKE = 0.02  #: of each other: waits that a timer ends
 DEADLINES = 3
 POLLED = 10  #: who goes on after so many has polls that it ends itself
 PATIENCE, PATIENCE_NS = 0.05, S // 5  #: the same for that of a client, whichever is more
-POLLS = 3
+POLLS, SAME_BYTES = 3, 8  #: and by how many they differ, as a number in them may have a digit more
 GREETING_NS = 10 * S  #: mail servers pause on purpose, postscreen for 6 s (postscreen_greet_wait), others for 5 s
 TRIES = 3  #: of a request over UDP
 _TOLD = ("DTLS",)  #: by slow-connect
@@ -167,6 +168,14 @@ def _of(view: View) -> list[Finding]:
     shown = late if grave else (late or some) + hidden
     if not grave and {id(a) for a in shown} <= may_wait:
         return []
+    polled = view.once(_polled)
+    if hidden and not grave:
+        as_polls = [a for a in hidden if a.session in polled]
+        if len(as_polls) == len(shown):
+            told = _first_bytes(view, shown, "request", len(all_) + others)
+            text = f"{told.text[:-1]}; each of the same length, and the next at once behind the answer, as long polls are."
+            return [replace(told, severity="note", text=text, advice="")]
+        shown = [a for a in shown if a.session not in polled]
     return [
         _first_bytes(view, shown, "HTTP request", of_clear, grave, causes)
         if grave or not hidden
@@ -256,7 +265,8 @@ def _not_lost(view: View, clear: list[Asked]) -> list[Asked]:
 
 def _given_up(view: View) -> list[Finding]:
     """Requests inside TLS whose client gave up, again and again after the same time."""
-    found = view.once(given_up)
+    polled = view.once(_polled)
+    found = [g for g in view.once(given_up) if g.wait_ns > polled.get(g.session, 0)]  # a poll that was open when its program ended
     again = _alike(view, found, TIMES)
     shown = again or [g for g in found if g.wait_ns >= UNANSWERED_NS]
     if not shown:
@@ -339,6 +349,25 @@ def _stood(budget: Divided | None) -> int:
     if budget is None:
         return 0
     return budget.ns(STALL) + sum(budget.ns(RELAY, k) for k, relay in enumerate(budget.relays) if relay == NETWORK)
+
+
+def _polled(view: View) -> dict[int, int]:
+    """Sessions of TLS that look like long polls (RFC 6202 2), with the longest wait of all to that server (ns): requests of one length, none of them answered
+    soon, and the next at once behind each answer. A server that is slow each time to a program that asks the same in a loop looks so too."""
+    x, protocol = view.side.capture.table("exchanges"), view.column("protocol")
+    begun, said = x["start_ns"].tolist(), x.ints("response_ns", -1).tolist()
+    ended, sent = x.ints("end_ns", -1).tolist(), x["up_bytes"].tolist()
+    waits: dict[int, int] = {}
+    for k, rows in grouped(range(len(begun)), x["session_id"].tolist().__getitem__).items():
+        if len(rows) < POLLS or protocol[k] != "tls" or max(sent[i] for i in rows) - min(sent[i] for i in rows) > SAME_BYTES:
+            continue
+        took = [said[i] - begun[i] for i in rows if said[i] >= 0]
+        if min(took, default=0) >= LATE_NS and all(0 <= begun[j] - ended[i] <= AT_ONCE_NS and said[i] >= 0 for i, j in pairwise(rows)):
+            waits[k] = max(took)
+    longest: dict[tuple[str, str, int], int] = {}
+    for k, wait in waits.items():
+        longest[view.service(k)] = max(longest.get(view.service(k), 0), wait)
+    return {k: longest[view.service(k)] for k in waits}
 
 
 def _polls(clear: list[Asked]) -> list[Asked]:

@@ -48,6 +48,10 @@ _TRUST = (
     "certificate), a name, or dates. Its own message says which. Programs have lists of issuers of their own (NODE_EXTRA_CA_CERTS, SSL_CERT_FILE, "
     "REQUESTS_CA_BUNDLE, keytool)."
 )
+_SOMETIMES = (
+    "The server takes this client and name at other times: look at its log, and at a firewall's on the way, for a limit on connections or handshakes at once, "
+    "and whether it was started anew then."
+)
 _ADVICE = {
     REFUSED: _TRUST,
     LEFT: _TRUST,
@@ -79,7 +83,8 @@ NOT_TLS = ", not TLS"
 DTLS = "DTLS"  #: as :mod:`netlens.parsers.denials.dtls` has it
 FATAL = 2
 SERVER_HELLO = 2
-RESET = "reset by the server before its hello"
+EARLY = "before its hello"
+RESET = f"reset by the server {EARLY}"
 NO_HELLO = "no hello from the server"
 NO_CERTIFICATE = "no certificate of the client"
 NOT_SHOWN = "before the client showed a certificate"
@@ -351,6 +356,11 @@ def _of_tls(view: View) -> list[Finding]:
     text = f"{n:,} of {plural(len(tried), 'TLS handshake')} failed ({ways}) at {most(view.server(f.session) for f in shown)}"
     waited = max(f.waited_ns for f in shown)
     text += f"; the client waited up to {seconds(waited)}" if waited else ""
+    alike = {(f.how, view.server(f.session)) for f in shown}
+    gone = in_clear | {f.session for f in lasting}
+    besides = sum((f.how, view.server(f.session)) in alike and f.session not in gone for f in failed) if lasting else 0
+    if besides > 0:
+        text += f"; {besides:,} more failed so, but within a second another one between the same two succeeded"
     text += f"; {about}" if about else ""
     by_reset = all(f.how == RESET for f in shown)
     hops = _ttl.sent_by_another(view, [f.session for f in shown]) if by_reset else None
@@ -359,6 +369,10 @@ def _of_tls(view: View) -> list[Finding]:
     advice = next((_ADVICE[word] for word in _ADVICE for f in shown if word in f.how), "")
     if hops:
         advice = _ttl.ADVICE
+    elif all(
+        f.how.endswith(EARLY) and any(names[f.session] == name for _, name in starts.get(view.ends(f.session)[::2], ())) for f in shown
+    ):
+        advice = _SOMETIMES
     elif any(f.misnamed for f in shown):
         advice = _MISNAMED
     elif any(f.itself for f in shown):
@@ -450,7 +464,7 @@ def _failure(view: View, k: int, seg: Segments, hello: int | None) -> Failure | 
                 return None  # "stalled" says it
             if seg.orig[i]:  # it had waited
                 return Failure(k, NO_HELLO, False, frames, seg.ts[i], waited_ns=seg.ts[i] - seg.ts[hello_at])
-            how = RESET if seg.flags[i] & RST else "closed by the server before its hello"
+            how = RESET if seg.flags[i] & RST else f"closed by the server {EARLY}"
             # else the two crossed: it had been idle
             took = seg.acked[i] >= seg.end(hello_at)
             closed = bool(seg.flags[i] & FIN) and view.column("saw_syn")[k] and took

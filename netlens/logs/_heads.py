@@ -18,6 +18,8 @@ _CALLED = {
 }  # fmt: skip
 _LEVELS = frozenset(("TRACE", "DEBUG", "INFO", "NOTICE", *FAULTS))
 NEAR = 300  #: characters behind a head in which a program says that it tries again
+#: urllib3 writes each answer down, at level DEBUG; the length comes behind the status.
+OF_URLLIB3 = re.compile(r'https?://[\w.:\[\]-]{1,255} "[A-Z]{3,7} \S{1,2000} HTTP/\d(?:\.\d)?" (?:429|529) (?:\d|None)', re.ASCII)
 _RETRIES = re.compile(r"\bHTTP Request: |\b[Rr]etry(?:ing|ies)?\b|\b(?:API|stream) error\b|status_code[= ]")
 
 
@@ -34,7 +36,8 @@ def recogniser(pattern: re.Pattern[str]) -> Callable[[str], logs.Head | None]:
         if (found := pattern.match(record)) is None:
             return None
         word = level(found["level"] or "") if "level" in pattern.groupindex else ""
-        fault = not word or word in FAULTS or _RETRIES.search(record, found.end(), found.end() + NEAR) is not None
+        near = record, found.end(), found.end() + NEAR
+        fault = not word or word in FAULTS or _RETRIES.search(*near) is not None or OF_URLLIB3.search(*near) is not None
         return logs.Head(found["time"], found.end(), fault, word)
 
     return recognise

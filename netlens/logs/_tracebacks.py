@@ -6,8 +6,11 @@ Sources: docs.python.org/3/library/traceback.html (exceptions that were raised w
 (``util.inspect``), and JSON with an indent; java.util.logging.SimpleFormatter.
 """
 
+import itertools
 import re
 from collections.abc import Iterable, Iterator
+
+from netlens.logs._batches import apart
 
 _BEGINS = b"Traceback (most recent call last):"
 _RAISED = re.compile(rb"[A-Za-z_][\w.]{0,200}(?::\s|$)")
@@ -123,10 +126,9 @@ class Records:
 
 
 def records(lines: Iterable[bytes]) -> Iterator[tuple[bytes, int]]:
-    """Each record of a log, and how many lines it has."""
+    """Each record of a log, and how many lines it has; of several in one line the first has them."""
     joining = Records()
-    for line in lines:
-        if (done := joining.feed(line)) is not None:
-            yield done
-    if (done := joining.end()) is not None:
-        yield done
+    for done in itertools.chain(map(joining.feed, lines), (joining.end() for _ in range(1))):
+        if done is not None:
+            for i, each in enumerate(apart(done[0])):
+                yield each, 0 if i else done[1]

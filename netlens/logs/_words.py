@@ -216,7 +216,6 @@ REFUSALS: tuple[tuple[re.Pattern[str], str, str], ...] = (
             "throttling triggered",
             "due to rate limiting",
             "throttlingexception",
-            "no deployments available",
             "resource_exhausted",
             "resource (?:has been )?exhausted",
         ),
@@ -236,6 +235,22 @@ _FAILURES = (
     "APIConnectionError", "APITimeoutError", "ReadTimeout", "ConnectTimeout", "ReadError", "ConnectError",
     "PoolTimeout", "EmptyPoolError",
 )  # fmt: skip
+#: Words of limits that a program sets itself: the request was never sent. litellm's Router (its own ``rpm`` and ``tpm``, and deployments that it leaves alone
+#: for a while), resilience4j and Polly. Where an answer's status stands before them, they came from a server, such as litellm's proxy.
+_OWN_LIMIT = re.compile(
+    r"[Nn]o deployments available|Deployment over (?:user-)?defined r(?:ate ?limit|pm limit)|RouterRateLimitError"
+    r"|RateLimiter '[^']{1,80}' does not permit further calls|Bulkhead '[^']{1,80}' is full and does not permit further calls"
+    r"|RateLimit(?:er)?RejectedException"
+)
+_ANSWERED = re.compile(
+    r"(?:[Ee]rror code|[Ss]tatus(?:[ _]?[Cc]ode)?|HTTP(?:/[\d.]{1,3})?)[\"']?[:= ]{1,3}(?:429|503)\b|(?:^|[:\]]\s)429\b", re.ASCII
+)
+#: The server closed the connection before a byte of the answer, in the words of httpx and aiohttp, http.client (so of requests), Node.js, undici, curl, Go,
+#: Apache's and Java's own HttpClient.
+_UNANSWERED = re.compile(
+    r"[Ss]erver disconnected(?: without sending a response)?(?![\w ])|RemoteDisconnected|Remote end closed connection without response|[Ss]ocket hang up"
+    r"|[Oo]ther side closed|Empty reply from server|\": EOF(?!\w)|NoHttpResponseException|header parser received no bytes"
+)
 _CALL_FAILED, _GAVE_UP = "AI_APICallError", "AI_RetryError"
 #: Statuses of requests that the server did not understand or allow, which no limit refuses; numbers that stand where one is told.
 _ASKED_WRONGLY = ("400", "401", "404", "405", "408", "409", "413", "415", "422")
@@ -247,11 +262,15 @@ WORDS: tuple[tuple[re.Pattern[str], str], ...] = (
     *((re.compile(rf"(?:^\s?|[:=(]\s?){status}(?!\w|\.\w)"), f"status={status}") for status in _ASKED_WRONGLY),
     *((re.compile(rf"{name}(?<!\w{name})\b"), name) for name in (_CALL_FAILED, _GAVE_UP, *_FAILURES)),
     (_words("stream error"), '"stream error"'),
+    (_OWN_LIMIT, "RouterRateLimitError"),
+    (_UNANSWERED, "RemoteDisconnected"),
 )
 #: A bare number may be anything, unless it is called a code.
 _NAMED = re.compile(rf"code(?<!\wcode)\b[\\\"'\s:=]{{1,8}}({'|'.join(CLASS_OF_CODE)})(?!\w|\.\w)")
 _OTHER_FAILURE = tuple(
-    pattern for pattern, text in WORDS if text in _FAILURES or text in ("status=500", "status=502", "status=503", "status=504")
+    pattern
+    for pattern, text in WORDS
+    if text in _FAILURES or text in ("status=500", "status=502", "status=503", "status=504", "RemoteDisconnected")
 )
 
 
@@ -298,6 +317,8 @@ def words(rest: str) -> list[str]:
 def refusal_class(rest: str) -> str | None:
     """The class of the refusal that the rest of a line speaks of; None if it speaks of none."""
     rest = _told(rest)
+    if _OWN_LIMIT.search(rest) and not _ANSWERED.search(rest):
+        return None
     if named := _NAMED.search(rest):
         return CLASS_OF_CODE[named[1]]
     for pattern, _, its_class in REFUSALS:
@@ -322,9 +343,13 @@ def failure(said: str) -> str | None:
     said = _told(said)
     if refusal_class(said) is not None:
         return None
+    if _OWN_LIMIT.search(said):
+        return OWN_LIMIT
     if status := _FAILED.search(said):
         return f"status {status[1]}"
     name = next((text for pattern, text in WORDS if text in _FAILURES and text != "AbortError" and pattern.search(said)), None)
+    if name is None or name in ("ConnectionError", "APIConnectionError", "ServerDisconnectedError"):
+        name = UNANSWERED if _UNANSWERED.search(said) else name
     return "time-out" if name in _TIMED_OUT else NO_PLACE if name in _POOLS else name
 
 
@@ -358,6 +383,9 @@ _FAILED = re.compile(
 _TIMED_OUT = ("TimeoutError", "ETIMEDOUT", "APITimeoutError", "ReadTimeout", "ConnectTimeout")
 #: A request waited in vain for a place in the program's own pool of connections (httpx, urllib3), and was never sent.
 NO_PLACE, _POOLS = "the program's own pool of connections was full", ("PoolTimeout", "EmptyPoolError")
+UNANSWERED = "closed by the server without an answer"  #: see ``_UNANSWERED``
+#: See ``_OWN_LIMIT``.
+OWN_LIMIT = "a limit of the program's own"
 _CODES = "(?:429|529|1302)"
 _COUNTED = re.compile(rf"(?<![\w+-])(?<!\w\.){_CODES}(?!\w|\.\w)", re.ASCII)
 #: Where a code stands that is not called one: first or last, in brackets, behind an arrow, a method and its path, or a word that says it came.

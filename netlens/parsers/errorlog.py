@@ -179,6 +179,29 @@ def read(path: str | os.PathLike[str]) -> ErrorLog:
     return _read(Lines(name, MAX_LINES, logs.MAX_LINE, "the error log"), name)
 
 
+#: What those who turn logs over put behind a name, or before its end, for the older pieces: a count or a date (logrotate, Python's handlers, logback,
+#: lumberjack), and the form in which they are packed.
+_PACKED = re.compile(r"\.(?:gz|bz2|xz|zst)$", re.IGNORECASE)
+_DATE = r"[-._](?:19|20)\d\d-?\d\d(?:-?\d\d)?(?:[-_T. ]?\d\d[-:.]?\d\d(?:[-:.]?\d\d(?:\.\d{1,6})?)?)?"
+_TURN = re.compile(rf"(?:{_DATE}(?:\.\d{{1,3}})?|\.\d{{1,3}}|\.old)(?=$|\.[A-Za-z]{{2,5}}$)")
+
+
+def pieces(paths: Sequence[str], found: Sequence[ErrorLog]) -> list[ErrorLog]:
+    """The logs, those that are pieces of one that was turned over (``agent.log.1``, ``agent.log``) as one: their names differ by a count or a date alone, and
+    one ends before the next begins."""
+    groups: dict[str, list[ErrorLog]] = {}
+    for path, log in zip(paths, found, strict=True):
+        folder, name = os.path.split(path)
+        groups.setdefault(os.path.join(folder, _TURN.sub("", _PACKED.sub("", name))), []).append(log)
+    out = []
+    for group in groups.values():
+        order = sorted(group, key=lambda log: log.first_ns or 0)
+        apart = all(a.last_ns and b.first_ns and b.first_ns >= a.last_ns - SECOND for a, b in itertools.pairwise(order))
+        whole = replace(joined(order), first_ns=order[0].first_ns, last_ns=order[-1].last_ns)
+        out += [whole] if apart and len(order) > 1 else group
+    return out
+
+
 def joined(found: Sequence[ErrorLog]) -> ErrorLog:
     """The logs of several programs of one side as one. Its silence says something only while all of them tell of it."""
     if len(found) == 1:
@@ -381,12 +404,13 @@ def _plainly(raw: bytes) -> bytes:
 
 
 def _read(rows: Lines, name: str) -> ErrorLog:
-    reader, lines = _Reader(name), 0
+    reader, lines, begun = _Reader(name), 0, 1
     for raw, count in logs.records(rows):
         if len(reader.refused) >= MAX_EVENTS:
             rows.cut = f"its first {plural(MAX_EVENTS, 'refusal')}"
             break
-        reader.take(lines + 1, raw)
+        begun = lines + 1 if count else begun  # records of one line have its number
+        reader.take(begun, raw)
         lines += count
     events, untimed = reader.events(), reader.untimed
     program = max((name for name, n in reader.whose.items() if n), key=lambda name: (name != "any", reader.whose[name]), default=None)

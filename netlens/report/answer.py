@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from netlens.lenses.refused.weighing import Weighed
 
 UNITS = {"requests": "requests in flight", "connections": "open connections"}
+SHARP = 0.005  #: share of a limit on bytes up to which it is told as one number
 AT_ONCE = {"requests": "requests at once", "connections": "connections open at once"}
 SOURCES = {
     "error log": "from the error log",
@@ -220,14 +221,20 @@ def limit(weighed: Weighed) -> str:
     found, changes = weighed.limit, (weighed.limiter or {}).get("changes", [])
     assert found is not None
     span = interval(found.low, found.high)
+    beside = ""
     if found.models:
-        span = f"{found.models[0]:,} large (and, to another model, {found.models[1]:,} small)"
+        large, small = found.models
+        if large is not None and small is not None:
+            span = f"{large:,} large (and, to another model, {small:,} small)"
+        else:
+            which, rest = ("large", "small") if small is None else ("small", "large")
+            span, beside = f"{found.value:,} {which}", f"; of the {rest} ones, to another model, none was refused"
     if changes:
         span = ", then ".join(f"{'at least ' * each['at_least']}{each['value']:,}" for each in changes)
     late = f", each given back {found.held_s:.2g} s after the answer" if found.held_s else ""
     when = f" (changed by {', '.join(utc(each['at_ns']) for each in changes[1:])})" if len(changes) > 1 else ""
     at_once = AT_ONCE.get(found.unit, found.unit)
-    return f"{span} {at_once.replace('s ', ' ', 1) if span == '1' else at_once} {_whose(found.scope, weighed)}{late}{when}"
+    return f"{span} {at_once.replace('s ', ' ', 1) if span == '1' else at_once} {_whose(found.scope, weighed)}{late}{when}{beside}"
 
 
 def _whose(scope: str, weighed: Weighed) -> str:
@@ -254,6 +261,8 @@ def limiter(a: Analysis) -> str | None:
     what = {"bytes": "bytes", "attempts": "attempts", "answers": "bytes of answers"}.get(fit.limiter.COUNTS, "requests")
     which = {"fixed": "each", "counter": "about any"}.get(told["window"], "any")
     value = ", then ".join(f"{value:,}" for _, value in fit.values) or f"{told['value']:,}"
+    if what.startswith("bytes") and (span := a.weighed.span) is not None and span[1] - span[0] > SHARP * span[1]:
+        value += f" ({span[0]:,} to {span[1]:,})"
     bar = f"; who exceeds it is refused for {fit.barred_s:.3g} s" if fit.barred_s else ""
     return f"{value} {what} in {which} {told['window_s']:.3g} s {whose}{bar}"
 

@@ -264,6 +264,7 @@ class Request:
     stream: int
     sent_bytes: int = 0
     small: bool = False  # to the small model
+    prompt: Prompt | None = None
     decided_ns: int = NEVER
     refused: str | None = None
     count: int = 0
@@ -362,6 +363,7 @@ class Desk:
         self.requests: dict[int, Request] = {}
         self.flows: dict[int, Flow] = {}
         self.meters: dict[object, Meter] = {}
+        self.answered_alone: set[int] = set()  # prompts that a limit over time would have let through, had their sides been alone
 
     def open(self, flow: Flow) -> None:
         if flow.closed_ns == NEVER:
@@ -403,17 +405,21 @@ class Desk:
             request.held = tuple(_as_held(item, request.start_ns, n) for item, n in zip(held, taken, strict=True))
 
     def _measure(self, request: Request, limiter: OverTime, now: int, overloaded: bool) -> None:
-        """Refuse by what was sent before; and whether the side's own alone would have been refused."""
+        """Refuse by what was sent before; and whether the side's own alone would have been refused, what is accepted then in place of a refusal taking too."""
         together, own = self._meters(request, limiter)
-        size = counted(request.sent_bytes, limiter.spread)
-        refused, request.alone = together.refuses(now, size), own.refuses(now, size)
+        size, prompt = counted(request.sent_bytes, limiter.spread), id(request.prompt)
+        again = prompt in self.answered_alone  # nobody would have sent it once more
+        refused, request.alone = together.refuses(now, size), own.refuses(now, size) and not again
         if refused:
             request.refused = "limit"
         if limiter.kind == "answers":
             return
         if (not refused and not overloaded) or limiter.kind == "attempts":
             together.take(now, size)
+        if (not request.alone and not again and not overloaded) or (limiter.kind == "attempts" and not again):
             own.take(now, size)
+        if not request.alone and not overloaded:
+            self.answered_alone.add(prompt)
 
     def _meters(self, request: Request, limiter: OverTime) -> list[Meter]:
         """Of all who count together with it, and of its side alone."""
@@ -498,7 +504,7 @@ class World:
     def send(self, flow: Flow, start_ns: int, prompt: Prompt) -> Request:
         """Put a request on the wire."""
         stream = 2 * len(flow.requests) + 1 if flow.program.http2 else -1
-        request = Request(len(self.history.requests), flow, start_ns, stream, prompt.sent_bytes, prompt.small)
+        request = Request(len(self.history.requests), flow, start_ns, stream, prompt.sent_bytes, prompt.small, prompt)
         flow.requests.append(request)
         self.history.requests.append(request)
         self._seen += flow.program.side != ELSEWHERE

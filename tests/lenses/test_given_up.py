@@ -166,3 +166,76 @@ def test_a_server_that_resets_in_the_midst_of_its_answers(tmp_path: Path) -> Non
 )
 def test_resets_that_end_what_was_whole(tmp_path: Path, packets: list[Packet]) -> None:
     assert not problems(found(tmp_path, packets, ping(9 * S)))
+
+
+TICKETS = record(23, bytes(250)) * 2
+
+
+def behind_tickets(requests: bool = True, answered: bool = False, wait: int = 20) -> list[Packet]:
+    """Two connections that a server resets some ms behind its session tickets, which come when the first request is on its way."""
+    packets: list[Packet] = []
+    for k in range(2):
+        made = talk(40_000 + k, k * 3 * S, TLS)
+        for up, data in ((True, HELLO), (False, FLIGHT), (True, CHANGE + FINISHED)):
+            (made.up if up else made.down)("PA", data)
+        before = made.seq
+        if requests:
+            made.up("PA", REQUEST)
+        made.down("PA", TICKETS, ack=before)
+        made.down("A")
+        if answered:
+            made.at += 300 * MS
+            made.down("PA", ANSWER)
+            made.up("A")
+        made.at += wait * MS
+        made.down("RA")
+        packets += made.packets
+    return packets
+
+
+def test_session_tickets_are_no_answer_to_the_request_that_a_server_resets(tmp_path: Path) -> None:
+    this = found(tmp_path, behind_tickets(), ping(9 * S))["reset"]
+    assert (this.severity, this.text) == (
+        "problem",
+        "2 of 2 connections were reset by api.example.test:443 while a request was open.",
+    )
+
+
+@pytest.mark.parametrize("packets", [behind_tickets(requests=False), behind_tickets(answered=True), behind_tickets(wait=30_000)])
+def test_resets_behind_session_tickets_of_what_was_not_open(tmp_path: Path, packets: list[Packet]) -> None:
+    """Nothing was asked, it was answered, or it had been open for so long that nobody waited for it."""
+    assert "reset" not in problems(found(tmp_path, packets, ping(99 * S)))
+
+
+def in_a_loop(waits: list[int], sizes: list[int], pause: int = 5) -> list[Packet]:
+    """Requests of these sizes on one connection, answered after so many s; the next comes so many ms behind the answer."""
+    made = talk(40_000, 0, TLS)
+    for up, data in ((True, HELLO), (False, FLIGHT), (True, CHANGE + FINISHED)):
+        (made.up if up else made.down)("PA", data)
+    made.down("PA", TICKETS)
+    for wait, size in zip(waits, sizes, strict=True):
+        made.at += pause * MS
+        made.up("PA", record(23, bytes(size)))
+        made.down("A")
+        made.at += wait * S
+        made.down("PA", record(23, bytes(85)))
+        made.up("A")
+    return close(made).packets
+
+
+def test_long_polls_inside_tls_are_a_note(tmp_path: Path) -> None:
+    this = found(tmp_path, in_a_loop([9, 18, 14, 12], [153, 154, 153, 153]), ping(99 * S))["slow-server"]
+    assert this.severity == "note"
+    assert this.text.endswith("each of the same length, and the next at once behind the answer, as long polls are.")
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        pytest.param(in_a_loop([9, 18, 14, 12], [153, 1100, 820, 2000]), id="each asks something else"),
+        pytest.param(in_a_loop([9, 18, 14, 12], [153] * 4, pause=2000), id="somebody comes back"),
+        pytest.param(in_a_loop([9, 1, 14, 12], [153] * 4), id="one is answered soon"),
+    ],
+)
+def test_waits_inside_tls_that_are_no_long_polls(tmp_path: Path, packets: list[Packet]) -> None:
+    assert found(tmp_path, packets, ping(99 * S))["slow-server"].severity == "warning"

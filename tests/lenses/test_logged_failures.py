@@ -59,6 +59,27 @@ def test_requests_that_never_left_the_programs_own_pool(tmp_path: Path) -> None:
     assert told.frames == []
 
 
+def test_a_limit_that_the_program_has_itself(tmp_path: Path) -> None:
+    [told] = found(
+        tmp_path, *((k + 0.42, "litellm.RateLimitError: No deployments available for selected model. Passed model=glm") for k in (1, 2, 3))
+    )
+    assert "3 lines of failed requests: a limit of the program's own" in told.text
+    assert "never sent" in told.advice
+    assert told.frames == []
+
+
+def test_a_server_that_closes_without_an_answer(tmp_path: Path) -> None:
+    [told] = found(tmp_path, *((k + 0.42, "RemoteProtocolError: Server disconnected without sending a response.") for k in (1, 2)))
+    assert "2 lines of failed requests: closed by the server without an answer" in told.text
+    assert "limit" in told.advice
+
+
+def test_503_may_be_a_limit_of_what_stands_in_front(tmp_path: Path) -> None:
+    [told] = found(tmp_path, *((k + 0.42, "Error code: 503") for k in (1, 2)))
+    assert "status 503" in told.text
+    assert "limit_conn" in told.advice
+
+
 def test_one_line_alone_is_a_warning(tmp_path: Path) -> None:
     [told] = found(tmp_path, (1.42, "InternalServerError: Error code: 500 - The server had an error"))
     assert told.severity == "warning"

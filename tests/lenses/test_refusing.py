@@ -277,6 +277,35 @@ def test_a_server_that_says_no_hello_until_the_client_leaves(tmp_path: Path) -> 
     assert "(no hello from the server) at api.example.test:443; the client waited up to 8.0 s." in this["tls-failed"].text
 
 
+def test_handshakes_that_fail_beside_others_that_succeed(tmp_path: Path) -> None:
+    """Some of a pool's connections are reset, as by a limit on connections; behind most of these another one is served at once."""
+    packets: list[Packet] = []
+    for k in range(6):
+        made = hello(42_000 + k, 3 * k * S)
+        made.down("RA")
+        packets += made.packets
+        if k < 4:
+            served = hello(43_000 + k, 3 * k * S + 300 * MS)
+            served.down("PA", b"\x16\x03\x03\x00\x40\x02\x00\x00\x3c" + bytes(60))
+            packets += served.packets
+    this = found(tmp_path, packets, ping(60 * S))["tls-failed"]
+    assert this.text == (
+        "2 of 10 TLS handshakes failed (reset by the server before its hello) at api.example.test:443; 4 more failed so, but within a second another one "
+        "between the same two succeeded."
+    )
+    assert this.advice.startswith("The server takes this client and name at other times")
+    none_served = [p for k in range(3) for p in _reset(42_000 + k, 3 * k * S)]
+    this = found(tmp_path, none_served, ping(60 * S))["tls-failed"]
+    assert this.text == "3 of 3 TLS handshakes failed (reset by the server before its hello) at api.example.test:443."
+    assert "does not want this client" in this.advice
+
+
+def _reset(port: int, at: int) -> list[Packet]:
+    made = hello(port, at)
+    made.down("RA")
+    return made.packets
+
+
 def test_a_server_that_closes_on_a_hello(tmp_path: Path) -> None:
     made = hello()
     made.down("FA")

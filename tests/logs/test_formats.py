@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
 from netlens import logs
-from netlens.capture.errorlog import reduce_line
+from netlens.capture.errorlog import Reduced, Taking, reduce_line
+from netlens.parsers import errorlog
 
 RECORDS = {
     "opencode-classic": 'ERROR 2026-01-25T16:33:41 +58ms service=llm error={"code":"1302"}',
@@ -150,6 +152,21 @@ SAID = [
         '2025-02-28 22:45:08,288 - httpx - INFO - HTTP Request: POST https://api.anthropic.com/v1/messages "HTTP/1.1 529 "',
         ("overload", None, 529, None),
     ),
+    (
+        "python-sdk",
+        '2026-12-01 11:36:24,717 - urllib3.connectionpool - DEBUG - https://api.z.ai:443 "POST /v1/chat/completions HTTP/1.1" 429 114',
+        ("unknown", None, 429, None),
+    ),
+    (
+        "python-sdk",
+        '2026-12-01 11:36:24,717 DEBUG urllib3.connectionpool:546 http://[::1]:8080 "POST /v1/chat HTTP/1.1" 529 None',
+        ("overload", None, 529, None),
+    ),
+    (
+        "levelled",
+        '[2026-12-01 11:36:24,717] DEBUG [connectionpool.py:546] https://api.z.ai:443 "POST /v1/chat/completions HTTP/1.1" 429 114',
+        ("unknown", None, 429, None),
+    ),
     ("javascript-sdk", RECORDS["javascript-sdk"], ("unknown", None, 429, None)),
     ("json-lines", RECORDS["json-lines"], ("concurrency", "1302", 429, None)),
     ("json-lines", '{"level":"error","ts":1734690000.5,"msg":"429","retry-after":"20","code":"1308"}', ("quota", "1308", 429, 20.0)),
@@ -161,6 +178,38 @@ SAID = [
     (
         "json-lines",
         '{"__REALTIME_TIMESTAMP" : "1796041144287544", "PRIORITY" : "6", "_PID" : "771", "MESSAGE" : "turn 8 failed: ThrottlingException: 429"}',
+        ("unknown", None, 429, None),
+    ),
+    (
+        "json-lines",
+        (
+            '{"timeUnixNano":"1796124526574263808","severityNumber":17,"severityText":"ERROR","body":{"stringValue":"request failed: Error code: 429 - 1302"},'
+            '"attributes":[{"key":"code.lineno","value":{"intValue":"503"}}]}'
+        ),
+        ("concurrency", "1302", 429, None),
+    ),
+    (
+        "json-lines",
+        (
+            '{"observedTimeUnixNano":"1796124526574263808","timeUnixNano":"0","severityNumber":14,"body":{"kvlistValue":{"values":[{"key":"msg","value":'
+            '{"stringValue":"failed"}},{"key":"status","value":{"intValue":"429"}}]}}}'
+        ),
+        ("unknown", None, 429, None),
+    ),
+    (
+        "json-lines",
+        (
+            '{"timeUnixNano":"1796124526574263808","severityText":"WARN2","body":{"stringValue":"failed"},"attributes":'
+            '[{"key":"http.response.status_code","value":{"intValue":"429"}},{"key":"exception.message","value":{"stringValue":"High concurrency"}}]}'
+        ),
+        ("concurrency", None, 429, None),
+    ),
+    (
+        "json-lines",  # of OpenTelemetry's own SDK for Python
+        (
+            '{"body": "request failed: 429", "severity_number": 17, "severity_text": "ERROR", "attributes": {}, "timestamp": "2026-12-01T11:28:46.574263Z",'
+            ' "observed_timestamp": "2026-12-01T11:28:46.574301Z"}'
+        ),
         ("unknown", None, 429, None),
     ),
     ("json-lines", '{ "timeMillis": 1796041081240, "level": "Mild", "message": "status 429" }', ("unknown", None, 429, None)),
@@ -219,6 +268,15 @@ def test_what_a_record_says(name: str, record: str, said: tuple[str, str | None,
         '2026-08-01 07:11:18,787 [INFO] httpx: HTTP Request: POST https://api.deepseek.com/v1/chat/completions "HTTP/1.1 200 OK"',
         "2026-11-26T00:32:45.123+0000 [log_be829a] post http://127.0.0.1:8765/429/chat succeeded with status 200 in 429ms",
         "2026-06-10T01:55:01.699073Z  INFO codex_core::codex: user asks about 429",
+        '2026-12-01 11:36:24,717 - urllib3.connectionpool - DEBUG - https://api.z.ai:443 "POST /v1/chat HTTP/1.1" 200 429',
+        "2026-12-01 11:36:24,717 - urllib3.util.retry - DEBUG - Converted retries value: 3 -> Retry(total=3, status=429)",
+        '{"timeUnixNano":"1796124526574263808","severityNumber":9,"severityText":"INFO","body":{"stringValue":"status 429"}}',
+        '{"timeUnixNano":"1796124526574263808","severityNumber":9,"body":{"stringValue":"status 429"}}',
+        (
+            '{"timeUnixNano":"1796124526574263808","severityNumber":17,"body":{"stringValue":"bad answer"},"attributes":['
+            '{"key":"gen_ai.input.messages","value":{"stringValue":"why do I see status 429?"}},{"key":"prompt","value":{"stringValue":"error 429"}}]}'
+        ),
+        '{"level":"error","time":1734690000123,"msg":"bad answer","body":"status 429 is what a person asked about"}',
     ],
 )
 def test_what_is_no_refusal(record: str) -> None:
@@ -260,3 +318,33 @@ def test_a_record_within_an_object_has_its_own_time_and_level(line: str, collect
     assert told == written
     assert head.fault == (level != "INFO")
     assert logs.refusal(form.said(record)) is not None
+
+
+def test_a_batch_of_opentelemetry_is_taken_apart(tmp_path: Path) -> None:
+    """The Collector's file exporter writes one a line; each record has its own time and level."""
+
+    def record(ns: int, severity: int, said: str) -> dict[str, object]:
+        return {"timeUnixNano": str(ns), "severityNumber": severity, "body": {"stringValue": said}}
+
+    def batch(*records: dict[str, object]) -> str:
+        service = {"attributes": [{"key": "service.name", "value": {"stringValue": "agent"}}]}
+        return json.dumps({"resourceLogs": [{"resource": service, "scopeLogs": [{"scope": {"name": "agent"}, "logRecords": records}]}]})
+
+    ns = 1_796_124_526_574_263_808
+    path = tmp_path / "otlp.json"
+    lines = [
+        batch(record(ns, 9, "request 1 start"), record(ns + 10**9, 17, "failed: 429")),
+        batch(record(ns + 2 * 10**9, 17, "failed: 429")),
+        '{"resourceSpans":[]}',
+        '{"resourceLogs":"logRecords"}',
+    ]
+    path.write_text("\n".join(lines) + "\n")
+    log = errorlog.read(path)
+    assert [(e.low_ns, e.line) for e in log.events] == [(ns + 10**9, 1), (ns + 2 * 10**9, 2)]
+    assert (log.lines, log.unread, log.complete) == (4, 2, True)
+    kept: list[Reduced] = []
+    taking = Taking(kept.append)
+    for line in lines:
+        taking.take(line)
+    taking.end()
+    assert [each.refusal for each in kept] == [True, True]

@@ -105,7 +105,8 @@ WORDS = {
         "Resource has been exhausted (e.g. check quota).",
         "Requests throttling triggered.",
         "Request was rejected due to rate limiting",
-        "No deployments available for selected model",
+        "Error code: 429 - {'error': {'message': 'No deployments available for selected model'}}",
+        "API request failed with status 429: litellm.RateLimitError: No deployments available for selected model",
         "HTTP 503: <head><title>503 Service Temporarily Unavailable</title></head>\r\n<body><hr><center>nginx/1.26.3</center>",
         "ThrottlingException: Too many requests, please wait before trying again.",
         "Too Many Requests: You have exceeded your usage limits. Please try again later",
@@ -172,6 +173,9 @@ def test_what_is_no_refusal(words: str) -> None:
     assert found is None or found.bare
 
 
+OWN, CLOSED = logs.OWN_LIMIT, logs.UNANSWERED
+
+
 @pytest.mark.parametrize(
     ("words", "how"),
     [
@@ -180,6 +184,32 @@ def test_what_is_no_refusal(words: str) -> None:
         ("Refused: HTTP 503 from /v1: <title>503 Service Temporarily Unavailable</title>", "status 503"),
         ("ReadTimeout: The read operation timed out", "time-out"),
         ("fetch failed: ECONNRESET", "ECONNRESET"),
+        (
+            "litellm.RateLimitError: No deployments available for selected model. Passed model=glm. Deployments={'a': {'rpm_limit': 10}}",
+            OWN,
+        ),
+        (
+            "litellm.types.router.RouterRateLimitError: No deployments available for selected model, Try again in 5 seconds. cooldown_list=[]",
+            OWN,
+        ),
+        ("io.github.resilience4j.ratelimiter.RequestNotPermitted: RateLimiter 'llm' does not permit further calls", OWN),
+        ("io.github.resilience4j.bulkhead.BulkheadFullException: Bulkhead 'llm' is full and does not permit further calls", OWN),
+        (
+            "Polly.RateLimiting.RateLimiterRejectedException: The operation could not be executed because it was rejected by the rate limiter.",
+            OWN,
+        ),
+        ("httpx.RemoteProtocolError: Server disconnected without sending a response.", CLOSED),
+        ("aiohttp.client_exceptions.ServerDisconnectedError: Server disconnected", CLOSED),
+        ("ConnectionError: ('Connection aborted.', RemoteDisconnected('Remote end closed connection without response'))", CLOSED),
+        ("SocketError: other side closed", CLOSED),
+        ("AI_APICallError: Cannot connect to API: other side closed", CLOSED),
+        ("curl: (52) Empty reply from server", CLOSED),
+        ('Post "https://api.z.ai/v1/chat/completions": EOF', CLOSED),
+        ("java.io.IOException: HTTP/1.1 header parser received no bytes", CLOSED),
+        ("Error: socket hang up { code: 'ECONNRESET' }", "ECONNRESET"),
+        ("httpx.RemoteProtocolError: peer closed connection without sending complete message body (incomplete chunked read)", None),
+        ("server disconnected the user after 5 s", None),
+        ("Error code: 429 - {'error': {'message': 'No deployments available for selected model'}}", None),
         ("Error code: 429 - Rate limit reached for requests", None),
         ("AbortError: the user stopped it", None),
         ("wrote 500 lines in 404 files", None),

@@ -331,6 +331,49 @@ def test_logs_of_several_programs_speak_while_all_of_them_do(tmp_path: Path) -> 
     assert (both.first_ns, both.last_ns) == (two.first_ns, one.last_ns)
 
 
+def turned_over(folder: Path, older: str, newer: str, apart: bool = True) -> ErrorLog:
+    """Two logs with refusals at 1 and 2, and at 3 and 4 s; or at 1 and 3, and at 2 and 4 s."""
+    paths = [folder / older, folder / newer]
+    for path, times in zip(paths, ((1, 2), (3, 4)) if apart else ((1, 3), (2, 4)), strict=True):
+        text = "".join(f"2026-01-25T16:33:0{s}.000Z INFO start\n2026-01-25T16:33:0{s}.500Z ERROR status 429\n" for s in times).encode()
+        path.write_bytes(gzip.compress(text) if path.suffix == ".gz" else text)
+    names = [str(path) for path in reversed(paths)]
+    return errorlog.joined(errorlog.pieces(names, [errorlog.read(name) for name in names]))
+
+
+@pytest.mark.parametrize(
+    ("older", "newer"),
+    [
+        ("agent.log.1", "agent.log"),
+        ("agent.log.2.gz", "agent.log.1"),
+        ("agent.log-20260125", "agent.log"),
+        ("agent.log-20260124.gz", "agent.log-20260125"),
+        ("agent.log.2026-01-25_16-33", "agent.log"),
+        ("agent-2026-01-24.log", "agent-2026-01-25.log"),
+        ("agent-2026-01-25T16-33-01.123.log", "agent.log"),
+        ("agent.1.log", "agent.log"),
+        ("agent.log.old", "agent.log"),
+        ("agent.2026-01-25.0.log.gz", "agent.2026-01-25.1.log"),
+    ],
+)
+def test_pieces_of_a_log_that_was_turned_over_are_one(tmp_path: Path, older: str, newer: str) -> None:
+    log = turned_over(tmp_path, older, newer)
+    assert len(log.events) == 4
+    assert (log.first_ns, log.last_ns) == (log.events[0].low_ns - 500 * MS, log.events[-1].high_ns)
+
+
+@pytest.mark.parametrize(
+    ("older", "newer", "apart"),
+    [("agent.log.1", "agent.log", False), ("agent-1.log", "agent-2.log", True), ("vm.log", "host.log", True), ("a.log.1", "b.log", True)],
+)
+def test_logs_of_two_programs_are_no_pieces_of_one(tmp_path: Path, older: str, newer: str, apart: bool) -> None:
+    """Their times overlap, or their names are of two programs: the silence of the one says nothing while only the other tells."""
+    log = turned_over(tmp_path, older, newer, apart)
+    assert len(log.events) == 4
+    assert log.last_ns is not None
+    assert log.last_ns < log.events[-1].low_ns
+
+
 def test_the_account_of_requests_tells_processes_that_were_at_work_together(tmp_path: Path) -> None:
     def line(second: int, run: str) -> str:
         return (

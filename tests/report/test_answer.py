@@ -99,13 +99,15 @@ def test_a_limit_over_time_is_said_in_words() -> None:
     assert told == "about 6,590 bytes of requests in progress per side"
     fit = weighing.weigh(played(bucket(5, 2.0), seed=1, seconds=300, rates={"vm": 4})).by_time[0]
 
-    def of(**more: Any) -> str | None:
-        weighed = SimpleNamespace(by_size=None, by_time=[replace(fit, **more)])
+    def of(span: tuple[int, int] = (22_000, 22_050), **more: Any) -> str | None:
+        weighed = SimpleNamespace(by_size=None, by_time=[replace(fit, **more)], span=span)
         return answer.limiter(SimpleNamespace(limit=None, weighed=weighed))  # type: ignore[arg-type]
 
     assert of(refills=((0, 2.0), (9, 3.0))) == "5 requests in a burst, then one every 2 s, then every 3 s per side"
     assert of(limiter=volume_bucket, parameter_s=0.001, value=24_000) == "24,000 bytes at once and 60,000 more every 60 s per side"
     assert of(limiter=answers_window, parameter_s=20.0, value=22_000) == "22,000 bytes of answers in any 20 s per side"
+    wide = of((21_000, 23_500), limiter=answers_window, parameter_s=20.0, value=22_000)
+    assert wide == "22,000 (21,000 to 23,500) bytes of answers in any 20 s per side"
 
 
 def test_every_source_of_a_label_has_words() -> None:

@@ -36,6 +36,7 @@ BEGINNINGS = (
 )
 UNSURE_ORDER = "a recording with fewer requests at the same moment: which of them came first cannot be told, and the answer depends on it"
 ONE_PLAN = "to know whether both sides use one key or plan: the provider says that a quota is used up, and then both use it up"
+EACH_TOO = "a recording in which one side sends nothing for a while: the limit counts both together, and how often each would reach it alone is not clear"
 ABOUT_HALF = "a longer recording, because this cause explains only about half of the refusals"
 
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from netlens.chains.situation import ACCEPTED, HOST, VM
-from netlens.lenses.refused.deciding import ABOUT_HALF, UNSURE_ORDER, doubt, fit_equally, needs, unknown_sides
+from netlens.chains.situation import ACCEPTED, HOST, UNKNOWN, VM
+from netlens.lenses.refused.deciding import ABOUT_HALF, EACH_TOO, UNSURE_ORDER, doubt, fit_equally, needs, unknown_sides
 from netlens.lenses.refused.evidence import chance_evidence, named_evidence, time_evidence
 from netlens.lenses.refused.limit import TIE
-from netlens.lenses.refused.over_time import without_others
 from netlens.lenses.refused.verdict import Evidence, Verdict, refuted, supported, undecided
 from netlens.text import plural
 
@@ -70,12 +69,7 @@ def without_others_tied(weighing: Weighing) -> list[Share]:
     """The share of refusals at the limit that would have succeeded without the other side, under each limit over time that fits about equally well; the
     best first."""
     best = weighing.by_time[0]
-    out = []
-    for fit in weighing.by_time:
-        if fit.log_likelihood >= best.log_likelihood - TIE:
-            at, gone, maybe = without_others(weighing.situation, fit)
-            out.append((float(gone.sum() / at.sum()), float(maybe.sum() / at.sum())) if at.any() else (0.0, 0.0))
-    return out
+    return [weighing.alone(fit).share for fit in weighing.by_time if fit.log_likelihood >= best.log_likelihood - TIE]
 
 
 def share_verdict(
@@ -95,7 +89,7 @@ def share_verdict(
     if most < LITTLE and most_of_all < HALF:
         return refuted(*evidence, share=share, p=p)
     if share < HALF <= most:
-        between = unknown_sides(weighing.situation)
+        between = unknown_sides(weighing.situation) if (weighing.situation.requests.side == UNKNOWN).any() else EACH_TOO
     elif least_of_all < HALF <= most_of_all:
         between = "a recording in which one side pauses now and then: a limit for each side and one for both fit equally well"
     return undecided(between, share, p, evidence)

@@ -97,8 +97,8 @@ class Limit:
 
     ``rule`` in words, ``unit`` and ``scope`` as in :mod:`netlens.lenses.refused.counting`; ``tied``: names of the rules that fit equally well;
     ``misfits``: requests that it does not explain.  ``held_s``: how long a place stays taken after the answer.  ``changes``: (from when on, limit), where
-    it changed while recording; ``value`` is the last.  models : the limit of large requests and of small ones, where models count by themselves;
-    ``value`` is that of those more often refused.
+    it changed while recording; ``value`` is the last.  models : the limit of large requests and of small ones, where models count by themselves, None where
+    none of them was refused at one; ``value`` is that of those more often refused.
     """
 
     rule: str
@@ -113,11 +113,12 @@ class Limit:
     misfits: int
     held_s: float = 0.0
     changes: tuple[tuple[int, int], ...] = ()
-    models: tuple[int, ...] = ()
+    models: tuple[int | None, ...] = ()
 
     @classmethod
-    def of(cls, fits: list[RuleFit], small_refused: bool = False) -> Limit:
-        """Of the best rule and those tied with it. ``small_refused``: of two models, that of the small requests refused more."""
+    def of(cls, fits: list[RuleFit], small_refused: bool = False, met: tuple[bool, ...] = (True, True)) -> Limit:
+        """Of the best rule and those tied with it. ``small_refused``: of two models, that of the small requests refused more; ``met``: of each, whether any of
+        its requests was refused at the limit."""
         best, *tied = fits
         misfits = best.misses + best.false_alarms
         own = best.rule.plain.name
@@ -125,7 +126,7 @@ class Limit:
         rule, less = best.rule, best.rule.models[small_refused] if best.rule.models else best.rule.lower_now
         values = (best.value - less, best.low - less, best.high - less)
         changes = tuple((at, best.value - lower) for at, lower in rule.changes)
-        models = tuple(best.value - lower for lower in rule.models)
+        models = tuple(best.value - lower if shown else None for lower, shown in zip(rule.models, met, strict=False))
         return cls(own, *values, best.auc, best.p, rule.unit, rule.scope, names, misfits, rule.held_s, changes, models)
 
 

@@ -36,7 +36,6 @@ from netlens.lenses.refused import causes, limit
 from netlens.lenses.refused.counting import ALONE
 from netlens.lenses.refused.judging import HALF
 from netlens.lenses.refused.opened import each_anew, share_of_others
-from netlens.lenses.refused.over_time import without_others
 
 if TYPE_CHECKING:
     from netlens.columns import Bools, Ints
@@ -61,6 +60,7 @@ LIMITS = 6  #: that a rule on what is open is taken to have tried
 ELSE = {"own-concurrency": 0.4, "own-rate": 0.2, "same-nat-ip": 0.2, "keep-alive": 0.2, "concurrency": 0.8, "rate": 0.2}
 KINDS = ("concurrency", "rate", "volume", "overload")  #: of limiters, whose probabilities are told as well
 LIKELY = 0.7  #: probability below which no cause is supported
+NEGLIGIBLE = 15.0  #: log units by which a limit over time must be less likely than the best to be of no weight: one of three million
 POSSIBLE = 0.1  #: probability from which on none is refuted, all that may refuse taken to be as usual: that something is rare is no evidence against it
 SURE = 0.93  #: from which on one is supported though no rule passes its test, by either reading; no limit that explains three is more likely than that
 FEWEST_TOLD = 3
@@ -174,7 +174,7 @@ def _holds(weighing: Weighing, fit: RuleFit) -> dict[str, float]:
     found: dict[str, float] = {}
     for cause, away in (*causes.taken_away().items(), ("own-concurrency", ALONE)):
         each = [weighing.without(fit, away, value) for value in limits]
-        found[cause] = float(np.mean([_at_least_half(w.kept if away == ALONE else w.gone, w.at) for w in each]))
+        found[cause] = float(np.mean([_at_least_half(int((w.kept if away == ALONE else w.gone).sum()), int(w.at.sum())) for w in each]))
     return found
 
 
@@ -216,10 +216,12 @@ def _of_first(weighing: Weighing, fit: RuleFit) -> tuple[float, float]:
 def _over_time(weighing: Weighing) -> list[Weight]:
     """Of each limit over time."""
     out: list[Weight] = []
-    for fit in weighing.time_fits:
-        at, gone, _ = without_others(weighing.situation, fit)
-        shared = _at_least_half(gone, at)
-        evidence = EVIDENCE * (fit.log_likelihood + fit.first_log_likelihood) / 2
+    each = [EVIDENCE * (fit.log_likelihood + fit.first_log_likelihood) / 2 for fit in weighing.time_fits]
+    for fit, evidence in zip(weighing.time_fits, each, strict=True):
+        if evidence < max(each) - NEGLIGIBLE:
+            continue
+        found = weighing.alone(fit)
+        shared = _at_least_half((found.least + found.most) // 2, int(found.at.sum()))
         out.append((USUAL[fit.limiter.KIND], evidence, {"same-nat-ip": shared, "own-rate": 1.0 - shared, fit.limiter.KIND: 1.0}))
     return out
 
@@ -276,9 +278,8 @@ def _at_first(rejected: Bools) -> float:
     return max(_bursts(rejected), _bursts(rejected[:until]) + limit.log_noise(0, len(rejected) - until)) - log(2)
 
 
-def _at_least_half(some: Bools, at: Bools) -> float:
-    """Probability that a cause is behind at least half of all refusals, where it is behind ``some`` of those ``at`` the limit and any share is as likely
+def _at_least_half(k: int, n: int) -> float:
+    """Probability that a cause is behind at least half of all refusals, where it is behind ``k`` of the ``n`` at the limit and any share is as likely
     before: that of a Beta(k + 1, n - k + 1) distribution above 1/2, which is that of at most k heads in n + 1 tosses of a coin. One that is behind
     none is none: most are not at work at all."""
-    k, n = int(some.sum()), int(at.sum())
     return sum(comb(n + 1, heads) for heads in range(k + 1)) / 2 ** (n + 1) if k else 0.0

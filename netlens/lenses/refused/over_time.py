@@ -58,6 +58,7 @@ SMALL = 1_000  #: a limit below is one on requests, and exact
 NO_WINDOW = 0.45
 OVERHEADS = (0, 350)  #: bytes of a request that no provider counts: none, and what headers and one TLS record make as a rule
 OVERHEAD_STEP, MOST_OVERHEAD = 50, 1000  #: tried at the best parameter
+AGREES = 2.0  #: log units below the best within which a value is one of the 95 % that agree with the data (half of chi squared's 3.84)
 NEAR = 1.1  #: factor within which a refill lies of what another overhead makes it
 PARTS = 12  #: of an answer that counts as it is sent: a limit that is of several answers hardly errs by a part of one
 QUICK = 1.5  #: times as long as nearly all refusals
@@ -465,6 +466,27 @@ def by_connection(situation: Situation, first: Bools) -> Fit | None:
         return None
     reading, parameter_s, price = search.best()
     return fitted(search, "connection", reading, parameter_s, search.counts(reading, parameter_s), first, price)
+
+
+def span(situation: Situation, fit: Fit) -> tuple[int, int]:
+    """The lowest and the highest limit that the recording does not speak against. Of bytes in a window: by all that of each request, or answer, may not be
+    counted (headers, TLS records), or be counted besides (what is kept free for the answer, as ``max_tokens`` of OpenAI's limits; tokens of less text)."""
+    if fit.limiter.COUNTS not in SIZED or fit.limiter.WINDOW == "bucket" or fit.changes or fit.barred_s or fit.begun:
+        return fit.low - fit.value + fit.last, fit.high - fit.value + fit.last
+    r = situation.requests
+    if len(r) > MOST:
+        return fit.low, fit.high
+    sides, _ = together(situation)
+    groups = [np.arange(len(r))] if fit.scope == "egress" else [np.flatnonzero(r.side == side) for side in sides]
+    search = Search(situation, fit.limiter, r.rejected >= 0, counted(r), groups)
+    used, unseen = search.used, search.unseen_of_all(fit.parameter_s)
+    found = [best_limit(fit.counts.count, search.rejected, used, unseen)]
+    for each in {replace(each, overhead=0) for each in Reading.all_of(fit.limiter.COUNTS)}:
+        for overhead in range(-MOST_OVERHEAD, MOST_OVERHEAD + 1, OVERHEAD_STEP):
+            counts = search.counts(replace(each, overhead=overhead), fit.parameter_s)
+            found.append(best_limit(counts, search.rejected, used, unseen))
+    near = [limits for ll, limits in found if ll >= found[0][0] - AGREES]
+    return min(low for low, *_ in near), max(high for _, high, _ in near)
 
 
 def _fit(

@@ -44,6 +44,7 @@ from netlens.lenses.refused.turns import dependencies, titles
 
 TOGETHER_NS = S  #: a lookup this close before a request was made for it
 PRECONNECT_NS = 200 * MS  #: a connection that waits longer for its first request was opened in advance
+UNLIMITED = 1 << 40  #: others in progress, where a model refused none
 MAX_ATTEMPTS = 12  #: of one intent, or as many as were recorded: four minutes of opencode's back-off. A crowded replay must drain
 
 
@@ -387,7 +388,7 @@ class _Replay:
         rule = setting.rule
         self.limit, self.exempt = rule.value, setting.exempt
         self.changes: tuple[tuple[int, int], ...] = getattr(rule, "changes", ())
-        self.models: tuple[int, ...] = getattr(rule, "models", ())
+        self.models = tuple(UNLIMITED if each is None else each for each in getattr(rule, "models", ()))
         apart = rule.scope == "side" or change.own_address
         self.group = {side: side if apart else 0 for side in range(UNKNOWN + 1)}
         self.events: list[tuple[int, int, int, int]] = []  # time, kind, what, more

@@ -16,6 +16,7 @@ from netlens import logs
 from netlens.chains.situation import ACCEPTED, REJECTED, UNKNOWN, UNLABELLED, Requests, Sessions, Situation
 from netlens.columns import Bools
 from netlens.lenses.refused import causes, chance, condition, irregular_over_time, odds, over_time, queue, sides, sizes
+from netlens.lenses.refused.alone import Alone, alone
 from netlens.lenses.refused.classes import beside_others, never_all_refuted, of_one_class, seen_upstream
 from netlens.lenses.refused.counting import Adjustment, Counts, Rule, models, others, patience
 from netlens.lenses.refused.deciding import needs
@@ -607,6 +608,21 @@ class Weighing:
         """Refused requests that came when the limit was reached."""
         return self.refused & (fit.counts.count >= fit.value)
 
+    def models_met(self, fit: RuleFit) -> tuple[bool, ...]:
+        """Of the large requests and of the small ones, whether any was refused at the limit: what refused none shows none."""
+        which = models(self.situation.requests)[self.met(fit)]
+        return tuple(bool((which == model).any()) for model in (0, 1))
+
+    def alone(self, fit: Fit) -> Alone:
+        """What each side by itself would be refused under a limit over time, worked out once."""
+        if fit not in self._alone:
+            self._alone[fit] = alone(self.situation, fit)
+        return self._alone[fit]
+
+    @cached_property
+    def _alone(self) -> dict[Fit, Alone]:
+        return {}
+
     def frames(self, mask: Bools) -> list[tuple[str, int]]:
         """The first few of these requests, in each capture that has them."""
         return _frames(self.situation.requests, mask)
@@ -651,7 +667,11 @@ class Weighing:
             many = f"as many as the limit ({', then '.join(values)})"
         if fit.rule.models:
             large, small = (fit.value - lower for lower in fit.rule.models)
-            many, were = f"{large} (or, of small requests, {small})", f"{were} for the same model, by their size"
+            met, were = self.models_met(fit), f"{were} for the same model, by their size"
+            if all(met):
+                many = f"{large} (or, of small requests, {small})"
+            else:
+                many, others = (f"{large}", f"large {others}") if met[0] else (f"{small}", f"small {others}")
         if fit.rule.held_s:
             were += f", or had been until {fit.rule.held_s:g} s before"
         if fit.rule.broken_s:
@@ -704,8 +724,10 @@ class Weighed:
     def limit(self) -> Limit | None:
         """The limit on how much is open at once; None where none tells refused from accepted, or each counts by its size."""
         w = self.weighing
+        if not self.rules or self.by_size is not None:
+            return None
         small = models(w.situation.requests)[w.refused] == 1
-        return Limit.of(self.rules, bool(2 * small.sum() > small.size)) if self.rules and self.by_size is None else None
+        return Limit.of(self.rules, bool(2 * small.sum() > small.size), w.models_met(self.rules[0]))
 
     @property
     def by_size(self) -> RuleFit | None:
@@ -745,6 +767,11 @@ class Weighed:
         return found if told else []
 
     @cached_property
+    def span(self) -> tuple[int, int] | None:
+        """From where to where the limit over time may lie; None without one."""
+        return over_time.span(self.weighing.situation, self.by_time[0]) if self.by_time else None
+
+    @cached_property
     def queue(self) -> queue.Queue | None:
         """The queue that requests stood in, where nothing was refused."""
         return queue.fit(self.weighing.situation)
@@ -776,8 +803,7 @@ class Weighed:
         if self.by_time:
             fit = self.by_time[0]
             own = fit.described()
-            less = fit.value - fit.last
-            low, high = (own["value"], own["value"]) if own["window"] == "bucket" else (fit.low - less, fit.high - less)
+            low, high = (own["value"], own["value"]) if own["window"] == "bucket" else self.span or (0, 0)
             return told | own | {
                 "kind": fit.limiter.KIND, "unit": BY_SIZE.get(fit.limiter.COUNTS, "requests"), "scope": SCOPE_WORDS[fit.scope],
                 "low": low, "high": high, "auc": fit.auc, "p": fit.p, "barred_s": fit.barred_s or None,

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 
 from netlens.chains.situation import ACCEPTED, REJECTED, Situation
+from netlens.lenses.refused.counting import models
+from netlens.lenses.refused.replay import Change, Setting, replay
 from netlens.lenses.refused.weighing import weigh
+from netlens.report import answer
 from tests.bench.situations import draw
 from tests.lenses.refused.made import S, situation
 from tests.lenses.refused.test_over_time import concurrency, played
@@ -110,10 +113,28 @@ def test_of_a_limit_that_refused_nothing_before_it_was_lowered_only_the_least_is
 @pytest.mark.parametrize("seed", [1, 3, 4, 11])
 def test_models_that_count_by_themselves(seed: int) -> None:
     drawn = draw(seed, "model-limits")
-    found = weigh(drawn.situation).limiter
+    weighed = weigh(drawn.situation)
+    found = weighed.limiter
     assert found is not None
     assert (found["kind"], found["value"]) == ("concurrency", drawn.truth.values["value"])
-    assert found["models"] == [drawn.setup.provider.limit, drawn.setup.provider.small_limit]
+    requests = drawn.situation.requests
+    refused = models(requests)[requests.rejected == REJECTED]
+    limits = (drawn.setup.provider.limit, drawn.setup.provider.small_limit)
+    assert found["models"] == [value if (refused == model).any() else None for model, value in enumerate(limits)]
+
+
+def test_of_a_model_that_refused_none_no_limit_is_told() -> None:
+    """As many small requests as were open at once are no limit; and the replay refuses none of them."""
+    found = weigh(draw(4, "model-limits").situation)
+    assert found.limiter is not None
+    assert found.limit is not None
+    assert found.limiter["models"] == [1, None]
+    assert answer.limit(found).endswith("; of the small ones, to another model, none was refused")
+    assert "1 or more other large requests" in found.weighing.separation(found.weighing.rules[0]).text
+    setting = Setting(found.weighing.situation, found.limit)
+    first = [rows[0] for rows in setting.intents.attempts]
+    large = frozenset(np.flatnonzero(models(found.weighing.situation.requests)[first] == 0).tolist())
+    assert replay(setting, Change(without=large)).total == 0
 
 
 def test_a_plain_limit_stays_plain() -> None:

@@ -45,10 +45,11 @@ def lowered(before: int, after: int, window_s: float, at_s: float) -> Decide:
 @pytest.mark.parametrize(("together", "cause"), [(False, "own-rate"), (True, "same-nat-ip")], ids=["each side", "together"])
 def test_who_exceeds_a_limit_is_refused_for_a_while(seed: int, together: bool, cause: str) -> None:
     made = played(
-        barring(12, 10.0, 15.0, together=together), seed=seed, seconds=400, rates={"vm": 2.0, **({"host": 1.5} if together else {})}
+        barring(12, 10.0, 15.0, together=together), seed=seed, seconds=400, rates={"vm": 1.2, "host": 1.2} if together else {"vm": 2.0}
     )
     found = weighing.weigh(made, 199)
-    assert found.cause == cause
+    # who is barred sends little, so that each side by itself would run into the limit about as often: that is for neither cause
+    assert found.cause in ({cause, None} if together else {cause})
     told = found.limiter
     assert told is not None
     assert (told["kind"], told["value"], told["window_s"]) == ("rate", 12, pytest.approx(10.0, rel=0.1))

@@ -291,6 +291,53 @@ def test_a_refusal_of_a_busy_server_without_a_line_is_not_called_accepted(wait_m
     assert labels.rejected.tolist() == [REJECTED] * 6 + [label] + [ACCEPTED] * 5
 
 
+def served(*ends: float) -> list[tuple[float, int, float]]:
+    """Answers of a model that are no streams."""
+    sizes = np.random.default_rng(3).integers(20, 40, len(ends)) * 36
+    return [(at, int(size), 0) for at, size in zip(ends, sizes, strict=True)]
+
+
+def slowly(made: dict[str, np.ndarray[Any, Any]], wait_ms: int = 1500) -> dict[str, np.ndarray[Any, Any]]:
+    """The same, but that all that is not of a refusal's size was waited for."""
+    late = made["down_bytes"] != REFUSAL
+    for name in ("start_ns", "request_end_ns"):
+        made[name][late] = made["response_ns"][late] - wait_ms * MS
+    return made
+
+
+def test_lines_of_another_machines_refusals_mean_no_answers_here() -> None:
+    """A log of two machines: of the lines a third have their answers, of one size and at once, and the others stand somewhere behind answers of a model."""
+    draw = np.random.default_rng(1)
+    refused, ours = [(4_000 * k, REFUSAL, 0) for k in range(1, 10)], sorted(draw.integers(1_000, 40_000, 60).tolist())
+    lines = [(at + 2,) for at, *_ in refused] + [(at,) for at in draw.integers(4_000, 38_000, 11).tolist()]
+    answers = slowly(table(*refused, *served(*ours)))
+    labels = from_log(answers, log(*sorted(lines)))
+    assert ACCEPTED not in labels.rejected[:9].tolist()
+    assert REJECTED not in labels.rejected[9:].tolist()
+    assert labels.sizes == (REFUSAL,)
+
+
+def test_lines_that_a_command_writes_when_its_retries_are_over_mean_no_answers_that_were_granted() -> None:
+    """curl --retry: a script stamps what it said at the end, to the second, when the last try was answered by the model."""
+    rows, lines = [], []
+    for k, (at, size, _) in enumerate(served(*sorted(np.random.default_rng(2).integers(3_000, 60_000, 58).tolist()))):
+        rows += [(at - 2_600, REFUSAL, 0, 5_000 + 60 * k)] * (k % 3 == 0) + [(at, size, 0, 5_000 + 60 * k)]
+        lines += [(at // 1000 * 1000, 1000)] * (k % 3 == 0)
+    answers = slowly(table(*rows))
+    labels = from_log(answers, log(*lines))
+    refused = answers["down_bytes"] == REFUSAL
+    assert (labels.rejected[~refused] != REJECTED).all()
+    assert (labels.rejected[refused] != ACCEPTED).all()
+
+
+def test_refusals_of_several_looks_that_each_have_their_line_keep_them() -> None:
+    """Late ones among them, as of a queue that was full: all of these have a line."""
+    soon, late = [(10_000 * k, REFUSAL, 0) for k in range(1, 10)], [(10_000 * k + 4_000, 500 + 60 * (k % 4), 0) for k in range(1, 37)]
+    answers = slowly(table(*soon, *late, *served(*(10_000 * k + 7_000 for k in range(1, 37)))))
+    labels = from_log(answers, log(*((at + 2,) for at, *_ in sorted([*soon, *late]))))
+    assert labels.rejected.tolist() == [REJECTED] * 45 + [ACCEPTED] * 36
+
+
 def hidden_retries(tries: int, rounds: int = 8, refused: int = REFUSAL) -> tuple[dict[str, np.ndarray[Any, Any]], ErrorLog, list[int]]:
     """A program whose SDK tries again in silence: one line for so many refusals; (answers, log, whether each was refused)."""
     answers, lines, truth = [], [], []
@@ -793,6 +840,33 @@ def test_a_line_of_a_failure_is_no_silence() -> None:
     labels = from_log(answers, replace(log(), failed=tuple((*each, "status 520", ()) for each in spans)))
     assert labels.rejected.tolist() == [UNLABELLED, ACCEPTED] * 8
     assert labels.unclear == 8
+
+
+def with_503(rows: Sequence[tuple[float, int, float]], spells: Sequence[int], wait_ms: int = 20) -> tuple[Labels, np.ndarray[Any, Any]]:
+    """Labels of answers, some of which failed by status 503 in so many spells of so many, each with its line, between ``rows``; and which these are."""
+    gaps = np.linspace(10_000, 190_000, len(spells))
+    busy = [at + 150 * k for at, many in zip(gaps.tolist(), spells, strict=True) for k in range(many)]
+    made = slowly(table(*rows, *((at, REFUSAL, 0) for at in busy)))
+    made["start_ns"][len(rows) :] = made["request_end_ns"][len(rows) :] = made["response_ns"][len(rows) :] - wait_ms * MS
+    failed = tuple((T0 + round(at + 1) * MS, T0 + round(at + 2) * MS, "status 503", ()) for at in busy)
+    return from_log(made, replace(log(), failed=failed)), made["down_bytes"] == REFUSAL
+
+
+@pytest.mark.parametrize(
+    ("spells", "wait_ms", "label"),
+    [
+        ((2, 1, 3, 1, 2, 1, 2, 1, 1), 20, REJECTED),
+        ((14,), 20, UNLABELLED),  # the server was down
+        ((7, 0, 0, 0, 7), 20, UNLABELLED),  # twice
+        ((2, 1, 3, 1, 2, 1, 2, 1, 1), 1_200, UNLABELLED),  # a gateway waited for what is behind it
+        ((1, 0, 0, 1, 0, 0, 1), 20, UNLABELLED),  # a few
+    ],
+)
+def test_503_is_a_refusal_where_others_are_served_between_again_and_again(spells: tuple[int, ...], wait_ms: int, label: int) -> None:
+    """As nginx' limits answer, of whose page the program writes down nothing but the status."""
+    labels, busy = with_503(served(*np.random.default_rng(5).uniform(4_000, 200_000, 60).tolist()), spells, wait_ms)
+    assert set(labels.rejected[busy].tolist()) == {label}
+    assert set(labels.rejected[~busy].tolist()) <= {ACCEPTED, UNLABELLED}
 
 
 def test_the_clock_is_converted() -> None:

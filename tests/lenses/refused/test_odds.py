@@ -177,7 +177,10 @@ def test_a_cause_is_as_likely_as_it_is_under_all_limits_that_fit_as_well() -> No
     found = weighed(rounds(*["v.v", "vvcc!v"] * 6, gap_s=20.0))
     fit = next(each for each in best if each.rule.unit == "connections")
     assert (fit.low, fit.high) == (2, 4)
-    alone = [odds._at_least_half(w.gone, w.at) for w in (found.without(fit, taken_away()["multiplexing"], limit) for limit in (2, 3, 4))]
+    alone = [
+        odds._at_least_half(int(w.gone.sum()), int(w.at.sum()))
+        for w in (found.without(fit, taken_away()["multiplexing"], limit) for limit in (2, 3, 4))
+    ]
     assert alone[0] == 0.0
     assert min(alone[1:]) > 0.95
     assert odds._holds(found, fit)["multiplexing"] == pytest.approx(sum(alone) / 3)

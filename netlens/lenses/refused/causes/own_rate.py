@@ -23,11 +23,9 @@ from netlens.lenses.refused.evidence import (
     time_evidence,
 )
 from netlens.lenses.refused.judging import LITTLE, share_verdict, used_up_together, without_others_tied
-from netlens.lenses.refused.over_time import without_others
 from netlens.lenses.refused.verdict import Evidence, Verdict, refuted, supported, undecided
 from netlens.lenses.refused.weighing import Weighing
 from netlens.logs import QUOTA
-from netlens.text import plural
 
 ID = "own-rate"
 LETTER = "G"
@@ -51,13 +49,11 @@ def judge(weighing: Weighing) -> Verdict:
             return supported(1.0, None, [of_its_own])
         return refuted(chance_evidence(weighing)) if weighing.chance else undecided(needs(weighing))
     fit = weighing.by_time[0]
-    at, _, gone = without_others(s, fit)
+    found = weighing.alone(fit)
+    alone = found.at & ~found.gone
     shares = [(1.0 - most, 1.0 - least) for least, most in without_others_tied(weighing)]
-    share, alone = shares[0][0], at & ~gone
-    text = (
-        f"in {int(alone.sum()):,} of {plural(int(at.sum()), 'refusal')} at the limit ({share:.0%}) the side's own requests alone reached it"
-    )
-    evidence = [Evidence(text, weighing.frames(alone if alone.any() else at)), time_evidence(weighing, fit)]
+    text = f"in {found.told(spared=False)} the side's own requests alone reached it"
+    evidence = [Evidence(text, weighing.frames(alone if alone.any() else found.at)), time_evidence(weighing, fit)]
     missing = None if s.egress_seen else f"{s.other_capture}, which shows what else counts"
     if missing is None and opened.spared_if_kept(weighing) >= LITTLE:
         missing = opened.needed(weighing)

@@ -19,7 +19,6 @@ from netlens.lenses.refused.counting import Adjustment
 from netlens.lenses.refused.deciding import ABOUT_HALF, ONE_PLAN
 from netlens.lenses.refused.evidence import time_evidence
 from netlens.lenses.refused.judging import HALF, limit_verdict, share_verdict, without_others_tied
-from netlens.lenses.refused.over_time import without_others
 from netlens.lenses.refused.verdict import Evidence, Verdict, refuted, undecided
 from netlens.lenses.refused.weighing import Weighing
 from netlens.logs import CONCURRENCY, QUOTA
@@ -88,9 +87,7 @@ def _whose(weighing: Weighing) -> str:
 def _over_time(weighing: Weighing, missing: str | None) -> Verdict:
     """Under a limit over time: the share of its refusals that would have been below it without the other side's requests."""
     fit = weighing.by_time[0]
-    at, gone, _ = without_others(weighing.situation, fit)
-    shares = without_others_tied(weighing)
-    share = shares[0][0]
-    told = f"{int(gone.sum()):,} of {int(at.sum()):,} refusals at the limit ({share:.0%}) would have succeeded without {_whose(weighing)} requests"
-    evidence = [Evidence(told, weighing.frames(gone if gone.any() else at)), time_evidence(weighing, fit)]
-    return share_verdict(weighing, fit.p, evidence, missing, ABOUT_HALF, shares)
+    found = weighing.alone(fit)
+    told = f"{found.told(spared=True)} would have succeeded without {_whose(weighing)} requests"
+    evidence = [Evidence(told, weighing.frames(found.gone if found.gone.any() else found.at)), time_evidence(weighing, fit)]
+    return share_verdict(weighing, fit.p, evidence, missing, ABOUT_HALF, without_others_tied(weighing))

@@ -47,7 +47,7 @@ class Context:
     host_address : of the host as the VM reaches it; None if unknown.
     at_once : most processes of one side that made requests over the same time, as far as error logs and addresses tell; 0 if that is not known.
     program : whose error log there is, as :mod:`netlens.logs` names it, the VM's first; None without one.
-    by_relay : the VM's programs ask a proxy or relay on the host, and not the API itself.
+    by_relay : the VM's programs ask a proxy or relay on the host, and not the API itself.  relay_port : of that; 0 if there is none, or several.
     """
 
     target_names: Sequence[str] = ()
@@ -62,6 +62,7 @@ class Context:
     host_address: str | None = None
     program: str | None = None
     by_relay: bool = False
+    relay_port: int = 0
 
 
 def context(traffic: Traffic, cause: str | None, over_time: bool, quota: bool = False) -> Context:
@@ -84,6 +85,7 @@ def context(traffic: Traffic, cause: str | None, over_time: bool, quota: bool = 
         next((log.program for _, log in sorted(traffic.beside.logs.items(), key=lambda named: named[0] != "vm") if log.program), None),
         vm is not traffic.upstream
         and all(ip not in found and not is_public(ip) for ip in set(vm.connections["resp_ip"][vm.target].tolist())),
+        ports[0] if len(ports := sorted(set(vm.connections["resp_port"][vm.target].tolist()))) == 1 else 0,
     )
 
 
@@ -255,14 +257,19 @@ def check(fix: Fix) -> Fix:
     return fix
 
 
-def _refuses(context: Context) -> str:
-    """Which of :data:`ANYTHING` refuses here."""
+def _refuses(case: Case) -> str:
+    """Which of :data:`ANYTHING` refuses here. A limit that counts both sides may be one that they reach together, unless one is known to reach it alone."""
+    context = case.context
     if context.cause == "provider":
         return PROVIDER
     if context.quota:
         return QUOTA
     if context.over_time:
-        return SHARED_RATE if context.cause == "same-nat-ip" else OWN_RATE
+        return (
+            SHARED_RATE
+            if context.cause == "same-nat-ip" or (context.cause is None and case.rule is not None and case.together)
+            else OWN_RATE
+        )
     return OPEN
 
 
@@ -294,7 +301,7 @@ def predict(situation: Situation, rule: RuleLike | None, context: Context | None
         return []
     out = []
     for fix in all_fixes():
-        if _refuses(case.context) in fix.AGAINST:
+        if _refuses(case) in fix.AGAINST:
             for variant in _variants(fix, case):
                 prediction = _predict(case, variant)
                 if isinstance(rule, TimeRule) and prediction.rejections_after is not None and not _helps(prediction):

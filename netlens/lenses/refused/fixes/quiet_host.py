@@ -31,6 +31,9 @@ def variants(case: Case) -> list[Variant]:
     there, alone = others.startswith("the host"), others == "the host"
     port = case.context.port if 0 < case.context.port < 65536 else 443
     where = [f"-i6TCP@[{a}]:{port}" if ":" in a else f"-i4TCP@{a}:{port}" for a in addresses(case.context)]
+    relay = case.context.relay_port if case.context.by_relay and case.context.relay_port else None
+    if where and relay is not None:  # programs of the host may ask it too
+        where.append(f"-iTCP@localhost:{relay}")
     command = shlex.join(["sudo", "lsof", "-nP", *where]) if where and there else None
     named = others + ("," if "," in others else "")
     number = int((case.situation.requests.side == HOST).sum())
@@ -39,6 +42,9 @@ def variants(case: Case) -> list[Variant]:
     if besides:
         those = f"on {plural(besides, 'connection')} of HTTP/2"
         note = f"{note}, nor those {those}" if number else f"the requests {those} of {named} are not sent"
-    note += "; the command, run on the host, lists the programs to quit" if command else ""
+    if command and relay is not None:
+        note += "; the command, run on the host, lists the programs to quit, and the proxy, through which the VM asks as well: leave that running"
+    elif command:
+        note += "; the command, run on the host, lists the programs to quit"
     title = TITLE if alone else f"Stop {named} from using the API while the VM works"
     return [Variant(ID, title, Change(without_sides=HOST_ONLY), command, CAVEATS, note)]

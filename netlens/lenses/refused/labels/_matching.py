@@ -34,7 +34,7 @@ from netlens.chains.endings import SHORT_NS
 from netlens.columns import Bools, Floats, Ints, distinct_rows
 from netlens.lenses.refused import kernels
 from netlens.lenses.refused.labels import MISTAKEN, TAUGHT
-from netlens.lenses.refused.labels._labels import ALIKE_BYTES, MS, Answers, S, alike, chains
+from netlens.lenses.refused.labels._labels import ALIKE_BYTES, MS, QUICK, Answers, S, alike, chains
 from netlens.lenses.refused.labels.answers import refusal_sizes
 from netlens.parsers.errorlog import ErrorEvent, Start
 
@@ -57,6 +57,8 @@ MIN_LEARNED = 4  #: events from which lag, look and place in a chain are learned
 TOO_EARLY = 0.6  #: cost of a line before the answer's end; more than MARGIN, as it happens inside streams only
 UNLIKE = 30.0  #: cost of an answer that does not look like the refusals; outweighs any lag but one near LATE_NS
 ONE_LOOK = 0.8  #: share of the events that must have a short answer of these sizes before them
+MANY_LOOKS = 4  #: sizes of what is taken for refusals from which on most may be of other answers: hardly a provider has so many wordings
+SURELY = 8  #: answers of one size all of which have a line: less may be chance where lines are many, or known to the second
 NOT_READ = 1.0  #: cost of an answer that the program did not read to its end
 SLOW_HINT = 0.2  #: cost of a long answer while it is not known how refusals look; a hint, no more
 ALONE = 1000.0  #: cost of an event without an answer
@@ -125,10 +127,16 @@ def match(
         sizes = taught
     if sizes is None:
         sizes = _seen(answers, rows, low[known], high[known])
+    slow = np.zeros(n, np.bool_)
+    if sizes is not None and by_status is None:
+        sizes, slow = _soonest(answers, rows, sizes, low[known], high[known])
     look = _look(answers, sizes) if by_status is None else np.where(by_status, 0.0, UNLIKE)
     if sizes is None and (sizes := _sizes(answers, rows, low[known], high[known], LATEST_NS)) is not None:
+        sizes, slow = _soonest(answers, rows, sizes, low[known], high[known])
         look, at_once = _look(answers, sizes) * (LATEST_NS / LATE_NS), 0
         first = np.searchsorted(end, low - LATEST_NS, "left")
+    if sizes is None and not at_once:
+        slow = _beside_quick(answers, len(low))
     usual = at_once or _usual(answers, rows, low, _sure(end, low, high, first, stop), sizes)
     # one size or two of all refusals: then they can be told by it
     looks = np.zeros(n, bool) if sizes is None else answers.short & alike(answers.down, sizes) if by_status is None else by_status.copy()
@@ -166,7 +174,10 @@ def match(
         pairs += [(main[group[k]], int(rows[j])) for k, j in found]
         doubtful |= {int(rows[a + j]) for j in _ties(costs, chosen, answers.short[rows[a:b]] if sizes is None else None)}
         if sizes is not None:  # a stream, where refusals are short
-            doubtful |= {int(rows[j]) for k, j in found if costs[k, j - a] >= UNLIKE and answers.stream[rows[j]]}
+            unlike = answers.stream | slow
+            doubtful |= {int(rows[j]) for k, j in found if costs[k, j - a] >= UNLIKE and unlike[rows[j]]}
+        elif not at_once:
+            doubtful |= {int(rows[j]) for _, j in found if slow[rows[j]]}
         floor = max([floor, *(j + 1 for _, j in found)])
     taken = {row for _, row in pairs}
     if sizes is not None:
@@ -269,7 +280,7 @@ def _echoes(events: Sequence[ErrorEvent]) -> set[int]:
         event = events[i]
         open_now = [each for each in open_now[-MAX_OPEN:] if event.low_ns - each[0].high_ns <= ECHO_NS]
         for before, kinds in open_now:
-            if before.file == event.file and before.line < event.line and before.kind != event.kind and event.kind not in kinds:
+            if before.file == event.file and before.line <= event.line and before.kind != event.kind and event.kind not in kinds:
                 kinds.add(event.kind)
                 out.add(i)
                 break
@@ -380,7 +391,8 @@ def _each_has_its_line(answers: Answers, rows: Ints, low: Ints, high: Ints) -> t
             left &= ~of
         of = np.isin(down, sizes)
         have_one = np.searchsorted(np.sort(begin[of]), high, "right") > np.searchsorted(np.sort(end[of]), low - within_ns, "left")
-        if have_one.mean() >= ONE_LOOK or (have_one.mean() >= BELIEVED and (near & of).sum() >= NEARLY_ALL * near.sum()):
+        enough = have_one.mean() >= ONE_LOOK or (have_one.mean() >= BELIEVED and (near & of).sum() >= NEARLY_ALL * near.sum())
+        if enough or _latest_ns(answers, sizes) is not None:
             return within_ns, sizes
         within_ns *= 2
     return 0, None
@@ -441,6 +453,52 @@ def _sizes(answers: Answers, rows: Ints, low: Ints, high: Ints, near_ns: int) ->
         if others < min(MIN_OTHERS * len(within), ENOUGH_OTHERS) or not tried_again_soon(answers, looks):
             return None
     return sizes
+
+
+def _soonest(answers: Answers, rows: Ints, sizes: Ints, low: Ints, high: Ints) -> tuple[Ints, Bools]:
+    """The sizes without those of answers that lines only happen to follow, and the answers that are as late as these: some come at once and are of one size,
+    as a limit refuses before any work is done, and others, later by far, of many sizes, few of each or not each with its line. Lines that stand behind these
+    may be another machine's in a log of both, or may have been written late, as of a command that tried again by itself."""
+    none = np.zeros(len(answers), np.bool_)
+    of_size = [rows[answers.short[rows] & (np.abs(answers.down[rows] - size) <= ALIKE_BYTES)] for size in sizes.tolist()]
+    usual = [float(np.percentile(answers.waits[those], 90)) if len(those) >= MIN_LEARNED else np.inf for those in of_size]
+    if len(sizes) < MANY_LOOKS or not np.isfinite(soon := SLOWER * min(usual)):
+        latest, ends = _latest_ns(answers, sizes), answers.end[rows[answers.short[rows] & alike(answers.down[rows], sizes)]]
+        have_one = np.searchsorted(ends, high, "right") > np.searchsorted(ends, low - NEAR_NS, "left")
+        if latest is None or have_one.mean() >= ONE_LOOK:
+            return sizes, none
+        return sizes, np.asarray(answers.waits * QUICK >= latest)  # lines are of others, too
+
+    def told(those: Ints) -> float:
+        """Share of answers that have a line soon behind them."""
+        ends = answers.end[those]
+        ends = ends[(ends >= low.min() - NEAR_NS) & (ends <= high.max())]
+        near = np.searchsorted(np.sort(low), ends + NEAR_NS, "right") > np.searchsorted(np.sort(high), ends, "left")
+        return float(near.mean()) if len(ends) else 0.0
+
+    late = np.array([np.percentile(answers.waits[of], 10) * QUICK >= soon and (len(of) < SURELY or told(of) < MOST_TOLD) for of in of_size])
+    if late.sum() < MANY_LOOKS - 1 or told(of_size[int(np.argmin(usual))]) < BELIEVED:
+        return sizes, none
+    return sizes[~late], np.asarray(answers.waits * QUICK >= soon)
+
+
+def _beside_quick(answers: Answers, lines: int) -> Bools:
+    """Answers that come much later than many of one size, half as many as there are lines and more, where lines do not show which they mean."""
+    sizes, many = np.unique(answers.down[answers.short], return_counts=True)
+    first = sizes[many == many.max(initial=0)]
+    if len(first) != 1 or many.max() < BELIEVED * lines or (latest := _latest_ns(answers, first)) is None:
+        return np.zeros(len(answers), np.bool_)
+    return np.asarray(answers.waits * QUICK >= latest)
+
+
+def _latest_ns(answers: Answers, sizes: Ints) -> float | None:
+    """How late refusals of some sizes come at most, if that is much sooner than all other answers; else None."""
+    of = answers.short & alike(answers.down, sizes)
+    others = answers.waits[answers.answered & ~of]
+    if of.sum() < MIN_LEARNED or len(others) < TAUGHT:
+        return None
+    latest = SLOWER * float(np.percentile(answers.waits[of], 90))
+    return latest if latest <= QUICK * float(np.percentile(others, 10)) else None
 
 
 def _by_status(answers: Answers, rows: Ints, low: Ints, high: Ints) -> Bools | None:

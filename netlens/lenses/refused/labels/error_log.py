@@ -70,6 +70,12 @@ STRANGER_LAG_NS = 100_000_000  #: lines of a program's own log follow its answer
 LATE = 0.1  #: of the refusals; more that come later than these, of their size, are answers of another kind
 #: Failures that a gateway tells of (RFC 9110 15.6.3 to 15.6.5; 52x are Cloudflare's): whether a limit let the request through before is not known.
 GATEWAY = ("status 502", "status 503", "status 504", "status 52")
+BUSY = "status 503"
+NEARLY_EACH, SPELLS = (
+    0.9,
+    5,
+)  #: share of lines of it with an answer; spells of such answers, beyond the first, that end with a request that is served
+MOST_TRIES = 3  #: answers for each line, as SDKs try again twice without a word
 ANOTHER_DAY_NS = 15 * 3600 * S  #: between log and capture: zones differ by 14 hours at most
 MOST_OPEN = 64  #: lines that name a server, to which an echo may still come
 MOST_BESIDE = 10  #: other servers whose answers lines are held against
@@ -327,6 +333,7 @@ def from_log(
         return _by_number(answers, log.untimed)
     if to_host is not None:
         log = converted(log, to_host)
+    log = _with_shed(answers, log)
     small, sizes = small_ones(answers, log.starts), np.array(sorted(taught), np.int64)
     shift, found = 0, match(answers, log.events, slack_ns, sizes, small, log.starts)
     zone = "" if found.pairs else _other_zone(answers, log.events)
@@ -375,6 +382,35 @@ def from_log(
         as_it_is=not (zone or shift),
         unclear=len(unsure) + unclear,
     )
+
+
+def _with_shed(answers: Answers, log: ErrorLog) -> ErrorLog:
+    """The log, whose lines of status 503 are of refusals where nearly each stands behind a short answer of one size that came at once, and requests that were
+    served began between these again and again: so the server is not down, and puts off (RFC 9110 15.6.4) as nginx' limits do unless they are told otherwise.
+    All of them or none, as in the clear."""
+    lines = sorted((each for each in log.failed if each[2] == BUSY), key=lambda each: each[:2])
+    spans = _before([(low, high) for low, high, _, _ in lines])
+    order = np.flatnonzero(answers.short)
+    order = order[np.argsort(answers.end[order], kind="stable")]
+    first, stop = np.searchsorted(answers.end[order], spans).T if len(spans) else (NONE, NONE)
+    before = [np.unique(answers.down[order[a:b]]) for a, b in zip(first.tolist(), stop.tolist(), strict=True) if a < b]
+    sizes, many = np.unique(np.concatenate([NONE, *before]), return_counts=True)
+    if many.max(initial=0) < TAUGHT:
+        return log
+    shed = answers.short & alike(answers.down, sizes[[many.argmax()]])
+    others = answers.answered & ~shed
+    if others.sum() < TAUGHT or many.max() < NEARLY_EACH * len(lines):
+        return log
+    shed &= answers.waits <= QUICK * np.percentile(answers.waits[others], 10)
+    served = np.searchsorted(np.sort(answers.start[others]), np.sort(answers.start[shed]))
+    if not NEARLY_EACH * len(lines) <= shed.sum() <= MOST_TRIES * len(lines) or len(np.unique(served)) <= SPELLS:
+        return log
+    told = [
+        ErrorEvent((low + high) // 2, low, high, i + 1, None, BUSY, BUSY, url_hosts=hosts, bare=True)
+        for i, (low, high, _, hosts) in enumerate(lines)
+    ]
+    events = sorted([*log.events, *told], key=lambda each: each.time_ns)
+    return replace(log, events=events, failed=tuple(each for each in log.failed if each[2] != BUSY))
 
 
 def _set_by_silence(labels: Labels, answers: Answers, found: Match, covered: Bools, like: str) -> None:

@@ -45,6 +45,12 @@ def test_quiet_host():
     assert variants(quiet_host, BOTH, context=Context())[0].command is None
 
 
+def test_a_proxy_that_the_vm_asks_too_is_not_to_be_quit():
+    [found] = variants(quiet_host, BOTH, context=replace(CONTEXT, by_relay=True, relay_port=3128))
+    assert found.command.endswith("-iTCP@localhost:3128")
+    assert found.note.endswith("lists the programs to quit, and the proxy, through which the VM asks as well: leave that running")
+
+
 @pytest.mark.parametrize(("unasked", "offered"), [(0, 1), (1, 0)])
 def test_no_program_is_to_be_quit_where_a_relay_may_have_opened_what_is_the_hosts(unasked, offered):
     made = situation(BOTH)
@@ -161,6 +167,7 @@ def test_a_retry_is_of_the_size_of_what_was_refused():
 @pytest.mark.parametrize("recording", ["own-concurrency-haproxy", "own-concurrency-connect", "same-nat-ip-socks"])
 def test_commands_name_the_api_where_the_requests_leave_not_the_relay(root: Path, recording: str):
     found = netlens.analyze(root / "captures" / recording).to_dict()
-    texts = [fix[part] for fix in found["fixes"] for part in ("command", "program") if fix.get(part)]
+    # what lists the programs of the host that ask has to look at the relay, too
+    texts = [fix[part] for fix in found["fixes"] for part in ("command", "program") if fix.get(part) and fix["id"] != "quiet-host"]
     assert any("api.z.ai:443" in text for text in texts)
     assert not any(f":{port}" in text for text in texts for port in (8080, 8888, 1080))
