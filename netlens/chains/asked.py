@@ -47,6 +47,7 @@ MOST_PAUSED = 0.2  #: share of requests with a longer pause in their bodies
 PINGED_NS = 1_000_000_000  #: from PING to its answer, at most
 CLIENT, SERVER = 0, 1
 FIELDS = 15, 190  #: of a request, in a record of their own: Go's take 16 bytes once all of them are indexed, Java's 154, as it indexes few
+USUAL = 150  #: bytes of such fields, at most, as a rule
 FIELDS_DIFFER = range(-5, 5)  #: bytes, on one connection
 OPENING = 10  #: records of the client behind the server's SETTINGS, by which they are acknowledged
 FAREWELL = 64  #: bytes of GOAWAY with words; Java's has 34

@@ -38,7 +38,7 @@ from typing import NamedTuple
 
 from netlens.chains import asked, bulk, endings, grammar
 from netlens.chains.answers import give
-from netlens.chains.asked import AT_ONCE_NS, CONTROL, EMPTY, FIELDS, FULL, UPDATE_NS, Reading, Record, Said, Stream
+from netlens.chains.asked import AT_ONCE_NS, CONTROL, EMPTY, FULL, UPDATE_NS, Reading, Record, Said, Stream
 from netlens.chains.endings import ALIKE, ALIVE_NS, BALANCED, NOTHING, OFTEN, SHORT, SHORT_NS, End, Shapes
 from netlens.chains.explained import counting, learning, numbers
 from netlens.chains.explained.counting import Counted
@@ -47,7 +47,7 @@ from netlens.columns import NEVER
 from netlens.parsers.http2 import WINDOW_UPDATE
 
 TWICE = 1.7  #: a short answer is so many times as long as another, at most
-LONG_FIRST = FIELDS[1] + 60  #: bytes of a first write, with preface and SETTINGS, which are more than the fields of one request, as a rule
+LONG_FIRST = asked.USUAL + 60  #: bytes of a first write, with preface and SETTINGS, which are more than the fields of one request, as a rule
 COUNTED_BY_CLIENT = 0.6  #: the same, for the server not to be asked
 ALLOWED = 0.1  #: how likely a number of requests is by the client alone, at least, for the likeliest one
 UNCLEAR = 0.5  #: writes of a client of which it is not clear whether they begin requests, as far as can be expected
@@ -154,7 +154,7 @@ def _holds_more(said: Said, told: Sequence[grammar.Told], known: Shapes, most: i
 def _may_hold_more(talk: Talk, number: int) -> bool:
     """Whether the first write may hold more requests than were counted, none of which has a body: nghttp and h2load begin with all that they ask for."""
     first = talk.best.streams[0].up if talk.best.together and talk.best.streams else 0
-    several = LONG_FIRST < first <= asked.MOST_TOGETHER * FIELDS[1]
+    several = LONG_FIRST < first <= asked.MOST_TOGETHER * asked.USUAL
     return several and numbers.by_client(talk.told, None).get(number, 1.0) < COUNTED_BY_CLIENT
 
 
