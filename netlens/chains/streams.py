@@ -47,7 +47,7 @@ from netlens.columns import NEVER
 from netlens.parsers.http2 import WINDOW_UPDATE
 
 TWICE = 1.7  #: a short answer is so many times as long as another, at most
-LONG_FIRST = asked.USUAL + 60  #: bytes of a first write, with preface and SETTINGS, which are more than the fields of one request, as a rule
+LONG_FIRST = asked.USUAL + 60  #: bytes of a first write, with preface and SETTINGS, which are more than one request's fields, as a rule
 COUNTED_BY_CLIENT = 0.6  #: the same, for the server not to be asked
 ALLOWED = 0.1  #: how likely a number of requests is by the client alone, at least, for the likeliest one
 UNCLEAR = 0.5  #: writes of a client of which it is not clear whether they begin requests, as far as can be expected
