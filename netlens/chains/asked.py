@@ -187,7 +187,9 @@ def _answers(records: list[Record]) -> list[Record]:
                 latest_ns = r.ts
             continue
         theirs += 1
-        if r.size in ASIDE:
+        if r.size == PING:
+            aside = True  # see ``_pings``; the others are heads
+        elif r.size in ASIDE:
             aside = theirs <= OPENING if r.size in ACKNOWLEDGMENTS else _is_near(r.ts, pings)
         else:
             aside = r.size % WINDOW_UPDATE == 0 and r.size <= MOST_CONTROL and (r.size <= FEW or r.ts - sent_ns <= UPDATE_NS)
