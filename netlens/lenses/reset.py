@@ -131,9 +131,7 @@ def _reset(view: View, k: int) -> Broken | None:
             forged = not orig and any(not seg.orig[j] and seg.length[j] and seg.offset[j] >= seg.offset[i] for j in range(i + 1, len(seg)))
             if view.column("protocol")[k] == "http" and k not in view.once(_unanswered) and not forged:
                 open_ = unknown = False  # the answer is there, before the client had sent all it wanted
-            if (
-                answered and not orig and view.column("protocol")[k] == "tls"
-            ):  # by a session ticket only, which the server sends behind the handshake
+            if answered and not orig and view.column("protocol")[k] == "tls":  # by a session ticket only, which comes behind the handshake
                 open_ = since <= ASKED_NS and not done and view.once(_open).get(k, seg.ts[asked_at] + 1) <= seg.ts[asked_at]
             known = unknown or not said or view.column("protocol")[k] in ("http", "tls") or _answers(int(view.first_replies[k]))
             guessed = open_ and not known and asking > LONGEST_FAREWELL
