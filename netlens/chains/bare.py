@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -103,35 +103,43 @@ def perhaps(size: int) -> float:
 def weigh(sizes: Sequence[int]) -> list[Bare]:
     """What is known of a capture whose clients wrote so many bytes at a time, the first of each connection left out: where requests are seldom begun several at
     once, and where they often are, the likelier first; empty where nothing is short."""
+    return list(_weighed(tuple(sizes)))
+
+
+@lru_cache(maxsize=4)  # asked several times of the same
+def _weighed(sizes: tuple[int, ...]) -> Sequence[Bare]:
     control = {size: sizes.count(size) for size in set(sizes) & CONTROL}
     data = [size for size in sizes if FIELDS[0] <= size <= MOST and size not in CONTROL]
     if not data or min(data) > FIELDS[1]:
-        return []
+        return ()
     some = np.array(data[:: -(-len(data) // ENOUGH)])
     every = np.arange(MOST + 1)
     low, high = min(data) - SPREADS[-1], max(data) + SPREADS[-1]
     other = np.where((every >= low) & (every <= high), 1 / max(high - low, LEAST_SPAN), 1e-6)
-    number = np.arange(1, BEGUN.shape[1] + 1)
-    weights, odds = [np.log(ALL_OTHER) + np.log(other[some]).sum()], [np.where(number == 1, other[:, None], 0.0)]
     prior = np.where(BASES <= USUAL, 1.0, UNUSUAL)
     prior = (1 - ALL_OTHER) * prior / prior.sum() / len(SPREADS) / len(BEGUN)
-    for base, p in zip(BASES, prior, strict=True):
-        for spread in SPREADS:
-            near = spread * np.sqrt(number)
-            curve = np.exp(-0.5 * ((every[:, None] - base * number) / near) ** 2) / (near * np.sqrt(2 * np.pi))
-            for begun in BEGUN:
-                each = (1 - OTHER) * begun * curve
-                each[:, 0] += OTHER * other
-                weights.append(np.log(p) + np.log(each[some].sum(axis=1)).sum())
-                odds.append(each)
-    likely = np.exp(np.array(weights) - max(weights))
-    likely /= likely.sum()
-    often = np.arange(len(likely)) % len(BEGUN) == 0  # those of BEGUN in turn, behind the first
-    often[0] = False
+    ways = [(p, base, spread, k) for base, p in zip(BASES, prior, strict=True) for spread in SPREADS for k in range(len(BEGUN))]
+    weights = np.array([np.log(p) + np.log(_odds(some, base, spread, k, other).sum(axis=1)).sum() for p, base, spread, k in ways])
+    alone = np.log(ALL_OTHER) + np.log(other[some]).sum()
+    most = max(alone, weights.max())
+    likely, alone = np.exp(weights - most), np.exp(alone - most)
+    often = np.array([k > 0 for *_, k in ways])
+    singles = np.where(np.arange(BEGUN.shape[1]) == 0, other[:, None], 0.0)
     out = []
-    for those in (~often, often):
-        p = float(likely[those].sum())
-        kept = np.flatnonzero(those & (likely >= KEPT * p))
-        if p >= KEPT:
-            out.append(Bare(p, other, sum(likely[k] * odds[k] for k in kept) / p, data, control))
+    for those, start, p in ((~often, alone * singles, alone), (often, 0.0 * singles, 0.0)):
+        total = p + likely[those].sum()
+        odds = start
+        for k in np.flatnonzero(those & (likely >= KEPT * total)):
+            odds = odds + likely[k] * _odds(every, *ways[k][1:], other)
+        if (share := total / (alone + likely.sum())) >= KEPT:
+            out.append(Bare(float(share), other, odds / total, data, control))
     return sorted(out, key=lambda each: -each.p)
+
+
+def _odds(sizes: Array, base: int, spread: float, k: int, other: Array) -> Array:
+    """How likely a write has each size and begins one request, two and so on, if these are of about ``base`` bytes: float64[n, 8]."""
+    number = np.arange(1, BEGUN.shape[1] + 1)
+    near = spread * np.sqrt(number)
+    each = (1 - OTHER) * BEGUN[k] * np.exp(-0.5 * ((sizes[:, None] - base * number) / near) ** 2) / (near * np.sqrt(2 * np.pi))
+    each[:, 0] += OTHER * other[sizes]
+    return each
