@@ -1,7 +1,8 @@
 """Which requests failed, as the programs' own error logs say?
 
 Asks: how many lines of the log that was given with a capture tell of a failed request that no limit refused: a status (401, 500), a time-out, a broken
-    connection; the frames are of requests that ended when the lines were written. And how many of refusals by a relay that did not ask the API.
+    connection, and a close without an answer where the capture has a request that ended so; the frames are of requests that ended when the lines were
+    written. And how many of refusals by a relay that did not ask the API.
 Applies: where there is an error log, and of its lines those of the time of the capture.
 Cannot see: failures that the program does not write down, as SDKs try again in silence; why the server failed.
 Normal: a failure now and then; half of them may be those of one request that was tried again. Refusals are weighed by themselves (``refused``).
@@ -59,7 +60,7 @@ def look(view: View) -> list[Finding]:
     refused = _by_relay(view, [each.low_ns for each in log.events if begin <= each.high_ns and each.low_ns <= end + NEAR_NS])
     asked = {str(name).lower() for name in view.side.connections["sni"].tolist() if name}
     failed = [each for each in of_target(log, view.traffic.goal.names, asked).failed if begin <= each[1] and each[0] <= end + NEAR_NS]
-    failed = _without_refusals(view, failed)
+    failed = _without_answered(view, _without_refusals(view, failed))
     if not failed:
         return refused
     how = Counter(each[2] for each in failed)
@@ -103,6 +104,18 @@ def _without_refusals(view: View, failed: list[Failed]) -> list[Failed]:
         each
         for each in failed
         if each[2] != BUSY or np.searchsorted(over, each[0] - BEHIND_NS) == np.searchsorted(over, each[1] + BEHIND_NS, "right")
+    ]
+
+
+def _without_answered(view: View, failed: list[Failed]) -> list[Failed]:
+    """The lines but those of a close without an answer near whose time no request to the target ended without one: of another server, or of nothing at all."""
+    x = view.side.exchanges
+    unanswered = view.side.owner[x.ints("response_ns", NEVER) == NEVER]
+    over = np.sort(view.side.done_ns[unanswered])
+    return [
+        each
+        for each in failed
+        if each[2] != UNANSWERED or np.searchsorted(over, each[0] - NEAR_NS) < np.searchsorted(over, each[1] + NEAR_NS // 10, "right")
     ]
 
 

@@ -236,15 +236,18 @@ _FAILURES = (
     "PoolTimeout", "EmptyPoolError",
 )  # fmt: skip
 #: Words of limits that a program sets itself: the request was never sent. litellm's Router (its own ``rpm`` and ``tpm``, and deployments that it leaves alone
-#: for a while), resilience4j and Polly. Where an answer's status stands before them, they came from a server, such as litellm's proxy.
-_OWN_LIMIT = re.compile(
-    r"[Nn]o deployments available|Deployment over (?:user-)?defined r(?:ate ?limit|pm limit)|RouterRateLimitError"
-    r"|RateLimiter '[^']{1,80}' does not permit further calls|Bulkhead '[^']{1,80}' is full and does not permit further calls"
-    r"|RateLimit(?:er)?RejectedException"
+#: for a while), and those that may limit anything, also a database: resilience4j, Polly, and limiters that say they are local. Where any status of
+#: :data:`_ANSWERED` stands in the record, a server said them, such as litellm's proxy.
+_ROUTER = re.compile(r"[Nn]o deployments available|Deployment over (?:user-)?defined r(?:ate ?limit|pm limit)|RouterRateLimitError")
+_ANY_CALL = re.compile(
+    r"RateLimiter '[^']{1,80}' does not permit further calls|Bulkhead '[^']{1,80}' is full and does not permit further calls"
+    r"|RateLimit(?:er)?RejectedException|\b[Ll]ocal rate limit\b|\b(?:exceeded|limited|queued|throttled) locally\b|\([Cc]lient[- ]side\)"
 )
-_ANSWERED = re.compile(
-    r"(?:[Ee]rror code|[Ss]tatus(?:[ _]?[Cc]ode)?|HTTP(?:/[\d.]{1,3})?)[\"']?[:= ]{1,3}(?:429|503)\b|(?:^|[:\]]\s)429\b", re.ASCII
-)
+_ANSWERED = re.compile(_NUMBER.format("(?:429|503)"))
+#: What litellm's Router writes behind them: how earlier requests failed.
+_COOLDOWNS = re.compile(r"cooldown_list=\[(?:[^\[\](){}]*\]|.*?\}\)\]|.*)", re.DOTALL)
+#: OpenTelemetry's Collector could not send to whoever collects.
+_EXPORT = re.compile(r"\bexporterhelper\b|\bExporting failed\b")
 #: The server closed the connection before a byte of the answer, in the words of httpx and aiohttp, http.client (so of requests), Node.js, undici, curl, Go,
 #: Apache's and Java's own HttpClient.
 _UNANSWERED = re.compile(
@@ -262,8 +265,10 @@ WORDS: tuple[tuple[re.Pattern[str], str], ...] = (
     *((re.compile(rf"(?:^\s?|[:=(]\s?){status}(?!\w|\.\w)"), f"status={status}") for status in _ASKED_WRONGLY),
     *((re.compile(rf"{name}(?<!\w{name})\b"), name) for name in (_CALL_FAILED, _GAVE_UP, *_FAILURES)),
     (_words("stream error"), '"stream error"'),
-    (_OWN_LIMIT, "RouterRateLimitError"),
+    (_ROUTER, "No deployments available"),
+    (_ANY_CALL, "RateLimiterRejectedException"),
     (_UNANSWERED, "RemoteDisconnected"),
+    (_EXPORT, "Exporting failed"),
 )
 #: A bare number may be anything, unless it is called a code.
 _NAMED = re.compile(rf"code(?<!\wcode)\b[\\\"'\s:=]{{1,8}}({'|'.join(CLASS_OF_CODE)})(?!\w|\.\w)")
@@ -293,7 +298,7 @@ def _told(said: str) -> str:
     said = _ASKED.sub("", said)
     if _ANY_CODE.search(said) is None:
         return said
-    for pattern, text in ((_COUNT, ""), (_PATH, r"\1")):
+    for pattern, text in ((_COUNT, ""), (_PATH, r"\1"), (_COOLDOWNS, "")):
         said = pattern.sub(text, said)
     return _LISTED.sub(lambda found: "" if _ascending(found[0]) else found[0], said)
 
@@ -317,7 +322,7 @@ def words(rest: str) -> list[str]:
 def refusal_class(rest: str) -> str | None:
     """The class of the refusal that the rest of a line speaks of; None if it speaks of none."""
     rest = _told(rest)
-    if _OWN_LIMIT.search(rest) and not _ANSWERED.search(rest):
+    if _EXPORT.search(rest) or _is_own(rest):
         return None
     if named := _NAMED.search(rest):
         return CLASS_OF_CODE[named[1]]
@@ -326,6 +331,11 @@ def refusal_class(rest: str) -> str | None:
             return its_class
     failed = _CALL_FAILED in rest or _GAVE_UP in rest
     return UNKNOWN if failed and not any(pattern.search(rest) for pattern in _OTHER_FAILURE) else None
+
+
+def _is_own(said: str) -> bool:
+    """Whether a limit of the program's own is told, and no answer of a server."""
+    return (_ROUTER.search(said) or _ANY_CALL.search(said)) is not None and _ANSWERED.search(said) is None
 
 
 def names_status(rest: str) -> bool:
@@ -341,10 +351,10 @@ def names_status(rest: str) -> bool:
 def failure(said: str) -> str | None:
     """How a request failed that no limit refused, in the log's words: "status 401", "time-out", or the name of an error; None if it is not said."""
     said = _told(said)
-    if refusal_class(said) is not None:
+    if refusal_class(said) is not None or _EXPORT.search(said):
         return None
-    if _OWN_LIMIT.search(said):
-        return OWN_LIMIT
+    if _is_own(said):
+        return OWN_LIMIT if _ROUTER.search(said) else None
     if status := _FAILED.search(said):
         return f"status {status[1]}"
     name = next((text for pattern, text in WORDS if text in _FAILURES and text != "AbortError" and pattern.search(said)), None)
@@ -375,16 +385,16 @@ _STATED = re.compile(
     r"(?:^\W{0,4}|(?:status|code|http|error|exception|response|fail\w{0,4}|refus\w{0,4}|reject\w{0,4})\W{0,4}(?:[\w/.]{1,12}\W{1,3}){0,2})(?:429|529)(?!\w|\.\w)",
     re.IGNORECASE | re.ASCII,
 )
-#: The same of any other status of an error.
+#: The same of any other status of an error; 443 is a port.
 _FAILED = re.compile(
-    r"(?:^\W{0,4}|(?:status|code|http|error|exception|response|fail\w{0,4})\W{0,4}(?:[\w/.]{1,12}\W{1,3}){0,2})([45]\d\d)(?!\w|\.\w)",
+    r"(?:^\W{0,4}|(?:status|code|http|error|exception|response|fail\w{0,4})\W{0,4}(?:[\w/.]{1,12}\W{1,3}){0,2})(?!443)([45]\d\d)(?!\w|\.\w)",
     re.IGNORECASE | re.ASCII,
 )
 _TIMED_OUT = ("TimeoutError", "ETIMEDOUT", "APITimeoutError", "ReadTimeout", "ConnectTimeout")
 #: A request waited in vain for a place in the program's own pool of connections (httpx, urllib3), and was never sent.
 NO_PLACE, _POOLS = "the program's own pool of connections was full", ("PoolTimeout", "EmptyPoolError")
 UNANSWERED = "closed by the server without an answer"  #: see ``_UNANSWERED``
-#: See ``_OWN_LIMIT``.
+#: See ``_ROUTER``.
 OWN_LIMIT = "a limit of the program's own"
 _CODES = "(?:429|529|1302)"
 _COUNTED = re.compile(rf"(?<![\w+-])(?<!\w\.){_CODES}(?!\w|\.\w)", re.ASCII)

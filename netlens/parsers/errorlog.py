@@ -40,6 +40,12 @@ _ASKED = re.compile(
     r"\b(?:GET|POST|PUT|PATCH|DELETE|HEAD|[Ff]rom|(?:[Bb]ase_?)?[Uu][Rr][LlIi]|[Aa]pi_?[Bb]ase|[Hh]ost(?:name)?|[Ee]ndpoint)\b[\"']?[ :=]{1,3}[\"']?"
     r"(?:https?://(?P<url>[a-zA-Z0-9.-]+)|(?P<name>[a-zA-Z0-9-]{1,63}(?:\.[a-zA-Z0-9-]{1,63}){1,6}\.[a-zA-Z]{2,24})(?![\w.]))"
 )
+#: The same in the form of urllib3 at level DEBUG, and in OpenTelemetry's conventions for HTTP.
+_CONNECTED = re.compile(r"https?://(?P<debug>[a-zA-Z0-9.-]+):\d{1,5} \"[A-Z]{3,7} /")
+_ATTRIBUTE = re.compile(
+    r'"(?:server\.address|net\.peer\.name|url\.full|http\.url)"(?:\s?:\s?|\s?,\s?"value"\s?:\s?\{\s?"stringValue"\s?:\s?)"(?:https?://)?'
+    r"(?P<attribute>[a-zA-Z0-9.-]+)"
+)
 _PROVIDER = re.compile(r"providerID[\"']?[=:]\s*[\"']?([\w.-]+)")
 MAX_URLS = 8
 _FAULTS = frozenset({"ERROR", "FATAL", "CRITICAL"})
@@ -61,6 +67,7 @@ class ErrorEvent:
     url_hosts : hosts of the URLs in it, and those of ``asked``.  provider : opencode's id of the provider; "" if it does not say.
     bare : it is taken for a refusal by a number alone, which may be any number.
     asked : servers that it says were asked, with a scheme or without ("GET https://...", "429 from api...").
+    by_url : those of them that it names by a URL, or as the server's address, and not by a word that may be any machine's name.
     elsewhere : these are not the target's, as far as is known.  passing : see :class:`netlens.logs.Refusal`.
     """
 
@@ -79,6 +86,7 @@ class ErrorEvent:
     provider: str = ""
     bare: bool = False
     asked: tuple[str, ...] = ()
+    by_url: tuple[str, ...] = ()
     elsewhere: bool = False
     passing: bool = False
 
@@ -226,18 +234,21 @@ def joined(found: Sequence[ErrorLog]) -> ErrorLog:
     )
 
 
-_Names = tuple[tuple[str, ...], str, tuple[str, ...]]  #: hosts of URLs, a provider's id, and servers that were asked
-_NO_NAMES: _Names = ((), "", ())
+#: Hosts of URLs, a provider's id, servers that were asked, and those of them by a URL.
+_Names = tuple[tuple[str, ...], str, tuple[str, ...], tuple[str, ...]]
+_NO_NAMES: _Names = ((), "", (), ())
 
 
 def _named(record: str) -> _Names:
     """What a record says of whom it asked."""
     hosts = dict.fromkeys(found[1].lower().rstrip(".") for found in itertools.islice(_URL_HOST.finditer(record), MAX_URLS))
-    asked = dict.fromkeys(
-        (found["url"] or found["name"]).lower().rstrip(".") for found in itertools.islice(_ASKED.finditer(record), MAX_URLS)
-    )
+    asked, by_url = dict[str, None](), dict[str, None]()
+    for found in itertools.islice(itertools.chain(*(each.finditer(record) for each in (_ASKED, _CONNECTED, _ATTRIBUTE))), MAX_URLS):
+        name = next(filter(None, found.groups())).lower().rstrip(".")
+        asked[name] = None
+        by_url |= {} if found.re is _ASKED and not found["url"] else {name: None}
     provider = _PROVIDER.search(record)
-    return tuple(hosts | asked), provider[1] if provider else "", tuple(asked)
+    return tuple(hosts | asked), provider[1] if provider else "", tuple(asked), tuple(by_url)
 
 
 def _names(said: str, how: str) -> bool:
@@ -380,12 +391,12 @@ class _Reader:
     def events(self) -> list[ErrorEvent]:
         """In order of time."""
         out = []
-        for row, span, line, kind, refusal, about, (hosts, provider, asked) in self.refused:
+        for row, span, line, kind, refusal, about, (hosts, provider, asked, by_url) in self.refused:
             low, high, chain = self.chain.span(row) if row >= 0 else (*span, -1)
             out.append(
                 ErrorEvent(
                     (low + high) // 2, low, high, line, refusal.code, self.name, kind, chain, refusal.refusal_class, about.small if about else None,
-                    about.session if about else "", hosts, provider, refusal.bare, asked, passing=refusal.passing,
+                    about.session if about else "", hosts, provider, refusal.bare, asked, by_url, passing=refusal.passing,
                 )
             )  # fmt: skip
         return _classed(sorted(out, key=lambda e: (e.time_ns, e.line)))

@@ -17,11 +17,11 @@ from tests.chains.build_chain import SERVER, T0, Machine, Talk, hellos
 EGRESS, API = "203.0.113.7", (SERVER, 443)
 
 
-def found(folder: Path, *lines: tuple[float, str]) -> list[Finding]:
-    """``lines``: (seconds in the capture, text); answers end at 1.4, 2.4 and 3.4 s."""
+def found(folder: Path, *lines: tuple[float, str], unanswered: str = "") -> list[Finding]:
+    """``lines``: (seconds in the capture, text); answers end at 1.4, 2.4 and 3.4 s, or the last request has none and ends at 3.3 s."""
     host = Machine()
     (hello,) = hellos(1)
-    host.see(Talk((EGRESS, 50001), API, 1, hello, 1 << 20), (2, False))
+    host.see(Talk((EGRESS, 50001), API, 1, hello, 1 << 20, unanswered=unanswered), (2, False))
     host.write(folder / "host.pcap")
     stamped = [(datetime.fromtimestamp(T0 + at, UTC).strftime("%Y-%m-%d %H:%M:%S,%f")[:-3], text) for at, text in lines]
     (folder / "errors.log").write_text("".join(f"{at} [ERROR] agent - {text}\n" for at, text in stamped))
@@ -68,10 +68,25 @@ def test_a_limit_that_the_program_has_itself(tmp_path: Path) -> None:
     assert told.frames == []
 
 
-def test_a_server_that_closes_without_an_answer(tmp_path: Path) -> None:
-    [told] = found(tmp_path, *((k + 0.42, "RemoteProtocolError: Server disconnected without sending a response.") for k in (1, 2)))
+def test_a_limit_that_may_be_of_anything_else_is_not_told(tmp_path: Path) -> None:
+    assert (
+        found(tmp_path, *((k + 0.42, "BulkheadFullException: Bulkhead 'db' is full and does not permit further calls") for k in (1, 2)))
+        == []
+    )
+
+
+@pytest.mark.parametrize("unanswered", ["server", "resets"])
+def test_a_server_that_closes_without_an_answer(unanswered: str, tmp_path: Path) -> None:
+    """The line at 1.4 s is of no request of the capture."""
+    said = "RemoteProtocolError: Server disconnected without sending a response."
+    [told] = found(tmp_path, *((at, said) for at in (1.42, 3.32, 3.34)), unanswered=unanswered)
     assert "2 lines of failed requests: closed by the server without an answer" in told.text
     assert "limit" in told.advice
+
+
+@pytest.mark.parametrize("text", ["MCP server disconnected", "ws proxy error: socket hang up", 'could not parse tool arguments "{}": EOF'])
+def test_closes_that_the_capture_does_not_show_are_of_something_else(text: str, tmp_path: Path) -> None:
+    assert found(tmp_path, *((k + 0.42, text) for k in (1, 2, 3))) == []
 
 
 def test_503_may_be_a_limit_of_what_stands_in_front(tmp_path: Path) -> None:

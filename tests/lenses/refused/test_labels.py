@@ -701,7 +701,53 @@ def test_servers_that_a_line_says_were_asked_are_read(tmp_path: Path) -> None:
     assert [e.asked for e in found] == [("api.embed.test",), ("api.pay.test",), ()]
     assert [e.url_hosts for e in found] == [("api.embed.test",), ("api.pay.test",), ("docs.pay.test",)]
     seen = error_log.of_target(ErrorLog(found, 3, 0, None, None, None), ["api.z.ai"], {"api.z.ai", "api.embed.test"})
-    assert [(e.line, e.elsewhere) for e in seen.events] == [(2, True), (3, False)]
+    assert [(e.line, e.elsewhere) for e in seen.events] == [(3, False)]  # only documentation
+    unseen = error_log.of_target(ErrorLog(found, 3, 0, None, None, None), ["api.z.ai"])
+    assert [(e.line, e.elsewhere) for e in unseen.events] == [(1, True), (2, True), (3, False)]
+
+
+def test_whom_urllib3_and_attributes_of_opentelemetry_say_was_asked(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_text(
+        '2026-11-30 09:52:49,771 - urllib3.connectionpool - DEBUG - https://events.test:443 "POST /api/1/envelope/ HTTP/1.1" 429 41\n'
+        '{"timeUnixNano": "1796032370000000000", "severityNumber": 17, "body": {"stringValue": "status 429"}, "attributes": '
+        '[{"key": "server.address", "value": {"stringValue": "otlp.vendor.test"}}]}\n'
+        '{"time": "2026-11-30T09:52:51Z", "level": "error", "msg": "status 429", "server.address": "otlp.vendor.test"}\n'
+        '{"time": "2026-11-30T09:52:52Z", "level": "error", "msg": "status 429", "host": "web-1.prod.example.test"}\n'
+    )
+    found = errorlog.read(path).events
+    assert [e.by_url for e in found] == [("events.test",), ("otlp.vendor.test",), ("otlp.vendor.test",), ()]
+    seen = error_log.of_target(ErrorLog(found, 4, 0, None, None, None), ["api.z.ai"], {"api.z.ai"})
+    assert [(e.line, e.elsewhere) for e in seen.events] == [
+        (4, True)
+    ]  # a machine's name, perhaps: believed if its lines follow the answers
+
+
+def by_url(lines: ErrorLog, *hosts: str) -> ErrorLog:
+    return replace(lines, events=[replace(e, by_url=hosts) for e in asking(lines, *hosts).events])
+
+
+def test_lines_with_the_url_of_another_server_are_none_of_a_target_that_is_asked_by_its_name() -> None:
+    """Also where they follow its answers, and none of that server is captured; not where the target is not seen to be asked."""
+    right_behind = log(*((3_000 * k + 1,) for k in range(12)))
+    target, direct = ["api.z.ai"], {"api.z.ai"}
+    assert not error_log.of_target(by_url(right_behind, "events.test"), target, direct).events
+    assert len(error_log.of_target(by_url(right_behind, "events.test"), target, {"gw.test.corp"}).events) == 12
+    own = by_url(right_behind, "api.z.ai")
+    assert error_log.of_target(own, target, direct) == own
+    one = replace(own, events=[*own.events, *by_url(right_behind, "localhost").events])
+    assert error_log.of_target(one, target, direct) == own  # it names its target
+
+
+def test_a_relay_on_the_machine_is_believed_where_its_lines_stand_behind_what_looks_refused() -> None:
+    right_behind = log(*((3_000 * k + 1,) for k in range(12)))
+    for host in ("localhost", "host.docker.internal", "127.0.0.1"):
+        relay = error_log.of_target(by_url(right_behind, host), ["api.z.ai"], {"api.z.ai"})
+        assert from_log(table(*MIXED), relay).rejected.tolist() == [REJECTED, ACCEPTED, ACCEPTED] * 12
+        granted = table(
+            *((3_000 * k, 5_000 + 60 * k, 400) for k in range(12)), *((3_000 * k + 1_500, 9_000 + 60 * k, 400) for k in range(12))
+        )
+        assert REJECTED not in from_log(granted, relay).rejected  # a database that is asked after each answer
 
 
 def test_what_so_many_lines_have_shown_is_believed_outside_the_time_of_the_log() -> None:

@@ -5,7 +5,7 @@ Theory of operation
 1. Lines of a kind (form, level, service, class, code) are judged together. Of each kind it is asked how many of its lines stand within so much time of the
    end of an answer, and how many would if they had been written at other times of the capture. The second number is what is chance.
 2. A line that says it asked a server that is not the target's, and that the capture does not show, may still be the target's: its program asks a relay.
-   It is believed if its kind follows the answers better than chance (:data:`SURE`).
+   It is believed if its kind follows the short answers, as refusals are, better than chance (:data:`SURE`).
 3. A kind of which that cannot be said, while its lines clearly stand at once behind answers of another server in the same capture, is that server's.
 4. Any other kind that names nobody is left out only where the log's other lines follow the answers at once and clearly (:data:`CLEAR`), and its own do it no
    better than chance at any lag (:data:`NO_BETTER`), though all of them could not by chance.
@@ -50,7 +50,12 @@ def left_out(
         kinds.setdefault((event.elsewhere, event.file, event.kind, event.refusal_class, event.code), []).append(i)
     if len(kinds) == 1 and not events[0].elsewhere and not beside:
         return [], [], {}
-    by_chance = {kind: _by_chance([events[i] for i in those], end) for kind, those in kinds.items() if kind[0] or len(those) >= FEW}
+    short = np.sort(answers.end[answers.short])
+    by_chance = {
+        kind: _by_chance([events[i] for i in those], short if kind[0] else end)
+        for kind, those in kinds.items()
+        if kind[0] or len(those) >= FEW
+    }
     theirs: dict[str, list[int]] = {}
     for kind in [kind for kind, (each, _) in by_chance.items() if min(each) > SURE]:
         those = [events[i] for i in kinds[kind]]
@@ -72,6 +77,8 @@ def left_out(
 def _by_chance(events: Sequence[ErrorEvent], end: Ints) -> tuple[list[float], float]:
     """How likely it is by chance that so many lines stand so near the end of an answer, for each of :data:`WITHIN_NS`; and that all did at once, which is
     likely where lines are known to the second only, or answers are many."""
+    if len(end) < 2:
+        return [1.0], 1.0
     low, high = np.array([(event.low_ns, event.high_ns) for event in events], np.int64).T
     within = (high >= end[0]) & (low <= end[-1] + WITHIN_NS[-1])  # others mean what was not captured
     low, high = low[within][:MOST], high[within][:MOST]

@@ -79,6 +79,7 @@ MOST_TRIES = 3  #: answers for each line, as SDKs try again twice without a word
 ANOTHER_DAY_NS = 15 * 3600 * S  #: between log and capture: zones differ by 14 hours at most
 MOST_OPEN = 64  #: lines that name a server, to which an echo may still come
 MOST_BESIDE = 10  #: other servers whose answers lines are held against
+NEAR_BY = ("internal", "local", "localhost", "lan", "home", "arpa")  #: ends of names that are not the public's, such as a relay's
 MAX_UNMATCHED = 1_000  #: lines of a log that are named one by one; the rest is counted
 
 
@@ -228,7 +229,9 @@ def _beside(side: Side, names: Sequence[str]) -> dict[str, Ints]:
 
 def of_target(log: ErrorLog, names: Sequence[str], asked: Collection[str] = ()) -> ErrorLog:
     """The log without refusals that it says are another provider's: by the name of another known API, or of a server that the capture shows beside the target,
-    unless all lines name it and the target is not asked directly; or by the provider's id, where other lines have the target's.
+    unless all lines name it and the target is not asked directly; or by the provider's id, where other lines have the target's. Where the capture shows that
+    the target is asked by its name, the URL of any other public server says so too, captured or not, and that of any at all where other lines have the
+    target's; a relay on the machine is then believed if its lines follow answers that look refused.
 
     asked : names of all servers that the side's capture shows.
     """
@@ -238,9 +241,23 @@ def of_target(log: ErrorLog, names: Sequence[str], asked: Collection[str] = ()) 
     beside = [name for name in asked if not matching(name, domains)]
     gateway = len(beside) == len(asked) and all(any(host in beside for host in event.url_hosts) for event in log.events)
 
-    def elsewhere(event: ErrorEvent) -> bool:
-        if any(matching(host, domains) for host in event.url_hosts):
+    direct = len(beside) < len(asked)
+    named = direct and any(matching(host, domains) for event in log.events for host in event.by_url)
+
+    def is_named(event: ErrorEvent) -> bool:
+        return any(matching(host, domains) for host in event.url_hosts)
+
+    def of_another(host: str) -> bool:
+        """A server by its name, which a relay near by is not as a rule: one that is not captured, a known API, or one that is asked beside the target."""
+        if "." not in host or host.rpartition(".")[2] in NEAR_BY or host.replace(".", "").isdigit() or matching(host, domains):
             return False
+        return host not in asked or matching(host, KNOWN_APIS) is not None or (host in beside and not gateway)
+
+    def elsewhere(event: ErrorEvent) -> bool:
+        if is_named(event):
+            return False
+        if direct and event.by_url and (named or all(map(of_another, event.by_url))):
+            return True
         return any(matching(host, KNOWN_APIS) or (host in beside and not gateway) for host in event.url_hosts)
 
     apis = {event.provider: programs.api_of(event.provider) for event in log.events}
@@ -249,16 +266,13 @@ def of_target(log: ErrorLog, names: Sequence[str], asked: Collection[str] = ()) 
     events = [replace(e, elsewhere=True) if i in echoes else e for i, e in enumerate(log.events)]
     kept = [e for e in events if not elsewhere(e) and not (ours and apis[e.provider] is not None and apis[e.provider] not in names)]
 
-    def of_another(host: str) -> bool:
-        """A server by its name, which a relay near by is not as a rule: one that is not captured, a known API, or one that is asked beside the target."""
-        if "." not in host or host.replace(".", "").isdigit() or matching(host, domains):
-            return False
-        return host not in asked or matching(host, KNOWN_APIS) is not None or (host in beside and not gateway)
-
     def is_ours(hosts: tuple[str, ...]) -> bool:
         return not hosts or not all(map(of_another, hosts))
 
-    kept = [replace(e, elsewhere=True) if e.asked and not is_ours(e.url_hosts) else e for e in kept]
+    kept = [
+        replace(e, elsewhere=True) if e.asked and not (is_ours(e.url_hosts) and (is_named(e) or not (direct and e.by_url))) else e
+        for e in kept
+    ]
     other = tuple(each for each in log.other if is_ours(each[2]))
     failed = tuple(each for each in log.failed if is_ours(each[3]))
     changed = kept != log.events or len(other) < len(log.other) or len(failed) < len(log.failed)
@@ -344,6 +358,9 @@ def from_log(
         log = converted(log, lambda time: time + shift)
         found = match(answers, log.events, slack_ns, sizes, small, log.starts)
     strangers, chance, theirs = left_out(answers, log.events, beside)
+    by_url = {i for i, event in enumerate(log.events) if event.elsewhere and event.by_url}
+    if len(by_url) >= MIN_LEARNED and not found.sizes:  # nothing that they stand behind looks refused
+        strangers = sorted(by_url.union(strangers).difference(*theirs.values()))
     if gone := {*strangers, *chance, *itertools.chain.from_iterable(theirs.values())}:
         kept = [event for i, event in enumerate(log.events) if i not in gone]
         log = replace(log, events=kept)
