@@ -117,12 +117,16 @@ def whole(path: str | os.PathLike[str], limit: int, what: str = "") -> bytes:
 class Lines:
     """Lines of a file, without their ends, each cut to ``longest`` bytes; also of a gzip file, or one in UTF-16. To be gone through once.
 
+    more : how many bytes a line that is longer may have, by its beginning; what is cut all the same is told in ``note``.
     number : of the latest line, from 1.  whole : whether that line was not cut and its end is in the file.
     cut : what was read, if not all ("its first 1,000 lines").
     """
 
-    def __init__(self, path: str | os.PathLike[str], most: int, longest: int, what: str = "") -> None:
-        self.path, self.most, self.longest, self.what = os.fsdecode(path), most, longest, what
+    def __init__(
+        self, path: str | os.PathLike[str], most: int, longest: int, what: str = "", more: Callable[[bytes], int] | None = None
+    ) -> None:
+        self.path, self.most, self.longest, self.what, self._more = os.fsdecode(path), most, longest, what, more
+        self._too_long: list[int] = []  # the first, how many there are, and to how much they were cut
         self.number = 0
         self.whole = True
         self.cut: str | None = None
@@ -148,6 +152,12 @@ class Lines:
                     self.cut = f"its first {size(limit)}"
                     self._hint = "; unpack it (gunzip) to have more of it read" if packed else ""
                     return
+                if self._more and len(line) == self.longest < (longest := self._more(line)) and left > 0:
+                    line += stream.readline(min(longest - len(line), left))
+                    left -= len(line) - self.longest
+                    if len(line) == longest and not line.endswith(b"\n"):
+                        first, many, _ = self._too_long or (self.number + 1, 0, 0)
+                        self._too_long = [first, many + 1, longest]
                 rest = line
                 while rest and not rest.endswith(b"\n") and left > 0:
                     rest = stream.readline(min(1 << 20, left))
@@ -159,7 +169,15 @@ class Lines:
     @property
     def note(self) -> str | None:
         """One line if not all was read."""
-        return f"{printable(self.path)}: only {self.cut} were read{self._hint}" if self.cut else None
+        if self.cut:
+            return f"{printable(self.path)}: only {self.cut} were read{self._hint}"
+        if self._too_long:
+            first, many, longest = self._too_long
+            which = f"line {first:,} is" if many == 1 else f"{many:,} lines (the first is {first:,}) are"
+            return (
+                f"{printable(self.path)}: {which} longer than {size(longest)}, and what is in {'it' if many == 1 else 'them'} was not read"
+            )
+        return None
 
 
 class _Recoded:

@@ -31,6 +31,7 @@ from typing import Any, NamedTuple
 from netlens.addresses import is_one_host
 from netlens.chains.budget import NETWORK
 from netlens.chains.divided import RELAY, STALL, Divided
+from netlens.columns import NEVER
 from netlens.lenses import Finding, Severity, _databases
 from netlens.lenses._behind import Behind, answers_each, behind, named
 from netlens.lenses._datagrams import PATIENT
@@ -173,7 +174,7 @@ def _of(view: View) -> list[Finding]:
         as_polls = [a for a in hidden if a.session in polled]
         if len(as_polls) == len(shown):
             told = _first_bytes(view, shown, "request", len(all_) + others)
-            text = f"{told.text[:-1]}; each of the same length, and the next at once behind the answer, as long polls are."
+            text = f"{told.text[:-1]}; the same again and again, ended by a timer while others are answered at once, as long polls are."
             return [replace(told, severity="note", text=text, advice="")]
         shown = [a for a in shown if a.session not in polled]
     return [
@@ -265,8 +266,7 @@ def _not_lost(view: View, clear: list[Asked]) -> list[Asked]:
 
 def _given_up(view: View) -> list[Finding]:
     """Requests inside TLS whose client gave up, again and again after the same time."""
-    polled = view.once(_polled)
-    found = [g for g in view.once(given_up) if g.wait_ns > polled.get(g.session, 0)]  # a poll that was open when its program ended
+    found = _left_waiting(view)
     again = _alike(view, found, TIMES)
     shown = again or [g for g in found if g.wait_ns >= UNANSWERED_NS]
     if not shown:
@@ -351,23 +351,46 @@ def _stood(budget: Divided | None) -> int:
     return budget.ns(STALL) + sum(budget.ns(RELAY, k) for k, relay in enumerate(budget.relays) if relay == NETWORK)
 
 
-def _polled(view: View) -> dict[int, int]:
-    """Sessions of TLS that look like long polls (RFC 6202 2), with the longest wait of all to that server (ns): requests of one length, none of them answered
-    soon, and the next at once behind each answer. A server that is slow each time to a program that asks the same in a loop looks so too."""
+def _in_a_loop(view: View) -> dict[int, list[int]]:
+    """Sessions of TLS with requests of one length, none of them answered soon, and the next at once behind each answer, with the waits (ns)."""
     x, protocol = view.side.capture.table("exchanges"), view.column("protocol")
     begun, said = x["start_ns"].tolist(), x.ints("response_ns", -1).tolist()
     ended, sent = x.ints("end_ns", -1).tolist(), x["up_bytes"].tolist()
-    waits: dict[int, int] = {}
+    found: dict[int, list[int]] = {}
     for k, rows in grouped(range(len(begun)), x["session_id"].tolist().__getitem__).items():
         if len(rows) < POLLS or protocol[k] != "tls" or max(sent[i] for i in rows) - min(sent[i] for i in rows) > SAME_BYTES:
             continue
         took = [said[i] - begun[i] for i in rows if said[i] >= 0]
         if min(took, default=0) >= LATE_NS and all(0 <= begun[j] - ended[i] <= AT_ONCE_NS and said[i] >= 0 for i, j in pairwise(rows)):
-            waits[k] = max(took)
-    longest: dict[tuple[str, str, int], int] = {}
-    for k, wait in waits.items():
-        longest[view.service(k)] = max(longest.get(view.service(k), 0), wait)
-    return {k: longest[view.service(k)] for k in waits}
+            found[k] = took
+    return found
+
+
+def _polled(view: View) -> dict[int, int]:
+    """Those of a loop that are long polls (RFC 6202 2), with the longest wait of all to that server (ns): a timer of the server ends some of them, and it
+    answers others soon. A server that is slow each time to a program that asks the same again does not show both."""
+    x, protocol = view.side.capture.table("exchanges"), view.column("protocol")
+    loops = grouped(view.once(_in_a_loop), view.service)
+    soon = (x.ints("response_ns", NEVER) < x["start_ns"] + NOTICED_NS) & (x.ints("response_ns", -1) >= 0)
+    quick = {view.service(k) for k in set(x["session_id"][soon].tolist()) if protocol[k] == "tls"} if loops else set()
+    polled: dict[int, int] = {}
+    for service, sessions in loops.items():
+        waits = [wait for k in sessions for wait in view.once(_in_a_loop)[k]]
+        if service in quick and sum(wait >= max(waits) * (1 - ALIKE) for wait in waits) >= POLLS:
+            polled |= dict.fromkeys(sessions, max(waits))
+    return polled
+
+
+def _left_waiting(view: View) -> list[GivenUp]:
+    """Requests inside TLS that clients gave up: of a loop, on any port, what waited clearly longer than all that was answered, where no poll is."""
+    polled, loops = view.once(_polled), view.once(_in_a_loop)
+
+    def longer(wait_ns: int, than_ns: int) -> bool:
+        return wait_ns > than_ns + max(int(than_ns * PATIENCE), PATIENCE_NS)
+
+    ended = [a for a in view.once(asked).remarkable if not a.http and a.given_up and a.session in loops]
+    of_loops = [GivenUp(a.session, a.wait_ns, (a.frames[0], a.frames[-1])) for a in ended if longer(a.wait_ns, max(loops[a.session]))]
+    return sorted({g for g in [*view.once(given_up), *of_loops] if g.session not in polled or longer(g.wait_ns, polled[g.session])})
 
 
 def _polls(clear: list[Asked]) -> list[Asked]:

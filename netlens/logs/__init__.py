@@ -25,7 +25,7 @@ from typing import Protocol
 
 from netlens import registry
 from netlens.logs._account import About
-from netlens.logs._batches import apart
+from netlens.logs._batches import apart, longest
 from netlens.logs._times import UNDATED_NS, nearest
 from netlens.logs._times import span as _span
 from netlens.logs._tracebacks import Records, records
@@ -56,7 +56,7 @@ from netlens.logs._words import (
 __all__ = [
     "CLASSES", "CLASS_OF_CODE", "CLIENTS", "CONCURRENCY", "FAULTS", "NO_PLACE", "OTHER", "OVERLOAD", "OWN_LIMIT", "QUOTA", "RATE", "REFUSALS",
     "UNANSWERED", "UNDATED_NS", "UNKNOWN", "WORDS", "About", "Head", "LogFormat", "Records", "Refusal", "apart", "failure", "formats", "holds_head",
-    "in_known_words", "names_status", "nearest", "plainly", "recognise", "records", "refusal", "refusal_class", "words",
+    "in_known_words", "longest", "names_status", "nearest", "plainly", "recognise", "records", "refusal", "refusal_class", "words",
 ]  # fmt: skip
 
 SECTIONS = ("Source",)  #: what the docstring of a format says

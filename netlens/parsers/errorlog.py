@@ -9,8 +9,9 @@ Theory of operation
    as may be to the line before; :func:`dated` finds the day by the capture.
 3. opencode's classic form has whole seconds; :mod:`netlens.parsers.errorlog_chains` finds the milliseconds.
 
-Limits: lines longer than ``logs.MAX_LINE`` are looked at up to there. Of a log of more than ``MAX_LINES`` lines, ``MAX_EVENTS`` refusals or the bytes of
-:mod:`netlens.sidefiles` the beginning is read, and the note says so. Continuation lines (a stack, say) have no time and count as unread.
+Limits: lines longer than ``logs.MAX_LINE`` are looked at up to there, but for batches (:func:`netlens.logs.longest`). Of a log of more than ``MAX_LINES``
+lines, ``MAX_EVENTS`` refusals or the bytes of :mod:`netlens.sidefiles` the beginning is read, and the note says so. Continuation lines (a stack, say) have no
+time and count as unread.
 
 Lines hold prompts and keys: nothing of one but its number, its time and the error code ever leaves this module.
 """
@@ -20,7 +21,8 @@ from __future__ import annotations
 import itertools
 import os
 import re
-from collections import Counter
+import zlib
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -51,6 +53,7 @@ MAX_URLS = 8
 _FAULTS = frozenset({"ERROR", "FATAL", "CRITICAL"})
 MAX_LINES = 10_000_000  #: some 50 bytes of memory each
 MAX_EVENTS = 100_000  #: one a second for a day; some 600 bytes each
+SEAM = 1_000  #: records that two pieces of a log may share
 MAX_STARTS = 1_000_000  #: of requests
 MAX_SINCE_MS = 400 * 86_400_000  #: a longer silence in one run is damage; sums of a million of them stay within int64
 
@@ -120,6 +123,7 @@ class ErrorLog:
     failed : first and last instant at which a fault was written that says how a request failed otherwise, how (:func:`netlens.logs.failure`), and hosts of URLs
         in it; of several lines that one failure leaves the first.
     untimed : where no line has a time, the class of each that tells of a refusal.
+    begins, ends : checksums of its first and last :data:`SEAM` records, those of the first ones with their lines.
     """
 
     events: list[ErrorEvent]
@@ -136,6 +140,8 @@ class ErrorLog:
     untimed: tuple[str, ...] = ()
     other: tuple[tuple[int, int, tuple[str, ...]], ...] = ()
     failed: tuple[tuple[int, int, str, tuple[str, ...]], ...] = ()
+    begins: tuple[tuple[int, int], ...] = ()
+    ends: tuple[int, ...] = ()
 
 
 def at_once(log: ErrorLog) -> int:
@@ -184,7 +190,7 @@ def read(path: str | os.PathLike[str]) -> ErrorLog:
         it cannot be opened or read.
     """
     name = os.fsdecode(path)
-    return _read(Lines(name, MAX_LINES, logs.MAX_LINE, "the error log"), name)
+    return _read(Lines(name, MAX_LINES, logs.MAX_LINE, "the error log", logs.longest), name)
 
 
 #: What those who turn logs over put behind a name, or before its end, for the older pieces: a count or a date (logrotate, Python's handlers, logback,
@@ -196,18 +202,38 @@ _TURN = re.compile(rf"(?:{_DATE}(?:\.\d{{1,3}})?|\.\d{{1,3}}|\.old)(?=$|\.[A-Za-
 
 def pieces(paths: Sequence[str], found: Sequence[ErrorLog]) -> list[ErrorLog]:
     """The logs, those that are pieces of one that was turned over (``agent.log.1``, ``agent.log``) as one: their names differ by a count or a date alone, and
-    one ends before the next begins."""
+    one ends before the next begins, or with the lines with which that begins. A piece without a line says nothing."""
     groups: dict[str, list[ErrorLog]] = {}
     for path, log in zip(paths, found, strict=True):
         folder, name = os.path.split(path)
         groups.setdefault(os.path.join(folder, _TURN.sub("", _PACKED.sub("", name))), []).append(log)
     out = []
     for group in groups.values():
-        order = sorted(group, key=lambda log: log.first_ns or 0)
+        written = [log for log in group if log.first_ns is not None or log.unread] or group
+        order = sorted(written, key=lambda log: log.first_ns or 0)
+        order = [log if i == 0 else _without_shared(order[i - 1], log) for i, log in enumerate(order)]
         apart = all(a.last_ns and b.first_ns and b.first_ns >= a.last_ns - SECOND for a, b in itertools.pairwise(order))
         whole = replace(joined(order), first_ns=order[0].first_ns, last_ns=order[-1].last_ns)
-        out += [whole] if apart and len(order) > 1 else group
+        out += [whole] if apart and len(order) > 1 else written
     return out
+
+
+def _without_shared(before: ErrorLog, log: ErrorLog) -> ErrorLog:
+    """A log without the lines at its begin that are those at the end of the one before: who turns it over by copying it, or ships it, may write some twice."""
+    begins, end = tuple(each for each, _ in log.begins), before.last_ns
+    n = next((n for n in range(min(len(before.ends), len(begins)), 1, -1) if before.ends[-n:] == begins[:n]), 0)
+    if not n or end is None:
+        return log
+    last = log.begins[n - 1][1]
+    return replace(
+        log,
+        events=[e for e in log.events if e.line > last],
+        first_ns=end,
+        unclear_ns=tuple(ns for ns in log.unclear_ns if ns > end),
+        starts=tuple(s for s in log.starts if s.line > last),
+        other=tuple(each for each in log.other if each[0] > end),
+        failed=tuple(each for each in log.failed if each[0] > end),
+    )
 
 
 def joined(found: Sequence[ErrorLog]) -> ErrorLog:
@@ -416,12 +442,16 @@ def _plainly(raw: bytes) -> bytes:
 
 def _read(rows: Lines, name: str) -> ErrorLog:
     reader, lines, begun = _Reader(name), 0, 1
+    begins, ends = list[tuple[int, int]](), deque[int](maxlen=SEAM)
     for raw, count in logs.records(rows):
         if len(reader.refused) >= MAX_EVENTS:
             rows.cut = f"its first {plural(MAX_EVENTS, 'refusal')}"
             break
         begun = lines + 1 if count else begun  # records of one line have its number
         reader.take(begun, raw)
+        if raw.strip():
+            ends.append(zlib.crc32(raw))
+            begins += [(ends[-1], begun)] if len(begins) < SEAM else []
         lines += count
     events, untimed = reader.events(), reader.untimed
     program = max((name for name, n in reader.whose.items() if n), key=lambda name: (name != "any", reader.whose[name]), default=None)
@@ -440,6 +470,8 @@ def _read(rows: Lines, name: str) -> ErrorLog:
         untimed=tuple(untimed) if reader.last_ns is None else (),
         other=tuple(reader.other),
         failed=tuple(reader.failed),
+        begins=tuple(begins),
+        ends=tuple(ends),
     )
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.lenses.made import MS, S, close, found, ping, problems, talk
+import netlens
+from tests.lenses.made import MS, End, S, close, found, mixed, ping, problems, talk, write
 from tests.parsers.certificates import record
 from tests.parsers.test_pipeline import client_hello
 
@@ -207,35 +208,62 @@ def test_resets_behind_session_tickets_of_what_was_not_open(tmp_path: Path, pack
     assert "reset" not in problems(found(tmp_path, packets, ping(99 * S)))
 
 
-def in_a_loop(waits: list[int], sizes: list[int], pause: int = 5) -> list[Packet]:
-    """Requests of these sizes on one connection, answered after so many s; the next comes so many ms behind the answer."""
-    made = talk(40_000, 0, TLS)
+def in_a_loop(
+    waits: list[int], sizes: list[int] | None = None, pause: int = 5, port: int = 40_000, hangs: int = 0, server: End = TLS
+) -> list[Packet]:
+    """Requests of these sizes on one connection, answered after so many s; the next comes so many ms behind the answer. hangs : s that the client waits for a
+    last answer that does not come."""
+    made = talk(port, 0, server)
     for up, data in ((True, HELLO), (False, FLIGHT), (True, CHANGE + FINISHED)):
         (made.up if up else made.down)("PA", data)
     made.down("PA", TICKETS)
-    for wait, size in zip(waits, sizes, strict=True):
+    for wait, size in zip(waits, sizes or [153] * len(waits), strict=True):
         made.at += pause * MS
         made.up("PA", record(23, bytes(size)))
         made.down("A")
         made.at += wait * S
         made.down("PA", record(23, bytes(85)))
         made.up("A")
+    if hangs:
+        made.at += pause * MS
+        made.up("PA", record(23, bytes(153)))
+        made.down("A")
+        made.at += hangs * S
     return close(made).packets
 
 
+def quick() -> list[Packet]:
+    return in_a_loop([0, 0], [400, 700], pause=500, port=40_001)
+
+
+TIMED = [20, 9, 20, 14, 20]
+
+
 def test_long_polls_inside_tls_are_a_note(tmp_path: Path) -> None:
-    this = found(tmp_path, in_a_loop([9, 18, 14, 12], [153, 154, 153, 153]), ping(99 * S))["slow-server"]
+    this = found(tmp_path, in_a_loop(TIMED, [153, 154, 153, 153, 153]), quick(), ping(120 * S))["slow-server"]
     assert this.severity == "note"
-    assert this.text.endswith("each of the same length, and the next at once behind the answer, as long polls are.")
+    assert this.text.endswith("the same again and again, ended by a timer while others are answered at once, as long polls are.")
 
 
 @pytest.mark.parametrize(
     "packets",
     [
-        pytest.param(in_a_loop([9, 18, 14, 12], [153, 1100, 820, 2000]), id="each asks something else"),
-        pytest.param(in_a_loop([9, 18, 14, 12], [153] * 4, pause=2000), id="somebody comes back"),
-        pytest.param(in_a_loop([9, 1, 14, 12], [153] * 4), id="one is answered soon"),
+        pytest.param([in_a_loop(TIMED, [153, 1100, 820, 2000, 153]), quick()], id="each asks something else"),
+        pytest.param([in_a_loop(TIMED, pause=2000), quick()], id="somebody comes back"),
+        pytest.param([in_a_loop([20, 1, 20, 20]), quick()], id="one is answered soon"),
+        pytest.param([in_a_loop([12, 12, 12, 12])], id="nothing else is asked"),
+        pytest.param([in_a_loop([9, 18, 14, 12]), quick()], id="no timer"),
     ],
 )
-def test_waits_inside_tls_that_are_no_long_polls(tmp_path: Path, packets: list[Packet]) -> None:
-    assert found(tmp_path, packets, ping(99 * S))["slow-server"].severity == "warning"
+def test_waits_inside_tls_that_are_no_long_polls(tmp_path: Path, packets: list[list[Packet]]) -> None:
+    assert found(tmp_path, *packets, ping(120 * S))["slow-server"].severity == "warning"
+
+
+@pytest.mark.parametrize(("beside", "hangs", "is_told"), [([], 25, True), ([quick()], 25, True), ([quick()], 10, False)])
+def test_a_last_wait_that_is_longer_than_any_poll(tmp_path: Path, beside: list[list[Packet]], hangs: int, is_told: bool) -> None:
+    path = write(
+        tmp_path / "made.pcap",
+        mixed(in_a_loop([10, 10, 10], hangs=hangs, server=(TLS[0], 443 if beside else 8445)), *beside, ping(120 * S)),
+    )
+    told = [f.severity for f in netlens.analyze(str(path)).findings if f.id == "slow-server" and "until the client gave up" in f.text]
+    assert told == ["warning"] * is_told

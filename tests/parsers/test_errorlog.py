@@ -374,6 +374,42 @@ def test_logs_of_two_programs_are_no_pieces_of_one(tmp_path: Path, older: str, n
     assert log.last_ns < log.events[-1].low_ns
 
 
+def seam(shared: int, *, empty: bool = False) -> tuple[str, str, str]:
+    """Three pieces with a refusal each second, of which each begins with so many lines of the one before."""
+    lines = [f"2026-01-25T16:33:{k // 2:02d}.{k % 2 * 500:03d}Z {'ERROR status 429' if k % 2 else f'INFO start {k}'}\n" for k in range(90)]
+    pieces = ("".join(lines[:30]), "".join(lines[30 - shared : 60]), "".join(lines[60 - shared :]))
+    return (pieces[0], "".join(lines[30:]), "\n") if empty else pieces
+
+
+@pytest.mark.parametrize(
+    "pieces", [seam(0), seam(15), seam(2), seam(0, empty=True)], ids=["apart", "shared", "two lines", "just turned over"]
+)
+def test_pieces_that_share_lines_or_are_empty(tmp_path: Path, pieces: tuple[str, str, str]) -> None:
+    names = [str(tmp_path / name) for name in ("a.log.2", "a.log.1", "a.log")]
+    for name, text in zip(names, pieces, strict=True):
+        Path(name).write_text(text)
+    log = errorlog.joined(errorlog.pieces(names, [errorlog.read(name) for name in names]))
+    assert [e.low_ns for e in log.events] == [T0 // 1000 * SECOND - 41 * SECOND + k * SECOND + 500 * MS for k in range(45)]
+    assert (log.first_ns, log.last_ns) == (log.events[0].low_ns - 500 * MS, log.events[-1].high_ns)
+
+
+def test_a_batch_of_records_is_read_beyond_what_other_lines_may_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def batch(records: int) -> str:
+        told = ",".join(
+            f'{{"timeUnixNano": "{(T0 + k) * MS}", "severityNumber": 17, "body": {{"stringValue": "failed: 429 {"x" * 900}"}}}}'
+            for k in range(records)
+        )
+        return f'{{"resourceLogs": [{{"scopeLogs": [{{"logRecords": [{told}]}}]}}]}}\n'
+
+    log = read(tmp_path, batch(2000) + batch(3) + '{"text": "' + "x" * 3_000_000 + '"}\n')
+    assert ([e.line for e in log.events], log.lines) == ([1] * 2000, 3)  # those of the second are the same
+    monkeypatch.setattr("netlens.logs._batches.MAX_BATCH", 1_500_000)
+    log = read(tmp_path, batch(3) + batch(2000) + batch(2))
+    assert (len(log.events), log.lines) == (3, 3)
+    assert log.note is not None
+    assert log.note.endswith("line 2 is longer than 1.5 MB, and what is in it was not read")
+
+
 def test_the_account_of_requests_tells_processes_that_were_at_work_together(tmp_path: Path) -> None:
     def line(second: int, run: str) -> str:
         return (

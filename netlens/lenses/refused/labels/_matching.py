@@ -128,7 +128,7 @@ def match(
     if sizes is None:
         sizes = _seen(answers, rows, low[known], high[known])
     slow = np.zeros(n, np.bool_)
-    if sizes is not None and by_status is None:
+    if sizes is not None and by_status is None and known.any():
         sizes, slow = _soonest(answers, rows, sizes, low[known], high[known])
     look = _look(answers, sizes) if by_status is None else np.where(by_status, 0.0, UNLIKE)
     if sizes is None and (sizes := _sizes(answers, rows, low[known], high[known], LATEST_NS)) is not None:
