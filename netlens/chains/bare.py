@@ -118,7 +118,12 @@ def _weighed(sizes: tuple[int, ...]) -> Sequence[Bare]:
     other = np.where((every >= low) & (every <= high), 1 / max(high - low, LEAST_SPAN), 1e-6)
     prior = np.where(BASES <= USUAL, 1.0, UNUSUAL)
     prior = (1 - ALL_OTHER) * prior / prior.sum() / len(SPREADS) / len(BEGUN)
-    ways = [(p, base, spread, k) for base, p in zip(BASES, prior, strict=True) for spread in SPREADS for k in range(len(BEGUN))]
+    ways = [
+        (p, base, spread, k)
+        for base, p in zip(BASES.tolist(), prior.tolist(), strict=True)
+        for spread in SPREADS
+        for k in range(len(BEGUN))
+    ]
     weights = np.array([np.log(p) + np.log(_odds(some, base, spread, k, other).sum(axis=1)).sum() for p, base, spread, k in ways])
     alone = np.log(ALL_OTHER) + np.log(other[some]).sum()
     most = max(alone, weights.max())
