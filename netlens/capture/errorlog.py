@@ -120,11 +120,12 @@ class Taking:
         self._kept: Reduced | None = None  # of the first line of the record that may still go on
 
     def take(self, line: str) -> None:
-        for each in logs.apart(line.encode("utf-8", "replace")):
-            self._take(each.decode("utf-8", "replace"))
+        raw = line.encode("utf-8", "replace")
+        for each in logs.apart(raw):
+            self._take(each, line if each is raw else each.decode("utf-8", "replace"))
 
-    def _take(self, line: str) -> None:
-        self._done(self._records.feed(line.encode("utf-8", "replace")))
+    def _take(self, raw: bytes, line: str) -> None:
+        self._done(self._records.feed(raw))
         if self._records.fresh:
             self._kept = reduce_line(line)
             if (self._kept is None and not self._records.begun) or (self._kept is not None and self._kept.refusal):

@@ -21,7 +21,7 @@ PING = 17  #: RFC 9113 6.7; GOAWAY without words (6.8) is as long
 WINDOW = 65_535  #: of a stream and of a connection, unless the server says otherwise (RFC 9113 6.9.2)
 MOST_WITH = 2  #: WINDOW_UPDATEs beside the server's SETTINGS
 BODY = 200  #: the least that a request has, body and all
-FULL = 16_384  #: bytes of a record, at most (RFC 8446 5.1)
+FULL = http2.FULL
 LEAST_FULL = FULL - 100  #: what is left of a full frame behind a record that is nearly full
 MOST_CONTROL = 8 * WINDOW_UPDATE
 #: Sizes of an acknowledgment of SETTINGS, WINDOW_UPDATE or RST_STREAM, PING, or one of these with several WINDOW_UPDATEs.
@@ -131,7 +131,15 @@ def is_data(r: Record) -> bool:
 
 def updates(r: Record) -> int:
     """How many WINDOW_UPDATEs are in a record of control."""
-    return next((n for of in (0, EMPTY, PING) for n, rest in [divmod(r.size - of, WINDOW_UPDATE)] if not rest and n >= 0), 0)
+    return next((n for _, n in control(r.size)), 0)
+
+
+def control(size: int) -> Iterator[tuple[int, int]]:
+    """What a record of so many bytes may be, as far as it is control: the size of an acknowledgment or PING in it, or 0, and how many WINDOW_UPDATEs."""
+    for of in (0, EMPTY, PING):
+        n, rest = divmod(size - of, WINDOW_UPDATE)
+        if not rest and n >= 0:
+            yield of, n
 
 
 def said(seen: Records) -> Said | None:
@@ -156,8 +164,9 @@ def said(seen: Records) -> Said | None:
         records.remove(mine.pop())
     readings = list(_readings(records, mine, settings_ns)) if any(map(is_data, mine)) else []
     kept = _joined(mine)
-    answers = _joined(_answers(records))
-    pings = _pings(records)
+    pinged = _pinged(records)
+    answers = _joined(_answers(records, pinged))
+    pings = _pings(records, pinged)
     kept_too = {*answers, *pings}
     updates = [r for r in records if r.way == SERVER and not is_data(r) and r not in kept_too]
     return Said(mine, answers, readings, _all_with_bodies(kept) and _by_fields(kept)[1], settings_ns, preface, updates, len(pings))
@@ -174,11 +183,13 @@ def _is_farewell(records: Sequence[Record]) -> bool:
     return bool(heads) and answered and FIELDS[0] <= size <= FAREWELL and size + len(FIELDS_DIFFER) < min(heads) and not said_more
 
 
-def _answers(records: list[Record]) -> list[Record]:
-    """The server's records without control: WINDOW_UPDATEs follow bodies, SETTINGS are acknowledged as a connection begins, and PING is answered."""
+def _answers(records: list[Record], pinged: Sequence[int]) -> list[Record]:
+    """The server's records without control: WINDOW_UPDATEs follow bodies, SETTINGS are acknowledged as a connection begins, and PING is answered.
+
+    pinged : when the client sent PING.
+    """
     out = []
     sent_ns = latest_ns = -NEVER
-    pings = _pinged(records)
     theirs = 0
     for r in records:
         if r.way == CLIENT:
@@ -190,7 +201,7 @@ def _answers(records: list[Record]) -> list[Record]:
         if r.size == PING:
             aside = True  # see ``_pings``; the others are heads
         elif r.size in ASIDE:
-            aside = theirs <= OPENING if r.size in ACKNOWLEDGMENTS else _is_near(r.ts, pings)
+            aside = theirs <= OPENING if r.size in ACKNOWLEDGMENTS else _is_near(r.ts, pinged)
         else:
             aside = r.size % WINDOW_UPDATE == 0 and r.size <= MOST_CONTROL and (r.size <= FEW or r.ts - sent_ns <= UPDATE_NS)
         if not aside:
@@ -206,12 +217,11 @@ def _pinged(records: Sequence[Record]) -> list[int]:
     return pings
 
 
-def _pings(records: list[Record]) -> set[Record]:
+def _pings(records: list[Record], pinged: Sequence[int]) -> set[Record]:
     """The server's records as long as PING that are PING, which is answered with PING by either side (RFC 9113 6.7), or its last words, GOAWAY."""
     theirs = [r for r in records if r.way == SERVER]
-    pings = _pinged(records)
     last = next((k for k in range(len(theirs) - 1, -1, -1) if theirs[k].size != PING), -1)
-    return {r for k, r in enumerate(theirs) if r.size == PING and (k > last or _is_near(r.ts, pings))}
+    return {r for k, r in enumerate(theirs) if r.size == PING and (k > last or _is_near(r.ts, pinged))}
 
 
 def _is_near(ns: int, times: Sequence[int]) -> bool:

@@ -18,7 +18,7 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
-from netlens.chains.asked import CONTROL, EMPTY, FIELDS, PING
+from netlens.chains.asked import CONTROL, FIELDS, control
 from netlens.columns import Array
 from netlens.parsers.http2 import WINDOW_UPDATE
 
@@ -87,12 +87,7 @@ class Bare:
 
 def _of_control(size: int) -> float:
     """How likely frames of control written at once have so many bytes."""
-    return sum(
-        p * (UPDATES[n - 1] if n else 1.0)
-        for of, p in ((0, 1.0), (EMPTY, BESIDE), (PING, BESIDE))
-        for n, rest in [divmod(size - of, WINDOW_UPDATE)]
-        if not rest and 0 <= n <= len(UPDATES)
-    )
+    return sum((BESIDE if of else 1.0) * (UPDATES[n - 1] if n else 1.0) for of, n in control(size) if n <= len(UPDATES))
 
 
 def perhaps(size: int) -> float:
@@ -108,7 +103,7 @@ def weigh(sizes: Sequence[int]) -> list[Bare]:
 
 @lru_cache(maxsize=4)  # asked several times of the same
 def _weighed(sizes: tuple[int, ...]) -> Sequence[Bare]:
-    control = {size: sizes.count(size) for size in set(sizes) & CONTROL}
+    short = {size: sizes.count(size) for size in set(sizes) & CONTROL}
     data = [size for size in sizes if FIELDS[0] <= size <= MOST and size not in CONTROL]
     if not data or min(data) > FIELDS[1]:
         return ()
@@ -137,7 +132,7 @@ def _weighed(sizes: tuple[int, ...]) -> Sequence[Bare]:
         for k in np.flatnonzero(those & (likely >= KEPT * total)):
             odds = odds + likely[k] * _odds(every, *ways[k][1:], other)
         if (share := total / (alone + likely.sum())) >= KEPT:
-            out.append(Bare(float(share), other, odds / total, data, control))
+            out.append(Bare(float(share), other, odds / total, data, short))
     return sorted(out, key=lambda each: -each.p)
 
 

@@ -43,6 +43,7 @@ from netlens.chains.asked import (
     Record,
     Said,
     Stream,
+    control,
 )
 from netlens.parsers.http2 import WINDOW_UPDATE
 
@@ -224,14 +225,15 @@ class Sizes:
     """
 
     def __init__(self, those: Sequence[Said]) -> None:
-        by_fields = [(said, writes, size) for said in those if (size := _fields(writes := written(said.mine, said.preface)))]
-        self.fields = Counter(size for *_, size in by_fields).most_common(1)[0][0] if by_fields else _first_fields(those)
+        every = [(said, writes := written(said.mine, said.preface), _fields(writes)) for said in those]
+        by_fields = [each for each in every if each[2]]
+        self.fields = Counter(size for *_, size in by_fields).most_common(1)[0][0] if by_fields else _first_fields([w for _, w, _ in every])
         ending = [each for each in by_fields if _ends(each[1], each[2])]
         self.ended = 2 * len(ending) > len(by_fields)
         self.seen = _sizes_seen(by_fields)
         self.hidden = _hidden(ending, self.seen)
-        self.alone = sorted(w.size for said in those if _at_once(said) for w in written(said.mine, said.preface)[1:] if w.size > BODY)
-        self.bare = bare.weigh([w.size for said in those if not _fields(writes := written(said.mine, said.preface)) for w in writes[1:]])
+        self.alone = sorted(w.size for said, writes, _ in every if _at_once(said) for w in writes[1:] if w.size > BODY)
+        self.bare = bare.weigh([w.size for _, writes, size in every if not size for w in writes[1:]])
         self.sums = [sorted(map(sum, product(_some(self.alone, most), repeat=n))) for n, most in enumerate(SUMS, 1)]
 
     def odds(self, size: int, *, first: bool) -> list[float]:
@@ -356,11 +358,11 @@ def _as_others(writes: Sequence[_Write], size: int) -> bool:
     )
 
 
-def _first_fields(those: Sequence[Said]) -> int:
+def _first_fields(those: Sequence[Sequence[_Write]]) -> int:
     """The size of the fields that each connection's client begins with, where none says more than that and a body; 0 where they are not alike."""
     sizes = []
-    for said in those:
-        data = [w for w in written(said.mine, said.preface) if w.size not in CONTROL]
+    for writes in those:
+        data = [w for w in writes if w.size not in CONTROL]
         if len(data) > 1:
             first, then = data[:2]
             if not (FIELDS[0] <= first.size <= FIELDS[1] < then.size and then.begin_ns - first.ts <= BODY_NS):
@@ -524,12 +526,8 @@ def _moves(
 
 
 def _control(size: int, soon: float, chance: float) -> list[_Move]:
-    out = []
-    for of, acknowledged, p in ((0, False, chance), (EMPTY, True, soon * chance), (PING, False, 0.1 * chance)):
-        n, rest = divmod(size - of, WINDOW_UPDATE)
-        if not rest and 0 <= n <= len(UPDATES):
-            out.append(_Move(0, 0, acknowledged, p * (UPDATES[n - 1] if n else 1.0)))
-    return out
+    odds = {0: chance, EMPTY: soon * chance, PING: 0.1 * chance}
+    return [_Move(0, 0, of == EMPTY, odds[of] * (UPDATES[n - 1] if n else 1.0)) for of, n in control(size) if n <= len(UPDATES)]
 
 
 def _begins(size: int, usual: int, differ: dict[int, float], soon: float, ended: bool, seen: _Seen) -> list[_Move]:

@@ -6,7 +6,6 @@ Sources: docs.python.org/3/library/traceback.html (exceptions that were raised w
 (``util.inspect``), and JSON with an indent; java.util.logging.SimpleFormatter.
 """
 
-import itertools
 import re
 from collections.abc import Iterable, Iterator
 
@@ -128,7 +127,11 @@ class Records:
 def records(lines: Iterable[bytes]) -> Iterator[tuple[bytes, int]]:
     """Each record of a log, and how many lines it has; of several in one line the first has them."""
     joining = Records()
-    for done in itertools.chain(map(joining.feed, lines), (joining.end() for _ in range(1))):
-        if done is not None:
-            for i, each in enumerate(apart(done[0])):
-                yield each, 0 if i else done[1]
+
+    def done() -> Iterator[tuple[bytes, int] | None]:
+        yield from map(joining.feed, lines)
+        yield joining.end()
+
+    for record, n in filter(None, done()):
+        for i, each in enumerate(apart(record)):
+            yield each, 0 if i else n

@@ -32,10 +32,8 @@ from netlens.parsers.records import APPLICATION, Records
 TLS_1_3 = 0x13  #: of its cipher suites, the first byte (RFC 8446 B.4)
 FINISHED, FINISHED_SHA384, AES_256_GCM_SHA384 = 36, 52, 0x1302  #: handshake header 4, hash 32 or 48 (RFC 8446 4.4.4, B.4)
 PADDING = 0, 16  #: bytes in each record of one side; Java's
-FULL, PADDED_FULL = (
-    16_384,
-    16_367,
-)  #: what a record holds at most (RFC 8446 5.1), and what Java's do; the rest of a full frame of 16,393 bytes follows
+FULL = 16_384  #: bytes that a record holds at most (RFC 8446 5.1)
+PADDED_FULL = 16_367  #: the same of Java's; the rest of a full frame of 16,393 bytes follows
 ALERT_BYTES = 2
 PREFACE = 24  #: of a client (RFC 9113 3.4)
 GOAWAY = 17  #: without words (RFC 9113 6.8); PING is as long

@@ -183,7 +183,7 @@ def _none_refused(a: Analysis) -> str:
     if failed := _failed(a):
         return f"No refusals are certain {told}: {'; '.join(failed)}."
     if not a.assembled.beside.logs and not outcomes(a)[0]:
-        return f"Whether any was refused {told} does not show without an error log of the program or a TLS key log."
+        return f"Refusals {told} would not show: that takes an error log of the program, or a TLS key log."
     return f"No refusals found {told}."
 
 

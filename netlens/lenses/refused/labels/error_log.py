@@ -71,10 +71,8 @@ LATE = 0.1  #: of the refusals; more that come later than these, of their size, 
 #: Failures that a gateway tells of (RFC 9110 15.6.3 to 15.6.5; 52x are Cloudflare's): whether a limit let the request through before is not known.
 GATEWAY = ("status 502", "status 503", "status 504", "status 52")
 BUSY = "status 503"
-NEARLY_EACH, SPELLS = (
-    0.9,
-    5,
-)  #: share of lines of it with an answer; spells of such answers, beyond the first, that end with a request that is served
+NEARLY_EACH = 0.9  #: share of lines of it with an answer
+SPELLS = 5  #: of such answers, beyond the first, that end with a request that is served
 MOST_TRIES = 3  #: answers for each line, as SDKs try again twice without a word
 ANOTHER_DAY_NS = 15 * 3600 * S  #: between log and capture: zones differ by 14 hours at most
 MOST_OPEN = 64  #: lines that name a server, to which an echo may still come
