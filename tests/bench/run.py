@@ -38,7 +38,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SEED = 1
 EXCERPT = 20  #: the slow peers read a capture with a twentieth of the sessions: pyshark would take an hour and a half for the whole one
 WARM_UP = 2000  #: kernels are loaded by reading a capture of the same kind with that fraction of its sessions
-LIMIT_S = 600.0  #: a contestant that takes longer is given up
+LIMIT_S = 180.0  #: a contestant that takes longer is given up
 #: peak memory that grows by less than this from a file to one twice as long is the same: two runs on one file differ by a few per cent
 SAME_MEMORY = 1.10
 TWICE_THE_TIME = 2.10  #: for twice the packets
