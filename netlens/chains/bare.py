@@ -110,7 +110,7 @@ def _weighed(sizes: tuple[int, ...]) -> Sequence[Bare]:
     some = np.array(data[:: -(-len(data) // ENOUGH)])
     every = np.arange(MOST + 1)
     low, high = min(data) - SPREADS[-1], max(data) + SPREADS[-1]
-    other = np.where((every >= low) & (every <= high), 1 / max(high - low, LEAST_SPAN), 1e-6)
+    other = np.where((every >= low) & (every <= high), 1 / max(high - low, LEAST_SPAN), 1e-6) * np.where(every <= USUAL, 1.0, UNUSUAL)
     prior = np.where(BASES <= USUAL, 1.0, UNUSUAL)
     prior = (1 - ALL_OTHER) * prior / prior.sum() / len(SPREADS) / len(BEGUN)
     ways = [

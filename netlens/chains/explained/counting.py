@@ -34,6 +34,7 @@ CLIENT = 0.85  #: the number, by the client alone, at least, if that sends field
 #: Part of the client alone in whether a number is certain, and how likely it is then. Of 144 recordings of eleven clients at seven servers, 96 of 100 such
 #: numbers were right.
 OF_CLIENT, CERTAIN = 0.2, 0.9
+SURER, LEARNED = 0.999, 50  #: the same by the model alone, and records that it was learned from
 CONTRADICTED = 0.01  #: the number that the model finds, by the client alone, if that sends fields in records of their own
 DISAGREED = 0.5  #: part of the client, if the model finds other numbers than were counted
 BEYOND = 5e-4  #: probability that the number is below its interval, or above
@@ -71,7 +72,8 @@ def requests(talk: Talk, model: Model | None, *, agreed: bool) -> Counted | None
 def _is_sure(talk: Talk, model: Model, number: int, p: float) -> bool:
     """Whether a number is next to certain that is so likely by the model: what it was learned from is what it explains, so the client alone has its part."""
     alone = by_client(talk.ways, model).get(number, 0.0)
-    return (1 - OF_CLIENT) * p + OF_CLIENT * alone >= CERTAIN
+    at_once = talk.best.together and len(talk.best.streams) == 1 and alone < CERTAIN  # so what was written does not tell
+    return (p >= SURER and model.records >= LEARNED) or (not at_once and (1 - OF_CLIENT) * p + OF_CLIENT * alone >= CERTAIN)
 
 
 def _exact(talk: Talk, told: grammar.Told, found: Found, number: int, model: Model) -> list[Stream] | None:
