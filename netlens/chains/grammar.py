@@ -733,7 +733,7 @@ def _bursts(said: Said, size: int = 0, sizes: Sizes | None = None, known: bare.B
         if k == 0 or p > SELDOM:
             streams.append(Stream(w.begin_ns, w.ts, w.frame, w.payload))
             several = _many(
-                w.size, size, sizes, known, first=k == 0 and not (said.preface and w.size <= (bare.MOST if known else FIELDS[1]))
+                w.size, size, sizes, known, first=k == 0 and not (said.preface and w.size <= FIELDS[1] and not known), preface=not said.preface
             )
             p *= _is_request(writes, k, perhaps, IS_SHORT if known is None else IS_AS_OTHERS)
             many.append((1 - p, *(p * each for each in several)))
@@ -759,11 +759,11 @@ def _is_request(writes: Sequence[_Write], k: int, perhaps: dict[int, float], sho
     return short if k and w.size <= FIELDS[1] else 1.0
 
 
-def _many(written: int, size: int, sizes: Sizes | None, known: bare.Bare | None, *, first: bool) -> tuple[float, ...]:
+def _many(written: int, size: int, sizes: Sizes | None, known: bare.Bare | None, *, first: bool, preface: bool) -> tuple[float, ...]:
     """How likely a write of so many bytes begins one request of ``size`` bytes (0: they differ, as ``sizes`` do), two and so on. The fields of the first are
     longer, and may stand behind the preface and SETTINGS."""
-    if known is not None and not first and written <= bare.MOST:
-        return known.many(written)
+    if known is not None and written <= bare.MOST:
+        return known.first(written, FIRST_MANY, preface=preface) if first else known.many(written)
     n = _times(written, size) if size else 0
     if size and first and not n and written % size <= FIRST_LONGER:
         n = written // size
