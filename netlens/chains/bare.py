@@ -26,12 +26,12 @@ MOST = 4 * FIELDS[1]  #: bytes of a write that is looked at
 LEAST_SPAN = 200  #: bytes by which the shortest and the longest may differ, at least, as far as is known
 ENOUGH = 300  #: writes that are looked at
 BASES = np.arange(FIELDS[0], FIELDS[1] + 1)
-USUAL, UNUSUAL = 90, 0.3  #: bytes of such a request, at most, as a rule; how much less likely more are
+USUAL, UNUSUAL, LONGER = 90, 0.3, 0.6  #: bytes of such a request, at most, as a rule; how much less likely more are, of all and of each
 SPREADS = (1.0, 3.0, 8.0)  #: bytes by which these differ
 #: How likely one write begins one request, two and so on, of a program that seldom begins several at once, and of one that often does.
 BEGUN = np.array([(0.975, 0.02, 0.003, 0.001, 4e-4, 3e-4, 2e-4, 1e-4), (0.4, 0.2, 0.15, 0.15, 0.04, 0.03, 0.02, 0.01)])
 #: Bytes by which a connection's first request is longer than others, and with what opens the connection.
-LONGER_FIRST, LONGER_WITH_PREFACE = (5, 150), (50, 220)
+LONGER_FIRST, LONGER_WITH_PREFACE = (0, 150), (50, 220)
 OTHER = 0.1  #: share of writes that are one request of any size
 ALL_OTHER = 0.5  #: how likely all of them are
 KEPT = 1e-3  #: how likely something is, to be kept
@@ -120,7 +120,7 @@ def _weighed(sizes: tuple[int, ...]) -> Sequence[Bare]:
     some = np.array(data[:: -(-len(data) // ENOUGH)])
     every = np.arange(MOST + 1)
     low, high = min(data) - SPREADS[-1], max(data) + SPREADS[-1]
-    other = np.where((every >= low) & (every <= high), 1 / max(high - low, LEAST_SPAN), 1e-6) * np.where(every <= USUAL, 1.0, UNUSUAL)
+    other = np.where((every >= low) & (every <= high), 1 / max(high - low, LEAST_SPAN), 1e-6) * np.where(every <= USUAL, 1.0, LONGER)
     prior = np.where(BASES <= USUAL, 1.0, UNUSUAL)
     prior = (1 - ALL_OTHER) * prior / prior.sum() / len(SPREADS) / len(BEGUN)
     ways = [
