@@ -66,8 +66,8 @@ class Bare:
         return tuple((p / p.sum()).tolist())
 
     def first(self, size: int, usual: Sequence[float], *, preface: bool) -> tuple[float, ...]:
-        """The same of a connection's first write, which begins so many requests as a rule: one is longer than others, as HPACK's table is empty.  preface : what
-        opens the connection is in it, too."""
+        """The same of a connection's first write, of which one request is longer, as HPACK's table is empty.  usual : how likely first writes begin so many.
+        preface : what opens the connection is in it, too."""
         least, most = LONGER_WITH_PREFACE if preface else LONGER_FIRST
         p = np.array(usual) * self.given[max(size - most, 0) : max(size - least, 0) + 1].sum(axis=0)
         return tuple((p / p.sum()).tolist())

@@ -696,6 +696,8 @@ def _bursts(said: Said, size: int = 0, sizes: Sizes | None = None, known: bare.B
         perhaps = {w.frame: min(p, MOST_BARE) for w in every if w.size in CONTROL and (p := known.perhaps(w.size)) >= PERHAPS}
     else:
         perhaps = {every[k].frame: p for k, p in _perhaps(every, 0, _Seen(), [r.ts for r in said.answers]).items()}
+    if not said.pinged and said.answers:  # PING would have been answered with PING, and nothing is said behind GOAWAY
+        perhaps |= {w.frame: MOST_BARE for w in every if w.size == PING and w.ts < said.answers[-1].ts}
     writes = [
         w for w in every if w.size > MOST_CONTROL or (short and w.size >= FIELDS[0] and (w.size not in CONTROL or w.frame in perhaps))
     ]
@@ -739,7 +741,12 @@ def _bursts(said: Said, size: int = 0, sizes: Sizes | None = None, known: bare.B
         if k == 0 or p > SELDOM:
             streams.append(Stream(w.begin_ns, w.ts, w.frame, w.payload))
             several = _many(
-                w.size, size, sizes, known, first=k == 0 and not (said.preface and w.size <= FIELDS[1] and not known), preface=not said.preface
+                w.size,
+                size,
+                sizes,
+                known,
+                first=k == 0 and not (said.preface and w.size <= FIELDS[1] and not known),
+                preface=not said.preface,
             )
             p *= _is_request(writes, k, perhaps, IS_SHORT if known is None else IS_AS_OTHERS)
             many.append((1 - p, *(p * each for each in several)))

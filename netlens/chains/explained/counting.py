@@ -1,8 +1,9 @@
 """Requests of a connection as they are most likely: exactly, or between which numbers they are.
 
-1. *The number of requests* is told if it is next to certain, more so where the client alone makes another one likelier. Given the number, the time of each
-   start and each end is the median, and an interval that holds it with all but :data:`netlens.chains.explained.rows.OUTSIDE` on either side. For an exact
-   number nothing may be in progress in the end, of the connection or the capture: an end that was missed shows there, or nowhere.
+1. *The number of requests* is told if it is next to certain. A model explains best what it was learned from, so what the client alone says has a part in that,
+   unless the model leaves no doubt and much was learned from; what a client wrote all at once says nothing. Given the number, the time of each start and each
+   end is the median, and an interval that holds it with all but :data:`netlens.chains.explained.rows.OUTSIDE` on either side. For an exact number nothing may
+   be in progress in the end, of the connection or the capture: an end that was missed shows there, or nowhere.
 2. *Else the number is an interval*, and requests are as many as are likeliest. What the server said may be misread, so what the client alone tells has a
    part in the interval, a greater one where few records were learned from; with too few it is all there is, and answers may have ended at any time. Those
    beyond the least may never have begun, and those beyond the ones told may have been in progress besides (:class:`Counted`). A client of which nothing
@@ -27,14 +28,11 @@ from netlens.chains.explained.steps import many
 from netlens.chains.explained.talks import Talk
 from netlens.chains.explained.walks import ANSWER, START
 from netlens.columns import NEVER
-from netlens.parsers.http2 import WINDOW_UPDATE
 
 ENOUGH = 100  #: records of a server, for numbers to be certain
 CLIENT = 0.85  #: the number, by the client alone, at least, if that sends fields in records of their own
-#: Part of the client alone in whether a number is certain, and how likely it is then. Of 144 recordings of eleven clients at seven servers, 96 of 100 such
-#: numbers were right.
-OF_CLIENT, CERTAIN = 0.2, 0.9
-SURER, LEARNED = 0.999, 50  #: the same by the model alone, and records that it was learned from
+OF_CLIENT, CERTAIN = 0.2, 0.9  #: part of the client alone in whether a number is certain, and how likely it is then
+SURER, LEARNED = 0.999, 50  #: the same by the model alone, and of how many records it was learned, at least
 CONTRADICTED = 0.01  #: the number that the model finds, by the client alone, if that sends fields in records of their own
 DISAGREED = 0.5  #: part of the client, if the model finds other numbers than were counted
 BEYOND = 5e-4  #: probability that the number is below its interval, or above
