@@ -26,10 +26,12 @@ MOST = 4 * FIELDS[1]  #: bytes of a write that is looked at
 LEAST_SPAN = 200  #: bytes by which the shortest and the longest may differ, at least, as far as is known
 ENOUGH = 300  #: writes that are looked at
 BASES = np.arange(FIELDS[0], FIELDS[1] + 1)
-USUAL, UNUSUAL = 90, 0.3  #: bytes of such a request, at most, as a rule; how much less likely more are
+USUAL, UNUSUAL, LONGER = 90, 0.3, 0.6  #: bytes of such a request, at most, as a rule; how much less likely more are, of all and of each
 SPREADS = (1.0, 3.0, 8.0)  #: bytes by which these differ
 #: How likely one write begins one request, two and so on, of a program that seldom begins several at once, and of one that often does.
 BEGUN = np.array([(0.975, 0.02, 0.003, 0.001, 4e-4, 3e-4, 2e-4, 1e-4), (0.4, 0.2, 0.15, 0.15, 0.04, 0.03, 0.02, 0.01)])
+#: Bytes by which a connection's first request is longer than others, and with what opens the connection.
+LONGER_FIRST, LONGER_WITH_PREFACE = (0, 150), (50, 220)
 OTHER = 0.1  #: share of writes that are one request of any size
 ALL_OTHER = 0.5  #: how likely all of them are
 KEPT = 1e-3  #: how likely something is, to be kept
@@ -47,19 +49,27 @@ class Bare:
     """What the clients of a capture write.
 
     p : how likely it is so.  other : float64[MOST + 1], of requests of any size, how likely they have so many bytes.
-    odds : float64[MOST + 1, 8], how likely a write has so many bytes and begins one request, two and so on.
+    odds : float64[MOST + 1, 8], how likely a write has so many bytes and begins one request, two and so on.  given : the same if it is known to begin so many.
     sizes : of the writes that were looked at, but those as long as frames of control.  control : how many of each of these sizes there were.
     """
 
     p: float
     other: Array
     odds: Array
+    given: Array
     sizes: Sequence[int]
     control: dict[int, int]
 
     def many(self, size: int) -> tuple[float, ...]:
         """How likely a write of so many bytes begins one request, two and so on."""
         p = self.odds[min(size, MOST)]
+        return tuple((p / p.sum()).tolist())
+
+    def first(self, size: int, usual: Sequence[float], *, preface: bool) -> tuple[float, ...]:
+        """The same of a connection's first write, of which one request is longer, as HPACK's table is empty.  usual : how likely first writes begin so many.
+        preface : what opens the connection is in it, too."""
+        least, most = LONGER_WITH_PREFACE if preface else LONGER_FIRST
+        p = np.array(usual) * self.given[max(size - most, 0) : max(size - least, 0) + 1].sum(axis=0)
         return tuple((p / p.sum()).tolist())
 
     @cached_property
@@ -110,7 +120,7 @@ def _weighed(sizes: tuple[int, ...]) -> Sequence[Bare]:
     some = np.array(data[:: -(-len(data) // ENOUGH)])
     every = np.arange(MOST + 1)
     low, high = min(data) - SPREADS[-1], max(data) + SPREADS[-1]
-    other = np.where((every >= low) & (every <= high), 1 / max(high - low, LEAST_SPAN), 1e-6)
+    other = np.where((every >= low) & (every <= high), 1 / max(high - low, LEAST_SPAN), 1e-6) * np.where(every <= USUAL, 1.0, LONGER)
     prior = np.where(BASES <= USUAL, 1.0, UNUSUAL)
     prior = (1 - ALL_OTHER) * prior / prior.sum() / len(SPREADS) / len(BEGUN)
     ways = [
@@ -124,22 +134,30 @@ def _weighed(sizes: tuple[int, ...]) -> Sequence[Bare]:
     most = max(alone, weights.max())
     likely, alone = np.exp(weights - most), np.exp(alone - most)
     often = np.array([k > 0 for *_, k in ways])
-    singles = np.where(np.arange(BEGUN.shape[1]) == 0, other[:, None], 0.0)
+    any_ = np.repeat(other[:, None], BEGUN.shape[1], axis=1)
+    singles = np.where(np.arange(BEGUN.shape[1]) == 0, any_, 0.0)
     out = []
-    for those, start, p in ((~often, alone * singles, alone), (often, 0.0 * singles, 0.0)):
+    for those, p in ((~often, alone), (often, 0.0)):
         total = p + likely[those].sum()
-        odds = start
+        odds, given = p * singles, p * any_
         for k in np.flatnonzero(those & (likely >= KEPT * total)):
-            odds = odds + likely[k] * _odds(every, *ways[k][1:], other)
+            _, base, spread, begun = ways[k]
+            odds = odds + likely[k] * _odds(every, base, spread, begun, other)
+            given = given + likely[k] * ((1 - OTHER) * _given(every, base, spread) + OTHER * any_)
         if (share := total / (alone + likely.sum())) >= KEPT:
-            out.append(Bare(float(share), other, odds / total, data, short))
+            out.append(Bare(float(share), other, odds / total, given / total, data, short))
     return sorted(out, key=lambda each: -each.p)
 
 
 def _odds(sizes: Array, base: int, spread: float, k: int, other: Array) -> Array:
     """How likely a write has each size and begins one request, two and so on, if these are of about ``base`` bytes: float64[n, 8]."""
-    number = np.arange(1, BEGUN.shape[1] + 1)
-    near = spread * np.sqrt(number)
-    each = (1 - OTHER) * BEGUN[k] * np.exp(-0.5 * ((sizes[:, None] - base * number) / near) ** 2) / (near * np.sqrt(2 * np.pi))
+    each = (1 - OTHER) * BEGUN[k] * _given(sizes, base, spread)
     each[:, 0] += OTHER * other[sizes]
     return each
+
+
+def _given(sizes: Array, base: int, spread: float) -> Array:
+    """How likely so many requests of about ``base`` bytes have each size: float64[n, 8]."""
+    number = np.arange(1, BEGUN.shape[1] + 1)
+    near = spread * np.sqrt(number)
+    return np.exp(-0.5 * ((sizes[:, None] - base * number) / near) ** 2) / (near * np.sqrt(2 * np.pi))

@@ -34,6 +34,7 @@ from netlens.chains.asked import (
     EMPTY,
     FIELDS,
     FULL,
+    LEAST_FULL,
     MOST_CONTROL,
     MOST_TOGETHER,
     PING,
@@ -64,7 +65,8 @@ BEGINS = 0.3  #: of records that are none of control, one begins requests
 #: Share of requests without a body, before any was seen; how likely their fields have any other size than those seen, and are so much longer than these.
 FEW_BARE, LEAST_BARE, ANY_SIZE = 0.005, 0.5, 1 / 200
 DIFFERS = {0: 0.45, 1: 0.2, -1: 0.2, 2: 0.06, -2: 0.06, 3: 0.015, -3: 0.015}
-LONG_FIELDS, AS_LONG = 300, 0.01  #: bytes of fields as long as the first, at most, and how likely others are so long where one body follows
+#: Bytes of fields as long as the first, at most, unless these are longer, and how likely others are so long where one body follows.
+LONG_FIELDS, MOST_FIRST, AS_LONG = 300, 1_000, 0.01
 BY_CHANCE = 0.01  #: how likely frames of control stand there
 OF_A_KIND, LONGER_BY = 0.2, 60  #: the first fields of a kind, with a body or without, are longer by less than so many bytes
 #: How likely a write as long as frames of control is a request, if nothing else is known; and at most. WINDOW_UPDATEs, a few at a
@@ -465,10 +467,11 @@ def _sizes_seen(by_fields: Sequence[tuple[Said, list[_Write], int]]) -> _Seen:
 def _before_bodies(writes: Sequence[_Write]) -> set[int]:
     """Places of writes that stand where the fields of a body do: right before it, with nothing else that may be its fields. Some are as long as frames of
     control, or as the first fields of a connection, as they are once the table of HPACK was full (RFC 7541 4.4)."""
+    most = min(max(LONG_FIELDS, writes[0].size + NEAR), MOST_FIRST) if writes else 0
     return {
         k
         for k, (before, w, after) in enumerate(zip([None, *writes], writes, writes[1:], strict=False))
-        if FIELDS[0] <= w.size <= LONG_FIELDS
+        if FIELDS[0] <= w.size <= most
         and after.size > FIELDS[1]
         and after.begin_ns - w.ts <= BODY_NS
         and (before is None or before.size <= EMPTY or LONG_FIELDS < before.size < FULL or w.begin_ns - before.ts > BODY_NS)
@@ -495,6 +498,7 @@ def _moves(
         if 0 <= answered_ns < w.begin_ns - LATER_NS:
             soon, answered_ns = soon * LATER, -1
         moves: list[_Move] = []
+        left = k > 0 and writes[k - 1].size >= LEAST_FULL and w.begin_ns - writes[k - 1].ts <= BODY_NS  # of a full frame, rather
         if w.size == EMPTY:
             moves += [_Move(0, 1, False, 1.0)] if ended else [_Move(0, 0, False, REST)]
             moves.append(_Move(0, 0, True, ALONE * soon))
@@ -507,10 +511,12 @@ def _moves(
             moves += (
                 _control(w.size, soon, chance[k])
                 + _begins(w.size, size, FIRST if before < FEW else DIFFER, soon, ended, seen)
-                + _begins_bare(w.size, size, seen, soon)
+                + ([] if left else _begins_bare(w.size, size, seen, soon))
                 + _body(w.size, ended, hidden, first=k == body, rest=1.0 if full else NOT_FULL, goes_on=GOES_ON * chance[behind[k]])
             )
-            if k in fields and not any(FIELDS[1] < other.size and other.begin_ns - w.ts <= BODY_NS for other in writes[k + 2 : k + 3]):
+            paused = k > 0 and writes[k - 1].size < LEAST_FULL and w.begin_ns - writes[k - 1].ts > BODY_NS  # so no body goes on
+            longer = any(FIELDS[1] < other.size and other.begin_ns - w.ts <= BODY_NS for other in writes[k + 2 : k + 3])
+            if k in fields and (paused or not longer):
                 moves.append(_Move(1, 0, False, BEGINS * max(AS_LONG, GROWN.get(w.size - latest, 0.0))))
             if k in fields:
                 latest = w.size
@@ -690,6 +696,8 @@ def _bursts(said: Said, size: int = 0, sizes: Sizes | None = None, known: bare.B
         perhaps = {w.frame: min(p, MOST_BARE) for w in every if w.size in CONTROL and (p := known.perhaps(w.size)) >= PERHAPS}
     else:
         perhaps = {every[k].frame: p for k, p in _perhaps(every, 0, _Seen(), [r.ts for r in said.answers]).items()}
+    if not said.pinged and said.answers:  # PING would have been answered with PING, and nothing is said behind GOAWAY
+        perhaps |= {w.frame: MOST_BARE for w in every if w.size == PING and w.ts < said.answers[-1].ts}
     writes = [
         w for w in every if w.size > MOST_CONTROL or (short and w.size >= FIELDS[0] and (w.size not in CONTROL or w.frame in perhaps))
     ]
@@ -733,7 +741,12 @@ def _bursts(said: Said, size: int = 0, sizes: Sizes | None = None, known: bare.B
         if k == 0 or p > SELDOM:
             streams.append(Stream(w.begin_ns, w.ts, w.frame, w.payload))
             several = _many(
-                w.size, size, sizes, known, first=k == 0 and not (said.preface and w.size <= (bare.MOST if known else FIELDS[1]))
+                w.size,
+                size,
+                sizes,
+                known,
+                first=k == 0 and not (said.preface and w.size <= FIELDS[1] and not known),
+                preface=not said.preface,
             )
             p *= _is_request(writes, k, perhaps, IS_SHORT if known is None else IS_AS_OTHERS)
             many.append((1 - p, *(p * each for each in several)))
@@ -759,11 +772,11 @@ def _is_request(writes: Sequence[_Write], k: int, perhaps: dict[int, float], sho
     return short if k and w.size <= FIELDS[1] else 1.0
 
 
-def _many(written: int, size: int, sizes: Sizes | None, known: bare.Bare | None, *, first: bool) -> tuple[float, ...]:
+def _many(written: int, size: int, sizes: Sizes | None, known: bare.Bare | None, *, first: bool, preface: bool) -> tuple[float, ...]:
     """How likely a write of so many bytes begins one request of ``size`` bytes (0: they differ, as ``sizes`` do), two and so on. The fields of the first are
     longer, and may stand behind the preface and SETTINGS."""
-    if known is not None and not first and written <= bare.MOST:
-        return known.many(written)
+    if known is not None and written <= bare.MOST:
+        return known.first(written, FIRST_MANY, preface=preface) if first else known.many(written)
     n = _times(written, size) if size else 0
     if size and first and not n and written % size <= FIRST_LONGER:
         n = written // size

@@ -54,7 +54,7 @@ UNCLEAR = 0.5  #: writes of a client of which it is not clear whether they begin
 GUESSED = 4  #: requests, of which one answer may be of another size than others
 AS_MUCH = 0.05  #: share by which all that is written at once differs, where it is as many requests
 MOST_RECORDS = 20_000  #: of servers on connections that are to be explained, and of all clients; half a millisecond each
-A_FEW = 30  #: records of servers, for anything to be learned
+A_FEW = 2  #: records of servers, for anything to be learned
 MOST_OTHERS = 0.1  #: share of connections that were counted, of which another number is found, for numbers to be certain
 
 

@@ -1,8 +1,9 @@
 """Requests of a connection as they are most likely: exactly, or between which numbers they are.
 
-1. *The number of requests* is told if it is next to certain, more so where the client alone makes another one likelier. Given the number, the time of each
-   start and each end is the median, and an interval that holds it with all but :data:`netlens.chains.explained.rows.OUTSIDE` on either side. For an exact
-   number nothing may be in progress in the end, of the connection or the capture: an end that was missed shows there, or nowhere.
+1. *The number of requests* is told if it is next to certain. A model explains best what it was learned from, so what the client alone says has a part in that,
+   unless the model leaves no doubt and much was learned from; what a client wrote all at once says nothing. Given the number, the time of each start and each
+   end is the median, and an interval that holds it with all but :data:`netlens.chains.explained.rows.OUTSIDE` on either side. For an exact number nothing may
+   be in progress in the end, of the connection or the capture: an end that was missed shows there, or nowhere.
 2. *Else the number is an interval*, and requests are as many as are likeliest. What the server said may be misread, so what the client alone tells has a
    part in the interval, a greater one where few records were learned from; with too few it is all there is, and answers may have ended at any time. Those
    beyond the least may never have begun, and those beyond the ones told may have been in progress besides (:class:`Counted`). A client of which nothing
@@ -27,12 +28,11 @@ from netlens.chains.explained.steps import many
 from netlens.chains.explained.talks import Talk
 from netlens.chains.explained.walks import ANSWER, START
 from netlens.columns import NEVER
-from netlens.parsers.http2 import WINDOW_UPDATE
 
 ENOUGH = 100  #: records of a server, for numbers to be certain
-SURER = 0.999  #: of the number where streams may have been broken off, or that the client alone makes unlikely; else SURE is enough
 CLIENT = 0.85  #: the number, by the client alone, at least, if that sends fields in records of their own
-CLEAR = 0.95  #: the same, if it sends fields in records of their own
+OF_CLIENT, CERTAIN = 0.2, 0.9  #: part of the client alone in whether a number is certain, and how likely it is then
+SURER, LEARNED = 0.999, 50  #: the same by the model alone, and of how many records it was learned, at least
 CONTRADICTED = 0.01  #: the number that the model finds, by the client alone, if that sends fields in records of their own
 DISAGREED = 0.5  #: part of the client, if the model finds other numbers than were counted
 BEYOND = 5e-4  #: probability that the number is below its interval, or above
@@ -62,20 +62,16 @@ def requests(talk: Talk, model: Model | None, *, agreed: bool) -> Counted | None
     if found and agreed and not talk.guessed:
         number, p, at = likeliest(found)
         told, one = found[at]
-        if _is_sure(talk, told, model, number, p) and (exact := _exact(talk, told, one, number, model)) is not None:
+        if _is_sure(talk, model, number, p) and (exact := _exact(talk, told, one, number, model)) is not None:
             return Counted(exact, number, number)
     return _between(talk, found, model, model.of_client if agreed and not talk.guessed else DISAGREED)
 
 
-def _is_sure(talk: Talk, told: grammar.Told, model: Model, number: int, p: float) -> bool:
-    """Whether a number is next to certain that is so likely by the model, and as the client is read."""
-    together = told.reading.together
+def _is_sure(talk: Talk, model: Model, number: int, p: float) -> bool:
+    """Whether a number is next to certain that is so likely by the model: what it was learned from is what it explains, so the client alone has its part."""
     alone = by_client(talk.ways, model).get(number, 0.0)
-    may_reset = together and any(r.size == WINDOW_UPDATE for r in talk.said.mine)
-    few = model.records < ENOUGH
-    against = may_reset or few or (not together and alone < CLEAR)
-    sure = p >= SURER - (0.0 if against else max(2 * alone - 1, 0.0)) * (SURER - SURE)
-    return sure and (together or alone >= CLIENT) and (not few or (1 - model.of_client) * p + model.of_client * alone >= SURE)
+    at_once = talk.best.together and len(talk.best.streams) == 1 and alone < CERTAIN  # so what was written does not tell
+    return (p >= SURER and model.records >= LEARNED) or (not at_once and (1 - OF_CLIENT) * p + OF_CLIENT * alone >= CERTAIN)
 
 
 def _exact(talk: Talk, told: grammar.Told, found: Found, number: int, model: Model) -> list[Stream] | None:

@@ -8,7 +8,7 @@ from math import log
 from operator import itemgetter
 from typing import NamedTuple
 
-from netlens.chains.asked import Reading
+from netlens.chains.asked import PING, Reading
 from netlens.chains.explained.model import Model
 from netlens.chains.explained.steps import owed, steps
 from netlens.chains.explained.talks import Talk
@@ -17,7 +17,7 @@ from netlens.chains.explained.walks import Event, State, Walk
 NEGLIGIBLE = 1e-9  #: probability of a state beside all others
 MOST_WEIGHED = 1_000_000  #: states of a capture in all, some 10 s; what is left then is not explained
 SURE = 0.985  #: of a number of requests
-LEFT = 1e-9  #: a request in progress when its connection is closed
+LEFT_BEHIND_GOAWAY, LEFT = 0.1, 1e-3  #: a request in progress when its connection is closed
 
 
 class Found(NamedTuple):
@@ -66,7 +66,8 @@ def forward(talk: Talk, read: Reading, model: Model, negligible: float) -> Walk 
         if model.weighed[0] > MOST_WEIGHED:
             return None
     missed = owed(read, model).missed
-    last = {state: 1.0 if talk.cut else LEFT ** (state[1] + state[2]) * missed ** state[3] for state in before}
+    left = LEFT_BEHIND_GOAWAY if any(r.size == PING for r in (*talk.said.answers, *talk.said.updates)) else LEFT
+    last = {state: 1.0 if talk.cut else left ** (state[1] + state[2]) * missed ** state[3] for state in before}
     return Walk(evidence, len(read.streams), events, out, every, last)
 
 
