@@ -18,7 +18,7 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
-from netlens.chains.asked import CONTROL, FIELDS, control
+from netlens.chains.asked import CONTROL, EMPTY, FIELDS, PING, control
 from netlens.columns import Array
 from netlens.parsers.http2 import WINDOW_UPDATE
 
@@ -28,8 +28,14 @@ ENOUGH = 300  #: writes that are looked at
 BASES = np.arange(FIELDS[0], FIELDS[1] + 1)
 USUAL, UNUSUAL, LONGER = 90, 0.3, 0.6  #: bytes of such a request, at most, as a rule; how much less likely more are, of all and of each
 SPREADS = (1.0, 3.0, 8.0)  #: bytes by which these differ
-#: How likely one write begins one request, two and so on, of a program that seldom begins several at once, and of one that often does.
-BEGUN = np.array([(0.975, 0.02, 0.003, 0.001, 4e-4, 3e-4, 2e-4, 1e-4), (0.4, 0.2, 0.15, 0.15, 0.04, 0.03, 0.02, 0.01)])
+#: How likely one write begins one request, two and so on, of a program that seldom begins several at once, and of those that do at times, and often.
+BEGUN = np.array(
+    [
+        (0.975, 0.02, 0.003, 0.001, 4e-4, 3e-4, 2e-4, 1e-4),
+        (0.85, 0.08, 0.04, 0.02, 0.004, 0.003, 0.002, 0.001),
+        (0.4, 0.2, 0.15, 0.15, 0.04, 0.03, 0.02, 0.01),
+    ]
+)
 #: Bytes by which a connection's first request is longer than others, and with what opens the connection.
 LONGER_FIRST, LONGER_WITH_PREFACE = (0, 150), (50, 220)
 OTHER = 0.1  #: share of writes that are one request of any size
@@ -37,7 +43,10 @@ ALL_OTHER = 0.5  #: how likely all of them are
 KEPT = 1e-3  #: how likely something is, to be kept
 #: How likely so many WINDOW_UPDATEs stand in one record, where there are any, and how many of these are expected, if none is seen alone.
 UPDATES, LEAST_UPDATES = (0.6, 0.35, 0.03, 0.01, 0.003, 0.002, 0.002, 0.002), 1.0
-BESIDE = 0.05  #: how likely an acknowledgment, or PING, is in it besides
+BESIDE, NO_PINGS = (
+    0.05,
+    0.1,
+)  #: how likely an acknowledgment, or PING, is in it besides; how much less likely PING is of a client that sends none alone
 ONE = 0.003  #: how likely a request has a size, as often as WINDOW_UPDATEs are sent
 #: Share by which the number of requests of a size, of frames of control, and of requests of a size that has nothing to do with others may be another than
 #: expected.
@@ -85,7 +94,8 @@ class Bare:
         if size > MOST:
             return 0.0
         mine = float(self._expected[size])
-        theirs = _of_control(size) * max(self.control.get(WINDOW_UPDATE, 0) + self.control.get(2 * WINDOW_UPDATE, 0), LEAST_UPDATES)
+        pings = self.control.get(PING, 0) > 1  # one may be GOAWAY
+        theirs = _of_control(size, pings) * max(self.control.get(WINDOW_UPDATE, 0) + self.control.get(2 * WINDOW_UPDATE, 0), LEAST_UPDATES)
         seen = self.control.get(size, 0)
         if (more := seen - mine - theirs) > 0.0:  # one of both is underestimated: rather what is known less well
             other = OTHER * len(self.sizes) * float(self.other[size])
@@ -95,9 +105,10 @@ class Bare:
         return mine / (mine + theirs)
 
 
-def _of_control(size: int) -> float:
-    """How likely frames of control written at once have so many bytes."""
-    return sum((BESIDE if of else 1.0) * (UPDATES[n - 1] if n else 1.0) for of, n in control(size) if n <= len(UPDATES))
+def _of_control(size: int, pings: bool = True) -> float:
+    """How likely frames of control written at once have so many bytes, of a client that seems to send PING or not."""
+    beside = {0: 1.0, EMPTY: BESIDE, PING: BESIDE if pings else BESIDE * NO_PINGS}
+    return sum(beside[of] * (UPDATES[n - 1] if n else 1.0) for of, n in control(size) if n <= len(UPDATES))
 
 
 def perhaps(size: int) -> float:
