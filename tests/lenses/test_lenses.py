@@ -171,7 +171,7 @@ def test_a_name_that_does_not_exist_beside_one_that_does(tmp_path: Path) -> None
     """Whatever was asked of the other one."""
     packets = lookup("host.example.test", 0, MS, qtype="SSHFP") + lookup("typo.example.test", S, S + MS, rcode=3, txid=8)
     this = found(tmp_path, packets, ping(9 * S))["dns-failed"]
-    assert (this.severity, this.text) == ("note", "1 of 2 names looked up does not exist (NXDOMAIN).")
+    assert (this.severity, this.text) == ("note", "1 of 2 names looked up does not exist (NXDOMAIN): typo.example.test.")
 
 
 def test_most_names_do_not_exist(tmp_path: Path) -> None:
