@@ -15,8 +15,8 @@ Normal: RFC 9002 6.2.2 and RFC 9147 5.8 send a first flight again after 1, 2 and
     VPNs over DTLS take TCP, too; a client of NTP, RADIUS or NetBIOS' names takes another server. Of several peers of WireGuard one may be away, and so may one
     that had asked a server from any port; where one that had spoken says nothing for 15 s, the second handshake in vain is enough (whitepaper 6.5). A clock
     or a monitor (NTP, SNMP) that asked a few times in vain asks again later, and a monitor that asks many hosts looks for those that answer. A clock that
-    fills in its whole header tells by its origin timestamp whether it ever heard a server (RFC 5905 7.3), also where only its own polls were recorded. NTP over PTP answers a Delay_Req by
-    another one with its number (draft-ietf-ntp-over-ptp). Hosts
+    fills in its whole header tells by its origin timestamp whether it ever heard a server (RFC 5905 7.3), also where only its own polls were recorded.
+    NTP over PTP answers a Delay_Req by another one with its number (draft-ietf-ntp-over-ptp). Hosts
     ask for DHCPv6 (RFC 8415 18.2.1) in networks that have none; that is nothing where routers say that no addresses are to be had by it, and a problem where
     one says that there are (RFC 4861 4.2). A neighbour whose broadcasts alone are heard may have been told; not if it says one DISCOVER again and again,
     waiting longer each time (RFC 2131 4.1), and never asks for what it was offered, which it would broadcast as well (3.1). What a relay hands on is heard

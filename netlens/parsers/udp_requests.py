@@ -230,8 +230,8 @@ def _wireguard(message: bytes, length: int) -> Mark | None:
 
 
 def _ptp(message: bytes, length: int) -> Mark | None:
-    """Delay_Req and Delay_Resp of PTP 2 (IEEE 1588-2008 13.6, 13.8): the port of the clock that asks. NTP over PTP (draft-ietf-ntp-over-ptp) answers a Delay_Req
-    by another one with the same sequenceId, in which NTP's mode is that of a server."""
+    """Delay_Req and Delay_Resp of PTP 2 (IEEE 1588-2008 13.6, 13.8): the port of the clock that asks. NTP over PTP (draft-ietf-ntp-over-ptp) answers a
+    Delay_Req by another one with the same sequenceId, in which NTP's mode is that of a server."""
     if len(message) < 44 or message[1] & 15 != 2:
         return None
     kind, number = message[0] & 15, message[30:32]
