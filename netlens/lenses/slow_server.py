@@ -159,7 +159,7 @@ def _of(view: View) -> list[Finding]:
     pending = {id(a) for a in clear if not (a.answered or a.given_up) and _waited_before(view, a)}
     due = [a for a in clear if id(a) not in may_wait | pending]
     causes = behind(view, [a for a in due if a.wait_ns >= STEADY_NS])
-    steady = _steady(view, due) | _held_up(view, due, causes)
+    steady = _steady(view, due) | _held_up(view, due, causes) | _never_soon(view, due)
     late = [a for a in due if a.wait_ns >= LATE_NS or id(a) in gone | steady]
     of_clear = len(clear) + others_http
     long = any(a.wait_ns >= LONG_NS for a in due)
@@ -230,6 +230,15 @@ def _held_up(view: View, due: list[Asked], causes: dict[int, Behind]) -> set[int
     making = view.side.capture.making
     due = [a for a in due if id(a) in causes and a.frames[0] not in making and answers_each(view, causes[id(a)])]
     slow = grouped(due, lambda a: view.ends(a.session)[2:])
+    return {id(a) for server, group in slow.items() if len(group) == of[server] >= STEADY for a in group}
+
+
+def _never_soon(view: View, due: list[Asked]) -> set[int]:
+    """Ids of requests to a server (none of them of what is worked out for a client, as by POST) of which it answers none before people notice."""
+    places, making = view.side.capture.asked, view.side.capture.making
+    of = Counter(view.ends(k)[2:] for k in view.side.capture.table("exchanges")["session_id"].tolist())
+    late = (a for a in due if a.answered and a.wait_ns >= NOTICED_NS and a.frames[0] in places and a.frames[0] not in making)
+    slow = grouped(late, lambda a: view.ends(a.session)[2:])
     return {id(a) for server, group in slow.items() if len(group) == of[server] >= STEADY for a in group}
 
 

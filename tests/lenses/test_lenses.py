@@ -1446,3 +1446,64 @@ def test_a_server_that_closes_none_of_many(tmp_path: Path, packets: list[Packet]
         assert this["half-closed"].text.startswith(
             "25 connections stayed half-closed for up to 15.0 s: the peer had closed and 198.51.100.20 did not."
         )
+
+
+def _opened_after(wait: int, number: int) -> list[list[Packet]]:
+    """Connections whose SYN is answered so late, and one SYN that is not answered."""
+    made = [talk(41_000 + k, k * S, step=wait) for k in range(number)]
+    return [*(each.packets for each in made), syns(43_000, [0, 300 * S, 900 * S])]
+
+
+def test_times_that_cannot_be_right(tmp_path: Path) -> None:
+    """A segment lives two minutes at most."""
+    this = found(tmp_path, *_opened_after(900 * S, 4))
+    assert this["clock-set"].severity == "warning"
+    assert this["clock-set"].text.startswith("The capture's times cannot be right: 4 SYNs had to wait 15 min for an answer (median)")
+    assert not {id_ for id_, each in this.items() if "longest_s" in each.values} - {"clock-set"}
+    for streams in (_opened_after(900 * S, 2), [*_opened_after(900 * S, 3), *(healthy(42_000 + k, k * S) for k in range(9))]):
+        assert "clock-set" not in found(tmp_path, *streams)
+    assert "clock-set" not in found(tmp_path, *_opened_after(3 * S, 4))
+    assert found(tmp_path, *_opened_after(7 * 86_400 * S, 1))["clock-set"].severity == "warning"
+
+
+def _each(wait: int, *, request: bytes = GET, answer: bytes = OK, number: int = 3) -> list[list[Packet]]:
+    return [close(exchange(talk(44_000 + k, k * 20 * S), request, answer, wait)).packets for k in range(number)]
+
+
+POST = GET.replace(b"GET", b"POST").replace(b"\r\n\r\n", b"\r\nContent-Length: 0\r\n\r\n")
+POLL = GET.replace(b"/ ", b"/poll?timeout=2 ")
+EMPTY = b"HTTP/1.1 304 Not Modified\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("streams", "severity"),
+    [
+        pytest.param(_each(1200 * MS), "problem", id="each request, and no other is answered sooner"),
+        pytest.param([*_each(1200 * MS), healthy()], "warning", id="others are answered at once"),
+        pytest.param(_each(1200 * MS, number=2), "warning", id="twice"),
+        pytest.param(_each(900 * MS), None, id="before people notice"),
+        pytest.param(_each(1200 * MS, request=POST), "warning", id="worked out for the client, as what a model says"),
+        pytest.param(_each(1200 * MS, answer=EMPTY), None, id="polls that time out"),
+        pytest.param(_each(1200 * MS, request=POLL), None, id="asks to be kept waiting"),
+    ],
+)
+def test_a_server_that_answers_nothing_before_people_notice(tmp_path: Path, streams: list[list[Packet]], severity: str | None) -> None:
+    this = found(tmp_path, *streams)
+    assert (this["slow-server"].severity if "slow-server" in this else None) == severity
+
+
+def test_a_reset_behind_a_silence_says_how_long_it_was(tmp_path: Path) -> None:
+    made = exchange(talk())
+    made.at += 30 * S
+    made.down("RA")
+    this = found(tmp_path, made.packets)["reset"]
+    assert (this.severity, this.text) == (
+        "note",
+        "1 of 1 connection, with 198.51.100.20:80, ended with a reset from the server instead of a close, after 30.0 s without data.",
+    )
+
+
+def test_a_slow_lookup_is_named_with_its_resolver(tmp_path: Path) -> None:
+    this = found(tmp_path, lookup("www.example.test", 0, 1500 * MS))["dns-slow"]
+    assert this.text == "1 of 1 DNS question took 1.5 s (198.51.100.53): www.example.test."
+    assert this.advice == "Time the resolver (dig @198.51.100.53 www.example.test)."

@@ -54,7 +54,7 @@ def test_repeated_frames_without_data_are_told_apart(tmp_path: Path) -> None:
     made.at += 300 * MS
     made.up("FA", seq=seq)
     capture = netlens.analyze(str(write(tmp_path / "made.pcap", mixed(made.packets, ping(9 * S))))).capture
-    assert "3 frames repeated (1 of them FIN or SYN without data)" in dict(overview.lines(capture))["tcp"]
+    assert "3 frames sent again or late (1 of them FIN or SYN without data)" in dict(overview.lines(capture))["tcp"]
 
 
 def test_with_verbose_all_pairs_of_addresses_are_named(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_frames_that_were_recorded_twice_are_not_repeated(tmp_path: Path) -> Non
     packets = healthy()
     told = overview_of(tmp_path, packets, [Packet(p.at + 100_000, p.data) for p in packets])["tcp"]
     assert f"{len(packets)} frames recorded more than once" in told
-    assert "repeated" not in told
+    assert "sent again" not in told
 
 
 def test_searches_by_multicast_are_no_unanswered_lookups(tmp_path: Path) -> None:
