@@ -1507,3 +1507,11 @@ def test_a_slow_lookup_is_named_with_its_resolver(tmp_path: Path) -> None:
     this = found(tmp_path, lookup("www.example.test", 0, 1500 * MS))["dns-slow"]
     assert this.text == "1 of 1 DNS question took 1.5 s (198.51.100.53): www.example.test."
     assert this.advice == "Time the resolver (dig @198.51.100.53 www.example.test)."
+
+
+def test_a_lookup_that_has_to_come_over_tcp_is_named_where_nothing_answers_there(tmp_path: Path) -> None:
+    this = found(tmp_path, truncated(0), syns(45_000, [MS, S, 3 * S], (RESOLVER, 53)), ping(30 * S))["connect-unanswered"]
+    assert this.text.endswith("; it had answered over UDP that the answer is too long for it (TC, truncated): big.example.test (TXT).")
+    assert this.advice.endswith("allow TCP port 53 to the resolver.")
+    other = found(tmp_path, truncated(0), syns(45_000, [MS, S, 3 * S], ("203.0.113.53", 53)), ping(30 * S))["connect-unanswered"]
+    assert "TC" not in other.text
