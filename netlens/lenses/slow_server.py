@@ -11,8 +11,7 @@ Applies: to HTTP/1.1 in the clear (and to what waits for 100 before its body), t
     the client leaves, but not in order.
 Cannot see: what the server did meanwhile, or asked others, unless that is in the capture (then it is named, see _behind); of one capture, the share of the
     way. With a capture on both sides of a tunnel or relay its share is measured, and where it is most of the wait, the server is not blamed.
-Normal: people notice 1 s and leave after 10 s (Nielsen), so a server of which each of three answers and more comes later has a problem; a model or a report may
-    need longer. Protocols that wait for events (push, chat, subscriptions) are
+Normal: people notice 1 s and leave after 10 s (Nielsen); a model or a report may need longer. Protocols that wait for events (push, chat, subscriptions) are
     not looked at, nor is what a server answers without content after the same time again and again (RFC 6202 2: a long poll that timed out), what asks to be
     kept waiting by its address, what is open at the end of the capture on a connection on which an answer was waited for as long before (a warning), and what
     a model makes up within a minute. A wrong password is answered late on purpose, a peer of WireGuard that slept answers when it wakes, and a second factor
@@ -160,7 +159,7 @@ def _of(view: View) -> list[Finding]:
     pending = {id(a) for a in clear if not (a.answered or a.given_up) and _waited_before(view, a)}
     due = [a for a in clear if id(a) not in may_wait | pending]
     causes = behind(view, [a for a in due if a.wait_ns >= STEADY_NS])
-    steady = _steady(view, due) | _held_up(view, due, causes) | _never_soon(view, due)
+    steady = _steady(view, due) | _held_up(view, due, causes)
     late = [a for a in due if a.wait_ns >= LATE_NS or id(a) in gone | steady]
     of_clear = len(clear) + others_http
     long = any(a.wait_ns >= LONG_NS for a in due)
@@ -231,17 +230,6 @@ def _held_up(view: View, due: list[Asked], causes: dict[int, Behind]) -> set[int
     making = view.side.capture.making
     due = [a for a in due if id(a) in causes and a.frames[0] not in making and answers_each(view, causes[id(a)])]
     slow = grouped(due, lambda a: view.ends(a.session)[2:])
-    return {id(a) for server, group in slow.items() if len(group) == of[server] >= STEADY for a in group}
-
-
-def _never_soon(view: View, due: list[Asked]) -> set[int]:
-    """Ids of requests to a server (none of them of what is worked out for a client, as by POST) of which it answers none before people notice."""
-    places, making = view.side.capture.asked, view.side.capture.making
-    late = [a for a in due if a.answered and a.wait_ns >= NOTICED_NS and a.frames[0] in places and a.frames[0] not in making]
-    if len(late) < STEADY:
-        return set()
-    of = Counter(view.ends(k)[2:] for k in view.side.capture.table("exchanges")["session_id"].tolist())
-    slow = grouped(late, lambda a: view.ends(a.session)[2:])
     return {id(a) for server, group in slow.items() if len(group) == of[server] >= STEADY for a in group}
 
 

@@ -1466,32 +1466,6 @@ def test_times_that_cannot_be_right(tmp_path: Path) -> None:
     assert found(tmp_path, *_opened_after(7 * 86_400 * S, 1))["clock-set"].severity == "warning"
 
 
-def _each(wait: int, *, request: bytes = GET, answer: bytes = OK, number: int = 3) -> list[list[Packet]]:
-    return [close(exchange(talk(44_000 + k, k * 20 * S), request, answer, wait)).packets for k in range(number)]
-
-
-POST = GET.replace(b"GET", b"POST").replace(b"\r\n\r\n", b"\r\nContent-Length: 0\r\n\r\n")
-POLL = GET.replace(b"/ ", b"/poll?timeout=2 ")
-EMPTY = b"HTTP/1.1 304 Not Modified\r\n\r\n"
-
-
-@pytest.mark.parametrize(
-    ("streams", "severity"),
-    [
-        pytest.param(_each(1200 * MS), "problem", id="each request, and no other is answered sooner"),
-        pytest.param([*_each(1200 * MS), healthy()], "warning", id="others are answered at once"),
-        pytest.param(_each(1200 * MS, number=2), "warning", id="twice"),
-        pytest.param(_each(900 * MS), None, id="before people notice"),
-        pytest.param(_each(1200 * MS, request=POST), "warning", id="worked out for the client, as what a model says"),
-        pytest.param(_each(1200 * MS, answer=EMPTY), None, id="polls that time out"),
-        pytest.param(_each(1200 * MS, request=POLL), None, id="asks to be kept waiting"),
-    ],
-)
-def test_a_server_that_answers_nothing_before_people_notice(tmp_path: Path, streams: list[list[Packet]], severity: str | None) -> None:
-    this = found(tmp_path, *streams)
-    assert (this["slow-server"].severity if "slow-server" in this else None) == severity
-
-
 def test_a_reset_behind_a_silence_says_how_long_it_was(tmp_path: Path) -> None:
     made = exchange(talk())
     made.at += 30 * S
