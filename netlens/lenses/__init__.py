@@ -101,12 +101,14 @@ def look(traffic: Traffic) -> list[Finding]:
 
 
 def _looked(traffic: Traffic) -> list[Finding]:
+    from netlens.lenses._impossible import without_times
     from netlens.lenses._scanned import without_scanned
     from netlens.lenses._view import views
 
     found: list[Finding] = []
     for lens in all_lenses():
-        found += _of_both([each for view in views(traffic) for each in without_scanned(view, _answer_of(lens, view))], traffic)
+        told = ((view, without_scanned(view, _answer_of(lens, view))) for view in views(traffic))
+        found += _of_both([each for view, these in told for each in without_times(view, these)], traffic)
         if traffic.upstream.sessions.rows > MANY:
             give_back()  # what it took, before the next one looks
     return found

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from netlens.addresses import is_one_host
 from netlens.chains.copies import COPY_NS
-from netlens.lenses._view import S, View, most
+from netlens.lenses._view import S, View, grouped, most
 from netlens.tables import FAILURES
 from netlens.text import printable
 
@@ -26,9 +26,11 @@ ROUND_NS = S
 PENDING_NS = 5 * S
 #: Questions of machines among themselves, not of a program that waits for a name: zone transfers, updates, keys.
 _OF_SERVERS = ("SOA", "AXFR", "IXFR", "TKEY", "TSIG", "NULL")
+_NEVER_ALONE = (*_OF_SERVERS, "ANY")  #: the last is asked in another's name, to have much sent to it
 #: A forwarder passes a question on at once
 PASSED_ON_NS = S // 10
 PORT = 53
+SERVERS = 3  #: that a client asks at most (resolv.conf(5): MAXNS); failures from more, and nothing else, go to whose address was forged (RFC 5358)
 AGAIN = 2  #: times asked: somebody still waits for it
 ORPHANS = 0.1  #: of all lookups; a capture that begins in the middle has one or two
 
@@ -215,6 +217,68 @@ def _is_passed_on(q: Question, back: list[int]) -> bool:
         if at < len(back) and back[at] - ns <= PASSED_ON_NS and (q.answer_ns is None or back[at] <= q.answer_ns):
             return True
     return False
+
+
+def told(view: View) -> list[Question]:
+    """What answers alone tell of questions that were not recorded (RFC 1035 4.1): those that were asked before the capture began, and those of who was not
+    recorded at all, of each name, type and client one. Without frames of queries, their times are those of the answers."""
+    return view.once(_told)
+
+
+def _told(view: View) -> list[Question]:
+    names = (
+        "qname",
+        "qtype",
+        "orig_ip",
+        "orig_port",
+        "resolver_ip",
+        "txid",
+        "query_ns",
+        "answer_ns",
+        "rcode",
+        "answers",
+        "cnames",
+        "answer_frame",
+        "transport",
+    )
+    asked, ids, answered = set(), set(), set()
+    alone: dict[tuple[str, str, str], dict[tuple[int, int, str], _Lookup]] = defaultdict(dict)
+    for name, type_, client, port, server, txid, query_ns, answer_ns, rcode, answers, cnames, frame, transport in view.side.capture.table(
+        "lookups"
+    ).tuples(*names):
+        if name is None or transport == "mdns":
+            continue
+        key = name.lower(), type_
+        if query_ns is not None:
+            asked.add((*key, client))
+            ids.add((*key, txid))
+            answered |= {key} if answer_ns is not None else set()
+        elif answer_ns is not None and type_ not in _NEVER_ALONE and is_one_host(client):
+            row = _Lookup(name, type_, client, server, answer_ns, answer_ns, rcode, 0, answers, cnames, 0, frame, transport)
+            alone[(*key, client)].setdefault((port, txid, rcode), row)  # what comes again is a copy
+    begun, sending = view.side.bounds_ns[0], view.once(_sending) if alone else set()
+    out = []
+    for (name, type_, client), by_id in alone.items():
+        rows = [r for r in by_id.values() if client not in sending or r.query_ns - begun <= SAME_NS]
+        known = (name, type_) in answered or (name, type_, client) in asked or any((name, type_, txid) in ids for _, txid, _ in by_id)
+        if known:
+            continue
+        last_good = max((r.query_ns for r in rows if r.rcode not in FAILURES), default=0)
+        for part in ([r for r in rows if r.query_ns - last_good <= SAME_NS], [r for r in rows if r.query_ns - last_good > SAME_NS]):
+            if part:
+                question = _question(name, type_, client, part)
+                question.frames, question.attempts = [], len(part)
+                out.append(question)
+    good = {q.client for q in out if q.rcode not in FAILURES}
+    servers = {client: {r for q in group for r in q.resolvers} for client, group in grouped(out, lambda q: q.client).items()}
+    return [q for q in out if q.client in good or len(servers[q.client]) <= SERVERS]
+
+
+def _sending(view: View) -> set[str]:
+    """Addresses whose own packets are in the capture: their questions would be, too."""
+    up, down = view.column("orig_frames"), view.column("resp_frames")
+    sent = {view.address(k, orig) for k in view.first_copies for orig, frames in ((True, up[k]), (False, down[k])) if frames}
+    return sent | {t.source[0] for t in view.conversations}
 
 
 def filtered(view: View) -> bool:

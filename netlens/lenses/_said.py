@@ -16,6 +16,8 @@ End = tuple[str, int]
 TCP, UDP = 6, 17
 ICMP = (1, 58)  #: of IPv4, of IPv6
 TRACEROUTE = range(33_434, 33_701)  #: ports at which nobody is meant to listen (traceroute(8): from 33434 up)
+#: Of what is administratively prohibited, as a filter alone says (RFC 1812 5.2.7.1)
+LOOK_AT_RULES = "look at its rules (nft list ruleset, or iptables-save), not at the service behind them"
 HOPS = 3  #: routers that let packets to one destination expire: somebody asks for the way; a loop has two
 
 

@@ -1,14 +1,18 @@
 """Is an address used twice?
 
 Asks: whether two hardware addresses answered one question by ARP or neighbour discovery for the same address; whether a host
-    that asked if an IPv6 address is free, to take it, was told that it is not; whether two announce the same address in turn.
+    that asked if an IPv6 address is free, to take it, was told that it is not; whether two announce the same address in turn; whether who had
+    announced one does so anew at once behind another that announces it, as who defends its address does (RFC 5227 2.4), or three and more announce it within
+    10 s.
 Applies: where such answers are in the capture.
 Cannot see: which of the two is meant to have it.
 Normal: one answer. A cluster that moves an address announces it anew (RFC 5227 3), and does not answer from two; a host with two cards in one network
     answers by both for all its addresses (arp-flux); anycast (RFC 4861 7.2.7) and virtual routers have several by design. A router that answers for others
     (proxy ARP, RFC 1027) beside the host itself is a conflict. An IPv6 host asks before it takes an address, from nobody's address, and who has it tells all
     (RFC 4862 5.4, RFC 4861 7.2.4); who has not taken it for good yet does not insist (RFC 4429 3.3). Who then has it all the same has moved it there. For
-    IPv4 switches ask from nobody's address where hosts are, so that this says nothing. Who sleeps, walks from one repeater to another, or is maintained has an
+    IPv4 switches ask from nobody's address where hosts are, so that this says nothing. A standby that takes over has missed
+    some beats before, of a second each most often (RFC 9568 6.1), so it does not move there and back within half a second; two cards of one host announce
+    together. Once is a warning: two members of a pair may both be active for a moment. Who sleeps, walks from one repeater to another, or is maintained has an
     address announced by another in turn, for half a minute and longer each: a warning.
 """
 
@@ -16,7 +20,7 @@ from __future__ import annotations
 
 import bisect
 from collections import Counter
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 from netlens.lenses import Finding
 from netlens.lenses._view import S, View, finding, graded, most
@@ -32,12 +36,85 @@ SHARED = ("00:00:0c:07:ac", "00:00:0c:9f:f", "00:07:b4:00", "00:00:5e:00:01", "0
 TOLD_NS = S  #: behind a test of an address; RFC 4862 5.1 waits so long (RetransTimer)
 TURNS, TURN_NS = 3, 60 * S  #: of each of two hosts; a move is one, there and back two; and the time between two of them
 BACK_NS = 10 * S  #: within which the other takes it back, again and again; who stands in for another, or sleeps, keeps it longer
+DEFENDED_NS = (
+    S // 2
+)  #: behind another's announcement, at once; the first must not be older than :data:`BACK_NS` (RFC 5227 1.1: DEFEND_INTERVAL)
+SEVERAL = 3  #: hosts; two may be a pair
 TIMES = 2  #: of one address; once may be a move
 
 
 def look(view: View) -> list[Finding]:
     """Addresses that two hosts have, and such that a host may not take."""
-    return [*_of_two(view), *_in_turn(view), *_taken(view)]
+    return [*_of_two(view), *_defended(view), *_in_turn(view), *_taken(view)]
+
+
+def _announced(view: View, address: str) -> list[Claim]:
+    """Announcements of an address that nobody had asked for, by hosts of their own."""
+    claims = view.side.capture.asking.claims[address]
+    return [claim for claim in claims if not claim.answer and claim.hardware and not claim.hardware.startswith(SHARED)]
+
+
+def _defence(announced: list[Claim]) -> list[Claim]:
+    """Announcements with which a host defends an address: what it said before, what another said, and its answer to that, of each time."""
+    runs = [list(group) for _, group in groupby(announced, lambda claim: claim.hardware)]
+    first = {claim.hardware: claim.ts for claim in reversed(announced)}
+    found = []
+    for (*_, before), (other, *_), (again, *_) in zip(runs, runs[1:], runs[2:], strict=False):
+        together = abs(first[other.hardware] - first[again.hardware]) <= SOON_NS
+        in_time = SOON_NS < other.ts - before.ts <= BACK_NS and again.ts - other.ts <= DEFENDED_NS
+        if before.hardware == again.hardware and in_time and not together:
+            found += [before, other, again]
+    return found
+
+
+def _several(announced: list[Claim]) -> list[Claim]:
+    """Announcements of :data:`SEVERAL` hosts and more within :data:`BACK_NS`; what comes together counts as one, as cards of one host."""
+    apart = [claim for before, claim in pairwise([None, *announced]) if claim and (before is None or claim.ts - before.ts > SOON_NS)]
+    times = [claim.ts for claim in apart]
+    for k, ns in enumerate(times):
+        within = apart[k : bisect.bisect_right(times, ns + BACK_NS)]
+        if len({claim.hardware for claim in within}) >= SEVERAL:
+            return within
+    return []
+
+
+def _of_several(view: View) -> dict[str, tuple[list[Claim], list[Claim]]]:
+    """By address of IPv4, with which announcements it was defended, and by which several hosts took it."""
+    told, cards = view.once(doubly_claimed)
+    found = {}
+    for address in view.side.capture.asking.claims:
+        announced = _announced(view, address)
+        if ":" in address or address in told or address in cards or len({claim.hardware for claim in announced}) < TIMES:
+            continue
+        both = _defence(announced), _several(announced)
+        if any(both):
+            found[address] = both
+    return found
+
+
+def _defended(view: View) -> list[Finding]:
+    """Addresses that a host defends against another, or that several announce at a time."""
+    every = view.once(_of_several)
+    grave = [address for address, (defence, several) in every.items() if len(defence) // 3 + bool(several) >= TIMES]
+    found = {address: every[address] for address in grave or every}
+    if not found:
+        return []
+    claims = [claim for both in found.values() for claims in both for claim in claims]
+    times = sum(len(defence) // 3 for defence, _ in found.values())
+    hosts = {claim.hardware for claim in claims}
+    were, by = "was" if len(found) == 1 else "were", plural(len(hosts), "hardware address", "hardware addresses")
+    text = f"{most(found)} {were} announced by {by} ({most(sorted(hosts))})"
+    text += (
+        f", one of which said so anew at once, as who defends its address does ({plural(times, 'time')})."
+        if times
+        else f" within {BACK_NS // S} s."
+    )
+    advice = (
+        "Several hosts have that address: find them by their hardware addresses (the switch's MAC table) and change the address of all but one. If they are a "
+        "cluster, more than one believes to be active: look at the link by which they hear each other."
+    )
+    values = {"addresses": sorted(found), "times": times}
+    return [graded(view, ID, grave, text, [claim.frame for claim in claims], values, advice)]
 
 
 def _in_turn(view: View) -> list[Finding]:
@@ -45,8 +122,8 @@ def _in_turn(view: View) -> list[Finding]:
     asking, (told, cards) = view.side.capture.asking, view.once(doubly_claimed)
     found: dict[str, list[Claim]] = {}
     grave: list[str] = []
-    for address, claims in asking.claims.items():
-        announced = [claim for claim in claims if not claim.answer and claim.hardware and not claim.hardware.startswith(SHARED)]
+    for address in asking.claims.keys() - view.once(_of_several).keys():
+        announced = _announced(view, address)
         hosts = Counter(claim.hardware for claim in announced)
         if len(hosts) != 2 or min(hosts.values()) < TURNS or address in told or address in cards:
             continue

@@ -1,6 +1,7 @@
 """Was the capture's clock set back?
 
-Asks: whether a frame is older, by a second or more, than the one before it.
+Asks: whether a frame is older, by a second or more, than the one before it; whether most SYNs are answered later than a segment lives (2 minutes: RFC 9293
+    3.4.2), so that the times cannot be right. Then nothing else that rests on times is said of that capture.
 Applies: to TCP.
 Cannot see: whether the clock of the machine was set, or files were joined in another order; clocks that are set forward, which looks like a
     pause; with a second capture beside it nothing is said of waits in which that may have happened. Frames that lie out of order in the file, time and
@@ -16,6 +17,7 @@ import numpy as np
 
 from netlens.columns import Ints
 from netlens.lenses import Finding
+from netlens.lenses._impossible import MSL_MS, impossible
 from netlens.lenses._view import S, View, finding, seconds, up_to
 from netlens.text import plural
 
@@ -27,7 +29,26 @@ NEAR = 50  #: segments on either side in which a connection goes on
 
 
 def look(view: View) -> list[Finding]:
-    """One note; a warning if connections go on across the jump, so that their times are wrong."""
+    """One note; a warning if connections go on across the jump, so that their times are wrong, or if all are."""
+    return _impossible(view) or _set_back(view)
+
+
+def _impossible(view: View) -> list[Finding]:
+    late = view.once(impossible)
+    if not len(late):
+        return []
+    took = view.sessions["synack_ms"][late]
+    longest = float(took.max()) / 1e3
+    text = (
+        f"The capture's times cannot be right: {plural(len(late), 'SYN')} had to wait {seconds(float(np.median(took)) * 1e6)} for an answer (median), and a "
+        f"segment lives {MSL_MS // 60_000} minutes at most. What rests on times is left out."
+    )
+    advice = "The times were changed, or written wrongly: take the file as it was recorded."
+    values = {"times": len(late), "longest_s": longest, "across": True}
+    return [finding(view, ID, "warning", text, view.sessions["first_frame"][late].tolist(), values, advice)]
+
+
+def _set_back(view: View) -> list[Finding]:
     if view.trail is None or not len(view.side.capture.part.decoder.times.set_back()):
         return []
     t = view.trail.segments()

@@ -22,10 +22,11 @@ from netlens.columns import MISSING
 from netlens.lenses import Finding, Severity
 from netlens.lenses._asked import visible
 from netlens.lenses._connects import OPEN, REFUSED, Attempt, attempts, reached_after, scanning
-from netlens.lenses._said import said
+from netlens.lenses._said import LOOK_AT_RULES, said
 from netlens.lenses._traced import tracing
 from netlens.lenses._view import S, View, finding, graded, grouped, most
 from netlens.parsers import connections
+from netlens.parsers.icmp import PROHIBITED
 from netlens.text import endpoint, plural
 
 ID = "connect-refused"
@@ -141,7 +142,9 @@ def _of_tcp(view: View) -> list[Finding]:
         )
     elif others:
         advice = f"A firewall on the way rejects: look at the rules of {most(others)}."
-    cut = [] if others or between or left_open else _cut_short(view, shown)
+    elif heard and {e.what for e in heard} == {PROHIBITED}:
+        advice = f"A firewall rejects, at {most(e.reporter for e in heard)} or in its name: {LOOK_AT_RULES}."
+    cut = [] if others or between or left_open else cut_short(view, shown)
     if cut:
         text = f"{text[:-1]}; it had answered over UDP that the answer is too long for it (TC, truncated): {most(cut)}."
         advice = (
@@ -153,8 +156,8 @@ def _of_tcp(view: View) -> list[Finding]:
     return [finding(view, ID, severity, text, frames, values, advice if grave else "")]
 
 
-def _cut_short(view: View, refused: list[Attempt]) -> list[str]:
-    """Names of which a server of DNS that refuses TCP had truncated the answer; none unless all that was refused is of such."""
+def cut_short(view: View, refused: list[Attempt]) -> list[str]:
+    """Names of which servers of DNS that refuse TCP, or say nothing there, had truncated the answer; none unless all attempts are of such."""
     lookups = view.side.capture.part.lookups
     bare = lookups.bare() if lookups is not None else set()
     asked = [q for q in visible(view) if not bare.isdisjoint(q.answer_frames)] if bare and all(a.port == DNS for a in refused) else []

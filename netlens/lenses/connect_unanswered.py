@@ -47,6 +47,7 @@ from netlens.lenses._elsewhere import misplaced
 from netlens.lenses._ignored import ignored_answers, reason
 from netlens.lenses._said import errors, said
 from netlens.lenses._view import LONGER, S, View, finding, graded, grouped, most, seconds, up_to
+from netlens.lenses.connect_refused import cut_short
 from netlens.parsers.icmp import EXPIRED, REDIRECT, Error
 from netlens.text import endpoint, plural
 
@@ -416,6 +417,8 @@ def _never(view: View, shown: list[list[Attempt]], severity: Severity) -> list[F
         advice = "The host answers on other ports, so a firewall drops this one, or its program does not accept connections: check both at the server."
     if {g[0].port for g in shown} == {DNS}:
         advice = "DNS answers that are too long for UDP come over TCP: allow TCP port 53 to the resolver."
+        if cut := cut_short(view, [a for g in shown for a in g]):
+            text = f"{text[:-1]}; it had answered over UDP that the answer is too long for it (TC, truncated): {most(cut)}."
     if _not_passed(view, shown):
         advice = (
             "The host's capture has none of these SYNs: unless it was recorded with a filter or on another interface, something between the VM and the host "

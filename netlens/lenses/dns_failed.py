@@ -4,7 +4,9 @@ Asks: whether the last word on a question was a failure (SERVFAIL, REFUSED, FORM
     asks one that asks it; or that a name somebody wanted does not exist; whether a server of HTTP redirects to such a name (RFC 9110 15.4), or over TLS seems
     to; whether a resolver blocks a name, or a name has no IPv6 address and its client nothing else; whether a server denies a name of which it tells the
     address; whether all answers were truncated to nothing, and nobody asked over TCP.
-Applies: where answers of DNS were captured.
+Applies: where answers of DNS were captured: one holds its question and its RCODE (RFC 1035 4.1), so it tells by itself of a question from before the capture,
+    or of a client whose own packets were not recorded. Not where a question for that name was recorded, which tells more; nor of failures alone from more
+    servers than a client has, which go to whose address was forged (RFC 5358).
 Cannot see: lookups over TLS, HTTPS or QUIC; whether the name was mistyped or the zone is broken.
 Normal: NXDOMAIN is an answer (RFC 2308 2), not a failure: reverse zones, search suffixes, wpad and service discovery get it all day. It counts only where
     names do not exist under any suffix: all that somebody wanted, who got nowhere since; most of them, of which one is asked for again and again by who is
@@ -24,7 +26,7 @@ from collections import Counter, defaultdict
 from itertools import chain
 
 from netlens.lenses import Finding, Severity
-from netlens.lenses._asked import IN_CIRCLES, PORT, Question, addressed, holds_more, told_of_circles, visible
+from netlens.lenses._asked import IN_CIRCLES, PORT, Question, addressed, holds_more, told, told_of_circles, visible
 from netlens.lenses._view import S, View, finding, graded, grouped, most
 from netlens.lenses._wanted import ROUNDS, Led, Wanted, led_to, wanted_again
 from netlens.lenses.http_errors import final_answers
@@ -68,7 +70,7 @@ def look(view: View) -> list[Finding]:
 
 
 def _failures(view: View) -> list[Finding]:
-    asked = visible(view)
+    asked = [*visible(view), *told(view)]
     failed = [q for q in asked if q.rcode in FAILURES]
     if not failed:
         return []
@@ -82,7 +84,10 @@ def _failures(view: View) -> list[Finding]:
     despite = "" if lost else f"; {these} an address all the same"
     transfer, circles = _not_transferred(view, failed), told_of_circles(asked, failed)
     why = (f"; {transfer[0]}" if transfer else "") + circles
-    text = f"{len(failed):,} of {plural(len(asked), 'DNS question')} failed ({codes} from {by}): {names}{despite}{why}."
+    alone = sum(not q.frames for q in failed)
+    which = "that question was" if alone == len(failed) == 1 else f"{alone:,} of these questions {'was' if alone == 1 else 'were'}"
+    seen = f"; {which} not recorded, {'its answer tells' if alone == 1 else 'their answers tell'}" if alone else ""
+    text = f"{len(failed):,} of {plural(len(asked), 'DNS question')} failed ({codes} from {by}): {names}{despite}{why}{seen}."
     values = {"questions": len(asked), "failed": len(failed), "codes": sorted({q.rcode for q in failed if q.rcode})}
     advice = "SERVFAIL: the resolver got no usable answer from the zone's servers (or DNSSEC failed); REFUSED: it does not serve you. Try another resolver."
     if transfer:
@@ -174,7 +179,7 @@ def _truncated(view: View) -> list[Finding]:
 
 def _missing(view: View) -> tuple[set[str], list[Question]]:
     """All names of hosts that were looked up, and the questions for those that exist under no suffix."""
-    asked = [q for q in visible(view) if q.of_a_host and q.rcode is not None and not q.tunnelled]
+    asked = [q for q in (*visible(view), *told(view)) if q.of_a_host and q.rcode is not None and not q.tunnelled]
     wanted = [q for q in asked if q.forward]
     found = {q.name for q in asked if q.rcode == "NOERROR"}  # whatever was wanted of it
     denied = [q for q in wanted if q.rcode == "NXDOMAIN" and q.name.rstrip(".") not in _CANARIES]
@@ -210,6 +215,8 @@ def _no_such_names(view: View) -> list[Finding]:
         text += f"; {stuck[0].client} asked for {_times(stuck)}, and did nothing else any more"
     elif again:
         text += f"; {_insistent(again)}"
+    else:
+        text += f": {most(printable(name) for name in names)}"
     most_of_them = len(all_) >= NO_NAME_LEAST and len(names) >= max(NO_NAME_SHARE * len(all_), NO_NAME_LEAST - 1)
     nowhere = names == all_ and not any(_goes_on(view, q) for q in missing)
     # a filter denies names on purpose to who is served elsewhere, and what a browser asks for by itself is not there in a network without the internet
@@ -330,8 +337,8 @@ def _without_ipv6(view: View) -> list[Finding]:
 
 
 def _goes_on(view: View, q: Question) -> bool:
-    """Whether a client has anything but DNS after an answer."""
-    last = view.once(_last_of).get(q.client)
+    """Whether a client has anything but DNS after an answer; of who was not recorded what it hears will do."""
+    last = view.once(_last_of if q.frames else _last_heard).get(q.client)
     return last is not None and last > (q.answer_ns or 0)
 
 
@@ -340,6 +347,13 @@ def _last_of(view: View) -> dict[str, int]:
     end = view.column("end_ns")
     times = [(view.ends(k)[0], end[k]) for k in view.first_copies if view.ends(k)[3] != PORT]
     times += [(t.source[0], t.last_ns) for t in view.conversations if t.destination[1] != PORT]
+    return {client: max(ns for _, ns in group) for client, group in grouped(times, lambda each: each[0]).items()}
+
+
+def _last_heard(view: View) -> dict[str, int]:
+    """When each client last had, or heard, anything that was not of DNS."""
+    heard = [(t.destination[0], t.last_ns) for t in view.conversations if t.source[1] != PORT]
+    times = [*heard, *view.once(_last_of).items()]
     return {client: max(ns for _, ns in group) for client, group in grouped(times, lambda each: each[0]).items()}
 
 

@@ -175,8 +175,10 @@ def _of(view: View) -> list[Finding]:
     dropped = _without_edns(view, shown)
     which += "; none of the queries with EDNS (OPT) got an answer, those without did" if dropped else ""
     which += _not_passed_on(view, shown)
-    text = f"{len(shown):,} of {plural(len(timed), 'DNS question')} took {took} ({whom}){which}."
-    advice = "Time the resolver (dig @RESOLVER NAME); a first query that is lost costs the client's time-out, usually 5 s." if grave else ""
+    text = f"{len(shown):,} of {plural(len(timed), 'DNS question')} took {took} ({whom}): {most(q.shown for q in shown)}{which}."
+    advice = f"Time the resolver (dig @{shown[0].resolvers[0]} {printable(shown[0].name)})" if grave else ""
+    if grave:
+        advice += "; a first query that is lost costs the client's time-out, usually 5 s." if any(q.attempts > 1 for q in shown) else "."
     if grave and len(suffixed) == len(shown):
         advice = (
             "Ask for full names with a dot at the end, or lower ndots and shorten the search list in resolv.conf; and time the resolver."

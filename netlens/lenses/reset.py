@@ -29,7 +29,7 @@ from netlens.lenses._between import same
 from netlens.lenses._broken_off import ALERT_1_3, ENCRYPTED_ALERT
 from netlens.lenses._repeats import FAREWELL
 from netlens.lenses._unanswered import requests
-from netlens.lenses._view import ACK, FIN, RST, S, Segments, View, finding, grouped, most, views
+from netlens.lenses._view import ACK, FIN, RST, S, Segments, View, finding, grouped, most, seconds, views
 from netlens.lenses.tls_failed import failures
 from netlens.text import plural
 
@@ -58,6 +58,7 @@ class Broken:
     asked: bool  # a request of the client was open
     frames: list[int]
     idle: bool = False  # nothing had been sent for a while
+    silent_ns: int = 0  # how long
     unknown: bool = False  # the RST has no ACK: where it was made, nobody knew the connection (RFC 9293 3.10.7.1)
     guessed: bool = False  # what was asked may be no question: no farewell is so long, but nobody knows the protocol
     late: str = ""  # "published" (MQTT) or "asked" (a database) behind the server's FIN
@@ -139,11 +140,12 @@ def _reset(view: View, k: int) -> Broken | None:
             if asked and view.column("resp_missing_bytes")[k]:
                 return None  # the answer may have passed unseen
             frames = [seg.frame[j] for j in (asked_at, i) if j >= 0]
-            idle = seg.ts[i] - seg.ts[max(last.values())] > AT_ONCE_NS
+            silent = seg.ts[i] - seg.ts[max(last.values())]
+            idle = silent > AT_ONCE_NS
             pieces = [j for j in range(asked_at + 1, i) if not seg.orig[j] and seg.fresh[j]] if view.column("protocol")[k] == "tls" else []
             midway = not orig and not idle and len(pieces) >= PIECES and not is_alert(seg, pieces[-1])
             midway &= midway and seg.ts[pieces[-1]] - seg.ts[pieces[0]] >= PIECES_NS
-            return Broken(k, orig, asked, frames, idle, unknown, guessed=guessed, forged=forged, midway=midway)
+            return Broken(k, orig, asked, frames, idle, silent, unknown, guessed=guessed, forged=forged, midway=midway)
         if seg.length[i] and seg.fresh[i]:
             last[orig] = i
             if orig:
@@ -252,6 +254,14 @@ def greets(head: int) -> bool:
     return head.to_bytes(8, "big").startswith((b"SSH-", b"220 ", b"220-", b"+OK ", b"* OK", b"RFB "))
 
 
+def _after(shown: list[Broken]) -> str:
+    """How long nothing had been sent before resets, where that was a while before each."""
+    silent = sorted(b.silent_ns for b in shown if b.idle)
+    if len(silent) < len(shown) or silent[0] < S:
+        return ""
+    return f", after {' to '.join(dict.fromkeys((seconds(silent[0]), seconds(silent[-1]))))} without data"
+
+
 def _asked_again(view: View, found: list[Broken]) -> set[int]:
     """Sessions of HTTP in clear whose open request the same client sent again at once, and was answered: a client does so where a server starts anew, or when a
     spare connection has expired (RFC 9110 9.2.2, RFC 9112 9.3.1). What is shorter than what had been sent is another one."""
@@ -303,7 +313,7 @@ def look(view: View) -> list[Finding]:
         text = f"{n:,} of {plural(of, 'connection')} {'was' if n == 1 else 'were'} reset {by} {what}{_ttl.told(hops, n) if hops else ''}."
     else:
         by = "the client" if all(b.by_client for b in shown) else "the server" if not any(b.by_client for b in shown) else "either side"
-        text = f"{n:,} of {plural(of, 'connection')}, with {whom}, ended with a reset from {by} instead of a close."
+        text = f"{n:,} of {plural(of, 'connection')}, with {whom}, ended with a reset from {by} instead of a close{_after(shown)}."
         if made_up:
             again = len(made_up)
             text = (

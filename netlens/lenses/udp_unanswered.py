@@ -15,7 +15,8 @@ Normal: RFC 9002 6.2.2 and RFC 9147 5.8 send a first flight again after 1, 2 and
     VPNs over DTLS take TCP, too; a client of NTP, RADIUS or NetBIOS' names takes another server. Of several peers of WireGuard one may be away, and so may one
     that had asked a server from any port; where one that had spoken says nothing for 15 s, the second handshake in vain is enough (whitepaper 6.5). A clock
     or a monitor (NTP, SNMP) that asked a few times in vain asks again later, and a monitor that asks many hosts looks for those that answer. A clock that
-    fills in its whole header tells by its origin timestamp whether it ever heard a server (RFC 5905 7.3), also where only its own polls were recorded. Hosts
+    fills in its whole header tells by its origin timestamp whether it ever heard a server (RFC 5905 7.3), also where only its own polls were recorded.
+    NTP over PTP answers a Delay_Req by another one with its number (draft-ietf-ntp-over-ptp). Hosts
     ask for DHCPv6 (RFC 8415 18.2.1) in networks that have none; that is nothing where routers say that no addresses are to be had by it, and a problem where
     one says that there are (RFC 4861 4.2). A neighbour whose broadcasts alone are heard may have been told; not if it says one DISCOVER again and again,
     waiting longer each time (RFC 2131 4.1), and never asks for what it was offered, which it would broadcast as well (3.1). What a relay hands on is heard
@@ -59,6 +60,7 @@ from netlens.parsers.blocks import DATA, KIND, NUMBER, PORTS, TS
 from netlens.parsers.leases import DISCOVER, OFFER, REQUEST, SERVER, Message
 from netlens.parsers.routers import ADDRESSES
 from netlens.parsers.trail import Conversation
+from netlens.parsers.udp_requests import Request
 from netlens.text import endpoint, plural
 from netlens.wire.addresses import ip_text
 
@@ -100,7 +102,7 @@ DOWN = "The service is down, or something drops UDP on its port: look there (ss 
 #: By protocol
 ADVICE = {
     "WireGuard": "A peer says nothing to keys that it does not know: compare both public keys (wg show). Else its UDP port is closed, or dropped on the way.",
-    "PTP": "The master announces itself, and answers no Delay_Req: compare domain and delay mechanism (E2E, P2P), and let UDP port 319 through to it.",
+    "PTP": "Compare domain and delay mechanism (E2E, P2P), and let UDP port 319 through to who is asked, and 320 back.",
 }
 MOST_BESIDE = 1000  #: other tries that are looked at for one
 
@@ -326,7 +328,7 @@ def _tries(view: View) -> dict[tuple[str, str, tuple[str, int]], list[Try]]:
     marked = [r for r in view.side.capture.requests if is_one_host(r.server[0]) or r.protocol in BY_GROUP]
     found: dict[tuple[str, str, tuple[str, int]], list[Try]] = {}
     for r in marked:
-        one = Try(r.frames, len(r.frames), r.first_ns, r.last_ns, r.answered, True, (r.client, r.server))
+        one = Try(r.frames, len(r.frames), r.first_ns, r.last_ns, r.answered, _is_proof(r), (r.client, r.server))
         found.setdefault((r.protocol, r.client[0], r.server), []).append(one)
     known = {ends for r in marked for ends in ((r.client, r.server), (r.server, r.client))}
     known |= {(talk.source, talk.destination) for talk, _ in view.once(closed_at_once)}  # refused, as tls-failed says
@@ -336,6 +338,11 @@ def _tries(view: View) -> dict[tuple[str, str, tuple[str, int]], list[Try]]:
                 one = Try([t.first_frame], t.datagrams, t.first_ns, t.last_ns, answered(view, t), False, (t.source, t.destination))
                 found.setdefault(key, []).append(one)
     return found
+
+
+def _is_proof(request: Request) -> bool:
+    """Whether that a request comes again shows that no answer came. A clock that asks one master for its delay does so again and again, answered or not."""
+    return request.protocol != "PTP" or not is_one_host(request.server[0])
 
 
 def _silent(view: View) -> list[Silent]:
@@ -490,6 +497,8 @@ def _of(view: View) -> list[Finding]:
         )
     asked = {s.protocol for s in shown}
     advice = next((hint for protocol, hint in ADVICE.items() if asked == {protocol}), advice)
+    if asked == {"PTP"} and view.once(_masters):
+        advice = "The master announces itself, and answers no Delay_Req: compare domain and delay mechanism (E2E, P2P), and let UDP port 319 through to it."
     served = {server for (_, _, server), tries in view.once(_tries).items() if any(t.answered for t in tries)}
     if all(s.server in served for s in shown):
         advice = "It answered others, so it ignored these, or they were lost: look at its log (a secret or a client that it does not know)."

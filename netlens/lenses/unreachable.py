@@ -35,11 +35,11 @@ from netlens.lenses._datagrams import (
     requests,
     stands_in,
 )
-from netlens.lenses._said import ICMP, TCP, UDP, fate, said, undelivered
+from netlens.lenses._said import ICMP, LOOK_AT_RULES, TCP, UDP, fate, said, undelivered
 from netlens.lenses._view import S, View, finding, grouped, most
 from netlens.lenses.ping_unanswered import TIMES as PINGS
 from netlens.parsers.carried import KEPT
-from netlens.parsers.icmp import EXPIRED, PROTOCOL, REASSEMBLY, Error
+from netlens.parsers.icmp import EXPIRED, PROHIBITED, PROTOCOL, REASSEMBLY, Error
 from netlens.parsers.trail import Conversation
 from netlens.text import endpoint, plural
 
@@ -95,9 +95,14 @@ def _of(view: View) -> list[Finding]:
         "icmp_errors": len(heard),
         "destinations": sorted({endpoint(*asked.destination) for asked, _ in shown}),
     }
-    advice = "Check that the service runs (ss -lun) and that address and port are right."
+    advice, why = "Check that the service runs (ss -lun) and that address and port are right.", "nothing listens there"
+    if {e.what for e in heard} == {PROHIBITED}:
+        advice, why = (
+            f"A firewall rejects, at {most(e.reporter for e in heard)} or in its name: {LOOK_AT_RULES}.",
+            "a firewall rejects them",
+        )
     if lost:
-        advice = "These logs are lost: nothing listens there. " + advice
+        advice = f"These logs are lost: {why}. {advice}"
     if circling:
         advice = f"Look at the routes of {most(e.reporter for e in heard)} and of the routers beside it (ip route)."
     elif {e.what for e in heard} == {REASSEMBLY}:

@@ -385,6 +385,11 @@ class Part:
         return quality.packets(self.frames, self.counts)
 
     @property
+    def hidden(self) -> int:
+        """Frames with packets that were not read."""
+        return quality.hidden(self.counts)
+
+    @property
     def is_judged(self) -> bool:
         """Whether the capture holds anything that lenses look at."""
         closely = self.closely

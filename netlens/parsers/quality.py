@@ -114,6 +114,12 @@ def is_judged(counts: Array) -> bool:
     return any(count[name] for name in _SESSIONS + _ASKED)
 
 
+def hidden(counts: Array) -> int:
+    """How many frames hold what was not read."""
+    count = _by_name(counts)
+    return sum(count[name] for name in _HIDES)
+
+
 def besides(counts: Array) -> str:
     """What a capture holds besides TCP and UDP, and none of what could not be read: "5 ARP, 2 ICMP"; "" where it holds nothing else."""
     count = _by_name(counts)

@@ -42,7 +42,7 @@ class Mark(NamedTuple):
     """asks : a request, else an answer.  same : what a request and its repeats share.  keys : what an answer to it bears, any of them.
 
     served : the request says that an earlier one was answered.  answers : what is asked for here answers another request, that bears any of these.
-    what : is asked for, if that is no answer of the protocol.
+    what : is asked for, if that is no answer of the protocol.  twin : shared by a request and what answers it in its own form, between the same two ends.
     """
 
     asks: bool
@@ -51,6 +51,7 @@ class Mark(NamedTuple):
     served: bool = False
     answers: tuple[bytes, ...] = ()
     what: str = ""
+    twin: bytes = b""
 
 
 @dataclass
@@ -229,12 +230,15 @@ def _wireguard(message: bytes, length: int) -> Mark | None:
 
 
 def _ptp(message: bytes, length: int) -> Mark | None:
-    """Delay_Req and Delay_Resp of PTP 2 (IEEE 1588-2008 13.6, 13.8): the port of the clock that asks."""
+    """Delay_Req and Delay_Resp of PTP 2 (IEEE 1588-2008 13.6, 13.8): the port of the clock that asks. NTP over PTP (draft-ietf-ntp-over-ptp) answers a
+    Delay_Req by another one with the same sequenceId, in which NTP's mode is that of a server."""
     if len(message) < 44 or message[1] & 15 != 2:
         return None
-    kind = message[0] & 15
-    asks = kind == _DELAY_REQ
-    return Mark(asks, b"", (message[20:30] if asks else message[44:54],)) if asks or kind == _DELAY_RESP else None
+    kind, number = message[0] & 15, message[30:32]
+    if kind == _DELAY_REQ:
+        serves = message[44:46] + message[48:54] == _NTP_INSIDE and message[56] & 7 == _SERVER
+        return Mark(not serves, b"", () if serves else (message[20:30],), twin=number)
+    return Mark(False, b"", (message[44:54],)) if kind == _DELAY_RESP else None
 
 
 def _ntp(message: bytes, length: int) -> Mark | None:
@@ -247,6 +251,8 @@ def _ntp(message: bytes, length: int) -> Mark | None:
 
 _EVERYWHERE = 2
 _DELAY_REQ, _DELAY_RESP = 1, 9
+#: The TLV that holds a message of NTP: ORGANIZATION_EXTENSION_DO_NOT_PROPAGATE, of IANA (00-00-5E), 1; and the mode of a server (RFC 5905 7.3)
+_NTP_INSIDE, _SERVER = b"\x80\0\0\0\x5e\0\0\1", 4
 #: port -> protocol, how it is read, whether its marks are unique whichever server answers (:data:`_EVERYWHERE`: and whom), whether what was answered is another
 #: request when it is asked anew, from whatever port
 _BY_PORT: dict[int, tuple[str, Callable[[bytes, int], Mark | None], int, bool]] = {
@@ -287,6 +293,7 @@ class RequestBuilder:
         self._read = 0
         self._known: dict[tuple[Any, ...], Request] = {}
         self._awaited: dict[tuple[Any, ...], list[Request]] = {}
+        self._twins: dict[tuple[Any, ...], Request] = {}
         #: bool[65536]: ports of packets that may be of interest, and such at which anything is an answer
         self._ports: Array = np.zeros(1 << 16, bool)
         self._ports[list(_BY_PORT)] = True
@@ -336,6 +343,9 @@ class RequestBuilder:
                 self._unread[(ip_text(*dst, version), destination), ip_text(*src, version)] = row[c.TS]
             return
         name, _, unique, other_ports = protocol
+        if mark.twin and (twin := self._twins.pop((name, mark.twin, dst, destination, src, source), None)) is not None:
+            twin.take_answer(row[c.TS], row[c.FRAME])
+            return
         for key in mark.answers if mark.asks else mark.keys:
             whose = b"" if unique == _EVERYWHERE else dst
             for asked in self._awaited.pop((name, key, whose, b"" if unique else (destination, src)), ()):
@@ -358,6 +368,8 @@ class RequestBuilder:
             request.frames.append(row[c.FRAME])
             request.last_ns = ts
         request.answered |= mark.served
+        if mark.twin:
+            self._twins[name, mark.twin, src, source, dst, destination] = request
         if not request.answered:
             for key in mark.keys:
                 whose = b"" if unique == _EVERYWHERE else src

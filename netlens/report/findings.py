@@ -51,7 +51,14 @@ def headline(a: Analysis) -> str:
     parts = [side.capture.part for side in a.sides.values()]
     if not any(part.packets for part in parts):
         return "No packets in the capture"
-    return "No problem found" if any(part.is_judged for part in parts) else "Nothing to judge: none of it is TCP, UDP, ICMP or ARP"
+    if not any(part.is_judged for part in parts):
+        return "Nothing to judge: none of it is TCP, UDP, ICMP or ARP"
+    hidden, frames = sum(part.hidden for part in parts), sum(part.packets for part in parts)
+    return (
+        f"No problem found, but next to nothing could be judged: {hidden:,} of {frames:,} frames were not read"
+        if hidden == frames
+        else "No problem found"
+    )
 
 
 def first(findings: list[Finding]) -> list[Finding]:

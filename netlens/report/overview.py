@@ -61,6 +61,9 @@ def file(i: Input) -> str:
     return f"{i.container}, {links}, {plural(i.frames, 'frame')}, {size(i.bytes)}"
 
 
+MOST_MS = 120_000  #: RFC 9293 3.4.2: a segment lives no longer; a clock that tells so is wrong
+
+
 def lines(capture: Capture, verbose: int = 0) -> list[tuple[str, str]]:
     """(what, text), one a line. ``verbose``: 1 for more pairs of addresses, 2 for all."""
     part, s = capture.part, capture.table("sessions")
@@ -219,12 +222,12 @@ def _tcp(capture: Capture, services: list[_Service], protocols: list[str]) -> st
     servers = {ip for _, ip, _ in services} if s.rows == c.rows else set(c["resp_ip"].tolist())
     trips = [v for v in s["synack_ms"].tolist() if v == v]
     middle = statistics.median(trips) if trips else 0.0  # a clock that ticks so slowly that it is 0 does not tell it
-    trip = f"; median round trip {duration(middle / 1e3)}" if middle > 0 else ""
+    trip = f"; median round trip {duration(middle / 1e3)}" if 0 < middle < MOST_MS else ""
     copies, copied = copies_of_repeats(capture)
     again = int(s["orig_retransmits"].sum() + s["resp_retransmits"].sum()) - copied
     without = 0 if copies else _repeated_without_data(capture)
     bare = f" ({without:,} of them FIN or SYN without data)" if without else ""
-    repeated = f"; {plural(again, 'frame')} repeated{bare}" if again > 0 else ""
+    repeated = f"; {plural(again, 'frame')} sent again or late{bare}" if again > 0 else ""  # what fills a hole was lost before it came here
     twice = f"; {plural(copies, 'frame')} recorded more than once" if copies else ""
     to = f" to {plural(len(servers), 'server')}"
     # more sessions than connections: halves, copies, tunnels
@@ -267,11 +270,11 @@ def _repeated_without_data(capture: Capture) -> int:
 
 
 def _dns(capture: Capture) -> str:
-    asked, searches = lookups(capture, "qname", "latency_ms", "answer_ns", "rcode")
+    asked, searches = lookups(capture, "qname", "latency_ms", "rcode")
     told = []
     if asked:
-        latency = [ms for _, ms, _, _ in asked if ms == ms]
-        open_ = sum(answer is None for _, _, answer, _ in asked)
+        latency = [ms for _, ms, _ in asked if ms == ms]
+        open_ = unanswered(capture)
         codes = Counter(code for *_, code in asked if code not in (None, "NOERROR"))
         median = f", median {duration(statistics.median(latency) / 1e3)}" if latency else ""
         counts = "".join(f", {n:,} {code}" for code, n in codes.most_common(2)) + (f", {open_:,} unanswered" if open_ else "")
@@ -287,6 +290,12 @@ def lookups(capture: Capture, *columns: str) -> tuple[list[tuple[Any, ...]], lis
     rows = list(zip(*(t[name].tolist() for name in columns), strict=True))
     single = [how != "mdns" and is_one_host(whom) for how, whom in zip(t["transport"].tolist(), t["resolver_ip"].tolist(), strict=True)]
     return [row for row, one in zip(rows, single, strict=True) if one], [row for row, one in zip(rows, single, strict=True) if not one]
+
+
+def unanswered(capture: Capture) -> int:
+    """Lookups at a resolver to which no answer came; where the snaplen cut frames, an answer over TCP may have been one of them."""
+    cut = "cut_payload" in capture.table("quality")["reason"].tolist()
+    return sum(answer is None and not (cut and how == "tcp") for answer, how in lookups(capture, "answer_ns", "transport")[0])
 
 
 def _asked_for(qnames: Iterable[str | None]) -> str:

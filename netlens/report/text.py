@@ -259,14 +259,14 @@ def _peak(peak: PeakFacts, start: int, noun: str, verb: str, which: str = "") ->
 
 
 def _lookups(a: SideFindings) -> str:
-    rows, searches = overview.lookups(a.capture, "latency_ms", "answer_ns", "attempts")
+    rows, searches = overview.lookups(a.capture, "latency_ms", "attempts")
     found = f"{plural(len(searches), 'search', 'searches')} by multicast" if searches else ""
     if not rows:
         return found or "none"
-    latency = [ms for ms, _, _ in rows if ms == ms]
+    latency = [ms for ms, _ in rows if ms == ms]
     answered = f"median {statistics.median(latency):.3f} ms, longest {max(latency):.3f} ms" if latency else "none answered"
-    open_ = sum(answer is None for _, answer, _ in rows)
-    retries = sum(max(attempts - 1, 0) for *_, attempts in rows)
+    open_ = overview.unanswered(a.capture)
+    retries = sum(max(attempts - 1, 0) for _, attempts in rows)
     return (
         f"{len(rows):,}, {answered}"
         + (f", {open_:,} unanswered" if open_ else "")

@@ -120,7 +120,10 @@ def test_queries_with_edns_that_nobody_answers(tmp_path: Path) -> None:
     this = found(tmp_path, without_edns(3))["dns-slow"]
     assert (this.severity, this.text) == (
         "problem",
-        "3 of 3 DNS questions took more than 2.0 s, the longest 2.1 s (198.51.100.53); none of the queries with EDNS (OPT) got an answer, those without did.",
+        (
+            "3 of 3 DNS questions took more than 2.0 s, the longest 2.1 s (198.51.100.53): w0.example.test, w1.example.test and 1 other; none of the "
+            "queries with EDNS (OPT) got an answer, those without did."
+        ),
     )
     assert "RFC 6891" in this.advice
     for packets in (without_edns(3, plain=True), without_edns(3, answered=True)):  # they were lost

@@ -454,3 +454,17 @@ def connected(at: int, answer: bytes = bytes(40)) -> list[Packet]:
 def test_a_tunnel_to_where_nobody_listens(tmp_path: Path, vain: list[Packet], then: list[Packet], told: bool) -> None:
     this = found(tmp_path, vain, then, healthy(), ping(30 * S))
     assert this["unreachable"].severity == ("problem" if told else "warning")
+
+
+def test_what_is_prohibited_by_the_host_itself_is_a_filter(tmp_path: Path) -> None:
+    """RFC 1812 5.2.7.1: nobody but a filter says so."""
+    asked = datagram((CLIENT, 40_000), (SERVER, 1812), bytes([1, 7, 0, 20]) + bytes(16))
+    for quoted, packets, id_ in (
+        (SYN, syn(0), "connect-refused"),
+        (asked, [Packet(k * S, asked) for k in range(3)], "unreachable"),
+    ):
+        told = [p for k in range(3) for p in error(k * S + MS, PROHIBITED, quoted, SERVER)]
+        advice = found(tmp_path, packets, told, healthy(at=9 * S), ping(30 * S))[id_].advice
+        assert advice == (
+            f"A firewall rejects, at {SERVER} or in its name: look at its rules (nft list ruleset, or iptables-save), not at the service behind them."
+        )

@@ -171,7 +171,7 @@ def test_a_name_that_does_not_exist_beside_one_that_does(tmp_path: Path) -> None
     """Whatever was asked of the other one."""
     packets = lookup("host.example.test", 0, MS, qtype="SSHFP") + lookup("typo.example.test", S, S + MS, rcode=3, txid=8)
     this = found(tmp_path, packets, ping(9 * S))["dns-failed"]
-    assert (this.severity, this.text) == ("note", "1 of 2 names looked up does not exist (NXDOMAIN).")
+    assert (this.severity, this.text) == ("note", "1 of 2 names looked up does not exist (NXDOMAIN): typo.example.test.")
 
 
 def test_most_names_do_not_exist(tmp_path: Path) -> None:
@@ -1446,3 +1446,46 @@ def test_a_server_that_closes_none_of_many(tmp_path: Path, packets: list[Packet]
         assert this["half-closed"].text.startswith(
             "25 connections stayed half-closed for up to 15.0 s: the peer had closed and 198.51.100.20 did not."
         )
+
+
+def _opened_after(wait: int, number: int) -> list[list[Packet]]:
+    """Connections whose SYN is answered so late, and one SYN that is not answered."""
+    made = [talk(41_000 + k, k * S, step=wait) for k in range(number)]
+    return [*(each.packets for each in made), syns(43_000, [0, 300 * S, 900 * S])]
+
+
+def test_times_that_cannot_be_right(tmp_path: Path) -> None:
+    """A segment lives two minutes at most."""
+    this = found(tmp_path, *_opened_after(900 * S, 4))
+    assert this["clock-set"].severity == "warning"
+    assert this["clock-set"].text.startswith("The capture's times cannot be right: 4 SYNs had to wait 15 min for an answer (median)")
+    assert not {id_ for id_, each in this.items() if "longest_s" in each.values} - {"clock-set"}
+    for streams in (_opened_after(900 * S, 2), [*_opened_after(900 * S, 3), *(healthy(42_000 + k, k * S) for k in range(9))]):
+        assert "clock-set" not in found(tmp_path, *streams)
+    assert "clock-set" not in found(tmp_path, *_opened_after(3 * S, 4))
+    assert found(tmp_path, *_opened_after(7 * 86_400 * S, 1))["clock-set"].severity == "warning"
+
+
+def test_a_reset_behind_a_silence_says_how_long_it_was(tmp_path: Path) -> None:
+    made = exchange(talk())
+    made.at += 30 * S
+    made.down("RA")
+    this = found(tmp_path, made.packets)["reset"]
+    assert (this.severity, this.text) == (
+        "note",
+        "1 of 1 connection, with 198.51.100.20:80, ended with a reset from the server instead of a close, after 30.0 s without data.",
+    )
+
+
+def test_a_slow_lookup_is_named_with_its_resolver(tmp_path: Path) -> None:
+    this = found(tmp_path, lookup("www.example.test", 0, 1500 * MS))["dns-slow"]
+    assert this.text == "1 of 1 DNS question took 1.5 s (198.51.100.53): www.example.test."
+    assert this.advice == "Time the resolver (dig @198.51.100.53 www.example.test)."
+
+
+def test_a_lookup_that_has_to_come_over_tcp_is_named_where_nothing_answers_there(tmp_path: Path) -> None:
+    this = found(tmp_path, truncated(0), syns(45_000, [MS, S, 3 * S], (RESOLVER, 53)), ping(30 * S))["connect-unanswered"]
+    assert this.text.endswith("; it had answered over UDP that the answer is too long for it (TC, truncated): big.example.test (TXT).")
+    assert this.advice.endswith("allow TCP port 53 to the resolver.")
+    other = found(tmp_path, truncated(0), syns(45_000, [MS, S, 3 * S], ("203.0.113.53", 53)), ping(30 * S))["connect-unanswered"]
+    assert "TC" not in other.text

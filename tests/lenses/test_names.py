@@ -106,7 +106,10 @@ def test_a_question_that_is_open_at_the_end_is_pending(tmp_path: Path, packets: 
 def test_every_answer_is_late(tmp_path: Path, took: int, others: int, severity: str) -> None:
     fast = [p for k in range(others) for p in lookup(f"www{k}.example.test", 9 * S, 9 * S + MS, port=6_000 + k)]
     this = found(tmp_path, lookup("app.example.test", 0, took), fast, ping(20 * S))["dns-slow"]
-    assert (this.severity, this.text) == (severity, f"1 of {1 + others} DNS question{'s' if others else ''} took 1.5 s ({RESOLVER}).")
+    assert (this.severity, this.text) == (
+        severity,
+        f"1 of {1 + others} DNS question{'s' if others else ''} took 1.5 s ({RESOLVER}): app.example.test.",
+    )
 
 
 def test_the_only_question_was_lost_once(tmp_path: Path) -> None:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.lenses.made import CLIENT, SERVER, S, close, exchange, found, problems, talk
+from tests.lenses.made import CLIENT, SERVER, S, close, exchange, found, healthy, problems, talk
 from tests.parsers.build import MS, Packet, _ip, datagram
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 AGAIN = (0, 1, 3, 7)  #: s
@@ -264,6 +265,42 @@ def test_a_clock_that_asks_for_its_delay(tmp_path: Path, master: bool, answered:
             packets.append(Packet(k * S + 301 * MS, datagram((SERVER, 320), (GROUP, 320), ptp(9, 7, k, 9))))
     this = found(tmp_path, packets)
     assert (this["udp-unanswered"].severity if "udp-unanswered" in this else None) == severity
+
+
+def ntp_in_ptp(number: int, mode: int) -> bytes:
+    """A message of NTP within a Delay_Req; all clocks there bear one number."""
+    return ptp(1, 9, number) + b"\x80\0\0\x38\0\0\x5e\0\0\1\0\0" + bytes([0x20 | mode]) + bytes(47)
+
+
+A_CLOCK, ITS_SERVER = (CLIENT, 319), (SERVER, 319)
+
+
+def delays(back: Callable[[int], bytes] | None) -> list[Packet]:
+    """A clock asks a host for its delay once a second; what comes back."""
+    asked = [Packet(k * S, datagram(A_CLOCK, ITS_SERVER, ntp_in_ptp(k, 3))) for k in range(8)]
+    return asked + ([Packet(k * S + MS, datagram(ITS_SERVER, A_CLOCK, back(k))) for k in range(8)] if back else [])
+
+
+def test_ntp_over_ptp_is_answered_by_what_bears_its_number(tmp_path: Path) -> None:
+    assert "udp-unanswered" not in found(tmp_path, healthy(), delays(lambda k: ntp_in_ptp(k, 4)))
+    assert "udp-unanswered" not in found(tmp_path, healthy(), delays(lambda k: ptp(1, 7, k)))  # without a word of NTP
+    assert "udp-unanswered" not in found(tmp_path, healthy(), delays(lambda k: ptp(9, 7, k, 9)))  # a Delay_Resp
+
+
+@pytest.mark.parametrize("side", [A_CLOCK, ITS_SERVER])
+def test_ntp_over_ptp_of_which_one_way_was_recorded(tmp_path: Path, side: tuple[str, int]) -> None:
+    """Who asks a host for its delay does so once a second, answered or not."""
+    mode, other = (3, ITS_SERVER) if side == A_CLOCK else (4, A_CLOCK)
+    assert "udp-unanswered" not in found(tmp_path, [Packet(k * S, datagram(side, other, ntp_in_ptp(k, mode))) for k in range(8)])
+
+
+def test_a_clock_that_is_not_answered_where_no_master_announces_itself(tmp_path: Path) -> None:
+    """Its Sync is no answer."""
+    for back in (None, lambda k: ptp(0, 7, k), lambda k: ptp(1, 7, k + 100)):
+        this = found(tmp_path, healthy(), delays(back))["udp-unanswered"]
+        assert this.severity == "problem"
+        assert f"{SERVER}:319" in this.text
+        assert "announces" not in this.advice
 
 
 OACK, ACK_0 = b"\0\6blksize\x008192\0", b"\0\4\0\0"

@@ -25,7 +25,8 @@ def test_suffixes_that_take_seconds(tmp_path: Path) -> None:
     this = found(tmp_path, *search("api.example.test", 0, 500 * MS), *search("www.example.test", 5 * S, 500 * MS, port=6_000))["dns-slow"]
     assert this.severity == "problem"
     assert this.text == (
-        "2 of 2 DNS questions took more than 2.0 s, the longest 2.5 s (198.51.100.53); they were asked with 4 search suffixes first."
+        "2 of 2 DNS questions took more than 2.0 s, the longest 2.5 s (198.51.100.53): api.example.test and www.example.test; they "
+        "were asked with 4 search suffixes first."
     )
 
 

@@ -191,6 +191,45 @@ def test_addresses_that_others_stand_in_for(tmp_path: Path, times: list[float]) 
     assert this["address-conflict"].severity == "warning"
 
 
+FOURTH = "02:00:00:00:00:44"
+
+
+def test_a_host_that_defends_its_address(tmp_path: Path) -> None:
+    """Against two others within the time of RFC 5227 1.1; once may be a pair of which both were active for a moment."""
+    said = [announced(OTHER, 0.0), announced(THIRD, 0.7), announced(OTHER, 0.71), announced(FOURTH, 1.2)]
+    this = found_on_link(tmp_path, said)["address-conflict"]
+    assert this.severity == "problem"
+    assert this.text.startswith("192.0.2.50 was announced by 3 hardware addresses (")
+    assert this.text.endswith(", one of which said so anew at once, as who defends its address does (1 time).")
+    assert found_on_link(tmp_path, said[:3])["address-conflict"].severity == "warning"
+    twice = [*said[:3], *((20 + at, each) for at, each in said[:3])]
+    assert found_on_link(tmp_path, twice)["address-conflict"].severity == "problem"
+
+
+def test_three_hosts_that_announce_one_address(tmp_path: Path) -> None:
+    this = found_on_link(tmp_path, [announced(host, 3.0 * k) for k, host in enumerate((OTHER, THIRD, FOURTH))])["address-conflict"]
+    assert this.severity == "warning"
+    assert this.text.endswith(" within 10 s.")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        pytest.param([(OTHER, 0.0), (THIRD, 300.0), (FOURTH, 600.0)], id="leases that are given anew"),
+        pytest.param([(OTHER, 0.0), (THIRD, 3.6), (OTHER, 8.0)], id="a standby that takes over, and the first comes back"),
+        pytest.param([(OTHER, 0.0), (THIRD, 0.01), (OTHER, 1.0), (THIRD, 1.01), (OTHER, 2.0)], id="two cards of one host"),
+        pytest.param(
+            [(host, t + k / 100) for t in (0.0, 1.0, 2.0) for k, host in enumerate((OTHER, THIRD, FOURTH))], id="three cards of one host"
+        ),
+        pytest.param([("00:00:5e:00:01:01", 0.0), (THIRD, 0.7), ("00:00:5e:00:01:01", 0.71)], id="a virtual router"),
+        pytest.param([(OTHER, 0.0), (OTHER, 0.2), (THIRD, 5.0), (THIRD, 5.2), (THIRD, 5.4)], id="a machine that was replaced"),
+        pytest.param([(OTHER, 0.0), (THIRD, 60.0), (OTHER, 60.1)], id="long after: who sleeps wakes as another stands in for it"),
+    ],
+)
+def test_addresses_that_nobody_defends(tmp_path: Path, said: list[tuple[str, float]]) -> None:
+    assert "address-conflict" not in found_on_link(tmp_path, [announced(*each) for each in said])
+
+
 def test_a_port_that_mirrors_many(tmp_path: Path) -> None:
     asked = Ether(src=MAC, dst="ff:ff:ff:ff:ff:ff") / ARP(hwsrc=MAC, psrc=OWN, pdst=NOBODY)
     assert "broadcast-storm" not in found_on_link(tmp_path, [(40.0 * turn + 0.00001 * k, asked) for turn in range(3) for k in range(121)])

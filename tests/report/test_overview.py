@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
 import pytest
 from rich.console import Console
+from scapy.layers.dns import DNS, DNSQR, DNSRR
 
 import netlens
 from netlens.report import overview, text, time_budget
 from tests.lenses.made import MS, OK, S, close, exchange, healthy, lookup, ping, talk
 from tests.lenses.test_lenses import resent
-from tests.parsers.build import Packet, datagram, mixed, unreachable, write
+from tests.parsers.build import Packet, _ip, datagram, mixed, unreachable, write
 
 
 def test_protocols_are_those_of_the_table(tmp_path: Path) -> None:
@@ -54,7 +56,7 @@ def test_repeated_frames_without_data_are_told_apart(tmp_path: Path) -> None:
     made.at += 300 * MS
     made.up("FA", seq=seq)
     capture = netlens.analyze(str(write(tmp_path / "made.pcap", mixed(made.packets, ping(9 * S))))).capture
-    assert "3 frames repeated (1 of them FIN or SYN without data)" in dict(overview.lines(capture))["tcp"]
+    assert "3 frames sent again or late (1 of them FIN or SYN without data)" in dict(overview.lines(capture))["tcp"]
 
 
 def test_with_verbose_all_pairs_of_addresses_are_named(tmp_path: Path) -> None:
@@ -85,7 +87,7 @@ def test_frames_that_were_recorded_twice_are_not_repeated(tmp_path: Path) -> Non
     packets = healthy()
     told = overview_of(tmp_path, packets, [Packet(p.at + 100_000, p.data) for p in packets])["tcp"]
     assert f"{len(packets)} frames recorded more than once" in told
-    assert "repeated" not in told
+    assert "sent again" not in told
 
 
 def test_searches_by_multicast_are_no_unanswered_lookups(tmp_path: Path) -> None:
@@ -220,3 +222,29 @@ def test_what_is_needed_is_no_caution() -> None:
         told.split()
     ).replace("caution ", "caution  ")
     assert "caution  a TLS key log" not in told
+
+
+def test_where_no_frame_was_read_it_is_said(tmp_path: Path) -> None:
+    """An association of SCTP that is opened is heard, and nothing else of it."""
+    chunk = bytes.fromhex("0100001400000001000100000001000100000001")
+    packets = [
+        Packet(k * MS, _ip("192.0.2.1", "192.0.2.2", 132, bytes.fromhex("13881388000000000000 0000".replace(" ", "")) + chunk))
+        for k in range(2)
+    ]
+    assert "No problem found, but next to nothing could be judged: 2 of 2 frames were not read" in shown(
+        write(tmp_path / "made.pcap", packets)
+    )
+
+
+def test_an_answer_over_tcp_that_may_be_cut_is_not_missing(tmp_path: Path) -> None:
+    query = bytes(DNS(id=7, rd=1, qd=DNSQR(qname="a.example.test")))
+    reply = bytes(DNS(id=7, qr=1, qd=DNSQR(qname="a.example.test"), an=[DNSRR(rrname="a.example.test", type="TXT", rdata=[b"a" * 200])]))
+    made = talk(server=("198.51.100.53", 53))
+    made.up("PA", len(query).to_bytes(2, "big") + query)
+    made.down("PA", len(reply).to_bytes(2, "big") + reply)
+    whole = close(made).packets
+    cut = [replace(p, data=p.data[:-100], cut=100) if b"a" * 200 in p.data else p for p in whole]
+    for packets in (whole, cut):
+        assert "unanswered" not in overview_of(tmp_path, packets)["dns"]
+    unheard = [p for p in whole if b"a" * 200 not in p.data]
+    assert "1 unanswered" in overview_of(tmp_path, unheard)["dns"]
