@@ -6,7 +6,7 @@ See :mod:`netlens.chains.streams` for what these sizes are.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise, zip_longest
 from typing import NamedTuple
@@ -48,6 +48,10 @@ PINGED_NS = 1_000_000_000  #: from PING to its answer, at most
 CLIENT, SERVER = 0, 1
 FIELDS = 15, 190  #: of a request, in a record of their own: Go's take 16 bytes once all of them are indexed, Java's 154, as it indexes few
 USUAL = 150  #: bytes of such fields, at most, as a rule
+#: Longer fields are looked for up to so many bytes, are longer by so many at most on a connection's first request, and differ by so many; as many of them, and
+#: this share of what stands before bodies, have to be alike; and they are read as if they were of so many bytes.
+MOST_LONG, FIRST_LONGER, LONG_DIFFER = 4_000, 300, 8
+LEAST_LONG, SHARE_LONG, READ_AS = 3, 0.75, 100
 FIELDS_DIFFER = range(-5, 5)  #: bytes, on one connection
 OPENING = 10  #: records of the client behind the server's SETTINGS, by which they are acknowledged
 FAREWELL = 64  #: bytes of GOAWAY with words; Java's has 34
@@ -142,8 +146,38 @@ def control(size: int) -> Iterator[tuple[int, int]]:
             yield of, n
 
 
-def said(seen: Records) -> Said | None:
-    """What both sides of a connection that speaks HTTP/2 said; None where that cannot be told."""
+def long_fields(those: Iterable[Said]) -> int:
+    """Bytes of fields in records of their own that are longer than :data:`FIELDS`, of what stands right before bodies on all connections of a capture; else 0.
+    A token in them is said anew with each request where HPACK must not keep it (RFC 7541 7.1.3)."""
+    before_bodies = [
+        r.size
+        for each in those
+        for before, r, after in zip([None, *each.mine], each.mine, each.mine[1:], strict=False)
+        if (before is None or before.size <= EMPTY or r.ts - before.ts > BODY_NS)
+        and r.size >= FIELDS[0]
+        and after.size >= BODY
+        and after.ts - r.ts <= BODY_NS
+        and abs(after.size - r.size) > LONG_DIFFER
+    ]
+    alike = {size: sum(abs(size - other) <= LONG_DIFFER for other in before_bodies) for size in set(before_bodies)}
+    usual = max(alike, key=alike.__getitem__, default=0)
+    seen = FIELDS[1] < usual <= MOST_LONG and alike[usual] >= max(LEAST_LONG, SHARE_LONG * len(before_bodies))
+    return usual if seen else 0
+
+
+def _shortened(records: Sequence[Record], usual: int) -> list[Record]:
+    """The same with long fields as if they were short."""
+    first = next((k for k, r in enumerate(records) if r.way == CLIENT and r.size > FIELDS[1]), -1)
+    return [
+        r._replace(size=r.size - usual + READ_AS)
+        if r.way == CLIENT and -LONG_DIFFER <= r.size - usual <= (FIRST_LONGER if k == first else LONG_DIFFER)
+        else r
+        for k, r in enumerate(records)
+    ]
+
+
+def said(seen: Records, long: int = 0) -> Said | None:
+    """What both sides of a connection that speaks HTTP/2 said; None where that cannot be told.  long : bytes of long fields (:func:`long_fields`)."""
     dialog = http2.dialog(seen)
     if dialog is None or not len(dialog.at):
         return None
@@ -155,7 +189,7 @@ def said(seen: Records) -> Said | None:
     begun = _opened(records)
     if begun is None:
         return None
-    settings_ns, records = records[begun[0]].ts, begun[1]
+    settings_ns, records = records[begun[0]].ts, _shortened(begun[1], long) if long else begun[1]
     mine = [r for r in records if r.way == CLIENT]
     preface = http2.prefaces([r.size for r in mine[:2]])
     for _ in range(preface):

@@ -1,0 +1,62 @@
+"""HTTP/2 clients whose fields hold a token that is said anew with each request, so that they are longer than those of others."""
+
+from __future__ import annotations
+
+from netlens.chains import streams
+from netlens.chains.asked import long_fields
+from netlens.chains.asked import said as read
+from netlens.chains.streams import Connection
+from tests.chains.test_streams import MS, OPENED, T0, Said, seen
+
+JAVA: Said = [(2, 237), (3, -40), (4, 9), (5, -9)]
+
+
+def found(*every: Said, over: int = 60_000) -> list[tuple[int, int] | None]:
+    """As requests of a capture are counted."""
+    spoken = [read(seen(each)) for each in every]
+    long = long_fields(filter(None, spoken))
+    connections = [Connection(read(seen(each), long), T0 + over * MS, cut=True) for each in every]
+    return [None if one is None else (one.least, one.most) for one in streams.likely(connections, streams.NOTHING)]
+
+
+def requests(n: int, size: int = 940) -> Said:
+    """Fields, a body in a record of its own, and an answer in two."""
+    out: Said = []
+    for k in range(n):
+        t = 10 + 1000 * k
+        out += [(t, size + k % 3 - 1), (t + 1, 2400 + 71 * (k * 7 % 9)), (t + 90, -88), (t + 91, -(300 + 13 * (k * 5 % 7)))]
+    return out
+
+
+def test_fields_with_a_token_and_their_body_are_one_request() -> None:
+    several = [[*JAVA, *requests(n)] for n in (1, 1, 19)]
+    assert long_fields(filter(None, (read(seen(each)) for each in several))) in range(939, 942)
+    for n, one in zip((1, 1, 19), found(*several), strict=True):
+        assert one is not None
+        assert n == one[0]
+        assert n <= one[1] <= n + 1  # each was twice as many
+
+
+def test_fields_as_long_as_others_are_left_alone() -> None:
+    one = read(seen([*OPENED, *requests(10, 110)]))
+    assert one is not None
+    assert long_fields([one]) == 0
+
+
+def test_requests_of_one_size_at_once_are_no_fields() -> None:
+    """Two workers of a load generator, each of whose requests is one write."""
+    pairs: Said = [
+        each for k in range(20) for each in ((10 + 400 * k, 843), (12 + 400 * k, 845), (60 + 400 * k, -346), (61 + 400 * k, -346))
+    ]
+    one = read(seen([*OPENED, *pairs]))
+    assert one is not None
+    assert long_fields([one]) == 0
+
+
+def test_bodies_of_any_size_in_two_pieces_are_no_fields() -> None:
+    pieces: Said = [
+        each for k in range(20) for each in ((10 + 400 * k, 700 + 97 * (k * 7 % 13)), (12 + 400 * k, 1845 + 31 * k), (60 + 400 * k, -346))
+    ]
+    one = read(seen([*OPENED, *pieces]))
+    assert one is not None
+    assert long_fields([one]) == 0
