@@ -91,6 +91,9 @@ CONNECTIONS = Schema(
     ),
 )
 
+#: How long a segment lives (RFC 9293 3.4.2). Who opens a connection waits less than twice as long (RFC 1122 4.2.3.5: 3 minutes), so what an answer takes
+#: longer is the clock's fault.
+MSL_MS = 120_000
 FAILURES = ("SERVFAIL", "REFUSED", "FORMERR", "NOTIMP")  #: rcodes of lookups that failed; NXDOMAIN is an answer
 LOOKUPS = Schema(
     "lookups",

@@ -43,10 +43,8 @@ ALL_OTHER = 0.5  #: how likely all of them are
 KEPT = 1e-3  #: how likely something is, to be kept
 #: How likely so many WINDOW_UPDATEs stand in one record, where there are any, and how many of these are expected, if none is seen alone.
 UPDATES, LEAST_UPDATES = (0.6, 0.35, 0.03, 0.01, 0.003, 0.002, 0.002, 0.002), 1.0
-BESIDE, NO_PINGS = (
-    0.05,
-    0.1,
-)  #: how likely an acknowledgment, or PING, is in it besides; how much less likely PING is of a client that sends none alone
+#: How likely an acknowledgment, or PING, is in it besides; how much less likely PING is of a client that sends none alone.
+BESIDE, NO_PINGS = 0.05, 0.1
 ONE = 0.003  #: how likely a request has a size, as often as WINDOW_UPDATEs are sent
 #: Share by which the number of requests of a size, of frames of control, and of requests of a size that has nothing to do with others may be another than
 #: expected.

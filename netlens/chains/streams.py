@@ -50,11 +50,12 @@ TWICE = 1.7  #: a short answer is so many times as long as another, at most
 LONG_FIRST = asked.USUAL + 60  #: bytes of a first write, with preface and SETTINGS, which are more than one request's fields, as a rule
 COUNTED_BY_CLIENT = 0.6  #: the same, for the server not to be asked
 ALLOWED = 0.1  #: how likely a number of requests is by the client alone, at least, for the likeliest one
+APART = 0.85  #: the same of a client that sends fields in records of their own, for any number
 UNCLEAR = 0.5  #: writes of a client of which it is not clear whether they begin requests, as far as can be expected
 GUESSED = 4  #: requests, of which one answer may be of another size than others
 AS_MUCH = 0.05  #: share by which all that is written at once differs, where it is as many requests
 MOST_RECORDS = 20_000  #: of servers on connections that are to be explained, and of all clients; half a millisecond each
-A_FEW = 2  #: records of servers, for anything to be learned
+A_FEW, ENOUGH = 2, 100  #: records of servers, for anything to be learned, and for numbers to be certain by what ends answers
 MOST_OTHERS = 0.1  #: share of connections that were counted, of which another number is found, for numbers to be certain
 
 
@@ -112,7 +113,7 @@ def all_counted(connections: Sequence[Connection], known: Shapes) -> list[Counte
 def _all_counted(connections: Sequence[Connection], known: Shapes, told: _Told) -> list[Counted | None]:
     found = [counted(each, known) for each in connections]
     sizes = _sizes(connections)
-    few = known.learned and sum(len(each.said.answers) for each in connections if each.said is not None) < counting.ENOUGH
+    few = known.learned and sum(len(each.said.answers) for each in connections if each.said is not None) < ENOUGH
     return [
         Counted(streams, len(streams), len(streams))
         if fits
@@ -165,7 +166,7 @@ def _allows(told: Sequence[grammar.Told], number: int) -> bool:
     likely = numbers.by_client(told, None)
     if not likely:
         return True
-    least = ALLOWED * max(likely.values()) if told[0].reading.together else counting.CLIENT
+    least = ALLOWED * max(likely.values()) if told[0].reading.together else APART
     return likely.get(number, 0.0) >= least
 
 

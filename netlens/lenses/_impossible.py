@@ -6,10 +6,8 @@ import numpy as np
 
 from netlens.lenses import Finding
 from netlens.lenses._view import View
+from netlens.tables import MSL_MS
 
-MSL_MS = (
-    120_000  #: RFC 9293 3.4.2: how long a segment lives; who opens a connection waits less than twice as long (RFC 1122 4.2.3.5: 3 minutes)
-)
 LEAST, SHARE = 3, 0.5  #: connections, and of all whose opening was answered: a few may be of ports that were used again
 DAY_MS = 86_400_000  #: by which one is enough, where there is no other: a machine that stood still in between goes on sooner
 _UNITS = ("_s", "_ms")  #: in which values of findings are times

@@ -6,19 +6,25 @@ An error counts for a flow only as it quotes it: both ends and the direction. So
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from netlens.chains.copies import COPY_NS
 from netlens.lenses._view import View, grouped, most
-from netlens.parsers.icmp import EXPIRED, REASSEMBLY, TOO_BIG, UNREACHABLE, Error
+from netlens.parsers.icmp import EXPIRED, PROHIBITED, REASSEMBLY, TOO_BIG, UNREACHABLE, Error
 
 End = tuple[str, int]
 TCP, UDP = 6, 17
 ICMP = (1, 58)  #: of IPv4, of IPv6
 TRACEROUTE = range(33_434, 33_701)  #: ports at which nobody is meant to listen (traceroute(8): from 33434 up)
-#: Of what is administratively prohibited, as a filter alone says (RFC 1812 5.2.7.1)
-LOOK_AT_RULES = "look at its rules (nft list ruleset, or iptables-save), not at the service behind them"
 HOPS = 3  #: routers that let packets to one destination expire: somebody asks for the way; a loop has two
+
+
+def rules_to_look_at(heard: Collection[Error]) -> str:
+    """Advice where errors say nothing but that it is administratively prohibited, as a filter alone does (RFC 1812 5.2.7.1); else ""."""
+    if {e.what for e in heard} != {PROHIBITED}:
+        return ""
+    where = most(e.reporter for e in heard)
+    return f"A firewall rejects, at {where} or in its name: look at its rules (nft list ruleset, or iptables-save), not at the service behind them."
 
 
 def errors(view: View) -> list[Error]:

@@ -36,9 +36,8 @@ SHARED = ("00:00:0c:07:ac", "00:00:0c:9f:f", "00:07:b4:00", "00:00:5e:00:01", "0
 TOLD_NS = S  #: behind a test of an address; RFC 4862 5.1 waits so long (RetransTimer)
 TURNS, TURN_NS = 3, 60 * S  #: of each of two hosts; a move is one, there and back two; and the time between two of them
 BACK_NS = 10 * S  #: within which the other takes it back, again and again; who stands in for another, or sleeps, keeps it longer
-DEFENDED_NS = (
-    S // 2
-)  #: behind another's announcement, at once; the first must not be older than :data:`BACK_NS` (RFC 5227 1.1: DEFEND_INTERVAL)
+#: Behind another's announcement, at once; the first must not be older than :data:`BACK_NS` (RFC 5227 1.1: DEFEND_INTERVAL).
+DEFENDED_NS = S // 2
 SEVERAL = 3  #: hosts; two may be a pair
 TIMES = 2  #: of one address; once may be a move
 

@@ -17,8 +17,9 @@ import numpy as np
 
 from netlens.columns import Ints
 from netlens.lenses import Finding
-from netlens.lenses._impossible import MSL_MS, impossible
+from netlens.lenses._impossible import impossible
 from netlens.lenses._view import S, View, finding, seconds, up_to
+from netlens.tables import MSL_MS
 from netlens.text import plural
 
 ID = "clock-set"

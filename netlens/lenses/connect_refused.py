@@ -22,11 +22,10 @@ from netlens.columns import MISSING
 from netlens.lenses import Finding, Severity
 from netlens.lenses._asked import visible
 from netlens.lenses._connects import OPEN, REFUSED, Attempt, attempts, reached_after, scanning
-from netlens.lenses._said import LOOK_AT_RULES, said
+from netlens.lenses._said import rules_to_look_at, said
 from netlens.lenses._traced import tracing
 from netlens.lenses._view import S, View, finding, graded, grouped, most
 from netlens.parsers import connections
-from netlens.parsers.icmp import PROHIBITED
 from netlens.text import endpoint, plural
 
 ID = "connect-refused"
@@ -142,8 +141,8 @@ def _of_tcp(view: View) -> list[Finding]:
         )
     elif others:
         advice = f"A firewall on the way rejects: look at the rules of {most(others)}."
-    elif heard and {e.what for e in heard} == {PROHIBITED}:
-        advice = f"A firewall rejects, at {most(e.reporter for e in heard)} or in its name: {LOOK_AT_RULES}."
+    elif rules := rules_to_look_at(heard):
+        advice = rules
     cut = [] if others or between or left_open else cut_short(view, shown)
     if cut:
         text = f"{text[:-1]}; it had answered over UDP that the answer is too long for it (TC, truncated): {most(cut)}."

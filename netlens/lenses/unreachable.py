@@ -35,11 +35,11 @@ from netlens.lenses._datagrams import (
     requests,
     stands_in,
 )
-from netlens.lenses._said import ICMP, LOOK_AT_RULES, TCP, UDP, fate, said, undelivered
+from netlens.lenses._said import ICMP, TCP, UDP, fate, rules_to_look_at, said, undelivered
 from netlens.lenses._view import S, View, finding, grouped, most
 from netlens.lenses.ping_unanswered import TIMES as PINGS
 from netlens.parsers.carried import KEPT
-from netlens.parsers.icmp import EXPIRED, PROHIBITED, PROTOCOL, REASSEMBLY, Error
+from netlens.parsers.icmp import EXPIRED, PROTOCOL, REASSEMBLY, Error
 from netlens.parsers.trail import Conversation
 from netlens.text import endpoint, plural
 
@@ -96,11 +96,8 @@ def _of(view: View) -> list[Finding]:
         "destinations": sorted({endpoint(*asked.destination) for asked, _ in shown}),
     }
     advice, why = "Check that the service runs (ss -lun) and that address and port are right.", "nothing listens there"
-    if {e.what for e in heard} == {PROHIBITED}:
-        advice, why = (
-            f"A firewall rejects, at {most(e.reporter for e in heard)} or in its name: {LOOK_AT_RULES}.",
-            "a firewall rejects them",
-        )
+    if rules := rules_to_look_at(heard):
+        advice, why = rules, "a firewall rejects them"
     if lost:
         advice = f"These logs are lost: {why}. {advice}"
     if circling:

@@ -14,6 +14,7 @@ from netlens.addresses import is_address, is_one_host
 from netlens.chains.copies import copies_of_repeats
 from netlens.columns import Array, Ints, ints
 from netlens.parsers.wlan import EVERYBODY
+from netlens.tables import MSL_MS
 from netlens.text import duration, plural, printable, shortened, size
 from netlens.wire.columns import FIN, SYN
 from netlens.wire.datagrams import protocol as by_first_bytes
@@ -59,9 +60,6 @@ def file(i: Input) -> str:
     """``pcap, Ethernet, 382 frames, 106 kB``."""
     links = ", ".join(LINKS.get(link, f"link type {link}") for link in i.link_types)
     return f"{i.container}, {links}, {plural(i.frames, 'frame')}, {size(i.bytes)}"
-
-
-MOST_MS = 120_000  #: RFC 9293 3.4.2: a segment lives no longer; a clock that tells so is wrong
 
 
 def lines(capture: Capture, verbose: int = 0) -> list[tuple[str, str]]:
@@ -222,7 +220,7 @@ def _tcp(capture: Capture, services: list[_Service], protocols: list[str]) -> st
     servers = {ip for _, ip, _ in services} if s.rows == c.rows else set(c["resp_ip"].tolist())
     trips = [v for v in s["synack_ms"].tolist() if v == v]
     middle = statistics.median(trips) if trips else 0.0  # a clock that ticks so slowly that it is 0 does not tell it
-    trip = f"; median round trip {duration(middle / 1e3)}" if 0 < middle < MOST_MS else ""
+    trip = f"; median round trip {duration(middle / 1e3)}" if 0 < middle < MSL_MS else ""
     copies, copied = copies_of_repeats(capture)
     again = int(s["orig_retransmits"].sum() + s["resp_retransmits"].sum()) - copied
     without = 0 if copies else _repeated_without_data(capture)

@@ -14,7 +14,6 @@ from rich.console import Console
 from netlens import analysis
 from netlens.api import Capture
 from netlens.chains import grammar, streams
-from netlens.chains.explained import counting
 from netlens.chains.explained.model import OF_CLIENT, Model
 from netlens.chains.explained.talks import Look, Talk
 from netlens.chains.explained.updates import Updates, updates
@@ -411,7 +410,7 @@ def test_a_few_records_do_not_tell_one_answer_from_several(monkeypatch: pytest.M
     found = streams.likely(those, known)[0]
     assert found is not None
     assert (found.least, found.most) == (1, 8)
-    monkeypatch.setattr(counting, "ENOUGH", 3)
+    monkeypatch.setattr(streams, "ENOUGH", 3)
     assert streams.all_counted(those, known) != [None]
 
 

@@ -29,8 +29,6 @@ from netlens.chains.explained.talks import Talk
 from netlens.chains.explained.walks import ANSWER, START
 from netlens.columns import NEVER
 
-ENOUGH = 100  #: records of a server, for numbers to be certain
-CLIENT = 0.85  #: the number, by the client alone, at least, if that sends fields in records of their own
 OF_CLIENT, CERTAIN = 0.2, 0.9  #: part of the client alone in whether a number is certain, and how likely it is then
 SURER, LEARNED = 0.999, 50  #: the same by the model alone, and of how many records it was learned, at least
 CONTRADICTED = 0.01  #: the number that the model finds, by the client alone, if that sends fields in records of their own
