@@ -507,9 +507,10 @@ Each situation is a simulation of programs and a provider whose own bookkeeping 
 (`tests/bench/world.py`, `tests/bench/situations.py`); it is weighed by what `netlens analyze` runs. See one with `--show SEED`.
 
 A cause is true if at least half of the refusals would have been acceptances without it. Where that share is between {low:g} and {high:g}, or the
-definition can be read either way, the cause is *borderline*: neither right nor wrong. With one key for host and VM and a limit per key, "host and VM
-together" is the truth too (`same-nat-ip`), since no capture can tell it from a limit per address. What others do with the same account elsewhere is
-seen by nobody; where they fill what the own requests leave, `own-concurrency` and `provider` are both borderline.
+definition can be read either way, the cause is *borderline*: neither right nor wrong. Under a limit over time programs ask for more once they are
+served, so each side is simulated by itself, too: by how much less it is refused for each accepted request is another reading. With one key for host
+and VM and a limit per key, "host and VM together" is the truth too (`same-nat-ip`), since no capture can tell it from a limit per address. What others
+do with the same account elsewhere is seen by nobody; where they fill what the own requests leave, `own-concurrency` and `provider` are both borderline.
 
 ## How often it is wrong
 

@@ -8,7 +8,9 @@ Theory of operation
 3. The truth is counterfactual: a cause is a cause if at least half of the refusals that the analyst knows of would have been acceptances had its
    items been absent at that moment, by the provider's own bookkeeping. ``own-concurrency``: the side's own requests reached the limit alone.
    ``provider``: overload, or others elsewhere filled the limit alone.
-4. Where the definition leaves room (the other side's lookups and companions, its leftovers, refusals of the VM or of both) each share is a
+4. Under a limit over time what is accepted in place of a refusal takes of the limit, too, and programs ask for more once they are served. So each side is
+   also simulated by itself: by how much less it is refused for each request that is accepted is a reading of its own.
+5. Where the definition leaves room (the other side's lookups and companions, its leftovers, refusals of the VM or of both) each share is a
    range over all readings. A range that touches :data:`BORDERLINE` or has both sides of it is borderline: neither right nor wrong.
 
 Limits: labels are wrong in one family only, else at most missing. Of a quota the provider says that it is one.
@@ -366,11 +368,13 @@ def truth(history: History, situation: Situation, rows: Sequence[Request]) -> Tr
     known = [r for r, label in zip(rows, judged.requests.rejected.tolist(), strict=True) if label == REJECTED]
     told = [readings(r, r.limit, provider.over_time.kind if provider.over_time else "") for r in known]
     groups = [told, [each for each, r in zip(told, known, strict=True) if r.flow.program.side == VM]]
+    spared = _spared(history, known) if provider.over_time and provider.over_time.kind != "quota" else []
     causes, borderline, shares = set(), set(), {}
     for cause in CAUSES:
         found = [share for group in groups if group for share in _shares(group, cause)]
         if not found:
             continue
+        found += {"same-nat-ip": spared, "own-rate": [1.0 - share for share in spared]}.get(cause, [])
         low, high = min(found), max(found)
         shares[cause] = (low, high)
         if found[0] >= 0.5:
@@ -390,6 +394,32 @@ def truth(history: History, situation: Situation, rows: Sequence[Request]) -> Tr
         *_limiter(provider, known),
         _finely(provider, known),
     )
+
+
+def _spared(history: History, known: Sequence[Request]) -> list[float]:
+    """The share of the refusals, of both sides and of the VM, that would not come for as many accepted requests if each side were by itself; empty where
+    one side sends nothing."""
+    setup = history.setup
+    refused = {side: sum(r.flow.program.side == side for r in known) for side in (VM, HOST)}
+    if not all(_by_side(history, side) for side in refused):
+        return []
+    share = {}
+    for side in refused:
+        itself = simulate(replace(setup, programs=tuple(p for p in setup.programs if p.side in (side, ELSEWHERE))))
+        together, alone = _a_request(history, side), _a_request(itself, side)
+        share[side] = min(max(1.0 - alone / together, 0.0), 1.0) if together else 0.0
+    both = sum(share[side] * n for side, n in refused.items()) / max(sum(refused.values()), 1)
+    return [both, share[VM]] if refused[VM] else [both]
+
+
+def _by_side(history: History, side: int) -> list[Request]:
+    return [r for r in history.requests if r.flow.program.side == side and r.refused != "overload"]
+
+
+def _a_request(history: History, side: int) -> float:
+    """How often a side is refused for each request that is accepted."""
+    refused = [r.refused is not None for r in _by_side(history, side)]
+    return sum(refused) / max(len(refused) - sum(refused), 1)
 
 
 FINELY = {

@@ -275,6 +275,29 @@ def test_truth_of_a_mixture_is_borderline() -> None:
     assert not truth(history, observed.situation, rows).borderline
 
 
+def test_a_side_by_itself_has_all_its_refusals_by_itself() -> None:
+    """Also those of copies of what was answered already, as storms of retries send them: they would have been sent, and refused, all the same."""
+    found = [
+        each
+        for seed in range(12)
+        if (each := draw(seed, "fixed-window")).n_rejections and len({r.flow.program.side for r in each.rows}) == 1
+    ]
+    found += [draw(629, "fixed-window")]
+    assert len(found) > 3
+    assert {each.truth.shares["own-rate"] for each in found} == {(1.0, 1.0)}
+
+
+def test_of_a_limit_that_both_sides_fill_half_goes_with_either() -> None:
+    """As long as their programs have more to ask than is let through, each fills it again when it is by itself; nothing is asked of who is counted apart."""
+    apart, both = draw(5, "own-key"), draw(375)
+    assert apart.truth.shares["own-rate"] == (0.0, 0.0)
+    assert {p.side for p in both.setup.programs} == {VM, HOST}
+    least, most = both.truth.shares["same-nat-ip"]
+    assert most == 1.0
+    assert 0.4 < least < 0.65
+    assert {"same-nat-ip", "own-rate"} <= both.truth.borderline
+
+
 def test_without_refusals_there_is_no_cause(drawn: list[Drawn]) -> None:
     silent = [each for each in drawn if not each.n_rejections]
     assert len(silent) > 5

@@ -363,7 +363,8 @@ class Desk:
         self.requests: dict[int, Request] = {}
         self.flows: dict[int, Flow] = {}
         self.meters: dict[object, Meter] = {}
-        self.answered_alone: set[int] = set()  # prompts that a limit over time would have let through, had their sides been alone
+        self.answered: set[int] = set()  # prompts that a limit over time has let through
+        self.answered_alone: set[int] = set()  # those that it would have let through, had their sides been alone
 
     def open(self, flow: Flow) -> None:
         if flow.closed_ns == NEVER:
@@ -408,7 +409,8 @@ class Desk:
         """Refuse by what was sent before; and whether the side's own alone would have been refused, what is accepted then in place of a refusal taking too."""
         together, own = self._meters(request, limiter)
         size, prompt = counted(request.sent_bytes, limiter.spread), id(request.prompt)
-        again = prompt in self.answered_alone  # nobody would have sent it once more
+        # nobody would have sent it once more; but who does so with one that was answered would have, too
+        again = prompt in self.answered_alone and prompt not in self.answered
         refused, request.alone = together.refuses(now, size), own.refuses(now, size) and not again
         if refused:
             request.refused = "limit"
@@ -416,6 +418,8 @@ class Desk:
             return
         if (not refused and not overloaded) or limiter.kind == "attempts":
             together.take(now, size)
+        if not refused and not overloaded:
+            self.answered.add(prompt)
         if (not request.alone and not again and not overloaded) or (limiter.kind == "attempts" and not again):
             own.take(now, size)
         if not request.alone and not overloaded:
