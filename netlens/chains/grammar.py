@@ -299,7 +299,7 @@ def told(said: Said, size: int = 0, sizes: Sizes | None = None) -> list[Told]:
 
 def _alone(said: Said, sizes: Sizes | None) -> bool:
     """Whether requests without a body are among those of a client that, as far as can be seen, writes fields and body at once."""
-    ended = sum(r.size == EMPTY for r in said.mine) > 1
+    ended = sum(r.size == EMPTY for r in said.mine) > REPEATED  # but for an acknowledgment and one body: of more, fields would show
     return not ended and (sizes is None or not sizes.fields)
 
 
