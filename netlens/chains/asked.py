@@ -208,18 +208,19 @@ def said(seen: Records, long: int = 0) -> Said | None:
 
 def _each_end(records: Sequence[Record]) -> list[Record]:
     """The same where what ends several bodies at once, of a client that ends others with an empty frame, is as many records (Node)."""
-    ends = sum(r.way == CLIENT and r.size == EMPTY for r in records)
-    out: list[Record] = []
+    mine = [r for r in records if r.way == CLIENT and (r.size not in CONTROL or r.size == EMPTY)]
+    ends = sum(r.size == EMPTY for r in mine)
+    several: dict[Record, int] = {}
     sent = 0  # since an end
-    for r in records:
+    for r, after in zip_longest(mine, mine[1:]):
         n, rest = divmod(r.size, EMPTY)
-        if r.way == CLIENT and r.size not in CONTROL and not rest and 1 < n <= MOST_TOGETHER and ends > n and sent >= n * BODY:
-            out += [r._replace(size=EMPTY, payload=r.payload // n)] * n
-        else:
-            out.append(r)
-        if r.way == CLIENT:
-            sent = 0 if out[-1].size == EMPTY else sent + r.size
-    return out
+        open_still = after is not None and after.size == EMPTY
+        if not rest and 1 < n <= MOST_TOGETHER and ends > n and sent >= n * BODY and not open_still:
+            several[r] = n
+        sent = 0 if r.size == EMPTY or r in several else sent + r.size
+    return [
+        each for r in records for n in [several.get(r, 1)] for each in [r if n == 1 else r._replace(size=EMPTY, payload=r.payload // n)] * n
+    ]
 
 
 def _is_farewell(records: Sequence[Record]) -> bool:
