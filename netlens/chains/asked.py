@@ -189,7 +189,7 @@ def said(seen: Records, long: int = 0) -> Said | None:
     begun = _opened(records)
     if begun is None:
         return None
-    settings_ns, records = records[begun[0]].ts, _shortened(begun[1], long) if long else begun[1]
+    settings_ns, records = records[begun[0]].ts, _each_end(_shortened(begun[1], long) if long else begun[1])
     mine = [r for r in records if r.way == CLIENT]
     preface = http2.prefaces([r.size for r in mine[:2]])
     for _ in range(preface):
@@ -204,6 +204,23 @@ def said(seen: Records, long: int = 0) -> Said | None:
     kept_too = {*answers, *pings}
     updates = [r for r in records if r.way == SERVER and not is_data(r) and r not in kept_too]
     return Said(mine, answers, readings, _all_with_bodies(kept) and _by_fields(kept)[1], settings_ns, preface, updates, len(pings))
+
+
+def _each_end(records: Sequence[Record]) -> list[Record]:
+    """The same where what ends several bodies at once, of a client that ends others with an empty frame, is as many records (Node)."""
+    mine = [r for r in records if r.way == CLIENT and (r.size not in CONTROL or r.size == EMPTY)]
+    ends = sum(r.size == EMPTY for r in mine)
+    several: dict[Record, int] = {}
+    sent = 0  # since an end
+    for r, after in zip_longest(mine, mine[1:]):
+        n, rest = divmod(r.size, EMPTY)
+        open_still = after is not None and after.size == EMPTY
+        if not rest and 1 < n <= MOST_TOGETHER and ends > n and sent >= n * BODY and not open_still:
+            several[r] = n
+        sent = 0 if r.size == EMPTY or r in several else sent + r.size
+    return [
+        each for r in records for n in [several.get(r, 1)] for each in [r if n == 1 else r._replace(size=EMPTY, payload=r.payload // n)] * n
+    ]
 
 
 def _is_farewell(records: Sequence[Record]) -> bool:

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,9 +27,12 @@ MOST = 4 * FIELDS[1]  #: bytes of a write that is looked at
 LEAST_SPAN = 200  #: bytes by which the shortest and the longest may differ, at least, as far as is known
 ENOUGH = 300  #: writes that are looked at
 BASES = np.arange(FIELDS[0], FIELDS[1] + 1)
-USUAL, UNUSUAL, LONGER = 90, 0.3, 0.6  #: bytes of such a request, at most, as a rule; how much less likely more are, of all and of each
+USUAL, UNUSUAL, LESS = 90, 0.3, 0.6  #: bytes of such a request, at most, as a rule; how much less likely more are, of all and of each
 SPREADS = (1.0, 3.0, 8.0)  #: bytes by which these differ
-#: How likely one write begins one request, two and so on, of a program that seldom begins several at once, and of those that do at times, and often.
+INDEXED, NONE = 22, 0.3  #: bytes of requests whose fields are all in the table, at most, which do not differ
+#: How likely one write begins one request, two and so on, of a program that seldom begins several at once, and of those that do at times, and often; of the
+#: last it is learned, as if so many writes had been seen before, if so many hold one request: else what is always written together would be any part of a size;
+#: and of so many at most.
 BEGUN = np.array(
     [
         (0.975, 0.02, 0.003, 0.001, 4e-4, 3e-4, 2e-4, 1e-4),
@@ -36,9 +40,13 @@ BEGUN = np.array(
         (0.4, 0.2, 0.15, 0.15, 0.04, 0.03, 0.02, 0.01),
     ]
 )
-#: Bytes by which a connection's first request is longer than others, and with what opens the connection.
-LONGER_FIRST, LONGER_WITH_PREFACE = (0, 150), (50, 220)
+OFTEN, BEFOREHAND, SEEN_ALONE, NARROW, LEARNED, MANY = 2, 4.0, 0.5, 3.0, 4, BEGUN.shape[1]
+#: By how many bytes the first request of a connection is longer than others, as a rule, and how much that differs (half of a Cauchy distribution: a token may
+#: be as long); and bytes of what opens it: the preface, SETTINGS and WINDOW_UPDATE, with five frames of PRIORITY by nghttp (RFC 9113 3.4, 6.5, 5.3.2).
+FIRST_LONGER, LONGER_MOST = (24, 15), 200
+OPENS = {range(42, 92): 0.85, range(110, 132): 0.15}
 OTHER = 0.1  #: share of writes that are one request of any size
+SHARES = np.hstack([(1 - OTHER) * BEGUN, np.full((len(BEGUN), 1), OTHER)])
 ALL_OTHER = 0.5  #: how likely all of them are
 KEPT = 1e-3  #: how likely something is, to be kept
 #: How likely so many WINDOW_UPDATEs stand in one record, where there are any, and how many of these are expected, if none is seen alone.
@@ -49,6 +57,20 @@ ONE = 0.003  #: how likely a request has a size, as often as WINDOW_UPDATEs are 
 #: Share by which the number of requests of a size, of frames of control, and of requests of a size that has nothing to do with others may be another than
 #: expected.
 UNSURE = 0.5, 3.0, 10.0
+
+
+def _longer() -> tuple[Array, Array]:
+    """How likely a first request is longer by each number of bytes, and with what opens the connection."""
+    usual, differs = FIRST_LONGER
+    alone = 1 / (1 + ((np.arange(LONGER_MOST) - usual) / differs) ** 2)
+    opens = np.zeros(max(each.stop for each in OPENS))
+    for those, share in OPENS.items():
+        opens[those.start : those.stop] = share / len(those)
+    alone /= alone.sum()
+    return alone, np.convolve(alone, opens)
+
+
+LONGER, WITH_PREFACE = _longer()
 
 
 @dataclass(frozen=True)
@@ -75,8 +97,8 @@ class Bare:
     def first(self, size: int, usual: Sequence[float], *, preface: bool) -> tuple[float, ...]:
         """The same of a connection's first write, of which one request is longer, as HPACK's table is empty.  usual : how likely first writes begin so many.
         preface : what opens the connection is in it, too."""
-        least, most = LONGER_WITH_PREFACE if preface else LONGER_FIRST
-        p = np.array(usual) * self.given[max(size - most, 0) : max(size - least, 0) + 1].sum(axis=0)
+        longer = WITH_PREFACE[: size + 1] if preface else LONGER[: size + 1]
+        p = np.array(usual) * (longer[:, None] * self.given[size::-1][: len(longer)]).sum(axis=0)
         return tuple((p / p.sum()).tolist())
 
     @cached_property
@@ -129,44 +151,73 @@ def _weighed(sizes: tuple[int, ...]) -> Sequence[Bare]:
     some = np.array(data[:: -(-len(data) // ENOUGH)])
     every = np.arange(MOST + 1)
     low, high = min(data) - SPREADS[-1], max(data) + SPREADS[-1]
-    other = np.where((every >= low) & (every <= high), 1 / max(high - low, LEAST_SPAN), 1e-6) * np.where(every <= USUAL, 1.0, LONGER)
-    prior = np.where(BASES <= USUAL, 1.0, UNUSUAL)
-    prior = (1 - ALL_OTHER) * prior / prior.sum() / len(SPREADS) / len(BEGUN)
-    ways = [
-        (p, base, spread, k)
-        for base, p in zip(BASES.tolist(), prior.tolist(), strict=True)
-        for spread in SPREADS
-        for k in range(len(BEGUN))
-    ]
-    weights = np.array([np.log(p) + np.log(_odds(some, base, spread, k, other).sum(axis=1)).sum() for p, base, spread, k in ways])
+    other = np.where((every >= low) & (every <= high), 1 / max(high - low, LEAST_SPAN), 1e-6) * np.where(every <= USUAL, 1.0, LESS)
+    ways = [(base, spread) for base in BASES.tolist() for spread in (SPREADS if base > INDEXED else (NONE,))]
+    prior = np.array([UNUSUAL if base > USUAL else 1.0 for base, _ in ways])
+    given = np.array([_given(some, base, spread) for base, spread in ways])
+    shares = np.tile(SHARES, (len(ways), 1, 1))
+    weights = np.log(_odds(given[:, None], shares[:, :, None], other[some]).sum(axis=-1)).sum(axis=-1)
+    learned = _learned(given, other[some])
+    those = (learned.alone >= SEEN_ALONE) & np.array([spread <= NARROW for _, spread in ways])
+    weights[those, OFTEN], shares[those, OFTEN] = learned.weights[those], learned.shares[those]
+    weights += np.log((1 - ALL_OTHER) * prior / prior.sum() / len(BEGUN))[:, None]
     alone = np.log(ALL_OTHER) + np.log(other[some]).sum()
     most = max(alone, weights.max())
     likely, alone = np.exp(weights - most), np.exp(alone - most)
-    often = np.array([k > 0 for *_, k in ways])
-    any_ = np.repeat(other[:, None], BEGUN.shape[1], axis=1)
-    singles = np.where(np.arange(BEGUN.shape[1]) == 0, any_, 0.0)
+    any_ = np.repeat(other[:, None], MANY, axis=1)
+    singles = np.where(np.arange(MANY) == 0, any_, 0.0)
     out = []
-    for those, p in ((~often, alone), (often, 0.0)):
-        total = p + likely[those].sum()
-        odds, given = p * singles, p * any_
-        for k in np.flatnonzero(those & (likely >= KEPT * total)):
-            _, base, spread, begun = ways[k]
-            odds = odds + likely[k] * _odds(every, base, spread, begun, other)
-            given = given + likely[k] * ((1 - OTHER) * _given(every, base, spread) + OTHER * any_)
+    for those, p in ((range(1), alone), (range(1, len(BEGUN)), 0.0)):
+        total = p + likely[:, those].sum()
+        odds, any_number = p * singles, p * any_
+        for at, row in np.argwhere(likely >= KEPT * total):
+            if row in those:
+                each = _given(every, *ways[at])
+                odds = odds + likely[at, row] * _odds(each, shares[at, row], other)
+                any_number = any_number + likely[at, row] * ((1 - OTHER) * each + OTHER * any_)
         if (share := total / (alone + likely.sum())) >= KEPT:
-            out.append(Bare(float(share), other, odds / total, given / total, data, short))
+            out.append(Bare(float(share), other, odds / total, any_number / total, data, short))
     return sorted(out, key=lambda each: -each.p)
 
 
-def _odds(sizes: Array, base: int, spread: float, k: int, other: Array) -> Array:
-    """How likely a write has each size and begins one request, two and so on, if these are of about ``base`` bytes: float64[n, 8]."""
-    each = (1 - OTHER) * BEGUN[k] * _given(sizes, base, spread)
-    each[:, 0] += OTHER * other[sizes]
-    return each
+class _Learned(NamedTuple):
+    """weights, shares : how likely all writes are if each is told by those before it what writes hold, a logarithm, and what that comes to, by base and
+    spread.  alone : how many of them begin one request of that size."""
+
+    weights: Array
+    shares: Array
+    alone: Array
+
+
+def _learned(given: Array, other: Array) -> _Learned:
+    some = np.array([*range(LEARNED), MANY])  # places in shares
+    beforehand = BEFOREHAND * SHARES[OFTEN, some]
+    counts = np.tile(beforehand, (len(given), 1))
+    shares = np.tile(SHARES[OFTEN], (len(given), 1))
+    weights = np.zeros(len(given))
+    looks = np.concatenate([given, np.broadcast_to(other[:, None], (*given.shape[:2], 1))], axis=2)
+    for k in range(given.shape[1]):
+        each = shares * looks[:, k]
+        total = each.sum(axis=1)
+        weights += np.log(total)
+        counts += each[:, some] / total[:, None]
+        shares[:, some] = counts * (SHARES[OFTEN, some].sum() / counts.sum(axis=1, keepdims=True))
+    return _Learned(weights, shares, counts[:, 0] - beforehand[0])
+
+
+def _odds(given: Array, shares: Array, other: Array) -> Array:
+    """How likely writes look as they do and begin one request, two and so on: float64[..., n, 8].
+
+    given : the same if they begin so many.  shares : of such writes, and the last of those that begin one request of any size.  other : how likely that looks
+    so, float64[n].
+    """
+    each = shares[..., :-1] * given
+    each[..., 0] += shares[..., -1] * other
+    return np.asarray(each)
 
 
 def _given(sizes: Array, base: int, spread: float) -> Array:
     """How likely so many requests of about ``base`` bytes have each size: float64[n, 8]."""
-    number = np.arange(1, BEGUN.shape[1] + 1)
+    number = np.arange(1, MANY + 1)
     near = spread * np.sqrt(number)
     return np.exp(-0.5 * ((sizes[:, None] - base * number) / near) ** 2) / (near * np.sqrt(2 * np.pi))

@@ -20,7 +20,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import accumulate, pairwise, product
+from itertools import accumulate, pairwise, product, takewhile
 from math import exp, log
 from typing import NamedTuple
 
@@ -299,7 +299,7 @@ def told(said: Said, size: int = 0, sizes: Sizes | None = None) -> list[Told]:
 
 def _alone(said: Said, sizes: Sizes | None) -> bool:
     """Whether requests without a body are among those of a client that, as far as can be seen, writes fields and body at once."""
-    ended = sum(r.size == EMPTY for r in said.mine) > 1
+    ended = sum(r.size == EMPTY for r in said.mine) > REPEATED  # but for an acknowledgment and one body: of more, fields would show
     return not ended and (sizes is None or not sizes.fields)
 
 
@@ -431,7 +431,22 @@ def _fields(writes: Sequence[_Write]) -> int:
     best = max(sizes, key=lambda size: (near[size], sizes[size]), default=0)
     if best and _followed(writes[1:], best) < FOLLOWED * sum(abs(w.size - best) <= 1 for w in writes[1:]):
         return 0  # it is control, or a request by itself
+    if best and near[best] < REPEATED and sizes.total() == 1 and _ended_at_once(writes[1:], best):
+        return best
     return best if best and near[best] >= REPEATED and near[best] * 4 >= sizes.total() else 0
+
+
+def _ended_at_once(writes: Sequence[_Write], size: int) -> bool:
+    """Whether a body follows fields of this size at once, and an empty frame the body."""
+    at = next(k for k, w in enumerate(writes) if w.size == size)
+    behind = [w for w in writes[at + 1 :] if w.size not in CONTROL or w.size == EMPTY]
+    body = list(takewhile(lambda w: w.size > FIELDS[1], behind))
+    return (
+        bool(body)
+        and len(behind) > len(body)
+        and behind[len(body)].size == EMPTY
+        and behind[len(body)].begin_ns - body[-1].ts <= AT_ONCE_NS
+    )
 
 
 def _followed(writes: Sequence[_Write], size: int) -> int:

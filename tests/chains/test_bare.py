@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from netlens.chains import grammar
+from netlens.chains import bare, grammar
 from netlens.chains.asked import said as read
 from netlens.chains.explained import forward_backward, learning
 from netlens.chains.explained.model import Model
@@ -219,3 +219,105 @@ def test_requests_without_a_body_alone() -> None:
     assert found is not None
     assert len(found.streams) == len(truth)
     assert fits(likely(said)[0], truth)
+
+
+def test_multiples_of_one_size_are_as_many_requests() -> None:
+    """h2load: what ended since the last write is asked for anew at once; one size, as only paths differ."""
+    sizes = [25, 49, 47, 72, 73, 71, 72, 73, 71, 48, 47, 50, 71, 72]
+    found = bare.weigh(sizes)
+    assert found[0].p > 0.9
+    assert all(found[0].many(size)[round(size / 24) - 1] > 0.95 for size in sizes)
+
+
+@pytest.mark.parametrize(
+    "sizes", [[88, 90, 87, 91, 89] * 4, [37, 16, 37, 16, 38, 31, 37, 16, 36]], ids=["never one alone", "all in the table, and not"]
+)
+def test_what_is_always_as_long_is_no_multiple(sizes: list[int]) -> None:
+    likeliest = bare.weigh(sizes)[0]
+    assert all(likeliest.many(size)[0] > 0.95 for size in sizes)
+
+
+def test_a_first_write_is_longer_by_what_opens_the_connection_and_some_fields() -> None:
+    """Three requests, whose fields take 41 bytes but for the first, which is longer by 26; or one."""
+    opens, usual = 24 + 21 + 13, (0.5, 0.2, 0.1, 0.1, 0.04, 0.03, 0.02, 0.01)
+    known = bare.weigh([41] * 20)[0]
+    three, one = (known.first(opens + 26 + 41 * n, usual, preface=True) for n in (3, 1))
+    assert three[2] > 10 * one[2]
+    assert three[0] < one[0] / 2
+    assert three[2] > three[3] > three[4]
+
+
+@pytest.mark.parametrize("cut", [0, 2_060], ids=["closed", "the capture ends"])
+def test_answers_of_one_record_each_end_with_it_whatever_their_size(cut: int) -> None:
+    """A server that writes head and body at once: nothing but the next request, which follows soon, shows that an answer is over."""
+    said: Said = [*OPENED]
+    truth, t = [], 10
+    for k in range(50):
+        over = t + 2 + 41 * k % 37
+        said += [(t, 130 if k == 0 else 79 + k * 7 % 9), (over, -105 - 997 * k % 3_000)]
+        truth.append((t, over))
+        t = over + 3 + 29 * k % 31
+    assert fits(likely(said, cut=cut)[0], truth)
+
+
+def test_some_answers_end_with_an_empty_frame_and_short_ones_with_their_last_record() -> None:
+    """Go's server: a body whose length it knows ends with its last piece."""
+    said: Said = [*OPENED]
+    truth = []
+    for k in range(24):
+        t = 1_000 * k + 10
+        said += [(t, 130 if k == 0 else 60 + k * 5 % 7), (t + 5, -34 - k % 5)]
+        more = [(t + 10 + i, -4096) for i in range(6)] + [(t + 20, -9)] if k % 4 == 3 else [(t + 6, -300 - 131 * k % 700)]
+        said += more
+        truth.append((t, more[-1][0]))
+    found = weighed(said)[0]
+    assert found is not None
+    assert len(found.streams) == len(truth)
+
+
+def test_one_body_among_many_requests_without() -> None:
+    """httpx: fields, body and an empty frame once; else fields alone."""
+    said: Said = [*OPENED]
+    for k in range(16):
+        t = 800 * k + 10
+        said += (
+            [(t, 100 if k == 0 else 58 + k * 11 % 23)]
+            + ([(t, 899), (t, 9)] if k == 9 else [])
+            + [(t + 60, -76), (t + 61, -190 - k % 9), (t + 200, -9)]
+        )
+    found = weighed(said)[0]
+    assert found is not None
+    assert len(found.streams) == 16
+    assert found.least > 12  # a guess would begin at one
+    assert found.most < 24
+
+
+def test_bodies_that_were_begun_together_may_end_in_one_record() -> None:
+    """got: fields and bodies in one write, and the ends in another, 9 bytes each."""
+    said: Said = [*OPENED]
+    for k in range(12):
+        t, n = 3_000 * k + 10, (1, 3, 1, 2)[k % 4]
+        said += [(t, 5_000 * n + 371 * k), (t + 1, 9 * n), *((t + 1, 13) for _ in range(n))]
+        for i in range(n):
+            said += [(t + 100 * i + 200, -60), (t + 100 * i + 201, -700 - 31 * k), (t + 100 * i + 202, -9)]
+    found = weighed(sorted(said, key=lambda each: each[0]))[0]
+    assert found is not None
+    assert len(found.streams) == 21
+
+
+def test_fields_of_a_single_body_are_known_by_its_end() -> None:
+    """httpx: three requests of other sizes, the last of which has a body, as the first."""
+    one: Said = [
+        *OPENED[:2],
+        (8, 411),
+        (13, 9_634),
+        (15, 9),
+        (26, 9),
+        *streamed(300, 1500),
+        (2_567, 156),
+        (2_700, -142),
+        (2_701, -23),
+        (2_702, -9),
+    ]
+    one += [(6_842, 153), (6_843, 3_656), (6_843, 9), (7_300, -725), (7_301, -9)]
+    assert numbers(one)[3] > 0.95

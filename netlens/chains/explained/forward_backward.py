@@ -17,7 +17,7 @@ from netlens.chains.explained.walks import Event, State, Walk
 NEGLIGIBLE = 1e-9  #: probability of a state beside all others
 MOST_WEIGHED = 1_000_000  #: states of a capture in all, some 10 s; what is left then is not explained
 SURE = 0.985  #: of a number of requests
-LEFT_BEHIND_GOAWAY, LEFT = 0.1, 1e-3  #: a request in progress when its connection is closed
+LEFT_BEHIND_GOAWAY, LEFT, LEFT_BY_CAPTURE = 0.1, 1e-3, 0.5  #: a request in progress when its connection is closed, or the capture ends
 
 
 class Found(NamedTuple):
@@ -66,9 +66,14 @@ def forward(talk: Talk, read: Reading, model: Model, negligible: float) -> Walk 
         if model.weighed[0] > MOST_WEIGHED:
             return None
     missed = owed(read, model).missed
-    left = LEFT_BEHIND_GOAWAY if any(r.size == PING for r in (*talk.said.answers, *talk.said.updates)) else LEFT
-    last = {state: 1.0 if talk.cut else left ** (state[1] + state[2]) * missed ** state[3] for state in before}
+    left, missed = (LEFT_BY_CAPTURE, 1.0) if talk.cut else (_left(talk), missed)
+    last = {state: left ** (state[1] + state[2]) * missed ** state[3] for state in before}
     return Walk(evidence, len(read.streams), events, out, every, last)
+
+
+def _left(talk: Talk) -> float:
+    """How likely a request is in progress when its connection is closed."""
+    return LEFT_BEHIND_GOAWAY if any(r.size == PING for r in (*talk.said.answers, *talk.said.updates)) else LEFT
 
 
 def backward(walk: Walk, number: int | None = None) -> Found | None:

@@ -21,6 +21,7 @@ from netlens.chains.explained.model import MOST_BESIDE, MOST_STATES, PING_ASIDE,
 from netlens.chains.explained.talks import AT_ONCE, EXACT, SOON, Look, Talk, first
 from netlens.chains.explained.updates import updates
 from netlens.chains.explained.walks import ANSWER, RESET, SEVERAL, START, Kind
+from netlens.columns import NEVER
 
 LEARN_FROM, AGES_FROM = 3_000, 1_500  #: records of the server
 FOR_A_ROUND, FOR_ANOTHER = MOST_WEIGHED // 8, MOST_WEIGHED // 4  #: of learning, behind the first; and before it begins again
@@ -90,11 +91,10 @@ def _at_first(talks: Sequence[Talk], shown: bool, short: range = range(0), weigh
 
 def _by_ends(talk: Talk, starts: Sequence[int], looks: Sequence[Look], shown: bool, short: range) -> Iterator[tuple[Kind, ...]]:
     """What each record of the server may be."""
-    before = 0
     led = False  # the record before is a head, and this one the rest of a short answer
-    for k, look in enumerate(looks):
-        at = bisect_right(starts, talk.said.answers[k].ts)
-        is_first, before = at > before, at
+    begun = [bisect_right(starts, r.ts) for r in talk.said.answers]
+    for k, (look, before, at, then) in enumerate(zip(looks, [0, *begun], begun, [*begun[1:], NEVER], strict=False)):
+        is_first = at > before
         end = talk.ends.get(k)
         ended, led = led, False
         goes_on = look.gap <= AT_ONCE and k + 1 < len(looks)
@@ -104,7 +104,9 @@ def _by_ends(talk: Talk, starts: Sequence[int], looks: Sequence[Look], shown: bo
             yield (Kind.SHORT,)
         elif end is None or (goes_on and not shown and looks[k + 1].empty):
             led = is_first and goes_on and talk.ends.get(k + 1) in (End.SHORT, End.PERHAPS)
-            yield (Kind.HEAD if is_first else Kind.PIECE,)
+            last = end is None and then > at  # before the next request
+            goes_on_or_ends = (Kind.HEAD, Kind.SHORT) if is_first else (Kind.PIECE, Kind.DONE)
+            yield goes_on_or_ends if last else goes_on_or_ends[:1]
         elif ended:
             yield (Kind.DONE,)
         elif end == End.PERHAPS:
