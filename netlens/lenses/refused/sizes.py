@@ -17,14 +17,14 @@ from dataclasses import replace
 import numpy as np
 
 from netlens.chains.situation import REJECTED, Situation
-from netlens.columns import Bools
+from netlens.columns import Bools, Ints
 from netlens.lenses.refused import limit
 from netlens.lenses.refused.counting import Rule, Sized, rules
 from netlens.lenses.refused.irregular import RARE, priced
 from netlens.lenses.refused.limit import TIE, Inference, RuleFit
 from netlens.lenses.refused.over_time import MOST_OVERHEAD, OVERHEAD_STEP, OVERHEADS
 
-MOST = 20_000  #: requests that are searched
+MOST = 4_000  #: requests that are searched: those in a row of which the most were refused
 LEAST = 10  #: refusals
 TURNS = 5  #: times that the limit must have been reached
 HARDLY_CHANCE = 0.01  #: p
@@ -43,7 +43,7 @@ def fits(situation: Situation, first: Bools) -> list[RuleFit]:
     r, labelled, rejected = situation.requests, situation.requests.rejected >= 0, situation.requests.rejected == REJECTED
     if situation.uncountable or not r.sent_bytes.any() or not rejected.any() or not (r.rejected == 0).any():
         return []
-    part = situation if len(r) <= MOST else replace(situation, requests=r.take(np.arange(MOST)))
+    part = situation if len(r) <= MOST else replace(situation, requests=r.take(_telling(rejected)))
     scopes = [rule for rule in rules(situation) if rule.unit == "requests" and not rule.per_address]
     tries = len(scopes) * 2 * (MOST_OVERHEAD // OVERHEAD_STEP)
     out = []
@@ -59,6 +59,13 @@ def fits(situation: Situation, first: Bools) -> list[RuleFit]:
         distinct = len(np.unique(found.counts.count[labelled]))
         out.append(priced(found, RARE + float(np.log(tries * distinct)), rejected, first))
     return sorted(out, key=lambda fit: -fit.log_likelihood)
+
+
+def _telling(rejected: Bools) -> Ints:
+    """:data:`MOST` rows that follow one another, of which the most were refused."""
+    so_far = np.append(0, np.cumsum(rejected))
+    first = int(np.argmax(so_far[MOST:] - so_far[:-MOST]))
+    return np.arange(first, first + MOST)
 
 
 def _best(situation: Situation, rule: Rule, tried: list[Sized]) -> RuleFit:
