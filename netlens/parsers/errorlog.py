@@ -264,9 +264,8 @@ def joined(found: Sequence[ErrorLog]) -> ErrorLog:
 #: Ids of what a line is about, which say nothing of what became of it: records differ by no more as a rule.
 _IDS = re.compile(r"\b(?:[a-z]{2,8}_(?=[0-9A-Za-z]*\d)[0-9A-Za-z]{6,}|[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12})\b")
 SAME_WORDS = 1_000  #: records of which it is known what they say
-_refusal, _failure, _words, _names_status = (
-    lru_cache(SAME_WORDS)(each) for each in (logs.refusal, logs.failure, logs.words, logs.names_status)
-)
+_refusal, _failure = lru_cache(SAME_WORDS)(logs.refusal), lru_cache(SAME_WORDS)(logs.failure)
+_words, _names_status = lru_cache(SAME_WORDS)(logs.words), lru_cache(SAME_WORDS)(logs.names_status)
 
 #: Hosts of URLs, a provider's id, servers that were asked, and those of them by a URL.
 _Names = tuple[tuple[str, ...], str, tuple[str, ...], tuple[str, ...]]

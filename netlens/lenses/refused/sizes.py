@@ -30,15 +30,17 @@ TURNS = 5  #: times that the limit must have been reached
 HARDLY_CHANCE = 0.01  #: p
 ODD = 0.02  #: share of the requests that it may leave unexplained
 EXPLAINED = 0.6  #: share of the chance model's log likelihood that it must explain
+NEARLY_ALL = 0.95  #: the same of a rule on numbers, beside which none on bytes is looked for
 FAR = 5.0  #: log units by which it must explain more than any number of what is open could
 
 
-def fits(situation: Situation, first: Bools) -> list[RuleFit]:
-    """The best rule on bytes in progress of each scope, the best first, the price of the search taken off; empty where sizes are not known.
+def fits(situation: Situation, first: Bools, known: Rule) -> list[RuleFit]:
+    """The best rule on bytes in progress of each scope, the best first, the price of the search taken off; empty where sizes are not known, or the best rule on
+    numbers explains nearly all.
 
     Parameters
     ----------
-    first : requests that count for chance, as of :class:`netlens.lenses.refused.limit.Inference`.
+    first : requests that count for chance, as of :class:`netlens.lenses.refused.limit.Inference`.  known : the best rule on numbers.
     """
     r, labelled, rejected = situation.requests, situation.requests.rejected >= 0, situation.requests.rejected == REJECTED
     if situation.uncountable or not r.sent_bytes.any() or not rejected.any() or not (r.rejected == 0).any():
@@ -46,6 +48,8 @@ def fits(situation: Situation, first: Bools) -> list[RuleFit]:
     part = situation if len(r) <= MOST else replace(situation, requests=r.take(_telling(rejected)))
     scopes = [rule for rule in rules(situation) if rule.unit == "requests" and not rule.per_address]
     tries = len(scopes) * 2 * (MOST_OVERHEAD // OVERHEAD_STEP)
+    if _explained(part, known):
+        return []
     out = []
     for rule in scopes:
         first_tried = [Sized(overhead, own) for overhead in OVERHEADS for own in (True, False)]
@@ -59,6 +63,13 @@ def fits(situation: Situation, first: Bools) -> list[RuleFit]:
         distinct = len(np.unique(found.counts.count[labelled]))
         out.append(priced(found, RARE + float(np.log(tries * distinct)), rejected, first))
     return sorted(out, key=lambda fit: -fit.log_likelihood)
+
+
+def _explained(situation: Situation, known: Rule) -> bool:
+    """Whether a rule on numbers explains nearly all, as far as what is uncertain may fit it: bytes do so only where all are of nearly one size."""
+    rejected = (labels := situation.requests.rejected)[labels >= 0] == REJECTED
+    chance = limit.by_chance(rejected)
+    return limit.at_its_best(situation, known, labels >= 0).possible_log_likelihood >= (1.0 - NEARLY_ALL) * chance
 
 
 def _telling(rejected: Bools) -> Ints:
@@ -76,7 +87,7 @@ def _best(situation: Situation, rule: Rule, tried: list[Sized]) -> RuleFit:
 
 def beside(situation: Situation, inference: Inference) -> Inference:
     """With the rules on bytes in progress, in front where these tell refused from accepted."""
-    if not inference.fits or not (found := fits(situation, inference.first)):
+    if not inference.fits or not (found := fits(situation, inference.first, inference.fits[0].rule)):
         return inference
     inference = replace(inference, sized=found)
     best, could = found[0], max(f.possible_log_likelihood for f in inference.fits)
