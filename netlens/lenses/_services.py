@@ -137,8 +137,11 @@ def silences(view: View) -> list[Silence]:
             continue
         protocol = "SOCKS" if proxied[k] else "HTTP/2" if http2[k] else NAMES[view.ends(k)[3]]
         late = said_ns[k] is not None and closed_ns[k] is not None and said_ns[k] > closed_ns[k] >= asked_ns[k]
+        each = protocol in EACH.values() or bool(proxied[k])
+        if said_ns[k] is not None and not (late or each or protocol in _ANSWERED):
+            continue  # once the server has spoken, nothing tells which message it owes an answer
         if said_ns[k] is None or said_ns[k] < asked_ns[k] or late:
-            if one := _last(view, k, protocol, protocol in EACH.values() or bool(proxied[k])):
+            if one := _last(view, k, protocol, each):
                 found.append(one)
     return units + _long(view, found)
 

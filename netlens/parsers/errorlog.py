@@ -25,6 +25,7 @@ import zlib
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import NamedTuple
 
 from netlens import logs
@@ -260,6 +261,12 @@ def joined(found: Sequence[ErrorLog]) -> ErrorLog:
     )
 
 
+#: Ids of what a line is about, which say nothing of what became of it: records differ by no more as a rule.
+_IDS = re.compile(r"\b(?:[a-z]{2,8}_(?=[0-9A-Za-z]*\d)[0-9A-Za-z]{6,}|[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12})\b")
+SAME_WORDS = 1_000  #: records of which it is known what they say
+_refusal, _failure = lru_cache(SAME_WORDS)(logs.refusal), lru_cache(SAME_WORDS)(logs.failure)
+_words, _names_status = lru_cache(SAME_WORDS)(logs.words), lru_cache(SAME_WORDS)(logs.names_status)
+
 #: Hosts of URLs, a provider's id, servers that were asked, and those of them by a URL.
 _Names = tuple[tuple[str, ...], str, tuple[str, ...], tuple[str, ...]]
 _NO_NAMES: _Names = ((), "", (), ())
@@ -369,17 +376,17 @@ class _Reader:
     def _fault(self, form: logs.LogFormat, head: logs.Head, span: _Span, kind: str, whole: str) -> logs.Refusal | None:
         """What a fault says of a refusal; how a request failed otherwise is noted."""
         rest = whole[head.rest :]
-        said = form.said(rest)
-        refusal = logs.refusal(said, fault=head.level in logs.FAULTS)
+        said = _IDS.sub("id", form.said(rest))
+        refusal = _refusal(said, fault=head.level in logs.FAULTS)
         self.whose[form.PROGRAM] += refusal is not None
         if refusal and self._is_echo(span) and _names(said, self.failed[-1][2]):
             self.failed.pop()  # curl writes the status, and then what the server said
-        if refusal is None and head.level in _FAULTS and not logs.words(said):
+        if refusal is None and head.level in _FAULTS and not _words(said):
             those = self.unclear.setdefault("" if head.about else form.PROGRAM, [])
             those += [span[0]] if len(those) < MAX_EVENTS else []
-        if refusal is None and len(self.other) < MAX_EVENTS and logs.names_status(said):
+        if refusal is None and len(self.other) < MAX_EVENTS and _names_status(said):
             self.other.append((*span, _named(whole)[0]))
-        if head.level in (*_FAULTS, "") and len(self.failed) < MAX_EVENTS and (how := logs.failure(said)):
+        if head.level in (*_FAULTS, "") and len(self.failed) < MAX_EVENTS and (how := _failure(said)):
             if self.echo[0] != how or self.echo[1] == kind or not self._is_echo(span):
                 self.failed.append((*span, how, _named(whole)[0]))
                 self.echo = how, kind

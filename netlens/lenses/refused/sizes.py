@@ -17,35 +17,39 @@ from dataclasses import replace
 import numpy as np
 
 from netlens.chains.situation import REJECTED, Situation
-from netlens.columns import Bools
+from netlens.columns import Bools, Ints
 from netlens.lenses.refused import limit
 from netlens.lenses.refused.counting import Rule, Sized, rules
 from netlens.lenses.refused.irregular import RARE, priced
 from netlens.lenses.refused.limit import TIE, Inference, RuleFit
 from netlens.lenses.refused.over_time import MOST_OVERHEAD, OVERHEAD_STEP, OVERHEADS
 
-MOST = 20_000  #: requests that are searched
+MOST = 4_000  #: requests that are searched: those in a row of which the most were refused
 LEAST = 10  #: refusals
 TURNS = 5  #: times that the limit must have been reached
 HARDLY_CHANCE = 0.01  #: p
 ODD = 0.02  #: share of the requests that it may leave unexplained
 EXPLAINED = 0.6  #: share of the chance model's log likelihood that it must explain
+NEARLY_ALL = 0.95  #: the same of a rule on numbers, beside which none on bytes is looked for
 FAR = 5.0  #: log units by which it must explain more than any number of what is open could
 
 
-def fits(situation: Situation, first: Bools) -> list[RuleFit]:
-    """The best rule on bytes in progress of each scope, the best first, the price of the search taken off; empty where sizes are not known.
+def fits(situation: Situation, first: Bools, known: Rule) -> list[RuleFit]:
+    """The best rule on bytes in progress of each scope, the best first, the price of the search taken off; empty where sizes are not known, or the best rule on
+    numbers explains nearly all.
 
     Parameters
     ----------
-    first : requests that count for chance, as of :class:`netlens.lenses.refused.limit.Inference`.
+    first : requests that count for chance, as of :class:`netlens.lenses.refused.limit.Inference`.  known : the best rule on numbers.
     """
     r, labelled, rejected = situation.requests, situation.requests.rejected >= 0, situation.requests.rejected == REJECTED
     if situation.uncountable or not r.sent_bytes.any() or not rejected.any() or not (r.rejected == 0).any():
         return []
-    part = situation if len(r) <= MOST else replace(situation, requests=r.take(np.arange(MOST)))
+    part = situation if len(r) <= MOST else replace(situation, requests=r.take(_telling(rejected)))
     scopes = [rule for rule in rules(situation) if rule.unit == "requests" and not rule.per_address]
     tries = len(scopes) * 2 * (MOST_OVERHEAD // OVERHEAD_STEP)
+    if _explained(part, known):
+        return []
     out = []
     for rule in scopes:
         first_tried = [Sized(overhead, own) for overhead in OVERHEADS for own in (True, False)]
@@ -61,6 +65,20 @@ def fits(situation: Situation, first: Bools) -> list[RuleFit]:
     return sorted(out, key=lambda fit: -fit.log_likelihood)
 
 
+def _explained(situation: Situation, known: Rule) -> bool:
+    """Whether a rule on numbers explains nearly all, as far as what is uncertain may fit it: bytes do so only where all are of nearly one size."""
+    rejected = (labels := situation.requests.rejected)[labels >= 0] == REJECTED
+    chance = limit.by_chance(rejected)
+    return limit.at_its_best(situation, known, labels >= 0).possible_log_likelihood >= (1.0 - NEARLY_ALL) * chance
+
+
+def _telling(rejected: Bools) -> Ints:
+    """:data:`MOST` rows that follow one another, of which the most were refused."""
+    so_far = np.append(0, np.cumsum(rejected))
+    first = int(np.argmax(so_far[MOST:] - so_far[:-MOST]))
+    return np.arange(first, first + MOST)
+
+
 def _best(situation: Situation, rule: Rule, tried: list[Sized]) -> RuleFit:
     """The rule by the reading of sizes that explains most."""
     labelled = situation.requests.rejected >= 0
@@ -69,7 +87,7 @@ def _best(situation: Situation, rule: Rule, tried: list[Sized]) -> RuleFit:
 
 def beside(situation: Situation, inference: Inference) -> Inference:
     """With the rules on bytes in progress, in front where these tell refused from accepted."""
-    if not inference.fits or not (found := fits(situation, inference.first)):
+    if not inference.fits or not (found := fits(situation, inference.first, inference.fits[0].rule)):
         return inference
     inference = replace(inference, sized=found)
     best, could = found[0], max(f.possible_log_likelihood for f in inference.fits)
