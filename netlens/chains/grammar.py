@@ -20,7 +20,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import accumulate, pairwise, product, takewhile
+from itertools import accumulate, pairwise, product
 from math import exp, log
 from typing import NamedTuple
 
@@ -58,6 +58,7 @@ FEW = ways.FEW  #: of these
 #: of HPACK holds so many entries that its index is 127 or more (RFC 7541 5.1), which they reach one after the other.
 GROWN = {0: 0.2, 1: 0.2, 2: 0.05}
 REPEATED = 2
+MOSTLY = 3  #: requests without a body, for each with one
 FOLLOWED = 2 / 3  #: share of fields that bodies follow soon, at least
 #: How likely so many requests are begun in one record, where one is: programs begin with as many at once as they have workers.
 TOGETHER = (0.85, 0.1, 0.03, 0.02, *(0.01 / 2**n for n in range(8)))
@@ -299,8 +300,12 @@ def told(said: Said, size: int = 0, sizes: Sizes | None = None) -> list[Told]:
 
 def _alone(said: Said, sizes: Sizes | None) -> bool:
     """Whether requests without a body are among those of a client that, as far as can be seen, writes fields and body at once."""
-    ended = sum(r.size == EMPTY for r in said.mine) > REPEATED  # but for an acknowledgment and one body: of more, fields would show
-    return not ended and (sizes is None or not sizes.fields)
+    ended = sum(r.size == EMPTY for r in said.mine)
+    bodies = sum(r.size > FIELDS[1] for r in said.mine)
+    short = sum(FIELDS[0] <= r.size <= FIELDS[1] and r.size not in CONTROL for r in said.mine)
+    # an acknowledgment, and the end of one body among many requests without: of more bodies, fields would show
+    few = ended <= 1 or (ended == REPEATED and short > MOSTLY * bodies)
+    return few and (sizes is None or not sizes.fields)
 
 
 def guess(said: Said) -> Reading | None:
@@ -431,22 +436,7 @@ def _fields(writes: Sequence[_Write]) -> int:
     best = max(sizes, key=lambda size: (near[size], sizes[size]), default=0)
     if best and _followed(writes[1:], best) < FOLLOWED * sum(abs(w.size - best) <= 1 for w in writes[1:]):
         return 0  # it is control, or a request by itself
-    if best and near[best] < REPEATED and sizes.total() == 1 and _ended_at_once(writes[1:], best):
-        return best
     return best if best and near[best] >= REPEATED and near[best] * 4 >= sizes.total() else 0
-
-
-def _ended_at_once(writes: Sequence[_Write], size: int) -> bool:
-    """Whether a body follows fields of this size at once, and an empty frame the body."""
-    at = next(k for k, w in enumerate(writes) if w.size == size)
-    behind = [w for w in writes[at + 1 :] if w.size not in CONTROL or w.size == EMPTY]
-    body = list(takewhile(lambda w: w.size > FIELDS[1], behind))
-    return (
-        bool(body)
-        and len(behind) > len(body)
-        and behind[len(body)].size == EMPTY
-        and behind[len(body)].begin_ns - body[-1].ts <= AT_ONCE_NS
-    )
 
 
 def _followed(writes: Sequence[_Write], size: int) -> int:

@@ -303,21 +303,3 @@ def test_bodies_that_were_begun_together_may_end_in_one_record() -> None:
     found = weighed(sorted(said, key=lambda each: each[0]))[0]
     assert found is not None
     assert len(found.streams) == 21
-
-
-def test_fields_of_a_single_body_are_known_by_its_end() -> None:
-    """httpx: three requests of other sizes, the last of which has a body, as the first."""
-    one: Said = [
-        *OPENED[:2],
-        (8, 411),
-        (13, 9_634),
-        (15, 9),
-        (26, 9),
-        *streamed(300, 1500),
-        (2_567, 156),
-        (2_700, -142),
-        (2_701, -23),
-        (2_702, -9),
-    ]
-    one += [(6_842, 153), (6_843, 3_656), (6_843, 9), (7_300, -725), (7_301, -9)]
-    assert numbers(one)[3] > 0.95
