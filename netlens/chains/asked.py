@@ -218,9 +218,11 @@ def _each_end(records: Sequence[Record]) -> list[Record]:
         if not rest and 1 < n <= MOST_TOGETHER and ends > n and sent >= n * BODY and not open_still:
             several[r] = n
         sent = 0 if r.size == EMPTY or r in several else sent + r.size
-    return [
-        each for r in records for n in [several.get(r, 1)] for each in [r if n == 1 else r._replace(size=EMPTY, payload=r.payload // n)] * n
-    ]
+    out: list[Record] = []
+    for r in records:
+        n = several.get(r, 1)
+        out += [r] if n == 1 else [r._replace(size=EMPTY, payload=r.payload // n)] * n
+    return out
 
 
 def _is_farewell(records: Sequence[Record]) -> bool:

@@ -30,9 +30,7 @@ BASES = np.arange(FIELDS[0], FIELDS[1] + 1)
 USUAL, UNUSUAL, LESS = 90, 0.3, 0.6  #: bytes of such a request, at most, as a rule; how much less likely more are, of all and of each
 SPREADS = (1.0, 3.0, 8.0)  #: bytes by which these differ
 INDEXED, NONE = 22, 0.3  #: bytes of requests whose fields are all in the table, at most, which do not differ
-#: How likely one write begins one request, two and so on, of a program that seldom begins several at once, and of those that do at times, and often; of the
-#: last it is learned, as if so many writes had been seen before, if so many hold one request: else what is always written together would be any part of a size;
-#: and of so many at most.
+#: How likely one write begins one request, two and so on, of a program that seldom begins several at once, and of those that do at times, and often.
 BEGUN = np.array(
     [
         (0.975, 0.02, 0.003, 0.001, 4e-4, 3e-4, 2e-4, 1e-4),
@@ -40,9 +38,13 @@ BEGUN = np.array(
         (0.4, 0.2, 0.15, 0.15, 0.04, 0.03, 0.02, 0.01),
     ]
 )
-OFTEN, BEFOREHAND, SEEN_ALONE, NARROW, LEARNED, MANY = 2, 4.0, 0.5, 3.0, 4, BEGUN.shape[1]
-#: By how many bytes the first request of a connection is longer than others, as a rule, and how much that differs (half of a Cauchy distribution: a token may
-#: be as long); and bytes of what opens it: the preface, SETTINGS and WINDOW_UPDATE, with five frames of PRIORITY by nghttp (RFC 9113 3.4, 6.5, 5.3.2).
+MANY = BEGUN.shape[1]
+#: Of the last it is learned, as if so many writes had been seen before, how often one holds so many requests at most; where requests differ by so few bytes,
+#: and as many writes hold one alone: else what is always written together would be any part of a size.
+OFTEN, BEFOREHAND, LEARNED, NARROW, SEEN_ALONE = 2, 4.0, 4, 3.0, 0.5
+#: By how many bytes the first request of a connection is longer than others, as a rule, and how much that differs (where a Cauchy distribution is half as
+#: high: a token may be far longer); at most; and bytes of what opens it: the preface, SETTINGS and WINDOW_UPDATE, with five frames of PRIORITY by nghttp
+#: (RFC 9113 3.4, 6.5, 5.3.2).
 FIRST_LONGER, LONGER_MOST = (24, 15), 200
 OPENS = {range(42, 92): 0.85, range(110, 132): 0.15}
 OTHER = 0.1  #: share of writes that are one request of any size
@@ -170,11 +172,10 @@ def _weighed(sizes: tuple[int, ...]) -> Sequence[Bare]:
     for those, p in ((range(1), alone), (range(1, len(BEGUN)), 0.0)):
         total = p + likely[:, those].sum()
         odds, any_number = p * singles, p * any_
-        for at, row in np.argwhere(likely >= KEPT * total):
-            if row in those:
-                each = _given(every, *ways[at])
-                odds = odds + likely[at, row] * _odds(each, shares[at, row], other)
-                any_number = any_number + likely[at, row] * ((1 - OTHER) * each + OTHER * any_)
+        for at, k in np.argwhere(likely[:, those] >= KEPT * total):
+            row, each = those[k], _given(every, *ways[at])
+            odds = odds + likely[at, row] * _odds(each, shares[at, row], other)
+            any_number = any_number + likely[at, row] * ((1 - OTHER) * each + OTHER * any_)
         if (share := total / (alone + likely.sum())) >= KEPT:
             out.append(Bare(float(share), other, odds / total, any_number / total, data, short))
     return sorted(out, key=lambda each: -each.p)

@@ -34,13 +34,12 @@ NEARLY_ALL = 0.95  #: the same of a rule on numbers, beside which none on bytes 
 FAR = 5.0  #: log units by which it must explain more than any number of what is open could
 
 
-def fits(situation: Situation, first: Bools, known: Rule) -> list[RuleFit]:
-    """The best rule on bytes in progress of each scope, the best first, the price of the search taken off; empty where sizes are not known, or the best rule on
-    numbers explains nearly all.
+def fits(situation: Situation, first: Bools) -> list[RuleFit]:
+    """The best rule on bytes in progress of each scope, the best first, the price of the search taken off; empty where sizes are not known.
 
     Parameters
     ----------
-    first : requests that count for chance, as of :class:`netlens.lenses.refused.limit.Inference`.  known : the best rule on numbers.
+    first : requests that count for chance, as of :class:`netlens.lenses.refused.limit.Inference`.
     """
     r, labelled, rejected = situation.requests, situation.requests.rejected >= 0, situation.requests.rejected == REJECTED
     if situation.uncountable or not r.sent_bytes.any() or not rejected.any() or not (r.rejected == 0).any():
@@ -48,8 +47,6 @@ def fits(situation: Situation, first: Bools, known: Rule) -> list[RuleFit]:
     part = situation if len(r) <= MOST else replace(situation, requests=r.take(_telling(rejected)))
     scopes = [rule for rule in rules(situation) if rule.unit == "requests" and not rule.per_address]
     tries = len(scopes) * 2 * (MOST_OVERHEAD // OVERHEAD_STEP)
-    if _explained(part, known):
-        return []
     out = []
     for rule in scopes:
         first_tried = [Sized(overhead, own) for overhead in OVERHEADS for own in (True, False)]
@@ -63,13 +60,6 @@ def fits(situation: Situation, first: Bools, known: Rule) -> list[RuleFit]:
         distinct = len(np.unique(found.counts.count[labelled]))
         out.append(priced(found, RARE + float(np.log(tries * distinct)), rejected, first))
     return sorted(out, key=lambda fit: -fit.log_likelihood)
-
-
-def _explained(situation: Situation, known: Rule) -> bool:
-    """Whether a rule on numbers explains nearly all, as far as what is uncertain may fit it: bytes do so only where all are of nearly one size."""
-    rejected = (labels := situation.requests.rejected)[labels >= 0] == REJECTED
-    chance = limit.by_chance(rejected)
-    return limit.at_its_best(situation, known, labels >= 0).possible_log_likelihood >= (1.0 - NEARLY_ALL) * chance
 
 
 def _telling(rejected: Bools) -> Ints:
@@ -86,13 +76,16 @@ def _best(situation: Situation, rule: Rule, tried: list[Sized]) -> RuleFit:
 
 
 def beside(situation: Situation, inference: Inference) -> Inference:
-    """With the rules on bytes in progress, in front where these tell refused from accepted."""
-    if not inference.fits or not (found := fits(situation, inference.first, inference.fits[0].rule)):
+    """With the rules on bytes in progress, in front where these tell refused from accepted; none where the best one on numbers explains nearly all, which bytes
+    do beside it only where all are of nearly one size."""
+    if not inference.fits:
+        return inference
+    labels = situation.requests.rejected
+    chance = max(inference.chance_log_likelihood, limit.by_chance(labels[labels >= 0] == REJECTED))
+    if inference.fits[0].possible_log_likelihood >= chance * (1.0 - NEARLY_ALL) or not (found := fits(situation, inference.first)):
         return inference
     inference = replace(inference, sized=found)
     best, could = found[0], max(f.possible_log_likelihood for f in inference.fits)
-    labels = situation.requests.rejected
-    chance = max(inference.chance_log_likelihood, limit.by_chance(labels[labels >= 0] == REJECTED))
     if inference.refused < LEAST or best.runs < TURNS or best.p > HARDLY_CHANCE:
         return inference
     if best.misses + best.false_alarms > ODD * (inference.refused + inference.accepted):
