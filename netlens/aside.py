@@ -26,22 +26,30 @@ class Aside:
     """Functions of one argument whose results are worked out ahead.
 
     functions : called one after the other; what they return is pickled.  run : what calls them, where that is more than to call them.  tidies_up : they
-    write files, and get the time to remove them when they are stopped.
+    write files, and get the time to remove them when they are stopped.  in_turns : more of them, whose results are asked for together, and which this
+    process does as well from then on: each of the two takes the next one when it is done with one.
     """
 
     def __init__(
-        self, functions: Sequence[Callable[[Any], Any]], argument: Any, run: Callable[..., Any] | None = None, tidies_up: bool = False
+        self,
+        functions: Sequence[Callable[[Any], Any]],
+        argument: Any,
+        run: Callable[..., Any] | None = None,
+        tidies_up: bool = False,
+        in_turns: Sequence[Callable[[Any], Any]] = (),
     ) -> None:
-        self.functions = tuple(functions)
+        self._turns = _Turns(in_turns)
+        self.functions = (*functions, self._turns.take) if in_turns else tuple(functions)
         self._stopped_by = signal.SIGTERM if tidies_up else signal.SIGKILL
         self._results: dict[Callable[[Any], Any], Any] = {}
         self._child = -1
         self._done: IO[bytes] | None = None  # a byte for each function that has ended
         self._files: list[IO[bytes]] = []  # what they returned: files in memory, as a pipe would hold up whoever writes until it is read
-        if not functions or sys.platform != "linux" or threads.free_cores() < 2 or threading.active_count() > 1:
+        if not self.functions or sys.platform != "linux" or threads.free_cores() < 2 or threading.active_count() > 1:
             return
         try:
-            self._files = [open(os.memfd_create("netlens"), "w+b") for _ in functions]
+            self._files = [open(os.memfd_create("netlens"), "w+b") for _ in self.functions]
+            self._turns.begin()
             read, write = os.pipe()
         except (OSError, AttributeError):  # no more files; a C library without such files
             self.stop()
@@ -81,8 +89,15 @@ class Aside:
             raise
         return self._results
 
+    def taken_in_turns(self, argument: Any) -> list[Any]:
+        """Results of ``in_turns``, in their order. ``argument``: for those that are done here."""
+        done = self._turns.take(argument)
+        done |= self.results(self._turns.take).get(self._turns.take, {})
+        return [done[k] if k in done else do(argument) for k, do in enumerate(self._turns.functions)]
+
     def stop(self) -> None:
         """Nobody will ask any more."""
+        self._turns.end()
         for file in (*self._files, *((self._done,) if self._done else ())):
             file.close()
         self._files, self._done = [], None
@@ -104,28 +119,39 @@ class Aside:
         self.stop()
 
 
-def each(tasks: Sequence[Callable[[], T]]) -> list[T]:
-    """What tasks return, in their order: this process and another do them side by side, and each takes the next one when it is done with one."""
-    try:
-        read, write = os.pipe()
-    except OSError:  # no more files
-        return [task() for task in tasks]
-    os.write(write, b"".join(k.to_bytes(2, "big") for k in range(len(tasks))))
-    os.close(write)
+class _Turns:
+    """Functions that two processes take one after the other."""
 
-    def turns(_: object) -> dict[int, T]:
+    def __init__(self, functions: Sequence[Callable[[Any], Any]]) -> None:
+        self.functions = tuple(functions)
+        self._left: int | None = None  # a pipe from which each of them reads the number of the next one
+
+    def begin(self) -> None:
+        """Before there is another process; OSError where there are no more files."""
+        self._left, write = os.pipe()
+        os.write(write, b"".join(k.to_bytes(2, "big") for k in range(len(self.functions))))
+        os.close(write)
+
+    def take(self, argument: Any) -> dict[int, Any]:
+        """Results by number, of those that nobody has taken before."""
         done = {}
-        while number := os.read(read, 2):
-            done[int.from_bytes(number, "big")] = tasks[int.from_bytes(number, "big")]()
+        while self._left is not None and (number := os.read(self._left, 2)):
+            k = int.from_bytes(number, "big")
+            done[k] = self.functions[k](argument)
         return done
 
-    try:
-        with Aside((turns,) if len(tasks) > 1 else (), None, tidies_up=True) as other:
-            done = turns(None)
-            done |= other.results().get(turns, {})
-    finally:
-        os.close(read)
-    return [done[k] if k in done else task() for k, task in enumerate(tasks)]
+    def end(self) -> None:
+        if self._left is not None:
+            os.close(self._left)
+            self._left = None
+
+
+def each(tasks: Sequence[Callable[[], T]]) -> list[T]:
+    """What tasks return, in their order: this process and another do them side by side, and each takes the next one when it is done with one."""
+    if len(tasks) < 2:
+        return [task() for task in tasks]
+    with Aside((), None, tidies_up=True, in_turns=[lambda _, task=task: task() for task in tasks]) as other:  # type: ignore[misc]
+        return other.taken_in_turns(None)
 
 
 def _work(functions: Sequence[Callable[[Any], Any]], run: Callable[..., Any], files: Sequence[IO[bytes]], done: int) -> None:

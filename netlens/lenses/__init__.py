@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 from netlens.api import Capture
@@ -96,21 +97,25 @@ def look(traffic: Traffic) -> list[Finding]:
     from netlens.lenses.refused import of_target
 
     place = {lens.ID: (lens.RANK, number) for number, lens in enumerate(all_lenses())}
-    found = [*_of_both(of_target(traffic), traffic), *traffic.once(_looked)]
+    answers = traffic.aside.taken_in_turns(traffic) if traffic.aside else [look(traffic) for look in _looks()]
+    found = [*_of_both(of_target(traffic), traffic), *(each for answer in answers for each in answer)]
     return sorted(found, key=lambda finding: (SEVERITIES.index(finding.severity), place[finding.lens]))
 
 
-def _looked(traffic: Traffic) -> list[Finding]:
+def _looks() -> list[Callable[[Traffic], list[Finding]]]:
+    """What each lens finds."""
+    return [partial(_found_by, lens) for lens in all_lenses()]
+
+
+def _found_by(lens: Lens, traffic: Traffic) -> list[Finding]:
     from netlens.lenses._impossible import without_times
     from netlens.lenses._scanned import without_scanned
     from netlens.lenses._view import views
 
-    found: list[Finding] = []
-    for lens in all_lenses():
-        told = ((view, without_scanned(view, _answer_of(lens, view))) for view in views(traffic))
-        found += _of_both([each for view, these in told for each in without_times(view, these)], traffic)
-        if traffic.upstream.sessions.rows > MANY:
-            give_back()  # what it took, before the next one looks
+    told = ((view, without_scanned(view, _answer_of(lens, view))) for view in views(traffic))
+    found = _of_both([each for view, these in told for each in without_times(view, these)], traffic)
+    if traffic.upstream.sessions.rows > MANY:
+        give_back()  # what it took, before the next one looks
     return found
 
 
@@ -131,7 +136,7 @@ def _answer_of(lens: Lens, view: View) -> list[Finding]:
 def ahead(traffic: Traffic, *more: Callable[[Traffic], Any]) -> Aside:
     """Begin with what can be known before it is known which requests were refused; then ``more`` of it."""
     # budgets first: they take most memory while they are made, lenses leave most behind
-    return Aside((_divided, _looked, chains, *more), traffic, traffic.once)
+    return Aside((_divided, chains, *more), traffic, traffic.once, in_turns=_looks())
 
 
 def divided(traffic: Traffic) -> Division:

@@ -29,6 +29,7 @@ from netlens.parsers.records import RecordBuilder
 from netlens.parsers.routers import RouterBuilder
 from netlens.parsers.rtp import RtpBuilder
 from netlens.parsers.second_answers import SecondAnswerBuilder
+from netlens.parsers.sifting import GRPC, MAPPER, SIP, SSH, sift
 from netlens.parsers.ssh_offers import OfferBuilder
 from netlens.parsers.stations import StationBuilder
 from netlens.parsers.switches import SwitchBuilder
@@ -94,8 +95,9 @@ class Closely:
         ):
             each.feed(buf, rows)
 
-    def feed(self, buf: Array, packets: Array, sessions: Array) -> None:
-        """Take in a batch of packet rows (int64[n, WIDTH]) behind the session fold, with the state of the sessions."""
+    def feed(self, buf: Array, packets: Array, sessions: Array, hellos: HelloBuilder | None = None) -> None:
+        """Take in a batch of packet rows (int64[n, WIDTH]) behind the session fold, with the state of the sessions.  hellos : if it holds TCP; they have taken
+        it in before."""
         datagrams = packets[packets[:, c.KIND] == c.UDP]
         if len(datagrams):
             for each in (
@@ -113,16 +115,22 @@ class Closely:
                 self.vpn,
             ):
                 each.feed(buf, datagrams)
-        self.denials.feed(buf, packets, datagrams)
-        self.calls.feed(buf, packets)
+        there, of_databases = sift(buf, packets)
+        self.denials.feed(buf, packets, datagrams, bool(there & MAPPER))
+        if there & SIP:
+            self.calls.feed(buf, packets)
         self.trail.feed(buf, packets, datagrams, sessions)
-
-    def feed_tcp(self, buf: Array, packets: Array, sessions: Array, hellos: HelloBuilder) -> None:
-        """The same of a batch that holds TCP, behind the hellos."""
+        if hellos is None:
+            return
         offering, self._hellos_seen = hellos.http2_since(self._hellos_seen)
         if offering:
             self.records.follow(offering)
         self.records.feed(buf, packets, sessions)
         self.certificates.feed(buf, packets)
-        for each in (self.bodies, self.fatal, self.offers, self.grpc):
-            each.feed(buf, packets)
+        self.bodies.feed(buf, packets)
+        if len(of_databases):
+            self.fatal.feed(buf, packets[of_databases])
+        if there & SSH or self.offers.follows:
+            self.offers.feed(buf, packets)
+        if there & GRPC or self.grpc.sessions:
+            self.grpc.feed(buf, packets)

@@ -22,9 +22,9 @@ MAX_ERRORS, MAX_STARTS = 10_000, 100_000
 LOOKED_AT = 1500  #: bytes of a segment
 #: Messages of a server before an error: authentication, settings, key, notice, version; and of a statement that was parsed and bound, rows and their shape
 _BEFORE = b"RSKNv12tnTDC"
-_BEGINS = np.zeros(256, bool)
-_BEGINS[list(b"ERT12")] = True
-_VERSION = b"\0\3\0\0"  #: of a start-up
+BEGINS = np.zeros(256, bool)
+BEGINS[list(b"ERT12")] = True
+VERSION = b"\0\3\0\0"  #: of a start-up
 _SEVERITY = re.compile(rb"(?:S[^\0]*\0)?V(FATAL|PANIC|ERROR)\0|S(FATAL|PANIC|ERROR)\0")  #: V, since PostgreSQL 9.6, is never translated
 _CODE = re.compile(rb"C([0-9A-Z]{5})\0")
 _EXPECTED = ("22", "23", "25P02")
@@ -49,13 +49,13 @@ class FatalBuilder:
 
     def feed(self, buf: Array, packets: Array) -> None:
         at = np.minimum(packets[:, c.PAY_OFF], len(buf) - 8)
-        starts = (buf[at + 5] == _VERSION[1]) & (packets[:, c.PAY_CAP] > 8) & (packets[:, c.FRESH] > 0) & (packets[:, c.SESSION] >= 0)
+        starts = (buf[at + 5] == VERSION[1]) & (packets[:, c.PAY_CAP] > 8) & (packets[:, c.FRESH] > 0) & (packets[:, c.SESSION] >= 0)
         for row in packets[starts].tolist() if len(self.databases) < MAX_STARTS else ():
             start = row[c.PAY_OFF]
             text = buf[start : start + min(row[c.PAY_CAP], LOOKED_AT)].tobytes()
-            if text[4:8] == _VERSION and int.from_bytes(text[:4], "big") == row[c.LENGTH]:
+            if text[4:8] == VERSION and int.from_bytes(text[:4], "big") == row[c.LENGTH]:
                 self.databases.setdefault(row[c.SESSION], database(text))
-        likely = _BEGINS[buf[at]] & (packets[:, c.PAY_CAP] > 5) & (packets[:, c.FRESH] > 0)
+        likely = BEGINS[buf[at]] & (packets[:, c.PAY_CAP] > 5) & (packets[:, c.FRESH] > 0)
         likely &= (buf[at + 1] == 0) & (buf[at + 2] == 0)  # a length below 65,536
         for row in packets[likely].tolist() if any(self._left.values()) else ():
             start = row[c.PAY_OFF]

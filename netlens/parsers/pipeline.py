@@ -255,8 +255,7 @@ class Part:
         self.hellos.feed(buf, packets)
         self.follow(packets)
         if self.closely is not None:
-            self.closely.feed(buf, packets, sessions)
-            self.closely.feed_tcp(buf, packets, sessions, self.hellos)
+            self.closely.feed(buf, packets, sessions, self.hellos)
         if self.hasher is not None:
             self.hasher.feed(buf, packets, self.fold.n)
         if self.streams is not None:

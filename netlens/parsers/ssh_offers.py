@@ -37,6 +37,11 @@ class OfferBuilder:
         self._texts: dict[tuple[int, int], bytearray] = {}  # by session and way, what came so far of an offer
         self._open: Array = np.zeros(1024, bool)  # by session, whether it is read
 
+    @property
+    def follows(self) -> bool:
+        """Whether an offer is being read."""
+        return bool(self._texts)
+
     def feed(self, buf: Array, packets: Array) -> None:
         at = np.minimum(packets[:, c.PAY_OFF], len(buf) - 4)
         of = packets[:, c.SESSION]

@@ -72,7 +72,7 @@ class VpnBuilder:
     def feed(self, buf: Array, packets: Array) -> None:
         ports = packets[:, c.PORTS]
         source, destination = ports >> 16 & 0xFFFF, ports & 0xFFFF
-        ike = np.isin(source, IKE_PORTS) | np.isin(destination, IKE_PORTS)
+        ike = (source == IKE_PORTS[0]) | (source == IKE_PORTS[1]) | (destination == IKE_PORTS[0]) | (destination == IKE_PORTS[1])
         chosen = packets[ike & (packets[:, c.PAY_CAP] >= _IKE_HEADER)]
         if len(chosen):  # ESP, behind NAT at the same port, is most of it
             begins = buf[chosen[:, c.PAY_OFF][:, None] + np.arange(4)]

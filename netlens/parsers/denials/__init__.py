@@ -17,6 +17,7 @@ import numpy as np
 from netlens.columns import Array
 from netlens.parsers.denials._kinds import FOUND, KNOWN, LIMITED, NOTHING, Denying
 from netlens.parsers.denials._layouts import LAYOUTS
+from netlens.parsers.denials._mounts import PORT as MAPPER_PORT
 from netlens.parsers.denials._mounts import MountPorts
 from netlens.parsers.denials._questions import QUESTIONS
 from netlens.registry import members
@@ -24,7 +25,7 @@ from netlens.wire import columns as c
 from netlens.wire.addresses import ip_text
 from netlens.wire.compiled import lean
 
-__all__ = ["BY_NAME", "FOUND", "KNOWN", "LIMITED", "NOTHING", "PROTOCOLS", "Answer", "DenialBuilder", "Denying"]
+__all__ = ["BY_NAME", "FOUND", "KNOWN", "LIMITED", "MAPPER_PORT", "NOTHING", "PROTOCOLS", "Answer", "DenialBuilder", "Denying"]
 
 MAX_MESSAGES = 100_000  #: and as many questions
 LOOKED_AT = 1500  #: bytes of a message
@@ -105,16 +106,17 @@ class DenialBuilder:
         )  # by port of a client of a server that answers from another port, number of the protocol + 1
         self._from, self._mounts = _FROM.copy(), MountPorts()
 
-    def feed(self, buf: Array, packets: Array, datagrams: Array) -> None:
-        """``datagrams``: those of the packets."""
+    def feed(self, buf: Array, packets: Array, datagrams: Array, mapper: bool) -> None:
+        """datagrams : those of the packets.  mapper : whether any is of a port mapper."""
         self._by_beginning(buf, datagrams)
         if self._read >= MAX_MESSAGES:
             return
         called = np.flatnonzero(_CALLED.take(datagrams[:, c.PORTS] & 0xFFFF))
         for ports in datagrams[called, c.PORTS].tolist():
             self._callers[ports >> 16 & 0xFFFF] = _CALLED[ports & 0xFFFF]
-        self._mounts.feed(buf, packets)
-        self._from[:, self._mounts.told & ~_FROM.any(axis=0)] = _MOUNTS
+        if mapper:
+            self._mounts.feed(buf, packets)
+            self._from[:, self._mounts.told & ~_FROM.any(axis=0)] = _MOUNTS
         found, numbers = np.empty((2, len(packets)), np.int64)
         n = _messages(packets, self._from, _TO, self._callers, _WITHIN, found, numbers)
         rows, numbers = packets[found[:n]], numbers[:n]

@@ -6,7 +6,7 @@ from netlens.columns import Array
 from netlens.parsers.denials._rpc import reply
 from netlens.wire import columns as c
 
-_PORT, _MOUNT = 111, 100_005
+PORT, _MOUNT = 111, 100_005
 _CALL, _MAPPER, _ASKS = bytes(4) + b"\0\0\0\2", (100_000).to_bytes(4, "big"), 3  # GETPORT, GETADDR
 _MOST = 10_000  #: calls and replies
 
@@ -22,14 +22,14 @@ class MountPorts:
     def feed(self, buf: Array, packets: Array) -> None:
         """Calls and replies of one segment or datagram each."""
         ports = packets[:, c.PORTS]
-        found = np.flatnonzero(((ports & 0xFFFF == _PORT) | (ports >> 16 & 0xFFFF == _PORT)) & (packets[:, c.PAY_CAP] > 0))
+        found = np.flatnonzero(((ports & 0xFFFF == PORT) | (ports >> 16 & 0xFFFF == PORT)) & (packets[:, c.PAY_CAP] > 0))
         found = found[: _MOST - self._read]
         self._read += len(found)
         for row in packets[found].tolist():
             at = row[c.PAY_OFF] + (4 if row[c.KIND] == c.TCP else 0)
             message = buf[at : row[c.PAY_OFF] + row[c.PAY_CAP]].tobytes()
             number = message[:4]
-            if row[c.PORTS] & 0xFFFF == _PORT:
+            if row[c.PORTS] & 0xFFFF == PORT:
                 self._call(message)
             elif number in self._asked:
                 no, result = reply(message)
