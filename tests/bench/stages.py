@@ -2,8 +2,9 @@
 
 Prints JSON: of each stage wall time and processor time in seconds, both without what other stages did inside it; requests and packets.
 ``--report`` writes the report too, as ``-o`` does. ``FOLDER`` is a recording as :mod:`tests.bench.two_sides` makes them; the kernels are loaded by a
-small one before, and imports are not timed. Several threads may work in a stage, so that its processor time is more than its wall time; that of a second
-process (:mod:`netlens.aside`) is in the stage that waited for it. Of two processes the memory of the larger is told.
+small one before, imports are not timed, and threads allocate in one heap, as in the command. Several threads may work in a stage, so that its processor
+time is more than its wall time; that of a second process (:mod:`netlens.aside`) is in the stage that waited for it. Of two processes the memory of the
+larger is told.
 """
 
 from __future__ import annotations
@@ -94,6 +95,7 @@ def _reported(found: Any, document: dict[str, Any], folder: str) -> None:
 def run(folder: Path, report: bool) -> dict[str, Any]:
     """Analyse a recording with every stage timed."""
     import netlens
+    from netlens.arrays import one_heap
 
     with tempfile.TemporaryDirectory(prefix="netlens-bench-") as temporary:
         # in a process of its own: what the generator holds is not netlens' memory
@@ -102,6 +104,7 @@ def run(folder: Path, report: bool) -> dict[str, Any]:
         document = warm.to_dict()
         if report:
             _reported(warm, document, str(Path(temporary, "out")))
+        one_heap()  # as the command does
         clock = Clock()
         for stage, places in STAGES.items():
             for place in places:
