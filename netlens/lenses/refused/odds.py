@@ -14,7 +14,7 @@ Theory of operation
 6. Limits over time are searched for, so what they alone make likely is supported by a rule of their own or not at all.
 7. Kinds of limiters are judged by the same sum, of the cause that is named where one is, so that they never contradict it.
 
-:data:`USUAL`, :data:`HIDDEN`, :data:`EGRESS` and :data:`EVIDENCE` were fitted on 2,037 simulated situations with 1 to 49 refusals; docs/calibration.md has what
+:data:`USUAL`, :data:`HIDDEN`, :data:`EGRESS` and :data:`EXACT` were fitted on 1,713 simulated situations with 1 to 49 refusals; docs/calibration.md has what
 comes of them on others.
 
 Limits: it is a probability among situations like those that are simulated. Several causes may be true at once, so their sum may be more than 1.
@@ -46,14 +46,14 @@ FEWEST, MOST = 1, 9  #: refusals of which probabilities are told; with more, ver
 WEIGHED = 49  #: refusals up to which what is next to certain is supported: with more, what models lack weighs more than what they have
 #: How usual each is, in log units: a rule on what is open (all of them together), one that refuses only some of what reaches it, each limit on requests or
 #: bytes over time, chance, a limit over time that was used up before, and anything else.
-USUAL = {"open": 0.0, "partly": -4.25, "rate": -5.25, "volume": -7.0, "chance": -2.75, "before": -6.5, "else": -7.0}
+USUAL = {"open": 0.0, "partly": -4.0, "rate": -4.75, "volume": -7.0, "chance": -3.0, "before": -6.5, "else": -7.0}
 #: log units by which chance is less usual where fewer than so many were accepted: a limit has little to show itself by there
-HIDDEN, FEW = 2.0, 10
+HIDDEN, FEW = 1.5, 10
 EGRESS = 0.5  #: log units by which a rule per egress address is more usual where one per side fits as well: then the other side held something each time
 #: log units by which all but limits over time are less usual where the provider says that too much was sent over time; and these, where it says that too much
 #: is in progress, which is sometimes said of them as well, and most refusals came while something was
 SAID, SAID_OPEN = 4.0, 2.0
-EVIDENCE = 0.9  #: what a log unit of likelihood counts: models are never quite right
+EXACT = 0.9  #: how often counts tell exactly which refusals go with a cause; else any share of them is as likely
 BURSTS_S = (2.0, 5.0, 10.0, 20.0, 40.0)  #: for how long an overload may last that one refusal shows
 LIMITS = 6  #: that a rule on what is open is taken to have tried
 #: Causes and kinds where it is none of these: as often as they are.
@@ -62,7 +62,7 @@ KINDS = ("concurrency", "rate", "volume", "overload")  #: of limiters, whose pro
 LIKELY = 0.7  #: probability below which no cause is supported
 NEGLIGIBLE = 15.0  #: log units by which a limit over time must be less likely than the best to be of no weight: one of three million
 POSSIBLE = 0.1  #: probability from which on none is refuted, all that may refuse taken to be as usual: that something is rare is no evidence against it
-SURE = 0.93  #: from which on one is supported though no rule passes its test, by either reading; no limit that explains three is more likely than that
+SURE = 0.95  #: from which on one is supported though no rule passes its test, by either reading; no limit that explains three is more likely than that
 FEWEST_TOLD = 3
 SURE_OF_CHANCE = 0.85  #: the same of chance, which has tests of its own to pass besides
 CHAINS = 4  #: refusals that are no retries of each other, which it takes for chance
@@ -164,7 +164,7 @@ def _open(weighing: Weighing) -> tuple[list[Weight], list[Weight]]:
         holds = _holds(weighing, fit) | {"concurrency": 1.0}
         of_all = (fit.log_likelihood, fit.possible_log_likelihood)
         for readings, every, first in zip(out, of_all, _of_first(weighing, fit), strict=True):
-            readings.append((usual, EVIDENCE * (every + first - fit.price) / 2 - log(LIMITS * len(fits)), holds))
+            readings.append((usual, (every + first - fit.price) / 2 - log(LIMITS * len(fits)), holds))
     return out
 
 
@@ -193,7 +193,7 @@ def _partly(weighing: Weighing) -> list[Weight]:
         value = likelihoods.index(best) + 1
         holds = _holds(weighing, replace(fit, low=value, high=value, value=value))
         usual = USUAL["partly"] + EGRESS * (fit.rule.scope == "egress")
-        out.append((usual, EVIDENCE * best - log(LIMITS * len(fits)), holds | {"concurrency": 1.0}))
+        out.append((usual, best - log(LIMITS * len(fits)), holds | {"concurrency": 1.0}))
     return out
 
 
@@ -216,7 +216,7 @@ def _of_first(weighing: Weighing, fit: RuleFit) -> tuple[float, float]:
 def _over_time(weighing: Weighing) -> list[Weight]:
     """Of each limit over time."""
     out: list[Weight] = []
-    each = [EVIDENCE * (fit.log_likelihood + fit.first_log_likelihood) / 2 for fit in weighing.time_fits]
+    each = [(fit.log_likelihood + fit.first_log_likelihood) / 2 for fit in weighing.time_fits]
     for fit, evidence in zip(weighing.time_fits, each, strict=True):
         if evidence < max(each) - NEGLIGIBLE:
             continue
@@ -230,15 +230,15 @@ def _chance(weighing: Weighing) -> list[Weight]:
     """Of chance, of a limit over time that one side reached by what is not seen, of one that was used up before, and of one that nobody thought of."""
     r = weighing.situation.requests
     rows = (weighing.inference.first, r.rejected >= 0)
-    chance = EVIDENCE * float(np.mean([_by_chance(weighing.refused[each], r.start_ns[each]) for each in rows]))
-    before = EVIDENCE * float(np.mean([_at_first(weighing.refused[each]) for each in rows]))
+    chance = float(np.mean([_by_chance(weighing.refused[each], r.start_ns[each]) for each in rows]))
+    before = float(np.mean([_at_first(weighing.refused[each]) for each in rows]))
     both = bool((r.side == VM).any() and (r.side == HOST).any())
     own: list[Weight] = []
     if shut_out := weighing.shut_out:
-        own.append((USUAL["before"], -EVIDENCE * log(1 + (r.side == shut_out[0]).sum()), {"own-rate": 1.0, "rate": 1.0}))
+        own.append((USUAL["before"], -log(1 + (r.side == shut_out[0]).sum()), {"own-rate": 1.0, "rate": 1.0}))
     if weighing.says_rate and (one := weighing.of_one_side) is not None:  # what it counts is not seen: tokens of answers, or one model
         theirs = [each & (r.side == one[0]) for each in rows]
-        unseen = EVIDENCE * float(np.mean([_by_chance(weighing.refused[each], r.start_ns[each]) for each in theirs]))
+        unseen = float(np.mean([_by_chance(weighing.refused[each], r.start_ns[each]) for each in theirs]))
         own.append((USUAL["rate"], unseen, {"own-rate": 1.0, "rate": 1.0}))
     return [
         *own,
@@ -279,7 +279,12 @@ def _at_first(rejected: Bools) -> float:
 
 
 def _at_least_half(k: int, n: int) -> float:
-    """Probability that a cause is behind at least half of all refusals, where it is behind ``k`` of the ``n`` at the limit and any share is as likely
-    before: that of a Beta(k + 1, n - k + 1) distribution above 1/2, which is that of at most k heads in n + 1 tosses of a coin. One that is behind
-    none is none: most are not at work at all."""
-    return sum(comb(n + 1, heads) for heads in range(k + 1)) / 2 ** (n + 1) if k else 0.0
+    """Probability that a cause is behind at least half of all refusals, where it is behind ``k`` of the ``n`` at the limit.
+
+    As a rule it is what the counts say (:data:`EXACT`). Else any share was as likely before: that of a Beta(k + 1, n - k + 1) distribution above 1/2, which is
+    that of at most k heads in n + 1 tosses of a coin. One that is behind none is none: most are not at work at all.
+    """
+    if not k:
+        return 0.0
+    counted = 1.0 if 2 * k > n else HALF if 2 * k == n else 0.0
+    return EXACT * counted + (1 - EXACT) * sum(comb(n + 1, heads) for heads in range(k + 1)) / 2 ** (n + 1)
