@@ -5,8 +5,8 @@ See :mod:`netlens.chains.streams` for what these sizes are.
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise, zip_longest
 from typing import NamedTuple
@@ -51,7 +51,7 @@ USUAL = 150  #: bytes of such fields, at most, as a rule
 #: Longer fields are looked for up to so many bytes, are longer by so many at most on a connection's first request, and differ by so many; as many of them, and
 #: this share of what stands before bodies, have to be alike; and they are read as if they were of so many bytes.
 MOST_LONG, FIRST_LONGER, LONG_DIFFER = 4_000, 300, 8
-LEAST_LONG, SHARE_LONG, READ_AS = 3, 0.75, 100
+LEAST_LONG, SHARE_LONG, READ_AS = 3, 0.4, 100
 FIELDS_DIFFER = range(-5, 5)  #: bytes, on one connection
 OPENING = 10  #: records of the client behind the server's SETTINGS, by which they are acknowledged
 FAREWELL = 64  #: bytes of GOAWAY with words; Java's has 34
@@ -146,37 +146,50 @@ def control(size: int) -> Iterator[tuple[int, int]]:
             yield of, n
 
 
-def long_fields(those: Iterable[Said]) -> int:
-    """Bytes of fields in records of their own that are longer than :data:`FIELDS`, of what stands right before bodies on all connections of a capture; else 0.
-    A token in them is said anew with each request where HPACK must not keep it (RFC 7541 7.1.3)."""
+def long_fields(each: Said) -> tuple[int, ...]:
+    """Bytes of fields in records of their own that are longer than :data:`FIELDS`, of what stands right before bodies on a connection, with no answer in
+    between; more than one number where programs share it. A token in them is said anew with each request where HPACK must not keep it (RFC 7541 7.1.3)."""
+    answered = [r.ts for r in each.answers]
     before_bodies = [
         r.size
-        for each in those
         for before, r, after in zip([None, *each.mine], each.mine, each.mine[1:], strict=False)
         if (before is None or before.size <= EMPTY or r.ts - before.ts > BODY_NS)
         and r.size >= FIELDS[0]
         and after.size >= BODY
         and after.ts - r.ts <= BODY_NS
         and abs(after.size - r.size) > LONG_DIFFER
+        and bisect_right(answered, r.ts) == bisect_left(answered, after.ts)
     ]
-    alike = {size: sum(abs(size - other) <= LONG_DIFFER for other in before_bodies) for size in set(before_bodies)}
-    usual = max(alike, key=alike.__getitem__, default=0)
-    seen = FIELDS[1] < usual <= MOST_LONG and alike[usual] >= max(LEAST_LONG, SHARE_LONG * len(before_bodies))
-    return usual if seen else 0
+    found: list[int] = []
+    while before_bodies:
+        alike = {size: sum(abs(size - other) <= LONG_DIFFER for other in before_bodies) for size in set(before_bodies)}
+        usual = max(alike, key=alike.__getitem__)
+        if not FIELDS[1] < usual <= MOST_LONG or alike[usual] < max(LEAST_LONG, SHARE_LONG * len(before_bodies)):
+            break
+        found.append(usual)
+        before_bodies = [size for size in before_bodies if abs(size - usual) > LONG_DIFFER]
+    return tuple(found)
 
 
-def _shortened(records: Sequence[Record], usual: int) -> list[Record]:
+def _shortened(records: Sequence[Record], usual: Sequence[int]) -> list[Record]:
     """The same with long fields as if they were short."""
     first = next((k for k, r in enumerate(records) if r.way == CLIENT and r.size > FIELDS[1]), -1)
-    return [
-        r._replace(size=r.size - usual + READ_AS)
-        if r.way == CLIENT and -LONG_DIFFER <= r.size - usual <= (FIRST_LONGER if k == first else LONG_DIFFER)
-        else r
-        for k, r in enumerate(records)
-    ]
+    out = []
+    for k, r in enumerate(records):
+        longer = [r.size - size for size in usual if -LONG_DIFFER <= r.size - size <= (FIRST_LONGER if k == first else LONG_DIFFER)]
+        out.append(r._replace(size=min(longer, key=abs) + READ_AS) if longer and r.way == CLIENT else r)
+    return out
 
 
-def said(seen: Records, long: int = 0) -> Said | None:
+def said_of_all(seen: Sequence[Records]) -> list[Said | None]:
+    """What both sides of the connections of a capture said, long fields as if they were short; None where that cannot be told."""
+    every = [said(records) for records in seen]
+    long = [long_fields(each) if each else () for each in every]
+    of_others = tuple(dict.fromkeys(size for sizes in long for size in sizes))  # few requests show none by themselves
+    return [said(records, sizes or of_others) for records, sizes in zip(seen, long, strict=True)] if of_others else every
+
+
+def said(seen: Records, long: Sequence[int] = ()) -> Said | None:
     """What both sides of a connection that speaks HTTP/2 said; None where that cannot be told.  long : bytes of long fields (:func:`long_fields`)."""
     dialog = http2.dialog(seen)
     if dialog is None or not len(dialog.at):

@@ -19,7 +19,7 @@ from netlens.api import Capture
 from netlens.chains import clock as clocks
 from netlens.chains import nesting, pairing, parties, relays, streams, target, tunnelled, visibility
 from netlens.chains.again import Again, sent_again
-from netlens.chains.asked import long_fields, said
+from netlens.chains.asked import said_of_all
 from netlens.chains.endings import Shapes
 from netlens.chains.explained.counting import Counted
 from netlens.chains.side import Side
@@ -396,10 +396,7 @@ def _count_streams(sides: Iterable[Side]) -> None:
         return
     found: _Offering = defaultdict(dict)
     spoken = [(side, row, records) for side, row, records in offers if records is not None]
-    every = [said(records) for *_, records in spoken]
-    if long := long_fields(filter(None, every)):
-        every = [said(records, long) for *_, records in spoken]
-    for (side, row, _), each in zip(spoken, every, strict=True):
+    for (side, row, _), each in zip(spoken, said_of_all([records for *_, records in spoken]), strict=True):
         found[side][row] = streams.Connection(each, int(side.end_ns[row]), bool(side.connections["open_at_end"][row]))
     shapes = streams.shapes([streams.counted(each._replace(cut=True))[0] for of in found.values() for each in of.values()])
     known = {side: streams.with_shorts(list(of.values()), shapes) for side, of in found.items()}
