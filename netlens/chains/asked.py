@@ -56,6 +56,7 @@ FIELDS_DIFFER = range(-5, 5)  #: bytes, on one connection
 OPENING = 10  #: records of the client behind the server's SETTINGS, by which they are acknowledged
 FAREWELL = 64  #: bytes of GOAWAY with words; Java's has 34
 MOST_TOGETHER = 4  #: requests whose fields stand in one record
+REPEATED = 2  #: bodies, to be no chance
 MOST_FIELDS = 0.6  #: share of bursts that begin with them, behind the first
 
 
@@ -317,7 +318,8 @@ def _readings(records: list[Record], mine: list[Record], settings_ns: int) -> It
             before.size == EMPTY and is_data(r) for before, r in pairwise(kept[max(behind - 1, 0) : at])
         )
         yield Reading(streams, True, False, bodies and fits and not later and _without_pauses(streams))
-    if sum(r.size == EMPTY for r in kept) <= 1 or not (begun or _without_pauses(streams)):
+    others = kept[:at] + kept[at + 1 :] if streams else kept
+    if sum(r.size == EMPTY for r in kept) <= 1 or not (begun or _without_pauses(streams)) or _long_ones_end(others):
         streams, fields = _by_bursts(records, within_turns=False)
         others = [] if fields else _by_bursts(records, within_turns=True)[0]
         more = len(others) > len(streams)
@@ -333,6 +335,16 @@ def _readings(records: list[Record], mine: list[Record], settings_ns: int) -> It
         )
         if len(begun) > len(all_of_them) - (not joined):
             yield Reading(begun, False, False, bodies)
+
+
+def _long_ones_end(mine: Sequence[Record]) -> bool:
+    """Whether of bodies in one piece none ends with an empty frame, and of those longer than a frame all do (undici)."""
+    data = [r for r in mine if r.size not in CONTROL or r.size == EMPTY]
+    ends = [k for k, r in enumerate(data) if r.size == EMPTY]
+    of_long = [any(r.size > LEAST_FULL for r in data[max(k - 2, 0) : k]) for k in ends]
+    ended = {j for k in ends for j in (k - 1, k - 2)}
+    short = sum(BODY <= r.size < LEAST_FULL and k not in ended for k, r in enumerate(data))
+    return len(ends) >= REPEATED and all(of_long) and short >= REPEATED
 
 
 def _without_pauses(streams: Sequence[Stream]) -> bool:
@@ -496,6 +508,8 @@ def _bursts(records: list[Record], fields: set[int], within_turns: bool) -> list
     for r in records:
         if r.way == SERVER:
             waited = r.size <= MOST_CONTROL and not r.size % WINDOW_UPDATE
+            if is_data(r) and lead is not None and not lead.size % WINDOW_UPDATE:
+                lead = None  # which let the server go on with an answer
             if within_turns and is_data(r) and r.size % WINDOW_UPDATE:
                 before = None
             continue

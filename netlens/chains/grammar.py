@@ -228,7 +228,7 @@ class Sizes:
     """
 
     def __init__(self, those: Sequence[Said]) -> None:
-        every = [(said, writes := written(said.mine, said.preface), _fields(writes)) for said in those]
+        every = [(said, writes := written(said.mine, said.preface), _fields(writes, _times_of(said.answers))) for said in those]
         by_fields = [each for each in every if each[2]]
         self.fields = Counter(size for *_, size in by_fields).most_common(1)[0][0] if by_fields else _first_fields([w for _, w, _ in every])
         ending = [each for each in by_fields if _ends(each[1], each[2])]
@@ -287,7 +287,7 @@ def _first_times(size: int, usual: int) -> int:
 def told(said: Said, size: int = 0, sizes: Sizes | None = None) -> list[Told]:
     """Ways to read the client's records as requests, one for each likely number of them, the likeliest first; one way, with odds for each start, of a client
     that writes fields and body at once, and none where it is neither. ``size``: of what is written for each request, if that is known; ``sizes``: of others."""
-    answers = [r.ts for r in said.answers]
+    answers = _times_of(said.answers)
     by_fields = _by_fields(said.mine, said.settings_ns, said.preface, sizes, answers)
     if by_fields:
         return by_fields
@@ -320,7 +320,7 @@ def guess(said: Said) -> Reading | None:
 
 def _by_fields(mine: Sequence[Record], settings_ns: int, preface: int, sizes: Sizes | None, answers: Sequence[int]) -> list[Told]:
     writes = written(mine, preface)
-    size = _fields(writes)
+    size = _fields(writes, answers)
     if size:
         ended = _ends(writes, size)
         bodies = sum(w.size > FIELDS[1] and w.size % FRAME > 0 for w in writes)
@@ -394,7 +394,7 @@ def _hidden(ending: Sequence[tuple[Said, list[_Write], int]], seen: _Seen) -> di
                 alone=said.preface > 1,
                 hidden=hidden,
                 seen=seen,
-                answers=[r.ts for r in said.answers[:1]],
+                answers=_times_of(said.answers[:1]),
             )[1]
             for said, writes, size in some
         )
@@ -427,16 +427,25 @@ def written(mine: Sequence[Record], preface: int) -> list[_Write]:
     return out
 
 
-def _fields(writes: Sequence[_Write]) -> int:
-    """The usual size of fields behind the first; 0 where they have no record of their own."""
+def _fields(writes: Sequence[_Write], answers: Sequence[int]) -> int:
+    """The usual size of fields behind the first; 0 where they have no record of their own. What is as long as WINDOW_UPDATEs lets the server go on, if it does
+    before the client says more.  answers : times of the server's records."""
     sizes: Counter[int] = Counter(
-        w.size for w, after in pairwise(writes[1:]) if FIELDS[0] <= w.size <= FIELDS[1] < after.size and after.begin_ns - w.ts <= BODY_NS
+        w.size
+        for w, after in pairwise(writes[1:])
+        if FIELDS[0] <= w.size <= FIELDS[1] < after.size
+        and after.begin_ns - w.ts <= BODY_NS
+        and (w.size % WINDOW_UPDATE or bisect_right(answers, w.ts) == bisect_left(answers, after.begin_ns))
     )
     near = {size: sum(sizes[size + more] for more in range(-1, 2)) for size in sizes}
     best = max(sizes, key=lambda size: (near[size], sizes[size]), default=0)
     if best and _followed(writes[1:], best) < FOLLOWED * sum(abs(w.size - best) <= 1 for w in writes[1:]):
         return 0  # it is control, or a request by itself
     return best if best and near[best] >= REPEATED and near[best] * 4 >= sizes.total() else 0
+
+
+def _times_of(records: Sequence[Record]) -> list[int]:
+    return [r.ts for r in records]
 
 
 def _followed(writes: Sequence[_Write], size: int) -> int:
