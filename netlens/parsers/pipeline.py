@@ -112,9 +112,14 @@ class Decoder:
 
     def units(self, reader: Reader, rooms: int = 1) -> Iterator[Unit]:
         """The batches of ``reader``, decoded. Each unit is valid while ``rooms`` - 1 later ones are made, if the reader holds its buffers as long."""
-        areas = [np.zeros((reader.batch, c.WIDTH), np.int64) for _ in range(rooms)]
+        areas: list[Array] = []  # made when they are needed: of a small capture one that holds it
         for turn, batch in enumerate(reader.batches()):
-            yield self.unit(batch, areas[turn % rooms])
+            k = turn % rooms
+            if k == len(areas):
+                areas.append(np.zeros((batch.n if batch.n <= reader.batch // 8 else reader.batch, c.WIDTH), np.int64))
+            elif len(areas[k]) < batch.n:
+                areas[k] = np.zeros((reader.batch, c.WIDTH), np.int64)
+            yield self.unit(batch, areas[k])
 
     def read(self, reader: Reader, pace: Pace) -> Iterator[Unit]:
         """The same of a reader that :func:`reader_of` gave, by a thread of its own if the pace is one of two threads."""

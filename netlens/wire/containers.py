@@ -95,8 +95,8 @@ class Reader:
         self.span = span
         self.described = (0, 0)  #: sections and interfaces that were described before the span, and up to its end
         self.reached = 0 if span is None else span.begin  #: byte offset of the first record of the input that was not read
-        self._areas = [np.zeros((batch, FRAME_WIDTH), np.int64) for _ in range(hold + 1)]  # for the frames of a batch each, in turn
-        self.frames = self._areas[0]
+        self.frames = np.zeros((batch, FRAME_WIDTH), np.int64)
+        self._held: list[Array] = []  # the frames of the batches before, the oldest first: ``hold`` of them, then they are used again
         self._done_bytes = 0
         compiled.reading(self.total_bytes() or 0)
         for path in self.paths:  # all of them before the first is read: a misspelt third file is told at once
@@ -188,8 +188,8 @@ class Reader:
                     self._note_times(info, int(self.frames[0, F_TS]), int(self.frames[n - 1, F_TS]))
                     compiled.have_read(n)
                     yield Batch(buffer, self.frames, n, self.links, self.frame, offset - pos)
-                    self._areas.append(self._areas.pop(0))
-                    self.frames = self._areas[0]
+                    self._held.append(self.frames)
+                    self.frames = self._held.pop(0) if len(self._held) > self.hold else np.zeros_like(self.frames)
                     self.frame += n
                     info.frames += n
                 offset += new - pos

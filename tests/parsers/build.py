@@ -12,6 +12,7 @@ import subprocess
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +59,13 @@ def unreachable(port: int) -> Packet:
     return Packet(0, _ip("10.9.9.1", "10.9.9.9", 1, b"\x03\x01" + bytes(6) + quoted))
 
 
+@lru_cache(1 << 14)
+def _packed(address: str) -> bytes:
+    return ipaddress.ip_address(address).packed
+
+
 def _ip(src: str, dst: str, protocol: int, payload: bytes) -> bytes:
-    a, b = ipaddress.ip_address(src).packed, ipaddress.ip_address(dst).packed
+    a, b = _packed(src), _packed(dst)
     if len(a) == 16:
         return struct.pack(">IHBB", 6 << 28, len(payload), protocol, 64) + a + b + payload
     return struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(payload), 0, 0, 64, protocol, 0) + a + b + payload

@@ -12,8 +12,9 @@ Source: load balancers that count by connection and notice its end late; provide
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import replace
+from functools import lru_cache
+from math import lgamma
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -131,7 +132,7 @@ def _changing(situation: Situation, plain: RuleFit, labelled: Bools) -> tuple[Ru
     if not cuts:
         return None
     edges = [0, *sorted(cuts), len(rows)]
-    values = [1 + int(_of(tables, a, b).argmax()) for a, b in itertools.pairwise(edges)]
+    values = (1 + _of(tables, np.array(edges[:-1]), np.array(edges[1:])).argmax(axis=0)).tolist()
     most = max(values)
     changes = tuple((int(r.start_ns[rows[a]]) if a else int(r.start_ns[0]), most - value) for a, value in zip(edges, values, strict=False))
     changes = tuple(each for k, each in enumerate(changes) if not k or each[1] != changes[k - 1][1])
@@ -162,25 +163,38 @@ def _tables(counts: Counts, rejected: Bools, rows: Ints, highest: int) -> list[I
     return out
 
 
-def _of(tables: list[Ints], begin: int, end: int) -> Floats:
-    """Log likelihood of the requests from ``begin`` to ``end`` at each limit."""
-    hit, alarm, miss, calm = ((table[:, end] - table[:, begin]).tolist() for table in tables)
-    unsure = [end - begin - sum(each) for each in zip(hit, alarm, miss, calm, strict=True)]
-    return np.array([
-        limit.log_noise(a, h) + limit.log_noise(m, c) + u * np.log(0.5) for h, a, m, c, u in zip(hit, alarm, miss, calm, unsure, strict=True)
-    ])  # fmt: skip
+@lru_cache(4)
+def _log_gamma(most: int) -> tuple[Floats, Floats, Floats]:
+    """Log gamma of what :func:`netlens.lenses.refused.limit.log_noise` asks for, of whole numbers up to ``most``: wrong, right, and both."""
+    wrong, right, both = (np.array([lgamma(k + more) for k in range(most + 1)]) for more in (1.0, limit.NOISE, 1.0 + limit.NOISE))
+    return wrong, right, both
+
+
+def _of(tables: list[Ints], begin: Ints, end: Ints) -> Floats:
+    """Log likelihood of the requests from each of ``begin`` to the ``end`` beside it, at each limit: float64[limits, stretches]."""
+    hit, alarm, miss, calm = (table[:, end] - table[:, begin] for table in tables)
+    wrong, right, both = _log_gamma(1 << tables[0].shape[1].bit_length())
+    alone = limit.log_beta(1.0, limit.NOISE)
+
+    def noise(a: Ints, b: Ints) -> Floats:
+        found: Floats = wrong[a] + right[b] - both[a + b] - alone
+        return found
+
+    return noise(alarm, hit) + noise(miss, calm) + (end - begin - hit - alarm - miss - calm) * np.log(0.5)
 
 
 def _split(tables: list[Ints], begin: int, end: int, depth: int) -> tuple[list[int], float]:
     """(where to cut, what that costs)."""
     if depth >= MOST_CHANGES or end - begin < 2 * APART:
         return [], 0.0
-    places = np.unique(np.linspace(begin + APART, end - APART, 200).astype(np.int64)).tolist()
-    whole = float(_of(tables, begin, end).max())
-    gain = {at: float(_of(tables, begin, at).max() + _of(tables, at, end).max()) - whole for at in places}
-    at = max(gain, key=lambda place: gain[place])
+    places = np.unique(np.linspace(begin + APART, end - APART, 200).astype(np.int64))
+    first, last = np.array([begin]), np.array([end])
+    whole = float(_of(tables, first, last).max())
+    gain = _of(tables, first, places).max(axis=0) + _of(tables, places, last).max(axis=0) - whole
+    best = int(gain.argmax())
+    at = int(places[best])
     price = float(np.log(len(places)) + np.log(tables[0].shape[0]))
-    if gain[at] < price + limit.TIE:
+    if gain[best] < price + limit.TIE:
         return [], 0.0
     lefts, left_price = _split(tables, begin, at, depth + 1)
     rights, right_price = _split(tables, at, end, depth + 1)

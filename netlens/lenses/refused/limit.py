@@ -322,7 +322,8 @@ def by_chance(rejected: Bools) -> float:
 
 def one_rate(rejected: Bools) -> float:
     """Log likelihood of labels at one rate, whichever; 0 of none."""
-    return log_beta(float(rejected.sum()) + 1, float((~rejected).sum()) + 1)
+    refused = int(np.count_nonzero(rejected))
+    return log_beta(refused + 1.0, len(rejected) - refused + 1.0)
 
 
 def log_noise(wrong: float, right: float) -> float:

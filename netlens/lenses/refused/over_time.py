@@ -26,7 +26,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -65,8 +65,7 @@ QUICK = 1.5  #: times as long as nearly all refusals
 SHIFTS, SHIFTED = 99, 0.02  #: shifts of labels, and the share of them that may separate as well
 
 
-@dataclass(frozen=True)
-class Reading:
+class Reading(NamedTuple):
     """How sizes are read. overhead : bytes of each request, or answer, that are not counted.  own : a request also needs room for itself.
     streamed : an answer counts as it is sent, and not when it is over."""
 
@@ -110,7 +109,7 @@ class Fit:
     auc: float
     runs: int
     counts: Counts = field(repr=False)
-    reading: Reading = Reading()
+    reading: Reading = field(default_factory=Reading)
     first_log_likelihood: float = -np.inf  # of first refusals only, the price taken off too
     unseen: Bools | None = field(default=None, repr=False)  # requests whose outcome may rest on what was sent before the capture
     unseen_log_likelihood: float = 0.0  # of these, by chance; part of the whole
@@ -481,9 +480,9 @@ def span(situation: Situation, fit: Fit) -> tuple[int, int]:
     search = Search(situation, fit.limiter, r.rejected >= 0, counted(r), groups)
     used, unseen = search.used, search.unseen_of_all(fit.parameter_s)
     found = [best_limit(fit.counts.count, search.rejected, used, unseen)]
-    for each in {replace(each, overhead=0) for each in Reading.all_of(fit.limiter.COUNTS)}:
+    for each in {each._replace(overhead=0) for each in Reading.all_of(fit.limiter.COUNTS)}:
         for overhead in range(-MOST_OVERHEAD, MOST_OVERHEAD + 1, OVERHEAD_STEP):
-            counts = search.counts(replace(each, overhead=overhead), fit.parameter_s)
+            counts = search.counts(each._replace(overhead=overhead), fit.parameter_s)
             found.append(best_limit(counts, search.rejected, used, unseen))
     near = [limits for ll, limits in found if ll >= found[0][0] - AGREES]
     return min(low for low, *_ in near), max(high for _, high, _ in near)
@@ -591,6 +590,7 @@ class Search:
         self._outcomes = _Outcomes(self.rejected[self._rows], self.used[self._rows])
         self._counts = np.zeros(len(self._rows), np.int64)
         self._known: dict[Reading, tuple[Floats, Floats]] = {}
+        self._rooms: dict[Reading, list[tuple[Floats, Ints]]] = {}
         self._first: dict[Reading, tuple[float, ...]] = {}
         self._lines: dict[bool, list[_Timeline]] = {}
         self._last: tuple[tuple[int, bool, float], list[list[Floats]]] | None = None
@@ -670,9 +670,11 @@ class Search:
 
     def _count(self, reading: Reading, variants: list[list[Floats]], k: int) -> Ints:
         """The counts of variant ``k``, of the requests of all groups; they are overwritten by the next."""
-        own, _ = self._taken(reading)
-        for part, scores in zip(self._parts, variants, strict=True):
-            kernels.whole(scores[min(k, len(scores) - 1)], own[part], self._counts[part])
+        if reading not in self._rooms:
+            own, _ = self._taken(reading)
+            self._rooms[reading] = [(own[part], self._counts[part]) for part in self._parts]
+        for (own, counts), scores in zip(self._rooms[reading], variants, strict=True):
+            kernels.whole(scores[min(k, len(scores) - 1)], own, counts)
         return self._counts
 
     def tried(self, reading: Reading, parameter_s: float) -> float:
@@ -768,7 +770,7 @@ class Search:
 
         A refill is another by each, as less comes back a second if less is counted of what was accepted: it is searched for again near to what that makes it.
         """
-        each = {k: replace(reading, overhead=k) for k in (*range(0, MOST_OVERHEAD, OVERHEAD_STEP), reading.overhead)}
+        each = {k: reading._replace(overhead=k) for k in (*range(0, MOST_OVERHEAD, OVERHEAD_STEP), reading.overhead)}
         if self.limiter.WINDOW != "bucket":
             return each[self._best_overhead({k: self.tried(r, parameter_s) for k, r in each.items()})], parameter_s
         counted = {k: float(self._taken(r)[1].sum()) for k, r in each.items()}

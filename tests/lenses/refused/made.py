@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 import numpy as np
 
 from netlens.chains.situation import HOST, REQUESTS, VM, Requests, Sessions, Situation
@@ -28,9 +30,11 @@ def situation(
     ``done`` and ``session_done``: when the program was done, by row; ``kind``: of sessions that carry no requests, by row.
     """
     if sessions is None:
-        sessions = []
-        for k in range(max((r[1] for r in requests), default=-1) + 1):
-            mine = [r for r in requests if r[1] == k]
+        sessions, by_session = [], defaultdict(list)
+        for r in requests:
+            by_session[r[1]].append(r)
+        for k in range(max(by_session, default=-1) + 1):
+            mine = by_session[k]
             sessions.append((mine[0][0], min(r[2] for r in mine) - 0.01, max(r[3] for r in mine) + 0.01) if mine else ("?", 0.0, 0.01))
     n, m = len(requests), len(sessions)
     start, end = (np.array([round(r[c] * S) for r in requests], np.int64) for c in (2, 3))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from netlens.columns import Bools, Floats, Ints
-from netlens.lenses.refused.limiters._windows import span_s
+from netlens.lenses.refused.limiters._windows import running, span_s
 
 NEAR, HALVINGS = 1.25, 40  #: factor within which a refill is looked for, and to what part of that: 1e-12
 STRETCHES = 4  #: refills are taken from the whole recording, its halves, thirds and quarters
@@ -20,7 +20,7 @@ def never_full(starts: Ints, taken: Floats, room: Floats | float) -> set[float]:
     """
     found = set()
     refused = np.flatnonzero(taken == 0)
-    before = np.concatenate([[0.0], np.cumsum(taken)])[:-1]
+    before = running(taken)[:-1]
     met = before + room
     for parts in range(1, STRETCHES + 1):
         for edge in np.array_split(refused, parts):
@@ -42,19 +42,19 @@ def _apart(at_s: Floats, before: Floats, refused: Bools, near: float) -> float:
     ----------
     at_s : when each was sent.  before : how much had been accepted by then, and what it needs itself.  near : what it is to within :data:`NEAR`.
     """
-    accepted = ~refused
+    accepted = ~refused if not refused.all() else slice(1)
+    refused_s, less, accepted_s, more = at_s[refused], before[refused], at_s[accepted], before[accepted]
     low, high = 1.0 / (near * NEAR), NEAR / near
     for _ in range(HALVINGS):
         rate = (low + high) / 2
-        missing = before - at_s * rate
-        first, last = np.where(refused, missing, np.inf).argmin(), np.where(accepted, missing, -np.inf).argmax()
-        low, high = (rate, high) if at_s[last] > at_s[first] else (low, rate)
+        first, last = refused_s[(less - refused_s * rate).argmin()], accepted_s[(more - accepted_s * rate).argmax()]
+        low, high = (rate, high) if last > first else (low, rate)
     return 2.0 / (low + high)
 
 
 def level(starts: Ints, taken: Floats, parameter_s: float) -> Floats:
     """What had come back since the first request, less what was accepted before each."""
-    return np.asarray((starts - starts[0]) / (parameter_s * 1e9) - np.concatenate([[0.0], np.cumsum(taken)])[:-1])
+    return np.asarray((starts - starts[0]) / (parameter_s * 1e9) - running(taken)[:-1])
 
 
 def missing(starts: Ints, taken: Floats, parameter_s: float) -> Floats:

@@ -13,7 +13,7 @@ import numpy as np
 
 from netlens.columns import Floats, Ints
 from netlens.lenses.refused.limiters import USUAL_S, _windows
-from netlens.lenses.refused.limiters._windows import span_s
+from netlens.lenses.refused.limiters._windows import running, span_s
 
 EDGES = 48  #: edges tried for a window
 TURNS = 2  #: of the window, that a recording must have: what one turn shows, a plain window shows as well
@@ -26,7 +26,7 @@ def parameters(starts: Ints, _: Floats, __: Floats | float = 0.0) -> list[float]
 def scores(starts: Ints, taken: Floats, parameter_s: float) -> Iterator[Floats]:
     """For each edge two: the part of the window before rounded down, as some do, and not."""
     width = int(parameter_s * 1e9)
-    before = np.concatenate([[0.0], np.cumsum(taken)])
+    before = running(taken)
     for edge in (np.arange(EDGES) * width // EDGES).tolist():
         number = (starts - edge) // width
         begun, earlier = (np.searchsorted(number, number - back, "left") for back in (0, 1))

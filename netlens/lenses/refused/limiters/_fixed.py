@@ -15,7 +15,7 @@ import numpy as np
 from netlens.columns import Floats, Ints
 from netlens.lenses.refused import kernels
 from netlens.lenses.refused.limiters import USUAL_S, _windows
-from netlens.lenses.refused.limiters._windows import span_s
+from netlens.lenses.refused.limiters._windows import running, span_s
 
 EDGES = 24  #: edges tried for a window, of those that the requests suggest
 MOST_KNOWN = 256
@@ -30,7 +30,7 @@ def parameters(starts: Ints, _: Floats, __: Floats | float = 0.0) -> list[float]
 
 def scores(starts: Ints, taken: Floats, parameter_s: float) -> Iterator[Floats]:
     width = int(parameter_s * 1e9)
-    before = np.concatenate([[0.0], np.cumsum(taken)])[:-1]
+    before = running(taken)[:-1]
     digest = hashlib.blake2b(starts.tobytes() + (taken > 0).tobytes() + width.to_bytes(8, "big"), digest_size=16).digest()
     if digest not in _known:
         if len(_known) >= MOST_KNOWN:

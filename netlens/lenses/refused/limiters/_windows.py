@@ -30,10 +30,18 @@ def parameters(starts: Ints, _: Floats, __: Floats | float = 0.0) -> list[float]
     return sorted({*between(min(USUAL_S), longest, 1.25), *(w for w in USUAL_S if w <= longest)})
 
 
+def running(taken: Floats) -> Floats:
+    """What had been taken before each request, and in all: float64[n + 1]."""
+    out = np.empty(len(taken) + 1)
+    out[0] = 0.0
+    taken.cumsum(out=out[1:])
+    return out
+
+
 def scores(starts: Ints, taken: Floats, parameter_s: float) -> Iterator[Floats]:
     """What was taken in the window before each request."""
     out = np.empty(len(starts))
-    kernels.window_sums(starts, np.concatenate([[0.0], np.cumsum(taken)]), int(parameter_s * 1e9), out)
+    kernels.window_sums(starts, running(taken), int(parameter_s * 1e9), out)
     yield out
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from netlens.columns import Floats, Ints
 from netlens.lenses.refused.limiters import USUAL_S, _fixed, _windows
-from netlens.lenses.refused.limiters._windows import span_s
+from netlens.lenses.refused.limiters._windows import running, span_s
 
 ID = "begun-window"
 KIND = "rate"
@@ -32,7 +32,7 @@ def parameters(starts: Ints, _: Floats, __: Floats | float = 0.0) -> list[float]
 
 def scores(starts: Ints, taken: Floats, parameter_s: float) -> Iterator[Floats]:
     """Two: windows that begin with the first request; and such that begin anew, once, with the first that is accepted after a refusal."""
-    width, before = int(parameter_s * 1e9), np.concatenate([[0.0], np.cumsum(taken)])
+    width, before = int(parameter_s * 1e9), running(taken)
     again = np.flatnonzero((taken[1:] > 0) & (taken[:-1] == 0))[:1] + 1
     for anew in (again[:0].tolist(), again.tolist()):
         out, first = np.zeros(len(starts)), 0

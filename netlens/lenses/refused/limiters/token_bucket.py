@@ -32,14 +32,16 @@ def parameters(starts: Ints, taken: Floats, room: Floats | float = 0.0) -> list[
 
 
 def scores(starts: Ints, taken: Floats, parameter_s: float) -> Iterator[Floats]:
-    at_first = _bucket.missing(starts, taken, parameter_s)
+    level = _bucket.level(starts, taken, parameter_s)
+    highest = np.maximum.accumulate(level)
+    at_first = highest - level
     yield at_first
     refused = np.flatnonzero(taken == 0)
     if len(refused) == 0 or at_first[refused[0]] >= at_first[refused[-1]]:
         return
     # Begun in the midst of use. What later refusals met is the burst, as far as the bucket was full in between; the first met no less.
-    level, burst = _bucket.level(starts, taken, parameter_s), np.ceil(at_first[refused[-1]])
-    yield np.maximum(np.maximum.accumulate(level), burst - 0.5 + level[refused[0]]) - level
+    burst = np.ceil(at_first[refused[-1]])
+    yield np.maximum(highest, burst - 0.5 + level[refused[0]]) - level
 
 
 decide, described = _bucket.decide, _bucket.described
