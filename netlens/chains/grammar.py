@@ -237,7 +237,10 @@ class Sizes:
         self.hidden = _hidden(ending, self.seen)
         self.alone = sorted(w.size for said, writes, _ in every if _at_once(said) for w in writes[1:] if w.size > BODY)
         self.bare = bare.weigh([w.size for _, writes, size in every if not size for w in writes[1:]])
-        self.sums = [sorted(map(sum, product(_some(self.alone, most), repeat=n))) for n, most in enumerate(SUMS, 1)]
+        apart = [
+            size for before, size in pairwise([0, *self.alone]) if size - before > NEAR
+        ]  # else two of one size would be about any other
+        self.sums = [sorted(map(sum, product(_some(self.alone if n == 1 else apart, most), repeat=n))) for n, most in enumerate(SUMS, 1)]
 
     def odds(self, size: int, *, first: bool) -> list[float]:
         """How likely a write of one request, of two and so on is about as long, besides what all have in common. The fields of the ``first`` are longer."""

@@ -160,10 +160,12 @@ def is_preface(size: int) -> bool:
 
 
 def prefaces(sizes: Sequence[int]) -> int:
-    """Records of a client that hold its preface and SETTINGS and no request: one, or two (hyper); 0 where a request stands beside them."""
+    """Records of a client that hold its preface and SETTINGS and no request: one, or two (hyper), the second of which may acknowledge what the server said
+    before; 0 where a request stands beside them."""
     if sizes and is_preface(sizes[0]):
         return 1
-    return 2 if len(sizes) > 1 and sizes[0] == PREFACE and is_preface(PREFACE + sizes[1]) else 0
+    apart = len(sizes) > 1 and sizes[0] == PREFACE
+    return 2 if apart and any(is_preface(PREFACE + sizes[1] - more) for more in (0, ACKNOWLEDGMENT)) else 0
 
 
 def _is_acknowledgment(size: int) -> bool:
