@@ -58,3 +58,42 @@ def test_bodies_of_any_size_in_two_pieces_are_no_fields() -> None:
     one = read(seen([*OPENED, *pieces]))
     assert one is not None
     assert long_fields(one) == ()
+
+
+def test_two_programs_with_tokens_of_their_own_on_a_connection() -> None:
+    """A gateway sends what both ask on one connection; another holds one request of the second."""
+    several = [each for k in range(16) for each in moved(requests(1, (940, 640)[k % 2]), 900 * k)]
+    shared, other = [*JAVA, *several], [*JAVA, *requests(1, 720)]
+    one = read(seen(shared))
+    assert one is not None
+    assert sorted(size // 10 for size in long_fields(one)) == [63, 93]
+    for n, between in zip((16, 1), found(shared, other), strict=True):
+        assert between is not None
+        assert between[0] <= n <= between[1] <= n + 1
+
+
+def test_what_lets_the_server_go_on_is_no_fields() -> None:
+    """curl writes fields and body at once, and WINDOW_UPDATE for stream and connection before the last piece of each answer."""
+    said: Said = []
+    for k in range(12):
+        t = 10 + 500 * k
+        said += [(t, 1300 + 37 * (k * 5 % 7)), (t + 40, -16384), (t + 40, -47), (t + 41, -16384), (t + 41, -9), (t + 42, 26)]
+        said += [(t + 43, -(5000 + 600 * (k * 3 % 5))), (t + 43, -9)]
+    (between,) = found([*OPENED, *said])
+    assert between == (12, 12)
+
+
+def test_only_bodies_longer_than_a_frame_end_with_an_empty_one() -> None:
+    """undici; the server ends each answer with one."""
+    said: Said = []
+    for k in range(20):
+        t = 10 + 300 * k
+        long = k % 3 == 2
+        said += [(t, 16384), (t, 2000 + 53 * k), (t + 8, 9)] if long else [(t, 1500 + 41 * k)]
+        said += [(t + 1, -13), (t + 30, -190), (t + 31, -(170 + k * 7 % 40)), (t + 31, -9)]
+    (between,) = found([*OPENED, *said])
+    assert between == (20, 20)
+
+
+def moved(said: Said, ms: int) -> Said:
+    return [(at + ms, size) for at, size in said]

@@ -185,6 +185,7 @@ def test_full_records_that_are_padded_are_read_as_full() -> None:
 def test_a_preface_in_two_records() -> None:
     """As hyper writes it."""
     assert http2.prefaces([24, 46, 135]) == 2
+    assert http2.prefaces([24, 55]) == 2  # with an acknowledgment of what Go said before
     assert http2.prefaces([70, 135]) == 1
     assert http2.prefaces([24, 135]) == http2.prefaces([215, 330]) == http2.prefaces([24]) == http2.prefaces([]) == 0
     assert http2.odds(dialog(24, 46, 135, 334, -148, 9, -57)) >= http2.SURE  # SETTINGS with the head of a refusal
