@@ -318,8 +318,8 @@ def _readings(records: list[Record], mine: list[Record], settings_ns: int) -> It
             before.size == EMPTY and is_data(r) for before, r in pairwise(kept[max(behind - 1, 0) : at])
         )
         yield Reading(streams, True, False, bodies and fits and not later and _without_pauses(streams))
-    others = kept[:at] + kept[at + 1 :] if streams else kept
-    if sum(r.size == EMPTY for r in kept) <= 1 or not (begun or _without_pauses(streams)) or _long_ones_end(others):
+    unacknowledged = kept[:at] + kept[at + 1 :] if streams else kept
+    if sum(r.size == EMPTY for r in kept) <= 1 or not (begun or _without_pauses(streams)) or _long_ones_end(unacknowledged):
         streams, fields = _by_bursts(records, within_turns=False)
         others = [] if fields else _by_bursts(records, within_turns=True)[0]
         more = len(others) > len(streams)

@@ -76,7 +76,7 @@ def test_what_lets_the_server_go_on_is_no_fields() -> None:
     """curl writes fields and body at once, and WINDOW_UPDATE for stream and connection before the last piece of each answer."""
     said: Said = []
     for k in range(12):
-        t = 10 + 500 * k
+        t = 10 + 46 * k
         said += [(t, 1300 + 37 * (k * 5 % 7)), (t + 40, -16384), (t + 40, -47), (t + 41, -16384), (t + 41, -9), (t + 42, 26)]
         said += [(t + 43, -(5000 + 600 * (k * 3 % 5))), (t + 43, -9)]
     (between,) = found([*OPENED, *said])
@@ -87,8 +87,8 @@ def test_only_bodies_longer_than_a_frame_end_with_an_empty_one() -> None:
     """undici; the server ends each answer with one."""
     said: Said = []
     for k in range(20):
-        t = 10 + 300 * k
-        long = k % 3 == 2
+        t = 10 + 34 * k
+        long = k >= 8
         said += [(t, 16384), (t, 2000 + 53 * k), (t + 8, 9)] if long else [(t, 1500 + 41 * k)]
         said += [(t + 1, -13), (t + 30, -190), (t + 31, -(170 + k * 7 % 40)), (t + 31, -9)]
     (between,) = found([*OPENED, *said])
