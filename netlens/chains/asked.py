@@ -173,12 +173,21 @@ def long_fields(each: Said) -> tuple[int, ...]:
 
 
 def _shortened(records: Sequence[Record], usual: Sequence[int]) -> list[Record]:
-    """The same with long fields as if they were short."""
+    """The same with long fields as if they were short: those of one request or two, perhaps with an acknowledgment or the end of a body before them."""
     first = next((k for k, r in enumerate(records) if r.way == CLIENT and r.size > FIELDS[1]), -1)
-    out = []
+    out = list(records)
     for k, r in enumerate(records):
-        longer = [r.size - size for size in usual if -LONG_DIFFER <= r.size - size <= (FIRST_LONGER if k == first else LONG_DIFFER)]
-        out.append(r._replace(size=min(longer, key=abs) + READ_AS) if longer and r.way == CLIENT else r)
+        if r.way == CLIENT and r.size > FIELDS[1]:
+            longer = [
+                (more, n, beside)
+                for size in usual
+                for n in (1, 2)
+                for beside in (0, EMPTY)
+                if -LONG_DIFFER <= (more := r.size - beside - n * size) <= (FIRST_LONGER if k == first and n == 1 else LONG_DIFFER)
+            ]
+            if longer:
+                more, n, beside = min(longer, key=lambda each: (abs(each[0]), each[1:]))
+                out[k] = r._replace(size=more + n * READ_AS + beside)
     return out
 
 
