@@ -56,6 +56,7 @@ FIELDS_DIFFER = range(-5, 5)  #: bytes, on one connection
 OPENING = 10  #: records of the client behind the server's SETTINGS, by which they are acknowledged
 FAREWELL = 64  #: bytes of GOAWAY with words; Java's has 34
 MOST_TOGETHER = 4  #: requests whose fields stand in one record
+MOST_BESIDE = 2  #: frames of 13 bytes behind ends of bodies, in one record
 REPEATED = 2  #: bodies, to be no chance
 MOST_FIELDS = 0.6  #: share of bursts that begin with them, behind the first
 
@@ -230,22 +231,34 @@ def said(seen: Records, long: Sequence[int] = ()) -> Said | None:
 
 
 def _each_end(records: Sequence[Record]) -> list[Record]:
-    """The same where what ends several bodies at once, of a client that ends others with an empty frame, is as many records (Node)."""
-    mine = [r for r in records if r.way == CLIENT and (r.size not in CONTROL or r.size == EMPTY)]
-    ends = sum(r.size == EMPTY for r in mine)
-    several: dict[Record, int] = {}
+    """The same where what ends several bodies at once, of a client that ends others with an empty frame, is as many records (Node), and what stands behind an
+    end in one record is one of its own (RST_STREAM of what was answered, got)."""
+    mine = [r for r in records if r.way == CLIENT and (r.size not in CONTROL or r.size in ACKNOWLEDGMENTS or not r.size % EMPTY)]
+    ends = sum(r.size == EMPTY for r in _joined(mine))
+    several: dict[Record, tuple[int, int]] = {}
     sent = 0  # since an end
-    for r, after in zip_longest(mine, mine[1:]):
-        n, rest = divmod(r.size, EMPTY)
+    for before, r, after in zip([None, *mine], mine, [*mine[1:], None], strict=False):
+        n, beside = _ends_in(r.size)
         open_still = after is not None and after.size == EMPTY
-        if not rest and 1 < n <= MOST_TOGETHER and ends > n and sent >= n * BODY and not open_still:
-            several[r] = n
+        is_rest = beside > 0 and _is_left(r, before)
+        if n + beside > 1 and ends > n and sent >= n * BODY and not open_still and not is_rest:
+            several[r] = n, beside
         sent = 0 if r.size == EMPTY or r in several else sent + r.size
     out: list[Record] = []
     for r in records:
-        n = several.get(r, 1)
-        out += [r] if n == 1 else [r._replace(size=EMPTY, payload=r.payload // n)] * n
+        n, beside = several.get(r, (0, 0))
+        out += [r._replace(size=EMPTY, payload=r.payload // (n + bool(beside)))] * n if n else [r]
+        out += [r._replace(size=beside * WINDOW_UPDATE, payload=r.payload // (n + 1))] if beside else []
     return out
+
+
+def _ends_in(size: int) -> tuple[int, int]:
+    """How many ends of bodies a record of so many bytes may hold, and how many frames of 13 bytes behind them; none if it is no such record."""
+    for beside in range(MOST_BESIDE + 1):
+        n, rest = divmod(size - beside * WINDOW_UPDATE, EMPTY)
+        if not rest and 0 < n <= MOST_TOGETHER:
+            return n, beside
+    return 0, 0
 
 
 def _is_farewell(records: Sequence[Record]) -> bool:
@@ -468,12 +481,16 @@ def _opened(records: list[Record]) -> tuple[int, list[Record]] | None:
 
 
 def _ended(mine: list[Record]) -> list[Stream] | None:
-    """Requests by empty frames, none of which is an acknowledgment; None where one has no body, or something is left."""
+    """Requests by empty frames, none of which is an acknowledgment; None where one has no body, or something is left. Of a client that writes fields and body
+    at once, a short write by itself is a request without a body."""
     out: list[Stream] = []
     pieces: list[Record] = []
     spare = 0  # bytes of bodies
+    alone = _alone(mine)
     for r in mine:
-        if r.size == EMPTY:
+        if r in alone and not pieces:
+            out.append(Stream(r.ts, r.ts, r.frame, r.payload))
+        elif r.size == EMPTY:
             spare += sum(piece.size for piece in pieces) - BODY
             if spare < 0:
                 return None
@@ -483,6 +500,18 @@ def _ended(mine: list[Record]) -> list[Stream] | None:
         elif r.size not in CONTROL:
             pieces.append(r)
     return None if out and pieces else out
+
+
+def _alone(mine: Sequence[Record]) -> set[Record]:
+    """Writes as short as fields, of a client that writes a body soon behind few of them."""
+    data = [r for r in mine if is_data(r)]
+    short = [
+        (r, after)
+        for before, r, after in zip_longest([None, *data[:-1]], data, data[1:])
+        if r is not None and FIELDS[0] <= r.size <= FIELDS[1] and not _is_left(r, before)
+    ]
+    followed = sum(after is not None and after.ts - r.ts <= BODY_NS for r, after in short)
+    return set() if 2 * followed > len(short) else {r for r, _ in short}
 
 
 def _by_bursts(records: list[Record], *, within_turns: bool) -> tuple[list[Stream], bool]:
