@@ -50,8 +50,9 @@ FIELDS = 15, 190  #: of a request, in a record of their own: Go's take 16 bytes 
 USUAL = 150  #: bytes of such fields, at most, as a rule
 #: Longer fields are looked for up to so many bytes, are longer by so many at most on a connection's first request, and differ by so many; as many of them, and
 #: this share of what stands before bodies, have to be alike; and they are read as if they were of so many bytes.
-MOST_LONG, FIRST_LONGER, LONG_DIFFER = 4_000, 300, 8
+MOST_LONG, FIRST_LONGER, LONG_DIFFER, LONG_OTHER = 4_000, 300, 8, 80
 LEAST_LONG, SHARE_LONG, READ_AS = 3, 0.4, 100
+_BESIDE = [(n, beside, (-LONG_DIFFER, LONG_DIFFER)) for n, beside in ((1, ACKNOWLEDGMENT), (2, 0), (2, ACKNOWLEDGMENT))]
 FIELDS_DIFFER = range(-5, 5)  #: bytes, on one connection
 OPENING = 10  #: records of the client behind the server's SETTINGS, by which they are acknowledged
 FAREWELL = 64  #: bytes of GOAWAY with words; Java's has 34
@@ -174,21 +175,38 @@ def long_fields(each: Said) -> tuple[int, ...]:
 
 
 def _shortened(records: Sequence[Record], usual: Sequence[int]) -> list[Record]:
-    """The same with long fields as if they were short: those of one request or two, perhaps with an acknowledgment or the end of a body before them."""
-    first = next((k for k, r in enumerate(records) if r.way == CLIENT and r.size > FIELDS[1]), -1)
+    """The same with long fields as if they were short: those of one request or two, perhaps with an acknowledgment or the end of a body before them. Where
+    nothing else can stand, they may differ by more: a path, a length, a field that others lack."""
     out = list(records)
+    begins = _begin(records)
+    first = min((k for k in begins if records[k].size > FIELDS[1]), default=-1)
     for k, r in enumerate(records):
         if r.way == CLIENT and r.size > FIELDS[1]:
+            alone = (-LONG_OTHER, FIRST_LONGER if k == first else LONG_OTHER) if k in begins else (-LONG_DIFFER, LONG_DIFFER)
             longer = [
                 (more, n, beside)
                 for size in usual
-                for n in (1, 2)
-                for beside in (0, EMPTY)
-                if -LONG_DIFFER <= (more := r.size - beside - n * size) <= (FIRST_LONGER if k == first and n == 1 else LONG_DIFFER)
+                for n, beside, (least, most) in ((1, 0, alone), *_BESIDE)
+                if least <= (more := r.size - beside - n * size) <= most
             ]
             if longer:
                 more, n, beside = min(longer, key=lambda each: (abs(each[0]), each[1:]))
                 out[k] = r._replace(size=more + n * READ_AS + beside)
+    return out
+
+
+def _begin(records: Sequence[Record]) -> set[int]:
+    """Places of the client's records that stand behind an end of a body, or long behind what it said before: as a rule they begin a request."""
+    out = set()
+    before: Record | None = None
+    rest = False  # of a full frame
+    for k, r in enumerate(records):
+        if r.way == SERVER:
+            continue
+        if before is None or (before.size <= EMPTY and not rest) or r.ts - before.ts > BODY_NS:
+            out.add(k)
+        rest = r.size == EMPTY and before is not None and before.size == FULL
+        before = r
     return out
 
 

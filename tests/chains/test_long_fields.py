@@ -95,5 +95,41 @@ def test_only_bodies_longer_than_a_frame_end_with_an_empty_one() -> None:
     assert between == (20, 20)
 
 
+def test_long_fields_may_differ_where_nothing_else_can_stand() -> None:
+    """Of another path, with another field: behind an end of a body, or long after it."""
+    said: Said = []
+    for k in range(14):
+        t = 10 + 400 * k
+        fields = 985 if k == 5 else 1081 if k == 9 else 1053 + k % 2
+        said += [
+            (t, fields),
+            (t + 1, 3100 + 71 * (k * 7 % 9)),
+            (t + 1, 9),
+            (t + 90, -190),
+            (t + 91, -(300 + 13 * (k * 5 % 7))),
+            (t + 91, -9),
+        ]
+    (between,) = found([*OPENED, *said])
+    assert between == (14, 14)
+
+
+def test_what_was_answered_is_reset_behind_an_end() -> None:
+    """got: fields and body at once, an empty frame, and RST_STREAM for the answer before, at times in one record; and requests without a body."""
+    said: Said = []
+    for k in range(18):
+        t = 10 + 300 * k
+        if k % 6 == 5:
+            said += [(t, 147)]
+        elif k % 4 == 3:
+            said += [(t, 5400 + 113 * k), (t, 22)]
+        else:
+            said += [(t, 5400 + 113 * k), (t, 9)]
+        said += [(t + 80, -(200 + k % 5)), (t + 81, -(170 + k * 7 % 40)), (t + 81, -9)]
+        said += [] if k % 4 == 2 else [(t + 83, 13)]
+    (between,) = found([*OPENED, *said])
+    assert between is not None
+    assert between[0] <= 18 <= between[1] <= 19
+
+
 def moved(said: Said, ms: int) -> Said:
     return [(at + ms, size) for at, size in said]
