@@ -514,3 +514,18 @@ def test_what_a_shipper_sends_twice_is_told_once(tmp_path: Path) -> None:
     assert len(read(tmp_path, batch + line.format(5) + batch + line.format(6)).events) == 5
     rough = "2026-12-01T08:10:4{}Z ERROR Error code: 429\n"
     assert len(read(tmp_path, rough.format(1) + rough.format(2) + rough.format(1)).events) == 3
+
+
+def test_ids_say_nothing_of_what_became_of_a_request(tmp_path: Path) -> None:
+    """Lines are read alike that differ by them only; what stands behind them is read."""
+    line = 'timestamp=2026-01-25T16:33:{:02d}.837Z level=ERROR service=llm sessionID={} message="stream error" error.error="{}"'
+    told = [
+        (line.format(0, "ses_111aX0001", "socket closed"), False),
+        (line.format(1, "ses_222bY0002", "High concurrency usage of this API, please reduce concurrency"), True),
+        (line.format(2, "0e3c4290-4290-4290-8290-429042904290", "socket closed"), False),
+        (line.format(3, "ses_333cZ0003", "High concurrency usage of this API, please reduce concurrency"), True),
+        (line.format(4, "ses_444dW0004", "429 Too Many Requests"), True),
+    ]
+    log = read(tmp_path, "\n".join(text for text, _ in told) + "\n")
+    assert [event.line for event in log.events] == [k for k, (_, refused) in enumerate(told, 1) if refused]
+    assert [event.refusal_class for event in log.events] == [logs.CONCURRENCY, logs.CONCURRENCY, logs.UNKNOWN]
