@@ -226,11 +226,14 @@ def said(seen: Records, long: Sequence[int] = ()) -> Said | None:
     at = dialog.at
     columns = dialog.way.tolist(), dialog.size.tolist(), seen.ts[at].tolist(), seen.frame[at].tolist(), (seen.size[at] + HEADER).tolist()
     records = [Record(*row) for row in zip(*columns, strict=True)]
-    if all(r.way == CLIENT for r in records):  # it was never answered
-        return Said(records, [], [], False, preface=http2.prefaces([r.size for r in records[:2]]))
+    mine = [r for r in records if r.way == CLIENT]
+    preface = http2.prefaces([r.size for r in mine[:2]])
+    nothing = preface > 0 and not any(map(is_data, mine[preface:]))  # hyper opens several connections, and takes the first
+    if len(mine) == len(records):  # it was never answered
+        return Said(mine[preface:] if nothing else mine, [], [], False, preface=preface)
     begun = _opened(records)
     if begun is None:
-        return None
+        return Said(mine[preface:], [], [], False, preface=preface) if nothing else None
     settings_ns, records = records[begun[0]].ts, _each_end(_shortened(begun[1], long) if long else begun[1])
     mine = [r for r in records if r.way == CLIENT]
     preface = http2.prefaces([r.size for r in mine[:2]])

@@ -66,6 +66,8 @@ SERVER_ACKNOWLEDGES, SERVER_IS_SHORT = 1.0, 0.5  #: the latter might be a head o
 NEVER_SHORT = -1.5  #: neither side
 #: The client's first record is as long as a preface, and shorter than any request of HTTP/1.1.
 PREFACE_ALONE = 0.5
+#: The preface has a record of its own (hyper): the shortest request of HTTP/1.1 with a Host is longer, or as long by chance, and SETTINGS follow.
+PREFACE_APART = 4.0
 GOAWAY_LAST = 1.0  #: the client's last words are as long as GOAWAY (RFC 9113 6.8), behind the server's; nothing so short follows an answer of HTTP/1.1
 #: The client said nothing behind the server's first record; of curl, Node and httpx over HTTP/2 each did (measured: 24 of 24).
 NOTHING_SINCE = -2.0
@@ -197,7 +199,7 @@ def odds(said: Dialog) -> float:
     """Odds that the connection speaks HTTP/2 and not HTTP/1.1, to the power of ten."""
     client, server = (said.size[said.way == way].tolist() for way in (0, 1))
     if not client or not server:
-        return 0.0
+        return PREFACE_APART if prefaces(client) > 1 else 0.0
     first = behind_tickets(server)
     begins = is_opening(server[first])
     opened = prefaces(client)
@@ -210,7 +212,9 @@ def odds(said: Dialog) -> float:
         total += NEVER_SHORT * min(len(client) - 1, OFTEN - 1)
     if not begins and len(server) > 1 and not (said.way[np.flatnonzero(said.way == 1)[first] :] == 0).any():
         total += NOTHING_SINCE  # a record alone may be a ticket
-    if preface:
+    if opened > 1:
+        total += PREFACE_APART
+    elif preface:
         total += PREFACE_FIRST
     elif opened and client[0] < SHORT:
         total += PREFACE_ALONE

@@ -13,6 +13,7 @@ import netlens
 from netlens.chains import grammar, streams
 from netlens.chains.asked import said as read
 from netlens.chains.situation import ACCEPTED, REJECTED
+from netlens.parsers import http2
 from netlens.parsers.records import Records
 from tests.parsers.test_pipeline import ACK, FIN, PSH, SYN, pcap, segment
 from tests.wire.test_tls import openssl
@@ -75,6 +76,14 @@ ONE_BY_ONE = [*OPENED, *asked(10, 900), *streamed(200, 900), *asked(1000, 950), 
 
 def test_one_after_the_other() -> None:
     assert count(ONE_BY_ONE) == [(10, 900), (1000, 1020), (2000, 3000)]
+
+
+@pytest.mark.parametrize("more", [[], [(4, 17)], [(4, 17), (5, -265)], [(5, -265), (5, -265), (6, 17)]], ids=str)
+def test_a_connection_that_a_client_dials_and_leaves_holds_no_request(more: Said) -> None:
+    """hyper opens several at once; what it does not use gets the preface in a record of its own, SETTINGS, and GOAWAY."""
+    spare = [(2, 24), (2, 46), *more]
+    assert http2.spoken(seen(spare))
+    assert count(spare) == []
 
 
 def test_several_in_progress_and_a_refusal_among_them() -> None:
