@@ -112,7 +112,7 @@ def test_two_refusals_and_their_retries_are_not_enough_to_be_sure() -> None:
     assert found.cause is None
 
 
-@pytest.mark.parametrize(("seed", "family"), [(53, None), (100054, "under-ten"), (100104, "under-ten"), (100957, "under-ten")])
+@pytest.mark.parametrize(("seed", "family"), [(53, None), (100054, "under-ten"), (100104, "under-ten"), (100903, "under-ten")])
 def test_four_or_five_refusals_beside_as_few_acceptances_may_be_enough_to_be_sure(seed: int, family: str | None) -> None:
     """The limit was reached again after something was accepted. Before, fewer than five refusals took five acceptances, and five odds of 0.95."""
     drawn = draw(seed, family)
