@@ -153,7 +153,7 @@ def long_fields(each: Said) -> tuple[int, ...]:
     """Bytes of fields in records of their own that are longer than :data:`FIELDS`, of what stands right before bodies on a connection, with no answer in
     between; more than one number where programs share it. A token in them is said anew with each request where HPACK must not keep it (RFC 7541 7.1.3)."""
     answered = [r.ts for r in each.answers]
-    before_bodies = [
+    before_bodies = sorted(
         r.size
         for before, r, after in zip([None, *each.mine], each.mine, each.mine[1:], strict=False)
         if (before is None or before.size <= EMPTY or r.ts - before.ts > BODY_NS)
@@ -162,10 +162,13 @@ def long_fields(each: Said) -> tuple[int, ...]:
         and after.ts - r.ts <= BODY_NS
         and abs(after.size - r.size) > LONG_DIFFER
         and bisect_right(answered, r.ts) == bisect_left(answered, after.ts)
-    ]
+    )
     found: list[int] = []
     while before_bodies:
-        alike = {size: sum(abs(size - other) <= LONG_DIFFER for other in before_bodies) for size in set(before_bodies)}
+        alike = {
+            size: bisect_right(before_bodies, size + LONG_DIFFER) - bisect_left(before_bodies, size - LONG_DIFFER)
+            for size in dict.fromkeys(before_bodies)
+        }
         usual = max(alike, key=alike.__getitem__)
         if not FIELDS[1] < usual <= MOST_LONG or alike[usual] < max(LEAST_LONG, SHARE_LONG * len(before_bodies)):
             break
