@@ -49,7 +49,8 @@ class Aside:
             return
         try:
             self._files = [open(os.memfd_create("netlens"), "w+b") for _ in self.functions]
-            self._turns.begin()
+            if in_turns:
+                self._turns.begin()
             read, write = os.pipe()
         except (OSError, AttributeError):  # no more files; a C library without such files
             self.stop()

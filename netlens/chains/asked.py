@@ -48,10 +48,12 @@ PINGED_NS = 1_000_000_000  #: from PING to its answer, at most
 CLIENT, SERVER = 0, 1
 FIELDS = 15, 190  #: of a request, in a record of their own: Go's take 16 bytes once all of them are indexed, Java's 154, as it indexes few
 USUAL = 150  #: bytes of such fields, at most, as a rule
-#: Longer fields are looked for up to so many bytes, are longer by so many at most on a connection's first request, and differ by so many; as many of them, and
-#: this share of what stands before bodies, have to be alike; and they are read as if they were of so many bytes.
+#: Longer fields are looked for up to so many bytes, are longer by so many at most on a connection's first request, and differ by so many as a
+#: rule, and by so many where nothing else can stand; as many of them, and this share of what stands before bodies, have to be alike; and they are read as if
+#: they were of so many bytes.
 MOST_LONG, FIRST_LONGER, LONG_DIFFER, LONG_OTHER = 4_000, 300, 8, 80
 LEAST_LONG, SHARE_LONG, READ_AS = 3, 0.4, 100
+#: How else they stand in a record: of how many requests, with how many bytes beside, and by how many they may be shorter and longer.
 _BESIDE = [(n, beside, (-LONG_DIFFER, LONG_DIFFER)) for n, beside in ((1, ACKNOWLEDGMENT), (2, 0), (2, ACKNOWLEDGMENT))]
 FIELDS_DIFFER = range(-5, 5)  #: bytes, on one connection
 OPENING = 10  #: records of the client behind the server's SETTINGS, by which they are acknowledged
@@ -156,7 +158,7 @@ def long_fields(each: Said) -> tuple[int, ...]:
     before_bodies = sorted(
         r.size
         for before, r, after in zip([None, *each.mine], each.mine, each.mine[1:], strict=False)
-        if (before is None or before.size <= EMPTY or r.ts - before.ts > BODY_NS)
+        if _may_begin(before, r)
         and r.size >= FIELDS[0]
         and after.size >= BODY
         and after.ts - r.ts <= BODY_NS
@@ -206,11 +208,16 @@ def _begin(records: Sequence[Record]) -> set[int]:
     for k, r in enumerate(records):
         if r.way == SERVER:
             continue
-        if before is None or (before.size <= EMPTY and not rest) or r.ts - before.ts > BODY_NS:
+        if _may_begin(before, r, rest=rest):
             out.add(k)
         rest = r.size == EMPTY and before is not None and before.size == FULL
         before = r
     return out
+
+
+def _may_begin(before: Record | None, r: Record, *, rest: bool = False) -> bool:
+    """Whether what a client says stands behind an end of a body, or long behind what it said before.  rest : that is what is left of a full frame."""
+    return before is None or (before.size <= EMPTY and not rest) or r.ts - before.ts > BODY_NS
 
 
 def said_of_all(seen: Sequence[Records]) -> list[Said | None]:
@@ -257,7 +264,7 @@ def said(seen: Records, long: Sequence[int] = ()) -> Said | None:
 def _each_end(records: Sequence[Record]) -> list[Record]:
     """The same where what ends several bodies at once, of a client that ends others with an empty frame, is as many records (Node), and what stands behind an
     end in one record is one of its own (RST_STREAM of what was answered, got)."""
-    mine = [r for r in records if r.way == CLIENT and (r.size not in CONTROL or r.size in ACKNOWLEDGMENTS or not r.size % EMPTY)]
+    mine = [r for r in records if r.way == CLIENT and (r.size not in CONTROL or r.size in ACKNOWLEDGMENTS)]
     ends = sum(r.size == EMPTY for r in _joined(mine))
     several: dict[Record, tuple[int, int]] = {}
     sent = 0  # since an end
