@@ -12,7 +12,6 @@ from netlens import logs
 from netlens.chains.situation import REJECTED
 from netlens.lenses.refused import odds
 from netlens.lenses.refused.causes import taken_away
-from netlens.lenses.refused.judging import HALF
 from netlens.lenses.refused.weighing import Weighed, weigh
 from tests.bench.situations import draw
 from tests.lenses.refused.made import situation
@@ -123,7 +122,7 @@ def test_four_or_five_refusals_beside_as_few_acceptances_may_be_enough_to_be_sur
     assert found.cause in drawn.truth.causes
 
 
-@pytest.mark.parametrize("seed", [100372, 100602, 100681, 100708])
+@pytest.mark.parametrize("seed", [100328, 100602, 100612, 100681])
 def test_one_or_two_stretches_of_refusals_are_no_chance(seed: int) -> None:
     """Windows of both sides, of one, and on bytes, partly used up before: all is refused for a while, and all accepted before and after."""
     drawn = draw(seed, "under-ten")
@@ -131,7 +130,7 @@ def test_one_or_two_stretches_of_refusals_are_no_chance(seed: int) -> None:
     found = weigh(drawn.situation)
     assert found.weighing.few_stretches
     assert found.cause is None
-    assert probabilities(found)["provider"] > HALF  # what else explains them is no likelier
+    assert probabilities(found)["provider"] > odds.SURE_OF_CHANCE
 
 
 def beside_others(said: str, seed: int, others: int = 3) -> Situation:
