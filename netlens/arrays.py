@@ -124,6 +124,8 @@ def no_cycles() -> Iterator[None]:
         yield
     finally:
         if collecting:
+            gc.freeze()  # among the old ones, which are searched seldom; else the next search walks all that was made, a fiftieth of the time
+            gc.unfreeze()
             gc.enable()
 
 
