@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from netlens.arrays import uninitialized
 from netlens.columns import Array
 from netlens.parsers.session_runs import RUN, SEGMENTS, SHOWS, SHOWS_HELLO
 from netlens.wire import tls
@@ -80,7 +81,7 @@ class Output(NamedTuple):
     @classmethod
     def empty(cls) -> "Output":
         return cls(
-            np.empty((FACTS, FACT_WIDTH), np.int64), np.empty((FACTS, 32), np.uint8), np.empty(ARENA, np.uint8), np.zeros(2, np.int64)
+            np.empty((FACTS, FACT_WIDTH), np.int64), np.empty((FACTS, 32), np.uint8), uninitialized(np.uint8, ARENA), np.zeros(2, np.int64)
         )
 
 
