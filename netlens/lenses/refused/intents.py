@@ -18,9 +18,11 @@ errs on the side of fewer independent observations.
 
 from __future__ import annotations
 
+import itertools
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -74,6 +76,16 @@ class Intents:
     def __len__(self) -> int:
         return len(self.attempts)
 
+    @cached_property
+    def first(self) -> Ints:
+        """The row of the first attempt of each."""
+        return np.array([rows[0] for rows in self.attempts], np.int64)
+
+    @cached_property
+    def last(self) -> Ints:
+        """The row of the last one."""
+        return np.array([rows[-1] for rows in self.attempts], np.int64)
+
     def delay_ns(self, refusals: int) -> int:
         """From the start of an attempt that is the ``refusals``-th refused to the next one."""
         if refusals <= len(self.delays_ns):
@@ -95,8 +107,8 @@ def intents(situation: Situation) -> Intents:
     taken = set(nexts.values())
     done = np.clip(r.done_ns, r.start_ns, np.maximum(r.end_ns, r.start_ns))
     chains = []
-    for row in range(len(r)):  # in order of start, so that intents are in order of their first attempts
-        if row in taken or r.rejected[row] == APART:  # what is counted by itself meets nobody here
+    for row in np.flatnonzero(r.rejected != APART).tolist():  # in order of start, so that intents are in order of their first attempts
+        if row in taken:  # and what is counted by itself meets nobody here
             continue
         chain = [row]
         while (row := nexts.get(row, -1)) >= 0:
@@ -116,8 +128,8 @@ def intents(situation: Situation) -> Intents:
             lasts[mine & ~accepted] = int(np.median(lasts[model])) if model.any() else S
     gaps: dict[int, list[int]] = {}
     for chain in chains:
-        for k in range(len(chain) - 1):
-            gaps.setdefault(k, []).append(int(r.start_ns[chain[k + 1]] - r.start_ns[chain[k]]))
+        for k, (row, after) in enumerate(itertools.pairwise(chain)):
+            gaps.setdefault(k, []).append(int(r.start_ns[after] - r.start_ns[row]))
     refused = r.rejected == REJECTED
     return Intents(
         side=side,
@@ -159,6 +171,7 @@ def _retries(situation: Situation) -> dict[int, int]:
             continue
         first, growth = _back_off(starts, [ends[k] for k in refused])
         sessions, sizes = r.session[rows].tolist(), r.sent_bytes[rows].tolist()
+        following = _next_of_each_session(r.session[rows])
         sizes_of_all = r.sent_bytes[rows].astype(np.int64)
         level: dict[int, int] = {}  # refusals before this attempt
         taken: set[int] = set()
@@ -167,7 +180,7 @@ def _retries(situation: Situation) -> dict[int, int]:
             wanted = FIRST_BACK_OFF_NS if first is None else min(first * growth**n, max(LONGEST_BACK_OFF_NS, first))
             found = _nearest(starts, ends[k], wanted, taken, k, sizes)
             if found is None and first is not None:
-                found = _next_of_its_connection(starts, ends[k], wanted, taken, k, sessions, sizes)
+                found = _next_of_its_connection(starts, ends[k], wanted, taken, k, following[k], sizes)
             if found is None and sizes[k]:
                 found = _next_of_its_size(starts, ends[k], taken, k, sizes_of_all)
             if found is None and first is None:  # no delay is known: the next on its connection, else the next of its side
@@ -187,15 +200,23 @@ def _alike(sizes: Sequence[int], one: int, other: int) -> bool:
     return not sizes[one] or not sizes[other] or abs(sizes[one] - sizes[other]) <= SAME_BYTES
 
 
+def _next_of_each_session(sessions: Ints) -> list[int]:
+    """Of each request, the place of the next one on its connection; how many there are if there is none."""
+    out = np.full(len(sessions), len(sessions))
+    order = np.argsort(sessions, kind="stable")
+    same = sessions[order[1:]] == sessions[order[:-1]]
+    out[order[:-1][same]] = order[1:][same]
+    following: list[int] = out.tolist()
+    return following
+
+
 def _next_of_its_connection(
-    starts: Sequence[int], after: int, wanted: float, taken: set[int], own: int, sessions: Sequence[int], sizes: Sequence[int]
+    starts: Sequence[int], after: int, wanted: float, taken: set[int], own: int, following: int, sizes: Sequence[int]
 ) -> int | None:
     """The next request on the connection of the refused one, which stayed open and unused until about then: a busy machine wakes programs late."""
-    until = bisect_left(starts, after + 1.5 * wanted)
-    following = next((j for j in range(own + 1, min(until, own + 256)) if sessions[j] == sessions[own]), None)
-    if following is None or following in taken or starts[following] < after + wanted / 2 or not _alike(sizes, following, own):
+    if following >= min(bisect_left(starts, after + 1.5 * wanted), own + 256) or following in taken:
         return None
-    return following
+    return following if starts[following] >= after + wanted / 2 and _alike(sizes, following, own) else None
 
 
 def _next_of_its_size(starts: Sequence[int], after: int, taken: set[int], own: int, sizes: Ints) -> int | None:

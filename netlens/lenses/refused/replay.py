@@ -524,7 +524,7 @@ class _InFlight(_Replay):
         table = self.setting.table.copy()
         table[:, kernels.HOLD], table[:, kernels.LEFT_OUT], table[:, kernels.GIVES_UP] = self.hold_ns, self.left_out, self.gives_up
         if self.models:
-            table[:, kernels.MODEL] = models(self.setting.situation.requests)[[rows[0] for rows in found.attempts]]
+            table[:, kernels.MODEL] = models(self.setting.situation.requests)[found.first]
         cap = -1 if change.cap is None else change.cap
         pace_ns = -1 if change.pace_s is None else round(change.pace_s * S)
         settings = np.array([cap, pace_ns, self.refusal_ns, self.most, rule.scope == "side"], np.int64)
@@ -556,7 +556,7 @@ class _Timely(_Replay):
         # when answers will be over, and what they take
         self.awaited: dict[int, list[tuple[int, float]]] = {group: [] for group in self.meters}
         if rule.counts in SIZED:
-            r, last = setting.situation.requests, [rows[-1] for rows in setting.intents.attempts]
+            r, last = setting.situation.requests, setting.intents.last
             sizes = r.answer_bytes[last] if self.answers else r.sent_bytes[last]
             self.taken = (rule.fit.reading.taken(sizes) * (1.0 if self.answers else change.smaller)).tolist()
         #: What must be left for a request, which may not be asked for its own size.
@@ -597,7 +597,7 @@ class _BySize(_Replay):
         super().__init__(setting, change, at_once)
         rule = setting.rule
         assert isinstance(rule, SizedRule)
-        last = [rows[-1] for rows in setting.intents.attempts]
+        last = setting.intents.last
         self.taken = (rule.sized.taken(setting.situation.requests)[last] * change.smaller).tolist()
         self.room = self.taken if rule.sized.own else [0.0] * len(self.taken)
         self.held: dict[int, list[tuple[int, float]]] = {group: [] for group in set(self.group.values())}  # until when, and what it takes

@@ -32,7 +32,7 @@ OFTEN = 0.75  #: share of the titles that are; the first turn of a program that 
 def _bursts(found: Intents, situation: Situation) -> list[tuple[int, int]]:
     """Pairs of intents of one side on different sessions that begin together, at a distance that is the same each time."""
     pairs: list[tuple[int, int]] = []
-    starts, session = found.start_ns, situation.requests.session[[rows[0] for rows in found.attempts]]
+    starts, session = found.start_ns, situation.requests.session[found.first]
     for side in np.unique(found.side).tolist():
         rows = np.flatnonzero(found.side == side)
         near = (np.diff(starts[rows]) <= BURST_NS) & (np.diff(session[rows]) != 0)
@@ -68,7 +68,7 @@ def titles(found: Intents, situation: Situation) -> frozenset[int]:
         places = [[k for k in place if found.accepted[k]] for place in zip(*mine, strict=True)]
         if len(places) == 2 and all(places):
             lengths = [float(np.median(found.busy_ns[place])) for place in places]
-            sent = [float(np.median(situation.requests.sent_bytes[[found.attempts[pair[k]][0] for pair in mine]])) for k in (0, 1)]
+            sent = [float(np.median(situation.requests.sent_bytes[found.first[[pair[k] for pair in mine]]])) for k in (0, 1)]
             short = int(np.argmin(lengths))
             if min(lengths) < 0.9 * max(lengths) and sent[short] * SMALLER <= sent[1 - short]:
                 out |= {pair[short] for pair in mine}
@@ -80,7 +80,7 @@ def _small(found: Intents, situation: Situation) -> frozenset[int]:
     and 31 kB and more for a turn, a moment before or after it. None where not one of them was accepted: what is refused by its head alone is small as the
     rest of it was not sent."""
     out: set[int] = set()
-    sent = situation.requests.sent_bytes[[rows[0] for rows in found.attempts]]
+    sent = situation.requests.sent_bytes[found.first]
     for side in np.unique(found.side).tolist():
         mine = np.flatnonzero((found.side == side) & (sent > 0))
         sizes = np.unique(sent[mine])
@@ -107,7 +107,7 @@ def dependencies(found: Intents, situation: Situation) -> tuple[Ints, Ints, Bool
     for i, j in _bursts(found, situation):
         on[j], distance[j], from_start[j] = i, starts[j] - starts[i], True
     session = situation.requests.session
-    first, last = (session[[rows[end] for rows in found.attempts]] for end in (0, -1))
+    first, last = session[found.first], session[found.last]
     events = np.argsort(np.concatenate([ends, starts]), kind="stable")  # of one time, ends come before starts
     settings = np.array([MOST_DONE, DEPENDENT_NS, CLOSED_NS], np.int64)
     heights = np.zeros(int(found.side.max(initial=0)) + 1, np.int64)
