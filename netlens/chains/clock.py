@@ -48,7 +48,7 @@ from netlens.aside import Aside
 from netlens.chains.compared import FAR_NS
 from netlens.chains.copies import COPY_BARE_NS
 from netlens.chains.offset import Bounds, Corridor, Fit, Piece, Step, fit, join
-from netlens.columns import Bools, Ints
+from netlens.columns import Bools, Ints, distinct_rows
 from netlens.errors import NetlensError
 from netlens.parsers import packet_digests as m
 from netlens.parsers import session_state as s_
@@ -213,36 +213,40 @@ def _common_packets(vm: Capture, host: Capture) -> tuple[Bounds, list[str], int,
         return join([]), [], 0, 0
     a, b = in_parallel(lambda: _digests(vm, flows_vm), lambda: _digests(host, flows_host))
     give_back()
-    # Of same-looking packets without timestamps only those with bytes of their own are what they seem (keep-alives repeat, 0 or 1 byte long).
-    a, b = (x[(x[:, m.STAMP] > 0) | (x[:, m.LENGTH] > 1) | (x[:, m.FLAGS] != 0)] for x in (a, b))
     first, second = _groups(a), _groups(b)
     _, i, j = np.intersect1d(first["key"], second["key"], assume_unique=True, return_indices=True)
-    first, second = {k: v[i] for k, v in first.items()}, {k: v[j] for k, v in second.items()}
-    what = [m.DIRECTION, m.SEQ, m.ACK, m.STAMP, m.LENGTH, m.FLAGS, m.WINDOW]
-    same = (a[first["early"]][:, what] == b[second["early"]][:, what]).all(axis=1)
-    first, second = {k: v[same] for k, v in first.items()}, {k: v[same] for k, v in second.items()}
-    early_vm, late_vm, early_host, late_host = a[first["early"]], a[first["late"]], b[second["early"]], b[second["late"]]
-    if not len(early_vm):
+    same = np.ones(len(i), np.bool_)
+    for column in (m.DIRECTION, m.SEQ, m.ACK, m.STAMP, m.LENGTH, m.FLAGS, m.WINDOW):
+        same &= a[first["early"][i], column] == b[second["early"][j], column]
+    if not same.any():
         return join([]), [], 0, 0
-    copies = first["copies"] & second["copies"]
+    (early_vm, late_vm, copies_vm), (early_host, late_host, copies_host) = (
+        (of["early"][at[same]], of["late"][at[same]], of["copies"][at[same]]) for of, at in ((first, i), (second, j))
+    )
+    copies = copies_vm & copies_host
     # Of a packet that each capture saw once, or at once once more, the first sightings tell the way: the machine that it came from saw it before the other did.
-    soon = np.maximum(late_vm[:, m.TIME] - early_vm[:, m.TIME], late_host[:, m.TIME] - early_host[:, m.TIME]) < COPY_BARE_NS
-    ways = _ways(early_vm, early_host, copies | soon, flows_vm)
-    flow = early_vm[:, m.FLOW]
-    sent = early_vm[:, m.DIRECTION] == ways[flow]  # the VM sent it
+    soon = np.maximum(a[late_vm, m.TIME] - a[early_vm, m.TIME], b[late_host, m.TIME] - b[early_host, m.TIME]) < COPY_BARE_NS
+    ways = _ways(a[early_vm], b[early_host], copies | soon, flows_vm)
+    flow = a[early_vm, m.FLOW]
+    sent = a[early_vm, m.DIRECTION] == ways[flow]  # the VM sent it
     known = ways[flow] >= 0
-    at_vm = np.where((sent & copies | ~sent & ~copies)[:, None], late_vm, early_vm)
-    at_host = np.where((sent & copies | ~sent & ~copies)[:, None], early_host, late_host)
-    bounds = Bounds(
-        at_vm[:, m.TIME], at_vm[:, m.TIME] - at_host[:, m.TIME], ~sent, at_vm[:, m.FRAME], at_host[:, m.FRAME]
-    ).take(known).in_order()  # fmt: skip
-    used = Counter(np.asarray(kinds, object)[flow[known]].tolist())
-    return bounds, [k for k, _ in used.most_common()], len(bounds), int((~known).sum())
+    late = sent == copies  # at the VM; it is the other one at the host
+    at_vm, at_host = np.where(late, late_vm, early_vm)[known], np.where(late, early_host, late_host)[known]
+    times = a[at_vm, m.TIME]
+    bounds = Bounds(times, times - b[at_host, m.TIME], ~sent[known], a[at_vm, m.FRAME], b[at_host, m.FRAME]).in_order()
+    used: Counter[str] = Counter()
+    for kind, packets in zip(kinds, np.bincount(flow[known], minlength=len(kinds)).tolist(), strict=True):
+        used[kind] += packets
+    return bounds, [k for k, n in used.most_common() if n], len(bounds), int((~known).sum())
 
 
 def _groups(marks: Ints) -> dict[str, npt.NDArray[Any]]:
-    """Packets that look the same: key, row of the earliest and of the latest, and whether all are of different interfaces."""
-    order = np.lexsort((marks[:, m.TIME], marks[:, m.KEY]))
+    """Packets that look the same: key, row of the earliest and of the latest, and whether all are of different interfaces.
+
+    Without timestamps only those with bytes of their own are what they seem (keep-alives repeat, 0 or 1 byte long); the others are left out.
+    """
+    rows = np.flatnonzero((marks[:, m.STAMP] > 0) | (marks[:, m.LENGTH] > 1) | (marks[:, m.FLAGS] != 0))
+    order = rows[np.lexsort((marks[rows, m.TIME], marks[rows, m.KEY]))]
     key = marks[order, m.KEY]
     start = np.flatnonzero(np.append(True, key[1:] != key[:-1])[: len(key)])
     end = np.append(start[1:], len(key))[: len(start)] - 1
@@ -250,7 +254,7 @@ def _groups(marks: Ints) -> dict[str, npt.NDArray[Any]]:
     copies = size == 1
     several = np.flatnonzero(~copies)
     if len(several):
-        by_iface = np.lexsort((marks[:, m.IFACE], marks[:, m.KEY]))
+        by_iface = rows[np.lexsort((marks[rows, m.IFACE], marks[rows, m.KEY]))]
         fresh = np.append(True, (np.diff(marks[by_iface, m.KEY]) != 0) | (np.diff(marks[by_iface, m.IFACE]) != 0))
         copies = np.add.reduceat(fresh.astype(np.int64), start) == size
     return {"key": key[start], "early": order[start], "late": order[end], "copies": copies}
@@ -260,7 +264,8 @@ def _flows(vm: Capture, host: Capture) -> tuple[Ints, Ints, list[str]]:
     """Connections that may have packets in both captures, as flows of each, with ends in the same order; and of the VM's, what kind each is."""
     states = [capture.part.state() for capture in (vm, host)]
     tuples = [m.canonical(_ends(state))[0] for state in states]
-    seen = [m.as_keys(t) for t in tuples]
+    number = distinct_rows(*np.concatenate(tuples).T)[1]
+    seen = [number[: len(tuples[0])], number[len(tuples[0]) :]]
     local = [_loopback(t) for t in tuples]
     isns = [_isns(c) for c in (vm, host)]
     frames = states[0][:, s_.SIDE + s_.FRAMES] + states[0][:, s_.SIDE + s_.SIDE_WIDTH + s_.FRAMES]
@@ -322,13 +327,9 @@ def _ways(early_vm: Ints, early_host: Ints, sure: Bools, flows: Ints) -> Ints:
     np.add.at(votes, flow[:-1], vote)
     # a direction that one machine only ever sends, as its capture says, comes from there
     for marks, machine in ((early_vm, 1), (early_host, -1)):
-        out = marks[:, m.IFACE] & 0xFF == 4
-        shares = []
-        for d in (0, 1):
-            mine = marks[:, m.DIRECTION] == d
-            n = np.bincount(marks[mine, m.FLOW], minlength=len(flows))
-            sent = np.bincount(marks[mine, m.FLOW], weights=out[mine], minlength=len(flows))
-            shares.append(np.where((n > 0) & (sent == n), 1, 0) - np.where((n > 0) & (sent == 0), 1, 0))
+        way = 2 * marks[:, m.FLOW] + marks[:, m.DIRECTION]
+        every, sent = (np.bincount(each, minlength=2 * len(flows)) for each in (way, way[marks[:, m.IFACE] & 0xFF == 4]))
+        shares = (np.where(every > 0, 1, 0) * (np.where(sent == every, 1, 0) - np.where(sent == 0, 1, 0))).reshape(-1, 2).T
         told = np.where((shares[0] == 1) & (shares[1] < 1), 1, np.where((shares[1] == 1) & (shares[0] < 1), -1, 0)) * machine
         votes = np.where(votes == 0, told, votes)
     ways = np.where(votes > 0, 0, np.where(votes < 0, 1, -1))

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from netlens.columns import NEVER, distinct_rows
 from netlens.errors import CaptureError
 from netlens.parsers import pipeline
 from netlens.parsers.session_lookup import enter, find, key_hash
@@ -116,13 +117,12 @@ def thin(digests: Ints, cap: int) -> Ints:
 
 
 def _lowest(times: Ints, keys: Ints, cap: int) -> Bools:
-    """Which of more than ``cap`` digests are kept: of each of :data:`STRETCHES` stretches of time the same number, those with the lowest keys."""
+    """Which of more than ``cap`` digests are kept: of each of :data:`STRETCHES` stretches of time the same number at most, those with the lowest keys; of the
+    equal ones at that border none."""
     first = int(times.min())
     stretch = (times - first) // max(1, -((first - int(times.max()) - 1) // STRETCHES))
-    order = np.argsort(stretch << 53 | keys >> 11 & (1 << 53) - 1)
+    place = stretch << 53 | keys >> 11 & (1 << 53) - 1
     counts = np.bincount(stretch, minlength=STRETCHES)
-    rank = np.empty(len(times), np.int64)
-    rank[order] = np.arange(len(times)) - np.repeat(np.cumsum(counts) - counts, counts)
     low, high = 0, len(times)  # so many of each stretch fit, do not fit
     while high - low > 1:
         middle = (low + high) // 2
@@ -130,7 +130,10 @@ def _lowest(times: Ints, keys: Ints, cap: int) -> Bools:
             low = middle
         else:
             high = middle
-    kept: Bools = rank < low
+    border = np.full(STRETCHES, NEVER)
+    first_out = (np.cumsum(counts) - counts + low)[counts > low]  # in order of ``place``, all of which need not be put in order
+    border[counts > low] = np.partition(place, first_out)[first_out]
+    kept: Bools = place < border[stretch]
     return kept
 
 
@@ -146,11 +149,6 @@ def canonical(flows: Ints) -> tuple[Ints, Bools]:
     return np.where(turn[:, None], back, flows), turn
 
 
-def as_keys(flows: Ints) -> np.ndarray[Any, Any]:
-    """Each flow as one value, to be compared."""
-    return np.ascontiguousarray(flows, np.int64).view(np.dtype((np.void, 8 * flows.shape[1]))).ravel()
-
-
 def of_trail(trail: Trail, sessions: Ints, flows: Ints, cap: int = CAP) -> Ints:
     """The same as :func:`collect`, from what was kept of each segment.
 
@@ -161,7 +159,7 @@ def of_trail(trail: Trail, sessions: Ints, flows: Ints, cap: int = CAP) -> Ints:
     if not len(flows) or not len(sessions):
         return np.zeros((0, DIGEST_WIDTH), np.int64)
     (those, turned), (wanted, turned_back) = canonical(sessions), canonical(flows)
-    number = np.unique(as_keys(np.concatenate([wanted, those])), return_inverse=True)[1].ravel()
+    number = distinct_rows(*np.concatenate([wanted, those]).T)[1]
     flow_of = np.full(int(number.max()) + 1, -1, np.int64)
     flow_of[number[: len(flows)][::-1]] = np.arange(len(flows))[::-1]  # of equal ones the first
     flow = flow_of[number[len(flows) :]]
@@ -182,7 +180,8 @@ def of_trail(trail: Trail, sessions: Ints, flows: Ints, cap: int = CAP) -> Ints:
     if len(rows) > cap:
         kept = _lowest(segments["ts"][rows], key, cap)
         rows, key = rows[kept], key[kept]
-    return np.column_stack([segments["ts"][rows], segments["frame"][rows], *columns(rows), segments["iface"][rows], key])
+    # in memory column by column, as they are looked at
+    return np.stack([segments["ts"][rows], segments["frame"][rows], *columns(rows), segments["iface"][rows], key]).T
 
 
 def readable_again(paths: Iterable[str]) -> bool:
