@@ -24,19 +24,19 @@ Limits: without a second capture the origin of a host's session that no mark exp
 """
 
 import ipaddress
-from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Container, Iterator, Mapping
 from functools import lru_cache
 from heapq import heappop, heappush
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from netlens.columnar import Coded, Lists
-from netlens.columns import Array, objects
+from netlens.columns import NEVER, Array, objects
 from netlens.parsers import session_state as s_
-from netlens.parsers.tcp_states import ESTABLISHED, INACTIVE, RESET, SYN_SENT, conn_state
+from netlens.parsers.tcp_states import CONN_STATES, ESTABLISHED, INACTIVE, RESET, SYN_SENT
 from netlens.parsers.tunnels import SSH_PORT
 from netlens.schema import Table
 from netlens.tables import CONNECTIONS, LOOKUPS, TUNNELS
@@ -108,19 +108,13 @@ def build(state: Array, sessions: Table, lookups: Table, through: Array) -> tupl
     for first, copies in nat.items():
         group[copies] = first
     group = group[group]  # the receiving half of a copy (which takes odd traffic) goes where the sending one went
-    heads = np.flatnonzero(group == np.arange(n))
-    members: dict[int, list[int]] = {}
-    for k in np.flatnonzero(group != np.arange(n)).tolist():
-        members.setdefault(int(group[k]), [int(group[k])]).append(k)
-
     vantage, host_ips = _vantage(state, sessions, near, nat, through)
-    rows = _columns(state, sessions, heads, members, dict(zip(sending.tolist(), receiving.tolist(), strict=True)), nat, through)
+    rows = _columns(state, sessions, group, (sending, receiving), nat, through)
     _paths(rows, sessions, vantage, host_ips)
     tunnels = _tunnels(sessions, rows, vantage)
     carriers = {k for k, what in zip(tunnels["session_id"].tolist(), tunnels["carries"].tolist(), strict=True) if what is not None}
     kept = np.array([len(ids) > 1 or ids[0] not in carriers for ids in rows["session_ids"].tolist()], dtype=bool)
-    rows = {k: v[kept] for k, v in rows.items()}
-    order = np.argsort(rows["start_ns"], kind="stable")
+    order = np.flatnonzero(kept)[np.argsort(rows["start_ns"][kept], kind="stable")]
     rows = {k: v[order] for k, v in rows.items()}
     rows["connection_id"] = np.arange(len(order), dtype=np.int64)
     connections = Table(CONNECTIONS, rows)
@@ -266,100 +260,85 @@ def sent_from(capture: Any) -> set[str]:
 def _columns(
     state: Array,
     sessions: Table,
-    heads: Array,
-    members: dict[int, list[int]],
-    halves: dict[int, int],
+    group: Array,
+    halves: tuple[Array, Array],
     nat: dict[int, list[int]],
     through: Array,
 ) -> dict[str, Array]:
-    """All columns but the path, origin and vantage; first for sessions that are a connection each, then the joined ones mended."""
+    """All columns but the path, origin and vantage, of one row for each session that is its own ``group``, and those of the group; redirect halves and
+    copies are mended last."""
     s = sessions
+    heads = np.flatnonzero(group == np.arange(s.rows))
     n = len(heads)
-    closed = s["closed_ns"][heads]
-    is_open = np.array([x is None for x in closed.tolist()], dtype=bool)
-    end = np.where(is_open, s["end_ns"][heads], np.where(is_open, 0, closed)).astype(np.int64)
+    parts = np.argsort(group, kind="stable")  # of one connection after the other
+    edges = np.searchsorted(group[parts], np.append(heads, s.rows))
+    begins, listed = edges[:-1], parts.tolist()
+    closed = s.ints("closed_ns", NEVER)[heads]
+    is_open = closed == NEVER
+    named = np.array([name is not None for name in s["sni"].tolist()], bool)[parts]
+    first_named = np.minimum.reduceat(np.where(named, np.arange(s.rows), s.rows), begins) if n else begins
     via = through[heads]
     rows: dict[str, Array] = {
         **{name: s[name][heads] for name in _TAKEN},
+        "sni": np.concatenate([s["sni"][parts], np.full(1, None, object)])[first_named],
+        "start_ns": _joined(np.minimum, s["start_ns"][parts], begins),
+        "first_frame": _joined(np.minimum, s["first_frame"][parts], begins),
+        "last_frame": _joined(np.maximum, s["last_frame"][parts], begins),
         **{
             name: np.full(n, None, object)
             for name in ("process", "vantage", "origin", "redirect_port", "nat_ip", "nat_port", "tunnel_session_id")
         },
         "connection_id": np.arange(n, dtype=np.int64),
         "path": np.full(n, "direct", dtype=object),
-        "end_ns": end,
+        "end_ns": np.where(is_open, s["end_ns"][heads], closed),
         "duration_s": np.zeros(n),
-        "session_ids": objects([[k] for k in heads.tolist()]),
-        "started_before_capture": ~s["saw_syn"][heads],
+        "session_ids": objects([listed[a:b] for a, b in pairwise(edges.tolist())]),
+        "started_before_capture": ~_joined(np.logical_or, s["saw_syn"][parts], begins),
         "open_at_end": is_open,
     }
     rows["tunnel_session_id"][via >= 0] = via[via >= 0]
     rows["path"][via >= 0] = "sshuttle"
-    place = {int(k): i for i, k in enumerate(heads.tolist())} if members else {}
-    t = {name: s[name].tolist() for name in _JOINED} if members else {}
-    for head, parts in members.items():
-        i = place[head]
-        parts.sort()
-        rows["session_ids"][i] = parts
-        rows["start_ns"][i] = min(t["start_ns"][k] for k in parts)
-        rows["first_frame"][i] = min(t["first_frame"][k] for k in parts)
-        rows["last_frame"][i] = max(t["last_frame"][k] for k in parts)
-        rows["started_before_capture"][i] = not any(t["saw_syn"][k] for k in parts)
-        rows["sni"][i] = next((t["sni"][k] for k in parts if t["sni"][k] is not None), None)
-        if head in halves:
-            _join_halves(rows, i, state, t, head, halves[head])
-        if head in nat:
-            _join_copies(rows, i, t, head, nat[head])
+    of_head = group[halves[0]] == halves[0]
+    sends, receives = halves[0][of_head], halves[1][of_head]
+    _join_halves(rows, np.searchsorted(heads, sends), state, s, sends, receives)
+    t = {name: s[name].tolist() for name in _JOINED} if nat else {}
+    copied = [head for head in nat if group[head] == head]
+    for i, head in zip(np.searchsorted(heads, copied).tolist(), copied, strict=True):
+        _join_copies(rows, i, t, head, nat[head])
     lasted = rows["end_ns"] - rows["start_ns"]
     rows["duration_s"] = np.where(lasted < 0, np.nan, lasted / 1e9)  # of a clock that was set back in between nothing can be told
     return rows
 
 
+def _joined(two: np.ufunc, of: Array, begins: Array) -> Array:
+    out: Array = two.reduceat(of, begins) if len(begins) else of
+    return out
+
+
 #: Columns that a connection has from its session.
-_TAKEN = (
-    "orig_ip",
-    "orig_port",
-    "resp_ip",
-    "resp_port",
-    "sni",
-    "start_ns",
-    "state",
-    "orig_bytes",
-    "resp_bytes",
-    "first_frame",
-    "last_frame",
-)
-#: Columns of the sessions that are one connection, which are read one by one.
-_JOINED = (
-    "orig_ip", "orig_port", "resp_ip", "resp_port", "sni", "start_ns", "end_ns", "closed_ns", "orig_fin_ns", "resp_fin_ns", "rst_ns",
-    "orig_bytes", "resp_bytes", "state", "saw_syn", "first_frame", "last_frame",
-)  # fmt: skip
+_TAKEN = ("orig_ip", "orig_port", "resp_ip", "resp_port", "state", "orig_bytes", "resp_bytes")
+#: Columns of the sessions that are copies of one, which are read one by one.
+_JOINED = ("orig_ip", "orig_port", "end_ns", "closed_ns", "orig_bytes", "resp_bytes", "state")
 
 
-def _join_halves(rows: dict[str, Array], i: int, state: Array, s: Mapping[str, list[Any]], sends: int, receives: int) -> None:
+def _join_halves(rows: dict[str, Array], i: Array, state: Array, s: Table, sends: Array, receives: Array) -> None:
+    """Mend the rows ``i``, each of two halves."""
     rows["path"][i] = "sshuttle"
     rows["redirect_port"][i] = s["resp_port"][sends]
     rows["resp_ip"][i], rows["resp_port"][i] = s["resp_ip"][receives], s["resp_port"][receives]
     rows["orig_bytes"][i], rows["resp_bytes"][i] = s["orig_bytes"][sends], s["resp_bytes"][receives]
-
-    def own(k: int, side: int) -> int:
-        fsm = int(state[k, s_.FSM])
-        orig = (fsm >> 8) & 1
-        return (fsm >> (4 * (orig if side == 0 else 1 - orig))) & 15
-
-    orig, resp = own(sends, 0), own(receives, 1)
+    sent, received = state[sends, s_.FSM], state[receives, s_.FSM]
+    orig, resp = sent >> 4 * (sent >> 8 & 1) & 15, received >> 4 * (1 - (received >> 8 & 1)) & 15
     # The sending half never sees the answer; one that is an RST only, which by itself would tell of no connection, was a refusal (REJ).
-    if resp == INACTIVE:
-        resp = RESET
-    answered = resp != RESET or int(state[receives, s_.FSM]) >> 16 & s_.SAW_SYNACK
-    rows["state"][i] = conn_state(
-        ESTABLISHED if orig == SYN_SENT and answered else orig, resp, int(rows["orig_bytes"][i]), int(rows["resp_bytes"][i])
-    )
-    resets = [t for k in (sends, receives) if (t := s["rst_ns"][k]) is not None]
-    fins = (s["orig_fin_ns"][sends], s["resp_fin_ns"][receives])
-    ends = resets + ([max(fins)] if None not in fins else [])
-    rows["open_at_end"][i] = not ends
-    rows["end_ns"][i] = min(ends) if ends else max(s["end_ns"][sends], s["end_ns"][receives])
+    resp = np.where(resp == INACTIVE, RESET, resp)
+    answered = (resp != RESET) | (received >> 16 & s_.SAW_SYNACK != 0)
+    payload = (rows["orig_bytes"][i] > 0) | (rows["resp_bytes"][i] > 0)
+    rows["state"][i] = CONN_STATES[np.where((orig == SYN_SENT) & answered, ESTABLISHED, orig), resp, payload.astype(np.int64)]
+    resets = s.ints("rst_ns", NEVER)
+    ends = np.maximum(s.ints("orig_fin_ns", NEVER)[sends], s.ints("resp_fin_ns", NEVER)[receives])
+    ends = np.minimum(ends, np.minimum(resets[sends], resets[receives]))
+    rows["open_at_end"][i] = ends == NEVER
+    rows["end_ns"][i] = np.where(ends == NEVER, np.maximum(s["end_ns"][sends], s["end_ns"][receives]), ends)
 
 
 def _join_copies(rows: dict[str, Array], i: int, s: Mapping[str, list[Any]], head: int, copies: list[int]) -> None:
@@ -461,28 +440,27 @@ def _linked(lookups: Table, connections: Table) -> Table:
     """Each connection is linked to the latest lookup of the same machine, before it, that returned its address."""
     wanted = set(connections["resp_ip"].tolist())
     rows = _that_answer(lookups, wanted)  # few, where there are very many
-    answers: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
+    pairs: dict[tuple[str, str], int] = {}
+    found: list[tuple[int, int, int]] = []  # client and address, time, row
     some = lookups.take(rows)
     for i, time, client, texts in zip(rows.tolist(), *(some[name].tolist() for name in ("answer_ns", "orig_ip", "answers")), strict=True):
         if time is not None:
-            for text in texts:
-                if text in wanted:
-                    answers[client, text].append((time, i))
-    linked: dict[int, list[int]] = defaultdict(list)
-    if answers:
-        for found in answers.values():
-            found.sort()
-        starts = connections["start_ns"].tolist()
-        for j, pair in enumerate(zip(connections["orig_ip"].tolist(), connections["resp_ip"].tolist(), strict=True)):
-            found = answers.get(pair, [])
-            k = bisect_right(found, (starts[j], lookups.rows)) - 1
-            if k >= 0 and starts[j] - found[k][0] <= MAX_LINK_AGE_NS:
-                linked[found[k][1]].append(j)
-    sizes = np.zeros(lookups.rows + 1, np.int64)
-    for i, of in linked.items():
-        sizes[i + 1] = len(of)
-    ids = np.array([j for i in sorted(linked) for j in linked[i]], np.int64)
-    return Table(LOOKUPS, {**lookups.columns, "connection_ids": Lists(np.cumsum(sizes), ids)})
+            found += [(pairs.setdefault((client, text), len(pairs)), time, i) for text in texts if text in wanted]
+    asked = [pairs.get(pair, -1) for pair in connections.tuples("orig_ip", "resp_ip")] if found else []
+    at = np.flatnonzero(np.array(asked, np.int64) >= 0)
+    # answers and connections of one client and address in order of time: each connection goes with the latest answer before it
+    answers = np.array(found, np.int64).reshape(-1, 3)
+    pair = np.concatenate([answers[:, 0], np.array(asked, np.int64)[at]])
+    time = np.concatenate([answers[:, 1], connections["start_ns"][at]])
+    row = np.concatenate([answers[:, 2], at + lookups.rows])
+    order = np.lexsort((row, time, pair))
+    latest = order[np.maximum.accumulate(np.where(order < len(answers), np.arange(len(order)), 0))]
+    linked = (
+        (order >= len(answers)) & (latest < len(answers)) & (pair[latest] == pair[order]) & (time[order] - time[latest] <= MAX_LINK_AGE_NS)
+    )
+    of, ids = row[latest[linked]], row[order[linked]] - lookups.rows
+    sizes = np.bincount(of + 1, minlength=lookups.rows + 1)
+    return Table(LOOKUPS, {**lookups.columns, "connection_ids": Lists(np.cumsum(sizes), ids[np.lexsort((ids, of))])})
 
 
 def _that_answer(lookups: Table, wanted: Container[str]) -> Array:
