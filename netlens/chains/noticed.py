@@ -66,7 +66,9 @@ class _Tunnel(NamedTuple):
         up, trail = linked.upstream, linked.upstream.capture.part.trail
         ids = np.array([k for row in np.flatnonzero(linked.origin == VM).tolist() for k in up.session_ids[row]], np.int64)
         t = {} if trail is None else trail.segments()
-        sent = np.flatnonzero(np.isin(t["session"], ids) & (t["length"] > 0)) if t else np.zeros(0, np.int64)
+        theirs = np.zeros(up.sessions.rows, np.bool_)
+        theirs[ids] = True
+        sent = np.flatnonzero(theirs[t["session"]] & (t["length"] > 0)) if t else np.zeros(0, np.int64)
         at = np.concatenate([up.sessions["start_ns"].astype(np.int64)[ids], *([t["ts"][sent]] if t else [])])
         session = np.concatenate([ids, *([t["session"][sent].astype(np.int64)] if t else [])])
         order = np.argsort(at, kind="stable")

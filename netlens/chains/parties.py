@@ -25,7 +25,7 @@ from netlens.addresses import is_loopback
 from netlens.chains.processes import with_process
 from netlens.chains.side import WORDS, Side
 from netlens.chains.situation import HOST, REJECTED, UNKNOWN, VM
-from netlens.columns import Ints, as_they_come
+from netlens.columns import Ints, as_they_come, by_value
 from netlens.parsers import connections
 from netlens.text import endpoint
 
@@ -107,11 +107,16 @@ def listed(names: Iterable[str]) -> str:
 
 
 def who(linked: Linked) -> list[Who]:
-    """Whose each connection of the upstream's capture is."""
+    """Whose each connection of the upstream's capture is; equal ones are one object."""
+    return by_value(lambda each: Who(*each), _owners(linked))
+
+
+def _owners(linked: Linked) -> list[tuple[int, str, str | None, str | None, str | None]]:
+    """The same as fields of :class:`Who`."""
     up = linked.upstream
     c, n = up.connections, up.connections.rows
     if up.name == "vm":
-        return [Who(VM, WORDS["vm"], "vm", ip) for ip in c["orig_ip"].tolist()]
+        return [(VM, WORDS["vm"], "vm", ip, None) for ip in c["orig_ip"].tolist()]
     own = _own(linked)
     in_vm = addresses_of_vm(linked)
     first = inner(linked)
@@ -119,22 +124,23 @@ def who(linked: Linked) -> list[Who]:
     vm_processes = linked.processes.get("vm", {})
     vm_of = [-1] * n if linked.pairing is None else linked.pairing.vm_of.tolist()
     by_tunnel = [None if k is None else up.sessions["orig_ip"][k] for k in c["tunnel_session_id"].tolist()]
-    out, ips = [], c["orig_ip"].tolist()
+    out: list[tuple[int, str, str | None, str | None, str | None]] = []
+    ips = c["orig_ip"].tolist()
     private = {ip: connections.is_private(ip) for ip in set(ips)}
     for row in range(n):
         code, ip = int(linked.origin[row]), ips[first[row]]
         if (name := linked.claimed.get(row)) and code != VM:
-            out.append(Who(HOST, name, name, ip if ip not in own else None))
+            out.append((HOST, name, name, ip if ip not in own else None, None))
         elif code == VM:
             of_relay = linked.nested is not None or ip in own or is_loopback(ip)
             address = by_tunnel[first[row]] or (None if of_relay else ip)
-            out.append(Who(VM, WORDS["vm"], "vm" if "vm" in linked.sides else None, address, vm_processes.get(vm_of[row])))
+            out.append((VM, WORDS["vm"], "vm" if "vm" in linked.sides else None, address, vm_processes.get(vm_of[row])))
         elif code == UNKNOWN:
-            out.append(Who(UNKNOWN, "unknown", None, ip))
+            out.append((UNKNOWN, "unknown", None, ip, None))
         elif ip in own or is_loopback(ip) or not private[ip]:
-            out.append(Who(HOST, WORDS["host"], up.name, None if is_loopback(ip) else ip, processes.get(first[row])))
+            out.append((HOST, WORDS["host"], up.name, None if is_loopback(ip) else ip, processes.get(first[row])))
         else:
-            out.append(Who(HOST, _called(ip, in_vm), None, ip))
+            out.append((HOST, _called(ip, in_vm), None, ip, None))
     return out
 
 
@@ -153,6 +159,13 @@ def of_requests(traffic: Traffic) -> tuple[list[Who], Ints]:
     row[place >= 0] = side.owner[place[place >= 0]]
     carried = traffic.asked_of_relay
     asked = np.array([carried.get(k, -1) for k in place.tolist()], np.int64) if carried else np.full(len(place), -1)
+    # of requests on connections of one party any is as good
+    owners = traffic.once(who)
+    codes, one = np.array([each.code for each in owners], np.int64), dict[int, int]()
+    stands_for = np.array([one.setdefault(id(each), k) for k, each in enumerate(owners)], np.int64)
+    own = np.flatnonzero((row >= 0) & (asked < 0))
+    own = own[codes[row[own]] == code[own]]
+    row[own] = stands_for[row[own]]
     alike, which = as_they_come(row, code.astype(np.int64), asked)
     numbers: dict[Who, int] = {}
     number_of = [numbers.setdefault(_who(traffic, *each), len(numbers)) for each in alike.tolist()]

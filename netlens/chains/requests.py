@@ -54,7 +54,9 @@ def requests(linked: Linked, sessions: Sessions, row_of: dict[int, int], alone: 
     """
     up, vm = linked.upstream, linked.vm
     x, n = up.exchanges, up.exchanges.rows
-    carrier = np.array([row_of.get(int(row), -1) for row in up.owner.tolist()], np.int64)
+    place = np.full(up.connections.rows, -1)
+    place[list(row_of)] = list(row_of.values())
+    carrier = place[up.owner]
     start = x["request_end_ns"].astype(np.int64)
     end, _ = up.answered_ns
     # a program that closes after the answer was done with the request when it had read the answer

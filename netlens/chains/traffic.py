@@ -12,6 +12,7 @@ Which requests were refused is not known here: a lens finds that out and fills t
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -107,15 +108,16 @@ def rebuild(linked: Linked, beside: Beside) -> Traffic:
     common = _common_ns(linked, notes)
     facts = _facts(linked, egress_seen=not egress) | {"vm_blind": blind, "no_overlap": linked.vm is not None and common[0] >= common[1]}
     facts["connections_left_out"] = left_out
-    facts["addresses"] = {int(upstream.address[k]): str(linked.upstream.connections["resp_ip"][row]) for row, k in row_of.items()}
+    told, ips = upstream.address[list(row_of.values())], linked.upstream.connections["resp_ip"][list(row_of)]
+    facts["addresses"] = dict(zip(told.tolist(), ips.tolist(), strict=True))
     facts["in_doubt"] = int(np.isin(made.session, [row_of.get(row, -1) for row in _in_doubt(linked.upstream)]).sum())
     facts["protocol_unknown"] = linked.protocol_unknown and not _side_by_side(made)
     situation = Situation(
         made, upstream, vm_seen, host_seen, host_seen and not missing, common, _uncertain_ns(linked), uncountable,
         facts, missing, underway(linked, row_of), _midway_ns(linked.upstream), perhaps, between,
     )  # fmt: skip
-    told = {f.name: getattr(linked, f.name) for f in fields(Linked)} | {"notes": notes}
-    traffic = Traffic(**told, beside=beside, situation=situation, rows=rows)
+    known = {f.name: getattr(linked, f.name) for f in fields(Linked)} | {"notes": notes}
+    traffic = Traffic(**known, beside=beside, situation=situation, rows=rows)
     facts["others"] = others(traffic)
     return traffic
 
@@ -198,15 +200,8 @@ def _uncountable(linked: Linked, beside: Beside, made: Requests) -> tuple[str | 
             return "captures of whole packets (tcpdump -s 0), to tell requests from handshakes: what these hold of each is too short", []
     shown = set(made.session[made.stream >= 0].tolist())
     readable = {r.session_id for r in beside.keys.rows} if beside.keys is not None else set()
-    busy = set(up.owner.tolist())
-    hidden = [
-        row
-        for row in np.flatnonzero(up.target).tolist()
-        if row in busy
-        and row not in shown
-        and linked.http2.keys() & set(up.session_ids[row])
-        and not readable.intersection(up.session_ids[row])
-    ]
+    busy = {up.connection_of[k] for k in linked.http2 if k in up.connection_of}.intersection(up.owner.tolist())
+    hidden = [row for row in sorted(busy) if up.target[row] and row not in shown and not readable.intersection(up.session_ids[row])]
     if not hidden:
         return None, []
     spoken = all(any(linked.http2.get(k) for k in up.session_ids[row]) for row in hidden)
@@ -292,8 +287,8 @@ def _leave_apart(linked: Linked) -> bool:
     c, target = linked.upstream.connections, linked.upstream.target
     leaves = [ip if translated is None else translated for ip, translated in c.tuples("orig_ip", "nat_ip")]
     seen: dict[tuple[int, bool], set[str]] = {}
-    for row in np.flatnonzero(target).tolist():
-        seen.setdefault((int(linked.origin[row]), ":" in leaves[row]), set()).add(leaves[row])
+    for origin, ip in set(itertools.compress(zip(linked.origin.tolist(), leaves, strict=True), target.tolist())):
+        seen.setdefault((origin, ":" in ip), set()).add(ip)
     both = [v6 for v6 in (False, True) if (VM, v6) in seen and (HOST, v6) in seen]
     return bool(both) and all(seen[VM, v6].isdisjoint(seen[HOST, v6]) for v6 in both)
 
