@@ -126,7 +126,8 @@ class Table(Mapping[str, "np.ndarray[Any, Any]"]):
 
     def take(self, index: np.ndarray[Any, Any]) -> Table:
         """Rows at ``index`` (integers or a boolean mask), in that order."""
-        return Table(self.schema, {k: v.take(index) if isinstance(v, LazyColumn) else v[index] for k, v in self.columns.items()})
+        stored = {**self.columns, **self._numbers}
+        return Table(self.schema, {k: v.take(index) if isinstance(v, LazyColumn) else v[index] for k, v in stored.items()})
 
     def tuples(self, *names: str) -> Iterator[tuple[Any, ...]]:
         """Rows of some columns as Python values."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from netlens.addresses import is_loopback
+from netlens.chains.overlap import owner_rows
 from netlens.columns import MISSING, Ints
 
 if TYPE_CHECKING:
@@ -54,8 +56,8 @@ class Compared:
         self.n = n = c.rows
         members = c["session_ids"].tolist()
         self.of = np.repeat(np.arange(n), [len(ids) for ids in members])  # connection of each member session
-        place = {k: i for i, k in enumerate(s["session_id"].tolist())}
-        self.member = np.array([place[k] for ids in members for k in ids], dtype=np.int64)  # row of each member session
+        ids, order = np.fromiter(chain.from_iterable(members), np.int64, len(self.of)), np.argsort(s["session_id"])
+        self.member = order[np.searchsorted(s["session_id"], ids, sorter=order)]  # row of each member session
         self.server = np.array([servers.setdefault(e, len(servers)) for e in c.tuples("resp_ip", "resp_port")], dtype=np.int64)
         self.orig_ip, self.orig_port = c["orig_ip"].tolist(), c["orig_port"].tolist()
         outer = zip(self.orig_ip, self.orig_port, c["nat_ip"].tolist(), c["nat_port"].tolist(), strict=True)
@@ -84,12 +86,11 @@ class Compared:
         bounds = capture.part.bounds_ns or ((int(s["start_ns"].min()), int(s["end_ns"].max())) if s.rows else (0, 0))
         self.first, self.last = bounds  # of all frames: lookups show too that the capture ran
         self.randoms: list[set[str]] = [set() for _ in range(n)]
-        at = {k: i for i, ids in enumerate(members) for k in ids}
-        for k, random in hellos.tuples("session_id", "random"):
-            if random is not None and k in at:
-                self.randoms[at[k]].add(random)
+        for i, random in zip(owner_rows(hellos, c).tolist(), hellos["random"].tolist(), strict=True):
+            if random is not None and i >= 0:
+                self.randoms[i].add(random)
         exchanges = capture.table("exchanges")
-        self.request_of = np.array([at.get(k, -1) for k in exchanges["session_id"].tolist()], np.int64)
+        self.request_of = owner_rows(exchanges, c)
         self.request_ns = exchanges["start_ns"].astype(np.int64)
         self.request_up, self.request_down = exchanges["up_bytes"].astype(np.int64), exchanges["down_bytes"].astype(np.int64)
         self.asked = self._asked()
@@ -209,19 +210,12 @@ class Found:
         self.host_of[i], self.vm_of[j] = j, i
         self.method[i], self.confidence[i] = method, confidence
 
-    def unique(self, mine: Mapping[int, Iterable[Any]], others: Mapping[int, Iterable[Any]], method: str) -> None:
-        """Pair rows that share a key which nobody else on either side has; keys that disagree pair nothing."""
-        there, here = only(mine), only(others)
-        shared: dict[int, set[int]] = defaultdict(set)
-        back: dict[int, set[int]] = defaultdict(set)
-        for key, i in there.items():
-            if key in here:
-                shared[i].add(here[key])
-                back[here[key]].add(i)
-        for i, js in shared.items():
-            j = min(js)
-            if len(js) == 1 and len(back[j]) == 1:
-                self.add(i, j, method)
+    def unique(self, mine: Mapping[int, Any], others: Mapping[int, Any], method: str) -> None:
+        """Pair rows that share a key which nobody else on either side has."""
+        there = only((j, (key,)) for j, key in others.items())
+        for key, i in only((i, (key,)) for i, key in mine.items()).items():
+            if key in there:
+                self.add(i, there[key], method)
 
     def free_vm(self) -> Ints:
         return np.flatnonzero((self.host_of < 0) & ~self.v.local & ~self.carried_on)
@@ -230,10 +224,10 @@ class Found:
         return np.flatnonzero((self.vm_of < 0) & ~self.h.local & ~self.later)
 
 
-def only(keys: Mapping[int, Iterable[Any]]) -> dict[Any, int]:
+def only(keys: Iterable[tuple[int, Iterable[Any]]]) -> dict[Any, int]:
     """Keys that one row alone has."""
     rows: dict[Any, int] = {}
-    for i, own in keys.items():
+    for i, own in keys:
         for key in own:
             rows[key] = -1 if key in rows else i
     return {key: i for key, i in rows.items() if i >= 0}

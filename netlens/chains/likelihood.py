@@ -75,7 +75,7 @@ def possible(found: Found, i: Ints, j: Ints) -> Bools:
     name, other = (np.array([names.setdefault(x, len(names)) for x in t.connections["sni"].tolist()], np.int64) for t in (v, h))
     ok &= (name[i] < 0) | (other[j] < 0) | (name[i] == other[j])
     # one whose random is in both captures once has a partner, which it was not paired with for a reason
-    mine, others = only(dict(enumerate(v.randoms))), only(dict(enumerate(h.randoms)))
+    mine, others = only(enumerate(v.randoms)), only(enumerate(h.randoms))
     placed_v = np.array([any(r in mine and r in others for r in rs) for rs in v.randoms], dtype=bool)
     placed_h = np.array([any(r in mine and r in others for r in rs) for rs in h.randoms], dtype=bool)
     ok &= ~(placed_v[i] | placed_h[j])

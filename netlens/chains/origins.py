@@ -10,6 +10,7 @@ Limits: a connection that was lost before the host's capture saw it can be confu
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
 
@@ -38,22 +39,23 @@ def origins(found: Found, companion_of: Ints, addresses: set[str], shared: Colle
 
     def servers(rows: Bools) -> set[int]:
         """What the VM's connections of these rows go to in the end."""
-        return set().union(*(reached[int(v.server[i])] for i in np.flatnonzero(rows).tolist()))
+        return set().union(*(reached[server] for server in set(v.server[rows].tolist())))
 
     older = servers(v.censored & (found.host_of < 0))
     settled = servers(found.host_of >= 0) if not (v.up_missing > 0).any() else set()
     unpaired = _Unpaired(found, reached)
-    paths, vantages = h.connections["path"].tolist(), h.connections["vantage"].tolist()
+    paths, vantages, server_of = h.connections["path"].tolist(), h.connections["vantage"].tolist(), h.server.tolist()
     # a capture of one of the VM's interfaces may show nothing of what its programs send (with sshuttle the uplink shows the tunnel alone): then silence
     # there says nothing
-    blind = {int(h.server[j]) for j in range(h.n) if paths[j] in FROM_GUESTS and not found.later[j]} - servers(np.ones(v.n, bool))
+    blind = {server_of[j] for j in range(h.n) if paths[j] in FROM_GUESTS and not found.later[j]} - servers(np.ones(v.n, bool))
     # nor where it asks for a name and then opens no connection there
     names = {str(name).lower().rstrip(".") for name in v.lookups["qname"].tolist() if name} - {
         name for name in v.connections["sni"].tolist() if name
     }
-    blind |= {int(h.server[j]) for j, name in enumerate(h.connections["sni"].tolist()) if name in names} - servers(np.ones(v.n, bool))
-    for j in range(h.n):
-        i = int(found.vm_of[j])
+    blind |= {server_of[j] for j, name in enumerate(h.connections["sni"].tolist()) if name in names} - servers(np.ones(v.n, bool))
+    events = h.events[:, [FIRST_UP, LAST_UP, DONE]]
+    in_window = ((window[0] <= events) & (events <= window[1])).tolist()
+    for j, i in enumerate(found.vm_of.tolist()):
         if i >= 0:
             # a container's connection has the VM's address only behind the VM's own translation
             if v.orig_ip[i] in addresses or v.forwarded[i] or v.local[i] or v.connections["nat_ip"][i] in addresses:
@@ -70,20 +72,19 @@ def origins(found: Found, companion_of: Ints, addresses: set[str], shared: Colle
             origin[j], why[j] = VM, "opened beside a forwarded connection"
         elif found.processes.of_tunnel(j):
             origin[j], why[j] = VM, "socket of the tunnel's process"
-        elif int(h.server[j]) in blind:
+        elif server_of[j] in blind:
             if paths[j] == "sshuttle" and vantages[j] != "vm":  # with a redirect on the host itself, its own connections look the same
                 origin[j], why[j] = VM, "came out of the tunnel"
             else:
                 why[j] = "what the VM sends to that server is not in its capture"
         elif h.randoms[j] and not h.randoms[j] & sent and not h.censored[j]:
-            server = int(h.server[j])
-            if not _covered(h, j, *window, server in older):
+            if not _covered(h, j, in_window[j], *window, server_of[j] in older):
                 why[j] = "its ClientHello is from a time that the VM's capture may not cover"
             elif lacking.may_be(j):
                 why[j] = "its ClientHello is not among the VM's, of which some are missing"
             else:
                 origin[j], why[j] = HOST, "its ClientHello is not among the VM's"
-        elif not h.randoms[j] and int(h.server[j]) in settled and unpaired.cannot_be(j, *window):
+        elif not h.randoms[j] and server_of[j] in settled and unpaired.cannot_be(j, *window):
             # older than the capture, or its hello is cut: whoever opened it asks while the VM's capture runs, and what the VM asks there is paired,
             # or something else
             origin[j], why[j] = HOST, "it sends requests that no connection of the VM sends"
@@ -94,18 +95,19 @@ def _reached(found: Found) -> dict[int, set[int]]:
     """Servers of the VM's connections -> where these go in the end: of a relay (SOCKS, ssh -L), also where it took those that are paired."""
     v, h = found.v, found.h
     out = {server: {server} for server in v.server.tolist()}
-    for i in np.flatnonzero(found.host_of >= 0).tolist():
-        j = int(found.host_of[i])
-        out[int(v.server[i])].add(int(h.server[found.ends_in.get(j, j)]))
+    paired = np.flatnonzero(found.host_of >= 0)
+    ends = [found.ends_in.get(j, j) for j in found.host_of[paired].tolist()]
+    for server, end in zip(v.server[paired].tolist(), h.server[ends].tolist() if ends else (), strict=True):
+        out[server].add(end)
     return out
 
 
-def _covered(h: Compared, j: int, low: int, high: int, older: bool) -> bool:
+def _covered(h: Compared, j: int, sent: list[bool], low: int, high: int, older: bool) -> bool:
     """Whether the VM's capture would show a connection of the VM's that is session ``j`` upstream, with its hello.
 
     The hello is in the window; or something else that its program sent is, and there is no connection of that kind whose hello is too old to be in it.
+    sent : whether the first that its program sent is in the window, the last, and its end.
     """
-    sent = [low <= ns <= high for ns in h.events[j, [FIRST_UP, LAST_UP, DONE]].tolist()]
     if sent[0] or older:
         return sent[0]
     return any(sent) or _asks_in(h, j, low, high)
@@ -179,14 +181,15 @@ class _Lacking:
         for i in rows:
             for server in reached[int(v.server[i])]:
                 begun[server].append(int(v.start[i]))
-        self.begun = {server: np.sort(np.array(starts, np.int64)) for server, starts in begun.items()}
+        self.begun = {server: sorted(starts) for server, starts in begun.items()}
 
     def may_be(self, j: int) -> bool:
         """Whether session ``j`` upstream may belong to one of them: it began about when that did."""
-        h, begun = self.h, self.begun.get(int(self.h.server[j]), np.zeros(0, np.int64))
-        low, high = np.searchsorted(begun, [h.start[j] - self.slack, h.start[j] + self.slack])
-        if high > low or not self.lossy:
-            return bool(high > low)
+        h, start = self.h, int(self.h.start[j])
+        begun = self.begun.get(int(h.server[j]), [])
+        near = bisect_left(begun, start + self.slack) > bisect_left(begun, start - self.slack)
+        if near or not self.lossy:
+            return near
         inside = (self.open[:, 0] >= h.start[j] - self.slack) & (self.open[:, 1] <= h.end[j] + self.slack)
         recorded = np.searchsorted(self.seen, [h.start[j], h.end[j]])
         return bool(inside.any() or h.frames[j] < self.many or recorded[0] == recorded[1])

@@ -67,17 +67,17 @@ def serving(side: Side) -> dict[int, tuple[int, ...]]:
     goes to the target.
     """
     c = side.connections
-    carrying: dict[str, set[int]] = {}
-    leaving = {random for row, randoms in side.randoms.items() if side.target[row] for random in randoms}
+    having: dict[str, list[int]] = {}
     for row, randoms in side.randoms.items():  # also of those to a relay that goes by an address of its own
-        for random in randoms & leaving:
-            carrying.setdefault(random, set()).add(row)
+        for random in randoms:
+            having.setdefault(random, []).append(row)
+    carrying = [set(rows) for rows in having.values() if len(rows) > 1 and side.target[rows].any()]
     out: dict[int, tuple[int, ...]] = {}
-    linked = {row for rows in carrying.values() if len(rows) > 1 for row in rows}
+    linked = {row for rows in carrying for row in rows}
     nameless = [row for row in np.flatnonzero(side.target).tolist() if row not in linked]
     if nameless:
         nameless += [row for rows in services(c, side.target).values() for row in rows.tolist() if c["sni"][row] is None]
-    for rows in (*carrying.values(), *_alike(side, sorted(nameless))):
+    for rows in (*carrying, *_alike(side, sorted(nameless))):
         *hops, last = sorted(rows, key=lambda row: int(c["start_ns"][row])) if isinstance(rows, set) else rows
         # what goes on to a server elsewhere, encrypted anew, shows nothing of the target any more
         if hops and (side.target[last] or not side.target[hops].any()) and all(_goes_on(c, a, b) for a, b in pairwise((*hops, last))):
@@ -102,7 +102,7 @@ def _leave_to_relays(side: Side, c: Table, served: Mapping[int, tuple[int, ...]]
 
 def _listening(c: Table, served: Mapping[int, tuple[int, ...]]) -> set[tuple[str, int]]:
     """Where relays listen that pass bytes on; one that takes packets on their way listens nowhere."""
-    ends = list(c.tuples("resp_ip", "resp_port"))
+    ends = list(c.tuples("resp_ip", "resp_port")) if served else []
     return {ends[k] for hops in served.values() for k in hops} - {ends[up] for up in served}
 
 

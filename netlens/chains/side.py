@@ -195,8 +195,9 @@ class Side:
         rest = same & (answered[behind] == NEVER) & (over >= 0) & (begun >= over) & (begun - over <= REST_NS)
         rest &= (left <= LEFT_NS) & ~c["open_at_end"].astype(bool)[owner[behind]]
         took = answered - x["request_end_ns"].astype(np.int64)
-        others = np.setdiff1d(np.flatnonzero(answered != NEVER), before[rest])
-        rest &= took[before] * SOONER <= (np.median(took[others]) if len(others) else 0)
+        others = answered != NEVER
+        others[before[rest]] = False
+        rest &= took[before] * SOONER <= (np.median(took[others]) if others.any() else 0)
         out = np.zeros(x.rows, np.bool_)
         out[behind[rest]] = True
         return out
@@ -211,15 +212,15 @@ class Side:
         """The same, with the session that is read."""
         out: dict[int, tuple[int, Records | None]] = {}
         records, mates = self.capture.records, self.capture.part.state()[:, MATE]
-        for row in sorted(set(self.owner.tolist())):
+        offering = {self.connection_of[k] for k, spoken in self.http2.items() if spoken is not False and k in self.connection_of}
+        for row in sorted(offering.intersection(self.owner.tolist())):
             ids = [k for k in self.session_ids[row] if k in self.http2]
-            if any(self.http2[k] is not False for k in ids):
-                read = [(k, records.of(k, int(mates[k]))) for k in ids if self.http2[k]] if records is not None else []
-                out[row] = max(
-                    ((k, each) for k, each in read if each is not None),
-                    key=lambda each: (each[1].whole, len(each[1].ts)),
-                    default=(ids[0], None),
-                )
+            read = [(k, records.of(k, int(mates[k]))) for k in ids if self.http2[k]] if records is not None else []
+            out[row] = max(
+                ((k, each) for k, each in read if each is not None),
+                key=lambda each: (each[1].whole, len(each[1].ts)),
+                default=(ids[0], None),
+            )
         return out
 
     def take_streams(self, counted: dict[int, Counted]) -> None:
@@ -357,10 +358,10 @@ class Side:
         if self.capture.trail is not None and self.sessions.rows:
             t = self.capture.trail.segments()
             all_said = np.flatnonzero((t["fresh"] > 0) & (t["length"] > 0))
-            from_originator = t["way"][all_said] == self.originator[t["session"][all_said]]
+            from_originator = t["way"][all_said] == self.originator.astype(np.int8)[t["session"][all_said]]
             for of_end, its in zip(out, (from_originator, ~from_originator), strict=True):
                 said = all_said[its]
-                last = said[np.diff(t["session"][said], append=-1) != 0]  # segments stand by session
+                last = said[_firsts(t["session"][said][::-1])[::-1]]  # segments stand by session
                 head = t["head"][last].astype(np.uint64)
                 alert = (head >> np.uint64(48) == ALERT << 8 | 3) | (
                     (head >> np.uint64(24) == HIDDEN_ALERT) & (t["length"][last] == RECORD + ALERT_RECORD)
@@ -384,8 +385,8 @@ class Side:
         if trail is not None and self.sessions.rows and trail.has("head"):
             t = trail.segments()
             said = np.flatnonzero(t["length"] > 0)
-            said = said[t["way"][said] == self.originator[t["session"][said]]]
-            said = said[np.diff(t["session"][said], prepend=-1) != 0]  # the first of each
+            said = said[t["way"][said] == self.originator.astype(np.int8)[t["session"][said]]]
+            said = said[_firsts(t["session"][said])]
             head, length = t["head"][said], t["length"][said]
             begun = (head >> np.uint64(48) == length - 2) & np.isin(head >> np.uint64(40) & np.uint64(0xFF), OPENVPN_RESETS)
             rows = [self.connection_of[k] for k in t["session"][said[begun]].tolist() if k in self.connection_of]
@@ -420,11 +421,19 @@ class Side:
     def randoms(self) -> dict[int, set[str]]:
         """Connection -> the randoms of its ClientHellos; those that have one."""
         out: dict[int, set[str]] = {}
-        for session, random in self.capture.table("hellos").tuples("session_id", "random"):
-            if random is not None and session in self.connection_of:
-                out.setdefault(self.connection_of[session], set()).add(random)
+        hellos = self.capture.table("hellos")
+        for row, random in zip(overlap.owner_rows(hellos, self.connections).tolist(), hellos["random"].tolist(), strict=True):
+            if random is not None and row >= 0:
+                out.setdefault(row, set()).add(random)
         return out
 
     def of_log(self) -> str:
         """The side whose programs' log tells of this capture's requests: where nobody told, the VM's."""
         return self.name or "vm"
+
+
+def _firsts(values: Ints) -> Bools:
+    """Which of equal values that stand together come first; as ``np.diff`` tells, which would make numbers of 64 bits of smaller ones."""
+    out = np.ones(len(values), np.bool_)
+    np.not_equal(values[1:], values[:-1], out=out[1:])
+    return out

@@ -141,9 +141,10 @@ def _whole(side: Side, public: bool) -> dict[tuple[int, int], list[int]]:
     c = side.connections
     rows = np.flatnonzero(side.target & ~c["started_before_capture"].astype(bool))
     out: dict[tuple[int, int], list[int]] = {}
-    for row in rows.tolist():
-        if is_public(c["resp_ip"][row]) == public:
-            out.setdefault((int(c["orig_bytes"][row]), int(c["resp_bytes"][row])), []).append(row)
+    columns = (c[name][rows].tolist() for name in ("resp_ip", "orig_bytes", "resp_bytes"))
+    for row, ip, up, down in zip(rows.tolist(), *columns, strict=True):
+        if is_public(ip) == public:
+            out.setdefault((up, down), []).append(row)
     return out
 
 
@@ -200,15 +201,9 @@ def at_same_address(side: Side) -> list[str]:
     c = side.connections
     there = set(zip(c["resp_ip"][side.target].tolist(), c["resp_port"][side.target].tolist(), strict=True))
     own = set(c["sni"][side.target].tolist())  # also of hops that do not leave
-    asking = _asking(side)
-    rows = zip(c["resp_ip"].tolist(), c["resp_port"].tolist(), c["sni"].tolist(), side.target.tolist(), strict=True)
-    return sorted(
-        {
-            sni
-            for row, (ip, port, sni, is_target) in enumerate(rows)
-            if sni and sni not in own and not is_target and (ip, port) in there and row in asking
-        }
-    )
+    rows = enumerate(zip(c["resp_ip"].tolist(), c["resp_port"].tolist(), c["sni"].tolist(), side.target.tolist(), strict=True))
+    others = {row: sni for row, (ip, port, sni, is_target) in rows if sni and sni not in own and not is_target and (ip, port) in there}
+    return sorted({others[row] for row in others.keys() & _asking(side)}) if others else []
 
 
 def _asking(side: Side) -> set[int]:

@@ -90,8 +90,8 @@ def _lookup_votes(found: Found) -> tuple[Ints, Floats]:
     """Differences of lookups with a question that one connection or datagram of each side alone asked, and what an equal id is worth."""
     v, h = found.v, found.h
     mine, others = (
-        only({i: [key] for i, key in enumerate(question_keys(v.lookups))}),
-        only({j: [key] for j, key in enumerate(question_keys(h.lookups))}),
+        only((i, [key]) for i, key in enumerate(question_keys(v.lookups))),
+        only((j, [key]) for j, key in enumerate(question_keys(h.lookups))),
     )
     there, here = h.asked_ns, v.asked_ns
     x = [int(there[others[k]] - here[i]) for k, i in mine.items() if k in others and there[others[k]] != MISSING and here[i] != MISSING]

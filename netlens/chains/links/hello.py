@@ -19,6 +19,6 @@ def join(found: Found) -> None:
     v, h = found.v, found.h
     # A program's connection to a relay on its own machine (SOCKS, ssh -L) is local, and its hello goes on.
     free_v, free_h = set(np.flatnonzero(found.host_of < 0).tolist()), set(found.free_host().tolist())
-    mine = {i: [r] for r, i in only(dict(enumerate(v.randoms))).items() if i in free_v}
-    others = {j: [r] for r, j in only(dict(enumerate(h.randoms))).items() if j in free_h}
+    mine = {i: r for r, i in only(enumerate(v.randoms)).items() if i in free_v}
+    others = {j: r for r, j in only(enumerate(h.randoms)).items() if j in free_h}
     found.unique(mine, others, ID)

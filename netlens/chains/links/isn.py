@@ -19,12 +19,16 @@ EXACT = True
 def join(found: Found) -> None:
     v, h = found.v, found.h
 
-    def both(t: Compared, rows: Ints) -> dict[int, list[Any]]:
-        return {i: [(int(t.isn[i]), int(t.answer[i]))] for i in rows.tolist() if t.isn[i] >= 0 and t.answer[i] >= 0}
+    def both(t: Compared, rows: Ints) -> dict[int, Any]:
+        return _keyed(rows[(t.isn[rows] >= 0) & (t.answer[rows] >= 0)], t.isn, t.answer)
 
-    def alone(t: Compared, rows: Ints) -> dict[int, list[Any]]:
+    def alone(t: Compared, rows: Ints) -> dict[int, Any]:
         # a redirected connection is answered by the proxy; nobody else has its numbers
-        return {i: [(int(t.isn[i]), int(t.server[i]))] for i in rows.tolist() if t.isn[i] >= 0 and t.answer[i] < 0 and not t.forwarded[i]}
+        return _keyed(rows[(t.isn[rows] >= 0) & (t.answer[rows] < 0) & ~t.forwarded[rows]], t.isn, t.server)
 
     for keys in (both, alone):
         found.unique(keys(v, found.free_vm()), keys(h, found.free_host()), ID)
+
+
+def _keyed(rows: Ints, *columns: Ints) -> dict[int, Any]:
+    return dict(zip(rows.tolist(), zip(*(each[rows].tolist() for each in columns), strict=True), strict=True))
