@@ -37,8 +37,8 @@ from netlens.addresses import is_loopback
 from netlens.arrays import no_cycles
 from netlens.chains import overlap, paths
 from netlens.chains.divided import PHASES, RELAY, WIRE, Division, Ragged, Words
-from netlens.chains.openings import RESENT_NS, openings
-from netlens.chains.painting import MOMENTS, Ahead, Hop, Hops, Spans, divide, moments
+from netlens.chains.openings import MOMENTS, RESENT_NS, openings
+from netlens.chains.painting import Ahead, Hop, Hops, Spans, divide
 from netlens.chains.parties import of_requests, who
 from netlens.chains.side import Side
 from netlens.chains.situation import VM
@@ -93,13 +93,13 @@ class _View:
         self.answered = np.where(silent, NEVER, moved(np.where(silent, sent, answered)))
         self.end = moved(np.where(silent, np.maximum(closed, sent), np.maximum(end, answered)))
         self.session, self.frame = session, x["start_frame"].astype(np.int64)
-        self.openings = openings(side, dict(zip(owner[firsts].tolist(), self.frame[firsts].tolist(), strict=True)))
+        #: how connections were opened, and by place in that, the rows of lookups that were waited for
+        self.opened, self.lookups = openings(side, owner[firsts], self.frame[firsts])
         #: by exchange, the row of ``opened`` that says how its connection was opened for it; -1 of those that are not its first
         self.opening_of = np.full(x.rows, -1)
         self.opening_of[firsts] = np.arange(len(firsts))
         #: exchanges, those of the connection first that was asked first
         self.listed = rows[np.lexsort((rows, self._of[self._begins[owner[rows]]]))]
-        self.opened = np.array([moments(o) for o in self.openings.values()], np.int64).reshape(-1, len(MOMENTS))
         self.opened[self.opened != NEVER] = moved(self.opened[self.opened != NEVER])
         late = np.array([any(s in waits for s in ids) for ids in side.session_ids], bool)
         self.waiting = late[owner] if len(late) else np.zeros(x.rows, bool)
@@ -545,7 +545,8 @@ class _Dividing:
         end = r.end_ns if r.end_ns is not None else int(self.up.end_ns[row])
         answered = None if r.response_ns is None else max(r.response_ns, r.start_ns)
         first = self.upstream.of(row)[:1]
-        opening = self.upstream.openings.get(row) if (self.upstream.frame[first] >= r.frame - OPENING_FRAMES).any() else None
+        opened = self.upstream.opening_of[first[self.upstream.frame[first] >= r.frame - OPENING_FRAMES]]
+        opening = self.upstream.opened[opened[0]] if len(opened) else None
         waits = [span for s in self.up.session_ids[row] for span in self.upstream.waits.get(s, ())]
         hop = Hop(r.start_ns, sent if answered is None else min(sent, answered), answered, max(end, r.start_ns), opening, waits)
         return _Stream(hop, row, r.session_id, r.stream, r.status, r.complete, r.frame)
@@ -627,10 +628,10 @@ class _Dividing:
         asked_again = self.vm.side.capture.table("lookups")["attempts"].tolist()
         asked_ns, told_ns = table.ints("query_ns", NEVER), table.ints("answer_ns", NEVER)
         opened = self.vm.opening_of[found.hops.columns[1][found.hops.offsets[requests]]]
-        lookups, ways = [o.lookups for o in self.vm.openings.values()], self.ways.values
+        lookups, ways = self.vm.lookups, self.ways.values
         for request, opening in zip(requests[opened >= 0].tolist(), opened[opened >= 0].tolist(), strict=True):
-            mine = [row for row in lookups[opening] if row in self.lookup_of]
-            if any(asked_again[row] > 1 for row in lookups[opening]):
+            mine = [row for row in lookups.get(opening, ()) if row in self.lookup_of]
+            if any(asked_again[row] > 1 for row in lookups.get(opening, ())):
                 continue  # nobody knows which question came through, and waiting to ask again is no time on the way
             there = [self.lookup_of[row] for row in mine]
             asked = [int(asked_ns[k]) for k in there if asked_ns[k] != NEVER]

@@ -18,15 +18,14 @@ from __future__ import annotations
 
 import bisect
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice, pairwise
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 
 from netlens.chains.side import Side
-from netlens.columns import NEVER
+from netlens.columns import NEVER, Array, Bools, Ints
 from netlens.wire import columns as c
 
 SOON_NS = 1_000_000_000  #: from a lookup's answer to the first SYN: a program that needs longer looked the name up for another reason, or beforehand
@@ -34,125 +33,114 @@ SHARED_NS = 10_000_000  #: connections that begin so soon after an answer all wa
 TOGETHER_NS = 5_000_000  #: A and AAAA from two sockets (musl, Go) leave within microseconds
 RESENT_NS = 200_000_000  #: the shortest timer behind which a SYN is sent again (Linux; RFC 6298 2.1 has 1 s)
 SEGMENTS = 64  #: in which a handshake is over
-AT_A_TIME = 1024  #: connections whose first segments are read together; each takes 5 kB meanwhile
 CHANGE_CIPHER, HANDSHAKE = 0x14, 0x16  #: kinds of TLS records
+#: Times of an opening, in this order; NEVER: not seen, or there was none.
+#:
+#: syn_ns, open_ns : first SYN, first ACK.  asked_ns : first payload, where something is negotiated before TLS.  hello_ns : ClientHello.
+#: flight_ns : the server's last segment before the client's last of the handshake.  ready_ns : the handshake's last message.
+#: lookup_ns, looked_up_ns : first query and last answer that was waited for.  resyn_ns : last SYN before the answer.
+#: synack_ns, resynack_ns : first and last SYN+ACK before that ACK.  turn_ns, again_ns : the server's last segment before the client first goes on with the
+#: handshake, and that.
+MOMENTS = (
+    "syn_ns", "open_ns", "asked_ns", "hello_ns", "flight_ns", "ready_ns", "lookup_ns", "looked_up_ns", "resyn_ns", "synack_ns", "resynack_ns", "turn_ns",
+    "again_ns",
+)  # fmt: skip
+SYN, OPEN, ASKED, HELLO, FLIGHT, READY, LOOKED, TOLD, RESYN, SYNACK, RESYNACK, TURN, AGAIN = range(len(MOMENTS))
 
 
-@dataclass(slots=True)
-class Opening:
-    """Times of one capture; None: not seen, or there was none.
-
-    lookup_ns, looked_up_ns : first query and last answer that was waited for; ``lookups``: rows of them.  syn_ns, open_ns : first SYN, first ACK.
-    resyn_ns : last SYN before the answer.  synack_ns, resynack_ns : first and last SYN+ACK before that ACK.
-    asked_ns : first payload, where something is negotiated before TLS.  hello_ns : ClientHello.  flight_ns : the server's last segment before the client's last
-    of the handshake.  ready_ns : the handshake's last message.  turn_ns, again_ns : the server's last segment before the client first goes on with the
-    handshake, and that.
-    """
-
-    syn_ns: int | None = None
-    open_ns: int | None = None
-    asked_ns: int | None = None
-    hello_ns: int | None = None
-    flight_ns: int | None = None
-    ready_ns: int | None = None
-    lookup_ns: int | None = None
-    looked_up_ns: int | None = None
-    lookups: tuple[int, ...] = ()
-    resyn_ns: int | None = None
-    synack_ns: int | None = None
-    resynack_ns: int | None = None
-    turn_ns: int | None = None
-    again_ns: int | None = None
-
-
-def openings(side: Side, first_frames: dict[int, int]) -> dict[int, Opening]:
-    """Of the connections named, by row: how they were opened, as far as the capture shows it.
+def openings(side: Side, connections: Ints, first_frames: Ints) -> tuple[Ints, dict[int, tuple[int, ...]]]:
+    """How connections were opened, as far as the capture shows it: int64[n, moments]; by place among them, rows of the lookups that were waited for.
 
     Parameters
     ----------
-    first_frames : frame of the first byte of the first request, by row of connections; what comes behind it is no opening.
+    connections : their rows.  first_frames : frame of the first byte of the first request of each; what comes behind it is no opening.
     """
     sessions = side.sessions
-    syn = side.least(np.where(sessions["saw_syn"].astype(bool), sessions["start_ns"].astype(np.int64), NEVER)).tolist()
-    made = {row: Opening(None if syn[row] == NEVER else syn[row]) for row in first_frames}
-    seen = ((row, frame) for row, frame in first_frames.items() if syn[row] != NEVER)  # others are older than the capture
-    while some := dict(islice(seen, AT_A_TIME)):
-        for row, segments in _segments(side, some):
-            _handshakes(made[row], segments, first_frames[row])
-    _lookups(side, made)
-    return made
+    times = np.full((len(connections), len(MOMENTS)), NEVER)
+    times[:, SYN] = side.least(np.where(sessions["saw_syn"].astype(bool), sessions["start_ns"].astype(np.int64), NEVER))[connections]
+    _handshakes(side, connections, first_frames, times)
+    return times, _lookups(side, connections, times)
 
 
-Segment = tuple[int, int, bool, int, int, int]  #: frame, time, by the originator, flags, new bytes, first byte
-
-
-def _segments(side: Side, first_frames: dict[int, int]) -> Iterator[tuple[int, list[Segment]]]:
-    """Of connections, the first segments of all their sessions in order, no more than to the first from the frame named on."""
-    trail = side.capture.trail
-    if trail is None:
-        return
-    columns = trail.segments()
-    ids = np.array([k for row in first_frames for k in side.session_ids[row]], np.int64)
-    counts = np.array([len(side.session_ids[row]) for row in first_frames], np.int64)
-    upto = np.repeat(np.fromiter(first_frames.values(), np.int64, len(first_frames)), counts)
-    starts, stops = trail.of_each(ids)
-    sizes = np.minimum(stops - starts, SEGMENTS)
+def _first_segments(side: Side, connections: Ints, first_frames: Ints) -> tuple[Ints, Ints]:
+    """Rows of the trail: the first segments of all sessions of connections, in order, of each session no more than to the first from the frame named on; and
+    where those of each connection begin, with the end of the last."""
+    assert side.capture.trail is not None
+    of_each = [side.session_ids[row] for row in connections.tolist()]
+    counts = np.fromiter(map(len, of_each), np.int64, len(of_each))
+    ids = np.array([k for these in of_each for k in these], np.int64)
+    segments, upto, of = side.capture.trail.segments(), np.repeat(first_frames, counts), np.repeat(np.arange(len(counts)), counts)
+    starts, stops = side.capture.trail.of_each(ids)
+    most = np.minimum(stops - starts, SEGMENTS)
+    sizes = np.minimum(most, 1)
+    going_on = np.flatnonzero(most > 1)
+    for size in range(2, SEGMENTS + 1):  # as long as the one before is no later than the opening
+        going_on = going_on[(most[going_on] >= size) & (segments["frame"][starts[going_on] + size - 2] < upto[going_on])]
+        sizes[going_on] = size
     at = np.repeat(starts - (np.cumsum(sizes) - sizes), sizes) + np.arange(sizes.sum())
-    of = np.repeat(np.arange(len(ids)), sizes)
-    before = columns["frame"][at - 1] < upto[of]  # whether the one before it is no later than the opening
-    kept = before | (at == starts[of])
-    at, of = at[kept], of[kept]
-    frame, ts, flags, fresh = (columns[name][at].tolist() for name in ("frame", "ts", "flags", "fresh"))
-    mine, head = (columns["way"][at] == side.originator[ids][of]).tolist(), (columns["head"][at] >> np.uint64(56)).tolist()
-    rows = list(zip(frame, ts, mine, flags, fresh, head, strict=True))
-    ends = np.searchsorted(of, np.append(0, np.cumsum(counts))).tolist()
-    for row, count, (begin, end) in zip(first_frames, counts.tolist(), pairwise(ends), strict=True):
-        yield row, sorted(rows[begin:end]) if count > 1 else rows[begin:end]
+    of = np.repeat(of, sizes)
+    mixed = np.flatnonzero((counts > 1)[of])
+    rows = at[mixed]
+    at[mixed] = rows[np.lexsort((segments["way"][rows] == side.originator[segments["session"][rows]], segments["frame"][rows], of[mixed]))]
+    return at, np.searchsorted(of, np.arange(len(counts) + 1))
 
 
-def _handshakes(opening: Opening, segments: list[Segment], first_frame: int) -> None:
-    """TCP's and TLS's."""
-    last_server = None
-    tls_1_2 = False
-    for frame, ts, orig, flags, fresh, head in segments:
-        if opening.open_ns is None and orig and flags & c.ACK_FLAG and not flags & (c.SYN | c.RST):
-            opening.open_ns = ts
-        if flags & c.SYN and opening.open_ns is None:
-            _synchronized(opening, ts, answer=bool(flags & c.ACK_FLAG))
-        if frame >= first_frame:
-            break
-        if fresh <= 0 or flags & c.SYN:
-            continue
-        if orig and opening.hello_ns is None:
-            if head == HANDSHAKE:
-                opening.hello_ns = opening.ready_ns = ts
-            elif opening.asked_ns is None:
-                opening.asked_ns = ts
-        elif opening.hello_ns is None:
-            continue
-        elif orig and last_server is None:
-            continue  # the rest of a hello that takes several segments
-        elif orig:
-            tls_1_2 = tls_1_2 or head == HANDSHAKE
-            if opening.again_ns is None:
-                opening.turn_ns, opening.again_ns = last_server, ts
-            opening.flight_ns, opening.ready_ns = last_server, ts
-        else:
-            last_server = ts
-            if tls_1_2 and head in (CHANGE_CIPHER, HANDSHAKE):
-                opening.flight_ns = opening.ready_ns = ts
-    if opening.hello_ns is not None and opening.ready_ns == opening.hello_ns and last_server is not None:
-        opening.flight_ns = opening.ready_ns = last_server  # the client's last message shares a segment with the request
+def _handshakes(side: Side, connections: Ints, first_frames: Ints, times: Ints) -> None:
+    """Fill in TCP's and TLS's: the next segment of all connections at a time."""
+    known = np.flatnonzero(times[:, SYN] != NEVER)  # others are older than the capture
+    if side.capture.trail is None or not len(known):
+        return
+    columns = side.capture.trail.segments()
+    at, begins = _first_segments(side, connections[known], first_frames[known])
+    first, sizes = first_frames[known], np.diff(begins)
+    t = np.full((len(MOMENTS), len(known)), NEVER)
+    t[SYN] = times[known, SYN]
+    last_server, tls_1_2 = np.full(len(known), NEVER), np.zeros(len(known), bool)
+    going_on = np.arange(len(known))
+    for number in range(int(sizes.max())):
+        going_on = going_on[sizes[going_on] > number]
+        k = at[begins[going_on] + number]
+        ts, flags, orig = columns["ts"][k], columns["flags"][k], columns["way"][k] == side.originator[columns["session"][k]]
+        acks, syn = flags & c.ACK_FLAG != 0, flags & c.SYN != 0
+        opened = (t[OPEN, going_on] == NEVER) & orig & acks & (flags & (c.SYN | c.RST) == 0)
+        t[OPEN, going_on[opened]] = ts[opened]
+        _synchronized(t, going_on[syn], ts[syn], acks[syn])
+        ahead = columns["frame"][k] < first[going_on]
+        said = ahead & (columns["fresh"][k] > 0) & ~syn
+        _negotiated(t, going_on[said], ts[said], orig[said], columns["head"][k[said]] >> np.uint64(56), last_server, tls_1_2)
+        going_on = going_on[ahead]
+    # the client's last message shares a segment with the request
+    shared = (t[HELLO] != NEVER) & (t[READY] == t[HELLO]) & (last_server != NEVER)
+    t[FLIGHT, shared] = t[READY, shared] = last_server[shared]
+    times[known] = t.T
 
 
-def _synchronized(opening: Opening, ts: int, *, answer: bool) -> None:
-    """Take in a SYN, or what answers it; copies on other interfaces are the same packet."""
-    if answer:
-        opening.synack_ns = ts if opening.synack_ns is None else opening.synack_ns
-        if opening.resynack_ns is None or ts - opening.resynack_ns >= RESENT_NS:
-            opening.resynack_ns = ts
-    elif opening.synack_ns is None and (opening.resyn_ns is None or ts - opening.resyn_ns >= RESENT_NS):
-        opening.resyn_ns = ts
+def _synchronized(t: Ints, of: Ints, ts: Ints, answers: Bools) -> None:
+    """Take in a SYN of each of some openings, or what answers it; copies on other interfaces are the same packet."""
+    unopened = t[OPEN, of] == NEVER
+    answer, syn = unopened & answers, unopened & ~answers & (t[SYNACK, of] == NEVER)
+    first = answer & (t[SYNACK, of] == NEVER)
+    t[SYNACK, of[first]] = ts[first]
+    for last, its in ((RESYNACK, answer), (RESYN, syn)):
+        anew = its & ((t[last, of] == NEVER) | (ts - t[last, of] >= RESENT_NS))
+        t[last, of[anew]] = ts[anew]
+
+
+def _negotiated(t: Ints, of: Ints, ts: Ints, orig: Bools, kind: Array, last_server: Ints, tls_1_2: Bools) -> None:
+    """Take in new data of each of some openings.  kind : its first byte.  last_server : of all, when the server last sent any after the hello."""
+    greeted, is_handshake = t[HELLO, of] != NEVER, kind == HANDSHAKE
+    hello, asked = orig & ~greeted & is_handshake, orig & ~greeted & ~is_handshake & (t[ASKED, of] == NEVER)
+    t[HELLO, of[hello]] = t[READY, of[hello]] = ts[hello]
+    t[ASKED, of[asked]] = ts[asked]
+    goes_on = orig & greeted & (last_server[of] != NEVER)  # else it is the rest of a hello that takes several segments
+    first = goes_on & (t[AGAIN, of] == NEVER)
+    t[TURN, of[first]], t[AGAIN, of[first]] = last_server[of[first]], ts[first]
+    tls_1_2[of[goes_on & is_handshake]] = True
+    t[FLIGHT, of[goes_on]], t[READY, of[goes_on]] = last_server[of[goes_on]], ts[goes_on]
+    server = greeted & ~orig
+    last_server[of[server]] = ts[server]
+    finished = server & tls_1_2[of] & (is_handshake | (kind == CHANGE_CIPHER))
+    t[FLIGHT, of[finished]] = t[READY, of[finished]] = ts[finished]
 
 
 # --- lookups
@@ -167,40 +155,43 @@ class _Question:
     used: bool = False
 
 
-def _lookups(side: Side, made: dict[int, Opening]) -> None:
-    """Fill in the lookup that each connection waited for."""
-    table = side.capture.table("lookups")
+def _lookups(side: Side, connections: Ints, times: Ints) -> dict[int, tuple[int, ...]]:
+    """Fill in the lookup that each connection waited for; its rows by place of the connection."""
+    table, found = side.capture.table("lookups"), dict[int, tuple[int, ...]]()
     if not table.rows:
-        return
+        return found
     asked, answered = table.listed("query_ns"), table.listed("answer_ns")
     questions = _questions(table, asked)
-    of_row = {row: (key, q) for key, group in questions.items() for q in group for row in q.rows}
-    # answers of each key in order, with the number of the question in its group
-    answers = {
-        key: sorted((at, i) for i, q in enumerate(group) for k in q.rows if (at := answered[k]) is not None)
+    key_of = {k: key for key, group in questions.items() for q in group for k in q.rows}
+    # answers of each key in order, with their question; of those that came at once, that of the first question last
+    answers: dict[Any, list[tuple[int, int, _Question]]] = {
+        key: sorted(((at, -i, q) for i, q in enumerate(group) for k in q.rows if (at := answered[k]) is not None), key=itemgetter(0, 1))
         for key, group in questions.items()
     }
     keys_of: dict[int, set[Any]] = defaultdict(set)
     for row, ids in enumerate(table["connection_ids"].tolist()):
         for connection in ids:
-            if row in of_row:
-                keys_of[connection].add(of_row[row][0])
-    order = sorted((o.syn_ns, row) for row, o in made.items() if o.syn_ns is not None and row in keys_of)
-    for syn, row in order:
+            if row in key_of:
+                keys_of[connection].add(key_of[row])
+    begun = zip(times[:, SYN].tolist(), connections.tolist(), range(len(connections)), strict=True)
+    for syn, row, place in sorted(each for each in begun if each[0] != NEVER and each[1] in keys_of):
         best: tuple[bool, int, _Question] | None = None
         for key in keys_of[row]:
-            near = answers[key][bisect.bisect_left(answers[key], (syn - SOON_NS,)) : bisect.bisect_left(answers[key], (syn + 1,))]
-            for i in sorted({i for _, i in near}):
-                q = questions[key][i]
-                done = max((answered[k] for k in q.rows if answered[k] is not None and answered[k] <= syn), default=None)
-                if done is None or syn - done > (SHARED_NS if q.used else SOON_NS):
-                    continue
-                if best is None or (not q.used, done) > best[:2]:
+            mine = answers[key]
+            for at in range(bisect.bisect_left(mine, (syn + 1,)) - 1, -1, -1):
+                done, _, q = mine[at]
+                if syn - done > SOON_NS:
+                    break
+                if (not q.used or syn - done <= SHARED_NS) and (best is None or (not q.used, done) > best[:2]):
                     best = (not q.used, done, q)
+                if not q.used:
+                    break  # older ones are no better
         if best is not None:
             _, done, q = best
             q.used = True
-            made[row].lookup_ns, made[row].looked_up_ns, made[row].lookups = q.asked, done, tuple(q.rows)
+            times[place, [LOOKED, TOLD]] = q.asked, done
+            found[place] = tuple(q.rows)
+    return found
 
 
 def _questions(table: Any, asked: list[int | None]) -> dict[Any, list[_Question]]:

@@ -14,16 +14,27 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from netlens.chains.divided import CLIENT, CONNECT, LOOKUP, PHASES, RELAY, SERVER, STALL, STREAM, TLS, UNANSWERED, WIRE, Ragged
-from netlens.chains.openings import RESENT_NS, SOON_NS, Opening
+from netlens.chains.openings import (
+    AGAIN,
+    ASKED,
+    FLIGHT,
+    HELLO,
+    LOOKED,
+    MOMENTS,
+    OPEN,
+    READY,
+    RESENT_NS,
+    RESYN,
+    RESYNACK,
+    SOON_NS,
+    SYN,
+    SYNACK,
+    TOLD,
+    TURN,
+)
 from netlens.columns import NEVER, Bools, Ints, in_order
 
 CODE = {phase: k for k, phase in enumerate(PHASES)}
-#: of an opening, in this order
-MOMENTS = (
-    "syn_ns", "open_ns", "asked_ns", "hello_ns", "flight_ns", "ready_ns", "lookup_ns", "looked_up_ns", "resyn_ns", "synack_ns", "resynack_ns", "turn_ns",
-    "again_ns",
-)  # fmt: skip
-SYN, OPEN, ASKED, HELLO, FLIGHT, READY, LOOKED, TOLD, RESYN, SYNACK, RESYNACK, TURN, AGAIN = range(len(MOMENTS))
 #: Half of the shortest timer: a packet that another capture shows so much earlier than it was sent is still that one, on a clock that is off.
 SLACK_NS = RESENT_NS // 2
 FIRST_RTO_NS = 1_000_000_000  #: RFC 6298 2.1: what takes longer to come through than to be sent again was lost
@@ -40,15 +51,10 @@ class Hop:
     sent: int
     answered: int | None
     end: int
-    opening: Opening | None
+    opening: Ints | None  # a row of :attr:`Hops.opened`
     waits: Spans
     flights: Spans = field(default_factory=list)  # while the request was sent: bytes on their way
     landed: int = NEVER
-
-
-def moments(o: Opening | None) -> list[int]:
-    """An opening as a row of :attr:`Hops.opened`."""
-    return [NEVER if o is None or (t := getattr(o, name)) is None else t for name in MOMENTS]
 
 
 @dataclass(eq=False)
@@ -78,7 +84,7 @@ class Hops:
             np.array([(k, a, b) for k, h in enumerate(hops) for a, b in getattr(h, name)], np.int64).reshape(-1, 3)
             for name in ("waits", "flights")
         )
-        opened = np.array([moments(h.opening) for h in hops], np.int64).reshape(-1, len(MOMENTS))
+        opened = np.array([[NEVER] * len(MOMENTS) if h.opening is None else h.opening for h in hops], np.int64).reshape(-1, len(MOMENTS))
         was_first = np.array([h.opening is not None for h in hops], bool)
         start, sent, answered, end = times.T
         landed = np.array([h.landed for h in hops], np.int64)
