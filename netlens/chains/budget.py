@@ -27,7 +27,6 @@ none is divided.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -86,7 +85,7 @@ class _View:
         given_up = self._given_up(fin, answered)
         answered, closed = np.where(given_up, NEVER, answered), np.where(given_up, fin, closed)
         silent = answered == NEVER
-        known = np.isin(side.sessions["protocol"].astype(str), ("http", "tls"))[session]  # whose requests have answers
+        known = ((side.sessions["protocol"] == "http") | (side.sessions["protocol"] == "tls"))[session]  # whose requests have answers
         #: by exchange, whether the client closed right behind it: its farewell, for which nobody waits (PostgreSQL's Terminate, QUIT)
         self.farewell = silent & ~known & (fin != NEVER) & (fin - AT_ONCE_NS < sent)
         self.start, self.sent = moved(start), moved(np.where(silent, sent, np.minimum(sent, answered)))
@@ -101,8 +100,9 @@ class _View:
         #: exchanges, those of the connection first that was asked first
         self.listed = rows[np.lexsort((rows, self._of[self._begins[owner[rows]]]))]
         self.opened[self.opened != NEVER] = moved(self.opened[self.opened != NEVER])
-        late = np.array([any(s in waits for s in ids) for ids in side.session_ids], bool)
-        self.waiting = late[owner] if len(late) else np.zeros(x.rows, bool)
+        late = np.zeros(side.sessions.rows, np.int64)
+        late[list(waits)] = 1
+        self.waiting = side.most(late)[owner] > 0 if side.connections.rows else np.zeros(x.rows, bool)
         self.shared = np.zeros(side.connections.rows, bool)
         self.shared[list(side.shared)] = True
         #: local ports that connections were redirected to, with their path
@@ -247,19 +247,19 @@ class _View:
     def round_trips(self) -> Ints:
         """Per connection, a round trip to the server: its own shortest, else the usual one to the same server; without what is behind a local proxy.
         NEVER: unknown."""
-        s, c = self._handshakes().tolist(), self.side.connections
-        shortest = self.side.least(self._soonest()).tolist()
-        local = (c["path"] == paths.SSHUTTLE) & (np.full(c.rows, self.side.name == "vm") | (c["vantage"] == "vm"))
-        servers = list(c.tuples("resp_ip", "resp_port", "redirect_port"))
-        own = np.full(c.rows, NEVER)
-        usual: dict[Any, list[int]] = defaultdict(list)
-        for row in np.flatnonzero(~local).tolist():
-            seen = [s[k] for k in self.side.session_ids[row] if s[k] != NEVER]
-            if seen and servers[row][2] is None:
-                own[row] = min(*seen, shortest[row])
+        handshake, shortest, c = self.side.least(self._handshakes()), self.side.least(self._soonest()), self.side.connections
+        beyond = (c["path"] != paths.SSHUTTLE) | ((c["vantage"] != "vm") & (self.side.name != "vm"))
+        beyond &= c.ints("redirect_port", -1) < 0
+        known = beyond & (handshake != NEVER)
+        own = np.where(known, np.minimum(handshake, shortest), NEVER)
+        lacking = np.flatnonzero(beyond & ~known).tolist()
+        servers = list(c.tuples("resp_ip", "resp_port")) if lacking else []
+        usual: dict[Any, list[int]] = {servers[row]: [] for row in lacking}
+        for row in np.flatnonzero(known).tolist() if lacking else ():
+            if servers[row] in usual:
                 usual[servers[row]].append(own[row])
-        middle = {key: int(np.median(trips)) for key, trips in usual.items()}
-        for row in np.flatnonzero((own == NEVER) & ~local).tolist():
+        middle = {server: int(np.median(trips)) for server, trips in usual.items() if trips}
+        for row in lacking:
             if servers[row] in middle:
                 own[row] = min(middle[servers[row]], shortest[row])
         return own

@@ -19,7 +19,6 @@ from __future__ import annotations
 import bisect
 from collections import defaultdict
 from dataclasses import dataclass
-from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -117,6 +116,8 @@ def _handshakes(side: Side, connections: Ints, first_frames: Ints, times: Ints) 
 
 def _synchronized(t: Ints, of: Ints, ts: Ints, answers: Bools) -> None:
     """Take in a SYN of each of some openings, or what answers it; copies on other interfaces are the same packet."""
+    if not len(of):
+        return
     unopened = t[OPEN, of] == NEVER
     answer, syn = unopened & answers, unopened & ~answers & (t[SYNACK, of] == NEVER)
     first = answer & (t[SYNACK, of] == NEVER)
@@ -128,6 +129,8 @@ def _synchronized(t: Ints, of: Ints, ts: Ints, answers: Bools) -> None:
 
 def _negotiated(t: Ints, of: Ints, ts: Ints, orig: Bools, kind: Array, last_server: Ints, tls_1_2: Bools) -> None:
     """Take in new data of each of some openings.  kind : its first byte.  last_server : of all, when the server last sent any after the hello."""
+    if not len(of):
+        return
     greeted, is_handshake = t[HELLO, of] != NEVER, kind == HANDSHAKE
     hello, asked = orig & ~greeted & is_handshake, orig & ~greeted & ~is_handshake & (t[ASKED, of] == NEVER)
     t[HELLO, of[hello]] = t[READY, of[hello]] = ts[hello]
@@ -157,17 +160,17 @@ class _Question:
 
 def _lookups(side: Side, connections: Ints, times: Ints) -> dict[int, tuple[int, ...]]:
     """Fill in the lookup that each connection waited for; its rows by place of the connection."""
-    table, found = side.capture.table("lookups"), dict[int, tuple[int, ...]]()
+    table, found, waited = side.capture.table("lookups"), dict[int, tuple[int, ...]](), dict[int, tuple[int, int]]()
     if not table.rows:
         return found
     asked, answered = table.listed("query_ns"), table.listed("answer_ns")
     questions = _questions(table, asked)
     key_of = {k: key for key, group in questions.items() for q in group for k in q.rows}
-    # answers of each key in order, with their question; of those that came at once, that of the first question last
-    answers: dict[Any, list[tuple[int, int, _Question]]] = {
-        key: sorted(((at, -i, q) for i, q in enumerate(group) for k in q.rows if (at := answered[k]) is not None), key=itemgetter(0, 1))
-        for key, group in questions.items()
-    }
+    # times of the answers of each key in order, and the question of each; of those that came at once, that of the first question last
+    answers: dict[Any, tuple[list[int], list[_Question]]] = {}
+    for key, group in questions.items():
+        in_order = sorted((at, -i) for i, q in enumerate(group) for k in q.rows if (at := answered[k]) is not None)
+        answers[key] = [at for at, _ in in_order], [group[-i] for _, i in in_order]
     keys_of: dict[int, set[Any]] = defaultdict(set)
     for row, ids in enumerate(table["connection_ids"].tolist()):
         for connection in ids:
@@ -177,9 +180,9 @@ def _lookups(side: Side, connections: Ints, times: Ints) -> dict[int, tuple[int,
     for syn, row, place in sorted(each for each in begun if each[0] != NEVER and each[1] in keys_of):
         best: tuple[bool, int, _Question] | None = None
         for key in keys_of[row]:
-            mine = answers[key]
-            for at in range(bisect.bisect_left(mine, (syn + 1,)) - 1, -1, -1):
-                done, _, q = mine[at]
+            came, whose = answers[key]
+            for at in range(bisect.bisect_right(came, syn) - 1, -1, -1):
+                done, q = came[at], whose[at]
                 if syn - done > SOON_NS:
                     break
                 if (not q.used or syn - done <= SHARED_NS) and (best is None or (not q.used, done) > best[:2]):
@@ -189,8 +192,9 @@ def _lookups(side: Side, connections: Ints, times: Ints) -> dict[int, tuple[int,
         if best is not None:
             _, done, q = best
             q.used = True
-            times[place, [LOOKED, TOLD]] = q.asked, done
+            waited[place] = q.asked, done
             found[place] = tuple(q.rows)
+    times[list(waited), LOOKED : TOLD + 1] = np.array(list(waited.values()), np.int64).reshape(-1, 2)
     return found
 
 

@@ -88,6 +88,8 @@ def _asks_anew(side: Side, row: int, carried: Mapping[int, int]) -> bool:
 
 def _between(side: Side, hops: tuple[int, ...]) -> list[str]:
     """What stands between each two hops of a chain in one capture."""
+    if len(hops) < 2:
+        return []
     redirects = side.connections["redirect_port"]
     return [REDIRECT if redirects[a] is not None else _kind(side, a, side, b) for a, b in pairwise(hops)]
 
@@ -115,8 +117,10 @@ def _plugged(side: Side, row: int) -> list[str]:
     """What the packets came to the machine through, where that shows: a bridge or a tunnel."""
     c = side.connections
     ids, ip, own, translated = side.session_ids[row], side.sessions["orig_ip"], c["orig_ip"][row], c["nat_ip"][row]
+    if translated is None and side.by_bridge.isdisjoint(ids):
+        return []
     inner = next((k for k in ids if ip[k] == own), None)
-    if inner is not None and side.by_bridge[inner]:
+    if inner is not None and inner in side.by_bridge:
         return [BRIDGE]
     outer = None if translated is None else next((k for k in ids if ip[k] == translated), None)
     if inner is None or outer is None:

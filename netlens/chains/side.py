@@ -126,9 +126,9 @@ class Side:
         return {k for ids, port in zip(self.session_ids, ports, strict=True) if port is not None for k in ids}
 
     @cached_property
-    def by_bridge(self) -> Bools:
-        """Per session, whether it came in by a port of a bridge."""
-        return connections.bridged(self.capture.part.state())
+    def by_bridge(self) -> set[int]:
+        """Sessions that came in by a port of a bridge."""
+        return set(np.flatnonzero(connections.bridged(self.capture.part.state())).tolist())
 
     @cached_property
     def http2(self) -> dict[int, bool | None]:
@@ -165,7 +165,8 @@ class Side:
     @cached_property
     def shared(self) -> set[int]:
         """Rows of connections that speak HTTP/2: their turns are no requests."""
-        return {row for row, ids in enumerate(self.session_ids) if any(self.http2.get(k) for k in ids)}
+        spoken = {k for k, told in self.http2.items() if told}
+        return {row for row, ids in enumerate(self.session_ids) if not spoken.isdisjoint(ids)} if spoken else set()
 
     def find_requests(self) -> None:
         """The exchanges of the connections to the target, once these are known."""

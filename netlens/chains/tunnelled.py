@@ -56,9 +56,10 @@ def outsides(side: Side) -> list[Outside]:
     trail = side.capture.trail
     talks = {(t.source, t.destination): t for t in trail.conversations()} if trail is not None else {}
     for (source, destination), there in talks.items():
-        name = _by_datagrams(there.head, there.bytes // max(there.datagrams, 1), {source[1], destination[1]})
-        back = talks.get((destination, source))
-        if name and back is not None and min(there.datagrams, back.datagrams) >= LEAST and there.first_ns <= back.first_ns:
+        back = talks.get((destination, source)) if there.datagrams >= LEAST else None
+        if back is None or back.datagrams < LEAST or there.first_ns > back.first_ns:
+            continue
+        if name := _by_datagrams(there.head, there.bytes // max(there.datagrams, 1), {source[1], destination[1]}):
             last = max(there.last_ns, back.last_ns)
             found.append(Outside(name, source[0], destination, there.bytes, back.bytes, there.first_ns, last))
     return sorted(found, key=lambda each: each.first_ns)

@@ -93,6 +93,7 @@ class Trail:
         self._udp: list[Array] = []
         self._udp_rows = 0
         self._sums: dict[int, list[Any]] = {}
+        self._told: list[Conversation] | None = None  # of these
         #: first frame and latest time of each excerpt
         self.excerpts: list[list[int]] = []
         self._last_ns: int | None = None
@@ -107,6 +108,7 @@ class Trail:
                 buf, datagrams
             )  # nobody needs the hint of a datagram, nor has it a window, and the buffer is gone when they are summed
             self._udp.append(datagrams)
+            self._told = None
             self._udp_rows += len(datagrams)
             if self._udp_rows >= _LATER:
                 self._sum()
@@ -151,20 +153,21 @@ class Trail:
         hops = np.full(len(first), _MOST_HOPS)
         np.minimum.at(hops, which, rows[:, c.WINDOW])
         told = rows[first][:, (c.SRC_HI, c.SRC_LO, c.DST_HI, c.DST_LO, c.PORTS, c.TS, c.FRAME, c.HINT, c.LENGTH)].tolist()
-        numbers, unknown = key[first].tolist(), -(1 << 62)
-        before = [
-            self._sums.get(n) or (*line[:5], 0, 0, 0, unknown, 0, line[7] & _HEADS, 0, (), line[8], ())
-            for n, line in zip(numbers, told, strict=True)
-        ]
-        heads, sizes, lasts = (np.array([one[k] for one in before], kind) for k, kind in ((10, np.uint64), (13, np.int64), (8, np.int64)))
+        numbers = key[first].tolist()
+        heads, sizes, lasts = rows[first, c.HINT].astype(np.uint64), rows[first, c.LENGTH], np.full(len(first), -(1 << 62), np.int64)
+        for k, known in enumerate(map(self._sums.get, numbers) if self._sums else ()):
+            if known is not None:
+                heads[k], sizes[k], lasts[k] = known[10], known[13], known[8]
         tries, of, others = _tries(which, rows, heads, sizes, lasts)
         latest = _latest(which, rows, heads)
         each = zip(numbers, told, count.tolist(), size.tolist(), last.tolist(), hops.tolist(), of, of[1:], others, strict=False)
         for which_one, (number, (*ends, begin, frame, hint, one), datagrams, length, end, left, since, until, other) in enumerate(each):
             known = self._sums.get(number)
             if known is None and len(self._sums) < MAX_CONVERSATIONS:
-                known = self._sums[number] = [*ends, 0, 0, begin, begin, frame, hint & _HEADS, _MOST_HOPS, (), one, ()]
-            if known is not None:
+                sent, last_ones = tuple(tries[since:until]), tuple(latest.get(which_one, ()))
+                its = (datagrams, length, begin, end, frame, hint & _HEADS, left, sent, -1 if other else one, last_ones)
+                self._sums[number] = [*ends, *its]
+            elif known is not None:
                 known[12] += tuple(tries[since:until])[: TRIES - len(known[12])]
                 known[13] = -1 if other else known[13]
                 known[5] += datagrams
@@ -175,6 +178,8 @@ class Trail:
 
     def conversations(self) -> list[Conversation]:
         """Of UDP, one row a direction, in the order of their first datagrams."""
+        if self._told is not None:
+            return self._told
         if self._udp:
             self._sum()
         text = cache(ip_text)  # few addresses take part in many
@@ -182,7 +187,8 @@ class Trail:
             Conversation((text(a, b, ports >> 32), ports >> 16 & 0xFFFF), (text(d, e, ports >> 32), ports & 0xFFFF), *sums)
             for a, b, d, e, ports, *sums in self._sums.values()
         ]
-        return sorted(found, key=attrgetter("first_frame"))
+        self._told = sorted(found, key=attrgetter("first_frame"))
+        return self._told
 
     def segments(self) -> dict[str, Array]:
         """All columns of :data:`SEGMENT`, by session and in each in the order of the capture; void once more is fed.
