@@ -124,12 +124,13 @@ def compare(linked: Linked) -> Sameness | None:
     sides = _Ends(vm, linked.clock.to_host), _Ends(host)
     carried_on = _carried_on(linked, host)
     at_relay: set[int] = set()
+    in_clear = vm.most((vm.sessions["protocol"] == "http").astype(np.int64)) > 0
     for row, mate in enumerate(pairs.host_of.tolist()):
         if mate < 0:
             if vm.target[row] and linked.clock_told:
                 found.skipped[ANEW if linked.carried else UNPAIRED] += 1
             continue
-        if _may_rewrite(linked, row, mate):
+        if in_clear[row] and _may_rewrite(linked, row, mate):
             perhaps.append((row, mate, False, False))
             continue
         if vm.target[row] and not host.target[mate]:
@@ -197,13 +198,10 @@ def _carried_on(linked: Linked, host: Side) -> dict[int, int]:
 
 
 def _may_rewrite(linked: Linked, row: int, mate: int) -> bool:
-    """Whether what carries a connection of the VM's may be a proxy that changes what it passes on: HTTP in clear, and no tunnel or translation."""
+    """Whether what carries a connection of the VM's in clear (HTTP) may be a proxy that changes what it passes on: no tunnel or translation."""
     assert linked.vm is not None
     assert linked.pairing is not None
-    side = linked.vm
-    clear = any(side.sessions["protocol"][k] == "http" for k in side.session_ids[row])
-    passed_on = mate in linked.served or (linked.pairing.method[row] not in EXACT and side.connections["path"][row] != SSHUTTLE)
-    return clear and passed_on
+    return mate in linked.served or (linked.pairing.method[row] not in EXACT and linked.vm.connections["path"][row] != SSHUTTLE)
 
 
 class _Ends:

@@ -92,7 +92,7 @@ def _turned_away(view: View, spoken: np.ndarray[Any, Any], own: np.ndarray[Any, 
     if view.trail is None or not spoken.any():
         return {}
     t, never = view.trail.segments(), np.iinfo(np.int64).max
-    of = np.flatnonzero((t["fresh"] > 0) & (t["length"] > 0) & spoken[t["session"]])
+    of = view.new_data[spoken[t["session"][view.new_data]]]
     session, orig = t["session"][of], view.by_originator(of)
     second, word = (np.full(len(spoken), never) for _ in range(2))
     mine = orig & (t["offset"][of] >= own[session])

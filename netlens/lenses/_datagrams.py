@@ -54,6 +54,8 @@ def asks(talk: Conversation) -> str:
     if head[:2] == b"\x16\xfe" and head[2] in (0xFC, 0xFD, 0xFF) and head[3:8] == bytes(5) and port < talk.source[1]:
         return "DTLS"  # a handshake record of epoch 0 (RFC 9147 4), the first of its sender
     name = _BY_PORT.get(port, "")
+    if not name:
+        return ""
     first = head[0]
     fits = {
         "NTP": first & 7 == 3,  # mode client (RFC 5905 7.3)
@@ -186,9 +188,11 @@ def _talking(view: View) -> dict[tuple[str, str], list[int]]:
 def acknowledged(view: View, talk: Conversation) -> bool:
     """Whether a client of QUIC got nothing but acknowledgments of its Initials, or that the server closes: what says more fills a datagram of :data:`FULL`
     bytes (RFC 9000 14.1)."""
+    if not _initial(talk.head.to_bytes(8, "big")):
+        return False
     back = view.once(ways).get((talk.destination, talk.source))
     small = back is not None and (back.bytes < FULL or (talk.source, talk.destination) in view.once(_unanswered))
-    return small and back is not None and all(_initial(t.head.to_bytes(8, "big")) for t in (talk, back))
+    return small and back is not None and _initial(back.head.to_bytes(8, "big"))
 
 
 def _unanswered(view: View) -> set[tuple[tuple[str, int], tuple[str, int]]]:
@@ -205,8 +209,10 @@ def closed_at_once(view: View) -> list[tuple[Conversation, Conversation]]:
     acknowledgments alone, the client would say the same again within a second (RFC 9002 6.2.2), so there is CONNECTION_CLOSE (RFC 9000 10.2.3)."""
     found = []
     for talk in view.conversations:
+        if talk.source[1] <= talk.destination[1] or not acknowledged(view, talk):
+            continue
         back = view.once(ways).get((talk.destination, talk.source))
-        begins = back is not None and talk.first_ns <= back.first_ns and talk.source[1] > talk.destination[1] and acknowledged(view, talk)
+        begins = back is not None and talk.first_ns <= back.first_ns
         if back is not None and begins and back.datagrams <= talk.datagrams and talk.last_ns - back.first_ns < DONE_NS:
             found += [(talk, back)] if view.end_of(talk.first_frame) - talk.last_ns >= AGAIN_NS else []
     return found

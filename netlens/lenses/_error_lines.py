@@ -25,11 +25,12 @@ _LOWER = 0x2020202020202020
 
 def error_lines(view: View, known: set[int]) -> list[tuple[int, str, list[int]]]:
     """(session, word, frames) of sessions that end by such a line.  known : those of which more is known."""
-    answered, protocols = view.sessions["resp_bytes"] > 0, view.column("protocol")
+    protocols = view.sessions["protocol"]
+    unread = (view.sessions["resp_bytes"] > 0) & (protocols != "http") & (protocols != "tls")
     return [
         (k, *line)
-        for k in sorted(view.sessions_where(lambda head: _word(head) > 0, answered) & set(view.in_one) - known)
-        if protocols[k] not in ("http", "tls") and view.ends(k)[3] not in _READ and (line := _last_line(view, k))
+        for k in sorted(view.sessions_where(lambda head: _word(head) > 0, unread) & set(view.in_one) - known)
+        if view.ends(k)[3] not in _READ and (line := _last_line(view, k))
     ]
 
 

@@ -130,8 +130,11 @@ def _unheard(view: View) -> list[int]:
     if view.one_sided:
         repeated = repeated + view.sessions["resp_retransmits"]
         return [k for k in view.first_copies if up[k] * down[k] == 0 and repeated[k] >= STALL_TIMES]
+    sent = (up > 0) & (down == 0)
+    alone = [k for k, alone in zip(view.first_copies, sent[view.first_copies].tolist(), strict=True) if alone]
+    if not alone:
+        return []
     heard = Counter(view.ends(k)[0] for k in view.whole)
-    alone = [k for k in view.first_copies if up[k] and not down[k]]
     unheard = Counter(view.ends(k)[0] for k in alone)
     missing = view.sessions["resp_missing_bytes"]
     return [k for k in alone if (heard[view.ends(k)[0]] >= unheard[view.ends(k)[0]] or repeated[k] >= STALL_TIMES) and missing[k] == 0]

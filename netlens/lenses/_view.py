@@ -25,7 +25,7 @@ from netlens.addresses import is_address, is_loopback
 from netlens.chains.copies import is_copy, is_copy_on_air
 from netlens.chains.side import Side
 from netlens.chains.traffic import Traffic
-from netlens.columns import Ints
+from netlens.columns import NEVER, Ints
 from netlens.lenses import Finding, Severity
 from netlens.parsers.trail import Conversation
 from netlens.schema import Table
@@ -112,16 +112,21 @@ class View:
         ids = self.side.session_ids
         if not ids:
             return list(range(self.sessions.rows))
-        frames, halves = self.sessions["orig_frames"] + self.sessions["resp_frames"], self.halves
-        chosen = [max(group, key=lambda k: (int(frames[k]), -k)) for group in ids if group and group[0] not in halves]
-        rest = set(range(self.sessions.rows)) - {k for group in ids for k in group}
-        return sorted([*chosen, *rest])
+        n, halves = self.sessions.rows, self.halves
+        frames = self.sessions["orig_frames"] + self.sessions["resp_frames"]
+        best = self.side.least(np.arange(n) - n * frames)  # of each the one with most frames, of these the first
+        half = np.array([bool(group) and group[0] in halves for group in ids]) if halves else np.zeros(len(ids), bool)
+        chosen = np.ones(n, bool)
+        chosen[[k for group in ids for k in group]] = False
+        chosen[best[~half & (best != NEVER)] % n] = True
+        return np.flatnonzero(chosen).tolist()
 
     @cached_property
     def whole(self) -> list[int]:
         """Sessions with frames of both directions, of copies one."""
         up, down = self.sessions["orig_frames"], self.sessions["resp_frames"]
-        return [k for k in self.first_copies if up[k] > 0 and down[k] > 0]
+        both = (up > 0) & (down > 0)
+        return [k for k, kept in zip(self.first_copies, both[self.first_copies].tolist(), strict=True) if kept]
 
     @cached_property
     def in_one(self) -> list[int]:
@@ -174,6 +179,19 @@ class View:
         """The first :data:`OPENING` segments of a session."""
         return self._segments[k] if k in self._segments else self._read(k, OPENING)
 
+    @cached_property
+    def new_data(self) -> np.ndarray[Any, Any]:
+        """int32: rows of the trail with bytes that had not come before."""
+        if self.trail is None:
+            return np.empty(0, np.int32)
+        t = self.trail.segments()
+        return np.flatnonzero((t["fresh"] > 0) & (t["length"] > 0)).astype(np.int32)
+
+    @cached_property
+    def _worded(self) -> np.ndarray[Any, Any]:
+        """int32: rows of the trail whose first bytes are known, and not all 0."""
+        return np.empty(0, np.int32) if self.trail is None else np.flatnonzero(self.trail.segments()["head"]).astype(np.int32)
+
     def by_originator(self, rows: np.ndarray[Any, Any] | slice = slice(None)) -> np.ndarray[Any, Any]:
         """bool: which rows of the trail the originator of their session sent; of all without."""
         assert self.trail is not None
@@ -195,7 +213,7 @@ class View:
         out = np.zeros(self.sessions.rows, np.uint64)
         if self.trail is not None and self.sessions.rows:
             t = self.trail.segments()
-            sent = np.flatnonzero((t["fresh"] > 0) & (t["length"] > 0) & (self.by_originator() == orig))
+            sent = self.new_data[self.by_originator(self.new_data) == orig]
             of = t["session"][sent]
             first = np.flatnonzero(np.diff(of, prepend=-1))  # segments stand by session
             out[of[first]] = t["head"][sent[first]]
@@ -204,15 +222,16 @@ class View:
     def sessions_where(
         self, holds: Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]], among: np.ndarray[Any, Any] | None = None
     ) -> set[int]:
-        """Sessions (of those ``among``, bool per session) with a segment of either end whose first bytes (uint64) satisfy a condition."""
+        """Sessions (of those ``among``, bool per session) with a segment of either end whose first bytes (uint64) satisfy a condition, which zeros do not."""
         if self.trail is None:
             return set()
-        t = self.trail.segments()
-        of, head = t["session"], t["head"]
-        if among is not None:
+        t, rows = self.trail.segments(), self._worded
+        of = t["session"][rows]
+        if among is not None and not among.all():
             chosen = among[of]
-            of, head = of[chosen], head[chosen]
-        return set(np.unique(of[holds(head)]).tolist())
+            rows, of = rows[chosen], of[chosen]
+        found = of[holds(t["head"][rows])]
+        return set(found[np.diff(found, prepend=-1) > 0].tolist())  # segments stand by session
 
     def _read(self, k: int, most: int = MOST_SEGMENTS) -> Segments:
         if self.trail is None:
@@ -280,13 +299,14 @@ class View:
     def one_sided(self) -> bool:
         """Whether (nearly) all conversations were recorded in one direction only, as their acknowledgments prove."""
         s = self.sessions
-        up, down, state = s["orig_frames"], s["resp_frames"], s["state"].tolist()
-        unseen = self.missing_bytes
+        k = np.array(self.first_copies, np.int64)
+        up, down, state = s["orig_frames"][k], s["resp_frames"][k], s["state"][k]
+        one_way = (up == 0) | (down == 0)
         # nobody claims to have heard anything
-        mute = [state[k] in ("S0", "REJ", "RSTOS0") and up[k] * down[k] == 0 and unseen[k] == 0 for k in range(s.rows)]
-        talks = [k for k in self.first_copies if not mute[k] and up[k] + down[k] > 1]  # a last packet alone says nothing
-        one_way = sum(up[k] == 0 or down[k] == 0 for k in talks)
-        return one_way >= max(ONE_SIDED_SHARE * len(talks), 1) and (len(talks) >= ONE_SIDED_LEAST or bool(self._acknowledging))
+        mute = one_way & (self.missing_bytes[k] == 0) & ((state == "S0") | (state == "REJ") | (state == "RSTOS0"))
+        talks = ~mute & (up + down > 1)  # a last packet alone says nothing
+        n, alone = int(talks.sum()), int((talks & one_way).sum())
+        return alone >= max(ONE_SIDED_SHARE * n, 1) and (n >= ONE_SIDED_LEAST or bool(self._acknowledging))
 
     @cached_property
     def heard_unseen(self) -> set[str]:
@@ -295,18 +315,17 @@ class View:
 
     @cached_property
     def _acknowledging(self) -> set[str]:
-        s, unseen, seen = self.sessions, set(), set()
+        s, unseen = self.sessions, set()
         up, down = s["orig_frames"], s["resp_frames"]
         missing, their_missing = s["resp_missing_bytes"], s["orig_missing_bytes"]
-        for k in self.first_copies:
+        one_way = (up == 0) | (down == 0)
+        for k in (k for k, alone in zip(self.first_copies, one_way[self.first_copies].tolist(), strict=True) if alone):
             orig, _, resp, _ = self.ends(k)
-            if up[k] and down[k]:
-                seen |= {orig, resp}
-            elif up[k] and (missing[k] > 0 or self.column("state")[k] in ("SH", "SHR", "OTH", "RSTOS0", "S1")):
+            if up[k] and (missing[k] > 0 or self.column("state")[k] in ("SH", "SHR", "OTH", "RSTOS0", "S1")):
                 unseen.add(orig)
             elif down[k] and their_missing[k] > 0:
                 unseen.add(resp)
-        return unseen - seen
+        return unseen - {end for k in self.whole for end in self.ends(k)[::2]} if unseen else unseen
 
     def hears_nothing(self, ip: str) -> bool:
         """Whether what was sent to an address is known not to be in the capture."""

@@ -120,7 +120,7 @@ def _runs(view: View) -> list[_Run]:
     kinds = _kinds(view)
     usable &= np.logical_or.reduce([*kinds.values()])
     t = view.trail.segments()
-    rows = np.flatnonzero(usable[t["session"]] & (t["fresh"] > 0) & (t["length"] > 0))
+    rows = view.new_data[usable[t["session"][view.new_data]]]
     of, orig = t["session"][rows], view.by_originator(rows)
     begins = np.flatnonzero(
         np.r_[True, (of[1:] != of[:-1]) | (orig[1:] != orig[:-1])][: len(rows)]
@@ -218,29 +218,25 @@ def _in_turn(view: View) -> list[_New]:
     if view.one_sided or s.rows < NEW_LEAST:
         return []
     trip, kinds = _trips(view), _kinds(view)
-    starts, said, asked, answered = (
-        view.column(name) for name in ("start_ns", "resp_first_payload_ns", "orig_last_payload_ns", "resp_last_payload_ns")
-    )
+    starts, said = s["start_ns"].astype(np.int64), s.ints("resp_first_payload_ns", 0)
+    answered = s.ints("resp_last_payload_ns", 0)
+    last = np.maximum(s.ints("orig_last_payload_ns", 0), answered)
     usable = np.zeros(s.rows, bool)
     usable[view.in_one] = True
     usable &= (trip >= FAR_NS) & (kinds[HTTP] | kinds[TLS] | kinds[STATEMENTS]) & s["saw_syn"] & (s["resp_bytes"] > 0)
     looks = view.once(scanning) if usable.sum() >= NEW_LEAST else set()
     found = []
     for group in grouped((k for k in np.flatnonzero(usable).tolist() if k not in looks), view.service).values():
-        run: list[int] = []
-        for k in [*sorted(group, key=starts.__getitem__), -1] if len(group) >= NEW_LEAST else ():
-            follows = k >= 0 and bool(run) and 0 <= starts[k] - _last(asked[run[-1]], answered[run[-1]]) <= MOST_TRIPS * trip[run[-1]]
-            # inside TLS, and behind a login, the server has answered a request if it said something a trip later
-            if k >= 0 and (kinds[HTTP][k] or answered[k] - said[k] >= QUICKEST * trip[k]) and (follows or not run):
-                run.append(k)
-                continue
-            if len(run) >= NEW_LEAST:
-                cost = sum(int(trip[j]) * (1 if kinds[HTTP][j] else 2) for j in run)
-                lasted = _last(asked[run[-1]], answered[run[-1]]) - starts[run[0]]
-                found.append(_New(run, cost, lasted, int(np.median(trip[run]))))
-            run = [k] if k >= 0 else []
+        if len(group) < NEW_LEAST:
+            continue
+        k = np.array(group)[np.argsort(starts[group], kind="stable")]
+        apart = starts[k[1:]] - last[k[:-1]]
+        # inside TLS, and behind a login, the server has answered a request if it said something a trip later
+        served = kinds[HTTP][k] | (answered[k] - said[k] >= QUICKEST * trip[k])
+        begins = np.append(True, ~(served[1:] & (apart >= 0) & (apart <= MOST_TRIPS * trip[k[:-1]])))
+        bounds = np.append(np.flatnonzero(begins), len(k))
+        for at in np.flatnonzero(np.diff(bounds) >= NEW_LEAST).tolist():
+            run = k[bounds[at] : bounds[at + 1]]
+            cost = int(np.where(kinds[HTTP][run], trip[run], 2 * trip[run]).sum())
+            found.append(_New(run.tolist(), cost, int(last[run[-1]] - starts[run[0]]), int(np.median(trip[run]))))
     return found
-
-
-def _last(*times: int | None) -> int:
-    return max(time or 0 for time in times)

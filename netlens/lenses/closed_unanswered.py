@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from netlens.columns import NEVER
 from netlens.lenses import Finding, Severity, _databases
 from netlens.lenses._connects import scanning
 from netlens.lenses._dialogs import refusals
@@ -204,24 +205,28 @@ def _both_closed(view: View, k: int, sent_ns: int) -> int | None:
 
 def _encrypted(view: View) -> list[Finding]:
     """Requests of HTTPS, to a server or through a proxy, on which the connection is closed without an answer or a close_notify."""
-    ports, protocols, missing = view.column("resp_port"), view.column("protocol"), view.missing_bytes
+    s, x = view.sessions, view.side.capture.table("exchanges")
     proxied = {p.session for p in view.side.capture.proxied if p.status < 300}
-    kept = {
-        k for k in view.in_one
-        if protocols[k] == "tls" and not missing[k] and (ports[k] in HTTPS or k in proxied) and view.side.http2.get(k) is False
-    }  # fmt: skip
-    rows = [
-        r for r in view.side.capture.table("exchanges").tuples("session_id", "request_end_ns", "response_ns", "up_bytes") if r[0] in kept
-    ]
-    served = times_of((view.service(k), sent) for k, sent, answered, _ in rows if answered is not None)
-    closed = [(k, sent, end) for k, sent, answered, size in rows if answered is None and size > FAREWELL and (end := _cut(view, k, sent))]
+    plain, whole, named = np.zeros((3, s.rows), bool)
+    plain[[k for k, spoken in view.side.http2.items() if spoken is False]] = True
+    whole[view.in_one], named[list(proxied)] = True, True
+    kept = plain & whole & (s["protocol"] == "tls") & (view.missing_bytes == 0) & (named | np.isin(s["resp_port"], HTTPS))
+    rows, answered = kept[x["session_id"]], x.ints("response_ns", NEVER) != NEVER
+    lacking, others = (
+        zip(x["session_id"][chosen].tolist(), x["request_end_ns"][chosen].tolist(), strict=True)
+        for chosen in (rows & ~answered & (x["up_bytes"] > FAREWELL), rows & answered)
+    )
+    closed = [(k, sent, end) for k, sent in lacking if (end := _cut(view, k, sent))]
+    if not closed:
+        return []
+    of, served = int(rows.sum()), times_of((view.service(k), sent) for k, sent in others)
     found = [(k, sent, end) for k, sent, end in closed if not is_among(served, view.service(k), end[0])]
     if not found:
         return []
     n, waits = len(found), [end[0] - sent for _, sent, end in found]
     whom = most(f"the proxy {endpoint(*view.ends(k)[2:])}" if k in proxied else view.server(k) for k, *_ in found)
     after = f"{up_to(found)}{seconds(max(waits))}"
-    text = f"{n:,} of {plural(len(rows), 'HTTPS request')} got no answer: {whom} closed the connection instead, after {after}."
+    text = f"{n:,} of {plural(of, 'HTTPS request')} got no answer: {whom} closed the connection instead, after {after}."
     alike = n >= ALIKE and max(waits) <= min(waits) + EVEN_NS
     advice = (
         "It ends connections that are silent for so long, though a request is open: raise that time-out (of the proxy, or of what stands between), or have the "
@@ -229,7 +234,7 @@ def _encrypted(view: View) -> list[Finding]:
         if alike
         else "Look at the log of the server, or of the proxy, for that moment."
     )
-    values = {"requests": len(rows), "unanswered": n, "longest_s": max(waits) / 1e9}
+    values = {"requests": of, "unanswered": n, "longest_s": max(waits) / 1e9}
     severity: Severity = "problem" if n >= SOME else "warning"
     return [finding(view, ID, severity, text, [f for *_, (_, *both) in found for f in both], values, advice if n >= SOME else "")]
 

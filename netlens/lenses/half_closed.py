@@ -9,6 +9,9 @@ Normal: RFC 9293 3.6 allows a half-close for as long as anybody likes; a server 
 
 from __future__ import annotations
 
+import numpy as np
+
+from netlens.columns import NEVER
 from netlens.lenses import Finding
 from netlens.lenses._view import S, View, finding, most, seconds
 from netlens.text import plural
@@ -22,29 +25,27 @@ MANY = 20
 
 
 def look(view: View) -> list[Finding]:
-    fins = {True: view.column("orig_fin_ns"), False: view.column("resp_fin_ns")}
-    resets = view.column("rst_ns")
-    data = {True: view.column("orig_last_payload_ns"), False: view.column("resp_last_payload_ns")}
-    last_frame = view.sessions["last_frame"]
+    s = view.sessions
+    fins, data = ({orig: s.ints(f"{end}_{name}_ns", without) for orig, end in ((True, "orig"), (False, "resp"))}
+                  for name, without in (("fin", NEVER), ("last_payload", 0)))  # fmt: skip
+    reset, last_frame = s.ints("rst_ns", NEVER) != NEVER, s["last_frame"]
+    first, second = np.minimum(fins[True], fins[False]), np.maximum(fins[True], fins[False])
+    may_be = ~reset & (first != NEVER) & ((second == NEVER) | (second - first >= SOON_NS))
     found: list[tuple[int, bool, int]] = []
     soon: dict[tuple[str, int], list[tuple[int, bool, int]]] = {}  # of a server that closes none: those that stay open for less long
-    closes: set[tuple[str, int]] = set()
-    for k in view.whole:
-        if resets[k] is not None or fins[False][k] is not None:
-            closes.add(view.ends(k)[2:])
-        if k in view.halves or resets[k] is not None:
-            continue
+    for k in (k for k in view.in_one if may_be[k]):
         for orig in (True, False):
-            mine, other = fins[orig][k], fins[not orig][k]
-            if mine is None or (other is not None and other <= mine):
+            mine, other = int(fins[orig][k]), int(fins[not orig][k])
+            if other <= mine:
                 continue
-            until = other if other is not None else view.end_of(int(last_frame[k]))
-            since = max(mine, data[not orig][k] or 0)
+            until = other if other != NEVER else view.end_of(int(last_frame[k]))
+            since = max(mine, int(data[not orig][k]))
             if orig and SOON_NS <= until - since < LONG_NS and _acknowledged(view, k, orig):
                 soon.setdefault(view.ends(k)[2:], []).append((k, not orig, until - since))
             if LONG_NS <= until - since < 3600 * S * 24 and _acknowledged(view, k, orig):
                 found.append((k, not orig, until - since))
     grave = len(found) >= MANY
+    closes = {view.ends(k)[2:] for k in view.whole if reset[k] or fins[False][k] != NEVER} if soon else set()
     found += [
         each
         for service, group in soon.items()

@@ -11,6 +11,9 @@ from __future__ import annotations
 
 import bisect
 
+import numpy as np
+
+from netlens.columns import MISSING, NEVER
 from netlens.lenses import Finding
 from netlens.lenses._view import S, View, finding, grouped
 from netlens.lenses.never_closed import SOME, SOME_IDLE_NS, open_and_idle
@@ -42,15 +45,12 @@ def look(view: View) -> list[Finding]:
 
 
 def _closed(view: View) -> list[tuple[int, int, int]]:
-    """(session, last data, close) of connections that were closed in the capture."""
-    columns = [view.column(f"{name}_ns") for name in ("orig_last_payload", "resp_last_payload", "orig_fin", "resp_fin", "rst")]
-    out = []
-    for k in view.whole:
-        sent = [t for t in (columns[0][k], columns[1][k]) if t is not None]
-        ended = [t for t in (columns[2][k], columns[3][k], columns[4][k]) if t is not None]
-        if sent and ended:
-            out.append((k, max(sent), min(ended)))
-    return out
+    """(session, last data, close) of connections that were closed in the capture after they had been idle."""
+    s, whole = view.sessions, np.array(view.whole, np.int64)
+    sent = np.maximum(*(s.ints(f"{end}_last_payload_ns") for end in ("orig", "resp")))[whole]
+    ended = np.minimum.reduce([s.ints(f"{name}_ns", NEVER) for name in ("orig_fin", "resp_fin", "rst")])[whole]
+    idle = (sent != MISSING) & (ended != NEVER) & (ended - sent >= IDLE_NS)
+    return list(zip(whole[idle].tolist(), sent[idle].tolist(), ended[idle].tolist(), strict=True))
 
 
 def _at_once(group: list[tuple[int, int, int]]) -> list[int]:

@@ -71,7 +71,10 @@ def _calls(view: View) -> set[tuple[tuple[str, int], tuple[str, int]]]:
 def _half_open(view: View) -> list[Finding]:
     """Connections from ports of which the server still held an earlier connection: it acknowledges that, the client resets it, and tries again (RFC 9293 3.5.1,
     RFC 5961 4.2)."""
-    by_ports: dict[tuple[str, int, str, int], list[Attempt]] = grouped(view.once(attempts), lambda a: view.ends(a.session))
+    held = {view.ends(a.session) for a in view.once(attempts) if a.outcome == HALF_OPEN}
+    by_ports: dict[tuple[str, int, str, int], list[Attempt]] = grouped(
+        (a for a in view.once(attempts) if held and view.ends(a.session) in held), lambda a: view.ends(a.session)
+    )
     found: list[tuple[int, Attempt, Attempt]] = []
     for tries in by_ports.values():
         first: Attempt | None = None

@@ -28,6 +28,8 @@ from itertools import pairwise
 from statistics import median
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from netlens.addresses import is_one_host
 from netlens.chains.budget import NETWORK
 from netlens.chains.divided import RELAY, STALL, Divided
@@ -353,16 +355,17 @@ def _stood(budget: Divided | None) -> int:
 
 def _in_a_loop(view: View) -> dict[int, list[int]]:
     """Sessions of TLS with requests of one length, none of them answered soon, and the next at once behind each answer, with the waits (ns)."""
-    x, protocol = view.side.capture.table("exchanges"), view.column("protocol")
-    begun, said = x["start_ns"].tolist(), x.ints("response_ns", -1).tolist()
-    ended, sent = x.ints("end_ns", -1).tolist(), x["up_bytes"].tolist()
+    x, tls = view.side.capture.table("exchanges"), view.sessions["protocol"] == "tls"
+    session, begun, said, ended, sent = x["session_id"], x["start_ns"], x.ints("response_ns", -1), x.ints("end_ns", -1), x["up_bytes"]
+    chosen = tls & (np.bincount(session, minlength=len(tls)) >= POLLS)
+    chosen[session[(said >= 0) & (said - begun < LATE_NS)]] = False
+    rows = np.flatnonzero(chosen[session])
+    rows = rows[np.argsort(session[rows], kind="stable")]
     found: dict[int, list[int]] = {}
-    for k, rows in grouped(range(len(begun)), x["session_id"].tolist().__getitem__).items():
-        if len(rows) < POLLS or protocol[k] != "tls" or max(sent[i] for i in rows) - min(sent[i] for i in rows) > SAME_BYTES:
-            continue
-        took = [said[i] - begun[i] for i in rows if said[i] >= 0]
-        if min(took, default=0) >= LATE_NS and all(0 <= begun[j] - ended[i] <= AT_ONCE_NS and said[i] >= 0 for i, j in pairwise(rows)):
-            found[k] = took
+    for of in np.split(rows, np.flatnonzero(np.diff(session[rows])) + 1) if len(rows) else ():
+        apart, took = begun[of[1:]] - ended[of[:-1]], (said[of] - begun[of])[said[of] >= 0]
+        if np.ptp(sent[of]) <= SAME_BYTES and len(took) and ((apart >= 0) & (apart <= AT_ONCE_NS) & (said[of[:-1]] >= 0)).all():
+            found[int(session[of[0]])] = took.tolist()
     return found
 
 
@@ -371,8 +374,10 @@ def _polled(view: View) -> dict[int, int]:
     answers others soon. A server that is slow each time to a program that asks the same again does not show both."""
     x, protocol = view.side.capture.table("exchanges"), view.column("protocol")
     loops = grouped(view.once(_in_a_loop), view.service)
+    if not loops:
+        return {}
     soon = (x.ints("response_ns", NEVER) < x["start_ns"] + NOTICED_NS) & (x.ints("response_ns", -1) >= 0)
-    quick = {view.service(k) for k in set(x["session_id"][soon].tolist()) if protocol[k] == "tls"} if loops else set()
+    quick = {view.service(k) for k in set(x["session_id"][soon].tolist()) if protocol[k] == "tls"}
     polled: dict[int, int] = {}
     for service, sessions in loops.items():
         waits = [wait for k in sessions for wait in view.once(_in_a_loop)[k]]

@@ -141,7 +141,8 @@ def _likely(view: View) -> list[int]:
     likely = (frames >= LEAST) & (data <= SMALL * frames) & (s["end_ns"] - s["start_ns"] >= COST_NS)
     session, length, way, ts = t["session"], t["length"], t["way"], t["ts"]
     small = (length > 0) & (length < SMALL)
-    i = np.flatnonzero(small[:-2] & (length[1:-1] == 0) & small[2:] & likely[session[:-2]])
+    i = np.flatnonzero(small[:-2] & (length[1:-1] == 0) & small[2:])
+    i = i[likely[session[i]]]
     i = i[(session[i] == session[i + 2]) & (way[i] == way[i + 2]) & (way[i] != way[i + 1])]
     late = ts[i + 1] - ts[i]
     i = i[(late >= PUT_OFF_NS[0]) & (late <= PUT_OFF_NS[1])]

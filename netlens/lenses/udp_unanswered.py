@@ -606,20 +606,16 @@ def _files(view: View) -> list[Finding]:
     and where the server was recorded, it sends the first block again and again."""
     stood, in_vain, longest_sent, grave = [], 0, 0, False
     for t in view.conversations:
+        if t.head != ACKNOWLEDGES:
+            continue
         back = view.once(ways).get((t.destination, t.source))
         granted = (
             back is not None and back.head >> 48 == OPTIONS and back.bytes <= OPTIONS_BYTES * back.datagrams and back.first_ns <= t.first_ns
         )
-        if (
-            back is not None
-            and granted
-            and t.head == ACKNOWLEDGES
-            and t.datagrams >= TIMES
-            and t.last_ns - max(back.last_ns, t.first_ns) >= SPAN_NS
-        ):
+        if back is not None and granted and t.datagrams >= TIMES and t.last_ns - max(back.last_ns, t.first_ns) >= SPAN_NS:
             stood.append(t)
             grave = True
-        elif back is not None and back.head >> 48 == OPTIONS and t.head == ACKNOWLEDGES and (sent := _first_block(view, t))[0]:
+        elif back is not None and back.head >> 48 == OPTIONS and (sent := _first_block(view, t))[0]:
             stood.append(t)
             in_vain, longest_sent = max(in_vain, sent[0]), max(longest_sent, sent[1])
     if not stood:
