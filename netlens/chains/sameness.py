@@ -244,7 +244,8 @@ class _Ends:
         if self.trail is None:
             return np.zeros(0, np.int64), np.zeros(0, np.int64)
         t = self.trail.segments()
-        at = np.flatnonzero((t["head"] >> np.uint64(56) == HANDSHAKE) & (t["length"] > 0))
+        head = t["head"]  # compared as a whole: shifted, all of them would be copied
+        at = np.flatnonzero((head >= np.uint64(HANDSHAKE << 56)) & (head < np.uint64((HANDSHAKE + 1) << 56)) & (t["length"] > 0))
         streams, first = np.unique(2 * t["session"][at].astype(np.int64) + t["way"][at], return_index=True)
         return streams, np.maximum(t["offset"][at[first]], 0)
 

@@ -108,10 +108,11 @@ def greets(word: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 def _of_clients(view: View, failing: set[int], speaks: np.ndarray[Any, Any]) -> list[int]:
     """Sessions of the protocol, or with the same service, of clients that meet errors."""
+    if not failing:
+        return []
     services = {view.service(k) for k in failing}
     clients = {client for client, *_ in services}
-    chosen = [k for k in view.first_copies if (speaks[k] and view.service(k)[0] in clients) or view.service(k) in services]
-    return chosen if failing else []
+    return [k for k in view.first_copies if (speaks[k] and view.service(k)[0] in clients) or view.service(k) in services]
 
 
 def _again(view: View, said: list[Said]) -> list[tuple[Said, bool]]:

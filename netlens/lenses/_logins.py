@@ -74,7 +74,7 @@ def _begins(first: np.ndarray) -> np.ndarray:
     text = as_bytes(first)
     words = np.zeros(len(first), bool)
     for word in (b"SSH-", *_COMMANDS, *_IRC):
-        words |= (text[:, : len(word)] == np.frombuffer(word, np.uint8)).all(axis=1)
+        words |= first >> np.uint64(64 - 8 * len(word)) == np.uint64(int.from_bytes(word, "big"))
     mysql = (text[:, 3] == 1) & (text[:, 2] == 0)  # the answer to a greeting
     postgres = (text[:, 4:8] == np.frombuffer(b"\0\3\0\0", np.uint8)).all(axis=1)
     imap = (text[:, 1:] == 0x20).any(axis=1) & (text[:, 0] >= 0x30)

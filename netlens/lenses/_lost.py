@@ -92,7 +92,8 @@ def _reach(view: View) -> np.ndarray:
     """int64[2, sessions]: how far originator and responder have come, as offsets of their streams."""
     assert view.trail is not None
     t = view.trail.segments()
-    ends = np.where(t["flags"] & (SYN | RST) == 0, t["offset"] + t["length"], 0)
+    ends = t["offset"] + t["length"]
+    ends[t["flags"] & (SYN | RST) != 0] = 0
     return _most(view, ends)
 
 

@@ -38,6 +38,7 @@ FIN, SYN, RST, ACK = 1, 2, 4, 16
 FRAMES = 20  #: that a finding cites
 ALIKE, LONGER = 0.05, 1.5  #: how far silences that a timer ends differ, and times as long as a pause before
 MOST_SEGMENTS = 200_000  #: of one session that are looked at one by one (half a second)
+AT_A_TIME = 1 << 15  #: segments whose first bytes are compared together, so that they stay in the cache
 OPENING = 64  #: segments in which a handshake is over; a certificate chain is 10
 #: Most conversations of a capture have frames of one direction only, and there are this many: it was recorded one-sided.
 ONE_SIDED_SHARE, ONE_SIDED_LEAST = 0.9, 3
@@ -215,8 +216,8 @@ class View:
             t = self.trail.segments()
             sent = self.new_data[self.by_originator(self.new_data) == orig]
             of = t["session"][sent]
-            first = np.flatnonzero(np.diff(of, prepend=-1))  # segments stand by session
-            out[of[first]] = t["head"][sent[first]]
+            first = sent[np.append(True, of[1:] != of[:-1])[: len(of)]]  # segments stand by session
+            out[t["session"][first]] = t["head"][first]
         return out
 
     def sessions_where(
@@ -225,13 +226,15 @@ class View:
         """Sessions (of those ``among``, bool per session) with a segment of either end whose first bytes (uint64) satisfy a condition, which zeros do not."""
         if self.trail is None:
             return set()
-        t, rows = self.trail.segments(), self._worded
-        of = t["session"][rows]
-        if among is not None and not among.all():
-            chosen = among[of]
-            rows, of = rows[chosen], of[chosen]
-        found = of[holds(t["head"][rows])]
-        return set(found[np.diff(found, prepend=-1) > 0].tolist())  # segments stand by session
+        t, found = self.trail.segments(), set[int]()
+        for begin in range(0, len(self._worded), AT_A_TIME):
+            rows = self._worded[begin : begin + AT_A_TIME]
+            of = t["session"][rows]
+            if among is not None:
+                rows, of = rows[among[of]], of[among[of]]
+            of = of[holds(t["head"][rows])]
+            found.update(of[np.diff(of, prepend=-1) > 0].tolist())  # segments stand by session
+        return found
 
     def _read(self, k: int, most: int = MOST_SEGMENTS) -> Segments:
         if self.trail is None:

@@ -42,12 +42,12 @@ def pauses(view: View) -> list[tuple[int, int, list[int]]]:
     lossy = view.once(with_repeats)
     missing = view.missing_bytes
     out = []
-    lasted = view.sessions["end_ns"] - view.sessions["start_ns"]
-    may_be = _may_be_late(view)
-    for k in view.whole:
-        if lasted[k] < LATE_NS or not may_be[k]:
-            continue
-        if view.column("protocol")[k] != "tls" or k in view.halves or k in lossy or missing[k] > 0:
+    may_be = np.zeros(view.sessions.rows, bool)
+    may_be[view.in_one] = True
+    may_be &= (view.sessions["protocol"] == "tls") & (view.sessions["end_ns"] - view.sessions["start_ns"] >= LATE_NS) & (missing <= 0)
+    may_be &= _may_be_late(view, may_be)
+    for k in np.flatnonzero(may_be).tolist():
+        if k in lossy:
             continue
         seg = view.opening(k)
         hello = last = -1
@@ -68,16 +68,18 @@ def pauses(view: View) -> list[tuple[int, int, list[int]]]:
     return out
 
 
-def _may_be_late(view: View) -> np.ndarray[Any, Any]:
-    """bool per session: whether a client's data after the server's hello came late, or would have but for copies. A look at all segments at once."""
+def _may_be_late(view: View, among: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """bool per session: whether a client's data after the server's hello came late, or would have but for copies. A look at all segments at once, of those
+    ``among`` (bool per session)."""
     out = np.zeros(view.sessions.rows, bool)
     if view.trail is None:
         return out
     t = view.trail.segments()
-    data = np.flatnonzero(t["length"] > 0)
+    data = np.flatnonzero((t["length"] > 0) & among[t["session"]]).astype(np.int32)
     session, head = t["session"][data], t["head"][data]
     orig = view.by_originator(data)
-    hello = ~orig & (head >> np.uint64(56) == HANDSHAKE) & (head >> np.uint64(16) & np.uint64(0xFF) == SERVER_HELLO)
+    hello = ~orig & (head >= np.uint64(HANDSHAKE << 56)) & (head < np.uint64((HANDSHAKE + 1) << 56))
+    hello[hello] = head[hello] >> np.uint64(16) & np.uint64(0xFF) == SERVER_HELLO
     there, first = np.unique(session[hello], return_index=True)
     first = np.flatnonzero(hello)[first]
     nexts = np.append(np.flatnonzero(orig), len(data))
@@ -85,8 +87,7 @@ def _may_be_late(view: View) -> np.ndarray[Any, Any]:
     known = after < len(data)
     known[known] = session[after[known]] == there[known]
     there, first, after = there[known], first[known], after[known]
-    ts = t["ts"][data]
-    out[there] = ts[after] - ts[after - 1] >= LATE_NS - COPY_NS
+    out[there] = t["ts"][data[after]] - t["ts"][data[after - 1]] >= LATE_NS - COPY_NS
     return out
 
 

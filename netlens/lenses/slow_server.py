@@ -415,28 +415,26 @@ def _first_words(view: View) -> list[Finding]:
     asked_ns = dict(x.tuples("session_id", "time_ns"))
     lossy = view.once(with_repeats) | {each.session for each in view.once(never_arrived)}
     first, their_first = view.column("orig_first_payload_ns"), view.column("resp_first_payload_ns")
-    hellos: list[_Wait] = []
-    greetings: list[_Wait] = []
-    of_databases: list[_Wait] = []
-    mysql = _databases.greets(view.first_replies)
+    hellos: list[tuple[int, int]] = []
+    greetings: list[tuple[int, int]] = []
+    of_databases: list[tuple[int, int]] = []
+    mysql, missing = _databases.greets(view.first_replies), s["resp_missing_bytes"]
     for k in view.whole:
-        if k in view.halves or k in lossy or their_first[k] is None or s["resp_missing_bytes"][k]:
+        if k in view.halves or k in lossy or their_first[k] is None or missing[k]:
             continue
-        frames = [int(s["first_frame"][k])]
         if k in asked_ns:
-            hellos.append(_Wait(k, their_first[k] - asked_ns[k], frames))
+            hellos.append((k, their_first[k] - asked_ns[k]))
         elif (
             (mysql[k] or greets(int(view.first_replies[k])))
             and (first[k] is None or first[k] > their_first[k])
             and s["handshake_ms"][k] > 0
         ):
-            (of_databases if mysql[k] else greetings).append(
-                _Wait(k, their_first[k] - int(s["start_ns"][k]) - int(s["handshake_ms"][k] * 1e6), frames)
-            )
+            took = their_first[k] - int(s["start_ns"][k]) - int(s["handshake_ms"][k] * 1e6)
+            (of_databases if mysql[k] else greetings).append((k, took))
     out = []
     words = ((hellos, "TLS handshake", "hello"), (greetings, "connection", "greeting"), (of_databases, "connection", "greeting"))
     for all_, what, of in words:
-        late = [each for each in all_ if LATE_NS <= each.wait_ns < SEAM_NS]
+        late = [_Wait(k, ns, [int(s["first_frame"][k])]) for k, ns in all_ if LATE_NS <= ns < SEAM_NS]
         if not late:
             continue
         waits = _Waits(view, late)
