@@ -6,7 +6,8 @@ See :mod:`netlens.chains.streams` for what these sizes are.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise, zip_longest
 from typing import NamedTuple
@@ -151,47 +152,66 @@ def control(size: int) -> Iterator[tuple[int, int]]:
             yield of, n
 
 
-def long_fields(each: Said) -> tuple[int, ...]:
-    """Bytes of fields in records of their own that are longer than :data:`FIELDS`, of what stands right before bodies on a connection, with no answer in
-    between; more than one number where programs share it. A token in them is said anew with each request where HPACK must not keep it (RFC 7541 7.1.3)."""
-    answered = [r.ts for r in each.answers]
-    before_bodies = sorted(
-        r.size
-        for before, r, after in zip([None, *each.mine], each.mine, each.mine[1:], strict=False)
-        if _may_begin(before, r)
-        and r.size >= FIELDS[0]
-        and after.size >= BODY
-        and after.ts - r.ts <= BODY_NS
-        and abs(after.size - r.size) > LONG_DIFFER
-        and bisect_right(answered, r.ts) == bisect_left(answered, after.ts)
-    )
+def long_fields(each: Said, least: int = LEAST_LONG, within_ns: int = BODY_NS) -> tuple[int, ...]:
+    """Bytes of fields in records of their own that are longer than :data:`FIELDS`, of what stands right before bodies on a connection, ``least`` alike; more
+    than one number where programs share it. A token in them is said anew with each request where HPACK must not keep it (RFC 7541 7.1.3)."""
+    before_bodies = _before_bodies(each, within_ns)
     found: list[int] = []
     while before_bodies:
-        alike = {
-            size: bisect_right(before_bodies, size + LONG_DIFFER) - bisect_left(before_bodies, size - LONG_DIFFER)
-            for size in dict.fromkeys(before_bodies)
-        }
-        usual = max(alike, key=alike.__getitem__)
-        if not FIELDS[1] < usual <= MOST_LONG or alike[usual] < max(LEAST_LONG, SHARE_LONG * len(before_bodies)):
+        usual, alike = _usual(before_bodies)
+        if not FIELDS[1] < usual <= MOST_LONG or alike < max(least, SHARE_LONG * len(before_bodies)):
             break
         found.append(usual)
         before_bodies = [size for size in before_bodies if abs(size - usual) > LONG_DIFFER]
     return tuple(found)
 
 
+def _before_bodies(each: Said, within_ns: int = BODY_NS) -> list[int]:
+    """Sizes of what stands right before bodies, with no answer in between, and begins requests as a rule."""
+    answered = [r.ts for r in each.answers]
+    return sorted(
+        r.size
+        for before, r, after in zip([None, *each.mine], each.mine, each.mine[1:], strict=False)
+        if _may_begin(before, r)
+        and r.size >= FIELDS[0]
+        and after.size >= BODY
+        and after.ts - r.ts <= within_ns
+        and abs(after.size - r.size) > LONG_DIFFER
+        and bisect_right(answered, r.ts) == bisect_left(answered, after.ts)
+    )
+
+
+def _usual(sizes: Sequence[int]) -> tuple[int, int]:
+    """The size, of sorted ones, of which most are about as long, and how many."""
+    alike = {size: bisect_right(sizes, size + LONG_DIFFER) - bisect_left(sizes, size - LONG_DIFFER) for size in dict.fromkeys(sizes)}
+    usual = max(alike, key=alike.__getitem__, default=0)
+    return usual, alike.get(usual, 0)
+
+
+def _shows_fields(each: Said) -> bool | None:
+    """Whether its client sends fields in records of their own; None where it sent too few bodies to tell."""
+    sizes = _before_bodies(each)
+    if sum(r.size >= BODY for r in each.mine) < LEAST_LONG:
+        return None
+    return _usual(sizes)[1] >= max(LEAST_LONG, SHARE_LONG * len(sizes))
+
+
 def _shortened(records: Sequence[Record], usual: Sequence[int]) -> list[Record]:
-    """The same with long fields as if they were short: those of one request or two, perhaps with an acknowledgment or the end of a body before them. Where
-    nothing else can stand, they may differ by more: a path, a length, a field that others lack."""
+    """The same with long fields as if they were short: those of one request or two, perhaps with an acknowledgment or the end of a body before them, or those
+    of one with a body that is as long as several others. Where nothing else can stand, they may differ by more: a path, a length, a field that others lack."""
     out = list(records)
-    begins = _begin(records)
+    begins = _begin(records, usual)
     first = min((k for k in begins if records[k].size > FIELDS[1]), default=-1)
+    mine = Counter(r.size for r in records if r.way == CLIENT and r.size >= BODY)
+    bodies = [size for size, n in mine.items() if n >= LEAST_LONG and min(abs(size - long) for long in usual) > LONG_OTHER]
+    with_bodies = [(1, size, (-LONG_DIFFER, LONG_DIFFER)) for size in bodies]
     for k, r in enumerate(records):
         if r.way == CLIENT and r.size > FIELDS[1]:
             alone = (-LONG_OTHER, FIRST_LONGER if k == first else LONG_OTHER) if k in begins else (-LONG_DIFFER, LONG_DIFFER)
             longer = [
                 (more, n, beside)
                 for size in usual
-                for n, beside, (least, most) in ((1, 0, alone), *_BESIDE)
+                for n, beside, (least, most) in ((1, 0, alone), *_BESIDE, *with_bodies)
                 if least <= (more := r.size - beside - n * size) <= most
             ]
             if longer:
@@ -200,16 +220,19 @@ def _shortened(records: Sequence[Record], usual: Sequence[int]) -> list[Record]:
     return out
 
 
-def _begin(records: Sequence[Record]) -> set[int]:
-    """Places of the client's records that stand behind an end of a body, or long behind what it said before: as a rule they begin a request."""
+def _begin(records: Sequence[Record], usual: Sequence[int]) -> set[int]:
+    """Places of the client's records that stand behind an end of a body, or long behind what it said before: as a rule they begin a request. Where bodies end
+    with an empty frame, what stands behind ``usual`` fields and has none behind it is no body, and begins one, too."""
     out = set()
+    mine = [k for k, r in enumerate(records) if r.way == CLIENT]
+    ends = sum(records[k].size == EMPTY for k in mine) >= LEAST_LONG
     before: Record | None = None
-    rest = False  # of a full frame
-    for k, r in enumerate(records):
-        if r.way == SERVER:
-            continue
-        if _may_begin(before, r, rest=rest):
+    rest = fields = False  # of a full frame; what came before
+    for k, then in zip_longest(mine, mine[1:]):
+        r = records[k]
+        if _may_begin(before, r, rest=rest) or (fields and ends and then is not None and records[then].size != EMPTY):
             out.add(k)
+        fields = min(abs(r.size - size) for size in usual) <= (LONG_OTHER if k in out else LONG_DIFFER)
         rest = r.size == EMPTY and before is not None and before.size == FULL
         before = r
     return out
@@ -225,7 +248,24 @@ def said_of_all(seen: Sequence[Records]) -> list[Said | None]:
     every = [said(records) for records in seen]
     long = [long_fields(each) if each else () for each in every]
     of_others = tuple(dict.fromkeys(size for sizes in long for size in sizes))  # few requests show none by themselves
-    return [said(records, sizes or of_others) for records, sizes in zip(seen, long, strict=True)] if of_others else every
+    few = _few_long(every, long, of_others)
+    return [
+        said(records, usual) if (usual := sizes or more or of_others) else each
+        for records, each, sizes, more in zip(seen, every, long, few, strict=True)
+    ]
+
+
+def _few_long(every: Sequence[Said | None], long: Sequence[Sequence[int]], of_others: Sequence[int]) -> list[tuple[int, ...]]:
+    """By connection, long fields of those that have too few bodies to show them, and none about as long as those ``of_others``, if most others send fields in
+    records of their own: then what stands at once before bodies is fields there, too."""
+    shown = [_shows_fields(each) if each else None for each in every]
+    that_do, others = shown.count(True), len(shown) - shown.count(None) - 1
+    out: list[tuple[int, ...]] = []
+    for each, sizes, does in zip(every, long, shown, strict=True):
+        few = long_fields(each, 1, AT_ONCE_NS) if each and not (sizes or does) and 2 * that_do > others + (does is None) else ()
+        like_others = any(-LONG_OTHER <= size - other <= FIRST_LONGER for size in few for other in of_others)
+        out.append(() if like_others else few)
+    return out
 
 
 def said(seen: Records, long: Sequence[int] = ()) -> Said | None:
@@ -364,6 +404,9 @@ def _readings(records: list[Record], mine: list[Record], settings_ns: int) -> It
     bodies = bodies and _all_with_bodies(kept)
     all_of_them = _ended(kept)
     at, streams = next(((k, each) for k in acknowledged if (each := _ended(kept[:k] + kept[k + 1 :]))), (0, []))
+    one = at if streams or not acknowledged else acknowledged[0]
+    paused = _by_pauses(kept[:one] + kept[one + 1 :] if acknowledged else kept, max(len(streams), len(all_of_them or ())))
+    bodies = bodies and not paused
     if streams:
         fits = len(begun) == len(streams) or (not joined and len(begun) < len(streams))
         # a request that was begun since would have had it beside
@@ -388,6 +431,8 @@ def _readings(records: list[Record], mine: list[Record], settings_ns: int) -> It
         )
         if len(begun) > len(all_of_them) - (not joined):
             yield Reading(begun, False, False, bodies)
+    if paused:
+        yield Reading(paused, False, False)
 
 
 def _long_ones_end(mine: Sequence[Record]) -> bool:
@@ -511,15 +556,27 @@ def _opened(records: list[Record]) -> tuple[int, list[Record]] | None:
     return theirs[first], [r for k, r in enumerate(records) if k not in dropped]
 
 
-def _ended(mine: list[Record]) -> list[Stream] | None:
+def _by_pauses(mine: list[Record], most: int) -> list[Stream]:
+    """Requests of a client that writes fields and body at once and ends bodies with an empty frame, if some without a body are alike and longer than fields
+    are, as they hold a token, and there are more than ``most`` then: what is no full frame is one of them where a pause is behind it."""
+    data = [r for r in mine if r.size not in CONTROL or r.size == EMPTY]
+    alone = {r for r, after in pairwise(data) if EMPTY < r.size < LEAST_FULL and after.size != EMPTY and after.ts - r.ts > AT_ONCE_NS}
+    sizes = sorted(r.size for r in alone if r.size > FIELDS[1])
+    alike = any(b - a <= LONG_DIFFER for a, b in pairwise(sizes))
+    ends = sum(r.size == EMPTY for r in data)
+    out = (_ended(mine, alone) or []) if alike and ends >= REPEATED else []
+    return out if len(out) > most else []
+
+
+def _ended(mine: list[Record], long: Set[Record] = frozenset()) -> list[Stream] | None:
     """Requests by empty frames, none of which is an acknowledgment; None where one has no body, or something is left. Of a client that writes fields and body
-    at once, a short write by itself is a request without a body."""
+    at once, a short write by itself is a request without a body, and so are ``long`` ones."""
     out: list[Stream] = []
     pieces: list[Record] = []
     spare = 0  # bytes of bodies
     alone = _alone(mine)
     for r in mine:
-        if r in alone and not pieces:
+        if (r in alone or r in long) and not pieces:
             out.append(Stream(r.ts, r.ts, r.frame, r.payload))
         elif r.size == EMPTY:
             spare += sum(piece.size for piece in pieces) - BODY

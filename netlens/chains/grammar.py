@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate, pairwise, product
@@ -46,6 +46,7 @@ from netlens.chains.asked import (
     Stream,
     control,
 )
+from netlens.columns import NEVER
 from netlens.parsers.http2 import WINDOW_UPDATE
 
 NEAR = 2  #: bytes by which fields differ, as a rule
@@ -63,6 +64,7 @@ FOLLOWED = 2 / 3  #: share of fields that bodies follow soon, at least
 #: How likely so many requests are begun in one record, where one is: programs begin with as many at once as they have workers.
 TOGETHER = (0.85, 0.1, 0.03, 0.02, *(0.01 / 2**n for n in range(8)))
 BEGINS = 0.3  #: of records that are none of control, one begins requests
+LEAST_BEGINS = 0.01 * BEGINS  #: how likely what is as long as frames of control begins one with a body, for that to be asked
 #: Share of requests without a body, before any was seen; how likely their fields have any other size than those seen, and are so much longer than these.
 FEW_BARE, LEAST_BARE, ANY_SIZE = 0.005, 0.5, 1 / 200
 DIFFERS = {0: 0.45, 1: 0.2, -1: 0.2, 2: 0.06, -2: 0.06, 3: 0.015, -3: 0.015}
@@ -74,6 +76,7 @@ OF_A_KIND, LONGER_BY = 0.2, 60  #: the first fields of a kind, with a body or wi
 #: time, follow what the server says within AT_ONCE_NS.
 MOST_AT_ONCE = 3 * WINDOW_UPDATE
 PERHAPS, MOST_PERHAPS, MOST_BARE = 0.02, 0.9, 0.99
+PERHAPS_AS_WELL = 0.3  #: the same where others are requests for certain, and long behind what the server says
 #: How likely a short write begins a request, of a client that writes fields and body at once; the same at once behind a body; and a body at once behind it,
 #: and soon.
 IS_SHORT, NEAR_A_BODY, BEHIND_FIELDS, SOON_BEHIND_FIELDS = 0.95, 0.6, 0.1, 0.5
@@ -90,6 +93,8 @@ SHORT = 80  #: bytes of such a rest
 NOT_FULL = 0.01  #: how much less likely a rest is before a record is full, or a window
 TWO_ENDS = 0.02
 NEVER_HIDDEN = 1e-5  #: the same, of clients that end no bodies with a frame of their own
+LONGER_BODY = 0.002  #: fields, as a body is longer by just as much than many of its client are
+FIRST_TWO = 0.02  #: the first fields are those of two requests, of a client whose preface has a record of its own
 FIRST_HIDES = 0.02, 0.01, 0.005  #: so many more with the first piece of all, as they were begun before the connection was open (hyper)
 GOES_ON, IS_WHOLE = 0.03, 0.02  #: a body goes on behind a frame that is not full, or ends with one that is
 BESIDE, ALONE = 0.3, 0.5  #: the acknowledgment of SETTINGS, beside what else a record is, and as a record
@@ -103,18 +108,21 @@ MOST_READ = 4  #: of these
 LEAST_BEGUN = 0.4  #: fields, of as many pieces that may end a body
 LEAST_ENDED = 0.5  #: share of requests with an end of their own, of a client that sends such
 FRAME = 16_384 + EMPTY  #: of a body, at most, unless the server allows longer ones
+FILLED = FRAME - 1  #: the last frame of a window of 65,535 bytes, of which all others are full
+OF_ANOTHER = 0.02  #: what follows it at once is of another body
 MOST_PARTS = 8  #: writes between two parts of a frame
 GROWS = 1_186  #: bytes by which each record of Go's TLS may be longer than the one before, until records are full
 #: How likely a write leaves a body that waits, if it is as long as a window; if all until then is, and half as much came since WINDOW_UPDATE; if it is a frame
 #: at least, of which a server may allow fewer; and if not.
 FILLS, FILLS_SELDOM, FILLS_HARDLY, FILLS_NEVER = 0.5, (0.04, 0.3), 1e-6, 1e-30
+LEAST_WINDOW = 65_000  #: bytes of a write that fills a window, or a buffer of 64 KiB (curl), at least
 FIRST_FIELDS = 450  #: bytes of the fields of a connection's first request, at most, with what opens it
 REST_IS_SHORT = 0.02  #: how likely what is left of a body is as short as fields
 AGAIN, BETWEEN = 0.4, 0.1  #: it waits once more; another request is begun meanwhile
 GAPS_NS = (1_000_000, 5_000_000, 50_000_000)
 NEW_AFTER, GOES_ON_AFTER = (0.03, 0.04, 0.3, 0.63), (0.4, 0.15, 0.42, 0.03)  #: so long behind the write before
 NEW_ALLOWED, GOES_ON_ALLOWED = (0.05, 0.55, 0.4), (0.55, 0.44, 0.01)  #: the same by when the server sent WINDOW_UPDATE
-AT_ONCE_NS, NOT_ALLOWED = 1_500_000, 2
+AT_ONCE_NS, ALLOWED_BEFORE, NOT_ALLOWED = 1_500_000, 1, 2
 OTHERWISE = 1e-3  #: a write of the length of so many requests holds more or fewer
 #: bytes by which what is written for each request is shorter or longer; share of writes that are of one size, or of several
 LESS, ALIKE = 8, 0.9
@@ -148,10 +156,11 @@ class _Move(NamedTuple):
     is_first: bool = False
     is_bare: bool = False  # no body follows
     is_early: bool = False  # among the first
+    one_bare: bool = False  # of several
 
     def change(self) -> int:
         """Of requests that have not ended."""
-        return (0 if self.is_bare else self.begun) - self.ended
+        return (0 if self.is_bare else self.begun - self.one_bare) - self.ended
 
     def flags(self) -> int:
         """As :mod:`netlens.chains.ways` has them."""
@@ -224,7 +233,8 @@ class Sizes:
     """How long writes are that begin one request, two, three and four, by those behind the first of each connection, which nearly all begin one.
 
     fields, ended : the usual size of fields in records of their own (0: they have none), and whether bodies end with an empty frame, by most connections that
-    show it.  hidden : how often fields, or an end, stand in one record with a piece of a body.
+    show it.  hidden : how often fields, or an end, stand in one record with a piece of a body.  any : how likely the next write has a size that is like no
+    other, as often as those seen do (Good and Turing).
     """
 
     def __init__(self, those: Sequence[Said]) -> None:
@@ -241,19 +251,27 @@ class Sizes:
             size for before, size in pairwise([0, *self.alone]) if size - before > NEAR
         ]  # else two of one size would be about any other
         self.sums = [sorted(map(sum, product(_some(self.alone if n == 1 else apart, most), repeat=n))) for n, most in enumerate(SUMS, 1)]
+        new = sum(_nearly(self.alone, size) <= 1 for size in self.alone)  # like no other
+        self.any = max(ANY, new / max(len(self.alone), 1))
 
     def odds(self, size: int, *, first: bool) -> list[float]:
         """How likely a write of one request, of two and so on is about as long, besides what all have in common. The fields of the ``first`` are longer."""
         if len(self.alone) < LEAST_SIZES:
             return [1.0] * len(SUMS)
-        least, most = int(size * (1 - NEARLY)) - FIRST_LONGER * first, int(size * (1 + NEARLY))
-        any_ = ANY * log(max(most, 2) / max(least, 1)) / (DECADES * log(10))
+        longer = FIRST_LONGER * first
+        least, most = int(size * (1 - NEARLY)) - longer, int(size * (1 + NEARLY))
+        any_ = self.any * log(max(most, 2) / max(least, 1)) / (DECADES * log(10))
         out = []
         for n, sums in enumerate(self.sums, 1):
             itself = n == 1 and not first  # it says nothing of itself
-            alike = bisect_right(sums, most) - bisect_left(sums, least) - itself
-            out.append((1 - ANY) * max(alike, 0) / max(len(sums) - itself, 1) + any_)
+            alike = _nearly(sums, size, longer) - itself
+            out.append((1 - self.any) * max(alike, 0) / max(len(sums) - itself, 1) + any_)
         return out
+
+
+def _nearly(sizes: Sequence[int], size: int, longer: int = 0) -> int:
+    """How many of them, in order, are about as long, or up to so much shorter as that may be ``longer``."""
+    return bisect_right(sizes, int(size * (1 + NEARLY))) - bisect_left(sizes, int(size * (1 - NEARLY)) - longer)
 
 
 def _some(sizes: Sequence[int], most: int) -> Sequence[int]:
@@ -291,7 +309,7 @@ def told(said: Said, size: int = 0, sizes: Sizes | None = None) -> list[Told]:
     """Ways to read the client's records as requests, one for each likely number of them, the likeliest first; one way, with odds for each start, of a client
     that writes fields and body at once, and none where it is neither. ``size``: of what is written for each request, if that is known; ``sizes``: of others."""
     answers = _times_of(said.answers)
-    by_fields = _by_fields(said.mine, said.settings_ns, said.preface, sizes, answers)
+    by_fields = _by_fields(said, sizes, answers)
     if by_fields:
         return by_fields
     if not (_at_once(said) if said.bodies else _alone(said, sizes)):
@@ -321,8 +339,8 @@ def guess(said: Said) -> Reading | None:
     return Reading(streams, False, True, False, tuple(many)) if streams else None
 
 
-def _by_fields(mine: Sequence[Record], settings_ns: int, preface: int, sizes: Sizes | None, answers: Sequence[int]) -> list[Told]:
-    writes = written(mine, preface)
+def _by_fields(said: Said, sizes: Sizes | None, answers: Sequence[int]) -> list[Told]:
+    writes = written(said.mine, said.preface)
     size = _fields(writes, answers)
     if size:
         ended = _ends(writes, size)
@@ -338,7 +356,9 @@ def _by_fields(mine: Sequence[Record], settings_ns: int, preface: int, sizes: Si
     every = [
         Told(each.reading, each.weight + log(p / sum(often.values())))
         for hidden, p in often.items()
-        for each in _walk(writes, size, settings_ns, ended, alone=preface > 1, hidden=hidden, seen=seen, answers=answers)[0]
+        for each in _walk(
+            writes, size, said.settings_ns, ended, alone=said.preface > 1, hidden=hidden, seen=seen, answers=answers, pinged=said.pinged > 0
+        )[0]
     ]
     by_number: dict[int, list[Told]] = defaultdict(list)
     for each in sorted(every, key=lambda each: -each.weight):
@@ -363,7 +383,7 @@ def _as_others(writes: Sequence[_Write], size: int) -> bool:
         return False
     first, least = data[0], size - NEAR
     return least <= first.size <= MOST_TOGETHER * FIELDS[1] and any(
-        least <= w.size <= MOST_TOGETHER * FIELDS[1] and after.size > FIELDS[1] and after.begin_ns - w.ts <= BODY_NS
+        least <= w.size <= MOST_TOGETHER * FIELDS[1] and after.size > FIELDS[1] and after.begin_ns - w.ts <= WAIT_NS
         for w, after in pairwise(data[: FEW + 1])
     )
 
@@ -467,8 +487,8 @@ def _sizes_seen(by_fields: Sequence[tuple[Said, list[_Write], int]]) -> _Seen:
     """Sizes of fields, of clients that send them in a record of their own: without a body are those that no body follows soon, and that are no rest of one.
     The first of each connection is longer."""
     bare, with_body, control = Counter[int](), Counter[int](), Counter[int]()
-    for _, writes, size in by_fields:
-        fields = _before_bodies(writes)
+    for said, writes, size in by_fields:
+        fields, answers = _before_bodies(writes), _times_of(said.answers)
         data = [w for k, w in enumerate(writes) if w.size != EMPTY and (w.size not in CONTROL or abs(w.size - size) <= NEAR or k in fields)]
         control.update(w.size for k, w in enumerate(writes) if w.size in CONTROL and k not in fields)
         for before, w, after in zip(data, data[1:], [*data[2:], None], strict=False):
@@ -476,9 +496,16 @@ def _sizes_seen(by_fields: Sequence[tuple[Said, list[_Write], int]]) -> _Seen:
                 continue
             if after is not None and after.size > FIELDS[1] and after.begin_ns - w.ts <= BODY_NS:
                 with_body[w.size] += 1
-            elif w.size - size not in DIFFER or after is None or after.begin_ns - w.ts > BODY_NS:
+            elif w.size - size not in DIFFER or after is None or after.begin_ns - w.ts > BODY_NS or _is_answered(w, after, answers):
                 bare[w.size] += 1
     return _Seen(bare, with_body, control)
+
+
+def _is_answered(w: _Write, after: _Write, answers: Sequence[int]) -> bool:
+    """Whether the server said something before the client said more, and not at once, as to a request.  answers : times of what it says."""
+    return (
+        w.size not in CONTROL and after.begin_ns - w.ts > GAPS_NS[1] and bisect_left(answers, w.ts) < bisect_left(answers, after.begin_ns)
+    )
 
 
 def _before_bodies(writes: Sequence[_Write]) -> set[int]:
@@ -508,6 +535,7 @@ def _moves(
     body = next((k for k, w in enumerate(writes) if alone and k and w.size > FIELDS[1]), -1)  # the first fields may be as long
     fields = _before_bodies(writes)
     chance = [BY_CHANCE if k in fields else 1.0 for k in range(len(writes) + 1)]
+    bodies = {body for body, n in Counter(w.size for w in writes if w.size > FIELDS[1]).items() if n >= OFTEN}
     behind = [len(writes)] * len(writes)  # places of what follows, but control
     for k in range(len(writes) - 1, 0, -1):
         behind[k - 1] = k if writes[k].size >= FIELDS[0] else behind[k]
@@ -515,7 +543,9 @@ def _moves(
         if 0 <= answered_ns < w.begin_ns - LATER_NS:
             soon, answered_ns = soon * LATER, -1
         moves: list[_Move] = []
+        filled = k > 0 and writes[k - 1].size == FILLED and w.begin_ns - writes[k - 1].ts <= AT_ONCE_NS  # so its body waits
         left = k > 0 and writes[k - 1].size >= LEAST_FULL and w.begin_ns - writes[k - 1].ts <= BODY_NS  # of a full frame, rather
+        left = left and not filled
         if w.size == EMPTY:
             moves += [_Move(0, 1, False, 1.0)] if ended else [_Move(0, 0, False, REST)]
             moves.append(_Move(0, 0, True, ALONE * soon))
@@ -525,11 +555,15 @@ def _moves(
                 for acknowledged, p in ((False, 1.0), (True, BESIDE * soon)):
                     moves.append(_Move(1, 0, acknowledged, begins * p, is_first=True))
                     moves.append(_Move(1, 0, acknowledged, begins * p * seen.share, is_first=True, is_bare=True))
+                    if alone and w.size >= 2 * size:  # begun before the connection was open, one of them without a body (hyper)
+                        moves.append(_Move(2, 0, acknowledged, begins * p * FIRST_TWO, is_first=True, one_bare=True))
+            of_body = _body(w.size, ended, hidden, first=k == body, rest=1.0 if full else NOT_FULL, goes_on=GOES_ON * chance[behind[k]])
             moves += (
                 _control(w.size, soon, chance[k])
                 + _begins(w.size, size, FIRST if before < FEW else DIFFER, soon, ended, seen)
                 + ([] if left else _begins_bare(w.size, size, seen, soon))
-                + _body(w.size, ended, hidden, first=k == body, rest=1.0 if full else NOT_FULL, goes_on=GOES_ON * chance[behind[k]])
+                + [each._replace(p=each.p * (OF_ANOTHER if filled else 1.0)) for each in of_body]
+                + [_Move(n, 0 if ended else 1, False, LONGER_BODY) for n in _more_than(w.size, bodies, size)]
             )
             paused = k > 0 and writes[k - 1].size < LEAST_FULL and w.begin_ns - writes[k - 1].ts > BODY_NS  # so no body goes on
             longer = any(FIELDS[1] < other.size and other.begin_ns - w.ts <= BODY_NS for other in writes[k + 2 : k + 3])
@@ -546,6 +580,13 @@ def _moves(
             moves = [move for move in moves if not move.acknowledged]
         out.append(moves)
     return out
+
+
+def _more_than(size: int, bodies: Set[int], fields: int) -> list[int]:
+    """How many requests are begun with a body, if that is longer than ``bodies`` of which a client sends many by as many ``fields`` as that."""
+    if size in bodies:
+        return []
+    return [n for n in range(1, MOST_TOGETHER + 1) if any(abs(size - body - n * fields) <= n for body in bodies)]
 
 
 def _control(size: int, soon: float, chance: float) -> list[_Move]:
@@ -612,8 +653,10 @@ def _walk(
     hidden: float = HIDDEN,
     seen: _Seen = _Seen(),
     answers: Sequence[int] = (),
+    pinged: bool = True,
 ) -> tuple[list[Told], float]:
-    """Ways to read the client's writes, and how likely all of them are (a logarithm).  answers : times of what the server says."""
+    """Ways to read the client's writes, and how likely all of them are (a logarithm).  answers : times of what the server says.  pinged : it may have been
+    asked by PING."""
     every = _moves(writes, size, settings_ns, ended, alone, hidden, seen, answers[0] if answers else -1)
     flat = [move for moves in every for move in moves]
     first = np.cumsum([0, *map(len, every)])
@@ -639,7 +682,7 @@ def _walk(
         numbers[state[0]] += p * float(total[*map(int, state)])
     whole = sum(numbers.values())
     out: list[Told] = []
-    perhaps = _perhaps(writes, size, seen, answers)
+    perhaps = _perhaps(writes, size, seen, answers, pinged=pinged)
     for number in sorted(numbers, key=lambda n: -numbers[n])[:MOST_READ]:
         if number and numbers[number] > LIKELY * whole:
             last = max((state for state in final if state[0] == number), key=lambda state: final[state] * float(best[*map(int, state)]))
@@ -661,18 +704,25 @@ def _way(every: Sequence[Sequence[_Move]], came: np.ndarray, low: np.ndarray, la
 
 def _is_apart(size: int, usual: int, seen: _Seen) -> bool:
     """Whether what is as long as frames of control is no fields with a body, so that nothing else depends on what it is."""
-    return size in CONTROL and FIELDS[0] <= size <= FIELDS[1] and not (usual and _begins(size, usual, DIFFER, 1.0, True, seen))
+    begins = _begins(size, usual, DIFFER, 0.0, False, seen) if usual else []
+    return size in CONTROL and FIELDS[0] <= size <= FIELDS[1] and all(move.p < LEAST_BEGINS for move in begins)
 
 
-def _perhaps(writes: Sequence[_Write], size: int, seen: _Seen, answers: Sequence[int]) -> dict[int, float]:
+def _perhaps(writes: Sequence[_Write], size: int, seen: _Seen, answers: Sequence[int], *, pinged: bool = True) -> dict[int, float]:
     """Writes as long as frames of control that may be requests without a body, by place, and how likely; what the server says decides. Frames of control
-    answer at once what it says."""
+    answer at once what it says: long behind that, they are rather requests. What is as long as PING is none if it was not ``pinged``, but for GOAWAY, so
+    others may be requests, too (Go)."""
     out = {}
+    last_ns = answers[-1] if answers else -NEVER
+    asks = {k for k, w in enumerate(writes) if k and w.size == PING and w.ts < last_ns and not pinged}
     for k, w in enumerate(writes):
         if k and _is_apart(w.size, size, seen):
             at = bisect_right(answers, w.begin_ns)
-            at_once = w.size <= MOST_AT_ONCE and at > 0 and w.begin_ns - answers[at - 1] <= AT_ONCE_NS
+            behind_ns = w.begin_ns - answers[at - 1] if at else BODY_NS
+            at_once = w.size <= MOST_AT_ONCE and behind_ns <= AT_ONCE_NS
             p = max(seen.perhaps(w.size), 0.0 if at_once else max(bare.perhaps(w.size), PERHAPS))
+            if asks or (behind_ns > BODY_NS and not w.size % WINDOW_UPDATE):
+                p = MOST_BARE if k in asks else max(p, PERHAPS_AS_WELL)
             if p >= PERHAPS:
                 out[k] = p
     return out
@@ -698,7 +748,7 @@ def _reading(writes: Sequence[_Write], moves: Sequence[_Move], ended: bool, perh
             latest.sent_ns = w.ts  # of several bodies in turn it is not known which ends
         waiting = waiting[move.ended :]
         if not move.is_bare:
-            waiting += new
+            waiting += new[move.one_bare :]
             latest = new[-1] if new else latest
         streams += new
     return Reading(streams, ended, False, many=tuple(many))
@@ -725,6 +775,8 @@ def _bursts(said: Said, size: int = 0, sizes: Sizes | None = None, known: bare.B
     for before, w in pairwise(writes):  # what allows a part allows the next, if that follows at once
         at_once = allowed and w.begin_ns - before.ts <= GAPS_NS[0]
         allowed.append(min(_allowed(before, w, updates), allowed[-1] if at_once else NOT_ALLOWED))
+        if before.size >= LEAST_WINDOW and w.begin_ns - before.ts <= GAPS_NS[0]:
+            allowed[-1] = min(allowed[-1], ALLOWED_BEFORE)  # behind a buffer nothing has to allow it
     sent = list(accumulate(w.payload for w in writes))
     open_ = _since_updates(writes, sent, updates)
     whole = {(0, 0, True): 1.0, (1, 0, True): 1.0}  # what is as long as so many requests
@@ -828,7 +880,7 @@ def _waits(w: _Write, sent: int, open_: int, after: tuple[int, int] | None, seld
     """Whether a body waits before and behind a write, and whether it begins a request: how likely. ``sent``: bytes up to its end; ``open_``: those since
     the latest WINDOW_UPDATE; ``seldom``: how likely one does that does not show it."""
     full = sent >= WINDOW and open_ >= WINDOW // 2
-    fills = FILLS if w.size >= WINDOW else seldom if full else FILLS_HARDLY if w.size >= FULL else FILLS_NEVER
+    fills = FILLS if w.size >= LEAST_WINDOW else seldom if full else FILLS_HARDLY if w.size >= FULL else FILLS_NEVER
     new = 1.0 if after is None else NEW_AFTER[after[0]] * NEW_ALLOWED[after[1]]
     out = {(0, 0, True): new * (1 - fills), (0, 1, True): new * fills}
     if after is not None:

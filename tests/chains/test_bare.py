@@ -53,6 +53,29 @@ def test_fields_that_no_body_follows_are_a_request(with_body: tuple[int, ...], w
     assert fits(likely(said)[0], truth)
 
 
+def test_what_is_as_long_as_ping_and_is_not_answered_so_is_a_request() -> None:
+    """Go's, all of whose fields are in the table; then others may be as long as two WINDOW_UPDATEs, even at once behind what the server says."""
+    said: Said = [*GO, (6, 86), (6, 900), (80, -90), (81, -433)]
+    for k in range(1, 16):
+        t = 10 + 300 * k
+        said += [(t, 26 if k == 2 else 17)] if k % 3 == 2 else [(t, 23), (t, 2700 + 83 * k)]
+        said += [(t + 50, -(2300 + 31 * k)), (t + 299, -13)]
+    pings: Said = [(10 + 300 * k + 20, -17) for k in range(1, 16) if k % 3 == 2 and k > 2]
+    found, answered = numbers(said), numbers(together(said, pings))
+    assert found[16] > 0.2
+    assert sum(p for n, p in found.items() if n < 15) < 0.05
+    assert max(answered, key=lambda n: answered[n]) == 11
+    assert found[15] > 0.2  # the other may be control
+
+
+def test_long_behind_what_the_server_says_it_is_hardly_control() -> None:
+    said: Said = [*GO, *((6 + 400 * k, size) for k in range(6) for size in (22 + 64 * (k == 0), 900))]
+    answers: Said = [(300 + 400 * k, -1442) for k in range(6)]
+    soon, late = (numbers(together(said, answers, [(2300 + ms, 26), (2600, -1442)])) for ms in (3, 80))
+    assert late.get(7, 0.0) > 0.2
+    assert soon.get(7, 0.0) < 0.1
+
+
 def test_where_nothing_else_shows_it_one_as_long_as_frames_of_control_is_told_by_its_answer() -> None:
     plain, truth = mixed((22,), (40,), GO)
     said = together(plain, [(60_000, 39), (60_300, -95), (60_300, -433), (60_300, -9)])

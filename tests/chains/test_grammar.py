@@ -26,6 +26,13 @@ def numbers(*parts: Said, preface: Said = OPENED[:2]) -> dict[int, float]:
     return {len(each.reading.streams): exp(each.weight) for each in grammar.told(said)}
 
 
+def by_itself(conversation: Said) -> dict[int, float]:
+    """The same where all that is known of its client is what it said."""
+    said = read(seen(conversation))
+    assert said is not None
+    return by_client(grammar.told(said, 0, grammar.Sizes([said])), None)
+
+
 def likeliest(*parts: Said, preface: Said = OPENED[:2]) -> int:
     found = numbers(*parts, preface=preface)
     return max(found, key=lambda n: found[n])
@@ -84,6 +91,64 @@ def test_fields_of_others_with_the_first_body(fields: int) -> None:
     rest = [at(100 * k, 75, 2100 + 333 * k) for k in range(2, 9)]
     assert numbers(first, at(12, 9), *rest, preface=HYPER_PREFACE)[10] > 0.8
     assert likeliest(first, at(12, 9), *rest) < 10  # others write fields by themselves
+
+
+def test_a_body_that_is_longer_than_many_by_just_some_fields_holds_these() -> None:
+    """Hyper writes what waits meanwhile in one record with the end of a body."""
+    alike = [at(100 * k, 38, 3070 if k == 5 else 2994) for k in range(2, 14)]  # of two more
+    first = at(10, 98, 3108, 2994, 2994, 2994)  # of three more
+    assert likeliest(first, at(12, 9), *alike, at(560, 2994), at(570, 2994), preface=HYPER_PREFACE) == 18
+    other = [at(100 * k, 38, 2994 if k % 2 else 3070 + 40 * k) for k in range(2, 14)]  # of any length
+    assert likeliest(at(10, 98, 3108), at(12, 9), *other, preface=HYPER_PREFACE) == 13
+
+
+def test_the_first_fields_may_be_those_of_two() -> None:
+    """One of them without a body, as both were begun before the connection was open (hyper)."""
+    rest = [at(100 * k, 85, 658) if k % 3 else at(100 * k, 77) for k in range(2, 14)]
+    first = at(10, 224, 658), at(12, 9)
+    found = numbers(*first, *rest, preface=HYPER_PREFACE)
+    assert found[14] > 0.002
+    assert max(found, key=lambda n: found[n]) == 13
+    assert 14 not in numbers(*first, *rest)
+
+
+def test_what_stands_behind_a_window_that_is_filled_is_no_more_of_that_body() -> None:
+    """65,535 bytes are three full frames and one that lacks a byte."""
+    others = [at(1000 + 200 * k, *([33] if k % 3 else [46, 700, 9])) for k in range(9)]
+    for last, n in (([16384, 8], 15), (FULL, 14)):
+        parts = at(500, 46, *FULL, *FULL, *FULL, *last, 33), at(560, *FULL, 900, 9)
+        found = by_itself([*OPENED, *(each for part in (*ENDED, *parts, *others) for each in part)])
+        assert max(found, key=lambda n: found[n]) == n
+
+
+def test_sizes_that_are_like_no_others_are_no_sums_of_these() -> None:
+    """Bodies of any length: each write is one request, though others come to as much together."""
+    sizes = [700 + 41 * k + 13 * k * k for k in range(24)]
+    found = by_itself([*OPENED, *((10 + 400 * k, size) for k, size in enumerate(sizes))])
+    assert max(found, key=lambda n: found[n]) == len(sizes)
+
+
+def test_a_body_goes_on_behind_a_buffer_that_is_full() -> None:
+    """curl writes 64 KiB at a time."""
+    long = [16384, 16384, 16384, 15993, 16384, 9600]
+    said: Said = []
+    for k in range(12):
+        said += [(10 + 400 * k, size) for size in (long if k % 3 == 1 else [960 + k])]
+    found = by_itself([*OPENED, *said])
+    assert max(found, key=lambda n: found[n]) == 12
+
+
+def test_fields_that_are_answered_before_more_is_said_have_no_body() -> None:
+    """httpx, one after the other and soon: fields without a body are about as long as others, and others follow within some ms."""
+    said: Said = [*OPENED]
+    t = 10
+    for k in range(16):
+        bare = k % 4 == 2
+        said += [(t, 155)] if bare else [(t, 160 + 24 * (k == 0)), (t, 2508 + 71 * k), (t, 9)]
+        said += [(t + 36, -(2122 + 31 * k)), (t + 36, -9)]
+        t += 39
+    found = by_itself(said)
+    assert found[16] > 0.9
 
 
 def test_what_is_left_of_a_full_frame_is_no_fields() -> None:

@@ -55,7 +55,7 @@ def test_what_does_not_show_of_one_connection_shows_by_others_of_the_program(mon
 
 def test_http_1_under_an_offer_of_http2_can_be_counted() -> None:
     whole = netlens.analyze(HERE).to_dict()
-    assert any("HTTP/2 is spoken on 6 connections" in note for note in whole["quality"]["notes"])
+    assert any("on 6 connections of HTTP/2 were counted" in note for note in whole["quality"]["notes"])
     assert not any("was offered" in note for note in whole["quality"]["notes"])
 
 

@@ -113,6 +113,49 @@ def test_long_fields_may_differ_where_nothing_else_can_stand() -> None:
     assert between == (14, 14)
 
 
+def test_others_show_that_fields_stand_in_records_of_their_own() -> None:
+    """As they do of most connections, though none there are as long as those of a connection with a single request."""
+    apart = [[*OPENED, *ended(9, 90 + 3 * k, 2100)] for k in range(3)]
+    at_once = [[*OPENED, *((10 + 400 * k, 900 + 31 * (k * 7 % 9)) for k in range(9))] for _ in range(3)]
+    single: Said = [(2, 70), (3, -40), (10, 999), (10, 523), (10, 9), (60, -13), (90, -468), (90, -305)]
+    for others, size in ((apart, 100), (at_once, 999)):
+        *_, one = said_of_all([seen(each) for each in (*others, single)])
+        assert one is not None
+        assert one.mine[0].size == size  # as it is read
+
+
+def ended(n: int, fields: int, body: int) -> Said:
+    """Fields, a body, its end, and an answer in two, one after the other."""
+    out: Said = []
+    for k in range(n):
+        t = 10 + 400 * k
+        out += [(t, fields + 24 * (k == 0)), (t + 1, body + 71 * (k * 7 % 9)), (t + 1, 9)]
+        out += [(t + 90, -190), (t + 91, -(300 + 13 * (k * 5 % 7))), (t + 91, -9)]
+    return out
+
+
+def test_what_stands_behind_fields_and_has_no_end_is_fields() -> None:
+    """Of another path, shortly behind a request without a body: where each body has an end, it is none."""
+    said = ended(14, 1045, 3100)
+    for k, pair in enumerate([[], [(7205, 973)], [], []]):
+        t = 6800 + 400 * k
+        said += [(t, 1041), *pair, *[(t + 90, -190), (t + 91, -400 - k), (t + 91, -9)] * (1 + bool(pair))]
+    (between,) = found([*OPENED, *said])
+    assert between is not None
+    assert between[0] <= 19 <= between[1] <= 20
+
+
+def test_requests_without_a_body_as_long_as_others_with_one() -> None:
+    """got: fields and body at once, and an empty frame; the fields hold a token."""
+    said: Said = []
+    for k in range(18):
+        t = 10 + 44 * k
+        said += [(t, 357 - k % 2)] if k % 3 == 1 else [(t, 913 + 83 * (k * 5 % 7)), (t, 9)]
+        said += [(t + 20, -(200 + k % 5)), (t + 21, -(170 + k * 7 % 40)), (t + 21, -9), (t + 23, 13)]
+    (between,) = found([*OPENED, *said])
+    assert between == (18, 18)
+
+
 def test_what_was_answered_is_reset_behind_an_end() -> None:
     """got: fields and body at once, an empty frame, and RST_STREAM for the answer before, at times in one record; and requests without a body."""
     said: Said = []
