@@ -1040,6 +1040,14 @@ def test_refusals_are_short_alike_and_tried_again() -> None:
     assert "259 bytes" in labels.note
 
 
+def test_three_streams_that_are_followed_at_any_distance_are_no_timer() -> None:
+    """The middle one of these distances is about the back-off."""
+    gaps = [17_000, 2600, 1500]
+    answers = [each for k, gap in enumerate(gaps) for each in (*chain(60_000 * k, 1500 + 200 * k), (60_000 * k + 3600 + gap, 4000, 900, 1500 + 200 * k))]
+    answers += [each for k in range(3, 12) for each in chain(60_000 * k, 1500 + 200 * k)]
+    assert inferred(answers).rejected.tolist() == 3 * [REJECTED, ACCEPTED, ACCEPTED] + 9 * [REJECTED, ACCEPTED]
+
+
 @pytest.mark.parametrize("factor", [2.0, 1.0])
 def test_what_is_sent_again_and_again_after_ever_longer_waits_was_refused(factor: float) -> None:
     """No try is ever answered by a stream, as another program holds all places. At even distances it may be anything."""

@@ -53,6 +53,7 @@ MIN_CHAINS = 2  #: chains refused ... answered by a stream; one may be chance
 #: requests all have one size (a path and a key, in a loop) follow every answer so.
 CHANCE = 0.05
 TIMER = 0.1  #: by which requests of a timer come sooner or later; back-offs are drawn from a wider range, and doubled
+MOST_BY_TIMER = 0.5  #: share of the streams that a timer must follow, where it polls; by chance now and then one is followed so
 CONFIRMED = 0.5  #: share of the answers of a size, as far as the same request came again, that must belong to such a chain
 #: Waits that grow: how many at least, by which factor (back-offs double, less some chance), and which share must.
 MIN_GROWING, GROWS, NEARLY_ALL = 5, 1.4, 0.8
@@ -187,10 +188,9 @@ def _polled(answers: Answers, rows: Ints, again: Ints, granted: Ints, followed: 
     theirs = granted[alike(answers.up[granted], np.unique(answers.up[rows]), SAME_REQUEST_BYTES) & (followed[granted] >= 0)]
     if not len(theirs):
         return False
-    after_short, after_streams = (
-        float(np.median(answers.start[after[of]] - answers.start[of])) for of, after in ((rows, again), (theirs, followed))
-    )
-    return abs(after_short - after_streams) <= TIMER * after_short
+    after_short = float(np.median(answers.start[again[rows]] - answers.start[rows]))
+    after_streams = answers.start[followed[theirs]] - answers.start[theirs]
+    return bool((np.abs(after_streams - after_short) <= TIMER * after_short).mean() >= MOST_BY_TIMER)
 
 
 def _usual_wait(waits: Ints, percent: int) -> float:
