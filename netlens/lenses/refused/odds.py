@@ -154,9 +154,9 @@ def _weighed(found: list[Weight]) -> list[Possibility]:
 
 
 def _open(weighing: Weighing) -> tuple[list[Weight], list[Weight]]:
-    """Of each rule on what is open, by both readings."""
+    """Of each rule on what is open, by both readings. Places that stay taken for much longer than any answer takes are a window in other words."""
     out: tuple[list[Weight], list[Weight]] = [], []
-    fits = weighing.inference.fits
+    fits = [fit for fit in weighing.inference.fits if not weighing.long_held(fit)]
     for fit in fits:
         if fit.hits < HALF * weighing.inference.refused:
             continue  # a limit that is hardly reached is chance in other words

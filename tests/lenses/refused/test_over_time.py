@@ -395,6 +395,13 @@ def test_a_window_is_no_place_that_is_given_back_half_a_minute_late(seed: int, h
     assert found.get("kind", "rate") == "rate"
 
 
+@pytest.mark.parametrize(("limit", "window_s", "rate", "seed"), [(12, 30.0, 0.7, 5), (8, 20.0, 0.8, 0)])
+def test_nor_does_such_a_place_make_a_window_of_each_side_less_likely(limit: int, window_s: float, rate: float, seed: int) -> None:
+    supported, found = judged(played(sliding(limit, window_s), seed=seed, seconds=120, rates={"vm": rate, "host": rate}))
+    assert supported == {"own-rate"}
+    assert (found["value"], found["scope"]) == (limit, "party")
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_chance_is_no_limit_over_time(seed: int) -> None:
     rng = np.random.default_rng(seed)
