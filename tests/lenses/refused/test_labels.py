@@ -1043,7 +1043,11 @@ def test_refusals_are_short_alike_and_tried_again() -> None:
 def test_three_streams_that_are_followed_at_any_distance_are_no_timer() -> None:
     """The middle one of these distances is about the back-off."""
     gaps = [17_000, 2600, 1500]
-    answers = [each for k, gap in enumerate(gaps) for each in (*chain(60_000 * k, 1500 + 200 * k), (60_000 * k + 3600 + gap, 4000, 900, 1500 + 200 * k))]
+    answers = [
+        each
+        for k, gap in enumerate(gaps)
+        for each in (*chain(60_000 * k, 1500 + 200 * k), (60_000 * k + 3600 + gap, 4000, 900, 1500 + 200 * k))
+    ]
     answers += [each for k in range(3, 12) for each in chain(60_000 * k, 1500 + 200 * k)]
     assert inferred(answers).rejected.tolist() == 3 * [REJECTED, ACCEPTED, ACCEPTED] + 9 * [REJECTED, ACCEPTED]
 
