@@ -362,7 +362,7 @@ class Side:
             from_originator = t["way"][all_said] == self.originator.astype(np.int8)[t["session"][all_said]]
             for of_end, its in zip(out, (from_originator, ~from_originator), strict=True):
                 said = all_said[its]
-                last = said[_firsts(t["session"][said][::-1])[::-1]]  # segments stand by session
+                last = said[firsts(t["session"][said][::-1])[::-1]]  # segments stand by session
                 head = t["head"][last].astype(np.uint64)
                 alert = (head >> np.uint64(48) == ALERT << 8 | 3) | (
                     (head >> np.uint64(24) == HIDDEN_ALERT) & (t["length"][last] == RECORD + ALERT_RECORD)
@@ -387,7 +387,7 @@ class Side:
             t = trail.segments()
             said = np.flatnonzero(t["length"] > 0)
             said = said[t["way"][said] == self.originator.astype(np.int8)[t["session"][said]]]
-            said = said[_firsts(t["session"][said])]
+            said = said[firsts(t["session"][said])]
             head, length = t["head"][said], t["length"][said]
             begun = (head >> np.uint64(48) == length - 2) & np.isin(head >> np.uint64(40) & np.uint64(0xFF), OPENVPN_RESETS)
             rows = [self.connection_of[k] for k in t["session"][said[begun]].tolist() if k in self.connection_of]
@@ -433,7 +433,7 @@ class Side:
         return self.name or "vm"
 
 
-def _firsts(values: Ints) -> Bools:
+def firsts(values: Ints) -> Bools:
     """Which of equal values that stand together come first; as ``np.diff`` tells, which would make numbers of 64 bits of smaller ones."""
     out = np.ones(len(values), np.bool_)
     np.not_equal(values[1:], values[:-1], out=out[1:])

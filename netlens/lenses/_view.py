@@ -23,7 +23,7 @@ import numpy as np
 
 from netlens.addresses import is_address, is_loopback
 from netlens.chains.copies import is_copy, is_copy_on_air
-from netlens.chains.side import Side
+from netlens.chains.side import Side, firsts
 from netlens.chains.traffic import Traffic
 from netlens.columns import NEVER, Ints
 from netlens.lenses import Finding, Severity
@@ -216,7 +216,7 @@ class View:
             t = self.trail.segments()
             sent = self.new_data[self.by_originator(self.new_data) == orig]
             of = t["session"][sent]
-            first = sent[np.append(True, of[1:] != of[:-1])[: len(of)]]  # segments stand by session
+            first = sent[firsts(of)]  # segments stand by session
             out[t["session"][first]] = t["head"][first]
         return out
 
