@@ -20,7 +20,7 @@ from netlens.arrays import give_back, no_cycles
 from netlens.chains import overlap, target
 from netlens.chains.clock import FOR_CLOCKS, Clock, ahead, beside
 from netlens.chains.divided import Division, document, table
-from netlens.chains.inputs import Inputs, read_beside, read_logs, read_sockets
+from netlens.chains.inputs import Inputs, log_of, read_beside, read_logs, read_sockets
 from netlens.chains.linking import CODES, link
 from netlens.chains.nesting import NEARLY_ALL, RELAYS_OWN
 from netlens.chains.parties import Party, parties
@@ -32,6 +32,7 @@ from netlens.extras import need
 from netlens.lenses import Finding, refused
 from netlens.lenses.refused import counting
 from netlens.lenses.refused.labels import labelled
+from netlens.lenses.refused.labels._records import behind_lines
 from netlens.text import endpoint, plural, printable
 from netlens.threads import in_parallel
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
     from netlens.aside import Aside
     from netlens.chains.side import Side
+    from netlens.columns import Bools, Ints
     from netlens.lenses.refused.fixes import Prediction
     from netlens.lenses.refused.limit import Limit
     from netlens.lenses.refused.verdict import Verdict
@@ -256,12 +258,20 @@ def rebuilt(captures: Mapping[str | None, Capture], given: Inputs, clock: Clock 
         told = ahead(vm, host, other)
     samples = read_sockets(given.sockets) if given.sockets is not None else ()
     keys = bool(given.keylogs or given.requests)
-    linked = link(captures, given.apis, samples, manifest=given.apis_from == "the manifest", keys=keys, clock=told, at_relay=at_relay)
+    read: dict[str, ErrorLog] = {}
+
+    def taught(side: Side, ns: Ints, sizes: Ints) -> Bools:
+        read.update(read or (other.results().get(logs) if other else None) or logs())
+        log = log_of(given, side.of_log(), read, side.bounds_ns[1], [])
+        return behind_lines(log, ns, sizes) if log is not None else np.zeros(len(ns), np.bool_)
+
+    manifest = given.apis_from == "the manifest"
+    linked = link(captures, given.apis, samples, manifest=manifest, keys=keys, clock=told, at_relay=at_relay, taught=taught)
     for trail in trails:
         trail.forget(*(name for name in FOR_CLOCKS if name != "iface" or not trail.heard_on_air))
-    read = other.results().get(logs) if other else None
+    read.update(read or (other.results().get(logs) if other else None) or logs())
     names = [*(side.of_log() for side in linked.sides.values()), *linked.clocks]
-    traffic = rebuild(linked, read_beside(given, linked.upstream.capture, names, logs() if read is None else read))
+    traffic = rebuild(linked, read_beside(given, linked.upstream.capture, names, read))
     give_back()  # two processes have all of it from here on
     return labelled(traffic.knowing(aside=lenses.ahead(traffic, _shown, _budget)) if len(traffic.rows) >= MANY else traffic)
 

@@ -121,7 +121,7 @@ class Said(NamedTuple):
     """Records behind the opening of each side, without what is left of full frames, and of the server's those of answers alone; ``readings`` are empty where
     the client asked nothing.  bodies : each request seems to have a body.  settings_ns : of the server's SETTINGS.  preface : records of the client's opening.
     updates : what may be the server's WINDOW_UPDATEs, or heads of as few bytes, behind its opening; and what is as long as PING and is none.
-    pinged : how many PINGs the server sent, or answered.
+    pinged : how many PINGs the server sent, or answered.  refused : those of the server behind which an error log has the line of a refusal.
     """
 
     mine: list[Record]
@@ -132,6 +132,7 @@ class Said(NamedTuple):
     preface: int = 0
     updates: Sequence[Record] = ()
     pinged: int = 0
+    refused: frozenset[Record] = frozenset()
 
 
 def is_data(r: Record) -> bool:

@@ -291,7 +291,7 @@ def ends(said: Said, streams: Sequence[Stream], known: Shapes, cut_ns: int) -> d
             else:
                 out[k] = End.UNKNOWN
             continue
-        kind = _kind(r.size, begun[k] > before, k in lasts, known)
+        kind = End.SHORT if r in said.refused else _kind(r.size, begun[k] > before, k in lasts, known)
         before = begun[k]
         if kind is None and (k in alone or (known.whole and _is_last(answers, k, known))):
             kind = End.UNKNOWN

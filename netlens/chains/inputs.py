@@ -262,7 +262,6 @@ def read_beside(given: Inputs, upstream: Capture, sides: Collection[str], read: 
         a file cannot be read.
     """
     from netlens.chains import reached
-    from netlens.parsers import errorlog
 
     keys: Decrypted | None = None
     logs: dict[str, ErrorLog] = {}
@@ -274,11 +273,8 @@ def read_beside(given: Inputs, upstream: Capture, sides: Collection[str], read: 
         keys = decrypted.Decrypted(rows)
     _, until = upstream.part.bounds_ns or (0, 0)
     for side in sides:
-        if side in given.errors:
-            of_side = [given.errors[side], *(path for name, path in given.more_errors if name == side)]
-            found_logs = [errorlog.dated(read[path], until) for path in of_side]
-            notes += [log.note for log in found_logs if log.note]
-            logs[side] = errorlog.joined(errorlog.pieces(of_side, found_logs))
+        if (log := log_of(given, side, read, until, notes)) is not None:
+            logs[side] = log
     if given.requests is not None and keys is None:
         from netlens.parsers import decrypted
 
@@ -286,6 +282,19 @@ def read_beside(given: Inputs, upstream: Capture, sides: Collection[str], read: 
         notes += [keys.note] if keys.note else []
     host_address = None if given.manifest is None else reached.told(given.manifest.extra)
     return Beside(logs, given.covering, keys, given.sshuttle, host_address, notes)
+
+
+def log_of(given: Inputs, side: str, read: Mapping[str, ErrorLog], until_ns: int, notes: list[str]) -> ErrorLog | None:
+    """The error log of a side, of all its files; None without one.  read : by path.  until_ns : when the capture ends.  notes : where
+    what it says besides is added."""
+    from netlens.parsers import errorlog
+
+    if side not in given.errors:
+        return None
+    paths = [given.errors[side], *(path for name, path in given.more_errors if name == side)]
+    found = [errorlog.dated(read[path], until_ns) for path in paths]
+    notes += [log.note for log in found if log.note]
+    return errorlog.joined(errorlog.pieces(paths, found))
 
 
 def read_sockets(path: str) -> Rows[dict[str, Any]]:

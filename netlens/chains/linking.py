@@ -24,7 +24,7 @@ from netlens.chains.endings import Shapes
 from netlens.chains.explained.counting import Counted
 from netlens.chains.side import Side
 from netlens.chains.situation import HOST, UNKNOWN, VM
-from netlens.columns import Codes
+from netlens.columns import Bools, Codes, Ints
 from netlens.errors import NetlensError
 from netlens.parsers import connections
 from netlens.parsers.connections import is_public
@@ -38,6 +38,8 @@ UNSURE_NS = 1_000_000_000
 MOST_RELAYS = 8  #: services near the VM that are taken for a relay to the target, one after the other
 #: of each capture connections that may speak HTTP/2: records, when the connection or the capture ended, and whether it was the capture
 _Offering = dict[Side, dict[int, streams.Connection]]
+#: Which of some records of its servers, by their times and sizes, have the line of a refusal right behind them in a side's error log.
+Taught = Callable[[Side, Ints, Ints], Bools]
 _Served = dict[int, tuple[int, ...]]  #: see :func:`netlens.chains.relays.serving`
 ONE_SIDE = "only one side was captured; its clock is used"
 
@@ -148,6 +150,7 @@ def link(
     keys: bool = False,
     clock: Callable[[], clocks.Clock] | None = None,
     at_relay: bool = False,
+    taught: Taught | None = None,
 ) -> Linked:
     """Link one or two captures.
 
@@ -158,7 +161,7 @@ def link(
     samples : of the host's sockets.  manifest : the recording's manifest named the APIs.  keys : a key log shows requests of HTTP/2,
         so that they are not counted by sizes.  clock : gives what :func:`netlens.chains.clock.estimate` says
         of these captures, if it has been asked before.  at_relay : where a relay between VM and host ends TLS, what the VM asks it is looked at, and not what
-        it asks upstream.
+        it asks upstream.  taught : tells behind which records of the target's servers an error log has a refusal.
 
     Raises
     ------
@@ -170,7 +173,7 @@ def link(
     two = {"vm", "host"} <= sides.keys()
     if clock is None:
         clock = clocks.ahead(sides["vm"].capture, sides["host"].capture) if two else lambda: clocks.identity(ONE_SIDE)
-    exchanged, goal, served, passed_on, notes = _looked_at(sides, apis, manifest, keys)
+    exchanged, goal, served, passed_on, notes = _looked_at(sides, apis, manifest, keys, taught)
     told = clock()
     if told.method == clocks.NESTED:  # what it rests on is found below
         told = clocks.identity(told.note)
@@ -363,7 +366,7 @@ def _over_relay(vm: Side, host: Side, keys: bool) -> tuple[Side, nesting.Nested 
 
 
 def _looked_at(
-    sides: dict[str | None, Side], apis: tuple[str, ...], manifest: bool, keys: bool
+    sides: dict[str | None, Side], apis: tuple[str, ...], manifest: bool, keys: bool, taught: Taught | None
 ) -> tuple[str, target.Target, dict[str | None, _Served], dict[str | None, relays.Carried], list[str]]:
     """What needs no clock: whether the captures seem to be exchanged; the target; by side the hops that relays made, and what relays carried on; notes.
     The sides' requests to the target are found."""
@@ -384,13 +387,13 @@ def _looked_at(
     for side in sides.values():
         side.find_requests()
     if not keys:
-        _count_streams(sides.values())
+        _count_streams(sides.values(), taught)
     return exchanged, goal, served, passed_on, notes
 
 
-def _count_streams(sides: Iterable[Side]) -> None:
+def _count_streams(sides: Iterable[Side], taught: Taught | None = None) -> None:
     """Take requests of HTTP/2 by the sizes of TLS records, if those of every connection of the target can be counted, in each capture: what is found in one
-    is looked for in the other by its place on the connection."""
+    is looked for in the other by its place on the connection.  taught : see :func:`link`."""
     offers = [(side, row, records) for side in sides for row, records in side.offering.items()]
     if not offers or any(records is None for *_, records in offers):
         return
@@ -398,6 +401,8 @@ def _count_streams(sides: Iterable[Side]) -> None:
     spoken = [(side, row, records) for side, row, records in offers if records is not None]
     for (side, row, _), each in zip(spoken, said_of_all([records for *_, records in spoken]), strict=True):
         found[side][row] = streams.Connection(each, int(side.end_ns[row]), bool(side.connections["open_at_end"][row]))
+    if taught is not None:
+        _mark_refused(found, taught)
     shapes = streams.shapes([streams.counted(each._replace(cut=True))[0] for of in found.values() for each in of.values()])
     known = {side: streams.with_shorts(list(of.values()), shapes) for side, of in found.items()}
     counted = _all_counted(found, known)
@@ -411,6 +416,25 @@ def _count_streams(sides: Iterable[Side]) -> None:
         return
     for side, theirs in counted.items():
         side.take_streams(theirs)
+
+
+def _mark_refused(found: _Offering, taught: Taught) -> None:
+    """Mark the server's records behind which a log has the line of a refusal, in place; also where another capture has the same connection, by its records."""
+    places: dict[tuple[int, ...], set[int]] = defaultdict(set)
+    for side, of in found.items():
+        every = sorted((r.ts, r.size, row, k) for row, each in of.items() if each.said for k, r in enumerate(each.said.answers))
+        ns, sizes = np.array([each[:2] for each in every], np.int64).reshape(-1, 2).T
+        for at in np.flatnonzero(taught(side, ns, sizes)).tolist():
+            *_, row, k = every[at]
+            places[_sizes(of[row])].add(k)
+    for of in found.values() if places else ():
+        for row, each in of.items():
+            if each.said and (those := places.get(_sizes(each))):
+                of[row] = each._replace(said=each.said._replace(refused=frozenset(each.said.answers[k] for k in those)))
+
+
+def _sizes(connection: streams.Connection) -> tuple[int, ...]:
+    return tuple(r.size for r in connection.said.answers) if connection.said else ()
 
 
 def _all_counted(found: _Offering, known: Mapping[Side, Shapes]) -> dict[Side, dict[int, Counted]] | None:

@@ -85,6 +85,15 @@ def test_one_of_two_requests_owns_a_short_answer_that_either_may_have() -> None:
     assert all(each.theirs == {(2, 2): 0.5, (4, 5): 0.5} for each in found)
 
 
+def test_a_short_answer_that_is_there_is_somebodys() -> None:
+    """Long answers beside it are more likely of each request, and in sum nearly one more than there are."""
+    every = {(3, 3): 1 / 3, (4, 9): 1 / 3, (5, 8): 1 / 3}
+    other = {start: {(12 + start, 20 + start): 1.0, (30, 31): 0.2} for start in (6, 7, 8)}
+    looks = {pair: 208 if pair == (3, 3) else -1 for counts in (every, *other.values()) for pair in counts}
+    found = whose.shared({0: every, 1: every, 2: every, **other}, [0, 1, 2, 6, 7, 8], looks.__getitem__)
+    assert [each.look for each in found].count(208) == 1
+
+
 def test_ages_are_told_apart_by_the_size_of_an_answer() -> None:
     ages = whose.Ages()
     for k in range(20):

@@ -30,6 +30,7 @@ USUAL_SEEN, USUAL_VALUES = 0.5, 10  #: of any kind, beside those seen of one siz
 BESIDE = {kind: (0.7, 1.4) if kind in (Kind.PIECE, Kind.DONE) else (0.01, 3.0) for kind in SINGLE}
 #: What WINDOW_UPDATEs of the client may tell, at least and at most: some are for the connection, whose window any record may fill.
 ECHO = 0.3, 3.0
+REFUSED = 50.0  #: how much likelier a record ends a refusal, if an error log has a line behind it
 NOISE = 1e-7  #: a record that belongs to no request
 UPDATE = 3.0  #: WINDOW_UPDATEs behind a body
 USUAL = 0.3  #: share of short answers that have a size; what has another, and might be WINDOW_UPDATEs, is none
@@ -59,7 +60,7 @@ PING_ASIDE = 0.4, 2.0  #: the same of what is as long as PING and answers none
 OF_CLIENT = 0.02  #: its part in the number of requests, at least
 WORTH = 10  #: records of the server that weigh as much as the client
 
-_SEEN = range(len(Look._fields) - 1)  # of a look, by place
+_SEEN = range(4)  # of a look, by place
 _SIZE, _SINCE, _GAP, _ECHO = _SEEN
 
 
@@ -94,7 +95,7 @@ class Model:
     ages: whose.Ages = field(default_factory=whose.Ages)  #: of requests as they are answered
 
     def count(self, look: Look) -> None:
-        for at, value in enumerate(look[:-1]):
+        for at, value in enumerate(look[: len(_SEEN)]):
             self.usual[at][value] += 1
 
     def add(self, look: Look, kind: Kind, weight: float = 1.0) -> None:
@@ -104,7 +105,7 @@ class Model:
             self.asides[look.size] += weight
         if kind in self.kinds:
             self.kinds[kind] += weight
-            for at, value in enumerate(look[:-1]):
+            for at, value in enumerate(look[: len(_SEEN)]):
                 self.values[at][kind][value] += weight
 
     def changes(self, look: Look, state: State) -> Sequence[Change]:
@@ -150,6 +151,9 @@ class Model:
         out |= {kind: self._together(kind) * (UNSEEN + merged[kind]) * times[Kind.SHORT] for kind in SEVERAL}
         if self.shown and not look.empty:
             out |= {kind: out[kind] * self.ends_else for kind in (Kind.DONE, Kind.SHORT, *SEVERAL)}
+        if look.refused:
+            for kind in (Kind.SHORT, *SEVERAL) if look.refused == 1 else (Kind.SHORT, *SEVERAL, Kind.DONE):
+                out[kind] *= REFUSED
         out[Kind.HEADS] = MERGED * (UNSEEN + merged[Kind.HEADS]) * times[Kind.HEAD]
         out[Kind.ENDS] = MERGED * self.empty[Kind.DONE] / self.kinds[Kind.DONE] / usual * times[Kind.DONE]
         out[Kind.ASIDE] = self.tail if look.empty else UPDATE if self._may_be_updates(look) else NOISE

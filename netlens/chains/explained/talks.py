@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from netlens.chains import asked, grammar
 from netlens.chains.asked import EMPTY, PING, Reading, Record, Said
-from netlens.chains.endings import End
+from netlens.chains.endings import AT_ONCE_NS, End
 from netlens.columns import NEVER
 from netlens.parsers.http2 import WINDOW_UPDATE
 
@@ -28,13 +28,16 @@ UNLIKELY = 0.5  #: a way to read the client against which something speaks
 
 
 class Look(NamedTuple):
-    """What is seen of one record: size, places in :data:`SINCE_NS` and :data:`GAP_NS`, and how many WINDOW_UPDATEs of the client follow it at once."""
+    """What is seen of one record: size, places in :data:`SINCE_NS` and :data:`GAP_NS`, how many WINDOW_UPDATEs of the client follow it at once, and of how many
+    records a refusal is that ends with it by an error log: one, or two and more; 0 if the log says nothing.
+    """
 
     size: int
     since: int
     gap: int
     echo: int
     empty: bool
+    refused: int = 0
 
 
 class Talk(NamedTuple):
@@ -65,8 +68,14 @@ class Talk(NamedTuple):
 
     def looks(self, starts: Sequence[int]) -> list[Look]:
         """Of the server's answers, by place."""
-        behind = [*(r.ts for r in self.said.answers[1:]), self.over_ns]
-        return [_look(r, starts, ns, self._echo(r.ts, ns)) for r, ns in zip(self.said.answers, behind, strict=False)]
+        answers = self.said.answers
+        behind = [*(r.ts for r in answers[1:]), self.over_ns]
+        looks = [_look(r, starts, ns, self._echo(r.ts, ns)) for r, ns in zip(answers, behind, strict=False)]
+        for k, (look, r) in enumerate(zip(looks, answers, strict=True) if self.said.refused else ()):
+            if r in self.said.refused:
+                several = k > 0 and r.ts - answers[k - 1].ts <= AT_ONCE_NS
+                looks[k] = look._replace(refused=1 + several)
+        return looks
 
     def _echo(self, ns: int, behind_ns: int) -> int:
         """How many WINDOW_UPDATEs the client sends at once behind a record; curl sends two as an answer begins."""

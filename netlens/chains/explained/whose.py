@@ -171,7 +171,9 @@ def shared(answered: Answered, starts: Sequence[int], look: Callable[[Pair], int
             options.append((sum(others.values()), start, max(others, key=lambda pair: others[pair])))
     options.sort(reverse=True)
     long = [each for each in options if looks[each[2]] < 0]
-    spare = round(sum(p for p, *_ in long))  # as many have these; the rest of the requests have short ones
+    short_ends = {pair[1] for pair, size in looks.items() if size >= 0}
+    # as many have these; the rest of the requests have short ones
+    spare = min(round(sum(p for p, *_ in long)), len(starts) - sum(round(ends[end]) for end in short_ends))
     for nth, (p, start, pair) in enumerate([*options, *long]):
         for _ in range(max(round(p), 1)):
             if left[start] and (room[pair[1]] if looks[pair] >= 0 else spare > 0 or nth >= len(options)):

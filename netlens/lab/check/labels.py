@@ -23,9 +23,7 @@ LOGS = "*-errors.log"
 
 
 def check_labels(report: Report, truth: Truth) -> None:
-    """Count labels, right ones and unknown ones, with all that lies in the recording and without its logs. Of HTTP/2 only keys show requests."""
-    if truth.http2:
-        return
+    """Count labels, right ones and unknown ones, with all that lies in the recording and without its logs."""
     from netlens import analyze
     from netlens.chains.situation import ACCEPTED, REJECTED
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import shutil
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -22,8 +24,10 @@ from netlens.chains.requests import UPSTREAM
 from netlens.chains.side import Side as CaptureSide
 from netlens.chains.situation import ACCEPTED, ELSEWISE, REJECTED, UNLABELLED
 from netlens.lab.check import Report, Side, Truth, bundled
+from netlens.lab.check.labels import matched
 from netlens.lenses.refused import labels as labels_of
 from netlens.lenses.refused.labels import Told, _matching, error_log, key_log, name_by_size
+from netlens.lenses.refused.labels._records import behind_lines
 from netlens.lenses.refused.labels.answers import infer
 from netlens.lenses.refused.labels.error_log import from_log
 from netlens.lenses.refused.labels.key_log import from_decrypted
@@ -151,6 +155,19 @@ def test_turns_of_http2_are_not_labelled() -> None:
     assert set(labels.rejected) == {UNLABELLED}
 
 
+def test_without_keys_a_log_tells_which_requests_of_http2_were_refused(tmp_path: Path) -> None:
+    """Each line stands right behind the record that ends a refusal; the provider's own log says whose it is."""
+    recording = tmp_path / "http2"
+    shutil.copytree(ROOT / "captures" / "http2", recording, ignore=shutil.ignore_patterns("*keylog*"))
+    truth = Truth(recording)
+    found = matched(netlens.analyze(str(recording)), truth)
+    said = Counter((label, bool(event["refused"])) for label, event in found)
+    assert len(found) == len(truth.requests)
+    assert said[ACCEPTED, True] == said[REJECTED, False] == 0
+    assert said[REJECTED, True] >= 5
+    assert said[UNLABELLED, True] + said[UNLABELLED, False] <= 0.1 * len(found)
+
+
 # -- made-up answers --
 
 
@@ -185,6 +202,30 @@ def log(*lines: tuple[Any, ...], first: float = -10_000, last: float = 1e6) -> E
         low, high = T0 + round(at * MS), T0 + round((at + (more[0] if more else 1)) * MS)
         events.append(ErrorEvent((low + high) // 2, low, high, i + 1, "1302", "x.log", more[1] if len(more) > 1 else "classic ERROR llm"))
     return ErrorLog(events, len(events), 0, None, T0 + round(first * MS), T0 + round(last * MS), True)
+
+
+def behind(at_ms: Sequence[float], records: Sequence[tuple[float, int]]) -> list[int]:
+    """Places of the records, each with its time (ms) and size, behind which a log is taken to have a line."""
+    ns, sizes = (np.array([each[k] for each in records]) for k in (0, 1))
+    return np.flatnonzero(behind_lines(log(*((ms,) for ms in at_ms)), T0 + (ns * MS).astype(np.int64), sizes.astype(np.int64))).tolist()
+
+
+def test_lines_right_behind_records_are_of_refusals_that_end_with_these() -> None:
+    stream = [(137.0 * k, 150 + k) for k in range(60)]
+    ends = [(700.0 + 900 * k, 186 if k == 0 else 170) for k in range(6)]
+    records = sorted(stream + ends)
+    at = [ms + 1.3 for ms, _ in ends]
+    assert behind(at, records) == [records.index(each) for each in ends]
+    assert behind(at[:3], records) == []  # too few
+    assert behind([ms + 211 for ms in at], records) == []  # they stand behind nothing
+
+
+def test_where_records_are_everywhere_sizes_tell_which_a_line_is_of() -> None:
+    stream = [(4.0 * k, 150 + k % 40) for k in range(2000)]
+    ends = [(701.0 + 900 * k, 310) for k in range(8)]
+    records = sorted(stream + ends)
+    assert behind([ms + 2.5 for ms, _ in ends], records) == [records.index(each) for each in ends]
+    assert behind([ms + 2.5 for ms, _ in ends], stream) == []
 
 
 def test_the_answer_right_before_the_line() -> None:

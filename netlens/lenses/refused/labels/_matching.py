@@ -102,15 +102,15 @@ def match(
     n = len(answers)
     rows = np.flatnonzero(answers.answered)
     rows = rows[np.argsort(answers.end[rows], kind="stable")]
-    echoes = _echoes(events)
-    main = [i for i in range(len(events)) if i not in echoes]
+    echoed = echoes(events)
+    main = [i for i in range(len(events)) if i not in echoed]
     low = np.array([events[i].low_ns for i in main], np.int64) - slack_ns
     high = np.array([events[i].high_ns for i in main], np.int64) + slack_ns
     end = answers.end[rows]
     _by_account([events[i] for i in main], starts, answers, small, low, high, slack_ns)
     first = np.searchsorted(end, low - LATE_NS, "left")
     stop = np.searchsorted(end, high + EARLY_NS, "right")
-    if _tighten([events[i] for i in main], end, low, high, slack_ns):
+    if tighten([events[i] for i in main], end, low, high, slack_ns):
         first = np.searchsorted(end, low - LATE_NS, "left")
         stop = np.searchsorted(end, high + EARLY_NS, "right")
     known = _while_answering(end, low, high, NEAR_NS)  # others may mean what was not captured
@@ -181,8 +181,8 @@ def match(
         floor = max([floor, *(j + 1 for _, j in found)])
     taken = {row for _, row in pairs}
     if sizes is not None:
-        echoes |= {main[k] for k in np.flatnonzero(repeated).tolist()} - {i for i, _ in pairs}
-        for i in sorted(echoes):
+        echoed |= {main[k] for k in np.flatnonzero(repeated).tolist()} - {i for i, _ in pairs}
+        for i in sorted(echoed):
             a = int(np.searchsorted(end, events[i].low_ns - slack_ns - usual, "left"))
             b = int(np.searchsorted(end, events[i].high_ns + slack_ns, "right"))
             if free := [row for row in rows[a:b].tolist() if looks[row] and row not in taken]:
@@ -197,7 +197,7 @@ def match(
     if retried and sizes is not None:
         looks |= _late(answers, sizes, [row for row in taken - doubtful if answers.short[row]])
         looks[list(taken - doubtful)] = False
-    return Match(sorted(pairs), echoes, doubtful, looks, () if sizes is None else tuple(sizes.tolist()), retried)
+    return Match(sorted(pairs), echoed, doubtful, looks, () if sizes is None else tuple(sizes.tolist()), retried)
 
 
 def _late(answers: Answers, sizes: Ints, sure: list[int]) -> Bools:
@@ -272,7 +272,7 @@ def tried_again_soon(answers: Answers, rows: Bools) -> bool:
     return bool(again[rows].mean() >= RETRIED and (others.sum() < MIN_LEARNED or again[rows].mean() >= again[others].mean()))
 
 
-def _echoes(events: Sequence[ErrorEvent]) -> set[int]:
+def echoes(events: Sequence[ErrorEvent]) -> set[int]:
     """Lines of another kind than one shortly before that has no echo of this kind yet."""
     out: set[int] = set()
     open_now: list[tuple[ErrorEvent, set[str]]] = []
@@ -328,7 +328,7 @@ def _sure(end: Ints, low: Ints, high: Ints, first: Ints, stop: Ints) -> dict[int
     return out
 
 
-def _tighten(events: Sequence[ErrorEvent], end: Ints, low: Ints, high: Ints, slack_ns: int) -> bool:
+def tighten(events: Sequence[ErrorEvent], end: Ints, low: Ints, high: Ints, slack_ns: int) -> bool:
     """Narrow the spans of chains in place; True if any was.
 
     All lines of a chain lie equally far within their spans. So the place is looked for at which most of them find an answer that ended at once
