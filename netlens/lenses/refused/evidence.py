@@ -87,8 +87,12 @@ def not_time_evidence(weighing: Weighing) -> Evidence:
 def named_evidence(weighing: Weighing) -> Evidence:
     """Why it refused, in the provider's own words."""
     what = {logs.QUOTA: "a quota is used up until it resets", logs.OVERLOAD: "the provider, or the model, is overloaded"}[weighing.named]
-    n = int(weighing.refused.sum())
-    return Evidence(f"{plural(n, 'refusal')} {'says' if n == 1 else 'say'} why: {what}", weighing.frames(weighing.refused))
+    r, refused = weighing.situation.requests, weighing.refused
+    n, before = int(refused.sum()), int(((r.rejected == ACCEPTED) & (r.start_ns < r.start_ns[refused].min())).sum())
+    text = f"{plural(n, 'refusal')} {'says' if n == 1 else 'say'} why: {what}"
+    if weighing.named == logs.QUOTA and before:
+        text += f"; {plural(before, 'request')} {'was' if before == 1 else 'were'} accepted before the first"
+    return Evidence(text, weighing.frames(refused))
 
 
 def shut_out_evidence(weighing: Weighing) -> Evidence | None:

@@ -814,7 +814,7 @@ class Weighed:
             return told | {
                 "kind": "queue", "scope": SCOPE_WORDS[waits.scope], "value": waits.value, "low": waits.low, "high": waits.high,
             }  # fmt: skip
-        if not w.named and w.chance:
+        if not w.named and (w.chance or self.cause == "provider"):
             return told | {"kind": logs.OVERLOAD}
         return told if w.named else None
 
