@@ -32,7 +32,8 @@ Severity = Literal["problem", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)  #: the gravest first
 #: What lenses look at, in the order of the reference.
 Group = Literal["names", "handshakes", "answers", "delivery", "time", "leaks", "sameness", "sight"]
-LONGEST_FIRST: tuple[Group, ...] = ("time", "answers", "handshakes", "names", "delivery", "sameness", "leaks", "sight")  #: to look
+#: In which order they look: what takes most memory before lenses have left much behind, then what takes longest.
+ORDER: tuple[Group, ...] = ("sameness", "time", "answers", "handshakes", "names", "delivery", "leaks", "sight")
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def look(traffic: Traffic) -> list[Finding]:
 
 def _looks() -> list[Callable[[Traffic], list[Finding]]]:
     """What the lenses of each group find: they share much of what they look at, so that one process asks all of them."""
-    groups: dict[Group, list[Lens]] = {group: [] for group in LONGEST_FIRST}
+    groups: dict[Group, list[Lens]] = {group: [] for group in ORDER}
     for lens in all_lenses():
         groups[lens.GROUP].append(lens)
     return [partial(_found_by_each, group) for group in groups.values()]

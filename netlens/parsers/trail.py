@@ -58,8 +58,9 @@ SEGMENT: dict[str, type] = {
     "iface": np.int64,  # as in wire.columns
     "head": np.uint64,  # the first bytes of the payload, big endian; 0 without
 }
-NARROW = ("frame", "offset", "acked")  #: columns that seldom need 64 bits: a third of a trail's memory
-_SMALL = 1 << 30  #: two such numbers have a sum in 32 bits
+#: Columns that seldom need 64 bits, a third of a trail's memory, and below what number they do not: two of them have a sum in 32 bits. What is acknowledged
+#: is only compared; of a SYN without ACK it is any number of 32 bits.
+NARROW = {"frame": 1 << 30, "offset": 1 << 30, "acked": 1 << 31}
 Segments = namedtuple("Segments", SEGMENT)  # type: ignore[misc]
 
 
@@ -193,7 +194,7 @@ class Trail:
     def segments(self) -> dict[str, Array]:
         """All columns of :data:`SEGMENT`, by session and in each in the order of the capture; void once more is fed.
 
-        Those of :data:`NARROW` are int32 where all their numbers leave room for sums.
+        Those of :data:`NARROW` are int32 where all their numbers are small enough.
         """
         if self._joined is None:
             order = _in_order(self._columns["session"].array[: self._rows])
@@ -201,7 +202,7 @@ class Trail:
             for name, column in self._columns.items():
                 values = column.array[: self._rows]
                 values[:] = values[order]
-                if name in NARROW and values.min(initial=0) > -_SMALL and values.max(initial=0) < _SMALL:
+                if name in NARROW and values.min(initial=0) > -NARROW[name] and values.max(initial=0) < NARROW[name]:
                     values = values.astype(np.int32)
                     self._columns[name] = GrowableArray.of(values)
                 joined[name] = self._columns[name].array[: self._rows]

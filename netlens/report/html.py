@@ -88,6 +88,7 @@ def _pieces(a: Analysis, said: dict[str, Any]) -> Iterator[str]:
             policy=f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(css)}'; img-src data:; base-uri 'none'; form-action 'none'",
             a=a,
             **said,
+            time_groups=time_budget.drawn(a),
             chunks=page_data.chunks(a),
             version=__version__,
         )
@@ -125,7 +126,6 @@ def _said(a: Analysis, document: dict[str, Any]) -> dict[str, Any]:
         "limit": answer.limit(a.weighed) if a.limit is not None else None,
         "how_sure": answer.how_sure(a),
         "surer": answer.surer(a),
-        "time_groups": time_budget.drawn(a),
         "clock": _clock(a),
         "inputs": [_input(i) for i in a.inputs],
         "several": len(a.sides) > 1,
