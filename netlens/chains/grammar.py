@@ -668,8 +668,8 @@ def _walk(
     total, best = np.zeros((2, *shape)), np.zeros((2, *shape))
     total[0, 0, 0, 0] = best[0, 0, 0, 0] = 1.0
     came = np.zeros((len(every), min(ways.WINDOW, shape[0]), *shape[1:]), np.uint8)
-    low = np.zeros(len(every) + 1, np.int64)
-    high, evidence = ways.forward(first, begun, left, changes, flags, odds, total, best, came, low)
+    low, evidence = np.zeros(len(every) + 1, np.int64), np.zeros(1)
+    high = ways.forward(first, begun, left, changes, flags, odds, total, best, came, low, evidence)
     if high < 0:
         return [], IMPOSSIBLE
     total, best = total[len(every) % 2], best[len(every) % 2]
@@ -688,7 +688,7 @@ def _walk(
             last = max((state for state in final if state[0] == number), key=lambda state: final[state] * float(best[*map(int, state)]))
             moves = _way(every, came, low, last)
             out.append(Told(_reading(writes, moves, ended, perhaps), log(numbers[number] / whole)))
-    return out, evidence + log(whole)
+    return out, float(evidence[0]) + log(whole)
 
 
 def _way(every: Sequence[Sequence[_Move]], came: np.ndarray, low: np.ndarray, last: State) -> list[_Move]:

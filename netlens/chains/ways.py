@@ -15,16 +15,16 @@ ACKNOWLEDGES, BODY, FIRST, EARLY = 1, 2, 4, 8
 
 
 @lean
-def forward(first, begun, ended, change, flags, odds, total, best, came, low):
+def forward(first, begun, ended, change, flags, odds, total, best, came, low, evidence):
     """Weigh the moves of each write, ``first[k]`` to ``first[k + 1]``: what each begins, ends, and changes of requests that wait, ``flags``, and how likely it
     is.
 
     total, best : [k % 2, requests begun, waiting, acknowledged], of all ways and of the likeliest, to the likeliest state; all 0 but the beginning.
     came : [k, requests begun beyond ``low[k]``, waiting, acknowledged], by which move the likeliest way came here.  low : the least number of requests begun
-    before each write, and in the end.  Returns the greatest number in the end and how likely all ways are (a logarithm); -1 where none fits.
+    before each write, and in the end.  evidence : of one number, to which is added how likely all ways are (a logarithm).  Returns the greatest number in the
+    end; -1 where no way fits.
     """
     high = 0
-    evidence = 0.0
     for k in range(len(first) - 1):
         now, then = k & 1, 1 - (k & 1)
         reach = high
@@ -62,8 +62,8 @@ def forward(first, begun, ended, change, flags, odds, total, best, came, low):
                     most = max(most, total[then, b, w, a])
                     top = max(top, best[then, b, w, a])
         if most <= 0.0:
-            return -1, evidence
-        evidence += np.log(most)
+            return -1
+        evidence[0] += np.log(most)
         least, greatest = -1, -1
         for b in range(low[k], reach + 1):
             for w in range(MOST_OPEN + 1):
@@ -76,4 +76,4 @@ def forward(first, begun, ended, change, flags, odds, total, best, came, low):
                     else:
                         total[then, b, w, a] = 0.0
         low[k + 1], high = least, greatest
-    return high, evidence
+    return high
