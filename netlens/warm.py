@@ -98,12 +98,17 @@ def _join_lookups() -> None:
 
 
 def _count_requests() -> None:
-    """Of an HTTP/2 client: fields, a body and its end, three times."""
-    from netlens.chains import grammar
-    from netlens.chains.asked import CLIENT, Record, Said
+    """Of an HTTP/2 client: fields, a body and its end, three times; and what its server says."""
+    from netlens.chains import asked, grammar
+    from netlens.chains.explained import forward_backward
+    from netlens.chains.explained.model import Model
+    from netlens.chains.explained.talks import Talk
 
     sizes = [9, 100, 900, 9, *[50, 900, 9] * 3]
-    grammar.told(Said([Record(CLIENT, size, k * SECOND // 1000, k, size) for k, size in enumerate(sizes)], [], []))
+    mine = [asked.Record(asked.CLIENT, size, k * SECOND // 1000, k, size) for k, size in enumerate(sizes)]
+    said = asked.Said(mine, [asked.Record(asked.SERVER, 300, SECOND + k, k, 300) for k in range(4)], [])
+    talk = Talk(said, 2 * SECOND, False, {}, grammar.told(said))
+    forward_backward.explain(talk, talk.best, Model(False))
 
 
 def _in_spans(path: Path) -> None:

@@ -39,7 +39,8 @@ under_lock = False  #: this process compiles for another one, which holds the lo
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 #: Folders and files with kernels, and with what kernels use; tests/wire/test_compiled.py fails if one is missing.
 SOURCES = (
-    "anonymize/kernels", "chains/ways.py", "cluster/kernels.py", "columns.py", "lenses/refused/kernels.py", "parsers", "report/numbers.py", "wire",
+    "anonymize/kernels", "chains/explained/kernels.py", "chains/ways.py", "cluster/kernels.py", "columns.py", "lenses/refused/kernels.py",
+    "parsers", "report/numbers.py", "wire",
 )  # fmt: skip
 STAMPS_KEPT = 8  #: folders of 20 MB: a few Pythons, processors and branches that take turns on one checkout
 #: Variables of numba that change no code

@@ -20,13 +20,14 @@ from typing import NamedTuple
 
 from netlens.chains import grammar
 from netlens.chains.asked import Stream
-from netlens.chains.explained.forward_backward import NEGLIGIBLE, SURE, Found, backward
+from netlens.chains.explained.forward_backward import SURE, Found, backward
+from netlens.chains.explained.kernels import ANSWER, NEGLIGIBLE, START
 from netlens.chains.explained.model import Model
 from netlens.chains.explained.numbers import Numbers, Ways, by_client, explained, likeliest, likeliest_way, numbers, of_all
-from netlens.chains.explained.rows import Times, answers, streams, times
+from netlens.chains.explained.rows import Times, streams, times
 from netlens.chains.explained.steps import many
 from netlens.chains.explained.talks import Talk
-from netlens.chains.explained.walks import ANSWER, START
+from netlens.chains.explained.walks import answered, waiting
 from netlens.columns import NEVER
 
 OF_CLIENT, CERTAIN = 0.2, 0.9  #: part of the client alone in whether a number is certain, and how likely it is then
@@ -74,12 +75,12 @@ def _is_sure(talk: Talk, model: Model, number: int, p: float) -> bool:
 
 def _exact(talk: Talk, told: grammar.Told, found: Found, number: int, model: Model) -> list[Stream] | None:
     one = backward(found.walk, number)
-    if one is None or sum(p for state, p in one.behind[-1].items() if state[1] or state[2]) > 1 - SURE:
+    if one is None or one.likely(len(one.events) - 1, lambda states: waiting(states) + answered(states) > 0) > 1 - SURE:
         return None
     begun, ended = times(one, number)
     if any(median == len(one.events) for _, median, _ in ended):
         return None
-    return streams(talk, told.reading, one, begun, ended, answers(found.walk, model, number))
+    return streams(talk, told.reading, one, begun, ended, model.ages)
 
 
 def either(talk: Talk, model: Model | None, counted: int, number: int) -> Counted | None:
@@ -97,7 +98,8 @@ def settled(talk: Talk, model: Model, counted: list[Stream]) -> list[Stream]:
     """Requests that were counted without the model, with the answers that are theirs by it, and whether that is sure; as they are where it finds no way."""
     found = [(each, given) for each, one in explained(talk, model) if (given := backward(one.walk, len(counted))) is not None]
     found.sort(key=lambda each: -each[0].weight - each[1].evidence)
-    if found and (exact := _exact(talk, *found[0], len(counted), model)) is not None and not any(each.unsure for each in exact):
+    exact = _exact(talk, *found[0], len(counted), model) if found else None
+    if exact is not None and not any(each.unsure for each in exact):
         return exact
     for told, one in found:
         starts: dict[int, list[int]] = defaultdict(list)  # several may begin at once, each by itself or in one write
@@ -109,8 +111,8 @@ def settled(talk: Talk, model: Model, counted: list[Stream]) -> list[Stream]:
         over = [ends.get(each.end_ns, -1) if each.end_ns >= 0 else len(one.events) for each in counted]
         if min(begun) >= 0 and min(over) >= 0:
             exactly = [(i, i, i) for i in sorted(begun)], [(i, i, i) for i in sorted(over)]
-            return streams(talk, told.reading, one, *exactly, answers(one.walk, model, len(counted))) or counted
-    return (found and _exact(talk, *found[0], len(counted), model)) or counted  # it was read in another way
+            return streams(talk, told.reading, one, *exactly, model.ages) or counted
+    return exact or counted  # it was read in another way
 
 
 def _between(talk: Talk, found: Ways, model: Model | None, of_client: float) -> Counted | None:
@@ -159,7 +161,7 @@ def _in_doubt(talk: Talk, told: grammar.Told, one: Found, model: Model, between:
     never = len(one.events)
     if any(median == never for _, median, _ in begun[:number]):
         return None
-    out = streams(talk, told.reading, one, begun[:number], ended[:number], answers(one.walk, model))
+    out = streams(talk, told.reading, one, begun[:number], ended[:number], model.ages)
     if out is None:
         return None
     for each in out:

@@ -2,37 +2,53 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from heapq import nlargest
+from collections.abc import Callable
 from math import log
-from operator import itemgetter
 from typing import NamedTuple
 
+import numpy as np
+
 from netlens.chains.asked import PING, Reading
+from netlens.chains.explained import kernels
+from netlens.chains.explained.kernels import CHANGES, MOST_STATES, MOST_WAITING, NEGLIGIBLE, SLOTS, Scratch, Ways
 from netlens.chains.explained.model import Model
 from netlens.chains.explained.steps import owed, steps
 from netlens.chains.explained.talks import Talk
-from netlens.chains.explained.walks import Event, State, Walk
+from netlens.chains.explained.tallies import Tally
+from netlens.chains.explained.walks import Event, Walk, answered, extra, unpaid, waiting
+from netlens.columns import Bools, Floats, Ints
 
-NEGLIGIBLE = 1e-9  #: probability of a state beside all others
-MOST_WEIGHED = 1_000_000  #: states of a capture in all, some 10 s; what is left then is not explained
+MOST_WEIGHED = 1_000_000  #: states of a capture in all, some 150 bytes each; what is left then is not explained
 SURE = 0.985  #: of a number of requests
 LEFT_BEHIND_GOAWAY, LEFT, LEFT_BY_CAPTURE = 0.1, 1e-3, 0.5  #: a request in progress when its connection is closed, or the capture ends
+STATES, EDGES = 80, 8  #: behind each event, and of each state, for which there is room at first
 
 
 class Found(NamedTuple):
-    """One way to read a client, explained. ``evidence`` is a logarithm.  numbers : probability of each number of requests.  behind : of each state behind each
-    event.  kinds : of what each event is."""
+    """One way to read a client, explained. ``evidence`` is a logarithm.  numbers : probability of each number of requests.  back : how likely all that follows
+    is in each state, to the likeliest one at the time.  behind : probability of each state behind its event.  kinds : by event, of each kind of record, or of
+    each number of requests that a start begins."""
 
     evidence: float
-    numbers: dict[int, float]
+    numbers: Tally[int]
     walk: Walk
-    behind: list[dict[State, float]]
-    kinds: list[dict[int, float]]
+    back: Floats
+    behind: Floats
+    kinds: Floats
 
     @property
     def events(self) -> list[Event]:
         return self.walk.events
+
+    def expected(self, values: Ints | Bools) -> Floats:
+        """Behind each event, of a value of each state."""
+        out: Floats = np.add.reduceat(self.behind * values, self.walk.ways.first[1:-1])
+        return out
+
+    def likely(self, k: int, those: Callable[[Ints], Bools]) -> float:
+        """How likely the state behind event ``k`` is one of those."""
+        states = self.walk.behind(k)
+        return float(self.behind[states][those(self.walk.ways.states[states])].sum())
 
 
 def explain(talk: Talk, read: Reading, model: Model, negligible: float = NEGLIGIBLE) -> Found | None:
@@ -43,32 +59,50 @@ def explain(talk: Talk, read: Reading, model: Model, negligible: float = NEGLIGI
 
 def forward(talk: Talk, read: Reading, model: Model, negligible: float) -> Walk | None:
     """How likely each state is behind each event, by what was said until then."""
-    events, every = steps(talk, read, model)
-    before: dict[State, float] = {(0, 0, 0, 0): 1.0}
-    out = [before]
-    evidence = 0.0
-    for step in every:
-        then: dict[State, float] = defaultdict(float)
-        for state, p in before.items():
-            kept, some = step.behind(state)
-            p *= kept
-            for after, q, _ in some:
-                then[after] += p * q
-        total = sum(then.values())
-        if total <= 0.0:
-            return None
-        evidence += log(total)
-        before = {state: p / total for state, p in then.items() if p > negligible * total}
-        if len(before) > model.most_states:
-            before = dict(nlargest(model.most_states, before.items(), key=itemgetter(1)))
-        out.append(before)
-        model.weighed[0] += len(before)
-        if model.weighed[0] > MOST_WEIGHED:
-            return None
+    events, steps_ = steps(talk, read, model)
+    ways, scratch = _room(len(events))
+    sums = np.array([negligible, 0.0])
+    k, none = 0, False
+    while k < len(events) and not none:
+        k, none = kernels.forward(k, steps_, ways, scratch, sums, model.most_states, MOST_WEIGHED - model.weighed[0])
+        if k < len(events):
+            ways = Ways(ways.first, *(np.resize(of, 2 * len(of)) for of in ways[1:]))
+    model.weighed[0] += int(ways.first[k + 1]) - 1
+    if none:
+        return None
+    before, n = ways.first[-2:].tolist()
+    m = int(ways.edges[before])
+    ways = Ways(ways.first, ways.states[:n], ways.odds[:n], ways.edges[: before + 1], ways.ends[:m], ways.weights[:m], ways.kinds[:m])
     missed = owed(read, model).missed
     left, missed = (LEFT_BY_CAPTURE, 1.0) if talk.cut else (_left(talk), missed)
-    last = {state: left ** (state[1] + state[2]) * missed ** state[3] for state in before}
-    return Walk(evidence, len(read.streams), events, out, every, last)
+    last = ways.states[before:]
+    return Walk(float(sums[1]), len(read.streams), events, ways, left ** (waiting(last) + answered(last)) * missed ** unpaid(last))
+
+
+def _room(events: int) -> tuple[Ways, Scratch]:
+    """For all that these may change, at first; the beginning is the only state there is before."""
+    states = min(STATES * events, MOST_WEIGHED) + MOST_STATES + 1
+    edges = EDGES * states + MOST_STATES * CHANGES
+    ways = Ways(
+        first=np.zeros(events + 2, np.int64),
+        states=np.empty(states, np.int64),
+        odds=np.empty(states),
+        edges=np.empty(states, np.int64),
+        ends=np.empty(edges, np.int32),
+        weights=np.empty(edges),
+        kinds=np.empty(edges, np.int8),
+    )
+    ways.first[1], ways.states[0], ways.odds[0], ways.edges[0] = 1, 0, 1.0, 0
+    most = MOST_STATES * CHANGES
+    scratch = Scratch(
+        found=np.empty(most, np.int64),
+        mass=np.empty(most),
+        sorted=np.empty(most),
+        place=np.empty(most, np.int64),
+        slots=np.empty(SLOTS, np.int16),
+        kept=np.empty(MOST_WAITING + 1),
+    )
+    return ways, scratch
 
 
 def _left(talk: Talk) -> float:
@@ -79,50 +113,17 @@ def _left(talk: Talk) -> float:
 def backward(walk: Walk, number: int | None = None) -> Found | None:
     """Probability of each state behind each event, and of what each event is, by all that was said; of all ways through it, or those with this ``number`` of
     requests."""
-    back = _last(walk, number)
-    total = sum(walk.forward[-1][state] * q for state, q in back.items())
+    ways = walk.ways
+    back, behind, kinds = np.zeros(len(ways.states)), np.zeros(len(ways.states)), np.zeros((len(walk.events), MOST_WAITING + 1))
+    last = slice(ways.first[-2], None)
+    numbers = walk.starts + extra(ways.states[last])
+    back[last] = walk.last if number is None else np.where(numbers == number, walk.last, 0.0)
+    total = float(ways.odds[last] @ back[last])
     if total <= 0.0:
         return None
-    evidence = walk.evidence + log(total)
-    behind: list[dict[State, float]] = []
-    kinds: list[dict[int, float]] = []
-    for i in range(len(walk.steps) - 1, -1, -1):
-        post = {state: p * back[state] for state, p in walk.forward[i + 1].items() if state in back}
-        total = sum(post.values())
-        behind.append({state: p / total for state, p in post.items() if p > NEGLIGIBLE * total})
-        back, tally = _before(walk, i, back)
-        total = sum(tally.values())
-        kinds.append({kind: p / total for kind, p in tally.items()} if total else {})
-    numbers: dict[int, float] = defaultdict(float)
-    for state, p in (behind[0] if behind else {}).items():
-        numbers[walk.starts + state[0]] += p
-    return Found(evidence, numbers, walk, behind[::-1], kinds[::-1])
-
-
-def backs(walk: Walk, number: int | None = None) -> list[dict[State, float]]:
-    """How likely all that follows is, in each state before the first event and behind each; as a rule to each other."""
-    out = [_last(walk, number)]
-    for i in range(len(walk.steps) - 1, -1, -1):
-        out.append(_before(walk, i, out[-1])[0])
-    return out[::-1]
-
-
-def _last(walk: Walk, number: int | None) -> dict[State, float]:
-    return {state: q for state, q in walk.last.items() if number is None or walk.starts + state[0] == number}
-
-
-def _before(walk: Walk, i: int, back: dict[State, float]) -> tuple[dict[State, float], dict[int, float]]:
-    """How likely all that follows is in each state before event ``i``, by the same behind it; and how likely the event is of each kind."""
-    earlier: dict[State, float] = {}
-    tally: dict[int, float] = defaultdict(float)
-    for state, p in walk.forward[i].items():
-        kept, some = walk.steps[i].behind(state)
-        p, so_far = p * kept, 0.0
-        for after, q, kind in some:
-            if (then := back.get(after)) is not None:
-                so_far += q * then
-                tally[kind] += p * q * then
-        if so_far:
-            earlier[state] = so_far * kept
-    most = max(earlier.values(), default=1.0)
-    return {state: p / most for state, p in earlier.items()}, tally
+    kernels.backward(ways, back, behind, kinds)
+    found: Tally[int] = Tally()
+    for n, p in zip(numbers.tolist(), behind[last].tolist(), strict=True):
+        if p:
+            found[n] += p
+    return Found(walk.evidence + log(total), found, walk, back, behind, kinds)

@@ -12,15 +12,18 @@ from collections.abc import Iterator, Sequence
 from operator import attrgetter
 from typing import NamedTuple
 
+import numpy as np
+
 from netlens.chains import grammar
 from netlens.chains.asked import PING
 from netlens.chains.endings import End
 from netlens.chains.explained import whose
-from netlens.chains.explained.forward_backward import MOST_WEIGHED, SURE, Found, backs, explain, forward
-from netlens.chains.explained.model import MOST_BESIDE, MOST_STATES, PING_ASIDE, SMOOTHING, Model
+from netlens.chains.explained.forward_backward import MOST_WEIGHED, SURE, Found, explain
+from netlens.chains.explained.kernels import ANSWER, MOST_STATES, RESET, START, TELL_BESIDE
+from netlens.chains.explained.model import PING_ASIDE, SMOOTHING, Model
 from netlens.chains.explained.talks import AT_ONCE, EXACT, SOON, Look, Talk, first
 from netlens.chains.explained.updates import updates
-from netlens.chains.explained.walks import ANSWER, RESET, SEVERAL, START, Kind
+from netlens.chains.explained.walks import SEVERAL, Kind, answered, waiting
 from netlens.columns import NEVER
 
 LEARN_FROM, AGES_FROM = 3_000, 1_500  #: records of the server
@@ -159,29 +162,33 @@ def _explained(after: Model, talk: Talk, model: Model, sure_of: float) -> Found 
     found = explain(talk, talk.best, model, SELDOM)
     if found is None:
         return None
+    states = found.walk.ways.states
+    waits = waiting(states)
+    several_wait = found.expected(waits > 1)
     might = 0.0  # several requests wait
-    for (_, way, at, _), kinds, states in zip(found.events, found.kinds, found.behind, strict=True):
+    for k, (_, way, at, _) in enumerate(found.events):
+        odds = enumerate(found.kinds[k].tolist())
         if way == START:
-            after.begins[at > 0].add({~kind: p for kind, p in kinds.items() if ~kind})
+            after.begins[at > 0].add({n: p for n, p in odds if n and p})
             continue
         if way == RESET:
             of = after.broken[not resets[at][1]]
-            was = kinds.get(Kind.BROKEN, 0.0)
+            was = float(found.kinds[k, Kind.BROKEN])
             of[0], of[1] = of[0] + was, of[1] + 1 - was
             continue
-        for each, p in kinds.items():
-            kind = Kind(each)
+        for each, p in odds:
             if p > sure_of:
-                after.add((looks if way == ANSWER else asides)[at], kind, p)
-            if kind == Kind.SHORT or kind in SEVERAL:
-                after.several[kind] += p * might
-        might = sum(p for (_, waiting, *_), p in states.items() if waiting > 1)
-    for event, behind, states, kinds in zip(found.events, found.events[1:], found.behind, found.kinds[1:], strict=False):
-        after.waited_ns += (behind.ns - event.ns) * sum(p * waiting for (_, waiting, *_), p in states.items())
-        for (_, waiting, answered, _), p in states.items():
-            after.beside_ns[min(waiting + answered, MOST_BESIDE)] += p * (behind.ns - event.ns)
-            if behind.way == START:
-                after.begun_beside[min(waiting + answered, MOST_BESIDE)] += p * (1 - kinds.get(~0, 0.0))
+                after.add((looks if way == ANSWER else asides)[at], Kind(each), p)
+            if each == Kind.SHORT or each in SEVERAL:
+                after.several[Kind(each)] += p * might
+        might = float(several_wait[k])
+    lasts = np.diff([event.ns for event in found.events])
+    begins = [1 - p if event.way == START else 0.0 for event, p in zip(found.events[1:], found.kinds[1:, 0].tolist(), strict=True)]
+    after.waited_ns += float(lasts @ found.expected(waits)[:-1])
+    beside = np.minimum(waits + answered(states), TELL_BESIDE)
+    for tally, by in ((after.beside_ns, lasts), (after.begun_beside, begins)):
+        weights = found.behind * np.repeat([0.0, *by, 0.0], np.diff(found.walk.ways.first))
+        tally.add(dict(enumerate(np.bincount(beside, weights).tolist())))
     after.begun += sum(n * p for n, p in found.numbers.items())
     return found
 
@@ -190,6 +197,6 @@ def _ages(talks: Sequence[Talk], model: Model) -> whose.Ages:
     """Of requests as they are answered, by the first connections."""
     walks, before = [], model.weighed[0]
     for talk in first(talks, AGES_FROM):
-        if model.weighed[0] - before <= FOR_A_ROUND and (walk := forward(talk, talk.best, model, SELDOM)) is not None:
-            walks.append((walk, backs(walk)))
+        if model.weighed[0] - before <= FOR_A_ROUND and (found := explain(talk, talk.best, model, SELDOM)) is not None:
+            walks.append((found.walk, found.back))
     return whose.learn(walks)

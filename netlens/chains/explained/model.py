@@ -10,17 +10,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import numpy as np
+
 from netlens.chains import grammar
 from netlens.chains.asked import EMPTY, PING
 from netlens.chains.explained import whose
+from netlens.chains.explained.kernels import KINDS, MOST_STATES, TELL_ANSWERED, TELL_BESIDE, TELL_WAITING
 from netlens.chains.explained.talks import EXACT, MS, SOON, Look
 from netlens.chains.explained.tallies import Tally
 from netlens.chains.explained.updates import Updates
-from netlens.chains.explained.walks import CHANGES, SEVERAL, SINGLE, Change, Kind, State
-from netlens.columns import NEVER
+from netlens.chains.explained.walks import CHANGES, SEVERAL, SINGLE, Kind
+from netlens.columns import NEVER, Floats
 from netlens.parsers.http2 import WINDOW_UPDATE
 
-MOST_STATES = 200  #: behind a record, the likeliest; recordings have 20 to 40 on average, and 260 at most
 # --- how records look
 SMOOTHING = 1.0  #: records that look like any, beside those seen of a kind
 AT_FIRST = 4.0  #: the same, while little has been learned
@@ -39,15 +41,14 @@ MERGED = 0.05  #: that hold two
 WITH_UPDATE, WITH_PIECE = 0.3, 0.7  #: shares of these
 UNSEEN = 0.02  #: of sizes that are the sum of none seen
 TOGETHER = {Kind.TWO: 0.1, Kind.THREE: 0.03, Kind.FOUR: 0.01}  #: for each that holds one, before anything is known
-MOST_TOGETHER = max(SEVERAL.values())
 LONGER = 60  #: the fields of first answers are less than so many bytes longer
 FIRST_LONGER = 0.3  #: share of merged records that hold such fields
 # --- rules of a server and its client, before anything is known, and what that is worth
 SEEN_BEFORE = 5.0  #: empty frames, and short answers
 ENDS_ELSE, LEAST_ELSE = 0.02, 1e-3  #: an answer without an empty frame of a server that ends answers with one; and at least
 TAIL = 5e-4  #: an empty frame ends no answer
-#: What that so many are in progress may tell of a start, at least and at most, what it is worth beforehand (requests), and how many are many.
-BEGUN_BESIDE, BESIDE_SEEN, MOST_BESIDE = (0.05, 4.0), 2.0, 16
+#: What that so many are in progress may tell of a start, at least and at most, and what it is worth beforehand (requests).
+BEGUN_BESIDE, BESIDE_SEEN = (0.05, 4.0), 2.0
 WAITS_NS = 500 * MS  #: a request, for its answer to begin
 #: What is set beforehand of how many requests writes begin is worth so many; how much more seldom it is learned to be, at most; and more often, but for the
 #: first write.
@@ -73,8 +74,8 @@ class Model:
     kinds: dict[Kind, float] = field(default_factory=lambda: dict.fromkeys(SINGLE, 1.0))
     values: tuple[dict[Kind, Tally[int]], ...] = field(default_factory=lambda: tuple({k: Tally() for k in SINGLE} for _ in _SEEN))
     usual: tuple[Counter[int], ...] = field(default_factory=lambda: tuple(Counter() for _ in _SEEN))
-    known: dict[Look, dict[Kind, float]] = field(default_factory=dict)
-    may_be: dict[tuple[Look, int, int], list[Change]] = field(default_factory=dict)
+    known: dict[Look, list[float]] = field(default_factory=dict)
+    known_of: dict[tuple[int, int], dict[Kind, float]] = field(default_factory=dict)
     empty: Tally[Kind] = field(default_factory=Tally)  #: what empty frames were
     several: Tally[Kind] = field(default_factory=Tally)  #: records that hold several short answers, or one where they might
     waited_ns: float = float(WAITS_NS)  #: all requests, for their answers to begin
@@ -108,42 +109,43 @@ class Model:
             for at, value in enumerate(look[: len(_SEEN)]):
                 self.values[at][kind][value] += weight
 
-    def changes(self, look: Look, state: State) -> Sequence[Change]:
-        """What a record may be; only whether so many wait, and are answered in part, matters."""
-        waiting, answered = min(state[1], MOST_TOGETHER), min(state[2], 2)
-        key = look, waiting, answered
-        if key not in self.may_be:
-            self.may_be[key] = self._changes(look, waiting, answered)
-        return self.may_be[key]
+    def changes(self, looks: Sequence[Look]) -> Floats:
+        """What records may be: [look, requests that wait, those answered in part, kind], of which a few matter."""
+        odds = np.array([self.odds(look) for look in looks]).reshape(-1, 1, 1, KINDS)
+        return odds * self._shares
 
-    def _changes(self, look: Look, waiting: int, answered: int) -> list[Change]:
-        odds = self.odds(look)
-        can = [kind for kind, (wait, answer, _) in CHANGES.items() if waiting + wait >= 0 and answered + answer >= (kind == Kind.PIECE)]
-        total = sum(self.kinds[kind] for kind in can if kind in SINGLE)
-        out: list[Change] = [(0, 0, 0, 0, odds[Kind.ASIDE], Kind.ASIDE)]
-        for kind in can:
-            wait, answer, one = CHANGES[kind]
-            if _may_look(look, kind):
-                part = 1 - self.tail if look.empty else 1.0
-                out.append((0, wait, answer, 0, self.kinds[one] / total * odds[kind] * part, kind))
+    @cached_property
+    def _shares(self) -> Floats:
+        """How likely a record is of a kind before it is seen, by how many requests wait, and how many are answered in part."""
+        out = np.zeros((TELL_WAITING + 1, TELL_ANSWERED + 1, KINDS))
+        out[..., Kind.ASIDE] = 1.0
+        for waiting, answered in np.ndindex(out.shape[:2]):
+            can = [k for k, (wait, answer, _) in CHANGES.items() if waiting + wait >= 0 and answered + answer >= (k == Kind.PIECE)]
+            total = sum(self.kinds[kind] for kind in can if kind in SINGLE)
+            for kind in can:
+                out[waiting, answered, kind] = self.kinds[CHANGES[kind][2]] / total
         return out
 
-    def odds(self, look: Look) -> dict[Kind, float]:
+    def changes_aside(self, looks: Sequence[Look]) -> Floats:
+        """The same of what has the size of WINDOW_UPDATEs: these, or the head of an answer."""
+        out = np.zeros((len(looks), TELL_WAITING + 1, TELL_ANSWERED + 1, KINDS))
+        for each, look in zip(out, looks, strict=True):
+            each[..., Kind.ASIDE] = self.aside(look.size)
+            each[1:, :, Kind.HEAD] = self.odds(look)[Kind.HEAD] * self._shares[1, :, Kind.HEAD]
+        return out
+
+    def odds(self, look: Look) -> list[float]:
         """How much likelier a record of each kind looks so than any record does."""
         if look not in self.known:
             self.known[look] = self._odds(look)
         return self.known[look]
 
-    def _odds(self, look: Look) -> dict[Kind, float]:
-        times = {
-            kind: _within(self._of(_SINCE, look.since, kind), BESIDE[kind])
-            * self._of(_GAP, look.gap, kind)
-            * _within(self._of(_ECHO, look.echo, kind), ECHO)
-            for kind in SINGLE
-        }
+    def _odds(self, look: Look) -> list[float]:
+        since, gap, echo = (self._of(at, value) for at, value in ((_SINCE, look.since), (_GAP, look.gap), (_ECHO, look.echo)))
+        times = {kind: _within(since[kind], BESIDE[kind]) * gap[kind] * _within(echo[kind], ECHO) for kind in SINGLE}
         usual = self._usual(_SIZE, look.size)
         merged = {kind: self._merged[kind][look.size] / usual if look.size < EXACT else 0.0 for kind in (Kind.HEADS, *SEVERAL)}
-        sizes = {kind: self._of(_SIZE, look.size, kind) for kind in SINGLE}
+        sizes = dict(self._of(_SIZE, look.size))
         if look.size < EXACT:
             for kind in (Kind.SHORT, Kind.DONE):
                 sizes[kind] = (1 - MERGED) * sizes[kind] + MERGED * self._merged[kind][look.size] / usual
@@ -155,9 +157,13 @@ class Model:
             for kind in (Kind.SHORT, *SEVERAL) if look.refused == 1 else (Kind.SHORT, *SEVERAL, Kind.DONE):
                 out[kind] *= REFUSED
         out[Kind.HEADS] = MERGED * (UNSEEN + merged[Kind.HEADS]) * times[Kind.HEAD]
-        out[Kind.ENDS] = MERGED * self.empty[Kind.DONE] / self.kinds[Kind.DONE] / usual * times[Kind.DONE]
-        out[Kind.ASIDE] = self.tail if look.empty else UPDATE if self._may_be_updates(look) else NOISE
-        return out
+        if look.size == 2 * EMPTY:
+            out[Kind.ENDS] = MERGED * self.empty[Kind.DONE] / self.kinds[Kind.DONE] / usual * times[Kind.DONE]
+        if look.empty:  # it ends an answer
+            out = {Kind.DONE: out[Kind.DONE] * (1 - self.tail), Kind.ASIDE: self.tail}
+        else:
+            out[Kind.ASIDE] = UPDATE if self._may_be_updates(look) else NOISE
+        return [out.get(kind, 0.0) for kind in Kind]
 
     def _may_be_updates(self, look: Look) -> bool:
         """Whether a record may be of several WINDOW_UPDATEs: these come soon behind a body, and short answers are not of that size as a rule."""
@@ -174,18 +180,14 @@ class Model:
         was, no = self.broken[not prompt]
         return max((was + BROKEN[not prompt] * BROKEN_SEEN) / (was + no + BROKEN_SEEN), LEAST_BROKEN)
 
-    def beside(self, open_: int) -> float:
-        """How much likelier than at any time a request is begun while so many are in progress: a program has so many workers, or one that waits."""
-        n = min(open_, MOST_BESIDE)
-        return self._beside[n]
-
     @cached_property
-    def _beside(self) -> list[float]:
+    def beside(self) -> list[float]:
+        """By how many are in progress, how much likelier than at any time a request is begun: a program has so many workers, or one that waits."""
         begun, ns = self.begun_beside, self.beside_ns
         if not begun.total() or not ns.total():
-            return [1.0] * (MOST_BESIDE + 1)
+            return [1.0] * (TELL_BESIDE + 1)
         usual = begun.total() / ns.total()  # in a ns
-        return [_within((begun[n] + BESIDE_SEEN) / (usual * ns[n] + BESIDE_SEEN), BEGUN_BESIDE) for n in range(MOST_BESIDE + 1)]
+        return [_within((begun[n] + BESIDE_SEEN) / (usual * ns[n] + BESIDE_SEEN), BEGUN_BESIDE) for n in range(TELL_BESIDE + 1)]
 
     def aside(self, size: int) -> float:
         """How likely what has the size of WINDOW_UPDATEs is no head."""
@@ -219,13 +221,17 @@ class Model:
     def _usual(self, at: int, value: int) -> float:
         return (self.usual[at][value] + USUAL_SEEN) / (self.usual[at].total() + USUAL_VALUES)
 
-    def _of(self, at: int, value: int, kind: Kind) -> float:
-        """What is seen once may be a mistake, and tells how much has not been seen (Good and Turing): it is given to what looks like any."""
-        usual = self._usual(at, value)
-        seen = self.values[at][kind]
-        spare = self.smoothing + self._once[at][kind]
-        known = seen[value] if seen[value] > OFTEN else 0.0
-        return (known + spare * usual) / (self.kinds[kind] + self.smoothing) / usual
+    def _of(self, at: int, value: int) -> dict[Kind, float]:
+        """How much likelier a record of each kind has this than any record does. What is seen once may be a mistake, and tells how much has not been seen (Good
+        and Turing): it is given to what looks like any."""
+        if (at, value) not in self.known_of:
+            usual = self._usual(at, value)
+            known = {kind: seen[value] if seen[value] > OFTEN else 0.0 for kind, seen in self.values[at].items()}
+            spare = {kind: self.smoothing + once for kind, once in self._once[at].items()}
+            self.known_of[at, value] = {
+                kind: (known[kind] + spare[kind] * usual) / (self.kinds[kind] + self.smoothing) / usual for kind in SINGLE
+            }
+        return self.known_of[at, value]
 
     @cached_property
     def _once(self) -> list[dict[Kind, float]]:
@@ -250,11 +256,6 @@ class Model:
                 for more in range(1, LONGER):
                     out[kind][v + more] += FIRST_LONGER * p / LONGER
         return out
-
-
-def _may_look(look: Look, kind: Kind) -> bool:
-    """An empty frame ends an answer, and what is as long as two ends two."""
-    return kind == Kind.DONE if look.empty else kind != Kind.ENDS or look.size == 2 * EMPTY
 
 
 def _within(value: float, bounds: tuple[float, float]) -> float:

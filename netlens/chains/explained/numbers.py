@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from math import exp
 
 from netlens.chains import grammar
-from netlens.chains.explained.forward_backward import NEGLIGIBLE, SURE, Found, explain
+from netlens.chains.explained.forward_backward import SURE, Found, explain
+from netlens.chains.explained.kernels import NEGLIGIBLE
 from netlens.chains.explained.learning import LEARN_FROM
 from netlens.chains.explained.model import Model
 from netlens.chains.explained.steps import many

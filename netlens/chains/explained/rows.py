@@ -9,14 +9,15 @@ from dataclasses import replace
 from functools import partial
 from itertools import accumulate
 
+import numpy as np
+
 from netlens.chains.asked import EMPTY, Reading, Stream
 from netlens.chains.endings import SHORT_NS
 from netlens.chains.explained import whose
-from netlens.chains.explained.forward_backward import Found, backs
-from netlens.chains.explained.model import Model
+from netlens.chains.explained.forward_backward import Found
+from netlens.chains.explained.kernels import ANSWER, START
 from netlens.chains.explained.talks import Talk
-from netlens.chains.explained.tallies import Tally
-from netlens.chains.explained.walks import ANSWER, START, Event, Walk
+from netlens.chains.explained.walks import Event, answered, extra, waiting
 
 OUTSIDE = 0.003  #: probability that a time is before its interval, or behind it
 SHORT_BYTES = 4096  #: of short answers, at most
@@ -28,37 +29,27 @@ Times = list[tuple[int, int, int]]
 
 def times(found: Found, number: int) -> tuple[Times, Times]:
     """Of starts and ends."""
-    begun: list[list[int]] = [[] for _ in range(number)]
-    ended: list[list[int]] = [[] for _ in range(number)]
-    seen = 0
-    for k, (event, states) in enumerate(zip(found.events, found.behind, strict=True)):
-        seen += event.way == START
-        for out, over in ((begun, False), (ended, True)):
-            tally: Tally[int] = Tally()
-            for (extra, waiting, answered, _), p in states.items():
-                tally[seen + extra - (waiting + answered if over else 0)] += p
-            so_many = 0.0
-            for n in range(max(tally), 0, -1):
-                so_many += tally[n]
-                if n <= number:
-                    mine = out[n - 1]
-                    while len(mine) < 3 and so_many >= (OUTSIDE, 0.5, 1 - OUTSIDE)[len(mine)]:
-                        mine.append(k)
-    never = len(found.events)
-    fill = [[(*each, never, never, never)[:3] for each in those] for those in (begun, ended)]
-    return [(a, b, c) for a, b, c in fill[0]], [(a, b, c) for a, b, c in fill[1]]
+    walk, never = found.walk, len(found.events)
+    seen = np.repeat([0, *accumulate(event.way == START for event in found.events)], np.diff(walk.ways.first))
+    begun = seen + extra(walk.ways.states)
+    out = []
+    for those in (begun, begun - waiting(walk.ways.states) - answered(walk.ways.states)):
+        reached = np.zeros((3, never), np.int64)  # as many at least by each event: hardly, as likely as not, and next to certainly
+        for k in range(never):
+            states = walk.behind(k)
+            at_least = np.cumsum(np.bincount(those[states], found.behind[states])[::-1])[-2::-1]
+            reached[:, k] = [np.count_nonzero(at_least >= p) for p in (OUTSIDE, 0.5, 1 - OUTSIDE)]
+        first = [np.searchsorted(np.maximum.accumulate(by), range(1, number + 1)).tolist() for by in reached]
+        out.append(list(zip(*first, strict=True)))
+    return out[0], out[1]
 
 
-def answers(walk: Walk, model: Model, number: int | None = None) -> whose.Answered:
-    return whose.answers(walk, backs(walk, number), model.ages)
-
-
-def streams(talk: Talk, read: Reading, found: Found, begun: Times, ended: Times, answered: whose.Answered) -> list[Stream] | None:
+def streams(talk: Talk, read: Reading, found: Found, begun: Times, ended: Times, ages: whose.Ages) -> list[Stream] | None:
     """Requests by when each began, when answers ended, which may be never, and whose they are; None where one begins behind the last end."""
     payload = (event.record.payload if event.record is not None and event.way == ANSWER else 0 for event in found.events)
     sent = [0, *accumulate(payload)]  # bytes of the server, before each event
     starts = sorted(median for _, median, _ in begun)
-    told = whose.shared(answered, starts, partial(_look, found.events, sent))
+    told = whose.shared(whose.answers(found.walk, found.back, ages), starts, partial(_look, found.events, sent))
     ends = _ends(starts, told, sorted(median for _, median, _ in ended))
     if ends is None:
         return None
@@ -112,7 +103,7 @@ def _answered(one: Stream, found: Found, sent: Sequence[int], start: int, end: i
         one.end_ns, one.end_frame = over.ts, over.frame
     if begins is not None:
         one.answer_ns, one.answer_frame, one.sent_ns = begins.ts, begins.frame, min(one.sent_ns, begins.ts)
-        beside = sum(p for state, p in found.behind[first].items() if state[2] > 1)
+        beside = found.likely(first, lambda states: answered(states) > 1)
         if told.look >= 0 and beside > 1 - SURE_ALONE:  # what was said before the last record may be another's
             data = (i for i in range(end, first, -1) if events[i].way == ANSWER and found.walk.size(i) != EMPTY)
             first = next(data, first)

@@ -6,18 +6,19 @@ WINDOW_UPDATEs (:mod:`netlens.chains.explained.updates`) that bodies are owed ar
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from itertools import zip_longest
+
+import numpy as np
 
 from netlens.chains import asked
 from netlens.chains.asked import BODY, FULL, PING, UPDATE_NS, Reading
+from netlens.chains.explained.kernels import ANSWER, ANSWERED, CONTROL, KINDS, MOST_OWED, MOST_WAITING, RESET, START, WAITING, Steps
 from netlens.chains.explained.model import Model
-from netlens.chains.explained.talks import MS, Look, Talk
+from netlens.chains.explained.talks import MS, Talk
 from netlens.chains.explained.updates import Updates
-from netlens.chains.explained.walks import ANSWER, CONTROL, RESET, START, Change, Changes, Event, Kind, State, Step, begun
+from netlens.chains.explained.walks import CHANGES, Event, Kind
 from netlens.columns import NEVER
 
-MOST_WAITING, MOST_EXTRA, LEAST_EXTRA, MOST_OWED = 12, 100, -400, 6
 SLOWER = 3  #: times that one may wait longer than usual before that speaks against it: streams take longer to begin than refusals
 #: How likely what looks like a request is none, one, two, three or four.
 ONE, ONE_EARLY, IN_BURST, FIRST_BURST, IN_PARTS = (
@@ -28,9 +29,10 @@ FIELDS = 0.45, 0.54, 0.01  #: without a body behind them, which may be control
 EARLY_NS = 300 * MS  #: of a connection: its SETTINGS are acknowledged somewhere, and programs begin with several requests at once
 UPDATE_LARGE = 0.3  #: WINDOW_UPDATE is of no body that is counted, behind one longer than a frame, and before what was sent first is told apart from SETTINGS
 STILL_NS, STILL = 150 * MS, 0.02  #: what the server still says of a request that was broken off, and how likely
+CHANGE = np.array([sum(n * by for n, by in zip(CHANGES.get(Kind(k), (0, 0)), (WAITING, ANSWERED), strict=False)) for k in range(KINDS)])
 
 
-def steps(talk: Talk, read: Reading, model: Model) -> tuple[list[Event], list[Step]]:
+def steps(talk: Talk, read: Reading, model: Model) -> tuple[list[Event], Steps]:
     """What happened, in order of time, and what each of it may change."""
     starts = [each.begin_ns for each in read.streams]
     looks, asides, resets = talk.looks(starts), talk.asides(starts), talk.resets(len(starts))
@@ -42,33 +44,51 @@ def steps(talk: Talk, read: Reading, model: Model) -> tuple[list[Event], list[St
             *(Event(r.ts, RESET, k, r) for k, (r, _) in enumerate(resets)),
         ]
     )
-    wait_ns = SLOWER * model.waited_ns / model.begun
-    before_ns = events[0].ns if events else 0
+    answers, controls = ({look: k for k, look in enumerate(dict.fromkeys(those))} for those in (looks, asides))
+    changes = model.changes(list(answers))
+    behind_reset = changes.copy()  # what the server says may be of a request that was broken off
+    behind_reset[..., Kind.ASIDE] += STILL
     owes = owed(read, model)
     sent_ns = large_ns = reset_ns = -NEVER
-    out = []
-    for ns, way, at, record in events:
-        late = ns - sent_ns > owes.within_ns
-        changes: Changes
+    gaps = np.diff([event.ns for event in events], prepend=events[0].ns if events else 0)
+    out = Steps(
+        way=np.array([event.way for event in events], np.int8),
+        look=np.zeros(len(events), np.int64),
+        own=np.zeros((len(events), MOST_WAITING + 1)),
+        owes=np.zeros(len(events), np.int8),
+        still=1 / (1 + gaps / (SLOWER * model.waited_ns / model.begun)),  # that one waits for so long
+        missed=np.full(len(events), -1.0),
+        looks=np.concatenate([changes, behind_reset, model.changes_aside(list(controls))]),
+        change=CHANGE,
+        beside=np.array(model.beside),
+    )
+    for k, (ns, way, at, record) in enumerate(events):
+        if ns - sent_ns > owes.within_ns:
+            out.missed[k] = owes.missed
+        own: Sequence[float]
         if way == START:
             each = read.streams[at]
             counts = owes.each > 0 and each.up < FULL and ns > talk.said.settings_ns
-            changes = partial(_begins, many(read, at, model), counts, model)
+            out.owes[k], own = counts, many(read, at, model)
             sent_ns = max(sent_ns, each.sent_ns)
             large_ns = large_ns if counts else sent_ns
         elif way == ANSWER:
-            changes = partial(model.changes, looks[at])
-            if ns - reset_ns <= STILL_NS:
-                changes = partial(_still, changes)
+            out.look[k] = answers[looks[at]] + (len(answers) if ns - reset_ns <= STILL_NS else 0)
+            own = (1.0,)
         elif way == RESET:
-            changes, reset_ns = partial(_breaks, model.breaks(resets[at][1])), ns
+            own, reset_ns = (model.breaks(resets[at][1]),), ns
         else:
-            several = asked.updates(record) if record is not None else 0
-            changes = partial(_asides, asides[at], several, model, owes, ns - large_ns <= UPDATE_NS)
-        still = 1 / (1 + (ns - before_ns) / wait_ns)  # that one waits for so long
-        before_ns = ns
-        out.append(Step(changes, [still**n for n in range(MOST_WAITING + 1)], owes.missed if late else None))
+            out.look[k] = 2 * len(answers) + controls[asides[at]]
+            own = _pays(owes, asked.updates(record) if record is not None else 0, ns - large_ns <= UPDATE_NS)
+        out.own[k, : len(own)] = own[: MOST_WAITING + 1]
     return events, out
+
+
+def _pays(of: Updates, several: int, large: bool) -> Sequence[float]:
+    """How likely so many WINDOW_UPDATEs are those of no body, of one, and so on.  large : they may be of a body that is not counted."""
+    if not of.each:
+        return (1.0,)
+    return [of.odds(several, n) if n or not large else UPDATE_LARGE for n in range(min(several, MOST_OWED) + 1)]
 
 
 def owed(read: Reading, model: Model) -> Updates:
@@ -89,46 +109,3 @@ def many(read: Reading, k: int, model: Model) -> Sequence[float]:
     if each.up < BODY:
         return FIELDS
     return ONE_EARLY if not read.together and each.begin_ns - read.streams[0].begin_ns <= EARLY_NS else ONE
-
-
-def _begins(many: Sequence[float], owes: bool, model: Model, state: State) -> list[Change]:
-    extra, waiting, answered, owed = state
-    beside = model.beside(waiting + answered)
-    return [
-        (n - 1, n, 0, min(n * owes, MOST_OWED - owed), p * beside if n else p, begun(n))
-        for n, p in enumerate(many)
-        if waiting + n <= MOST_WAITING and LEAST_EXTRA <= extra + n - 1 <= MOST_EXTRA
-    ]
-
-
-def _breaks(p: float, state: State) -> list[Change]:
-    """What may be RST_STREAM of one that waits or is answered in part, or is not."""
-    _, waiting, answered, _ = state
-    if not waiting and not answered:
-        return [(0, 0, 0, 0, 1.0, Kind.ASIDE)]
-    out: list[Change] = [(0, 0, 0, 0, 1 - p, Kind.ASIDE)]
-    for n, change in ((waiting, (0, -1, 0, 0)), (answered, (0, 0, -1, 0))):
-        if n:
-            out.append((*change, p * n / (waiting + answered), Kind.BROKEN))
-    return out
-
-
-def _still(changes: Changes, state: State) -> list[Change]:
-    """The same shortly behind RST_STREAM: what the server says may be of a request that was broken off."""
-    return [*changes(state), (0, 0, 0, 0, STILL, Kind.ASIDE)]
-
-
-def _asides(look: Look, several: int, model: Model, of: Updates, large: bool, state: State) -> list[Change]:
-    """What a record of the size of WINDOW_UPDATEs may be: these, of bodies or not, or the head of an answer.
-
-    large : it may be of a body that is not counted.
-    """
-    _, waiting, answered, owed = state
-    some: list[tuple[int, float, Kind]] = [(0, model.aside(look.size), Kind.ASIDE)]
-    if waiting:
-        total = model.kinds[Kind.HEAD] + model.kinds[Kind.SHORT] + (model.kinds[Kind.PIECE] + model.kinds[Kind.DONE] if answered else 0.0)
-        some.append((1, model.kinds[Kind.HEAD] / total * model.odds(look)[Kind.HEAD], Kind.HEAD))
-    for_bodies = (
-        [(n, of.odds(several, n) if n or not large else UPDATE_LARGE) for n in range(min(owed, several) + 1)] if of.each else [(0, 1.0)]
-    )
-    return [(0, -heads, heads, -n, q * p, kind) for heads, q, kind in some for n, p in for_bodies]

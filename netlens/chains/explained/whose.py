@@ -24,11 +24,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from math import exp, log, log2, prod
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from netlens.chains.endings import AT_ONCE_NS
+from netlens.chains.explained import walks
 from netlens.chains.explained.tallies import Tally
-from netlens.chains.explained.walks import SEVERAL, Kind, State, Walk
+from netlens.chains.explained.walks import SEVERAL, Kind, Walk
+from netlens.columns import Floats
 
 FINEST_NS = 16_000  #: of ages; below that the clock of a capture tells nothing
 BINS, A_BIN = 96, 4.0  #: of ages: quarters of octaves, up to four minutes
@@ -47,13 +49,21 @@ ROUNDS = 3  #: of learning
 SURE, PERHAPS = 0.95, 0.2  #: of an answer, and of one to be taken for a request's own at all
 ALIKE_BYTES = 16  #: by which answers that look alike differ
 
-T = TypeVar("T")
+BEGINNING = frozenset((Kind.HEAD, Kind.HEADS))  #: kinds of records that begin answers which others end
+ENDING = frozenset((Kind.DONE, Kind.ENDS))  #: kinds of records that end these
+ANSWERING = frozenset((Kind.SHORT, *SEVERAL))  #: those that are whole answers
+
 Pair = tuple[int, int]  #: the events at which an answer begins and ends; the same for a short one of one record
 #: by start, how many of its requests are answered from one event to another, as far as can be expected
 Answered = dict[int, dict[Pair, float]]
 Answer = tuple[int, int, int]  #: of which start, and these
-#: a state; starts of the requests that wait; start and head of those answered in part
-Way = tuple[State, tuple[int, ...], tuple[Pair, ...]]
+One = Any  #: request: one that waits by its start, one that is answered in part by start and head
+Some = tuple[One, ...]
+Way = tuple[int, Some, Some]  #: place of a state; requests that wait, and those answered in part
+#: place of an event, how likely each way before it is, places of the ways that are kept behind it, and what leads there
+_Event = tuple[int, list[float], dict[int, int], "list[_Edge]"]
+#: of which requests an event may be: how many choices there are, how likely the best is, and those that are not hopeless
+_Choices = tuple[int, float, list[tuple[Some, float]]]
 
 
 class Age(NamedTuple):
@@ -72,6 +82,7 @@ class Ages:
     near: dict[tuple[str, int], Tally[int]] = field(default_factory=lambda: defaultdict(Tally))
     every: dict[str, Tally[int]] = field(default_factory=lambda: defaultdict(Tally))
     known: dict[tuple[str, int, int], float] = field(default_factory=dict)
+    usual: dict[tuple[str, int], float] = field(default_factory=dict)
 
     def add(self, age: Age, weight: float) -> None:
         at = _bin(age.ns)
@@ -83,8 +94,7 @@ class Ages:
 
     def odds(self, age: Age) -> tuple[float, float]:
         """How likely such an age is for an answer of this size, for each unit of time, by itself and beside what is usual."""
-        at = _bin(age.ns)
-        key = age.what, age.size, at
+        key = age.what, age.size, _bin(age.ns)
         if key not in self.known:
             self.known[key] = self._share(*key)
         odds = self.known[key] / (max(age.ns, 0) + FINEST_NS)
@@ -102,27 +112,26 @@ class Ages:
 
     def _usual(self, what: str, size: int) -> float:
         """The same of answers that were seen (geometric mean), of this size if there are any."""
-        key = what, size, -1
-        if key not in self.known:
+        if (what, size) not in self.usual:
             seen = self.exact.get((what, size)) or self.near.get((what, size >> NEAR)) or self.every[what]
             total = seen.total()
             mean = sum(n * (log(self._share(what, size, at)) - log(FINEST_NS) - log(2) * at / A_BIN) for at, n in seen.items())
-            self.known[key] = exp(mean / total) if total else 1.0 / FINEST_NS
-        return self.known[key]
+            self.usual[what, size] = exp(mean / total) if total else 1.0 / FINEST_NS
+        return self.usual[what, size]
 
 
 def _bin(ns: int) -> int:
     return min(int(A_BIN * log2(1 + max(ns, 0) / FINEST_NS)), BINS - 1)
 
 
-def learn(those: Sequence[tuple[Walk, Sequence[Mapping[State, float]]]]) -> Ages:
-    """Ages by the ways through some connections: of each also how likely what follows is behind each event
-    (:func:`netlens.chains.explained.forward_backward.backs`)."""
+def learn(those: Sequence[tuple[Walk, Floats]]) -> Ages:
+    """Ages by the ways through some connections: of each also how likely what follows is in each state."""
     ages = Ages()
+    named = [_Named(*each) for each in those]
     for nth in range(ROUNDS):
         found, left = Ages(), [FOR_A_ROUND]
-        for walk, back in those:
-            for _, seen, weight, alone in _steps(walk, back, ages, left):
+        for each in named:
+            for _, seen, weight, alone in _steps(each, ages, left):
                 if nth or alone:
                     for age in seen:
                         found.add(age, weight)
@@ -130,10 +139,10 @@ def learn(those: Sequence[tuple[Walk, Sequence[Mapping[State, float]]]]) -> Ages
     return ages
 
 
-def answers(walk: Walk, back: Sequence[Mapping[State, float]], ages: Ages) -> Answered:
+def answers(walk: Walk, back: Floats, ages: Ages) -> Answered:
     """By start, how many requests that it begins are answered from one event to another, as far as can be expected; see :func:`learn`."""
     out: Answered = defaultdict(lambda: defaultdict(float))
-    for found, _, weight, _ in _steps(walk, back, ages, [MOST_WEIGHED]):
+    for found, _, weight, _ in _steps(_Named(walk, back), ages, [MOST_WEIGHED]):
         for start, begin, end in found:
             out[start][begin, end] += weight
     return out
@@ -210,41 +219,72 @@ def _less(counts: dict[Pair, float], pair: Pair, looks: Mapping[Pair, int], by: 
     return counts | {each: counts[each] * max(1 - by / total, 0.0) for each in those if total}
 
 
-def _alike(one: int, other: int) -> bool:
+def _alike(one: One, other: int) -> bool:
     return (one < 0) == (other < 0) and abs(one - other) <= ALIKE_BYTES
 
 
 class _Edge(NamedTuple):
-    """From one way to one behind the next event.  found, seen : answers that end there, and ages.  alone : nothing else could be meant."""
+    """From one way to one behind the next event, which is of ``some`` requests.  alone : no others could be meant."""
 
     begin: int
     end: int
     weight: float
-    found: tuple[Answer, ...]
-    seen: tuple[Age, ...]
+    kind: int
+    some: Some
     alone: bool
 
 
-class _Aged(NamedTuple):
-    """What is seen of one request that an event may be of, how likely that is, and how usual, at most 1."""
-
-    seen: tuple[Age, ...]
-    odds: float
-    usual: float
+NONE: _Choices = 1, 1.0, [((), 1.0)]  #: of an event that is of no request
 
 
-def _steps(
-    walk: Walk, back: Sequence[Mapping[State, float]], ages: Ages, left: list[int]
-) -> Iterator[tuple[tuple[Answer, ...], tuple[Age, ...], float, bool]]:
+class _Named:
+    """What is walked with requests by name."""
+
+    def __init__(self, walk: Walk, back: Floats) -> None:
+        self.walk, self.back = walk, back
+        self._likely: dict[int, list[tuple[int, float, int, int]]] = {}
+        self._seen: dict[tuple[int, int, One], tuple[Age, ...]] = {}
+
+    def likely(self, state: int) -> list[tuple[int, float, int, int]]:
+        """What the next event may be in a state: the state behind it, how likely that is, how many more wait then, and its kind."""
+        if state not in self._likely:
+            ways = self.walk.ways
+            changes = slice(*ways.edges[state : state + 2].tolist())
+            ends = ways.ends[changes]
+            odds = ways.weights[changes] * self.back[ends] / self.back[state]
+            waits = walks.waiting(ways.states[ends]) - walks.waiting(ways.states[state])
+            least = UNLIKELY * odds.max(initial=0.0)
+            every = zip(ends.tolist(), odds.tolist(), waits.tolist(), ways.kinds[changes].tolist(), strict=True)
+            self._likely[state] = [each for each in every if 0.0 < each[1] >= least]
+        return self._likely[state]
+
+    def seen(self, i: int, kind: int, one: One) -> tuple[Age, ...]:
+        """How old one is that event ``i`` may be of."""
+        if (i, kind, one) not in self._seen:
+            self._seen[i, kind, one] = self._ages(i, kind, one)
+        return self._seen[i, kind, one]
+
+    def _ages(self, i: int, kind: int, one: One) -> tuple[Age, ...]:
+        events, size, now = self.walk.events, self.walk.size, self.walk.events[i].ns
+        if kind in ENDING:
+            start, head = one
+            lasted = now - events[head].ns
+            waited = Age("short" if lasted <= AT_ONCE_NS else "wait", size(head), events[head].ns - events[start].ns)
+            return waited, Age("lasts", size(head), lasted)
+        return (Age("short", size(i) // SEVERAL.get(Kind(kind), 1), now - events[one].ns),) if kind in ANSWERING else ()
+
+
+def _steps(of: _Named, ages: Ages, left: list[int]) -> Iterator[tuple[tuple[Answer, ...], tuple[Age, ...], float, bool]]:
     """What each event may be by name, and how likely: answers that end there, ages, probability, and whether there was no choice.
 
     left : how many choices may be weighed still.
     """
-    ways: list[Way] = [(state, (), ()) for state in walk.forward[0] if state in back[0]]
-    masses = [1.0 / max(len(ways), 1)] * len(ways)
-    stretch: list[tuple[list[float], list[_Edge]]] = []
-    for i in range(len(walk.steps) if left[0] > 0 else 0):
-        edges, after, weighed = _edges(walk, i, ways, back[i], back[i + 1], ages)
+    ways: list[Way] = [(0, (), ())]
+    masses = [1.0]
+    stretch: list[_Event] = []
+    events = len(of.walk.events)
+    for i in range(events if left[0] > 0 else 0):
+        edges, after, weighed = _edges(of, i, ways, ages)
         sums = [0.0] * len(after)
         for each in edges:
             sums[each.end] += masses[each.begin] * each.weight
@@ -253,89 +293,89 @@ def _steps(
             return
         keep = sorted((k for k, p in enumerate(sums) if p > UNLIKELY * total), key=lambda k: -sums[k])[:MOST_WAYS]
         place = {k: n for n, k in enumerate(keep)}
-        stretch.append((masses, [each._replace(end=place[each.end]) for each in edges if each.end in place]))
+        stretch.append((i, masses, place, [each for each in edges if each.end in place]))
         total = sum(sums[k] for k in keep)
         ways, masses = [after[k] for k in keep], [sums[k] / total for k in keep]
         left[0] -= weighed
-        if len(ways) == 1 or len(stretch) >= STRETCH or i == len(walk.steps) - 1 or left[0] <= 0:
-            yield from _looked_back(stretch, len(ways))
+        if len(ways) == 1 or len(stretch) >= STRETCH or i == events - 1 or left[0] <= 0:
+            yield from _looked_back(of, stretch, len(ways))
             stretch = []
         if left[0] <= 0:
             return
 
 
-def _looked_back(
-    stretch: Sequence[tuple[list[float], list[_Edge]]], last: int
-) -> Iterator[tuple[tuple[Answer, ...], tuple[Age, ...], float, bool]]:
+def _looked_back(of: _Named, stretch: Sequence[_Event], last: int) -> Iterator[tuple[tuple[Answer, ...], tuple[Age, ...], float, bool]]:
     back = [1.0] * last
-    for masses, edges in reversed(stretch):
+    for i, masses, place, edges in reversed(stretch):
         before = [0.0] * len(masses)
         for each in edges:
-            before[each.begin] += each.weight * back[each.end]
+            before[each.begin] += each.weight * back[place[each.end]]
         total = sum(p * q for p, q in zip(masses, before, strict=True))
-        for each in edges:
-            if each.seen and (p := masses[each.begin] * each.weight * back[each.end] / total) > UNLIKELY:
-                yield each.found, each.seen, p, each.alone
+        for begin, end, weight, kind, some, alone in edges:
+            if (kind in ENDING or kind in ANSWERING) and (p := masses[begin] * weight * back[place[end]] / total) > UNLIKELY:
+                found = tuple((*one, i) if kind in ENDING else (one, i, i) for one in some)
+                yield found, tuple(age for one in some for age in of.seen(i, kind, one)), p, alone
         most = max(before)
         back = [p / most for p in before]
 
 
-def _edges(
-    walk: Walk,
-    i: int,
-    ways: Sequence[Way],
-    now: Mapping[State, float],
-    back: Mapping[State, float],
-    ages: Ages,
-) -> tuple[list[_Edge], list[Way], int]:
-    """What event ``i`` may make of each way, the ways behind it, and how many choices were weighed. ``now``, ``back``: how likely what follows is, before the
-    event and behind it."""
+def _edges(of: _Named, i: int, ways: Sequence[Way], ages: Ages) -> tuple[list[_Edge], list[Way], int]:
+    """What event ``i`` may make of each way, the ways behind it, and how many choices were weighed."""
     place: dict[Way, int] = {}
     edges = []
-    known: dict[State, list[tuple[State, float, int, int]]] = {}
-    aged: dict[tuple[int, int | Pair], _Aged] = {}
+    odds: dict[int, _Odds] = {}
     weighed = 0
     for k, (state, waiting, answered) in enumerate(ways):
-        if state not in known:
-            known[state] = _likely(walk, i, state, now, back)
         options = []
-        for then, likely, wait, kind in known[state]:
+        for then, likely, wait, kind in of.likely(state):
             pool, n = _pool(kind, wait, waiting, answered)
-            for one in pool:
-                if (kind, one) not in aged:
-                    aged[kind, one] = _aged(walk, i, kind, one, ages)
-            # a usual age speaks for none of the kinds of records, an unusual one against
-            usual = prod(sorted([aged[kind, one].usual for one in pool])[-n:]) if n else 1.0
+            if n and n <= len(pool):
+                if kind not in odds:
+                    odds[kind] = _Odds(of, i, kind, ages)
+                likely *= odds[kind].usual(pool, n)
             if n <= len(pool):
-                options.append((likely * usual, then, kind, wait, pool, n))
+                options.append((likely, then, kind, wait, pool, n))
         weighed += len(options)
         least = HOPELESS * max((p for p, *_ in options), default=0.0)
         for p, then, kind, wait, pool, n in options:
-            choices = set(combinations(pool, n)) if p >= least else ()
-            weighed += len(choices)
-            odds = [prod([aged[kind, one].odds for one in some]) for some in choices]
-            best = max(odds, default=0.0)
-            for some, each in zip(choices, odds, strict=True):
-                if each > HOPELESS * best:
+            if p >= least:
+                many, best, choices = odds[kind].likely(pool, n) if n else NONE
+                weighed += many
+                for some, each in choices:
                     way = (then, *_left(i, kind, wait, waiting, answered, some))
-                    seen = tuple(age for one in some for age in aged[kind, one].seen)
-                    edges.append(
-                        _Edge(k, place.setdefault(way, len(place)), p * each / best, _ending(i, kind, some), seen, len(choices) == 1)
-                    )
+                    edges.append(_Edge(k, place.setdefault(way, len(place)), p * each / best, kind, some, many == 1))
     return edges, list(place), weighed
 
 
-def _likely(
-    walk: Walk, i: int, state: State, now: Mapping[State, float], back: Mapping[State, float]
-) -> list[tuple[State, float, int, int]]:
-    """What event ``i`` may be in a state: the state behind it, how likely that is, how many more wait then, and its kind."""
-    kept, some = walk.steps[i].behind(state)
-    out = [(then, p, then[1] - state[1], kind) for then, q, kind in some if (p := kept * q * back.get(then, 0.0) / now[state])]
-    least = UNLIKELY * max((p for _, p, _, _ in out), default=0.0)
-    return [each for each in out if each[1] >= least]
+class _Odds(dict[One, tuple[float, float]]):
+    """How likely event ``i`` is of a request, if it is of a ``kind``, and how usual that is, at most 1."""
+
+    def __init__(self, of: _Named, i: int, kind: int, ages: Ages) -> None:
+        super().__init__()
+        self._of, self._i, self._kind, self._ages = of, i, kind, ages
+        self._likely: dict[Some, _Choices] = {}
+
+    def __missing__(self, one: One) -> tuple[float, float]:
+        odds = [self._ages.odds(age) for age in self._of.seen(self._i, self._kind, one)]
+        self[one] = prod([each for each, _ in odds]), prod([min(beside, 1.0) for _, beside in odds])
+        return self[one]
+
+    def usual(self, pool: Some, n: int) -> float:
+        """A usual age speaks for none of the kinds of records, an unusual one against."""
+        usual = [self[one][1] for one in pool]
+        return max(usual) if n == 1 else prod(sorted(usual)[-n:])
+
+    def likely(self, pool: Some, n: int) -> _Choices:
+        if pool not in self._likely:
+            choices = set(combinations(pool, n))
+            odds = [prod([self[one][0] for one in some]) for some in choices]
+            best = max(odds)
+            likely = [(some, each) for some, each in zip(choices, odds, strict=True) if each > HOPELESS * best]
+            self._likely[pool] = len(choices), best, likely
+        return self._likely[pool]
 
 
-def _pool(kind: int, wait: int, waiting: tuple[int, ...], answered: tuple[Pair, ...]) -> tuple[tuple[Any, ...], int]:
+def _pool(kind: int, wait: int, waiting: Some, answered: Some) -> tuple[Some, int]:
     """Requests of which an event may be that answers some, or breaks one off, and of how many of them: starts of those that wait, or those answered in part."""
     if kind == Kind.PIECE or kind == Kind.ASIDE or kind < 0:
         return (), 0
@@ -344,41 +384,19 @@ def _pool(kind: int, wait: int, waiting: tuple[int, ...], answered: tuple[Pair, 
     return answered, 2 if kind == Kind.ENDS else 1
 
 
-def _aged(walk: Walk, i: int, kind: int, one: Any, ages: Ages) -> _Aged:
-    """How old one is that event ``i`` may be of."""
-    events, now = walk.events, walk.events[i].ns
-    seen: tuple[Age, ...] = ()
-    if kind in (Kind.DONE, Kind.ENDS):
-        start, head = one
-        lasted = now - events[head].ns
-        waited = Age("short" if lasted <= AT_ONCE_NS else "wait", walk.size(head), events[head].ns - events[start].ns)
-        seen = (waited, Age("lasts", walk.size(head), lasted))
-    elif kind == Kind.SHORT or kind in SEVERAL:
-        seen = (Age("short", walk.size(i) // SEVERAL.get(Kind(kind), 1), now - events[one].ns),)
-    odds = [ages.odds(age) for age in seen]
-    return _Aged(seen, prod(each for each, _ in odds), prod(min(beside, 1.0) for _, beside in odds))
-
-
-def _left(
-    i: int, kind: int, wait: int, waiting: tuple[int, ...], answered: tuple[Pair, ...], some: tuple[Any, ...]
-) -> tuple[tuple[int, ...], tuple[Pair, ...]]:
+def _left(i: int, kind: int, wait: int, waiting: Some, answered: Some, some: Some) -> tuple[Some, Some]:
     """Those that wait behind event ``i``, which is of ``some``, and those answered in part."""
     if kind < 0:
         return waiting + (i,) * ~kind, answered
-    if kind in (Kind.HEAD, Kind.HEADS):
+    if not some:
+        return waiting, answered
+    if kind in BEGINNING:
         answered = tuple(sorted((*answered, *((start, i) for start in some))))
     return (_without(waiting, some), answered) if wait else (waiting, _without(answered, some))
 
 
-def _ending(i: int, kind: int, some: tuple[Any, ...]) -> tuple[Answer, ...]:
-    """Answers that end at event ``i``."""
-    if kind in (Kind.DONE, Kind.ENDS):
-        return tuple((start, head, i) for start, head in some)
-    return tuple((start, i, i) for start in some) if kind == Kind.SHORT or kind in SEVERAL else ()
-
-
-def _without(those: tuple[T, ...], some: Sequence[T]) -> tuple[T, ...]:
-    out = list(those)
+def _without(those: Some, some: Some) -> Some:
     for each in some:
-        out.remove(each)
-    return tuple(out)
+        at = those.index(each)
+        those = those[:at] + those[at + 1 :]
+    return those
