@@ -72,6 +72,10 @@ class Traffic(Linked):
         found: T = self._worked_out[function]
         return found
 
+    def forget(self, function: Callable[[Traffic], Any]) -> None:
+        """Give back the memory of a result that is seldom asked for again."""
+        self._worked_out.pop(function, None)
+
 
 def rebuild(linked: Linked, beside: Beside) -> Traffic:
     """The traffic of linked captures, with what lies beside them; no request is labelled yet."""

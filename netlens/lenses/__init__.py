@@ -96,11 +96,13 @@ def all_lenses() -> tuple[Lens, ...]:
 
 def look(traffic: Traffic) -> list[Finding]:
     """What all lenses find: problems first, then warnings, then notes; of each the gravest consequence first."""
+    from netlens.lenses._view import views_anew
     from netlens.lenses.refused import of_target
 
     place = {lens.ID: (lens.RANK, number) for number, lens in enumerate(all_lenses())}
     answers = traffic.aside.taken_in_turns(traffic) if traffic.aside else [look(traffic) for look in _looks()]
     found = [*_of_both(of_target(traffic), traffic), *(each for answer in answers for each in answer)]
+    traffic.forget(views_anew)  # with all that lenses worked out in them, which no report asks for
     return sorted(found, key=lambda finding: (SEVERITIES.index(finding.severity), place[finding.lens]))
 
 

@@ -337,10 +337,11 @@ class View:
 
 def views(traffic: Traffic) -> list[View]:
     """One of each capture."""
-    return traffic.once(_views)
+    return traffic.once(views_anew)
 
 
-def _views(traffic: Traffic) -> list[View]:
+def views_anew(traffic: Traffic) -> list[View]:
+    """The same, with nothing worked out."""
     return [View(side, traffic) for side in traffic.sides.values()]
 
 
