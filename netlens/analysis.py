@@ -32,7 +32,7 @@ from netlens.extras import need
 from netlens.lenses import Finding, refused
 from netlens.lenses.refused import counting
 from netlens.lenses.refused.labels import labelled
-from netlens.lenses.refused.labels._records import behind_lines
+from netlens.lenses.refused.labels.error_log import behind_lines
 from netlens.text import endpoint, plural, printable
 from netlens.threads import in_parallel
 

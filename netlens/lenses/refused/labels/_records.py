@@ -47,20 +47,10 @@ def behind_lines(log: ErrorLog, ns: Ints, sizes: Ints) -> Bools:
                 (np.searchsorted(times, high + off, "right") > np.searchsorted(times, low + off - within_ns)).mean() for off in OTHER_NS
             ]
             if (stop > first).mean() >= ONE_LOOK and np.mean(elsewhere) <= BY_CHANCE:
-                out[np.flatnonzero(like)[_one_each(first, stop)]] = True
+                last, lines = np.unique(stop[stop > first] - 1, return_counts=True)
+                out[np.flatnonzero(like)[last[lines == 1]]] = True  # in a burst it is not clear which is whose
                 return out
         within_ns *= 2
-    return out
-
-
-def _one_each(first: Ints, stop: Ints) -> list[int]:
-    """Of records from ``first`` until ``stop``, in which lines may mean one each, the last that no later line means."""
-    out, taken = [], int(stop.max(initial=0))
-    for k in np.lexsort((first, stop))[::-1].tolist():
-        at = min(int(stop[k]), taken) - 1
-        if at >= first[k]:
-            out.append(at)
-            taken = at
     return out
 
 

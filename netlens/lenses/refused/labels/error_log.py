@@ -40,7 +40,7 @@ from netlens.chains.target import KNOWN_APIS, matching
 from netlens.chains.traffic import Traffic
 from netlens.columns import MISSING, Bools, Ints
 from netlens.lenses.refused import programs
-from netlens.lenses.refused.labels import ERROR_LOG, LOOK_ALIKE, MISTAKEN, TAUGHT, Told
+from netlens.lenses.refused.labels import ERROR_LOG, LOOK_ALIKE, MISTAKEN, TAUGHT, Told, _records
 from netlens.lenses.refused.labels._labels import MS, QUICK, Answers, Columns, Labels, S, alike, much_sooner, set_labels, unlabelled
 from netlens.lenses.refused.labels._matching import (
     BELIEVED,
@@ -62,6 +62,7 @@ from netlens.text import plural, printable
 ID = "error-log"
 RANK = 2
 NONE = np.zeros(0, np.int64)
+behind_lines = _records.behind_lines  #: asked before requests of HTTP/2 are counted
 SHIFT_NS = 100_000_000  #: lines follow their answers more evenly than that
 FITTING, RIVALS = 0.8, 0.7  #: share of lines that must stand right behind answers at one shift; and of these, that may do so at another
 MOST_SHIFT_NS = 3600 * S  #: beyond that a log is of another time, and what fits is chance, or a copy
