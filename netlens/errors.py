@@ -19,7 +19,8 @@ def defect(kind: type[BaseException], error: BaseException | None, trace: Any) -
 
     said = " ".join(str(error).split())[:200]
     frames = traceback.extract_tb(trace)
-    found = [f for f in frames if f"{os.sep}netlens{os.sep}" in f.filename] or list(frames)
+    package = f"{os.path.dirname(os.path.abspath(__file__))}{os.sep}"
+    found = [f for f in frames if f.filename.startswith(package)] or list(frames)
     at = f" at {'/'.join(Path(found[-1].filename).parts[-3:])}:{found[-1].lineno}" if found else ""
     return f"{kind.__name__}{f' ({said})' if said else ''}{at}"
 

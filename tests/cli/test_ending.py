@@ -187,6 +187,11 @@ def test_a_defect_is_one_line_with_what_a_report_needs() -> None:
     assert traced.stderr.endswith(done.stderr)
 
 
+def test_a_defect_is_told_at_the_package_whatever_the_folder_above_is_called() -> None:
+    done = python(f"exec(compile({BROKEN!r}, '/home/somebody/netlens/tests/test_x.py', 'exec'))", "sessions", SMALL)
+    assert " at netlens/cli/common.py:" in done.stderr
+
+
 def test_a_defect_in_a_thread_is_one_line_too() -> None:
     code = """
 import threading, netlens.cli.common as c
