@@ -34,6 +34,7 @@ S_HIGH = 2  # end of the bytes written, relative to S_BASE
 S_PREFIX = 3  # bytes there without a hole
 S_SEGS = 4  # segments with new payload since it was taken
 S_LOOKS_LEFT = 5  # of the looking state before it
+TELLING = 6  #: bytes of a record's header and the message's type: fewer behind a hole may be of anything
 S_EARLY = 6  # 1: taken for bytes behind a hole, it may be no hello at all
 S_CUT_AT = 7  # where the snapshot length made a hole that will not fill; -1 none
 S_END = 8  # highest stream offset seen
@@ -311,9 +312,9 @@ def _begin(buf, packet, begins, owner, left, full, arrays):
             looks[owner] = LOOKS_AFTER
             expected[owner] = _clip(max(np.int64(expected[owner]), end))
             return np.int64(-1)
-    if begins == tls.NOT_HELLO:
-        gap = offset - np.int64(expected[owner])
-        if gap <= 0 or gap >= SLOT_BYTES or cap == 0:
+    behind_hole = cap > 0 and 0 < offset - np.int64(expected[owner]) < SLOT_BYTES
+    if begins == tls.NOT_HELLO or (behind_hole and cap < TELLING):
+        if not behind_hole:
             looks[owner] = left - 1
             expected[owner] = _clip(max(np.int64(expected[owner]), end))
             return np.int64(-1)

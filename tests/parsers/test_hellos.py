@@ -148,6 +148,14 @@ def test_any_order_overlap_and_repetition(data: bytes) -> None:
     assert counted(builder) == {}
 
 
+@pytest.mark.parametrize("byte", [0x14, 0x16], ids=["ChangeCipherSpec", "handshake"])
+def test_few_bytes_behind_a_hole_do_not_begin_a_hello_though_they_look_so(byte: int) -> None:
+    data = OPENSSL[:11] + bytes([byte]) * 32 + OPENSSL[43:]  # its random, RFC 8446 4.1.2
+    for size in (1, 2):
+        builder = build([Seg(20, data[20 : 20 + size]), *stream(data[:20]), *stream(data[20 + size :], start=20 + size)])
+        assert names(builder) == ["api.example.com"]
+
+
 def test_bytes_that_came_first_stay() -> None:
     data = hello(b"first.example")
     other = hello(b"other.example")
