@@ -10,6 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -258,20 +259,22 @@ def rebuilt(captures: Mapping[str | None, Capture], given: Inputs, clock: Clock 
         told = ahead(vm, host, other)
     samples = read_sockets(given.sockets) if given.sockets is not None else ()
     keys = bool(given.keylogs or given.requests)
-    read: dict[str, ErrorLog] = {}
+
+    @cache
+    def read() -> dict[str, ErrorLog]:
+        found = other.results().get(logs) if other else None
+        return logs() if found is None else found
 
     def taught(side: Side, ns: Ints, sizes: Ints) -> Bools:
-        read.update(read or (other.results().get(logs) if other else None) or logs())
-        log = log_of(given, side.of_log(), read, side.bounds_ns[1], [])
+        log = log_of(given, side.of_log(), read(), side.bounds_ns[1], [])
         return behind_lines(log, ns, sizes) if log is not None else np.zeros(len(ns), np.bool_)
 
     manifest = given.apis_from == "the manifest"
     linked = link(captures, given.apis, samples, manifest=manifest, keys=keys, clock=told, at_relay=at_relay, taught=taught)
     for trail in trails:
         trail.forget(*(name for name in FOR_CLOCKS if name != "iface" or not trail.heard_on_air))
-    read.update(read or (other.results().get(logs) if other else None) or logs())
     names = [*(side.of_log() for side in linked.sides.values()), *linked.clocks]
-    traffic = rebuild(linked, read_beside(given, linked.upstream.capture, names, read))
+    traffic = rebuild(linked, read_beside(given, linked.upstream.capture, names, read()))
     give_back()  # two processes have all of it from here on
     return labelled(traffic.knowing(aside=lenses.ahead(traffic, _shown, _budget)) if len(traffic.rows) >= MANY else traffic)
 

@@ -38,7 +38,7 @@ UNSURE_NS = 1_000_000_000
 MOST_RELAYS = 8  #: services near the VM that are taken for a relay to the target, one after the other
 #: of each capture connections that may speak HTTP/2: records, when the connection or the capture ended, and whether it was the capture
 _Offering = dict[Side, dict[int, streams.Connection]]
-#: Which of some records of its servers, by their times and sizes, have the line of a refusal right behind them in a side's error log.
+#: Which of the records that a side's servers sent, by times and sizes, have the line of a refusal right behind them in its error log.
 Taught = Callable[[Side, Ints, Ints], Bools]
 _Served = dict[int, tuple[int, ...]]  #: see :func:`netlens.chains.relays.serving`
 ONE_SIDE = "only one side was captured; its clock is used"

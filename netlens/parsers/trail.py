@@ -58,8 +58,8 @@ SEGMENT: dict[str, type] = {
     "iface": np.int64,  # as in wire.columns
     "head": np.uint64,  # the first bytes of the payload, big endian; 0 without
 }
-#: Columns that seldom need 64 bits, a third of a trail's memory, and below what number they do not: two of them have a sum in 32 bits. What is acknowledged
-#: is only compared; of a SYN without ACK it is any number of 32 bits.
+#: Columns that seldom need 64 bits (a third of a trail's memory), and the number below which they do not: so that the sum of two fits into 32 bits. What is
+#: acknowledged is only compared; in a SYN without ACK it may be any number of 32 bits.
 NARROW = {"frame": 1 << 30, "offset": 1 << 30, "acked": 1 << 31}
 Segments = namedtuple("Segments", SEGMENT)  # type: ignore[misc]
 

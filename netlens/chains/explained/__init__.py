@@ -17,7 +17,7 @@ Theory of operation
    (RFC 9113 6.4) is as long as WINDOW_UPDATE: a request ends there, whether it was answered in part or not, and the server may say a little more. How
    often a record of that size is one is learned, apart for those that come at once behind what the server says.
 5. *The number of requests* (``numbers``, ``counting``) is told if it is next to certain, with times (``rows``); else as an interval.
-6. *An error log* has the line of a refusal right behind its last record, so such a record is no head and no piece
+6. *An error log* has the line of a refusal right behind its last record, so such a record is hardly a head or a piece
    (:mod:`netlens.lenses.refused.labels`, told before requests are counted).
 7. *Whose each answer is* is asked at last, of all that may have been said (``whose``).
 

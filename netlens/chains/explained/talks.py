@@ -71,10 +71,9 @@ class Talk(NamedTuple):
         answers = self.said.answers
         behind = [*(r.ts for r in answers[1:]), self.over_ns]
         looks = [_look(r, starts, ns, self._echo(r.ts, ns)) for r, ns in zip(answers, behind, strict=False)]
-        for k, (look, r) in enumerate(zip(looks, answers, strict=True) if self.said.refused else ()):
-            if r in self.said.refused:
-                several = k > 0 and r.ts - answers[k - 1].ts <= AT_ONCE_NS
-                looks[k] = look._replace(refused=1 + several)
+        for k in (k for k, r in enumerate(answers) if r in self.said.refused):
+            several = k > 0 and answers[k].ts - answers[k - 1].ts <= AT_ONCE_NS
+            looks[k] = looks[k]._replace(refused=1 + several)
         return looks
 
     def _echo(self, ns: int, behind_ns: int) -> int:
