@@ -469,11 +469,13 @@ def _soonest(answers: Answers, rows: Ints, sizes: Ints, low: Ints, high: Ints) -
             return sizes, none
         return sizes, np.asarray(answers.waits * QUICK >= latest)  # lines are of others, too
 
+    low, high = np.sort(low), np.sort(high)
+
     def told(those: Ints) -> float:
         """Share of answers that have a line soon behind them."""
         ends = answers.end[those]
-        ends = ends[(ends >= low.min() - NEAR_NS) & (ends <= high.max())]
-        near = np.searchsorted(np.sort(low), ends + NEAR_NS, "right") > np.searchsorted(np.sort(high), ends, "left")
+        ends = ends[(ends >= low[0] - NEAR_NS) & (ends <= high[-1])]
+        near = np.searchsorted(low, ends + NEAR_NS, "right") > np.searchsorted(high, ends, "left")
         return float(near.mean()) if len(ends) else 0.0
 
     late = np.array([np.percentile(answers.waits[of], 10) * QUICK >= soon and (len(of) < SURELY or told(of) < MOST_TOLD) for of in of_size])
