@@ -68,8 +68,7 @@ def alone(situation: Situation, fit: Fit, *, closed: bool = True) -> Alone:
     n = int(at.sum())
     wanted = intents(situation)
     chains = np.arange(len(r))
-    for rows in wanted.attempts:
-        chains[rows] = rows[0]
+    chains[wanted.rows] = np.repeat(wanted.first, np.diff(wanted.begins))
     some_known = bool((r.side != UNKNOWN).any())
     least = most = 0
     for side in np.unique(r.side[at]).tolist():

@@ -137,7 +137,7 @@ def figures(situation: Situation) -> Figures:
     """The numbers of one recording."""
     r, s = situation.requests, situation.sessions
     found = intents(situation)
-    labelled = np.array([all(r.rejected[row] != UNLABELLED for row in rows) for rows in found.attempts], np.bool_)
+    labelled = np.logical_and.reduceat(r.rejected[found.rows] != UNLABELLED, found.begins[:-1]) if len(found) else np.zeros(0, np.bool_)
     refused = int(np.count_nonzero(found.refusals[labelled]))
     n = int(np.count_nonzero(labelled))
     refusals = int(np.count_nonzero(r.rejected == REJECTED))

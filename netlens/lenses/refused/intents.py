@@ -19,8 +19,6 @@ errs on the side of fewer independent observations.
 from __future__ import annotations
 
 import itertools
-from bisect import bisect_left
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -28,6 +26,7 @@ import numpy as np
 
 from netlens.chains.situation import APART, REJECTED, Situation
 from netlens.columns import Bools, Codes, Ints
+from netlens.lenses.refused import kernels
 
 S = 1_000_000_000  #: ns
 MS = 1_000_000
@@ -54,7 +53,7 @@ class Intents:
     finished_ns : when the program was done with the last attempt.  refusals : attempts that were refused.  accepted : whether any was not.
     hold_ns : how long it holds a place upstream.  busy_ns : how long the program is busy with it (at most ``hold_ns``).
     noticed_ns : how long it may hold a place as the provider learns late of its end, int64[n, 3]: columns as in ``Requests.noticed_ns``.
-    attempts : rows of Requests, per intent.
+    rows, begins : rows of Requests, attempt by attempt and intent by intent; where in these each intent begins, and where the last one ends (one more).
     gives_up : what it is of does not try again once it is refused.
     delays_ns : start to start, median over the recording after the first, second ... refusal.  refusal_ns : median time to a refusal.
     """
@@ -69,22 +68,29 @@ class Intents:
     busy_ns: Ints
     noticed_ns: Ints
     gives_up: Bools
-    attempts: list[list[int]]
+    rows: Ints
+    begins: Ints
     delays_ns: list[int]
     refusal_ns: int
 
     def __len__(self) -> int:
-        return len(self.attempts)
+        return len(self.begins) - 1
 
     @cached_property
     def first(self) -> Ints:
         """The row of the first attempt of each."""
-        return np.array([rows[0] for rows in self.attempts], np.int64)
+        return self.rows[self.begins[:-1]]
 
     @cached_property
     def last(self) -> Ints:
         """The row of the last one."""
-        return np.array([rows[-1] for rows in self.attempts], np.int64)
+        return self.rows[self.begins[1:] - 1]
+
+    @cached_property
+    def attempts(self) -> list[list[int]]:
+        """The rows of Requests of each, in order of time."""
+        rows, begins = self.rows.tolist(), self.begins.tolist()
+        return [rows[begin:end] for begin, end in itertools.pairwise(begins)]
 
     def delay_ns(self, refusals: int) -> int:
         """From the start of an attempt that is the ``refusals``-th refused to the next one."""
@@ -103,19 +109,10 @@ def intents(situation: Situation) -> Intents:
     r = situation.requests
     nexts = _retries(situation)
     give_up = _never_tried_again(situation, nexts)
-    nexts = {row: after for row, after in nexts.items() if int(r.side[row]) not in give_up}
-    taken = set(nexts.values())
+    nexts[np.isin(r.side, give_up)] = -1
+    rows, begins = _chains(nexts, r.rejected != APART)  # what is counted by itself meets nobody here
+    first, last = rows[begins[:-1]], rows[begins[1:] - 1]
     done = np.clip(r.done_ns, r.start_ns, np.maximum(r.end_ns, r.start_ns))
-    chains = []
-    for row in np.flatnonzero(r.rejected != APART).tolist():  # in order of start, so that intents are in order of their first attempts
-        if row in taken:  # and what is counted by itself meets nobody here
-            continue
-        chain = [row]
-        while (row := nexts.get(row, -1)) >= 0:
-            chain.append(row)
-        chains.append(chain)
-    first = np.array([c[0] for c in chains], np.int64)
-    last = np.array([c[-1] for c in chains], np.int64)
     accepted = r.rejected[last] != REJECTED
     side = r.side[first]
     hold = np.maximum(r.end_ns - r.start_ns, 1)[last]
@@ -126,125 +123,102 @@ def intents(situation: Situation) -> Intents:
         model = mine & accepted if (mine & accepted).any() else accepted
         for lasts in (hold, busy, *noticed.T):
             lasts[mine & ~accepted] = int(np.median(lasts[model])) if model.any() else S
-    gaps: dict[int, list[int]] = {}
-    for chain in chains:
-        for k, (row, after) in enumerate(itertools.pairwise(chain)):
-            gaps.setdefault(k, []).append(int(r.start_ns[after] - r.start_ns[row]))
     refused = r.rejected == REJECTED
     return Intents(
         side=side,
         start_ns=r.start_ns[first],
         accepted_ns=r.start_ns[last],
         finished_ns=np.maximum(done, r.start_ns + 1)[last],
-        refusals=np.array([len(c) - bool(a) for c, a in zip(chains, accepted.tolist(), strict=True)], np.int64),
+        refusals=np.diff(begins) - accepted,
         accepted=accepted,
         hold_ns=hold,
         busy_ns=np.minimum(busy, hold),
         noticed_ns=noticed,
-        gives_up=np.isin(side, list(give_up)),
-        attempts=chains,
-        delays_ns=[max(int(np.median(gaps[k])), MS) for k in range(len(gaps))],
+        gives_up=np.isin(side, give_up),
+        rows=rows,
+        begins=begins,
+        delays_ns=_delays(r.start_ns[rows], begins),
         refusal_ns=int(np.median((done - r.start_ns)[refused])) if refused.any() else 0,
     )
 
 
-def _never_tried_again(situation: Situation, nexts: Mapping[int, int]) -> set[int]:
+def _chains(nexts: Ints, counted: Bools) -> tuple[Ints, Ints]:
+    """Rows of what is counted, each with its retries behind it, and where each chain begins in these, in order of the first of each."""
+    root = np.arange(len(nexts))
+    retried = np.flatnonzero(nexts >= 0)
+    root[nexts[retried]] = retried
+    while (root[root] != root).any():  # retries come later, so that a chain of n takes log n turns
+        root = root[root]
+    rows = np.flatnonzero(counted)
+    rows = rows[np.argsort(root[rows], kind="stable")]
+    return rows, np.append(np.flatnonzero(np.diff(root[rows], prepend=-1)), len(rows))
+
+
+def _delays(starts: Ints, begins: Ints) -> list[int]:
+    """The median delay after the first, second ... attempt; ``starts``, ns, of attempts, intent by intent."""
+    level = np.arange(len(starts)) - np.repeat(begins[:-1], np.diff(begins))
+    retries = np.flatnonzero(level)
+    retries = retries[np.argsort(level[retries], kind="stable")]
+    gaps = np.split(starts[retries] - starts[retries - 1], np.flatnonzero(np.diff(level[retries])) + 1)
+    return [max(int(np.median(each)), MS) for each in gaps if len(each)]
+
+
+def _never_tried_again(situation: Situation, nexts: Ints) -> list[int]:
     """Sides whose programs do not try again: few of their refusals have a request behind them that may be a retry, by their sizes."""
-    r, out = situation.requests, set()
+    r, out = situation.requests, []
     for side in np.unique(r.side).tolist():
-        refused = np.flatnonzero((r.side == side) & (r.rejected == REJECTED))
-        known = len(refused) >= FEWEST and (r.sent_bytes[r.side == side] > 0).all()
-        if known and sum(row in nexts for row in refused.tolist()) <= MOSTLY * len(refused):
-            out.add(side)
+        refused = (r.side == side) & (r.rejected == REJECTED)
+        known = refused.sum() >= FEWEST and (r.sent_bytes[r.side == side] > 0).all()
+        if known and (nexts[refused] >= 0).sum() <= MOSTLY * refused.sum():
+            out.append(side)
     return out
 
 
-def _retries(situation: Situation) -> dict[int, int]:
-    """Refused row -> row of its retry."""
+def _retries(situation: Situation) -> Ints:
+    """Of each request the row of its retry, -1 for none."""
     r = situation.requests
-    out: dict[int, int] = {}
+    out = np.full(len(r), -1)
     for side in np.unique(r.side).tolist():
         rows = np.flatnonzero((r.side == side) & (r.rejected != APART))
-        starts, ends = r.start_ns[rows].tolist(), np.maximum(r.done_ns, r.start_ns)[rows].tolist()
-        refused = [k for k, code in enumerate(r.rejected[rows].tolist()) if code == REJECTED]
-        if not refused:
+        starts, ends = r.start_ns[rows], np.maximum(r.done_ns, r.start_ns)[rows]
+        refused = np.flatnonzero(r.rejected[rows] == REJECTED)
+        if not len(refused):
             continue
-        first, growth = _back_off(starts, [ends[k] for k in refused])
-        sessions, sizes = r.session[rows].tolist(), r.sent_bytes[rows].tolist()
-        following = _next_of_each_session(r.session[rows])
-        sizes_of_all = r.sent_bytes[rows].astype(np.int64)
-        level: dict[int, int] = {}  # refusals before this attempt
-        taken: set[int] = set()
-        for k in refused:
-            n = level.get(k, 0)
-            wanted = FIRST_BACK_OFF_NS if first is None else min(first * growth**n, max(LONGEST_BACK_OFF_NS, first))
-            found = _nearest(starts, ends[k], wanted, taken, k, sizes)
-            if found is None and first is not None:
-                found = _next_of_its_connection(starts, ends[k], wanted, taken, k, following[k], sizes)
-            if found is None and sizes[k]:
-                found = _next_of_its_size(starts, ends[k], taken, k, sizes_of_all)
-            if found is None and first is None:  # no delay is known: the next on its connection, else the next of its side
-                begin = max(bisect_left(starts, ends[k]), k + 1)
-                until = bisect_left(starts, ends[k] + LONGEST_BACK_OFF_NS)
-                free = [j for j in range(begin, min(until, begin + 64)) if j not in taken and _alike(sizes, j, k)]
-                found = next((j for j in free if sessions[j] == sessions[k]), free[0] if free else None)
-            if found is not None:
-                taken.add(found)
-                level[found] = n + 1
-                out[int(rows[k])] = int(rows[found])
+        first, growth = _back_off(starts, ends[refused])
+        back_off = (
+            FIRST_BACK_OFF_NS,
+            -1 if first is None else first,
+            growth,
+            LONGEST_BACK_OFF_NS,
+            BACK_OFF_SLACK_NS,
+            round(1000 * BACK_OFF_SLACK),
+        )
+        sessions = np.ascontiguousarray(r.session[rows], np.int64)
+        found = np.full(len(rows), -1)
+        kernels.retries(
+            starts, ends, refused, r.sent_bytes[rows].astype(np.int64), sessions, _next_of_each_session(sessions),
+            np.array(back_off, np.int64), np.array((SAME_BYTES, RARE), np.int64), np.zeros((2, len(rows)), np.int64), found,
+        )  # fmt: skip
+        out[rows[found >= 0]] = rows[found[found >= 0]]
     return out
 
 
-def _alike(sizes: Sequence[int], one: int, other: int) -> bool:
-    """Whether two requests may be the same, as far as their sizes are known."""
-    return not sizes[one] or not sizes[other] or abs(sizes[one] - sizes[other]) <= SAME_BYTES
-
-
-def _next_of_each_session(sessions: Ints) -> list[int]:
+def _next_of_each_session(sessions: Ints) -> Ints:
     """Of each request, the place of the next one on its connection; how many there are if there is none."""
     out = np.full(len(sessions), len(sessions))
     order = np.argsort(sessions, kind="stable")
     same = sessions[order[1:]] == sessions[order[:-1]]
     out[order[:-1][same]] = order[1:][same]
-    following: list[int] = out.tolist()
-    return following
+    return out
 
 
-def _next_of_its_connection(
-    starts: Sequence[int], after: int, wanted: float, taken: set[int], own: int, following: int, sizes: Sequence[int]
-) -> int | None:
-    """The next request on the connection of the refused one, which stayed open and unused until about then: a busy machine wakes programs late."""
-    if following >= min(bisect_left(starts, after + 1.5 * wanted), own + 256) or following in taken:
-        return None
-    return following if starts[following] >= after + wanted / 2 and _alike(sizes, following, own) else None
-
-
-def _next_of_its_size(starts: Sequence[int], after: int, taken: set[int], own: int, sizes: Ints) -> int | None:
-    begin, until = bisect_left(starts, after + FIRST_BACK_OFF_NS // 4), bisect_left(starts, after + LONGEST_BACK_OFF_NS)
-    first = max(begin, own + 1)
-    those = sizes[first : min(until, begin + 256)]
-    like = np.flatnonzero((those != 0) & (np.abs(those - sizes[own]) <= SAME_BYTES))
-    return next((j for j in (first + like).tolist() if j not in taken), None) if len(like) <= RARE else None
-
-
-def _nearest(starts: Sequence[int], after: int, wanted: float, taken: set[int], own: int, sizes: Sequence[int]) -> int | None:
-    slack = BACK_OFF_SLACK_NS + BACK_OFF_SLACK * wanted
-    best, off = None, slack
-    j = bisect_left(starts, after + wanted - slack)
-    while j < len(starts) and starts[j] <= after + wanted + slack:
-        if j > own and j not in taken and _alike(sizes, j, own) and abs(starts[j] - after - wanted) <= off:
-            best, off = j, abs(starts[j] - after - wanted)
-        j += 1
-    return best
-
-
-def _back_off(starts: Sequence[int], ends: Sequence[int]) -> tuple[int | None, int]:
+def _back_off(at: Ints, ends: Ints) -> tuple[int | None, int]:
     """The delay after a first refusal, None if the recording shows none, and by how much it grows from one to the next.
 
     Of all delays from a refusal (its end) to later starts, the one that exceeds what starts at random would give by most, if a third of all refusals
     have it (a chain of many retries has one first delay) and it exceeds chance by :data:`CLEAR` standard deviations.
     """
-    at, ask = np.array(starts, np.int64), np.sort(np.array(ends, np.int64))
+    ask = np.sort(ends)
     some = ask[np.linspace(0, len(ask) - 1, min(len(ask), SAMPLE)).astype(np.int64)]
     low = np.searchsorted(at, some)
     many = np.minimum(np.searchsorted(at, some + LONGEST_BACK_OFF_NS + S) - low, LATER)

@@ -276,13 +276,21 @@ def _begin(intents, state, k, from_start, now, heap, n):
 
 
 @lean
+def _next_free(intents, k):
+    """The intent from ``k`` on that depends on none."""
+    while k < intents.shape[0] and intents[k, AFTER] >= 0:
+        k += 1
+    return k
+
+
+@lean
 def replay(intents, settings, sides, limits, changes, delays, state, totals, heap, ends, lines):
     """Replay intents under a limit on requests in flight.
 
     Parameters
     ----------
-    intents, settings : see :data:`START` and :data:`CAP`.  sides : int64[3, 3], see :data:`GROUP`.  limits : by model.  changes : int64[m, 2], from when on
-        the limit is another.  delays : ns to the next attempt after the first, second ... refusal.
+    intents, settings : see :data:`START`, which rises, and :data:`CAP`.  sides : int64[3, 3], see :data:`GROUP`.  limits : by model.
+    changes : int64[m, 2], from when on the limit is another.  delays : ns to the next attempt after the first, second ... refusal.
     state, totals : zeros, filled in; see :data:`REFUSALS` and :data:`WAITED`.
     heap, ends, lines : int64[2, 2 n + 8], int64[6, n + 1], zeros int64[5, 6]; for use here.
     """
@@ -295,14 +303,20 @@ def replay(intents, settings, sides, limits, changes, delays, state, totals, hea
         lines[HEAD, line] = -1
     for k in range(intents.shape[0]):
         after = intents[k, AFTER]
-        if after < 0:
-            n = _push(heap, n, intents[k, START], _TRY + 4 * k)
-        else:
+        if after >= 0:
             state[k, SIBLING] = state[after, CHILD]
             state[after, CHILD] = k
-    while n > 0:
-        now, what = heap[0, 0], heap[1, 0]
-        n = _pop(heap, n)
+    next_free = _next_free(intents, 0)
+    while n > 0 or next_free < intents.shape[0]:
+        k = next_free
+        if k < intents.shape[0] and (
+            n == 0 or intents[k, START] < heap[0, 0] or (intents[k, START] == heap[0, 0] and _TRY + 4 * k < heap[1, 0])
+        ):
+            now, what = intents[k, START], _TRY + 4 * k
+            next_free = _next_free(intents, k + 1)
+        else:
+            now, what = heap[0, 0], heap[1, 0]
+            n = _pop(heap, n)
         k, more = (
             (what & (_TRY - 1)) >> 2,
             what & 3,
@@ -498,3 +512,112 @@ def ties(costs, chosen, short, margins, tied):
             if not tied[j] & 1 and costs[k, j] <= costs[k, own] + margins[int(short[j] and not short[own])]:
                 tied[j] = 2
                 tied[own] = 3
+
+
+@lean
+def soonest_alike(sizes, begins, starts, rows, asked, earliest, latest, apart, found):
+    """Of each answer the row of the next request of about its request's size.
+
+    Parameters
+    ----------
+    sizes : int64[s], rising, of all requests.  begins : int64[s + 1], where those of each size begin in what follows.
+    starts, rows : int64[n], in order of size, start and row.
+    asked : int64[m], size of each answer's request, rising.  earliest, latest : int64[m], ns, within which the next one starts.
+    apart : bytes by which sizes may differ.  found : int64[m] of -1, filled in with rows.
+    """
+    first = 0
+    for k in range(len(asked)):
+        while first < len(sizes) and sizes[first] < asked[k] - apart:
+            first += 1
+        size = first
+        soonest = latest[k] + 1
+        while size < len(sizes) and sizes[size] <= asked[k] + apart:
+            at, end = begins[size], begins[size + 1]
+            at += _first_from(starts[at:end], earliest[k])
+            if at < end and (starts[at] < soonest or (starts[at] == soonest and rows[at] < found[k])):
+                soonest = starts[at]
+                found[k] = rows[at]
+            size += 1
+
+
+@lean
+def retries(starts, ends, refused, sizes, sessions, following, back_off, alike, room, found):
+    """The retry of each refused request of one side, in order of time; the rules: :mod:`netlens.lenses.refused.intents`.
+
+    Parameters
+    ----------
+    starts, ends : int64[n], ns, in order of start.  refused : int64[m], rising, places in these.  sizes : int64[n], bytes, 0 where unknown.
+    sessions : int64[n].  following : int64[n], the next request on the same connection, n if there is none.
+    back_off : int64[6], ns: the first delay if none was found; the one that was, or -1; by how much it grows; the longest; by how much a delay may be off, and
+    by how many thousandths of it besides.
+    alike : int64[2]: bytes by which a request that is sent again may differ; how many of one size within the longest delay may be retries.
+    room : zeros int64[2, n].  found : int64[n] of -1, filled in with the places of retries.
+    """
+    level, taken = room[0], room[1]  # refusals before each attempt; whether it is a retry
+    usual, first, longest, same = back_off[0], back_off[1], back_off[3], alike[0]
+    n = len(starts)
+    for i in range(len(refused)):
+        k = refused[i]
+        after = ends[k]
+        wanted = usual if first < 0 else first
+        for _ in range(level[k] if first >= 0 and back_off[2] > 1 else 0):
+            if wanted >= longest:
+                break
+            wanted = max(min(wanted * back_off[2], longest), first)
+        slack = back_off[4] + wanted * back_off[5] // 1000
+        chosen = np.int64(-1)
+        off = slack
+        j = max(_first_from(starts, after + wanted - slack), k + 1)
+        while j < n and starts[j] <= after + wanted + slack:  # the nearest to the delay
+            differs = abs(starts[j] - after - wanted)
+            if differs <= off and not taken[j] and _alike(sizes, j, k, same):
+                chosen = j
+                off = differs
+            j += 1
+        if (
+            chosen < 0 and first >= 0
+        ):  # the next on its connection, which stayed open and unused until about then: a busy machine wakes programs late
+            j = following[k]
+            if j < min(_first_from(starts, after + wanted + wanted // 2), k + 256) and not taken[j]:
+                if starts[j] >= after + wanted // 2 and _alike(sizes, j, k, same):
+                    chosen = j
+        if chosen < 0 and sizes[k]:  # the next of its size, if few are
+            begin = _first_from(starts, after + usual // 4)
+            many = 0
+            for j in range(max(begin, k + 1), min(_first_from(starts, after + longest), begin + 256)):
+                if sizes[j] and abs(sizes[j] - sizes[k]) <= same:
+                    many += 1
+                    if chosen < 0 and not taken[j]:
+                        chosen = np.int64(j)
+            if many > alike[1]:
+                chosen = np.int64(-1)
+        if chosen < 0 and first < 0:  # no delay is known: the next on its connection, else the next of its side
+            begin = max(_first_from(starts, after), k + 1)
+            for j in range(begin, min(_first_from(starts, after + longest), begin + 64)):
+                if not taken[j] and _alike(sizes, j, k, same) and (chosen < 0 or sessions[j] == sessions[k]):
+                    chosen = np.int64(j)
+                    if sessions[j] == sessions[k]:
+                        break
+        if chosen >= 0:
+            taken[chosen] = 1
+            level[chosen] = level[k] + 1
+            found[k] = chosen
+
+
+@lean
+def _first_from(times, at):
+    """The place of the first of rising times that is not before another."""
+    low, high = np.int64(0), np.int64(len(times))
+    while low < high:
+        middle = (low + high) >> 1
+        if times[middle] < at:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@lean
+def _alike(sizes, one, other, same):
+    """Whether two requests may be the same, as far as their sizes are known."""
+    return sizes[one] == 0 or sizes[other] == 0 or abs(sizes[one] - sizes[other]) <= same

@@ -38,6 +38,7 @@ BEYOND = float(
     np.log(1_000)
 )  #: log likelihood by which a limit that bars must be likelier than a plain one: that one in a thousand such is
 MANY = 10  #: refusals
+MOST_HIT = 0.8  #: share of the refusals that meet the limit for certain, where none is an exception and its value is told
 SENSITIVITY = 0.75  #: share of the refusals that must stand at or above the limit: below it something else refuses too
 PRECISION = 0.75  #: share of the requests at or above the limit that must be refused: a limit refuses all of them
 HELD = 3.0  #: times as long as most answers
@@ -756,7 +757,7 @@ class Weighed:
         scopes = ("egress",) if self.cause == "same-nat-ip" else ("side", "egress")
         fits = [w.inference.best, *w.inference.tied] if w.inference.best is not None else []
         left = [f for f in fits if f.rule.scope in scopes and f.rule == f.rule.plain and not f.misses + f.false_alarms and f.low == f.high]
-        return left if left and left[0].hits == w.inference.refused else []
+        return left if left and left[0].hits >= MOST_HIT * w.inference.refused else []
 
     @property
     def by_time(self) -> list[Fit]:
@@ -778,7 +779,8 @@ class Weighed:
 
     @cached_property
     def limiter(self) -> dict[str, Any] | None:
-        """What the provider does, as the JSON has it: kind, unit, scope and numbers; None where no rule tells refused from accepted."""
+        """What the provider does, as the JSON has it: kind, unit, scope and numbers; only the kind where no rule tells refused from accepted but the cause
+        that is named makes it likely, and None where nothing does."""
         w = self.weighing
         told: dict[str, Any] = {
             "kind": w.named, "unit": "requests", "scope": "egress", "per_address": False, "value": None, "low": None, "high": None,
@@ -814,9 +816,12 @@ class Weighed:
             return told | {
                 "kind": "queue", "scope": SCOPE_WORDS[waits.scope], "value": waits.value, "low": waits.low, "high": waits.high,
             }  # fmt: skip
-        if not w.named and (w.chance or self.cause == "provider"):
+        if w.named:
+            return told
+        if w.chance or self.cause == "provider":
             return told | {"kind": logs.OVERLOAD}
-        return told if w.named else None
+        sure = [kind for kind, probability in self.likely.items() if self.cause is not None and probability >= odds.LIKELY]
+        return told | {"kind": sure[0]} if sure else None
 
 
 def _preferred(fit: Fit) -> float:

@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 
 from netlens.chains.situation import UNKNOWN
+from netlens.columns import Ints
 from netlens.lenses.refused import kernels, replay
 from netlens.lenses.refused.counting import models
 from netlens.lenses.refused.limit import noise_of
 from netlens.lenses.refused.replay import Change, Setting
 from tests.bench.situations import draw
+
+S = 1_000_000_000  #: ns
 
 
 @pytest.mark.parametrize("most", [0, 1, 9, 300, 5_000, 10_000_000])
@@ -54,6 +57,65 @@ def test_sums_of_windows() -> None:
             kernels.edge_sums(starts, before, edge, width, out)
             window = (starts - edge) // width
             assert out.tolist() == [before[i] - before[int(np.argmax(window == window[i]))] for i in range(500)]
+
+
+def test_the_next_request_of_about_the_same_size() -> None:
+    rng = np.random.default_rng(2)
+    for n in (1, 5, 80, 400):
+        sizes, starts = rng.integers(1_000, 1_000 + 3 * n, n), np.sort(rng.integers(0, 100 * n, n))
+        order = np.lexsort((starts, sizes))
+        own, begins = np.unique(sizes[order], return_index=True)
+        asked, earliest = np.sort(rng.integers(990, 1_010 + 3 * n, n)), rng.integers(-50, 100 * n, n)
+        latest, found = earliest + 300, np.full(n, -1)
+        kernels.soonest_alike(own, np.append(begins, n), starts[order], order, asked, earliest, latest, 8, found)
+        for k in range(n):
+            those = np.flatnonzero((np.abs(sizes - asked[k]) <= 8) & (starts >= earliest[k]) & (starts <= latest[k]))
+            assert found[k] == (those[0] if len(those) else -1)
+
+
+def _retries(starts: Ints, ends: Ints, refused: Ints, sizes: Ints, sessions: Ints, first: int | None, growth: int) -> list[int]:
+    """The rules of :mod:`netlens.lenses.refused.intents`, in words of Python."""
+    level, found, n = {}, [-1] * len(starts), len(starts)
+    for k in refused:
+        usual = 2 * S if first is None else min(first * growth ** level.get(k, 0), max(30 * S, first))
+        free = [j for j in range(k + 1, n) if j not in found]
+        alike = [j for j in free if not sizes[j] or not sizes[k] or abs(sizes[j] - sizes[k]) <= 8]
+        off = {j: abs(int(starts[j] - ends[k]) - usual) for j in alike}
+        near = [j for j in alike if off[j] <= 60_000_000 + usual * 20 // 1000]
+        retry = min(near, key=lambda j: (off[j], -j), default=None)
+        if retry is None and first is not None:
+            after = next((j for j in range(k + 1, n) if sessions[j] == sessions[k]), n)
+            if after in alike and after < k + 256 and usual // 2 <= starts[after] - ends[k] < usual + usual // 2:
+                retry = after
+        if retry is None and sizes[k]:
+            later = np.flatnonzero(starts >= ends[k] + S // 2)[:256]
+            same = [j for j in later if j > k and starts[j] < ends[k] + 30 * S and sizes[j] and abs(sizes[j] - sizes[k]) <= 8]
+            if len(same) <= 4:
+                retry = next((j for j in same if j in free), None)
+        if retry is None and first is None:
+            later = np.flatnonzero((starts >= ends[k]) & (np.arange(n) > k))[:64]
+            some = [j for j in later if j in alike and starts[j] < ends[k] + 30 * S]
+            retry = next((j for j in some if sessions[j] == sessions[k]), some[0] if some else None)
+        if retry is not None:
+            found[k], level[retry] = int(retry), level.get(k, 0) + 1
+    return found
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_retries_are_those_of_the_rules(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    n, first, growth = 300, (None, 3 * S, S // 2)[seed % 3], 1 + seed // 3 % 2
+    starts = np.sort(rng.integers(0, (n if seed % 4 else n // 8) * S, n))
+    ends = starts + rng.integers(0, S, n)
+    refused = np.flatnonzero(rng.random(n) < 0.6)
+    sizes = rng.choice([0, 1_000, 1_007, 1_014, 5_000] if seed % 2 else [0, *range(1_000, 4_000, 50)], n)
+    sessions = rng.integers(0, 40, n)
+    following = np.array([next((j for j in range(k + 1, n) if sessions[j] == sessions[k]), n) for k in range(n)])
+    back_off = np.array([2 * S, -1 if first is None else first, growth, 30 * S, 60_000_000, 20])
+    found = np.full(n, -1)
+    kernels.retries(starts, ends, refused, sizes, sessions, following, back_off, np.array([8, 4]), np.zeros((2, n), np.int64), found)
+    assert found.tolist() == _retries(starts, ends, refused, sizes, sessions, first, growth)
+    assert (found >= 0).any()
 
 
 def test_a_part_of_a_place_is_a_whole_one() -> None:

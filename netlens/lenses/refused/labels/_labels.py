@@ -12,7 +12,8 @@ import numpy.typing as npt
 from netlens import logs
 from netlens.chains.endings import SHORT_NS, STREAM_BYTES, STREAM_NS
 from netlens.chains.situation import REJECTED, UNLABELLED
-from netlens.columns import MISSING, NEVER, Bools, Codes, Ints, Objects
+from netlens.columns import MISSING, Bools, Codes, Ints, Objects
+from netlens.lenses.refused import kernels
 from netlens.schema import ints_of
 
 if TYPE_CHECKING:
@@ -118,24 +119,13 @@ def chains(answers: Answers, usable: Bools, soonest_ns: int = BACK_OFF_NS[0], of
     rows = rows[np.lexsort((answers.start[rows], answers.up[rows]))]
     if not len(rows):
         return out
-    # size and time as one number, so that one search finds the first that begins at a time or later, of one size
-    times = np.sort(answers.start[rows])
-    sizes, of_size = np.unique(answers.up[rows], return_inverse=True)
-    keys = of_size * (len(times) + 1) + np.searchsorted(times, answers.start[rows])
     asking = np.flatnonzero(usable & (answers.short if of is None else of))
     if not len(asking):
         return out
-    asking = asking[np.lexsort((answers.end[asking], answers.up[asking]))]  # searches of what is in order are faster
-    earliest, latest = np.searchsorted(times, answers.end[asking] + soonest_ns), answers.end[asking] + BACK_OFF_NS[1]
-    soonest, best = np.full(len(asking), NEVER), np.full(len(asking), -1, np.int64)
-    for apart in range(-SAME_REQUEST_BYTES, SAME_REQUEST_BYTES + 1):
-        size = np.searchsorted(sizes, answers.up[asking] + apart)
-        known = sizes[np.minimum(size, len(sizes) - 1)] == answers.up[asking] + apart
-        at = np.minimum(np.searchsorted(keys, size * (len(times) + 1) + earliest), len(rows) - 1)
-        begun = answers.start[rows[at]]
-        found = known & (of_size[at] == size) & (begun >= times[np.minimum(earliest, len(times) - 1)]) & (begun <= latest)
-        found &= earliest < len(times)
-        nearer = found & ((begun < soonest) | ((begun == soonest) & (rows[at] < best)))
-        soonest, best = np.where(nearer, begun, soonest), np.where(nearer, rows[at], best)
-    out[asking] = best
+    asking = asking[np.lexsort((answers.end[asking], answers.up[asking]))]
+    begins = np.append(np.flatnonzero(np.diff(answers.up[rows], prepend=-1)), len(rows))
+    end, found = answers.end[asking], np.full(len(asking), -1)
+    spans = answers.start[rows], rows, answers.up[asking], end + soonest_ns, end + BACK_OFF_NS[1]
+    kernels.soonest_alike(answers.up[rows[begins[:-1]]], begins, *spans, SAME_REQUEST_BYTES, found)
+    out[asking] = found
     return out

@@ -460,7 +460,11 @@ def _soonest(answers: Answers, rows: Ints, sizes: Ints, low: Ints, high: Ints) -
     as a limit refuses before any work is done, and others, later by far, of many sizes, few of each or not each with its line. Lines that stand behind these
     may be another machine's in a log of both, or may have been written late, as of a command that tried again by itself."""
     none = np.zeros(len(answers), np.bool_)
-    of_size = [rows[answers.short[rows] & (np.abs(answers.down[rows] - size) <= ALIKE_BYTES)] for size in sizes.tolist()]
+    short = rows[answers.short[rows]]
+    short = short[np.argsort(answers.down[short], kind="stable")]
+    begins = np.searchsorted(answers.down[short], sizes - ALIKE_BYTES, "left").tolist()
+    ends = np.searchsorted(answers.down[short], sizes + ALIKE_BYTES, "right").tolist()
+    of_size = [short[begin:end] for begin, end in zip(begins, ends, strict=True)]
     usual = [float(np.percentile(answers.waits[those], 90)) if len(those) >= MIN_LEARNED else np.inf for those in of_size]
     if len(sizes) < MANY_LOOKS or not np.isfinite(soon := SLOWER * min(usual)):
         latest, ends = _latest_ns(answers, sizes), answers.end[rows[answers.short[rows] & alike(answers.down[rows], sizes)]]
