@@ -131,7 +131,10 @@ def build() -> Schema:
                 ],
             },
             limiter={
-                "description": "What the provider limits, as far as the refusals show. null: no rule tells refused from accepted requests.",
+                "description": (
+                    "What the provider limits, as far as the refusals show: only its kind where no rule tells refused from accepted requests but the cause "
+                    "that is named makes it likely. null: nothing tells."
+                ),
                 "anyOf": [
                     obj(
                         kind={"enum": ["concurrency", "rate", "volume", "quota", "overload", "queue"]},

@@ -86,6 +86,18 @@ def test_what_is_named_is_likely() -> None:
     assert probabilities(weigh(ALONE))["own-concurrency"] >= odds.LIKELY
 
 
+def test_a_likely_cause_tells_of_its_limiter_what_is_likely() -> None:
+    """No count tells refused from accepted without exception, so that only the kind is known."""
+    drawn = draw(73, "under-ten")
+    found = weigh(drawn.situation)
+    assert found.cause == "multiplexing"
+    assert not found.rules
+    limiter = found.limiter
+    assert limiter is not None
+    assert (limiter["kind"], limiter["value"]) == ("concurrency", None)
+    assert drawn.truth.kind == "concurrency"
+
+
 @pytest.mark.parametrize("scene", [without_captures(ALONE, "host"), rounds("v.v", "vv.v"), rounds(*["v.v", "vv!v"] * 12)])
 def test_nothing_is_told_of_none_of_many_or_of_what_was_not_captured(scene: Situation) -> None:
     found = weigh(scene)
