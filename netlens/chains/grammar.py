@@ -35,7 +35,10 @@ from netlens.chains.asked import (
     FIELDS,
     FULL,
     LEAST_FULL,
+    LONG_DIFFER,
+    LONG_OTHER,
     MOST_CONTROL,
+    MOST_LONG,
     MOST_TOGETHER,
     PING,
     WAIT_NS,
@@ -123,6 +126,7 @@ GAPS_NS = (1_000_000, 5_000_000, 50_000_000)
 NEW_AFTER, GOES_ON_AFTER = (0.03, 0.04, 0.3, 0.63), (0.4, 0.15, 0.42, 0.03)  #: so long behind the write before
 NEW_ALLOWED, GOES_ON_ALLOWED = (0.05, 0.55, 0.4), (0.55, 0.44, 0.01)  #: the same by when the server sent WINDOW_UPDATE
 AT_ONCE_NS, ALLOWED_BEFORE, NOT_ALLOWED = 1_500_000, 1, 2
+SOON_NS = 5_000_000  #: from fields to the body on a busy machine
 OTHERWISE = 1e-3  #: a write of the length of so many requests holds more or fewer
 #: bytes by which what is written for each request is shorter or longer; share of writes that are of one size, or of several
 LESS, ALIKE = 8, 0.9
@@ -252,7 +256,7 @@ class Sizes:
         ]  # else two of one size would be about any other
         self.sums = [sorted(map(sum, product(_some(self.alone if n == 1 else apart, most), repeat=n))) for n, most in enumerate(SUMS, 1)]
         new = sum(_nearly(self.alone, size) <= 1 for size in self.alone)  # like no other
-        self.any = max(ANY, new / max(len(self.alone), 1))
+        self.any = max(ANY, (new + 1) / (len(self.alone) + 2))
 
     def odds(self, size: int, *, first: bool) -> list[float]:
         """How likely a write of one request, of two and so on is about as long, besides what all have in common. The fields of the ``first`` are longer."""
@@ -436,7 +440,7 @@ def written(mine: Sequence[Record], preface: int) -> list[_Write]:
         k = at + preface + 1
         begin_ns = begin_ns if size else r.ts
         size, payload = size + r.size, payload + r.payload
-        grows = r.size == k * GROWS and at + 1 < len(mine) and mine[at + 1].ts - r.ts <= AT_ONCE_NS
+        grows = r.size == k * GROWS and at + 1 < len(mine) and mine[at + 1].ts - r.ts <= BODY_NS
         if r.size != FULL and not grows:
             for n, part in enumerate(reversed(out[-MOST_PARTS:]), 1):
                 if part.size + size == FRAME + EMPTY and EMPTY < size < FRAME:
@@ -462,7 +466,9 @@ def _fields(writes: Sequence[_Write], answers: Sequence[int]) -> int:
     )
     near = {size: sum(sizes[size + more] for more in range(-1, 2)) for size in sizes}
     best = max(sizes, key=lambda size: (near[size], sizes[size]), default=0)
-    if best and _followed(writes[1:], best) < FOLLOWED * sum(abs(w.size - best) <= 1 for w in writes[1:]):
+    if best and (
+        _followed(writes[1:], best) < FOLLOWED * sum(abs(w.size - best) <= 1 for w in writes[1:]) or _stand_alone(writes[1:], best)
+    ):
         return 0  # it is control, or a request by itself
     return best if best and near[best] >= REPEATED and near[best] * 4 >= sizes.total() else 0
 
@@ -481,6 +487,22 @@ def _followed(writes: Sequence[_Write], size: int) -> int:
             out += sum(w.begin_ns - each.ts <= BODY_NS for each in waiting) if w.size > FIELDS[1] else 0
             waiting = []
     return out
+
+
+def _stand_alone(writes: Sequence[_Write], size: int) -> bool:
+    """Whether bodies that are all of one size, and end without a frame of their own, stand behind none of these fields, as a rule: so they hold their own, and
+    these are requests by themselves."""
+    if _ends(writes, size):
+        return False
+    data = [w for w in writes if w.size not in CONTROL or abs(w.size - size) <= NEAR]
+    bodies = [w.size for w in data if FIELDS[1] < w.size]
+    usual = Counter(bodies).most_common(1)
+    if not usual or sum(abs(body - usual[0][0]) <= NEAR for body in bodies) < max(OFTEN, ALIKE * len(bodies)):
+        return False
+    behind = sum(
+        abs(w.size - size) <= NEAR and after.size > FIELDS[1] and after.begin_ns - w.ts <= AT_ONCE_NS for w, after in pairwise(data)
+    )
+    return 2 * behind < len(bodies)
 
 
 def _sizes_seen(by_fields: Sequence[tuple[Said, list[_Write], int]]) -> _Seen:
@@ -771,6 +793,7 @@ def _bursts(said: Said, size: int = 0, sizes: Sizes | None = None, known: bare.B
     if not writes:
         return None
     gaps = [bisect_left(GAPS_NS, after.begin_ns - w.ts) for w, after in pairwise(writes)]
+    long = _long_fields(writes)
     allowed: list[int] = []
     for before, w in pairwise(writes):  # what allows a part allows the next, if that follows at once
         at_once = allowed and w.begin_ns - before.ts <= GAPS_NS[0]
@@ -817,7 +840,7 @@ def _bursts(said: Said, size: int = 0, sizes: Sizes | None = None, known: bare.B
                 first=k == 0 and not (said.preface and w.size <= FIELDS[1] and not known),
                 preface=not said.preface,
             )
-            p *= _is_request(writes, k, perhaps, IS_SHORT if known is None else IS_AS_OTHERS)
+            p *= _is_request(writes, k, perhaps, IS_SHORT if known is None else IS_AS_OTHERS, long, apart=said.preface > 1)
             many.append((1 - p, *(p * each for each in several)))
             latest = len(streams) - 1 if p >= 0.5 or not k else latest
         if k and p < 0.5:
@@ -825,8 +848,9 @@ def _bursts(said: Said, size: int = 0, sizes: Sizes | None = None, known: bare.B
     return Reading(streams, False, True, many=tuple(many))
 
 
-def _is_request(writes: Sequence[_Write], k: int, perhaps: dict[int, float], short: float) -> float:
-    """How likely a write that goes on with no body begins a request: a ``short`` one, as likely as that, may be part of another."""
+def _is_request(writes: Sequence[_Write], k: int, perhaps: dict[int, float], short: float, long: int, *, apart: bool) -> float:
+    """How likely a write that goes on with no body begins a request: a ``short`` one, as likely as that, may be part of another.  long : bytes of fields with
+    a token, at most (0: there seem to be none).  apart : the preface had records of its own, as of hyper, which so begins with the fields of all that waits."""
     w = writes[k]
     if w.frame in perhaps:
         return perhaps[w.frame]
@@ -838,7 +862,21 @@ def _is_request(writes: Sequence[_Write], k: int, perhaps: dict[int, float], sho
         return NEAR_A_BODY if w.size <= FIELDS[1] else BEHIND_FIELDS
     if pair and w.size > FIELDS[1] and w.begin_ns - before.ts <= WAIT_NS:
         return SOON_BEHIND_FIELDS
+    many = k == 1 and apart and before.size <= MOST_LONG and w.size > FIELDS[1]
+    if k and (many or before.size <= long < w.size) and w.begin_ns - before.ts <= SOON_NS:
+        return SOON_BEHIND_FIELDS
     return short if k and w.size <= FIELDS[1] else 1.0
+
+
+def _long_fields(writes: Sequence[_Write]) -> int:
+    """Bytes of fields that hold a token, at most, by two writes and more behind the first that are alike, longer than other fields, and by themselves."""
+    gaps = [after.begin_ns - w.ts for w, after in pairwise(writes)]
+    alone = sorted(
+        w.size
+        for w, before_ns, behind_ns in zip(writes[1:], gaps, [*gaps[1:], NEVER], strict=False)
+        if FIELDS[1] < w.size <= MOST_LONG and min(before_ns, behind_ns) > SOON_NS
+    )
+    return next((size + LONG_OTHER for before, size in pairwise(alone) if size - before <= LONG_DIFFER), 0)
 
 
 def _many(written: int, size: int, sizes: Sizes | None, known: bare.Bare | None, *, first: bool, preface: bool) -> tuple[float, ...]:

@@ -170,6 +170,11 @@ def _allows(told: Sequence[grammar.Told], number: int) -> bool:
     return likely.get(number, 0.0) >= least
 
 
+def _may_differ(said: Said) -> bool:
+    """Whether what a client wrote does not tell its number of requests: a write that was taken for one may be several, or a pause in a body parts two."""
+    return any(each.together for each in said.readings) or len({len(each.streams) for each in said.readings if each.likely}) > 1
+
+
 def _may_be_more(said: Said, streams: Sequence[Stream]) -> bool:
     """Whether a write that was taken for one request may be several, and each record an answer, as far as is known without others to learn from."""
     return any(each.together for each in said.readings) and len(said.answers) > len(streams)
@@ -203,12 +208,16 @@ def likely(connections: Sequence[Connection], known: Shapes) -> list[Counted | N
     to_explain = sum(n for k, n in records.items() if (one := out[k]) is None or several(one.streams))
     if sum(records.values()) >= A_FEW and to_explain <= MOST_RECORDS:
         model = learning.learn(list(talks.values()), not known.learned, [out[k] is not None for k in talks])
-        counts = {k: one.most for k in talks if (one := out[k]) is not None and not all_told}
+        counts = {
+            k: one.most
+            for k, talk in talks.items()
+            if (one := out[k]) is not None and (not all_told or (several(one.streams) and _may_differ(talk.said)))
+        }
         others = numbers.disagrees([talks[k] for k in counts], list(counts.values()), model)
         agreed = sum(sure for _, sure in others.values()) <= MOST_OTHERS * len(counts)
         for at, (number, _) in others.items():
             k = list(counts)[at]
-            if any(each.together for each in talks[k].said.readings):  # a write that was taken for one request may be several
+            if _may_differ(talks[k].said):
                 out[k] = counting.either(talks[k], model, counts[k], number)
     for k, talk in talks.items():
         one = out[k]

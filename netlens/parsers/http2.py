@@ -156,9 +156,10 @@ def is_opening(size: int) -> bool:
 
 
 def is_preface(size: int) -> bool:
-    """Whether a client's first record holds the preface and SETTINGS, perhaps with WINDOW_UPDATE, and no request."""
+    """Whether a client's first record holds the preface and SETTINGS, perhaps with WINDOW_UPDATE, or the acknowledgment of the server's, and no request."""
     rest = size - PREFACE - ACKNOWLEDGMENT
-    return any(0 <= rest - WINDOW_UPDATE * n <= SETTING * MOST_SETTINGS and not (rest - WINDOW_UPDATE * n) % SETTING for n in range(3))
+    beside = (*(WINDOW_UPDATE * n for n in range(3)), ACKNOWLEDGMENT)
+    return any(0 <= rest - more <= SETTING * MOST_SETTINGS and not (rest - more) % SETTING for more in beside)
 
 
 def prefaces(sizes: Sequence[int]) -> int:

@@ -28,7 +28,7 @@ ONE, ONE_EARLY, IN_BURST, FIRST_BURST, IN_PARTS = (
 FIELDS = 0.45, 0.54, 0.01  #: without a body behind them, which may be control
 EARLY_NS = 300 * MS  #: of a connection: its SETTINGS are acknowledged somewhere, and programs begin with several requests at once
 UPDATE_LARGE = 0.3  #: WINDOW_UPDATE is of no body that is counted, behind one longer than a frame, and before what was sent first is told apart from SETTINGS
-STILL_NS, STILL = 150 * MS, 0.02  #: what the server still says of a request that was broken off, and how likely
+STILL_NS, STILL = 150 * MS, 0.1  #: what the server still says of a request that was broken off, and how likely
 CHANGE = np.array([sum(n * by for n, by in zip(CHANGES.get(Kind(k), (0, 0)), (WAITING, ANSWERED), strict=False)) for k in range(KINDS)])
 
 
@@ -47,7 +47,7 @@ def steps(talk: Talk, read: Reading, model: Model) -> tuple[list[Event], Steps]:
     answers, controls = ({look: k for k, look in enumerate(dict.fromkeys(those))} for those in (looks, asides))
     changes = model.changes(list(answers))
     behind_reset = changes.copy()  # what the server says may be of a request that was broken off
-    behind_reset[..., Kind.ASIDE] += STILL
+    behind_reset[..., Kind.ASIDE] += STILL * np.array([model.odds(look)[Kind.PIECE] for look in answers]).reshape(-1, 1, 1)
     owes = owed(read, model)
     sent_ns = large_ns = reset_ns = -NEVER
     gaps = np.diff([event.ns for event in events], prepend=events[0].ns if events else 0)
