@@ -343,3 +343,49 @@ def test_bodies_longer_than_a_frame_alone_end_with_an_empty_one() -> None:
     said = said_by(at(4, 9), *parts)
     assert not any(each.likely and each.apart for each in said.readings)
     assert 9 in [len(each.streams) for each in said.readings if each.together]
+
+
+def test_fields_that_hold_a_token_and_a_body_some_milliseconds_later() -> None:
+    """hyper on a busy machine: GET, POST and GET, of which each says a token of 200 bytes anew."""
+    answers: Said = [(300, -220), (300, -1262)]
+    found = by_itself(
+        [*GO_PREFACE, *at(10, 291, 3777), *at(100, 221), (120, -1600), *at(150, 229), *at(152, 4594), *answers, *at(400, 221), (420, -1700)]
+    )
+    assert found[4] > 0.2
+    assert found[5] > 0.2  # or a request by itself: what the server says decides
+
+
+def test_bodies_that_begin_late_are_requests_where_no_fields_are_as_long() -> None:
+    found = by_itself([*GO_PREFACE, *at(10, 291, 3777), *at(150, 829), *at(152, 4594), (300, -1262), *at(400, 3221)])
+    assert max(found, key=found.__getitem__) == 4
+
+
+def test_fields_of_several_requests_in_one_record_before_all_their_bodies() -> None:
+    """hyper, which waited for the connection with all four."""
+    found = by_itself([*HYPER_PREFACE, *at(9, 454, 401, 401, 401, 401), *[(30, -264)] * 4])
+    assert found[4] > 0.2
+
+
+@pytest.mark.parametrize("late", [0, 3])
+def test_records_that_grow_are_one_write_also_where_tcp_waits(late: int) -> None:
+    """Go's first records are longer by 1,186 bytes each; these are a frame of a body."""
+    said = read(seen([*GO_PREFACE, *at(10, 209, 309, 91, 5930), *at(10 + late, 7116, 3347, 4690), (200, -300)]))
+    assert said is not None
+    assert [w.size for w in grammar.written(said.mine, said.preface)] == [209, 309, 91, 16393, 4690]
+
+
+def test_requests_without_a_body_beside_whole_ones() -> None:
+    """curl writes fields and a short body at once; what is short is a request by itself, not the fields of the next body."""
+    turns = [
+        each
+        for k in range(6)
+        for each in (*at(100 * k + 50, 142), *at(100 * k + 60, 2807), *at(100 * k + 80, 2806), *at(100 * k + 99, 2807))
+    ]
+    found = by_itself([*OPENED[:2], *at(4, 2938), *turns, (900, -300)])
+    assert found[25] > 0.001  # what follows soon behind 142 bytes may be their body
+    assert sum(found[n] for n in range(19, 26)) > 0.95  # without each body that stands alone it would be 7
+
+
+def test_fields_before_bodies_of_one_size_are_no_requests() -> None:
+    found = by_itself([*OPENED[:2], *at(4, 138, 2665), *[each for k in range(6) for each in at(100 * k + 50, 142, 2665)], (900, -300)])
+    assert max(found, key=found.__getitem__) == 7
