@@ -152,7 +152,7 @@ def build() -> Schema:
                             {
                                 "type": "number",
                                 "description": "Smallest value that fits equally well; of bytes in a window, by all that of each request may count besides, "
-                                "or not count.",
+                                "or not count; of a quota, what was accepted before the first refusal.",
                             }
                         ),
                         high=nullable({"type": "number", "description": "Largest value that fits equally well, likewise."}),

@@ -490,19 +490,18 @@ def _followed(writes: Sequence[_Write], size: int) -> int:
 
 
 def _stand_alone(writes: Sequence[_Write], size: int) -> bool:
-    """Whether bodies that are all of one size, and end without a frame of their own, stand behind none of these fields, as a rule: so they hold their own, and
-    these are requests by themselves."""
+    """Whether bodies that end without a frame of their own stand behind none of these fields, as a rule: so they hold their own, and these are requests by
+    themselves. Of bodies that are not all of one size those tell that begin long behind all else, and are no rest of one that waited."""
     if _ends(writes, size):
         return False
     data = [w for w in writes if w.size not in CONTROL or abs(w.size - size) <= NEAR]
-    bodies = [w.size for w in data if FIELDS[1] < w.size]
-    usual = Counter(bodies).most_common(1)
-    if not usual or sum(abs(body - usual[0][0]) <= NEAR for body in bodies) < max(OFTEN, ALIKE * len(bodies)):
-        return False
-    behind = sum(
-        abs(w.size - size) <= NEAR and after.size > FIELDS[1] and after.begin_ns - w.ts <= AT_ONCE_NS for w, after in pairwise(data)
-    )
-    return 2 * behind < len(bodies)
+    bodies = [w.size for w in data if w.size > FIELDS[1]]
+    usual, _ = Counter(bodies).most_common(1)[0] if bodies else (FULL, 0)
+    pairs = [(abs(w.size - size) <= NEAR, w.size, after.begin_ns - w.ts) for w, after in pairwise(data) if after.size > FIELDS[1]]
+    if usual < LEAST_FULL and sum(abs(body - usual) <= NEAR for body in bodies) >= max(OFTEN, ALIKE * len(bodies)):
+        return 2 * sum(fields and gap <= SOON_NS for fields, _, gap in pairs) < len(bodies)
+    alone = sum(not fields and before < LEAST_FULL and gap > BODY_NS for fields, before, gap in pairs)
+    return alone >= OFTEN and alone > sum(fields and gap <= BODY_NS for fields, _, gap in pairs)
 
 
 def _sizes_seen(by_fields: Sequence[tuple[Said, list[_Write], int]]) -> _Seen:

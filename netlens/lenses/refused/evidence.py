@@ -87,8 +87,8 @@ def not_time_evidence(weighing: Weighing) -> Evidence:
 def named_evidence(weighing: Weighing) -> Evidence:
     """Why it refused, in the provider's own words."""
     what = {logs.QUOTA: "a quota is used up until it resets", logs.OVERLOAD: "the provider, or the model, is overloaded"}[weighing.named]
-    r, refused = weighing.situation.requests, weighing.refused
-    n, before = int(refused.sum()), int(((r.rejected == ACCEPTED) & (r.start_ns < r.start_ns[refused].min())).sum())
+    refused = weighing.refused
+    n, before = int(refused.sum()), weighing.accepted_before
     text = f"{plural(n, 'refusal')} {'says' if n == 1 else 'say'} why: {what}"
     if weighing.named == logs.QUOTA and before:
         text += f"; {plural(before, 'request')} {'was' if before == 1 else 'were'} accepted before the first"

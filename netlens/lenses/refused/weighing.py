@@ -120,6 +120,12 @@ class Weighing:
             named = not any(map(self.separates, self.time_fits))
         return self.refusal_class if named else ""
 
+    @property
+    def accepted_before(self) -> int:
+        """Requests that were accepted before the first refusal."""
+        r = self.situation.requests
+        return int(((r.rejected == ACCEPTED) & (r.start_ns < r.start_ns[self.refused].min())).sum())
+
     @cached_property
     def in_doubt(self) -> RuleFit | None:
         """What refusals that say "overloaded" need all the same, by the best plain rule: so many others in progress that chance hardly ever does as well. None
@@ -816,6 +822,8 @@ class Weighed:
             return told | {
                 "kind": "queue", "scope": SCOPE_WORDS[waits.scope], "value": waits.value, "low": waits.low, "high": waits.high,
             }  # fmt: skip
+        if w.named == logs.QUOTA:
+            return told | {"low": w.accepted_before or None}  # what was used of it before the recording is not seen
         if w.named:
             return told
         if w.chance or self.cause == "provider":

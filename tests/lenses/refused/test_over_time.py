@@ -495,7 +495,12 @@ def test_a_quota_that_is_used_up_for_both_sides_at_once_may_be_one(shared: bool)
 
     made = played(decide, seed=3, seconds=120, rates={"vm": 2.0, "host": 2.0})
     named = replace(made, requests=replace(made.requests, refusal_class=np.where(made.requests.rejected == REJECTED, logs.QUOTA, "")))
-    told = {v.id: v for v in weighing.weigh(named).verdicts}
+    found = weighing.weigh(named)
+    told = {v.id: v for v in found.verdicts}
+    limiter = found.limiter
+    assert limiter is not None
+    assert (limiter["kind"], limiter["value"]) == ("quota", None)  # what was used of it before is not seen
+    assert limiter["low"] == 20 if shared else limiter["low"] >= 20
     assert told["own-rate"].verdict == ("undecided" if shared else "supported")
     assert told["same-nat-ip"].verdict == "undecided"
     assert ("one key or plan" in str(told["own-rate"].needs)) is shared
