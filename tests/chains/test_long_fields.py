@@ -124,6 +124,26 @@ def test_others_show_that_fields_stand_in_records_of_their_own() -> None:
         assert one.mine[0].size == size  # as it is read
 
 
+def test_the_first_fields_alone_may_be_as_long_as_those_of_others() -> None:
+    """httpx with a token of another length on each connection, one of which has a request without a body among few."""
+    few = [
+        [(10, 503), (10, 531), (10, 9)],
+        [(400, 438), (400, 704), (400, 9)],
+        [(800, 429), (800, 934), (800, 9)],
+        [(1200, 433)],
+        [(1600, 429), (1600, 1093), (1600, 9)],
+    ]
+    answers = [[(400 * k + 90, -190), (400 * k + 91, -400 - k), (400 * k + 91, -9)] for k in range(5)]
+    *_, one = said_of_all(
+        [
+            seen([*OPENED, *ended(9, 564, 2100)]),
+            seen([*OPENED, *(each for pair in zip(few, answers, strict=True) for part in pair for each in part)]),
+        ]
+    )
+    assert one is not None
+    assert [r.size for r in one.mine if 400 <= r.size < 500] == []  # as they are read
+
+
 def ended(n: int, fields: int, body: int) -> Said:
     """Fields, a body, its end, and an answer in two, one after the other."""
     out: Said = []
