@@ -35,6 +35,7 @@ from tests.bench.peers import cache_folder
 from tests.bench.workloads import WORKLOADS
 
 ROOT = Path(__file__).resolve().parents[2]
+TWO_SIDES = "## Two captures"  #: begins the sections of tests.bench.stage_page, which stay
 SEED = 1
 EXCERPT = 20  #: the slow peers read a capture with a twentieth of the sessions: pyshark would take an hour and a half for the whole one
 WARM_UP = 2000  #: kernels are loaded by reading a capture of the same kind with that fraction of its sessions
@@ -656,7 +657,9 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     store.write_text(_to_json(data) + "\n")
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(report(data))
+    page = arguments.out.read_text() if arguments.out.exists() else ""
+    behind = page[page.index(TWO_SIDES) :] if TWO_SIDES in page else ""
+    arguments.out.write_text(report(data) + (f"\n{behind}" if behind else ""))
     say(f"wrote {arguments.out}")
     return 0
 

@@ -53,4 +53,16 @@ def test_the_section_is_replaced_and_the_rest_is_kept() -> None:
     once = stage_page.with_section(page, lines)
     assert once.startswith(page)
     assert stage_page.with_section(once, lines) == once
-    assert stage_page.with_section(once + "\n## More\n\nlast\n", ["new", ""]).endswith("first\n\nnew\n\n## More\n\nlast\n")
+    assert stage_page.with_section(once + "\n## More\n\nlast\n", [stage_page.TITLE, "new", ""]).endswith(
+        f"first\n\n{stage_page.TITLE}\nnew\n\n## More\n\nlast\n"
+    )
+
+
+def test_a_million_requests_have_a_section_of_their_own() -> None:
+    small, large = (each["plain"] | {"seconds": 1.0} for each in (measured(50_000, 1.0), measured(1_000_000, 30.0)))
+    lines = stage_page.million_section([small, large])
+    assert "| read | 1.00 / 2.00 | 30.0 / 60.0 | 30 |" in lines
+    assert any("20.0 times the requests; n log n would be 26." in line for line in lines)
+    page = stage_page.with_section("# Benchmarks\n\n## Other\n\nkept\n", lines)
+    assert page.count(stage_page.MILLION_TITLE) == 1
+    assert stage_page.with_section(page, lines) == page
