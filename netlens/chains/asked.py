@@ -264,8 +264,8 @@ def _few_long(every: Sequence[Said | None], long: Sequence[Sequence[int]], of_ot
     out: list[tuple[int, ...]] = []
     for each, sizes, does in zip(every, long, shown, strict=True):
         few = long_fields(each, 1, AT_ONCE_NS) if each and not (sizes or does) and 2 * that_do > others + (does is None) else ()
-        unlike = [all(not -LONG_OTHER <= size - other <= FIRST_LONGER for other in of_others) for size in few]
-        out.append(few if any(unlike[:1]) else ())  # of the first, the usual size, most are alike
+        like_others = any(-LONG_OTHER <= usual - other <= FIRST_LONGER for usual in few[:1] for other in of_others)
+        out.append(() if like_others else few)
     return out
 
 

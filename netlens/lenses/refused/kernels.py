@@ -574,9 +574,7 @@ def retries(starts, ends, refused, sizes, sessions, following, back_off, alike, 
                 chosen = j
                 off = differs
             j += 1
-        if (
-            chosen < 0 and first >= 0
-        ):  # the next on its connection, which stayed open and unused until about then: a busy machine wakes programs late
+        if chosen < 0 and first >= 0:  # the next on its connection, unused until about then: a busy machine wakes programs late
             j = following[k]
             if j < min(_first_from(starts, after + wanted + wanted // 2), k + 256) and not taken[j]:
                 if starts[j] >= after + wanted // 2 and _alike(sizes, j, k, same):
