@@ -21,7 +21,7 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate, pairwise, product
-from math import exp, log
+from math import comb, exp, log
 from typing import NamedTuple
 
 import numpy as np
@@ -66,6 +66,8 @@ MOSTLY = 3  #: requests without a body, for each with one
 FOLLOWED = 2 / 3  #: share of fields that bodies follow soon, at least
 #: How likely so many requests are begun in one record, where one is: programs begin with as many at once as they have workers.
 TOGETHER = (0.85, 0.1, 0.03, 0.02, *(0.01 / 2**n for n in range(8)))
+#: The same of two, three and four among the first, where some may have no body; and by how many bytes each is longer or shorter than usual, at most.
+EARLY_TOGETHER, EARLY_DIFFER = (0.1, 0.06, 0.04), 15
 BEGINS = 0.3  #: of records that are none of control, one begins requests
 LEAST_BEGINS = 0.01 * BEGINS  #: how likely what is as long as frames of control begins one with a body, for that to be asked
 #: Share of requests without a body, before any was seen; how likely their fields have any other size than those seen, and are so much longer than these.
@@ -100,6 +102,7 @@ LONGER_BODY = 0.002  #: fields, as a body is longer by just as much than many of
 FIRST_TWO = 0.02  #: the first fields are those of two requests, of a client whose preface has a record of its own
 FIRST_HIDES = 0.02, 0.01, 0.005  #: so many more with the first piece of all, as they were begun before the connection was open (hyper)
 GOES_ON, IS_WHOLE = 0.03, 0.02  #: a body goes on behind a frame that is not full, or ends with one that is
+PAUSED = 0.05  #: a piece of a body long behind all else, where nothing was full
 BESIDE, ALONE = 0.3, 0.5  #: the acknowledgment of SETTINGS, beside what else a record is, and as a record
 #: How much less likely it is with each record since the server's SETTINGS, and long after the first answer, which is read behind these.
 SOONER, LATER, LATER_NS = 0.9, 0.02, 100_000_000
@@ -160,11 +163,11 @@ class _Move(NamedTuple):
     is_first: bool = False
     is_bare: bool = False  # no body follows
     is_early: bool = False  # among the first
-    one_bare: bool = False  # of several
+    bares: int = 0  # of several
 
     def change(self) -> int:
         """Of requests that have not ended."""
-        return (0 if self.is_bare else self.begun - self.one_bare) - self.ended
+        return (0 if self.is_bare else self.begun - self.bares) - self.ended
 
     def flags(self) -> int:
         """As :mod:`netlens.chains.ways` has them."""
@@ -560,6 +563,7 @@ def _moves(
     behind = [len(writes)] * len(writes)  # places of what follows, but control
     for k in range(len(writes) - 1, 0, -1):
         behind[k - 1] = k if writes[k].size >= FIELDS[0] else behind[k]
+    first_ns = NEVER if answered_ns < 0 else answered_ns
     for k, w in enumerate(writes):
         if 0 <= answered_ns < w.begin_ns - LATER_NS:
             soon, answered_ns = soon * LATER, -1
@@ -577,16 +581,18 @@ def _moves(
                     moves.append(_Move(1, 0, acknowledged, begins * p, is_first=True))
                     moves.append(_Move(1, 0, acknowledged, begins * p * seen.share, is_first=True, is_bare=True))
                     if alone and w.size >= 2 * size:  # begun before the connection was open, one of them without a body (hyper)
-                        moves.append(_Move(2, 0, acknowledged, begins * p * FIRST_TWO, is_first=True, one_bare=True))
+                        moves.append(_Move(2, 0, acknowledged, begins * p * FIRST_TWO, is_first=True, bares=1))
             of_body = _body(w.size, ended, hidden, first=k == body, rest=1.0 if full else NOT_FULL, goes_on=GOES_ON * chance[behind[k]])
+            paused = k > 0 and writes[k - 1].size < LEAST_FULL and w.begin_ns - writes[k - 1].ts > BODY_NS  # so no body goes on
+            late = paused and not full
             moves += (
                 _control(w.size, soon, chance[k])
                 + _begins(w.size, size, FIRST if before < FEW else DIFFER, soon, ended, seen)
                 + ([] if left else _begins_bare(w.size, size, seen, soon))
-                + [each._replace(p=each.p * (OF_ANOTHER if filled else 1.0)) for each in of_body]
+                + (_begin_together(w.size, size, seen, soon) if ended and not left and w.begin_ns < first_ns else [])
+                + [each._replace(p=each.p * (OF_ANOTHER if filled else 1.0) * (PAUSED if late else 1.0)) for each in of_body]
                 + [_Move(n, 0 if ended else 1, False, LONGER_BODY) for n in _more_than(w.size, bodies, size)]
             )
-            paused = k > 0 and writes[k - 1].size < LEAST_FULL and w.begin_ns - writes[k - 1].ts > BODY_NS  # so no body goes on
             longer = any(FIELDS[1] < other.size and other.begin_ns - w.ts <= BODY_NS for other in writes[k + 2 : k + 3])
             if k in fields and (paused or not longer):
                 moves.append(_Move(1, 0, False, BEGINS * max(AS_LONG, GROWN.get(w.size - latest, 0.0))))
@@ -629,6 +635,27 @@ def _begins(size: int, usual: int, differ: dict[int, float], soon: float, ended:
             )
             if p * near > 0.0:
                 out.append(_Move(n, ends, acknowledged, BEGINS * TOGETHER[n - 1] * near * p))
+    return out
+
+
+def _begin_together(size: int, usual: int, seen: _Seen, soon: float) -> list[_Move]:
+    """Several of the first requests in one record, which a client that waited for its connection has begun by then; some may have no body."""
+    out = []
+    for n, p in enumerate(EARLY_TOGETHER, 2):
+        for more, acknowledged, q in ((0, False, 1.0), (EMPTY, True, BESIDE * soon)):
+            if abs(size - more - n * usual) <= n * EARLY_DIFFER:
+                each = BEGINS * p * q / (2 * n * EARLY_DIFFER + 1)
+                out += [
+                    _Move(
+                        n,
+                        0,
+                        acknowledged,
+                        each * comb(n, bares) * seen.share**bares * (1 - seen.share) ** (n - bares),
+                        bares=bares,
+                        is_early=True,
+                    )
+                    for bares in range(n + 1)
+                ]
     return out
 
 
@@ -769,7 +796,7 @@ def _reading(writes: Sequence[_Write], moves: Sequence[_Move], ended: bool, perh
             latest.sent_ns = w.ts  # of several bodies in turn it is not known which ends
         waiting = waiting[move.ended :]
         if not move.is_bare:
-            waiting += new[move.one_bare :]
+            waiting += new[move.bares :]
             latest = new[-1] if new else latest
         streams += new
     return Reading(streams, ended, False, many=tuple(many))

@@ -80,8 +80,8 @@ def test_where_nothing_else_shows_it_one_as_long_as_frames_of_control_is_told_by
     plain, truth = mixed((22,), (40,), GO)
     said = together(plain, [(60_000, 39), (60_300, -95), (60_300, -433), (60_300, -9)])
     fewer = numbers(together(plain, [(60_000, 39)]))
-    assert fewer[len(truth)] > 0.1
-    assert fewer[len(truth) + 1] > 0.1
+    assert fewer[len(truth)] > 0.09
+    assert fewer[len(truth) + 1] > 0.09
     assert fits(likely(said)[0], [*truth, (60_000, 60_300)])
 
 
@@ -326,3 +326,20 @@ def test_bodies_that_were_begun_together_may_end_in_one_record() -> None:
     found = weighed(sorted(said, key=lambda each: each[0]))[0]
     assert found is not None
     assert len(found.streams) == 21
+
+
+def test_what_comes_long_behind_all_else_is_hardly_a_piece_of_a_body() -> None:
+    said: Said = [*OPENED]
+    for k in range(6):
+        said += [(1000 * k + 10, 110 if k == 0 else 100), (1000 * k + 10, 900 + 31 * k), (1000 * k + 11, 9)]
+    by_client = numbers([*said, (6000, 104), (6075, 100), (6075, 1093), (6076, 9)])  # 104 bytes: no body, or one of 100 and 1093
+    assert by_client[8] > 0.7
+    assert numbers([*said, (6000, 104), (6001, 100), (6001, 1093), (6002, 9)]).get(8, 0.0) < by_client[8]
+
+
+def test_first_requests_in_one_record_may_have_no_body() -> None:
+    """httpx with four workers: the first request opens the connection, the others wait, and their fields stand in one record with an acknowledgment."""
+    said: Said = [*OPENED, (10, 152), (11, 9 + 83 + 83 + 96), (12, 831), (12, 1369), (12, 9), (12, 9)]
+    for k in range(6):
+        said += [(1000 * k + 500, 83), (1000 * k + 500, 900 + 131 * k), (1000 * k + 501, 9)]
+    assert numbers([*said, (7000, 90), (8000, 90)])[12] > 0.8

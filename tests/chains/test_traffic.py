@@ -456,9 +456,17 @@ def cut(recording: Path, snaplen: int, folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", ["http2", "http2-excluded"])
-def test_http2_without_a_key_log_cannot_be_counted(name: str, tmp_path: Path) -> None:
-    found = netlens.analyze(copy(name, tmp_path / "r", without=("provider.jsonl", "vm-keylog.txt")))
+def test_http2_without_a_key_log_is_counted_where_records_leave_no_doubt(tmp_path: Path) -> None:
+    sent = (FOLDER / "http2/provider.jsonl").read_text().count('"event": "request"')
+    found = netlens.analyze(copy("http2", tmp_path / "r", without=("provider.jsonl", "vm-keylog.txt")))
+    assert found.assembled.situation.uncountable is None
+    assert found.counts["exchanges"] == sent
+    assert found.limit is not None
+    assert (found.cause, found.limit.value) == ("own-concurrency", 2)
+
+
+def test_http2_without_a_key_log_cannot_be_counted_in_doubt(tmp_path: Path) -> None:
+    found = netlens.analyze(copy("http2-excluded", tmp_path / "r", without=("provider.jsonl", "vm-keylog.txt")))
     assert found.assembled.situation.uncountable is not None
     assert "TLS key log" in found.assembled.situation.uncountable
     assert found.limit is None

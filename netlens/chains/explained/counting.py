@@ -32,6 +32,7 @@ from netlens.columns import NEVER
 
 OF_CLIENT, CERTAIN = 0.2, 0.9  #: part of the client alone in whether a number is certain, and how likely it is then
 SURER, LEARNED = 0.999, 50  #: the same by the model alone, and of how many records it was learned, at least
+LIKELY, ALLOWED = 0.985, 0.25  #: the same by the model, where the client alone makes it as likely as that at least
 CONTRADICTED = 0.01  #: the number that the model finds, by the client alone, if that sends fields in records of their own
 DISAGREED = 0.5  #: part of the client, if the model finds other numbers than were counted
 BEYOND = 5e-4  #: probability that the number is below its interval, or above
@@ -70,7 +71,8 @@ def _is_sure(talk: Talk, model: Model, number: int, p: float) -> bool:
     """Whether a number is next to certain that is so likely by the model: what it was learned from is what it explains, so the client alone has its part."""
     alone = by_client(talk.ways, model).get(number, 0.0)
     at_once = talk.best.together and len(talk.best.streams) == 1 and alone < CERTAIN  # so what was written does not tell
-    return (p >= SURER and model.records >= LEARNED) or (not at_once and (1 - OF_CLIENT) * p + OF_CLIENT * alone >= CERTAIN)
+    together = (1 - OF_CLIENT) * p + OF_CLIENT * alone >= CERTAIN or (p >= LIKELY and alone >= ALLOWED)
+    return (p >= SURER and model.records >= LEARNED) or (not at_once and together)
 
 
 def _exact(talk: Talk, told: grammar.Told, found: Found, number: int, model: Model) -> list[Stream] | None:

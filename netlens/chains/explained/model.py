@@ -48,7 +48,7 @@ SEEN_BEFORE = 5.0  #: empty frames, and short answers
 ENDS_ELSE, LEAST_ELSE = 0.02, 1e-3  #: an answer without an empty frame of a server that ends answers with one; and at least
 TAIL = 5e-4  #: an empty frame ends no answer
 #: What that so many are in progress may tell of a start, at least and at most, and what it is worth beforehand (requests).
-BEGUN_BESIDE, BESIDE_SEEN = (0.05, 4.0), 2.0
+BEGUN_BESIDE, BESIDE_SEEN = (0.05, 4.0), 8.0
 WAITS_NS = 500 * MS  #: a request, for its answer to begin
 #: What is set beforehand of how many requests writes begin is worth so many; how much more seldom it is learned to be, at most; and more often, but for the
 #: first write.
