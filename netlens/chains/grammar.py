@@ -855,7 +855,9 @@ def _bursts(said: Said, size: int = 0, sizes: Sizes | None = None, known: bare.B
     streams: list[Stream] = []
     many: list[tuple[float, ...]] = []
     latest = 0  # that rather begins a request than goes on
-    for k, (w, p) in enumerate(zip(writes, reversed(begins), strict=True)):
+    begins.reverse()
+    by_itself = _by_itself(writes, begins, max(long, FIELDS[1]))
+    for k, (w, p) in enumerate(zip(writes, begins, strict=True)):
         if k == 0 or p > SELDOM:
             streams.append(Stream(w.begin_ns, w.ts, w.frame, w.payload))
             several = _many(
@@ -866,7 +868,9 @@ def _bursts(said: Said, size: int = 0, sizes: Sizes | None = None, known: bare.B
                 first=k == 0 and not (said.preface and w.size <= FIELDS[1] and not known),
                 preface=not said.preface,
             )
-            p *= _is_request(writes, k, perhaps, IS_SHORT if known is None else IS_AS_OTHERS, long, apart=said.preface > 1)
+            p *= _is_request(
+                writes, k, perhaps, IS_SHORT if known is None else IS_AS_OTHERS, long, apart=said.preface > 1, by_itself=by_itself
+            )
             many.append((1 - p, *(p * each for each in several)))
             latest = len(streams) - 1 if p >= 0.5 or not k else latest
         if k and p < 0.5:
@@ -874,9 +878,26 @@ def _bursts(said: Said, size: int = 0, sizes: Sizes | None = None, known: bare.B
     return Reading(streams, False, True, many=tuple(many))
 
 
-def _is_request(writes: Sequence[_Write], k: int, perhaps: dict[int, float], short: float, long: int, *, apart: bool) -> float:
+def _by_itself(writes: Sequence[_Write], begins: Sequence[float], fields: int) -> int:
+    """How many writes show that fields and body are one: there is no short write before, nor anything at once behind.  begins : how likely each write
+    begins a request.  fields : bytes of these, at most."""
+    gaps = [w.begin_ns - before.ts for before, w in pairwise(writes)]
+    return sum(
+        p > 0.5 and w.size > fields and (before.size > fields or before_ns > WAIT_NS) and min(before_ns, behind_ns) > AT_ONCE_NS
+        for before, w, p, before_ns, behind_ns in zip(writes, writes[1:], begins[1:], gaps, [*gaps[1:], NEVER], strict=False)
+    )
+
+
+def _is_request(
+    writes: Sequence[_Write], k: int, perhaps: dict[int, float], short: float, long: int, *, apart: bool, by_itself: int
+) -> float:
     """How likely a write that goes on with no body begins a request: a ``short`` one, as likely as that, may be part of another.  long : bytes of fields with
-    a token, at most (0: there seem to be none).  apart : the preface had records of its own, as of hyper, which so begins with the fields of all that waits."""
+    a token, at most (0: there seem to be none).  apart : the preface had records of its own, as of hyper, which so begins with the fields of all that waits.
+    by_itself : how many writes show that fields and body are one, so that a write behind a short one is rather a request by itself."""
+
+    def likelier(p: float) -> float:
+        return p * (1 + by_itself) / (1 + p * by_itself)
+
     w = writes[k]
     if w.frame in perhaps:
         return perhaps[w.frame]
@@ -885,12 +906,12 @@ def _is_request(writes: Sequence[_Write], k: int, perhaps: dict[int, float], sho
     if k == 1 and before.size <= FIRST_FIELDS < w.size:
         pair = True
     if pair and w.begin_ns - before.ts <= AT_ONCE_NS:
-        return NEAR_A_BODY if w.size <= FIELDS[1] else BEHIND_FIELDS
+        return likelier(NEAR_A_BODY if w.size <= FIELDS[1] else BEHIND_FIELDS)
     if pair and w.size > FIELDS[1] and w.begin_ns - before.ts <= WAIT_NS:
-        return SOON_BEHIND_FIELDS
+        return likelier(SOON_BEHIND_FIELDS)
     many = k == 1 and apart and before.size <= MOST_LONG and w.size > FIELDS[1]
     if k and (many or before.size <= long < w.size) and w.begin_ns - before.ts <= SOON_NS:
-        return SOON_BEHIND_FIELDS
+        return likelier(SOON_BEHIND_FIELDS)
     return short if k and w.size <= FIELDS[1] else 1.0
 
 

@@ -343,3 +343,13 @@ def test_first_requests_in_one_record_may_have_no_body() -> None:
     for k in range(6):
         said += [(1000 * k + 500, 83), (1000 * k + 500, 900 + 131 * k), (1000 * k + 501, 9)]
     assert numbers([*said, (7000, 90), (8000, 90)])[12] > 0.8
+
+
+def test_where_fields_and_body_are_one_write_the_next_one_is_a_request() -> None:
+    """curl with --parallel: a POST may follow a GET within some milliseconds, and is none of its body."""
+    said: Said = [*OPENED]
+    for k in range(12):
+        said += [(1000 * k + 10, 800 if k == 0 else 700 + 97 * k % 411), (1000 * k + 200, -40)]
+    both = [(20_000, 75), (20_020, 930), (21_000, 73), (21_050, 980)]
+    assert numbers([*said, *both])[16] > 0.7
+    assert numbers([*said[:4], *both])[4] < 0.4  # two, three or four
