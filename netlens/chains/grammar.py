@@ -163,7 +163,7 @@ class _Move(NamedTuple):
     is_first: bool = False
     is_bare: bool = False  # no body follows
     is_early: bool = False  # among the first
-    bares: int = 0  # of several
+    bares: int = 0  # of several, those that no body follows
 
     def change(self) -> int:
         """Of requests that have not ended."""
@@ -645,17 +645,9 @@ def _begin_together(size: int, usual: int, seen: _Seen, soon: float) -> list[_Mo
         for more, acknowledged, q in ((0, False, 1.0), (EMPTY, True, BESIDE * soon)):
             if abs(size - more - n * usual) <= n * EARLY_DIFFER:
                 each = BEGINS * p * q / (2 * n * EARLY_DIFFER + 1)
-                out += [
-                    _Move(
-                        n,
-                        0,
-                        acknowledged,
-                        each * comb(n, bares) * seen.share**bares * (1 - seen.share) ** (n - bares),
-                        bares=bares,
-                        is_early=True,
-                    )
-                    for bares in range(n + 1)
-                ]
+                for bares in range(n + 1):
+                    so_many = comb(n, bares) * seen.share**bares * (1 - seen.share) ** (n - bares)
+                    out.append(_Move(n, 0, acknowledged, each * so_many, bares=bares, is_early=True))
     return out
 
 

@@ -428,7 +428,7 @@ def surer(a: Analysis) -> list[str]:
             out.append(text)
     if a.limit is not None and a.limit.tied:
         alike = a.limit.rule, *a.limit.tied
-        out = [each for each in out if not ("differ more" in each and all(rule in each for rule in alike))]  # how says more than that
+        out = [each for each in out if not ("differ more" in each and all(rule in each for rule in alike))]  # the next one says how, too
         out.append(f"a recording in which {' and '.join(alike)} differ: with both sides busy at different times")
     if a.best_fix is not None:
         out.append("a proof: apply the fix, record again, and run netlens compare BEFORE AFTER")

@@ -80,8 +80,8 @@ def test_where_nothing_else_shows_it_one_as_long_as_frames_of_control_is_told_by
     plain, truth = mixed((22,), (40,), GO)
     said = together(plain, [(60_000, 39), (60_300, -95), (60_300, -433), (60_300, -9)])
     fewer = numbers(together(plain, [(60_000, 39)]))
-    assert fewer[len(truth)] > 0.09
-    assert fewer[len(truth) + 1] > 0.09
+    assert fewer[len(truth)] > 0.1 - 1e-9  # it is a request with at most 0.9
+    assert fewer[len(truth) + 1] > 0.1
     assert fits(likely(said)[0], [*truth, (60_000, 60_300)])
 
 

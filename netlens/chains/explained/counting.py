@@ -32,7 +32,7 @@ from netlens.columns import NEVER
 
 OF_CLIENT, CERTAIN = 0.2, 0.9  #: part of the client alone in whether a number is certain, and how likely it is then
 SURER, LEARNED = 0.999, 50  #: the same by the model alone, and of how many records it was learned, at least
-LIKELY, ALLOWED = 0.985, 0.25  #: the same by the model, where the client alone makes it as likely as that at least
+LIKELY, ALLOWED = 0.985, 0.25  #: the same by the model, where the client alone gives it at least the second
 CONTRADICTED = 0.01  #: the number that the model finds, by the client alone, if that sends fields in records of their own
 DISAGREED = 0.5  #: part of the client, if the model finds other numbers than were counted
 BEYOND = 5e-4  #: probability that the number is below its interval, or above
