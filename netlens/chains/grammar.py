@@ -80,6 +80,7 @@ OF_A_KIND, LONGER_BY = 0.2, 60  #: the first fields of a kind, with a body or wi
 #: How likely a write as long as frames of control is a request, if nothing else is known; and at most. WINDOW_UPDATEs, a few at a
 #: time, follow what the server says within AT_ONCE_NS.
 MOST_AT_ONCE = 3 * WINDOW_UPDATE
+FOR_A_HEAD = 2  #: WINDOW_UPDATEs that curl sends as an answer begins, or for several that do at once
 PERHAPS, MOST_PERHAPS, MOST_BARE = 0.02, 0.9, 0.99
 PERHAPS_AS_WELL = 0.3  #: the same where others are requests for certain, and long behind what the server says
 #: How likely a short write begins a request, of a client that writes fields and body at once; the same at once behind a body; and a body at once behind it,
@@ -130,7 +131,7 @@ NEW_AFTER, GOES_ON_AFTER = (0.03, 0.04, 0.3, 0.63), (0.4, 0.15, 0.42, 0.03)  #: 
 NEW_ALLOWED, GOES_ON_ALLOWED = (0.05, 0.55, 0.4), (0.55, 0.44, 0.01)  #: the same by when the server sent WINDOW_UPDATE
 AT_ONCE_NS, ALLOWED_BEFORE, NOT_ALLOWED = 1_500_000, 1, 2
 SOON_NS = 5_000_000  #: from fields to the body on a busy machine
-OTHERWISE = 1e-3  #: a write of the length of so many requests holds more or fewer
+OTHERWISE = 1e-5  #: a write of the length of so many requests holds more or fewer
 #: bytes by which what is written for each request is shorter or longer; share of writes that are of one size, or of several
 LESS, ALIKE = 8, 0.9
 OFTEN = 4  #: writes of one size
@@ -755,11 +756,16 @@ def _perhaps(writes: Sequence[_Write], size: int, seen: _Seen, answers: Sequence
     out = {}
     last_ns = answers[-1] if answers else -NEVER
     asks = {k for k, w in enumerate(writes) if k and w.size == PING and w.ts < last_ns and not pinged}
+    long = 0  # writes since frames of control were sent at once
     for k, w in enumerate(writes):
+        long += w.size > MOST_CONTROL
         if k and _is_apart(w.size, size, seen):
             at = bisect_right(answers, w.begin_ns)
             behind_ns = w.begin_ns - answers[at - 1] if at else BODY_NS
-            at_once = w.size <= MOST_AT_ONCE and behind_ns <= AT_ONCE_NS
+            updates, rest = divmod(w.size, WINDOW_UPDATE)
+            of_heads = not rest and updates <= FOR_A_HEAD * min(long, at - bisect_right(answers, writes[k - 1].ts))
+            at_once = behind_ns <= AT_ONCE_NS and (w.size <= MOST_AT_ONCE or of_heads)
+            long = 0 if at_once else long
             p = max(seen.perhaps(w.size), 0.0 if at_once else max(bare.perhaps(w.size), PERHAPS))
             if asks or (behind_ns > BODY_NS and not w.size % WINDOW_UPDATE):
                 p = MOST_BARE if k in asks else max(p, PERHAPS_AS_WELL)

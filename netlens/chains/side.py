@@ -33,6 +33,8 @@ RECORD = 5  #: bytes of a TLS record's header
 #: which shows by what is there, and of HTTP/1.1, which shows by what is not.
 CHOSEN = {True: 2, False: 3}
 LEANS = -1.0  #: odds for HTTP/2, to the power of ten, of each of the others at most, where fewer show HTTP/1.1
+DRAFTS = frozenset(("h2-14", "h2-16"))  #: of HTTP/2, which nghttp2's own client offers beside it
+ONLY_HTTP2 = DRAFTS | {"h2"}  #: a server may choose nothing else then (RFC 7301 3.2)
 HIDDEN_ALERT = APPLICATION << 32 | 0x0303 << 16 | ALERT_RECORD  #: header of an alert's record in TLS 1.3 (RFC 8446 5.2), as a number
 OPENVPN_PORT, OPENVPN_RESETS = 1194, (0x38, 0x50)  #: and the first bytes of a client: hard resets, versions 2 and 3
 WORDS = {"vm": "VM", "host": "host"}  #: sides as texts call them
@@ -132,7 +134,7 @@ class Side:
 
     @cached_property
     def http2(self) -> dict[int, bool | None]:
-        """Whether HTTP/2 is spoken, by session; None: it was offered and may be. Those whose hello was not seen are not in it. What does not
+        """Whether HTTP/2 is spoken, by session; None: it was offered beside others and may be. Those whose hello was not seen are not in it. What does not
         show of one connection shows by others of the same program (JA4) to the same server, if all of them speak the same."""
         hellos, records, mates = self.capture.table("hellos"), self.capture.records, self.capture.part.state()[:, MATE]
         told: dict[int, bool | None] = {}
@@ -140,6 +142,8 @@ class Side:
         for session, alpn in hellos.tuples("session_id", "alpn"):
             if "h2" not in (alpn or ()):
                 told[session] = False
+            elif ONLY_HTTP2.issuperset(alpn or ()):
+                told[session] = True
             elif session not in told or not told[session]:
                 seen = records.of(session, int(mates[session])) if records is not None else None
                 told[session] = None if seen is None else http2.spoken(seen)
@@ -154,6 +158,12 @@ class Side:
             elif chosen and not any(chosen) and all(leans.get(session, 0.0) <= LEANS for session in those if told[session] is None):
                 told |= dict.fromkeys(those, False)
         return told
+
+    @cached_property
+    def begins_at_once(self) -> set[int]:
+        """Rows of connections whose client begins all that it asks for in its first write: nghttp, told by the drafts of HTTP/2 that it offers, too."""
+        offered = self.capture.table("hellos").tuples("session_id", "alpn")
+        return {self.connection_of[k] for k, alpn in offered if k in self.connection_of and not DRAFTS.isdisjoint(alpn or ())}
 
     @cached_property
     def ja4(self) -> dict[int, int]:

@@ -65,6 +65,9 @@ def learn(talks: Sequence[Talk], shown: bool, sure: Sequence[bool]) -> Model:
         again.begins[0].update(dict.fromkeys(range(2, len(grammar.FIRST_MANY) + 1), BEGUN_AT_ONCE))
         other = _learned(chosen, again, SURE_OF_KIND)
         model = other.model if sum(other.evidence) > sum(one.evidence) + BETTER else model
+    if model.records <= AGAIN and model.weighed[0] <= FOR_ANOTHER and any(talk.at_once for talk in chosen):
+        model.otherwise = _learned(chosen, _at_first(chosen, shown, weighed=model.weighed, each_alone=True), SURE_OF_KIND).model
+        model.otherwise.smoothing = SMOOTHING
     model.smoothing = SMOOTHING
     model.ages = _ages(chosen, model)
     events = sum((len(read.streams) + len(talk.said.answers)) for talk in talks for read, _ in talk.ways)
@@ -72,9 +75,11 @@ def learn(talks: Sequence[Talk], shown: bool, sure: Sequence[bool]) -> Model:
     return model
 
 
-def _at_first(talks: Sequence[Talk], shown: bool, short: range = range(0), weighed: list[int] | None = None) -> Model:
+def _at_first(
+    talks: Sequence[Talk], shown: bool, short: range = range(0), weighed: list[int] | None = None, *, each_alone: bool = False
+) -> Model:
     """By what looks like an end.  short : sizes of first records that are taken for short answers, though nothing shows where these end.  weighed : states so
-    far."""
+    far.  each_alone : where all was asked for at once, each record is taken for an answer by itself."""
     model = Model(shown, records=sum(len(talk.said.answers) for talk in talks), updates=updates(talks))
     model.weighed = weighed or model.weighed
     for talk in talks:
@@ -85,11 +90,17 @@ def _at_first(talks: Sequence[Talk], shown: bool, short: range = range(0), weigh
         for look in asides:
             if look.size == PING:
                 model.add(look, Kind.HEAD, 1 - PING_ASIDE[0] / PING_ASIDE[1])
-        for look, kinds in zip(looks, _by_ends(talk, starts, looks, shown, short), strict=True):
+        those = map(_alone, looks) if each_alone and talk.at_once else _by_ends(talk, starts, looks, shown, short)
+        for look, kinds in zip(looks, those, strict=True):
             for kind in kinds:
                 model.add(look, kind, 1 / len(kinds))
     model.kinds[Kind.DONE] = max(model.kinds[Kind.DONE], model.kinds[Kind.HEAD])  # each stream ends somewhere
     return model
+
+
+def _alone(look: Look) -> tuple[Kind, ...]:
+    """What a record is if each that is not long is an answer."""
+    return (Kind.DONE if look.empty else Kind.SHORT if look.size < EXACT else Kind.PIECE,)
 
 
 def _by_ends(talk: Talk, starts: Sequence[int], looks: Sequence[Look], shown: bool, short: range) -> Iterator[tuple[Kind, ...]]:

@@ -60,6 +60,11 @@ class Talk(NamedTuple):
         return max(likely, key=lambda each: len(each.streams))
 
     @property
+    def at_once(self) -> bool:
+        """Whether all that the client asked for was one write, so that only answers tell how many requests it held."""
+        return self.best.together and len(self.best.streams) == 1
+
+    @property
     def ways(self) -> list[grammar.Told]:
         """To read the client: where fields and bodies are written at once, by what its writes may be, and by pauses alone."""
         if self.told or not self.said.bodies:
