@@ -122,6 +122,7 @@ class Said(NamedTuple):
     the client asked nothing.  bodies : each request seems to have a body.  settings_ns : of the server's SETTINGS.  preface : records of the client's opening.
     updates : what may be the server's WINDOW_UPDATEs, or heads of as few bytes, behind its opening; and what is as long as PING and is none.
     pinged : how many PINGs the server sent, or answered.  refused : those of the server behind which an error log has the line of a refusal.
+    at_once : the client begins all that it asks for in its first write, several requests as easily as one.
     """
 
     mine: list[Record]
@@ -133,6 +134,7 @@ class Said(NamedTuple):
     updates: Sequence[Record] = ()
     pinged: int = 0
     refused: frozenset[Record] = frozenset()
+    at_once: bool = False
 
 
 def is_data(r: Record) -> bool:

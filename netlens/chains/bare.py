@@ -30,9 +30,11 @@ BASES = np.arange(FIELDS[0], FIELDS[1] + 1)
 USUAL, UNUSUAL, LESS = 90, 0.3, 0.6  #: bytes of such a request, at most, as a rule; how much less likely more are, of all and of each
 SPREADS = (1.0, 3.0, 8.0)  #: bytes by which these differ
 INDEXED, NONE = 22, 0.3  #: bytes of requests whose fields are all in the table, at most, which do not differ
-#: How likely one write begins one request, two and so on, of a program that seldom begins several at once, and of those that do at times, and often.
+#: How likely one write begins one request, two and so on, of programs that seldom begin several at once, of which the second has many of any size, and of
+#: those that do at times, and often.
 BEGUN = np.array(
     [
+        (0.975, 0.02, 0.003, 0.001, 4e-4, 3e-4, 2e-4, 1e-4),
         (0.975, 0.02, 0.003, 0.001, 4e-4, 3e-4, 2e-4, 1e-4),
         (0.85, 0.08, 0.04, 0.02, 0.004, 0.003, 0.002, 0.001),
         (0.4, 0.2, 0.15, 0.15, 0.04, 0.03, 0.02, 0.01),
@@ -41,14 +43,15 @@ BEGUN = np.array(
 MANY = BEGUN.shape[1]
 #: Of the last it is learned, as if so many writes had been seen before, how often one holds so many requests at most; where requests differ by so few bytes,
 #: and as many writes hold one alone: else what is always written together would be any part of a size.
-OFTEN, BEFOREHAND, LEARNED, NARROW, SEEN_ALONE = 2, 4.0, 4, 3.0, 0.5
+OFTEN, BEFOREHAND, LEARNED, NARROW, SEEN_ALONE = 3, 4.0, 4, 3.0, 0.5
 #: By how many bytes the first request of a connection is longer than others, as a rule, and how much that differs (where a Cauchy distribution is half as
 #: high: a token may be far longer); at most; and bytes of what opens it: the preface, SETTINGS and WINDOW_UPDATE, with five frames of PRIORITY by nghttp
 #: (RFC 9113 3.4, 6.5, 5.3.2).
 FIRST_LONGER, LONGER_MOST = (24, 15), 200
 OPENS = {range(42, 92): 0.85, range(110, 132): 0.15}
-OTHER = 0.1  #: share of writes that are one request of any size
-SHARES = np.hstack([(1 - OTHER) * BEGUN, np.full((len(BEGUN), 1), OTHER)])
+OTHER, MANY_OTHER = 0.1, 0.5  #: share of writes that are one request of any size: it has a body, too
+_OTHERS = np.array([[OTHER], [MANY_OTHER], [OTHER], [OTHER]])
+SHARES = np.hstack([(1 - _OTHERS) * BEGUN, _OTHERS])
 ALL_OTHER = 0.5  #: how likely all of them are
 KEPT = 1e-3  #: how likely something is, to be kept
 #: How likely so many WINDOW_UPDATEs stand in one record, where there are any, and how many of these are expected, if none is seen alone.
@@ -169,7 +172,7 @@ def _weighed(sizes: tuple[int, ...]) -> Sequence[Bare]:
     any_ = np.repeat(other[:, None], MANY, axis=1)
     singles = np.where(np.arange(MANY) == 0, any_, 0.0)
     out = []
-    for those, p in ((range(1), alone), (range(1, len(BEGUN)), 0.0)):
+    for those, p in ((range(2), alone), (range(2, len(BEGUN)), 0.0)):
         total = p + likely[:, those].sum()
         odds, any_number = p * singles, p * any_
         for at, k in np.argwhere(likely[:, those] >= KEPT * total):

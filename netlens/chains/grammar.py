@@ -143,6 +143,7 @@ SELDOM = 0.01
 NEARLY, LEAST_SIZES, ANY, DECADES, SUMS = 0.1, 4, 0.05, 3.0, (200, 32, 12, 7, 5, 4, 3, 3)
 #: How likely one write begins one request, two, three and so on: the first of a connection, and others.
 FIRST_MANY = 0.52, 0.18, 0.12, 0.08, 0.04, 0.03, 0.02, 0.01
+AT_ONCE_MANY = 0.18, 0.18, 0.18, 0.18, 0.07, 0.07, 0.07, 0.07  #: the same of clients that begin all that they ask for at once
 MANY = 0.975, 0.02, 0.003, 0.001, 4e-4, 3e-4, 2e-4, 1e-4
 GUESSED = 0.4, 0.5, 0.07, 0.02, 0.01  #: the same of a write that nothing is known of, none first
 State = tuple[int, int, bool]  #: requests begun, those that have not ended, whether SETTINGS have been acknowledged
@@ -858,14 +859,9 @@ def _bursts(said: Said, size: int = 0, sizes: Sizes | None = None, known: bare.B
     for k, (w, p) in enumerate(zip(writes, begins, strict=True)):
         if k == 0 or p > SELDOM:
             streams.append(Stream(w.begin_ns, w.ts, w.frame, w.payload))
-            several = _many(
-                w.size,
-                size,
-                sizes,
-                known,
-                first=k == 0 and not (said.preface and w.size <= FIELDS[1] and not known),
-                preface=not said.preface,
-            )
+            first = k == 0 and not (said.preface and w.size <= FIELDS[1] and not known)
+            beforehand = MANY if not first else AT_ONCE_MANY if said.at_once else FIRST_MANY
+            several = _many(w.size, size, sizes, known, beforehand, first=first, preface=not said.preface)
             p *= _is_request(
                 writes, k, perhaps, IS_SHORT if known is None else IS_AS_OTHERS, long, apart=said.preface > 1, by_itself=by_itself
             )
@@ -914,29 +910,34 @@ def _is_request(
 
 
 def _long_fields(writes: Sequence[_Write]) -> int:
-    """Bytes of fields that hold a token, at most, by two writes and more behind the first that are alike, longer than other fields, and by themselves."""
+    """Bytes of fields that hold a token, at most, by two writes and more behind the first that are alike, longer than other fields, and by themselves; 0 where
+    as many are as short as other fields are."""
     gaps = [after.begin_ns - w.ts for w, after in pairwise(writes)]
     alone = sorted(
         w.size
         for w, before_ns, behind_ns in zip(writes[1:], gaps, [*gaps[1:], NEVER], strict=False)
-        if FIELDS[1] < w.size <= MOST_LONG and min(before_ns, behind_ns) > SOON_NS
+        if FIELDS[0] <= w.size <= MOST_LONG and w.size not in CONTROL and min(before_ns, behind_ns) > SOON_NS
     )
-    return next((size + LONG_OTHER for before, size in pairwise(alone) if size - before <= LONG_DIFFER), 0)
+    short = bisect_right(alone, FIELDS[1])
+    if short >= REPEATED:
+        return 0
+    return next((size + LONG_OTHER for before, size in pairwise(alone[short:]) if size - before <= LONG_DIFFER), 0)
 
 
-def _many(written: int, size: int, sizes: Sizes | None, known: bare.Bare | None, *, first: bool, preface: bool) -> tuple[float, ...]:
+def _many(
+    written: int, size: int, sizes: Sizes | None, known: bare.Bare | None, beforehand: tuple[float, ...], *, first: bool, preface: bool
+) -> tuple[float, ...]:
     """How likely a write of so many bytes begins one request of ``size`` bytes (0: they differ, as ``sizes`` do), two and so on. The fields of the first are
-    longer, and may stand behind the preface and SETTINGS."""
+    longer, and may stand behind the preface and SETTINGS.  beforehand : how likely it is, before its size is looked at."""
     if known is not None and written <= bare.MOST:
-        return known.first(written, FIRST_MANY, preface=preface) if first else known.many(written)
+        return known.first(written, beforehand, preface=preface) if first else known.many(written)
     n = _times(written, size) if size else 0
     if size and first and not n and written % size <= FIRST_LONGER:
         n = written // size
     if not n:
-        usual = FIRST_MANY if first else MANY
         if sizes is None:
-            return usual
-        some = [p * q for p, q in zip(usual, sizes.odds(written, first=first), strict=True)]
+            return beforehand
+        some = [p * q for p, q in zip(beforehand, sizes.odds(written, first=first), strict=True)]
         return tuple(p / sum(some) for p in some)
     return tuple(1 - OTHERWISE if k == n else OTHERWISE / MOST_TOGETHER for k in range(1, max(n, MOST_TOGETHER) + 1))
 

@@ -31,7 +31,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import zip_longest
 from typing import NamedTuple
@@ -60,13 +60,11 @@ MOST_OTHERS = 0.1  #: share of connections that were counted, of which another n
 
 
 class Connection(NamedTuple):
-    """What was said on one connection, when it ended, or the capture, and whether it was the capture.  at_once : its client begins all that it asks for in its
-    first write, several requests as easily as one."""
+    """What was said on one connection, when it ended, or the capture, and whether it was the capture."""
 
     said: Said | None
     over_ns: int
     cut: bool = True
-    at_once: bool = False
 
     @property
     def cut_ns(self) -> int:
@@ -119,7 +117,7 @@ def _all_counted(connections: Sequence[Connection], known: Shapes, told: _Told) 
     return [
         Counted(streams, len(streams), len(streams))
         if fits
-        and not (each.at_once and each.said is not None and len(each.said.answers) > 1)
+        and not (each.said is not None and each.said.at_once and len(each.said.answers) > 1)
         and not (few and each.said is not None and _may_be_more(each.said, streams))
         and (each.said is None or grammar.fits(each.said, sizes[k], len(streams)))
         and _allows(told.get(k, ()), len(streams))
@@ -230,7 +228,7 @@ def likely(connections: Sequence[Connection], known: Shapes) -> list[Counted | N
             out[k] = counting.requests(talk, model, agreed=agreed)
         elif model is not None and out[k] is one and one is not None and several(one.streams):
             out[k] = one._replace(streams=counting.settled(talk, model, one.streams))
-    for k, (own, other) in _of_alike(talks, out, {k for k in talks if connections[k].at_once}).items():
+    for k, (own, other) in _of_alike(talks, out).items():
         out[k] = counting.either(talks[k], model, own, other)
     for k, talk in talks.items():
         if (counted := out[k]) is not None and _holds_more(talk.said, talk.told, known, counted.most):
@@ -258,10 +256,9 @@ def _perhaps_reset(said: Said, streams: list[Stream], over_ns: int) -> list[Stre
     return out
 
 
-def _of_alike(talks: dict[int, Talk], out: Sequence[Counted | None], at_once: Set[int]) -> dict[int, tuple[int, int]]:
+def _of_alike(talks: dict[int, Talk], out: Sequence[Counted | None]) -> dict[int, tuple[int, int]]:
     """Connections on which all was written at once, so that only answers tell how many requests it held, and whose exact number is less than what may be on
-    another that wrote as much, or another than is likeliest on one of a program that begins as many each time (``at_once``): by place, this number and the
-    other."""
+    another that wrote as much, or another than is likeliest on one of a program that begins as many each time: by place, this number and the other."""
     written = {k: talk.best.streams[0].up for k, talk in talks.items() if talk.at_once}
     found = {}
     for k, size in written.items():
@@ -270,8 +267,8 @@ def _of_alike(talks: dict[int, Talk], out: Sequence[Counted | None], at_once: Se
             continue
         others = {j: other for j in written if j != k and (other := out[j]) is not None}
         differing = [other.most for j, other in others.items() if abs(written[j] - size) <= size * AS_MUCH and other.most > one.most]
-        if k in at_once:
-            differing += [n for j, other in others.items() if j in at_once and (n := len(other.streams)) != one.most]
+        if talks[k].said.at_once:
+            differing += [n for j, other in others.items() if talks[j].said.at_once and (n := len(other.streams)) != one.most]
         if differing:
             found[k] = one.most, max(differing)
     return found
@@ -287,7 +284,7 @@ def counted(connection: Connection, known: Shapes = NOTHING) -> tuple[list[Strea
 
     known : what answers look like.
     """
-    said, over_ns, cut, _ = connection
+    said, over_ns, cut = connection
     if said is None:
         return [], False
     if not said.readings:

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from netlens.chains import grammar
 from netlens.chains.asked import Stream
-from netlens.chains.explained.forward_backward import SURE, Found, backward
+from netlens.chains.explained.forward_backward import Found, backward
 from netlens.chains.explained.kernels import ANSWER, NEGLIGIBLE, START
 from netlens.chains.explained.model import Model
 from netlens.chains.explained.numbers import Numbers, Ways, by_client, explained, likeliest, likeliest_way, numbers, of_all
@@ -33,6 +33,7 @@ from netlens.columns import NEVER
 OF_CLIENT, CERTAIN = 0.2, 0.9  #: part of the client alone in whether a number is certain, and how likely it is then
 SURER, LEARNED = 0.999, 50  #: the same by the model alone, and of how many records it was learned, at least
 LIKELY, ALLOWED = 0.985, 0.25  #: the same by the model, where the client alone gives it at least the second
+IN_PROGRESS = 0.2  #: that anything is in the end, for the number to be exact
 CONTRADICTED = 0.01  #: the number that the model finds, by the client alone, if that sends fields in records of their own
 DISAGREED = 0.5  #: part of the client, if the model finds other numbers than were counted
 BEYOND = 5e-4  #: probability that the number is below its interval, or above
@@ -79,7 +80,7 @@ def _is_sure(talk: Talk, model: Model, number: int, p: float) -> bool:
 
 def _exact(talk: Talk, told: grammar.Told, found: Found, number: int, model: Model) -> list[Stream] | None:
     one = backward(found.walk, number)
-    if one is None or one.likely(len(one.events) - 1, lambda states: waiting(states) + answered(states) > 0) > 1 - SURE:
+    if one is None or one.likely(len(one.events) - 1, lambda states: waiting(states) + answered(states) > 0) > IN_PROGRESS:
         return None
     begun, ended = times(one, number)
     if any(median == len(one.events) for _, median, _ in ended):
