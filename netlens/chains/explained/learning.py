@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -90,7 +91,7 @@ def _at_first(
         for look in asides:
             if look.size == PING:
                 model.add(look, Kind.HEAD, 1 - PING_ASIDE[0] / PING_ASIDE[1])
-        those = map(_alone, looks) if each_alone and talk.at_once else _by_ends(talk, starts, looks, shown, short)
+        those = _alone(looks) if each_alone and talk.at_once else _by_ends(talk, starts, looks, shown, short)
         for look, kinds in zip(looks, those, strict=True):
             for kind in kinds:
                 model.add(look, kind, 1 / len(kinds))
@@ -98,9 +99,11 @@ def _at_first(
     return model
 
 
-def _alone(look: Look) -> tuple[Kind, ...]:
-    """What a record is if each that is not long is an answer."""
-    return (Kind.DONE if look.empty else Kind.SHORT if look.size < EXACT else Kind.PIECE,)
+def _alone(looks: Sequence[Look]) -> Iterator[tuple[Kind, ...]]:
+    """What each record is if those that are not long are answers, but before an empty frame."""
+    for look, after in zip_longest(looks, looks[1:]):
+        goes_on = look.size >= EXACT or (after is not None and after.empty)
+        yield (Kind.DONE if look.empty else Kind.PIECE if goes_on else Kind.SHORT,)
 
 
 def _by_ends(talk: Talk, starts: Sequence[int], looks: Sequence[Look], shown: bool, short: range) -> Iterator[tuple[Kind, ...]]:
