@@ -65,3 +65,10 @@ def test_one_request_in_each_write_is_not_unknown(write: list[int]) -> None:
     one = said([*at(10, write[0] + 90), *at(30, -150)], write, [120], sizes=range(0, 100, 7))
     assert (number := found([one])[0]) is not None
     assert number[0] <= 11 <= number[1]
+
+
+def test_what_fills_a_buffer_of_the_server_is_no_answer() -> None:
+    """nginx sends what it has read of an answer by 4 KiB, so many records are of one size."""
+    answer = [176, *[4105] * 14, 700, 9]
+    number = found([said([*at(10, 990), *((20 + n, -size) for n, size in enumerate(answer))], [900], answer, sizes=range(0, 100, 7))])[0]
+    assert number == (11, 11)

@@ -389,3 +389,34 @@ def test_requests_without_a_body_beside_whole_ones() -> None:
 def test_fields_before_bodies_of_one_size_are_no_requests() -> None:
     found = by_itself([*OPENED[:2], *at(4, 138, 2665), *[each for k in range(6) for each in at(100 * k + 50, 142, 2665)], (900, -300)])
     assert max(found, key=found.__getitem__) == 7
+
+
+def test_updates_for_answers_that_begin_together_are_no_request() -> None:
+    """curl sends two WINDOW_UPDATEs as an answer begins, in one record for two of them."""
+    turns = [
+        each
+        for k in range(8)
+        for each in (*at(100 * k + 50, 1290), *at(100 * k + 51, 1290), (100 * k + 60, -96), (100 * k + 60, -233), (100 * k + 60, 52))
+    ]
+    found = by_itself([*OPENED[:2], *at(4, 1395), *turns, (900, -300)])
+    assert found[17] > 0.9
+
+
+def test_requests_of_one_size_are_as_many_as_a_write_is_long() -> None:
+    """However seldom a program begins two at once."""
+    said = said_by(at(10, 2 * 1062 + 63), *[at(100 * k, 1062) for k in range(1, 40)])
+    usual = grammar.usual([said])[0]
+    (read,) = grammar.told(said, usual, grammar.Sizes([said]))
+    assert read.reading.many[0][2] > 0.9999
+
+
+def test_bodies_of_one_size_are_no_fields_where_others_are_short() -> None:
+    """curl: GETs by themselves have 148 bytes, so writes of 520 are no fields whose bodies follow."""
+    sizes = 520, 523, 911, 1402, 1877, 2390
+    turns = [
+        each
+        for k, size in enumerate(sizes)
+        for each in (*at(800 * k + 50, 148), (800 * k + 60, -300), *at(800 * k + 400, size), *at(800 * k + 403, size + 301))
+    ]
+    found = by_itself([*OPENED[:2], *at(4, 1395), *turns, (9000, -300)])
+    assert max(found, key=found.__getitem__) == 19

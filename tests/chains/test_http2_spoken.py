@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 
 import netlens
 from netlens.api import Capture
 from netlens.chains.side import Side
+from netlens.columns import objects
 from netlens.parsers import http2
 from netlens.schema import Table
-
-if TYPE_CHECKING:
-    import pytest
 
 HERE = Path(__file__).parents[1] / "data" / "http2" / "offered.pcap.gz"
 HTTP_1 = 8413  #: port of the server that does not speak HTTP/2
@@ -51,6 +49,22 @@ def test_what_does_not_show_of_one_connection_shows_by_others_of_the_program(mon
     assert known(False, True, None, leaning=-1.0) == [False, True, None]
     assert known(None, None, leaning=-1.0) == [None, None]
     assert known(False, False, False, True, None) == [False, False, False, True, None]
+
+
+@pytest.mark.parametrize(
+    ("offered", "spoken", "at_once"), [(["h2"], True, False), (["h2", "h2-16", "h2-14"], True, True), (["h2", "http/1.1"], None, False)]
+)
+def test_where_nothing_else_is_offered_it_is_spoken(
+    offered: list[str], spoken: bool | None, at_once: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    side = Side(None, Capture([HERE], trail=True))
+    hellos, rows = side.capture.table("hellos").take(np.zeros(1, np.int64)), side.connection_of
+    table = Table(hellos.schema, {**hellos.columns, "alpn": objects([offered])})
+    monkeypatch.setattr(side.capture, "table", lambda name: table if name == "hellos" else None)
+    monkeypatch.setattr(http2, "spoken", lambda seen: None)
+    (session,) = hellos["session_id"].tolist()
+    assert side.http2 == {session: spoken}
+    assert side.begins_at_once == ({rows[session]} if at_once else set())
 
 
 def test_http_1_under_an_offer_of_http2_can_be_counted() -> None:
