@@ -856,15 +856,16 @@ def _bursts(said: Said, size: int = 0, sizes: Sizes | None = None, known: bare.B
     latest = 0  # that rather begins a request than goes on
     begins.reverse()
     by_itself = _by_itself(writes, begins, max(long, FIELDS[1]))
+    # where the first write has fields and body, perhaps with what opens the connection
+    of_each = size if size and said.preface < 2 and (_times(writes[0].size, size) or _first_times(writes[0].size, size)) else 0
     for k, (w, p) in enumerate(zip(writes, begins, strict=True)):
         if k == 0 or p > SELDOM:
             streams.append(Stream(w.begin_ns, w.ts, w.frame, w.payload))
             first = k == 0 and not (said.preface and w.size <= FIELDS[1] and not known)
             beforehand = MANY if not first else AT_ONCE_MANY if said.at_once else FIRST_MANY
             several = _many(w.size, size, sizes, known, beforehand, first=first, preface=not said.preface)
-            p *= _is_request(
-                writes, k, perhaps, IS_SHORT if known is None else IS_AS_OTHERS, long, apart=said.preface > 1, by_itself=by_itself
-            )
+            is_short = IS_SHORT if known is None else IS_AS_OTHERS
+            p *= _is_request(writes, k, perhaps, is_short, long, apart=said.preface > 1, by_itself=by_itself, whole=of_each)
             many.append((1 - p, *(p * each for each in several)))
             latest = len(streams) - 1 if p >= 0.5 or not k else latest
         if k and p < 0.5:
@@ -883,11 +884,12 @@ def _by_itself(writes: Sequence[_Write], begins: Sequence[float], fields: int) -
 
 
 def _is_request(
-    writes: Sequence[_Write], k: int, perhaps: dict[int, float], short: float, long: int, *, apart: bool, by_itself: int
+    writes: Sequence[_Write], k: int, perhaps: dict[int, float], short: float, long: int, *, apart: bool, by_itself: int, whole: int
 ) -> float:
     """How likely a write that goes on with no body begins a request: a ``short`` one, as likely as that, may be part of another.  long : bytes of fields with
     a token, at most (0: there seem to be none).  apart : the preface had records of its own, as of hyper, which so begins with the fields of all that waits.
-    by_itself : how many writes show that fields and body are one, so that a write behind a short one is rather a request by itself."""
+    by_itself : how many writes show that fields and body are one, so that a write behind a short one is rather a request by itself.  whole : bytes of each
+    request that is written so, for certain (0: they differ)."""
 
     def likelier(p: float) -> float:
         return p * (1 + by_itself) / (1 + p * by_itself)
@@ -895,7 +897,11 @@ def _is_request(
     w = writes[k]
     if w.frame in perhaps:
         return perhaps[w.frame]
+    if whole and _times(w.size, whole):
+        return 1.0
     before = writes[k - 1]
+    if k and whole and _times(before.size, whole):
+        return short if w.size <= FIELDS[1] else 1.0
     pair = k > 0 and before.frame not in perhaps and min(w.size, before.size) <= FIELDS[1] < max(w.size, before.size)
     if k == 1 and before.size <= FIRST_FIELDS < w.size:
         pair = True

@@ -420,3 +420,11 @@ def test_bodies_of_one_size_are_no_fields_where_others_are_short() -> None:
     ]
     found = by_itself([*OPENED[:2], *at(4, 1395), *turns, (9000, -300)])
     assert max(found, key=found.__getitem__) == 19
+
+
+def test_what_is_as_long_as_every_request_is_one_behind_a_short_one_too() -> None:
+    """curl: one body again and again, and a GET in between."""
+    parts = [*at(4, 4722), *[each for k in range(1, 9) for each in at(k, 4590)], *at(10, 147), *at(11, 4590), *at(12, 4590)]
+    said = said_by(parts, preface=OPENED[:2])
+    told = grammar.told(said, grammar.usual([said])[0], grammar.Sizes([said]))
+    assert by_client(told, None)[12] > 0.9
