@@ -34,7 +34,7 @@ RECORD = 5  #: bytes of a TLS record's header
 CHOSEN = {True: 2, False: 3}
 LEANS = -1.0  #: odds for HTTP/2, to the power of ten, of each of the others at most, where fewer show HTTP/1.1
 DRAFTS = frozenset(("h2-14", "h2-16"))  #: of HTTP/2, which nghttp2's own client offers beside it
-ONLY_HTTP2 = DRAFTS | {"h2"}  #: a server may choose nothing else then (RFC 7301 3.2)
+ONLY_HTTP2 = DRAFTS | {"h2"}  #: a server can choose nothing else then, unless it does not choose at all (RFC 7301 3.2)
 HIDDEN_ALERT = APPLICATION << 32 | 0x0303 << 16 | ALERT_RECORD  #: header of an alert's record in TLS 1.3 (RFC 8446 5.2), as a number
 OPENVPN_PORT, OPENVPN_RESETS = 1194, (0x38, 0x50)  #: and the first bytes of a client: hard resets, versions 2 and 3
 WORDS = {"vm": "VM", "host": "host"}  #: sides as texts call them
@@ -142,11 +142,11 @@ class Side:
         for session, alpn in hellos.tuples("session_id", "alpn"):
             if "h2" not in (alpn or ()):
                 told[session] = False
-            elif ONLY_HTTP2.issuperset(alpn or ()):
-                told[session] = True
             elif session not in told or not told[session]:
                 seen = records.of(session, int(mates[session])) if records is not None else None
                 told[session] = None if seen is None else http2.spoken(seen)
+                if told[session] is None and ONLY_HTTP2.issuperset(alpn):
+                    told[session] = True
                 leans[session] = 0.0 if seen is None else http2.leaning(seen)
         alike: dict[tuple[str | None, str], set[int]] = {}
         for session, sni, ja4 in hellos.tuples("session_id", "sni", "ja4"):

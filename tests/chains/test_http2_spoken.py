@@ -52,16 +52,22 @@ def test_what_does_not_show_of_one_connection_shows_by_others_of_the_program(mon
 
 
 @pytest.mark.parametrize(
-    ("offered", "spoken", "at_once"), [(["h2"], True, False), (["h2", "h2-16", "h2-14"], True, True), (["h2", "http/1.1"], None, False)]
+    ("offered", "shown", "spoken", "at_once"),
+    [
+        (["h2"], None, True, False),
+        (["h2"], False, False, False),  # the server ignored what was offered
+        (["h2", "h2-16", "h2-14"], None, True, True),
+        (["h2", "http/1.1"], None, None, False),
+    ],
 )
 def test_where_nothing_else_is_offered_it_is_spoken(
-    offered: list[str], spoken: bool | None, at_once: bool, monkeypatch: pytest.MonkeyPatch
+    offered: list[str], shown: bool | None, spoken: bool | None, at_once: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     side = Side(None, Capture([HERE], trail=True))
     hellos, rows = side.capture.table("hellos").take(np.zeros(1, np.int64)), side.connection_of
     table = Table(hellos.schema, {**hellos.columns, "alpn": objects([offered])})
     monkeypatch.setattr(side.capture, "table", lambda name: table if name == "hellos" else None)
-    monkeypatch.setattr(http2, "spoken", lambda seen: None)
+    monkeypatch.setattr(http2, "spoken", lambda seen: shown)
     (session,) = hellos["session_id"].tolist()
     assert side.http2 == {session: spoken}
     assert side.begins_at_once == ({rows[session]} if at_once else set())
