@@ -26,7 +26,7 @@ TIMES, OFTEN = 3, 0.8
 WHOLE, LONGEST = 0.9, 100  #: share of writes that are a whole number of times as long as the shortest; the most that is looked for
 MOST_PARTS, REQUEST = 8, 12  #: requests in the shortest write, and bytes of one: a header and three fields (RFC 9113 4.1, 8.3.1)
 SAME, FEWEST, LEAST = 3, 5, 80  #: writes of one size, or sizes of so many, and bytes that one request without a body has no more, as a rule
-BUFFER = 1024  #: of such a multiple are buffers, so what fills one is as long as another, and no answer (nginx: 4 or 8 KiB)
+BUFFER = 1024  #: buffers have a multiple of it; what fills one is a piece of an answer, however many are alike (nginx: 4 or 8 KiB)
 ALIKE = 20  #: of a write, one part in so many
 
 

@@ -80,7 +80,7 @@ OF_A_KIND, LONGER_BY = 0.2, 60  #: the first fields of a kind, with a body or wi
 #: How likely a write as long as frames of control is a request, if nothing else is known; and at most. WINDOW_UPDATEs, a few at a
 #: time, follow what the server says within AT_ONCE_NS.
 MOST_AT_ONCE = 3 * WINDOW_UPDATE
-FOR_A_HEAD = 2  #: WINDOW_UPDATEs that curl sends as an answer begins, or for several that do at once
+FOR_A_HEAD = 2  #: WINDOW_UPDATEs that curl sends as an answer begins; for several that begin at once they stand in one record
 PERHAPS, MOST_PERHAPS, MOST_BARE = 0.02, 0.9, 0.99
 PERHAPS_AS_WELL = 0.3  #: the same where others are requests for certain, and long behind what the server says
 #: How likely a short write begins a request, of a client that writes fields and body at once; the same at once behind a body; and a body at once behind it,

@@ -33,7 +33,7 @@ RECORD = 5  #: bytes of a TLS record's header
 #: which shows by what is there, and of HTTP/1.1, which shows by what is not.
 CHOSEN = {True: 2, False: 3}
 LEANS = -1.0  #: odds for HTTP/2, to the power of ten, of each of the others at most, where fewer show HTTP/1.1
-DRAFTS = frozenset(("h2-14", "h2-16"))  #: of HTTP/2, which nghttp2's own client offers beside it
+DRAFTS = frozenset(("h2-14", "h2-16"))  #: of HTTP/2, which nghttp offers beside it
 ONLY_HTTP2 = DRAFTS | {"h2"}  #: a server can choose nothing else then, unless it does not choose at all (RFC 7301 3.2)
 HIDDEN_ALERT = APPLICATION << 32 | 0x0303 << 16 | ALERT_RECORD  #: header of an alert's record in TLS 1.3 (RFC 8446 5.2), as a number
 OPENVPN_PORT, OPENVPN_RESETS = 1194, (0x38, 0x50)  #: and the first bytes of a client: hard resets, versions 2 and 3
@@ -161,7 +161,7 @@ class Side:
 
     @cached_property
     def begins_at_once(self) -> set[int]:
-        """Rows of connections whose client begins all that it asks for in its first write: nghttp, told by the drafts of HTTP/2 that it offers, too."""
+        """Rows of connections whose client begins all that it asks for in its first write: nghttp, told by the drafts of HTTP/2 that it also offers."""
         offered = self.capture.table("hellos").tuples("session_id", "alpn")
         return {self.connection_of[k] for k, alpn in offered if k in self.connection_of and not DRAFTS.isdisjoint(alpn or ())}
 

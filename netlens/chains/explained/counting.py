@@ -1,9 +1,10 @@
 """Requests of a connection as they are most likely: exactly, or between which numbers they are.
 
 1. *The number of requests* is told if it is next to certain. A model explains best what it was learned from, so what the client alone says has a part in that,
-   unless the model leaves no doubt and much was learned from; what a client wrote all at once says nothing. Given the number, the time of each start and each
-   end is the median, and an interval that holds it with all but :data:`netlens.chains.explained.rows.OUTSIDE` on either side. For an exact number nothing may
-   be in progress in the end, of the connection or the capture: an end that was missed shows there, or nowhere.
+   unless the model leaves no doubt and much was learned from; what a client wrote all at once says nothing, so there a model that began to learn otherwise
+   must find the same number. Given the number, the time of each start and each end is the median, and an interval that holds it with all but
+   :data:`netlens.chains.explained.rows.OUTSIDE` on either side. For an exact number hardly anything may be in progress in the end, of the connection or the
+   capture: an end that was missed shows there, or nowhere.
 2. *Else the number is an interval*, and requests are as many as are likeliest. What the server said may be misread, so what the client alone tells has a
    part in the interval, a greater one where few records were learned from; with too few it is all there is, and answers may have ended at any time. Those
    beyond the least may never have begun, and those beyond the ones told may have been in progress besides (:class:`Counted`). A client of which nothing
@@ -33,7 +34,7 @@ from netlens.columns import NEVER
 OF_CLIENT, CERTAIN = 0.2, 0.9  #: part of the client alone in whether a number is certain, and how likely it is then
 SURER, LEARNED = 0.999, 50  #: the same by the model alone, and of how many records it was learned, at least
 LIKELY, ALLOWED = 0.985, 0.25  #: the same by the model, where the client alone gives it at least the second
-IN_PROGRESS = 0.2  #: that anything is in the end, for the number to be exact
+IN_PROGRESS = 0.2  #: how likely anything is in progress in the end, at most, for the number to be exact
 CONTRADICTED = 0.01  #: the number that the model finds, by the client alone, if that sends fields in records of their own
 DISAGREED = 0.5  #: part of the client, if the model finds other numbers than were counted
 BEYOND = 5e-4  #: probability that the number is below its interval, or above

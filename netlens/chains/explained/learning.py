@@ -100,7 +100,7 @@ def _at_first(
 
 
 def _alone(looks: Sequence[Look]) -> Iterator[tuple[Kind, ...]]:
-    """What each record is if those that are not long are answers, but before an empty frame."""
+    """What each record is, if each that is not long is an answer, unless an empty frame follows."""
     for look, after in zip_longest(looks, looks[1:]):
         goes_on = look.size >= EXACT or (after is not None and after.empty)
         yield (Kind.DONE if look.empty else Kind.PIECE if goes_on else Kind.SHORT,)
