@@ -428,3 +428,10 @@ def test_what_is_as_long_as_every_request_is_one_behind_a_short_one_too() -> Non
     said = said_by(parts, preface=OPENED[:2])
     told = grammar.told(said, grammar.usual([said])[0], grammar.Sizes([said]))
     assert by_client(told, None)[12] > 0.9
+
+
+def test_updates_right_before_requests_are_no_fields() -> None:
+    """curl answers a head with WINDOW_UPDATEs, and begins its next requests with the end of an answer, just behind others."""
+    turns = [each for k in range(1, 5) for each in ((100 * k, -452), (100 * k, 26), (100 * k + 1, -198), *at(100 * k + 1, 26, 735, 736))]
+    said = said_by([*at(4, 883, 735), (5, 9), *turns])
+    assert {each.together for each in said.readings} == {True}
