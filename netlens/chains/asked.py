@@ -613,10 +613,10 @@ def _by_bursts(records: list[Record], *, within_turns: bool) -> tuple[list[Strea
     most = max(set(leads), key=leads.count, default=0)
     fields = {most + more for more in FIELDS_DIFFER if most + more >= FIELDS[0]}
     known = len(leads) > 1 and most >= FIELDS[0] and sum(lead in fields for lead in leads) >= MOST_FIELDS * len(leads)
-    if most % WINDOW_UPDATE == 0:  # it may be WINDOW_UPDATEs, which curl sends as an answer begins, right before its next request
+    if known and most % WINDOW_UPDATE == 0:  # it may be WINDOW_UPDATEs, which curl sends as an answer begins, right before its next request
         mine = [r for r in records if r.way == CLIENT]
         followed = [after.size >= BODY and after.ts - r.ts < AT_ONCE_NS for r, after in pairwise(mine) if r.size == most]
-        known = known and sum(followed) >= MOST_FIELDS * len(followed)
+        known = sum(followed) >= MOST_FIELDS * len(followed)
     streams = [stream for stream, _ in (_bursts(records, fields, within_turns) if known else bursts)]
     for each, after in zip_longest(streams, streams[1:]):
         if each.up < BODY:

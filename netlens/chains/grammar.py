@@ -862,7 +862,7 @@ def _bursts(said: Said, size: int = 0, sizes: Sizes | None = None, known: bare.B
         if k == 0 or p > SELDOM:
             streams.append(Stream(w.begin_ns, w.ts, w.frame, w.payload))
             first = k == 0 and not (said.preface and w.size <= FIELDS[1] and not known)
-            beforehand = MANY if not first else AT_ONCE_MANY if said.at_once else FIRST_MANY
+            beforehand = AT_ONCE_MANY if k == 0 and said.at_once else FIRST_MANY if first else MANY
             several = _many(w.size, size, sizes, known, beforehand, first=first, preface=not said.preface)
             is_short = IS_SHORT if known is None else IS_AS_OTHERS
             p *= _is_request(writes, k, perhaps, is_short, long, apart=said.preface > 1, by_itself=by_itself, whole=of_each)
@@ -917,7 +917,7 @@ def _is_request(
 
 def _long_fields(writes: Sequence[_Write]) -> int:
     """Bytes of fields that hold a token, at most, by two writes and more behind the first that are alike, longer than other fields, and by themselves; 0 where
-    as many are as short as other fields are."""
+    two writes or more by themselves are as short as other fields."""
     gaps = [after.begin_ns - w.ts for w, after in pairwise(writes)]
     alone = sorted(
         w.size

@@ -134,8 +134,8 @@ class Side:
 
     @cached_property
     def http2(self) -> dict[int, bool | None]:
-        """Whether HTTP/2 is spoken, by session; None: it was offered beside others and may be. Those whose hello was not seen are not in it. What does not
-        show of one connection shows by others of the same program (JA4) to the same server, if all of them speak the same."""
+        """Whether HTTP/2 is spoken, by session; None: it was offered with other protocols and may be. Those whose hello was not seen are not in it. What does
+        not show of one connection shows by others of the same program (JA4) to the same server, if all of them speak the same."""
         hellos, records, mates = self.capture.table("hellos"), self.capture.records, self.capture.part.state()[:, MATE]
         told: dict[int, bool | None] = {}
         leans: dict[int, float] = {}

@@ -228,8 +228,8 @@ def likely(connections: Sequence[Connection], known: Shapes) -> list[Counted | N
             out[k] = counting.requests(talk, model, agreed=agreed)
         elif model is not None and out[k] is one and one is not None and several(one.streams):
             out[k] = one._replace(streams=counting.settled(talk, model, one.streams))
-    for k, (own, other) in _of_alike(talks, out).items():
-        out[k] = counting.either(talks[k], model, own, other)
+    for k, (fewest, most) in _of_alike(talks, out).items():
+        out[k] = counting.either(talks[k], model, fewest, most)
     for k, talk in talks.items():
         if (counted := out[k]) is not None and _holds_more(talk.said, talk.told, known, counted.most):
             out[k] = None
@@ -258,19 +258,20 @@ def _perhaps_reset(said: Said, streams: list[Stream], over_ns: int) -> list[Stre
 
 def _of_alike(talks: dict[int, Talk], out: Sequence[Counted | None]) -> dict[int, tuple[int, int]]:
     """Connections on which all was written at once, so that only answers tell how many requests it held, and whose exact number is less than what may be on
-    another that wrote as much, or another than is likeliest on one of a program that begins as many each time: by place, this number and the other."""
+    another that wrote as much, or, of a program that begins as many each time, differs from the likeliest on another connection of it: by place, between which
+    others it is."""
     written = {k: talk.best.streams[0].up for k, talk in talks.items() if talk.at_once}
+    counted = {k: one for k in written if (one := out[k]) is not None}
     found = {}
-    for k, size in written.items():
-        one = out[k]
-        if one is None or not one.exact:
+    for k, one in counted.items():
+        if not one.exact:
             continue
-        others = {j: other for j in written if j != k and (other := out[j]) is not None}
-        differing = [other.most for j, other in others.items() if abs(written[j] - size) <= size * AS_MUCH and other.most > one.most]
+        alike = [other.most for j, other in counted.items() if abs(written[j] - written[k]) <= written[k] * AS_MUCH]
+        others = [n for n in alike if n > one.most]
         if talks[k].said.at_once:
-            differing += [n for j, other in others.items() if talks[j].said.at_once and (n := len(other.streams)) != one.most]
-        if differing:
-            found[k] = one.most, max(differing)
+            others += [len(other.streams) for j, other in counted.items() if talks[j].said.at_once]
+        if {*others} - {one.most}:
+            found[k] = min(one.most, *others), max(one.most, *others)
     return found
 
 

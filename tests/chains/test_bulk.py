@@ -68,7 +68,7 @@ def test_one_request_in_each_write_is_not_unknown(write: list[int]) -> None:
 
 
 def test_what_fills_a_buffer_of_the_server_is_no_answer() -> None:
-    """nginx sends what it has read of an answer by 4 KiB, so many records are of one size."""
+    """nginx sends answers in pieces of 4 KiB, so many records are of one size."""
     answer = [176, *[4105] * 14, 700, 9]
     number = found([said([*at(10, 990), *((20 + n, -size) for n, size in enumerate(answer))], [900], answer, sizes=range(0, 100, 7))])[0]
     assert number == (11, 11)

@@ -72,11 +72,13 @@ def requests(talk: Talk, model: Model | None, *, agreed: bool) -> Counted | None
 def _is_sure(talk: Talk, model: Model, number: int, p: float) -> bool:
     """Whether a number is next to certain that is so likely by the model: what it was learned from is what it explains, so the client alone has its part."""
     alone = by_client(talk.ways, model).get(number, 0.0)
+    surer = p >= SURER and model.records >= LEARNED
     if talk.at_once and alone < CERTAIN:  # so what was written does not tell
-        again = explained(talk, model.otherwise) if model.otherwise is not None else []
-        return p >= LIKELY and bool(again) and likeliest(again)[0] == number
-    together = (1 - OF_CLIENT) * p + OF_CLIENT * alone >= CERTAIN or (p >= LIKELY and alone >= ALLOWED)
-    return (p >= SURER and model.records >= LEARNED) or together
+        if p < LIKELY or model.otherwise is None:
+            return surer
+        again = explained(talk, model.otherwise)
+        return bool(again) and likeliest(again)[0] == number
+    return surer or (1 - OF_CLIENT) * p + OF_CLIENT * alone >= CERTAIN or (p >= LIKELY and alone >= ALLOWED)
 
 
 def _exact(talk: Talk, told: grammar.Told, found: Found, number: int, model: Model) -> list[Stream] | None:

@@ -49,7 +49,8 @@ class Learned(NamedTuple):
 
 def learn(talks: Sequence[Talk], shown: bool, sure: Sequence[bool]) -> Model:
     """What records look like; first from connections that are ``sure`` of their requests. Where few records leave numbers in doubt, learning begins again with
-    first writes of several requests, as it ends where it began if little speaks against that; what explains the records better is taken."""
+    first writes of several requests, as it ends where it began if little speaks against that; what explains the records better is taken. Where a client wrote
+    all at once, another model is learned beside it, from each record as an answer (:attr:`Model.otherwise`)."""
     chosen = first((talk for talk, _ in sorted(zip(talks, sure, strict=True), key=lambda each: not each[1])), LEARN_FROM)
     model = _at_first(chosen, shown)
     rounds: Sequence[float] = SURE_OF_KIND
@@ -100,7 +101,7 @@ def _at_first(
 
 
 def _alone(looks: Sequence[Look]) -> Iterator[tuple[Kind, ...]]:
-    """What each record is, if each that is not long is an answer, unless an empty frame follows."""
+    """What records are, if each is an answer by itself: but long ones, and those before an empty frame, are pieces."""
     for look, after in zip_longest(looks, looks[1:]):
         goes_on = look.size >= EXACT or (after is not None and after.empty)
         yield (Kind.DONE if look.empty else Kind.PIECE if goes_on else Kind.SHORT,)
