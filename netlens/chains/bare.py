@@ -30,12 +30,14 @@ BASES = np.arange(FIELDS[0], FIELDS[1] + 1)
 USUAL, UNUSUAL, LESS = 90, 0.3, 0.6  #: bytes of such a request, at most, as a rule; how much less likely more are, of all and of each
 SPREADS = (1.0, 3.0, 8.0)  #: bytes by which these differ
 INDEXED, NONE = 22, 0.3  #: bytes of requests whose fields are all in the table, at most, which do not differ
-#: How likely one write begins one request, two and so on, of programs that seldom begin several at once, of which the second has many of any size, and of
+#: How likely one write begins one request, two and so on, of a program that seldom begins several at once.
+SELDOM_SEVERAL = 0.975, 0.02, 0.003, 0.001, 4e-4, 3e-4, 2e-4, 1e-4
+#: The same of programs that seldom begin several at once, of which the second has many of any size, and of
 #: those that do at times, and often.
 BEGUN = np.array(
     [
-        (0.975, 0.02, 0.003, 0.001, 4e-4, 3e-4, 2e-4, 1e-4),
-        (0.975, 0.02, 0.003, 0.001, 4e-4, 3e-4, 2e-4, 1e-4),
+        SELDOM_SEVERAL,
+        SELDOM_SEVERAL,
         (0.85, 0.08, 0.04, 0.02, 0.004, 0.003, 0.002, 0.001),
         (0.4, 0.2, 0.15, 0.15, 0.04, 0.03, 0.02, 0.01),
     ]

@@ -144,7 +144,7 @@ NEARLY, LEAST_SIZES, ANY, DECADES, SUMS = 0.1, 4, 0.05, 3.0, (200, 32, 12, 7, 5,
 #: How likely one write begins one request, two, three and so on: the first of a connection, and others.
 FIRST_MANY = 0.52, 0.18, 0.12, 0.08, 0.04, 0.03, 0.02, 0.01
 AT_ONCE_MANY = 0.18, 0.18, 0.18, 0.18, 0.07, 0.07, 0.07, 0.07  #: the same of clients that begin all that they ask for at once
-MANY = 0.975, 0.02, 0.003, 0.001, 4e-4, 3e-4, 2e-4, 1e-4
+MANY = bare.SELDOM_SEVERAL
 GUESSED = 0.4, 0.5, 0.07, 0.02, 0.01  #: the same of a write that nothing is known of, none first
 State = tuple[int, int, bool]  #: requests begun, those that have not ended, whether SETTINGS have been acknowledged
 
@@ -865,7 +865,7 @@ def _bursts(said: Said, size: int = 0, sizes: Sizes | None = None, known: bare.B
             beforehand = AT_ONCE_MANY if k == 0 and said.at_once else FIRST_MANY if first else MANY
             several = _many(w.size, size, sizes, known, beforehand, first=first, preface=not said.preface)
             is_short = IS_SHORT if known is None else IS_AS_OTHERS
-            p *= _is_request(writes, k, perhaps, is_short, long, apart=said.preface > 1, by_itself=by_itself, whole=of_each)
+            p *= _is_request(writes, k, perhaps, is_short, long, apart=said.preface > 1, by_itself=by_itself, of_each=of_each)
             many.append((1 - p, *(p * each for each in several)))
             latest = len(streams) - 1 if p >= 0.5 or not k else latest
         if k and p < 0.5:
@@ -884,11 +884,11 @@ def _by_itself(writes: Sequence[_Write], begins: Sequence[float], fields: int) -
 
 
 def _is_request(
-    writes: Sequence[_Write], k: int, perhaps: dict[int, float], short: float, long: int, *, apart: bool, by_itself: int, whole: int
+    writes: Sequence[_Write], k: int, perhaps: dict[int, float], short: float, long: int, *, apart: bool, by_itself: int, of_each: int
 ) -> float:
     """How likely a write that goes on with no body begins a request: a ``short`` one, as likely as that, may be part of another.  long : bytes of fields with
     a token, at most (0: there seem to be none).  apart : the preface had records of its own, as of hyper, which so begins with the fields of all that waits.
-    by_itself : how many writes show that fields and body are one, so that a write behind a short one is rather a request by itself.  whole : bytes of each
+    by_itself : how many writes show that fields and body are one, so that a write behind a short one is rather a request by itself.  of_each : bytes of each
     request that is written so, for certain (0: they differ)."""
 
     def likelier(p: float) -> float:
@@ -897,10 +897,10 @@ def _is_request(
     w = writes[k]
     if w.frame in perhaps:
         return perhaps[w.frame]
-    if whole and _times(w.size, whole):
+    if of_each and _times(w.size, of_each):
         return 1.0
     before = writes[k - 1]
-    if k and whole and _times(before.size, whole):
+    if k and of_each and _times(before.size, of_each):
         return short if w.size <= FIELDS[1] else 1.0
     pair = k > 0 and before.frame not in perhaps and min(w.size, before.size) <= FIELDS[1] < max(w.size, before.size)
     if k == 1 and before.size <= FIRST_FIELDS < w.size:

@@ -259,7 +259,7 @@ def _perhaps_reset(said: Said, streams: list[Stream], over_ns: int) -> list[Stre
 def _of_alike(talks: dict[int, Talk], out: Sequence[Counted | None]) -> dict[int, tuple[int, int]]:
     """Connections on which all was written at once, so that only answers tell how many requests it held, and whose exact number is less than what may be on
     another that wrote as much, or, of a program that begins as many each time, differs from the likeliest on another connection of it: by place, between which
-    others it is."""
+    numbers it is."""
     written = {k: talk.best.streams[0].up for k, talk in talks.items() if talk.at_once}
     counted = {k: one for k in written if (one := out[k]) is not None}
     found = {}
