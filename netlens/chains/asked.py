@@ -122,7 +122,8 @@ class Said(NamedTuple):
     the client asked nothing.  bodies : each request seems to have a body.  settings_ns : of the server's SETTINGS.  preface : records of the client's opening.
     updates : what may be the server's WINDOW_UPDATEs, or heads of as few bytes, behind its opening; and what is as long as PING and is none.
     pinged : how many PINGs the server sent, or answered.  refused : those of the server behind which an error log has the line of a refusal.
-    at_once : the client begins all that it asks for in its first write, several requests as easily as one.
+    at_once : the client begins all that it asks for in its first write, several requests as easily as one.  seldom_several : it offers HTTP/1.1 as well, so one
+    write seldom begins several.
     """
 
     mine: list[Record]
@@ -135,6 +136,7 @@ class Said(NamedTuple):
     pinged: int = 0
     refused: frozenset[Record] = frozenset()
     at_once: bool = False
+    seldom_several: bool = False
 
 
 def is_data(r: Record) -> bool:

@@ -118,7 +118,8 @@ FRAME = 16_384 + EMPTY  #: of a body, at most, unless the server allows longer o
 FILLED = FRAME - 1  #: the last frame of a window of 65,535 bytes, of which all others are full
 OF_ANOTHER = 0.02  #: what follows it at once is of another body
 MOST_PARTS = 8  #: writes between two parts of a frame
-GROWS = 1_186  #: bytes by which each record of Go's TLS may be longer than the one before, until records are full
+#: Bytes by which each record of Go's TLS may be longer than the one before, until records are full: in TLS 1.3, and in TLS 1.2 with AES-GCM and with ChaCha20.
+GROWS = 1_186, 1_179, 1_187
 #: How likely a write leaves a body that waits, if it is as long as a window; if all until then is, and half as much came since WINDOW_UPDATE; if it is a frame
 #: at least, of which a server may allow fewer; and if not.
 FILLS, FILLS_SELDOM, FILLS_HARDLY, FILLS_NEVER = 0.5, (0.04, 0.3), 1e-6, 1e-30
@@ -143,8 +144,12 @@ SELDOM = 0.01
 NEARLY, LEAST_SIZES, ANY, DECADES, SUMS = 0.1, 4, 0.05, 3.0, (200, 32, 12, 7, 5, 4, 3, 3)
 #: How likely one write begins one request, two, three and so on: the first of a connection, and others.
 FIRST_MANY = 0.52, 0.18, 0.12, 0.08, 0.04, 0.03, 0.02, 0.01
+#: The same of the first of clients that offer HTTP/1.1 as well.
+ONE_OF_MANY = 0.95, 0.02, 0.012, 0.008, 0.004, 0.003, 0.002, 0.001
 AT_ONCE_MANY = 0.18, 0.18, 0.18, 0.18, 0.07, 0.07, 0.07, 0.07  #: the same of clients that begin all that they ask for at once
 MANY = bare.SELDOM_SEVERAL
+#: A write of full frames holds no fields, so it goes on with a body: how likely it begins a request nevertheless; and the write before it leaves that body.
+NOT_OF_FRAMES, LEAVES_FRAMES = 1e-5, 0.5
 GUESSED = 0.4, 0.5, 0.07, 0.02, 0.01  #: the same of a write that nothing is known of, none first
 State = tuple[int, int, bool]  #: requests begun, those that have not ended, whether SETTINGS have been acknowledged
 
@@ -344,7 +349,7 @@ def guess(said: Said) -> Reading | None:
     for w in written(said.mine, said.preface):
         if w.size not in CONTROL:
             streams.append(Stream(w.begin_ns, w.ts, w.frame, w.payload))
-    many = [(0.0, *FIRST_MANY)] + [GUESSED] * (len(streams) - 1)
+    many = [(0.0, *_beforehand(said, first=True))] + [GUESSED] * (len(streams) - 1)
     return Reading(streams, False, True, False, tuple(many)) if streams else None
 
 
@@ -445,7 +450,7 @@ def written(mine: Sequence[Record], preface: int) -> list[_Write]:
         k = at + preface + 1
         begin_ns = begin_ns if size else r.ts
         size, payload = size + r.size, payload + r.payload
-        grows = r.size == k * GROWS and at + 1 < len(mine) and mine[at + 1].ts - r.ts <= BODY_NS
+        grows = r.size in [k * each for each in GROWS] and at + 1 < len(mine) and mine[at + 1].ts - r.ts <= BODY_NS
         if r.size != FULL and not grows:
             for n, part in enumerate(reversed(out[-MOST_PARTS:]), 1):
                 if part.size + size == FRAME + EMPTY and EMPTY < size < FRAME:
@@ -460,13 +465,13 @@ def written(mine: Sequence[Record], preface: int) -> list[_Write]:
 
 
 def _fields(writes: Sequence[_Write], answers: Sequence[int]) -> int:
-    """The usual size of fields behind the first; 0 where they have no record of their own. What is as long as WINDOW_UPDATEs lets the server go on, if it does
-    before the client says more.  answers : times of the server's records."""
+    """The usual size of fields behind the first; 0 where they have no record of their own. What is as long as WINDOW_UPDATEs, which curl sends as an answer
+    begins, has the body at once behind it, before the server goes on.  answers : times of the server's records."""
     sizes: Counter[int] = Counter(
         w.size
         for w, after in pairwise(writes[1:])
         if FIELDS[0] <= w.size <= FIELDS[1] < after.size
-        and after.begin_ns - w.ts <= BODY_NS
+        and after.begin_ns - w.ts <= (BODY_NS if w.size % WINDOW_UPDATE else AT_ONCE_NS)
         and (w.size % WINDOW_UPDATE or bisect_right(answers, w.ts) == bisect_left(answers, after.begin_ns))
     )
     near = {size: sum(sizes[size + more] for more in range(-1, 2)) for size in sizes}
@@ -828,13 +833,19 @@ def _bursts(said: Said, size: int = 0, sizes: Sizes | None = None, known: bare.B
     sent = list(accumulate(w.payload for w in writes))
     open_ = _since_updates(writes, sent, updates)
     whole = {(0, 0, True): 1.0, (1, 0, True): 1.0}  # what is as long as so many requests
+    frames = {(1, 0, False): 1.0, (1, 1, False): 1.0, (0, 0, True): NOT_OF_FRAMES, (1, 0, True): NOT_OF_FRAMES}
+    of_frames = [k > 0 and w.size % FRAME == 0 for k, w in enumerate(writes)]
     steps: list[dict[tuple[int, int, bool], float]] = []
     forward: list[tuple[float, float]] = []
     best = IMPOSSIBLE
     for seldom in FILLS_SELDOM:  # how often its bodies wait shows by how well that explains when it writes
         tried = [
-            whole if size and _times(w.size, size) else _waits(w, sent[k], open_[k], (gaps[k - 1], allowed[k - 1]) if k else None, seldom)
-            for k, w in enumerate(writes)
+            whole
+            if size and _times(w.size, size)
+            else frames
+            if of_frames[k]
+            else _waits(w, sent[k], open_[k], (gaps[k - 1], allowed[k - 1]) if k else None, seldom, then)
+            for k, (w, then) in enumerate(zip(writes, [*of_frames[1:], False], strict=True))
         ]
         through = [(1.0, 0.0)]
         evidence = -LEAST_GAIN * (seldom > FILLS_SELDOM[0])
@@ -862,7 +873,7 @@ def _bursts(said: Said, size: int = 0, sizes: Sizes | None = None, known: bare.B
         if k == 0 or p > SELDOM:
             streams.append(Stream(w.begin_ns, w.ts, w.frame, w.payload))
             first = k == 0 and not (said.preface and w.size <= FIELDS[1] and not known)
-            beforehand = AT_ONCE_MANY if k == 0 and said.at_once else FIRST_MANY if first else MANY
+            beforehand = AT_ONCE_MANY if k == 0 and said.at_once else _beforehand(said, first=first)
             several = _many(w.size, size, sizes, known, beforehand, first=first, preface=not said.preface)
             is_short = IS_SHORT if known is None else IS_AS_OTHERS
             p *= _is_request(writes, k, perhaps, is_short, long, apart=said.preface > 1, by_itself=by_itself, of_each=of_each)
@@ -930,6 +941,13 @@ def _long_fields(writes: Sequence[_Write]) -> int:
     return next((size + LONG_OTHER for before, size in pairwise(alone[short:]) if size - before <= LONG_DIFFER), 0)
 
 
+def _beforehand(said: Said, *, first: bool) -> tuple[float, ...]:
+    """How likely one write begins one request, two and so on. Of clients whose preface has records of its own (hyper) the first often begins several."""
+    if not first:
+        return MANY
+    return ONE_OF_MANY if said.seldom_several and said.preface < 2 else FIRST_MANY
+
+
 def _many(
     written: int, size: int, sizes: Sizes | None, known: bare.Bare | None, beforehand: tuple[float, ...], *, first: bool, preface: bool
 ) -> tuple[float, ...]:
@@ -966,11 +984,23 @@ def _since_updates(writes: Sequence[_Write], sent: Sequence[int], updates: Seque
     return out
 
 
-def _waits(w: _Write, sent: int, open_: int, after: tuple[int, int] | None, seldom: float) -> dict[tuple[int, int, bool], float]:
+def _waits(
+    w: _Write, sent: int, open_: int, after: tuple[int, int] | None, seldom: float, frames: bool
+) -> dict[tuple[int, int, bool], float]:
     """Whether a body waits before and behind a write, and whether it begins a request: how likely. ``sent``: bytes up to its end; ``open_``: those since
-    the latest WINDOW_UPDATE; ``seldom``: how likely one does that does not show it."""
+    the latest WINDOW_UPDATE; ``seldom``: how likely one does that does not show it; ``frames``: full frames follow, which are of a body."""
     full = sent >= WINDOW and open_ >= WINDOW // 2
-    fills = FILLS if w.size >= LEAST_WINDOW else seldom if full else FILLS_HARDLY if w.size >= FULL else FILLS_NEVER
+    fills = (
+        LEAVES_FRAMES
+        if frames
+        else FILLS
+        if w.size >= LEAST_WINDOW
+        else seldom
+        if full
+        else FILLS_HARDLY
+        if w.size >= FULL
+        else FILLS_NEVER
+    )
     new = 1.0 if after is None else NEW_AFTER[after[0]] * NEW_ALLOWED[after[1]]
     out = {(0, 0, True): new * (1 - fills), (0, 1, True): new * fills}
     if after is not None:

@@ -400,8 +400,9 @@ def _count_streams(sides: Iterable[Side], taught: Taught | None = None) -> None:
     found: _Offering = defaultdict(dict)
     spoken = [(side, row, records) for side, row, records in offers if records is not None]
     for (side, row, _), each in zip(spoken, said_of_all([records for *_, records in spoken]), strict=True):
-        said = each._replace(at_once=row in side.begins_at_once) if each is not None else None
-        found[side][row] = streams.Connection(said, int(side.end_ns[row]), bool(side.connections["open_at_end"][row]))
+        if each is not None:
+            each = each._replace(at_once=row in side.begins_at_once, seldom_several=row in side.begins_one)
+        found[side][row] = streams.Connection(each, int(side.end_ns[row]), bool(side.connections["open_at_end"][row]))
     if taught is not None:
         _mark_refused(found, taught)
     shapes = streams.shapes([streams.counted(each._replace(cut=True))[0] for of in found.values() for each in of.values()])

@@ -34,6 +34,7 @@ RECORD = 5  #: bytes of a TLS record's header
 CHOSEN = {True: 2, False: 3}
 LEANS = -1.0  #: odds for HTTP/2, to the power of ten, of each of the others at most, where fewer show HTTP/1.1
 DRAFTS = frozenset(("h2-14", "h2-16"))  #: of HTTP/2, which nghttp offers beside it
+HTTP1 = "http/1.1"  #: as ALPN calls it
 ONLY_HTTP2 = DRAFTS | {"h2"}  #: a server can choose nothing else then, unless it does not choose at all (RFC 7301 3.2)
 HIDDEN_ALERT = APPLICATION << 32 | 0x0303 << 16 | ALERT_RECORD  #: header of an alert's record in TLS 1.3 (RFC 8446 5.2), as a number
 OPENVPN_PORT, OPENVPN_RESETS = 1194, (0x38, 0x50)  #: and the first bytes of a client: hard resets, versions 2 and 3
@@ -162,8 +163,19 @@ class Side:
     @cached_property
     def begins_at_once(self) -> set[int]:
         """Rows of connections whose client begins all that it asks for in its first write: nghttp, told by the drafts of HTTP/2 that it also offers."""
+        return {row for row, alpn in self._offered if not DRAFTS.isdisjoint(alpn)}
+
+    @cached_property
+    def begins_one(self) -> set[int]:
+        """Rows of connections whose client seldom begins several requests in one write: it offers HTTP/1.1 beside HTTP/2, as programs do that were not made for
+        HTTP/2 alone, and no drafts."""
+        return {row for row, alpn in self._offered if HTTP1 in alpn and DRAFTS.isdisjoint(alpn)}
+
+    @cached_property
+    def _offered(self) -> list[tuple[int, tuple[str, ...]]]:
+        """Rows of connections, and what their clients offer (ALPN)."""
         offered = self.capture.table("hellos").tuples("session_id", "alpn")
-        return {self.connection_of[k] for k, alpn in offered if k in self.connection_of and not DRAFTS.isdisjoint(alpn or ())}
+        return [(self.connection_of[k], alpn or ()) for k, alpn in offered if k in self.connection_of]
 
     @cached_property
     def ja4(self) -> dict[int, int]:

@@ -265,6 +265,9 @@ def test_what_there_may_have_been_besides_is_in_the_highest_count_alone() -> Non
     )
 
 
+ONLY_HTTP2 = ("h2",)  #: offers of a client whose writes may begin several requests
+
+
 def work_and(doubts: Said, rounds: int) -> tuple[list[Said], list[int]]:
     """A program that asks one after the other, and a connection that leaves doubts."""
     parts, refusals = [OPENED], []
@@ -278,7 +281,7 @@ def work_and(doubts: Said, rounds: int) -> tuple[list[Said], list[int]]:
 def test_a_capture_says_between_which_numbers_its_requests_are(tmp_path: Path) -> None:
     said: Said = [*OPENED, (10, 2100), (20, 2900), (40, -258), (1000, 2200), (1020, -261)]
     conversations, refusals = work_and(in_bursts(said), 14)
-    found = analysed(tmp_path, conversations, refusals)
+    found = analysed(tmp_path, conversations, refusals, ONLY_HTTP2)
     least, most = found.counts["exchanges_between"]
     assert least <= 28 + 3 <= most
     assert least < most
@@ -300,7 +303,7 @@ def test_a_capture_says_between_which_numbers_its_requests_are(tmp_path: Path) -
 def test_the_peak_is_an_interval_wherever_it_is_shown(tmp_path: Path) -> None:
     said: Said = [*OPENED, (10, 2100), (20, 2900), (40, -258), (1000, 2200), (1020, -261)]
     conversations, refusals = work_and(in_bursts(said), 14)
-    found = analysed(tmp_path, conversations, refusals)
+    found = analysed(tmp_path, conversations, refusals, ONLY_HTTP2)
     low, high = found.counts["in_flight_between"]
     assert low < high
     told = f"{low} to {high}"
@@ -310,9 +313,22 @@ def test_the_peak_is_an_interval_wherever_it_is_shown(tmp_path: Path) -> None:
     text.render(found, Console(file=out, width=1000, color_system=None), 1)
     assert f"{told} at once at the peak" in next(line for line in out.getvalue().splitlines() if line.lstrip().startswith("in flight"))
     assert answer.most_at_once(found) == told
-    quiet = analysed(tmp_path, conversations, refusals[:1])
+    quiet = analysed(tmp_path, conversations, refusals[:1], ONLY_HTTP2)
     low, high = quiet.counts["in_flight_between"]
     assert f"<dd>{low} to {high} requests, " in html.render(quiet, quiet.to_dict())
+
+
+def test_a_client_that_offers_http1_as_well_leaves_less_doubt(tmp_path: Path) -> None:
+    """Its writes seldom begin several requests."""
+    said: Said = [*OPENED, (10, 2100), (20, 2900), (40, -258), (1000, 2200), (1020, -261)]
+    widths = []
+    for offers in (ONLY_HTTP2, (*ONLY_HTTP2, "http/1.1")):
+        conversations, refusals = work_and(in_bursts(said), 14)
+        found = analysed(tmp_path, conversations, refusals, offers)
+        least, most = found.counts.get("exchanges_between") or [found.counts["exchanges"]] * 2
+        assert least <= 31 <= most
+        widths.append(most - least)
+    assert widths[0] > widths[1]
 
 
 def test_a_side_that_asks_nothing_has_no_request_in_flight() -> None:
@@ -324,7 +340,7 @@ def test_a_side_that_asks_nothing_has_no_request_in_flight() -> None:
 
 def test_a_capture_of_doubts_alone_says_so_too(tmp_path: Path) -> None:
     said: Said = [*OPENED, (10, 2100), (20, 2900), (40, -258), (1000, 2200), (1020, -261)]
-    found = analysed(tmp_path, [said], [])
+    found = analysed(tmp_path, [said], [], ONLY_HTTP2)
     assert found.assembled.situation.uncountable is not None
     least, most = found.counts["exchanges_between"]
     assert f"between {least} and {most} requests" in found.assembled.situation.uncountable

@@ -435,3 +435,25 @@ def test_updates_right_before_requests_are_no_fields() -> None:
     turns = [each for k in range(1, 5) for each in ((100 * k, -452), (100 * k, 26), (100 * k + 1, -198), *at(100 * k + 1, 26, 735, 736))]
     said = said_by([*at(4, 883, 735), (5, 9), *turns])
     assert {each.together for each in said.readings} == {True}
+
+
+@pytest.mark.parametrize("by", [1186, 1179, 1187])
+def test_a_body_in_growing_records_is_one_write(by: int) -> None:
+    """Go, in TLS 1.3, and in TLS 1.2 with AES-GCM and with ChaCha20: the first request of a connection, with what is left in the last record."""
+    said = said_by(at(10, 220, 3 * by), at(13, 4 * by), at(16, 2_442), preface=GO_PREFACE)
+    assert [w.size for w in grammar.written(said.mine, said.preface)] == [220, 7 * by + 2_442]
+
+
+def test_full_frames_are_of_the_body_behind_fields() -> None:
+    """Go: the fields of one request in a record of their own, and its body in full frames, each a write by itself, as windows allow."""
+    said = said_by(at(10, 236, *FULL), at(25, *FULL), at(46, *FULL), at(60, 4_422), at(300, -460))
+    (one,) = grammar.told(said)
+    begins = [1 - many[0] for each, many in zip(one.reading.streams, one.reading.many, strict=True) if each.up > 16_000]
+    assert all(p < 0.02 for p in begins)
+
+
+def test_updates_before_bodies_are_no_fields() -> None:
+    """curl: two WINDOW_UPDATEs as an answer begins, and the next request some milliseconds behind, fields and body in one write."""
+    parts = [each for k in range(8) for each in (at(100 * k + 10, 2_000 + 700 * k), at(100 * k + 90, -350), at(100 * k + 95, 26))]
+    said = said_by(at(4, 9), *parts)
+    assert all(each.reading.together for each in grammar.told(said))

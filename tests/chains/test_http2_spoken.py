@@ -52,16 +52,17 @@ def test_what_does_not_show_of_one_connection_shows_by_others_of_the_program(mon
 
 
 @pytest.mark.parametrize(
-    ("offered", "shown", "spoken", "at_once"),
+    ("offered", "shown", "spoken", "at_once", "one"),
     [
-        (["h2"], None, True, False),
-        (["h2"], False, False, False),  # the server ignored what was offered
-        (["h2", "h2-16", "h2-14"], None, True, True),
-        (["h2", "http/1.1"], None, None, False),
+        (["h2"], None, True, False, False),
+        (["h2"], False, False, False, False),  # the server ignored what was offered
+        (["h2", "h2-16", "h2-14"], None, True, True, False),
+        (["h2", "h2-16", "h2-14", "http/1.1"], None, None, True, False),
+        (["h2", "http/1.1"], None, None, False, True),
     ],
 )
 def test_where_nothing_else_is_offered_it_is_spoken(
-    offered: list[str], shown: bool | None, spoken: bool | None, at_once: bool, monkeypatch: pytest.MonkeyPatch
+    offered: list[str], shown: bool | None, spoken: bool | None, at_once: bool, one: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     side = Side(None, Capture([HERE], trail=True))
     hellos, rows = side.capture.table("hellos").take(np.zeros(1, np.int64)), side.connection_of
@@ -71,6 +72,7 @@ def test_where_nothing_else_is_offered_it_is_spoken(
     (session,) = hellos["session_id"].tolist()
     assert side.http2 == {session: spoken}
     assert side.begins_at_once == ({rows[session]} if at_once else set())
+    assert side.begins_one == ({rows[session]} if one else set())
 
 
 def test_http_1_under_an_offer_of_http2_can_be_counted() -> None:

@@ -195,8 +195,8 @@ SERVER_HELLO = b"\x16\x03\x03\x00\x2c\x02\x00\x00\x28\x03\x03" + bytes(32) + b"\
 BEGIN_US = 1_000_000
 
 
-def conversation(port: int, said: Said, begin_us: int) -> list[tuple[int, bytes]]:
-    """Packets of a TLS connection that says this, and is closed by the client."""
+def conversation(port: int, said: Said, begin_us: int, offers: tuple[str, ...] = ("h2", "http/1.1")) -> list[tuple[int, bytes]]:
+    """Packets of a TLS connection that says this, and is closed by the client.  offers : by ALPN."""
     ends = ((CLIENT, port), (SERVER, 443))
     number = [1000, 5000]
     out: list[tuple[int, bytes]] = []
@@ -212,7 +212,7 @@ def conversation(port: int, said: Said, begin_us: int) -> list[tuple[int, bytes]
     send(-9_000, 0, SYN)
     send(-8_000, 1, SYN | ACK)
     send(-7_000, 0, ACK)
-    send(-6_000, 0, PSH | ACK, openssl(NAME))
+    send(-6_000, 0, PSH | ACK, openssl(NAME, offers))
     send(-5_000, 1, PSH | ACK, SERVER_HELLO)
     for ms, size in [*FINISHED, *said]:
         length = abs(size) + TLS
@@ -237,8 +237,8 @@ def work(rounds: int, limit: int = 2) -> tuple[Said, list[int], int]:
     return together(*parts), refusals, 5 * rounds
 
 
-def analysed(folder: Path, conversations: list[Said], refusals: list[int]) -> Analysis:
-    packets = [packet for k, said in enumerate(conversations) for packet in conversation(40000 + k, said, BEGIN_US + 300 * k)]
+def analysed(folder: Path, conversations: list[Said], refusals: list[int], offers: tuple[str, ...] = ("h2", "http/1.1")) -> Analysis:
+    packets = [packet for k, said in enumerate(conversations) for packet in conversation(40000 + k, said, BEGIN_US + 300 * k, offers)]
     (folder / "vm.pcap").write_bytes(pcap(sorted(packets, key=lambda packet: packet[0])))
     lines = []
     for ms in refusals:
