@@ -20,7 +20,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import accumulate, pairwise, product
+from itertools import accumulate, pairwise, product, takewhile
 from math import comb, exp, log
 from typing import NamedTuple
 
@@ -86,6 +86,7 @@ PERHAPS_AS_WELL = 0.3  #: the same where others are requests for certain, and lo
 #: How likely a short write begins a request, of a client that writes fields and body at once; the same at once behind a body; and a body at once behind it,
 #: and soon.
 IS_SHORT, NEAR_A_BODY, BEHIND_FIELDS, SOON_BEHIND_FIELDS = 0.95, 0.6, 0.1, 0.5
+BEHIND_AN_ANSWER = 0.95  #: the last one, where the server said something in between
 IS_AS_OTHERS = 0.998  #: a short write, where others are as long
 FIRST_BEGINS = 0.5  #: what is longer than fields, and comes first, begins a request
 BEHIND_END = 0.3  #: fields stand in one record with the end of another request
@@ -233,7 +234,7 @@ def usual(those: Sequence[Said]) -> list[int]:
     generator, a check), as they are of nearly all connections if it has few; else 0. If each has one such write, its first may tell."""
     writes = [[w.size for w in written(said.mine, said.preface) if w.size > BODY] for said in those]
     sizes = [each[1:] for each in writes]
-    least = [min(each, default=0) for each in sizes]
+    least = [_most_often(each) or min(each, default=0) for each in sizes]
     alike = [[_times(size, of) > 0 for size in each] for each, of in zip(sizes, least, strict=True)]
     every = [one for each in alike for one in each]
     behind = len(every) - sum(of > 0 for of in least)  # one of each connection is what the others are held against
@@ -241,6 +242,12 @@ def usual(those: Sequence[Said]) -> list[int]:
     told = behind > REPEATED or (sum(first) > REPEATED and sum(first) >= ALIKE * len(first))
     all_ = told and sum(every) >= ALIKE * len(every)
     return [of if all_ or (len(each) >= OFTEN and all(each)) else 0 for of, each in zip(least, alike, strict=True)]
+
+
+def _most_often(sizes: Sequence[int]) -> int:
+    """The size that nearly all have, if there are some; else 0. Others may be what is left of a body that waited."""
+    size, n = Counter(sizes).most_common(1)[0] if sizes else (0, 0)
+    return size if n >= max(OFTEN, ALIKE * len(sizes)) else 0
 
 
 class Sizes:
@@ -867,6 +874,8 @@ def _bursts(said: Said, size: int = 0, sizes: Sizes | None = None, known: bare.B
     latest = 0  # that rather begins a request than goes on
     begins.reverse()
     by_itself = _by_itself(writes, begins, max(long, FIELDS[1]))
+    times = _times_of(said.answers)
+    answered = [False, *(bisect_right(times, before.ts) < bisect_left(times, w.begin_ns) for before, w in pairwise(writes))]
     # where the first write has fields and body, perhaps with what opens the connection
     of_each = size if size and said.preface < 2 and (_times(writes[0].size, size) or _first_times(writes[0].size, size)) else 0
     for k, (w, p) in enumerate(zip(writes, begins, strict=True)):
@@ -874,9 +883,11 @@ def _bursts(said: Said, size: int = 0, sizes: Sizes | None = None, known: bare.B
             streams.append(Stream(w.begin_ns, w.ts, w.frame, w.payload))
             first = k == 0 and not (said.preface and w.size <= FIELDS[1] and not known)
             beforehand = AT_ONCE_MANY if k == 0 and said.at_once else _beforehand(said, first=first)
-            several = _many(w.size, size, sizes, known, beforehand, first=first, preface=not said.preface)
+            several = _many(_with_rests(writes, k, size), size, sizes, known, beforehand, first=first, preface=not said.preface)
             is_short = IS_SHORT if known is None else IS_AS_OTHERS
-            p *= _is_request(writes, k, perhaps, is_short, long, apart=said.preface > 1, by_itself=by_itself, of_each=of_each)
+            p *= _is_request(
+                writes, k, perhaps, is_short, long, apart=said.preface > 1, by_itself=by_itself, of_each=of_each, answered=answered[k]
+            )
             many.append((1 - p, *(p * each for each in several)))
             latest = len(streams) - 1 if p >= 0.5 or not k else latest
         if k and p < 0.5:
@@ -895,11 +906,21 @@ def _by_itself(writes: Sequence[_Write], begins: Sequence[float], fields: int) -
 
 
 def _is_request(
-    writes: Sequence[_Write], k: int, perhaps: dict[int, float], short: float, long: int, *, apart: bool, by_itself: int, of_each: int
+    writes: Sequence[_Write],
+    k: int,
+    perhaps: dict[int, float],
+    short: float,
+    long: int,
+    *,
+    apart: bool,
+    by_itself: int,
+    of_each: int,
+    answered: bool,
 ) -> float:
     """How likely a write that goes on with no body begins a request: a ``short`` one, as likely as that, may be part of another.  long : bytes of fields with
     a token, at most (0: there seem to be none).  apart : the preface had records of its own, as of hyper, which so begins with the fields of all that waits.
-    by_itself : how many writes show that fields and body are one, so that a write behind a short one is rather a request by itself.  of_each : bytes of each
+    by_itself : how many writes show that fields and body are one, so that a write behind a short one is rather a request by itself.  answered : the server said
+    something since the write before.  of_each : bytes of each
     request that is written so, for certain (0: they differ)."""
 
     def likelier(p: float) -> float:
@@ -919,7 +940,7 @@ def _is_request(
     if pair and w.begin_ns - before.ts <= AT_ONCE_NS:
         return likelier(NEAR_A_BODY if w.size <= FIELDS[1] else BEHIND_FIELDS)
     if pair and w.size > FIELDS[1] and w.begin_ns - before.ts <= WAIT_NS:
-        return likelier(SOON_BEHIND_FIELDS)
+        return likelier(BEHIND_AN_ANSWER if answered else SOON_BEHIND_FIELDS)
     many = k == 1 and apart and before.size <= MOST_LONG and w.size > FIELDS[1]
     if k and (many or before.size <= long < w.size) and w.begin_ns - before.ts <= SOON_NS:
         return likelier(SOON_BEHIND_FIELDS)
@@ -939,6 +960,15 @@ def _long_fields(writes: Sequence[_Write]) -> int:
     if short >= REPEATED:
         return 0
     return next((size + LONG_OTHER for before, size in pairwise(alone[short:]) if size - before <= LONG_DIFFER), 0)
+
+
+def _with_rests(writes: Sequence[_Write], k: int, size: int) -> int:
+    """Bytes of a write, with what is left of bodies that waited behind it, if all are those of so many requests of ``size`` bytes, and it is no such number."""
+    written = writes[k].size
+    if not size or _times(written, size):
+        return written
+    rests = (w.size for w in takewhile(lambda w: not _times(w.size, size), writes[k + 1 :]))
+    return next((total for total in accumulate(rests, initial=written) if _first_times(total, size)), written)
 
 
 def _beforehand(said: Said, *, first: bool) -> tuple[float, ...]:

@@ -457,3 +457,22 @@ def test_updates_before_bodies_are_no_fields() -> None:
     parts = [each for k in range(8) for each in (at(100 * k + 10, 2_000 + 700 * k), at(100 * k + 90, -350), at(100 * k + 95, 26))]
     said = said_by(at(4, 9), *parts)
     assert all(each.reading.together for each in grammar.told(said))
+
+
+def test_a_write_that_follows_an_answer_is_hardly_a_body() -> None:
+    """curl: a GET, which is answered, and a POST 7 ms behind it, fields and body in one write."""
+    parts = [at(10, 157), at(17, 2_291), at(500, 900), at(900, 1_200)]
+    odds = []
+    for said in (said_by(*parts), said_by(parts[0], at(16, -2_638), *parts[1:])):
+        (one, *_) = grammar.told(said)
+        odds.append(one.reading.many[1][0])
+    assert odds[0] > 2 * odds[1]
+
+
+def test_most_writes_tell_the_size_of_requests() -> None:
+    """h2load: one body waits, so its rest is a write of another size."""
+    said = said_by(at(10, 65_864), at(29, -13, -13), at(30, 39_014), *(at(100 * k, 52_387) for k in range(1, 14)))
+    assert grammar.usual([said]) == [52_387]
+    (one, *_) = grammar.told(said, 52_387)
+    begins = [max(range(len(many)), key=many.__getitem__) for many in one.reading.many]
+    assert (begins[0], sum(begins)) == (2, 15)
