@@ -218,9 +218,8 @@ def test_a_capture_that_is_cut_short_is_a_warning(tmp_path: Path) -> None:
 
 def test_what_is_needed_is_no_caution() -> None:
     told = shown(Path(__file__).parents[1] / "data" / "http2" / "offered.pcap.gz", 1)
-    assert "caution  requests on 6 connections of HTTP/2 were counted by the sizes of TLS records, on 1 of these not exactly" in " ".join(
-        told.split()
-    ).replace("caution ", "caution  ")
+    assert "caution requests on 6 connections of HTTP/2 were counted by the sizes of TLS records, as" in " ".join(told.split())
+    assert "not exactly" not in told
     assert "caution  a TLS key log" not in told
 
 
