@@ -38,17 +38,21 @@ def version(package: str) -> str | None:
     return done.stdout.strip() or None
 
 
+def install(environment: Path, *what: str | Path) -> bool:
+    """Whether packages, as pip is told them, are installed now in an environment, which is made if it is not there."""
+    if not (environment / "bin" / "python").exists():
+        environment.parent.mkdir(parents=True, exist_ok=True)
+        subprocess.run([sys.executable, "-m", "venv", environment], check=True)
+    pip = [environment / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "--no-input", "install", "-q", *what]
+    return subprocess.run(pip, check=False).returncode == 0
+
+
 def main() -> None:
     wanted = [line.strip() for line in LIST.read_text().splitlines() if line.strip() and not line.startswith("#")]
-    if not python().exists():
-        folder().parent.mkdir(parents=True, exist_ok=True)
-        subprocess.run([sys.executable, "-m", "venv", folder()], check=True)
     for requirement in wanted:
         name, _, number = requirement.partition("==")
-        if version(name) != number:
-            pip = [python(), "-m", "pip", "--disable-pip-version-check", "--no-input", "install", "-q", requirement]
-            if subprocess.run(pip, check=False).returncode:
-                print(f"{requirement} does not install here; it is left out", file=sys.stderr)
+        if version(name) != number and not install(folder(), requirement):
+            print(f"{requirement} does not install here; it is left out", file=sys.stderr)
     version.cache_clear()
 
 

@@ -2,29 +2,33 @@
 
 Two network namespaces joined by a cable; a server and, one after the other or side by side, runs of one client; tcpdump on the client's side. What a
 recording holds is drawn from its seed: how many workers each run has, what they ask and how long they wait between requests, what the API admits.
+
+    python -m tests.bench.http2.make FOLDER SEED COUNT
+    python -m tests.bench.http2.score FOLDER ...
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import random
+import shutil
 import subprocess
-import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 from netlens.lab.provider.certificate import write as certified
-from netlens.lab.topology import PROVIDER, VM, Topology, need
-from tests.bench.peers import cache_folder
+from netlens.lab.topology import PROVIDER, VM, LabError, Topology, await_listening, need
+from tests.bench.peers import cache_folder, install
 
 HERE = Path(__file__).parent
 SERVER, CLIENT, PORT, BACKEND = "203.0.113.10", "203.0.113.1", 8443, 8080
 URL = f"https://{SERVER}:{PORT}/v1/chat/completions"
-NEEDS = ("ip", "tcpdump", "curl", "nghttp", "h2load", "node", "go", "nginx", "haproxy", "caddy")
+NEEDS = ("ip", "ss", "tcpdump", "curl", "nghttp", "h2load", "node", "go", "nginx", "haproxy", "caddy")
 CLIENTS = ("curl", "nghttp", "h2load", "go", "node", "httpx", "reqwest")
-SERVERS = ("nginx", "haproxy", "caddy", "go", "hypercorn", "granian")
+RELAYS = ("nginx", "haproxy", "caddy")  #: hand requests on to hypercorn
+SERVERS = (*RELAYS, "go", "hypercorn", "granian")
 FIELDS = ("content-type: application/json", "authorization: Bearer sk-0123456789abcdef0123456789abcdef")
 MOST_WORKERS = 4
 
@@ -43,23 +47,12 @@ class Cable(Topology):
 def tools() -> Path:
     """Where the programs of this folder lie, built, and the Python packages that they need."""
     folder = cache_folder() / "http2"
-    folder.mkdir(parents=True, exist_ok=True)
     wanted = (HERE / "packages.txt").read_text()
-    if not (folder / "packages.txt").exists() or (folder / "packages.txt").read_text() != wanted:
-        subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
-        pip = [
-            folder / "venv" / "bin" / "python",
-            "-m",
-            "pip",
-            "--disable-pip-version-check",
-            "--no-input",
-            "install",
-            "-q",
-            "-r",
-            HERE / "packages.txt",
-        ]
-        subprocess.run(pip, check=True)
-        (folder / "packages.txt").write_text(wanted)
+    installed = folder / "packages.txt"
+    if not installed.exists() or installed.read_text() != wanted:
+        if not install(folder / "venv", "-r", HERE / "packages.txt"):
+            raise LabError(f"packages of {HERE / 'packages.txt'} do not install here")
+        installed.write_text(wanted)
     for name in ("client", "server"):
         source, built = HERE / f"{name}.go", folder / name
         if not built.exists() or built.stat().st_mtime < source.stat().st_mtime:
@@ -127,26 +120,24 @@ def _command(client: str, run: dict, folder: Path, built: Path) -> list[str]:
 
 
 def _serve(net: Cable, server: str, folder: Path, built: Path, env: dict[str, str]) -> None:
+    """Start a server, and behind one that only hands requests on the application; returns when they listen."""
     cert, key, bin_ = folder / "server.pem", folder / "server.key", built / "venv/bin"
-    both = folder / "both.pem"
-    both.write_text(cert.read_text() + key.read_text())
-    start = {"env": env, "cwd": HERE, "stdout": (folder / "server.txt").open("a"), "stderr": subprocess.STDOUT}
+
+    def start(port: int, *argv: str) -> None:
+        with (folder / "server.txt").open("a") as output:
+            child = net.start(PROVIDER, argv, env=env, cwd=HERE, stdout=output, stderr=output)
+        await_listening(net, PROVIDER, port, child, argv[0])
+
+    if server in RELAYS:
+        start(BACKEND, str(bin_ / "hypercorn"), "--bind", f"127.0.0.1:{BACKEND}", "app:app")
     if server == "go":
-        net.start(PROVIDER, [str(built / "server"), f"{SERVER}:{PORT}", str(cert), str(key)], **start)
-        return
-    if server == "hypercorn":
-        net.start(
-            PROVIDER,
-            [str(bin_ / "hypercorn"), "--bind", f"{SERVER}:{PORT}", "--certfile", str(cert), "--keyfile", str(key), "app:app"],
-            **start,
-        )
-        return
-    if server == "granian":
+        start(PORT, str(built / "server"), f"{SERVER}:{PORT}", str(cert), str(key))
+    elif server == "hypercorn":
+        start(PORT, str(bin_ / "hypercorn"), "--bind", f"{SERVER}:{PORT}", "--certfile", str(cert), "--keyfile", str(key), "app:app")
+    elif server == "granian":
         tls = ["--ssl-certificate", str(cert), "--ssl-keyfile", str(key), "--http", "2"]
-        net.start(PROVIDER, [str(bin_ / "granian"), "--interface", "asgi", "--host", SERVER, "--port", str(PORT), *tls, "app:app"], **start)
-        return
-    net.start(PROVIDER, [str(bin_ / "hypercorn"), "--bind", f"127.0.0.1:{BACKEND}", "app:app"], **start)
-    if server == "nginx":
+        start(PORT, str(bin_ / "granian"), "--interface", "asgi", "--host", SERVER, "--port", str(PORT), *tls, "app:app")
+    elif server == "nginx":
         (folder / "nginx.conf").write_text(
             f"daemon off; pid {folder}/nginx.pid; error_log {folder}/nginx.txt; worker_processes 1;\n"
             f"events {{}}\nhttp {{ access_log off; client_body_temp_path {folder}/b;\n"
@@ -154,65 +145,45 @@ def _serve(net: Cable, server: str, folder: Path, built: Path, env: dict[str, st
             f"location / {{ proxy_pass http://127.0.0.1:{BACKEND}; proxy_http_version 1.1; proxy_buffering {'off' if int(env['API_SEED']) % 2 else 'on'};\n"
             f"proxy_set_header X-Client-Port $remote_port; proxy_temp_path {folder}/p; }} }} }}\n"
         )
-        net.start(PROVIDER, ["nginx", "-c", str(folder / "nginx.conf")], **start)
+        start(PORT, "nginx", "-c", str(folder / "nginx.conf"))
     elif server == "haproxy":
+        both = folder / "both.pem"
+        both.write_text(cert.read_text() + key.read_text())
         (folder / "haproxy.cfg").write_text(
             "global\n maxconn 500\ndefaults\n mode http\n timeout connect 9s\n timeout client 99s\n timeout server 99s\n"
             f"frontend f\n bind {SERVER}:{PORT} ssl crt {both} alpn h2,http/1.1\n http-request set-header X-Client-Port %[src_port]\n default_backend b\n"
             f"backend b\n server s 127.0.0.1:{BACKEND}\n"
         )
-        net.start(PROVIDER, ["haproxy", "-f", str(folder / "haproxy.cfg")], **start)
+        start(PORT, "haproxy", "-f", str(folder / "haproxy.cfg"))
     else:
         (folder / "Caddyfile").write_text(
             f"{{\n admin off\n auto_https off\n storage file_system {folder}/caddy\n default_sni {SERVER}\n}}\n"
             f"https://:{PORT} {{\n bind {SERVER}\n tls {cert} {key}\n"
             f" reverse_proxy 127.0.0.1:{BACKEND} {{\n  header_up X-Client-Port {{http.request.remote.port}}\n }}\n}}\n"
         )
-        net.start(PROVIDER, ["caddy", "run", "--adapter", "caddyfile", "--config", str(folder / "Caddyfile")], **start)
+        start(PORT, "caddy", "run", "--adapter", "caddyfile", "--config", str(folder / "Caddyfile"))
 
 
-def _await(net: Cable, port: int, address: str) -> None:
-    end = time.monotonic() + 30
-    while time.monotonic() < end:
-        ask = [*net.prefix(PROVIDER), sys.executable, "-c", f"import socket; socket.create_connection(({address!r}, {port}), 1)"]
-        if subprocess.run(ask, capture_output=True, check=False).returncode == 0:
-            return
-        time.sleep(0.2)
-    raise RuntimeError(f"nothing listens on {address}:{port}")
-
-
-def record(folder: Path, client: str, server: str, seed: int) -> None:
+def record(folder: Path, client: str, server: str, seed: int, built: Path) -> None:
     """Make one recording: ``vm.pcap`` and ``truth.jsonl`` in its folder, and what was run."""
-    need(NEEDS)
-    built = tools()
     folder.mkdir(parents=True)
     draw = random.Random(seed + 1)
     limit = draw.choice([1, 2, 3, 1000, 1000])
     env = {**os.environ, "API_LOG": str(folder / "truth.jsonl"), "API_LIMIT": str(limit), "API_SEED": str(seed)}
     certified(folder, [SERVER])
     runs = drawn(seed, client)
-    with Cable(f"nl{os.getpid()}") as net:
+    with Cable() as net:
         _serve(net, server, folder, built, env)
-        _await(net, PORT, SERVER)
-        if server in ("nginx", "haproxy", "caddy"):
-            _await(net, BACKEND, "127.0.0.1")
         dump = net.start(VM, ["tcpdump", "-i", "eth0", "-n", "-U", "-Z", "root", "-w", str(folder / "vm.pcap"), "tcp"])
         time.sleep(1)
         began, children = time.monotonic(), []
         for k, run in enumerate(runs):
             time.sleep(max(0.0, run["begin_s"] - (time.monotonic() - began)))
             command = _command(client, run, folder / f"run{k}", built)
-            told = folder / f"run{k}" / "spec.json"
+            told, errors = (folder / f"run{k}" / name for name in ("spec.json", "errors.txt"))
             told.write_text(json.dumps(run))
-            children.append(
-                net.start(
-                    VM,
-                    command,
-                    env={**os.environ, "HOME": str(folder)},
-                    stdin=told.open(),
-                    stderr=(folder / f"run{k}" / "errors.txt").open("w"),
-                )
-            )
+            with told.open() as asked, errors.open("w") as said:
+                children.append(net.start(VM, command, env={**os.environ, "HOME": str(folder)}, stdin=asked, stderr=said))
         for child in children:
             child.wait(timeout=240)
         time.sleep(1.5)
@@ -223,17 +194,27 @@ def record(folder: Path, client: str, server: str, seed: int) -> None:
     )
 
 
-def main(argv: Sequence[str]) -> None:
-    """``FOLDER SEED COUNT [EVERY FIRST]``: recordings of each client with each server in turn; of several processes each makes every so-manyth."""
-    folder, seed, count = Path(argv[0]).resolve(), int(argv[1]), int(argv[2])
-    every, first = (int(argv[3]), int(argv[4])) if len(argv) > 4 else (1, 0)
-    for k in range(first, count, every):
-        client, server = CLIENTS[k % len(CLIENTS)], SERVERS[(k + k // len(CLIENTS)) % len(SERVERS)]
-        name = f"{k:03}-{client}-{server}"
-        if not (folder / name / "what.json").exists():
-            print(name, flush=True)
-            record(folder / name, client, server, seed + k)
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.http2.make", description="Record clients with servers in turn.")
+    parser.add_argument("folder", type=Path, help="where recordings go; those that are there are kept")
+    parser.add_argument("seed", type=int, help="of the first recording; each has the next")
+    parser.add_argument("count", type=int, help="recordings")
+    parser.add_argument("--every", type=int, default=1, help="of several processes side by side, each makes every so-manyth")
+    parser.add_argument("--first", type=int, default=0, help="beginning with this one")
+    given = parser.parse_args()
+    try:
+        need(NEEDS)
+        built = tools()
+        for k in range(given.first, given.count, given.every):
+            client, server = CLIENTS[k % len(CLIENTS)], SERVERS[(k + k // len(CLIENTS)) % len(SERVERS)]
+            folder = given.folder.resolve() / f"{k:03}-{client}-{server}"
+            if not (folder / "what.json").exists():
+                print(folder.name, flush=True)
+                shutil.rmtree(folder, ignore_errors=True)  # one that was broken off
+                record(folder, client, server, given.seed + k, built)
+    except LabError as error:
+        parser.exit(1, f"{error}\n")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

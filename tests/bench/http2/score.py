@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,11 +38,37 @@ class Scored:
 
     @property
     def exact(self) -> bool:
-        return self.least is not None and self.least == self.most
+        return self.least is not None and self.least == self.most == self.true
+
+    @property
+    def wrong(self) -> bool:
+        return self.least is not None and self.least == self.most != self.true
 
     @property
     def outside(self) -> bool:
         return self.least is not None and self.most is not None and not self.least <= self.true <= self.most
+
+    @property
+    def unknown(self) -> bool:
+        return self.least is None
+
+    @property
+    def right(self) -> bool:
+        return self.likeliest == self.true
+
+    def __str__(self) -> str:
+        kind = next((name for name in ("wrong", "outside", "unknown") if getattr(self, name)), "open")
+        said = f"{self.least} to {self.most}, likeliest {self.likeliest}, within {self.within:.2f}"
+        return f"{kind:8}{self.recording:28}{self.port:6} true {self.true:3} at once {self.at_once}: {said}"
+
+
+SUMS = {
+    "exact": "exact",
+    "wrong": "wrong",
+    "outside": "outside",
+    "unknown": "unknown",
+    "likeliest": "right",
+}  #: columns, and what they count
 
 
 def _in_progress(start: np.ndarray, end: np.ndarray, at: np.ndarray) -> np.ndarray:
@@ -85,7 +111,7 @@ def score(folder: Path) -> list[Scored]:
         at_once = int(_in_progress(start, end, np.sort(start)).max())
         row = rows.get(port)
         counted = None if row is None else up.counted.get(row)
-        if counted is None or row is None:
+        if row is None or counted is None:
             out.append(Scored(folder.name, port, len(those), at_once, None, None, None, 0.0))
         else:
             within = _within(counted, start, end, int(c["end_ns"][row]))
@@ -93,37 +119,24 @@ def score(folder: Path) -> list[Scored]:
     return out
 
 
-def main(argv: Sequence[str]) -> None:
-    """``FOLDER ...``: one line for each connection that is not told exactly, then the sums."""
-    scored = [each for folder in argv for one in sorted(Path(folder).iterdir()) if (one / "what.json").exists() for each in score(one)]
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.bench.http2.score", description="Connections that are not told exactly, then sums."
+    )
+    parser.add_argument("folders", metavar="FOLDER", nargs="+", type=Path, help="recordings of tests.bench.http2.make")
+    done = sorted(each.parent for folder in parser.parse_args().folders for each in folder.glob("*/what.json"))
+    if not done:
+        parser.error("no recording that is complete (what.json) lies there; make some with python -m tests.bench.http2.make")
+    scored = [each for folder in done for each in score(folder)]
     for each in scored:
-        if not each.exact or each.least != each.true:
-            kind = "WRONG" if each.exact else "OUTSIDE" if each.outside else "unknown" if each.least is None else "open"
-            print(
-                f"{kind:8}{each.recording:28}{each.port:6} true {each.true:3} at once {each.at_once}: "
-                f"{each.least} to {each.most}, likeliest {each.likeliest}, within {each.within:.2f}"
-            )
-    print(f"{'at once':10}{'connections':>12}{'exact':>7}{'wrong':>7}{'outside':>9}{'unknown':>9}{'likeliest':>11}{'in progress':>13}")
-    for name, those in (
-        ("1", [e for e in scored if e.at_once == 1]),
-        ("2 to 4", [e for e in scored if 1 < e.at_once <= 4]),
-        ("all", scored),
-    ):
-        if those:
-            sums = [
-                sum(f(e) for e in those)
-                for f in (
-                    lambda e: e.exact and e.least == e.true,
-                    lambda e: e.exact and e.least != e.true,
-                    lambda e: e.outside,
-                    lambda e: e.least is None,
-                    lambda e: e.likeliest == e.true,
-                )
-            ]
-            print(
-                f"{name:10}{len(those):12}{sums[0]:7}{sums[1]:7}{sums[2]:9}{sums[3]:9}{sums[4]:11}{np.mean([e.within for e in those]):13.3f}"
-            )
+        if not each.exact:
+            print(each)
+    print(f"{'at once':8}{'connections':>12}", *(f"{name:>10}" for name in SUMS), f"{'in progress':>12}")
+    for name, least, most in (("1", 1, 1), ("2 to 4", 2, 4), ("all", 0, sys.maxsize)):
+        if those := [each for each in scored if least <= each.at_once <= most]:
+            sums = [sum(getattr(each, kind) for each in those) for kind in SUMS.values()]
+            print(f"{name:8}{len(those):12}", *(f"{n:10}" for n in sums), f"{np.mean([each.within for each in those]):12.3f}")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()
