@@ -148,6 +148,7 @@ def _analyze(folder: Path, clients: int) -> None:
     import numpy as np
 
     from netlens import analyze
+    from netlens.lenses.refused.kernels import soonest_alike
     from netlens.parsers.stream_digests import Streams, read_blocks
     from netlens.report.numbers import encoded
 
@@ -160,6 +161,9 @@ def _analyze(folder: Path, clients: int) -> None:
     numbers = np.zeros(1, np.int64)
     read_blocks([str(vm)], Streams(numbers, numbers, numbers, numbers + 9), {0: [(0, 9)]})  # as where the two differ
     encoded(numbers)
+    soonest_alike(
+        numbers, np.zeros(2, np.int64), numbers, numbers, numbers, numbers, numbers, 8, np.full(1, -1)
+    )  # as where TLS hides what was answered
     _count_requests()
     path = folder / "tiny.pcap"
     path.write_bytes(tiny_capture(clients))
