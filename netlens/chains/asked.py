@@ -17,6 +17,7 @@ from netlens.parsers import http2
 from netlens.parsers.http2 import ACKNOWLEDGMENT, SETTING, WINDOW_UPDATE
 from netlens.parsers.records import HEADER, Records
 
+PAYING_OPENS = ACKNOWLEDGMENT + 3 * SETTING  #: SETTINGS of nginx and HAProxy
 EMPTY = ACKNOWLEDGMENT  #: DATA without a byte: a frame's header (RFC 9113 4.1), as long as an acknowledgment of SETTINGS
 PING = 17  #: RFC 9113 6.7; GOAWAY without words (6.8) is as long
 WINDOW = 65_535  #: of a stream and of a connection, unless the server says otherwise (RFC 9113 6.9.2)
@@ -121,7 +122,8 @@ class Said(NamedTuple):
     """Records behind the opening of each side, without what is left of full frames, and of the server's those of answers alone; ``readings`` are empty where
     the client asked nothing.  bodies : each request seems to have a body.  settings_ns : of the server's SETTINGS.  preface : records of the client's opening.
     updates : what may be the server's WINDOW_UPDATEs, or heads of as few bytes, behind its opening; and what is as long as PING and is none.
-    pinged : how many PINGs the server sent, or answered.  refused : those of the server behind which an error log has the line of a refusal.
+    pinged : how many PINGs the server sent, or answered.  paid : WINDOW_UPDATEs for bodies in the server's
+    opening.  pays : how many it is known to send for each (0: it is not).  refused : those of the server behind which an error log has the line of a refusal.
     at_once : the client begins all that it asks for in its first write, several requests as easily as one.  seldom_several : it offers HTTP/1.1 as well, so one
     write seldom begins several.
     """
@@ -134,6 +136,8 @@ class Said(NamedTuple):
     preface: int = 0
     updates: Sequence[Record] = ()
     pinged: int = 0
+    paid: Record | None = None
+    pays: int = 0
     refused: frozenset[Record] = frozenset()
     at_once: bool = False
     seldom_several: bool = False
@@ -303,7 +307,8 @@ def said(seen: Records, long: Sequence[int] = ()) -> Said | None:
     pings = _pings(records, pinged)
     kept_too = {*answers, *pings}
     updates = [r for r in records if r.way == SERVER and not is_data(r) and r not in kept_too]
-    return Said(mine, answers, readings, _all_with_bodies(kept) and _by_fields(kept)[1], settings_ns, preface, updates, len(pings))
+    bodies = _all_with_bodies(kept) and _by_fields(kept)[1]
+    return Said(mine, answers, readings, bodies, settings_ns, preface, updates, len(pings), *_paid(begun[2], updates))
 
 
 def _each_end(records: Sequence[Record]) -> list[Record]:
@@ -534,8 +539,8 @@ def _joined(records: list[Record]) -> list[Record]:
     return [r for k, r in enumerate(records) if not (k and r.size == EMPTY and records[k - 1].size == FULL)]
 
 
-def _opened(records: list[Record]) -> tuple[int, list[Record]] | None:
-    """Place of the server's SETTINGS, and the records without these, tickets and the server's acknowledgment; None where they are not found."""
+def _opened(records: list[Record]) -> tuple[int, list[Record], list[Record]] | None:
+    """Place of the server's SETTINGS, the records without these, tickets and the server's acknowledgment, and the latter two; None where they are not found."""
     theirs = [k for k, r in enumerate(records) if r.way == SERVER]
     if not theirs:
         return None
@@ -547,18 +552,34 @@ def _opened(records: list[Record]) -> tuple[int, list[Record]] | None:
         at_once = all(records[theirs[first]].ts - records[k].ts <= AT_ONCE_NS for k in theirs[:first])
         if not asked_before or not at_once or opening > http2.MOST_WITH_HEAD:
             return None
-        return theirs[first], [r for k, r in enumerate(records) if k not in theirs[:first]]
+        return theirs[first], [r for k, r in enumerate(records) if k not in theirs[:first]], []
     dropped = set(theirs[: first + 1])
+    opening_of = [records[theirs[first]]]
     # of 9 + 6 n + 13 m bytes with m up to 2, what 6 leaves tells whether another 9 are in it
     if opening % SETTING > MOST_WITH:
         for k in theirs[first + 1 :]:
             size = records[k].size
             if size in ACKNOWLEDGMENTS:
                 dropped.add(k)
+                opening_of.append(records[k])
                 break
             if size not in CONTROL:
                 break  # it came with the first answer
-    return theirs[first], [r for k, r in enumerate(records) if k not in dropped]
+    return theirs[first], [r for k, r in enumerate(records) if k not in dropped], opening_of
+
+
+def _paid(opened: Sequence[Record], behind: Sequence[Record]) -> tuple[Record | None, int]:
+    """WINDOW_UPDATEs of the server's opening that are for bodies, as one record, and how many it sends for each body: of nginx and HAProxy, told by their three
+    settings and by such WINDOW_UPDATEs. The former has one of the connection behind its settings, the latter none, but one each time that it has read (none,
+    and 0, of others).
+
+    behind : what else the server sends of that kind."""
+    at_once = next((n for of, n in control(opened[0].size - PAYING_OPENS) if of in (0, ACKNOWLEDGMENT)), -1) if opened else -1
+    by_reads = at_once == 0 or (at_once > 1 and any(updates(r) for r in behind) and all(updates(r) != 1 for r in behind))
+    several = at_once + sum(updates(r) for r in opened[1:]) - (not by_reads)
+    if at_once < 0 or several + sum(map(updates, behind[:1])) <= 0:
+        return None, 0
+    return (opened[-1]._replace(size=several * WINDOW_UPDATE) if several > 0 else None), 1 + by_reads
 
 
 def _by_pauses(mine: list[Record], most: int) -> list[Stream]:

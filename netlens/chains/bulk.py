@@ -25,6 +25,7 @@ SPARE = 1.25, 2  #: what is seen so may be more than was counted by this factor,
 TIMES, OFTEN = 3, 0.8
 WHOLE, LONGEST = 0.9, 100  #: share of writes that are a whole number of times as long as the shortest; the most that is looked for
 MOST_PARTS, REQUEST = 8, 12  #: requests in the shortest write, and bytes of one: a header and three fields (RFC 9113 4.1, 8.3.1)
+NEAR = 4  #: bytes by which pieces of a stream differ at least
 SAME, FEWEST, LEAST = 3, 5, 80  #: writes of one size, or sizes of so many, and bytes that one request without a body has no more, as a rule
 BUFFER = 1024  #: buffers have a multiple of it; what fills one is a piece of an answer, however many are alike (nginx: 4 or 8 KiB)
 ALIKE = 20  #: of a write, one part in so many
@@ -60,7 +61,10 @@ def _turns(answers: Sequence[Record], read: Reading) -> Iterator[Sequence[Record
 def _repeated(turn: Sequence[Record]) -> int:
     """How many answers there are at least in what was said at once."""
     sizes = Counter(r.size for r in turn if EMPTY < r.size < FULL and (r.size - EMPTY) % BUFFER)
-    most = max(sizes.values(), default=1)
+    size = max(sizes, key=lambda size: sizes[size], default=0)
+    most = max(sizes[size], 1)
+    if sum(n for other, n in sizes.items() if 0 < abs(other - size) <= NEAR) > most:
+        return 1  # they are pieces of a stream
     return most if most >= TIMES and turn[-1].ts - turn[0].ts <= SHORT_NS else 1
 
 

@@ -40,7 +40,7 @@ from netlens.chains import asked, bulk, endings, grammar
 from netlens.chains.answers import give
 from netlens.chains.asked import AT_ONCE_NS, CONTROL, EMPTY, FULL, UPDATE_NS, Reading, Record, Said, Stream
 from netlens.chains.endings import ALIKE, ALIVE_NS, BALANCED, NOTHING, OFTEN, SHORT, SHORT_NS, End, Shapes
-from netlens.chains.explained import counting, learning, numbers
+from netlens.chains.explained import counting, learning, numbers, signs
 from netlens.chains.explained.counting import Counted
 from netlens.chains.explained.talks import Talk
 from netlens.columns import NEVER
@@ -228,10 +228,15 @@ def likely(connections: Sequence[Connection], known: Shapes) -> list[Counted | N
             out[k] = counting.requests(talk, model, agreed=agreed)
         elif model is not None and out[k] is one and one is not None and several(one.streams):
             out[k] = one._replace(streams=counting.settled(talk, model, one.streams))
-    for k, (fewest, most) in _of_alike(talks, out).items():
+    by_signs = {k: n for k, talk in talks.items() if (n := signs.number(talk)) is not None}
+    for k, n in by_signs.items():
+        if (one := out[k]) is None or not one.exact or one.most != n:
+            out[k] = counting.shown(talks[k], model, n)
+    alike = _of_alike(talks, out)
+    for k, (fewest, most) in ((k, between) for k, between in alike.items() if k not in by_signs):
         out[k] = counting.either(talks[k], model, fewest, most)
     for k, talk in talks.items():
-        if (counted := out[k]) is not None and _holds_more(talk.said, talk.told, known, counted.most):
+        if (counted := out[k]) is not None and k not in by_signs and _holds_more(talk.said, talk.told, known, counted.most):
             out[k] = None
         elif counted is not None:
             out[k] = counted._replace(streams=_perhaps_reset(talk.said, counted.streams, talk.over_ns))

@@ -62,7 +62,10 @@ SETTINGS_FIRST, OTHER_FIRST = 1.0, -1.0
 CLIENT_ACKNOWLEDGES = 2.0  #: no HTTP/1.1 client met sends so little; a WebSocket's may, and chunks of a body
 #: The client's first record is as long as the preface with SETTINGS and perhaps a WINDOW_UPDATE or two, and it says more before the server does (Go).
 PREFACE_FIRST = 0.5
-SERVER_ACKNOWLEDGES, SERVER_IS_SHORT = 1.0, 0.5  #: the latter might be a head of 39 bytes and a body of 13
+SERVER_ACKNOWLEDGES, SERVER_IS_SHORT = (
+    1.0,
+    0.5,
+)  #: the latter might be a head of 39 bytes and a body of 13; two such records are worth the former
 NEVER_SHORT = -1.5  #: neither side
 #: The client's first record is as long as a preface, and shorter than any request of HTTP/1.1.
 PREFACE_ALONE = 0.5
@@ -222,9 +225,11 @@ def odds(said: Dialog) -> float:
     if client[-1] == GOAWAY and said.way[-1] == 0 and len(client) > 1:
         total += GOAWAY_LAST
     if server[first] in USUAL_OPENINGS:
-        if ACKNOWLEDGMENT in server[first + 1 : first + 1 + SOON]:
+        behind = server[first + 1 : first + 1 + SOON]
+        short = sum(map(_is_short, behind))
+        if ACKNOWLEDGMENT in behind or short > 1:
             total += SERVER_ACKNOWLEDGES
-        elif any(_is_short(size) for size in server[first + 1 : first + 1 + SOON]):
+        elif short:
             total += SERVER_IS_SHORT
     if LAST_CHUNK in server[first + 1 :]:
         total += ENDS_A_BODY

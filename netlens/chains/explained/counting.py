@@ -69,6 +69,20 @@ def requests(talk: Talk, model: Model | None, *, agreed: bool) -> Counted | None
     return _between(talk, found, model, model.of_client if agreed and not talk.guessed else DISAGREED)
 
 
+def shown(talk: Talk, model: Model | None, number: int) -> Counted:
+    """Requests of a connection of which signs show how many they are."""
+    between = number, number, number
+    found = explained(talk, model) if model is not None else []
+    given = [(each, one) for each, one in found if one.numbers.get(number, 0.0) > 0.0]
+    if model is not None and given:
+        told, one = max(given, key=lambda each: each[0].weight + each[1].evidence)
+        if (exact := _exact(talk, told, one, number, model)) is not None:
+            return Counted(exact, number, number)
+        if (counted := _in_doubt(talk, told, one, model, between)) is not None:
+            return counted
+    return _by_client(talk, model, *between)
+
+
 def _is_sure(talk: Talk, model: Model, number: int, p: float) -> bool:
     """Whether a number is next to certain that is so likely by the model: what it was learned from is what it explains, so the client alone has its part."""
     alone = by_client(talk.ways, model).get(number, 0.0)

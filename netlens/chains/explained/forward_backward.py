@@ -73,7 +73,7 @@ def forward(talk: Talk, read: Reading, model: Model, negligible: float) -> Walk 
     before, n = ways.first[-2:].tolist()
     m = int(ways.edges[before])
     ways = Ways(ways.first, ways.states[:n], ways.odds[:n], ways.edges[: before + 1], ways.ends[:m], ways.weights[:m], ways.kinds[:m])
-    missed = owed(read, model).missed
+    missed = owed(talk, read, model).missed
     left, missed = (LEFT_BY_CAPTURE, 1.0) if talk.cut else (_left(talk), missed)
     last = ways.states[before:]
     return Walk(float(sums[1]), len(read.streams), events, ways, left ** (waiting(last) + answered(last)) * missed ** unpaid(last))

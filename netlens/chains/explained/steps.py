@@ -15,7 +15,7 @@ from netlens.chains.asked import BODY, FULL, PING, UPDATE_NS, Reading
 from netlens.chains.explained.kernels import ANSWER, ANSWERED, CONTROL, KINDS, MOST_OWED, MOST_WAITING, RESET, START, WAITING, Steps
 from netlens.chains.explained.model import Model
 from netlens.chains.explained.talks import MS, Talk
-from netlens.chains.explained.updates import Updates
+from netlens.chains.explained.updates import KNOWN, Updates
 from netlens.chains.explained.walks import CHANGES, Event, Kind
 from netlens.columns import NEVER
 
@@ -40,7 +40,7 @@ def steps(talk: Talk, read: Reading, model: Model) -> tuple[list[Event], Steps]:
         [
             *(Event(ns, START, k) for k, ns in enumerate(starts)),
             *(Event(r.ts, ANSWER, k, r) for k, r in enumerate(talk.said.answers)),
-            *(Event(r.ts, CONTROL, k, r) for k, r in enumerate(talk.said.updates) if asked.updates(r) or r.size == PING),
+            *(Event(r.ts, CONTROL, k, r) for k, r in enumerate(talk.controls) if asked.updates(r) or r.size == PING),
             *(Event(r.ts, RESET, k, r) for k, (r, _) in enumerate(resets)),
         ]
     )
@@ -48,7 +48,7 @@ def steps(talk: Talk, read: Reading, model: Model) -> tuple[list[Event], Steps]:
     changes = model.changes(list(answers))
     behind_reset = changes.copy()  # what the server says may be of a request that was broken off
     behind_reset[..., Kind.ASIDE] += STILL * np.array([model.odds(look)[Kind.PIECE] for look in answers]).reshape(-1, 1, 1)
-    owes = owed(read, model)
+    owes = owed(talk, read, model)
     sent_ns = large_ns = reset_ns = -NEVER
     gaps = np.diff([event.ns for event in events], prepend=events[0].ns if events else 0)
     out = Steps(
@@ -68,7 +68,8 @@ def steps(talk: Talk, read: Reading, model: Model) -> tuple[list[Event], Steps]:
         own: Sequence[float]
         if way == START:
             each = read.streams[at]
-            counts = owes.each > 0 and each.up < FULL and ns > talk.said.settings_ns
+            known = talk.said.pays  # from the first body on
+            counts = owes.each > 0 and (each.up < FULL or known == 1) and (known > 0 or ns > talk.said.settings_ns)
             out.owes[k], own = counts, many(read, at, model)
             sent_ns = max(sent_ns, each.sent_ns)
             large_ns = large_ns if counts else sent_ns
@@ -91,9 +92,11 @@ def _pays(of: Updates, several: int, large: bool) -> Sequence[float]:
     return [of.odds(several, n) if n or not large else UPDATE_LARGE for n in range(min(several, MOST_OWED) + 1)]
 
 
-def owed(read: Reading, model: Model) -> Updates:
+def owed(talk: Talk, read: Reading, model: Model) -> Updates:
     """WINDOW_UPDATEs for what a client writes at once; others show where each body ends."""
-    return model.updates if read.together else Updates()
+    if not read.together:
+        return Updates()
+    return KNOWN[talk.said.pays] if talk.said.pays and not model.updates.each else model.updates
 
 
 def many(read: Reading, k: int, model: Model) -> Sequence[float]:

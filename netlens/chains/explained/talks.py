@@ -71,6 +71,11 @@ class Talk(NamedTuple):
             return list(self.told)
         return [grammar.Told(read, 0.0 if read.likely else log(UNLIKELY)) for read in self.said.readings if read.streams]
 
+    @property
+    def controls(self) -> list[Record]:
+        """What may be the server's WINDOW_UPDATEs: those of its opening that are for bodies, and those behind it."""
+        return [*([self.said.paid] if self.said.paid else []), *self.said.updates]
+
     def looks(self, starts: Sequence[int]) -> list[Look]:
         """Of the server's answers, by place."""
         answers = self.said.answers
@@ -102,7 +107,7 @@ class Talk(NamedTuple):
     def asides(self, starts: Sequence[int]) -> list[Look]:
         """Of what may be its WINDOW_UPDATEs, or heads as short."""
         times = [*(r.ts for r in self.said.answers), NEVER]
-        return [_look(r, starts, min(times[bisect_left(times, r.ts)], max(self.over_ns, r.ts))) for r in self.said.updates]
+        return [_look(r, starts, min(times[bisect_left(times, r.ts)], max(self.over_ns, r.ts))) for r in self.controls]
 
 
 def _look(r: Record, starts: Sequence[int], behind_ns: int, echo: int = 0) -> Look:

@@ -34,6 +34,10 @@ class Updates(NamedTuple):
         return 1 - self.other if fits else self.other
 
 
+#: Of servers that are known to send them, until enough of theirs were seen.
+KNOWN = {each: Updates(each, OTHER, UPDATE_NS, OTHER) for each in (1, 2)}
+
+
 def updates(talks: Sequence[Talk]) -> Updates:
     """What a server sends for bodies, by those behind which no other request begins for a while."""
     those = [sent for talk in talks for sent in _sent(talk)]

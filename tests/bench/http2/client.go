@@ -26,7 +26,12 @@ func main() {
 	if err := json.NewDecoder(os.Stdin).Decode(&spec); err != nil {
 		panic(err)
 	}
-	client := &http.Client{Transport: &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+	keys, err := os.OpenFile(os.Getenv("SSLKEYLOGFILE"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		panic(err)
+	}
+	secure := &tls.Config{InsecureSkipVerify: true, KeyLogWriter: keys}
+	client := &http.Client{Transport: &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: secure}}
 	todo := make(chan request, len(spec.Requests))
 	for _, r := range spec.Requests {
 		todo <- r

@@ -31,6 +31,7 @@ RELAYS = ("nginx", "haproxy", "caddy")  #: hand requests on to hypercorn
 SERVERS = (*RELAYS, "go", "hypercorn", "granian")
 FIELDS = ("content-type: application/json", "authorization: Bearer sk-0123456789abcdef0123456789abcdef")
 MOST_WORKERS = 4
+KEYS = "keys.log"  #: in a recording's folder, of every client but reqwest, which writes none: for looking at what is inside (netlens does not read it here)
 
 
 class Cable(Topology):
@@ -115,7 +116,7 @@ def _command(client: str, run: dict, folder: Path, built: Path) -> list[str]:
     if client == "go":
         return [str(built / "client")]
     if client == "node":
-        return ["node", str(HERE / "client.mjs")]
+        return ["node", f"--tls-keylog={folder.parent / KEYS}", str(HERE / "client.mjs")]
     return [str(built / "venv/bin/python"), str(HERE / "client.py"), client]
 
 
@@ -183,7 +184,11 @@ def record(folder: Path, client: str, server: str, seed: int, built: Path) -> No
             told, errors = (folder / f"run{k}" / name for name in ("spec.json", "errors.txt"))
             told.write_text(json.dumps(run))
             with told.open() as asked, errors.open("w") as said:
-                children.append(net.start(VM, command, env={**os.environ, "HOME": str(folder)}, stdin=asked, stderr=said))
+                children.append(
+                    net.start(
+                        VM, command, env={**os.environ, "HOME": str(folder), "SSLKEYLOGFILE": str(folder / KEYS)}, stdin=asked, stderr=said
+                    )
+                )
         for child in children:
             child.wait(timeout=240)
         time.sleep(1.5)
