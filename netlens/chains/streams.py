@@ -42,6 +42,7 @@ from netlens.chains.asked import AT_ONCE_NS, CONTROL, EMPTY, FULL, UPDATE_NS, Re
 from netlens.chains.endings import ALIKE, ALIVE_NS, BALANCED, NOTHING, OFTEN, SHORT, SHORT_NS, End, Shapes
 from netlens.chains.explained import counting, learning, numbers, signs
 from netlens.chains.explained.counting import Counted
+from netlens.chains.explained.model import Model
 from netlens.chains.explained.talks import Talk
 from netlens.columns import NEVER
 from netlens.parsers.http2 import WINDOW_UPDATE
@@ -53,7 +54,6 @@ ALLOWED = 0.1  #: how likely a number of requests is by the client alone, at lea
 APART = 0.85  #: the same of a client that sends fields in records of their own, for any number
 UNCLEAR = 0.5  #: writes of a client of which it is not clear whether they begin requests, as far as can be expected
 GUESSED = 4  #: requests, of which one answer may be of another size than others
-AS_MUCH = 0.05  #: share by which all that is written at once differs, where it is as many requests
 MOST_RECORDS = 20_000  #: of servers on connections that are to be explained, and of all clients; half a millisecond each
 A_FEW, ENOUGH = 2, 100  #: records of servers, for anything to be learned, and for numbers to be certain by what ends answers
 MOST_OTHERS = 0.1  #: share of connections that were counted, of which another number is found, for numbers to be certain
@@ -203,9 +203,10 @@ def likely(connections: Sequence[Connection], known: Shapes) -> list[Counted | N
             talks[k] = talk._replace(ends=ends)
     records = {k: len(talk.said.answers) for k, talk in talks.items()}
     all_told = all((one := out[k]) is not None and not _may_hold_more(talk, one.most) for k, talk in talks.items())
-    if all_told and not any(several(one.streams) for one in out if one is not None):
-        return out
     model, agreed = None, True
+    if all_told and not any(several(one.streams) for one in out if one is not None):
+        _take_signs(talks, out, model)
+        return out
     to_explain = sum(n for k, n in records.items() if (one := out[k]) is None or several(one.streams))
     if sum(records.values()) >= A_FEW and to_explain <= MOST_RECORDS:
         model = learning.learn(list(talks.values()), not known.learned, [out[k] is not None for k in talks])
@@ -228,19 +229,28 @@ def likely(connections: Sequence[Connection], known: Shapes) -> list[Counted | N
             out[k] = counting.requests(talk, model, agreed=agreed)
         elif model is not None and out[k] is one and one is not None and several(one.streams):
             out[k] = one._replace(streams=counting.settled(talk, model, one.streams))
-    by_signs = {k: n for k, talk in talks.items() if (n := signs.number(talk)) is not None}
-    for k, n in by_signs.items():
-        if (one := out[k]) is None or not one.exact or one.most != n:
-            out[k] = counting.shown(talks[k], model, n)
-    alike = _of_alike(talks, out)
-    for k, (fewest, most) in ((k, between) for k, between in alike.items() if k not in by_signs):
-        out[k] = counting.either(talks[k], model, fewest, most)
+    by_signs = _take_signs(talks, out, model)
     for k, talk in talks.items():
         if (counted := out[k]) is not None and k not in by_signs and _holds_more(talk.said, talk.told, known, counted.most):
             out[k] = None
         elif counted is not None:
             out[k] = counted._replace(streams=_perhaps_reset(talk.said, counted.streams, talk.over_ns))
     return out
+
+
+def _take_signs(talks: dict[int, Talk], out: list[Counted | None], model: Model | None) -> set[int]:
+    """Take numbers that signs show (:mod:`netlens.chains.explained.signs`) in place, and return whose. Where all was written at once, no other number is exact
+    but that of a single record: of those that learning alone found one in three was wrong."""
+    shown = set()
+    for k, talk in talks.items():
+        one = out[k]
+        if (number := signs.number(talk, one)) is not None:
+            shown.add(k)
+            if one is None or not one.exact or one.most != number:
+                out[k] = counting.shown(talk, model, number)
+        elif one is not None and one.exact and (talk.at_once or talk.said.at_once) and len(talk.said.answers) > 1:
+            out[k] = counting.either(talk, model, one.most, one.most)
+    return shown
 
 
 def _perhaps_reset(said: Said, streams: list[Stream], over_ns: int) -> list[Stream]:
@@ -259,25 +269,6 @@ def _perhaps_reset(said: Said, streams: list[Stream], over_ns: int) -> list[Stre
             at += 1
         out.append(each)
     return out
-
-
-def _of_alike(talks: dict[int, Talk], out: Sequence[Counted | None]) -> dict[int, tuple[int, int]]:
-    """Connections on which all was written at once, so that only answers tell how many requests it held, and whose exact number is less than what may be on
-    another that wrote as much, or, of a program that begins as many each time, differs from the likeliest on another connection of it: by place, between which
-    numbers it is."""
-    written = {k: talk.best.streams[0].up for k, talk in talks.items() if talk.at_once}
-    counted = {k: one for k in written if (one := out[k]) is not None}
-    found = {}
-    for k, one in counted.items():
-        if not one.exact:
-            continue
-        alike = [other.most for j, other in counted.items() if abs(written[j] - written[k]) <= written[k] * AS_MUCH]
-        others = [n for n in alike if n > one.most]
-        if talks[k].said.at_once:
-            others += [len(other.streams) for j, other in counted.items() if talks[j].said.at_once]
-        if {*others} - {one.most}:
-            found[k] = min(one.most, *others), max(one.most, *others)
-    return found
 
 
 def several(streams: Sequence[Stream]) -> bool:

@@ -58,18 +58,18 @@ def test_updates_of_known_servers_tell_how_many_bodies_one_write_holds(one: Conn
 def test_as_many_begun_as_ended() -> None:
     """Answers of hypercorn: fields of the first, those of others of one size, and an empty frame behind the last piece."""
     three = together(streamed(300, 67, 9), streamed(310, 14, 9), streamed(330, 14, 9))
-    assert signs.number(talk(nghttp(857, *[[each] for each in three]))) == 3
+    assert signs.number(talk(nghttp(857, *[[each] for each in three])), None) == 3
 
 
 def test_ends_of_a_size_of_their_own() -> None:
     """Answers of granian: fields with the first piece, and the last piece ends its stream."""
     two = together(streamed(300, 286, 23), streamed(310, 239, 23))
-    assert signs.number(talk(nghttp(857, *[[each] for each in two]))) == 2
+    assert signs.number(talk(nghttp(857, *[[each] for each in two])), None) == 2
 
 
 def test_whole_answers_end_with_an_empty_frame() -> None:
-    assert signs.number(talk(nghttp(900, [(50, -92), (50, -354), (50, -9)], [(90, -38), (90, -349), (90, -9)]))) == 2
-    assert signs.number(talk(nghttp(900, [(50, -320), (50, -9)], [(90, -330), (90, -9)]))) == 2
+    assert signs.number(talk(nghttp(900, [(50, -92), (50, -354), (50, -9)], [(90, -38), (90, -349), (90, -9)])), None) == 2
+    assert signs.number(talk(nghttp(900, [(50, -320), (50, -9)], [(90, -330), (90, -9)])), None) == 2
 
 
 @pytest.mark.parametrize(
@@ -82,19 +82,19 @@ def test_whole_answers_end_with_an_empty_frame() -> None:
     ],
 )
 def test_nothing_is_told_where_they_do_not_agree(answers: Said) -> None:
-    assert signs.number(talk(nghttp(857, answers))) is None
+    assert signs.number(talk(nghttp(857, answers)), None) is None
 
 
 def test_what_is_cut_may_have_begun_more() -> None:
     said: Said = [(2, 6_147), (3, -39), (4, -9), (5, 9), *streamed(300, 286, 23)]
-    assert signs.number(talk(connection(said, 900, cut=False))) == 1
-    assert signs.number(talk(connection(said, 900, cut=True))) is None
+    assert signs.number(talk(connection(said, 900, cut=False)), None) == 1
+    assert signs.number(talk(connection(said, 900, cut=True)), None) is None
     again: Said = [*said, (800, 900)]  # never answered
-    assert signs.number(talk(connection(again, 900, cut=False))) is None
+    assert signs.number(talk(connection(again, 900, cut=False)), None) is None
 
 
 def test_what_disagrees_tells_nothing() -> None:
     said = opened(NGINX_OPENS, 48)
     one = connection([*said, *streamed(300, 299, 23), (900, 17)], 950, cut=False)
     assert signs._paid(talk(one)) == 3
-    assert signs.number(talk(one)) is None
+    assert signs.number(talk(one), None) is None

@@ -29,7 +29,7 @@ MS = 1_000_000
 TLS = 17  #: bytes that TLS 1.3 adds to a plaintext
 SUITE = 0x1302
 FINISHED: Said = [(0, -52), (1, 52)]
-OPENED: Said = [(2, 82), (3, -40), (4, 9), (5, -9)]
+OPENED: Said = [(2, 82), (3, -39), (4, 9), (5, -9)]
 FULL = [16384, 9]  #: a frame of 16,384 bytes
 T0 = 1_000_000_000_000
 

@@ -1,10 +1,10 @@
 """Requests of a connection as they are most likely: exactly, or between which numbers they are.
 
 1. *The number of requests* is told if it is next to certain. A model explains best what it was learned from, so what the client alone says has a part in that,
-   unless the model leaves no doubt and much was learned from; what a client wrote all at once says nothing, so there a model that began to learn otherwise
-   must find the same number. Given the number, the time of each start and each end is the median, and an interval that holds it with all but
-   :data:`netlens.chains.explained.rows.OUTSIDE` on either side. For an exact number hardly anything may be in progress in the end, of the connection or the
-   capture: an end that was missed shows there, or nowhere.
+   unless the model leaves no doubt and much was learned from. Signs that need no model (:mod:`netlens.chains.explained.signs`) tell it by themselves; where
+   a client wrote all at once, nothing but these does. Given the number, the time of each start and each end is the median, and an interval that holds it with
+   all but :data:`netlens.chains.explained.rows.OUTSIDE` on either side. For an exact number hardly anything may be in progress in the end, of the connection
+   or the capture: an end that was missed shows there, or nowhere.
 2. *Else the number is an interval*, and requests are as many as are likeliest. What the server said may be misread, so what the client alone tells has a
    part in the interval, a greater one where few records were learned from; with too few it is all there is, and answers may have ended at any time. Those
    beyond the least may never have begun, and those beyond the ones told may have been in progress besides (:class:`Counted`). A client of which nothing
@@ -88,10 +88,7 @@ def _is_sure(talk: Talk, model: Model, number: int, p: float) -> bool:
     alone = by_client(talk.ways, model).get(number, 0.0)
     surer = p >= SURER and model.records >= LEARNED
     if talk.at_once and alone < CERTAIN:  # so what was written does not tell
-        if p < LIKELY or model.otherwise is None:
-            return surer
-        again = explained(talk, model.otherwise)
-        return bool(again) and likeliest(again)[0] == number
+        return p >= LIKELY
     return surer or (1 - OF_CLIENT) * p + OF_CLIENT * alone >= CERTAIN or (p >= LIKELY and alone >= ALLOWED)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import zip_longest
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -49,8 +48,7 @@ class Learned(NamedTuple):
 
 def learn(talks: Sequence[Talk], shown: bool, sure: Sequence[bool]) -> Model:
     """What records look like; first from connections that are ``sure`` of their requests. Where few records leave numbers in doubt, learning begins again with
-    first writes of several requests, as it ends where it began if little speaks against that; what explains the records better is taken. Where a client wrote
-    all at once, another model is learned beside it, from each record as an answer (:attr:`Model.otherwise`)."""
+    first writes of several requests, as it ends where it began if little speaks against that; what explains the records better is taken."""
     chosen = first((talk for talk, _ in sorted(zip(talks, sure, strict=True), key=lambda each: not each[1])), LEARN_FROM)
     model = _at_first(chosen, shown)
     rounds: Sequence[float] = SURE_OF_KIND
@@ -67,9 +65,6 @@ def learn(talks: Sequence[Talk], shown: bool, sure: Sequence[bool]) -> Model:
         again.begins[0].update(dict.fromkeys(range(2, len(grammar.FIRST_MANY) + 1), BEGUN_AT_ONCE))
         other = _learned(chosen, again, SURE_OF_KIND)
         model = other.model if sum(other.evidence) > sum(one.evidence) + BETTER else model
-    if model.records <= AGAIN and model.weighed[0] <= FOR_ANOTHER and any(talk.at_once for talk in chosen):
-        model.otherwise = _learned(chosen, _at_first(chosen, shown, weighed=model.weighed, each_alone=True), SURE_OF_KIND).model
-        model.otherwise.smoothing = SMOOTHING
     model.smoothing = SMOOTHING
     model.ages = _ages(chosen, model)
     events = sum((len(read.streams) + len(talk.said.answers)) for talk in talks for read, _ in talk.ways)
@@ -77,11 +72,9 @@ def learn(talks: Sequence[Talk], shown: bool, sure: Sequence[bool]) -> Model:
     return model
 
 
-def _at_first(
-    talks: Sequence[Talk], shown: bool, short: range = range(0), weighed: list[int] | None = None, *, each_alone: bool = False
-) -> Model:
+def _at_first(talks: Sequence[Talk], shown: bool, short: range = range(0), weighed: list[int] | None = None) -> Model:
     """By what looks like an end.  short : sizes of first records that are taken for short answers, though nothing shows where these end.  weighed : states so
-    far.  each_alone : where all was asked for at once, each record is taken for an answer by itself."""
+    far."""
     model = Model(shown, records=sum(len(talk.said.answers) for talk in talks), updates=updates(talks))
     model.weighed = weighed or model.weighed
     for talk in talks:
@@ -92,19 +85,11 @@ def _at_first(
         for look in asides:
             if look.size == PING:
                 model.add(look, Kind.HEAD, 1 - PING_ASIDE[0] / PING_ASIDE[1])
-        those = _alone(looks) if each_alone and talk.at_once else _by_ends(talk, starts, looks, shown, short)
-        for look, kinds in zip(looks, those, strict=True):
+        for look, kinds in zip(looks, _by_ends(talk, starts, looks, shown, short), strict=True):
             for kind in kinds:
                 model.add(look, kind, 1 / len(kinds))
     model.kinds[Kind.DONE] = max(model.kinds[Kind.DONE], model.kinds[Kind.HEAD])  # each stream ends somewhere
     return model
-
-
-def _alone(looks: Sequence[Look]) -> Iterator[tuple[Kind, ...]]:
-    """What records are, if each is an answer by itself: but long ones, and those before an empty frame, are pieces."""
-    for look, after in zip_longest(looks, looks[1:]):
-        goes_on = look.size >= EXACT or (after is not None and after.empty)
-        yield (Kind.DONE if look.empty else Kind.PIECE if goes_on else Kind.SHORT,)
 
 
 def _by_ends(talk: Talk, starts: Sequence[int], looks: Sequence[Look], shown: bool, short: range) -> Iterator[tuple[Kind, ...]]:

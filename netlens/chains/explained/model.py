@@ -93,7 +93,6 @@ class Model:
     records: int = 0  #: of servers, that were learned from
     weighed: list[int] = field(default_factory=lambda: [0])  #: states, by this model and those before it
     most_states: int = MOST_STATES  #: behind a record
-    otherwise: Model | None = None  #: learned from the same records, where learning began with each of them as an answer by itself
     ages: whose.Ages = field(default_factory=whose.Ages)  #: of requests as they are answered
 
     def count(self, look: Look) -> None:
