@@ -60,9 +60,9 @@ def test_a_single_answer_in_one_record_is_counted() -> None:
 
 
 def test_what_learning_alone_finds_is_open() -> None:
-    """Bodies in two records, so that nothing shows where answers end."""
-    answers = [whole(300 + 40 * k, 1253, 46 if k else 176) for k in range(3)]
-    one = found(nghttp(9_000, *[[each[0], (each[0][0], -700 - k), *each[1:]] for k, each in enumerate(answers)]))[0]
+    """The last answer has no empty frame, as some of HAProxy."""
+    *answers, last = [whole(300 + 40 * k, 1253, 46 if k else 176) for k in range(3)]
+    one = found(nghttp(9_000, *answers, last[:-1]))[0]
     assert one is not None
     assert one.least < 3 < one.most
 

@@ -17,6 +17,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from operator import attrgetter
 from typing import NamedTuple
 
 from netlens.chains import grammar
@@ -210,6 +211,9 @@ def _by_client(talk: Talk, model: Model | None, number: int, least: int, most: i
     begins = _begins(talk, model, number)
     asked = [replace(each, up=each.up // n) for each, n in zip(talk.best.streams, begins, strict=True) for _ in range(n)][:most]
     asked = asked or talk.best.streams[:1]
+    asked = sorted(
+        [*asked, *[max(asked, key=attrgetter("up"))] * (least - len(asked))], key=attrgetter("begin_ns")
+    )  # the longest may be several
     times = [r.ts for r in talk.said.answers]
     out = []
     for each, after in zip(asked, [*asked[1:], None], strict=True):
