@@ -60,6 +60,8 @@ ALIKE = 16  #: bytes by which tickets of one server differ; OpenSSL's of the fir
 #: Odds for HTTP/2 that a sight is worth, to the power of ten.
 SETTINGS_FIRST, OTHER_FIRST = 1.0, -1.0
 CLIENT_ACKNOWLEDGES = 2.0  #: no HTTP/1.1 client met sends so little; a WebSocket's may, and chunks of a body
+#: The same of several records as long as one WINDOW_UPDATE to three: the acknowledgment stands beside a request (curl).
+CLIENT_UPDATES, UPDATES = 1.0, frozenset(WINDOW_UPDATE * n for n in (1, 2, 3))
 #: The client's first record is as long as the preface with SETTINGS and perhaps a WINDOW_UPDATE or two, and it says more before the server does (Go).
 PREFACE_FIRST = 0.5
 SERVER_ACKNOWLEDGES, SERVER_IS_SHORT = (
@@ -212,6 +214,8 @@ def odds(said: Dialog) -> float:
     total = SETTINGS_FIRST if begins else 0.0 if with_head else OTHER_FIRST
     if any(_is_acknowledgment(size) for size in client[:OPENING]):
         total += CLIENT_ACKNOWLEDGES
+    elif begins and sum(size in UPDATES for size in client) >= OFTEN - 1:
+        total += CLIENT_UPDATES
     elif not begins and min(client) > SHORT and not any(size in (ACKNOWLEDGMENT, WINDOW_UPDATE) for size in server[first:]):
         total += NEVER_SHORT * min(len(client) - 1, OFTEN - 1)
     if not begins and len(server) > 1 and not (said.way[np.flatnonzero(said.way == 1)[first] :] == 0).any():
@@ -227,7 +231,7 @@ def odds(said: Dialog) -> float:
     if server[first] in USUAL_OPENINGS:
         behind = server[first + 1 : first + 1 + SOON]
         short = sum(map(_is_short, behind))
-        if ACKNOWLEDGMENT in behind or short > 1:
+        if ACKNOWLEDGMENT in behind or (short > 1 and server[first] not in behind):
             total += SERVER_ACKNOWLEDGES
         elif short:
             total += SERVER_IS_SHORT

@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise, zip_longest
@@ -24,13 +25,10 @@ from netlens.chains.explained.talks import MS, Talk
 
 APART = 4  #: bytes by which sizes of pieces follow each other, at most
 LEAST_PIECES, MOST_ARE_PIECES, SIZES = 5, 0.4, 3  #: records, share of all, and different sizes of these
-LONGER, LONGEST_HEAD, LONGEST_END = (
-    4,
-    140,
-    30,
-)  #: bytes by which a head may be longer than the first; of a head; and of a piece that ends a stream, at most
+LONGER, LONGEST_HEAD, LONGEST_END = 4, 140, 30  #: bytes by which a head is longer than the first, of a head, and of an end, at most
+LONGEST_PIECE = 1 << 20
 SEVERAL = 1.6  #: times that a body is as long as others, if it may be several
-EMPTY_NS = 3 * MS  #: from the last piece to the empty frame behind it
+EMPTY_NS, ENDS_NS = 3 * MS, 20 * MS  #: from the last piece to the empty frame behind it, as a rule and at most
 WHOLE_READ = FULL // 2  #: bytes of a body for each WINDOW_UPDATE of HAProxy, at most, so that none has two
 
 
@@ -44,7 +42,7 @@ def number(talk: Talk, told: Counted | None) -> int | None:
         return shown.pop()
     if shown or told is None:
         return None
-    paid, likeliest = _paid_in_all(talk), len(told.streams)
+    paid, likeliest = paid_in_all(talk), len(told.streams)
     if paid > told.most or (paid and paid >= told.least and talk.said.bodies):
         return paid
     if not _is_over(talk):
@@ -53,7 +51,8 @@ def number(talk: Talk, told: Counted | None) -> int | None:
     if even and (even == likeliest or not told.exact):
         return even
     empty = sum(r.size == EMPTY for r in talk.said.answers) if talk.said.answers[-1].size == EMPTY else 0
-    return likeliest if likeliest > 1 and (empty == likeliest or (ended == likeliest and not talk.at_once)) else None
+    once = talk.at_once or talk.said.at_once
+    return likeliest if likeliest > 1 and (empty == likeliest or (ended == likeliest and not once)) else None
 
 
 def _is_over(talk: Talk) -> bool:
@@ -77,15 +76,30 @@ def _paid(talk: Talk) -> int:
 
 def _begun_and_ended(answers: Sequence[Record]) -> int:
     """Answers that are begun and ended; 0 where records do not show that."""
-    pieces = _pieces([r.size for r in answers if r.size != EMPTY])
-    if not answers or (not pieces and answers[-1].size != EMPTY):
+    said = [r.size for r in answers if r.size != EMPTY]
+    pieces = _pieces(said)
+    if not said or (not pieces and answers[-1].size != EMPTY):
         return 0
+    last = said[-1] if said[-1] < pieces.start else EMPTY  # what streams end with, with an empty frame behind it or without
+    # a last piece with what was used is longer than others; what looks so may also be the beginning of another answer
+    told = _even(answers, pieces, last, (EMPTY,)) or _even(answers, pieces, last, (EMPTY, last))
+    longest, empty = answers[0].size + LONGER, [r.ts for r in answers if r.size == EMPTY]
+    bodies = [r.ts for r in answers if r.size > longest and r.size not in pieces]
+    each_ends = all(bisect_right(empty, ns + ENDS_NS) > bisect_left(empty, ns) for ns in bodies)
+    if told or answers[0].size > LONGEST_HEAD or answers[-1].size != EMPTY or not each_ends:
+        return told
+    return _even(answers, range(longest + 1, LONGEST_PIECE), EMPTY, (EMPTY,))  # heads have records of their own
+
+
+def _even(answers: Sequence[Record], pieces: range, last: int, behind: Sequence[int]) -> int:
+    """Answers that are begun and ended; 0 where these are not as many.  last : bytes of what ends one, if it is not empty.  behind : bytes of what stands at
+    once behind a piece of any size."""
     begun = ended = 0
     for k, (r, after) in enumerate(zip_longest(answers, answers[1:])):
-        before_empty = after is not None and after.size == EMPTY and after.ts - r.ts <= EMPTY_NS
-        if r.size == EMPTY or (k and not before_empty and r.size == answers[-1].size and r.size < pieces.start):
+        then = _soon(r, after)
+        if r.size == EMPTY or (k and then != EMPTY and r.size == last):
             ended += 1
-        elif k and (r.size in pieces or before_empty) and begun > ended:
+        elif k and (r.size in pieces or then in behind) and begun > ended:
             continue
         elif r.size in pieces and k:
             return 0  # of none that is in progress
@@ -96,7 +110,7 @@ def _begun_and_ended(answers: Sequence[Record]) -> int:
     return begun if begun == ended else 0
 
 
-def _paid_in_all(talk: Talk) -> int:
+def paid_in_all(talk: Talk) -> int:
     """Bodies that nginx paid for, which is one WINDOW_UPDATE each; 0 of other servers. Requests without a body are beside these, and those that it refuses
     without having read them."""
     heads = any(asked.updates(r) > MOST_TOGETHER for r in talk.said.updates)  # rather heads that are as long
@@ -120,21 +134,31 @@ def _by_heads(talk: Talk) -> tuple[int, int]:
     bodies = Counter(size for size in others if size > longest)
     heads = {size for size in others if size <= longest}
     with_head = {size + head for size, n in bodies.items() if n > 1 for head in heads}
+    last = next((r.size for r in reversed(records) if r.size != EMPTY), EMPTY)
+    ends = (EMPTY, last) if last < min(pieces.start, LONGEST_END) else (EMPTY,)
     even, begun, ended = True, 1, 0
     for r, after in pairwise([*records[1:], None]):
         assert r is not None
-        before_empty = after is not None and after.size == EMPTY and after.ts - r.ts <= EMPTY_NS
-        if r.size == EMPTY or (not before_empty and r.size == records[-1].size and r.size < min(pieces.start, LONGEST_END)):
+        then = _soon(r, after)
+        before_empty, before_end = then == EMPTY, then in ends
+        if r.size == EMPTY or (not before_empty and r.size in ends):
             ended += 1
-        elif r.size <= longest and not (before_empty or r.size in pieces):
+        elif r.size in pieces or (before_end and (pieces or before_empty)):
+            continue
+        elif r.size <= longest:
             begun += 1
-        elif r.size not in pieces and not before_empty:
+        else:
             ended += 1
             begun += any(abs(r.size - each) <= 1 for each in with_head)
         even = even and ended <= begun
     several = max(bodies, default=0) > SEVERAL * min([*bodies, *pieces[-1:]], default=0)  # one record may hold so many
     differ = talk.at_once and not pieces and records[-1].size != EMPTY and len({*bodies} - with_head) > 1
     return begun if even and begun == ended and not (several or differ) else 0, ended
+
+
+def _soon(r: Record, after: Record | None) -> int:
+    """Bytes of what follows a record at once; 0 of nothing."""
+    return after.size if after is not None and after.ts - r.ts <= EMPTY_NS else 0
 
 
 def _pieces(sizes: Sequence[int]) -> range:

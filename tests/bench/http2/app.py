@@ -12,7 +12,12 @@ import random
 import time
 from typing import Any
 
-RANDOM = random.Random(int(os.environ.get("API_SEED", "1")))
+SEED = int(os.environ.get("API_SEED", "1"))
+RANDOM = random.Random(SEED)
+#: What APIs differ in: words of a piece at most, whether a last piece has the usage, and whether ``[DONE]`` follows.
+WORDS_IN_PIECE, USAGE, DONE = random.Random(~SEED).choice(
+    [(2, False, True), (2, True, True), (12, True, True), (2, True, False), (5, False, False)]
+)
 LIMIT = int(os.environ.get("API_LIMIT", "1000"))
 LOG = open(os.environ.get("API_LOG", os.devnull), "a", buffering=1, encoding="utf-8")
 REFUSED = {
@@ -106,7 +111,21 @@ async def _stream(send: Any, asked: dict[str, Any]) -> None:
     )
     number, pace = RANDOM.getrandbits(32), RANDOM.uniform(0.004, 0.06)
     for _ in range(max(2, RANDOM.randint(asked["max_tokens"] // 2, asked["max_tokens"]))):
-        await send({"type": "http.response.body", "body": chunk(number, text(RANDOM.randint(1, 2))), "more_body": True})
+        await send({"type": "http.response.body", "body": chunk(number, text(RANDOM.randint(1, WORDS_IN_PIECE))), "more_body": True})
         await asyncio.sleep(RANDOM.expovariate(1 / pace))
-    await send({"type": "http.response.body", "body": b"data: [DONE]\n\n", "more_body": True})
+    if USAGE:
+        used = {
+            "prompt_tokens": RANDOM.randint(10, 90_000),
+            "completion_tokens": RANDOM.randint(2, 900),
+            "prompt_tokens_details": {"cached_tokens": 0},
+        }
+        await send(
+            {
+                "type": "http.response.body",
+                "body": chunk(number, "")[:-3] + b', "usage": ' + json.dumps(used).encode() + b"}\n\n",
+                "more_body": True,
+            }
+        )
+    if DONE:
+        await send({"type": "http.response.body", "body": b"data: [DONE]\n\n", "more_body": True})
     await send({"type": "http.response.body", "body": b""})
