@@ -150,7 +150,7 @@ EXCHANGES = Schema(
         C("down_bytes", "int64", "bytes", "derived", "Payload bytes of the response."),
         C("status", "nullable_int64", "", "read", "HTTP status if the response was readable; null if unknown."),
         C("rejected", "nullable_bool", "", "inferred", "Whether the provider refused it; null if unknown."),
-        C("complete", "bool", "", "inferred", "The response ended because the client sent again or closed in order, not by the end of the capture or an RST."),
+        C("complete", "bool", "", "inferred", "The response ended because the client sent again or either side closed in order, not by the end of the capture or an RST, and is as long as HTTP/1.1 in clear says (Content-Length, the last chunk)."),
         C("start_frame", "int64", "", "read", "Frame of the request's first byte."),
         C("response_frame", "nullable_int64", "", "read", "Frame of the response's first byte."),
         C("end_frame", "nullable_int64", "", "read", "Frame of the response's last byte."),

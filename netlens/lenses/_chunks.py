@@ -19,7 +19,7 @@ LIVE, PAUSE_NS, LIVE_NS = 5, S // 4, 5 * S  #: pauses in an answer that is made 
 def cut_off(view: View) -> tuple[list[tuple[Chunked, int]], bool]:
     """Answers behind which the server ended the connection before the last chunk, with the frame of its FIN or RST; and whether all are live, which may be
     their end. Where others are not, these alone."""
-    open_ = [(a, end) for a in _last(view) if a.state < BAD and not a.feed and (end := _ended(view, a, by_client=False)) is not None]
+    open_ = [(a, end) for a in unended(view) if a.state < BAD and not a.feed and (end := _ended(view, a, by_client=False)) is not None]
     cut = [(a, end) for a, end in open_ if not _is_live(view, a)]
     return cut or open_, not cut
 
@@ -27,7 +27,7 @@ def cut_off(view: View) -> tuple[list[tuple[Chunked, int]], bool]:
 def feeds_cut(view: View) -> list[tuple[list[tuple[Chunked, int]], int | None]]:
     """Of each client and server, streams of events in answer to GET that the server ended before the last chunk, again and again, each followed by the next;
     and after which silence of the server, if a timer ends them: None for others, and where the client goes on where they stopped."""
-    starts, open_, found = view.column("start_ns"), {a.session for a in _last(view)}, []
+    starts, open_, found = view.column("start_ns"), {a.session for a in unended(view)}, []
     for group in grouped((a for a in view.side.capture.chunked if a.feed), lambda a: view.service(a.session)).values():
         cuts, silences, pause = [], [], 0
         for a, then in zip(group, [*group[1:], None], strict=True):
@@ -50,14 +50,14 @@ def feeds_cut(view: View) -> list[tuple[list[tuple[Chunked, int]], int | None]]:
 
 def feeds_reset(view: View) -> list[tuple[Chunked, int]]:
     """Streams of events in answer to GET that the server's side ended by a reset before the last chunk: their end is none that it wanted."""
-    open_ = [a for a in _last(view) if a.feed and a.state < BAD]
+    open_ = [a for a in unended(view) if a.feed and a.state < BAD]
     ended = [(a, end) for a in open_ if (end := _ended(view, a, by_client=False)) is not None]
     return [(a, end) for a, end in ended if (seg := view.segments(a.session)).flags[seg.frame.index(end)] & RST]
 
 
 def misread(view: View) -> list[tuple[Chunked, int]]:
     """Answers with a size that is no number, behind which either side ended the connection, with the frame of that."""
-    bad = [a for a in _last(view) if a.state == BAD]
+    bad = [a for a in unended(view) if a.state == BAD]
     return [(a, end) for a in bad if (end := _ended(view, a, by_client=True)) is not None]
 
 
@@ -66,7 +66,7 @@ def known(view: View) -> int:
     return sum(a.state != UNKNOWN for a in view.side.capture.chunked)
 
 
-def _last(view: View) -> list[Chunked]:
+def unended(view: View) -> list[Chunked]:
     """Of each session that was captured in both directions, the last answer in chunks, unless it is whole."""
     kept, missing = set(view.in_one), view.sessions["resp_missing_bytes"]
     last = {a.session: a for a in view.side.capture.chunked}

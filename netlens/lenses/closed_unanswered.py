@@ -89,16 +89,35 @@ def _empty(view: View) -> list[Finding]:
     n = len(lost)
     whom = most(view.server(k) for k, _, _ in lost)
     end = f"; {len(again):,} {'was' if len(again) == 1 else 'were'} sent again on a new connection and answered" if again else ""
-    text = f"{n:,} of {plural(len(rows), 'HTTP request')} got no answer: {whom} closed the connection instead{end}."
+    late = [ns for k, first, _ in lost if (ns := _closed_before(view, k, first)) is not None]
+    when = f"{up_to(late)}{seconds(max(late))} before" if late else ""
+    if late and len(late) == n:
+        how = f"{'it was sent on a connection' if n == 1 else 'they were sent on connections'} that {whom} had closed {when}"
+    else:
+        how = f"{whom} closed the connection instead{f' ({len(late):,} of them {when})' if late else ''}"
+    text = f"{n:,} of {plural(len(rows), 'HTTP request')} got no answer: {how}{end}."
     grave = len(found) >= SOME or len(found) >= max(SHARE * len(rows), 1)
     advice = (
-        "Look at the server's log for that moment: its program ended, or gave the request up, or it closes idle connections sooner than the client "
+        "Let the client close idle connections sooner than the server does (its idle time-out must be shorter than the server's keep-alive time-out), and look "
+        "whether the server has closed before it sends."
+        if late
+        else "Look at the server's log for that moment: its program ended, or gave the request up, or it closes idle connections sooner than the client "
         "does (its keep-alive time-out)."
     )
-    values = {"requests": len(rows), "unanswered": n, "asked_again": len(again)}
+    values = {"requests": len(rows), "unanswered": n, "asked_again": len(again)} | ({"closed_before": len(late)} if late else {})
     frames = [f for _, *both in lost for f in both]
     severity: Severity = "problem" if grave else "warning" if n >= SOME else "note"
     return [finding(view, ID, severity, text, frames, values, advice if grave else "")]
+
+
+def _closed_before(view: View, k: int, first: int) -> int | None:
+    """How long before a request the server had closed, in ns, where the client's host had acknowledged that; None where it had not, or did not know."""
+    seg = view.segments(k)
+    at = seg.frame.index(first)
+    fin = next((i for i in range(at) if not seg.orig[i] and seg.flags[i] & FIN), None)
+    if fin is None or not any(seg.orig[i] and seg.acked[i] > seg.end(fin) for i in range(fin + 1, at)):
+        return None
+    return seg.ts[at] - seg.ts[fin]
 
 
 def _crossed(view: View) -> list[Finding]:

@@ -8,7 +8,9 @@ Normal: RFC 6298 2.1 sets the first time-out to 1 s at least and doubles it (5.5
     three retransmissions. A link that holds packets back for a moment (Wi-Fi, a change of cells) makes such repeats needless; again and again, of more than a
     second each, whoever types notices; a push to a radio that sleeps nobody waits for. Silence while nothing is outstanding is idleness, and after the close
     nobody waits. A
-    client that was told the length of an answer (RFC 9112 6.2) waits for the rest; not one that stops reading, which shuts its window. Answers that all lack
+    client that was told the length of an answer (RFC 9112 6.2) waits for the rest; not one that stops reading, which shuts its window. Of an answer in chunks
+    nobody knows whether more was to come, unless a model makes it up, or clients give up after the same time; a feed is silent as long as nothing happens, so
+    it must have come at a steady pace before. Answers that all lack
     the same few bytes were announced wrongly. A server may send in pieces, with pauses as long as those before; one that is there acknowledges its client's
     FIN at once (RFC 9293 3.10.7.4). What a client asks for three times, gives up after the same time and never has was no pause.
 """
@@ -17,12 +19,14 @@ from __future__ import annotations
 
 import bisect
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
 from netlens.lenses import Finding
 from netlens.lenses._between import where
+from netlens.lenses._chunks import unended
 from netlens.lenses._lost import LARGE, never_arrived
 from netlens.lenses._needless import without_needless
 from netlens.lenses._repeats import IGNORED, STALL_NS, STALL_TIMES, Repeat, deliveries, stalled
@@ -31,6 +35,7 @@ from netlens.lenses._unanswered import requests
 from netlens.lenses._view import ACK, FIN, RST, SYN, S, View, finding, grouped, most, seconds, up_to
 from netlens.lenses.zero_window_stuck import stuck
 from netlens.parsers.bodies import Body
+from netlens.parsers.chunks import BAD, Chunked
 from netlens.parsers.icmp import Error
 from netlens.text import plural, size
 
@@ -39,6 +44,12 @@ GROUP = "delivery"
 RANK = 45
 #: Without anything of an answer that is not complete, until the client gives up; and how many times the longest pause before in the same answer that is
 STOPPED_NS, PAUSES = 5 * S, 4
+ENDLESS = 1 << 62  #: the end of an answer in chunks, which is not known
+PAIR, STEADY, STEADY_NS = (
+    2,
+    5,
+    S // 100,
+)  #: such answers with waits that are alike, and pauses in a feed, half of which are so long: it is no burst
 TRIES, ALIKE = 3, 0.1  #: answers that stop midway, and how much longer than the shortest wait the longest may be if a timer ends it
 FEW_BYTES = 64  #: that an answer lacks whose length was announced wrongly (a mark of byte order, ends of lines, a comment); losses take whole segments
 FINS = 3  #: of a client that were not acknowledged: Linux repeats one for 8 times and more, the first after 0.2 s
@@ -69,7 +80,7 @@ _FORGOTTEN = (
 
 def look(view: View) -> list[Finding]:
     """Data that was not acknowledged, data that never came, answers that stopped, and keep-alives that were not answered."""
-    return [*_of(view), *_froze(view), *_never_came(view), *_stopped(view), *_gone(view)]
+    return [*_of(view), *_froze(view), *_never_came(view), *_stopped(view), *_stopped_in_chunks(view), *_gone(view)]
 
 
 def _froze(view: View) -> list[Finding]:
@@ -384,6 +395,44 @@ def _stopped(view: View) -> list[Finding]:
     )
     frames = [frame for stop in found for frame in (stop.body.frame, *stop.frames)]
     return [finding(view, ID, "problem" if dead or never else "warning", text, frames, values, advice)]
+
+
+def _stopped_in_chunks(view: View) -> list[Finding]:
+    """Answers in chunks of which nothing came any more, not even the last chunk, until their clients gave up."""
+    if view.one_sided:
+        return []
+    told = {r.session for r in view.once(stalled)} | {each.session for each in view.once(never_arrived)}
+    open_ = [a for a in unended(view) if a.state < BAD and a.session not in told and not a.finished and not a.failed]
+    stops = [(a, stop) for a in open_ if (stop := _stop(view, _without_end(a))) is not None]
+    found = [stop for a, stop in stops if a.events]
+    others = [(a, stop) for a, stop in stops if not a.events and (not a.feed or _is_steady(view, a))]
+    for group in grouped(others, lambda each: view.service(each[0].session)).values():
+        waits = [stop.waited_ns for _, stop in group]
+        if len(group) >= PAIR and max(waits) <= min(waits) * (1 + ALIKE):
+            found += [stop for _, stop in group]
+    if not found:
+        return []
+    worst = max(found, key=lambda stop: stop.waited_ns)
+    text = (
+        f"{plural(len(found), 'HTTP answer')} in chunks stopped midway: after {size(worst.got)} nothing came any more from "
+        f"{most(view.server(stop.body.session) for stop in found)}, not even the last chunk, for {up_to(found)}{seconds(worst.waited_ns)} "
+        "until the client gave up."
+    )
+    values = {"answers": len(found), "longest_s": worst.waited_ns / 1e9}
+    frames = [frame for stop in found for frame in (stop.body.frame, *stop.frames)]
+    return [finding(view, ID, "warning", text, frames, values)]
+
+
+def _without_end(answer: Chunked) -> Body:
+    return Body(answer.session, answer.frame, answer.start, ENDLESS, ENDLESS - answer.start)
+
+
+def _is_steady(view: View, answer: Chunked) -> bool:
+    """Whether an answer came piece by piece, and not in a burst."""
+    seg = view.segments(answer.session)
+    came = [seg.ts[i] for i in range(len(seg)) if not seg.orig[i] and seg.fresh[i] and seg.frame[i] >= answer.frame]
+    pauses = sorted(later - one for one, later in pairwise(came))
+    return len(pauses) >= STEADY and pauses[len(pauses) // 2] >= STEADY_NS
 
 
 def _too_short(view: View, stops: list[Stop]) -> list[Stop]:

@@ -26,10 +26,10 @@ SIZE, DATA, BEHIND, TRAILER, DONE, BAD, UNKNOWN = range(7)  #: what comes next, 
 
 
 class Chunked:
-    """An answer.  frame : of its head.  at : offset in its stream of what comes next.  events : of those that are made while it is sent, and has an end.
-    feed : events that need have no end.  resumes : such whose client goes on where they stopped (HTML Living Standard 9.2): they say when it should ask again
-    (retry), or it says which event was its last.  failed : an error stands in events.  finished : a model came to its end.  bad_frame : of a size that is
-    no number, 0 without."""
+    """An answer.  frame : of its head.  start, at : offsets in its stream of its body, and of what comes next.
+    events : of those that are made while it is sent, and has an end.  feed : events that need have no end.
+    resumes : such whose client goes on where they stopped (HTML Living Standard 9.2): they say when it should ask again (retry), or it says which event was
+    its last.  failed : an error stands in events.  finished : a model came to its end.  bad_frame : of a size that is no number, 0 without."""
 
     __slots__ = (
         "at",
@@ -43,13 +43,14 @@ class Chunked:
         "line",
         "resumes",
         "session",
+        "start",
         "state",
         "tail",
         "way",
     )
 
     def __init__(self, session: int, way: int, frame: int, at: int, events: bool = False, feed: bool = False) -> None:
-        self.session, self.way, self.frame, self.at, self.events, self.feed = session, way, frame, at, events, feed
+        self.session, self.way, self.frame, self.start, self.at, self.events, self.feed = session, way, frame, at, at, events, feed
         self.state, self.left, self.line, self.bad_frame, self.resumes = SIZE, 0, b"", 0, False
         self.failed, self.finished, self.tail = False, False, b""
 

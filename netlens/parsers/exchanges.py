@@ -27,7 +27,9 @@ Theory of operation
 9. HTTP/1.1 in the clear may be pipelined (RFC 9112 9.3.2): a request line before the answer to the request before it. Answers go to requests in
    order. An answer that begins inside a segment which begins with other data is not seen; when the client asks anew, all it asked before is answered.
 
-Everything is decided from packet rows (``wire.hints``), so parts of a capture can be replayed.
+10. An answer is complete if the client sends again or the connection closes in order, unless HTTP/1.1 in the clear says how long it is, and less came.
+
+Everything but the last is decided from packet rows (``wire.hints``), so parts of a capture can be replayed.
 
 Limits: with HTTP/2 many requests share a connection, and turns are not requests; ``hellos.alpn`` tells where that is offered. Requests pipelined
 in TLS count as one, and so do messages of unknown protocols that are not waited for. A client certificate is counted to the first request. A
@@ -41,9 +43,10 @@ from typing import NamedTuple
 import numpy as np
 
 from netlens.columnar import Nullable
-from netlens.columns import Array
+from netlens.columns import Array, Bools
+from netlens.parsers.answer_ends import AnswerEnds
 from netlens.parsers.lifecycle import LEAST_ROWS, Kept, grown
-from netlens.parsers.session_state import FIN_TS, FSM, LAST_TS, MATE, ORIGINATOR_SHIFT, PORTS, RST_TS, SIDE, SIDE_WIDTH, UNSET
+from netlens.parsers.session_state import FIN_TS, FSM, LAST_TS, MATE, NEXT, ORIGINATOR_SHIFT, PORTS, RST_TS, SIDE, SIDE_WIDTH, UNSET
 from netlens.schema import Table
 from netlens.tables import EXCHANGES
 from netlens.wire import columns as c
@@ -527,9 +530,13 @@ def turns(packets, start, sessions, arrays):
 
 
 class ExchangeBuilder:
-    """Collects exchanges while a capture is read; ``feed`` comes after the session fold of the same batch."""
+    """Collects exchanges while a capture is read; ``feed`` comes after the session fold of the same batch.
+
+    ends : where answers end by their own word; to be fed as well, where payload is at hand.
+    """
 
     def __init__(self) -> None:
+        self.ends = AnswerEnds()
         counts = np.zeros(N_COUNTS, np.int64)
         counts[FREE_ROW] = -1
         self.arrays = Arrays(
@@ -571,10 +578,23 @@ class ExchangeBuilder:
         self._flush()
         busy, x = self.open(len(sessions))
         last = x[:, :ROW].copy()
-        last[:, COMPLETE] = closed_orderly(sessions, busy, x)
+        last[:, COMPLETE] = self.ended(sessions, busy, x)
         rows = np.concatenate([*self._done, last, self._queued(last, x)])
         rows = rows[np.lexsort((rows[:, START_FRAME], rows[:, START]))]
         return exchange_rows(rows)
+
+    def ended(self, sessions: Array, groups: Array, x: Array) -> Bools:
+        """bool[m]: whether the response ended in order, and is as long as it says.  groups, x : see :meth:`open`."""
+        return closed_orderly(sessions, groups, x) & ~self._short(sessions, groups, x)
+
+    def _short(self, sessions: Array, groups: Array, x: Array) -> Bools:
+        mates = sessions[groups, MATE]
+        short = np.zeros(len(groups), bool)
+        for rows in (groups, np.where(mates >= 0, mates, groups)):
+            server = SIDE + (1 - ((sessions[rows, FSM] >> ORIGINATOR_SHIFT) & 1)) * SIDE_WIDTH
+            came = sessions[rows, server + NEXT] - (sessions[rows, server + FIN_TS] != UNSET)
+            short |= self.ends.short(rows, x[:, RESPONSE_FRAME], x[:, END_FRAME], came)
+        return short
 
     def _queued(self, rows: Array, x: Array) -> Array:
         """The requests behind those of ``rows`` (finished rows of ``x``): answered in the same segments if all ended well, else not."""
@@ -594,6 +614,7 @@ class ExchangeBuilder:
         return np.array(out, np.int64).reshape(-1, ROW)
 
     def forget(self, kept: Kept) -> None:
+        self.ends.forget(kept)
         old, queue, _, counts = self.arrays
         state = kept.rows(old)
         self.arrays = self.arrays._replace(state=state)
@@ -606,10 +627,10 @@ class ExchangeBuilder:
 
     @property
     def nbytes(self) -> int:
-        return sum(a.nbytes for a in (self.arrays.state, self.arrays.queue, *self._done))
+        return self.ends.nbytes + sum(a.nbytes for a in (self.arrays.state, self.arrays.queue, *self._done))
 
 
-def closed_orderly(sessions: Array, groups: Array, x: Array) -> Array:
+def closed_orderly(sessions: Array, groups: Array, x: Array) -> Bools:
     """Did the response end with a FIN of the server, or did the client's FIN come behind all of it? (of the session or its redirect mate)
 
     groups, x : sessions with an open exchange and their states, see :meth:`ExchangeBuilder.open`.
@@ -627,7 +648,8 @@ def closed_orderly(sessions: Array, groups: Array, x: Array) -> Array:
         # A client that has closed answers the server's close_notify with an RST: the answer had ended before.
         reset = sessions[rows, RST_TS]
         aborted |= (reset != UNSET) & (fin == UNSET) & ~(behind & (reset > client_fin))
-    return ok & ~aborted & (x[:, RESPONSE_AT] != UNSET)
+    orderly: Bools = ok & ~aborted & (x[:, RESPONSE_AT] != UNSET)
+    return orderly
 
 
 def exchange_rows(rows: Array) -> Table:

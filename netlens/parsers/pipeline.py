@@ -259,6 +259,8 @@ class Part:
             self.keep_payload(buf, packets)
         self.hellos.feed(buf, packets)
         self.follow(packets)
+        if self.exchanges is not None:
+            self.exchanges.ends.feed(buf, packets)
         if self.closely is not None:
             self.closely.feed(buf, packets, sessions, self.hellos)
         if self.hasher is not None:
@@ -314,6 +316,8 @@ class Part:
         turned = np.zeros(later.fold.n, np.bool_)
         turned[names] = ways != replay[:, c.DIRECTION]
         self.hellos.merge(later.hellos, kept, offset, turned)
+        if self.exchanges is not None and later.exchanges is not None:
+            self.exchanges.ends.merge(later.exchanges.ends, kept, offset, turned)
         if self.lookups is not None and later.lookups is not None:
             assert self.streams is not None
             assert later.streams is not None
@@ -328,6 +332,8 @@ class Part:
         area = np.frombuffer(payload or bytearray(1), np.uint8)
         if len(going_on):
             self.hellos.feed(area, going_on)
+            if self.exchanges is not None:
+                self.exchanges.ends.feed(area, going_on)
             if self.streams is not None:
                 self.streams.feed(area, going_on, self.fold.state())
         self.payload.update({frame + offset: data for frame, data in later.payload.items()} if self.deferred else {})

@@ -156,7 +156,7 @@ class Watched:
     def _ends(self, rows: Ints, state: Rows) -> Ints:
         """When exchanges that nothing followed ended, by the rules of ``overlap.exchange_intervals``."""
         s = self.part.fold.state()
-        complete = x_.closed_orderly(s, rows, state)
+        complete = self._exchanges.ended(s, rows, state)
         answered = state[:, x_.RESPONSE_AT] != s_.UNSET
         seen = np.where(answered, state[:, x_.RESPONSE_END], np.maximum(state[:, x_.REQUEST_END], state[:, x_.START]))
         carrier = state[:, x_.CARRIER]
@@ -208,7 +208,7 @@ class Watched:
         quiet &= inferred[t[conn.KIND, head]]
         if quiet.any():
             still_open = t[conn.CLOSED, head[quiet]] == NEVER
-            yield from self._answers_of(state[quiet], still_open | x_.closed_orderly(self.part.fold.state(), rows[quiet], state[quiet]))
+            yield from self._answers_of(state[quiet], still_open | self._exchanges.ended(self.part.fold.state(), rows[quiet], state[quiet]))
 
     def _answers_of(self, exchanges: Rows, complete: Bools) -> Iterator[Answer]:
         t, s, groups = self.table.columns, self.part.fold.state(), self.groups

@@ -376,3 +376,54 @@ def test_a_wait_of_a_second_before_a_body_of_a_minute(tmp_path: Path) -> None:
 def test_requests_that_ask_to_be_kept_waiting(tmp_path: Path, place: bytes) -> None:
     streams = [exchange(talk(41_000 + k, at=k * 30 * S), GET.replace(b"/ ", place + b" "), OK, (7 + 5 * k) * S) for k in range(3)]
     assert "slow-server" not in problems(found(tmp_path, *(close(made).packets for made in streams)))
+
+
+def stalled(
+    request: bytes = POST,
+    head: bytes = STREAM,
+    pieces: int = 8,
+    pace: int = 100 * MS,
+    silence: int = 9 * S,
+    port: int = 42_000,
+    last: bytes = EVENT,
+) -> list[Packet]:
+    """An answer in chunks that comes at a steady pace and then no more, until the client gives up."""
+    made = exchange(talk(port, at=(port - 42_000) * 20 * S), request, head + EVENT)
+    for piece in [*[EVENT] * (pieces - 2), last]:
+        made.at += pace
+        made.down("PA", piece)
+        made.up("A")
+    made.at += silence
+    made.up("FA")
+    made.down("A")
+    made.down("FA")
+    made.up("A")
+    return made.packets
+
+
+@pytest.mark.parametrize(
+    ("streams", "n"),
+    [
+        pytest.param([stalled()], 1, id="a model"),
+        pytest.param([stalled(), stalled(port=42_001)], 2, id="twice"),
+        pytest.param([stalled(GET), stalled(GET, port=42_001)], 2, id="feeds"),
+        pytest.param([stalled(GET, HEAD, 3, 0), stalled(GET, HEAD, 3, 0, port=42_001)], 2, id="a part of an answer, at once"),
+        pytest.param([stalled(GET, HEAD), stalled(GET, HEAD, silence=20 * S, port=42_001)], 0, id="the client leaves sometime"),
+        pytest.param([stalled(GET)], 0, id="one feed"),
+        pytest.param([stalled(GET, HEAD)], 0, id="a log that is followed"),
+        pytest.param([stalled(GET, pace=0), stalled(GET, pace=0, port=42_001)], 0, id="what a feed says at its beginning"),
+        pytest.param([stalled(silence=0)], 0, id="the client closes at once"),
+        pytest.param([stalled(silence=4 * S)], 0, id="soon"),
+        pytest.param([stalled(pace=3 * S)], 0, id="the pace is slow"),
+        pytest.param([stalled(last=b"0\r\n\r\n")], 0, id="the last chunk"),
+        pytest.param([stalled(last=b"e\r\ndata: [DONE]\n\n\r\n")], 0, id="it came to its end"),
+    ],
+)
+def test_answers_in_chunks_that_stop(tmp_path: Path, streams: list[list[Packet]], n: int) -> None:
+    this = found(tmp_path, *streams, healthy(at=90 * S)).get("stalled")
+    assert (this is not None) == bool(n)
+    if this is not None:
+        assert this.severity == "warning"
+        assert this.text.startswith(f"{n} HTTP answer{'s' if n > 1 else ''} in chunks stopped midway: after ")
+        assert "not even the last chunk" in this.text
+        assert this.values["answers"] == n

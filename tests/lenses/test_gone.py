@@ -78,6 +78,37 @@ def test_a_request_in_clear_on_which_the_server_closes(tmp_path: Path, by: str) 
         assert this["closed-unanswered"].text == "1 of 2 HTTP requests got no answer: 198.51.100.20:80 closed the connection instead."
 
 
+def sent_late(port: int, known: bool = True) -> list[Packet]:
+    """A request on a connection that its server has closed; ``known``: the client's host had acknowledged that."""
+    made = exchange(talk(port, at=(port - 40_000) * 10 * S))
+    made.at += 2 * S
+    before = made.back
+    made.down("FA")
+    if known:
+        made.up("A")
+    made.at += S
+    made.up("PA", GET, ack=None if known else before)
+    made.down("R", seq=made.back)
+    return made.packets
+
+
+@pytest.mark.parametrize(
+    ("known", "why"),
+    [
+        pytest.param([True], "it was sent on a connection that 198.51.100.20:80 had closed 1.0 s before", id="one"),
+        pytest.param([True, True], "they were sent on connections that 198.51.100.20:80 had closed up to 1.0 s before", id="two"),
+        pytest.param([True, False], "198.51.100.20:80 closed the connection instead (1 of them 1.0 s before)", id="one of two"),
+        pytest.param([False], "198.51.100.20:80 closed the connection instead", id="it could not know"),
+    ],
+)
+def test_a_request_on_a_connection_that_was_closed_before(tmp_path: Path, known: list[bool], why: str) -> None:
+    this = found(tmp_path, *(sent_late(40_000 + k, each) for k, each in enumerate(known)), ping(60 * S))["closed-unanswered"]
+    n = len(known)
+    assert this.text == f"{n} of {2 * n} HTTP requests got no answer: {why}."
+    assert this.severity == "problem"
+    assert this.advice.startswith("Let the client close idle connections sooner" if any(known) else "Look at the server's log")
+
+
 def chat(gap: int, reply: str) -> Talk:
     """Two lines of a protocol that nobody knows; behind the second, a RST with these flags."""
     made = talk(server=(SERVER, 7_000))
