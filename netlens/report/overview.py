@@ -225,7 +225,9 @@ def _tcp(capture: Capture, services: list[_Service], protocols: list[str]) -> st
     again = int(s["orig_retransmits"].sum() + s["resp_retransmits"].sum()) - copied
     without = 0 if copies else _repeated_without_data(capture)
     bare = f" ({without:,} of them FIN or SYN without data)" if without else ""
-    repeated = f"; {plural(again, 'frame')} sent again or late{bare}" if again > 0 else ""  # what fills a hole was lost before it came here
+    repeated = f"; {plural(again, 'frame')} sent again{bare}" if again > 0 else ""
+    late = int(s["orig_out_of_order"].sum() + s["resp_out_of_order"].sum())
+    repeated += f"; {plural(late, 'frame')} out of order" if late else ""
     twice = f"; {plural(copies, 'frame')} recorded more than once" if copies else ""
     to = f" to {plural(len(servers), 'server')}"
     # more sessions than connections: halves, copies, tunnels

@@ -56,7 +56,7 @@ def test_repeated_frames_without_data_are_told_apart(tmp_path: Path) -> None:
     made.at += 300 * MS
     made.up("FA", seq=seq)
     capture = netlens.analyze(str(write(tmp_path / "made.pcap", mixed(made.packets, ping(9 * S))))).capture
-    assert "3 frames sent again or late (1 of them FIN or SYN without data)" in dict(overview.lines(capture))["tcp"]
+    assert "3 frames sent again (1 of them FIN or SYN without data)" in dict(overview.lines(capture))["tcp"]
 
 
 def test_with_verbose_all_pairs_of_addresses_are_named(tmp_path: Path) -> None:
