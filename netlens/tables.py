@@ -25,7 +25,7 @@ SESSIONS = Schema(
         C("resp_frames", "int64", "frames", "read", "Frames sent by the responder."),
         C("orig_bytes", "int64", "bytes", "derived", "Payload bytes of the originator seen at least once; a retransmission counts once."),
         C("resp_bytes", "int64", "bytes", "derived", "Payload bytes of the responder seen at least once."),
-        C("orig_retransmits", "int64", "frames", "derived", "Frames of the originator that repeat a SYN, FIN or payload already seen on this interface, or fill a hole later than out_of_order."),
+        C("orig_retransmits", "int64", "frames", "derived", "Frames of the originator that repeat a SYN, FIN or payload already seen on this interface, or fill a hole later than out_of_order. What was duplicated on the way or recorded twice here is among them."),
         C("resp_retransmits", "int64", "frames", "derived", "Frames of the responder that repeat a SYN, FIN or payload already seen on this interface, or fill a hole later than out_of_order."),
         C("orig_isn", "nullable_int64", "", "read", "Initial sequence number of the originator: its SYN's, or the SYN+ACK's acknowledgment - 1; null if unknown."),
         C("resp_isn", "nullable_int64", "", "read", "Initial sequence number of the responder; null if its SYN was neither seen nor acknowledged by a handshake."),
