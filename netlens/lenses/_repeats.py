@@ -3,8 +3,8 @@
 Theory of operation
 -------------------
 1. Of a direction the stream is followed by its offsets. A segment below what was sent is a *repeat* if all of it was seen before, else it *fills* a hole.
-2. A fill that comes within a round trip (3 ms where that is unknown, as Wireshark) is reordered, not sent again. One whose bytes were acknowledged before
-   it came was missed by the recorder.
+2. A fill that comes sooner after its hole than a sender could have repaired it (three quarters of the handshake, 3 ms where that is unknown, as sessions count
+   it) is reordered, not sent again. One whose bytes were acknowledged before it came was missed by the recorder.
 3. A repeat of what was acknowledged already is spurious: the sender waited too short, nobody waited for it.
 4. What is left is real. Its wait goes from the first time that the bytes were sent (or their hole was seen) to their acknowledgment. Without one it goes
    on until a RST, the last segment of the session, or the time at which the next sending would be due (RFC 6298 5.5: twice the last interval).
@@ -28,8 +28,8 @@ from dataclasses import dataclass
 
 from netlens.lenses._said import TCP, too_big
 from netlens.lenses._view import ACK, FIN, OPENING, RST, SEAM_NS, SYN, S, Segments, View
+from netlens.parsers.session_fold import REORDER_DENOMINATOR, REORDER_NS, REORDER_NUMERATOR
 
-REORDER_NS = 3_000_000
 NO_TRIP, NOTHING = 1 << 62, -(1 << 62)  #: of round trips, and of what was acknowledged
 LONGEST_WAIT_NS = 120 * S  #: between two tries, as stacks have it (RFC 6298 2.4 allows 60 s as the least limit)
 FLOW_NS = S // 2  #: segments of a sender that has more to send come closer together
@@ -144,7 +144,7 @@ def _delivery(view: View, k: int) -> Delivery:
     seg = view.segments(k)
     rtt = view.column("handshake_ms")[k]
     once = sum(bool(flags & SYN) for flags in seg.flags[:OPENING]) <= 2  # else the handshake took as long as somebody waited to repeat it
-    reorder = max(REORDER_NS, int(rtt * 1e6) if rtt == rtt and once else 0)
+    reorder = int(rtt * 1e6) * REORDER_NUMERATOR // REORDER_DENOMINATOR if rtt == rtt and once else REORDER_NS
     alone = view.one_sided and len({*seg.orig}) == 1
     found, spurious, count = [], 0, 0
     for orig in (True, False):

@@ -7,7 +7,7 @@ import numpy as np
 
 # isort: off
 from netlens.parsers.session_state import (
-    ADVANCED, BASE, BASE_KIND, CLOSED_TS, EVER_WAITED, FIN_END, FIN_TS, FIRST_FRAME, FIRST_GIVEN_UP, FIRST_PAYLOAD, FIRST_TS, FLIPPED, FRAMES, FSM, GIVEN_UP,
+    BASE, BASE_KIND, CLOSED_TS, EVER_WAITED, FIN_END, FIN_TS, FIRST_FRAME, FIRST_GIVEN_UP, FIRST_PAYLOAD, FIRST_TS, FLIPPED, FRAMES, FSM, GIVEN_UP,
     HANDSHAKE, HOLES, IFACE, A_HI, A_LO, B_HI, B_LO, PORTS, LAST_PAYLOAD, LAST_TS, MATE, MIDSTREAM, NEXT, NO_BASE, ORIGINATOR_SHIFT, RST_TS, SAW_FIN,
     SAW_RST, SEEN_SHIFT, SESSIONS, SIDE, SIDE_WIDTH, SLIGHT, SLIGHT_SESSIONS, SYNACK_TS, SYN_TS, S_WIDTH, UNSET,
 )  # fmt: skip
@@ -100,7 +100,6 @@ def _new_session(s, row, sparse):
         side[FIRST_PAYLOAD] = UNSET
         side[FIN_TS] = UNSET
         side[FIN_END] = UNSET
-        side[ADVANCED] = row[c.TS]
     flags = row[c.FLAGS]
     orig = 0
     if flags & (c.SYN | c.ACK_FLAG) == c.SYN | c.ACK_FLAG:

@@ -18,7 +18,7 @@ from netlens.columns import Array
 # isort: off
 from netlens.parsers import session_history as history
 from netlens.parsers.session_state import (
-    ACKED, ADVANCED, AFTER_FIN, BASE, BASE_KIND, BYTES, FIN_TS, FIRST_PAYLOAD, FRAMES, FSM, HANDSHAKE, HISTORY_SEEN, IFACE, LAST_FRAME, LAST_PAYLOAD,
+    ACKED, AFTER_FIN, BASE, BASE_KIND, BYTES, FIN_TS, FIRST_PAYLOAD, FRAMES, FSM, HANDSHAKE, HISTORY_SEEN, IFACE, LAST_FRAME, LAST_PAYLOAD,
     LAST_TS, MIDSTREAM, NEXT, NO_BASE, ORIGINATOR_SHIFT, PROTOCOL, PROTOCOL_WITHIN, SIDE, SIDE_WIDTH, SLIGHT, SYNACK_TS, SYN_TS, UNSET, add_rare,
 )  # fmt: skip
 
@@ -274,7 +274,7 @@ def add_run(sessions, rows, i, sparse):
         if row[SEGMENTS]:
             s[at + NEXT] += row[c.LENGTH]
             s[at + BYTES] += row[c.LENGTH]
-            s[at + ADVANCED] = s[at + LAST_PAYLOAD] = row[LAST_DATA]
+            s[at + LAST_PAYLOAD] = row[LAST_DATA]
             if s[its + FIN_TS] != UNSET:
                 add_rare(s, d, AFTER_FIN, row[c.LENGTH], sparse)
         s[LAST_FRAME] = row[c.FRAME]

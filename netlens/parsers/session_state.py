@@ -19,7 +19,7 @@ A_HI, A_LO, B_HI, B_LO, PORTS = 0, 1, 2, 3, 4  # ends of side 0 and side 1; IP v
 LAST_FRAME, LAST_TS, FSM = 5, 6, 7
 ORIGINATOR_SHIFT, SEEN_SHIFT = 8, 16
 SIDE = 8  # two blocks of SIDE_WIDTH
-FRAMES, BYTES, NEXT, BASE, ACKED, LAST_PAYLOAD, ADVANCED, HOLES = range(8)  # hot: every segment, and one cache line
+FRAMES, BYTES, NEXT, BASE, ACKED, LAST_PAYLOAD, HOLES = range(7)  # hot: every segment, and one cache line
 BASE_KIND, FIN_TS, FIN_END, FIRST_PAYLOAD, IFACE, LOWEST = range(8, 14)
 SIDE_WIDTH = 16  # two cache lines. The last two numbers of each block are not the side's:
 RARE, PROTOCOL = SIDE + 14, SIDE + 15  # RARE: the row of the session's rare numbers, 0 without any
@@ -52,8 +52,10 @@ WENT_BACK = 1 << 43  # a side jumped back: holes may lie above its next number
 STEADY_SHIFT = 44
 STEADY_ACK, STEADY_DATA = 1, 2
 STEADY_MASK = 15 << STEADY_SHIFT | h.PROTOCOL_MASK
-HOLE_START, HOLE_END, HOLE_NEXT = 0, 1, 2  #: columns of a hole: stream offsets, and the next hole of the same side; -1 ends the list
-HOLE_WIDTH = 3
+#: Columns of a hole: stream offsets; the next hole of the same side, -1 ends the list; when it was first seen, or grew. UNSET there: its bytes were sent
+#: before the capture began
+HOLE_START, HOLE_END, HOLE_NEXT, HOLE_SINCE = 0, 1, 2, 3
+HOLE_WIDTH = 4
 # ---- what is counted over all sessions, int64[N_COUNTS] ----
 (
     SESSIONS,  # in use, rows of the state

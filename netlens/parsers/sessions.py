@@ -11,9 +11,11 @@ Theory of operation
    32-bit number do not matter (RFC 9293 3.4), and a list of holes below it. Payload counts when it is seen for the first time: it advances
    the stream or fills a hole. What repeats is a keep-alive probe, a copy from another interface, or a retransmission. A segment further off than
    any window is followed without a hole, forth and back: one that is damaged costs no more than itself. Of a direction that was joined mid-way, what
-   comes late and lies below the first segment counts too, down to the lowest byte seen; what is missing there is no capture loss.
-3. A segment that fills a hole is out of order if it comes sooner after the stream last advanced than a sender could have noticed a loss: one
-   handshake round trip, or 3 ms where that is unknown (RFC 4737; the same thought as in Wireshark); otherwise it is a retransmission.
+   comes late and lies below the first segment counts too, down to the lowest byte seen; what is missing there is no capture loss, nor is what lies below
+   the first segment of a direction that was only acknowledged before, if neither SYN was seen.
+3. A segment that fills a hole is out of order if it comes sooner after the hole was first seen than a sender could have noticed a loss and repaired it: three
+   quarters of the handshake's round trip, as round trips vary, or 3 ms where that is unknown; otherwise it is a retransmission (RFC 4737). Wireshark
+   counts from the newest segment instead, and knows fast retransmissions by duplicate ACKs.
 4. An acknowledgment above everything seen proves bytes that this capture does not hold (capture loss, or one-way visibility): a hole, which a
    later segment may still fill, because captures on several interfaces swap neighbours. (Not so the answer to a SYN by a host that still holds
    an earlier connection: its number has nothing to do with this one.)

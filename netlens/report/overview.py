@@ -221,12 +221,15 @@ def _tcp(capture: Capture, services: list[_Service], protocols: list[str]) -> st
     trips = [v for v in s["synack_ms"].tolist() if v == v]
     middle = statistics.median(trips) if trips else 0.0  # a clock that ticks so slowly that it is 0 does not tell it
     trip = f"; median round trip {duration(middle / 1e3)}" if 0 < middle < MSL_MS else ""
-    copies, copied = copies_of_repeats(capture)
+    copies, copied, on_the_way = copies_of_repeats(capture)
     again = int(s["orig_retransmits"].sum() + s["resp_retransmits"].sum()) - copied
     without = 0 if copies else _repeated_without_data(capture)
     bare = f" ({without:,} of them FIN or SYN without data)" if without else ""
-    repeated = f"; {plural(again, 'frame')} sent again or late{bare}" if again > 0 else ""  # what fills a hole was lost before it came here
-    twice = f"; {plural(copies, 'frame')} recorded more than once" if copies else ""
+    repeated = f"; {plural(again, 'frame')} sent again{bare}" if again > 0 else ""
+    late = int(s["orig_out_of_order"].sum() + s["resp_out_of_order"].sum())
+    repeated += f"; {plural(late, 'frame')} out of order" if late else ""
+    twice = f"; {plural(on_the_way, 'frame')} duplicated on the way, as the receiver says (D-SACK)" if on_the_way else ""
+    twice += f"; {plural(copies - on_the_way, 'frame')} recorded more than once" if copies > on_the_way else ""
     to = f" to {plural(len(servers), 'server')}"
     # more sessions than connections: halves, copies, tunnels
     many = f" ({about}){to}" if s.rows == c.rows else f"{to}, in {plural(s.rows, 'session')} on the wire ({about})"

@@ -602,8 +602,8 @@ def test_a_copy_is_no_retransmission_and_the_other_way_round() -> None:
     assert (row["orig_copies"], row["resp_copies"], row["orig_retransmits"], row["resp_retransmits"]) == (2, 2, 0, 0)
 
 
-@pytest.mark.parametrize(("gap_ms", "order"), [(0.9, 1), (2.5, 0)])
-def test_out_of_order_ends_at_the_round_trip(gap_ms: float, order: int) -> None:
+@pytest.mark.parametrize(("gap_ms", "order"), [(0.7, 1), (0.9, 0)])
+def test_out_of_order_ends_before_the_round_trip(gap_ms: float, order: int) -> None:
     t = talk(step=MS // 2).open()  # round trip 1 ms
     late = t.up("PA", 100)
     t.packets.remove(late)
@@ -611,6 +611,53 @@ def test_out_of_order_ends_at_the_round_trip(gap_ms: float, order: int) -> None:
     t.packets.append(replace(late, at=t.packets[-1].at + int(gap_ms * MS)))
     row = one(t.packets)
     assert (row["orig_out_of_order"], row["orig_retransmits"]) == (order, 1 - order)
+
+
+def flowing(late_ms: float, trip_ms: float = 10, lost: Sequence[int] = (5, 12, 20)) -> list[Packet]:
+    """A download as its receiver records it, in which some segments come late while others go on arriving."""
+    t = talk(step=0).open()
+    t.packets[-1] = replace(t.packets[-1], at=int(trip_ms * MS))
+    packets: list[Packet] = []
+    for i in range(40):
+        at = int(trip_ms * MS) + i * MS
+        packets.append(replace(t.down("A", 1000), at=at + (int(late_ms * MS) + MS if i in lost else 0)))
+    return sorted([*t.packets[:3], *packets], key=lambda p: p.at)
+
+
+@pytest.mark.parametrize(("late_ms", "again"), [(3, 0), (9.5, 3), (12, 3)])
+def test_a_loss_is_told_from_reordering_by_the_age_of_its_hole(late_ms: float, again: int) -> None:
+    """Though the stream goes on: segments in between say nothing about the hole."""
+    row = one(flowing(late_ms))
+    assert (row["resp_retransmits"], row["resp_out_of_order"]) == (again, 3 - again)
+    assert (row["resp_bytes"], row["resp_missing_bytes"]) == (40_000, 0)
+
+
+def joined(seen: bool) -> list[Packet]:
+    """A capture that begins while segments are on their way: acknowledged from 0 on, seen from 5,000 on.  seen : of both sides."""
+    t = talk()
+    t.up("A", ack=ANSWER)
+    t.up("A", ack=ANSWER + 1000)
+    if seen:
+        t.down("A", 1000, seq=ANSWER + 5000)
+        t.up("A", ack=ANSWER + 1000)
+        t.down("A", 1000, seq=ANSWER + 1000)  # sent again, once before the capture
+        t.down("A", 1000, seq=ANSWER + 7000)
+    t.up("A", ack=ANSWER + 8000)
+    return t.packets
+
+
+def test_what_was_sent_before_the_capture_is_not_missing() -> None:
+    row = one(joined(True))
+    assert (row["resp_bytes"], row["resp_missing_bytes"]) == (3000, 1000)  # from 6,000 to 7,000
+    assert one(joined(False))["resp_missing_bytes"] == 8000  # a side that is not recorded at all
+
+
+def test_bytes_below_the_first_segment_are_missing_where_the_syn_was_seen() -> None:
+    t = talk().open()
+    t.packets.pop(1)  # the SYN+ACK was missed as well
+    t.down("A", 1000, seq=ANSWER + 5001)
+    t.up("A", ack=ANSWER + 6001)
+    assert one(t.packets)["resp_missing_bytes"] == 5000
 
 
 # -- what is one session --

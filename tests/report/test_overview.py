@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections import Counter
 from dataclasses import replace
 from io import StringIO
@@ -56,7 +57,7 @@ def test_repeated_frames_without_data_are_told_apart(tmp_path: Path) -> None:
     made.at += 300 * MS
     made.up("FA", seq=seq)
     capture = netlens.analyze(str(write(tmp_path / "made.pcap", mixed(made.packets, ping(9 * S))))).capture
-    assert "3 frames sent again or late (1 of them FIN or SYN without data)" in dict(overview.lines(capture))["tcp"]
+    assert "3 frames sent again (1 of them FIN or SYN without data)" in dict(overview.lines(capture))["tcp"]
 
 
 def test_with_verbose_all_pairs_of_addresses_are_named(tmp_path: Path) -> None:
@@ -87,6 +88,27 @@ def test_frames_that_were_recorded_twice_are_not_repeated(tmp_path: Path) -> Non
     packets = healthy()
     told = overview_of(tmp_path, packets, [Packet(p.at + 100_000, p.data) for p in packets])["tcp"]
     assert f"{len(packets)} frames recorded more than once" in told
+    assert "sent again" not in told
+
+
+@pytest.mark.parametrize(("reports", "on_the_way", "recorded"), [(10, 11, 0), (3, 3, 8), (0, 0, 11)])
+def test_frames_that_the_network_duplicated(tmp_path: Path, reports: int, on_the_way: int, recorded: int) -> None:
+    """Ten segments with data and one acknowledgment without come twice; the receiver says so of some (RFC 2883)."""
+    made = exchange(talk())
+    bare = made.down("A")
+    twice = [replace(bare, at=bare.at + 100_000)]
+    for k in range(10):
+        begin = made.back
+        sent = made.down("PA", 1000)
+        twice.append(replace(sent, at=sent.at + 100_000))
+        raw = made.up("A").data
+        if k < reports:
+            options = b"\x01\x01\x05\x0a" + struct.pack(">II", begin % 2**32, made.back % 2**32)
+            raw = raw[:2] + struct.pack(">H", len(raw) + len(options)) + raw[4:32] + bytes([8 << 4]) + raw[33:] + options
+            made.packets[-1] = replace(made.packets[-1], data=raw)
+    told = overview_of(tmp_path, close(made).packets, twice)["tcp"]
+    assert (f"{on_the_way} frames duplicated on the way, as the receiver says (D-SACK)" in told) == bool(on_the_way), told
+    assert (f"{recorded} frames recorded more than once" in told) == bool(recorded), told
     assert "sent again" not in told
 
 
