@@ -250,6 +250,8 @@ def _take_signs(talks: dict[int, Talk], out: list[Counted | None], model: Model 
                 out[k] = counting.shown(talk, model, number)
         elif one is not None and one.exact and (talk.at_once or talk.said.at_once) and len(talk.said.answers) > 1:
             out[k] = counting.either(talk, model, one.most, one.most)
+        elif one is not None and one.exact and (ended := signs.empty_ends(talk)) > one.most:
+            out[k] = counting.either(talk, model, one.most, ended)
         elif one is not None and one.exact and talk.said.bodies and 0 < (paid := signs.paid_in_all(talk)) < one.least:
             out[k] = counting.either(talk, model, paid, one.most)
     return shown

@@ -50,7 +50,7 @@ def number(talk: Talk, told: Counted | None) -> int | None:
     even, ended = _by_heads(talk)
     if even and (even == likeliest or not told.exact):
         return even
-    empty = sum(r.size == EMPTY for r in talk.said.answers) if talk.said.answers[-1].size == EMPTY else 0
+    empty = empty_ends(talk) if talk.said.answers[-1].size == EMPTY else 0
     once = talk.at_once or talk.said.at_once
     return likeliest if likeliest > 1 and (empty == likeliest or (ended == likeliest and not once)) else None
 
@@ -108,6 +108,11 @@ def _even(answers: Sequence[Record], pieces: range, last: int, behind: Sequence[
         if ended > begun:
             return 0
     return begun if begun == ended else 0
+
+
+def empty_ends(talk: Talk) -> int:
+    """Empty frames, each of which ends an answer."""
+    return sum(r.size == EMPTY for r in talk.said.answers)
 
 
 def paid_in_all(talk: Talk) -> int:
