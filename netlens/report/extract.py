@@ -180,6 +180,8 @@ def numbered(paths: Sequence[str], wanted: Array | None = None, progress: Progre
     if numbers is not None and len(numbers) and not 1 <= numbers[0] <= numbers[-1] <= frames:
         wrong = numbers[0] if numbers[0] < 1 else numbers[-1]
         raise NetlensError(f"no frame {wrong} is in the capture; it has {frames:,}")
+    if not frames:
+        raise NetlensError(f"{', '.join(paths)}: nothing to copy: the capture has no frames")
     chosen.frames = np.arange(1, frames + 1, dtype=np.int64) if numbers is None else numbers
     return chosen
 

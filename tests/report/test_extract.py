@@ -359,6 +359,13 @@ def test_a_pcap_holds_no_comments(captures: Path, tmp_path: Path) -> None:
     )
 
 
+def test_a_capture_without_frames_has_nothing_to_copy(tmp_path: Path) -> None:
+    empty, out = tmp_path / "empty.pcap", tmp_path / "out.pcapng"
+    empty.write_bytes(helpers.pcap([]))
+    refused(run(str(empty), "--comments", "-w", str(out)), f"{empty}: nothing to copy: the capture has no frames")
+    assert not out.exists()
+
+
 def test_strangers_text_in_comments_is_printable(tmp_path: Path) -> None:
     from scapy.layers.dns import DNS, DNSQR
 
