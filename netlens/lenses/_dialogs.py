@@ -78,11 +78,13 @@ _ABOUT_LOGINS = ("530 to", "535 to", "the login", "to USER", "to PASS", "to APOP
 #: Status of gRPC that say that the server cannot or must not (its documentation, statuscodes); others answer what was asked, as 404 does
 GRPC = {2: "UNKNOWN", 4: "DEADLINE_EXCEEDED", 7: "PERMISSION_DENIED", 8: "RESOURCE_EXHAUSTED", 12: "UNIMPLEMENTED", 13: "INTERNAL", 14: "UNAVAILABLE",
         15: "DATA_LOSS", 16: "UNAUTHENTICATED"}  # fmt: skip
-_UNIMPLEMENTED, _EXHAUSTED, _OUT_OF_RANGE, _NOT_ALLOWED = 12, 8, 11, (7, 16)
+_RAISED, _UNIMPLEMENTED, _EXHAUSTED, _OUT_OF_RANGE, _NOT_ALLOWED = 2, 12, 8, 11, (7, 16)
 _CHECK_NS = 9 * S // 10  #: pauses of who checks a server of gRPC, at least
 #: Of them those that no client waits for; a server that starts or stops says others, who pulls what is not there yet runs into a deadline (Pub/Sub), and what
 #: a program raises is UNKNOWN, as where it does not find something. What is not there is tried
 _NEVER_MEANT, _OF_METHODS = (7, 8, 13, 15, 16), (7, 8, 12, 13, 15, 16)
+#: What the server's program, or one behind it, has failed by, as HTTP's 500 and 503; and how many such calls of a method in a row tell, if half of all are
+_OF_SERVERS, _IN_A_ROW = (13, 14, 15), 5
 IN_WORDS = "in words"  #: the protocol of refusals by a line, of which nobody knows whether it is one
 #: What must have a name in common, by the places of its lists in a KEXINIT (RFC 4253 7.1)
 _IN_COMMON = (((0,), "key exchange method"), ((1,), "kind of host key"), ((2, 3), "cipher"), ((4, 5), "MAC"), ((6, 7), "compression"))
@@ -348,19 +350,26 @@ def _of_methods(calls: dict[int, Calls], group: list[int], given: dict[int, int]
     """Calls of gRPC of one method that fail beside others that are answered: for good, if none of that method is answered any more (``given``: when each was
     last, by any server), of which so many are made over a while, and not by the clock, as by who checks whether somebody is there. A method that is not there
     must be asked for several times in one connection: who tries a newer version of a service asks once, and goes on with an older one. What a client may not
-    must be the last on each of several connections: who goes on has asked whether it may."""
-    denied = [(k, each) for k in group for each in calls[k].denied if each.path and each.status in _OF_METHODS]
+    must be the last on each of several connections: who goes on has asked whether it may. Where half of all calls fail by the server's own fault, no while is
+    needed."""
+    denied = [(k, each) for k in group for each in calls[k].denied if each.path and each.status in GRPC]
+    asked = sum(calls[k].requests for k in group)
     found = []
     for (path, status), these in grouped(denied, lambda each: (each[1].path, each[1].status)).items():
         these = [(k, each) for k, each in these if each.ts > given.get(path, 0)]
         times = sorted(each.ts for _, each in these)
         in_one = Counter(k for k, _ in these)
-        lasting = len(these) >= SHUT and times[-1] - times[0] >= SHUT_NS and not _by_the_clock(times)
-        if status == _UNIMPLEMENTED:
+        checked = _by_the_clock(times)
+        most = len(these) >= max(_IN_A_ROW, asked / 2) and not checked
+        lasting = len(these) >= SHUT and times[-1] - times[0] >= SHUT_NS and not checked
+        if status not in _OF_METHODS:
+            lasting = False
+        elif status == _UNIMPLEMENTED:
             lasting &= max(in_one.values(), default=0) >= SHUT
         elif status in _NOT_ALLOWED:
             lasting &= len(in_one) >= SHUT and all(each.ts > calls[k].answered for k, each in these)
-        if lasting or (len(these) > 1 and status in _NEVER_MEANT):
+        lasting |= most and status in _OF_SERVERS
+        if lasting or (len(these) > 1 and status in _NEVER_MEANT) or (most and status == _RAISED):
             what = f"{GRPC[status]} ({status})"
             found += [Refusal(k, "gRPC", what, lasting, [each.frame for j, each in these if j == k]) for k in in_one]
     return found

@@ -88,7 +88,7 @@ def test_a_method_that_always_fails(tmp_path: Path) -> None:
     calls = [p for k in range(8) for p in called(k, *((RANGE, given(1)) if k % 2 else (PUT, failed(8, 1))))]
     this = found(tmp_path, calls, healthy())
     assert problems(this) == {"refused"}
-    assert this["refused"].text == "4 of 8 connections to 198.51.100.20:50051 got a refusal: RESOURCE_EXHAUSTED (8) (gRPC)."
+    assert this["refused"].text == "4 of 8 calls to 198.51.100.20:50051 got a refusal: RESOURCE_EXHAUSTED (8) (gRPC)."
     again = [p for k in range(8) for p in called(k, PUT, given(1) if k % 2 else failed(8, 1))]
     assert not problems(found(tmp_path, again, healthy()))  # who tries again is served
 
@@ -126,7 +126,7 @@ A, A_AGAIN, B, B_AGAIN = (GET_A, 0, 0.1), (b"\x83\x86\xbf", 0, 0.1), GET_B, b"\x
 def test_a_method_that_fails_beside_others(tmp_path: Path, calls: list[tuple[bytes, int, float]], what: str) -> None:
     this = found(tmp_path, several(*calls), healthy())
     assert problems(this) == {"refused"}
-    assert this["refused"].text == f"1 of 1 connection to 198.51.100.20:50051 got a refusal: {what} (gRPC)."
+    assert this["refused"].text == f"3 of {len(calls)} calls to 198.51.100.20:50051 got a refusal: {what} (gRPC)."
 
 
 @pytest.mark.parametrize(
@@ -152,6 +152,38 @@ def test_a_method_that_fails_for_no_fault(tmp_path: Path, calls: list[tuple[byte
     this = found(tmp_path, several(*calls), healthy())
     assert not problems(this)
     assert ("refused" in this) == told
+
+
+@pytest.mark.parametrize(("status", "name"), [(13, "INTERNAL"), (14, "UNAVAILABLE"), (15, "DATA_LOSS")])
+def test_a_server_that_fails_in_half_of_all_calls(tmp_path: Path, status: int, name: str) -> None:
+    """All within a moment, behind one that it answered."""
+    calls = [(B, status, 0.05), *[(B_AGAIN, status, 0.05)] * 5]
+    this = found(tmp_path, several(A, *calls), healthy())
+    assert problems(this) == {"refused"}
+    assert this["refused"].text == f"6 of 7 calls to 198.51.100.20:50051 got a refusal: {name} ({status}) (gRPC)."
+    assert {key: this["refused"].values[key] for key in ("calls", "refused_calls", "connections")} == {
+        "calls": 7,
+        "refused_calls": 6,
+        "connections": 1,
+    }
+    between = [each for call in calls for each in (call, A_AGAIN)]
+    assert problems(found(tmp_path, several(A, *between[:-1]), healthy())) == {"refused"}  # the other method is answered between
+
+
+@pytest.mark.parametrize(
+    ("calls", "severity"),
+    [
+        pytest.param([A, (B, 14, 0.05), *[(B_AGAIN, 14, 0.05)] * 5, (B_AGAIN, 0, 0)], None, id="it is there again"),
+        pytest.param([A, *[A_AGAIN] * 6, (B, 14, 0.05), *[(B_AGAIN, 14, 0.05)] * 5], None, id="most are answered"),
+        pytest.param([A, (B, 14, 1), *[(B_AGAIN, 14, 1)] * 5], None, id="a check each second"),
+        pytest.param([A, (B, 14, 0.05), *[(B_AGAIN, 14, 0.05)] * 3], None, id="four times"),
+        pytest.param([A, (B, 2, 0.05), *[(B_AGAIN, 2, 0.05)] * 5], "warning", id="what a program raises"),
+        pytest.param([A, (B, 5, 0.05), *[(B_AGAIN, 5, 0.05)] * 5], None, id="what is asked for is not there"),
+    ],
+)
+def test_calls_that_fail_a_while_or_for_the_caller(tmp_path: Path, calls: list[tuple[bytes, int, float]], severity: str | None) -> None:
+    this = found(tmp_path, several(*calls), healthy())
+    assert (this["refused"].severity if "refused" in this else None) == severity
 
 
 def test_what_a_client_may_not_on_each_connection(tmp_path: Path) -> None:

@@ -420,10 +420,18 @@ def _of_dialogs(view: View) -> list[Finding]:
     servers = {view.ends(k)[2:] for k in sessions}
     all_ = sum(view.ends(k)[2:] in servers for k in view.first_copies)
     whom, what = most(view.server(k) for k in sessions), most(r.what for r in shown)
-    text = f"{len(sessions):,} of {plural(all_, 'connection')} to {whom} got a refusal: {what} ({', '.join(protocols)})."
+    values = {"connections": all_, "refused": len(sessions), "protocols": protocols, "replies": sorted({r.what for r in shown})}
+    n, of = len(sessions), plural(all_, "connection")
+    if protocols == ["gRPC"]:  # one connection carries all that a program asks
+        calls = view.side.capture.grpc
+        n, asked = (
+            sum(len(r.frames) for r in shown),
+            sum(calls[k].requests for k in view.first_copies if k in calls and view.ends(k)[2:] in servers),
+        )
+        of, values["calls"], values["refused_calls"] = plural(asked, "call"), asked, n
+    text = f"{n:,} of {of} to {whom} got a refusal: {what} ({', '.join(protocols)})."
     if protocols == [IN_WORDS]:
         text = f"{len(sessions):,} of {plural(all_, 'connection')} to {whom} ended with a line that begins with {what}, which may be an answer."
-    values = {"connections": all_, "refused": len(sessions), "protocols": protocols, "replies": sorted({r.what for r in shown})}
     advice = _hint([r.what for r in shown], _LOGIN if any(r.of_login or _of_login(r.what) for r in shown) else _REPLY) if lasting else ""
     return [finding(view, ID, "problem" if lasting else "warning", text, [f for r in shown for f in r.frames], values, advice)]
 
