@@ -1,7 +1,7 @@
 """What could netlens not read?
 
 Asks: how many frames hold what netlens does not decode: link types, tunnels it does not enter, encryption of whole packets, on the air too; whether a capture
-    file is damaged, or ends in the middle of a packet.
+    file is damaged, or ends in the middle of a packet; whether frames were cut so short that nothing above TCP, or no name of DNS, can be read.
 Applies: to every capture.
 Cannot see: what is in them.
 Normal: routing protocols, ARP and discovery are part of every network. Encrypted payloads of protocols that it does read do not count.
@@ -10,6 +10,8 @@ Normal: routing protocols, ARP and discovery are part of every network. Encrypte
 from __future__ import annotations
 
 from pathlib import Path
+
+import numpy as np
 
 from netlens.lenses import Finding
 from netlens.lenses._view import View, finding
@@ -21,6 +23,9 @@ ID = "unread-traffic"
 GROUP = "sight"
 RANK = 91
 MOST = 0.5
+_UNSEEN = np.uint64(0xFFFFFFFF)  #: in the first eight bytes of a segment, those that hold nothing if four or fewer were captured
+SHORT = 1500  #: bytes of a whole packet on most networks: a longer limit did not cut these
+WHOLE = "Capture whole packets (tcpdump -s 0)."
 OFF_THE_AIR = (
     "These are radio frames of Wi-Fi, taken in monitor mode, most of them encrypted. Capture on the interface without monitor mode (tcpdump without -I), "
     "or let airdecap-ng decrypt them, which needs the passphrase and the handshakes."
@@ -36,7 +41,7 @@ def look(view: View) -> list[Finding]:
     """What was not read, was not looked at, and is not there: at most one of each kind."""
     part = view.side.capture.part
     q = view.side.capture.table("quality")
-    unlooked = [*_damaged(view), *_not_looked_at(view)]
+    unlooked = [*_damaged(view), *_not_looked_at(view), *_cut_short(view)]
     rows = [(r, n, f) for r, n, f in q.tuples("reason", "frames", "first_frame") if r in HIDING]
     hidden = sum(n for _, n, _ in rows)
     if not hidden or not part.frames:
@@ -49,6 +54,8 @@ def look(view: View) -> list[Finding]:
     values = {"frames": part.frames, "unread": hidden, "reasons": count}
     spoken = _is_spoken_of(view, count)
     radio = share > MOST and 2 * count.get("wlan_encrypted", 0) > hidden
+    if 2 * sum(n for r, n in count.items() if r.startswith("cut_")) > hidden:
+        text += f" {WHOLE}"
     return [
         *unlooked,
         finding(
@@ -83,6 +90,28 @@ def _damaged(view: View) -> list[Finding]:
     others = f" (and {plural(len(damaged) - 1, 'more file')})" if len(damaged) > 1 else ""
     text = f"{printable(Path(damaged[0].path).name)}{others}: {damaged[0].damage}."
     return [finding(view, ID, "warning", text, [], {"damaged": len(damaged), "files": len(view.side.capture.part.inputs)})]
+
+
+def _cut_short(view: View) -> list[Finding]:
+    """Frames that the recorder cut (snaplen) behind their headers, where most connections show nothing, or most lookups no name, for it."""
+    capture, s = view.side.capture, view.sessions
+    reasons = {reason: (n, frame) for reason, n, frame in capture.table("quality").tuples("reason", "frames", "first_frame")}
+    if "cut_payload" not in reasons or view.trail is None:
+        return []
+    n, frame = reasons["cut_payload"]
+    said = [k for k in view.first_copies if s["orig_bytes"][k] or s["resp_bytes"][k]]
+    mute = sum(not (view.first_requests[k] | view.first_replies[k]) & _UNSEEN for k in said)
+    asked = [name is None for name, *_ in capture.table("lookups").tuples("qname")]
+    hidden = [f"nothing above TCP can be read on {mute:,} of {plural(len(said), 'connection')}"] if said and mute > MOST * len(said) else []
+    hidden += (
+        [f"no name can be read in {sum(asked):,} of {plural(len(asked), 'DNS lookup')}"] if asked and sum(asked) > MOST * len(asked) else []
+    )
+    if not hidden:
+        return []
+    length = max((i.snaplen for i in capture.part.inputs), default=0)
+    how = f"cut to {length:,} bytes" if 0 < length < SHORT else "cut short"
+    text = f"{n:,} of {capture.part.frames:,} frames were {how} when they were captured: {' and '.join(hidden)}, so failures there are not reported. {WHOLE}"
+    return [finding(view, ID, "warning", text, [frame], {"cut": n, "frames": capture.part.frames, "unread_connections": mute})]
 
 
 def _not_looked_at(view: View) -> list[Finding]:

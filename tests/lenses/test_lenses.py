@@ -1226,6 +1226,37 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
     assert not problems(this)
 
 
+def cut_to(length: int, packets: list[Packet]) -> list[Packet]:
+    return [dataclasses.replace(p, data=p.data[:length], cut=len(p.data[length:])) for p in packets]
+
+
+def test_frames_that_were_cut_behind_their_headers(tmp_path: Path) -> None:
+    """So that no error can be read."""
+    packets = [p for k in range(3) for p in close(exchange(talk(40_000 + k, k * S), answer=b"HTTP/1.1 500 Oops\r\n\r\n")).packets]
+    this = found(tmp_path, cut_to(42, packets))["unread-traffic"]
+    text = (
+        "were cut short when they were captured: nothing above TCP can be read on 3 of 3 connections, so failures there are not reported."
+    )
+    assert (this.severity, this.values["unread_connections"]) == ("warning", 3)
+    assert text in this.text
+    assert this.text.endswith("Capture whole packets (tcpdump -s 0).")
+    assert {"http-errors"} == problems(found(tmp_path, packets)) == problems(kept := found(tmp_path, cut_to(82, packets)))
+    assert "unread-traffic" not in kept  # what matters of HTTP stands at its begin
+
+
+def test_names_that_were_cut(tmp_path: Path) -> None:
+    packets = [p for k in range(3) for p in lookup(f"shop{k}.example.test", k * S, 1, txid=k)]
+    this = found(tmp_path, cut_to(46, packets))["unread-traffic"]
+    assert this.severity == "warning"
+    assert "6 of 6 frames were cut short when they were captured: no name can be read in 3 of 3 DNS lookups" in this.text
+    assert "unread-traffic" not in found(tmp_path, packets)
+
+
+def test_frames_that_were_cut_inside_their_headers(tmp_path: Path) -> None:
+    this = found(tmp_path, cut_to(26, healthy()))["unread-traffic"]
+    assert (this.severity, this.text.endswith("Capture whole packets (tcpdump -s 0).")) == ("warning", True)
+
+
 def test_advice_names_the_resolver_and_the_name_that_were_seen(tmp_path: Path) -> None:
     asked = [p for k in range(4) for at in (0, 2) for p in lookup(f"n{k}.example.test", k * 100 * MS + at * S, txid=k)]
     assert "(dig @198.51.100.53 n0.example.test)" in found(tmp_path, asked, ping(30 * S))["dns-unanswered"].advice
