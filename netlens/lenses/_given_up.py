@@ -20,6 +20,9 @@ from netlens.lenses._view import S, View, grouped
 from netlens.parsers.records import APPLICATION, Records
 
 LEAST_NS = 3 * S
+#: A shorter wait is a timer's where so many connections of a client ended after the same time, and the server answered it nothing on any other
+SHORT_NS, ALIKE_NS, ALIKE = S, S // 10, 3
+SHORTEST = 5 + len(b"GET / HTTP/1.1\r\n\r\n") + 17  #: bytes of a request of HTTP/1.1 inside TLS at least; close_notify has fewer
 SOON_NS, MOST = S // 2, 0.5  #: in clear: shorter waits may be for the quickest of several; and the share of all
 _WEB, HTTPS = {"http/1.1", "h2"}, 443
 REQUEST = 200  #: bytes; less may be what a client says for the connection's sake
@@ -53,7 +56,33 @@ def given_up(view: View) -> list[GivenUp]:
         for a in view.once(asked).remarkable
         if not a.http and a.given_up and a.wait_ns >= LEAST_NS and a.session in web
     ]
-    return sorted([*found, *_of_http2(view)])
+    offering = {k for k in web if offered[k]}
+    return sorted([*found, *_short(view, offering), *_of_http2(view)])
+
+
+def _short(view: View, offering: set[int]) -> list[GivenUp]:
+    """Waits of some seconds, of sessions that offered HTTP: whatever its version, a server answers what a client says first (RFC 9113 6.5.3: SETTINGS)."""
+    x = view.side.capture.table("exchanges")
+    sizes = dict(x.tuples("start_frame", "up_bytes"))
+    short = [
+        a
+        for a in view.once(asked).remarkable
+        if not a.http
+        and a.given_up
+        and SHORT_NS <= a.wait_ns < LEAST_NS
+        and a.session in offering
+        and sizes.get(a.frames[0], 0) >= SHORTEST
+    ]
+    of_service = grouped(short, lambda a: view.service(a.session))
+    if not of_service:
+        return []
+    answered = answering(view, set(of_service))
+    found: list[GivenUp] = []
+    for service, group in of_service.items():
+        waits = [a.wait_ns for a in group]
+        if service not in answered and len({a.session for a in group}) >= ALIKE and max(waits) - min(waits) <= ALIKE_NS:
+            found += [GivenUp(a.session, a.wait_ns, (a.frames[0], a.frames[-1])) for a in group]
+    return found
 
 
 def answering(view: View, services: set[tuple[str, str, int]]) -> set[tuple[str, str, int]]:

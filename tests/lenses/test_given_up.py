@@ -47,6 +47,33 @@ def by_http1(*waits: int, answered: bool = False, port: int = 443) -> list[Packe
     return packets
 
 
+CLOSE_NOTIFY, PREFACE, SETTINGS = record(23, bytes(19)), record(23, bytes(70)), record(23, bytes(56))
+WEBSOCKET = ((True, REQUEST), (False, ANSWER), (True, record(23, bytes(300))))
+
+
+def soon(
+    *waits: int,
+    said: tuple[tuple[bool, bytes], ...] = ((True, REQUEST),),
+    farewell: bytes = b"",
+    hello: bytes = OFFERING,
+    port: int = 42_000,
+) -> list[Packet]:
+    """Connections that offer HTTP, on which this is said (True: by the client), and which the client closes after so many ms."""
+    packets: list[Packet] = []
+    at = 0
+    for k, wait in enumerate(waits):
+        made = talk(port + k, at, (TLS[0], 8443))
+        for up, data in ((True, hello), (False, FLIGHT), (True, CHANGE + FINISHED), *said):
+            (made.up if up else made.down)("PA", data)
+        made.down("A")
+        made.at += wait * MS
+        if farewell:
+            made.up("PA", farewell)
+        at = made.at + S // 10
+        packets += close(made).packets
+    return packets
+
+
 def by_http2(*ends: tuple[int, bytes], answered: bool = False) -> list[Packet]:
     """One connection of HTTP/2 with requests one after the other; of each, after how many ms the client says something, and what."""
     made = talk(40_000, 0, TLS)
@@ -111,6 +138,55 @@ def test_a_client_that_gives_up_after_the_same_time(tmp_path: Path, packets: lis
     ],
 )
 def test_what_is_no_timeout(tmp_path: Path, packets: list[Packet]) -> None:
+    assert told(tmp_path, packets) is None
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        pytest.param(soon(2000, 2010, 1990), id="a timeout of two seconds"),
+        pytest.param(soon(2000, 2010, 1990, hello=client_hello("api.example.test", ("http/1.1",))), id="HTTP/1.1 alone is offered"),
+        pytest.param(
+            soon(2000, 2010, 1990, said=((True, REQUEST), (False, record(23, bytes(250)) * 2))),
+            id="session tickets come behind the request",
+        ),
+        pytest.param(soon(2000, 2010, 1990, said=((False, record(23, bytes(250)) * 2), (True, REQUEST))), id="or before it"),
+    ],
+)
+def test_a_client_that_soon_gives_up_each_time(tmp_path: Path, packets: list[Packet]) -> None:
+    this = told(tmp_path, packets)
+    assert this is not None
+    assert this.severity == "problem"
+    assert this.text == "3 requests inside TLS to api.example.test:8443 got no answer until the client gave up after 2.0 s each time."
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        pytest.param(soon(2000, 2000), id="twice"),
+        pytest.param(soon(1500, 2000, 2600), id="people"),
+        pytest.param(soon(500, 500, 500), id="the quickest of several"),
+        pytest.param(soon(2000, 2000, 2000, hello=HELLO), id="nobody knows what is spoken"),
+        pytest.param(soon(2000, 2000, 2000, hello=client_hello("api.example.test", ("mqtt",))), id="what only tells"),
+        pytest.param(soon(2000, 2000, 2000, said=()), id="connections that are opened ahead"),
+        pytest.param(soon(2000, 2000, 2000, said=(), farewell=CLOSE_NOTIFY), id="and end in order"),
+        pytest.param(soon(2000, 2000, 2000, said=((False, record(23, bytes(250)) * 2),), farewell=CLOSE_NOTIFY), id="with session tickets"),
+        pytest.param(soon(2000, 2000, 2000, said=((True, CLOSE_NOTIFY),)), id="close_notify, and the end later"),
+        pytest.param(soon(2000, 2000, 2000, said=((True, REQUEST), (False, ANSWER))), id="kept for another request"),
+        pytest.param(soon(2000, 2000, 2000, said=WEBSOCKET), id="WebSockets"),
+        pytest.param(
+            soon(2000, 2000, 2000, said=((True, PREFACE), (False, SETTINGS), (True, ACKNOWLEDGED), (False, ACKNOWLEDGED))),
+            id="HTTP/2 without a request",
+        ),
+        pytest.param(soon(2000, 2000, 2000, said=((True, PREFACE), (False, SETTINGS), (True, PING), (False, PING))), id="PINGs of HTTP/2"),
+        pytest.param(
+            [*soon(2000, 2000, 2000), *shifted(soon(10, said=((True, REQUEST), (False, ANSWER)), port=40_000), 30_000)],
+            id="one is answered",
+        ),
+    ],
+)
+def test_what_ends_soon_and_is_no_timeout(tmp_path: Path, packets: list[Packet]) -> None:
+    assert not problems(found(tmp_path, packets, ping(200 * S)))
     assert told(tmp_path, packets) is None
 
 
