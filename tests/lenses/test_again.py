@@ -335,7 +335,7 @@ def test_messages_of_grpc_that_are_too_long(tmp_path: Path) -> None:
     this = found(tmp_path, upserts(8, 8, 8), healthy())
     assert problems(this) == {"refused"}
     assert this["refused"].text == (
-        f"1 of 1 connection to {SERVER}:50051 got a refusal: RESOURCE_EXHAUSTED (8) to messages of 2 MB and more (gRPC)."
+        f"3 of 6 calls to {SERVER}:50051 got a refusal: RESOURCE_EXHAUSTED (8) to messages of 2 MB and more (gRPC)."
     )
 
 
@@ -369,7 +369,7 @@ OLD, NOW = (b"a, as of 4", 11), (b"a", 0)
 def test_a_call_of_grpc_that_stays_out_of_range(tmp_path: Path) -> None:
     this = found(tmp_path, *watches(OLD, NOW, OLD, NOW, OLD, NOW), healthy())
     assert problems(this) == {"refused"}
-    assert this["refused"].text == f"3 of 6 connections to {SERVER}:50051 got a refusal: OUT_OF_RANGE (11) to the same call (gRPC)."
+    assert this["refused"].text == f"3 of 6 calls to {SERVER}:50051 got a refusal: OUT_OF_RANGE (11) to the same call (gRPC)."
 
 
 @pytest.mark.parametrize(
