@@ -49,7 +49,7 @@ class _Datagram:
 
     __slots__ = ("captured", "data", "end", "ends", "frame", "proto", "since_ns", "starts")
 
-    def __init__(self, proto: int, since_ns: int, frame: int):
+    def __init__(self, proto: int, since_ns: int, frame: int = 0):
         self.proto = proto
         self.frame = frame  # of the fragment that came first
         self.since_ns = since_ns
