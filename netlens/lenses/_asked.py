@@ -25,8 +25,8 @@ ROUND_NS = S
 #: RFC 1035 4.2.1: "the minimum retransmission interval should be 2-5 seconds": what was asked more recently is pending.
 PENDING_NS = 5 * S
 #: Questions of machines among themselves, not of a program that waits for a name: zone transfers, updates, keys.
-_OF_SERVERS = ("SOA", "AXFR", "IXFR", "TKEY", "TSIG", "NULL")
-_NEVER_ALONE = (*_OF_SERVERS, "ANY")  #: the last is asked in another's name, to have much sent to it
+OF_SERVERS = ("SOA", "AXFR", "IXFR", "TKEY", "TSIG", "NULL")
+_NEVER_ALONE = (*OF_SERVERS, "ANY")  #: the last is asked in another's name, to have much sent to it
 #: A forwarder passes a question on at once
 PASSED_ON_NS = S // 10
 PORT = 53
@@ -129,7 +129,7 @@ def _parted(run: list[_Lookup]) -> list[list[_Lookup]]:
 
 def _counts(row: _Lookup) -> bool:
     known = row.query_ns is not None and row.qname is not None and row.query_frame is not None
-    return known and row.transport != "mdns" and row.qtype not in _OF_SERVERS and is_one_host(row.resolver_ip)
+    return known and row.transport != "mdns" and row.qtype not in OF_SERVERS and is_one_host(row.resolver_ip)
 
 
 def _without_copies(row: _Lookup, at_once: dict[int, int]) -> _Lookup:

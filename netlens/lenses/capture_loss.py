@@ -1,10 +1,11 @@
 """What did the recorder miss?
 
-Asks: how much was acknowledged that the capture does not hold, and whether only one direction was recorded.
-Applies: to TCP.
-Cannot see: UDP that was missed; what is missing at the very end.
+Asks: how much was acknowledged that the capture does not hold, and whether only one direction was recorded; whether of UDP datagrams in fragments only the
+    first ones were.
+Applies: to TCP, and to fragments.
+Cannot see: other UDP that was missed; what is missing at the very end.
 Normal: the recorder's loss, not the network's. Zeek (policy/misc/capture-loss) speaks of too much from 10 % of acknowledgments; a gap or two happen where
-    a capture begins, or a buffer was small.
+    a capture begins, or a buffer was small. A filter by ports keeps the first fragment of a datagram only, as the others have none.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 from netlens.lenses import Finding
 from netlens.lenses._view import View, finding
 from netlens.lenses.ack_storm import storms
+from netlens.lenses.fragments_missing import LEAST, pieces, whole
 from netlens.text import plural, size
 
 ID = "capture-loss"
@@ -24,6 +26,23 @@ SESSIONS = 3
 
 
 def look(view: View) -> list[Finding]:
+    return [*_of_tcp(view), *_of_fragments(view)]
+
+
+def _of_fragments(view: View) -> list[Finding]:
+    """Datagrams of which the recorder kept the first fragment only: none of a later one is there."""
+    found = view.once(pieces)
+    if len(found) < LEAST or whole(view) or any(p.more for p in found):
+        return []
+    text = (
+        f"Of {plural(len(found), 'UDP datagram')} only the first IP fragment is in the capture, and no later one at all: as if a filter by ports left them "
+        "out."
+    )
+    advice = "Record without a filter by ports, or add 'or ip[6:2] & 0x1fff != 0' to it: only the first fragment has ports."
+    return [finding(view, ID, "note", text, [p.frame for p in found], {"datagrams": len(found)}, advice)]
+
+
+def _of_tcp(view: View) -> list[Finding]:
     s = view.sessions
     firsts = s["first_frame"]
     advice = "Record with a larger buffer (netlens capture does), on the interface that carries both directions, without a filter that drops one."

@@ -72,6 +72,7 @@ FELT_NS, SHARE = S, 0.1
 STEADY_SHARE, STEADY = 0.75, 0.05
 FALLBACKS = 3  #: connections over IPv6 in vain, within more than a moment; of one or two that server may not be there
 FLOOD_NS = 60 * S  #: Linux holds a SYN for 63 s; in a day as many scanners come by
+SHOWER_NS = S // 2  #: scanners and clients of an outage come one by one
 TAKEN_NS = 5 * S  #: a SYN that was taken at last, so soon
 DNS, FTP = 53, 21
 FEW_NAMES = 2  #: other addresses of a hardware address; a router answers for many
@@ -187,7 +188,7 @@ def _of(view: View) -> list[Finding]:
     left_out = view.once(scanning)
     silent = [a for a in view.once(attempts) if a.outcome == UNANSWERED and a.session not in left_out and a.client not in view.heard_unseen]
     knocks = _knocks(view, silent)
-    flood = {a.session for left in view.once(_flooded).values() for a in left}
+    flood = {a.session for each in (_flooded, _showered) for left in view.once(each).values() for a in left}
     flood |= {each.session for each in view.once(rounds)}
     silent = [a for a in silent if a.session not in knocks and a.session not in flood]
     if view.once(_of_syns_alone):  # a filter, and some answers may take another way
@@ -219,6 +220,7 @@ def _of(view: View) -> list[Finding]:
     return [
         *_not_heard(view, deaf),
         *_unfinished(view),
+        *_in_showers(view),
         *_half_open(view, stuck),
         *(_never(view, never, severity) if never else []),
         *(_some(view, some, severity) if some else []),
@@ -294,9 +296,47 @@ def _flooded(view: View) -> dict[tuple[str, int], list[Attempt]]:
         lone = lone if len(lone) >= LONE_SHARE * sum(a.outcome == UNANSWERED and a.syn_ns[0] <= last for a in group) else []
         first = min((a.syn_ns[0] for a in lone), default=0)
         lone = lone if sum(a.answer_ns < first for a in left) >= ROOM else []
-        if more_than_syns and most_within([*left, *lone], lambda a: a.client, FLOOD_NS) >= MANY and not _is_sampled(view, service):
+        # a TCP that is answered acknowledges or resets, so that of few addresses each counts
+        many = most_within([*left, *lone], lambda a: a.client, FLOOD_NS) >= MANY or _alone_in_vain(left) >= MANY
+        if more_than_syns and many and not _is_sampled(view, service):
             found[service] = [*left, *lone]
     return found
+
+
+def _alone_in_vain(left: list[Attempt]) -> int:
+    """Most SYNs within some time that were answered in vain and not sent again, as a client does that does not hear the answer."""
+    return most_within([a for a in left if a.syns == 1], lambda a: a.session, FLOOD_NS)
+
+
+def _showered(view: View) -> dict[tuple[str, int], list[Attempt]]:
+    """Services with SYNs of many addresses at once, of which none is answered, and none sent again though time was left. A host may have no way back to
+    addresses that are forged, or a filter drops what is too much. Nothing is said where the capture may hold SYNs alone."""
+    if view.once(_of_syns_alone) and not view.side.capture.asking.claims and not view.conversations:
+        return {}
+    last, flooded = view.side.bounds_ns[1] - SPAN_NS, view.once(_flooded)
+    tried = grouped((a for a in view.once(attempts) if a.outcome in (OPEN, UNANSWERED)), lambda a: (a.server, a.port))
+    found: dict[tuple[str, int], list[Attempt]] = {}
+    for service, group in tried.items():
+        lone = [a for a in group if a.outcome == UNANSWERED and len(a.syn_ns) == 1 and not a.said and a.syn_ns[0] <= last]
+        most_ = len(lone) >= max(LONE_SHARE * sum(a.outcome == UNANSWERED for a in group), MANY_SHARE * len(group), MANY)
+        if most_ and service not in flooded and most_within(lone, lambda a: a.client, SHOWER_NS) >= MANY and not _is_sampled(view, service):
+            found[service] = lone
+    return found
+
+
+def _in_showers(view: View) -> list[Finding]:
+    """Services with SYNs of many addresses at once that lead to nothing."""
+    found = view.once(_showered)
+    if not found:
+        return []
+    shown = [a for lone in found.values() for a in lone]
+    clients = len({a.client for a in shown})
+    text = (
+        f"{plural(len(shown), 'SYN')} to {most(endpoint(*service) for service in found)} came from {plural(clients, 'address', 'addresses')} at once, as in a "
+        "SYN flood: none was answered, and nobody sent them again."
+    )
+    values = {"unfinished": len(shown), "connections": sum((a.server, a.port) in found for a in view.once(attempts)), "clients": clients}
+    return [finding(view, ID, "warning", text, [a.syn_frames[0] for a in shown], values)]
 
 
 def _is_sampled(view: View, service: tuple[str, int]) -> bool:

@@ -132,8 +132,9 @@ def _of(view: View) -> list[Finding]:
     told = {id(q) for silent in view.once(silent_resolvers) for _, q in silent.waited}  # what they waited for is known
     searched = view.once(searches)
     tried = {id(q) for names in searched.values() for q in names}
+    without = _went_on(view)
     timed = [
-        (q.answer_ns - (searched[id(q)][-1] if id(q) in searched else q).first_ns, q)
+        (without.get(id(q), q.answer_ns) - (searched[id(q)][-1] if id(q) in searched else q).first_ns, q)
         for q in visible(view)
         if q.answer_ns is not None and q.answer_ns >= q.first_ns and id(q) not in told | tried
     ]
@@ -144,7 +145,9 @@ def _of(view: View) -> list[Finding]:
     longest = max(took for took, _ in timed)
     middle = median(took for took, _ in timed)
     grave = bool(slow) and (len(slow) >= LEAST or len(slow) >= SHARE * len(timed) or longest > GAVE_UP_NS)
-    grave |= all(q.attempts == 1 and (q.answer_ns or 0) - q.first_ns > LATE_NS for _, q in timed)  # no suffixes, and nothing was lost
+    grave |= all(
+        q.attempts == 1 and without.get(id(q), _answered_ns(q)) - q.first_ns > LATE_NS for _, q in timed
+    )  # no suffixes, and nothing was lost
     lost, grave_loss = view.once(unanswered)
     if grave_loss and {r for q in slow for r in q.resolvers} <= {r for q in lost for r in q.resolvers}:
         grave = False  # of one cause: what was lost and asked again with success took long
@@ -175,6 +178,10 @@ def _of(view: View) -> list[Finding]:
     dropped = _without_edns(view, shown)
     which += "; none of the queries with EDNS (OPT) got an answer, those without did" if dropped else ""
     which += _not_passed_on(view, shown)
+    alone = [q for q in shown if id(q) in without]
+    if alone:
+        how_many = "" if len(alone) == len(shown) else f"for {len(alone):,} of them "
+        which += f"; then the client went {how_many}to another address of the name, without an answer"
     text = f"{len(shown):,} of {plural(len(timed), 'DNS question')} took {took} ({whom}): {most(q.shown for q in shown)}{which}."
     advice = f"Time the resolver (dig @{shown[0].resolvers[0]} {printable(shown[0].name)})" if grave else ""
     if grave:
@@ -183,10 +190,45 @@ def _of(view: View) -> list[Finding]:
         advice = (
             "Ask for full names with a dot at the end, or lower ndots and shorten the search list in resolv.conf; and time the resolver."
         )
+    if grave and len(alone) == len(shown):
+        advice = (
+            f"Have the server of the name answer each type at once, with no record where there is none (RFC 4074 4.1): dig @{shown[0].resolvers[0]} "
+            f"{printable(shown[0].name)} {shown[0].type}."
+        )
     if dropped:
         advice = f"Something on the way to {whom} drops queries with EDNS (RFC 6891 6.2.5): let them through there, or switch EDNS off (resolv.conf)."
     frames = [f for q in shown for each in (*searched.get(id(q), ()), q) for f in each.frames + each.answer_frames]
     return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice)]
+
+
+def _went_on(view: View) -> dict[int, int]:
+    """By the id of a question for one type, when its client first went to an address of that name which it had by another type, before an answer came. One
+    that had gone there before may go by what it knew."""
+    asked = visible(view)
+    known: dict[tuple[str, str], list[Question]] = defaultdict(list)
+    for q in asked:
+        if q.rcode == "NOERROR" and q.addresses:
+            known[q.client, q.name].append(q)
+    late = [q for q in asked if q.answer_ns is not None and q.answer_ns - q.first_ns > LATE_NS and (q.client, q.name) in known]
+    if not late:
+        return {}
+    opened: dict[tuple[str, str], int] = {}
+    sessions = (view.column(name) for name in ("orig_ip", "resp_ip", "start_ns"))
+    talks = ((t.source[0], t.destination[0], t.first_ns) for t in view.conversations if PORT not in (t.source[1], t.destination[1]))
+    for client, server, ns in (*zip(*sessions, strict=True), *talks):
+        opened[client, server] = min(ns, opened.get((client, server), ns))
+    found = {}
+    for q in late:
+        others = [
+            (other, opened.get((q.client, address), 0))
+            for other in known[q.client, q.name]
+            if other.type != q.type
+            for address in other.addresses
+        ]
+        times = [ns for other, ns in others if max(q.first_ns, _answered_ns(other)) <= ns < _answered_ns(q)]
+        if times:
+            found[id(q)] = min(times)
+    return found
 
 
 def _without_edns(view: View, slow: list[Question]) -> bool:

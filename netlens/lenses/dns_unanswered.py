@@ -23,8 +23,9 @@ from netlens.addresses import is_one_host
 from netlens.lenses import Finding
 from netlens.lenses._asked import IN_CIRCLES, PENDING_NS, PORT, SAME_NS, Question, addressed, filtered, holds_more, told_of_circles, visible
 from netlens.lenses._datagrams import hearing
+from netlens.lenses._over_tcp import InVain, over_tcp
 from netlens.lenses._said import UDP, said, undelivered
-from netlens.lenses._view import S, View, finding, grouped, most, seconds
+from netlens.lenses._view import S, View, finding, grouped, most, seconds, up_to
 from netlens.parsers.icmp import PORT as NO_PROGRAM
 from netlens.parsers.icmp import Error
 from netlens.parsers.trail import Conversation
@@ -50,7 +51,7 @@ WAITED_NS = S  #: a name that another resolver answered only so late waited for 
 
 def look(view: View) -> list[Finding]:
     """Resolvers that never answered, questions that nobody answered, and answers from addresses that were not asked."""
-    return [*_never(view), *_of(view), *_elsewhere(view)]
+    return [*_never(view), *_of(view), *_over_tcp(view), *_elsewhere(view)]
 
 
 def unanswered(view: View) -> tuple[list[Question], bool]:
@@ -185,7 +186,9 @@ def _heard(told: dict[tuple[str, str], list[Error]], q: Question) -> list[Error]
 
 
 def _of(view: View) -> list[Finding]:
-    open_, grave = view.once(unanswered)
+    every, grave = view.once(unanswered)
+    by_tcp = {v.frame for v in view.once(over_tcp).in_vain}
+    open_ = [q for q in every if not by_tcp.issuperset(q.frames)]
     if not open_:
         return []
     keys = {(q.name, q.type, q.client) for q in open_}
@@ -239,6 +242,48 @@ def _of(view: View) -> list[Finding]:
             )
     frames = [*(f for q in open_ for f in q.frames), *(e.frame for e in heard)]
     return [finding(view, ID, "problem" if grave else "warning", text, frames, values, advice)]
+
+
+def _over_tcp(view: View) -> list[Finding]:
+    """Questions over TCP that were never answered, over UDP neither."""
+    over = view.once(over_tcp)
+    found = over.in_vain
+    if not found:
+        return []
+    asked = visible(view)
+    has_address = addressed(asked)
+    needed = {(v.name, v.type) for v in found if (v.client, v.name) not in has_address}
+    whom, names = most(v.resolver for v in found), most(v.shown for v in found)
+    text = f"{len(found):,} of {plural(over.asked, 'DNS question')} over TCP got no answer: {_how(found, whom)} ({names})"
+    text += "; over UDP it said that the answer is too long (TC, truncated)" if any(v.truncated for v in found) else ""
+    text += "" if needed else "; the client got an address of the name all the same"
+    values = {
+        "lookups": over.asked,
+        "unanswered": len(found),
+        "closed": sum(v.closed is not None for v in found),
+        "resolvers": sorted({v.resolver for v in found}),
+    }
+    one_each = all(v.beside and v.closed is not None for v in found)
+    advice = (
+        f"Let {whom} answer all that is asked on one connection (RFC 7766 6.2.1.1) before it closes; resolv.conf's single-request has glibc ask one after the "
+        "other."
+        if one_each
+        else f"Ask it over TCP (dig +tcp @{found[0].resolver} NAME); see in its log, and at what stands before its TCP port {PORT}, why no answer comes."
+    )
+    grave = bool(needed) and len(needed) >= SHARE * len(asked) and not filtered(view)
+    frames = [f for v in found for f in (v.frame, v.closed)]
+    return [finding(view, ID, "problem" if grave else "warning", f"{text}.", frames, values, advice)]
+
+
+def _how(found: list[InVain], whom: str) -> str:
+    """What a server did instead of answering questions over TCP."""
+    closed = [v for v in found if v.closed is not None]
+    silent = [v.waited_ns for v in found if v.closed is None]
+    behind = " behind the answer to another one" if closed and all(v.beside for v in closed) else ""
+    often = f" ({len(closed):,} times)" if silent and closed else ""
+    parts = [f"closed the connection{behind}{often}"] if closed else []
+    parts += [f"was silent for {up_to(silent)}{seconds(max(silent))}"] if silent else []
+    return f"{whom} {' or '.join(parts)}"
 
 
 def _behind(view: View, open_: list[Question]) -> list[tuple[str, str, Question]]:

@@ -47,10 +47,11 @@ def datagram(row: list[int]) -> tuple[int, ...]:
 class _Datagram:
     """One unfinished datagram: its bytes, and which of them are there."""
 
-    __slots__ = ("captured", "data", "end", "ends", "proto", "since_ns", "starts")
+    __slots__ = ("captured", "data", "end", "ends", "frame", "proto", "since_ns", "starts")
 
-    def __init__(self, proto: int, since_ns: int):
+    def __init__(self, proto: int, since_ns: int, frame: int = 0):
         self.proto = proto
+        self.frame = frame  # of the fragment that came first
         self.since_ns = since_ns
         self.data = bytearray()
         self.starts: list[int] = []  # of the runs of bytes that are there, ascending, with gaps between them
@@ -115,7 +116,7 @@ class Fragments:
                 while len(self.open) >= MAX_DATAGRAMS or (self.runs >= MAX_RUNS and self.open):
                     self._forget(next(iter(self.open)))
                     self.given_up += 1
-                entry = self.open[key] = _Datagram(proto, ts)
+                entry = self.open[key] = _Datagram(proto, ts, frame)
             if where == 0:
                 entry.proto = proto
             if length:

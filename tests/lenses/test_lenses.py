@@ -1369,6 +1369,52 @@ def test_handshakes_that_nobody_completes(tmp_path: Path, packets: list[Packet],
     assert ("were never completed: the server answered, and nothing came after it, from 150 addresses." in text) == told
 
 
+@pytest.mark.parametrize(
+    ("packets", "told"),
+    [
+        pytest.param(flood("", 100, hosts=1), True, id="one address"),
+        pytest.param(flood("R", hosts=1), False, id="reset"),
+        pytest.param(flood("", 30, hosts=1)[:90], False, id="few"),
+        pytest.param(flood("", 150, hosts=1, every=10 * S), False, id="slow"),
+    ],
+)
+def test_handshakes_that_one_address_does_not_complete(tmp_path: Path, packets: list[Packet], told: bool) -> None:
+    this = found(tmp_path, [*packets, *healthy(at=5 * S), *ping(2000 * S)]).get("connect-unanswered")
+    assert (this is not None and this.severity == "problem") == told
+    assert not told or (this is not None and "nothing came after it, from 1 address." in this.text)
+
+
+def shower(hosts: int = 250, apart: int = MS, again: int = 0) -> list[Packet]:
+    """200 SYNs that nobody answers; some are sent again."""
+    return [
+        Packet(at, segment((f"203.0.113.{k % hosts}", 10_000 + k), WEB, "S", 1000 * k))
+        for k in range(200)
+        for at in (k * apart, *([k * apart + S] if k < again else []))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("packets", "told"),
+    [
+        pytest.param([*shower(), *healthy(at=5 * S), *ping(9 * S)], True, id="of many addresses"),
+        pytest.param([*shower(), *ping(S)], False, id="at the end"),
+        pytest.param(shower(), False, id="SYNs alone"),
+        pytest.param([*shower(hosts=50), *ping(9 * S)], False, id="of some addresses"),
+        pytest.param([*shower(apart=20 * MS), *ping(9 * S)], False, id="one by one"),
+        pytest.param([*shower(again=30), *ping(9 * S)], False, id="clients"),
+    ],
+)
+def test_a_shower_of_syns(tmp_path: Path, packets: list[Packet], told: bool) -> None:
+    findings = netlens.analyze(str(write(tmp_path / "made.pcap", mixed(packets)))).findings
+    assert [(f.severity, f.text) for f in findings if "flood" in f.text] == [
+        (
+            "warning",
+            "200 SYNs to 198.51.100.20:80 came from 200 addresses at once, as in a SYN flood: none was answered, and nobody sent them again.",
+        )
+    ] * told
+    assert not told or [f.id for f in findings].count("connect-unanswered") == 1
+
+
 def unheeded(again: bool = False, hosts: int = 250, answered: int = 20, first: int = 0) -> list[Packet]:
     """200 SYNs, of which a server answers a few, again and again. ``again``: the others are sent again. ``first``: that is answered."""
     packets: list[Packet] = []

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 from scapy.layers.dns import DNS, DNSQR, DNSRR
 
-from tests.lenses.made import CLIENT, MS, RESOLVER, SERVER, S, exchange, found, healthy, ping, problems, talk
-from tests.parsers.build import Packet, datagram
+from tests.lenses.made import CLIENT, MS, RESOLVER, SERVER, S, close, exchange, found, healthy, lookup, ping, problems, talk
+from tests.parsers.build import Packet, datagram, mixed
 from tests.wire.test_tls import hello
 
 if TYPE_CHECKING:
@@ -178,3 +178,101 @@ def test_answers_that_cannot_be_read_lead_to_a_name_that_does_not_exist(tmp_path
 )
 def test_a_name_to_which_no_answer_leads(tmp_path: Path, packets: list[Packet]) -> None:
     assert "dns-failed" not in problems(found(tmp_path, packets, others()))
+
+
+def over_tcp(answers: int, silent: int = 0, closes: bool = True, at: int = 0, port: int = 41_000, qtypes: str = "A AAAA") -> list[Packet]:
+    """Two questions on one connection, of which the server answers some; then it closes, or the client does after some ns."""
+    made = talk(port, at, (RESOLVER, 53))
+    asked = [DNS(id=k, rd=1, qd=DNSQR(qname="app.example.test", qtype=kind)) for k, kind in enumerate(qtypes.split())]
+    made.up("PA", b"".join(framed(each) for each in asked))
+    made.down("A")
+    for each in asked[:answers]:
+        records = DNSRR(rrname="app.example.test", type=each.qd[0].qtype, rdata=SERVER if each.qd[0].qtype == 1 else "2001:db8::1")
+        made.down("PA", framed(DNS(id=each.id, qr=1, rd=1, ra=1, qd=each.qd, an=records)))
+        made.up("A")
+    made.wait(silent)
+    (made.down if closes else made.up)("FA")
+    (made.up if closes else made.down)("FA")
+    (made.down if closes else made.up)("A")
+    return made.packets
+
+
+def framed(message: DNS) -> bytes:
+    return len(bytes(message)).to_bytes(2, "big") + bytes(message)
+
+
+def too_long(kind: str, at: int = 0) -> list[Packet]:
+    """A question over UDP of which the answer is truncated."""
+    question = DNSQR(qname="app.example.test", qtype=kind)
+    return [
+        Packet(at, datagram((CLIENT, 5_000), (RESOLVER, 53), bytes(DNS(id=9, rd=1, qd=question)))),
+        Packet(at + MS, datagram((RESOLVER, 53), (CLIENT, 5_000), bytes(DNS(id=9, qr=1, rd=1, ra=1, tc=1, qd=question)))),
+    ]
+
+
+def test_a_server_that_answers_one_question_a_connection(tmp_path: Path) -> None:
+    streams = [*(over_tcp(1, at=3 * k * S, port=41_000 + k) for k in range(3)), healthy(at=20 * S), ping(40 * S)]
+    this = found(tmp_path, *streams)["dns-unanswered"]
+    assert this.severity == "warning"
+    assert this.text == (
+        f"3 of 6 DNS questions over TCP got no answer: {RESOLVER} closed the connection behind the answer to another one (app.example.test (AAAA)); "
+        "the client got an address of the name all the same."
+    )
+    assert (this.values["closed"], len(this.frames)) == (3, 6)
+
+
+def test_what_is_asked_again_over_tcp_and_not_answered(tmp_path: Path) -> None:
+    streams = [too_long("A"), over_tcp(0, 5 * S, closes=False, at=2 * MS, qtypes="A"), healthy(at=20 * S), ping(40 * S)]
+    this = found(tmp_path, *streams)["dns-unanswered"]
+    assert this.severity == "problem"
+    assert this.text == (
+        f"1 of 1 DNS question over TCP got no answer: {RESOLVER} was silent for 5.0 s (app.example.test); over UDP it said that the answer is too long "
+        "(TC, truncated)."
+    )
+    assert f"dig +tcp @{RESOLVER}" in this.advice
+
+
+def test_a_server_that_closes_on_a_question_over_tcp(tmp_path: Path) -> None:
+    this = found(tmp_path, over_tcp(0, qtypes="A"), healthy(at=20 * S), ping(40 * S))["dns-unanswered"]
+    assert this.text == f"1 of 1 DNS question over TCP got no answer: {RESOLVER} closed the connection (app.example.test)."
+
+
+@pytest.mark.parametrize(
+    "streams",
+    [
+        pytest.param([over_tcp(2)], id="all are answered"),
+        pytest.param([over_tcp(1), over_tcp(1, at=S, port=41_001, qtypes="AAAA")], id="asked again on a new connection"),
+        pytest.param([over_tcp(1), lookup("app.example.test", S, S + MS, qtype="AAAA")], id="asked again over UDP"),
+        pytest.param([over_tcp(1, S, closes=False)], id="a client that does not wait"),
+        pytest.param([over_tcp(0, qtypes="SOA")], id="servers among themselves"),
+        pytest.param([over_tcp(1)[:-4]], id="one direction ends"),
+    ],
+)
+def test_questions_over_tcp_that_nobody_waits_for(tmp_path: Path, streams: list[list[Packet]]) -> None:
+    assert "dns-unanswered" not in found(tmp_path, *streams, healthy(at=2 * S), ping(4 * S))
+
+
+def silent_to_aaaa(went_after: int, port: int = 42_000, at: int = 0) -> list[Packet]:
+    """Both questions for a name: A is answered at once, AAAA after 10 s; its client goes to the address meanwhile."""
+    name = "app.example.test"
+    going = close(exchange(talk(port, at + went_after))).packets if went_after else []
+    return mixed(lookup(name, at, at + MS, port=port), lookup(name, at + MS // 2, at + 10 * S, port=port, txid=8, qtype="AAAA"), going)
+
+
+def test_a_client_that_goes_on_with_the_other_address(tmp_path: Path) -> None:
+    this = found(tmp_path, silent_to_aaaa(6 * S), ping(40 * S))["dns-slow"]
+    assert (this.severity, this.values["longest_ms"]) == ("problem", pytest.approx(6000, abs=1))
+    assert this.text == (
+        f"1 of 2 DNS questions took 6.0 s ({RESOLVER}): app.example.test (AAAA); then the client went to another address of the name, without an answer."
+    )
+    assert f"dig @{RESOLVER} app.example.test AAAA" in this.advice
+
+
+def test_a_late_answer_that_nobody_waits_for(tmp_path: Path) -> None:
+    assert "dns-slow" not in found(tmp_path, silent_to_aaaa(50 * MS), ping(40 * S))
+
+
+@pytest.mark.parametrize("before", [[], exchange(talk(42_900)).packets], ids=["it goes nowhere", "it goes where it went before"])
+def test_a_late_answer_for_which_no_other_address_is_taken(tmp_path: Path, before: list[Packet]) -> None:
+    later = silent_to_aaaa(50 * MS if before else 0, at=S)
+    assert "took 10.0 s" in found(tmp_path, before, later, ping(40 * S))["dns-slow"].text
