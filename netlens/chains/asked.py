@@ -18,6 +18,7 @@ from netlens.parsers.http2 import ACKNOWLEDGMENT, SETTING, WINDOW_UPDATE
 from netlens.parsers.records import HEADER, Records
 
 PAYING_OPENS = ACKNOWLEDGMENT + 3 * SETTING  #: SETTINGS of nginx and HAProxy
+APART_OPENS = frozenset(ACKNOWLEDGMENT + n * SETTING for n in (4, 5, 6))  #: SETTINGS of Go, by version
 EMPTY = ACKNOWLEDGMENT  #: DATA without a byte: a frame's header (RFC 9113 4.1), as long as an acknowledgment of SETTINGS
 PING = 17  #: RFC 9113 6.7; GOAWAY without words (6.8) is as long
 WINDOW = 65_535  #: of a stream and of a connection, unless the server says otherwise (RFC 9113 6.9.2)
@@ -125,7 +126,8 @@ class Said(NamedTuple):
     pinged : how many PINGs the server sent, or answered.  paid : WINDOW_UPDATEs for bodies in the server's
     opening.  pays : how many it is known to send for each (0: it is not).  refused : those of the server behind which an error log has the line of a refusal.
     at_once : the client begins all that it asks for in its first write, several requests as easily as one.  seldom_several : it offers HTTP/1.1 as well, so one
-    write seldom begins several.
+    write seldom begins several.  apart : the server writes the head of each answer in a record of its own, as Go does.  acknowledged : it has acknowledged
+    SETTINGS in a record without an answer, so that no other is an acknowledgment.
     """
 
     mine: list[Record]
@@ -141,6 +143,8 @@ class Said(NamedTuple):
     refused: frozenset[Record] = frozenset()
     at_once: bool = False
     seldom_several: bool = False
+    apart: bool = False
+    acknowledged: bool = False
 
 
 def is_data(r: Record) -> bool:
@@ -258,9 +262,11 @@ def said_of_all(seen: Sequence[Records]) -> list[Said | None]:
     long = [long_fields(each) if each else () for each in every]
     of_others = tuple(dict.fromkeys(size for sizes in long for size in sizes))  # few requests show none by themselves
     few = _few_long(every, long, of_others)
+    opened = [_opens_apart(records) if each is not None and each.answers else None for records, each in zip(seen, every, strict=True)]
+    apart = [opening is not None and (*opening[:1], True) in opened for opening in opened]
     return [
-        said(records, usual) if (usual := sizes or more or of_others) else each
-        for records, each, sizes, more in zip(seen, every, long, few, strict=True)
+        said(records, sizes or more or of_others, apart=by_itself) if by_itself or sizes or more or of_others else each
+        for records, each, sizes, more, by_itself in zip(seen, every, long, few, apart, strict=True)
     ]
 
 
@@ -277,8 +283,19 @@ def _few_long(every: Sequence[Said | None], long: Sequence[Sequence[int]], of_ot
     return out
 
 
-def said(seen: Records, long: Sequence[int] = ()) -> Said | None:
-    """What both sides of a connection that speaks HTTP/2 said; None where that cannot be told.  long : bytes of long fields (:func:`long_fields`)."""
+def _opens_apart(seen: Records) -> tuple[int, bool] | None:
+    """Bytes of the SETTINGS of a server that may open as Go does, and whether it surely does: the WINDOW_UPDATE of the connection stands behind them in a
+    record of its own; None of others. If the client was quick, it may be in that of the acknowledgment, as it is with hyper."""
+    dialog = http2.dialog(seen)
+    theirs = dialog.size[dialog.way == SERVER].tolist() if dialog is not None else []
+    opening, *behind = theirs[http2.behind_tickets(theirs) :][:2] if theirs else [0]
+    may = opening in APART_OPENS and behind and behind[0] in (WINDOW_UPDATE, ACKNOWLEDGMENT + WINDOW_UPDATE)
+    return (opening, behind[0] == WINDOW_UPDATE) if may else None
+
+
+def said(seen: Records, long: Sequence[int] = (), *, apart: bool = False) -> Said | None:
+    """What both sides of a connection that speaks HTTP/2 said; None where that cannot be told.  long : bytes of long fields (:func:`long_fields`).
+    apart : the server writes heads in records of their own."""
     dialog = http2.dialog(seen)
     if dialog is None or not len(dialog.at):
         return None
@@ -303,12 +320,25 @@ def said(seen: Records, long: Sequence[int] = ()) -> Said | None:
     readings = list(_readings(records, mine, settings_ns)) if any(map(is_data, mine)) else []
     kept = _joined(mine)
     pinged = _pinged(records)
-    answers = _joined(_answers(records, pinged))
+    acknowledged = len(begun[2]) > 1
+    answers = _joined(_answers(records, pinged, acknowledged=apart and acknowledged))
     pings = _pings(records, pinged)
     kept_too = {*answers, *pings}
     updates = [r for r in records if r.way == SERVER and not is_data(r) and r not in kept_too]
     bodies = _all_with_bodies(kept) and _by_fields(kept)[1]
-    return Said(mine, answers, readings, bodies, settings_ns, preface, updates, len(pings), *_paid(begun[2], updates))
+    return Said(
+        mine,
+        answers,
+        readings,
+        bodies,
+        settings_ns,
+        preface,
+        updates,
+        len(pings),
+        *_paid(begun[2], updates),
+        apart=apart,
+        acknowledged=acknowledged,
+    )
 
 
 def _each_end(records: Sequence[Record]) -> list[Record]:
@@ -353,10 +383,10 @@ def _is_farewell(records: Sequence[Record]) -> bool:
     return bool(heads) and answered and FIELDS[0] <= size <= FAREWELL and size + len(FIELDS_DIFFER) < min(heads) and not said_more
 
 
-def _answers(records: list[Record], pinged: Sequence[int]) -> list[Record]:
+def _answers(records: list[Record], pinged: Sequence[int], *, acknowledged: bool) -> list[Record]:
     """The server's records without control: WINDOW_UPDATEs follow bodies, SETTINGS are acknowledged as a connection begins, and PING is answered.
 
-    pinged : when the client sent PING.
+    pinged : when the client sent PING.  acknowledged : SETTINGS surely are.
     """
     out = []
     sent_ns = latest_ns = -NEVER
@@ -371,7 +401,7 @@ def _answers(records: list[Record], pinged: Sequence[int]) -> list[Record]:
         if r.size == PING:
             aside = True  # see ``_pings``; the others are heads
         elif r.size in ASIDE:
-            aside = theirs <= OPENING if r.size in ACKNOWLEDGMENTS else _is_near(r.ts, pinged)
+            aside = (theirs <= OPENING and not acknowledged) if r.size in ACKNOWLEDGMENTS else _is_near(r.ts, pinged)
         else:
             aside = r.size % WINDOW_UPDATE == 0 and r.size <= MOST_CONTROL and (r.size <= FEW or r.ts - sent_ns <= UPDATE_NS)
         if not aside:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from netlens.chains import streams
+from netlens.chains import asked, streams
 from netlens.chains.explained import signs
 from netlens.chains.explained.talks import Talk
 from netlens.chains.streams import Connection
 from tests.chains.test_at_once import nghttp
-from tests.chains.test_streams import Said, connection, together
+from tests.chains.test_bulk import found
+from tests.chains.test_streams import Said, connection, seen, together
 
-NGINX_OPENS, HAPROXY_OPENS = 40, 36
+NGINX_OPENS, HAPROXY_OPENS, GO_OPENS = 40, 36, 39
 PIECES = 222, 225, 221, 226, 224, 228, 223
 
 
@@ -98,3 +99,61 @@ def test_what_disagrees_tells_nothing() -> None:
     one = connection([*said, *streamed(300, 299, 23), (900, 17)], 950, cut=False)
     assert signs._paid(talk(one)) == 3
     assert signs.number(talk(one), None) is None
+
+
+@pytest.mark.parametrize(
+    ("opening", "behind", "others", "apart"),
+    [
+        (GO_OPENS, (13, 9), [], True),
+        (33, (13, 9), [], True),  # an older one
+        (33, (22,), [], False),  # hyper, of as many settings
+        (GO_OPENS, (22,), [], False),
+        (GO_OPENS, (22,), [13], True),  # the client was quick there
+        (NGINX_OPENS, (22, 13), [], False),
+    ],
+)
+def test_who_writes_heads_apart(opening: int, behind: tuple[int, ...], others: list[int], apart: bool) -> None:
+    answer: Said = [(90, -128), (91, -169), (95, 17)]
+    every = [[*opened(opening, *those), *answer] for those in (behind, *[(each, 9) for each in others])]
+    said = asked.said_of_all([seen(one) for one in every])
+    assert said[0] is not None
+    assert said[0].apart == apart
+
+
+HEADS = 128, 35, 36, 39, 48, 35  #: of Caddy's answers, two of them as long as WINDOW_UPDATEs or an acknowledgment
+
+
+def caddy(answers: list[Said], writes: int) -> Connection:
+    """Requests half a second apart, with answers as they are given."""
+    end = 500 * writes + 900
+    said = [
+        *opened(GO_OPENS, 13, 9),
+        *[(10 + 500 * k, 900) for k in range(1, writes)],
+        *[each for answer in answers for each in answer],
+        (end, 17),
+    ]
+    said.sort(key=lambda each: each[0])
+    return connection(said, end + 1, cut=False)._replace(said=asked.said_of_all([seen(said)])[0])
+
+
+def answered(k: int, head: int, more: int = 0) -> Said:
+    return [(10 + 500 * k + 340, -head), *[(10 + 500 * k + 350 + 10 * n, -PIECES[n % 7]) for n in range(4 + more)]]
+
+
+def test_each_head_apart_is_an_answer() -> None:
+    """Nothing shows where these answers end."""
+    one = caddy([answered(k, head) for k, head in enumerate(HEADS)], len(HEADS))
+    assert signs.heads_apart(talk(one)) == (len(HEADS), 0)
+    assert found([one]) == [(len(HEADS), len(HEADS))]
+
+
+def test_two_heads_at_once_are_one_record() -> None:
+    answers = [answered(0, 128), answered(1, 35), answered(2, 36), answered(3, 13 + 35 + 36)]
+    assert signs.heads_apart(talk(caddy(answers, 5))) == (3, 2)
+
+
+def test_comments_that_keep_a_stream_alive_are_no_heads() -> None:
+    """One that is as short as a head, of a size of its own, behind each piece."""
+    comments: Said = [(400 + 500 * k + 30 * n, -44) for k in range(3) for n in range(4)]
+    one = caddy([*[answered(k, head) for k, head in enumerate((128, 35, 36))], comments], 3)
+    assert signs.heads_apart(talk(one)) == (3, 0)

@@ -33,6 +33,7 @@ BESIDE = {kind: (0.7, 1.4) if kind in (Kind.PIECE, Kind.DONE) else (0.01, 3.0) f
 #: What WINDOW_UPDATEs of the client may tell, at least and at most: some are for the connection, whose window any record may fill.
 ECHO = 0.3, 3.0
 REFUSED = 50.0  #: how much likelier a record ends a refusal, if an error log has a line behind it
+APART = 0.03  #: how likely a record is no head where its size and time say so, of servers that write these in records of their own; and the other way round
 NOISE = 1e-7  #: a record that belongs to no request
 UPDATE = 3.0  #: WINDOW_UPDATEs behind a body
 USUAL = 0.3  #: share of short answers that have a size; what has another, and might be WINDOW_UPDATEs, is none
@@ -130,7 +131,7 @@ class Model:
         """The same of what has the size of WINDOW_UPDATEs: these, or the head of an answer."""
         out = np.zeros((len(looks), TELL_WAITING + 1, TELL_ANSWERED + 1, KINDS))
         for each, look in zip(out, looks, strict=True):
-            each[..., Kind.ASIDE] = self.aside(look.size)
+            each[..., Kind.ASIDE] = self.aside(look.size) if look.head <= 0 else APART
             each[1:, :, Kind.HEAD] = self.odds(look)[Kind.HEAD] * self._shares[1, :, Kind.HEAD]
         return out
 
@@ -156,6 +157,9 @@ class Model:
         if look.refused:
             for kind in (Kind.SHORT, *SEVERAL) if look.refused == 1 else (Kind.SHORT, *SEVERAL, Kind.DONE):
                 out[kind] *= REFUSED
+        if look.head:
+            others = {Kind.HEAD} if look.head < 0 else out.keys() - {Kind.HEAD}
+            out |= {kind: APART * out[kind] for kind in others}
         out[Kind.HEADS] = MERGED * (UNSEEN + merged[Kind.HEADS]) * times[Kind.HEAD]
         if look.size == 2 * EMPTY:
             out[Kind.ENDS] = MERGED * self.empty[Kind.DONE] / self.kinds[Kind.DONE] / usual * times[Kind.DONE]

@@ -5,7 +5,8 @@
 2. *Paid for.* nginx sends one WINDOW_UPDATE for each body, whatever its size, and HAProxy one for each DATA frame and one each time that it has read
    (:mod:`netlens.chains.explained.updates`).
 3. *Heads*, of servers that write them in records of their own: as many as there are ends, by a coarser look at sizes (17 of 18 such numbers were right), so
-   that they tell only what nothing else does.
+   that they tell only what nothing else does. Go writes every head so, also behind WINDOW_UPDATEs of as many bytes, so that there are no fewer answers, and as
+   many if that is the likeliest number.
 4. *Ends*, if there are as many as the model of what was learned finds likeliest. Neither is sure by itself (22 of 24 were right where both agreed, the other
    two of all that was written at once).
 """
@@ -21,14 +22,15 @@ from operator import attrgetter
 from netlens.chains import asked
 from netlens.chains.asked import EMPTY, FULL, MOST_TOGETHER, Record
 from netlens.chains.explained.counting import Counted
-from netlens.chains.explained.talks import MS, Talk
+from netlens.chains.explained.talks import EMPTY_NS, LONGER, LONGEST_HEAD, MS, SHORT_HEAD, Talk
+from netlens.parsers.http2 import WINDOW_UPDATE
 
 APART = 4  #: bytes by which sizes of pieces follow each other, at most
 LEAST_PIECES, MOST_ARE_PIECES, SIZES = 5, 0.4, 3  #: records, share of all, and different sizes of these
-LONGER, LONGEST_HEAD, LONGEST_END = 4, 140, 30  #: bytes by which a head is longer than the first, of a head, and of an end, at most
+LONGEST_END = 30  #: bytes of an end, at most
 LONGEST_PIECE = 1 << 20
 SEVERAL = 1.6  #: times that a body is as long as others, if it may be several
-EMPTY_NS, ENDS_NS = 3 * MS, 20 * MS  #: from the last piece to the empty frame behind it, as a rule and at most
+ENDS_NS = 20 * MS  #: from the last piece to the empty frame behind it, at most
 WHOLE_READ = FULL // 2  #: bytes of a body for each WINDOW_UPDATE of HAProxy, at most, so that none has two
 
 
@@ -37,6 +39,37 @@ def number(talk: Talk, told: Counted | None) -> int | None:
 
     told : what is known of them without signs.
     """
+    shown = _shown(talk, told)
+    if not talk.said.apart or told is None or not _is_over(talk):
+        return shown
+    heads, together = heads_apart(talk)
+    heads += together
+    if shown is None:
+        return heads if heads == len(told.streams) else None
+    return shown if shown >= heads > 0 and not (told.exact and told.most > shown) else None
+
+
+def heads_apart(talk: Talk) -> tuple[int, int]:
+    """Heads of a server that writes them in records of their own, but those that may be WINDOW_UPDATEs; and those of which two that were written at once are in
+    one record, perhaps with WINDOW_UPDATEs before them. Neither where the first may have others beside it, or where any may be missing of what was written all
+    at once."""
+    if not talk.said.apart or not talk.said.answers:
+        return 0, 0
+    starts = [each.begin_ns for each in talk.best.streams]
+    asides, (_, *looks) = talk.asides(starts), talk.looks(starts)
+    first_ns = talk.said.answers[0].ts
+    hidden = talk.at_once and any(look.head <= 0 for look, r in zip(asides, talk.controls, strict=True) if r.ts >= first_ns)
+    if hidden or not talk.said.acknowledged:
+        return 0, 0
+    heads = {look.size for look in looks if look.head > 0}
+    two = {a + b + n * WINDOW_UPDATE for a in heads for b in heads for n in range(MOST_TOGETHER + 1)}
+    pieces = _pieces([look.size for look in looks if not look.empty])
+    hold_two = two & {*range(SHORT_HEAD + 1, LONGEST_HEAD + 1)} - {*pieces}
+    return 1 + sum(look.head > 0 for look in (*looks, *asides)), 2 * sum(look.size in hold_two for look in looks if not look.head)
+
+
+def _shown(talk: Talk, told: Counted | None) -> int | None:
+    """Requests by what comes out even; None where nothing does, or what does disagrees."""
     shown = {n for n in (_paid(talk) if talk.at_once else 0, _begun_and_ended(talk.said.answers) if _is_over(talk) else 0) if n}
     if len(shown) == 1:
         return shown.pop()

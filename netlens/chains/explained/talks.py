@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import accumulate
+from itertools import accumulate, zip_longest
 from math import log, log2
 from operator import attrgetter
 from typing import NamedTuple
 
 from netlens.chains import asked, grammar
-from netlens.chains.asked import EMPTY, PING, Reading, Record, Said
+from netlens.chains.asked import EMPTY, PING, UPDATE_NS, Reading, Record, Said
 from netlens.chains.endings import AT_ONCE_NS, End
 from netlens.columns import NEVER
 from netlens.parsers.http2 import WINDOW_UPDATE
@@ -24,12 +25,16 @@ ECHO_NS, MOST_ECHOED = 5 * MS, 3  #: from a record to the client's WINDOW_UPDATE
 PROMPT_NS = 2 * MS  #: the same, if these are to be told from RST_STREAM
 RESETS = frozenset((WINDOW_UPDATE, PING + WINDOW_UPDATE))  #: as long as RST_STREAM (RFC 9113 6.4), of which Go sends PING behind
 EXACT = 4096  #: bytes; longer records are alike if they differ by less than a half
+LONGER, LONGEST_HEAD = 4, 140  #: bytes by which a head is longer than the first; of a head, at most
+SHORT_HEAD = 70  #: bytes of what is surely a head, at most
+EMPTY_NS = 3 * MS  #: from the last piece to the empty frame behind it
 UNLIKELY = 0.5  #: a way to read the client against which something speaks
 
 
 class Look(NamedTuple):
     """What is seen of one record: size, places in :data:`SINCE_NS` and :data:`GAP_NS`, how many WINDOW_UPDATEs of the client follow it at once, and of how many
-    records a refusal is that ends with it by an error log: one, or two and more; 0 if the log says nothing.
+    records a refusal is that ends with it by an error log: one, or two and more; 0 if the log says nothing.  head : of a server that writes heads in records of
+    their own, whether it is one: 1, or -1 if it is none; 0 where that is not known.
     """
 
     size: int
@@ -38,6 +43,7 @@ class Look(NamedTuple):
     echo: int
     empty: bool
     refused: int = 0
+    head: int = 0
 
 
 class Talk(NamedTuple):
@@ -84,7 +90,25 @@ class Talk(NamedTuple):
         for k in (k for k, r in enumerate(answers) if r in self.said.refused):
             several = k > 0 and answers[k].ts - answers[k - 1].ts <= AT_ONCE_NS
             looks[k] = looks[k]._replace(refused=1 + several)
+        if self.said.apart:
+            looks = [look._replace(head=head) for look, head in zip(looks, self._heads(), strict=True)]
         return looks
+
+    def _heads(self) -> list[int]:
+        """Whether records are heads, of a server that writes these in records of their own. Where there are more that are as short than writes of the client
+        that may begin requests, those of one size are something else, such as ends of streams or comments that keep one alive."""
+        answers = self.said.answers
+        longest = max(answers[0].size + LONGER, LONGEST_HEAD)
+        last = next((r.size for r in reversed(answers) if r.size != EMPTY), EMPTY)
+        out = []
+        for r, after in zip_longest(answers, answers[1:]):
+            ends = r.size in (EMPTY, last) or (after is not None and after.size == EMPTY and after.ts - r.ts <= EMPTY_NS)
+            out.append(-1 if r.size > longest else int(r.size <= SHORT_HEAD and not ends))
+        short = Counter(r.size for r, head in zip(answers, out, strict=True) if head > 0)
+        most = len(answers) if self.best.together else sum(map(asked.is_data, self.said.mine))
+        while short.total() > most:
+            del short[max(short, key=short.__getitem__)]
+        return [head if head < 0 else int(r.size in short and head > 0) for r, head in zip(answers, out, strict=True)]
 
     def _echo(self, ns: int, behind_ns: int) -> int:
         """How many WINDOW_UPDATEs the client sends at once behind a record; curl sends two as an answer begins."""
@@ -107,7 +131,13 @@ class Talk(NamedTuple):
     def asides(self, starts: Sequence[int]) -> list[Look]:
         """Of what may be its WINDOW_UPDATEs, or heads as short."""
         times = [*(r.ts for r in self.said.answers), NEVER]
-        return [_look(r, starts, min(times[bisect_left(times, r.ts)], max(self.over_ns, r.ts))) for r in self.controls]
+        sent = [r.ts for r in self.said.mine if asked.is_data(r)]
+        out = []
+        for r in self.controls:
+            look = _look(r, starts, min(times[bisect_left(times, r.ts)], max(self.over_ns, r.ts)))
+            at = bisect_left(sent, r.ts)
+            out.append(look._replace(head=int(self.said.apart and at > 0 and r.ts - sent[at - 1] > UPDATE_NS)))
+        return out
 
 
 def _look(r: Record, starts: Sequence[int], behind_ns: int, echo: int = 0) -> Look:
