@@ -527,16 +527,31 @@ def _sizes_seen(by_fields: Sequence[tuple[Said, list[_Write], int]]) -> _Seen:
     bare, with_body, control = Counter[int](), Counter[int](), Counter[int]()
     for said, writes, size in by_fields:
         fields, answers = _before_bodies(writes), _times_of(said.answers)
+        bodies = {writes[k] for k in _short_bodies(writes, size)}
         data = [w for k, w in enumerate(writes) if w.size != EMPTY and (w.size not in CONTROL or abs(w.size - size) <= NEAR or k in fields)]
         control.update(w.size for k, w in enumerate(writes) if w.size in CONTROL and k not in fields)
         for before, w, after in zip(data, data[1:], [*data[2:], None], strict=False):
-            if not FIELDS[0] <= w.size <= FIELDS[1] or (before.size >= FULL and w.begin_ns - before.ts < BODY_NS):
+            if not FIELDS[0] <= w.size <= FIELDS[1] or (before.size >= FULL and w.begin_ns - before.ts < BODY_NS) or w in bodies:
                 continue
-            if after is not None and after.size > FIELDS[1] and after.begin_ns - w.ts <= BODY_NS:
+            if after is not None and (after.size > FIELDS[1] or after in bodies) and after.begin_ns - w.ts <= BODY_NS:
                 with_body[w.size] += 1
             elif w.size - size not in DIFFER or after is None or after.begin_ns - w.ts > BODY_NS or _is_answered(w, after, answers):
                 bare[w.size] += 1
     return _Seen(bare, with_body, control)
+
+
+def _short_bodies(writes: Sequence[_Write], size: int) -> set[int]:
+    """Places of bodies as short as fields of other requests: what is none of the usual ``size`` stands at once between such fields and an empty frame."""
+    return {
+        k
+        for k, (before, w, after) in enumerate(zip(writes, writes[1:], writes[2:], strict=False), 1)
+        if FIELDS[0] <= w.size <= FIELDS[1]
+        and w.size not in CONTROL
+        and abs(w.size - size) > LONG_DIFFER
+        and any(abs(before.size - more - size) <= NEAR for more in (0, EMPTY))
+        and after.size == EMPTY
+        and max(w.begin_ns - before.ts, after.begin_ns - w.ts) <= AT_ONCE_NS
+    }
 
 
 def _is_answered(w: _Write, after: _Write, answers: Sequence[int]) -> bool:
@@ -572,6 +587,7 @@ def _moves(
     sent = latest = 0
     body = next((k for k, w in enumerate(writes) if alone and k and w.size > FIELDS[1]), -1)  # the first fields may be as long
     fields = _before_bodies(writes)
+    short = _short_bodies(writes, size)
     chance = [BY_CHANCE if k in fields else 1.0 for k in range(len(writes) + 1)]
     bodies = {body for body, n in Counter(w.size for w in writes if w.size > FIELDS[1]).items() if n >= OFTEN}
     behind = [len(writes)] * len(writes)  # places of what follows, but control
@@ -602,7 +618,7 @@ def _moves(
             moves += (
                 _control(w.size, soon, chance[k])
                 + _begins(w.size, size, FIRST if before < FEW else DIFFER, soon, ended, seen)
-                + ([] if left else _begins_bare(w.size, size, seen, soon))
+                + ([] if left or k in short else _begins_bare(w.size, size, seen, soon))
                 + (_begin_together(w.size, size, seen, soon) if ended and not left and w.begin_ns < first_ns else [])
                 + [each._replace(p=each.p * (OF_ANOTHER if filled else 1.0) * (PAUSED if late else 1.0)) for each in of_body]
                 + [_Move(n, 0 if ended else 1, False, LONGER_BODY) for n in _more_than(w.size, bodies, size)]
