@@ -151,6 +151,16 @@ def test_fields_that_are_answered_before_more_is_said_have_no_body() -> None:
     assert found[16] > 0.9
 
 
+@pytest.mark.parametrize("acknowledged", [0, 9])
+def test_a_body_as_short_as_fields_is_no_request_where_its_end_follows_at_once(acknowledged: int) -> None:
+    """httpx: fields, body and end of one request within a ms. Where the body comes without fields, or later, it may be fields without a body."""
+    usual = [at(500 + 100 * k, 45, 700 + k, 9) for k in range(6)]
+    short = [at(1500 + 100 * k, 45 + acknowledged * (k == 0), size, 9) for k, size in enumerate((172, 138))]
+    before = [] if acknowledged else [at(4, 9)]
+    found = by_itself([*OPENED[:2], *(each for part in (*before, *ENDED, *usual, *short) for each in part)])
+    assert found[12] > 0.9
+
+
 def test_what_is_left_of_a_full_frame_is_no_fields() -> None:
     assert likeliest(*FIELDS, at(500, 23, 16384, 22), at(600, 22, 800)) == 6
 
