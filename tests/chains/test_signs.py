@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from netlens.chains import asked, streams
+from netlens.chains.asked import Stream
 from netlens.chains.explained import signs
+from netlens.chains.explained.counting import Counted
 from netlens.chains.explained.talks import Talk
 from netlens.chains.streams import Connection
 from tests.chains.test_at_once import nghttp
@@ -157,3 +159,32 @@ def test_comments_that_keep_a_stream_alive_are_no_heads() -> None:
     comments: Said = [(400 + 500 * k + 30 * n, -44) for k in range(3) for n in range(4)]
     one = caddy([*[answered(k, head) for k, head in enumerate((128, 35, 36))], comments], 3)
     assert signs.heads_apart(talk(one)) == (3, 0)
+
+
+def go(write: int, *said: int) -> Talk:
+    """All requests in one write to Go, and what it says behind its opening, two records a millisecond."""
+    answers: Said = [(6 + k // 2, -size) for k, size in enumerate(said)]
+    end = answers[-1][0] + 1
+    one = connection([(2, write), (3, -GO_OPENS), (4, -13), (5, -9), *answers, (end, 17)], end + 1, cut=False)
+    made = talk(one._replace(said=asked.said_of_all([seen([(2, write), (3, -GO_OPENS), (4, -13), (5, -9), *answers, (end, 17)])])[0]))
+    return made._replace(said=made.said._replace(at_once=True))
+
+
+def likeliest(n: int) -> Counted:
+    return Counted([Stream(0, 0, 0, 0) for _ in range(n)], n, n)
+
+
+@pytest.mark.parametrize(
+    ("write", "said", "model", "number"),
+    [
+        (4_482, (56, 13, 155, 13, 155), 2, 2),
+        (4_482, (56, 13, 155, 13, 155), 3, None),
+        (4_482, (56, 155, 155), 2, None),  # one more ends than begins
+        (14_632, (56, 13, 13, 13, 155, 13, 155, 13, 168, 155), 4, 4),  # a head and a body are in one record
+        (900, (56, 13, 13, 13, 155, 13, 155), 2, None),  # so many WINDOW_UPDATEs are not for so few bytes
+        (7_284, (573, 155), 1, None),  # nothing tells what the first record holds
+    ],
+)
+def test_heads_as_short_as_updates(write: int, said: tuple[int, ...], model: int, number: int | None) -> None:
+    """Of Go, where the model finds so many."""
+    assert signs.number(go(write, *said), likeliest(model)) == number

@@ -20,7 +20,7 @@ from itertools import pairwise, zip_longest
 from operator import attrgetter
 
 from netlens.chains import asked
-from netlens.chains.asked import EMPTY, FULL, MOST_TOGETHER, Record
+from netlens.chains.asked import EMPTY, FULL, MOST_TOGETHER, PING, Record
 from netlens.chains.explained.counting import Counted
 from netlens.chains.explained.talks import EMPTY_NS, LONGER, LONGEST_HEAD, MS, SHORT_HEAD, Talk
 from netlens.parsers.http2 import WINDOW_UPDATE
@@ -31,6 +31,8 @@ LONGEST_END = 30  #: bytes of an end, at most
 LONGEST_PIECE = 1 << 20
 SEVERAL = 1.6  #: times that a body is as long as others, if it may be several
 ENDS_NS = 20 * MS  #: from the last piece to the empty frame behind it, at most
+LEAST_HEAD = 30  #: bytes of the first head, as nothing of it was said before, at least
+WINDOW = 4096  #: bytes of bodies for each WINDOW_UPDATE of Go, at least
 WHOLE_READ = FULL // 2  #: bytes of a body for each WINDOW_UPDATE of HAProxy, at most, so that none has two
 
 
@@ -45,7 +47,8 @@ def number(talk: Talk, told: Counted | None) -> int | None:
     heads, together = heads_apart(talk)
     heads += together
     if shown is None:
-        return heads if heads == len(told.streams) else None
+        likeliest = len(told.streams)
+        return likeliest if heads == likeliest or (not heads and likeliest in _behind_updates(talk)) else None
     return shown if shown >= heads > 0 and not (told.exact and told.most > shown) else None
 
 
@@ -58,6 +61,9 @@ def heads_apart(talk: Talk) -> tuple[int, int]:
     starts = [each.begin_ns for each in talk.best.streams]
     asides, (_, *looks) = talk.asides(starts), talk.looks(starts)
     first_ns = talk.said.answers[0].ts
+    before = max((r.size for r in talk.controls if r.ts < first_ns), default=0)
+    if talk.at_once and talk.said.answers[0].size > LONGEST_HEAD and before <= LEAST_HEAD:
+        return 0, 0  # it may hold several
     hidden = talk.at_once and any(look.head <= 0 for look, r in zip(asides, talk.controls, strict=True) if r.ts >= first_ns)
     if hidden or not talk.said.acknowledged:
         return 0, 0
@@ -66,6 +72,24 @@ def heads_apart(talk: Talk) -> tuple[int, int]:
     pieces = _pieces([look.size for look in looks if not look.empty])
     hold_two = two & {*range(SHORT_HEAD + 1, LONGEST_HEAD + 1)} - {*pieces}
     return 1 + sum(look.head > 0 for look in (*looks, *asides)), 2 * sum(look.size in hold_two for look in looks if not look.head)
+
+
+def _behind_updates(talk: Talk) -> range:
+    """Requests that were written all at once to a server of which heads may be as long as WINDOW_UPDATEs: as many as answers that end, if there may be as many
+    heads; else none.
+
+    Go sends a WINDOW_UPDATE for every :data:`WINDOW` of what it has read, at least, so that what is beyond these is heads.
+    """
+    answers = talk.said.answers
+    if not talk.at_once or not talk.said.acknowledged:
+        return range(0)
+    looks = talk.looks([talk.best.streams[0].begin_ns])
+    short = [r for r in talk.controls if r.ts < answers[-1].ts]
+    seen = 1 + sum(look.head > 0 for look in looks[1:]) + sum(r.size == PING for r in short)
+    may_be = sum(map(asked.updates, short))
+    updates = 1 + talk.best.streams[0].up // WINDOW  # the first one is for the connection as it opens
+    _, ended = _by_heads(talk)
+    return range(ended, ended + 1) if seen + max(may_be - updates, 0) <= ended <= seen + may_be else range(0)
 
 
 def _shown(talk: Talk, told: Counted | None) -> int | None:
