@@ -211,7 +211,7 @@ def main() -> None:
         need(NEEDS)
         built = tools()
         for k in range(given.first, given.count, given.every):
-            client, server = CLIENTS[k % len(CLIENTS)], SERVERS[(k + k // len(CLIENTS)) % len(SERVERS)]
+            client, server = CLIENTS[k % len(CLIENTS)], SERVERS[k % len(SERVERS)]  # all pairs in turn, as 7 and 6 have no common divisor
             folder = given.folder.resolve() / f"{k:03}-{client}-{server}"
             if not (folder / "what.json").exists():
                 print(folder.name, flush=True)
