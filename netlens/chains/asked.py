@@ -373,14 +373,15 @@ def _ends_in(size: int) -> tuple[int, int]:
 
 
 def _is_farewell(records: Sequence[Record]) -> bool:
-    """Whether the client's last record is GOAWAY with some words (RFC 9113 6.8; Java): as short as fields, shorter than those of its requests, one of which was
-    answered, and what the server says behind it is no answer."""
+    """Whether the client's last record is GOAWAY (RFC 9113 6.8), with some words (Java) or without: as short as fields, shorter than those of its requests if
+    it has words, one of which was answered, and what the server says behind it is no answer."""
     last = next((k for k in range(len(records) - 1, -1, -1) if records[k].way == CLIENT), 0)
     heads = [r.size for r in records[:last] if r.way == CLIENT and is_data(r) and r.size >= FIELDS[0]]
     said_more = any(is_data(r) for r in records[last + 1 :])
     answered = any(r.way == SERVER and is_data(r) for r in records[:last])
     size = records[last].size if records else 0
-    return bool(heads) and answered and FIELDS[0] <= size <= FAREWELL and size + len(FIELDS_DIFFER) < min(heads) and not said_more
+    with_words = size > PING and size + len(FIELDS_DIFFER) < min(heads, default=0)
+    return bool(heads) and answered and FIELDS[0] <= size <= FAREWELL and (size == PING or with_words) and not said_more
 
 
 def _answers(records: list[Record], pinged: Sequence[int], *, acknowledged: bool) -> list[Record]:

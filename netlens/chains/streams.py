@@ -40,7 +40,7 @@ from netlens.chains import asked, bulk, endings, grammar
 from netlens.chains.answers import give
 from netlens.chains.asked import AT_ONCE_NS, CONTROL, EMPTY, FULL, UPDATE_NS, Reading, Record, Said, Stream
 from netlens.chains.endings import ALIKE, ALIVE_NS, BALANCED, NOTHING, OFTEN, SHORT, SHORT_NS, End, Shapes
-from netlens.chains.explained import counting, learning, numbers, signs
+from netlens.chains.explained import begun, counting, learning, numbers, signs
 from netlens.chains.explained.counting import Counted
 from netlens.chains.explained.model import Model
 from netlens.chains.explained.talks import Talk
@@ -241,14 +241,17 @@ def likely(connections: Sequence[Connection], known: Shapes) -> list[Counted | N
 def _take_signs(talks: dict[int, Talk], out: list[Counted | None], model: Model | None) -> set[int]:
     """Take numbers that signs show (:mod:`netlens.chains.explained.signs`) in place, and return whose. Where all was written at once, no other number is exact
     but that of a single record: of those that learning alone found one in three was wrong."""
-    shown = set()
+    shown, sizes = set(), begun.sizes(talks.values())
     for k, talk in talks.items():
-        one = out[k]
-        if (number := signs.number(talk, one)) is not None:
+        one, once = out[k], talk.at_once or talk.said.at_once
+        number = signs.number(talk, one)
+        if number is None and once and not talk.said.apart and signs.is_over(talk):
+            number = begun.number(talk, sizes)
+        if number is not None:
             shown.add(k)
             if one is None or not one.exact or one.most != number:
                 out[k] = counting.shown(talk, model, number)
-        elif one is not None and one.exact and (talk.at_once or talk.said.at_once) and len(talk.said.answers) > 1:
+        elif one is not None and one.exact and once and len(talk.said.answers) > 1:
             out[k] = counting.either(talk, model, one.most, one.most)
         elif one is not None and one.exact and (ended := signs.empty_ends(talk)) > one.most:
             out[k] = counting.either(talk, model, one.most, ended)

@@ -42,7 +42,7 @@ def number(talk: Talk, told: Counted | None) -> int | None:
     told : what is known of them without signs.
     """
     shown = _shown(talk, told)
-    if not talk.said.apart or told is None or not _is_over(talk):
+    if not talk.said.apart or told is None or not is_over(talk):
         return shown
     heads, together = heads_apart(talk)
     heads += together
@@ -69,7 +69,7 @@ def heads_apart(talk: Talk) -> tuple[int, int]:
         return 0, 0
     heads = {look.size for look in looks if look.head > 0}
     two = {a + b + n * WINDOW_UPDATE for a in heads for b in heads for n in range(MOST_TOGETHER + 1)}
-    pieces = _pieces([look.size for look in looks if not look.empty])
+    pieces = pieces_of([look.size for look in looks if not look.empty])
     hold_two = two & {*range(SHORT_HEAD + 1, LONGEST_HEAD + 1)} - {*pieces}
     return 1 + sum(look.head > 0 for look in (*looks, *asides)), 2 * sum(look.size in hold_two for look in looks if not look.head)
 
@@ -94,7 +94,7 @@ def _behind_updates(talk: Talk) -> range:
 
 def _shown(talk: Talk, told: Counted | None) -> int | None:
     """Requests by what comes out even; None where nothing does, or what does disagrees."""
-    shown = {n for n in (_paid(talk) if talk.at_once else 0, _begun_and_ended(talk.said.answers) if _is_over(talk) else 0) if n}
+    shown = {n for n in (_paid(talk) if talk.at_once else 0, _begun_and_ended(talk.said.answers) if is_over(talk) else 0) if n}
     if len(shown) == 1:
         return shown.pop()
     if shown or told is None:
@@ -102,7 +102,7 @@ def _shown(talk: Talk, told: Counted | None) -> int | None:
     paid, likeliest = paid_in_all(talk), len(told.streams)
     if paid > told.most or (paid and paid >= told.least and talk.said.bodies):
         return paid
-    if not _is_over(talk):
+    if not is_over(talk):
         return None
     even, ended = _by_heads(talk)
     if even and (even == likeliest or not told.exact):
@@ -112,7 +112,7 @@ def _shown(talk: Talk, told: Counted | None) -> int | None:
     return likeliest if likeliest > 1 and (empty == likeliest or (ended == likeliest and not once)) else None
 
 
-def _is_over(talk: Talk) -> bool:
+def is_over(talk: Talk) -> bool:
     """Whether the connection was closed, and all that was asked for seems to be answered."""
     answers, asked_for = talk.said.answers, talk.best.streams
     return not talk.cut and bool(answers and asked_for) and asked_for[-1].begin_ns < answers[-1].ts
@@ -134,7 +134,7 @@ def _paid(talk: Talk) -> int:
 def _begun_and_ended(answers: Sequence[Record]) -> int:
     """Answers that are begun and ended; 0 where records do not show that."""
     said = [r.size for r in answers if r.size != EMPTY]
-    pieces = _pieces(said)
+    pieces = pieces_of(said)
     if not said or (not pieces and answers[-1].size != EMPTY):
         return 0
     last = said[-1] if said[-1] < pieces.start else EMPTY  # what streams end with, with an empty frame behind it or without
@@ -189,7 +189,7 @@ def _by_heads(talk: Talk) -> tuple[int, int]:
     late = (r for r in said.updates if r.size in asked.ACKNOWLEDGMENTS and r.size > EMPTY and r.ts > said.answers[0].ts)
     records = sorted([*said.answers, *late], key=attrgetter("ts", "frame"))
     longest = records[0].size + LONGER
-    pieces = _pieces([r.size for r in records if r.size != EMPTY])
+    pieces = pieces_of([r.size for r in records if r.size != EMPTY])
     if records[0].size > LONGEST_HEAD or records[0].size in pieces:
         return 0, 0
     others = [r.size for r in records[1:] if r.size != EMPTY and r.size not in pieces]
@@ -223,7 +223,7 @@ def _soon(r: Record, after: Record | None) -> int:
     return after.size if after is not None and after.ts - r.ts <= EMPTY_NS else 0
 
 
-def _pieces(sizes: Sequence[int]) -> range:
+def pieces_of(sizes: Sequence[int]) -> range:
     """Sizes of pieces: of those that follow each other closely the most records; empty where these are few, or of one size."""
     groups: list[list[int]] = [[]]
     for size in sorted(sizes):
