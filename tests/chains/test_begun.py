@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from netlens.chains.explained import begun
 from netlens.chains.explained.begun import Kind, Sizes
 from tests.chains.test_at_once import nghttp
 from tests.chains.test_signs import PIECES, talk
-from tests.chains.test_streams import Said
+
+if TYPE_CHECKING:
+    from tests.chains.test_streams import Said
 
 STREAM = [*PIECES, 223, 221, 227]
 KNOWN = Sizes(range(221, 229), frozenset({9, *range(21, 26), *range(325, 330)}))
