@@ -1,9 +1,11 @@
-"""How netlens counts requests of HTTP/2 without keys in the recordings of a folder, beside the servers' own log."""
+"""How netlens counts requests of HTTP/2 without keys in the recordings of a folder, beside the servers' own log; and how many it says are in progress, beside
+what tshark reads of the wire with the keys, or that log where a client writes none."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import sys
 from collections import defaultdict
 from dataclasses import dataclass
@@ -13,10 +15,14 @@ import numpy as np
 
 import netlens
 from netlens.chains.explained.counting import Counted
-from tests.bench.http2.make import PORT, SERVER
+from tests.bench.http2.make import KEYS, PORT, SERVER
 
 STEP_NS = 5_000_000  #: between two times at which requests in progress are compared
-SLACK_NS = 15_000_000  #: between what a program logs and what is on the wire
+WIRE_NS, LOG_NS = 1_000_000, 15_000_000  #: of doubt between what is on the wire and what tshark tells of it, or a program's log
+FRAMES = "frame.time_epoch", "tcp.srcport", "tcp.dstport", "http2.type", "http2.streamid", "http2.flags"
+DATA, HEADERS, RST_STREAM, END_STREAM = 0, 1, 3, 1  #: RFC 9113 6
+
+Spans = list[tuple[int, int]]  #: when requests began and ended, in ns
 
 
 @dataclass(frozen=True)
@@ -75,15 +81,37 @@ def _in_progress(start: np.ndarray, end: np.ndarray, at: np.ndarray) -> np.ndarr
     return np.searchsorted(np.sort(start), at, "right") - np.searchsorted(np.sort(end), at, "left")
 
 
-def _extreme(start: np.ndarray, end: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Fewest and most in progress within the slack around each time."""
-    near = [_in_progress(start, end, at + shift) for shift in np.linspace(-SLACK_NS, SLACK_NS, 7).astype(np.int64)]
-    return np.min(near, axis=0), np.max(near, axis=0)
+def on_wire(folder: Path) -> dict[int, Spans]:
+    """Of each client's port, when fields of requests were sent, and when their answers ended; empty without keys."""
+    keys = folder / KEYS
+    if not keys.exists() or not keys.stat().st_size:
+        return {}
+    command = ["tshark", "-r", str(folder / "vm.pcap"), "-o", f"tls.keylog_file:{keys}", "-d", f"tcp.port=={PORT},tls"]
+    command += ["-Y", "http2.streamid > 0", "-T", "fields", *(part for name in FRAMES for part in ("-e", name))]
+    spans: dict[int, dict[int, tuple[int, int]]] = defaultdict(dict)
+    for line in subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines():
+        when, source, dest, *frames = line.split("\t")
+        seconds, _, rest = when.partition(".")
+        ns, asks = int(seconds) * 10**9 + int(rest[:9].ljust(9, "0")), int(dest) == PORT
+        streams = spans[int(source if asks else dest)]
+        for kind, stream, flags in zip(
+            *(map(int, field.split(",")) for field in frames[:2]), (int(each, 16) for each in frames[2].split(",")), strict=True
+        ):
+            begun, _ = streams.get(stream, (0, 0))
+            if asks and kind == HEADERS and not begun:
+                streams[stream] = ns, 0
+            elif begun and (kind == RST_STREAM or (not asks and kind in (DATA, HEADERS) and flags & END_STREAM)):
+                streams[stream] = begun, ns
+    last_ns = max((ns for streams in spans.values() for span in streams.values() for ns in span), default=0)
+    return {port: sorted((begun, ended or last_ns) for begun, ended in streams.values()) for port, streams in spans.items()}
 
 
-def _within(counted: Counted, start: np.ndarray, end: np.ndarray, over_ns: int) -> float:
+def _within(counted: Counted, spans: Spans, doubt_ns: int, over_ns: int) -> float:
+    start, end = (np.array([span[k] for span in spans], np.int64) for k in (0, 1))
     at = np.arange(start.min(), max(int(end.max()), int(start.min()) + STEP_NS), STEP_NS)
-    fewest, most = _extreme(start, end, at)
+    surely_in = end - start > 2 * doubt_ns
+    fewest = _in_progress(start[surely_in] + doubt_ns, end[surely_in] - doubt_ns, at)
+    most = _in_progress(start - doubt_ns, end + doubt_ns, at)
     doubt = np.array([each.doubt_ns for each in counted.streams], np.int64).reshape(-1, 4)
     begun = np.array([each.begin_ns for each in counted.streams], np.int64)
     ended = np.array([each.end_ns if each.end_ns >= 0 else over_ns for each in counted.streams], np.int64)
@@ -97,12 +125,12 @@ def _within(counted: Counted, start: np.ndarray, end: np.ndarray, over_ns: int) 
 
 def score(folder: Path) -> list[Scored]:
     """Of each connection of a recording on which something was asked."""
-    truth: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    truth: dict[int, Spans] = defaultdict(list)
     for line in (folder / "truth.jsonl").read_text().splitlines():
         one = json.loads(line)
         truth[one["port"]].append((one["start"], one["end"]))
     found = netlens.analyze(folder / "vm.pcap", apis=f"{SERVER}:{PORT}")
-    up = found.assembled.upstream
+    up, seen = found.assembled.upstream, on_wire(folder)
     c = up.connections
     rows = {int(c["orig_port"][k]): k for k in range(c.rows)}
     out = []
@@ -114,7 +142,8 @@ def score(folder: Path) -> list[Scored]:
         if row is None or counted is None:
             out.append(Scored(folder.name, port, len(those), at_once, None, None, None, 0.0))
         else:
-            within = _within(counted, start, end, int(c["end_ns"][row]))
+            spans, doubt_ns = (seen[port], WIRE_NS) if port in seen else (those, LOG_NS)
+            within = _within(counted, spans, doubt_ns, int(c["end_ns"][row]))
             out.append(Scored(folder.name, port, len(those), at_once, counted.least, len(counted.streams), counted.most, within))
     return out
 
