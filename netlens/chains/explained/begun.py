@@ -22,9 +22,8 @@ from typing import NamedTuple
 from netlens.chains.asked import EMPTY, Record
 from netlens.chains.explained import signs
 from netlens.chains.explained.signs import LONGEST_END
-from netlens.chains.explained.talks import EMPTY_NS, LONGEST_HEAD, SHORT_HEAD, Talk
+from netlens.chains.explained.talks import EMPTY_NS, LEAST_HEAD, LONGEST_HEAD, SHORT_HEAD, Talk, pieces_of
 
-LEAST_HEAD = 11  #: bytes of fields: the frame's header, and two of HPACK's tables
 WIDEST = 16  #: bytes by which pieces differ, at most, as fields are as long
 END_DIFFERS = 2  #: bytes by which ends differ, as some name a number
 MOST_IN_DOUBT = 5  #: records
@@ -52,7 +51,7 @@ def sizes(talks: Iterable[Talk]) -> Sizes:
     """Of all connections of a capture."""
     talks = list(talks)
     said = [[r.size for r in talk.said.answers if r.size != EMPTY] for talk in talks]
-    pieces = signs.pieces_of([size for those in said for size in those])
+    pieces = pieces_of([size for those in said for size in those])
     last = {
         those[-1]
         for talk, those in zip(talks, said, strict=True)

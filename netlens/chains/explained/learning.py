@@ -15,13 +15,13 @@ from typing import NamedTuple
 import numpy as np
 
 from netlens.chains import grammar
-from netlens.chains.asked import PING
+from netlens.chains.asked import EMPTY, PING
 from netlens.chains.endings import End
 from netlens.chains.explained import whose
 from netlens.chains.explained.forward_backward import MOST_WEIGHED, SURE, Found, explain
 from netlens.chains.explained.kernels import ANSWER, MOST_STATES, RESET, START, TELL_BESIDE
 from netlens.chains.explained.model import PING_ASIDE, SMOOTHING, Model
-from netlens.chains.explained.talks import AT_ONCE, EXACT, SOON, Look, Talk, first
+from netlens.chains.explained.talks import AT_ONCE, EXACT, LEAST_HEAD, SHORT_HEAD, SOON, Look, Talk, first, pieces_of
 from netlens.chains.explained.updates import updates
 from netlens.chains.explained.walks import SEVERAL, Kind, answered, waiting
 from netlens.columns import NEVER
@@ -35,6 +35,7 @@ UNEXPLAINED = -100.0  #: evidence of a connection of which no way fits
 AGAIN, BEGUN_AT_ONCE, BETTER = 1_000, 10.0, 5.0  #: records at most to learn from twice; first writes of two, three and four; evidence
 LEAST_SHORT = 64  #: bytes of an answer with a body: frames' headers, a head that none in the table makes shorter, and some words
 FEW_SHORT, FEW_ENDS = 5, 0.5  #: less short answers, and less that looks like an end for each request, are few
+WIDEST = 40  #: bytes by which pieces differ, at most, as what begins an answer is longer
 MOST_SO = 0.5  #: share of requests that are answered with one size at first, for that to be what short answers may be
 
 
@@ -76,6 +77,8 @@ def _at_first(talks: Sequence[Talk], shown: bool, short: range = range(0), weigh
     """By what looks like an end.  short : sizes of first records that are taken for short answers, though nothing shows where these end.  weighed : states so
     far."""
     model = Model(shown, records=sum(len(talk.said.answers) for talk in talks), updates=updates(talks))
+    pieces = pieces_of([r.size for talk in talks for r in talk.said.answers if r.size != EMPTY])
+    pieces = pieces if len(pieces) <= WIDEST else range(0)
     model.weighed = weighed or model.weighed
     for talk in talks:
         starts = [each.begin_ns for each in talk.best.streams]
@@ -85,15 +88,19 @@ def _at_first(talks: Sequence[Talk], shown: bool, short: range = range(0), weigh
         for look in asides:
             if look.size == PING:
                 model.add(look, Kind.HEAD, 1 - PING_ASIDE[0] / PING_ASIDE[1])
-        for look, kinds in zip(looks, _by_ends(talk, starts, looks, shown, short), strict=True):
+        for look, kinds in zip(looks, _by_ends(talk, starts, looks, shown, short, pieces), strict=True):
             for kind in kinds:
                 model.add(look, kind, 1 / len(kinds))
     model.kinds[Kind.DONE] = max(model.kinds[Kind.DONE], model.kinds[Kind.HEAD])  # each stream ends somewhere
     return model
 
 
-def _by_ends(talk: Talk, starts: Sequence[int], looks: Sequence[Look], shown: bool, short: range) -> Iterator[tuple[Kind, ...]]:
-    """What each record of the server may be."""
+def _by_ends(
+    talk: Talk, starts: Sequence[int], looks: Sequence[Look], shown: bool, short: range, pieces: range
+) -> Iterator[tuple[Kind, ...]]:
+    """What each record of the server may be.  pieces : sizes that begin no answer, though they come first behind a request, as another answer goes on; with
+    fields, one may begin though it comes later."""
+    with_fields = range(max(pieces.start + LEAST_HEAD, pieces.stop), pieces.stop + SHORT_HEAD if pieces else 0)
     led = False  # the record before is a head, and this one the rest of a short answer
     begun = [bisect_right(starts, r.ts) for r in talk.said.answers]
     for k, (look, before, at, then) in enumerate(zip(looks, [0, *begun], begun, [*begun[1:], NEVER], strict=False)):
@@ -108,8 +115,10 @@ def _by_ends(talk: Talk, starts: Sequence[int], looks: Sequence[Look], shown: bo
         elif end is None or (goes_on and not shown and looks[k + 1].empty):
             led = is_first and goes_on and talk.ends.get(k + 1) in (End.SHORT, End.PERHAPS)
             last = end is None and then > at  # before the next request
-            goes_on_or_ends = (Kind.HEAD, Kind.SHORT) if is_first else (Kind.PIECE, Kind.DONE)
-            yield goes_on_or_ends if last else goes_on_or_ends[:1]
+            begins = is_first and look.size not in pieces
+            goes_on_or_ends = (Kind.HEAD, Kind.SHORT) if begins else (Kind.PIECE, Kind.DONE)
+            may_begin = not (begins or last) and look.size in with_fields
+            yield goes_on_or_ends if last else (Kind.HEAD, Kind.PIECE) if may_begin else goes_on_or_ends[:1]
         elif ended:
             yield (Kind.DONE,)
         elif end == End.PERHAPS:

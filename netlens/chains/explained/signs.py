@@ -22,11 +22,9 @@ from operator import attrgetter
 from netlens.chains import asked
 from netlens.chains.asked import EMPTY, FULL, MOST_TOGETHER, PING, Record
 from netlens.chains.explained.counting import Counted
-from netlens.chains.explained.talks import EMPTY_NS, LONGER, LONGEST_HEAD, MS, SHORT_HEAD, Talk
+from netlens.chains.explained.talks import EMPTY_NS, LONGER, LONGEST_HEAD, MS, SHORT_HEAD, Talk, pieces_of
 from netlens.parsers.http2 import WINDOW_UPDATE
 
-APART = 4  #: bytes by which sizes of pieces follow each other, at most
-LEAST_PIECES, MOST_ARE_PIECES, SIZES = 5, 0.4, 3  #: records, share of all, and different sizes of these
 LONGEST_END = 30  #: bytes of an end, at most
 LONGEST_PIECE = 1 << 20
 SEVERAL = 1.6  #: times that a body is as long as others, if it may be several
@@ -221,15 +219,3 @@ def _by_heads(talk: Talk) -> tuple[int, int]:
 def _soon(r: Record, after: Record | None) -> int:
     """Bytes of what follows a record at once; 0 of nothing."""
     return after.size if after is not None and after.ts - r.ts <= EMPTY_NS else 0
-
-
-def pieces_of(sizes: Sequence[int]) -> range:
-    """Sizes of pieces: of those that follow each other closely the most records; empty where these are few, or of one size."""
-    groups: list[list[int]] = [[]]
-    for size in sorted(sizes):
-        if groups[-1] and size - groups[-1][-1] > APART:
-            groups.append([])
-        groups[-1].append(size)
-    most = max(groups, key=len)
-    enough = len(most) >= max(LEAST_PIECES, MOST_ARE_PIECES * len(sizes)) and len({*most}) >= SIZES
-    return range(most[0], most[-1] + 1) if enough else range(0)

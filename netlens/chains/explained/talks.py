@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from itertools import accumulate, zip_longest
 from math import log, log2
 from operator import attrgetter
 from typing import NamedTuple
 
 from netlens.chains import asked, grammar
-from netlens.chains.asked import EMPTY, PING, UPDATE_NS, Reading, Record, Said
+from netlens.chains.asked import BODY, EMPTY, PING, UPDATE_NS, Reading, Record, Said
 from netlens.chains.endings import AT_ONCE_NS, End
 from netlens.columns import NEVER
 from netlens.parsers.http2 import WINDOW_UPDATE
@@ -26,8 +26,13 @@ PROMPT_NS = 2 * MS  #: the same, if these are to be told from RST_STREAM
 RESETS = frozenset((WINDOW_UPDATE, PING + WINDOW_UPDATE))  #: as long as RST_STREAM (RFC 9113 6.4), of which Go sends PING behind
 EXACT = 4096  #: bytes; longer records are alike if they differ by less than a half
 LONGER, LONGEST_HEAD = 4, 140  #: bytes by which a head is longer than the first; of a head, at most
-SHORT_HEAD = 70  #: bytes of what is surely a head, at most
+LEAST_HEAD, SHORT_HEAD = (
+    11,
+    70,
+)  #: bytes of a head: the frame's header, and two fields of HPACK's tables; and of what is surely one, at most
 EMPTY_NS = 3 * MS  #: from the last piece to the empty frame behind it
+APART = 4  #: bytes by which sizes of pieces follow each other, at most
+LEAST_PIECES, MOST_ARE_PIECES, SIZES = 5, 0.4, 3  #: records, share of all, and different sizes of these
 UNLIKELY = 0.5  #: a way to read the client against which something speaks
 
 
@@ -86,7 +91,8 @@ class Talk(NamedTuple):
         """Of the server's answers, by place."""
         answers = self.said.answers
         behind = [*(r.ts for r in answers[1:]), self.over_ns]
-        looks = [_look(r, starts, ns, self._echo(r.ts, ns)) for r, ns in zip(answers, behind, strict=False)]
+        begun = {*starts}
+        looks = [_look(r, starts, ns, self._echo(r.ts, ns, begun)) for r, ns in zip(answers, behind, strict=False)]
         for k in (k for k, r in enumerate(answers) if r in self.said.refused):
             several = k > 0 and answers[k].ts - answers[k - 1].ts <= AT_ONCE_NS
             looks[k] = looks[k]._replace(refused=1 + several)
@@ -110,12 +116,12 @@ class Talk(NamedTuple):
             del short[max(short, key=short.__getitem__)]
         return [head if head < 0 else int(r.size in short and head > 0) for r, head in zip(answers, out, strict=True)]
 
-    def _echo(self, ns: int, behind_ns: int) -> int:
-        """How many WINDOW_UPDATEs the client sends at once behind a record; curl sends two as an answer begins."""
+    def _echo(self, ns: int, behind_ns: int, starts: Set[int]) -> int:
+        """How many WINDOW_UPDATEs the client sends at once behind a record, which are no request; curl sends two as an answer begins."""
         mine = self.said.mine
         at = bisect_left(mine, ns, key=attrgetter("ts"))
         until = min(behind_ns, ns + ECHO_NS)
-        return next((min(n, MOST_ECHOED) for r in mine[at : at + 2] if r.ts < until and (n := asked.updates(r))), 0)
+        return next((min(n, MOST_ECHOED) for r in mine[at : at + 2] if r.ts < until and r.ts not in starts and (n := asked.updates(r))), 0)
 
     def resets(self, starts: int) -> list[tuple[Record, bool]]:
         """What may be the client's RST_STREAM, and whether it comes at once behind what the server says, as WINDOW_UPDATEs do: these are left out where there
@@ -132,11 +138,15 @@ class Talk(NamedTuple):
         """Of what may be its WINDOW_UPDATEs, or heads as short."""
         times = [*(r.ts for r in self.said.answers), NEVER]
         sent = [r.ts for r in self.said.mine if asked.is_data(r)]
+        pays = self.said.pays == 1 and all(
+            each.up >= BODY for each in self.best.streams
+        )  # old Go opens as nginx does, but pays nothing for no bodies
         out = []
         for r in self.controls:
             look = _look(r, starts, min(times[bisect_left(times, r.ts)], max(self.over_ns, r.ts)))
             at = bisect_left(sent, r.ts)
-            out.append(look._replace(head=int(self.said.apart and at > 0 and r.ts - sent[at - 1] > UPDATE_NS)))
+            apart = int(self.said.apart and at > 0 and r.ts - sent[at - 1] > UPDATE_NS)
+            out.append(look._replace(head=-1 if pays else apart))
         return out
 
 
@@ -153,3 +163,15 @@ def first(talks: Iterable[Talk], records: int) -> list[Talk]:
     talks = list(talks)
     before = accumulate((len(talk.said.answers) for talk in talks), initial=0)
     return [talk for talk, n in zip(talks, before, strict=False) if n < records]
+
+
+def pieces_of(sizes: Sequence[int]) -> range:
+    """Sizes of pieces: of those that follow each other closely the most records; empty where these are few, or of one size."""
+    groups: list[list[int]] = [[]]
+    for size in sorted(sizes):
+        if groups[-1] and size - groups[-1][-1] > APART:
+            groups.append([])
+        groups[-1].append(size)
+    most = max(groups, key=len)
+    enough = len(most) >= max(LEAST_PIECES, MOST_ARE_PIECES * len(sizes)) and len({*most}) >= SIZES
+    return range(most[0], most[-1] + 1) if enough else range(0)
