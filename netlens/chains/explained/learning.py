@@ -20,7 +20,7 @@ from netlens.chains.endings import End
 from netlens.chains.explained import whose
 from netlens.chains.explained.forward_backward import MOST_WEIGHED, SURE, Found, explain
 from netlens.chains.explained.kernels import ANSWER, MOST_STATES, RESET, START, TELL_BESIDE
-from netlens.chains.explained.model import PING_ASIDE, SMOOTHING, Model
+from netlens.chains.explained.model import LEAST_SHORT, PING_ASIDE, SMOOTHING, Model
 from netlens.chains.explained.talks import AT_ONCE, EXACT, LEAST_HEAD, SHORT_HEAD, SOON, Look, Talk, first, pieces_of
 from netlens.chains.explained.updates import updates
 from netlens.chains.explained.walks import SEVERAL, Kind, answered, waiting
@@ -33,7 +33,6 @@ SELDOM = 1e-7  #: probability of a state that is left out, while learning
 SURE_OF_KIND = 0.3, 0.3, 0.5, 0.8  #: for a record to be learned from, each time
 UNEXPLAINED = -100.0  #: evidence of a connection of which no way fits
 AGAIN, BEGUN_AT_ONCE, BETTER = 1_000, 10.0, 5.0  #: records at most to learn from twice; first writes of two, three and four; evidence
-LEAST_SHORT = 64  #: bytes of an answer with a body: frames' headers, a head that none in the table makes shorter, and some words
 FEW_SHORT, FEW_ENDS = 5, 0.5  #: less short answers, and less that looks like an end for each request, are few
 WIDEST = 40  #: bytes by which pieces differ, at most, as what begins an answer is longer
 MOST_SO = 0.5  #: share of requests that are answered with one size at first, for that to be what short answers may be

@@ -41,6 +41,7 @@ USUAL = 0.3  #: share of short answers that have a size; what has another, and m
 MERGED = 0.05  #: that hold two
 WITH_UPDATE, WITH_PIECE = 0.3, 0.7  #: shares of these
 UNSEEN = 0.02  #: of sizes that are the sum of none seen
+LEAST_SHORT = 64  #: bytes of an answer with a body: frames' headers, a head that none in the table makes shorter, and some words
 TOGETHER = {Kind.TWO: 0.1, Kind.THREE: 0.03, Kind.FOUR: 0.01}  #: for each that holds one, before anything is known
 LONGER = 60  #: the fields of first answers are less than so many bytes longer
 FIRST_LONGER = 0.3  #: share of merged records that hold such fields
@@ -151,7 +152,8 @@ class Model:
             for kind in (Kind.SHORT, Kind.DONE):
                 sizes[kind] = (1 - MERGED) * sizes[kind] + MERGED * self._merged[kind][look.size] / usual
         out = {kind: sizes[kind] * times[kind] for kind in SINGLE}
-        out |= {kind: self._together(kind) * (UNSEEN + merged[kind]) * times[Kind.SHORT] for kind in SEVERAL}
+        for kind, n in SEVERAL.items():
+            out[kind] = self._together(kind) * (UNSEEN * (look.size >= n * LEAST_SHORT) + merged[kind]) * times[Kind.SHORT]
         if self.shown and not look.empty:
             out |= {kind: out[kind] * self.ends_else for kind in (Kind.DONE, Kind.SHORT, *SEVERAL)}
         if look.refused:
