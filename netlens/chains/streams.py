@@ -255,8 +255,8 @@ def _take_signs(talks: dict[int, Talk], out: list[Counted | None], model: Model 
             out[k] = counting.either(talk, model, one.most, one.most)
         elif one is not None and one.exact and (ended := signs.empty_ends(talk)) > one.most:
             out[k] = counting.either(talk, model, one.most, ended)
-        elif one is not None and one.exact and (heads := signs.heads_apart(talk))[1] and sum(heads) > one.most:
-            out[k] = counting.either(talk, model, one.most, sum(heads))
+        elif one is not None and one.exact and (heads := signs.other_heads(talk, one.most)):
+            out[k] = counting.either(talk, model, one.most, heads)
         elif one is not None and one.exact and talk.said.bodies and 0 < (paid := signs.paid_in_all(talk)) < one.least:
             out[k] = counting.either(talk, model, paid, one.most)
     return shown

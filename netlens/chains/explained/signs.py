@@ -45,8 +45,10 @@ def number(talk: Talk, told: Counted | None) -> int | None:
     heads, together = heads_apart(talk)
     heads += together
     if shown is None:
-        likeliest = len(told.streams)
-        return likeliest if heads == likeliest or (not heads and likeliest in _behind_updates(talk)) else None
+        likeliest, (even, ended) = len(told.streams), _by_heads(talk)
+        if heads == likeliest or (not heads and likeliest in _behind_updates(talk)):
+            return likeliest
+        return heads if heads == even == ended > 0 else None
     return shown if shown >= heads > 0 and not (told.exact and told.most > shown) else None
 
 
@@ -70,6 +72,13 @@ def heads_apart(talk: Talk) -> tuple[int, int]:
     pieces = pieces_of([look.size for look in looks if not look.empty])
     hold_two = two & {*range(SHORT_HEAD + 1, LONGEST_HEAD + 1)} - {*pieces}
     return 1 + sum(look.head > 0 for look in (*looks, *asides)), 2 * sum(look.size in hold_two for look in looks if not look.head)
+
+
+def other_heads(talk: Talk, number: int) -> int:
+    """Heads where they speak against a number of requests: more, of which two are in one record, or one less, and as many as answers that end; else 0."""
+    heads, together = heads_apart(talk)
+    heads += together
+    return heads if (together and heads > number) or (0 < heads == number - 1 == _by_heads(talk)[1]) else 0
 
 
 def _behind_updates(talk: Talk) -> range:
