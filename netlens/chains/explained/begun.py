@@ -21,10 +21,9 @@ from typing import NamedTuple
 
 from netlens.chains.asked import EMPTY, Record
 from netlens.chains.explained import signs
-from netlens.chains.explained.signs import LONGEST_END
+from netlens.chains.explained.signs import LONGEST_END, WIDEST
 from netlens.chains.explained.talks import EMPTY_NS, LEAST_HEAD, LONGEST_HEAD, SHORT_HEAD, Talk, pieces_of
 
-WIDEST = 16  #: bytes by which pieces differ, at most, as fields are as long
 END_DIFFERS = 2  #: bytes by which ends differ, as some name a number
 MOST_IN_DOUBT = 5  #: records
 ALIKE, OFTEN = 2, 3  #: bytes by which whole answers differ, and how many that are alike are no chance

@@ -27,6 +27,7 @@ from netlens.parsers.http2 import WINDOW_UPDATE
 
 LONGEST_END = 30  #: bytes of an end, at most
 LONGEST_PIECE = 1 << 20
+WIDEST = 16  #: bytes by which pieces differ, at most, for fields to be told by what they add
 SEVERAL = 1.6  #: times that a body is as long as others, if it may be several
 ENDS_NS = 20 * MS  #: from the last piece to the empty frame behind it, at most
 LEAST_HEAD = 30  #: bytes of the first head, as nothing of it was said before, at least
@@ -101,7 +102,9 @@ def _behind_updates(talk: Talk) -> range:
 
 def _shown(talk: Talk, told: Counted | None) -> int | None:
     """Requests by what comes out even; None where nothing does, or what does disagrees."""
-    shown = {n for n in (_paid(talk) if talk.at_once else 0, _begun_and_ended(talk.said.answers) if is_over(talk) else 0) if n}
+    once = talk.at_once or talk.said.at_once
+    even = _begun_and_ended(talk.said.answers, widest=WIDEST if once else LONGEST_PIECE) if is_over(talk) else 0
+    shown = {n for n in (_paid(talk) if talk.at_once else 0, even) if n}
     if len(shown) == 1:
         return shown.pop()
     if shown or told is None:
@@ -111,11 +114,10 @@ def _shown(talk: Talk, told: Counted | None) -> int | None:
         return paid
     if not is_over(talk):
         return None
-    even, ended = _by_heads(talk)
-    if even and (even == likeliest or not told.exact):
-        return even
+    by_heads, ended = _by_heads(talk)
+    if by_heads and (by_heads == likeliest or not told.exact):
+        return by_heads
     empty = empty_ends(talk) if talk.said.answers[-1].size == EMPTY else 0
-    once = talk.at_once or talk.said.at_once
     return likeliest if likeliest > 1 and (empty == likeliest or (ended == likeliest and not once)) else None
 
 
@@ -138,11 +140,12 @@ def _paid(talk: Talk) -> int:
     return bodies if said.pays and talk.best.streams[0].up <= WHOLE_READ * bodies else 0
 
 
-def _begun_and_ended(answers: Sequence[Record]) -> int:
-    """Answers that are begun and ended; 0 where records do not show that."""
+def _begun_and_ended(answers: Sequence[Record], widest: int) -> int:
+    """Answers that are begun and ended; 0 where records do not show that, or pieces with fields before them do not, as pieces differ by more bytes than
+    ``widest``."""
     said = [r.size for r in answers if r.size != EMPTY]
     pieces = pieces_of(said)
-    if not said or (not pieces and answers[-1].size != EMPTY):
+    if not said or (not pieces and answers[-1].size != EMPTY) or (answers[0].size > LONGEST_HEAD and len(pieces) > widest):
         return 0
     last = said[-1] if said[-1] < pieces.start else EMPTY  # what streams end with, with an empty frame behind it or without
     # a last piece with what was used is longer than others; what looks so may also be the beginning of another answer
