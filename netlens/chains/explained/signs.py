@@ -32,7 +32,7 @@ SEVERAL = 1.6  #: times that a body is as long as others, if it may be several
 ENDS_NS = 20 * MS  #: from the last piece to the empty frame behind it, at most
 LEAST_HEAD = 30  #: bytes of the first head, as nothing of it was said before, at least
 WINDOW = 4096  #: bytes of bodies for each WINDOW_UPDATE of Go, at least
-WHOLE_READ = FULL // 2  #: bytes of a body for each WINDOW_UPDATE of HAProxy, at most, so that none has two
+WHOLE_READ = FULL // 2  #: bytes of a body for each WINDOW_UPDATE of HAProxy, at most, so that none has two, and all are in one record
 
 
 def number(talk: Talk, told: Counted | None) -> int | None:
@@ -137,7 +137,7 @@ def _paid(talk: Talk) -> int:
     if said.pays == 1:
         return sum(records)
     bodies = sum(records) - len(records)  # each read has one for the connection
-    return bodies if said.pays and talk.best.streams[0].up <= WHOLE_READ * bodies else 0
+    return bodies if said.pays and sum(r.size for r in said.mine) <= min(WHOLE_READ * bodies, FULL) else 0
 
 
 def _begun_and_ended(answers: Sequence[Record], widest: int) -> int:
