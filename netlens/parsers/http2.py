@@ -59,6 +59,9 @@ ALIKE = 16  #: bytes by which tickets of one server differ; OpenSSL's of the fir
 
 #: Odds for HTTP/2 that a sight is worth, to the power of ten.
 SETTINGS_FIRST, OTHER_FIRST = 1.0, -1.0
+SPEAKS_FIRST = (
+    1.0  #: what may be SETTINGS, and is shorter than a ticket, before the client says anything: servers of HTTP/1.1 are asked first
+)
 CLIENT_ACKNOWLEDGES = 2.0  #: no HTTP/1.1 client met sends so little; a WebSocket's may, and chunks of a body
 #: The same of several records as long as one WINDOW_UPDATE to three: the acknowledgment stands beside a request (curl).
 CLIENT_UPDATES, UPDATES = 1.0, frozenset(WINDOW_UPDATE * n for n in (1, 2, 3))
@@ -209,16 +212,19 @@ def odds(said: Dialog) -> float:
     first = behind_tickets(server)
     begins = is_opening(server[first])
     opened = prefaces(client)
-    preface = opened > 0 and (said.way[: np.flatnonzero(said.way == 1)[first]] == 0).sum() > opened
+    place = np.flatnonzero(said.way == 1)[first]
+    preface = opened > 0 and (said.way[:place] == 0).sum() > opened
     with_head = preface and server[first] <= MOST_WITH_HEAD
     total = SETTINGS_FIRST if begins else 0.0 if with_head else OTHER_FIRST
+    if begins and server[first] < TICKET[0] and not (said.way[:place] == 0).any():
+        total += SPEAKS_FIRST
     if any(_is_acknowledgment(size) for size in client[:OPENING]):
         total += CLIENT_ACKNOWLEDGES
     elif begins and sum(size in UPDATES for size in client) >= OFTEN - 1:
         total += CLIENT_UPDATES
     elif not begins and min(client) > SHORT and not any(size in (ACKNOWLEDGMENT, WINDOW_UPDATE) for size in server[first:]):
         total += NEVER_SHORT * min(len(client) - 1, OFTEN - 1)
-    if not begins and len(server) > 1 and not (said.way[np.flatnonzero(said.way == 1)[first] :] == 0).any():
+    if not begins and len(server) > 1 and not (said.way[place:] == 0).any():
         total += NOTHING_SINCE  # a record alone may be a ticket
     if opened > 1:
         total += PREFACE_APART

@@ -145,6 +145,11 @@ def dialog(*said: int) -> http2.Dialog:
         ((200, 114, 3558, 4744, -265, -265, -121, 9, -186, 22), None),  # no preface
         ((11485, -57, -57, -15, -16384, -8116, 17), True),  # h2load, nghttpd: answered before SETTINGS were acknowledged, and GOAWAY
         ((11485, -57, -57, -15, -16384, -8116), None),
+        (
+            (-162, -33, 5784, -22, -63, -220, -222),
+            True,
+        ),  # h2load, granian: the server's SETTINGS come first, which are acknowledged beside requests
+        ((-162, -163, 5784, -22, -63, -220, -222), None),  # two tickets, and nothing that shows
         ((33, -265, -265, -36, 4419, -26, 4301, -26, -252), True),  # Node, HAProxy: the acknowledgment stands with the fields
     ],
 )
