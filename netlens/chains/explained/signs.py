@@ -110,7 +110,7 @@ def _shown(talk: Talk, told: Counted | None) -> int | None:
     if shown or told is None:
         return None
     paid, likeliest = paid_in_all(talk), len(told.streams)
-    if paid > told.most or (paid and paid >= told.least and talk.said.bodies):
+    if paid > told.most or (paid and paid >= told.least and (talk.said.bodies or paid == likeliest)):
         return paid
     if not is_over(talk):
         return None
@@ -183,10 +183,13 @@ def empty_ends(talk: Talk) -> int:
 
 
 def paid_in_all(talk: Talk) -> int:
-    """Bodies that nginx paid for, which is one WINDOW_UPDATE each; 0 of other servers. Requests without a body are beside these, and those that it refuses
-    without having read them."""
-    heads = any(asked.updates(r) > MOST_TOGETHER for r in talk.said.updates)  # rather heads that are as long
-    return sum(map(asked.updates, talk.controls)) if talk.said.pays == 1 and not heads else 0
+    """Bodies that nginx paid for, which is one WINDOW_UPDATE each, or HAProxy, which has one more for each read, and reads long bodies in parts, so that these
+    are not told; 0 of other servers. Requests without a body are beside these, and those that it refuses without having read them."""
+    said, records = talk.said, [n for r in talk.controls if (n := asked.updates(r))]
+    heads = any(asked.updates(r) > MOST_TOGETHER + (said.pays > 1) for r in said.updates)  # rather heads that are as long
+    if not said.pays or heads or (said.pays > 1 and max(r.size for r in said.mine) > WHOLE_READ):
+        return 0
+    return sum(records) - (len(records) if said.pays > 1 else 0)
 
 
 def _by_heads(talk: Talk) -> tuple[int, int]:
