@@ -128,6 +128,7 @@ LEAST_WINDOW = 65_000  #: bytes of a write that fills a window, or a buffer of 6
 FIRST_FIELDS = 450  #: bytes of the fields of a connection's first request, at most, with what opens it
 REST_IS_SHORT = 0.02  #: how likely what is left of a body is as short as fields
 AGAIN, BETWEEN = 0.4, 0.1  #: it waits once more; another request is begun meanwhile
+LEAST_PART, AGAIN_SHORT = 4096, 0.02  #: bytes of what a window lets through, as a rule; and how likely a body waits once more behind less
 GAPS_NS = (1_000_000, 5_000_000, 50_000_000)
 NEW_AFTER, GOES_ON_AFTER = (0.03, 0.04, 0.3, 0.63), (0.4, 0.15, 0.42, 0.03)  #: so long behind the write before
 NEW_ALLOWED, GOES_ON_ALLOWED = (0.05, 0.55, 0.4), (0.55, 0.44, 0.01)  #: the same by when the server sent WINDOW_UPDATE
@@ -1051,9 +1052,10 @@ def _waits(
     out = {(0, 0, True): new * (1 - fills), (0, 1, True): new * fills}
     if after is not None:
         goes_on = GOES_ON_AFTER[after[0]] * GOES_ON_ALLOWED[after[1]] * (REST_IS_SHORT if w.size <= FIELDS[1] else 1.0)
+        again = AGAIN if w.size >= LEAST_PART or fills > FILLS_NEVER else AGAIN_SHORT
         out |= {
-            (1, 0, False): goes_on * (1 - AGAIN),
-            (1, 1, False): goes_on * AGAIN,
+            (1, 0, False): goes_on * (1 - again),
+            (1, 1, False): goes_on * again,
             (1, 1, True): new * BETWEEN,
             (1, 0, True): new * BETWEEN * BETWEEN,
         }
