@@ -127,7 +127,8 @@ class Said(NamedTuple):
     opening.  pays : how many it is known to send for each (0: it is not).  refused : those of the server behind which an error log has the line of a refusal.
     at_once : the client begins all that it asks for in its first write, several requests as easily as one.  seldom_several : it offers HTTP/1.1 as well, so one
     write seldom begins several.  apart : the server writes the head of each answer in a record of its own, as Go does.  acknowledged : it has acknowledged
-    SETTINGS in a record without an answer, so that no other is an acknowledgment.
+    SETTINGS in a record without an answer, so that no other is an acknowledgment.  waited : requests waited for the connection, and were written at once then,
+    so that fields of some may stand with the first body (hyper).
     """
 
     mine: list[Record]
@@ -145,6 +146,7 @@ class Said(NamedTuple):
     seldom_several: bool = False
     apart: bool = False
     acknowledged: bool = False
+    waited: bool = False
 
 
 def is_data(r: Record) -> bool:
@@ -317,6 +319,10 @@ def said(seen: Records, long: Sequence[int] = (), *, apart: bool = False) -> Sai
         records.remove(mine.pop(0))
     if _is_farewell(records):
         records.remove(mine.pop())
+    waited = preface > 1
+    if waited and (each_of_first := _each_of_first(records)):
+        records, waited = each_of_first, False
+        mine = [r for r in records if r.way == CLIENT]
     readings = list(_readings(records, mine, settings_ns)) if any(map(is_data, mine)) else []
     kept = _joined(mine)
     pinged = _pinged(records)
@@ -338,6 +344,7 @@ def said(seen: Records, long: Sequence[int] = (), *, apart: bool = False) -> Sai
         *_paid(begun[2], updates),
         apart=apart,
         acknowledged=acknowledged,
+        waited=waited,
     )
 
 
@@ -361,6 +368,53 @@ def _each_end(records: Sequence[Record]) -> list[Record]:
         out += [r._replace(size=EMPTY, payload=r.payload // (n + bool(beside)))] * n if n else [r]
         out += [r._replace(size=beside * WINDOW_UPDATE, payload=r.payload // (n + 1))] if beside else []
     return out
+
+
+def _each_of_first(records: list[Record]) -> list[Record]:
+    """The same of a client that writes all that waits for its connection at once (hyper), with a record for the fields of each of these requests.
+
+    They stand in one record with those of the first, with what is left of a full frame, or with the first body. Each body is one frame, or full ones and a
+    rest, so that there are as many requests as records that end bodies, until a window is full; and one for each record with fields. Nothing is returned where
+    no body follows at once.
+    """
+    mine = [r for r in records if r.way == CLIENT and is_data(r)]
+    later = [r.size for before, r, after in zip(mine, mine[1:], mine[2:], strict=False) if _is_fields(before, r, after)]
+    usual = max(later, key=later.count, default=0)
+    until = next(
+        (k for k, (r, after) in enumerate(pairwise(mine), 1) if after.ts - r.ts > AT_ONCE_NS or (usual and abs(after.size - usual) <= 1)),
+        len(mine),
+    )
+    first, bodies = mine[:1], mine[1:until]
+    if not bodies or first[0].size > MOST_TOGETHER * FIELDS[1]:
+        return []
+    begun, ended, sent = 1, 0, first[0].size
+    other: dict[Record, Record] = {}
+    for before, r in pairwise([*first, *bodies]):
+        sent += r.size
+        n = _times(r.size - EMPTY, usual, with_acknowledgment=False) if usual and before.size >= FULL else 0
+        if n:
+            begun += n
+            other[r] = r._replace(size=EMPTY)
+        elif r.size < FULL and r.size > 2 * EMPTY and sent <= WINDOW:
+            ended += 1
+            other[r] = r._replace(size=max(r.size, BODY))  # it is none of fields
+    number = max(begun, ended)
+    beside = min(number - begun, max(first[0].size // usual - 1, 0)) if usual else 0  # with those of the first
+    if first[0].size - beside * usual >= 2 * usual if usual else number > 1:
+        return []  # there may be more
+    out = []
+    for r in records:
+        if r == first[0]:
+            payload = r.payload // number
+            out += [r._replace(size=r.size - beside * usual, payload=payload), *[r._replace(size=usual, payload=payload)] * (number - 1)]
+        else:
+            out.append(other.get(r, r))
+    return out
+
+
+def _is_fields(before: Record, r: Record, after: Record) -> bool:
+    """Whether a record stands where the fields of a body do."""
+    return FIELDS[0] <= r.size <= FIELDS[1] and r.ts - before.ts > AT_ONCE_NS and r.size < after.size and after.ts - r.ts <= BODY_NS
 
 
 def _ends_in(size: int) -> tuple[int, int]:

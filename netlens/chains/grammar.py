@@ -379,7 +379,7 @@ def _by_fields(said: Said, sizes: Sizes | None, answers: Sequence[int]) -> list[
         Told(each.reading, each.weight + log(p / sum(often.values())))
         for hidden, p in often.items()
         for each in _walk(
-            writes, size, said.settings_ns, ended, alone=said.preface > 1, hidden=hidden, seen=seen, answers=answers, pinged=said.pinged > 0
+            writes, size, said.settings_ns, ended, waited=said.waited, hidden=hidden, seen=seen, answers=answers, pinged=said.pinged > 0
         )[0]
     ]
     by_number: dict[int, list[Told]] = defaultdict(list)
@@ -436,7 +436,7 @@ def _hidden(ending: Sequence[tuple[Said, list[_Write], int]], seen: _Seen) -> di
                 size,
                 said.settings_ns,
                 True,
-                alone=said.preface > 1,
+                waited=said.waited,
                 hidden=hidden,
                 seen=seen,
                 answers=_times_of(said.answers[:1]),
@@ -577,16 +577,16 @@ def _before_bodies(writes: Sequence[_Write]) -> set[int]:
 
 
 def _moves(
-    writes: Sequence[_Write], size: int, settings_ns: int, ended: bool, alone: bool, hidden: float, seen: _Seen, answered_ns: int
+    writes: Sequence[_Write], size: int, settings_ns: int, ended: bool, waited: bool, hidden: float, seen: _Seen, answered_ns: int
 ) -> list[list[_Move]]:
-    """What each of the writes may be, and how likely.  answered_ns : of the first answer.  alone : the preface had a record of its own, so the first body may
-    hide fields (hyper)."""
+    """What each of the writes may be, and how likely.  answered_ns : of the first answer.  waited : requests waited for the connection, so the first
+    body may hide fields (hyper)."""
     out: list[list[_Move]] = []
     soon = 1.0
     before = 0  # that look like fields
     full = False  # a record, or a window
     sent = latest = 0
-    body = next((k for k, w in enumerate(writes) if alone and k and w.size > FIELDS[1]), -1)  # the first fields may be as long
+    body = next((k for k, w in enumerate(writes) if waited and k and w.size > FIELDS[1]), -1)  # the first fields may be as long
     fields = _before_bodies(writes)
     short = _short_bodies(writes, size)
     chance = [BY_CHANCE if k in fields else 1.0 for k in range(len(writes) + 1)]
@@ -611,7 +611,7 @@ def _moves(
                 for acknowledged, p in ((False, 1.0), (True, BESIDE * soon)):
                     moves.append(_Move(1, 0, acknowledged, begins * p, is_first=True))
                     moves.append(_Move(1, 0, acknowledged, begins * p * seen.share, is_first=True, is_bare=True))
-                    if alone and w.size >= 2 * size:  # begun before the connection was open, one of them without a body (hyper)
+                    if waited and w.size >= 2 * size:  # begun before the connection was open, one of them without a body (hyper)
                         moves.append(_Move(2, 0, acknowledged, begins * p * FIRST_TWO, is_first=True, bares=1))
             of_body = _body(w.size, ended, hidden, first=k == body, rest=1.0 if full else NOT_FULL, goes_on=GOES_ON * chance[behind[k]])
             paused = k > 0 and writes[k - 1].size < LEAST_FULL and w.begin_ns - writes[k - 1].ts > BODY_NS  # so no body goes on
@@ -720,7 +720,7 @@ def _walk(
     settings_ns: int,
     ended: bool,
     *,
-    alone: bool,
+    waited: bool,
     hidden: float = HIDDEN,
     seen: _Seen = _Seen(),
     answers: Sequence[int] = (),
@@ -728,7 +728,7 @@ def _walk(
 ) -> tuple[list[Told], float]:
     """Ways to read the client's writes, and how likely all of them are (a logarithm).  answers : times of what the server says.  pinged : it may have been
     asked by PING."""
-    every = _moves(writes, size, settings_ns, ended, alone, hidden, seen, answers[0] if answers else -1)
+    every = _moves(writes, size, settings_ns, ended, waited, hidden, seen, answers[0] if answers else -1)
     flat = [move for moves in every for move in moves]
     first = np.cumsum([0, *map(len, every)])
     begun, left, changes, flags = (
