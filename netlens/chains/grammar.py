@@ -461,7 +461,7 @@ def written(mine: Sequence[Record], preface: int) -> list[_Write]:
         grows = r.size in [k * each for each in GROWS] and at + 1 < len(mine) and mine[at + 1].ts - r.ts <= BODY_NS
         if r.size != FULL and not grows:
             for n, part in enumerate(reversed(out[-MOST_PARTS:]), 1):
-                may_be = n == 1 or part.size > FIELDS[1]  # what is as short as fields is one only at once before the other
+                may_be = n == 1 or min(part.size, size) > FIELDS[1]  # what is as short as fields is one only beside the other
                 if part.size + size == FRAME + EMPTY and EMPTY < size < FRAME and may_be:
                     del out[-n]
                     size, payload = FRAME, payload + part.payload
