@@ -395,7 +395,7 @@ def _each_of_first(records: list[Record]) -> list[Record]:
         if n:
             begun += n
             other[r] = r._replace(size=EMPTY)
-        elif r.size < FULL and r.size > 2 * EMPTY and sent <= WINDOW:
+        elif r.size < FULL and sent <= WINDOW and not (before.size >= FULL and r.size <= MOST_TOGETHER * EMPTY):
             ended += 1
             other[r] = r._replace(size=max(r.size, BODY))  # it is none of fields
     number = max(begun, ended)

@@ -113,7 +113,7 @@ OPEN = {True: 1e-8, False: 0.02}  #: how likely a request is still open in the e
 IMPOSSIBLE = -1e9  #: a logarithm
 LIKELY = 1e-4  #: numbers that are worth a reading
 MOST_READ = 4  #: of these
-LEAST_BEGUN = 0.4  #: fields, of as many pieces that may end a body
+LEAST_BEGUN, LEAST_BEGUN_ASIDE = 0.4, 0.7  #: fields, of as many pieces that may end a body; and of those as long as WINDOW_UPDATEs
 LEAST_ENDED = 0.5  #: share of requests with an end of their own, of a client that sends such
 FRAME = 16_384 + EMPTY  #: of a body, at most, unless the server allows longer ones
 FILLED = FRAME - 1  #: the last frame of a window of 65,535 bytes, of which all others are full
@@ -366,8 +366,7 @@ def _by_fields(said: Said, sizes: Sizes | None, answers: Sequence[int]) -> list[
     size = _fields(writes, answers)
     if size:
         ended = _ends(writes, size)
-        bodies = sum(w.size > FIELDS[1] and w.size % FRAME > 0 for w in writes)
-        if not ended and _begun(writes, size) < LEAST_BEGUN * bodies:
+        if not ended and _begun(writes, size) < LEAST_BEGUN * _bodies(writes):
             return []
     elif sizes is not None and _as_others(writes, sizes.fields):
         size, ended = sizes.fields, sizes.ended
@@ -391,6 +390,11 @@ def _by_fields(said: Said, sizes: Sizes | None, answers: Sequence[int]) -> list[
 
 def _begun(writes: Sequence[_Write], size: int) -> int:
     return sum(abs(w.size - size) <= NEAR for w in writes)
+
+
+def _bodies(writes: Sequence[_Write]) -> int:
+    """How many writes may end a body."""
+    return sum(w.size > FIELDS[1] and w.size % FRAME > 0 for w in writes)
 
 
 def _ends(writes: Sequence[_Write], size: int) -> bool:
@@ -486,7 +490,9 @@ def _fields(writes: Sequence[_Write], answers: Sequence[int]) -> int:
     near = {size: sum(sizes[size + more] for more in range(-1, 2)) for size in sizes}
     best = max(sizes, key=lambda size: (near[size], sizes[size]), default=0)
     if best and (
-        _followed(writes[1:], best) < FOLLOWED * sum(abs(w.size - best) <= 1 for w in writes[1:]) or _stand_alone(writes[1:], best)
+        (not best % WINDOW_UPDATE and _begun(writes, best) < LEAST_BEGUN_ASIDE * _bodies(writes))
+        or _followed(writes[1:], best) < FOLLOWED * sum(abs(w.size - best) <= 1 for w in writes[1:])
+        or _stand_alone(writes[1:], best)
     ):
         return 0  # it is control, or a request by itself
     return best if best and near[best] >= REPEATED and near[best] * 4 >= sizes.total() else 0

@@ -246,7 +246,8 @@ def _take_signs(talks: dict[int, Talk], out: list[Counted | None], model: Model 
         one, once = out[k], talk.at_once or talk.said.at_once
         number = signs.number(talk, one)
         if number is None and once and not talk.said.apart and signs.is_over(talk):
-            number = begun.number(talk, sizes)
+            even = begun.number(talk, sizes)
+            number = even if even and (talk.at_once or (one is not None and one.least <= even <= one.most)) else None
         if number is not None:
             shown.add(k)
             if one is None or not one.exact or one.most != number:

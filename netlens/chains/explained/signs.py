@@ -22,12 +22,14 @@ from operator import attrgetter
 from netlens.chains import asked
 from netlens.chains.asked import EMPTY, FULL, MOST_TOGETHER, PING, Record
 from netlens.chains.explained.counting import Counted
+from netlens.chains.explained.numbers import by_client
 from netlens.chains.explained.talks import EMPTY_NS, LONGER, LONGEST_HEAD, MS, SHORT_HEAD, Talk, pieces_of
 from netlens.parsers.http2 import WINDOW_UPDATE
 
 LONGEST_END = 30  #: bytes of an end, at most
 LONGEST_PIECE = 1 << 20
 WIDEST = 16  #: bytes by which pieces differ, at most, for fields to be told by what they add
+BY_CLIENT = 0.7  #: how likely a number is by the client alone, for ends to be enough
 SEVERAL = 1.6  #: times that a body is as long as others, if it may be several
 ENDS_NS = 20 * MS  #: from the last piece to the empty frame behind it, at most
 LEAST_HEAD = 30  #: bytes of the first head, as nothing of it was said before, at least
@@ -65,7 +67,9 @@ def heads_apart(talk: Talk) -> tuple[int, int]:
     before = max((r.size for r in talk.controls if r.ts < first_ns), default=0)
     if talk.at_once and talk.said.answers[0].size > LONGEST_HEAD and before <= LEAST_HEAD:
         return 0, 0  # it may hold several
-    hidden = talk.at_once and any(look.head <= 0 for look, r in zip(asides, talk.controls, strict=True) if r.ts >= first_ns)
+    hidden = (talk.at_once or talk.said.at_once) and any(
+        look.head <= 0 for look, r in zip(asides, talk.controls, strict=True) if r.ts >= first_ns
+    )
     if hidden or not talk.said.acknowledged:
         return 0, 0
     heads = {look.size for look in looks if look.head > 0}
@@ -118,7 +122,10 @@ def _shown(talk: Talk, told: Counted | None) -> int | None:
     if by_heads and (by_heads == likeliest or not told.exact):
         return by_heads
     empty = empty_ends(talk) if talk.said.answers[-1].size == EMPTY else 0
-    return likeliest if likeliest > 1 and (empty == likeliest or (ended == likeliest and not once)) else None
+    if empty == likeliest > 1:
+        return likeliest
+    sure = by_client(talk.ways, None).get(likeliest, 0.0) >= BY_CLIENT
+    return likeliest if ended == likeliest > 1 and sure and not once else None
 
 
 def is_over(talk: Talk) -> bool:
