@@ -29,7 +29,7 @@ from netlens.parsers.http2 import WINDOW_UPDATE
 LONGEST_END = 30  #: bytes of an end, at most
 LONGEST_PIECE = 1 << 20
 WIDEST = 16  #: bytes by which pieces differ, at most, for fields to be told by what they add
-BY_CLIENT = 0.7  #: how likely a number is by the client alone, for ends to be enough
+ALLOWED = 0.005  #: how likely a number is by the client alone, at least, for ends to be enough
 SEVERAL = 1.6  #: times that a body is as long as others, if it may be several
 ENDS_NS = 20 * MS  #: from the last piece to the empty frame behind it, at most
 LEAST_HEAD = 30  #: bytes of the first head, as nothing of it was said before, at least
@@ -124,8 +124,8 @@ def _shown(talk: Talk, told: Counted | None) -> int | None:
     empty = empty_ends(talk) if talk.said.answers[-1].size == EMPTY else 0
     if empty == likeliest > 1:
         return likeliest
-    sure = by_client(talk.ways, None).get(likeliest, 0.0) >= BY_CLIENT
-    return likeliest if ended == likeliest > 1 and sure and not once else None
+    allowed = not once and not talk.said.waited and by_client(talk.ways, None).get(likeliest, 0.0) >= ALLOWED
+    return likeliest if ended == likeliest > 1 and allowed else None
 
 
 def is_over(talk: Talk) -> bool:
