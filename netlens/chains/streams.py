@@ -50,6 +50,10 @@ from netlens.parsers.http2 import WINDOW_UPDATE
 TWICE = 1.7  #: a short answer is so many times as long as another, at most
 LONG_FIRST = asked.USUAL + 60  #: bytes of a first write, with preface and SETTINGS, which are more than one request's fields, as a rule
 COUNTED_BY_CLIENT = 0.6  #: the same, for the server not to be asked
+CLIENT_SURE, CLIENT_SAYS = (
+    0.999,
+    0.9,
+)  #: the same for a load generator, whose writes are as long as so many requests; and where the model agrees
 ALLOWED = 0.1  #: how likely a number of requests is by the client alone, at least, for the likeliest one
 APART = 0.85  #: the same of a client that sends fields in records of their own, for any number
 UNCLEAR = 0.5  #: writes of a client of which it is not clear whether they begin requests, as far as can be expected
@@ -248,11 +252,13 @@ def _take_signs(talks: dict[int, Talk], out: list[Counted | None], model: Model 
         if number is None and once and not talk.said.apart and signs.is_over(talk):
             even = begun.number(talk, sizes)
             number = even if even and (talk.at_once or (one is not None and one.least <= even <= one.most)) else None
+        if once and not talk.at_once and (wrote := numbers.surely(talk.ways, CLIENT_SURE)):
+            number = wrote
         if number is not None:
             shown.add(k)
             if one is None or not one.exact or one.most != number:
                 out[k] = counting.shown(talk, model, number)
-        elif one is not None and one.exact and once and len(talk.said.answers) > 1:
+        elif one is not None and one.exact and once and len(talk.said.answers) > 1 and numbers.surely(talk.ways, CLIENT_SAYS) != one.most:
             out[k] = counting.either(talk, model, one.most, one.most)
         elif one is not None and one.exact and (ended := signs.empty_ends(talk)) > one.most:
             out[k] = counting.either(talk, model, one.most, ended)

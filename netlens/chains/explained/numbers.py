@@ -82,3 +82,8 @@ def by_client(ways: Sequence[grammar.Told], model: Model | None) -> Numbers:
         out.add({n: exp(each.weight) * p for n, p in of.items()})
     total = out.total()
     return {n: p / total for n, p in out.items()} if total else {}
+
+
+def surely(ways: Sequence[grammar.Told], sure: float) -> int:
+    """The number that is so likely at least by what the client wrote alone; 0 if none is."""
+    return next((n for n, p in by_client(ways, None).items() if p >= sure), 0)
