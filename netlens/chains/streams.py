@@ -204,7 +204,7 @@ def likely(connections: Sequence[Connection], known: Shapes) -> list[Counted | N
             said = endings.answers_alone(each.said, known) if known.learned else each.said
             talk = talk._replace(said=said)
             ends = endings.ends(said, talk.best.streams, known, each.cut_ns) if known.learned else _shown(said, known.short)
-            talks[k] = talk._replace(ends=ends)
+            talks[k] = talk._replace(ends=ends, number=_surely(talk))
     records = {k: len(talk.said.answers) for k, talk in talks.items()}
     all_told = all((one := out[k]) is not None and not _may_hold_more(talk, one.most) for k, talk in talks.items())
     model, agreed = None, True
@@ -240,6 +240,13 @@ def likely(connections: Sequence[Connection], known: Shapes) -> list[Counted | N
         elif counted is not None:
             out[k] = counted._replace(streams=_perhaps_reset(talk.said, counted.streams, talk.over_ns))
     return out
+
+
+def _surely(talk: Talk) -> int:
+    """How many requests there are, where that needs nothing learned: a load generator's by what it writes, others' by signs; else 0."""
+    if talk.said.at_once and not talk.at_once:
+        return numbers.surely(talk.ways, CLIENT_SURE)
+    return signs.number(talk, None) or 0
 
 
 def _take_signs(talks: dict[int, Talk], out: list[Counted | None], model: Model | None) -> set[int]:

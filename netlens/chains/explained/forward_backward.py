@@ -52,9 +52,9 @@ class Found(NamedTuple):
 
 
 def explain(talk: Talk, read: Reading, model: Model, negligible: float = NEGLIGIBLE) -> Found | None:
-    """Weigh all that may have been said but for what is ``negligible``; None where nothing fits."""
+    """Weigh all that may have been said but for what is ``negligible``, with the number that is certain, if one is; None where nothing fits."""
     walk = forward(talk, read, model, negligible)
-    return None if walk is None else backward(walk)
+    return None if walk is None else (backward(walk, talk.number) if talk.number else None) or backward(walk)
 
 
 def forward(talk: Talk, read: Reading, model: Model, negligible: float) -> Walk | None:

@@ -25,6 +25,7 @@ ONE, ONE_EARLY, IN_BURST, FIRST_BURST, IN_PARTS = (
     (0.0003, 0.999, 0.0006, 0.0001), (0.001, 0.98, 0.015, 0.004), (0.02, 0.86, 0.08, 0.03, 0.01), (0.001, 0.7, 0.16, 0.08, 0.06),
     (0.01, 0.55, 0.3, 0.1, 0.04),
 )  # fmt: skip
+UNLIKELY = 1e-3  #: that a start begins so many, where the number of all is certain
 FIELDS = 0.45, 0.54, 0.01  #: without a body behind them, which may be control
 EARLY_NS = 300 * MS  #: of a connection: its SETTINGS are acknowledged somewhere, and programs begin with several requests at once
 UPDATE_LARGE = 0.3  #: WINDOW_UPDATE is of no body that is counted, behind one longer than a frame, and before what was sent first is told apart from SETTINGS
@@ -71,6 +72,8 @@ def steps(talk: Talk, read: Reading, model: Model) -> tuple[list[Event], Steps]:
             known = talk.said.pays  # from the first body on
             counts = owes.each > 0 and (each.up < FULL or known == 1) and (known > 0 or ns > talk.said.settings_ns)
             out.owes[k], own = counts, many(read, at, model)
+            if talk.number:
+                own = [p if p > UNLIKELY * max(own) else 0.0 for p in own]
             sent_ns = max(sent_ns, each.sent_ns)
             large_ns = large_ns if counts else sent_ns
         elif way == ANSWER:

@@ -53,7 +53,8 @@ class Look(NamedTuple):
 
 class Talk(NamedTuple):
     """A connection: what was said, when it or the capture ended, whether it was the capture, what looks like ends, and ways to read the client that
-    were weighed, if there are such.  guessed : nothing is known of how its client writes (:func:`netlens.chains.grammar.guess`)."""
+    were weighed, if there are such.  guessed : nothing is known of how its client writes (:func:`netlens.chains.grammar.guess`).  number : of requests, where
+    that is certain before anything is learned, else 0."""
 
     said: Said
     over_ns: int
@@ -61,6 +62,7 @@ class Talk(NamedTuple):
     ends: dict[int, End]
     told: Sequence[grammar.Told] = ()
     guessed: bool = False
+    number: int = 0
 
     @property
     def best(self) -> Reading:
