@@ -268,7 +268,9 @@ class Sizes:
         self.seen = _sizes_seen(by_fields)
         self.hidden = _hidden(ending, self.seen)
         self.alone = sorted(w.size for said, writes, _ in every if _at_once(said) for w in writes[1:] if w.size > BODY)
-        self.bare = bare.weigh([w.size for _, writes, size in every if not size for w in writes[1:]])
+        self.bare = bare.weigh(
+            [w.size for _, writes, size in every if not size for before, w in pairwise(writes) if not _is_rest(before, w)]
+        )
         apart = [
             size for before, size in pairwise([0, *self.alone]) if size - before > NEAR
         ]  # else two of one size would be about any other
@@ -289,6 +291,11 @@ class Sizes:
             alike = _nearly(sums, size, longer) - itself
             out.append((1 - self.any) * max(alike, 0) / max(len(sums) - itself, 1) + any_)
         return out
+
+
+def _is_rest(before: _Write, w: _Write) -> bool:
+    """Whether a write is what is left of a body, as it comes at once behind a buffer full of it (curl)."""
+    return before.size >= LEAST_WINDOW and w.begin_ns - before.ts <= AT_ONCE_NS
 
 
 def _nearly(sizes: Sequence[int], size: int, longer: int = 0) -> int:

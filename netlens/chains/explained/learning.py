@@ -68,8 +68,13 @@ def learn(talks: Sequence[Talk], shown: bool, sure: Sequence[bool]) -> Model:
     model.smoothing = SMOOTHING
     model.ages = _ages(chosen, model)
     events = sum((len(read.streams) + len(talk.said.answers)) for talk in talks for read, _ in talk.ways)
-    model.most_states = min(max((MOST_WEIGHED - model.weighed[0]) // max(events, 1), LEAST_STATES), MOST_STATES)
+    model.most_states = _most_states(MOST_WEIGHED - model.weighed[0], events)
     return model
+
+
+def _most_states(weighed: int, events: int) -> int:
+    """Behind a record, so that so many are ``weighed`` in all, as far as that can be."""
+    return min(max(weighed // max(events, 1), LEAST_STATES), MOST_STATES)
 
 
 def _at_first(talks: Sequence[Talk], shown: bool, short: range = range(0), weighed: list[int] | None = None) -> Model:
@@ -79,6 +84,7 @@ def _at_first(talks: Sequence[Talk], shown: bool, short: range = range(0), weigh
     pieces = pieces_of([r.size for talk in talks for r in talk.said.answers if r.size != EMPTY])
     pieces = pieces if len(pieces) <= WIDEST else range(0)
     model.weighed = weighed or model.weighed
+    model.most_states = _most_states(FOR_A_ROUND, sum(len(talk.best.streams) + len(talk.said.answers) for talk in talks))
     for talk in talks:
         starts = [each.begin_ns for each in talk.best.streams]
         looks, asides = talk.looks(starts), talk.asides(starts)
@@ -148,7 +154,7 @@ def _short_perhaps(talks: Sequence[Talk], model: Model) -> range:
 def _learned(talks: Sequence[Talk], model: Model, rounds: Sequence[float]) -> Learned:
     """What is learned in some rounds; behind the first from as many connections as may be weighed."""
     for sure_of in rounds:
-        after = Model(model.shown, updates=model.updates, weighed=model.weighed, records=model.records)
+        after = Model(model.shown, updates=model.updates, weighed=model.weighed, records=model.records, most_states=model.most_states)
         evidence: list[float] = []
         doubtful = False
         before, few = model.weighed[0], 0
