@@ -133,6 +133,7 @@ GAPS_NS = (1_000_000, 5_000_000, 50_000_000)
 NEW_AFTER, GOES_ON_AFTER = (0.03, 0.04, 0.3, 0.63), (0.4, 0.15, 0.42, 0.03)  #: so long behind the write before
 NEW_ALLOWED, GOES_ON_ALLOWED = (0.05, 0.55, 0.4), (0.55, 0.44, 0.01)  #: the same by when the server sent WINDOW_UPDATE
 AT_ONCE_NS, ALLOWED_BEFORE, NOT_ALLOWED = 1_500_000, 1, 2
+NEW_AS_REST = 0.05  #: the same at once behind a buffer full of a body, which goes on
 SOON_NS = 5_000_000  #: from fields to the body on a busy machine
 OTHERWISE = 1e-5  #: a write of the length of so many requests holds more or fewer
 #: bytes by which what is written for each request is shorter or longer; share of writes that are of one size, or of several
@@ -882,7 +883,7 @@ def _bursts(said: Said, size: int = 0, sizes: Sizes | None = None, known: bare.B
             if size and _times(w.size, size)
             else frames
             if of_frames[k]
-            else _waits(w, sent[k], open_[k], (gaps[k - 1], allowed[k - 1]) if k else None, seldom, then)
+            else _waits(w, sent[k], open_[k], (gaps[k - 1], allowed[k - 1], _is_rest(writes[k - 1], w)) if k else None, seldom, then)
             for k, (w, then) in enumerate(zip(writes, [*of_frames[1:], False], strict=True))
         ]
         through = [(1.0, 0.0)]
@@ -1046,7 +1047,7 @@ def _since_updates(writes: Sequence[_Write], sent: Sequence[int], updates: Seque
 
 
 def _waits(
-    w: _Write, sent: int, open_: int, after: tuple[int, int] | None, seldom: float, frames: bool
+    w: _Write, sent: int, open_: int, after: tuple[int, int, bool] | None, seldom: float, frames: bool
 ) -> dict[tuple[int, int, bool], float]:
     """Whether a body waits before and behind a write, and whether it begins a request: how likely. ``sent``: bytes up to its end; ``open_``: those since
     the latest WINDOW_UPDATE; ``seldom``: how likely one does that does not show it; ``frames``: full frames follow, which are of a body."""
@@ -1062,7 +1063,7 @@ def _waits(
         if w.size >= FULL
         else FILLS_NEVER
     )
-    new = 1.0 if after is None else NEW_AFTER[after[0]] * NEW_ALLOWED[after[1]]
+    new = 1.0 if after is None else NEW_AFTER[after[0]] * NEW_ALLOWED[after[1]] * (NEW_AS_REST if after[2] else 1.0)
     out = {(0, 0, True): new * (1 - fills), (0, 1, True): new * fills}
     if after is not None:
         goes_on = GOES_ON_AFTER[after[0]] * GOES_ON_ALLOWED[after[1]] * (REST_IS_SHORT if w.size <= FIELDS[1] else 1.0)
