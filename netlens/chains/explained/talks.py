@@ -112,11 +112,12 @@ class Talk(NamedTuple):
         for r, after in zip_longest(answers, answers[1:]):
             ends = r.size in (EMPTY, last) or (after is not None and after.size == EMPTY and after.ts - r.ts <= EMPTY_NS)
             out.append(-1 if r.size > longest else int(r.size <= SHORT_HEAD and not ends))
-        short = Counter(r.size for r, head in zip(answers, out, strict=True) if head > 0)
+        short = Counter(r.size for r, head in zip(answers[1:], out[1:], strict=True) if head > 0)
         most = len(answers) if self.best.together else sum(map(asked.is_data, self.said.mine))
         while short.total() > most:
             del short[max(short, key=short.__getitem__)]
-        return [head if head < 0 else int(r.size in short and head > 0) for r, head in zip(answers, out, strict=True)]
+        first = int(answers[0].size <= LONGEST_HEAD)  # it is one, however long
+        return [first, *(head if head < 0 else int(r.size in short and head > 0) for r, head in zip(answers[1:], out[1:], strict=True))]
 
     def _echo(self, ns: int, behind_ns: int, starts: Set[int]) -> int:
         """How many WINDOW_UPDATEs the client sends at once behind a record, which are no request; curl sends two as an answer begins."""
