@@ -16,7 +16,7 @@ from netlens.chains import grammar
 from netlens.chains.asked import EMPTY, PING
 from netlens.chains.explained import whose
 from netlens.chains.explained.kernels import KINDS, MOST_STATES, TELL_ANSWERED, TELL_BESIDE, TELL_WAITING
-from netlens.chains.explained.talks import EXACT, MS, SOON, Look
+from netlens.chains.explained.talks import EXACT, MS, SOON, SURELY, Look
 from netlens.chains.explained.tallies import Tally
 from netlens.chains.explained.updates import Updates
 from netlens.chains.explained.walks import CHANGES, SEVERAL, SINGLE, Kind
@@ -33,7 +33,8 @@ BESIDE = {kind: (0.7, 1.4) if kind in (Kind.PIECE, Kind.DONE) else (0.01, 3.0) f
 #: What WINDOW_UPDATEs of the client may tell, at least and at most: some are for the connection, whose window any record may fill.
 ECHO = 0.3, 3.0
 REFUSED = 50.0  #: how much likelier a record ends a refusal, if an error log has a line behind it
-APART = 0.03  #: how likely a record is no head where its size and time say so, of servers that write these in records of their own; and the other way round
+#: How likely a record is no head where its size and time say so, of servers that write these in records of their own; and the other way round; and the first.
+APART = 0.03, 1e-4
 NOISE = 1e-7  #: a record that belongs to no request
 UPDATE = 3.0  #: WINDOW_UPDATEs behind a body
 USUAL = 0.3  #: share of short answers that have a size; what has another, and might be WINDOW_UPDATEs, is none
@@ -132,7 +133,7 @@ class Model:
         """The same of what has the size of WINDOW_UPDATEs: these, or the head of an answer."""
         out = np.zeros((len(looks), TELL_WAITING + 1, TELL_ANSWERED + 1, KINDS))
         for each, look in zip(out, looks, strict=True):
-            each[..., Kind.ASIDE] = self.aside(look.size) if look.head <= 0 else APART
+            each[..., Kind.ASIDE] = self.aside(look.size) if look.head <= 0 else APART[0]
             each[1:, :, Kind.HEAD] = self.odds(look)[Kind.HEAD] * self._shares[1, :, Kind.HEAD]
         return out
 
@@ -161,7 +162,7 @@ class Model:
                 out[kind] *= REFUSED
         if look.head:
             others = {Kind.HEAD} if look.head < 0 else out.keys() - {Kind.HEAD}
-            out |= {kind: APART * out[kind] for kind in others}
+            out |= {kind: APART[look.head == SURELY] * out[kind] for kind in others}
         out[Kind.HEADS] = MERGED * (UNSEEN + merged[Kind.HEADS]) * times[Kind.HEAD]
         if look.size == 2 * EMPTY:
             out[Kind.ENDS] = MERGED * self.empty[Kind.DONE] / self.kinds[Kind.DONE] / usual * times[Kind.DONE]

@@ -33,13 +33,14 @@ LEAST_HEAD, SHORT_HEAD = (
 EMPTY_NS = 3 * MS  #: from the last piece to the empty frame behind it
 APART = 4  #: bytes by which sizes of pieces follow each other, at most
 LEAST_PIECES, MOST_ARE_PIECES, SIZES = 5, 0.4, 3  #: records, share of all, and different sizes of these
+SURELY = 2  #: a head
 UNLIKELY = 0.5  #: a way to read the client against which something speaks
 
 
 class Look(NamedTuple):
     """What is seen of one record: size, places in :data:`SINCE_NS` and :data:`GAP_NS`, how many WINDOW_UPDATEs of the client follow it at once, and of how many
     records a refusal is that ends with it by an error log: one, or two and more; 0 if the log says nothing.  head : of a server that writes heads in records of
-    their own, whether it is one: 1, or -1 if it is none; 0 where that is not known.
+    their own, whether it is one: 1, :data:`SURELY` of the first, or -1 if it is none; 0 where that is not known.
     """
 
     size: int
@@ -116,7 +117,7 @@ class Talk(NamedTuple):
         most = len(answers) if self.best.together else sum(map(asked.is_data, self.said.mine))
         while short.total() > most:
             del short[max(short, key=short.__getitem__)]
-        first = int(answers[0].size <= LONGEST_HEAD)  # it is one, however long
+        first = SURELY * (answers[0].size <= LONGEST_HEAD)  # it is one, however long
         return [first, *(head if head < 0 else int(r.size in short and head > 0) for r, head in zip(answers[1:], out[1:], strict=True))]
 
     def _echo(self, ns: int, behind_ns: int, starts: Set[int]) -> int:
