@@ -163,7 +163,7 @@ class Model:
         if look.head:
             others = {Kind.HEAD} if look.head < 0 else out.keys() - {Kind.HEAD}
             out |= {kind: APART[look.head == SURELY] * out[kind] for kind in others}
-        out[Kind.HEADS] = MERGED * (UNSEEN + merged[Kind.HEADS]) * times[Kind.HEAD]
+        out[Kind.HEADS] = MERGED * (UNSEEN + merged[Kind.HEADS]) * times[Kind.HEAD] * (APART[0] if look.head > 0 else 1.0)
         if look.size == 2 * EMPTY:
             out[Kind.ENDS] = MERGED * self.empty[Kind.DONE] / self.kinds[Kind.DONE] / usual * times[Kind.DONE]
         if look.empty:  # it ends an answer

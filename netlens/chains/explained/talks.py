@@ -118,7 +118,11 @@ class Talk(NamedTuple):
         while short.total() > most:
             del short[max(short, key=short.__getitem__)]
         first = SURELY * (answers[0].size <= LONGEST_HEAD)  # it is one, however long
-        return [first, *(head if head < 0 else int(r.size in short and head > 0) for r, head in zip(answers[1:], out[1:], strict=True))]
+        is_head = SURELY if first and short.total() == self.number - 1 else 1  # as there are so many
+        return [
+            first,
+            *(head if head < 0 else is_head * (r.size in short and head > 0) for r, head in zip(answers[1:], out[1:], strict=True)),
+        ]
 
     def _echo(self, ns: int, behind_ns: int, starts: Set[int]) -> int:
         """How many WINDOW_UPDATEs the client sends at once behind a record, which are no request; curl sends two as an answer begins."""
