@@ -294,6 +294,11 @@ class Sizes:
         return out
 
 
+def _is_left(before: _Write, w: _Write) -> bool:
+    """Whether a write may be what is left of a window, as it comes at once behind a piece of a body."""
+    return before.size > FIELDS[1] and w.begin_ns - before.ts <= AT_ONCE_NS
+
+
 def _is_rest(before: _Write, w: _Write) -> bool:
     """Whether a write is what is left of a body, as it comes at once behind a buffer full of it (curl)."""
     return before.size >= LEAST_WINDOW and w.begin_ns - before.ts <= AT_ONCE_NS
@@ -487,12 +492,12 @@ def written(mine: Sequence[Record], preface: int) -> list[_Write]:
 
 def _fields(writes: Sequence[_Write], answers: Sequence[int]) -> int:
     """The usual size of fields behind the first; 0 where they have no record of their own. What is as long as WINDOW_UPDATEs, which curl sends as an answer
-    begins, has the body at once behind it, before the server goes on.  answers : times of the server's records."""
+    begins, has the body at once behind it, before the server goes on, and so has what may be left of another body.  answers : times of the server's records."""
     sizes: Counter[int] = Counter(
         w.size
-        for w, after in pairwise(writes[1:])
+        for before, w, after in zip(writes, writes[1:], writes[2:], strict=False)
         if FIELDS[0] <= w.size <= FIELDS[1] < after.size
-        and after.begin_ns - w.ts <= (BODY_NS if w.size % WINDOW_UPDATE else AT_ONCE_NS)
+        and after.begin_ns - w.ts <= (BODY_NS if w.size % WINDOW_UPDATE and not _is_left(before, w) else AT_ONCE_NS)
         and (w.size % WINDOW_UPDATE or bisect_right(answers, w.ts) == bisect_left(answers, after.begin_ns))
     )
     near = {size: sum(sizes[size + more] for more in range(-1, 2)) for size in sizes}

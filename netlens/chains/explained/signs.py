@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from itertools import pairwise, zip_longest
 from operator import attrgetter
 
-from netlens.chains import asked
+from netlens.chains import asked, grammar
 from netlens.chains.asked import EMPTY, FULL, MOST_TOGETHER, PING, Record
 from netlens.chains.explained.counting import Counted
 from netlens.chains.explained.numbers import by_client
@@ -194,7 +194,7 @@ def paid_in_all(talk: Talk) -> int:
     are not told; 0 of other servers. Requests without a body are beside these, and those that it refuses without having read them."""
     said, records = talk.said, [n for r in talk.controls if (n := asked.updates(r))]
     heads = any(asked.updates(r) > MOST_TOGETHER + (said.pays > 1) for r in said.updates)  # rather heads that are as long
-    if not said.pays or heads or (said.pays > 1 and max(r.size for r in said.mine) > WHOLE_READ):
+    if not said.pays or heads or (said.pays > 1 and max(w.size for w in grammar.written(said.mine, said.preface)) > WHOLE_READ):
         return 0
     return sum(records) - (len(records) if said.pays > 1 else 0)
 
